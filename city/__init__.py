@@ -1,0 +1,1 @@
+"""A simulated city: vendors, customers and riders who use the public interface like any app."""

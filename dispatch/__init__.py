@@ -1,0 +1,1 @@
+"""Orders, offers, live positions: the rules, the stores they rest on, the tick."""

@@ -1,0 +1,48 @@
+"""The only reader of time."""
+
+import time
+from typing import Protocol
+
+
+class Clock(Protocol):
+    """What the rest of the house may ask about time."""
+
+    def now_ms(self) -> int:
+        """Wall-clock time, Unix milliseconds."""
+        ...
+
+    def monotonic_s(self) -> float:
+        """A steady clock for durations, seconds."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now_ms(self) -> int:
+        """Wall-clock time, Unix milliseconds."""
+        return time.time_ns() // 1_000_000
+
+    def monotonic_s(self) -> float:
+        """A steady clock for durations, seconds."""
+        return time.monotonic()
+
+
+class ManualClock:
+    """A clock that stands still until it is told to go on; for tests and simulations."""
+
+    def __init__(self, start_ms: int = 1_763_000_000_000) -> None:
+        self._now_ms = start_ms
+
+    def now_ms(self) -> int:
+        """Wall-clock time, Unix milliseconds."""
+        return self._now_ms
+
+    def monotonic_s(self) -> float:
+        """A steady clock for durations, seconds."""
+        return self._now_ms / 1000
+
+    def advance(self, milliseconds: int) -> None:
+        """Move time forward."""
+        assert milliseconds >= 0, "time does not run backwards"
+        self._now_ms += milliseconds

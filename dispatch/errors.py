@@ -1,0 +1,61 @@
+"""Why a command may be refused, in order of precedence; what stores raise when they cannot answer."""
+
+from enum import StrEnum
+
+
+class Refusal(StrEnum):
+    """A refusal code of the public contract; with two faults the earlier one is reported."""
+
+    MALFORMED = "malformed"
+    RATE_LIMITED = "rate_limited"
+    FORBIDDEN = "forbidden"
+    NOT_FOUND = "not_found"
+    WRONG_STATE = "wrong_state"
+    OFFER_TAKEN = "offer_taken"
+    OFFER_EXPIRED = "offer_expired"
+    CONFLICT = "conflict"
+    SERVICE_DISABLED = "service_disabled"
+    VENDOR_CLOSED = "vendor_closed"
+    UNKNOWN_ITEM = "unknown_item"
+    ITEM_UNAVAILABLE = "item_unavailable"
+    TOO_HEAVY = "too_heavy"
+    BELOW_MINIMUM = "below_minimum"
+    CASH_LIMIT = "cash_limit"
+    INSUFFICIENT_FUNDS = "insufficient_funds"
+    UNAVAILABLE = "unavailable"
+    INTERNAL = "internal"
+
+    @property
+    def retryable(self) -> bool:
+        """Whether the same command may succeed later without being changed."""
+        return self in _RETRYABLE
+
+
+_RETRYABLE = frozenset({Refusal.RATE_LIMITED, Refusal.UNAVAILABLE})
+
+
+class Refused(Exception):
+    """A command that was understood and turned down; nothing was changed."""
+
+    def __init__(
+        self, code: Refusal, message: str, details: dict[str, object] | None = None
+    ) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+        self.details = details
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+
+class StoreUnavailable(Exception):
+    """Redis or DynamoDB did not answer in time; the caller may try again."""
+
+    def __init__(self, store: str, cause: str) -> None:
+        super().__init__(store, cause)
+        self.store = store
+        self.cause = cause
+
+    def __str__(self) -> str:
+        return f"{self.store} is unavailable: {self.cause}"

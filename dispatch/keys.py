@@ -1,0 +1,134 @@
+"""Every Redis key, channel and stream: its type, time to live, writer and readers.
+
+The grammar is `<noun>:{<id>}[:<facet>]`; what must share a slot of a cluster shares its braces.
+"""
+
+from dispatch.ids import OrderId, RiderId
+
+# An identity is "<audience>:<id>", as in "rider:rdr_1"; one inbox, one channel and many sockets.
+Identity = str
+
+
+def identity(audience: str, owner: str) -> Identity:
+    """The name under which one user, vendor or rider receives events."""
+    return f"{audience}:{owner}"
+
+
+def riders_geo(cell: str) -> str:
+    """Riders inside one H3 cell by position.
+
+    Redis: geo set of rider ids. TTL: none, swept. Writer: store.positions. Readers: matching, /ops.
+    """
+    return f"riders:{{{cell}}}:geo"
+
+
+def riders_facts(cell: str) -> str:
+    """What matching must know of each rider inside one H3 cell.
+
+    Redis: hash rider id -> packed facts. TTL: none, swept. Writer and reader: store.positions.
+    """
+    return f"riders:{{{cell}}}:facts"
+
+
+def rider_fix(rider: RiderId) -> str:
+    """A rider's last fix.
+
+    Redis: string (JSON). TTL: 300 s. Writer: store.positions. Readers: snapshots, re-index.
+    """
+    return f"rider:{{{rider}}}:fix"
+
+
+def order_trail(order: OrderId) -> str:
+    """The fixes of the rider who carries one order, oldest first.
+
+    Redis: stream, about 2,000 entries. TTL: 24 h. Writer: store.positions. Reader: trail.
+    """
+    return f"order:{{{order}}}:trail"
+
+
+def order_positions(order: OrderId) -> str:
+    """Live positions for nodes that have a watcher of this order.
+
+    Redis: sharded channel, nothing kept. Writer: store.positions. Reader: store.feeds.
+    """
+    return f"order:{{{order}}}:positions"
+
+
+def inbox(owner: Identity) -> str:
+    """The events one identity may still have missed.
+
+    Redis: stream, 1,000 entries or 15 min. TTL: 15 min after the last. Writer: store.inbox.
+    """
+    return f"inbox:{{{owner}}}"
+
+
+def inbox_head(owner: Identity) -> str:
+    """Epoch and last sequence number of an inbox.
+
+    Redis: hash {epoch, seq}. TTL: 24 h. Writer and reader: store.inbox.
+    """
+    return f"inbox:{{{owner}}}:head"
+
+
+def inbox_seen(owner: Identity) -> str:
+    """Event ids already in an inbox, so that a relay may repeat itself.
+
+    Redis: sorted set event id -> ms. TTL: 15 min after the last. Writer and reader: store.inbox.
+    """
+    return f"inbox:{{{owner}}}:seen"
+
+
+def inbox_channel(owner: Identity) -> str:
+    """Tells nodes that hold sockets of this identity that its inbox has grown.
+
+    Redis: channel, nothing kept. Writer: store.inbox. Reader: store.feeds.
+    """
+    return f"inbox:{{{owner}}}:news"
+
+
+def timers(zone: str) -> str:
+    """When each open order of a zone wants to be looked at; an index, the order holds the truth.
+
+    Redis: sorted set order id -> due ms. TTL: none. Writer and reader: store.timers.
+    """
+    return f"timers:{{{zone}}}"
+
+
+def engine_channel(zone: str) -> str:
+    """Wakes the engine of a zone before its next timer is due.
+
+    Redis: channel, nothing kept. Writer: store.timers. Reader: store.feeds.
+    """
+    return f"timers:{{{zone}}}:wake"
+
+
+def offer_receipt(offer: str) -> str:
+    """That a rider's app has shown an offer.
+
+    Redis: string (ms). TTL: 60 s. Writer: the edge. Reader: the engine.
+    """
+    return f"offer:{{{offer}}}:receipt"
+
+
+def board() -> str:
+    """One line per open order for the operators' map.
+
+    Redis: hash order id -> JSON. TTL: none, removed at the end of the order. Writer: outbox.
+    """
+    return "board:{city}"
+
+
+def board_channel() -> str:
+    """Changes of the board as they happen.
+
+    Redis: channel, nothing kept. Writer: store.board. Reader: store.feeds.
+    """
+    return "board:{city}:news"
+
+
+def totals() -> str:
+    """Counters for the operators' page; display only, the ledger and the orders decide.
+
+    Redis: hash name -> integer. TTL: none. Writers: outbox, drain. Reader: /ops.
+    """
+    return "board:{city}:totals"

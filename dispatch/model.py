@@ -1,0 +1,178 @@
+"""The nouns of dispatch: orders, their dispatch beside them, offers; frozen, without behaviour."""
+
+from enum import StrEnum
+
+import msgspec
+
+from ledger.pricing import Pricing, Service
+
+
+class OrderStatus(StrEnum):
+    """Where an order stands, as on the wire."""
+
+    PENDING = "PENDING"
+    ACCEPTED = "ACCEPTED"
+    PREPARING = "PREPARING"
+    READY = "READY"
+    IN_TRANSIT = "IN_TRANSIT"
+    DELIVERED = "DELIVERED"
+    FUNDS_DISTRIBUTED = "FUNDS_DISTRIBUTED"
+    REJECTED = "REJECTED"
+    CANCELLED = "CANCELLED"
+
+
+TERMINAL = frozenset({OrderStatus.FUNDS_DISTRIBUTED, OrderStatus.REJECTED, OrderStatus.CANCELLED})
+
+
+class DispatchState(StrEnum):
+    """Where the search for, and the way of, a rider stands, as on the wire."""
+
+    SEARCHING = "SEARCHING"
+    OFFERED = "OFFERED"
+    ASSIGNED = "ASSIGNED"
+    AT_PICKUP = "AT_PICKUP"
+    PICKED_UP = "PICKED_UP"
+    AT_DROPOFF = "AT_DROPOFF"
+    DONE = "DONE"
+    EXHAUSTED = "EXHAUSTED"
+
+
+class PaymentMethod(StrEnum):
+    """How the customer pays."""
+
+    WALLET = "WALLET"
+    MOBILE_MONEY = "MOBILE_MONEY"
+    CASH = "CASH"
+
+
+class PaymentState(StrEnum):
+    """Whether the customer has paid."""
+
+    PENDING = "PENDING"
+    CAPTURED = "CAPTURED"
+    DUE = "DUE"
+    COLLECTED = "COLLECTED"
+    REFUNDED = "REFUNDED"
+    VOID = "VOID"
+
+
+class Record(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """What is kept in DynamoDB under its wire names; readers ignore what they do not know."""
+
+
+class Place(Record, frozen=True):
+    """A point with what a person calls it. Units: degrees WGS 84."""
+
+    lat: float
+    lng: float
+    address: str = ""
+
+
+class OrderLine(Record, frozen=True):
+    """One catalogue item in an order, at the price of that moment. Units: whole XAF."""
+
+    item_id: str
+    name: str
+    quantity: int
+    unit_price: int
+
+
+class Parcel(Record, frozen=True):
+    """What a PACKAGE order carries. Units: kilograms."""
+
+    category: str
+    weight: float
+    description: str = ""
+    is_fragile: bool = False
+
+
+class Recipient(Record, frozen=True):
+    """Who takes the parcel."""
+
+    name: str
+    phone: str
+
+
+class Payment(Record, frozen=True):
+    """How and whether the order is paid. Units: whole XAF."""
+
+    method: PaymentMethod
+    state: PaymentState
+    provider: str | None = None
+    payment_id: str | None = None
+    collected: int | None = None
+
+
+class Offer(Record, frozen=True):
+    """A delivery offered to one rider until a moment by the server's clock.
+
+    Units: Unix milliseconds. `expires_at_ms` is what the rider sees; he may still accept until
+    `deadline_ms`, which covers the way of his answer.
+    """
+
+    offer_id: str
+    wave: int
+    made_at_ms: int
+    expires_at_ms: int
+    deadline_ms: int
+    distance_km: float
+
+
+class Asked(Record, frozen=True):
+    """What came of an earlier offer of this order to a rider."""
+
+    outcome: str
+    at_ms: int
+
+
+class Dispatch(Record, frozen=True):
+    """The search beside an order. Units: Unix milliseconds.
+
+    `due_at_ms` is when the engine must look again, None while a rider decides the pace.
+    """
+
+    state: DispatchState
+    started_at_ms: int
+    rider_id: str | None = None
+    offer_id: str | None = None
+    wave: int = 0
+    rounds: int = 0
+    offers: dict[str, Offer] = {}
+    asked: dict[str, Asked] = {}
+    due_at_ms: int | None = None
+
+
+class Order(Record, frozen=True):
+    """One order with all that its steps depend on. Units: Unix milliseconds, whole XAF."""
+
+    order_id: str
+    order_type: Service
+    user_id: str
+    status: OrderStatus
+    pricing: Pricing
+    pickup: Place
+    dropoff: Place
+    payment: Payment
+    created_at: int
+    updated_at: int
+    version: int = 1
+    vendor_id: str | None = None
+    items: tuple[OrderLine, ...] = ()
+    parcel: Parcel | None = None
+    recipient: Recipient | None = None
+    dispatch: Dispatch | None = None
+    prep_minutes: int | None = None
+    reason: str | None = None
+    rating: int | None = None
+    # When each status was reached.
+    times: dict[str, int] = {}
+
+    @property
+    def rider_id(self) -> str | None:
+        """The rider to whom the order is assigned now."""
+        return self.dispatch.rider_id if self.dispatch else None
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether nothing more will happen to the order's state."""
+        return self.status in TERMINAL

@@ -1,0 +1,114 @@
+"""Every tunable of the server with its unit, default and reason; read from the environment once."""
+
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+# Source: RFC 7518 section 3.2, a key for HS256 has at least the size of the hash.
+JWT_SECRET_BYTES_MIN = 32
+
+Secret = str
+
+
+class SettingsError(Exception):
+    """A setting that the server cannot start with."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the operator decides; the field names are the environment's, in lower case.
+
+    Units: as the suffix says; milliseconds for `_ms`, seconds for `_s`, bytes for `_bytes`.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    jwt_secret: Secret = ""
+    jwt_issuer: str | None = None
+    jwt_audience: str | None = None
+    redis_url: str | None = None
+    dynamodb_endpoint: str | None = None
+    dynamodb_table: str = "reeyo"
+    aws_region: str = "eu-west-1"
+    aws_access_key_id: str | None = None
+    allowed_origins: tuple[str, ...] = ()
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    data_dir: Path = Path("data")
+    rate_limits: Literal["on", "off"] = "on"
+    # Signs `POST /webhooks/payments/{provider}`; a Standard Webhooks secret (`whsec_` + base64).
+    webhook_secret: Secret = ""
+    dev: bool = False
+
+    # A newer fix waits at most this long in the drain before Redis has it.
+    # Source: performance design, one pipeline per 50 ms.
+    drain_flush_ms: int = 50
+    # Riders whose newest fix may wait at once; above it the oldest entry is dropped and counted.
+    drain_riders_max: int = 100_000
+    # Source: promises, a rider without a fix for 15 s gets no offer, after 45 s he is offline.
+    fix_fresh_ms: int = 15_000
+    fix_lost_ms: int = 45_000
+    # Source: security design, no message of the contract comes near 16 KiB.
+    frame_bytes_max: int = 16 * 1024
+    http_body_bytes_max: int = 64 * 1024
+    # Source: wire contract, default limits.
+    commands_per_s: int = 20
+    fixes_per_s: int = 10
+    http_requests_per_min: int = 300
+    ping_interval_s: int = 10
+    ping_timeout_s: int = 10
+    # SIGTERM to exit; orchestrators kill after 30 s.
+    drain_deadline_s: float = 4.0
+
+    @property
+    def embeds_redis(self) -> bool:
+        """Whether a Valkey of our own is started."""
+        return self.redis_url is None
+
+    @property
+    def embeds_dynamodb(self) -> bool:
+        """Whether a DynamoDB engine of our own is started."""
+        return self.dynamodb_endpoint is None and self.aws_access_key_id is None
+
+
+def read(environ: Mapping[str, str], *, dev: bool = False) -> Settings:
+    """Read the settings from an environment.
+
+    Errors: SettingsError names the variable and what is wrong with it.
+    """
+    names = {field.encode_name for field in msgspec.structs.fields(Settings)} - {"dev"}
+    given: dict[str, object] = {
+        name: environ[name.upper()] for name in names if environ.get(name.upper())
+    }
+    origins = given.get("allowed_origins")
+    if isinstance(origins, str):
+        given["allowed_origins"] = [part.strip() for part in origins.split(",") if part.strip()]
+    if dev and "jwt_secret" not in given:
+        given["jwt_secret"] = secrets.token_urlsafe(JWT_SECRET_BYTES_MIN)
+    try:
+        settings = msgspec.convert({**given, "dev": dev}, Settings, strict=False, dec_hook=_decode)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"bad setting: {error}") from error
+    _check(settings)
+    return settings
+
+
+def _decode(kind: type, value: object) -> object:
+    if kind is Path:
+        return Path(str(value))
+    raise NotImplementedError(kind)
+
+
+def _check(settings: Settings) -> None:
+    if len(settings.jwt_secret.encode()) < JWT_SECRET_BYTES_MIN:
+        raise SettingsError(
+            f"JWT_SECRET must have at least {JWT_SECRET_BYTES_MIN} bytes "
+            "(or start with --dev, which makes one)"
+        )
+    if settings.rate_limits == "off" and not settings.dev:
+        raise SettingsError("RATE_LIMITS=off is for benches and needs --dev")
+    if not 0 <= settings.port <= 65535:
+        raise SettingsError(f"PORT must be between 0 and 65535, not {settings.port}")
+    assert settings.fix_fresh_ms < settings.fix_lost_ms, "stale comes before lost"
+    assert settings.drain_flush_ms < settings.fix_fresh_ms, "a flush must not age a fix"

@@ -1,0 +1,1 @@
+"""The stores: everything that speaks Redis, and the orders' part of DynamoDB."""

@@ -1,0 +1,137 @@
+"""What a client may ask over HTTP: one struct per request body."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from dispatch.wire.commands import Amount, Id, Reason
+
+Text = Annotated[str, Meta(max_length=200)]
+Phone = Annotated[str, Meta(pattern=r"^\+?[0-9 ()-]{6,20}$(?!\n)", max_length=20)]
+Latitude = Annotated[float, Meta(ge=-90, le=90)]
+Longitude = Annotated[float, Meta(ge=-180, le=180)]
+Price = Annotated[int, Meta(ge=1, le=100_000_000)]
+Method = Literal["WALLET", "MOBILE_MONEY", "CASH"]
+
+
+class Request(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
+):
+    """A request body; a field we do not know is refused rather than ignored."""
+
+
+class Address(Request, frozen=True, kw_only=True):
+    """Where to deliver. Units: degrees WGS 84."""
+
+    lat: Latitude
+    lng: Longitude
+    address: Annotated[str, Meta(max_length=300)] = ""
+
+
+class WantedItem(Request, frozen=True, kw_only=True):
+    """A catalogue item and how many of it; the price is the server's."""
+
+    item_id: Id
+    quantity: Annotated[int, Meta(ge=1, le=1000)]
+
+
+class GoodsOrder(Request, frozen=True, kw_only=True):
+    """A FOOD or MART order."""
+
+    order_type: Literal["FOOD", "MART"]
+    vendor_id: Id
+    items: Annotated[list[WantedItem], Meta(min_length=1, max_length=100)]
+    delivery_address: Address
+    payment_method: Method
+    notes: Annotated[str, Meta(max_length=500)] | None = None
+
+
+class ParcelDetails(Request, frozen=True, kw_only=True):
+    """What is sent. Units: kilograms."""
+
+    category: Annotated[str, Meta(min_length=1, max_length=60)]
+    weight: Annotated[float, Meta(gt=0, le=10_000)]
+    description: Annotated[str, Meta(max_length=500)] = ""
+    is_fragile: bool = False
+
+
+class Addressee(Request, frozen=True, kw_only=True):
+    """Who takes the parcel."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=100)]
+    phone: Phone
+
+
+class PackageOrder(Request, frozen=True, kw_only=True):
+    """A PACKAGE order."""
+
+    order_type: Literal["PACKAGE"]
+    pickup: Address
+    dropoff: Address
+    package_details: ParcelDetails
+    recipient: Addressee
+    payment_method: Method
+    notes: Annotated[str, Meta(max_length=500)] | None = None
+
+
+class CancelOrder(Request, frozen=True, kw_only=True):
+    """Call an order off."""
+
+    reason: Reason | None = None
+
+
+class Rating(Request, frozen=True, kw_only=True):
+    """Say how it was, one to five."""
+
+    rating: Annotated[int, Meta(ge=1, le=5)]
+    comment: Annotated[str, Meta(max_length=500)] | None = None
+
+
+class VendorProfile(Request, frozen=True, kw_only=True):
+    """A vendor's own words about himself; what is left out stays as it is."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
+    phone: Phone | None = None
+    location: Address | None = None
+    services: Annotated[list[Literal["FOOD", "MART"]], Meta(max_length=2)] | None = None
+    online: bool | None = None
+    prep_minutes: Annotated[int, Meta(ge=0, le=240)] | None = None
+
+
+class CatalogueItem(Request, frozen=True, kw_only=True):
+    """One thing a vendor sells. Units: whole XAF."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=100)]
+    price: Price
+    category: Text | None = None
+    available: bool = True
+    stock: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
+
+
+class RiderProfile(Request, frozen=True, kw_only=True):
+    """A rider's own words about himself; what is left out stays as it is."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
+    phone: Phone | None = None
+    vehicle: Literal["MOTORBIKE", "BICYCLE", "CAR", "FOOT"] | None = None
+
+
+class TopUp(Request, frozen=True, kw_only=True):
+    """Money into the caller's wallet. Units: whole XAF."""
+
+    amount: Annotated[int, Meta(ge=1, le=10_000_000)]
+    provider: Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,32}$(?!\n)", max_length=32)]
+
+
+class ServiceSettings(Request, frozen=True, kw_only=True):
+    """A service's price list; what is left out stays as it is. Units: whole XAF, basis points."""
+
+    enabled: bool | None = None
+    commission_bps: Annotated[int, Meta(ge=0, le=10_000)] | None = None
+    delivery_fee: Amount | None = None
+    min_order_amount: Amount | None = None
+    base_fee: Amount | None = None
+    fee_per_km: Amount | None = None
+    fragile_fee: Amount | None = None
+    max_weight_kg: Annotated[float, Meta(gt=0, le=10_000)] | None = None

@@ -1,0 +1,1 @@
+"""The edge: sockets and HTTP in, commands out; no business rules."""

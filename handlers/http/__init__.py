@@ -1,0 +1,1 @@
+"""The HTTP endpoints beside the sockets, one file per subject."""

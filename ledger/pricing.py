@@ -1,0 +1,126 @@
+"""What an order costs and who gets which part: integers in, integers out, nothing lost."""
+
+from typing import Literal
+
+import msgspec
+
+Service = Literal["FOOD", "MART", "PACKAGE"]
+
+# Rates are in basis points, one hundredth of a percent.
+BPS_WHOLE = 10_000
+METRES_PER_KM = 1000
+
+
+class Rates(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The price list of one service, as configured; amounts in whole XAF.
+
+    Source: wire contract, business rules.
+    """
+
+    service: Service
+    enabled: bool
+    commission_bps: int
+    delivery_fee: int = 0
+    min_order_amount: int = 0
+    base_fee: int = 0
+    fee_per_km: int = 0
+    fragile_fee: int = 0
+    max_weight_kg: float = 50.0
+    version: int = 1
+
+
+DEFAULT_RATES: dict[Service, Rates] = {
+    "FOOD": Rates(
+        service="FOOD",
+        enabled=True,
+        commission_bps=1500,
+        delivery_fee=1500,
+        min_order_amount=2000,
+    ),
+    "MART": Rates(
+        service="MART",
+        enabled=False,
+        commission_bps=1000,
+        delivery_fee=2000,
+        min_order_amount=5000,
+    ),
+    "PACKAGE": Rates(
+        service="PACKAGE",
+        enabled=False,
+        commission_bps=2000,
+        base_fee=2000,
+        fee_per_km=500,
+        fragile_fee=1000,
+        max_weight_kg=50.0,
+    ),
+}
+
+
+class Pricing(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The price of one order with its split, fixed when the order is placed; whole XAF."""
+
+    service: Service
+    subtotal: int
+    delivery_fee: int
+    total: int
+    commission: int
+    vendor_share: int
+    rider_share: int
+    commission_bps: int
+    rate_version: int
+    distance_m: int = 0
+    currency: str = "XAF"
+
+
+def price_goods(rates: Rates, subtotal: int) -> Pricing:
+    """Price a FOOD or MART order.
+
+    Units: subtotal in whole XAF. The platform takes `subtotal * bps // 10000`, the vendor the rest.
+    """
+    assert subtotal >= 0
+    commission = subtotal * rates.commission_bps // BPS_WHOLE
+    return _checked(
+        Pricing(
+            service=rates.service,
+            subtotal=subtotal,
+            delivery_fee=rates.delivery_fee,
+            total=subtotal + rates.delivery_fee,
+            commission=commission,
+            vendor_share=subtotal - commission,
+            rider_share=rates.delivery_fee,
+            commission_bps=rates.commission_bps,
+            rate_version=rates.version,
+        )
+    )
+
+
+def price_package(rates: Rates, distance_m: int, *, fragile: bool) -> Pricing:
+    """Price a parcel by distance.
+
+    Units: distance in metres. Rounding: half up to a whole franc, in integers.
+    """
+    assert distance_m >= 0
+    by_distance = (distance_m * rates.fee_per_km + METRES_PER_KM // 2) // METRES_PER_KM
+    fee = rates.base_fee + by_distance + (rates.fragile_fee if fragile else 0)
+    commission = fee * rates.commission_bps // BPS_WHOLE
+    return _checked(
+        Pricing(
+            service=rates.service,
+            subtotal=0,
+            delivery_fee=fee,
+            total=fee,
+            commission=commission,
+            vendor_share=0,
+            rider_share=fee - commission,
+            commission_bps=rates.commission_bps,
+            rate_version=rates.version,
+            distance_m=distance_m,
+        )
+    )
+
+
+def _checked(pricing: Pricing) -> Pricing:
+    parts = pricing.commission + pricing.vendor_share + pricing.rider_share
+    assert parts == pricing.total, "the parts make the whole"
+    assert min(pricing.commission, pricing.vendor_share, pricing.rider_share) >= 0
+    return pricing

@@ -1,0 +1,1 @@
+"""Who carries what: facts in, pairs out; no Redis, no clock, no sockets."""
