@@ -118,10 +118,21 @@ class Offer(Record, frozen=True):
     distance_km: float
 
 
+class Outcome(StrEnum):
+    """What came of an offer that was not accepted."""
+
+    DECLINED = "declined"
+    EXPIRED = "expired"
+    UNREAD = "unread"
+    TAKEN = "taken"
+    RELEASED = "released"
+
+
 class Asked(Record, frozen=True):
     """What came of an earlier offer of this order to a rider."""
 
-    outcome: str
+    offer_id: str
+    outcome: Outcome
     at_ms: int
 
 
@@ -136,7 +147,6 @@ class Dispatch(Record, frozen=True):
     rider_id: str | None = None
     offer_id: str | None = None
     wave: int = 0
-    rounds: int = 0
     offers: dict[str, Offer] = {}
     asked: dict[str, Asked] = {}
     due_at_ms: int | None = None
@@ -164,6 +174,7 @@ class Order(Record, frozen=True):
     prep_minutes: int | None = None
     reason: str | None = None
     rating: int | None = None
+    notes: str | None = None
     # When each status was reached.
     times: dict[str, int] = {}
 

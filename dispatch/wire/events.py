@@ -10,6 +10,10 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 
+SearchState = Literal["searching", "offered", "no_riders"]
+ClosedBecause = Literal["taken", "expired", "cancelled"]
+
+
 class Delivery(StrEnum):
     """What happens to an event whose receiver is away."""
 
@@ -82,7 +86,7 @@ class DispatchStatus(OrderEvent, frozen=True, kw_only=True):
     """To the customer: how the search for a rider goes."""
 
     event = "dispatch_status"
-    state: Literal["searching", "offered", "no_riders"]
+    state: SearchState
 
 
 class RiderAssigned(OrderEvent, frozen=True, kw_only=True):
@@ -156,7 +160,7 @@ class DeliveryRequestClosed(OrderEvent, frozen=True, kw_only=True):
 
     event = "delivery_request_closed"
     offer_id: str
-    reason: Literal["taken", "expired", "cancelled"]
+    reason: ClosedBecause
 
 
 class TrackingPolicy(Event, frozen=True, kw_only=True):

@@ -1,0 +1,109 @@
+"""Which command fits which state, and what it does: pure, decided from order and time alone.
+
+Step 2 of an order's way: orders.flow loads -> [here] decides -> orders.flow writes.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from msgspec.structs import replace
+
+from dispatch.errors import Refusal, Refused
+from dispatch.model import Dispatch, DispatchState, Order, OrderStatus
+from dispatch.orders import offering, progress
+from dispatch.orders.step import Actor, Ask, Step
+
+S = OrderStatus
+D = DispatchState
+
+
+class Rule(NamedTuple):
+    """Who may ask, in which states, and what then happens."""
+
+    audiences: frozenset[str]
+    statuses: frozenset[OrderStatus]
+    dispatch: frozenset[DispatchState] | None
+    apply: Callable[[Order, Ask], Step]
+
+
+def decide(order: Order, ask: Ask) -> Step:
+    """Decide one command.
+
+    Errors: Refused with NOT_FOUND where the order is not the actor's, WRONG_STATE where the command
+    does not fit the order's state, OFFER_TAKEN and OFFER_EXPIRED for offers.
+    """
+    rule = TRANSITIONS[ask.name]
+    if ask.actor.audience not in rule.audiences or not _concerns(order, ask.actor, ask.name):
+        raise Refused(Refusal.NOT_FOUND, f"there is no order {order.order_id} of yours")
+    state = order.dispatch.state if order.dispatch else None
+    fits = rule.dispatch is None or state in rule.dispatch
+    if order.status not in rule.statuses or not fits:
+        where = order.status.value + (f" / {state.value}" if state else "")
+        raise Refused(Refusal.WRONG_STATE, f"{ask.name} does not fit an order that is {where}")
+    step = rule.apply(order, ask)
+    if step.order is order:
+        return step
+    return replace(step, order=_stamped(order, step.order, ask.now_ms))
+
+
+def _concerns(order: Order, actor: Actor, name: str) -> bool:
+    if actor.audience == "user":
+        return order.user_id == actor.id
+    if actor.audience == "vendor":
+        return order.vendor_id == actor.id
+    if actor.audience == "rider":
+        return _concerns_rider(order.dispatch, actor.id, name)
+    return actor.audience in ("ops", "engine")
+
+
+def _concerns_rider(dispatch: Dispatch | None, rider: str, name: str) -> bool:
+    if dispatch is None:
+        return False
+    if name in ("accept_delivery", "decline_delivery"):
+        return rider in dispatch.offers or rider in dispatch.asked or rider == dispatch.rider_id
+    return rider == dispatch.rider_id
+
+
+def _stamped(before: Order, after: Order, now_ms: int) -> Order:
+    assert after.version == before.version, "the version is counted here alone"
+    times = after.times
+    if after.status != before.status:
+        times = {**times, after.status.value: now_ms}
+    return replace(after, version=before.version + 1, updated_at=now_ms, times=times)
+
+
+_USER, _VENDOR, _RIDER = frozenset({"user"}), frozenset({"vendor"}), frozenset({"rider"})
+_ENGINE, _OPS = frozenset({"engine"}), frozenset({"ops"})
+_PENDING = frozenset({S.PENDING})
+# A parcel is searched for while PENDING, goods from ACCEPTED on.
+_OPEN = frozenset({S.PENDING, S.ACCEPTED, S.PREPARING, S.READY})
+_ALIVE = frozenset(S) - {S.REJECTED, S.CANCELLED}
+_DONE = frozenset({S.DELIVERED, S.FUNDS_DISTRIBUTED})
+_WAY = frozenset({S.IN_TRANSIT})
+_UNASSIGNED = frozenset({D.SEARCHING, D.EXHAUSTED})
+_COMING = frozenset({D.ASSIGNED, D.AT_PICKUP})
+_CARRYING = frozenset({D.PICKED_UP, D.AT_DROPOFF})
+
+# Source: wire contract, order states.
+TRANSITIONS: dict[str, Rule] = {
+    "place_order": Rule(_USER, _PENDING, None, progress.place_order),
+    "payment_confirmed": Rule(_ENGINE, _ALIVE, None, progress.payment_confirmed),
+    "accept_order": Rule(_VENDOR, _PENDING, None, progress.accept_order),
+    "reject_order": Rule(_VENDOR, _PENDING, None, progress.reject_order),
+    "order_preparing": Rule(_VENDOR, frozenset({S.ACCEPTED}), None, progress.order_preparing),
+    "order_ready": Rule(_VENDOR, frozenset({S.ACCEPTED, S.PREPARING}), None, progress.order_ready),
+    "make_offers": Rule(_ENGINE, _OPEN, _UNASSIGNED, offering.make_offers),
+    "lapse_offers": Rule(_ENGINE, _OPEN, frozenset({D.OFFERED}), offering.lapse_offers),
+    "exhaust_search": Rule(_ENGINE, _OPEN, frozenset({D.SEARCHING}), offering.exhaust_search),
+    "accept_delivery": Rule(_RIDER, _ALIVE, None, offering.accept_delivery),
+    "decline_delivery": Rule(_RIDER, _ALIVE, None, offering.decline_delivery),
+    "release_delivery": Rule(_RIDER, _OPEN, _COMING, offering.release_delivery),
+    "reassign": Rule(_OPS, _OPEN, _COMING, offering.release_delivery),
+    "arrived_pickup": Rule(_RIDER, _OPEN, frozenset({D.ASSIGNED}), progress.arrived_pickup),
+    "pick_up": Rule(_RIDER, _OPEN, _COMING, progress.pick_up),
+    "arrived_dropoff": Rule(_RIDER, _WAY, frozenset({D.PICKED_UP}), progress.arrived_dropoff),
+    "complete_delivery": Rule(_RIDER, _WAY, _CARRYING, progress.complete_delivery),
+    "settle": Rule(_ENGINE, frozenset({S.DELIVERED}), None, progress.settle),
+    "cancel_order": Rule(_USER | _OPS, _OPEN, None, progress.cancel_order),
+    "rate_order": Rule(_USER, _DONE, None, progress.rate_order),
+}

@@ -1,0 +1,192 @@
+"""What customers, vendors and riders do to an order, from its placement to its last word."""
+
+from msgspec.structs import replace
+
+from dispatch.errors import Refusal, Refused
+from dispatch.keys import identity
+from dispatch.model import (
+    DispatchState,
+    Order,
+    OrderStatus,
+    Payment,
+    PaymentMethod,
+    PaymentState,
+)
+from dispatch.orders.step import (
+    Ask,
+    Said,
+    Step,
+    both,
+    closed,
+    dispatch_of,
+    mark,
+    ready_for,
+    searching,
+    status,
+    user_of,
+)
+from dispatch.wire import events
+from dispatch.wire.snapshots import order_snapshot
+
+S = OrderStatus
+D = DispatchState
+
+
+def place_order(order: Order, ask: Ask) -> Step:
+    """A new order enters; one that still waits for mobile money stays unseen by the vendor."""
+    assert order.version == 0, "a new order has not been written yet"
+    if order.payment.state is PaymentState.PENDING:
+        return Step(order=replace(order))
+    return _begin(order, ask.now_ms)
+
+
+def payment_confirmed(order: Order, ask: Ask) -> Step:
+    """The provider has the customer's money, so the order goes on its way."""
+    if order.payment.state is not PaymentState.PENDING:
+        return Step(order=order)
+    paid = replace(order.payment, state=PaymentState.CAPTURED)
+    return _begin(replace(order, payment=paid), ask.now_ms)
+
+
+def _begin(order: Order, now_ms: int) -> Step:
+    """Start the way of an order that is paid, or will be paid in cash."""
+    if order.vendor_id is None:
+        started = replace(order, dispatch=searching(order, now_ms))
+        return Step(order=started, says=(status(order, "searching"),))
+    begun = replace(order)
+    shown = order_snapshot(replace(order, version=order.version + 1), "vendor")
+    told = events.NewOrder(**mark(order), order=shown)
+    return Step(order=begun, says=(Said(identity("vendor", order.vendor_id), told),))
+
+
+def accept_order(order: Order, ask: Ask) -> Step:
+    """The vendor takes the order and the search for a rider begins."""
+    _require_payment(order)
+    prep = ask.command.prep_minutes
+    accepted = replace(
+        order,
+        status=S.ACCEPTED,
+        prep_minutes=prep if prep is not None else order.prep_minutes,
+        dispatch=searching(order, ask.now_ms),
+    )
+    told = Said(user_of(order), events.OrderAccepted(**mark(order), prep_minutes=prep))
+    return Step(order=accepted, says=(told, status(order, "searching")))
+
+
+def _require_payment(order: Order) -> None:
+    if order.payment.state is PaymentState.PENDING:
+        raise Refused(Refusal.WRONG_STATE, "the order is not paid yet")
+
+
+def reject_order(order: Order, ask: Ask) -> Step:
+    """The vendor turns the order down; what was paid goes back."""
+    _require_payment(order)
+    reason, back = ask.command.reason, _refundable(order)
+    rejected = replace(order, status=S.REJECTED, reason=reason, payment=_undone(order.payment))
+    told = events.OrderRejected(**mark(order), reason=reason, refund_amount=back)
+    return Step(order=rejected, says=(Said(user_of(order), told),), refunds=True)
+
+
+def order_preparing(order: Order, ask: Ask) -> Step:
+    """The kitchen has begun."""
+    told = Said(user_of(order), events.OrderPreparing(**mark(order)))
+    return Step(order=replace(order, status=S.PREPARING), says=(told,))
+
+
+def order_ready(order: Order, ask: Ask) -> Step:
+    """The goods wait for the rider."""
+    says = [Said(user_of(order), events.OrderReady(**mark(order)))]
+    if order.rider_id is not None:
+        says.append(ready_for(order, order.rider_id))
+    return Step(order=replace(order, status=S.READY), says=tuple(says))
+
+
+def arrived_pickup(order: Order, ask: Ask) -> Step:
+    """The rider stands at the pickup."""
+    told = events.RiderArrived(**mark(order), at="pickup")
+    return Step(order=_at(order, D.AT_PICKUP), says=both(order, told))
+
+
+def pick_up(order: Order, ask: Ask) -> Step:
+    """The rider has the goods, which a vendor must have called ready."""
+    if order.vendor_id is not None and order.status is not S.READY:
+        raise Refused(Refusal.WRONG_STATE, f"the order is {order.status.value}, not READY")
+    taken = replace(_at(order, D.PICKED_UP), status=S.IN_TRANSIT)
+    told = events.OrderPickedUp(**mark(order), rider_id=ask.actor.id)
+    return Step(order=taken, says=both(order, told))
+
+
+def arrived_dropoff(order: Order, ask: Ask) -> Step:
+    """The rider stands at the customer's door."""
+    told = events.RiderArrived(**mark(order), at="dropoff")
+    return Step(order=_at(order, D.AT_DROPOFF), says=(Said(user_of(order), told),))
+
+
+def _at(order: Order, state: DispatchState) -> Order:
+    return replace(order, dispatch=replace(dispatch_of(order), state=state))
+
+
+def complete_delivery(order: Order, ask: Ask) -> Step:
+    """The goods are handed over; from here the money may be split."""
+    payment = order.payment
+    if payment.method is PaymentMethod.CASH:
+        cash = ask.command.cash_collected
+        collected = order.pricing.total if cash is None else cash
+        payment = replace(payment, state=PaymentState.COLLECTED, collected=collected)
+    done = replace(_at(order, D.DONE), status=S.DELIVERED, payment=payment)
+    told = events.OrderDelivered(**mark(order), rider_id=ask.actor.id)
+    return Step(order=done, says=both(order, told), frees=ask.actor.id, delivers=True)
+
+
+def settle(order: Order, ask: Ask) -> Step:
+    """The money is split; vendor and rider learn their parts."""
+    price = order.pricing
+    shares = [("vendor", order.vendor_id, price.vendor_share)]
+    shares.append(("rider", order.rider_id, price.rider_share))
+    says = tuple(
+        Said(identity(audience, owner), events.OrderSettled(**mark(order), amount=amount))
+        for audience, owner, amount in shares
+        if owner is not None and amount > 0
+    )
+    return Step(order=replace(order, status=S.FUNDS_DISTRIBUTED), says=says)
+
+
+def cancel_order(order: Order, ask: Ask) -> Step:
+    """The order is called off; everyone in it is told and what was paid goes back.
+
+    A customer may call off until the kitchen begins, an operator until the goods are picked up.
+    """
+    by_user = ask.actor.audience == "user"
+    if by_user and order.status in (S.PREPARING, S.READY):
+        raise Refused(Refusal.WRONG_STATE, f"the order is already {order.status.value}")
+    reason = ask.command.reason or f"cancelled by {ask.actor.audience}"
+    told = events.OrderCancelled(**mark(order), reason=reason, refund_amount=_refundable(order))
+    says = list(both(order, told))
+    dispatch = order.dispatch
+    if dispatch is not None:
+        says.extend(closed(order, dispatch.offers, "cancelled"))
+        dispatch = replace(dispatch, offers={}, due_at_ms=None)
+    if order.rider_id is not None:
+        says.append(Said(identity("rider", order.rider_id), told))
+    off = replace(
+        order,
+        status=S.CANCELLED,
+        reason=reason,
+        dispatch=dispatch,
+        payment=_undone(order.payment),
+    )
+    return Step(order=off, says=tuple(says), frees=order.rider_id, refunds=True)
+
+
+def _refundable(order: Order) -> int:
+    return order.pricing.total if order.payment.state is PaymentState.CAPTURED else 0
+
+
+def _undone(payment: Payment) -> Payment:
+    captured = payment.state is PaymentState.CAPTURED
+    return replace(payment, state=PaymentState.REFUNDED if captured else PaymentState.VOID)
+
+
+def rate_order(order: Order, ask: Ask) -> Step:
+    """The customer says how it was."""
+    return Step(order=replace(order, rating=ask.command.rating))

@@ -1,0 +1,84 @@
+"""How an order looks to each side: the order of the public contract, built from the record."""
+
+from typing import Any
+
+import msgspec
+
+from dispatch.model import Dispatch, Order
+from dispatch.wire.events import LatLng, OrderDot
+
+Snapshot = dict[str, Any]
+
+# What a customer pays; how the platform splits it is not his to see.
+_PRICE_FOR_ALL = ("subtotal", "deliveryFee", "total", "currency", "distanceM")
+_SHARE_OF = {"vendor": ("commission", "vendorShare"), "rider": ("riderShare",)}
+
+
+def order_snapshot(order: Order, audience: str) -> Snapshot:
+    """The order as `audience` ("user", "vendor", "rider", "ops") may see it."""
+    record = msgspec.to_builtins(order)
+    snapshot: Snapshot = {
+        "orderId": order.order_id,
+        "orderType": order.order_type,
+        "status": order.status.value,
+        "dispatch": dispatch_view(order.dispatch),
+        "pricing": pricing_view(msgspec.to_builtins(order.pricing), audience),
+        "locations": {"pickup": record["pickup"], "dropoff": record["dropoff"]},
+        "payment": record["payment"],
+        "version": order.version,
+        "createdAt": order.created_at,
+        "updatedAt": order.updated_at,
+        "userId": order.user_id,
+    }
+    for name in ("vendorId", "items", "prepMinutes", "reason", "rating", "notes", "recipient"):
+        if name in record:
+            snapshot[name] = record[name]
+    if "parcel" in record:
+        snapshot["packageDetails"] = record["parcel"]
+    return snapshot
+
+
+def dispatch_view(dispatch: Dispatch | None) -> Snapshot:
+    """The search for a rider as anyone may see it; `state` is None before it begins."""
+    if dispatch is None:
+        return {"state": None}
+    view: Snapshot = {"state": dispatch.state.value}
+    if dispatch.rider_id is not None:
+        view["riderId"] = dispatch.rider_id
+    return view
+
+
+def pricing_view(pricing: dict[str, Any], audience: str) -> Snapshot:
+    """The price as `audience` may see it."""
+    if audience == "ops":
+        return pricing
+    seen = _PRICE_FOR_ALL + _SHARE_OF.get(audience, ())
+    return {name: pricing[name] for name in seen if name in pricing}
+
+
+def order_dot(order: Order) -> OrderDot:
+    """The order as one line on the operators' map."""
+    dispatch = order.dispatch
+    return OrderDot(
+        order_id=order.order_id,
+        order_type=order.order_type,
+        status=order.status.value,
+        dispatch_state=dispatch.state.value if dispatch else None,
+        rider_id=dispatch.rider_id if dispatch else None,
+        offered_to=sorted(dispatch.offers) if dispatch else [],
+        pickup=LatLng(lat=order.pickup.lat, lng=order.pickup.lng),
+        dropoff=LatLng(lat=order.dropoff.lat, lng=order.dropoff.lng),
+        total=order.pricing.total,
+        version=order.version,
+        updated_at=order.updated_at,
+    )
+
+
+def brief(order: Order) -> Snapshot:
+    """What a command's acknowledgement says of the order it changed."""
+    return {
+        "orderId": order.order_id,
+        "status": order.status.value,
+        "dispatch": dispatch_view(order.dispatch),
+        "version": order.version,
+    }
