@@ -165,7 +165,7 @@ class Order(Record, frozen=True):
     payment: Payment
     created_at: int
     updated_at: int
-    version: int = 1
+    version: int
     vendor_id: str | None = None
     items: tuple[OrderLine, ...] = ()
     parcel: Parcel | None = None

@@ -3,11 +3,10 @@
 Step 4 of an order's way: engine finds candidates -> [here] picks the wave -> flow.make_offers.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from dispatch import ids
 from dispatch.model import Dispatch, DispatchState, Offer, Order, Outcome
 
 
@@ -85,12 +84,16 @@ def pick_wave(
 
 
 def offers_for(
-    dispatch: Dispatch, chosen: Sequence[Candidate], now_ms: int, policy: OfferPolicy
+    dispatch: Dispatch,
+    chosen: Sequence[Candidate],
+    now_ms: int,
+    policy: OfferPolicy,
+    mint: Callable[[], str],
 ) -> dict[str, Offer]:
-    """One offer for each chosen rider, all of the next wave."""
+    """One offer for each chosen rider, all of the next wave; `mint` makes offer ids."""
     return {
         candidate.rider_id: Offer(
-            offer_id=ids.offer_id(),
+            offer_id=mint(),
             wave=dispatch.wave + 1,
             made_at_ms=now_ms,
             expires_at_ms=now_ms + policy.window_ms,

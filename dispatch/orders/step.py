@@ -8,6 +8,7 @@ from dispatch.keys import Identity, identity
 from dispatch.model import (
     Asked,
     Dispatch,
+    DispatchState,
     Offer,
     Order,
     Outcome,
