@@ -1,0 +1,78 @@
+"""Every series the server exports, held as objects; a label names a kind, never an id."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+# Source: promises; the goals lie between 5 ms (a fix) and 5 s (a lost engine found again).
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+# Source: one flush per 50 ms at 2,000 fixes/s carries 100; 10,000 riders at once are the worst day.
+BATCHES = (1, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000)
+
+FIXES_RECEIVED = Counter("reeyo_fixes_received_total", "Fixes that reached the server.")
+FIXES_RELAYED = Counter(
+    "reeyo_fixes_relayed_total", "Fixes written to a watcher, one for each watcher."
+)
+FIXES_DROPPED = Counter(
+    "reeyo_fixes_dropped_total", "Fixes not taken, by the step that refused them.", ["reason"]
+)
+
+DRAIN_FLUSH_SECONDS = Histogram(
+    "reeyo_drain_flush_seconds", "One flush of positions into Redis.", buckets=SECONDS
+)
+DRAIN_BATCH = Histogram("reeyo_drain_batch_fixes", "Fixes in one flush.", buckets=BATCHES)
+DRAIN_DROPPED = Counter(
+    "reeyo_drain_dropped_total", "Fixes that never reached Redis, by reason.", ["reason"]
+)
+DRAIN_WAITING = Gauge("reeyo_drain_waiting_riders", "Riders whose newest fix waits for a flush.")
+
+COMMANDS = Counter(
+    "reeyo_commands_total", "Commands answered; the code is `ok` or a refusal's.", ["name", "code"]
+)
+COMMAND_SECONDS = Histogram(
+    "reeyo_command_seconds", "From a command's arrival to its ack.", ["name"], buckets=SECONDS
+)
+
+OFFERS = Counter(
+    "reeyo_offers_total",
+    "Offers by what became of them: made, accepted, declined, expired and the other outcomes.",
+    ["outcome"],
+)
+OFFER_LATENESS_SECONDS = Histogram(
+    "reeyo_offer_lateness_seconds", "From an offer's deadline to its end.", buckets=SECONDS
+)
+MATCH_SECONDS = Histogram(
+    "reeyo_match_seconds", "One search for riders, from the index to the offers.", buckets=SECONDS
+)
+
+ORDER_TRANSITIONS = Counter(
+    "reeyo_order_transitions_total", "Steps of orders, by the status reached.", ["service", "to"]
+)
+SETTLEMENTS = Counter("reeyo_settlements_total", "Orders whose money was split.", ["service"])
+SETTLED_XAF = Counter("reeyo_settled_xaf_total", "Money split, whole XAF.", ["service"])
+
+OUTBOX_LAG_SECONDS = Histogram(
+    "reeyo_outbox_lag_seconds", "From an event's write to its relay.", buckets=SECONDS
+)
+OUTBOX_WAITING = Gauge("reeyo_outbox_waiting_events", "Events written and not yet relayed.")
+
+SOCKETS = Gauge("reeyo_sockets", "Open sockets.", ["namespace"])
+SOCKETS_ENDED = Counter(
+    "reeyo_sockets_ended_total", "Sockets the server cut, by reason.", ["namespace", "reason"]
+)
+EVENTS_SENT = Counter("reeyo_events_sent_total", "Events put on a socket.", ["name"])
+EVENTS_DROPPED = Counter(
+    "reeyo_events_dropped_total", "Events a socket did not get, by reason.", ["reason"]
+)
+
+HTTP_REQUESTS = Counter(
+    "reeyo_http_requests_total", "HTTP requests by route template.", ["route", "method", "status"]
+)
+HTTP_SECONDS = Histogram(
+    "reeyo_http_request_seconds", "HTTP requests.", ["route", "method"], buckets=SECONDS
+)
+
+STORE_ERRORS = Counter(
+    "reeyo_store_errors_total", "Calls a store did not answer, by kind.", ["store", "kind"]
+)
+LOOP_CRASHES = Counter(
+    "reeyo_loop_crashes_total", "Background loops that ended with an error.", ["loop"]
+)

@@ -1,0 +1,179 @@
+"""Redis connections: one client for each way of waiting, and errors that say what to do next."""
+
+import hashlib
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.connection import Connection, SSLConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import ConstantBackoff, NoBackoff
+from redis.exceptions import (
+    ClusterDownError,
+    ConnectionError,  # noqa: A004 (redis has no other name for it)
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    TimeoutError,  # noqa: A004 (redis has no other name for it)
+    TryAgainError,
+)
+
+from dispatch import metrics
+from dispatch.errors import StoreUnavailable
+
+# A command that takes longer has failed; its caller is told to try again.
+# Source: reliability design, ten default retries stalled one call for 3.6 s.
+COMMAND_TIMEOUT_S = 2.0
+# The longest BLOCK that a caller of `blocking` may ask for; the socket waits a little longer.
+BLOCK_S_MAX = 10.0
+CONNECT_TRIES = 2
+CONNECT_PAUSE_S = 0.05
+# One drain, one relay, and the commands of a busy moment; more of them wait their turn.
+COMMAND_CONNECTIONS = 32
+WAITING_CONNECTIONS = 16
+
+# The server is there but cannot do the work now: full, a replica, or a cluster being resharded.
+_UNAVAILABLE = (
+    ConnectionError,
+    TimeoutError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    ClusterDownError,
+    TryAgainError,
+)
+_LUA = Path(__file__).parent / "lua"
+
+
+class RedisClients(NamedTuple):
+    """The same Redis by three ways of waiting; replies are bytes.
+
+    `commands` gives up after two seconds and never repeats a command: a repeated INCR counts
+    twice. `blocking` is for reads that wait up to `BLOCK_S_MAX` at the server. `listener` is for
+    pub/sub, which waits for as long as nothing is said.
+    """
+
+    commands: Redis
+    blocking: Redis
+    listener: Redis
+
+
+@asynccontextmanager
+async def open_redis(url: str) -> AsyncIterator[RedisClients]:
+    """Make the three clients and close them at the end; connections open when first used.
+
+    Errors: ValueError where the URL is none.
+    """
+    async with AsyncExitStack() as stack:
+        sizes = (
+            (COMMAND_CONNECTIONS, COMMAND_TIMEOUT_S),
+            (WAITING_CONNECTIONS, BLOCK_S_MAX + COMMAND_TIMEOUT_S),
+            # Blocking pub/sub reads ignore the timeout; (re)connecting and subscribing keep it.
+            (WAITING_CONNECTIONS, COMMAND_TIMEOUT_S),
+        )
+        clients = [_client(url, connections, timeout_s) for connections, timeout_s in sizes]
+        for client in clients:
+            stack.push_async_callback(client.aclose)
+        yield RedisClients(*clients)
+
+
+def _client(url: str, connections: int, timeout_s: float) -> Redis:
+    pool = BlockingConnectionPool.from_url(
+        url,
+        max_connections=connections,
+        # Waiting for a free connection is waiting for Redis.
+        timeout=COMMAND_TIMEOUT_S,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=COMMAND_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),
+        # Nothing of RESP3 is used, and RESP2 reads alike on every server since 7.0.
+        protocol=2,
+    )
+    # A `rediss://` URL overrules the argument of from_url, so the class is set after it.
+    pool.connection_class = _PATIENT.get(pool.connection_class, pool.connection_class)
+    return Redis.from_pool(pool)
+
+
+# Nothing was sent before a connection stands, so that only connecting may be repeated.
+_CONNECTING = Retry(ConstantBackoff(CONNECT_PAUSE_S), CONNECT_TRIES - 1)
+
+
+class _PatientConnection(Connection):
+    """Connects a second time where the first failed; commands are never repeated."""
+
+    async def connect(self) -> None:
+        await _CONNECTING.call_with_retry(super().connect, self._forget)
+
+    async def _forget(self, _error: Exception) -> None:
+        await self.disconnect()
+
+
+class _PatientSSLConnection(SSLConnection):
+    """The same over TLS."""
+
+    async def connect(self) -> None:
+        await _CONNECTING.call_with_retry(super().connect, self._forget)
+
+    async def _forget(self, _error: Exception) -> None:
+        await self.disconnect()
+
+
+_PATIENT: dict[type, type] = {Connection: _PatientConnection, SSLConnection: _PatientSSLConnection}
+
+
+@contextmanager
+def translate() -> Iterator[None]:
+    """Turn "Redis cannot answer now" into StoreUnavailable; errors of our own calls rise.
+
+    Errors: StoreUnavailable; whether the command was carried out may be unknown.
+    """
+    try:
+        yield
+    except _UNAVAILABLE as error:
+        metrics.STORE_ERRORS.labels("redis", type(error).__name__).inc()
+        raise StoreUnavailable("redis", str(error) or type(error).__name__) from error
+
+
+class Scripts:
+    """The Lua scripts beside this file, by name; sent once, then called by their hash."""
+
+    def __init__(self, client: Redis, folder: Path = _LUA) -> None:
+        self._client = client
+        self._sources = _read(folder)
+        self._hashes = {
+            name: hashlib.sha1(source, usedforsecurity=False).hexdigest()
+            for name, source in self._sources.items()
+        }
+
+    def sha(self, name: str) -> str:
+        """The hash by which a pipeline calls a script after `load`; a script unknown is a bug."""
+        return self._hashes[name]
+
+    async def load(self) -> None:
+        """Send every script, so that pipelines may call them by hash.
+
+        Redis: SCRIPT LOAD for each, one round trip; idempotent.
+        """
+        with translate():
+            async with self._client.pipeline(transaction=False) as pipe:
+                for source in self._sources.values():
+                    pipe.script_load(source)
+                await pipe.execute()
+
+    async def run(self, name: str, keys: Sequence[str], args: Iterable[Any] = ()) -> Any:
+        """Call a script; one that the server has forgotten is sent with the call.
+
+        Redis: EVALSHA, else EVAL; one round trip, two after a restart; atomic.
+        """
+        call = (len(keys), *keys, *args)
+        with translate():
+            try:
+                return await self._client.evalsha(self._hashes[name], *call)
+            except NoScriptError:
+                # Nothing has run yet; EVAL also leaves the script at the server.
+                return await self._client.eval(self._sources[name].decode(), *call)
+
+
+def _read(folder: Path) -> Mapping[str, bytes]:
+    return {path.stem: path.read_bytes() for path in sorted(folder.glob("*.lua"))}
