@@ -69,12 +69,16 @@ class Place(Record, frozen=True):
 
 
 class OrderLine(Record, frozen=True):
-    """One catalogue item in an order, at the price of that moment. Units: whole XAF."""
+    """One catalogue item in an order, at the price of that moment. Units: whole XAF.
+
+    `stocked` says that its quantity was taken out of the vendor's counted stock.
+    """
 
     item_id: str
     name: str
     quantity: int
     unit_price: int
+    stocked: bool = False
 
 
 class Parcel(Record, frozen=True):
