@@ -1,0 +1,97 @@
+"""Background loops kept alive, loudly, and ended in order."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import structlog
+
+from dispatch import metrics
+
+Loop = Callable[[], Awaitable[None]]
+
+# A loop that fails at once comes back after this long, then after twice as long, up to the most.
+# Source: reliability design, listeners are back at most 2 s after Redis is.
+BACKOFF_S_MIN = 0.1
+BACKOFF_S_MAX = 2.0
+# A loop that ran this long before it failed had recovered.
+HEALTHY_S = 10.0
+
+_log = structlog.get_logger(__name__)
+
+
+class Supervisor:
+    """Owns the tasks that must run for as long as the server does.
+
+    A loop that raises is counted, logged with its error and started again; one that returns is
+    done. `clock_s` is a steady clock and `pause` waits, both to be replaced in tests.
+    """
+
+    def __init__(
+        self,
+        clock_s: Callable[[], float],
+        pause: Callable[[float], Awaitable[Any]] = asyncio.sleep,
+    ) -> None:
+        self._clock_s = clock_s
+        self._pause = pause
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._stopping = False
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The loops that are alive, in the order of their start."""
+        return tuple(name for name, task in self._tasks.items() if not task.done())
+
+    def spawn(self, name: str, loop: Loop) -> None:
+        """Start a loop under a name that no living loop has."""
+        assert name not in self.names, f"a loop named {name} runs already"
+        assert not self._stopping, f"{name} came while the server stops"
+        # A name that is used again moves to the end: it was started last.
+        self._tasks.pop(name, None)
+        self._tasks[name] = asyncio.create_task(self._keep(name, loop), name=name)
+
+    async def stop(self, deadline_s: float) -> None:
+        """End every loop, the youngest first, each after those that were started later.
+
+        A loop may take its time to clean up; all of them together have `deadline_s`. One that
+        outlives it is logged and left to the end of the process.
+        """
+        self._stopping = True
+        until_s = self._clock_s() + deadline_s
+        for name, task in reversed(self._tasks.items()):
+            task.cancel()
+            await asyncio.wait([task], timeout=max(0.0, until_s - self._clock_s()))
+            if not task.done():
+                _log.error("loop_outlived_stop", loop=name, deadline_s=deadline_s)
+
+    async def _keep(self, name: str, loop: Loop) -> None:
+        backoff_s = BACKOFF_S_MIN
+        while True:
+            started_s = self._clock_s()
+            try:
+                await loop()
+            except asyncio.CancelledError:
+                if _told_to_end():
+                    raise
+                # Something that the loop waited for was cancelled, not the loop.
+                _crashed(name, back_in_s=backoff_s)
+            except Exception:  # noqa: BLE001 (the other of the two places where a bug may end)
+                if self._clock_s() - started_s >= HEALTHY_S:
+                    backoff_s = BACKOFF_S_MIN
+                _crashed(name, back_in_s=backoff_s)
+            else:
+                return
+            if self._stopping:
+                return
+            await self._pause(backoff_s)
+            backoff_s = min(backoff_s * 2, BACKOFF_S_MAX)
+
+
+def _told_to_end() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _crashed(name: str, *, back_in_s: float) -> None:
+    metrics.LOOP_CRASHES.labels(name).inc()
+    _log.exception("loop_crashed", loop=name, back_in_s=back_in_s)
