@@ -1,0 +1,176 @@
+"""The one way out: what a step says is written with it, then relayed to inboxes, timers and board.
+
+Step 4 of an order's way: store.orders writes -> [here] relays -> store.inbox -> sockets.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping, Sequence
+from zlib import crc32
+
+import msgspec
+import structlog
+import uuid_utils
+
+from dispatch import metrics
+from dispatch.clock import Clock
+from dispatch.errors import StoreUnavailable
+from dispatch.store.board import Board, Line
+from dispatch.store.inbox import Inboxes, Letter
+from dispatch.store.timers import Timers
+from ledger.table import Delete, Item, Key, Put, Query, Table, TableUnavailable
+
+# Source: 8 partitions take 8,000 entries/s on DynamoDB; a sweep asks each once.
+SHARDS = 8
+# Entries relayed in one go; their deletions make one transaction (at most 100 writes).
+BATCH = 64
+# Committed entries that wait for the relay; above it they are left to the sweep, which finds them
+# in the table.
+WAITING_MAX = 20_000
+# The relay of the committing node needs milliseconds; older entries belong to a node that died or
+# to a time without Redis.
+SWEEP_AFTER_MS = 1_000
+SWEEP_EVERY_S = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+class Saying(msgspec.Struct, frozen=True):
+    """One event for one identity, ready to be sent; `body` is its JSON object."""
+
+    to: str
+    name: str
+    body: str
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+    """What is to be done once an order's step is written. Units: Unix milliseconds.
+
+    `line` is the order's line on the board, `due_at_ms` its next timer (0 takes the timer away).
+    """
+
+    entry_id: str
+    order_id: str
+    at_ms: int
+    says: tuple[Saying, ...] = ()
+    line: Line | None = None
+    due_at_ms: int | None = None
+    tally: dict[str, int] = {}
+
+    @property
+    def key(self) -> Key:
+        """Where the entry waits; entries of one order share a shard and keep their order."""
+        return Key(f"OUTBOX#{crc32(self.order_id.encode()) % SHARDS}", f"ENTRY#{self.entry_id}")
+
+
+def new_entry_id() -> str:
+    """An id that sorts by the time it was made. Source: UUID version 7, RFC 9562."""
+    return uuid_utils.uuid7().hex
+
+
+def write_entry(entry: Entry) -> Put:
+    """The write that puts an entry beside the step it belongs to."""
+    item: Item = {
+        "PK": entry.key.pk,
+        "SK": entry.key.sk,
+        "atMs": entry.at_ms,
+        "entry": msgspec.json.encode(entry).decode(),
+    }
+    return Put(item=item, condition="attribute_not_exists(PK)")
+
+
+class Outbox:
+    """Relays entries: those of this node at once, those of lost nodes by sweeping the table."""
+
+    def __init__(
+        self, table: Table, inboxes: Inboxes, timers: Timers, board: Board, clock: Clock
+    ) -> None:
+        self._table = table
+        self._inboxes = inboxes
+        self._timers = timers
+        self._board = board
+        self._clock = clock
+        self._waiting: deque[Entry] = deque()
+        self._news = asyncio.Event()
+
+    def hand_over(self, entry: Entry) -> None:
+        """Relay an entry that has just been committed; never waits."""
+        if len(self._waiting) < WAITING_MAX:
+            self._waiting.append(entry)
+            self._news.set()
+        metrics.OUTBOX_WAITING.set(len(self._waiting))
+
+    async def run(self) -> None:
+        """Relay what is handed over, for as long as the server runs."""
+        while True:
+            await self._news.wait()
+            self._news.clear()
+            while self._waiting:
+                await self._relay_waiting()
+
+    async def _relay_waiting(self) -> None:
+        batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
+        metrics.OUTBOX_WAITING.set(len(self._waiting))
+        try:
+            await self.relay(batch)
+        except (StoreUnavailable, TableUnavailable) as error:
+            # The entries stay in the table; the sweep relays them when the store is back.
+            log.warning("outbox_relay_deferred", entries=len(batch), cause=str(error))
+
+    async def sweep(self) -> None:
+        """Relay entries that nobody has relayed, for as long as the server runs."""
+        while True:
+            await asyncio.sleep(SWEEP_EVERY_S)
+            try:
+                for shard in range(SHARDS):
+                    await self.sweep_shard(shard)
+            except (StoreUnavailable, TableUnavailable) as error:
+                log.warning("outbox_sweep_deferred", cause=str(error))
+
+    async def sweep_shard(self, shard: int) -> int:
+        """Relay the overdue entries of one shard, oldest first; returns how many there were."""
+        page = await self._table.query(Query(pk=f"OUTBOX#{shard}", prefix="ENTRY#", limit=BATCH))
+        before_ms = self._clock.now_ms() - SWEEP_AFTER_MS
+        overdue = [
+            msgspec.json.decode(item["entry"], type=Entry)
+            for item in page.items
+            if item["atMs"] <= before_ms
+        ]
+        if overdue:
+            await self.relay(overdue)
+        return len(overdue)
+
+    async def relay(self, entries: Sequence[Entry]) -> None:
+        """Tell what the entries say, then forget them; doing it twice tells nothing twice.
+
+        Errors: StoreUnavailable, TableUnavailable; what was not forgotten is relayed again.
+        """
+        now_ms = self._clock.now_ms()
+        # Timers first: an order that nobody looks at is worse than an event that comes late.
+        await self._timers.arm(_timers(entries))
+        await self._timers.disarm([e.order_id for e in entries if e.due_at_ms == 0])
+        await self._inboxes.append(_letters(entries), now_ms)
+        await self._board.post([e.line for e in entries if e.line], _tally(entries))
+        for entry in entries:
+            metrics.OUTBOX_LAG_SECONDS.observe(max(0, now_ms - entry.at_ms) / 1000)
+        await self._table.transact([Delete(key=entry.key) for entry in entries])
+
+
+def _letters(entries: Sequence[Entry]) -> list[Letter]:
+    return [
+        Letter(saying.to, f"{entry.entry_id}.{i}", saying.name, saying.body)
+        for entry in entries
+        for i, saying in enumerate(entry.says)
+    ]
+
+
+def _timers(entries: Sequence[Entry]) -> Mapping[str, int]:
+    return {entry.order_id: entry.due_at_ms for entry in entries if entry.due_at_ms}
+
+
+def _tally(entries: Sequence[Entry]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for entry in entries:
+        for name, by in entry.tally.items():
+            total[name] = total.get(name, 0) + by
+    return total

@@ -1,0 +1,22 @@
+-- Put one event into an identity's inbox, unless it is already there, and tell its nodes.
+-- KEYS: head (hash), stream, seen (sorted set), channel is ARGV[1].
+-- ARGV: channel, event id, now ms, epoch to use for a new inbox, event name, body (JSON object),
+--       entries kept, ms kept, head ttl ms.
+-- Returns the event's seq, or 0 where the event id was known.
+-- Atomic, because seq, stream and channel must agree on one order of events.
+local now, kept_ms = tonumber(ARGV[3]), tonumber(ARGV[8])
+if redis.call('ZADD', KEYS[3], 'NX', now, ARGV[2]) == 0 then
+  return 0
+end
+redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now - kept_ms)
+redis.call('PEXPIRE', KEYS[3], kept_ms)
+redis.call('HSETNX', KEYS[1], 'epoch', ARGV[4])
+local epoch = redis.call('HGET', KEYS[1], 'epoch')
+local seq = redis.call('HINCRBY', KEYS[1], 'seq', 1)
+redis.call('PEXPIRE', KEYS[1], tonumber(ARGV[9]))
+redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[7], seq .. '-0',
+  't', ARGV[3], 'n', ARGV[5], 'b', ARGV[6])
+redis.call('PEXPIRE', KEYS[2], kept_ms)
+redis.call('PUBLISH', ARGV[1],
+  seq .. '\n' .. epoch .. '\n' .. ARGV[3] .. '\n' .. ARGV[5] .. '\n' .. ARGV[6])
+return seq

@@ -1,0 +1,53 @@
+"""When the engine must look at each open order: an index of deadlines that the orders hold."""
+
+from collections.abc import Mapping, Sequence
+
+from dispatch import keys
+from dispatch.store.connect import RedisClients, translate
+
+
+class Timers:
+    """The timers of one zone."""
+
+    def __init__(self, clients: RedisClients, zone: str) -> None:
+        self._redis = clients.commands
+        self.zone = zone
+
+    async def arm(self, due: Mapping[str, int], *, wake: bool = True) -> None:
+        """Set when orders want to be looked at (order id -> Unix ms), and wake the engine.
+
+        Redis: ZADD and PUBLISH, one round trip; idempotent.
+        """
+        if not due:
+            return
+        with translate():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                pipe.zadd(keys.timers(self.zone), dict(due))
+                if wake:
+                    pipe.publish(keys.engine_channel(self.zone), "1")
+                await pipe.execute()
+
+    async def disarm(self, orders: Sequence[str]) -> None:
+        """Forget orders that need no engine any more.
+
+        Redis: ZREM; idempotent.
+        """
+        if not orders:
+            return
+        with translate():
+            await self._redis.zrem(keys.timers(self.zone), *orders)
+
+    async def due(self, now_ms: int, limit: int) -> tuple[list[str], int | None]:
+        """Orders whose time has come, oldest first, and when the next one's comes.
+
+        Redis: ZRANGE twice, one round trip.
+        """
+        name = keys.timers(self.zone)
+        with translate():
+            async with self._redis.pipeline(transaction=False) as pipe:
+                pipe.zrange(name, "-inf", now_ms, byscore=True, offset=0, num=limit)
+                pipe.zrange(
+                    name, f"({now_ms}", "+inf", byscore=True, offset=0, num=1, withscores=True
+                )
+                ready, later = await pipe.execute()
+        return [order.decode() for order in ready], int(later[0][1]) if later else None
