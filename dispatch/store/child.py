@@ -1,0 +1,101 @@
+"""A child process that cannot outlive us: killed with us, ended in order where we do."""
+
+import asyncio
+import ctypes
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import structlog
+
+# Source: linux/prctl.h.
+_PR_SET_PDEATHSIG = 1
+# Both engines end within milliseconds of a SIGTERM; the rest is for a slow disk.
+STOP_S = 3.0
+
+_log = structlog.get_logger(__name__)
+
+
+class Child:
+    """One process of its own group, so that a Ctrl-C at the terminal reaches only us.
+
+    Source: prctl(2), PR_SET_PDEATHSIG: the kernel kills it when the thread that started it ends,
+    by whatever means; so it is started from a thread that lives as long as the server.
+    """
+
+    def __init__(self, argv: Sequence[str | Path], log: Path, keep_open: int) -> None:
+        """Start `argv` with its output in `log`; the descriptor `keep_open` stays open in it."""
+        with log.open("wb") as output:
+            # Only the parent's own death may be missed, and the child looks for that itself.
+            self._process = subprocess.Popen(  # noqa: S603 (our own arguments)
+                [str(part) for part in argv],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                process_group=0,
+                pass_fds=(keep_open,),
+                preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509 (two system calls, no locks)
+            )
+        self._log = log
+
+    @property
+    def pid(self) -> int:
+        """The process id, for logs and tests."""
+        return self._process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the process still runs."""
+        return self._process.poll() is None
+
+    def last_words(self) -> str:
+        """The last line that the process wrote."""
+        lines = self._log.read_text(errors="replace").strip().splitlines()
+        return lines[-1].strip() if lines else "no output"
+
+    async def ended(self) -> int:
+        """Wait for the end of the process and say its exit code; negative for a signal."""
+        if self.is_alive:
+            loop = asyncio.get_running_loop()
+            end: asyncio.Future[None] = loop.create_future()
+            # Source: pidfd_open(2), readable once the process has ended.
+            descriptor = os.pidfd_open(self._process.pid)
+            loop.add_reader(descriptor, _settle, end)
+            try:
+                await end
+            finally:
+                loop.remove_reader(descriptor)
+                os.close(descriptor)
+        return self._process.wait()
+
+    async def stop(self) -> None:
+        """End the process with SIGTERM; with SIGKILL if that takes longer than three seconds."""
+        try:
+            if self.is_alive:
+                self._process.send_signal(signal.SIGTERM)
+                await asyncio.wait_for(self.ended(), STOP_S)
+        except TimeoutError:
+            _log.exception("engine_did_not_stop", pid=self.pid, log=str(self._log))
+        finally:
+            self._process.kill()
+            self._process.wait()
+
+
+def _settle(end: asyncio.Future[None]) -> None:
+    if not end.done():
+        end.set_result(None)
+
+
+def _die_with(parent: int) -> Callable[[], None]:
+    """What the child does before it becomes the program; looked up before the fork."""
+    prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+    def before_exec() -> None:
+        prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+        # The parent may have ended between the fork and the line above.
+        if os.getppid() != parent:
+            os._exit(1)
+
+    return before_exec
