@@ -1,0 +1,28 @@
+"""The town clock: the only reader of time in the city."""
+
+import time
+from typing import Protocol
+
+
+class TownClock(Protocol):
+    """What an actor may ask about time."""
+
+    def now_ms(self) -> int:
+        """Wall-clock time, Unix milliseconds."""
+        ...
+
+    def monotonic_s(self) -> float:
+        """A steady clock for durations, seconds."""
+        ...
+
+
+class MachineClock:
+    """The machine's clock."""
+
+    def now_ms(self) -> int:
+        """Wall-clock time, Unix milliseconds."""
+        return time.time_ns() // 1_000_000
+
+    def monotonic_s(self) -> float:
+        """A steady clock for durations, seconds."""
+        return time.monotonic()
