@@ -1,0 +1,93 @@
+"""Names and prices of a simulated Douala: shops, dishes, groceries, parcels, people."""
+
+from random import Random
+
+# Prices in whole XAF. Source: guesses near Douala's street prices; with the contract's minimum
+# orders of 2000 (FOOD) and 5000 (MART) most baskets pass, a few need a second portion.
+DISHES = {
+    "ndole": ("Ndole, plantains", 3000),
+    "poulet-dg": ("Poulet DG", 4500),
+    "eru": ("Eru, water fufu", 2500),
+    "poisson-braise": ("Poisson braise, bobolo", 4000),
+    "soya": ("Soya, oignons", 2000),
+    "achu": ("Achu, sauce jaune", 2800),
+    "koki": ("Koki, manioc", 2200),
+    "jus-folere": ("Jus de folere", 1000),
+}
+GROCERIES = {
+    "riz-5kg": ("Riz parfume, 5 kg", 4200),
+    "huile-1l": ("Huile vegetale, 1 l", 1600),
+    "savon": ("Savon de Marseille", 700),
+    "lait": ("Lait en poudre, 400 g", 2600),
+    "eau-6": ("Eau minerale, 6 x 1.5 l", 2400),
+    "spaghetti": ("Spaghetti, 500 g", 600),
+    "cafe": ("Cafe moulu, 250 g", 2300),
+    "couches": ("Couches, paquet", 5500),
+}
+KITCHENS = ("Chez", "Maquis", "Tournedos", "Saveurs de", "La Terrasse", "Le Palais de", "Mama")
+MARKETS = ("Marche", "Superette", "Alimentation", "Mini-prix")
+GIVEN = (
+    "Aline",
+    "Blaise",
+    "Carine",
+    "Didier",
+    "Estelle",
+    "Fabrice",
+    "Ghislaine",
+    "Herve",
+    "Irene",
+    "Joel",
+    "Kevine",
+    "Landry",
+    "Mireille",
+    "Njoya",
+    "Odile",
+    "Patrice",
+    "Rosine",
+    "Serge",
+    "Tatiana",
+    "Ulrich",
+    "Viviane",
+    "Willy",
+    "Yvette",
+    "Zacharie",
+)
+FAMILY = (
+    "Abanda",
+    "Biya",
+    "Ekambi",
+    "Essomba",
+    "Etame",
+    "Fotso",
+    "Kamga",
+    "Manga",
+    "Mbarga",
+    "Ndongo",
+    "Ngassa",
+    "Njoh",
+    "Priso",
+    "Tchatchoua",
+    "Wandji",
+    "Youmbi",
+)
+PARCELS = ("documents", "clothes", "electronics", "medicine", "spare parts")
+
+
+def person(rng: Random) -> str:
+    """Somebody's name."""
+    return f"{rng.choice(GIVEN)} {rng.choice(FAMILY)}"
+
+
+def phone(rng: Random) -> str:
+    """Somebody's number. Source: Cameroon's plan, +237 6 and eight digits."""
+    return f"+2376{rng.randrange(10**8):08d}"
+
+
+def kitchen(rng: Random, district: str) -> str:
+    """A restaurant's name."""
+    return f"{rng.choice(KITCHENS)} {rng.choice(GIVEN)} ({district})"
+
+
+def market(rng: Random, district: str) -> str:
+    """A grocery's name."""
+    return f"{rng.choice(MARKETS)} {rng.choice(FAMILY)} ({district})"

@@ -1,0 +1,96 @@
+"""What all people of the city share: its streets, its pace, its shops, and the server they use."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Literal
+
+import aiohttp
+
+from city.badge import BadgeOffice, UserType
+from city.client import Dial, Line, OnEvent
+from city.luck import luck
+from city.streets import DISTRICTS, Point, Streets, to_degrees
+from city.tally import Tally
+from city.town_clock import TownClock
+from city.web import Api
+
+Service = Literal["FOOD", "MART", "PACKAGE"]
+NAMESPACES: dict[UserType, str] = {"USER": "/user", "VENDOR": "/vendor", "RIDER": "/rider"}
+
+# How far a customer orders from. Source: a guess that keeps a delivery near one minute in a demo:
+# log-normal, median 450 m as the crow flies, held between 150 m and 2.5 km.
+TRIP_LN_MEDIAN_M, TRIP_LN_SD = 450.0, 0.5
+TRIP_MIN_M, TRIP_MAX_M = 150.0, 2_500.0
+
+
+@dataclass(frozen=True, slots=True)
+class Shop:
+    """A vendor as his customers know him. Units: whole XAF."""
+
+    vendor_id: str
+    name: str
+    service: Service
+    district: str
+    door: Point
+    menu: dict[str, int]
+
+
+@dataclass(slots=True)
+class World:
+    """One running city."""
+
+    session: aiohttp.ClientSession
+    url: str
+    office: BadgeOffice
+    clock: TownClock
+    streets: Streets
+    tally: Tally
+    seed: int
+    # How many seconds of the city pass in one of the wall clock.
+    time_scale: float = 2.5
+    shops: dict[str, Shop] = field(default_factory=dict)
+    # Prices as the shops' own pages say them, asked for once.
+    menus: dict[str, dict[str, int]] = field(default_factory=dict)
+
+    def rng(self, purpose: str) -> Random:
+        """Luck of one purpose's own in this run."""
+        return luck(self.seed, purpose)
+
+    def token(self, user_type: UserType, user_id: str) -> Callable[[], str]:
+        """A way to get fresh tokens for one person."""
+        return lambda: self.office.sign(user_type, user_id)
+
+    def api(self, user_type: UserType, user_id: str) -> Api:
+        """The HTTP side of one person's app."""
+        # Not the seed's: a key of this run must never be that of an earlier one.
+        rng = luck(self.clock.now_ms(), self.seed, user_id, "http")
+        return Api(self.session, self.url, self.token(user_type, user_id), self.tally, rng)
+
+    def line(self, user_type: UserType, user_id: str, on_event: OnEvent) -> Line:
+        """The socket of one person's app."""
+        rng = luck(self.clock.now_ms(), self.seed, user_id, "line")
+        dial = Dial(self.session, self.url, NAMESPACES[user_type], self.token(user_type, user_id))
+        return Line(dial, on_event, self.tally, rng)
+
+    def district_spot(self, rng: Random) -> tuple[str, Point]:
+        """A door somewhere in the city, in busy quarters more often."""
+        district = rng.choices(DISTRICTS, [district.weight for district in DISTRICTS])[0]
+        return district.name, self.streets.spot(district, rng)
+
+    def wait_s(self, rng: Random, median_s: float, spread: float = 0.4) -> float:
+        """How long a person takes for something. Units: wall-clock seconds of the demo."""
+        return median_s * math.exp(rng.gauss(0, spread))
+
+
+def trip_m(rng: Random) -> float:
+    """How far the next customer lives from his shop, as the crow flies. Units: metres."""
+    drawn = TRIP_LN_MEDIAN_M * math.exp(rng.gauss(0, TRIP_LN_SD))
+    return min(max(drawn, TRIP_MIN_M), TRIP_MAX_M)
+
+
+def place(point: Point, address: str) -> dict[str, float | str]:
+    """A point as the wire wants it."""
+    lat, lng = to_degrees(point)
+    return {"lat": round(lat, 6), "lng": round(lng, 6), "address": address}
