@@ -15,12 +15,12 @@ class Answering:
 
     async def get(self, key: Key) -> Item | None:
         """One item, consistently read."""
-        with _told():
+        with answering():
             return await self._table.get(key)
 
     async def get_many(self, keys: Sequence[Key]) -> list[Item | None]:
         """Several items in the order of `keys`; each consistent by itself."""
-        with _told():
+        with answering():
             return await self._table.get_many(keys)
 
     async def query(self, query: Query) -> Page:
@@ -28,7 +28,7 @@ class Answering:
 
         Errors: ValueError for a cursor that was made for another list.
         """
-        with _told():
+        with answering():
             return await self._table.query(query)
 
     async def transact(self, writes: Sequence[Write]) -> None:
@@ -36,12 +36,13 @@ class Answering:
 
         Errors: TransactionCancelled where a condition failed.
         """
-        with _told():
+        with answering():
             await self._table.transact(writes)
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def answering() -> Iterator[None]:
+    """Turn TableUnavailable into StoreUnavailable."""
     try:
         yield
     except TableUnavailable as error:

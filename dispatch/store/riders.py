@@ -89,6 +89,13 @@ class Riders:
         assert saved is not None, "a profile that was just saved is there"
         return saved
 
+    async def save_available(self, rider_id: str, *, available: bool) -> None:
+        """Go on or off duty.
+
+        DynamoDB: one UpdateItem; repeating it changes nothing.
+        """
+        await self._table.transact([set_available(rider_id, available=available)])
+
     async def duty(self, rider_id: str) -> Duty:
         """Whether the rider takes orders, and which he carries.
 
