@@ -76,3 +76,7 @@ STORE_ERRORS = Counter(
 LOOP_CRASHES = Counter(
     "reeyo_loop_crashes_total", "Background loops that ended with an error.", ["loop"]
 )
+FEED_MESSAGES = Counter("reeyo_feed_messages_total", "Messages from other nodes and the relay.")
+OFFER_RECEIPTS_LOST = Counter(
+    "reeyo_offer_receipts_lost_total", "Receipts of offers dropped before Redis had them."
+)

@@ -143,7 +143,8 @@ class Asked(Record, frozen=True):
 class Dispatch(Record, frozen=True):
     """The search beside an order. Units: Unix milliseconds.
 
-    `due_at_ms` is when the engine must look again, None while a rider decides the pace.
+    `due_at_ms` is when the engine must look again, None while a rider decides the pace; `wanted` is
+    the rider an operator asked for, who is asked before all others.
     """
 
     state: DispatchState
@@ -154,6 +155,7 @@ class Dispatch(Record, frozen=True):
     offers: dict[str, Offer] = {}
     asked: dict[str, Asked] = {}
     due_at_ms: int | None = None
+    wanted: str | None = None
 
 
 class Order(Record, frozen=True):
@@ -191,3 +193,20 @@ class Order(Record, frozen=True):
     def is_terminal(self) -> bool:
         """Whether nothing more will happen to the order's state."""
         return self.status in TERMINAL
+
+
+class Position(Record, frozen=True, gc=False):
+    """Where a rider was, as his phone said and the server believed; None is unknown.
+
+    Units: degrees WGS 84, degrees from north, metres per second, metres, Unix milliseconds.
+    `ts` is the phone's time, never later than `received_at`, which is the server's.
+    """
+
+    lat: float
+    lng: float
+    ts: int
+    received_at: int
+    heading: float | None = None
+    speed: float | None = None
+    accuracy: float | None = None
+    seq: int | None = None

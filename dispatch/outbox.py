@@ -36,17 +36,21 @@ log = structlog.get_logger(__name__)
 
 
 class Saying(msgspec.Struct, frozen=True):
-    """One event for one identity, ready to be sent; `body` is its JSON object."""
+    """One event for one identity, ready to be sent; `body` is its JSON object.
+
+    One that is not `kept` is meant for the nodes that hold the identity's sockets.
+    """
 
     to: str
     name: str
     body: str
+    kept: bool = True
 
 
 class Entry(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """What is to be done once an order's step is written. Units: Unix milliseconds.
 
-    `line` is the order's line on the board, `due_at_ms` its next timer (0 takes the timer away).
+    `line` is the order's line on the board, `due_at_ms` when the engine must look at it.
     """
 
     entry_id: str
@@ -148,7 +152,6 @@ class Outbox:
         now_ms = self._clock.now_ms()
         # Timers first: an order that nobody looks at is worse than an event that comes late.
         await self._timers.arm(_timers(entries))
-        await self._timers.disarm([e.order_id for e in entries if e.due_at_ms == 0])
         await self._inboxes.append(_letters(entries), now_ms)
         await self._board.post([e.line for e in entries if e.line], _tally(entries))
         for entry in entries:
@@ -158,7 +161,7 @@ class Outbox:
 
 def _letters(entries: Sequence[Entry]) -> list[Letter]:
     return [
-        Letter(saying.to, f"{entry.entry_id}.{i}", saying.name, saying.body)
+        Letter(saying.to, f"{entry.entry_id}.{i}", saying.name, saying.body, saying.kept)
         for entry in entries
         for i, saying in enumerate(entry.says)
     ]

@@ -9,6 +9,7 @@ import pytest_asyncio
 from dispatch import ids, settings
 from dispatch.store.connect import RedisClients, open_redis
 from dispatch.store.embedded import Endpoints, embedded_engines
+from tests.waiting import Until
 
 # The embedded engine checks no signature, yet botocore makes one.
 AWS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "eu-west-1"}
@@ -57,3 +58,9 @@ async def redis(redis_url: str) -> AsyncIterator[RedisClients]:
 def table_name() -> str:
     """A table name that no other test has."""
     return ids.mint("test")
+
+
+@pytest.fixture
+def until() -> Until:
+    """Waits for what real engines do in their own time."""
+    return Until()

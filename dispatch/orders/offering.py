@@ -162,8 +162,21 @@ def exhaust_search(order: Order, ask: Ask) -> Step:
     return Step(order=replace(order, dispatch=resting), says=(status(order, "no_riders"),))
 
 
+def reassign(order: Order, ask: Ask) -> Step:
+    """An operator starts the search anew, with a rider he wants where he names one.
+
+    The order leaves the hands it is in, if it is in any.
+    """
+    dispatch = dispatch_of(order)
+    given_back = release_delivery(order, ask) if dispatch.rider_id else Step(order=order)
+    again = replace(
+        dispatch_of(given_back.order), wanted=ask.command.rider_id, due_at_ms=ask.now_ms
+    )
+    return replace(given_back, order=replace(given_back.order, dispatch=again))
+
+
 def release_delivery(order: Order, ask: Ask) -> Step:
-    """An assigned rider gives the order back, or an operator takes it from him, before pickup."""
+    """An assigned rider gives the order back, or it is taken from him, before the pickup."""
     dispatch = dispatch_of(order)
     assert dispatch.rider_id is not None
     released = Asked(offer_id=dispatch.offer_id or "", outcome=Outcome.RELEASED, at_ms=ask.now_ms)

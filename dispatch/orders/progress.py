@@ -140,6 +140,8 @@ def complete_delivery(order: Order, ask: Ask) -> Step:
 
 def settle(order: Order, ask: Ask) -> Step:
     """The money is split; vendor and rider learn their parts."""
+    if order.status is S.FUNDS_DISTRIBUTED:
+        return Step(order=order)
     price = order.pricing
     shares = [("vendor", order.vendor_id, price.vendor_share)]
     shares.append(("rider", order.rider_id, price.rider_share))

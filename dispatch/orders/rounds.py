@@ -73,6 +73,9 @@ def pick_wave(
 
     The radius widens until it holds somebody; riders asked before are refilled only then.
     """
+    wanted = [c for c in ranked if c.rider_id == dispatch.wanted]
+    if wanted and wanted[0].rider_id not in dispatch.asked:
+        return wanted
     wave = dispatch.wave + 1
     fresh = [c for c in ranked if may_ask(dispatch, c.rider_id, now_ms, policy)]
     pool = fresh or [c for c in ranked if may_refill(dispatch, c.rider_id, now_ms, policy)]

@@ -70,6 +70,13 @@ class AssignedTo(msgspec.Struct, frozen=True, kw_only=True):
 # Versions of events are those of the order after the step.
 
 
+class OffersMade(msgspec.Struct, frozen=True, kw_only=True):
+    """What the engine knows of a wave besides its offers. Units: kilometres, Unix ms."""
+
+    trip_km: float
+    due_at_ms: int
+
+
 def user_of(order: Order) -> Identity:
     """The customer."""
     return identity("user", order.user_id)

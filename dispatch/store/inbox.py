@@ -18,19 +18,26 @@ from dispatch.store.connect import RedisClients, Scripts, translate
 KEPT_MS = 15 * 60_000
 KEPT_EVENTS = 1_000
 HEAD_MS = 24 * 3600_000
+# Connecting takes milliseconds; no identity is told more than this meanwhile.
+OPENING_EVENTS = 64
 
 
 class Letter(NamedTuple):
-    """One event for one inbox; `body` is its JSON object, `event_id` makes repeating harmless."""
+    """One event for one inbox; `body` is its JSON object, `event_id` makes repeating harmless.
+
+    A letter that is not `kept` only reaches nodes that hold sockets of the identity now, without a
+    number; it is meant for the node, not for the app.
+    """
 
     to: Identity
     event_id: str
     name: str
     body: str
+    kept: bool = True
 
 
 class Entry(NamedTuple):
-    """One numbered event of an inbox. Units: Unix milliseconds."""
+    """One event of an inbox; `seq` is 0 where it was not kept. Units: Unix milliseconds."""
 
     seq: int
     epoch: str
@@ -74,6 +81,10 @@ class Inboxes:
             async with self._redis.pipeline(transaction=False) as pipe:
                 for letter in letters:
                     to = letter.to
+                    if not letter.kept:
+                        news = f"0\n\n{now_ms}\n{letter.name}\n{letter.body}"
+                        pipe.publish(keys.inbox_channel(to), news)
+                        continue
                     names = (keys.inbox_head(to), keys.inbox(to), keys.inbox_seen(to))
                     fresh_epoch = uuid_utils.uuid7().hex
                     pipe.evalsha(
@@ -93,6 +104,22 @@ class Inboxes:
         epoch, seq = cast("list[bytes | None]", row)
         return Head((epoch or b"").decode(), int(seq or 0))
 
+    async def opening(self, owner: Identity, since_ms: int) -> tuple[Head, list[Entry]]:
+        """Where the inbox stands, and the events that came in at or after a moment, oldest first.
+
+        For an app that connects without a past: what is said while it connects must reach it.
+
+        Redis: HMGET and XREVRANGE in one transaction, one round trip.
+        """
+        with translate():
+            async with self._redis.pipeline(transaction=True) as pipe:
+                pipe.hmget(keys.inbox_head(owner), ["epoch", "seq"])
+                pipe.xrevrange(keys.inbox(owner), count=OPENING_EVENTS)
+                (epoch, seq), rows = await pipe.execute()
+        head = Head((epoch or b"").decode(), int(seq or 0))
+        entries = [_entry(head.epoch, row) for row in reversed(rows)]
+        return head, [entry for entry in entries if entry.ts_ms >= since_ms]
+
     async def since(self, owner: Identity, epoch: str, seq: int) -> list[Entry] | None:
         """The events after `seq`, oldest first, or None where some of them are gone.
 
@@ -105,10 +132,7 @@ class Inboxes:
                 (now_epoch, now_seq), rows = await pipe.execute()
         if now_epoch is None or now_epoch.decode() != epoch or int(now_seq) < seq:
             return None
-        found = [
-            Entry(_number(row_id), epoch, int(fields[b"t"]), fields[b"n"].decode(), fields[b"b"])
-            for row_id, fields in rows
-        ]
+        found = [_entry(epoch, row) for row in rows]
         whole = len(found) == int(now_seq) - seq
         return found if whole else None
 
@@ -119,5 +143,7 @@ def parse_news(message: bytes) -> Entry:
     return Entry(int(seq), epoch.decode(), int(ts_ms), name.decode(), body)
 
 
-def _number(row_id: bytes) -> int:
-    return int(row_id.split(b"-", 1)[0])
+def _entry(epoch: str, row: tuple[bytes, dict[bytes, bytes]]) -> Entry:
+    row_id, fields = row
+    seq = int(row_id.split(b"-", 1)[0])
+    return Entry(seq, epoch, int(fields[b"t"]), fields[b"n"].decode(), fields[b"b"])

@@ -9,7 +9,6 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 
-
 SearchState = Literal["searching", "offered", "no_riders"]
 ClosedBecause = Literal["taken", "expired", "cancelled"]
 
