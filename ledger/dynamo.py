@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from ledger.attributes import from_item, to_attribute, to_item
+from ledger.backoff import delay_s
 from ledger.cursors import read_cursor, write_cursor
 from ledger.table import (
     Check,
@@ -32,9 +33,6 @@ from ledger.table import (
 
 # Source: DynamoDB recovers a transaction in flight within 5 s; a caller waits no longer either.
 DEADLINE_S = 5.0
-# Full jitter: a delay drawn from nothing up to a bound that doubles. Source: ledger design.
-BACKOFF_BASE_S = 0.02
-BACKOFF_MAX_S = 0.5
 # Connections at once; at 20 ms a call they carry 3,200 calls a second.
 POOL_SIZE = 64
 CONNECT_TIMEOUT_S = 1.0
@@ -59,9 +57,6 @@ _BROKEN = frozenset({"InternalServerError", "ServiceUnavailable"})
 # Reasons inside a cancelled transaction that no retry cures: the request itself is wrong.
 _WRONG = frozenset({"ValidationError", "ItemCollectionSizeLimitExceeded"})
 _CONDITION = "ConditionalCheckFailed"
-# Jitter needs no secrecy, but must differ between processes.
-_jitter = secrets.SystemRandom()
-
 _T = TypeVar("_T")
 
 
@@ -214,7 +209,7 @@ class DynamoTable:
     async def _retry(self, attempt: Callable[[], Awaitable[_T]]) -> _T:
         self.counts.calls += 1
         cause: BaseException | None = None
-        bound_s = BACKOFF_BASE_S
+        failures = 0
         try:
             async with asyncio.timeout(DEADLINE_S):
                 while True:
@@ -224,8 +219,8 @@ class DynamoTable:
                     except (ClientError, HTTPClientError, BotoConnectionError, _Unprocessed) as e:
                         self._weigh(e)
                         cause = e
-                    await asyncio.sleep(_jitter.uniform(0, bound_s))
-                    bound_s = min(2 * bound_s, BACKOFF_MAX_S)
+                    failures += 1
+                    await asyncio.sleep(delay_s(failures))
         except TimeoutError as late:
             self.counts.failed += 1
             raise TableUnavailable(f"no answer in {DEADLINE_S} s: {cause}") from cause or late

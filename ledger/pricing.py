@@ -4,10 +4,10 @@ from typing import Literal
 
 import msgspec
 
+from ledger.money import split
+
 Service = Literal["FOOD", "MART", "PACKAGE"]
 
-# Rates are in basis points, one hundredth of a percent.
-BPS_WHOLE = 10_000
 METRES_PER_KM = 1000
 
 
@@ -78,7 +78,7 @@ def price_goods(rates: Rates, subtotal: int) -> Pricing:
     Units: subtotal in whole XAF. The platform takes `subtotal * bps // 10000`, the vendor the rest.
     """
     assert subtotal >= 0
-    commission = subtotal * rates.commission_bps // BPS_WHOLE
+    commission, vendor_share = split(subtotal, rates.commission_bps)
     return _checked(
         Pricing(
             service=rates.service,
@@ -86,7 +86,7 @@ def price_goods(rates: Rates, subtotal: int) -> Pricing:
             delivery_fee=rates.delivery_fee,
             total=subtotal + rates.delivery_fee,
             commission=commission,
-            vendor_share=subtotal - commission,
+            vendor_share=vendor_share,
             rider_share=rates.delivery_fee,
             commission_bps=rates.commission_bps,
             rate_version=rates.version,
@@ -102,7 +102,7 @@ def price_package(rates: Rates, distance_m: int, *, fragile: bool) -> Pricing:
     assert distance_m >= 0
     by_distance = (distance_m * rates.fee_per_km + METRES_PER_KM // 2) // METRES_PER_KM
     fee = rates.base_fee + by_distance + (rates.fragile_fee if fragile else 0)
-    commission = fee * rates.commission_bps // BPS_WHOLE
+    commission, rider_share = split(fee, rates.commission_bps)
     return _checked(
         Pricing(
             service=rates.service,
@@ -111,7 +111,7 @@ def price_package(rates: Rates, distance_m: int, *, fragile: bool) -> Pricing:
             total=fee,
             commission=commission,
             vendor_share=0,
-            rider_share=fee - commission,
+            rider_share=rider_share,
             commission_bps=rates.commission_bps,
             rate_version=rates.version,
             distance_m=distance_m,

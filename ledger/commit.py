@@ -1,0 +1,239 @@
+"""The one commit path: a fact becomes an entry in one transaction, once, or says why not.
+
+What DynamoDB answers is weighed in this order: the entry is there already, a guard failed, the
+order's money or a balance forbids it, or they only moved on and the fact is planned again.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+
+from ledger.accounts import SHARDS, balance_key
+from ledger.backoff import delay_s
+from ledger.compose import Draft, Posted, compose, posted_from, wallet_legs
+from ledger.effects import effects
+from ledger.entries import JournalEntry, intent_of
+from ledger.fin import (
+    PENDING_SETTLEMENT,
+    Fin,
+    FinState,
+    Method,
+    fin_key,
+    open_fin,
+    read_fin,
+)
+from ledger.locks import Lanes, Locks
+from ledger.payments import Payment, payment_key, read_payment
+from ledger.plan import Code, Fact, Refund, Rejection, Settle, entry_key, plan
+from ledger.pricing import Pricing
+from ledger.table import Item, Put, Query, Table, TableUnavailable, TransactionCancelled, Write
+from ledger.wallets import Balance, read_balance, weigh
+
+# How often a fact is planned again because balances moved on, over about four seconds at most; the
+# locks make one try enough where a single process writes to a wallet.
+TRIES = 14
+# Balances remembered; the oldest is forgotten first, which costs a read.
+REMEMBERED = 10_000
+# Orders read from each shard of those that wait to be settled.
+UNSETTLED_PAGE = 100
+
+
+class LedgerRefused(Exception):
+    """The fact cannot be posted as things stand; nothing was written."""
+
+    def __init__(self, code: Code, message: str) -> None:
+        super().__init__(code, message)
+        self.code = code
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+
+class GuardFailed(Exception):
+    """A write of the caller's stood in the way; nothing was written. `item` is what was there."""
+
+    def __init__(self, position: int, item: Item | None) -> None:
+        super().__init__(position)
+        self.position = position
+        self.item = item
+
+
+class Ledger:
+    """The books of one table."""
+
+    def __init__(self, table: Table, now_ms: Callable[[], int], lanes: int = 8) -> None:
+        self._table = table
+        self._now_ms = now_ms
+        self._lanes = Lanes(lanes)
+        self._locks = Locks()
+        self._balances: OrderedDict[str, Balance] = OrderedDict()
+
+    async def post(self, fact: Fact, guards: Sequence[Write] = ()) -> Posted:
+        """Post a fact together with the caller's own writes, once and for ever.
+
+        A repetition gets the first answer; its guards are not looked at, for the first writer's
+        were applied. A cancelled caller does not stop the transaction.
+
+        Errors: LedgerRefused; GuardFailed; TableUnavailable, when the fact may or may not stand
+        and the same call will tell.
+
+        DynamoDB: one TransactWriteItems; before it one read of FIN for a settlement or refund and
+        one batch for balances that are not remembered.
+        """
+        with self._lanes.borrow() as lane:
+            async with self._locks.hold([entry_key(fact).pk]):
+                for failures in range(1, TRIES + 1):
+                    posted = await self._try(fact, guards, lane)
+                    if posted is not None:
+                        return posted
+                    await asyncio.sleep(delay_s(failures))
+        raise TableUnavailable(f"{entry_key(fact)} was overtaken {TRIES} times")
+
+    async def fin(self, order_id: str) -> Fin | None:
+        """An order's money as it stands. DynamoDB: GetItem."""
+        item = await self._table.get(fin_key(order_id))
+        return None if item is None else read_fin(item)
+
+    def fin_cash(self, order_id: str, user_id: str, vendor_id: str | None, pricing: Pricing) -> Put:
+        """The write that opens a cash order's money at placement."""
+        return self._open(order_id, user_id, vendor_id, pricing, cash=True)
+
+    def fin_pending(
+        self, order_id: str, user_id: str, vendor_id: str | None, pricing: Pricing
+    ) -> Put:
+        """The write that opens the money of an order to be paid by mobile money."""
+        return self._open(order_id, user_id, vendor_id, pricing, cash=False)
+
+    async def payment(self, provider: str, payment_id: str, amount: int) -> Payment:
+        """The payment that a provider reports, if it is what was asked for.
+
+        Errors: LedgerRefused `not_found`, or `conflict` where the amount is another.
+        """
+        item = await self._table.get(payment_key(provider, payment_id))
+        if item is None:
+            raise LedgerRefused("not_found", "no such payment was asked for")
+        payment = read_payment(item)
+        if payment.amount != amount:
+            raise LedgerRefused("conflict", "the payment is not what was asked for")
+        return payment
+
+    async def unsettled(self, now_ms: int, older_than_ms: int) -> list[str]:
+        """Delivered orders whose money still waits after that time, the oldest of each shard.
+
+        DynamoDB: one Query of GSI2 a shard; act on it only by `post`, the index may lag.
+        """
+        shards = [f"{PENDING_SETTLEMENT}#{shard}" for shard in range(SHARDS)]
+        queries = [Query(pk=pk, index="GSI2", limit=UNSETTLED_PAGE) for pk in shards]
+        pages = await asyncio.gather(*map(self._table.query, queries))
+        waiting = [item for page in pages for item in page.items]
+        late = [item for item in waiting if item["deliveredAt"] <= now_ms - older_than_ms]
+        return [item["orderId"] for item in sorted(late, key=lambda item: item["deliveredAt"])]
+
+    def _open(
+        self, order_id: str, user_id: str, vendor_id: str | None, pricing: Pricing, *, cash: bool
+    ) -> Put:
+        fin = Fin(
+            order_id=order_id,
+            fin_state=FinState.DUE if cash else FinState.NONE,
+            method=Method.CASH if cash else Method.MOBILE_MONEY,
+            user_id=user_id,
+            vendor_id=vendor_id,
+            pricing=pricing,
+            escrow=0,
+            v=1,
+        )
+        return open_fin(fin, self._now_ms())
+
+    async def _try(self, fact: Fact, guards: Sequence[Write], lane: int) -> Posted | None:
+        """Plan and try once; None when what was planned with has moved on."""
+        fin = await self._fin(fact)
+        entry = plan(fact, fin, lane)
+        if isinstance(entry, Rejection):
+            posted = await self._replayed(fact)
+            if posted is None:
+                raise LedgerRefused(entry.code, entry.message)
+            return posted
+        async with self._locks.hold(leg.account for leg in wallet_legs(entry)):
+            draft = await self._draft(fact, fin, entry, guards)
+            try:
+                await self._table.transact(draft.writes)
+            except TransactionCancelled as cancelled:
+                return await self._weigh(fact, draft, cancelled)
+            except TableUnavailable:
+                return await self._unknown(fact, draft)
+            for balance in draft.balances:
+                self._remember(balance)
+            return draft.posted
+
+    async def _draft(
+        self, fact: Fact, fin: Fin | None, entry: JournalEntry, guards: Sequence[Write]
+    ) -> Draft:
+        now_ms = self._now_ms()
+        balances = await self._read_balances([leg.account for leg in wallet_legs(entry)])
+        return compose(entry, effects(fact, fin, now_ms), guards, balances, now_ms)
+
+    async def _fin(self, fact: Fact) -> Fin | None:
+        return await self.fin(fact.order_id) if isinstance(fact, Settle | Refund) else None
+
+    async def _weigh(
+        self, fact: Fact, draft: Draft, cancelled: TransactionCancelled
+    ) -> Posted | None:
+        # Read back even where the entry is not among the reasons: they need not all be reported.
+        posted = await self._replayed(fact)
+        if posted is not None:
+            return posted
+        failed = [(draft.roles[i], cancelled.reasons[i].item) for i in cancelled.failed()]
+        for role, item in failed:
+            if role.kind == "guard":
+                raise GuardFailed(role.at, item)
+        for role, item in failed:
+            if role.kind == "effect":
+                _refuse(draft.effects[role.at].weigh(item))
+        for role, _ in failed:
+            if role.kind == "line":
+                self._balances.pop(draft.legs[role.at].account, None)
+        for role, item in failed:
+            if role.kind == "balance":
+                leg = draft.legs[role.at]
+                self._remember(read_balance(leg.account, item))
+                _refuse(weigh(leg, item))
+        return None
+
+    async def _unknown(self, fact: Fact, draft: Draft) -> Posted:
+        for balance in draft.balances:
+            self._balances.pop(balance.account, None)
+        posted = await self._replayed(fact)
+        if posted is None:
+            raise TableUnavailable(f"{draft.entry.entry_id} may or may not stand")
+        return posted
+
+    async def _replayed(self, fact: Fact) -> Posted | None:
+        """The answer of the entry, where it stands already."""
+        item = await self._table.get(entry_key(fact))
+        if item is None:
+            return None
+        if item["intent"] != intent_of(fact):
+            raise LedgerRefused("conflict", f"{item['PK']}/{item['SK']} says something else")
+        return posted_from(item, replayed=True)
+
+    async def _read_balances(self, accounts: Sequence[str]) -> list[Balance]:
+        found = {a: self._balances[a] for a in accounts if a in self._balances}
+        unknown = [account for account in accounts if account not in found]
+        if unknown:
+            items = await self._table.get_many([balance_key(account) for account in unknown])
+            for account, item in zip(unknown, items, strict=True):
+                found[account] = read_balance(account, item)
+                self._remember(found[account])
+        return [found[account] for account in accounts]
+
+    def _remember(self, balance: Balance) -> None:
+        self._balances[balance.account] = balance
+        self._balances.move_to_end(balance.account)
+        if len(self._balances) > REMEMBERED:
+            self._balances.popitem(last=False)
+
+
+def _refuse(rejection: Rejection | None) -> None:
+    if rejection is not None:
+        raise LedgerRefused(rejection.code, rejection.message)

@@ -1,0 +1,580 @@
+"""The commit path on a real engine: once, whole, or not at all."""
+
+import asyncio
+from collections.abc import Sequence
+
+import msgspec
+import pytest
+
+from ledger import accounts
+from ledger.cash import CASH_LIMIT, hold_key, release_cash, reserve_cash
+from ledger.commit import GuardFailed, Ledger, LedgerRefused
+from ledger.compose import Posted
+from ledger.fin import Guarded, fin_key, mark_delivered, void_fin
+from ledger.payments import Payment, fail_payment, payment_key, start_payment
+from ledger.plan import Capture, Fact, Refund, Settle, TopUp, entry_key
+from ledger.pricing import Pricing
+from ledger.table import (
+    Item,
+    Key,
+    Put,
+    Query,
+    Table,
+    TableUnavailable,
+    TransactionCancelled,
+    Update,
+    Write,
+)
+from ledger.wallets import GENESIS, line_hash
+from tests.ledger.books import Books
+
+pytestmark = pytest.mark.engines
+
+GUARD = Put(item={"PK": "GUARD", "SK": "1", "n": 1}, condition="attribute_not_exists(PK)")
+
+
+async def top_up(books: Books, amount: int, user_id: str = "u", payment_id: str = "p0") -> Posted:
+    return await books.ledger.post(TopUp(user_id, amount, "sandbox", payment_id))
+
+
+def capture(food: Pricing, order_id: str = "o1", user_id: str = "u") -> Capture:
+    return Capture(order_id, user_id, "v", "WALLET", food)
+
+
+async def deliver(books: Books, food: Pricing, order_id: str = "o1") -> None:
+    """An order that is paid from a filled wallet and delivered."""
+    await top_up(books, 20_000, payment_id=f"p-{order_id}")
+    await books.ledger.post(capture(food, order_id))
+    delivered = mark_delivered(order_id, "r", books.clock.now_ms())
+    await books.table.transact(delivered.writes)
+
+
+async def everything(books: Books) -> dict[str, object]:
+    """All that the books say, to see that nothing moved."""
+    trial = await books.statements.trial_balance()
+    lines = await books.statements.transactions("USER", "u")
+    fin = await books.table.get(fin_key("o1"))
+    return {"trial": trial, "lines": lines, "fin": fin}
+
+
+async def refusal(ledger: Ledger, fact: Fact, guards: Sequence[Write] = ()) -> LedgerRefused:
+    with pytest.raises(LedgerRefused) as raised:
+        await ledger.post(fact, guards)
+    return raised.value
+
+
+async def test_an_order_is_paid_delivered_and_settled(books: Books, food: Pricing) -> None:
+    """The main way: every franc the customer paid is with those who earned it."""
+    await deliver(books, food)
+    settled = await books.ledger.post(Settle("o1"), [GUARD])
+    assert (settled.total, settled.replayed) == (13_499, False)
+    assert {a: line.amount for a, line in settled.lines.items()} == {
+        "VENDOR#v": 10_200,
+        "RIDER#r": 1500,
+    }
+    trial = await books.statements.trial_balance()
+    lanes = [a for a in trial["accounts"] if a["account"].startswith("PLATFORM#COMMISSION.")]
+    assert [lane["balance"] for lane in lanes] == [1799]
+    assert (trial["total"], trial["entries"]) == (0, 3)
+    assert await books.statements.balance("VENDOR", "v") == {
+        "availableBalance": 10_200,
+        "pendingBalance": 0,
+        "totalEarned": 10_200,
+        "currency": "XAF",
+    }
+    fin = await books.table.get(fin_key("o1"))
+    assert fin is not None
+    assert (fin["finState"], fin["escrow"], "GSI2PK" in fin) == ("SETTLED", 0, False)
+    assert await books.table.get(Key("GUARD", "1")) == GUARD.item
+
+
+async def test_a_settlement_costs_seven_writes(books: Books, food: Pricing) -> None:
+    """Warm, a prepaid settlement is 7 items: entry, FIN, two wallets with a line each, a lane."""
+    await deliver(books, food, "o0")
+    await deliver(books, food)
+    await books.ledger.post(Settle("o0"))
+    sent: list[int] = []
+    transact = books.table.transact
+
+    class Watched:
+        def __getattr__(self, name: str) -> object:
+            return getattr(books.table, name)
+
+        async def transact(self, writes: Sequence[Write], token: str | None = None) -> None:
+            sent.append(len(writes))
+            await transact(writes, token)
+
+    watched: Table = Watched()  # pyright: ignore[reportAssignmentType]
+    books.ledger._table = watched
+    await books.ledger.post(Settle("o1"))
+    assert sent == [7]
+
+
+async def test_settling_twice_is_settling_once(books: Books, food: Pricing) -> None:
+    """The second settlement, here or in another process, gets the first one's answer."""
+    await deliver(books, food)
+    first = await books.ledger.post(Settle("o1"))
+    books.clock.advance(86_400_000)
+    for ledger in (books.ledger, books.another()):
+        again = await ledger.post(Settle("o1"), [GUARD])
+        assert again.replayed
+        assert (again.entry_id, again.lines, again.total) == (
+            first.entry_id,
+            first.lines,
+            first.total,
+        )
+    assert (await books.statements.trial_balance())["entries"] == 3
+    # The guard was not the first writer's; a repetition applies nothing.
+    assert await books.table.get(Key("GUARD", "1")) is None
+
+
+async def test_twenty_settlements_at_once_are_one(books: Books, food: Pricing) -> None:
+    """20 callers in 5 processes settle one order: one entry, 20 equal answers."""
+    await deliver(books, food)
+    ledgers = [books.another() for _ in range(5)]
+    answers = await asyncio.gather(*(ledgers[i % 5].post(Settle("o1")) for i in range(20)))
+    assert sum(not answer.replayed for answer in answers) == 1
+    assert len({str(sorted(answer.lines.items())) for answer in answers}) == 1
+    vendor = await books.statements.transactions("VENDOR", "v")
+    assert [line["amount"] for line in vendor["items"]] == [10_200]
+    trial = await books.statements.trial_balance()
+    assert (trial["total"], trial["entries"]) == (0, 3)
+
+
+async def test_many_orders_of_one_vendor_settle_at_once(books: Books, food: Pricing) -> None:
+    """A hot vendor's 12 settlements from 3 processes are 12 gapless lines."""
+    orders = [f"o{i}" for i in range(12)]
+    for order_id in orders:
+        await deliver(books, food, order_id)
+    ledgers = [books.another() for _ in range(3)]
+    await asyncio.gather(*(ledgers[i % 3].post(Settle(o)) for i, o in enumerate(orders)))
+    lines = (await books.statements.transactions("VENDOR", "v"))["items"]
+    assert [line["seq"] for line in lines] == list(range(12, 0, -1))
+    assert [line["balanceAfter"] for line in lines] == [10_200 * n for n in range(12, 0, -1)]
+    assert (await books.statements.trial_balance())["total"] == 0
+
+
+async def test_too_little_money_changes_nothing(books: Books, food: Pricing) -> None:
+    """A wallet one franc short: refused, and neither money nor the caller's write moved."""
+    await top_up(books, 13_498)
+    before = await everything(books)
+    assert (await refusal(books.ledger, capture(food), [GUARD])).code == "insufficient_funds"
+    assert await everything(books) == before
+    assert await books.table.get(Key("GUARD", "1")) is None
+    await top_up(books, 1, payment_id="p1")
+    assert (await books.ledger.post(capture(food), [GUARD])).lines["USER#u"].balance_after == 0
+
+
+async def test_a_wallet_never_used_has_too_little(books: Books, food: Pricing) -> None:
+    """No wallet is an empty wallet."""
+    assert (await refusal(books.ledger, capture(food))).code == "insufficient_funds"
+    assert await books.table.get(fin_key("o1")) is None
+
+
+async def test_a_failed_guard_leaves_no_trace(books: Books, food: Pricing) -> None:
+    """The caller's write that failed is named by its position, with what was there."""
+    await top_up(books, 20_000)
+    await books.table.transact([GUARD])
+    before = await everything(books)
+    other = Put(item={"PK": "GUARD", "SK": "2"})
+    with pytest.raises(GuardFailed) as raised:
+        await books.ledger.post(capture(food), [other, GUARD])
+    assert (raised.value.position, raised.value.item) == (1, GUARD.item)
+    assert await everything(books) == before
+    assert await books.table.get(Key("GUARD", "2")) is None
+    assert await books.table.get(entry_key(capture(food))) is None
+
+
+async def test_a_failed_guard_goes_before_an_empty_wallet(books: Books, food: Pricing) -> None:
+    """With two faults the caller hears of his own first."""
+    await books.table.transact([GUARD])
+    with pytest.raises(GuardFailed):
+        await books.ledger.post(capture(food), [GUARD])
+
+
+async def test_the_same_key_with_another_body_is_a_conflict(books: Books, food: Pricing) -> None:
+    """An entry says one thing for ever."""
+    await top_up(books, 20_000)
+    await books.ledger.post(capture(food))
+    assert (await refusal(books.ledger, TopUp("u", 1, "sandbox", "p0"))).code == "conflict"
+    other = Capture("o1", "w", "v", "WALLET", food)
+    assert (await refusal(books.ledger, other)).code == "conflict"
+    await books.ledger.post(Refund("o1", "closed"))
+    assert (await refusal(books.ledger, Refund("o1", "late"))).code == "conflict"
+
+
+async def test_a_repeated_capture_is_answered_from_an_empty_wallet(
+    books: Books, food: Pricing
+) -> None:
+    """The first capture emptied the wallet; its repetition is not refused for that."""
+    await top_up(books, 13_499)
+    first = await books.ledger.post(capture(food))
+    again = await books.another().post(capture(food))
+    assert (again.replayed, again.lines) == (True, first.lines)
+
+
+async def test_two_orders_race_for_one_wallet(books: Books, food: Pricing) -> None:
+    """Money for one order and five at once: one is paid, four are refused."""
+    await top_up(books, 13_499)
+    ledgers = [books.another() for _ in range(5)]
+    facts = [capture(food, f"o{i}") for i in range(5)]
+    calls = (ledger.post(fact) for ledger, fact in zip(ledgers, facts, strict=True))
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert sum(isinstance(result, Posted) for result in results) == 1
+    codes = [result.code for result in results if isinstance(result, LedgerRefused)]
+    assert codes == ["insufficient_funds"] * 4
+    assert (await books.statements.balance("USER", "u"))["availableBalance"] == 0
+
+
+async def test_the_first_use_of_a_wallet_is_everybodys(books: Books) -> None:
+    """16 first credits in 16 processes at once make one wallet with 16 lines."""
+    facts = [TopUp("new", 100 + i, "sandbox", f"p{i}") for i in range(16)]
+    await asyncio.gather(*(books.another().post(fact) for fact in facts))
+    balance = await books.statements.balance("USER", "new")
+    assert balance["availableBalance"] == sum(fact.amount for fact in facts)
+    lines = (await books.statements.transactions("USER", "new"))["items"]
+    assert [line["seq"] for line in lines] == list(range(16, 0, -1))
+    trial = await books.statements.trial_balance()
+    assert (trial["total"], trial["entries"]) == (0, 16)
+
+
+async def test_a_refund_returns_exactly_the_escrow(books: Books, food: Pricing) -> None:
+    """Called off after payment: the wallet is as before, the escrow empty, the order closed."""
+    await top_up(books, 20_000)
+    await books.ledger.post(capture(food))
+    refunded = await books.ledger.post(Refund("o1", "vendor closed"), [GUARD])
+    assert refunded.total == 13_499
+    assert (await books.statements.balance("USER", "u"))["availableBalance"] == 20_000
+    fin = await books.ledger.fin("o1")
+    assert fin is not None
+    assert (fin.fin_state, fin.escrow) == ("CANCELLED", 0)
+    assert (await refusal(books.ledger, Settle("o1"))).code == "wrong_state"
+    assert (await books.ledger.post(Refund("o1", "vendor closed"))).replayed
+
+
+async def test_settling_and_refunding_exclude_each_other(books: Books, food: Pricing) -> None:
+    """Called off and delivered at once: money leaves the escrow once, one way."""
+    for i in range(6):
+        order_id = f"o{i}"
+        await top_up(books, 13_499, payment_id=f"p{i}")
+        await books.ledger.post(capture(food, order_id))
+        delivered = mark_delivered(order_id, "r", books.clock.now_ms())
+        results = await asyncio.gather(
+            books.table.transact(delivered.writes),
+            books.another().post(Refund(order_id, "late")),
+            return_exceptions=True,
+        )
+        assert sum(isinstance(result, Exception) for result in results) == 1
+        await asyncio.gather(
+            books.another().post(Settle(order_id)),
+            books.another().post(Refund(order_id, "late")),
+            return_exceptions=True,
+        )
+        fin = await books.ledger.fin(order_id)
+        assert fin is not None
+        assert (fin.fin_state in {"SETTLED", "CANCELLED"}, fin.escrow) == (True, 0)
+    assert (await books.statements.trial_balance())["total"] == 0
+
+
+async def test_unpaid_orders_are_neither_settled_nor_refunded(books: Books, food: Pricing) -> None:
+    """Nothing was captured, so nothing moves."""
+    assert (await refusal(books.ledger, Settle("o9"))).code == "not_found"
+    await books.table.transact([books.ledger.fin_pending("o1", "u", "v", food)])
+    assert (await refusal(books.ledger, Settle("o1"))).code == "wrong_state"
+    assert (await refusal(books.ledger, Refund("o1", "x"))).code == "wrong_state"
+    with pytest.raises(TransactionCancelled):
+        await books.table.transact(mark_delivered("o1", "r", 1).writes)
+
+
+async def test_a_frozen_wallet_receives_but_does_not_pay(books: Books, food: Pricing) -> None:
+    """Debits are refused while it is frozen; credits still arrive."""
+    await top_up(books, 20_000)
+    freeze = Update(
+        key=accounts.balance_key("USER#u"),
+        expression="SET #status = :frozen",
+        names={"#status": "status"},
+        values={":frozen": "FROZEN"},
+    )
+    await books.table.transact([freeze])
+    assert (await refusal(books.ledger, capture(food))).code == "frozen"
+    await top_up(books, 500, payment_id="p1")
+    assert (await books.statements.balance("USER", "u"))["availableBalance"] == 20_500
+
+
+async def test_lines_form_a_chain(books: Books, food: Pricing) -> None:
+    """Each line carries the hash of the one before; the balance carries the last."""
+    await top_up(books, 20_000)
+    await books.ledger.post(capture(food))
+    await books.ledger.post(Refund("o1", "x"))
+    page = await books.table.query(Query(pk="WALLET#USER#u", prefix="TXN#"))
+    prev = GENESIS
+    for seq, line in enumerate(page.items, start=1):
+        assert (line["seq"], line["prev"], line["SK"]) == (seq, prev, f"TXN#{seq:012d}")
+        assert line_hash("USER#u", line) == line["hash"]
+        prev = line["hash"]
+    balance = await books.table.get(accounts.balance_key("USER#u"))
+    assert balance is not None
+    assert (balance["head"], balance["seq"], balance["posted"]) == (prev, 3, 20_000)
+
+
+async def test_an_orders_lines_are_listed_together(books: Books, food: Pricing) -> None:
+    """GSI1 shows every wallet line that one order made."""
+    await deliver(books, food)
+    await books.ledger.post(Settle("o1"))
+    page = await books.table.query(Query(pk="ORDER#o1#TRANSACTIONS", index="GSI1"))
+    assert {item["PK"] for item in page.items} == {
+        "WALLET#USER#u",
+        "WALLET#VENDOR#v",
+        "WALLET#RIDER#r",
+    }
+
+
+async def test_unsettled_orders_are_found_until_they_are_settled(
+    books: Books, food: Pricing
+) -> None:
+    """The sweeper sees what has waited long enough, oldest first, and nothing else."""
+    for order_id in ("o1", "o2", "o3"):
+        await deliver(books, food, order_id)
+        books.clock.advance(1000)
+    now = books.clock.now_ms()
+    assert await books.ledger.unsettled(now, 2000) == ["o1", "o2"]
+    await books.ledger.post(Settle("o1"))
+    assert await books.ledger.unsettled(now, 0) == ["o2", "o3"]
+    assert await books.ledger.unsettled(now, 10_000) == []
+
+
+async def test_guards_may_not_touch_the_books(books: Books, food: Pricing) -> None:
+    """A caller's write to an item the entry writes is a fault, told before anything is sent."""
+    await top_up(books, 20_000)
+    with pytest.raises(ValueError, match="two writes"):
+        await books.ledger.post(capture(food), [Put(item={"PK": "ORDER#o1", "SK": "FIN"})])
+
+
+class Silent:
+    """A table whose transactions are not done, and nobody hears of it."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._table, name)
+
+    async def transact(self, writes: Sequence[Write], token: str | None = None) -> None:
+        raise TableUnavailable("nobody knows")
+
+
+class DoneInSilence(Silent):
+    """A table whose transactions are done, and nobody hears of it."""
+
+    async def transact(self, writes: Sequence[Write], token: str | None = None) -> None:
+        await self._table.transact(writes, token)
+        await super().transact(writes, token)
+
+
+async def test_an_unknown_outcome_is_read_back(books: Books) -> None:
+    """Silence after the commit is success; silence before it is no failure either."""
+    done: Table = DoneInSilence(books.table)  # pyright: ignore[reportAssignmentType]
+    posted = await Ledger(done, books.clock.now_ms).post(TopUp("u", 700, "sandbox", "p1"))
+    assert posted.lines["USER#u"].balance_after == 700
+    lost: Table = Silent(books.table)  # pyright: ignore[reportAssignmentType]
+    with pytest.raises(TableUnavailable):
+        await Ledger(lost, books.clock.now_ms).post(TopUp("u", 300, "sandbox", "p2"))
+    assert (await books.statements.balance("USER", "u"))["availableBalance"] == 700
+    assert not (await top_up(books, 300, payment_id="p2")).replayed
+
+
+# Mobile money
+
+
+def asked(food: Pricing, **changes: object) -> Payment:
+    fields: dict[str, object] = {
+        "provider": "mtn",
+        "payment_id": "m1",
+        "user_id": "u",
+        "amount": food.total,
+        "order_id": "o1",
+    }
+    return Payment(**{**fields, **changes})  # pyright: ignore[reportArgumentType]
+
+
+async def place(books: Books, food: Pricing) -> Capture:
+    """An order that waits for mobile money."""
+    now = books.clock.now_ms()
+    pending = books.ledger.fin_pending("o1", "u", "v", food)
+    await books.table.transact([pending, start_payment(asked(food), now)])
+    return Capture("o1", "u", "v", "MOBILE_MONEY", food, "m1", "mtn")
+
+
+async def test_mobile_money_is_captured_once(books: Books, food: Pricing) -> None:
+    """Ten webhooks of one payment fill the escrow once."""
+    fact = await place(books, food)
+    payment = await books.ledger.payment("mtn", "m1", food.total)
+    assert payment.order_id == "o1"
+    answers = await asyncio.gather(*(books.another().post(fact) for _ in range(10)))
+    assert sum(not answer.replayed for answer in answers) == 1
+    fin = await books.ledger.fin("o1")
+    assert fin is not None
+    assert (fin.fin_state, fin.escrow) == ("CAPTURED", food.total)
+    trial = await books.statements.trial_balance()
+    assert {a["account"]: a["balance"] for a in trial["accounts"]} == {
+        "CLEARING#MTN.0": -food.total,
+        "ORDER#o1": food.total,
+    }
+    assert (trial["total"], trial["entries"]) == (0, 1)
+
+
+async def test_a_payment_must_be_what_was_asked_for(books: Books, food: Pricing) -> None:
+    """Another amount, an unknown reference or another price is refused; nothing moves."""
+    fact = await place(books, food)
+    with pytest.raises(LedgerRefused, match="conflict"):
+        await books.ledger.payment("mtn", "m1", food.total - 1)
+    with pytest.raises(LedgerRefused, match="not_found"):
+        await books.ledger.payment("mtn", "m2", food.total)
+    assert (await refusal(books.ledger, TopUp("u", 1, "mtn", "m1"))).code == "conflict"
+    assert (await refusal(books.ledger, TopUp("w", food.total, "mtn", "m1"))).code == "conflict"
+    price = msgspec.structs.replace(food, rate_version=99)
+    cheap = msgspec.structs.replace(fact, pricing=price)
+    assert (await refusal(books.ledger, cheap)).code == "conflict"
+    assert (await books.statements.trial_balance())["entries"] == 0
+
+
+async def test_a_captured_or_unknown_order_takes_no_mobile_money(
+    books: Books, food: Pricing
+) -> None:
+    """Paid another way, called off, or never placed: each is refused by its reason."""
+    fact = Capture("o1", "u", "v", "MOBILE_MONEY", food, "m1", "mtn")
+    assert (await refusal(books.ledger, fact)).code == "not_found"
+    await books.table.transact([books.ledger.fin_pending("o1", "u", "v", food)])
+    await books.table.transact(void_fin("o1", books.clock.now_ms()).writes)
+    assert (await refusal(books.ledger, fact)).code == "wrong_state"
+
+
+async def test_money_that_comes_too_late_goes_to_the_wallet(books: Books, food: Pricing) -> None:
+    """The order was called off before the webhook: the customer has the money in his wallet."""
+    fact = await place(books, food)
+    await books.table.transact(void_fin("o1", books.clock.now_ms()).writes)
+    assert (await refusal(books.ledger, fact)).code == "wrong_state"
+    await books.ledger.post(TopUp("u", food.total, "mtn", "m1"))
+    assert (await refusal(books.ledger, fact)).code in {"wrong_state", "conflict"}
+    assert (await books.statements.balance("USER", "u"))["availableBalance"] == food.total
+
+
+async def test_a_success_after_a_failure_counts(books: Books, food: Pricing) -> None:
+    """Providers change their mind: the money is there, so it is booked."""
+    fact = await place(books, food)
+    await books.table.transact([fail_payment("mtn", "m1", books.clock.now_ms())])
+    await books.ledger.post(fact)
+    item = await books.table.get(payment_key("mtn", "m1"))
+    assert item is not None
+    assert item["pstate"] == "SUCCESS"
+    with pytest.raises(TransactionCancelled):
+        await books.table.transact([fail_payment("mtn", "m1", books.clock.now_ms())])
+
+
+async def test_a_payment_is_asked_for_once(books: Books, food: Pricing) -> None:
+    """A reference used again is refused, and nobody asks for nothing."""
+    await books.table.transact([start_payment(asked(food), 1)])
+    with pytest.raises(TransactionCancelled):
+        await books.table.transact([start_payment(asked(food, amount=5), 2)])
+    with pytest.raises(ValueError, match="amount"):
+        start_payment(asked(food, amount=0), 1)
+
+
+# Cash
+
+
+async def reserve(books: Books, order_id: str, amount: int, rider_id: str = "r") -> None:
+    now = books.clock.now_ms()
+    held = reserve_cash(order_id, rider_id, amount, CASH_LIMIT, now)
+    await books.table.transact(held.writes)
+
+
+async def code_of(books: Books, guarded: Guarded) -> str:
+    """The refusal that failed writes stand for."""
+    with pytest.raises(TransactionCancelled) as raised:
+        await books.table.transact(guarded.writes)
+    return guarded.codes[raised.value.failed()[0]]
+
+
+async def cash_of(books: Books, rider_id: str = "r") -> Item:
+    item = await books.table.get(accounts.balance_key(accounts.rider_cash(rider_id)))
+    assert item is not None
+    return item
+
+
+async def test_cash_is_held_collected_and_settled(books: Books, food: Pricing) -> None:
+    """The rider owes what he took; vendor, rider and platform have their parts."""
+    await books.table.transact([books.ledger.fin_cash("o1", "u", "v", food)])
+    await reserve(books, "o1", food.total)
+    assert (await cash_of(books))["exposure"] == food.total
+    now = books.clock.now_ms()
+    await books.table.transact(mark_delivered("o1", "r", now, food.total).writes)
+    settled = await books.ledger.post(Settle("o1"))
+    assert settled.lines["RIDERCASH#r"].balance_after == -food.total
+    cash = await cash_of(books)
+    assert (cash["posted"], cash["held"], cash["exposure"]) == (-food.total, 0, food.total)
+    hold = await books.table.get(hold_key("o1"))
+    assert hold is not None
+    assert hold["hstate"] == "POSTED"
+    assert (await books.ledger.post(Settle("o1"))).lines == settled.lines
+    trial = await books.statements.trial_balance()
+    assert (trial["total"], trial["entries"]) == (0, 1)
+    assert {"account": "RIDERCASH#r", "balance": -food.total} in trial["accounts"]
+
+
+async def test_cash_above_the_limit_is_refused(books: Books) -> None:
+    """Holds and cash in hand together stay within the limit, to the franc."""
+    await reserve(books, "o1", 30_000)
+    over = reserve_cash("o2", "r", 20_001, CASH_LIMIT, 1)
+    assert await code_of(books, over) == "cash_limit"
+    assert await books.table.get(hold_key("o2")) is None
+    await reserve(books, "o2", 20_000)
+    assert await code_of(books, reserve_cash("o3", "r", 1, CASH_LIMIT, 1)) == "cash_limit"
+    first = reserve_cash("o9", "new", CASH_LIMIT + 1, CASH_LIMIT, 1)
+    assert await code_of(books, first) == "cash_limit"
+    await reserve(books, "o4", CASH_LIMIT, "new")
+
+
+async def test_the_limit_holds_against_twenty_at_once(books: Books) -> None:
+    """20 orders of 12,000 for one rider who is new to cash: four fit into 50,000."""
+    calls = (reserve(books, f"o{i}", 12_000) for i in range(20))
+    results = await asyncio.gather(*calls, return_exceptions=True)
+    assert sum(result is None for result in results) == 4
+    cash = await cash_of(books)
+    assert (cash["held"], cash["exposure"], cash["posted"]) == (48_000, 48_000, 0)
+
+
+async def test_released_cash_makes_room_again(books: Books, food: Pricing) -> None:
+    """Given back once, by the rider who held it; then another may hold it."""
+    now = books.clock.now_ms()
+    await reserve(books, "o1", food.total)
+    again = reserve_cash("o1", "s", food.total, CASH_LIMIT, now)
+    assert await code_of(books, again) == "conflict"
+    assert await code_of(books, release_cash("o1", "s", food.total, now)) == "wrong_state"
+    await books.table.transact(release_cash("o1", "r", food.total, now).writes)
+    assert await code_of(books, release_cash("o1", "r", food.total, now)) == "wrong_state"
+    assert (await cash_of(books))["exposure"] == 0
+    await books.table.transact(again.writes)
+    assert (await cash_of(books, "s"))["held"] == food.total
+
+
+async def test_cash_without_a_hold_is_not_settled(books: Books, food: Pricing) -> None:
+    """Another rider's hold, or none, stops the settlement."""
+    await books.table.transact([books.ledger.fin_cash("o1", "u", "v", food)])
+    await reserve(books, "o1", food.total, "other")
+    await books.table.transact(mark_delivered("o1", "r", books.clock.now_ms()).writes)
+    refused = await refusal(books.ledger, Settle("o1"))
+    assert (refused.code, "hold" in refused.message) == ("wrong_state", True)
+    assert (await books.statements.trial_balance())["entries"] == 0
+
+
+async def test_a_cash_order_called_off_is_void(books: Books, food: Pricing) -> None:
+    """Nothing was paid: the order's money is closed, and cannot be opened or delivered again."""
+    opening = books.ledger.fin_cash("o1", "u", "v", food)
+    now = books.clock.now_ms()
+    await books.table.transact([opening])
+    await books.table.transact(void_fin("o1", now).writes)
+    for guarded in (void_fin("o1", now), mark_delivered("o1", "r", now)):
+        assert await code_of(books, guarded) == "wrong_state"
+    with pytest.raises(TransactionCancelled):
+        await books.table.transact([opening])
