@@ -30,6 +30,15 @@ def riders_facts(cell: str) -> str:
     return f"riders:{{{cell}}}:facts"
 
 
+def riders_cells() -> str:
+    """The H3 cells in which riders are indexed, so that a sweep and a wide map find them.
+
+    Redis: sorted set cell -> ms of the last write. TTL: none, swept. Writer and reader:
+    store.positions.
+    """
+    return "riders:{cells}"
+
+
 def rider_fix(rider: RiderId) -> str:
     """A rider's last fix.
 

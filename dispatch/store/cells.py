@@ -1,0 +1,122 @@
+"""The H3 cells that shard the riders' index: which one holds a point, which ones touch an area."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
+
+import h3
+
+from matching.geo import haversine_m
+
+# Cells 6.4 km across (36 km2): a city of 900 km2 spreads over some 25 slots of a cluster, and a
+# search of 5 km touches about 7 of them, of 1.5 km about 2. One step coarser leaves a whole city
+# in 4 slots; one step finer makes the same search touch 30.
+# Source: H3 cell statistics, h3geo.org/docs/core-library/restable; counts are in the tests.
+RESOLUTION = 6
+# An area that touches more cells is looked up in the list of cells in use instead.
+# Source: a disk of 50 km touches 250.
+CELLS_MAX = 256
+# H3, Redis and we agree on a round earth but not on its radius (6,371.0 to 6,372.8 km).
+SLACK = 1.001
+SLACK_M = 10.0
+
+
+class Circle(NamedTuple):
+    """Everything within a distance of a point. Units: degrees WGS 84, kilometres."""
+
+    lat: float
+    lng: float
+    radius_km: float
+
+
+class Box(NamedTuple):
+    """A map window; one whose west lies east of its east crosses the date line. Units: degrees."""
+
+    south: float
+    west: float
+    north: float
+    east: float
+
+    def holds(self, lat: float, lng: float) -> bool:
+        """Whether the point is inside."""
+        if not self.south <= lat <= self.north:
+            return False
+        if self.west <= self.east:
+            return self.west <= lng <= self.east
+        return lng >= self.west or lng <= self.east
+
+
+class _Shape(NamedTuple):
+    """A cell as a circle around it. Units: degrees, metres."""
+
+    lat: float
+    lng: float
+    radius_m: float
+
+
+def cell_of(lat: float, lng: float) -> str:
+    """The one cell that holds a point."""
+    return h3.latlng_to_cell(lat, lng, RESOLUTION)
+
+
+def around(circle: Circle) -> list[str] | None:
+    """Every cell that touches a circle, perhaps a few that only come near; None are too many."""
+    lat, lng, radius_m = circle.lat, circle.lng, circle.radius_km * 1000
+    start = cell_of(lat, lng)
+    return _grown(start, lambda cell: touches_circle(cell, lat, lng, radius_m))
+
+
+def inside(box: Box) -> list[str] | None:
+    """Every cell that touches a box, perhaps a few that only come near; None are too many."""
+    width = (box.east - box.west) % 360
+    middle = (box.west + width / 2 + 180) % 360 - 180
+    start = cell_of((box.south + box.north) / 2, middle)
+    return _grown(start, lambda cell: touches_box(cell, box))
+
+
+def touches_circle(cell: str, lat: float, lng: float, radius_m: float) -> bool:
+    """Whether a cell may hold a point within `radius_m` of here."""
+    shape = _shape(cell)
+    reach_m = (radius_m + shape.radius_m) * SLACK + SLACK_M
+    return haversine_m(lat, lng, shape.lat, shape.lng) <= reach_m
+
+
+def touches_box(cell: str, box: Box) -> bool:
+    """Whether a cell may hold a point of the box."""
+    shape = _shape(cell)
+    lat = min(max(shape.lat, box.south), box.north)
+    lng = shape.lng if box.holds(lat, shape.lng) else _nearer(shape.lng, box.west, box.east)
+    # Towards the poles the nearest point of a meridian lies a little off the parallel.
+    reach_m = shape.radius_m * 1.05 + SLACK_M
+    return haversine_m(lat, lng, shape.lat, shape.lng) <= reach_m
+
+
+def _nearer(lng: float, west: float, east: float) -> float:
+    def turn(edge: float) -> float:
+        return abs((lng - edge + 180) % 360 - 180)
+
+    return min(west, east, key=turn)
+
+
+def _grown(start: str, touches: Callable[[str], bool]) -> list[str] | None:
+    """The cells that touch, from neighbour to neighbour: what touches an area hangs together."""
+    found, edge = {start}, [start]
+    while edge:
+        near = {each for cell in edge for each in _neighbours(cell)} - found
+        edge = [cell for cell in near if touches(cell)]
+        found.update(edge)
+        if len(found) > CELLS_MAX:
+            return None
+    return sorted(found)
+
+
+@lru_cache(maxsize=16_384)
+def _neighbours(cell: str) -> list[str]:
+    return h3.grid_disk(cell, 1)
+
+
+@lru_cache(maxsize=16_384)
+def _shape(cell: str) -> _Shape:
+    lat, lng = h3.cell_to_latlng(cell)
+    corners = h3.cell_to_boundary(cell)
+    return _Shape(lat, lng, max(haversine_m(lat, lng, *corner) for corner in corners))

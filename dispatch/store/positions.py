@@ -1,0 +1,314 @@
+"""Live positions in Redis: the riders' geo index with its facts, last fixes, trails, publishing.
+
+Step 4 of a fix's way: tracking.drain → [here] → store.feeds of other nodes.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from typing import Any, NamedTuple
+
+import msgspec
+from redis.asyncio import Redis
+
+from dispatch import keys
+from dispatch.ids import OrderId, RiderId
+from dispatch.model import Position
+from dispatch.store import cells
+from dispatch.store.bulk import Bulk, Command
+from dispatch.store.cells import Box, Circle
+from dispatch.store.connect import Scripts
+from dispatch.store.facts import Facts, Seen, pack, unpack
+from matching.geo import haversine_m
+
+# Source: wire contract and store design; a rider's last fix outlives a lost connection, a trail
+# the day of its order.
+FIX_TTL_S = 300
+TRAIL_TTL_S = 24 * 3600
+TRAIL_ENTRIES = 2_000
+# The time to live of a trail is set anew this often, not with every fix.
+TRAIL_RENEW_MS = 3_600_000
+TRAILS_REMEMBERED = 20_000
+# Source: Web Mercator's square; beyond it Redis has no geohash.
+LAT_MAX = 85.05112878
+# One sweep looks at most at so many cells and so many riders of each.
+SWEEP_CELLS = 64
+SWEEP_RIDERS = 200
+
+_encode = msgspec.json.Encoder().encode
+_position = msgspec.json.Decoder(Position)
+
+
+class Placed(msgspec.Struct, frozen=True, kw_only=True):
+    """A rider's newest position on its way to Redis, with what came with it.
+
+    `left` is the cell he was in before, where it is another; `trail` the fixes of his orders;
+    `packets` what the watchers of his orders on other nodes shall be told.
+    """
+
+    rider_id: str
+    position: Position
+    facts: Facts
+    cell: str
+    left: str | None = None
+    trail: Sequence[tuple[str, Position]] = ()
+    packets: Sequence[tuple[str, str]] = ()
+
+
+class Gone(NamedTuple):
+    """A rider who leaves the index, unless he was seen in that cell after `seen_at_ms`."""
+
+    rider_id: str
+    cell: str
+    seen_at_ms: int
+
+
+def framed(node: str, packet: str) -> str:
+    """A packet as it travels between nodes, with the node that has told its own watchers."""
+    return f"{node}\n{packet}"
+
+
+def unframed(message: bytes) -> tuple[str, str]:
+    """The node and the packet of a message between nodes."""
+    node, _, packet = message.decode().partition("\n")
+    return node, packet
+
+
+class Positions:
+    """The only writer of the geo index.
+
+    Errors: every method raises StoreUnavailable where Redis is away.
+    """
+
+    def __init__(self, redis: Redis, scripts: Scripts, node: str, lost_ms: int) -> None:
+        self._bulk = Bulk(redis, scripts)
+        self._scripts = scripts
+        self._node = node
+        self._lost_ms = lost_ms
+        self._renewed: dict[str, int] = {}
+        self._cursors: dict[str, bytes] = {}
+        self._swept = ""
+
+    async def put(self, batch: Sequence[Placed], gone: Sequence[Gone] = ()) -> None:
+        """Write a batch: index and facts, last fixes, trails, and tell the other nodes.
+
+        Redis: one pipeline, one round trip; not atomic. Repeating it may double lines of a trail,
+        which its readers leave out.
+        """
+        commands = [
+            *_index(batch),
+            *(self._withdrawal(each) for each in gone),
+            *chain.from_iterable(self._of_rider(each) for each in batch),
+        ]
+        await self._bulk.run(commands)
+        self._remember(batch)
+
+    async def near(self, circle: Circle, limit: int, now_ms: int, fresh_ms: int) -> list[Seen]:
+        """The nearest riders who are available, free and fresh, at most `limit`, nearest first.
+
+        Redis: one script for each cell that the circle touches, one round trip together.
+        """
+        return await self._search(circle, limit, now_ms - fresh_ms, "free")
+
+    async def near_any(self, circle: Circle, limit: int, now_ms: int) -> list[Seen]:
+        """The nearest riders whatever they do, at most `limit`, nearest first; for operators.
+
+        Redis: as `near`.
+        """
+        return await self._search(circle, limit, now_ms - self._lost_ms, "any")
+
+    async def in_box(self, box: Box, since_ms: int) -> list[Seen]:
+        """The riders inside a map window who were seen since a moment.
+
+        Redis: HGETALL for each cell that the window touches, one round trip together; a second one
+        before it where the window is wider than a city.
+        """
+        touched = cells.inside(box)
+        if touched is None:
+            used = await self._cells_in_use()
+            touched = [cell for cell in used if cells.touches_box(cell, box)]
+        pages = await self._bulk.run([("HGETALL", keys.riders_facts(cell)) for cell in touched])
+        lines = (pair for page in pages for pair in _pairs(page))
+        return [
+            seen
+            for seen in _newest(_read(lines))
+            if seen.seen_at_ms >= since_ms and box.holds(seen.lat, seen.lng)
+        ]
+
+    async def last(self, rider_ids: Sequence[str]) -> dict[str, Position]:
+        """The last fixes of those riders who reported within five minutes.
+
+        Redis: GETs in one round trip.
+        """
+        found = await self._bulk.run([("GET", keys.rider_fix(RiderId(each))) for each in rider_ids])
+        return {
+            rider_id: _position.decode(raw)
+            for rider_id, raw in zip(rider_ids, found, strict=True)
+            if raw is not None
+        }
+
+    async def trail(self, order_id: str) -> list[Position]:
+        """The way of an order's rider, oldest first, each fix once.
+
+        Redis: XRANGE.
+        """
+        [entries] = await self._bulk.run(
+            [("XRANGE", keys.order_trail(OrderId(order_id)), "-", "+")]
+        )
+        fixes = {raw: _position.decode(raw) for _, (_, raw) in entries}
+        return sorted(fixes.values(), key=lambda fix: (fix.ts, fix.received_at))
+
+    async def remove(self, rider_id: str, cell: str, seen_at_ms: int) -> None:
+        """Take a rider out of the index, unless he was seen in that cell after `seen_at_ms`.
+
+        Redis: one script; idempotent.
+        """
+        await self._bulk.run([self._withdrawal(Gone(rider_id, cell, seen_at_ms))])
+
+    def _withdrawal(self, gone: Gone) -> Command:
+        sha = self._scripts.sha("withdraw")
+        return (*_script(sha, gone.cell), gone.rider_id, gone.seen_at_ms)
+
+    async def sweep(self, now_ms: int) -> int:
+        """Take riders who are lost out of the index, a bounded number; how many they were.
+
+        Redis: the list of cells, a script for each of at most 64 of them, and one ZREM where cells
+        are found empty; harmless to repeat.
+        """
+        used = await self._cells_in_use()
+        turn = self._turn(used)
+        before_ms = now_ms - self._lost_ms
+        sha = self._scripts.sha("sweep")
+        answers = await self._bulk.run(
+            [
+                (*_script(sha, cell), self._cursors.get(cell, b"0"), SWEEP_RIDERS, before_ms)
+                for cell in turn
+            ]
+        )
+        for cell, (cursor, _, _) in zip(turn, answers, strict=True):
+            self._cursors[cell] = cursor
+        await self._forget_cells(
+            cell
+            for cell, (_, _, left) in zip(turn, answers, strict=True)
+            if left == 0 and used[cell] < before_ms
+        )
+        return sum(removed for _, removed, _ in answers)
+
+    def _turn(self, used: dict[str, int]) -> list[str]:
+        """The cells that come after those of the last sweep, and around again."""
+        ordered = sorted(used)
+        start = bisect_right(ordered, self._swept)
+        turn = (ordered[start:] + ordered[:start])[:SWEEP_CELLS]
+        self._swept = turn[-1] if turn else ""
+        self._cursors = {cell: at for cell, at in self._cursors.items() if cell in used}
+        return turn
+
+    async def _forget_cells(self, empty: Iterable[str]) -> None:
+        if unused := list(empty):
+            await self._bulk.run([("ZREM", keys.riders_cells(), *unused)])
+
+    async def _cells_in_use(self) -> dict[str, int]:
+        """Cells with riders, or with some not long ago, and when they were last written to."""
+        [found] = await self._bulk.run([("ZRANGE", keys.riders_cells(), 0, -1, "WITHSCORES")])
+        return {cell.decode(): int(score) for cell, score in _pairs(found)}
+
+    async def _search(self, circle: Circle, limit: int, since_ms: int, mode: str) -> list[Seen]:
+        circle = circle._replace(lat=max(-LAT_MAX, min(circle.lat, LAT_MAX)))
+        radius_m = circle.radius_km * 1000
+        touched = cells.around(circle)
+        if touched is None:
+            used = await self._cells_in_use()
+            touched = [
+                cell
+                for cell in used
+                if cells.touches_circle(cell, circle.lat, circle.lng, radius_m)
+            ]
+        # What Redis measures differs by its radius of the earth and its 0.6 m grid; we decide.
+        reach_km = circle.radius_km * cells.SLACK + cells.SLACK_M / 1000
+        arguments = (circle.lng, circle.lat, reach_km, limit, since_ms, mode)
+        sha = self._scripts.sha("near")
+        answers = await self._bulk.run([(*_script(sha, cell), *arguments) for cell in touched])
+        found = _newest(_read(pair for answer in answers for pair in _pairs(answer)))
+        return _nearest(found, circle)[:limit]
+
+    def _of_rider(self, placed: Placed) -> Iterator[Command]:
+        """What a rider has for himself: his last fix, the trails and channels of his orders."""
+        newest = _encode(placed.position)
+        yield ("SET", keys.rider_fix(RiderId(placed.rider_id)), newest, "EX", FIX_TTL_S)
+        for order_id, fix in placed.trail:
+            raw = newest if fix is placed.position else _encode(fix)
+            trail = keys.order_trail(OrderId(order_id))
+            yield ("XADD", trail, "MAXLEN", "~", TRAIL_ENTRIES, "*", "fix", raw)
+            if self._renewed.get(order_id, 0) < fix.received_at - TRAIL_RENEW_MS:
+                yield ("EXPIRE", trail, TRAIL_TTL_S)
+        for order_id, packet in placed.packets:
+            channel = keys.order_positions(OrderId(order_id))
+            yield ("PUBLISH", channel, framed(self._node, packet))
+
+    def _remember(self, batch: Sequence[Placed]) -> None:
+        """Note which trails have their time to live; those we forget are only renewed too often."""
+        if len(self._renewed) > TRAILS_REMEMBERED:
+            self._renewed.clear()
+        for placed in batch:
+            for order_id, fix in placed.trail:
+                if self._renewed.get(order_id, 0) < fix.received_at - TRAIL_RENEW_MS:
+                    self._renewed[order_id] = fix.received_at
+
+
+def _script(sha: str, cell: str) -> Command:
+    return ("EVALSHA", sha, 2, keys.riders_geo(cell), keys.riders_facts(cell))
+
+
+def _index(batch: Sequence[Placed]) -> Iterator[Command]:
+    """The geo sets and facts of a batch, one command for each cell and kind."""
+    entered: dict[str, list[Placed]] = {}
+    left: dict[str, list[str]] = {}
+    for placed in batch:
+        entered.setdefault(placed.cell, []).append(placed)
+        if placed.left is not None and placed.left != placed.cell:
+            left.setdefault(placed.left, []).append(placed.rider_id)
+    for cell, riders in entered.items():
+        points = ((each.position.lng, each.position.lat, each.rider_id) for each in riders)
+        yield ("GEOADD", keys.riders_geo(cell), *chain.from_iterable(points))
+        facts = ((each.rider_id, pack(each.position, each.facts)) for each in riders)
+        yield ("HSET", keys.riders_facts(cell), *chain.from_iterable(facts))
+    for cell, riders in left.items():
+        yield ("ZREM", keys.riders_geo(cell), *riders)
+        yield ("HDEL", keys.riders_facts(cell), *riders)
+    if entered:
+        newest = {cell: riders[-1].position.received_at for cell, riders in entered.items()}
+        scores = ((written_ms, cell) for cell, written_ms in newest.items())
+        yield ("ZADD", keys.riders_cells(), *chain.from_iterable(scores))
+
+
+def _pairs(flat: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
+    """A flat answer of Redis two by two."""
+    return zip(flat[::2], flat[1::2], strict=True)
+
+
+def _read(lines: Iterable[tuple[bytes, bytes]]) -> Iterator[Seen]:
+    """The riders of lines of the index; those that another version wrote are left out."""
+    for rider_id, packed in lines:
+        seen = unpack(rider_id.decode(), packed)
+        if seen is not None:
+            yield seen
+
+
+def _newest(found: Iterable[Seen]) -> list[Seen]:
+    """Each rider once; one who reconnected elsewhere may still stand in the cell he left."""
+    newest: dict[str, Seen] = {}
+    for seen in found:
+        known = newest.get(seen.rider_id)
+        if known is None or known.seen_at_ms < seen.seen_at_ms:
+            newest[seen.rider_id] = seen
+    return list(newest.values())
+
+
+def _nearest(found: Iterable[Seen], circle: Circle) -> list[Seen]:
+    """Those inside the circle, with their distance, nearest first."""
+    measured = (
+        (haversine_m(circle.lat, circle.lng, seen.lat, seen.lng) / 1000, seen) for seen in found
+    )
+    inside = [(km, seen) for km, seen in measured if km <= circle.radius_km]
+    inside.sort(key=lambda each: (each[0], each[1].rider_id))
+    return [msgspec.structs.replace(seen, distance_km=km) for km, seen in inside]

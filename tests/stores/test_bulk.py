@@ -1,0 +1,95 @@
+"""Many commands at once: every answer read, every failure named, no connection left half-read."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from redis.exceptions import ResponseError
+
+from dispatch.errors import StoreUnavailable
+from dispatch.store import bulk
+from dispatch.store.bulk import Bulk
+from dispatch.store.connect import RedisClients, Scripts, open_redis
+
+pytestmark = pytest.mark.engines
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def many(redis: RedisClients) -> Bulk:
+    """Bulk commands on an empty Redis."""
+    return Bulk(redis.commands, Scripts(redis.commands))
+
+
+async def test_the_answers_of_many_commands(many: Bulk):
+    """Thousands of commands get their answers in order, in the shape that Redis sends."""
+    assert await many.run([]) == []
+    await many.run([("SET", f"k{i}", f"é{i}" * 50) for i in range(5000)])
+    answers = await many.run([("GET", f"k{i}") for i in range(5001)])
+    assert answers == [*(f"é{i}".encode() * 50 for i in range(5000)), None]
+    assert await many.run([("HSET", "h", "a", 1, "b", b"2"), ("HGETALL", "h")]) == [
+        2,
+        [b"a", b"1", b"b", b"2"],
+    ]
+
+
+async def test_one_bad_command_among_good_ones(many: Bulk):
+    """A bug of ours rises, the other commands were carried out, the connection stays in step."""
+    with pytest.raises(ResponseError, match="WRONGTYPE"):
+        await many.run([("SET", "a", 1), ("LPUSH", "a", 1), ("INCR", "a")])
+    assert await many.run([("GET", "a")]) == [b"2"]
+
+
+async def test_a_full_redis_is_away(many: Bulk, redis: RedisClients):
+    """Out of memory is told as a store that cannot answer now, not as a bug."""
+    await redis.commands.config_set("maxmemory", "1")
+    try:
+        with pytest.raises(StoreUnavailable):
+            await many.run([("SET", "a", 1)])
+    finally:
+        await redis.commands.config_set("maxmemory", "0")
+
+
+async def test_a_caller_who_gives_up_leaves_no_answers_behind(many: Bulk):
+    """After a call was cancelled half-way, the next caller gets his own answers."""
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await many.run([("BLPOP", "nothing", 0), ("ECHO", "late")])
+    answers = await asyncio.gather(*(many.run([("ECHO", f"{i}")]) for i in range(40)))
+    assert answers == [[f"{i}".encode()] for i in range(40)]
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def mute() -> AsyncIterator[str]:
+    """A server that greets, answers one command in half, and then hangs up or says nothing."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        greeting = await reader.readuntil(b"LIB-VER")
+        writer.write(b"+OK\r\n" * greeting.count(b"SETINFO"))
+        request = await reader.readuntil(b"!")
+        writer.write(b"$100\r\nhalf an ans")
+        await writer.drain()
+        await asyncio.sleep(0 if request.endswith(b"hang!") else 60)
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        host, port = server.sockets[0].getsockname()
+        yield f"redis://{host}:{port}"
+
+
+@pytest.mark.parametrize("how", ["hang!", "wait!"])
+async def test_a_redis_that_dies_in_the_middle(
+    mute: str, how: str, monkeypatch: pytest.MonkeyPatch
+):
+    """Half an answer, then the end or silence: a store that is away, within the deadline."""
+    monkeypatch.setattr(bulk, "COMMAND_TIMEOUT_S", 0.05)
+    async with open_redis(mute) as clients:
+        with pytest.raises(StoreUnavailable):
+            await Bulk(clients.commands, Scripts(clients.commands)).run([("GET", how)])
+
+
+async def test_no_redis_at_all():
+    """Nobody listening is a store that is away."""
+    async with open_redis("redis://127.0.0.1:1") as clients:
+        with pytest.raises(StoreUnavailable):
+            await Bulk(clients.commands, Scripts(clients.commands)).run([("PING",)])
