@@ -1,6 +1,5 @@
 """Books on a fresh table of a real engine, with a clock that stands still."""
 
-import uuid
 from collections.abc import AsyncIterator
 
 import pytest
@@ -15,9 +14,8 @@ from tests.ledger.books import Books
 
 
 @pytest.fixture
-async def table(dynamodb_endpoint: str) -> AsyncIterator[DynamoTable]:
-    name = f"ledger-{uuid.uuid4().hex}"
-    async with open_table(dynamodb_endpoint, "eu-west-1", name) as opened:
+async def table(dynamodb_endpoint: str, table_name: str) -> AsyncIterator[DynamoTable]:
+    async with open_table(dynamodb_endpoint, "eu-west-1", table_name) as opened:
         await ensure_table(opened)
         yield opened
         await opened.admin("delete_table")

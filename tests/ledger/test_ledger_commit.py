@@ -578,3 +578,31 @@ async def test_a_cash_order_called_off_is_void(books: Books, food: Pricing) -> N
         assert await code_of(books, guarded) == "wrong_state"
     with pytest.raises(TransactionCancelled):
         await books.table.transact([opening])
+
+
+async def test_a_short_memory_is_only_slower(
+    books: Books, food: Pricing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With one balance remembered at a time everything is read again and comes out the same."""
+    monkeypatch.setattr("ledger.commit.REMEMBERED", 1)
+    await deliver(books, food, "o1")
+    await deliver(books, food, "o2")
+    for order_id in ("o1", "o2"):
+        await books.ledger.post(Settle(order_id))
+    assert (await books.statements.balance("VENDOR", "v"))["availableBalance"] == 20_400
+    assert (await books.statements.trial_balance())["total"] == 0
+
+
+async def test_a_caller_who_leaves_pays_once(books: Books) -> None:
+    """A post whose caller is cancelled at any moment stands once when it is asked again."""
+    fact = TopUp("u", 100, "sandbox", "p1")
+    for steps in range(0, 60, 4):
+        task = asyncio.create_task(books.ledger.post(fact))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    await books.table.finish()
+    await books.ledger.post(fact)
+    assert (await books.statements.balance("USER", "u"))["availableBalance"] == 100
+    assert (await books.statements.trial_balance())["entries"] == 1

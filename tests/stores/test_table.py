@@ -39,8 +39,8 @@ Fault = Callable[[web.Request, bytes], Awaitable[web.StreamResponse]]
 
 
 @pytest.fixture
-async def table(dynamodb_endpoint: str) -> AsyncIterator[DynamoTable]:
-    async with open_table(dynamodb_endpoint, REGION, f"t-{uuid.uuid4().hex}") as opened:
+async def table(dynamodb_endpoint: str, table_name: str) -> AsyncIterator[DynamoTable]:
+    async with open_table(dynamodb_endpoint, REGION, table_name) as opened:
         await ensure_table(opened)
         yield opened
         await opened.admin("delete_table")
