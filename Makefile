@@ -45,6 +45,8 @@ test: setup ## Every test, with real engines, real processes and a browser where
 lock: $(PYTHON_DONE) ## Choose new versions of everything within the bounds of pyproject.toml
 	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url \
 		--no-header --extra dev pyproject.toml --output-file requirements.txt
+	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
+		--constraint requirements.txt pyproject.toml --output-file deploy/requirements.txt
 	$(WITH_NODE) npm update --package-lock-only --loglevel=error
 
 clean: ## Remove what was installed and built; DATA_DIR stays
