@@ -1,0 +1,159 @@
+"""From a token to a Principal: who speaks, and in which namespace he may."""
+
+from typing import Any, Literal, cast
+
+import jwt
+import msgspec
+
+from dispatch.ids import is_id, mint
+from dispatch.keys import Identity, identity
+from dispatch.settings import Settings
+from dispatch.wire.commands import Audience
+
+UserType = Literal["USER", "VENDOR", "RIDER", "ADMIN"]
+TokenCode = Literal["token_required", "token_invalid", "token_expired"]
+
+# Source: wire contract, Tokens.
+AUDIENCE_OF: dict[str, Audience] = {
+    "USER": "user",
+    "VENDOR": "vendor",
+    "RIDER": "rider",
+    "ADMIN": "ops",
+}
+LIFETIME_S_MAX = 30 * 86_400
+# Source: RFC 7519 section 4.1.5, a small leeway for issuers whose clock is ahead of ours; `exp` has
+# none, a socket must not outlive its token.
+ISSUER_AHEAD_S_MAX = 30
+# Source: a token of this contract has 200 to 400 bytes; frames and headers end at 8 to 16 KiB.
+TOKEN_CHARS_MAX = 4096
+
+_ALGORITHM = "HS256"
+_MESSAGES: dict[TokenCode, str] = {
+    "token_required": "a bearer token is required",
+    "token_invalid": "the token is not valid",
+    "token_expired": "the token has expired",
+}
+
+
+class TokenRefused(Exception):
+    """The token does not let its bearer in."""
+
+    def __init__(self, code: TokenCode) -> None:
+        super().__init__(code)
+        self.code: TokenCode = code
+
+    def __str__(self) -> str:
+        return _MESSAGES[self.code]
+
+
+class Principal(msgspec.Struct, frozen=True, kw_only=True):
+    """Who speaks, as his token says. Units: Unix milliseconds."""
+
+    user_type: UserType
+    id: str
+    audience: Audience
+    expires_at_ms: int
+    jti: str | None = None
+
+    @property
+    def identity(self) -> Identity:
+        """The name under which he receives events."""
+        return identity(self.audience, self.id)
+
+
+class Tokens:
+    """Signs and verifies the tokens of the public contract."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._secret = settings.jwt_secret
+        self._issuer = settings.jwt_issuer
+        self._audience = settings.jwt_audience
+        self._options: Any = {
+            "require": ["exp", "iat", "userId", "userType"],
+            "verify_aud": settings.jwt_audience is not None,
+            "verify_iss": settings.jwt_issuer is not None,
+            # The library reads the machine's clock; ours is asked below instead.
+            "verify_exp": False,
+            "verify_iat": False,
+            "verify_nbf": False,
+        }
+
+    def verify(self, token: object, now_ms: int) -> Principal:
+        """The bearer of a token.
+
+        Units: Unix milliseconds.
+        Errors: TokenRefused; `token_expired` only where nothing else is wrong.
+        """
+        if token is None or token == "":
+            raise TokenRefused("token_required")
+        if not isinstance(token, str) or len(token) > TOKEN_CHARS_MAX:
+            raise TokenRefused("token_invalid")
+        try:
+            claims = jwt.decode(
+                token,
+                self._key_for(token),
+                algorithms=[_ALGORITHM],
+                options=self._options,
+                issuer=self._issuer,
+                audience=self._audience,
+            )
+        except (jwt.InvalidTokenError, ValueError):
+            # ValueError: characters outside of ASCII.
+            raise TokenRefused("token_invalid") from None
+        return _principal(claims, now_ms)
+
+    def issue(self, user_type: UserType, owner: str, ttl_s: int, now_ms: int) -> str:
+        """A token for `owner`, valid for `ttl_s` seconds from `now_ms`."""
+        assert is_id(owner), "an id of the contract"
+        assert 0 < ttl_s <= LIFETIME_S_MAX, "a bounded lifetime"
+        now_s = now_ms // 1000
+        claims: dict[str, Any] = {
+            "userId": owner,
+            "userType": user_type,
+            "iat": now_s,
+            "exp": now_s + ttl_s,
+            "jti": mint("tok"),
+        }
+        if self._issuer is not None:
+            claims["iss"] = self._issuer
+        if self._audience is not None:
+            claims["aud"] = self._audience
+        return jwt.encode(claims, self._secret, algorithm=_ALGORITHM)
+
+    def _key_for(self, _token: str) -> str:
+        # One key lives today; while a rotation runs, the header's `kid` chooses between two here.
+        return self._secret
+
+
+def _principal(claims: dict[str, Any], now_ms: int) -> Principal:
+    now_s = now_ms / 1000
+    expires_s = _numeric_date(claims["exp"])
+    latest_s = now_s + ISSUER_AHEAD_S_MAX
+    if _numeric_date(claims["iat"]) > latest_s or _numeric_date(claims.get("nbf", 0)) > latest_s:
+        raise TokenRefused("token_invalid")
+    if expires_s > latest_s + LIFETIME_S_MAX:
+        raise TokenRefused("token_invalid")
+    # A claim may be of any JSON type, also one that cannot be looked up.
+    user_type, owner, jti = claims["userType"], claims["userId"], claims.get("jti")
+    audience = AUDIENCE_OF.get(user_type) if isinstance(user_type, str) else None
+    if audience is None or not is_id(owner) or not isinstance(jti, str | None):
+        raise TokenRefused("token_invalid")
+    if expires_s <= now_s:
+        raise TokenRefused("token_expired")
+    return Principal(
+        user_type=cast("UserType", user_type),
+        id=owner,
+        audience=audience,
+        expires_at_ms=int(expires_s * 1000),
+        jti=jti,
+    )
+
+
+def _numeric_date(value: object) -> float:
+    # Source: RFC 7519 section 2, NumericDate; `bool` is an int to Python and not one to JSON.
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TokenRefused("token_invalid")
+    # Beyond float's exact integers no date is meant; NaN and infinities fail here too.
+    if not 0 <= value < 2**53:
+        raise TokenRefused("token_invalid")
+    return float(value)
