@@ -1,0 +1,55 @@
+"""Whether the process lives, whether it can work, and its figures."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from dispatch.errors import StoreUnavailable
+from handlers.http.envelope import PUBLIC, Route, failed
+from ledger.table import TableUnavailable
+
+# Asks one store for a sign of life. Errors: StoreUnavailable, TableUnavailable.
+Probe = Callable[[], Awaitable[object]]
+
+# Source: orchestrators ask every few seconds and wait one second by default.
+PROBE_S_MAX = 1.0
+
+
+def routes(probes: Mapping[str, Probe]) -> list[Route]:
+    """The endpoints for those who watch the server; `probes` by the name of their store."""
+
+    async def get_ready(_request: web.Request) -> object:
+        answers = await asyncio.gather(*(_answers(probe) for probe in probes.values()))
+        down = [name for name, is_up in zip(probes, answers, strict=True) if not is_up]
+        if down:
+            verb = "does" if len(down) == 1 else "do"
+            message = f"{' and '.join(down)} {verb} not answer"
+            return failed(503, "unavailable", message, {"down": down})
+        return {"status": "ready"}
+
+    return [
+        Route("GET", "/healthz", PUBLIC, get_health, is_limited=False),
+        Route("GET", "/readyz", PUBLIC, get_ready, is_limited=False),
+        Route("GET", "/metrics", PUBLIC, get_metrics, is_limited=False),
+    ]
+
+
+async def get_health(_request: web.Request) -> object:
+    """The process runs and its loop turns."""
+    return {"status": "alive"}
+
+
+async def get_metrics(_request: web.Request) -> web.Response:
+    """Every series, in Prometheus' text form."""
+    return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+async def _answers(probe: Probe) -> bool:
+    try:
+        async with asyncio.timeout(PROBE_S_MAX):
+            await probe()
+    except (TimeoutError, OSError, StoreUnavailable, TableUnavailable):
+        return False
+    return True
