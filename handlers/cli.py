@@ -206,3 +206,7 @@ def _dev_secret(path: Path) -> str:
     if len(secret) < JWT_SECRET_BYTES_MIN:
         raise SettingsError(f"{path} is damaged: remove it, and a new one is made")
     return secret
+
+
+if __name__ == "__main__":
+    main()
