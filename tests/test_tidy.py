@@ -15,6 +15,8 @@ ROOMS = ("dispatch", "handlers", "matching", "ledger", "city")
 CATCH_ALLS = {"handlers/gate.py", "dispatch/supervise.py"}
 # The house has one reader of time; the city is a client and has a clock of its own.
 CLOCKS = {"dispatch/clock.py", "city/town_clock.py"}
+# Real processes are asked again and again, with a deadline.
+POLLERS = ("tests/e2e/", "tests/waiting.py")
 MODULE_LINES, TEST_LINES, BODY_LINES, PARAMETERS = 400, 700, 60, 5
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -154,7 +156,7 @@ def test_bugs_rise():
 def test_tests_do_not_sleep():
     """A test waits for what happens, or moves a clock; `sleep(0)` only gives way to the loop."""
     naps = re.compile(r"\b(?:asyncio|time)\.sleep\((?!0\))|from (?:asyncio|time) import.*\bsleep\b")
-    names = [n for n in suite() if not n.startswith("tests/e2e/") and n != "tests/test_tidy.py"]
+    names = [n for n in suite() if not n.startswith((*POLLERS, "tests/test_tidy.py"))]
     assert [n for n in names if naps.search(text(n))] == []
 
 
