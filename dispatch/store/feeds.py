@@ -54,8 +54,15 @@ class Feeds:
                 with translate():
                     await self._pubsub.subscribe(channel)
             self._any.set()
-        if (confirmed := self._asked.get(channel)) is not None:
-            await _within(confirmed)
+        await self.confirmed(channel)
+
+    async def confirmed(self, channel: str) -> None:
+        """Return once Redis has confirmed a channel that somebody opened.
+
+        Errors: StoreUnavailable.
+        """
+        if (asked := self._asked.get(channel)) is not None:
+            await _within(asked)
 
     async def close(self, channel: str, callback: Callback) -> None:
         """Stop listening; the last listener of this node takes the subscription with him.

@@ -1,0 +1,240 @@
+"""The tick: looks at every open order when its time has come, and moves it on.
+
+Step 4 of an order's way: timers -> [here] candidates, wave, offers -> orders.flow writes them.
+"""
+
+import asyncio
+from collections.abc import Collection, Sequence
+
+import structlog
+
+from dispatch import ids, metrics
+from dispatch.clock import Clock
+from dispatch.errors import Refused, StoreUnavailable
+from dispatch.model import Dispatch, DispatchState, Order
+from dispatch.orders import rounds
+from dispatch.orders.flow import Flow
+from dispatch.orders.offering import Lapse
+from dispatch.orders.rounds import Candidate, OfferPolicy
+from dispatch.orders.step import OffersMade
+from dispatch.store.cells import Circle
+from dispatch.store.offers import OfferReceipts
+from dispatch.store.orders import Orders
+from dispatch.store.positions import Positions
+from dispatch.store.timers import Timers
+from ledger.table import TableUnavailable
+from matching.geo import haversine_m
+from matching.score import rank
+
+# Orders looked at side by side; each waits for a few round trips.
+LOOKS_AT_ONCE = 16
+# Without a timer the engine still looks round, in case it was not woken.
+IDLE_S = 1.0
+# A store that is away is asked again after this long.
+AWAY_S = 0.5
+# An order whose look failed is looked at again after this long.
+AGAIN_MS = 500
+METRES_PER_KM = 1000
+
+log = structlog.get_logger(__name__)
+
+
+class Engine:
+    """The one live engine of a zone."""
+
+    def __init__(
+        self, flow: Flow, orders: Orders, finds: "Finds", clock: Clock, policy: OfferPolicy
+    ) -> None:
+        self._flow = flow
+        self._orders = orders
+        self._finds = finds
+        self._clock = clock
+        self._policy = policy
+        self._woken = asyncio.Event()
+        # Riders who hold an offer: of which order and until when; nobody is asked twice at once.
+        self._holding: dict[str, tuple[str, int]] = {}
+        # Searches in a row that found nobody, by order.
+        self._misses: dict[str, int] = {}
+
+    def wake(self, _message: bytes = b"") -> None:
+        """Look at the timers now; the callback of the engine's channel."""
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Rebuild the timers, then tick for as long as the server runs."""
+        await self.rebuild()
+        while True:
+            try:
+                wait_s = await self.tick()
+            except (StoreUnavailable, TableUnavailable) as error:
+                log.warning("engine_waits", cause=str(error))
+                wait_s = AWAY_S
+            await self._rest(wait_s)
+
+    async def _rest(self, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                await self._woken.wait()
+        except TimeoutError:
+            pass
+        self._woken.clear()
+
+    async def rebuild(self) -> int:
+        """Set the timer of every order that wants a rider; returns how many there are.
+
+        Redis may have forgotten them; the orders have not.
+        """
+        now_ms = self._clock.now_ms()
+        due: dict[str, int] = {}
+        for order in await self._orders.list_open():
+            if rounds.wants_rider(order):
+                assert order.dispatch is not None
+                due[order.order_id] = order.dispatch.due_at_ms or now_ms
+                for rider, offer in order.dispatch.offers.items():
+                    self._holding[rider] = (order.order_id, offer.deadline_ms)
+        await self._finds.timers.arm(due)
+        return len(due)
+
+    async def tick(self) -> float:
+        """Look at every order that is due; returns for how long there is nothing to do.
+
+        Units: seconds.
+        """
+        now_ms = self._clock.now_ms()
+        due, next_ms = await self._finds.timers.due(now_ms, LOOKS_AT_ONCE)
+        if due:
+            await asyncio.gather(*(self._look_safely(order_id) for order_id in due))
+            return 0.0
+        if next_ms is None:
+            return IDLE_S
+        return min(IDLE_S, max(0.0, (next_ms - now_ms) / 1000))
+
+    async def _look_safely(self, order_id: str) -> None:
+        try:
+            await self.look(order_id)
+        except Refused as refused:
+            # The order moved on under the engine's eyes; its own step has set its timer.
+            log.debug("engine_outrun", order_id=order_id, code=refused.code)
+            await self._again(order_id)
+        except (StoreUnavailable, TableUnavailable) as error:
+            log.warning("engine_look_failed", order_id=order_id, cause=str(error))
+            await self._again(order_id)
+
+    async def _again(self, order_id: str) -> None:
+        await self._finds.timers.arm({order_id: self._clock.now_ms() + AGAIN_MS}, wake=False)
+
+    async def look(self, order_id: str) -> None:
+        """Do what an order wants now: end offers, make offers, or rest.
+
+        Errors: Refused where the order moved on meanwhile; StoreUnavailable, TableUnavailable.
+        """
+        order = await self._orders.get(order_id)
+        if order is None or not rounds.wants_rider(order):
+            self._let_go(order_id, ())
+            self._misses.pop(order_id, None)
+            await self._finds.timers.disarm([order_id])
+            return
+        assert order.dispatch is not None
+        self._let_go(order_id, order.dispatch.offers)
+        if order.dispatch.state is DispatchState.OFFERED:
+            order = await self._end_offers(order, order.dispatch)
+        if order is not None:
+            await self._search(order)
+
+    def _let_go(self, order_id: str, still: Collection[str]) -> None:
+        """Riders whose offer of this order has ended may be asked again."""
+        for rider, (held_by, _) in list(self._holding.items()):
+            if held_by == order_id and rider not in still:
+                del self._holding[rider]
+
+    async def _end_offers(self, order: Order, dispatch: Dispatch) -> Order | None:
+        """End what has lapsed; the order where it searches again, None where offers still run."""
+        now_ms = self._clock.now_ms()
+        gone = rounds.expired(dispatch.offers, now_ms)
+        waiting = rounds.receipt_due(dispatch.offers, now_ms, self._policy)
+        missing = await self._finds.receipts.missing(list(waiting.values()))
+        unread = frozenset(rider for rider, offer in waiting.items() if offer in missing)
+        for rider in gone:
+            late_ms = now_ms - dispatch.offers[rider].deadline_ms
+            metrics.OFFER_LATENESS_SECONDS.observe(max(0, late_ms) / 1000)
+        after = order
+        if gone | unread:
+            lapse = Lapse(expired=gone, unread=unread)
+            after = await self._flow.lapse_offers(order.order_id, lapse)
+        assert after.dispatch is not None
+        self._let_go(order.order_id, after.dispatch.offers)
+        if after.dispatch.state is not DispatchState.OFFERED:
+            return after
+        again_ms = rounds.next_look_ms(after.dispatch.offers, now_ms, self._policy)
+        await self._finds.timers.arm({order.order_id: again_ms}, wake=False)
+        return None
+
+    async def _search(self, order: Order) -> None:
+        with metrics.MATCH_SECONDS.time():
+            now_ms = self._clock.now_ms()
+            assert order.dispatch is not None
+            ranked = await self._candidates(order, now_ms)
+            chosen = rounds.pick_wave(order.dispatch, ranked, now_ms, self._policy)
+            if chosen:
+                await self._offer(order, order.dispatch, chosen, now_ms)
+                return
+        await self._rest_order(order, now_ms)
+
+    async def _candidates(self, order: Order, now_ms: int) -> list[Candidate]:
+        """Free riders who hold no offer, best first."""
+        place, widest = order.pickup, self._policy.radii_km[-1]
+        limit = self._policy.candidates_max + len(self._holding)
+        circle = Circle(lat=place.lat, lng=place.lng, radius_km=widest)
+        found = await self._finds.positions.near(circle, limit, now_ms, self._finds.fresh_ms)
+        free = [each for each in found if self._is_free(each.rider_id, now_ms)]
+        return [
+            Candidate(rider_id=free[r.index].rider_id, distance_km=free[r.index].distance_km)
+            for r in rank(free)
+        ]
+
+    def _is_free(self, rider: str, now_ms: int) -> bool:
+        held = self._holding.get(rider)
+        return held is None or held[1] < now_ms
+
+    async def _offer(
+        self, order: Order, dispatch: Dispatch, chosen: Sequence[Candidate], now_ms: int
+    ) -> None:
+        offers = rounds.offers_for(dispatch, chosen, now_ms, self._policy, ids.offer_id)
+        start, end = order.pickup, order.dropoff
+        made = OffersMade(
+            trip_km=haversine_m(start.lat, start.lng, end.lat, end.lng) / METRES_PER_KM,
+            due_at_ms=rounds.next_look_ms(offers, now_ms, self._policy),
+        )
+        for rider, offer in offers.items():
+            self._holding[rider] = (order.order_id, offer.deadline_ms)
+        try:
+            await self._flow.make_offers(order.order_id, offers, made)
+        except Refused:
+            self._let_go(order.order_id, ())
+            raise
+        self._misses.pop(order.order_id, None)
+
+    async def _rest_order(self, order: Order, now_ms: int) -> None:
+        """Nobody to ask: say so once, and look again after a while."""
+        misses = self._misses[order.order_id] = self._misses.get(order.order_id, 0) + 1
+        again_ms = now_ms + self._policy.retry_after_ms(misses)
+        assert order.dispatch is not None
+        if order.dispatch.state is DispatchState.SEARCHING:
+            await self._flow.exhaust_search(order.order_id, again_ms)
+            return
+        await self._finds.timers.arm({order.order_id: again_ms}, wake=False)
+
+
+class Finds:
+    """Where the engine looks: the index of riders, the timers, the receipts of offers.
+
+    Units: `fresh_ms` is how old a rider's last fix may be.
+    """
+
+    def __init__(
+        self, positions: Positions, timers: Timers, receipts: OfferReceipts, fresh_ms: int
+    ) -> None:
+        self.positions = positions
+        self.timers = timers
+        self.receipts = receipts
+        self.fresh_ms = fresh_ms

@@ -1,0 +1,304 @@
+"""Carries a decided step into the table: one conditional write with everything that belongs to it.
+
+Step 3 of an order's way: machine decides -> [here] writes once, retries when outrun -> outbox.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+import structlog
+from msgspec.structs import replace
+
+from dispatch import metrics
+from dispatch.clock import Clock
+from dispatch.errors import Refusal, Refused, StoreUnavailable
+from dispatch.keys import identity
+from dispatch.model import Order, OrderStatus
+from dispatch.orders.machine import decide
+from dispatch.orders.rounds import wants_rider
+from dispatch.orders.step import Ask, Step
+from dispatch.outbox import Entry, Outbox, Saying, new_entry_id, write_entry
+from dispatch.store.board import Line
+from dispatch.store.orders import Clause, Orders, change, insert, owned_by
+from dispatch.store.receipts import Receipt, Receipts, first_answer, write_receipt
+from dispatch.wire import frames
+from dispatch.wire.snapshots import brief, order_dot
+from ledger.commit import GuardFailed, Ledger, LedgerRefused
+from ledger.plan import Fact
+from ledger.table import Item, Table, TableUnavailable, TransactionCancelled, Write
+
+# Each attempt loses only to another step of the same order, and a wave holds few riders.
+ATTEMPTS = 12
+
+# What the node that holds a rider's sockets must know of his hands.
+DUTY = "duty"
+
+log = structlog.get_logger(__name__)
+
+
+class Caller(msgspec.Struct, frozen=True, kw_only=True):
+    """Who asks, and under which name he may repeat it; `audience` as in orders.step.Actor."""
+
+    audience: str
+    id: str
+    receipt: Receipt | None = None
+
+
+ENGINE = Caller(audience="engine", id="engine")
+
+
+class Extra(NamedTuple):
+    """A further write of a step, and what it means when its condition fails."""
+
+    write: Write
+    refusal: Refused
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """What goes into a step's transaction besides the order, its saying and the receipt."""
+
+    extras: Sequence[Extra] = ()
+    fact: Fact | None = None
+    clause: Clause | None = None
+
+
+# Finds out what else a step writes, from the order as it was read.
+Planner = Callable[[Order, Step], Awaitable[Plan]]
+
+
+class Carried(msgspec.Struct, frozen=True, kw_only=True):
+    """A step that is written; `order` is None where a repeat got its first `answer` again."""
+
+    answer: Any
+    order: Order | None = None
+    step: Step | None = None
+
+
+class _Outrun(Exception):
+    """The order has changed since it was read."""
+
+
+class _Repeated(Exception):
+    """The same command was carried out meanwhile."""
+
+    def __init__(self, answer: object) -> None:
+        super().__init__()
+        self.answer = answer
+
+
+class Clerk:
+    """Writes steps."""
+
+    def __init__(self, table: Table, ledger: Ledger, outbox: Outbox, clock: Clock) -> None:
+        self._table = table
+        self._orders = Orders(table)
+        self._receipts = Receipts(table)
+        self._ledger = ledger
+        self._outbox = outbox
+        self._clock = clock
+
+    async def carry(
+        self,
+        caller: Caller,
+        order_id: str,
+        ask: Ask,
+        plan: Planner,
+    ) -> Carried:
+        """Load, decide and write one step of an order; start again when somebody was faster.
+
+        Errors: Refused by the machine, the money or an extra write; StoreUnavailable.
+        """
+        for _ in range(ATTEMPTS):
+            if (first := await self.repeat_of(caller)) is not None:
+                return Carried(answer=first)
+            order = await self.load(order_id)
+            try:
+                step = decide(order, replace(ask, now_ms=self._clock.now_ms()))
+                if step.order is order:
+                    return Carried(answer=brief(order), order=order, step=step)
+                return await self._write(caller, order, step, await plan(order, step))
+            except _Outrun:
+                continue
+            except _Repeated as repeated:
+                return Carried(answer=repeated.answer)
+            except Refused:
+                return await self._unless_repeated(caller)
+        raise StoreUnavailable(
+            "dynamodb", f"order {order_id} changes faster than it can be written"
+        )
+
+    async def bring_in(self, caller: Caller, step: Step, plan: Plan, answer: object) -> Carried:
+        """Write a new order.
+
+        Errors: Refused by the money or an extra write; StoreUnavailable.
+        """
+        assert step.order.version == 1, "a new order enters at its first version"
+        try:
+            return await self._commit(caller, insert(step.order), (None, step), (plan, answer))
+        except _Repeated as repeated:
+            return Carried(answer=repeated.answer)
+        except Refused:
+            return await self._unless_repeated(caller)
+        except _Outrun as error:
+            raise Refused(Refusal.CONFLICT, "this order exists already") from error
+
+    async def _unless_repeated(self, caller: Caller) -> Carried:
+        """Answer a refusal: a copy of the same command that ran beside may have been the reason.
+
+        Errors: the Refused that is being handled, where there was no such copy.
+        """
+        if (first := await self.repeat_of(caller)) is None:
+            raise  # noqa: PLE0704 (called from an except block)
+        return Carried(answer=first)
+
+    async def repeat_of(self, caller: Caller) -> Any | None:
+        """The first answer to a command that was carried out before."""
+        try:
+            return await self._receipts.find(caller.receipt)
+        except TableUnavailable as error:
+            raise StoreUnavailable("dynamodb", str(error)) from error
+
+    async def load(self, order_id: str) -> Order:
+        """One order.
+
+        Errors: Refused NOT_FOUND; StoreUnavailable.
+        """
+        try:
+            order = await self._orders.get(order_id)
+        except TableUnavailable as error:
+            raise StoreUnavailable("dynamodb", str(error)) from error
+        if order is None:
+            raise Refused(Refusal.NOT_FOUND, f"there is no order {order_id} of yours")
+        return order
+
+    async def _write(self, caller: Caller, before: Order, step: Step, plan: Plan) -> Carried:
+        clause = plan.clause
+        if clause is None and caller.audience in ("user", "vendor", "rider"):
+            clause = owned_by(caller.audience, caller.id)
+        write = change(before, step.order, clause)
+        return await self._commit(caller, write, (before, step), (plan, brief(step.order)))
+
+    async def _commit(
+        self,
+        caller: Caller,
+        order_write: Write,
+        change_: tuple[Order | None, Step],
+        with_: tuple[Plan, object],
+    ) -> Carried:
+        (before, step), (plan, answer) = change_, with_
+        entry = entry_for(before, step, self._clock.now_ms())
+        writes = [order_write, write_entry(entry)]
+        if caller.receipt is not None:
+            writes.append(write_receipt(caller.receipt, answer, entry.at_ms))
+        first_extra = len(writes)
+        writes.extend(extra.write for extra in plan.extras)
+        try:
+            await self._transact(plan.fact, writes)
+        except GuardFailed as failed:
+            raise _meaning(caller, failed, first_extra, plan) from failed
+        self._outbox.hand_over(entry)
+        _count(before, step.order)
+        return Carried(answer=answer, order=step.order, step=step)
+
+    async def _transact(self, fact: Fact | None, writes: Sequence[Write]) -> None:
+        """One transaction, through the ledger where money moves.
+
+        Errors: GuardFailed with the first failed write; Refused for the money; StoreUnavailable.
+        """
+        try:
+            if fact is None:
+                await self._table.transact(writes)
+                return
+            posted = await self._ledger.post(fact, writes)
+        except TransactionCancelled as cancelled:
+            position = cancelled.failed()[0]
+            raise GuardFailed(position, cancelled.reasons[position].item) from cancelled
+        except LedgerRefused as refused:
+            raise Refused(_MONEY[refused.code], refused.message) from refused
+        except TableUnavailable as error:
+            raise StoreUnavailable("dynamodb", str(error)) from error
+        if posted.replayed:
+            # Somebody else posted this very fact, with his own write of the order beside it.
+            raise GuardFailed(0, None)
+
+
+_MONEY = {
+    "insufficient_funds": Refusal.INSUFFICIENT_FUNDS,
+    "frozen": Refusal.FORBIDDEN,
+    "conflict": Refusal.CONFLICT,
+    "wrong_state": Refusal.WRONG_STATE,
+    "not_found": Refusal.NOT_FOUND,
+}
+
+
+def _meaning(caller: Caller, failed: GuardFailed, first_extra: int, plan: Plan) -> Exception:
+    """What a failed condition says to the caller; writes stand in the order of `_commit`."""
+    if failed.position >= first_extra:
+        return plan.extras[failed.position - first_extra].refusal
+    if failed.position == first_extra - 1 and caller.receipt is not None:
+        return _first(caller.receipt, failed.item)
+    return _Outrun()
+
+
+def _first(receipt: Receipt, item: Item | None) -> Exception:
+    if item is None:
+        return _Outrun()
+    try:
+        return _Repeated(first_answer(receipt, item))
+    except Refused as refused:
+        return refused
+
+
+def entry_for(before: Order | None, step: Step, now_ms: int) -> Entry:
+    """What is to be told and timed once the step is written."""
+    after = step.order
+    says = [Saying(s.to, s.event.event, frames.body(s.event).decode()) for s in step.says]
+    for rider, carries in ((step.frees, False), (step.claims, True)):
+        if rider is not None:
+            body = msgspec.json.encode({"orderId": after.order_id, "carries": carries}).decode()
+            says.append(Saying(identity("rider", rider), DUTY, body, kept=False))
+    return Entry(
+        entry_id=new_entry_id(),
+        order_id=after.order_id,
+        at_ms=now_ms,
+        says=tuple(says),
+        line=Line(order_dot(after), ended=after.is_terminal),
+        due_at_ms=_due(before, after),
+        tally=_tally(before, step),
+    )
+
+
+def _due(before: Order | None, after: Order) -> int | None:
+    if after.dispatch is not None and wants_rider(after):
+        return after.dispatch.due_at_ms
+    # The engine looks a last time and lets go of the riders it had asked.
+    wanted = before is not None and wants_rider(before)
+    return after.updated_at if wanted else None
+
+
+_TALLY = {
+    OrderStatus.DELIVERED: "ordersDelivered",
+    OrderStatus.CANCELLED: "ordersCancelled",
+    OrderStatus.REJECTED: "ordersCancelled",
+}
+
+
+def _tally(before: Order | None, step: Step) -> dict[str, int]:
+    after = step.order
+    offers = sum(said.event.event == "delivery_request" for said in step.says)
+    tally = {"offersMade": offers} if offers else {}
+    if before is None:
+        return {**tally, "ordersPlaced": 1}
+    if before.status is after.status:
+        return tally
+    if after.status is OrderStatus.FUNDS_DISTRIBUTED:
+        tally["settledXaf"] = after.pricing.total
+    elif after.status in _TALLY:
+        tally[_TALLY[after.status]] = 1
+    return tally
+
+
+def _count(before: Order | None, after: Order) -> None:
+    if before is None or before.status is not after.status:
+        metrics.ORDER_TRANSITIONS.labels(after.order_type, after.status.value).inc()

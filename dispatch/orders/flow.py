@@ -1,0 +1,296 @@
+"""An order's steps from top to bottom, in the order in which they happen.
+
+Steps 1 to 3 of an order's way: handlers -> [here] load, decide, one write -> outbox. Each step
+loads the order, asks the machine, and hands the clerk whatever else must be written with it.
+"""
+
+from typing import Any
+
+import msgspec
+
+from dispatch import ids, metrics
+from dispatch.clock import Clock
+from dispatch.errors import Refusal, Refused
+from dispatch.model import Offer, Order, OrderLine
+from dispatch.orders.basket import price_goods_order, price_package_order
+from dispatch.orders.clerk import ENGINE, Caller, Carried, Clerk, Plan, Planner
+from dispatch.orders.drafts import Placement, blank, payment_for, with_goods, with_parcel
+from dispatch.orders.machine import decide
+from dispatch.orders.offering import Lapse
+from dispatch.orders.plans import Plans, late_payment, nothing_else, rating
+from dispatch.orders.step import Actor, Ask, AssignedTo, OffersMade, Step
+from dispatch.store.catalogue import Catalogue, Vendor
+from dispatch.store.config import Config
+from dispatch.store.orders import offered_to
+from dispatch.store.positions import Positions
+from dispatch.store.riders import Riders
+from dispatch.wire import commands, requests
+from dispatch.wire.snapshots import Snapshot, order_snapshot, pricing_view
+from ledger.commit import Ledger
+from ledger.pricing import Pricing
+from matching.eta import travel_seconds
+from matching.geo import distance_m
+
+
+class Stores(msgspec.Struct, frozen=True, kw_only=True):
+    """What the steps read and write."""
+
+    catalogue: Catalogue
+    config: Config
+    riders: Riders
+    positions: Positions
+    ledger: Ledger
+    clerk: Clerk
+    payment_provider: str
+
+
+class Flow:
+    """The steps."""
+
+    def __init__(self, stores: Stores, clock: Clock) -> None:
+        self._stores = stores
+        self._plans = Plans(stores.catalogue, stores.ledger, clock)
+        self._clock = clock
+
+    # The customer places an order.
+
+    async def quote(self, body: Placement) -> Snapshot:
+        """What an order would cost now, by the same rules as placing it.
+
+        Errors: Refused as by `place_order`, but for the money.
+        """
+        _, pricing, _ = await self._price(body)
+        return pricing_view(msgspec.to_builtins(pricing), "user")
+
+    async def place_order(self, caller: Caller, body: Placement) -> Snapshot:
+        """Price the order, take the money where it lies in a wallet, and tell the vendor.
+
+        Errors: Refused SERVICE_DISABLED, VENDOR_CLOSED, UNKNOWN_ITEM, ITEM_UNAVAILABLE, TOO_HEAVY,
+        BELOW_MINIMUM, INSUFFICIENT_FUNDS.
+        """
+        clerk = self._stores.clerk
+        if (first := await clerk.repeat_of(caller)) is not None:
+            return first
+        draft = await self._draft(caller, body)
+        step = decide(draft, self._ask("place_order", caller, body))
+        answer = order_snapshot(step.order, "user")
+        return (await clerk.bring_in(caller, step, self._plans.placing(step.order), answer)).answer
+
+    async def _draft(self, caller: Caller, body: Placement) -> Order:
+        lines, pricing, vendor = await self._price(body)
+        provider = self._stores.payment_provider
+        payment = payment_for(body.payment_method, ids.mint("pay"), provider)
+        order = blank(ids.order_id(), caller.id, pricing, payment, self._clock.now_ms())
+        if isinstance(body, requests.PackageOrder):
+            return with_parcel(order, body)
+        assert vendor is not None, "pricing refuses an order without a vendor"
+        return with_goods(order, body, vendor, lines)
+
+    async def _price(self, body: Placement) -> tuple[tuple[OrderLine, ...], Pricing, Vendor | None]:
+        rates = (await self._stores.config.services())[body.order_type]
+        if isinstance(body, requests.PackageOrder):
+            return (), price_package_order(body, rates), None
+        catalogue = self._stores.catalogue
+        vendor = await catalogue.vendor(body.vendor_id)
+        items = await catalogue.items_by_id(body.vendor_id, [item.item_id for item in body.items])
+        lines, pricing = price_goods_order(body, vendor, items, rates)
+        return lines, pricing, vendor
+
+    async def payment_confirmed(self, order_id: str) -> dict[str, Any]:
+        """The provider has the money of an order: into escrow, and on with the order.
+
+        Money for an order that was called off meanwhile goes into the customer's wallet.
+        """
+        try:
+            return await self._step(
+                ENGINE, order_id, "payment_confirmed", None, self._plans.capturing
+            )
+        except Refused as refused:
+            if refused.code is not Refusal.WRONG_STATE:
+                raise
+        order = await self._stores.clerk.load(order_id)
+        await self._stores.ledger.post(late_payment(order))
+        return order_snapshot(order, "user")
+
+    # The vendor answers and prepares.
+
+    async def accept_order(self, caller: Caller, command: commands.AcceptOrder) -> dict[str, Any]:
+        """The vendor takes the order; the search for a rider begins."""
+        return await self._step(caller, command.order_id, "accept_order", command)
+
+    async def reject_order(self, caller: Caller, command: commands.RejectOrder) -> dict[str, Any]:
+        """The vendor turns the order down; what was paid goes back."""
+        return await self._step(
+            caller, command.order_id, "reject_order", command, self._plans.undoing
+        )
+
+    async def order_preparing(
+        self, caller: Caller, command: commands.OrderPreparing
+    ) -> dict[str, Any]:
+        """The kitchen has begun."""
+        return await self._step(caller, command.order_id, "order_preparing", command)
+
+    async def order_ready(self, caller: Caller, command: commands.OrderReady) -> dict[str, Any]:
+        """The goods wait for the rider."""
+        return await self._step(caller, command.order_id, "order_ready", command)
+
+    # The engine looks for a rider.
+
+    async def make_offers(self, order_id: str, offers: dict[str, Offer], made: OffersMade) -> Order:
+        """Offer the order to the riders of one wave.
+
+        Errors: Refused WRONG_STATE where it no longer searches.
+        """
+        asked = await self._by_engine(order_id, "make_offers", made, offers)
+        metrics.OFFERS.labels("made").inc(len(offers))
+        return _written(asked)
+
+    async def lapse_offers(self, order_id: str, lapse: Lapse) -> Order:
+        """End offers that ran out or were never shown."""
+        ended = _written(await self._by_engine(order_id, "lapse_offers", None, lapse))
+        metrics.OFFERS.labels("expired").inc(len(lapse.expired))
+        metrics.OFFERS.labels("unread").inc(len(lapse.unread))
+        return ended
+
+    async def exhaust_search(self, order_id: str, look_again_ms: int) -> Order:
+        """Say that nobody is left to ask, for now."""
+        return _written(await self._by_engine(order_id, "exhaust_search", None, look_again_ms))
+
+    # A rider takes the order, or not.
+
+    async def accept_delivery(
+        self, caller: Caller, command: commands.AcceptDelivery
+    ) -> dict[str, Any]:
+        """Give the order to the rider who accepts first, if his hands and his cash limit allow.
+
+        Errors: Refused OFFER_TAKEN, OFFER_EXPIRED, CONFLICT (he carries another), CASH_LIMIT.
+        """
+        facts = await self._assigned_to(caller.id, command.order_id)
+
+        async def plan(order: Order, step: Step) -> Plan:
+            return self._plans.assigning(order, caller.id, command.offer_id)
+
+        ask = self._ask("accept_delivery", caller, command, facts)
+        carried = await self._stores.clerk.carry(caller, command.order_id, ask, plan)
+        if carried.order is None or carried.step is None:
+            return carried.answer
+        if carried.step.claims:
+            metrics.OFFERS.labels("accepted").inc()
+        return order_snapshot(carried.order, "rider")
+
+    async def _assigned_to(self, rider: str, order_id: str) -> AssignedTo:
+        profile = await self._stores.riders.profile(rider)
+        order = await self._stores.clerk.load(order_id)
+        last = (await self._stores.positions.last([rider])).get(rider)
+        vehicle = profile.vehicle if profile else None
+        eta = None
+        if last is not None:
+            way_m = distance_m(last, order.pickup)
+            eta = round(travel_seconds(way_m, vehicle))
+        return AssignedTo(name=profile.name if profile else None, vehicle=vehicle, eta_seconds=eta)
+
+    async def decline_delivery(
+        self, caller: Caller, command: commands.DeclineDelivery
+    ) -> dict[str, Any]:
+        """The rider says no; with the last of his wave the search goes on at once."""
+        clause = offered_to(caller.id, command.offer_id, self._clock.now_ms())
+
+        async def plan(order: Order, step: Step) -> Plan:
+            return Plan(clause=clause)
+
+        answer = await self._step(caller, command.order_id, "decline_delivery", command, plan)
+        metrics.OFFERS.labels("declined").inc()
+        return answer
+
+    async def release_delivery(
+        self, caller: Caller, command: commands.ReleaseDelivery
+    ) -> dict[str, Any]:
+        """The rider gives the order back before the pickup; the search begins again."""
+        plan = self._plans.releasing
+        return await self._step(caller, command.order_id, "release_delivery", command, plan)
+
+    async def reassign(self, caller: Caller, command: commands.Reassign) -> dict[str, Any]:
+        """An operator takes the order from its rider; the search begins again."""
+        return await self._step(
+            caller, command.order_id, "reassign", command, self._plans.releasing
+        )
+
+    # The rider fetches and brings.
+
+    async def arrived_pickup(
+        self, caller: Caller, command: commands.ArrivedPickup
+    ) -> dict[str, Any]:
+        """The rider stands at the pickup."""
+        return await self._step(caller, command.order_id, "arrived_pickup", command)
+
+    async def pick_up(self, caller: Caller, command: commands.PickUp) -> dict[str, Any]:
+        """The rider has the goods."""
+        return await self._step(caller, command.order_id, "pick_up", command)
+
+    async def arrived_dropoff(
+        self, caller: Caller, command: commands.ArrivedDropoff
+    ) -> dict[str, Any]:
+        """The rider stands at the customer's door."""
+        return await self._step(caller, command.order_id, "arrived_dropoff", command)
+
+    async def complete_delivery(
+        self, caller: Caller, command: commands.CompleteDelivery
+    ) -> dict[str, Any]:
+        """The goods are handed over; settlement may follow."""
+
+        async def plan(order: Order, step: Step) -> Plan:
+            return self._plans.delivering(order, step, caller.id)
+
+        return await self._step(caller, command.order_id, "complete_delivery", command, plan)
+
+    async def settle(self, order_id: str) -> None:
+        """Split the money of a delivered order; doing it again changes nothing.
+
+        Errors: Refused WRONG_STATE where the order is not delivered; StoreUnavailable.
+        """
+        ask = self._ask("settle", ENGINE, None)
+        carried = await self._stores.clerk.carry(ENGINE, order_id, ask, self._plans.settling)
+        order = _written(carried)
+        if carried.step is not None and carried.step.says:
+            metrics.SETTLEMENTS.labels(order.order_type).inc()
+            metrics.SETTLED_XAF.labels(order.order_type).inc(order.pricing.total)
+
+    # Side exits and afterthoughts.
+
+    async def cancel_order(self, caller: Caller, command: commands.CancelOrder) -> dict[str, Any]:
+        """Call the order off; everyone in it is told, what was paid goes back."""
+        return await self._step(
+            caller, command.order_id, "cancel_order", command, self._plans.undoing
+        )
+
+    async def rate_order(self, caller: Caller, command: commands.RateOrder) -> dict[str, Any]:
+        """The customer says how it was; his stars count for the rider once."""
+        return await self._step(caller, command.order_id, "rate_order", command, rating)
+
+    # What all steps share.
+
+    def _ask(self, name: str, caller: Caller, command: object, facts: object = None) -> Ask:
+        actor = Actor(audience=caller.audience, id=caller.id)
+        return Ask(
+            name=name, actor=actor, now_ms=self._clock.now_ms(), command=command, facts=facts
+        )
+
+    async def _step(
+        self,
+        caller: Caller,
+        order_id: str,
+        name: str,
+        command: object,
+        plan: Planner = nothing_else,
+    ) -> dict[str, Any]:
+        ask = self._ask(name, caller, command)
+        return (await self._stores.clerk.carry(caller, order_id, ask, plan)).answer
+
+    async def _by_engine(self, order_id: str, name: str, command: object, facts: object) -> Carried:
+        ask = self._ask(name, ENGINE, command, facts)
+        return await self._stores.clerk.carry(ENGINE, order_id, ask, nothing_else)
+
+
+def _written(carried: Carried) -> Order:
+    assert carried.order is not None, "the engine repeats nothing by name"
+    return carried.order

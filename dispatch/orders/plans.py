@@ -1,0 +1,171 @@
+"""What each step writes besides the order: the rider's hands, the stock, the money."""
+
+from dispatch.clock import Clock
+from dispatch.errors import Refusal, Refused
+from dispatch.model import Order, PaymentMethod, PaymentState
+from dispatch.orders.clerk import Extra, Plan
+from dispatch.orders.step import Step
+from dispatch.store import riders as duty
+from dispatch.store.catalogue import Catalogue
+from dispatch.store.orders import offered_to
+from ledger.cash import CASH_LIMIT, release_cash, reserve_cash
+from ledger.commit import Ledger
+from ledger.fin import Guarded, mark_delivered, void_fin
+from ledger.payments import Payment as ProviderPayment
+from ledger.payments import start_payment
+from ledger.plan import Capture, Refund, Settle, TopUp
+from ledger.table import Write
+
+# Source: wire contract, a rider carries one order at a time unless configured otherwise.
+CAPACITY = 1
+
+_MOVED = (Refusal.CONFLICT, "the order's money moved meanwhile; try again")
+_MEANINGS = {
+    "cash_limit": (Refusal.CASH_LIMIT, "you would carry too much collected cash"),
+    "conflict": _MOVED,
+    "wrong_state": _MOVED,
+}
+
+
+class Plans:
+    """Builds plans; reads only what a plan needs to know of the catalogue."""
+
+    def __init__(self, catalogue: Catalogue, ledger: Ledger, clock: Clock) -> None:
+        self._catalogue = catalogue
+        self._ledger = ledger
+        self._clock = clock
+
+    def placing(self, order: Order) -> Plan:
+        """The stock goes down; money in a wallet goes into escrow at once."""
+        extras: list[Extra] = []
+        if order.vendor_id is not None:
+            gone = Refused(Refusal.ITEM_UNAVAILABLE, "an item has just been sold out")
+            stock = self._catalogue.reserve_stock(order.vendor_id, order.items)
+            extras.extend(Extra(write, gone) for write in stock)
+        if order.payment.method is PaymentMethod.WALLET:
+            return Plan(extras=extras, fact=capture(order))
+        exists = Refused(Refusal.CONFLICT, "this order exists already")
+        extras.extend(Extra(write, exists) for write in self._unpaid(order))
+        return Plan(extras=extras)
+
+    def _unpaid(self, order: Order) -> list[Write]:
+        """Open the money of an order that is paid later."""
+        parties = (order.order_id, order.user_id, order.vendor_id, order.pricing)
+        if order.payment.method is PaymentMethod.CASH:
+            return [self._ledger.fin_cash(*parties)]
+        return [
+            self._ledger.fin_pending(*parties),
+            start_payment(_asked_of_provider(order), self._clock.now_ms()),
+        ]
+
+    async def capturing(self, order: Order, step: Step) -> Plan:
+        """The provider's money goes into escrow."""
+        return Plan(fact=capture(order))
+
+    def assigning(self, order: Order, rider: str, offer_id: str) -> Plan:
+        """The rider's hands fill, and his cash limit carries what he will collect."""
+        busy = Refused(Refusal.CONFLICT, "you carry another order already")
+        extras = [Extra(duty.claim(rider, order.order_id, CAPACITY), busy)]
+        now_ms = self._clock.now_ms()
+        if order.payment.method is PaymentMethod.CASH:
+            amount = order.pricing.total
+            hold = reserve_cash(order.order_id, rider, amount, CASH_LIMIT, now_ms)
+            extras.extend(_guarded(hold))
+        return Plan(extras=extras, clause=offered_to(rider, offer_id, now_ms))
+
+    async def releasing(self, order: Order, step: Step) -> Plan:
+        """The rider's hands empty without a delivery."""
+        return Plan(extras=self._freeing(order, "given_back", releases_cash=True))
+
+    def delivering(self, order: Order, step: Step, rider: str) -> Plan:
+        """The rider's hands empty by a delivery; the escrow may now be split."""
+        cash = step.order.payment.collected
+        marks = mark_delivered(order.order_id, rider, self._clock.now_ms(), cash)
+        hands = self._freeing(order, "delivered", releases_cash=False)
+        return Plan(extras=[*_guarded(marks), *hands])
+
+    async def settling(self, order: Order, step: Step) -> Plan:
+        """The escrow is split."""
+        return Plan(fact=Settle(order_id=order.order_id))
+
+    async def undoing(self, order: Order, step: Step) -> Plan:
+        """The rider's hands empty, the stock goes up, what was paid goes back."""
+        extras = self._freeing(order, "called_off", releases_cash=True)
+        moved = Refused(Refusal.CONFLICT, "the catalogue changed meanwhile; try again")
+        if order.vendor_id is not None:
+            stock = await self._catalogue.return_stock(order.vendor_id, order.items)
+            extras.extend(Extra(write, moved) for write in stock)
+        if order.payment.state is PaymentState.CAPTURED:
+            reason = step.order.reason or "called off"
+            return Plan(extras=extras, fact=Refund(order_id=order.order_id, reason=reason))
+        extras.extend(_guarded(void_fin(order.order_id, self._clock.now_ms())))
+        return Plan(extras=extras)
+
+    def _freeing(self, order: Order, ending: duty.Ending, *, releases_cash: bool) -> list[Extra]:
+        """Writes that empty the hands of the rider who carries the order, if one does."""
+        rider = order.rider_id
+        if rider is None:
+            return []
+        gone = Refused(Refusal.CONFLICT, "the rider's hands changed meanwhile; try again")
+        extras = [Extra(duty.release(rider, order.order_id, ending), gone)]
+        if releases_cash and order.payment.method is PaymentMethod.CASH:
+            amount, now_ms = order.pricing.total, self._clock.now_ms()
+            extras.extend(_guarded(release_cash(order.order_id, rider, amount, now_ms)))
+        return extras
+
+
+def _guarded(guarded: Guarded) -> list[Extra]:
+    """The ledger's writes with what their refusals mean to a client."""
+    pairs = zip(guarded.writes, guarded.codes, strict=True)
+    return [Extra(write, Refused(*_MEANINGS[code])) for write, code in pairs]
+
+
+async def rating(order: Order, step: Step) -> Plan:
+    """The customer's stars count for the rider, once."""
+    if order.rider_id is None or order.rating is not None or step.order.rating is None:
+        return Plan()
+    never = Refused(Refusal.CONFLICT, "the rating could not be counted")
+    return Plan(extras=[Extra(duty.rate(order.rider_id, step.order.rating), never)])
+
+
+async def nothing_else(order: Order, step: Step) -> Plan:
+    """The order alone is written."""
+    return Plan()
+
+
+def capture(order: Order) -> Capture:
+    """The customer's money into the order's escrow."""
+    method = order.payment.method
+    assert method is not PaymentMethod.CASH, "cash is captured by a rider's hands"
+    return Capture(
+        order_id=order.order_id,
+        user_id=order.user_id,
+        vendor_id=order.vendor_id,
+        method="WALLET" if method is PaymentMethod.WALLET else "MOBILE_MONEY",
+        pricing=order.pricing,
+        payment_id=order.payment.payment_id,
+        provider=order.payment.provider,
+    )
+
+
+def _asked_of_provider(order: Order) -> ProviderPayment:
+    assert order.payment.provider is not None
+    assert order.payment.payment_id is not None
+    return ProviderPayment(
+        provider=order.payment.provider,
+        payment_id=order.payment.payment_id,
+        user_id=order.user_id,
+        amount=order.pricing.total,
+        order_id=order.order_id,
+    )
+
+
+def late_payment(order: Order) -> TopUp:
+    """Mobile money for an order that was called off before it came: into the customer's wallet."""
+    payment = _asked_of_provider(order)
+    return TopUp(
+        user_id=payment.user_id,
+        amount=payment.amount,
+        provider=payment.provider,
+        payment_id=payment.payment_id,
+    )
