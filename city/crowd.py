@@ -20,6 +20,8 @@ MART_EVERY = 5
 # People who start their app in one second; a city does not wake in one instant.
 ARRIVALS_PER_S = 90.0
 FALL_PAUSE_S = 2.0
+# The first customers have waited for the shops to open, so that the map comes alive at once.
+RUSH_ORDERS, RUSH_PAUSE_S = 15, 0.25
 # Customers asked before a wish is given up as unserved.
 ASKED_MAX = 20
 # Tracebacks of fallen actors kept for the summary.
@@ -55,8 +57,8 @@ class Crowd:
     async def run(self) -> None:
         """Live until cancelled; nobody's fall is anybody else's."""
         try:
-            await self._let_in()
             self._start("demand", self._demand)
+            await self._let_in()
             await asyncio.Event().wait()
         finally:
             for task in self._tasks:
@@ -66,8 +68,10 @@ class Crowd:
     async def _let_in(self) -> None:
         for number in range(self.size.vendors):
             service: Service = "MART" if number % MART_EVERY == MART_EVERY - 1 else "FOOD"
-            shop = open_shop(self.world, number, service)
+            self.world.shops.append(open_shop(self.world, number, service))
+        for shop in self.world.shops:
             self._start("vendor", lambda shop=shop: Vendor(self.world, shop).run())
+        await self.world.first_shop.wait()
         riders, customers = self._riders(), self._customers()
         for number in range(max(len(riders), len(customers))):
             for who, life in (*riders[number : number + 1], *customers[number : number + 1]):
@@ -77,7 +81,7 @@ class Crowd:
     def _riders(self) -> list[tuple[str, Life]]:
         lives: list[tuple[str, Life]] = []
         for number in range(self.size.riders):
-            start = self.world.district_spot(self.rng)[1]
+            start = self.world.corner(self.rng)
             rider_id = f"rdr_city_{number:03d}"
             lives.append(("rider", lambda i=rider_id, at=start: Rider(self.world, i, at).run()))
         return lives
@@ -115,11 +119,15 @@ class Crowd:
 
     async def _demand(self) -> None:
         """Wishes come at random, at an even rate; a Poisson process."""
+        await self.world.first_shop.wait()
         per_s = self.size.orders_per_minute / 60
+        rush = RUSH_ORDERS
         while True:
-            await asyncio.sleep(self.rng.expovariate(per_s))
+            pause_s = self.rng.expovariate(per_s)
+            await asyncio.sleep(min(pause_s, RUSH_PAUSE_S) if rush > 0 else pause_s)
+            rush -= 1
             service = self.rng.choices(list(SERVICES), list(SERVICES.values()))[0]
-            asked = (self.rng.choice(self.customers) for _ in range(ASKED_MAX))
+            asked = self.rng.sample(self.customers, min(ASKED_MAX, len(self.customers)))
             if any(customer.wish(service) for customer in asked):
                 self.world.tally.count("wishes")
             else:

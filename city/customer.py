@@ -140,7 +140,7 @@ class Customer:
         }
 
     def _choose(self, service: Service) -> Shop | None:
-        shops = [shop for shop in self.world.shops.values() if shop.service == service]
+        shops = [shop for shop in self.world.open_shops.values() if shop.service == service]
         shops.sort(key=lambda shop: _distance_squared(shop.door, self.home))
         return self.rng.choice(shops[:NEAR_SHOPS]) if shops else None
 

@@ -46,7 +46,7 @@ class DemoOptions:
     port: int = 8080
     # Use the server at this address instead of starting one; needs its JWT_SECRET.
     url: str | None = None
-    time_scale: float = 2.5
+    time_scale: float = 3.0
     is_json: bool = False
 
 
@@ -167,6 +167,8 @@ class _Demo:
                 async with asyncio.timeout(pause_s):
                     await self.stopping.wait()
             except TimeoutError:
+                if pause_s < STATUS_EVERY_S:
+                    return
                 self._tell(pulse.line(self.clock.monotonic_s(), started_s))
             if living.done():
                 self.trouble = f"the city ended by itself: {living.exception()!r}"

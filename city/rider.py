@@ -20,11 +20,11 @@ from city.world import World
 
 # Source: guesses: nearly everybody in Douala delivers by motorbike.
 FLEET = {"MOTORBIKE": 0.92, "BICYCLE": 0.04, "CAR": 0.04}
-REACTION_S = 1.6
+REACTION_S = 1.2
 # At the shop and at the door a rider parks, walks, speaks.
 # Source: GOAL traces (see city/gps.py): a walk to a door takes 64 s (median, p10 30 s); by the time
-# scale of a demo 2.5 that is 12 to 26 s, of which the door alone is taken.
-HANDOVER_S = 5.0
+# scale of a demo, 3, that is 10 to 21 s, of which the last steps are taken: people wait to see it.
+HANDOVER_S = 2.0
 # Source: wire contract, `location_batch` carries at most 100 fixes.
 KEPT_FIXES_MAX = 100
 # Source: assumption, no data: per fix, a hole of the mobile network of some seconds.
@@ -33,7 +33,9 @@ HOLE_CHANCE, HOLE_MEDIAN_S = 0.002, 6.0
 TWICE_CHANCE = 0.005
 # A waiting rider asks for himself after so long without news.
 LOOK_S = 20.0
-IDLE_S, IDLE_TRIP_M = 25.0, 300.0
+IDLE_S = 20.0
+# The first fix goes out as soon as the app is open.
+FIRST_FIX_WITHIN_S = 0.5
 OFFERS_WAITING_MAX = 4
 PAGE = 20
 # Source: guess; something breaks on the way to the shop.
@@ -151,9 +153,12 @@ class Rider:
                 self.world.tally.count("riders_on_duty_said")
 
     async def _stream(self) -> None:
+        await self.line.opened()
+        pause_s = self.rng.uniform(0, FIRST_FIX_WITHIN_S)
         while True:
+            await asyncio.sleep(pause_s)
             is_moving = self.truth().speed > 0
-            await asyncio.sleep(self.phone.next_interval_s(self.interval_s, is_moving=is_moving))
+            pause_s = self.phone.next_interval_s(self.interval_s, is_moving=is_moving)
             fix: dict[str, Any] = self.phone.observe(self.truth(), self.world.clock.now_ms())
             if not await self._report(fix):
                 self._keep(fix)
@@ -199,7 +204,7 @@ class Rider:
             except TimeoutError:
                 # Nobody stands in the sun for long: on to the next corner.
                 here = self.truth().point
-                self._set_out(self.world.streets.spot_near(here, IDLE_TRIP_M, self.rng))
+                self._set_out(self.world.corner(self.rng, near=here))
 
     async def _answer(self, offer: dict[str, Any]) -> None:
         tally, offer_id = self.world.tally, str(offer["offerId"])

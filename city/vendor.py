@@ -13,8 +13,8 @@ from city.world import Service, Shop, World, place
 
 # Source: guesses that give every branch of the contract its share of a demo.
 REJECTS = 0.03
-ANSWER_S, BEGIN_S = 1.2, 1.0
-PREP_MEDIAN_S, PREP_SPREAD, PREP_MAX_S = 10.0, 0.5, 45.0
+ANSWER_S, BEGIN_S = 0.8, 0.5
+PREP_MEDIAN_S, PREP_SPREAD, PREP_MAX_S = 5.0, 0.6, 40.0
 ITEMS = 6
 OPEN_STATES = ("PENDING", "ACCEPTED", "PREPARING")
 PAGE = 50
@@ -59,7 +59,8 @@ class Vendor:
         async with asyncio.TaskGroup() as group:
             group.create_task(self.line.run())
             await self.line.insist("set_online", {"online": True})
-            self.world.shops[self.shop.vendor_id] = self.shop
+            self.world.open_shops[self.shop.vendor_id] = self.shop
+            self.world.first_shop.set()
             self.world.tally.count("shops_open")
             await self._look_for_orders()
             while True:

@@ -1,5 +1,6 @@
 """What all people of the city share: its streets, its pace, its shops, and the server they use."""
 
+import asyncio
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,9 +21,11 @@ Service = Literal["FOOD", "MART", "PACKAGE"]
 NAMESPACES: dict[UserType, str] = {"USER": "/user", "VENDOR": "/vendor", "RIDER": "/rider"}
 
 # How far a customer orders from. Source: a guess that keeps a delivery near one minute in a demo:
-# log-normal, median 450 m as the crow flies, held between 150 m and 2.5 km.
-TRIP_LN_MEDIAN_M, TRIP_LN_SD = 450.0, 0.5
-TRIP_MIN_M, TRIP_MAX_M = 150.0, 2_500.0
+# log-normal, median 240 m as the crow flies, held between 80 m and 2 km.
+TRIP_LN_MEDIAN_M, TRIP_LN_SD = 240.0, 0.7
+TRIP_MIN_M, TRIP_MAX_M = 80.0, 2_000.0
+# Riders know where the work is: within a few streets of the nearest shops.
+NEAR_CORNERS, CORNER_M = 3, 220.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +52,13 @@ class World:
     tally: Tally
     seed: int
     # How many seconds of the city pass in one of the wall clock.
-    time_scale: float = 2.5
-    shops: dict[str, Shop] = field(default_factory=dict)
+    time_scale: float = 3.0
+    # How much quicker people are than people; tests have little time.
+    haste: float = 1.0
+    # All shops there will be; and those that have opened.
+    shops: list[Shop] = field(default_factory=list)
+    open_shops: dict[str, Shop] = field(default_factory=dict)
+    first_shop: asyncio.Event = field(default_factory=asyncio.Event)
     # Prices as the shops' own pages say them, asked for once.
     menus: dict[str, dict[str, int]] = field(default_factory=dict)
 
@@ -79,9 +87,18 @@ class World:
         district = rng.choices(DISTRICTS, [district.weight for district in DISTRICTS])[0]
         return district.name, self.streets.spot(district, rng)
 
+    def corner(self, rng: Random, near: Point | None = None) -> Point:
+        """Where a rider waits for work: some way from a shop, one of the nearest to a point."""
+        if not self.shops:
+            return near or self.district_spot(rng)[1]
+        doors = [shop.door for shop in self.shops]
+        if near is not None:
+            doors = sorted(doors, key=lambda door: math.dist(door, near))[:NEAR_CORNERS]
+        return self.streets.spot_near(rng.choice(doors), rng.uniform(40, CORNER_M), rng)
+
     def wait_s(self, rng: Random, median_s: float, spread: float = 0.4) -> float:
         """How long a person takes for something. Units: wall-clock seconds of the demo."""
-        return median_s * math.exp(rng.gauss(0, spread))
+        return median_s * math.exp(rng.gauss(0, spread)) / self.haste
 
 
 def trip_m(rng: Random) -> float:

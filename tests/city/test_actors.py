@@ -1,0 +1,190 @@
+"""The people of the city on a miniature of the server."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from typing import Any
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from city import customer as customers
+from city import motion, rider, vendor
+from city.admin import hire
+from city.badge import BadgeOffice
+from city.crowd import Crowd, Size
+from city.rider import Rider
+from city.streets import lay_streets, to_metres
+from city.tally import Tally
+from city.town_clock import MachineClock
+from city.world import World
+
+# What the fixture of `conftest.py` yields; test folders are no packages to import from.
+Miniature = Any
+WAIT_S = 20
+# The miniature's.
+SECRET = "s" * 32
+SMALL = Size(riders=6, vendors=3, customers=6, orders_per_minute=600)
+
+
+@pytest.fixture(autouse=True)
+def in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Vehicles as fast as a test is short; nobody changes his mind unless a test says so."""
+    monkeypatch.setattr(motion, "WIRE_SPEED_MAX", 4_000.0)
+    for module, name in (
+        (customers, "CANCELS"),
+        (vendor, "REJECTS"),
+        (rider, "BREAKS_DOWN"),
+        (rider, "HOLE_CHANCE"),
+    ):
+        monkeypatch.setattr(module, name, 0.0)
+
+
+@pytest_asyncio.fixture
+async def world(miniature: Miniature) -> AsyncIterator[World]:
+    """A city in a hurry on the miniature."""
+    clock = MachineClock()
+    async with aiohttp.ClientSession() as session:
+        yield World(
+            session=session,
+            url=miniature.url,
+            office=BadgeOffice(SECRET, clock.now_ms),
+            clock=clock,
+            streets=lay_streets(),
+            tally=Tally(),
+            seed=7,
+            time_scale=200.0,
+            haste=100.0,
+        )
+
+
+async def live_until(world: World, is_enough: Callable[[], bool], size: Size = SMALL) -> None:
+    """Let the crowd live until something is so, and send it home."""
+    crowd = Crowd(world, size)
+    living = asyncio.create_task(crowd.run())
+    try:
+        async with asyncio.timeout(WAIT_S):
+            while not is_enough():  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+    finally:
+        living.cancel()
+        await asyncio.wait({living})
+    assert crowd.falls == []
+
+
+async def test_orders_live_through(world: World, miniature: Miniature) -> None:
+    """All three services are ordered, cooked, carried, paid and rated, by all ways of paying."""
+    await hire(world).open_services()
+    happened = world.tally.happened
+    services = ("orders_food", "orders_mart", "orders_package", "ratings")
+    await live_until(
+        world,
+        lambda: happened["orders_settled"] >= 25 and all(happened[name] for name in services),
+        Size(riders=12, vendors=5, customers=20, orders_per_minute=1_200),
+    )
+    methods = {order["payment"]["method"] for order in miniature.orders.values()}
+    assert methods == {"WALLET", "CASH", "MOBILE_MONEY"}
+    assert happened["deliveries_completed"] >= 25
+    assert world.tally.settled_xaf >= 25 * 1_500
+    assert {code.rpartition(":")[2] for code in world.tally.errors} <= {"offer_taken"}
+
+
+async def test_a_closed_service_is_counted(world: World) -> None:
+    """Where MART and PACKAGE are off their orders are refused by code, and nobody falls."""
+    errors = world.tally.errors
+    await live_until(world, lambda: errors["customer.POST /orders:service_disabled"] >= 2)
+    assert world.tally.happened["orders_placed"] >= 1
+
+
+async def test_changes_of_mind(
+    world: World, miniature: Miniature, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Customers who cancel at once end their orders; riders and vendors let go of them."""
+    monkeypatch.setattr(customers, "CANCELS", 1.0)
+    monkeypatch.setattr(customers, "CANCEL_WITHIN_S", 0.5)
+    await live_until(world, lambda: world.tally.happened["orders_cancelled"] >= 5)
+    states = {order["status"] for order in miniature.orders.values()}
+    assert "CANCELLED" in states
+    assert miniature.said["cancel_order"] >= 5
+
+
+async def test_rejections(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A vendor who is out of stock says so, and his customer hears it."""
+    monkeypatch.setattr(vendor, "REJECTS", 1.0)
+    await live_until(world, lambda: world.tally.happened["orders_rejected"] >= 6)
+    assert world.tally.happened["orders_accepted"] == 0
+
+
+async def test_breakdowns(world: World, miniature: Miniature) -> None:
+    """A rider whose tyre is flat gives the delivery back."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rider, "BREAKS_DOWN", 1.0)
+        await live_until(world, lambda: world.tally.happened["deliveries_released"] >= 2)
+    assert miniature.said["release_delivery"] >= 2
+
+
+async def test_holes_in_the_network(
+    world: World, miniature: Miniature, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rider in a hole keeps his fixes and sends them in one batch, each number once."""
+    monkeypatch.setattr(rider, "HOLE_CHANCE", 1.0)
+    monkeypatch.setattr(rider, "HOLE_MEDIAN_S", 60.0)
+    monkeypatch.setattr(rider, "TWICE_CHANCE", 0.0)
+    courier = Rider(world, "rdr_1", to_metres(4.049, 9.705), interval_s=0.1)
+    riding = asyncio.create_task(courier.run())
+    async with asyncio.timeout(WAIT_S):
+        while miniature.batches < 2:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    riding.cancel()
+    await asyncio.wait({riding})
+    numbers = [fix["seq"] for fix in miniature.fixes["rdr_1"]]
+    assert numbers == sorted(set(numbers))
+    assert world.tally.happened["network_holes"] >= 2
+
+
+async def test_an_open_delivery_is_resumed(world: World, miniature: Miniature) -> None:
+    """A rider whose app was restarted on the way goes on to the door and ends the delivery."""
+    place = {"lat": 4.05, "lng": 9.71}
+    body = {"pickup": place, "dropoff": place, "orderType": "PACKAGE", "paymentMethod": "CASH"}
+    miniature.services.add("PACKAGE")
+    order = miniature.place("usr_1", body)
+    order["status"], order["dispatch"] = "IN_TRANSIT", {"state": "PICKED_UP", "riderId": "rdr_1"}
+    riding = asyncio.create_task(Rider(world, "rdr_1", to_metres(4.049, 9.705)).run())
+    async with asyncio.timeout(WAIT_S):
+        while order["status"] != "FUNDS_DISTRIBUTED":  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    riding.cancel()
+    await asyncio.wait({riding})
+    assert world.tally.happened["deliveries_resumed"] == 1
+    assert not world.tally.errors
+
+
+async def test_a_fall_is_counted_and_healed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An actor that falls over is counted with its cause and starts again; the others live on."""
+    falls = iter([RuntimeError("stumbled")])
+
+    async def stumble_once(self: Rider) -> None:
+        for fault in falls:
+            raise fault
+        world.tally.count("rose_again")
+
+    monkeypatch.setattr("city.crowd.FALL_PAUSE_S", 0.01)
+    monkeypatch.setattr(Rider, "run", stumble_once)
+    crowd = Crowd(world, Size(riders=1, vendors=1, customers=1, orders_per_minute=1))
+    living = asyncio.create_task(crowd.run())
+    async with asyncio.timeout(WAIT_S):
+        while not world.tally.happened["rose_again"]:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    living.cancel()
+    await asyncio.wait({living})
+    assert world.tally.errors["rider.fell:RuntimeError"] == 1
+    assert "stumbled" in crowd.falls[0]
+
+
+def test_the_seed_decides(world: World) -> None:
+    """The same seed opens the same shops, another one others."""
+    shops = [vendor.open_shop(world, 3, "FOOD") for _ in range(2)]
+    other = vendor.open_shop(replace(world, seed=8), 3, "FOOD")
+    assert shops[0] == shops[1]
+    assert shops[0] != other
