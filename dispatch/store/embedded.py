@@ -105,7 +105,6 @@ class Engine:
     def __init__(
         self, folder: Path, lock: int, command: "Command", question: bytes, answer: bytes
     ) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
         self.name = folder.name
         self.port = 0
         self._folder = folder
@@ -146,9 +145,7 @@ class Engine:
             await self._child.stop()
 
     async def _start(self) -> None:
-        argv = self._command(self.port, self._folder)
-        child = Child(argv, self._folder / "engine.log", keep_open=self._lock)
-        self._child = child
+        child = self._child = self._launch()
         try:
             async with asyncio.timeout(START_S):
                 # Nothing tells when a server begins to answer; this happens at start only.
@@ -159,6 +156,14 @@ class Engine:
             raise EngineFailed(f"{self.name} gave no answer within {START_S:.0f} s") from error
         if not child.is_alive:
             raise _EndedAtOnce(f"{self.name} did not start: {child.last_words()}")
+
+    def _launch(self) -> Child:
+        argv = self._command(self.port, self._folder)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            return Child(argv, self._folder / "engine.log", keep_open=self._lock)
+        except OSError as error:
+            raise EngineFailed(f"{self.name} cannot be started: {error}") from error
 
     async def _answers(self) -> bool:
         try:

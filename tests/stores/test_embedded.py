@@ -250,6 +250,19 @@ async def test_a_folder_that_cannot_be_used_is_told_in_one_line(tmp_path: Path):
             pass
 
 
+async def test_a_broken_installation_is_told_in_one_line(
+    ours: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """A binary that may not be run is named with the system's reason."""
+    binary = tmp_path / "@dynoxide" / "linux-x64" / "dynoxide"
+    binary.parent.mkdir(parents=True)
+    binary.write_text("not a program")
+    monkeypatch.setenv("REEYO_NODE_MODULES", str(tmp_path))
+    with pytest.raises(EngineFailed, match=r"dynoxide cannot be started: .*Permission denied"):
+        async with embedded_engines(ours):
+            pass
+
+
 async def test_an_engine_that_cannot_start_says_why(ours: Settings):
     """A damaged append-only file ends the start with Valkey's own last line."""
     broken = ours.data_dir / "valkey" / "appendonlydir"
