@@ -69,22 +69,27 @@ class Ledger:
         self._locks = Locks()
         self._balances: OrderedDict[str, Balance] = OrderedDict()
 
-    async def post(self, fact: Fact, guards: Sequence[Write] = ()) -> Posted:
+    async def post(
+        self, fact: Fact, guards: Sequence[Write] = (), believed: Fin | None = None
+    ) -> Posted:
         """Post a fact together with the caller's own writes, once and for ever.
 
         A repetition gets the first answer; its guards are not looked at, for the first writer's
-        were applied. A cancelled caller does not stop the transaction.
+        were applied. A cancelled caller does not stop the transaction. `believed` is the order's
+        money as the caller knows it; it spares a read where it is true and costs a try where not.
 
         Errors: LedgerRefused; GuardFailed; TableUnavailable, when the fact may or may not stand
         and the same call will tell.
 
-        DynamoDB: one TransactWriteItems; before it one read of FIN for a settlement or refund and
-        one batch for balances that are not remembered.
+        DynamoDB: one TransactWriteItems; before it one read of FIN for a settlement or refund
+        that believes nothing, and one batch for balances that are not remembered.
         """
         with self._lanes.borrow() as lane:
             async with self._locks.hold([entry_key(fact).pk]):
                 for failures in range(1, TRIES + 1):
-                    posted = await self._try(fact, guards, lane)
+                    fin, entry = await self._plan(fact, believed, lane)
+                    believed = None
+                    posted = await self._try(fact, fin, entry, guards)
                     if posted is not None:
                         return posted
                     await asyncio.sleep(delay_s(failures))
@@ -141,14 +146,28 @@ class Ledger:
             vendor_id=vendor_id,
             pricing=pricing,
             escrow=0,
-            v=1,
         )
         return open_fin(fin, self._now_ms())
 
-    async def _try(self, fact: Fact, guards: Sequence[Write], lane: int) -> Posted | None:
-        """Plan and try once; None when what was planned with has moved on."""
+    async def _plan(
+        self, fact: Fact, believed: Fin | None, lane: int
+    ) -> tuple[Fin | None, JournalEntry | Rejection]:
+        if believed is not None:
+            entry = plan(fact, believed, lane)
+            # A refusal is never founded on a belief.
+            if not isinstance(entry, Rejection):
+                return believed, entry
         fin = await self._fin(fact)
-        entry = plan(fact, fin, lane)
+        return fin, plan(fact, fin, lane)
+
+    async def _try(
+        self,
+        fact: Fact,
+        fin: Fin | None,
+        entry: JournalEntry | Rejection,
+        guards: Sequence[Write],
+    ) -> Posted | None:
+        """Try once; None when what was planned with has moved on."""
         if isinstance(entry, Rejection):
             posted = await self._replayed(fact)
             if posted is None:

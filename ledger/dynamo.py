@@ -285,6 +285,9 @@ async def open_table(
         # One attempt: the loop in DynamoTable repeats, counts, and keeps to the deadline.
         retries={"mode": "standard", "total_max_attempts": 1},
         connector_args={"keepalive_timeout": KEEPALIVE_S},
+        # One that is given is not put together anew for every call, a twelfth of what a call costs.
+        # Source: profile of 5,500 calls, 2026-11-21.
+        user_agent="reeyo-dispatch",
     )
     session = aioboto3.Session(**_credentials(endpoint_url))
     client: Any = session.client("dynamodb", endpoint_url=endpoint_url, config=config)

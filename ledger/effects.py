@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ledger.cash import POSTED, end_hold
-from ledger.fin import Fin, FinState, Method, capture_fin, close_fin, open_fin, price_hash
+from ledger.fin import Fin, FinState, Method, capture_fin, close_fin, open_fin, terms_of
 from ledger.payments import Payment, PaymentState, succeed
 from ledger.plan import Capture, Fact, Refund, Rejection, Settle, TopUp
 from ledger.table import Item, Write
@@ -28,8 +28,9 @@ def effects(fact: Fact, fin: Fin | None, now_ms: int) -> list[Effect]:
         case Capture(method="WALLET"):
             return [Effect(open_fin(_captured(fact), now_ms), _not_absent)]
         case Capture():
-            capture = capture_fin(fact.order_id, fact.pricing, now_ms)
-            return [Effect(capture, _not_awaited(fact)), _paid(fact, now_ms)]
+            captured = _captured(fact)
+            capture = capture_fin(captured, now_ms)
+            return [Effect(capture, _not_awaited(captured)), _paid(fact, now_ms)]
         case Settle():
             return _settled(fin, now_ms)
         case Refund():
@@ -52,12 +53,11 @@ def _captured(fact: Capture) -> Fin:
     return Fin(
         order_id=fact.order_id,
         fin_state=FinState.CAPTURED,
-        method=Method.WALLET,
+        method=Method(fact.method),
         user_id=fact.user_id,
         vendor_id=fact.vendor_id,
         pricing=fact.pricing,
         escrow=fact.pricing.total,
-        v=1,
     )
 
 
@@ -84,14 +84,14 @@ def _not_absent(item: Item | None) -> Rejection:
     return Rejection("wrong_state", f"the order's money is {state} already")
 
 
-def _not_awaited(fact: Capture) -> Callable[[Item | None], Rejection]:
+def _not_awaited(captured: Fin) -> Callable[[Item | None], Rejection]:
     def weigh(item: Item | None) -> Rejection:
         if item is None:
-            return Rejection("not_found", f"no money is kept for order {fact.order_id}")
+            return Rejection("not_found", f"no money is kept for order {captured.order_id}")
         if item["finState"] != FinState.NONE:
             return Rejection("wrong_state", f"the order's money is {item['finState']}, not awaited")
-        assert item["priceHash"] != price_hash(fact.pricing)
-        return Rejection("conflict", "the order was placed at another price")
+        assert item["terms"] != terms_of(captured)
+        return Rejection("conflict", "the order was placed on other terms")
 
     return weigh
 

@@ -46,7 +46,7 @@ class Method(StrEnum):
 
 
 class Fin(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """An order's money as it stands. Units: whole XAF; `v` counts its writes."""
+    """An order's money as it stands, or as a caller believes it to. Units: whole XAF."""
 
     order_id: str
     fin_state: FinState
@@ -54,7 +54,6 @@ class Fin(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     user_id: str
     pricing: Pricing
     escrow: int
-    v: int
     vendor_id: str | None = None
     rider_id: str | None = None
 
@@ -76,9 +75,13 @@ def read_fin(item: Item) -> Fin:
     return msgspec.convert(item, Fin)
 
 
-def price_hash(pricing: Pricing) -> str:
-    """Tells one price from another. Source: SHA-256 over JSON with sorted keys."""
-    body = orjson.dumps(msgspec.to_builtins(pricing), option=orjson.OPT_SORT_KEYS)
+def terms_of(fin: Fin) -> str:
+    """What was agreed when the order was placed: who, how, at which price; it never changes.
+
+    Source: SHA-256 over JSON with sorted keys.
+    """
+    agreed = [fin.method, fin.user_id, fin.vendor_id, msgspec.to_builtins(fin.pricing)]
+    body = orjson.dumps(agreed, option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(body).hexdigest()
 
 
@@ -89,7 +92,8 @@ def open_fin(fin: Fin, now_ms: int) -> Put:
         "PK": key.pk,
         "SK": key.sk,
         **msgspec.to_builtins(fin),
-        "priceHash": price_hash(fin.pricing),
+        "terms": terms_of(fin),
+        "v": 1,
         "createdAt": now_ms,
         "updatedAt": now_ms,
     }
@@ -98,21 +102,24 @@ def open_fin(fin: Fin, now_ms: int) -> Put:
     return Put(item=item, condition=ABSENT)
 
 
-def capture_fin(order_id: str, pricing: Pricing, now_ms: int) -> Update:
-    """Mobile money has arrived: what was asked for is in escrow. DynamoDB: FIN NONE → CAPTURED."""
-    listed = _open_escrow(order_id)
+def capture_fin(fin: Fin, now_ms: int) -> Update:
+    """Mobile money has arrived, and `fin` is how the order's money will stand.
+
+    DynamoDB: FIN NONE → CAPTURED, if it was placed on these terms.
+    """
+    listed = _open_escrow(fin.order_id)
     return Update(
-        key=fin_key(order_id),
+        key=fin_key(fin.order_id),
         expression=(
-            "SET finState = :captured, escrow = :total, updatedAt = :now, v = v + :one, "
+            "SET finState = :captured, escrow = :escrow, updatedAt = :now, v = v + :one, "
             "GSI2PK = :pk, GSI2SK = :sk"
         ),
-        condition="finState = :none AND priceHash = :price",
+        condition="finState = :none AND terms = :terms",
         values={
             ":captured": FinState.CAPTURED,
             ":none": FinState.NONE,
-            ":total": pricing.total,
-            ":price": price_hash(pricing),
+            ":escrow": fin.escrow,
+            ":terms": terms_of(fin),
             ":now": now_ms,
             ":one": 1,
             ":pk": listed["GSI2PK"],
@@ -122,23 +129,31 @@ def capture_fin(order_id: str, pricing: Pricing, now_ms: int) -> Update:
 
 
 def close_fin(fin: Fin, state: FinState, now_ms: int) -> Update:
-    """The escrow is given away, whole. DynamoDB: FIN as it was read → SETTLED or CANCELLED."""
+    """The escrow is given away, whole, if the order's money stands as `fin` says.
+
+    DynamoDB: FIN → SETTLED or CANCELLED.
+    """
+    condition = "finState = :from AND escrow = :escrow AND terms = :terms"
+    values: dict[str, Any] = {
+        ":from": fin.fin_state,
+        ":to": state,
+        ":escrow": fin.escrow,
+        ":terms": terms_of(fin),
+        ":zero": 0,
+        ":now": now_ms,
+        ":one": 1,
+    }
+    if fin.rider_id is not None:
+        condition += " AND riderId = :rider"
+        values[":rider"] = fin.rider_id
     return Update(
         key=fin_key(fin.order_id),
         expression=(
             "SET finState = :to, escrow = :zero, updatedAt = :now, v = v + :one "
             "REMOVE GSI2PK, GSI2SK"
         ),
-        condition="finState = :from AND v = :v AND escrow = :escrow",
-        values={
-            ":from": fin.fin_state,
-            ":to": state,
-            ":v": fin.v,
-            ":escrow": fin.escrow,
-            ":zero": 0,
-            ":now": now_ms,
-            ":one": 1,
-        },
+        condition=condition,
+        values=values,
     )
 
 

@@ -26,14 +26,3 @@ def split(base: int, bps: int) -> tuple[int, int]:
     assert 0 <= bps <= BPS_WHOLE
     part = base * bps // BPS_WHOLE
     return part, base - part
-
-
-def refund_share(refunded: int, part: int, total: int, taken: int) -> int:
-    """What one party still gives back once `refunded` of `total` in all has been returned.
-
-    Each party's share is rounded down on the running sum and not on each refund, so that nothing
-    drifts and a full refund takes back exactly `part`.
-    """
-    assert 0 <= refunded <= total
-    assert 0 <= part <= total
-    return refunded * part // total - taken if total else 0

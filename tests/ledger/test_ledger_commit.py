@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import pytest
@@ -13,8 +14,9 @@ from ledger.compose import Posted
 from ledger.fin import Guarded, fin_key, mark_delivered, void_fin
 from ledger.payments import Payment, fail_payment, payment_key, start_payment
 from ledger.plan import Capture, Fact, Refund, Settle, TopUp, entry_key
-from ledger.pricing import Pricing
+from ledger.pricing import DEFAULT_RATES, Pricing, price_goods
 from ledger.table import (
+    Delete,
     Item,
     Key,
     Put,
@@ -286,16 +288,20 @@ async def test_unpaid_orders_are_neither_settled_nor_refunded(books: Books, food
         await books.table.transact(mark_delivered("o1", "r", 1).writes)
 
 
-async def test_a_frozen_wallet_receives_but_does_not_pay(books: Books, food: Pricing) -> None:
-    """Debits are refused while it is frozen; credits still arrive."""
-    await top_up(books, 20_000)
-    freeze = Update(
+async def freeze(books: Books) -> None:
+    frozen = Update(
         key=accounts.balance_key("USER#u"),
         expression="SET #status = :frozen",
         names={"#status": "status"},
         values={":frozen": "FROZEN"},
     )
-    await books.table.transact([freeze])
+    await books.table.transact([frozen])
+
+
+async def test_a_frozen_wallet_receives_but_does_not_pay(books: Books, food: Pricing) -> None:
+    """Debits are refused while it is frozen; credits still arrive."""
+    await top_up(books, 20_000)
+    await freeze(books)
     assert (await refusal(books.ledger, capture(food))).code == "frozen"
     await top_up(books, 500, payment_id="p1")
     assert (await books.statements.balance("USER", "u"))["availableBalance"] == 20_500
@@ -341,6 +347,89 @@ async def test_unsettled_orders_are_found_until_they_are_settled(
     await books.ledger.post(Settle("o1"))
     assert await books.ledger.unsettled(now, 0) == ["o2", "o3"]
     assert await books.ledger.unsettled(now, 10_000) == []
+
+
+async def test_what_a_caller_believes_spares_the_read(books: Books, food: Pricing) -> None:
+    """A true belief needs no look at the order's money; warm, a settlement is one call."""
+    await deliver(books, food, "o0")
+    await deliver(books, food)
+    await books.ledger.post(Settle("o0"))
+    fin = await books.ledger.fin("o1")
+    calls = books.table.counts.calls
+    await books.ledger.post(Settle("o1"), believed=fin)
+    assert books.table.counts.calls == calls + 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"rider_id": "thief"},
+        {"vendor_id": "thief"},
+        {"user_id": "thief"},
+        {"pricing": price_goods(DEFAULT_RATES["FOOD"], 11_998), "escrow": 13_498},
+        {"fin_state": "CAPTURED"},
+    ],
+)
+async def test_what_a_caller_believes_decides_nothing(
+    books: Books, food: Pricing, wrong: dict[str, Any]
+) -> None:
+    """A false belief moves nothing to anyone but those whom the order's money names."""
+    await deliver(books, food)
+    fin = await books.ledger.fin("o1")
+    assert fin is not None
+    belief = msgspec.structs.replace(fin, **wrong)
+    posted = await books.ledger.post(Settle("o1"), believed=belief)
+    assert {a: line.amount for a, line in posted.lines.items()} == {
+        "VENDOR#v": 10_200,
+        "RIDER#r": 1500,
+    }
+
+
+async def test_a_line_is_never_written_over(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A wallet whose balance is behind its lines takes no money, rather than lose a line."""
+    monkeypatch.setattr("ledger.commit.TRIES", 2)
+    planted = Put(item={"PK": "WALLET#USER#u", "SK": "TXN#000000000001", "planted": True})
+    await books.table.transact([planted])
+    with pytest.raises(TableUnavailable, match="overtaken"):
+        await top_up(books, 100)
+    assert await books.table.get(Key("WALLET#USER#u", "TXN#000000000001")) == planted.item
+
+
+async def test_an_entry_is_never_written_over(books: Books) -> None:
+    """A payment that looks open again is still booked only once: its entry stands."""
+    first = await top_up(books, 100)
+    reopen = Update(
+        key=payment_key("sandbox", "p0"),
+        expression="SET pstate = :pending",
+        values={":pending": "PENDING"},
+    )
+    await books.table.transact([reopen])
+    again = await books.another().post(TopUp("u", 100, "sandbox", "p0"))
+    assert (again.replayed, again.lines) == (True, first.lines)
+    assert (await books.statements.balance("USER", "u"))["availableBalance"] == 100
+
+
+async def test_a_lane_that_is_gone_is_made_again(books: Books) -> None:
+    """Remembered as there, but missing: the entry makes it anew and is not lost."""
+    await top_up(books, 100)
+    lane = accounts.clearing("sandbox", 0)
+    await books.table.transact([Delete(key=accounts.balance_key(lane))])
+    await top_up(books, 50, payment_id="p1")
+    item = await books.table.get(accounts.balance_key(lane))
+    assert item is not None
+    assert item["posted"] == -50
+
+
+async def test_a_wallet_made_meanwhile_is_not_made_again(books: Books, food: Pricing) -> None:
+    """Remembered as missing, then made and frozen by another: the credit leaves it frozen."""
+    assert (await refusal(books.ledger, capture(food))).code == "insufficient_funds"
+    await books.another().post(TopUp("u", 1, "sandbox", "p1"))
+    await freeze(books)
+    line = accounts.line_key("USER#u", 1)
+    await books.table.transact([Delete(key=line)])
+    await top_up(books, 100)
+    assert (await refusal(books.ledger, capture(food))).code == "frozen"
+    assert (await books.statements.balance("USER", "u"))["availableBalance"] == 101
 
 
 async def test_guards_may_not_touch_the_books(books: Books, food: Pricing) -> None:

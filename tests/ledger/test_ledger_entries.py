@@ -34,7 +34,6 @@ def money_of(order_id: str = "o1", **changes: object) -> Fin:
         rider_id="r",
         pricing=price_goods(DEFAULT_RATES["FOOD"], 11_999),
         escrow=13_499,
-        v=2,
     )
     return msgspec.structs.replace(fin, **changes)
 

@@ -1,10 +1,10 @@
-"""Amounts, rates and shares: nothing is lost in a division."""
+"""Amounts, rates and prices: nothing is lost in a division."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.money import AMOUNT_MAX, checked, refund_share, split
+from ledger.money import AMOUNT_MAX, checked, split
 from ledger.pricing import DEFAULT_RATES, price_goods, price_package
 
 amounts = st.integers(0, AMOUNT_MAX)
@@ -48,19 +48,6 @@ def test_a_split_loses_nothing(base: int, bps: int) -> None:
     assert part + rest == base
     assert part >= 0
     assert rest >= 0
-
-
-@given(amounts.filter(bool), st.data())
-def test_refunds_in_pieces_return_exactly_the_whole(total: int, data: st.DataObject) -> None:
-    """However a refund is cut, each party has given back all it got when all is refunded."""
-    part = data.draw(st.integers(0, total))
-    cuts = [*sorted(data.draw(st.lists(st.integers(0, total), max_size=6))), total]
-    taken = 0
-    for refunded in cuts:
-        share = refund_share(refunded, part, total, taken)
-        assert share >= 0
-        taken += share
-    assert taken == part
 
 
 @given(st.integers(0, 10**9), st.sampled_from(["FOOD", "MART"]))
