@@ -52,6 +52,7 @@ class Customer:
     _ends: dict[str, str] = field(default_factory=dict)
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _is_without_rider: bool = False
+    _watched: str | None = None
 
     def __post_init__(self) -> None:
         self.rng = self.world.rng(f"customer/{self.user_id}")
@@ -64,8 +65,9 @@ class Customer:
         """Live in the city until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.line.run())
+            group.create_task(self._keep_watching())
             while True:
-                self.is_busy = False
+                self.is_busy, self._watched = False, None
                 service = await self._wishes.get()
                 try:
                     await self._order(service)
@@ -114,13 +116,27 @@ class Customer:
         self.world.tally.count("orders_placed")
         self.world.tally.count(f"orders_{service.lower()}")
         await self.line.insist("subscribe_order", {"orderId": order_id})
+        self._watched = order_id
         end = await self._follow(order_id)
         self.world.tally.count(f"orders_{end}")
         if end == "delivered" and self.rng.random() < RATES:
             rating = {"orderId": order_id, "rating": self.rng.choice(RATINGS)}
             await self.line.insist("rate_order", rating)
             self.world.tally.count("ratings")
+        self._watched = None
         await self.line.insist("unsubscribe_order", {"orderId": order_id})
+
+    async def _keep_watching(self) -> None:
+        """A new connection watches nothing: say again what is to be seen."""
+        while True:
+            await self.line.opened(self.line.openings + 1)
+            if self._watched is None:
+                continue
+            try:
+                await self.line.insist("subscribe_order", {"orderId": self._watched})
+                self.world.tally.count("watched_again")
+            except CommandRefused as refusal:
+                self.world.tally.error("customer", refusal.command, refusal.code)
 
     async def _wanted(self, service: Service) -> dict[str, Any] | None:
         method = self.rng.choices(list(METHODS), list(METHODS.values()))[0]

@@ -63,11 +63,13 @@ def run(options: DemoOptions) -> int:
     if options.url is not None and not os.environ.get("JWT_SECRET"):
         raise BadOptions("a server that runs already needs its JWT_SECRET in the environment")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_Demo(options, os.environ).run())
+        return runner.run(Demo(options, os.environ).run())
 
 
 @dataclass(slots=True)
-class _Demo:
+class Demo:
+    """One run of the demo."""
+
     options: DemoOptions
     environ: Mapping[str, str]
     tally: Tally = field(default_factory=Tally)
@@ -78,6 +80,7 @@ class _Demo:
     stop_asked_s: float = 0.0
 
     async def run(self) -> int:
+        """Run to the end; the exit code."""
         loop = asyncio.get_running_loop()
         for name in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(name, self._on_signal)

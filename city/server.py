@@ -92,7 +92,9 @@ async def start(environ: Mapping[str, str], port: int, secret: str) -> Server:
     """Start the server on a port with a secret; its log goes beside its data."""
     folder = Path(environ.get("DATA_DIR") or "data")
     log = _clean_log(folder)
-    child = {**environ, "PORT": str(port), "JWT_SECRET": secret, "DATA_DIR": str(folder)}
+    # Unbuffered, so that the log tells the last words of a killed server.
+    fixed = {"PYTHONUNBUFFERED": "1", "JWT_SECRET": secret, "DATA_DIR": str(folder)}
+    child = {**environ, **fixed, "PORT": str(port)}
     with log as output:
         process = await asyncio.create_subprocess_exec(
             *COMMAND,

@@ -160,6 +160,24 @@ async def test_an_open_delivery_is_resumed(world: World, miniature: Miniature) -
     assert not world.tally.errors
 
 
+async def test_a_customer_watches_again(world: World, miniature: Miniature) -> None:
+    """A customer whose line broke asks again to see the order, and the order goes on."""
+    miniature.services.add("PACKAGE")
+    customer = customers.Customer(world, "usr_1", to_metres(4.049, 9.705))
+    living = asyncio.create_task(customer.run())
+    async with asyncio.timeout(WAIT_S):
+        while not customer.wish("PACKAGE"):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        while not miniature.said["subscribe_order"]:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+        customer.line.lose(0.01)
+        while not world.tally.happened["watched_again"]:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    living.cancel()
+    await asyncio.wait({living})
+    assert miniature.said["subscribe_order"] == 2
+
+
 async def test_a_fall_is_counted_and_healed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """An actor that falls over is counted with its cause and starts again; the others live on."""
     falls = iter([RuntimeError("stumbled")])
