@@ -1,5 +1,6 @@
 """The real engines, one pair for each worker, and a clean place in them for each test."""
 
+import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -7,21 +8,20 @@ import pytest
 import pytest_asyncio
 
 from dispatch import ids, settings
+from dispatch.settings import Settings
 from dispatch.store.connect import RedisClients, open_redis
 from dispatch.store.embedded import Endpoints, embedded_engines
 from tests.waiting import Until
 
-# The embedded engine checks no signature, yet botocore makes one.
-AWS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test", "AWS_REGION": "eu-west-1"}
-
 
 @pytest.fixture(scope="session", autouse=True)
-def aws_environment() -> Iterator[None]:
-    """Credentials that no real AWS account knows, whatever the developer's shell has."""
+def environ() -> Iterator[pytest.MonkeyPatch]:
+    """No setting and no AWS account of the developer's reaches a test or a server it starts."""
+    ours = {name.upper() for name in Settings.__struct_fields__}
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in AWS.items():
-            patch.setenv(name, value)
-        yield
+        for name in [name for name in os.environ if name in ours or name.startswith("AWS_")]:
+            patch.delenv(name)
+        yield patch
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

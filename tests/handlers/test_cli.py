@@ -19,7 +19,7 @@ SECRET = "a secret of thirty-two bytes, or more"
 
 
 @pytest.fixture(autouse=True)
-def environ(tmp_path: Path) -> Iterator[pytest.MonkeyPatch]:
+def own_environ(tmp_path: Path) -> Iterator[pytest.MonkeyPatch]:
     """An environment with nothing set but a DATA_DIR of the test's own."""
     with pytest.MonkeyPatch.context() as patch:
         for name in Settings.__struct_fields__:
@@ -29,7 +29,7 @@ def environ(tmp_path: Path) -> Iterator[pytest.MonkeyPatch]:
 
 
 @pytest.fixture
-def served(environ: pytest.MonkeyPatch) -> list[Settings]:
+def served(own_environ: pytest.MonkeyPatch) -> list[Settings]:
     """What the server was started with, instead of starting it."""
     asked: list[Settings] = []
 
@@ -38,8 +38,8 @@ def served(environ: pytest.MonkeyPatch) -> list[Settings]:
 
     app = ModuleType("handlers.app")
     app.__dict__["serve"] = serve
-    environ.setitem(sys.modules, "handlers.app", app)
-    environ.setattr("handlers.app", app, raising=False)
+    own_environ.setitem(sys.modules, "handlers.app", app)
+    own_environ.setattr("handlers.app", app, raising=False)
     return asked
 
 
@@ -67,29 +67,29 @@ def test_every_command_has_help(command: list[str]):
     ],
 )
 def test_a_bad_setting_is_one_line(
-    given: dict[str, str], says: str, environ: pytest.MonkeyPatch, served: list[Settings]
+    given: dict[str, str], says: str, own_environ: pytest.MonkeyPatch, served: list[Settings]
 ):
     """A server that cannot start like this says why in one line and exits 2."""
     for name, value in given.items():
-        environ.setenv(name, value)
+        own_environ.setenv(name, value)
     result = reeyo("serve")
     assert (result.exit_code, served) == (2, [])
     assert says in result.stderr
     assert result.stderr.count("\n") == 1
 
 
-def test_options_overrule_the_environment(environ: pytest.MonkeyPatch, served: list[Settings]):
+def test_options_overrule_the_environment(own_environ: pytest.MonkeyPatch, served: list[Settings]):
     """`--host` and `--port` are stronger than HOST and PORT; port 0 is a choice too."""
-    environ.setenv("JWT_SECRET", SECRET)
-    environ.setenv("PORT", "9000")
+    own_environ.setenv("JWT_SECRET", SECRET)
+    own_environ.setenv("PORT", "9000")
     assert reeyo("serve").exit_code == 0
     assert reeyo("serve", "--host", "0.0.0.0", "--port", "0").exit_code == 0
     assert [(one.host, one.port) for one in served] == [("127.0.0.1", 9000), ("0.0.0.0", 0)]
 
 
-def test_a_token_lets_its_owner_in(environ: pytest.MonkeyPatch):
+def test_a_token_lets_its_owner_in(own_environ: pytest.MonkeyPatch):
     """The printed token, and nothing beside it, is verified by a server with the same secret."""
-    environ.setenv("JWT_SECRET", SECRET)
+    own_environ.setenv("JWT_SECRET", SECRET)
     result = reeyo("token", "--type", "RIDER", "--id", "rdr_1", "--ttl", "60")
     now_ms = SystemClock().now_ms()
     who = Tokens(settings.read(os.environ)).verify(result.stdout.strip(), now_ms)
@@ -104,9 +104,9 @@ def test_a_token_needs_a_secret():
 
 
 @pytest.mark.parametrize("owner", ["", "a b", "rdr#1", "x" * 65])
-def test_a_token_needs_an_id(owner: str, environ: pytest.MonkeyPatch):
+def test_a_token_needs_an_id(owner: str, own_environ: pytest.MonkeyPatch):
     """An id that the contract does not know is refused before anything is signed."""
-    environ.setenv("JWT_SECRET", SECRET)
+    own_environ.setenv("JWT_SECRET", SECRET)
     result = reeyo("token", "--type", "RIDER", "--id", owner)
     assert (result.exit_code, result.stdout) == (2, "")
     assert "--id" in result.stderr
@@ -131,10 +131,10 @@ def test_the_dev_secret_is_kept_to_its_owner(tmp_path: Path, served: list[Settin
 
 
 def test_a_given_secret_wins_over_the_kept_one(
-    tmp_path: Path, environ: pytest.MonkeyPatch, served: list[Settings]
+    tmp_path: Path, own_environ: pytest.MonkeyPatch, served: list[Settings]
 ):
     """With JWT_SECRET set, --dev neither makes nor reads a secret of its own."""
-    environ.setenv("JWT_SECRET", SECRET)
+    own_environ.setenv("JWT_SECRET", SECRET)
     result = reeyo("serve", "--dev")
     assert (served[0].jwt_secret, result.stderr) == (SECRET, "")
     assert not (tmp_path / "data").exists()
@@ -165,9 +165,9 @@ def test_the_table_is_created_once():
     assert (second.exit_code, second.stdout) == (0, "reeyo is there\n")
 
 
-def test_an_engine_that_is_away_is_one_line(environ: pytest.MonkeyPatch):
+def test_an_engine_that_is_away_is_one_line(own_environ: pytest.MonkeyPatch):
     """A DynamoDB that does not answer ends the command in one line and exit 1."""
-    environ.setenv("DYNAMODB_ENDPOINT", "http://127.0.0.1:9")
+    own_environ.setenv("DYNAMODB_ENDPOINT", "http://127.0.0.1:9")
     result = reeyo("table", "create")
     assert result.exit_code == 1
     assert result.stderr.count("\n") == 1
