@@ -188,7 +188,7 @@ class Engine:
         found = await self._finds.positions.near(circle, limit, now_ms, self._finds.fresh_ms)
         free = [each for each in found if self._is_free(each.rider_id, now_ms)]
         return [
-            Candidate(rider_id=free[r.index].rider_id, distance_km=free[r.index].distance_km)
+            Candidate(rider_id=free[r.row].rider_id, distance_km=free[r.row].distance_km)
             for r in rank(free)
         ]
 

@@ -1,4 +1,4 @@
-"""Why a command may be refused, in order of precedence; what stores raise when they cannot answer."""
+"""Why a command may be refused, in order of precedence; what stores raise when they are away."""
 
 from enum import StrEnum
 

@@ -39,6 +39,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     rate_limits: Literal["on", "off"] = "on"
     # Signs `POST /webhooks/payments/{provider}`; a Standard Webhooks secret (`whsec_` + base64).
     webhook_secret: Secret = ""
+    # Who takes MOBILE_MONEY for orders; the sandbox confirms by itself, and only under --dev.
+    payment_provider: str = "sandbox"
     dev: bool = False
 
     # A newer fix waits at most this long in the drain before Redis has it.

@@ -1,0 +1,312 @@
+"""The composition root: builds each part once, wires them, runs the server and ends it in order."""
+
+import asyncio
+import gc
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import structlog
+from aiohttp import web
+
+from dispatch import ids, keys
+from dispatch.cashier import Cashier, Tills
+from dispatch.clock import Clock, SystemClock
+from dispatch.engine import Engine, Finds
+from dispatch.orders.clerk import Clerk
+from dispatch.orders.flow import Flow, Stores
+from dispatch.orders.rounds import OfferPolicy
+from dispatch.outbox import Outbox
+from dispatch.settings import Settings
+from dispatch.settler import Settler
+from dispatch.store.answers import Answers
+from dispatch.store.board import Board
+from dispatch.store.catalogue import Catalogue
+from dispatch.store.config import Config
+from dispatch.store.connect import RedisClients, Scripts, open_redis, translate
+from dispatch.store.embedded import embedded_engines
+from dispatch.store.feeds import Feeds
+from dispatch.store.inbox import Inboxes
+from dispatch.store.offers import OfferReceipts
+from dispatch.store.orders import Orders
+from dispatch.store.positions import Positions
+from dispatch.store.riders import Riders
+from dispatch.store.timers import Timers
+from dispatch.supervise import Supervisor
+from dispatch.tracking.drain import Drain
+from dispatch.tracking.lane import Lane
+from dispatch.tracking.presence import Roster
+from dispatch.tracking.watch import Watchers
+from handlers import ops, rider, user, vendor
+from handlers.area import Areas, Span
+from handlers.auth import Tokens
+from handlers.desk import DESK, Desk
+from handlers.engine import Server
+from handlers.gate import Audience, Gate, http_gate
+from handlers.http import admin, catalogue, config, envelope, health, orders, profiles, wallets
+from handlers.http import webhooks as webhook_routes
+from handlers.http.console import add_console
+from handlers.limits import Limits
+from handlers.logs import configure_logs
+from handlers.origins import Origins
+from handlers.postman import Postman
+from handlers.sockets import Resume, Session, Sessions
+from ledger.commit import Ledger
+from ledger.dynamo import DynamoTable, open_table
+from ledger.schema import ensure_table
+from ledger.statements import Statements
+from ledger.table import Key
+
+# One city, one zone; more of them need a rule that says which place belongs to which.
+ZONE = "douala"
+# Source: reliability design, the kernel's 128 costs seconds of SYN retries at 1,000 connects.
+BACKLOG = 4096
+# Source: performance design, with the default thresholds a fix costs twice as much at 10,000
+# sockets; the objects of a running server rarely form cycles.
+GC_THRESHOLDS = (200_000, 50, 1_000)
+CONSOLE = Path(__file__).resolve().parents[1] / "console" / "dist"
+DEV_TOKEN_S = 24 * 3600
+LANE_SWEEP_S = 1.0
+INDEX_SWEEP_S = 10.0
+
+log = structlog.get_logger(__name__)
+
+
+class Basis(NamedTuple):
+    """What everything else stands on."""
+
+    settings: Settings
+    clock: Clock
+    table: DynamoTable
+    redis: RedisClients
+    scripts: Scripts
+    node: str
+
+
+class Live(NamedTuple):
+    """What moves by itself: listens, relays, ticks, drains."""
+
+    feeds: Feeds
+    inboxes: Inboxes
+    receipts: OfferReceipts
+    outbox: Outbox
+    engine: Engine
+    drain: Drain
+
+
+async def serve(settings: Settings) -> None:
+    """Run the server until SIGTERM or SIGINT, then end everything in order.
+
+    Errors: EngineFailed, TableUnavailable, SchemaMismatch where it cannot start.
+    """
+    configure_logs(settings)
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    async with AsyncExitStack() as stack:
+        basis = await _open(settings, stack)
+        desk, live = compose(basis)
+        await _run(basis, desk, live, stopped)
+
+
+async def _open(settings: Settings, stack: AsyncExitStack) -> Basis:
+    found = await stack.enter_async_context(embedded_engines(settings))
+    redis = await stack.enter_async_context(open_redis(found.redis_url))
+    table = await stack.enter_async_context(
+        open_table(found.dynamodb_endpoint, settings.aws_region, settings.dynamodb_table)
+    )
+    # On AWS the table is the operator's: `reeyo table create` or the template in deploy/.
+    if found.dynamodb_endpoint is not None:
+        await ensure_table(table)
+    scripts = Scripts(redis.commands)
+    await scripts.load()
+    return Basis(settings, SystemClock(), table, redis, scripts, ids.mint("node"))
+
+
+def compose(basis: Basis) -> tuple[Desk, Live]:
+    """Build the parts in the order in which they lean on one another."""
+    settings, clock, table = basis.settings, basis.clock, basis.table
+    feeds, board = Feeds(basis.redis), Board(basis.redis)
+    inboxes, timers = Inboxes(basis.redis, basis.scripts), Timers(basis.redis, ZONE)
+    receipts = OfferReceipts(basis.redis)
+    positions = Positions(basis.redis.commands, basis.scripts, basis.node, settings.fix_lost_ms)
+    outbox = Outbox(table, inboxes, timers, board, clock)
+    ledger = Ledger(table, clock.now_ms)
+    stores = Stores(
+        catalogue=Catalogue(table, clock),
+        config=Config(table, clock),
+        riders=Riders(table, clock),
+        positions=positions,
+        ledger=ledger,
+        clerk=Clerk(table, ledger, outbox, clock),
+        payment_provider=settings.payment_provider,
+    )
+    flow = Flow(stores, clock)
+    finds = Finds(positions, timers, receipts, settings.fix_fresh_ms)
+    engine = Engine(flow, Orders(table), finds, clock, OfferPolicy())
+    watchers = Watchers(feeds, basis.node)
+    drain = Drain(positions, clock, settings.drain_flush_ms, settings.drain_riders_max)
+    roster = Roster(drain, watchers, settings.fix_fresh_ms, settings.fix_lost_ms)
+    span = Span(settings.fix_fresh_ms, settings.fix_lost_ms)
+    tills = Tills(sandbox=settings.dev, webhooks=bool(settings.webhook_secret))
+    desk = Desk(
+        settings=settings,
+        clock=clock,
+        flow=flow,
+        cashier=Cashier(table, ledger, flow, tills, clock),
+        settler=Settler(flow, ledger, clock),
+        orders=Orders(table),
+        answers=Answers(table, clock),
+        catalogue=stores.catalogue,
+        config=stores.config,
+        riders=stores.riders,
+        positions=positions,
+        statements=Statements(table),
+        roster=roster,
+        lane=Lane(roster, watchers, drain),
+        watchers=watchers,
+        areas=Areas(board, positions, feeds, clock, span),
+    )
+    return desk, Live(feeds, inboxes, receipts, outbox, engine, drain)
+
+
+async def _run(basis: Basis, desk: Desk, live: Live, stopped: asyncio.Event) -> None:
+    settings, clock = basis.settings, basis.clock
+    limits, tokens, sessions = Limits(settings), Tokens(settings), Sessions(clock)
+    postman = Postman(sessions, live.inboxes, live.feeds, live.receipts, clock)
+    postman.on_duty(_duty(desk))
+    server = Server(settings, clock, limits)
+    gate = Gate(server, sessions, tokens, desk, _audiences(desk, postman))
+    supervisor = Supervisor(clock.monotonic_s)
+    for name, work in _loops(desk, live, postman, sessions).items():
+        supervisor.spawn(name, work)
+    await live.feeds.open(keys.engine_channel(ZONE), live.engine.wake)
+    app = _application(basis, desk, limits, tokens)
+    server.serve_in(app)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, settings.host, settings.port, backlog=BACKLOG)
+        await site.start()
+        _quieten_collector()
+        port = runner.addresses[0][1]
+        log.info("ready", url=f"http://{settings.host}:{port}", node=basis.node, dev=settings.dev)
+        await stopped.wait()
+        log.info("stopping")
+    finally:
+        await server.close_all()
+        await gate.finish()
+        await runner.cleanup()
+        await live.drain.close(settings.drain_deadline_s / 2)
+        await supervisor.stop(settings.drain_deadline_s / 2)
+        log.info("stopped")
+
+
+def _loops(
+    desk: Desk, live: Live, postman: Postman, sessions: Sessions
+) -> dict[str, Callable[[], Awaitable[None]]]:
+    return {
+        "feeds": live.feeds.run,
+        "drain": live.drain.run,
+        "watchers": desk.watchers.run,
+        "outbox": live.outbox.run,
+        "outbox_sweep": live.outbox.sweep,
+        "settler": desk.settler.run,
+        "settler_sweep": desk.settler.sweep,
+        "offer_receipts": live.receipts.run,
+        "postman": postman.run,
+        "areas": desk.areas.run,
+        "expiry": sessions.watch_expiry,
+        "engine": live.engine.run,
+        "lane_sweep": lambda: _sweep_lane(desk),
+        "index_sweep": lambda: _sweep_index(desk),
+    }
+
+
+async def _sweep_lane(desk: Desk) -> None:
+    while True:
+        await asyncio.sleep(LANE_SWEEP_S)
+        desk.lane.sweep(desk.clock.now_ms())
+
+
+async def _sweep_index(desk: Desk) -> None:
+    while True:
+        await asyncio.sleep(INDEX_SWEEP_S)
+        await desk.positions.sweep(desk.clock.now_ms())
+
+
+def _duty(desk: Desk) -> Callable[[str, str, bool], None]:
+    def note(rider_id: str, order_id: str, carries: bool) -> None:  # noqa: FBT001
+        if carries:
+            desk.roster.assign(rider_id, order_id, desk.clock.now_ms())
+        else:
+            desk.roster.release(rider_id, order_id)
+
+    return note
+
+
+def _audiences(desk: Desk, postman: Postman) -> list[Audience]:
+    async def greet(session: Session, resume: Resume | None) -> None:
+        await postman.greet(session, resume)
+
+    async def greet_rider(session: Session, resume: Resume | None) -> None:
+        await rider.on_connect(desk, session)
+        await postman.greet(session, resume)
+
+    async def part(session: Session) -> None:
+        await postman.part(session.identity)
+
+    async def part_rider(session: Session) -> None:
+        await rider.on_disconnect(desk, session)
+        await postman.part(session.identity)
+
+    async def part_user(session: Session) -> None:
+        await user.on_disconnect(desk, session)
+        await postman.part(session.identity)
+
+    async def part_ops(session: Session) -> None:
+        await ops.on_disconnect(desk, session)
+        await postman.part(session.identity)
+
+    return [
+        Audience("user", user.COMMANDS, greet, part_user),
+        Audience("vendor", vendor.COMMANDS, greet, part),
+        Audience("rider", rider.COMMANDS, greet_rider, part_rider),
+        Audience("ops", ops.COMMANDS, greet, part_ops),
+    ]
+
+
+def _application(basis: Basis, desk: Desk, limits: Limits, tokens: Tokens) -> web.Application:
+    settings, clock = basis.settings, basis.clock
+    app = web.Application(middlewares=[http_gate], client_max_size=settings.http_body_bytes_max)
+    app[DESK] = desk
+    app[envelope.EDGE] = envelope.Edge(settings, clock, tokens, limits, Origins(settings))
+    for subject in (config, catalogue, profiles, orders, wallets, admin, webhook_routes):
+        envelope.register(app, subject.ROUTES)
+    envelope.register(app, health.routes(_probes(basis)))
+
+    def dev_token() -> str:
+        return tokens.issue("ADMIN", "adm_console", DEV_TOKEN_S, clock.now_ms())
+
+    add_console(app, dist=CONSOLE, dev_token=dev_token if settings.dev else None)
+    return app
+
+
+def _probes(basis: Basis) -> dict[str, health.Probe]:
+    async def redis() -> None:
+        with translate():
+            await basis.redis.commands.ping()
+
+    async def dynamodb() -> None:
+        await basis.table.get(Key("CONFIG#GLOBAL", "SERVICES"))
+
+    return {"redis": redis, "dynamodb": dynamodb}
+
+
+def _quieten_collector() -> None:
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)

@@ -1,0 +1,57 @@
+"""What every handler may reach for, gathered once by the composition root."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from aiohttp import web
+
+from dispatch.cashier import Cashier
+from dispatch.clock import Clock
+from dispatch.orders.flow import Flow
+from dispatch.settings import Settings
+from dispatch.settler import Settler
+from dispatch.store.answers import Answers
+from dispatch.store.catalogue import Catalogue
+from dispatch.store.config import Config
+from dispatch.store.orders import Orders
+from dispatch.store.positions import Positions
+from dispatch.store.riders import Riders
+from dispatch.tracking.lane import Lane
+from dispatch.tracking.presence import Roster
+from dispatch.tracking.watch import Watchers
+from handlers.area import Areas
+from ledger.statements import Statements
+
+Freshness = Literal["live", "stale", "lost"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Desk:
+    """The steps, the stores and the clock."""
+
+    settings: Settings
+    clock: Clock
+    flow: Flow
+    cashier: Cashier
+    settler: Settler
+    orders: Orders
+    answers: Answers
+    catalogue: Catalogue
+    config: Config
+    riders: Riders
+    positions: Positions
+    statements: Statements
+    roster: Roster
+    lane: Lane
+    watchers: Watchers
+    areas: Areas
+
+    def freshness(self, received_at_ms: int) -> Freshness:
+        """How far a position may be trusted now. Units: Unix ms of the server."""
+        age_ms = self.clock.now_ms() - received_at_ms
+        if age_ms <= self.settings.fix_fresh_ms:
+            return "live"
+        return "stale" if age_ms <= self.settings.fix_lost_ms else "lost"
+
+
+DESK = web.AppKey("desk", Desk)

@@ -1,0 +1,204 @@
+"""Brings inbox events to the sockets of this node: live ones as they come, missed ones on resume.
+
+Step 6 of an order's way: store.inbox numbers -> [here] -> the app.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+
+import msgspec
+
+from dispatch import keys, metrics
+from dispatch.clock import Clock
+from dispatch.errors import StoreUnavailable
+from dispatch.keys import Identity
+from dispatch.orders.clerk import DUTY
+from dispatch.store.feeds import Callback, Feeds
+from dispatch.store.inbox import Entry, Head, Inboxes, parse_news
+from dispatch.store.offers import OfferReceipts
+from dispatch.wire import frames
+from dispatch.wire.events import Resync
+from handlers.sockets import Resume, Session, Sessions
+
+_OFFER = "delivery_request"
+# Source: promise, listeners are back within 2 s of Redis.
+MEND_EVERY_S = 0.5
+# Under this name a session keeps where it stands in its inbox.
+_MARK = "inbox"
+
+
+class _OfferId(msgspec.Struct, rename="camel"):
+    offer_id: str
+
+
+class _Duty(msgspec.Struct, rename="camel"):
+    order_id: str
+    carries: bool
+
+
+class Postman:
+    """Delivers inboxes: each event once and in order, or a resync says otherwise."""
+
+    def __init__(
+        self,
+        sessions: Sessions,
+        inboxes: Inboxes,
+        feeds: Feeds,
+        receipts: OfferReceipts,
+        clock: Clock,
+    ) -> None:
+        self._sessions = sessions
+        self._inboxes = inboxes
+        self._feeds = feeds
+        self._receipts = receipts
+        self._clock = clock
+        self._listening: dict[Identity, Callback] = {}
+        # By session, what came in while it was being greeted; that takes milliseconds.
+        self._held: dict[str, list[Entry]] = {}
+        self._on_duty: Callable[[str, str, bool], None] = _nobody_asks
+        feeds.on_gap(self._after_gap)
+        # Identities whose news may have been missed while Redis was away.
+        self._behind: set[Identity] = set()
+
+    def on_duty(self, callback: Callable[[str, str, bool], None]) -> None:
+        """Call back with (rider id, order id, carries) when a rider's hands fill or empty."""
+        self._on_duty = callback
+
+    async def greet(self, session: Session, resume: Resume | None) -> None:
+        """Start delivering to a new session, with what it missed since `resume` first.
+
+        Where Redis is away the session catches up as soon as it is back.
+        """
+        # News that overtakes the answer to our question waits here; what is in both is told once.
+        held = self._held[session.sid] = []
+        try:
+            await self._open(session, resume)
+        except StoreUnavailable:
+            # An app without a past was told nothing yet, of an inbox that may not exist.
+            _mark(session, *((resume.epoch, resume.seq) if resume else ("", 0)))
+            self._behind.add(session.identity)
+        finally:
+            del self._held[session.sid]
+        for entry in held:
+            self._say(session, entry)
+
+    async def _open(self, session: Session, resume: Resume | None) -> None:
+        owner = session.identity
+        await self._listen(owner)
+        head, news = await self._inboxes.opening(owner, session.connected_at_ms)
+        if resume is not None:
+            await self._catch_up(session, resume.epoch, resume.seq, head)
+            return
+        _mark(session, head.epoch, head.seq - len(news))
+        for entry in news:
+            self._say(session, entry)
+
+    async def _listen(self, owner: Identity) -> None:
+        channel = keys.inbox_channel(owner)
+        if owner in self._listening:
+            await self._feeds.confirmed(channel)
+            return
+        deliver = self._listening[owner] = partial(self._heard, owner)
+        await self._feeds.open(channel, deliver)
+
+    def _heard(self, owner: Identity, message: bytes) -> None:
+        self._deliver(owner, parse_news(message))
+
+    async def part(self, owner: Identity) -> None:
+        """Stop listening once the last session of an identity has gone."""
+        if self._sessions.of(owner):
+            return
+        deliver = self._listening.pop(owner, None)
+        if deliver is not None:
+            await self._feeds.close(keys.inbox_channel(owner), deliver)
+
+    async def _catch_up(self, session: Session, epoch: str, seq: int, head: Head) -> None:
+        if head == Head(epoch, seq):
+            _mark(session, epoch, seq)
+            return
+        missed = await self._inboxes.since(session.identity, epoch, seq)
+        if missed is None:
+            _mark(session, head.epoch, head.seq)
+            session.outlet.tell(
+                frames.event_packet(session.namespace, Resync(epoch=head.epoch, seq=head.seq))
+            )
+            metrics.EVENTS_DROPPED.labels("resync").inc()
+            return
+        _mark(session, epoch, seq)
+        for entry in missed:
+            self._say(session, entry)
+
+    def _deliver(self, owner: Identity, entry: Entry) -> None:
+        if entry.seq == 0:
+            self._note_duty(owner, entry)
+            return
+        for session in self._sessions.of(owner):
+            held = self._held.get(session.sid)
+            if held is not None:
+                held.append(entry)
+            elif _MARK in session.state:
+                self._say(session, entry)
+
+    def _say(self, session: Session, entry: Entry) -> None:
+        told: Head = session.state[_MARK]
+        if entry.epoch == told.epoch and entry.seq <= told.seq:
+            return
+        _mark(session, entry.epoch, entry.seq)
+        body = stamped(entry)
+        if entry.name == _OFFER:
+            offer_id = msgspec.json.decode(entry.body, type=_OfferId).offer_id
+            receipts, clock = self._receipts, self._clock
+            session.outlet.tell_with_ack(
+                entry.name, session.namespace, body, lambda: receipts.note(offer_id, clock.now_ms())
+            )
+            return
+        session.outlet.tell(frames.packet(session.namespace, entry.name, body))
+
+    def _note_duty(self, owner: Identity, entry: Entry) -> None:
+        if entry.name != DUTY:
+            return
+        duty = msgspec.json.decode(entry.body, type=_Duty)
+        _, _, rider = owner.partition(":")
+        self._on_duty(rider, duty.order_id, duty.carries)
+
+    def _after_gap(self) -> None:
+        self._behind.update(self._listening)
+
+    async def run(self) -> None:
+        """Mend what is behind, for as long as the server runs."""
+        while True:
+            await asyncio.sleep(MEND_EVERY_S)
+            with suppress(StoreUnavailable):
+                # What is left is mended the next time.
+                await self.mend()
+
+    async def mend(self) -> None:
+        """Bring sessions what was said while this node could not listen.
+
+        Errors: StoreUnavailable.
+        """
+        while self._behind:
+            owner = next(iter(self._behind))
+            head = await self._inboxes.head(owner)
+            for session in self._sessions.of(owner):
+                told: Head | None = session.state.get(_MARK)
+                if told is not None:
+                    await self._catch_up(session, told.epoch, told.seq, head)
+            self._behind.discard(owner)
+
+
+def _mark(session: Session, epoch: str, seq: int) -> None:
+    session.state[_MARK] = Head(epoch, seq)
+
+
+def stamped(entry: Entry) -> bytes:
+    """An event's body with its number, epoch and time. Units: Unix milliseconds."""
+    tail = f'"seq":{entry.seq},"epoch":"{entry.epoch}","ts":{entry.ts_ms}}}'.encode()
+    comma = b"" if entry.body == b"{}" else b","
+    return entry.body[:-1] + comma + tail
+
+
+def _nobody_asks(_rider: str, _order: str, _carries: bool) -> None:  # noqa: FBT001
+    """Before the rider's audience is wired there is nobody to tell."""

@@ -1,0 +1,137 @@
+"""What riders may say, and what happens then.
+
+Step 1 of a fix's way: [here] -> tracking.lane -> tracking.watch and tracking.drain.
+"""
+
+from typing import Any
+
+from dispatch.errors import Refusal, Refused
+from dispatch.tracking.intake import Drop
+from dispatch.tracking.presence import About
+from dispatch.wire import commands
+from handlers.caller import caller_of
+from handlers.desk import Desk
+from handlers.gate import Command, Limit
+from handlers.sockets import Session
+
+# Drops that say the app is wrong, and not merely its reception.
+_WRONG = {
+    Drop.MALFORMED: "the fix has a field that is not a number in range",
+    Drop.OFF_GLOBE: "the fix does not lie on this globe: lat -90..90, lng -180..180",
+}
+
+
+def on_location_update(desk: Desk, session: Session, fix: commands.Fix) -> Any:
+    """Take one fix; awaits nothing, so that fixes keep their order.
+
+    Errors: Refused MALFORMED for a fix that no phone can have; other drops are told by name.
+    """
+    drop = desk.lane.report(session.principal.id, fix, desk.clock.now_ms())
+    if drop is None:
+        return None
+    if drop in _WRONG:
+        raise Refused(Refusal.MALFORMED, _WRONG[drop], {"drop": drop.value})
+    return {"dropped": drop.value}
+
+
+def on_location_batch(desk: Desk, session: Session, command: commands.LocationBatch) -> Any:
+    """Take the fixes of a time without reception."""
+    return desk.lane.report_batch(session.principal.id, command.fixes, desk.clock.now_ms())
+
+
+async def on_set_availability(
+    desk: Desk, session: Session, command: commands.SetAvailability
+) -> Any:
+    """Go on or off duty; off duty the rider leaves the index at once."""
+    await desk.riders.save_available(session.principal.id, available=command.available)
+    desk.roster.set_available(session.principal.id, available=command.available)
+    return {"available": command.available}
+
+
+async def on_accept_delivery(desk: Desk, session: Session, command: commands.AcceptDelivery) -> Any:
+    """Take an offered delivery; from here on this rider's fixes are the order's."""
+    answer = await desk.flow.accept_delivery(caller_of(session, command), command)
+    desk.roster.assign(session.principal.id, command.order_id, desk.clock.now_ms())
+    return answer
+
+
+async def on_decline_delivery(
+    desk: Desk, session: Session, command: commands.DeclineDelivery
+) -> Any:
+    """Turn an offered delivery down."""
+    return await desk.flow.decline_delivery(caller_of(session, command), command)
+
+
+async def on_arrived_pickup(desk: Desk, session: Session, command: commands.ArrivedPickup) -> Any:
+    """Say that he stands at the pickup."""
+    return await desk.flow.arrived_pickup(caller_of(session, command), command)
+
+
+async def on_pick_up(desk: Desk, session: Session, command: commands.PickUp) -> Any:
+    """Say that he has the goods."""
+    return await desk.flow.pick_up(caller_of(session, command), command)
+
+
+async def on_arrived_dropoff(desk: Desk, session: Session, command: commands.ArrivedDropoff) -> Any:
+    """Say that he stands at the customer's door."""
+    return await desk.flow.arrived_dropoff(caller_of(session, command), command)
+
+
+async def on_complete_delivery(
+    desk: Desk, session: Session, command: commands.CompleteDelivery
+) -> Any:
+    """Hand the goods over; the money is split right after."""
+    answer = await desk.flow.complete_delivery(caller_of(session, command), command)
+    desk.roster.release(session.principal.id, command.order_id)
+    desk.settler.hand_over(command.order_id)
+    return answer
+
+
+async def on_release_delivery(
+    desk: Desk, session: Session, command: commands.ReleaseDelivery
+) -> Any:
+    """Give the delivery back before the pickup."""
+    answer = await desk.flow.release_delivery(caller_of(session, command), command)
+    desk.roster.release(session.principal.id, command.order_id)
+    return answer
+
+
+async def on_connect(desk: Desk, session: Session) -> None:
+    """Seat the rider with what he carries and how he is known."""
+    rider_id = session.principal.id
+    desk.roster.seat(rider_id)
+    duty, stats = await desk.riders.duty_and_stats(rider_id)
+    profile = await desk.riders.profile(rider_id)
+    about = About(
+        name=profile.name if profile else "",
+        vehicle=profile.vehicle if profile else None,
+        completion=stats.completion,
+        rating=stats.rating,
+    )
+    desk.roster.describe(rider_id, about)
+    for order_id in duty.orders:
+        desk.roster.assign(rider_id, order_id)
+    desk.roster.set_available(rider_id, available=duty.available)
+    last = (await desk.positions.last([rider_id])).get(rider_id)
+    if last is not None:
+        desk.lane.restore(rider_id, last)
+
+
+async def on_disconnect(desk: Desk, session: Session) -> None:
+    """His seat stays until he is lost; he may come back."""
+    desk.roster.leave(session.principal.id)
+
+
+COMMANDS = {
+    "location_update": Command(commands.Fix, on_location_update, Limit.FIX),
+    "update_location": Command(commands.Fix, on_location_update, Limit.FIX),
+    "location_batch": Command(commands.LocationBatch, on_location_batch),
+    "set_availability": Command(commands.SetAvailability, on_set_availability),
+    "accept_delivery": Command(commands.AcceptDelivery, on_accept_delivery),
+    "decline_delivery": Command(commands.DeclineDelivery, on_decline_delivery),
+    "arrived_pickup": Command(commands.ArrivedPickup, on_arrived_pickup),
+    "pick_up": Command(commands.PickUp, on_pick_up),
+    "arrived_dropoff": Command(commands.ArrivedDropoff, on_arrived_dropoff),
+    "complete_delivery": Command(commands.CompleteDelivery, on_complete_delivery),
+    "release_delivery": Command(commands.ReleaseDelivery, on_release_delivery),
+}

@@ -1,0 +1,94 @@
+"""What customers may say, and what happens then."""
+
+from typing import Any
+
+from dispatch.errors import Refusal, Refused
+from dispatch.model import Order
+from dispatch.wire import commands
+from dispatch.wire.snapshots import order_snapshot
+from handlers.caller import caller_of
+from handlers.desk import Desk
+from handlers.gate import Command
+from handlers.sockets import Session
+
+# Source: security design; a customer follows a handful of orders, not a city's.
+WATCHED_MAX = 20
+
+
+async def on_subscribe_order(desk: Desk, session: Session, command: commands.SubscribeOrder) -> Any:
+    """Show the order now, with its rider's last position, and as it moves.
+
+    The watcher joins first and the snapshot is taken then, so that nothing falls between them.
+    """
+    order_id = command.order_id
+    await _own_order(desk, session, order_id)
+    watched = _watched(session)
+    if len(watched | {order_id}) > WATCHED_MAX:
+        raise Refused(Refusal.RATE_LIMITED, f"watch at most {WATCHED_MAX} orders at once")
+    watched.add(order_id)
+    await desk.watchers.join(order_id, session.outlet)
+    order = await _own_order(desk, session, order_id)
+    return {**order_snapshot(order, "user"), **await rider_view(desk, order)}
+
+
+def _watched(session: Session) -> set[str]:
+    return session.state.setdefault("watched", set())
+
+
+async def _own_order(desk: Desk, session: Session, order_id: str) -> Order:
+    order = await desk.orders.get(order_id)
+    if order is None or order.user_id != session.principal.id:
+        raise Refused(Refusal.NOT_FOUND, f"there is no order {order_id} of yours")
+    return order
+
+
+async def rider_view(desk: Desk, order: Order) -> dict[str, Any]:
+    """The rider of an order as its customer may see him; empty while there is none."""
+    rider_id = order.rider_id
+    if rider_id is None:
+        return {}
+    profile = await desk.riders.profile(rider_id)
+    view: dict[str, Any] = {
+        "riderId": rider_id,
+        "name": profile.name if profile else None,
+        "vehicle": profile.vehicle if profile else None,
+        "state": "lost",
+    }
+    last = (await desk.positions.last([rider_id])).get(rider_id)
+    if last is not None:
+        view["location"] = {"lat": last.lat, "lng": last.lng}
+        view["ts"] = last.ts
+        view["state"] = desk.freshness(last.received_at)
+    return {"rider": view}
+
+
+async def on_unsubscribe_order(
+    desk: Desk, session: Session, command: commands.UnsubscribeOrder
+) -> Any:
+    """Stop showing the order."""
+    _watched(session).discard(command.order_id)
+    await desk.watchers.leave(command.order_id, session.outlet)
+    return {"orderId": command.order_id}
+
+
+async def on_cancel_order(desk: Desk, session: Session, command: commands.CancelOrder) -> Any:
+    """Call the order off."""
+    return await desk.flow.cancel_order(caller_of(session, command), command)
+
+
+async def on_rate_order(desk: Desk, session: Session, command: commands.RateOrder) -> Any:
+    """Say how it was."""
+    return await desk.flow.rate_order(caller_of(session, command), command)
+
+
+async def on_disconnect(desk: Desk, session: Session) -> None:
+    """Nobody watches any more."""
+    await desk.watchers.leave_all(session.outlet)
+
+
+COMMANDS = {
+    "subscribe_order": Command(commands.SubscribeOrder, on_subscribe_order),
+    "unsubscribe_order": Command(commands.UnsubscribeOrder, on_unsubscribe_order),
+    "cancel_order": Command(commands.CancelOrder, on_cancel_order),
+    "rate_order": Command(commands.RateOrder, on_rate_order),
+}
