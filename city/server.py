@@ -4,6 +4,7 @@ import asyncio
 import ctypes
 import os
 import signal
+import socket
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -89,7 +90,12 @@ class Server:
 
 
 async def start(environ: Mapping[str, str], port: int, secret: str) -> Server:
-    """Start the server on a port with a secret; its log goes beside its data."""
+    """Start the server on a port with a secret; its log goes beside its data.
+
+    Errors: ServerDown where somebody else has the port, whom we would take for our own.
+    """
+    if _is_taken(port):
+        raise ServerDown(f"port {port} is taken; choose another with --port")
     folder = Path(environ.get("DATA_DIR") or "data")
     log = _clean_log(folder)
     # Unbuffered, so that the log tells the last words of a killed server.
@@ -125,6 +131,11 @@ async def check(session: aiohttp.ClientSession, url: str) -> None:
     """
     if not await is_ready(session, url):
         raise ServerDown(f"{url} does not serve")
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _clean_log(folder: Path) -> BinaryIO:

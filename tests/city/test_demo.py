@@ -102,6 +102,15 @@ async def test_a_child_serves_and_stops(
     assert child.has_ended
 
 
+async def test_a_taken_port_is_said(
+    tmp_path: Path, miniature: Miniature, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where somebody serves on the port already, he is not taken for our server."""
+    port = int(miniature.url.rpartition(":")[2])
+    with pytest.raises(ServerDown, match="is taken"):
+        await start(SERVES, tmp_path, port, monkeypatch)
+
+
 async def test_a_stubborn_child_is_killed(
     tmp_path: Path, unused_tcp_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
