@@ -80,3 +80,6 @@ FEED_MESSAGES = Counter("reeyo_feed_messages_total", "Messages from other nodes 
 OFFER_RECEIPTS_LOST = Counter(
     "reeyo_offer_receipts_lost_total", "Receipts of offers dropped before Redis had them."
 )
+FIXES_AHEAD = Counter(
+    "reeyo_fixes_ahead_total", "Fixes taken whose phone's clock was ahead, dated back to now."
+)

@@ -42,14 +42,15 @@ _position = msgspec.json.Decoder(Position)
 class Placed(msgspec.Struct, frozen=True, kw_only=True):
     """A rider's newest position on its way to Redis, with what came with it.
 
-    `left` is the cell he was in before, where it is another; `trail` the fixes of his orders;
-    `packets` what the watchers of his orders on other nodes shall be told.
+    `cell` is None for one who is not to be found any more; `left` the cell he was in before, where
+    it is another; `trail` the fixes of his orders; `packets` what the watchers of his orders on
+    other nodes shall be told.
     """
 
     rider_id: str
     position: Position
     facts: Facts
-    cell: str
+    cell: str | None
     left: str | None = None
     trail: Sequence[tuple[str, Position]] = ()
     packets: Sequence[tuple[str, str]] = ()
@@ -155,8 +156,9 @@ class Positions:
         [entries] = await self._bulk.run(
             [("XRANGE", keys.order_trail(OrderId(order_id)), "-", "+")]
         )
-        fixes = {raw: _position.decode(raw) for _, (_, raw) in entries}
-        return sorted(fixes.values(), key=lambda fix: (fix.ts, fix.received_at))
+        fixes = (_position.decode(raw) for _, (_, raw) in entries)
+        once = {(fix.ts, fix.lat, fix.lng): fix for fix in fixes}
+        return sorted(once.values(), key=lambda fix: (fix.ts, fix.received_at))
 
     async def remove(self, rider_id: str, cell: str, seen_at_ms: int) -> None:
         """Take a rider out of the index, unless he was seen in that cell after `seen_at_ms`.
@@ -264,7 +266,8 @@ def _index(batch: Sequence[Placed]) -> Iterator[Command]:
     entered: dict[str, list[Placed]] = {}
     left: dict[str, list[str]] = {}
     for placed in batch:
-        entered.setdefault(placed.cell, []).append(placed)
+        if placed.cell is not None:
+            entered.setdefault(placed.cell, []).append(placed)
         if placed.left is not None and placed.left != placed.cell:
             left.setdefault(placed.left, []).append(placed.rider_id)
     for cell, riders in entered.items():

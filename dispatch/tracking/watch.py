@@ -1,0 +1,171 @@
+"""Who on this node watches which order, and what the other nodes tell of it.
+
+Step 3 of a fix's way: tracking.intake → [here] → the watchers' sockets, tracking.drain.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Protocol
+
+from dispatch.errors import StoreUnavailable
+from dispatch.ids import OrderId
+from dispatch.keys import order_positions
+from dispatch.model import Position
+from dispatch.store.positions import unframed
+from dispatch.tracking.presence import State
+from dispatch.wire.events import LatLng, RiderLocationUpdate
+from dispatch.wire.frames import event_packet
+
+
+class Watcher(Protocol):
+    """Somebody who is told packets; it must not wait, and must know itself again."""
+
+    def tell(self, packet: str) -> None:
+        """Send one Socket.IO packet, or drop it for a newer one."""
+        ...
+
+    def __hash__(self) -> int: ...
+
+
+class Feeds(Protocol):
+    """What other nodes say."""
+
+    async def open(self, channel: str, callback: Callable[[bytes], None]) -> None:
+        """Listen; where Redis is away StoreUnavailable, and the listener is kept all the same."""
+        ...
+
+    async def close(self, channel: str, callback: Callable[[bytes], None]) -> None:
+        """Listen no more."""
+        ...
+
+
+def location_packet(order_id: str, rider_id: str, position: Position, state: State) -> str:
+    """What the watchers of an order are told of its rider."""
+    update = RiderLocationUpdate(
+        order_id=order_id,
+        rider_id=rider_id,
+        location=LatLng(position.lat, position.lng),
+        heading=position.heading,
+        speed=position.speed,
+        accuracy=position.accuracy,
+        ts=position.ts,
+        received_at=position.received_at,
+        state=state,
+    )
+    return event_packet("/user", update)
+
+
+class Watchers:
+    """Watchers by order.
+
+    Another node's positions are followed only while somebody here watches an order that no rider
+    of this node serves.
+    """
+
+    def __init__(self, feeds: Feeds, node: str) -> None:
+        self._feeds = feeds
+        self._node = node
+        self._watchers: dict[str, tuple[Watcher, ...]] = {}
+        self._orders: dict[Watcher, set[str]] = {}
+        self._served: set[str] = set()
+        self._followed: dict[str, Callable[[bytes], None]] = {}
+        self._moved: set[str] = set()
+        self._has_moved = asyncio.Event()
+
+    def watched(self, order_id: str) -> bool:
+        """Whether anybody here watches the order."""
+        return order_id in self._watchers
+
+    def tell(self, order_id: str, packet: str) -> int:
+        """Tell everybody here who watches the order; how many they are."""
+        watchers = self._watchers.get(order_id, ())
+        for watcher in watchers:
+            watcher.tell(packet)
+        return len(watchers)
+
+    async def join(self, order_id: str, watcher: Watcher) -> None:
+        """Let somebody watch an order; whatever is told after this returns, he is told.
+
+        A snapshot taken after it and the packets since join without a gap.
+        """
+        present = self._watchers.get(order_id, ())
+        if watcher not in present:
+            self._watchers[order_id] = (*present, watcher)
+            self._orders.setdefault(watcher, set()).add(order_id)
+        await self._follow(order_id)
+
+    async def leave(self, order_id: str, watcher: Watcher) -> None:
+        """Somebody watches an order no more."""
+        self._drop(order_id, watcher)
+        await self._follow(order_id)
+
+    async def leave_all(self, watcher: Watcher) -> None:
+        """Somebody is gone."""
+        orders = tuple(self._orders.get(watcher, ()))
+        # All at once, before anything is awaited: he must be told nothing more.
+        for order_id in orders:
+            self._drop(order_id, watcher)
+        for order_id in orders:
+            await self._follow(order_id)
+
+    def serve(self, order_id: str) -> None:
+        """A rider of this node reports for the order: what others say of it is not needed."""
+        if order_id not in self._served:
+            self._served.add(order_id)
+            self._move(order_id)
+
+    def unserve(self, order_id: str) -> None:
+        """No rider of this node reports for the order any more; another node's may."""
+        if order_id in self._served:
+            self._served.discard(order_id)
+            self._move(order_id)
+
+    async def run(self) -> None:
+        """Follow or leave other nodes' positions as riders come and go, while the server runs."""
+        while True:
+            await self._has_moved.wait()
+            await self.settle()
+
+    async def settle(self) -> None:
+        """Follow exactly what should be followed."""
+        self._has_moved.clear()
+        while self._moved:
+            await self._follow(self._moved.pop())
+
+    def _move(self, order_id: str) -> None:
+        if order_id in self._watchers:
+            self._moved.add(order_id)
+            self._has_moved.set()
+
+    def _drop(self, order_id: str, watcher: Watcher) -> None:
+        left = tuple(each for each in self._watchers.get(order_id, ()) if each is not watcher)
+        if left:
+            self._watchers[order_id] = left
+        else:
+            self._watchers.pop(order_id, None)
+        orders = self._orders.get(watcher)
+        if orders is not None:
+            orders.discard(order_id)
+            if not orders:
+                del self._orders[watcher]
+
+    async def _follow(self, order_id: str) -> None:
+        """Make one subscription what it should be; noted before anything is awaited."""
+        is_wanted = order_id in self._watchers and order_id not in self._served
+        callback = self._followed.get(order_id)
+        channel = order_positions(OrderId(order_id))
+        if is_wanted and callback is None:
+            callback = self._followed[order_id] = partial(self._heard, order_id)
+            # Kept by the feeds until Redis is back; positions of this node need no Redis.
+            with suppress(StoreUnavailable):
+                await self._feeds.open(channel, callback)
+        elif not is_wanted and callback is not None:
+            del self._followed[order_id]
+            await self._feeds.close(channel, callback)
+
+    def _heard(self, order_id: str, message: bytes) -> None:
+        node, packet = unframed(message)
+        if node != self._node:
+            self.tell(order_id, packet)

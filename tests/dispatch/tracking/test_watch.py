@@ -1,0 +1,167 @@
+"""Whoever watches an order is told of it from the moment he joined, wherever its rider is."""
+
+import asyncio
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.dispatch.tracking.node import Hub, Node, Screen, fix
+
+
+async def two_nodes() -> tuple[Node, Node, Screen]:
+    """A rider with an order at node a, his customer at node b."""
+    hub, screen = Hub(), Screen()
+    here, there = Node("a", hub), Node("b", hub)
+    here.on_duty("rdr_1", "ord_1")
+    await there.watchers.join("ord_1", screen)
+    return here, there, screen
+
+
+async def test_a_watcher_on_another_node_is_told():
+    """A rider's position crosses to the node of his customer with the next flush, once."""
+    here, _, screen = await two_nodes()
+    here.report("rdr_1", fix(0))
+    here.report("rdr_1", fix(10))
+    assert screen.packets == []
+    await here.drain.flush()
+    here.roster.describe("rdr_1", here.roster.seat("rdr_1").about)
+    await here.drain.flush()
+    assert screen.way == [("ord_1", 10, "live")]
+
+
+async def test_silence_crosses_to_other_nodes():
+    """That a rider went silent is told everywhere, not only where he was connected."""
+    here, _, screen = await two_nodes()
+    here.report("rdr_1", fix(0))
+    await here.drain.flush()
+    here.pass_time(16_000)
+    await here.drain.flush()
+    here.pass_time(30_000)
+    await here.drain.flush()
+    assert [each[2] for each in screen.way] == ["live", "stale", "lost"]
+
+
+async def test_only_nodes_with_a_watcher_listen():
+    """A node subscribes with its first watcher of an order and ends with the last."""
+    _, there, first = await two_nodes()
+    second = Screen()
+    await there.watchers.join("ord_1", second)
+    await there.watchers.join("ord_1", second)
+    assert there.hub.listening("ord_1") == 1
+    await there.watchers.leave("ord_1", first)
+    assert there.hub.listening("ord_1") == 1
+    assert there.watchers.watched("ord_1")
+    await there.watchers.leave("ord_1", second)
+    await there.watchers.leave("ord_1", second)
+    assert there.hub.listening("ord_1") == 0
+    assert not there.watchers.watched("ord_1")
+
+
+async def test_a_rider_of_this_node_needs_no_listening():
+    """While the rider reports here, his own node neither listens nor tells a thing twice."""
+    node, screen = Node(), Screen()
+    node.on_duty("rdr_1", "ord_1")
+    await node.watchers.join("ord_1", screen)
+    assert node.hub.listening("ord_1") == 1
+    node.report("rdr_1", fix(0))
+    await node.drain.flush()
+    await node.watchers.settle()
+    assert node.hub.listening("ord_1") == 0
+    node.report("rdr_1", fix(10))
+    await node.drain.flush()
+    assert [each[1] for each in screen.way] == [0, 10]
+
+
+async def test_a_rider_who_moves_to_another_node_stays_in_sight():
+    """When a rider falls silent here his watchers listen for him elsewhere."""
+    here, there, screen = await two_nodes()
+    there.on_duty("rdr_1", "ord_1")
+    there.report("rdr_1", fix(0))
+    await there.watchers.settle()
+    assert there.hub.listening("ord_1") == 0
+    there.pass_time(16_000)
+    await there.watchers.settle()
+    here.report("rdr_1", fix(50))
+    await here.drain.flush()
+    assert screen.way == [("ord_1", 0, "live"), ("ord_1", 0, "stale"), ("ord_1", 50, "live")]
+
+
+async def test_the_loop_follows_riders_as_they_come_and_go():
+    """The background loop ends listening soon after a rider has begun to report here."""
+    node, screen = Node(), Screen()
+    node.on_duty("rdr_1", "ord_1")
+    await node.watchers.join("ord_1", screen)
+    loop = asyncio.create_task(node.watchers.run())
+    node.report("rdr_1", fix(0))
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert node.hub.listening("ord_1") == 0
+    node.roster.release("rdr_1", "ord_1")
+    for _ in range(5):
+        await asyncio.sleep(0)
+    assert node.hub.listening("ord_1") == 1
+    loop.cancel()
+
+
+async def test_joining_works_while_redis_is_away():
+    """Without Redis a watcher still sees the riders of his own node."""
+    node, screen = Node(), Screen()
+    node.hub.is_away = True
+    node.on_duty("rdr_1", "ord_1")
+    await node.watchers.join("ord_1", screen)
+    node.report("rdr_1", fix(0))
+    assert [each[1] for each in screen.way] == [0]
+
+
+async def test_who_left_is_told_nothing_more():
+    """A watcher who is gone is gone from all his orders at once; others stay."""
+    node, gone, stays = Node(), Screen(), Screen()
+    node.on_duty("rdr_1", "ord_1", "ord_2")
+    for order in ("ord_1", "ord_2"):
+        await node.watchers.join(order, gone)
+    await node.watchers.join("ord_2", stays)
+    leaving = asyncio.create_task(node.watchers.leave_all(gone))
+    await asyncio.sleep(0)
+    node.report("rdr_1", fix(0))
+    await leaving
+    await node.watchers.leave_all(gone)
+    assert gone.packets == []
+    assert stays.way == [("ord_2", 0, "live")]
+    assert not node.watchers.watched("ord_1")
+    assert node.hub.listening("ord_1") == 0
+
+
+@given(st.lists(st.sampled_from(["fix", "flush", "refuse"]), max_size=20), st.integers(0, 20))
+def test_snapshot_and_what_follows_equal_a_fresh_snapshot(script: list[str], joins_at: int):
+    """Whenever a watcher joins, here or elsewhere, his snapshot and the packets end up right."""
+    asyncio.run(follow(script, joins_at))
+
+
+async def follow(script: list[str], joins_at: int) -> None:
+    hub, local, remote = Hub(), Screen(), Screen()
+    here, there = Node("a", hub), Node("b", hub)
+    here.on_duty("rdr_1", "ord_1")
+    views: dict[str, float | None] = {"here": None, "there": None}
+    for step, what in enumerate([*script[:joins_at], "join", *script[joins_at:]]):
+        here.clock.advance(1_000)
+        match what:
+            case "fix":
+                here.report("rdr_1", fix(step * 7))
+            case "refuse":
+                here.report("rdr_1", fix(step * 7, accuracy=500.0))
+            case "flush":
+                await here.drain.flush()
+            case _:
+                await here.watchers.join("ord_1", local)
+                await there.watchers.join("ord_1", remote)
+                views = dict.fromkeys(views, latitude(here))
+    await here.drain.flush()
+    for name, screen in (("here", local), ("there", remote)):
+        for told in screen.told:
+            views[name] = told["location"]["lat"]
+    assert views == dict.fromkeys(views, latitude(here))
+
+
+def latitude(node: Node) -> float | None:
+    shown = node.lane.last_position("rdr_1")
+    return shown.position.lat if shown else None
