@@ -1,0 +1,28 @@
+"""What a payment provider tells us: one event, signed, with the payment it is about."""
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from dispatch.wire.commands import Amount, Id
+
+SUCCEEDED = "payment.succeeded"
+FAILED = "payment.failed"
+
+
+class PaymentNews(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The payment an event is about; what we do not know is ignored. Units: whole XAF."""
+
+    payment_id: Id
+    amount: Amount
+    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}$(?!\n)", max_length=3)]
+    reason: Annotated[str, Meta(max_length=500)] | None = None
+
+
+class PaymentEvent(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One event. Source: Standard Webhooks, payload structure (`type`, `timestamp`, `data`)."""
+
+    type: Annotated[str, Meta(min_length=1, max_length=100)]
+    data: PaymentNews
+    timestamp: str | None = None
