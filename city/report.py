@@ -44,7 +44,7 @@ class Pulse:
         text = (
             f"[{now_s - started_s:6.0f} s] "
             f"orders {happened['orders_placed']} placed "
-            f"{happened['orders_delivered']} delivered {happened['orders_settled']} settled "
+            f"{happened['deliveries_completed']} delivered {happened['orders_settled']} settled "
             f"{happened['orders_cancelled'] + happened['orders_rejected']} off | "
             f"fixes {(fixes - self._fixes) / elapsed_s:.0f}/s, "
             f"{(seen - self._seen) / elapsed_s:.0f}/s seen | "

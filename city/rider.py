@@ -296,17 +296,21 @@ class Rider:
 
     async def _wait_for_goods(self) -> None:
         job = self._in_hand()
-        while not job.is_parcel and job.order_id not in self._ready:
+        if job.is_parcel or job.order_id in self._ready:
+            return
+        # The bag may have waited before there was a rider to tell it to.
+        await self._look(missed=False)
+        while job.order_id not in self._ready:
+            self._check_mine()
             self._news.clear()
             try:
                 async with asyncio.timeout(LOOK_S):
                     await self._news.wait()
             except TimeoutError:
-                await self._look()
-            self._check_mine()
+                await self._look(missed=True)
 
-    async def _look(self) -> None:
-        """Ask how the order stands; an event may have been lost."""
+    async def _look(self, *, missed: bool) -> None:
+        """Ask how the order stands; with `missed` what is new should have come as an event."""
         job = self._in_hand()
         try:
             order = await self.api.get(f"/orders/{job.order_id}")
@@ -316,11 +320,13 @@ class Rider:
                 self._gone.add(job.order_id)
             return
         if not jobs.is_open_for(order, self.rider_id):
-            self.world.tally.error("rider", "missed_event", str(order["status"]))
             self._gone.add(job.order_id)
         elif order["status"] == "READY":
-            self.world.tally.error("rider", "missed_event", "READY")
             self._ready.add(job.order_id)
+        else:
+            return
+        if missed:
+            self.world.tally.error("rider", "missed_event", str(order["status"]))
 
     async def _pause(self) -> None:
         await asyncio.sleep(self.world.wait_s(self.rng, HANDOVER_S))
