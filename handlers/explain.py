@@ -12,7 +12,6 @@ _MISSING = re.compile(r"^Object missing required field `(?P<name>[^`]*)`$")
 _UNKNOWN = re.compile(r"^Object contains unknown field `(?P<name>[^`]*)`$")
 _BOUND = re.compile(r"^Expected `(?P<kind>\w+)` (?P<sign>[<>]=?) (?P<bound>\S+)$")
 _LENGTH = re.compile(r"^Expected `(?P<kind>\w+)` of length (?P<sign>[<>]=) (?P<bound>\d+)$")
-_EXACT = re.compile(r"^Expected `(?P<kind>\w+)` of length (?P<bound>\d+)$")
 _PATTERN = re.compile(r"^Expected `str` matching regex ")
 _TYPE = re.compile(r"^Expected `(?P<kind>[^`]*)`(?:, got .*)?$")
 
@@ -49,7 +48,7 @@ def _sentence(fault: str, path: str) -> str:
         return f"`{_join(path, match['name'])}` is not known here"
     if match := _BOUND.match(fault):
         return f"{subject} must be {_SIGNS[match['sign']]} {match['bound']}"
-    if match := _LENGTH.match(fault) or _EXACT.match(fault):
+    if match := _LENGTH.match(fault):
         return f"{subject} must have {_amount(match)}"
     if _PATTERN.match(fault):
         return f"{subject} has the wrong form"
@@ -60,9 +59,9 @@ def _sentence(fault: str, path: str) -> str:
 
 
 def _amount(match: re.Match[str]) -> str:
-    unit = "entries" if match["kind"] == "array" else "characters"
-    sign = match.groupdict().get("sign")
-    return f"{_SIGNS[sign] if sign else 'exactly'} {match['bound']} {unit}"
+    one, many = ("entry", "entries") if match["kind"] == "array" else ("character", "characters")
+    unit = one if match["bound"] == "1" else many
+    return f"{_SIGNS[match['sign']]} {match['bound']} {unit}"
 
 
 def _join(path: str, name: str) -> str:

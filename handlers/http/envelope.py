@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import warnings
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
@@ -55,6 +56,8 @@ Handler = Callable[[web.Request], Awaitable[object]]
 Body = TypeVar("Body")
 
 _encoder = msgspec.json.Encoder()
+# The framework would rather have typed keys than `request["principal"]`.
+warnings.filterwarnings("ignore", category=web.NotAppKeyWarning)
 
 
 class Route(NamedTuple):
@@ -88,6 +91,7 @@ class Edge(NamedTuple):
 
 
 EDGE = web.AppKey("edge", Edge)
+BUCKET = web.RequestKey("bucket", Bucket)
 ROUTES = web.AppKey("routes", list[Route])
 
 
@@ -129,7 +133,7 @@ def _bearer(request: web.Request, edge: Edge) -> tuple[Principal | None, TokenRe
 def _limit(request: web.Request, edge: Edge, principal: Principal | None) -> None:
     """Take a request from the caller's bucket. Errors: Refused RATE_LIMITED."""
     bucket = edge.limits.http(principal.identity if principal else f"from:{request.remote}")
-    request["bucket"] = bucket
+    request[BUCKET] = bucket
     if not bucket.take(edge.clock.monotonic_s()):
         per_min = edge.limits.http_per_min
         raise Refused(Refusal.RATE_LIMITED, f"at most {per_min} requests a minute")
@@ -237,7 +241,7 @@ def finish(request: web.Request, response: web.StreamResponse, since_s: float) -
 
 
 def _say_limits(request: web.Request, response: web.StreamResponse) -> None:
-    bucket: Bucket | None = request.get("bucket")
+    bucket = request.get(BUCKET)
     if bucket is not None:
         response.headers["X-RateLimit-Limit"] = str(request.app[EDGE].limits.http_per_min)
         response.headers["X-RateLimit-Remaining"] = str(bucket.remaining)
