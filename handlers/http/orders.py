@@ -1,0 +1,122 @@
+"""Orders over HTTP: quote, place, look, call off, rate."""
+
+from typing import Any, Literal
+
+import msgspec
+from aiohttp import web
+
+from dispatch.errors import Refusal, Refused
+from dispatch.model import Order, OrderStatus, PaymentMethod
+from dispatch.orders.drafts import Placement
+from dispatch.wire import commands, requests
+from dispatch.wire.snapshots import order_snapshot
+from handlers.auth import Principal
+from handlers.desk import DESK
+from handlers.http.envelope import EVERYONE, Created, Route, read_body
+from handlers.http.paging import id_of, listing, page_of
+from handlers.http.repeats import caller_of, once
+
+STATUSES = frozenset(status.value for status in OrderStatus)
+
+
+class _Kind(msgspec.Struct, rename="camel"):
+    """What tells one kind of order from the other."""
+
+    order_type: Literal["FOOD", "MART", "PACKAGE"]
+
+
+async def _placement(request: web.Request) -> Placement:
+    kind = await read_body(request, _Kind)
+    if kind.order_type == "PACKAGE":
+        return await read_body(request, requests.PackageOrder)
+    return await read_body(request, requests.GoodsOrder)
+
+
+async def post_order(request: web.Request) -> Any:
+    """Place an order."""
+    desk, body = request.app[DESK], await _placement(request)
+    if body.payment_method == PaymentMethod.MOBILE_MONEY:
+        desk.cashier.check_till(desk.settings.payment_provider)
+    answer = await desk.flow.place_order(caller_of(request, body), body)
+    await desk.cashier.settle_sandbox(answer)
+    return Created(answer)
+
+
+async def post_quote(request: web.Request) -> Any:
+    """Say what an order would cost."""
+    desk, body = request.app[DESK], await _placement(request)
+    return await once(request, body, lambda: desk.flow.quote(body))
+
+
+async def get_order(request: web.Request) -> Any:
+    """One order of the caller's."""
+    principal: Principal = request["principal"]
+    order_id = id_of(request, "orderId")
+    order = await request.app[DESK].orders.get(order_id)
+    if order is None or not _concerns(order, principal):
+        raise Refused(Refusal.NOT_FOUND, f"there is no order {order_id} of yours")
+    return order_snapshot(order, principal.audience)
+
+
+def _concerns(order: Order, principal: Principal) -> bool:
+    """Whether the order is the caller's, whatever his role."""
+    owners = {"user": order.user_id, "vendor": order.vendor_id, "rider": order.rider_id}
+    return principal.audience == "ops" or owners[principal.audience] == principal.id
+
+
+async def get_orders(request: web.Request) -> Any:
+    """The caller's orders, newest first; an operator sees everybody's."""
+    principal: Principal = request["principal"]
+    if principal.audience == "ops":
+        return await get_all_orders(request)
+    page, status = page_of(request), _status(request, STATUSES)
+    orders, cursor = await request.app[DESK].orders.list_for(
+        principal.audience, principal.id, status, page
+    )
+    return listing([order_snapshot(order, principal.audience) for order in orders], cursor)
+
+
+async def get_all_orders(request: web.Request) -> Any:
+    """The orders of the whole company, for operators."""
+    page, status = page_of(request), _status(request, STATUSES | {"OPEN", "CLOSED"})
+    orders, cursor = await request.app[DESK].orders.list_all(status, page)
+    return listing([order_snapshot(order, "ops") for order in orders], cursor)
+
+
+def _status(request: web.Request, known: frozenset[str]) -> str | None:
+    status = request.query.get("status")
+    if status is not None and status not in known:
+        raise Refused(Refusal.MALFORMED, f"status: one of {', '.join(sorted(known))}")
+    return status
+
+
+async def post_cancel(request: web.Request) -> Any:
+    """Call an order off."""
+    body = await read_body(request, requests.CancelOrder)
+    command = commands.CancelOrder(order_id=id_of(request, "orderId"), reason=body.reason)
+    return await request.app[DESK].flow.cancel_order(caller_of(request, body), command)
+
+
+async def post_rating(request: web.Request) -> Any:
+    """Say how it was."""
+    body = await read_body(request, requests.Rating)
+    command = commands.RateOrder(
+        order_id=id_of(request, "orderId"), rating=body.rating, comment=body.comment
+    )
+    return await request.app[DESK].flow.rate_order(caller_of(request, body), command)
+
+
+ROUTES = (
+    Route("POST", "/api/v1/orders", ("USER",), post_order, Placement),
+    Route("POST", "/api/v1/orders/quote", ("USER",), post_quote, Placement),
+    Route("GET", "/api/v1/orders", EVERYONE, get_orders),
+    Route("GET", "/api/v1/orders/{orderId}", EVERYONE, get_order),
+    Route(
+        "POST",
+        "/api/v1/orders/{orderId}/cancel",
+        ("USER", "ADMIN"),
+        post_cancel,
+        requests.CancelOrder,
+    ),
+    Route("POST", "/api/v1/orders/{orderId}/rating", ("USER",), post_rating, requests.Rating),
+)

@@ -1,0 +1,77 @@
+"""Payment providers' events, signed over their raw bytes.
+
+Source: Standard Webhooks; HMAC-SHA-256 over `id.timestamp.body`, at most 300 s old or ahead.
+"""
+
+import asyncio
+import re
+from typing import Any
+
+from aiohttp import web
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+
+from dispatch.errors import Refusal, Refused
+from dispatch.store.receipts import receipt_for
+from dispatch.wire.webhooks import PaymentEvent
+from handlers.desk import DESK
+from handlers.http.envelope import BODY_S_MAX, PUBLIC, Route, failed, read_body
+
+ID_HEADER = "webhook-id"
+# Source: Standard Webhooks leaves the form of ids open; ours must fit into a key.
+_EVENT_ID = re.compile(r"[\x21-\x7e]{1,128}")
+# Source: wire contract, `provider` of a top-up.
+_PROVIDER = re.compile(r"[a-z0-9_]{1,32}")
+
+
+async def post_payment(request: web.Request) -> Any:
+    """Take one event of a payment provider.
+
+    Errors: Refused NOT_FOUND for payments nobody asked for; 401 where the signature does not hold.
+    """
+    provider = request.match_info["provider"]
+    if _PROVIDER.fullmatch(provider) is None:
+        raise Refused(Refusal.NOT_FOUND, "there is no such provider")
+    desk = request.app[DESK]
+    raw = await _raw(request)
+    if not is_signed(desk.settings.webhook_secret, raw, dict(request.headers)):
+        return failed(401, "signature_invalid", "the event's signature does not hold")
+    event_id = request.headers[ID_HEADER]
+    if _EVENT_ID.fullmatch(event_id) is None:
+        raise Refused(Refusal.MALFORMED, f"{ID_HEADER}: 1 to 128 characters of plain text")
+    event = await read_body(request, PaymentEvent)
+    receipt = receipt_for(f"provider:{provider}", event_id, raw)
+    return await desk.cashier.news(provider, event, receipt)
+
+
+async def _raw(request: web.Request) -> bytes:
+    try:
+        async with asyncio.timeout(BODY_S_MAX):
+            return await request.read()
+    except TimeoutError:
+        raise Refused(Refusal.MALFORMED, "the body did not arrive") from None
+
+
+def is_signed(secret: str, raw: bytes, headers: dict[str, str]) -> bool:
+    """Whether who knows the secret has signed these bytes within the last 300 seconds.
+
+    Without a secret nobody can have.
+    """
+    if not secret:
+        return False
+    try:
+        Webhook(secret).verify(raw, headers, json_parse=False)
+    except (WebhookVerificationError, ValueError):
+        # ValueError: a body that is no UTF-8, a signature that is no base64.
+        return False
+    return True
+
+
+ROUTES = (
+    Route(
+        "POST",
+        "/api/v1/webhooks/payments/{provider}",
+        PUBLIC,
+        post_payment,
+        PaymentEvent,
+    ),
+)
