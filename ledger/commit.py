@@ -29,9 +29,9 @@ from ledger.pricing import Pricing
 from ledger.table import Item, Put, Query, Table, TableUnavailable, TransactionCancelled, Write
 from ledger.wallets import Balance, read_balance, weigh
 
-# How often a fact is planned again because balances moved on, over about four seconds at most; the
-# locks make one try enough where a single process writes to a wallet.
-TRIES = 14
+# How often a fact is planned again because balances moved on, over about four seconds; the locks
+# make one try enough where a single process writes to a wallet.
+TRIES = 20
 # Balances remembered; the oldest is forgotten first, which costs a read.
 REMEMBERED = 10_000
 # Orders read from each shard of those that wait to be settled.
@@ -92,7 +92,7 @@ class Ledger:
                     posted = await self._try(fact, fin, entry, guards)
                     if posted is not None:
                         return posted
-                    await asyncio.sleep(delay_s(failures))
+                    await self._give_way(failures, entry)
         raise TableUnavailable(f"{entry_key(fact)} was overtaken {TRIES} times")
 
     async def fin(self, order_id: str) -> Fin | None:
@@ -148,6 +148,14 @@ class Ledger:
             escrow=0,
         )
         return open_fin(fin, self._now_ms())
+
+    async def _give_way(self, failures: int, entry: JournalEntry | Rejection) -> None:
+        # The refusal itself brought the balance as it stands; only who fails again has rivals.
+        if failures == 1 or isinstance(entry, Rejection):
+            return
+        await asyncio.sleep(delay_s(failures))
+        for leg in entry.legs:
+            self._balances.pop(leg.account, None)
 
     async def _plan(
         self, fact: Fact, believed: Fin | None, lane: int

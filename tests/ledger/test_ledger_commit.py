@@ -647,6 +647,20 @@ async def test_released_cash_makes_room_again(books: Books, food: Pricing) -> No
     assert (await cash_of(books, "s"))["held"] == food.total
 
 
+async def test_only_what_is_held_is_given_back(books: Books) -> None:
+    """Another amount than the hold's, or more than the rider's holds together, stays held."""
+    now = books.clock.now_ms()
+    await reserve(books, "o1", 20_000)
+    await reserve(books, "o2", 10_000)
+    assert await code_of(books, release_cash("o1", "r", 10_000, now)) == "wrong_state"
+    short = Update(
+        key=accounts.balance_key("RIDERCASH#r"), expression="SET held = :n", values={":n": 19_999}
+    )
+    await books.table.transact([short])
+    assert await code_of(books, release_cash("o1", "r", 20_000, now)) == "wrong_state"
+    await books.table.transact(release_cash("o2", "r", 10_000, now).writes)
+
+
 async def test_cash_without_a_hold_is_not_settled(books: Books, food: Pricing) -> None:
     """Another rider's hold, or none, stops the settlement."""
     await books.table.transact([books.ledger.fin_cash("o1", "u", "v", food)])
