@@ -73,5 +73,7 @@ ROUTES = (
         PUBLIC,
         post_payment,
         PaymentEvent,
+        # A provider may send thousands from one address; what is not signed costs one hash.
+        is_limited=False,
     ),
 )
