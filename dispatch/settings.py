@@ -97,7 +97,7 @@ def read(environ: Mapping[str, str], *, dev: bool = False) -> Settings:
 
 
 def _explained(message: str) -> str:
-    """msgspec's words about a field, said of the variable that the operator has set."""
+    """Msgspec's words about a field, said of the variable that the operator has set."""
     what, _, field = message.rpartition(" - at `$.")
     return f"{field.rstrip('`').upper()}: {what}" if what else message
 

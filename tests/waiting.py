@@ -5,6 +5,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from time import monotonic
 
+from redis.asyncio import Redis
+
 # Far above what any of these takes; a test that waits so long has failed.
 DEADLINE_S = 10.0
 PAUSE_S = 0.005
@@ -30,7 +32,7 @@ class Until:
             assert monotonic() < end, "what the test waits for did not come"
             await asyncio.sleep(PAUSE_S)
 
-    async def silent(self, client: object, channel: str) -> None:
+    async def silent(self, client: Redis, channel: str) -> None:
         """Return once nobody is subscribed to a Redis channel."""
 
         async def nobody() -> bool:

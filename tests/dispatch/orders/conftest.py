@@ -1,5 +1,7 @@
 """A shop in Douala on real engines: a vendor with a menu, a customer with money, riders on duty."""
 
+from typing import Literal, cast
+
 import pytest
 
 from dispatch.clock import ManualClock
@@ -15,6 +17,7 @@ from dispatch.store.config import Config
 from dispatch.store.connect import Scripts
 from dispatch.store.inbox import Inboxes
 from dispatch.store.orders import Orders
+from dispatch.store.positions import Positions
 from dispatch.store.receipts import receipt_for
 from dispatch.store.riders import Riders
 from dispatch.store.timers import Timers
@@ -59,7 +62,7 @@ class Shop:
                 catalogue=self.catalogue,
                 config=self.config,
                 riders=self.riders,
-                positions=Whereabouts(),
+                positions=cast("Positions", Whereabouts()),
                 ledger=self.ledger,
                 clerk=Clerk(table, self.ledger, self.outbox, self.clock),
                 payment_provider="sandbox",
@@ -85,7 +88,13 @@ class Shop:
         receipt = receipt_for(f"{audience}:{owner}", key, b"same") if key else None
         return Caller(audience=audience, id=owner, receipt=receipt)
 
-    async def place(self, method="WALLET", service="FOOD", quantity=2, key=None):
+    async def place(
+        self,
+        method: requests.Method = "WALLET",
+        service: Literal["FOOD", "MART"] = "FOOD",
+        quantity=2,
+        key=None,
+    ):
         """The customer orders; the order's id."""
         body = requests.GoodsOrder(
             order_type=service,
