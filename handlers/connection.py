@@ -4,7 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
-from aiohttp import WebSocketError, WSCloseCode, WSMessage, WSMsgType, web
+from aiohttp import WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.web_protocol import RequestHandler
 from engineio import exceptions
@@ -13,6 +13,7 @@ from dispatch.clock import Clock
 from dispatch.settings import Settings
 from handlers.limits import Bucket, Limits
 from handlers.outlet import Frame, Pipe, text_frame
+from handlers.websocket import Socket, why
 
 if TYPE_CHECKING:
     from handlers.sockets import Session
@@ -92,9 +93,9 @@ class Connection:
     """
 
     __slots__ = (
-        "_deadline", "_goodbye", "_host", "_loop", "_patience", "_protocol", "_timer", "_ws",
-        "address", "closed", "connected", "connects", "is_pinged", "pipe", "sessions", "sid",
-        "upgraded", "upgrading",
+        "__weakref__", "_deadline", "_goodbye", "_host", "_loop", "_patience", "_protocol",
+        "_timer", "_ws", "address", "closed", "connected", "connects", "is_pinged", "pipe",
+        "sessions", "sid", "upgraded", "upgrading",
     )  # fmt: skip
 
     def __init__(self, host: Host, sid: str, address: str) -> None:
@@ -187,7 +188,7 @@ class Connection:
             self._expect_session()
 
     async def serve(
-        self, protocol: RequestHandler, ws: web.WebSocketResponse, writer: AbstractStreamWriter
+        self, protocol: RequestHandler, ws: Socket, writer: AbstractStreamWriter
     ) -> None:
         """Talk over a prepared WebSocket until it ends."""
         self._ws = ws
@@ -195,15 +196,23 @@ class Connection:
         self.upgraded = True
         try:
             self.pipe.open(protocol, writer)
+            ws.listen(self.receive)
             while not self.closed:
                 message = await ws.receive()
                 if message.type is WSMsgType.TEXT:
+                    # It came before we listened.
                     self.receive(message.data)
                 else:
-                    self.end(_why(message))
+                    self.end(why(message))
         except ConnectionError:
+            # Its end is the same as that of a bug or a cancellation: no ghost is left.
+            pass
+        finally:
             self.end("transport_closed")
+            ws.ignore()
         await self.gone()
+        # Nothing of a connection waits for the collector, whose thresholds are high.
+        self._ws = self._protocol = None
 
     # What the library's server calls.
 
@@ -237,7 +246,7 @@ class Connection:
         if self.upgrading:
             return web.Response(status=400, text='"Upgrade runs already"')
         self.upgrading = True
-        ws = websocket(self._host)
+        ws = Socket(self._host.frame_bytes_max)
         try:
             async with asyncio.timeout(self._host.timings.transfer_s):
                 writer = await ws.prepare(request)
@@ -251,7 +260,7 @@ class Connection:
         await self.serve(request.protocol, ws, writer)
         return ws
 
-    async def _probe(self, ws: web.WebSocketResponse) -> bool:
+    async def _probe(self, ws: Socket) -> bool:
         message = await ws.receive()
         if message.type is not WSMsgType.TEXT or message.data != f"{PING}probe":
             return False
@@ -321,22 +330,3 @@ class Connection:
     def _abort(self) -> None:
         if self._protocol is not None and self._protocol.transport is not None:
             self._protocol.transport.abort()
-
-
-def websocket(host: Host) -> web.WebSocketResponse:
-    """An unprepared WebSocket of ours: no deflate, bounded frames.
-
-    Source: measured, 28 KB a connection; with deflate 153 KB.
-    """
-    # The library refuses a frame of exactly its limit.
-    return web.WebSocketResponse(compress=False, max_msg_size=host.frame_bytes_max + 1)
-
-
-def _why(message: WSMessage) -> str:
-    """Why a WebSocket told something that is not text."""
-    if message.type is WSMsgType.BINARY:
-        return "binary"
-    if isinstance(message.data, WebSocketError):
-        is_long = message.data.code == WSCloseCode.MESSAGE_TOO_BIG
-        return "oversized" if is_long else "malformed"
-    return "transport_closed"

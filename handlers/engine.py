@@ -16,11 +16,12 @@ from socketio import packet as packets
 from dispatch import metrics
 from dispatch.clock import Clock
 from dispatch.settings import Settings
-from handlers.connection import OPEN, PARTINGS, BadFrame, Connection, Timings, websocket
+from handlers.connection import OPEN, PARTINGS, BadFrame, Connection, Timings
 from handlers.limits import Bucket, Limits
 from handlers.origins import Origins
 from handlers.outlet import text_frame
 from handlers.sockets import Session
+from handlers.websocket import Socket
 
 log = structlog.get_logger(__name__)
 
@@ -143,7 +144,7 @@ class Engine(engineio.AsyncServer):
         if not self.host.may_enter(request.headers.get("Origin"), request.host):
             self._log_error_once("", "bad-origin")
             return web.Response(status=400, text='"Not an accepted origin"')
-        ws = websocket(self.host)
+        ws = Socket(self.host.frame_bytes_max)
         try:
             writer = await ws.prepare(request)
         except ConnectionError:

@@ -137,6 +137,9 @@ class Pipe:
     def close(self) -> None:
         """Forget what waits, and send nothing more."""
         self.closed = True
+        # Each of these knows the connection that owns this pipe.
+        self._protocol = self._drain = None
+        self._on_overflow = _ignore
         self._waiting = self._latest = None
         self._bytes = 0
         if self._pump is not None:
@@ -242,6 +245,10 @@ class Pipe:
             return self._waiting.popleft()
         assert self._latest, "something waits"
         return self._latest.pop(next(iter(self._latest)))
+
+
+def _ignore() -> None:
+    """The end of a connection that has ended."""
 
 
 def _position_key(frame: Frame) -> bytes | None:
