@@ -16,10 +16,10 @@ from city.tally import Tally
 
 CONNECT_TIMEOUT_S = 10.0
 ANSWER_TIMEOUT_S = 10.0
-# After the n-th failure in a row wait a random part of min(CAP, BASE * 2**n).
-# Source: "full jitter", AWS Architecture Blog, Exponential Backoff And Jitter, 2015.
-BACKOFF_BASE_S = 0.5
+# Source: the defaults of the Socket.IO client: reconnectionDelay, -Max and randomizationFactor.
+BACKOFF_BASE_S = 1.0
 BACKOFF_CAP_S = 5.0
+BACKOFF_SPREAD = 0.5
 # Source: wire contract, no message comes near 16 KiB; snapshots of an area may.
 FRAME_BYTES_MAX = 1024 * 1024
 # The checker does not see through the decorator of aiohttp's class.
@@ -107,7 +107,7 @@ class Line:
                 self._count_break(error)
             failures = 0 if self.openings > before else failures + 1
             pause, self._hole_s = self._hole_s, 0.0
-            await asyncio.sleep(pause or self.rng.uniform(0.05, 1) * _backoff_s(failures))
+            await asyncio.sleep(pause or self._backoff_s(failures))
 
     async def say(self, name: str, payload: object) -> bool:
         """Say something that needs no answer; tell whether there was a line to say it on."""
@@ -167,13 +167,17 @@ class Line:
                     raise
                 self.tally.error(self._who, name, refusal.code)
             tries += 1
-            await asyncio.sleep(self.rng.uniform(0.1, 1) * _backoff_s(tries))
+            await asyncio.sleep(self._backoff_s(tries - 1))
 
     def lose(self, seconds: float) -> None:
         """Drive into a hole of the network: the line breaks at once and stays down so long."""
         if self._socket is not None:
             self._hole_s = seconds
             _cut(self._socket)
+
+    def _backoff_s(self, failures: int) -> float:
+        pause_s = min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2 ** min(failures, 10))
+        return pause_s * self.rng.uniform(1 - BACKOFF_SPREAD, 1 + BACKOFF_SPREAD)
 
     def _command_id(self) -> str:
         return f"cmd_{self.rng.getrandbits(64):016x}_{self._last_command_id}"
@@ -293,7 +297,3 @@ def _data(name: str, answer: dict[str, Any]) -> dict[str, Any]:
     facts: dict[str, Any] = error if isinstance(error, dict) else {}
     code = str(facts.get("code", "no_code"))
     raise CommandRefused(name, code, retryable=facts.get("retryable") is True)
-
-
-def _backoff_s(failures: int) -> float:
-    return min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2 ** min(failures, 10))

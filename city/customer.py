@@ -53,6 +53,7 @@ class Customer:
     _news: asyncio.Event = field(default_factory=asyncio.Event)
     _is_without_rider: bool = False
     _watched: str | None = None
+    _watched_at_ms: int = 0
 
     def __post_init__(self) -> None:
         self.rng = self.world.rng(f"customer/{self.user_id}")
@@ -88,8 +89,7 @@ class Customer:
         """What the server says to the customer."""
         tally = self.world.tally
         if name == "rider_location_update":
-            tally.count("positions_seen")
-            tally.took("fix_to_watcher", self.world.clock.now_ms() - int(payload["receivedAt"]))
+            self._see_rider(payload)
         elif name in ENDS:
             self._ends[str(payload.get("orderId"))] = ENDS[name]
             self._news.set()
@@ -102,6 +102,14 @@ class Customer:
         elif name == "resync":
             tally.count("resyncs")
             self._news.set()
+
+    def _see_rider(self, payload: dict[str, Any]) -> None:
+        self.world.tally.count("positions_seen")
+        received_ms = int(payload["receivedAt"])
+        # What a new watcher is told first is the last position, however old.
+        if received_ms > self._watched_at_ms:
+            spent_ms = self.world.clock.now_ms() - received_ms
+            self.world.tally.took("fix_to_watcher", spent_ms)
 
     async def _order(self, service: Service) -> None:
         self._ends.clear()
@@ -116,7 +124,7 @@ class Customer:
         self.world.tally.count("orders_placed")
         self.world.tally.count(f"orders_{service.lower()}")
         await self.line.insist("subscribe_order", {"orderId": order_id})
-        self._watched = order_id
+        self._watched, self._watched_at_ms = order_id, self.world.clock.now_ms()
         end = await self._follow(order_id)
         self.world.tally.count(f"orders_{end}")
         if end == "delivered" and self.rng.random() < RATES:
@@ -134,6 +142,7 @@ class Customer:
                 continue
             try:
                 await self.line.insist("subscribe_order", {"orderId": self._watched})
+                self._watched_at_ms = self.world.clock.now_ms()
                 self.world.tally.count("watched_again")
             except CommandRefused as refusal:
                 self.world.tally.error("customer", refusal.command, refusal.code)
