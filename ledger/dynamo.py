@@ -82,7 +82,7 @@ class DynamoTable:
     """One table behind one client; made by `open_table`."""
 
     def __init__(self, client: Any, name: str) -> None:
-        self._client = client
+        self.client = client
         self.name = name
         self.counts = Counts()
         self._running: set[asyncio.Task[None]] = set()
@@ -167,7 +167,7 @@ class DynamoTable:
         Errors: ClientError as the engine says it; TableUnavailable where it says nothing.
         """
         try:
-            return await getattr(self._client, operation)(TableName=self.name, **request)
+            return await getattr(self.client, operation)(TableName=self.name, **request)
         except (HTTPClientError, BotoConnectionError) as error:
             raise TableUnavailable(f"{self.name}: {error}") from error
 
@@ -191,7 +191,7 @@ class DynamoTable:
 
         async def attempt() -> bool:
             nonlocal wanted
-            answer = await self._client.batch_get_item(RequestItems=wanted)
+            answer = await self.client.batch_get_item(RequestItems=wanted)
             for item in map(from_item, answer["Responses"].get(self.name, [])):
                 found[Key(item["PK"], item["SK"])] = item
             wanted = answer.get("UnprocessedKeys")
@@ -203,7 +203,7 @@ class DynamoTable:
         return found
 
     async def _call(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
-        method = getattr(self._client, operation)
+        method = getattr(self.client, operation)
         return await self._retry(lambda: method(**request))
 
     async def _retry(self, attempt: Callable[[], Awaitable[_T]]) -> _T:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -11,6 +12,8 @@ from dispatch import ids, settings
 from dispatch.settings import Settings
 from dispatch.store.connect import RedisClients, open_redis
 from dispatch.store.embedded import Endpoints, embedded_engines
+from ledger.dynamo import DynamoTable, open_table
+from ledger.schema import ensure_table
 from tests.waiting import Until
 
 
@@ -58,6 +61,23 @@ async def redis(redis_url: str) -> AsyncIterator[RedisClients]:
 def table_name() -> str:
     """A table name that no other test has."""
     return ids.mint("test")
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def dynamodb_client(dynamodb_endpoint: str) -> AsyncIterator[Any]:
+    """One client for all tests of a worker: each new one costs a second and 20 MB."""
+    async with open_table(dynamodb_endpoint, "eu-west-1", "none") as opened:
+        yield opened.client
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def table(dynamodb_client: Any, table_name: str) -> AsyncIterator[DynamoTable]:
+    """A table of the test's own, gone after it."""
+    fresh = DynamoTable(dynamodb_client, table_name)
+    await ensure_table(fresh)
+    yield fresh
+    await fresh.finish()
+    await fresh.admin("delete_table")
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from redis.exceptions import ResponseError
 
 from dispatch.errors import StoreUnavailable
 from dispatch.store import bulk
-from dispatch.store.bulk import Bulk
+from dispatch.store.bulk import Bulk, Phrase
 from dispatch.store.connect import RedisClients, Scripts, open_redis
 
 pytestmark = pytest.mark.engines
@@ -31,6 +31,19 @@ async def test_the_answers_of_many_commands(many: Bulk):
         2,
         [b"a", b"1", b"b", b"2"],
     ]
+
+
+async def test_a_phrase_is_the_command_it_stands_for(many: Bulk):
+    """A packed phrase says what its words say, whatever bytes the changing ones hold."""
+    phrase = Phrase("SETEX", None, 300, None)
+    odd = bytes(range(256)) + b"%d%b\r\n"
+    assert await many.run([phrase.pack(b"a%b", odd), ("GET", "a%b"), ("TTL", "a%b")]) == [
+        b"OK",
+        odd,
+        300,
+    ]
+    fixed = Phrase("HSET", None, "100 %d é", None)
+    assert await many.run([fixed.pack(b"h", b"v"), ("HGET", "h", "100 %d é")]) == [1, b"v"]
 
 
 async def test_one_bad_command_among_good_ones(many: Bulk):

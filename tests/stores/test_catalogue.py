@@ -1,7 +1,5 @@
 """Vendors, their items and their counted stock on a real engine."""
 
-from collections.abc import AsyncIterator
-
 import msgspec
 import pytest
 
@@ -10,18 +8,10 @@ from dispatch.errors import Refused
 from dispatch.model import OrderLine, Place
 from dispatch.store.catalogue import Catalogue, Vendor
 from dispatch.wire import requests
-from ledger.dynamo import DynamoTable, open_table
-from ledger.schema import ensure_table
+from ledger.dynamo import DynamoTable
 from ledger.table import Query, TransactionCancelled
 
 pytestmark = pytest.mark.engines
-
-
-@pytest.fixture
-async def table(dynamodb_endpoint: str, table_name: str) -> AsyncIterator[DynamoTable]:
-    async with open_table(dynamodb_endpoint, "eu-west-1", table_name) as opened:
-        await ensure_table(opened)
-        yield opened
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """The services' price lists on a real engine."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
@@ -10,19 +9,11 @@ from dispatch.clock import ManualClock
 from dispatch.errors import Refused
 from dispatch.store.config import DAY_MS, Config, service_named
 from dispatch.wire import requests
-from ledger.dynamo import DynamoTable, open_table
+from ledger.dynamo import DynamoTable
 from ledger.pricing import DEFAULT_RATES
-from ledger.schema import ensure_table
 from ledger.table import Query
 
 pytestmark = pytest.mark.engines
-
-
-@pytest.fixture
-async def table(dynamodb_endpoint: str, table_name: str) -> AsyncIterator[DynamoTable]:
-    async with open_table(dynamodb_endpoint, "eu-west-1", table_name) as opened:
-        await ensure_table(opened)
-        yield opened
 
 
 @pytest.fixture

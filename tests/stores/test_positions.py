@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import h3
+import msgspec
 import pytest
 import pytest_asyncio
 
@@ -130,6 +131,32 @@ async def test_a_crowd_of_busy_riders_does_not_hide_a_free_one(positions: Positi
     found = await positions.near(Circle(*DOUALA, 5), 1, NOW_MS, FRESH_MS)
     assert ids(found) == ["free"]
     assert len(await positions.near_any(Circle(*DOUALA, 5), 2000, NOW_MS)) == 1001
+
+
+@pytest.mark.parametrize("radius_km", [2, 5, 40])
+async def test_riders_who_become_scarce_are_still_found(positions: Positions, radius_km: float):
+    """A search that learnt to look close by looks further again when nobody is close any more."""
+    rng = random.Random(2)
+    batch = [
+        placed(f"rdr_{i:03}", (DOUALA[0] + rng.gauss(0, 0.02), DOUALA[1] + rng.gauss(0, 0.02)))
+        for i in range(400)
+    ]
+    circle = Circle(*DOUALA, radius_km)
+    await positions.put(batch)
+    nearest = brute(batch, circle)
+    for taken in (0, 0, 5, 100, 300, 390):
+        hired = [each for each in batch if each.rider_id in nearest[:taken]]
+        await positions.put([msgspec.structs.replace(each, facts=BUSY) for each in hired])
+        found = await positions.near(circle, 5, NOW_MS, FRESH_MS)
+        assert ids(found) == nearest[taken : taken + 5]
+
+
+async def test_a_crowd_of_silent_riders_does_not_hide_a_fresh_one(positions: Positions):
+    """Riders who fell silent and are still indexed are passed over, however many are nearer."""
+    old_ms = NOW_MS - FRESH_MS - 1
+    crowd = [placed(f"r{i}", (4.0511 + i * 1e-6, 9.7085), seen_ms=old_ms) for i in range(500)]
+    await positions.put([*crowd, placed("fresh", (4.06, 9.71))])
+    assert ids(await positions.near(Circle(*DOUALA, 5), 1, NOW_MS, FRESH_MS)) == ["fresh"]
 
 
 async def test_only_the_usable_are_found(positions: Positions):

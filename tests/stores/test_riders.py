@@ -1,7 +1,6 @@
 """Riders' profiles, hands and figures on a real engine."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
@@ -20,18 +19,10 @@ from dispatch.store.riders import (
     set_available,
 )
 from dispatch.wire import requests
-from ledger.dynamo import DynamoTable, open_table
-from ledger.schema import ensure_table
+from ledger.dynamo import DynamoTable
 from ledger.table import TransactionCancelled
 
 pytestmark = pytest.mark.engines
-
-
-@pytest.fixture
-async def table(dynamodb_endpoint: str, table_name: str) -> AsyncIterator[DynamoTable]:
-    async with open_table(dynamodb_endpoint, "eu-west-1", table_name) as opened:
-        await ensure_table(opened)
-        yield opened
 
 
 @pytest.fixture

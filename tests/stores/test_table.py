@@ -38,14 +38,6 @@ ONE = {":one": 1}
 Fault = Callable[[web.Request, bytes], Awaitable[web.StreamResponse]]
 
 
-@pytest.fixture
-async def table(dynamodb_endpoint: str, table_name: str) -> AsyncIterator[DynamoTable]:
-    async with open_table(dynamodb_endpoint, REGION, table_name) as opened:
-        await ensure_table(opened)
-        yield opened
-        await opened.admin("delete_table")
-
-
 class Line:
     """A bad line to the engine: faults happen in order, then everything goes through."""
 

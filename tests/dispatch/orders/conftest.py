@@ -23,9 +23,7 @@ from dispatch.store.riders import Riders
 from dispatch.store.timers import Timers
 from dispatch.wire import commands, requests
 from ledger.commit import Ledger
-from ledger.dynamo import open_table
 from ledger.plan import TopUp
-from ledger.schema import ensure_table
 from ledger.statements import Statements
 from tests.build import an_offer
 
@@ -159,11 +157,9 @@ class Shop:
 
 
 @pytest.fixture
-async def shop(dynamodb_endpoint, table_name, redis):
+async def shop(table, redis):
     scripts = Scripts(redis.commands)
     await scripts.load()
-    async with open_table(dynamodb_endpoint, "eu-west-1", table_name) as table:
-        await ensure_table(table)
-        opened = Shop(table, redis, scripts)
-        await opened.open()
-        yield opened
+    opened = Shop(table, redis, scripts)
+    await opened.open()
+    return opened

@@ -6,17 +6,8 @@ import pytest
 
 from dispatch import settings
 from dispatch.store.connect import RedisClients
-from ledger.dynamo import DynamoTable, open_table
-from ledger.schema import ensure_table
+from ledger.dynamo import DynamoTable
 from tests.handlers.http.asking import SECRET, Api, build_desk, serve
-
-
-@pytest.fixture
-async def table(dynamodb_endpoint: str, table_name: str) -> AsyncIterator[DynamoTable]:
-    """An empty table."""
-    async with open_table(dynamodb_endpoint, "eu-west-1", table_name) as opened:
-        await ensure_table(opened)
-        yield opened
 
 
 @pytest.fixture
