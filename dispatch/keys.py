@@ -15,15 +15,15 @@ def identity(audience: str, owner: str) -> Identity:
 
 
 def riders_geo(cell: str) -> str:
-    """Riders inside one H3 cell by position.
+    """Riders inside one H3 cell who take another delivery, by position.
 
-    Redis: geo set of rider ids. TTL: none, swept. Writer: store.positions. Readers: matching, /ops.
+    Redis: geo set of rider ids. TTL: none, swept. Writer and reader: store.positions.
     """
     return f"riders:{{{cell}}}:geo"
 
 
 def riders_facts(cell: str) -> str:
-    """What matching must know of each rider inside one H3 cell.
+    """What is known of every rider inside one H3 cell, free or busy.
 
     Redis: hash rider id -> packed facts. TTL: none, swept. Writer and reader: store.positions.
     """

@@ -9,12 +9,13 @@ from dispatch.model import Position
 
 # A reader leaves out what another version has written; the next fix writes it anew.
 VERSION = 1
-# Read by near.lua and sweep.lua, which know this much of the layout and no more:
-# version, seen_at_ms, available, active, capacity.
-HEAD = "<BdBBB"
-# After the head come eight numbers of which NaN is unknown (place, time, heading, speed, accuracy,
-# completion, rating), recent offers and cash headroom; then the vehicle, a zero byte and the name.
-_PACKED = struct.Struct(HEAD + "8dHI")
+# The scripts read the version, `seen_at_ms`, lat and lng, and know no more of the layout.
+# Version, seen_at_ms; lat, lng, ts, heading, speed, accuracy, of which the last three may be NaN,
+# which is unknown.
+_WHERE = struct.Struct("<Bd6d")
+# Available, active, capacity; completion and rating, NaN is unknown; recent_offers,
+# cash_headroom_xaf. After them the vehicle, a zero byte and the name.
+_WHO = struct.Struct("<BBB2dHI")
 _SMALL = 0xFF
 _OFFERS_MAX = 0xFFFF
 _CASH_MAX = 0xFFFF_FFFF
@@ -38,6 +39,26 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     cash_headroom_xaf: int = 0
     vehicle: str | None = None
     name: str = ""
+    # Facts change seldom and are written often.
+    packed: bytes = b""
+
+    @property
+    def is_free(self) -> bool:
+        """Whether he takes another delivery now."""
+        return self.available and self.active < self.capacity
+
+    def __post_init__(self) -> None:
+        numbers = _WHO.pack(
+            self.available,
+            min(self.active, _SMALL),
+            min(self.capacity, _SMALL),
+            _or_nan(self.completion),
+            _or_nan(self.rating),
+            min(self.recent_offers, _OFFERS_MAX),
+            min(max(self.cash_headroom_xaf, 0), _CASH_MAX),
+        )
+        words = f"{self.vehicle or ''}\0{self.name}".encode()
+        msgspec.structs.force_setattr(self, "packed", numbers + words)
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
@@ -80,48 +101,42 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 
 def pack(position: Position, facts: Facts) -> bytes:
     """A rider's line in the index."""
-    head = _PACKED.pack(
+    where = _WHERE.pack(
         VERSION,
         position.received_at,
-        facts.available,
-        min(facts.active, _SMALL),
-        min(facts.capacity, _SMALL),
         position.lat,
         position.lng,
         position.ts,
         _or_nan(position.heading),
         _or_nan(position.speed),
         _or_nan(position.accuracy),
-        _or_nan(facts.completion),
-        _or_nan(facts.rating),
-        min(facts.recent_offers, _OFFERS_MAX),
-        min(max(facts.cash_headroom_xaf, 0), _CASH_MAX),
     )
-    return head + f"{facts.vehicle or ''}\0{facts.name}".encode()
+    return where + facts.packed
 
 
 def unpack(rider_id: str, packed: bytes) -> Seen | None:
     """The rider of a line; None where another version of the server wrote it."""
     if packed[0] != VERSION:
         return None
-    fields = _PACKED.unpack_from(packed)
-    vehicle, _, name = packed[_PACKED.size :].decode().partition("\0")
+    _, seen_at_ms, lat, lng, ts, heading, speed, accuracy = _WHERE.unpack_from(packed)
+    who = _WHO.unpack_from(packed, _WHERE.size)
+    vehicle, _, name = packed[_WHERE.size + _WHO.size :].decode().partition("\0")
     return Seen(
         rider_id=rider_id,
-        seen_at_ms=int(fields[1]),
-        available=bool(fields[2]),
-        active=fields[3],
-        capacity=fields[4],
-        lat=fields[5],
-        lng=fields[6],
-        ts=int(fields[7]),
-        heading=_or_none(fields[8]),
-        speed=_or_none(fields[9]),
-        accuracy=_or_none(fields[10]),
-        completion=_or_none(fields[11]),
-        rating=_or_none(fields[12]),
-        recent_offers=fields[13],
-        cash_headroom_xaf=fields[14],
+        lat=lat,
+        lng=lng,
+        ts=int(ts),
+        seen_at_ms=int(seen_at_ms),
+        heading=_or_none(heading),
+        speed=_or_none(speed),
+        accuracy=_or_none(accuracy),
+        available=bool(who[0]),
+        active=who[1],
+        capacity=who[2],
+        completion=_or_none(who[3]),
+        rating=_or_none(who[4]),
+        recent_offers=who[5],
+        cash_headroom_xaf=who[6],
         vehicle=vehicle or None,
         name=name,
     )

@@ -15,7 +15,7 @@ from dispatch import keys
 from dispatch.ids import OrderId, RiderId
 from dispatch.model import Position
 from dispatch.store import cells
-from dispatch.store.bulk import Bulk, Command
+from dispatch.store.bulk import Bulk, Command, Phrase
 from dispatch.store.cells import Box, Circle
 from dispatch.store.connect import Scripts
 from dispatch.store.facts import Facts, Seen, pack, unpack
@@ -31,9 +31,20 @@ TRAIL_RENEW_MS = 3_600_000
 TRAILS_REMEMBERED = 20_000
 # Source: Web Mercator's square; beyond it Redis has no geohash.
 LAT_MAX = 85.05112878
+# A search begins with the circle that was enough at the last one around there and half as much
+# again (twice the area); where that is not enough now, three times as wide (nine times the area).
+# Source: bench/nearby.py, one search in 26 needs a second round trip.
+REACH_MARGIN, REACH_GROWTH = 1.5, 3.0
+# Source: matching design, the radius of the first wave.
+REACH_FIRST_KM = 1.5
+REACHES_REMEMBERED = 4_096
 # One sweep looks at most at so many cells and so many riders of each.
 SWEEP_CELLS = 64
 SWEEP_RIDERS = 200
+
+_SET_FIX = Phrase("SET", None, None, "EX", FIX_TTL_S)
+_ADD_TO_TRAIL = Phrase("XADD", None, "MAXLEN", "~", TRAIL_ENTRIES, "*", "fix", None)
+_PUBLISH = Phrase("PUBLISH", None, None)
 
 _encode = msgspec.json.Encoder().encode
 _position = msgspec.json.Decoder(Position)
@@ -89,6 +100,7 @@ class Positions:
         self._renewed: dict[str, int] = {}
         self._cursors: dict[str, bytes] = {}
         self._swept = ""
+        self._reaches: dict[tuple[str, int], float] = {}
 
     async def put(self, batch: Sequence[Placed], gone: Sequence[Gone] = ()) -> None:
         """Write a batch: index and facts, last fixes, trails, and tell the other nodes.
@@ -107,16 +119,36 @@ class Positions:
     async def near(self, circle: Circle, limit: int, now_ms: int, fresh_ms: int) -> list[Seen]:
         """The nearest riders who are available, free and fresh, at most `limit`, nearest first.
 
-        Redis: one script for each cell that the circle touches, one round trip together.
+        Where riders abound the circle is drawn as small as the last search there has shown to be
+        enough, so that a crowd costs no more than a handful.
+        Redis: one script for each cell that the circle touches, one round trip together; another
+        one where riders have become scarcer.
         """
-        return await self._search(circle, limit, now_ms - fresh_ms, "free")
+        assert limit >= 1
+        place = (cells.cell_of(circle.lat, circle.lng), limit)
+        reach_km = min(circle.radius_km, self._reaches.get(place, REACH_FIRST_KM))
+        while True:
+            smaller = circle._replace(radius_km=reach_km)
+            found = await self._search("near", smaller, limit, now_ms - fresh_ms)
+            if len(found) >= limit or reach_km >= circle.radius_km:
+                break
+            reach_km = reach_km * REACH_GROWTH
+            # What is left beyond it would not be worth a round trip of its own.
+            if reach_km * REACH_GROWTH > circle.radius_km:
+                reach_km = circle.radius_km
+        if len(self._reaches) >= REACHES_REMEMBERED:
+            self._reaches.clear()
+        is_enough = len(found) >= limit
+        self._reaches[place] = found[-1].distance_km * REACH_MARGIN if is_enough else reach_km
+        return found
 
     async def near_any(self, circle: Circle, limit: int, now_ms: int) -> list[Seen]:
         """The nearest riders whatever they do, at most `limit`, nearest first; for operators.
 
-        Redis: as `near`.
+        Redis: one script for each cell that the circle touches, one round trip together.
         """
-        return await self._search(circle, limit, now_ms - self._lost_ms, "any")
+        assert limit >= 1
+        return await self._search("near_any", circle, limit, now_ms - self._lost_ms)
 
     async def in_box(self, box: Box, since_ms: int) -> list[Seen]:
         """The riders inside a map window who were seen since a moment.
@@ -214,21 +246,17 @@ class Positions:
         [found] = await self._bulk.run([("ZRANGE", keys.riders_cells(), 0, -1, "WITHSCORES")])
         return {cell.decode(): int(score) for cell, score in _pairs(found)}
 
-    async def _search(self, circle: Circle, limit: int, since_ms: int, mode: str) -> list[Seen]:
+    async def _search(self, script: str, circle: Circle, limit: int, since_ms: int) -> list[Seen]:
         circle = circle._replace(lat=max(-LAT_MAX, min(circle.lat, LAT_MAX)))
-        radius_m = circle.radius_km * 1000
         touched = cells.around(circle)
         if touched is None:
             used = await self._cells_in_use()
-            touched = [
-                cell
-                for cell in used
-                if cells.touches_circle(cell, circle.lat, circle.lng, radius_m)
-            ]
+            here = (circle.lat, circle.lng, circle.radius_km * 1000)
+            touched = [cell for cell in used if cells.touches_circle(cell, *here)]
         # What Redis measures differs by its radius of the earth and its 0.6 m grid; we decide.
         reach_km = circle.radius_km * cells.SLACK + cells.SLACK_M / 1000
-        arguments = (circle.lng, circle.lat, reach_km, limit, since_ms, mode)
-        sha = self._scripts.sha("near")
+        arguments = (circle.lng, circle.lat, reach_km, limit, since_ms)
+        sha = self._scripts.sha(script)
         answers = await self._bulk.run([(*_script(sha, cell), *arguments) for cell in touched])
         found = _newest(_read(pair for answer in answers for pair in _pairs(answer)))
         return _nearest(found, circle)[:limit]
@@ -236,16 +264,16 @@ class Positions:
     def _of_rider(self, placed: Placed) -> Iterator[Command]:
         """What a rider has for himself: his last fix, the trails and channels of his orders."""
         newest = _encode(placed.position)
-        yield ("SET", keys.rider_fix(RiderId(placed.rider_id)), newest, "EX", FIX_TTL_S)
+        yield _SET_FIX.pack(keys.rider_fix(RiderId(placed.rider_id)).encode(), newest)
         for order_id, fix in placed.trail:
             raw = newest if fix is placed.position else _encode(fix)
             trail = keys.order_trail(OrderId(order_id))
-            yield ("XADD", trail, "MAXLEN", "~", TRAIL_ENTRIES, "*", "fix", raw)
+            yield _ADD_TO_TRAIL.pack(trail.encode(), raw)
             if self._renewed.get(order_id, 0) < fix.received_at - TRAIL_RENEW_MS:
                 yield ("EXPIRE", trail, TRAIL_TTL_S)
         for order_id, packet in placed.packets:
-            channel = keys.order_positions(OrderId(order_id))
-            yield ("PUBLISH", channel, framed(self._node, packet))
+            channel = keys.order_positions(OrderId(order_id)).encode()
+            yield _PUBLISH.pack(channel, framed(self._node, packet).encode())
 
     def _remember(self, batch: Sequence[Placed]) -> None:
         """Note which trails have their time to live; those we forget are only renewed too often."""
@@ -257,12 +285,34 @@ class Positions:
                     self._renewed[order_id] = fix.received_at
 
 
-def _script(sha: str, cell: str) -> Command:
+def _script(sha: str, cell: str) -> tuple[str | int, ...]:
     return ("EVALSHA", sha, 2, keys.riders_geo(cell), keys.riders_facts(cell))
 
 
 def _index(batch: Sequence[Placed]) -> Iterator[Command]:
     """The geo sets and facts of a batch, one command for each cell and kind."""
+    entered, left = _by_cell(batch)
+    for cell, riders in entered.items():
+        facts = ((each.rider_id, pack(each.position, each.facts)) for each in riders)
+        yield ("HSET", keys.riders_facts(cell), *chain.from_iterable(facts))
+        free = [each for each in riders if each.facts.is_free]
+        if free:
+            points = ((each.position.lng, each.position.lat, each.rider_id) for each in free)
+            yield ("GEOADD", keys.riders_geo(cell), *chain.from_iterable(points))
+        if len(free) < len(riders):
+            others = (each.rider_id for each in riders if not each.facts.is_free)
+            yield ("ZREM", keys.riders_geo(cell), *others)
+    for cell, rider_ids in left.items():
+        yield ("ZREM", keys.riders_geo(cell), *rider_ids)
+        yield ("HDEL", keys.riders_facts(cell), *rider_ids)
+    if entered:
+        newest = {cell: riders[-1].position.received_at for cell, riders in entered.items()}
+        scores = ((written_ms, cell) for cell, written_ms in newest.items())
+        yield ("ZADD", keys.riders_cells(), *chain.from_iterable(scores))
+
+
+def _by_cell(batch: Sequence[Placed]) -> tuple[dict[str, list[Placed]], dict[str, list[str]]]:
+    """Who comes into which cell, and who leaves which."""
     entered: dict[str, list[Placed]] = {}
     left: dict[str, list[str]] = {}
     for placed in batch:
@@ -270,18 +320,7 @@ def _index(batch: Sequence[Placed]) -> Iterator[Command]:
             entered.setdefault(placed.cell, []).append(placed)
         if placed.left is not None and placed.left != placed.cell:
             left.setdefault(placed.left, []).append(placed.rider_id)
-    for cell, riders in entered.items():
-        points = ((each.position.lng, each.position.lat, each.rider_id) for each in riders)
-        yield ("GEOADD", keys.riders_geo(cell), *chain.from_iterable(points))
-        facts = ((each.rider_id, pack(each.position, each.facts)) for each in riders)
-        yield ("HSET", keys.riders_facts(cell), *chain.from_iterable(facts))
-    for cell, riders in left.items():
-        yield ("ZREM", keys.riders_geo(cell), *riders)
-        yield ("HDEL", keys.riders_facts(cell), *riders)
-    if entered:
-        newest = {cell: riders[-1].position.received_at for cell, riders in entered.items()}
-        scores = ((written_ms, cell) for cell, written_ms in newest.items())
-        yield ("ZADD", keys.riders_cells(), *chain.from_iterable(scores))
+    return entered, left
 
 
 def _pairs(flat: Sequence[Any]) -> Iterator[tuple[Any, Any]]:

@@ -16,7 +16,7 @@ from dispatch.model import Position
 from dispatch.store.cells import cell_of
 from dispatch.store.positions import Gone, Placed
 from dispatch.tracking.presence import Seat
-from dispatch.tracking.watch import location_packet
+from dispatch.tracking.watch import packet_of
 
 # A pipeline of so many riders takes 4 ms of this process; more wait for the next one.
 # Source: measured 2026-11-21, 7.5 us a rider.
@@ -221,7 +221,7 @@ def _taken(seat: Seat, position: Position) -> _Taken:
         placed = Placed(
             rider_id=seat.rider_id,
             position=position,
-            facts=seat.facts(),
+            facts=seat.facts,
             cell=cell,
             left=seat.cell if cell else None,
             trail=trail,
@@ -231,7 +231,4 @@ def _taken(seat: Seat, position: Position) -> _Taken:
 
 
 def _packets(seat: Seat, position: Position) -> list[tuple[str, str]]:
-    return [
-        (order_id, location_packet(order_id, seat.rider_id, position, seat.state))
-        for order_id in seat.orders
-    ]
+    return [(order_id, packet_of(seat, position, order_id)) for order_id in seat.orders]

@@ -14,7 +14,7 @@ from dispatch.store.cells import cell_of
 from dispatch.tracking.drain import Drain, count_lost
 from dispatch.tracking.intake import Admitted, Drop, Track, admit, doubted
 from dispatch.tracking.presence import Roster, Seat, State
-from dispatch.tracking.watch import Watchers, location_packet
+from dispatch.tracking.watch import Watchers, packet_of
 from dispatch.wire.commands import Fix
 
 _DROPPED = {drop: metrics.FIXES_DROPPED.labels(drop.value) for drop in Drop}
@@ -92,7 +92,9 @@ class Lane:
         seat = self._roster.get(rider_id)
         if seat is not None and seat.last is None:
             seat.last = Admitted(position, position.ts)
-            seat.flushed = position
+            # It was counted by a connection that is over.
+            seat.forget_count()
+            seat.flushed = seat.position
             seat.cell = cell_of(position.lat, position.lng)
             self._drain.touch(seat)
 
@@ -135,7 +137,7 @@ class Lane:
         assert position is not None, "a seat without a fix has nothing to tell"
         for order_id in seat.orders:
             if self._watchers.watched(order_id):
-                packet = location_packet(order_id, seat.rider_id, position, seat.state)
+                packet = packet_of(seat, position, order_id)
                 self._relayed += self._watchers.tell(order_id, packet)
 
     def _complete(self, seat: Seat, taken: list[tuple[Fix, Admitted]], now_ms: int) -> None:

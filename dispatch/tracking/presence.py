@@ -42,6 +42,8 @@ class Seat:
         "available",
         "cell",
         "doubt",
+        "encoded",
+        "facts",
         "flushed",
         "is_served",
         "last",
@@ -58,6 +60,7 @@ class Seat:
     def __init__(self, rider_id: str) -> None:
         self.rider_id = rider_id
         self.about = About()
+        self.facts = Facts(available=False, active=0)
         self.available = False
         self.orders: tuple[str, ...] = ()
         self.since_ms: dict[str, int] = {}
@@ -74,6 +77,8 @@ class Seat:
         # still want.
         self.flushed: Position | None = None
         self.trail: list[tuple[str, Position]] = []
+        # What the watchers of one order were told last: position, state, order, packet.
+        self.encoded: tuple[Position, State, str, str] | None = None
 
     @property
     def position(self) -> Position | None:
@@ -85,17 +90,16 @@ class Seat:
         """Whether the index should have him: on duty or on a job, and not lost."""
         return (self.available or bool(self.orders)) and self.state != "lost"
 
-    def facts(self) -> Facts:
-        """What matching must know of him."""
-        about, seen = self.about, self.position
-        since_ms = seen.received_at - OFFERS_REMEMBERED_MS if seen else 0
-        return Facts(
+    def judge(self) -> None:
+        """Put together what matching must know of him, after something of it has changed."""
+        about = self.about
+        self.facts = Facts(
             available=self.available,
             active=len(self.orders),
             capacity=about.capacity,
             completion=about.completion,
             rating=about.rating,
-            recent_offers=sum(at >= since_ms for at in self.offered_at_ms),
+            recent_offers=len(self.offered_at_ms),
             cash_headroom_xaf=about.cash_headroom_xaf,
             vehicle=about.vehicle,
             name=about.name,
@@ -223,9 +227,7 @@ class Roster:
         """The rider was asked to carry an order."""
         seat = self._seats.get(rider_id)
         if seat is not None:
-            since_ms = now_ms - OFFERS_REMEMBERED_MS
-            recent = (at for at in seat.offered_at_ms if at >= since_ms)
-            seat.offered_at_ms = (*recent, now_ms)
+            seat.offered_at_ms = (*seat.offered_at_ms, now_ms)
             self._changed(seat)
 
     def serve(self, seat: Seat) -> None:
@@ -240,6 +242,7 @@ class Roster:
 
         A lost rider without a socket has no seat any more.
         """
+        self._forget_offers(now_ms - OFFERS_REMEMBERED_MS)
         fell = [seat for seat in self._seats.values() if self._has_fallen(seat, now_ms)]
         for seat in fell:
             self._unserve(seat)
@@ -247,6 +250,12 @@ class Roster:
             if seat.state == "lost" and seat.sockets == 0:
                 del self._seats[seat.rider_id]
         return fell
+
+    def _forget_offers(self, before_ms: int) -> None:
+        for seat in self._seats.values():
+            if seat.offered_at_ms and seat.offered_at_ms[0] < before_ms:
+                seat.offered_at_ms = tuple(at for at in seat.offered_at_ms if at >= before_ms)
+                self._changed(seat)
 
     def _has_fallen(self, seat: Seat, now_ms: int) -> bool:
         """Grade a seat by the age of its last fix; whether it is worse than before."""
@@ -260,6 +269,7 @@ class Roster:
         return seat.state != before
 
     def _changed(self, seat: Seat) -> None:
+        seat.judge()
         if seat.last is not None:
             self._index.touch(seat)
 

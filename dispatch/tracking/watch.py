@@ -14,7 +14,7 @@ from dispatch.ids import OrderId
 from dispatch.keys import order_positions
 from dispatch.model import Position
 from dispatch.store.positions import unframed
-from dispatch.tracking.presence import State
+from dispatch.tracking.presence import Seat, State
 from dispatch.wire.events import LatLng, RiderLocationUpdate
 from dispatch.wire.frames import event_packet
 
@@ -41,8 +41,18 @@ class Feeds(Protocol):
         ...
 
 
+def packet_of(seat: Seat, position: Position, order_id: str) -> str:
+    """What the watchers of one of a rider's orders are told, encoded once for all nodes."""
+    known = seat.encoded
+    if known and known[0] is position and known[1] == seat.state and known[2] == order_id:
+        return known[3]
+    packet = location_packet(order_id, seat.rider_id, position, seat.state)
+    seat.encoded = (position, seat.state, order_id, packet)
+    return packet
+
+
 def location_packet(order_id: str, rider_id: str, position: Position, state: State) -> str:
-    """What the watchers of an order are told of its rider."""
+    """What the watchers of an order are told of a position of its rider."""
     update = RiderLocationUpdate(
         order_id=order_id,
         rider_id=rider_id,

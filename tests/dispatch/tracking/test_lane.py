@@ -210,13 +210,15 @@ async def test_fixes_from_before_an_order_are_not_its_trail():
 async def test_a_rider_who_comes_from_another_node():
     """What Redis knows of a rider continues here: shown in snapshots, and left where he moves."""
     node = Node()
-    known = Position(lat=DOUALA[0] + 0.3, lng=DOUALA[1], ts=1, received_at=1)
+    known = Position(lat=DOUALA[0] + 0.3, lng=DOUALA[1], ts=1, received_at=1, seq=900)
     assert node.lane.last_position("rdr_1") is None
     node.on_duty("rdr_1")
     assert node.lane.last_position("rdr_1") is None
     node.lane.restore("rdr_1", known)
-    assert node.lane.last_position("rdr_1") == (known, "live")
-    node.report("rdr_1", fix())
+    shown = node.lane.last_position("rdr_1")
+    assert shown is not None
+    assert (shown.position.lat, shown.position.ts) == (known.lat, known.ts)
+    assert node.report("rdr_1", fix(seq=1)) is None
     await node.drain.flush()
     [placed] = node.redis.find("rdr_1")
     assert placed.left == cell_of(known.lat, known.lng)

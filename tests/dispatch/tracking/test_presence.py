@@ -154,12 +154,14 @@ async def test_offers_count_for_an_hour():
     [seat] = node.roster
     for _ in range(3):
         node.roster.offered("rdr_1", node.clock.now_ms())
-    assert seat.facts().recent_offers == 3
-    node.clock.advance(3_600_001)
-    node.report("rdr_1", fix())
-    assert seat.facts().recent_offers == 0
-    node.roster.offered("rdr_1", node.clock.now_ms())
-    assert len(seat.offered_at_ms) == 1
+        node.clock.advance(60_000)
+    assert seat.facts.recent_offers == 3
+    node.clock.advance(3_600_000 - 150_000)
+    node.lane.sweep(node.clock.now_ms())
+    assert seat.facts.recent_offers == 2
+    node.clock.advance(3_600_000)
+    node.lane.sweep(node.clock.now_ms())
+    assert seat.facts.recent_offers == 0
 
 
 async def test_states_fall_one_by_one():

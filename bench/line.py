@@ -1,0 +1,35 @@
+"""The one JSON line that every bench prints."""
+
+import json
+import os
+import platform
+import subprocess
+from pathlib import Path
+
+
+def print_line(bench: str, parameters: dict[str, object], figures: dict[str, object]) -> None:
+    """Print what was measured, where, on which commit and with which parameters."""
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
+    line = {
+        "bench": bench,
+        "commit": _commit(),
+        "machine": machine,
+        "parameters": parameters,
+        "figures": figures,
+    }
+    print(json.dumps(line))
+
+
+def _commit() -> str:
+    """The commit of this folder, "unknown" outside of a repository."""
+    try:
+        run = subprocess.run(
+            ["git", "rev-parse", "--short", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return run.stdout.strip()

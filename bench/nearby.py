@@ -1,0 +1,114 @@
+"""Finding and ranking riders around a pickup in a full city, with all their facts, in one trip.
+
+`python -m bench.nearby [--full]`. One search at a time on a real Redis of this machine: it says
+how long one search takes, not how many a cluster could carry.
+"""
+
+import argparse
+import asyncio
+import random
+import tempfile
+import time
+from statistics import quantiles
+
+import uvloop
+
+from bench.line import print_line
+from dispatch import settings
+from dispatch.model import Position
+from dispatch.store.cells import Circle, cell_of
+from dispatch.store.connect import Scripts, open_redis
+from dispatch.store.embedded import embedded_engines
+from dispatch.store.facts import Facts
+from dispatch.store.positions import Placed, Positions
+from matching.score import rank
+
+SEED = 1
+# Riders, searches.
+SIZES = {"smoke": (5_000, 50), "full": (100_000, 1_000)}
+NOW_MS = 1_763_000_000_000
+FRESH_MS = 15_000
+CANDIDATES = 50
+# Douala and around, 30 km across; denser towards the middle.
+CENTRE, SPREAD_DEGREES = (4.05, 9.72), 0.07
+BATCH = 1_000
+# Nothing here connects to it.
+NO_DYNAMODB = "http://127.0.0.1:1"
+
+
+async def fill(positions: Positions, riders: int, busy_share: float, rng: random.Random) -> None:
+    """Put so many riders into the index, a share of them busy."""
+    for start in range(0, riders, BATCH):
+        await positions.put([_rider(i, busy_share, rng) for i in range(start, start + BATCH)])
+
+
+def _rider(number: int, busy_share: float, rng: random.Random) -> Placed:
+    lat, lng = _somewhere(rng)
+    seen_ms = NOW_MS - rng.randrange(10_000)
+    facts = Facts(
+        available=True,
+        active=int(rng.random() < busy_share),
+        completion=rng.uniform(70, 100),
+        rating=rng.uniform(3, 5),
+        vehicle="MOTORBIKE",
+        name=f"Rider {number}",
+    )
+    position = Position(lat=lat, lng=lng, ts=seen_ms, received_at=seen_ms)
+    return Placed(rider_id=f"rdr_{number}", position=position, facts=facts, cell=cell_of(lat, lng))
+
+
+def _somewhere(rng: random.Random) -> tuple[float, float]:
+    return CENTRE[0] + rng.gauss(0, SPREAD_DEGREES), CENTRE[1] + rng.gauss(0, SPREAD_DEGREES)
+
+
+async def search(positions: Positions, searches: int, rng: random.Random) -> dict[str, object]:
+    """Search and rank around random pickups; how long that took."""
+    took_ms: list[float] = []
+    found = 0
+    began_cpu_s = time.process_time()
+    for _ in range(searches):
+        lat, lng = _somewhere(rng)
+        began_s = time.perf_counter()
+        near = await positions.near(Circle(lat, lng, 5.0), CANDIDATES, NOW_MS, FRESH_MS)
+        ranked = rank(near)
+        took_ms.append((time.perf_counter() - began_s) * 1000)
+        found += len(ranked)
+    cuts = quantiles(took_ms, n=100)
+    return {
+        "p50_ms": round(cuts[49], 2),
+        "p99_ms": round(cuts[98], 2),
+        "own_cpu_mean_ms": round((time.process_time() - began_cpu_s) * 1000 / searches, 2),
+        "candidates_mean": round(found / searches, 1),
+    }
+
+
+async def measure(riders: int, searches: int) -> dict[str, object]:
+    """A city in which every second rider is busy, and one in which nearly all are."""
+    figures: dict[str, object] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        ours = settings.read({"DATA_DIR": folder, "DYNAMODB_ENDPOINT": NO_DYNAMODB}, dev=True)
+        async with embedded_engines(ours) as engines, open_redis(engines.redis_url) as redis:
+            scripts = Scripts(redis.commands)
+            positions = Positions(redis.commands, scripts, "bench", ours.fix_lost_ms)
+            for name, busy_share in (("half_busy", 0.5), ("nearly_all_busy", 0.99)):
+                rng = random.Random(SEED)
+                await redis.commands.flushall()
+                await fill(positions, riders, busy_share, rng)
+                figures[name] = await search(positions, searches, rng)
+    return figures
+
+
+def main() -> None:
+    """Run one size and print its line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--full", action="store_true", help="the size that figures are quoted from")
+    size = "full" if parser.parse_args().full else "smoke"
+    riders, searches = SIZES[size]
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        figures = runner.run(measure(riders, searches))
+    parameters = {"size": size, "riders": riders, "searches": searches, "radius_km": 5}
+    print_line("nearby", {**parameters, "candidates": CANDIDATES, "seed": SEED}, figures)
+
+
+if __name__ == "__main__":
+    main()
