@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import signal
+import socket
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -19,7 +20,7 @@ from dispatch.orders.clerk import Clerk
 from dispatch.orders.flow import Flow, Stores
 from dispatch.orders.rounds import OfferPolicy
 from dispatch.outbox import Outbox
-from dispatch.settings import Settings
+from dispatch.settings import Settings, SettingsError
 from dispatch.settler import Settler
 from dispatch.store.answers import Answers
 from dispatch.store.board import Board
@@ -102,6 +103,8 @@ async def serve(settings: Settings) -> None:
     Errors: EngineFailed, TableUnavailable, SchemaMismatch where it cannot start.
     """
     configure_logs(settings)
+    # Taken before anything is started: a second server ends here, with one line.
+    listener = _listen(settings)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -109,7 +112,19 @@ async def serve(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         basis = await _open(settings, stack)
         desk, live = compose(basis)
-        await _run(basis, desk, live, stopped)
+        await _run(basis, desk, live, (listener, stopped))
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """Take the port without serving it yet.
+
+    Errors: SettingsError where another process has it or the host is not ours.
+    """
+    try:
+        return socket.create_server((settings.host, settings.port), backlog=BACKLOG)
+    except OSError as error:
+        where = f"{settings.host}:{settings.port}"
+        raise SettingsError(f"cannot listen at {where}: {error.strerror}") from error
 
 
 async def _open(settings: Settings, stack: AsyncExitStack) -> Basis:
@@ -173,7 +188,10 @@ def compose(basis: Basis) -> tuple[Desk, Live]:
     return desk, Live(feeds, inboxes, receipts, outbox, engine, drain)
 
 
-async def _run(basis: Basis, desk: Desk, live: Live, stopped: asyncio.Event) -> None:
+async def _run(
+    basis: Basis, desk: Desk, live: Live, ends: tuple[socket.socket, asyncio.Event]
+) -> None:
+    listener, stopped = ends
     settings, clock = basis.settings, basis.clock
     limits, tokens, sessions = Limits(settings), Tokens(settings), Sessions(clock)
     postman = Postman(sessions, live.inboxes, live.feeds, live.receipts, clock)
@@ -188,8 +206,8 @@ async def _run(basis: Basis, desk: Desk, live: Live, stopped: asyncio.Event) -> 
     server.serve_in(app)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
+    site = web.SockSite(runner, listener, backlog=BACKLOG)
     try:
-        site = web.TCPSite(runner, settings.host, settings.port, backlog=BACKLOG)
         await site.start()
         _quieten_collector()
         port = runner.addresses[0][1]
@@ -197,6 +215,8 @@ async def _run(basis: Basis, desk: Desk, live: Live, stopped: asyncio.Event) -> 
         await stopped.wait()
         log.info("stopping")
     finally:
+        # Nobody new comes in while those who are here are sent away.
+        await site.stop()
         await server.close_all()
         await gate.finish()
         await runner.cleanup()
