@@ -154,15 +154,13 @@ class Connection:
         self._timer.cancel()
         if self._deadline is not None:
             self._deadline.cancel()
-        self._host.ended(self, reason)
-        self.sessions.clear()
-        self.pipe.close()
-        if self._ws is None:
-            return
-        if abort:
-            self._abort()
-        else:
-            self._goodbye = self._loop.create_task(self._say_goodbye(self._ws))
+        try:
+            self._host.ended(self, reason)
+        finally:
+            # Whatever the host does, nothing is left of the connection.
+            self.sessions.clear()
+            self.pipe.close()
+            self._close_transport(abort=abort)
 
     def strike(self) -> None:
         """Count one request over the limits; a connection that goes on and on is cut.
@@ -319,6 +317,12 @@ class Connection:
         self.end("slow_reader", abort=True)
 
     # The end.
+
+    def _close_transport(self, *, abort: bool) -> None:
+        if abort:
+            self._abort()
+        elif self._ws is not None:
+            self._goodbye = self._loop.create_task(self._say_goodbye(self._ws))
 
     async def _say_goodbye(self, ws: web.WebSocketResponse) -> None:
         try:

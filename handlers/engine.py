@@ -104,6 +104,8 @@ class Engine(engineio.AsyncServer):
         """Serve one HTTP request; a client that begins with a WebSocket takes the short way."""
         request: web.Request = args[0]
         query = request.query
+        if self.host.is_closing:
+            return web.Response(status=503, headers={"Retry-After": "1"})
         if "j" in query:
             return web.Response(status=400, text='"JSONP is not served"')
         if request.method == "POST":
@@ -148,7 +150,8 @@ class Engine(engineio.AsyncServer):
         try:
             writer = await ws.prepare(request)
         except ConnectionError:
-            return ws
+            # The client has gone; an answer that was never begun is no WebSocket to be closed.
+            return web.Response(status=400)
         connection = self.admit(request.remote or "", "websocket")
         await connection.serve(request.protocol, ws, writer)
         return ws
@@ -186,6 +189,7 @@ class Server(socketio.AsyncServer):
         self.limits = limits
         self.timings = timings or Timings.of(settings)
         self.frame_bytes_max = settings.frame_bytes_max
+        self.is_closing = False
         self._origins = Origins(settings)
         self._complaints = Bucket(COMPLAINTS_PER_S, COMPLAINTS_BURST)
         options: dict[str, Any] = {
@@ -215,7 +219,8 @@ class Server(socketio.AsyncServer):
         self.attach(app, SOCKET_PATH)
 
     async def close_all(self) -> None:
-        """End every connection, so that its client goes elsewhere; for a server that stops."""
+        """End every connection and admit none any more, so that clients go elsewhere."""
+        self.is_closing = True
         connections = list(self.eio.sockets.values())
         for connection in connections:
             connection.end("server_draining")

@@ -32,6 +32,10 @@ log = structlog.get_logger(__name__)
 # Commands of one socket that wait while one runs. Source: a person taps once or twice a second;
 # what an app saved up during an outage fits.
 BACKLOG_MAX = 32
+# Source: settings, a server that drains has four seconds in all; a store answers within one.
+FINISH_S_MAX = 2.0
+# Source: a body has ten seconds to arrive, and every store a deadline of its own.
+REQUEST_S_MAX = 15.0
 
 # Gets the composition ("desk"), the session and the decoded command; its answer goes into the ack.
 # A plain function runs at once, in the order of arrival; a coroutine function runs after the
@@ -149,10 +153,11 @@ class Gate:
         if hook is not None:
             self._line_up(session, partial(self._run_hook, session, partial(hook, session)))
 
-    async def finish(self) -> None:
-        """Wait until every command that was taken has been answered."""
-        while self._workers:
-            await asyncio.wait(self._workers)
+    async def finish(self, deadline_s: float = FINISH_S_MAX) -> None:
+        """Wait until every command that was taken has been answered, or until the deadline."""
+        if self._workers:
+            _, late = await asyncio.wait(self._workers, timeout=deadline_s)
+            log.info("commands_finished", late=len(late))
 
     # Commands.
 
@@ -328,13 +333,17 @@ async def http_gate(request: web.Request, handler: HttpHandler) -> web.StreamRes
         return await handler(request)
     since_s = request.app[envelope.EDGE].clock.monotonic_s()
     try:
-        response = envelope.preflight(request) or await handler(request)
+        async with asyncio.timeout(REQUEST_S_MAX):
+            response = envelope.preflight(request) or await handler(request)
     except TokenRefused as refused:
         response = envelope.token_refusal(refused)
     except web.HTTPException as error:
         if error.status < 400:
             raise
         response = envelope.framework_refusal(error)
+    except TimeoutError:
+        log.warning("request_timed_out", path=request.path[:200])
+        response = envelope.refusal(Refused(Refusal.UNAVAILABLE, "this took too long"))
     except Exception as error:
         refused = refusal_of(error)
         if refused.code is Refusal.INTERNAL:

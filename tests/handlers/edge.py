@@ -91,6 +91,7 @@ class House:
     tokens: Tokens
     url: str
     http: aiohttp.ClientSession
+    http_server: web.Server
 
     def token(self, kind: UserType = "RIDER", owner: str = "rdr_1", ttl_s: int = 3600) -> str:
         return self.tokens.issue(kind, owner, ttl_s, self.clock.now_ms())
@@ -172,7 +173,8 @@ async def edge(
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     async with aiohttp.ClientSession() as http:
-        yield House(desk, clock, server, sessions, gate, tokens, url, http)
+        assert runner.server is not None
+        yield House(desk, clock, server, sessions, gate, tokens, url, http, runner.server)
         desk.door.set()
         await server.close_all()
         await gate.finish()

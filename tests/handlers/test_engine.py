@@ -3,6 +3,7 @@
 import asyncio
 import json
 import logging
+import random
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -379,6 +380,8 @@ async def test_a_server_that_stops_ends_every_connection(house: House):
         await house.server.close_all()
         assert [await one.next(), await two.next()] == ["closed", "closed"]
         assert len(house.sessions) == 0
+    async with house.http.get(house.url + POLL) as answer:
+        assert answer.status == 503
 
 
 async def test_the_librarys_emit_is_refused(house: House):
@@ -465,3 +468,34 @@ async def test_a_session_is_upgraded_once(house: House):
             await house.http.ws_connect(url)
         await ws.send_str('40/rider,{"token":"x"}')
         assert (await ws.receive()).data == '44/rider,{"message":"token_invalid"}'
+
+
+# Many bad frames.
+
+GRAMMAR = [
+    "4", "2", "0", "1", "3", "5", "/rider", "/user", ",", "[", "]", "{", "}", '"', ":", "7", "-",
+    '"location_update"', '"arrived_pickup"', '"orderId"', '"ord_1"', '"lat"', "1.5", "null",
+    "1e999", "\\ud800", "\\", "\x1e", "\x00", "é", "\u0662", "²", "?", "true", '{"lat":1,"lng":2}',
+    '42/rider,["location_update",{"lat":1,"lng":2}]', '42/rider,5["arrived_pickup","ord_1"]',
+    "99999999999999999999", "[[[[[[[[", '43/rider,1["x"]', "41/rider,", "-1", "NaN", " ",
+]  # fmt: skip
+
+
+async def test_no_frame_raises(house: House):
+    """Ten thousand frames from the grammar's pieces, seed 11: understood or ended, no more."""
+    draw = random.Random(11)
+    heard = 0
+    join = f'40/rider,{{"token":"{house.token()}"}}'
+    with capture_logs() as logs:
+        for _ in range(1000):
+            connection = house.server.eio.admit("127.0.0.1", "websocket")
+            connection.receive(join)
+            frames = ("4" + "".join(draw.choices(GRAMMAR, k=draw.randint(0, 9))) for _ in range(10))
+            heard += sum(connection.receive(frame) for frame in frames)
+            connection.end("client_closed")
+            # The commands among them have their turn.
+            await asyncio.sleep(0)
+    assert [entry for entry in logs if entry["log_level"] != "info"] == []
+    assert 0 < heard < 5000
+    assert len(house.sessions) == 0
+    assert house.server.eio.sockets == {}

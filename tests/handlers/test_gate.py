@@ -223,6 +223,16 @@ async def test_what_was_taken_is_finished_after_the_client_has_gone(house: House
     assert [session.identity for session in house.desk.went] == ["rider:rdr_1"]
 
 
+async def test_a_server_that_stops_does_not_wait_for_ever(house: House):
+    """A store that hangs holds up the end of the process for a bounded time."""
+    house.desk.door.clear()
+    async with house.rider() as raw:
+        await raw.say('42/rider,1["arrived_pickup","ord_1"]')
+        await Until().true(lambda: len(house.gate._workers) == 1)
+        await house.gate.finish(deadline_s=0.05)
+        assert house.desk.heard == []
+
+
 # Limits.
 
 

@@ -61,6 +61,11 @@ async def get_error(request: web.Request) -> object:
     raise ERRORS.get(name) or Refused(Refusal(name), "no")
 
 
+async def get_hang(_request: web.Request) -> object:
+    await asyncio.Event().wait()
+    return None
+
+
 async def get_own(_request: web.Request) -> object:
     return web.Response(text="as it is", headers={"X-Own": "1"})
 
@@ -71,6 +76,7 @@ ROUTES_HERE = [
     Route("GET", "/api/v1/orders/{orderId}", PUBLIC, get_struct),
     Route("GET", "/api/v1/error/{name}", PUBLIC, get_error, is_limited=False),
     Route("GET", "/own", PUBLIC, get_own),
+    Route("GET", "/hang", PUBLIC, get_hang),
 ]
 
 
@@ -255,6 +261,13 @@ async def test_a_store_that_is_away_is_503_with_a_hint(house: House, store: str)
     status, body, headers = await ask(house, f"/api/v1/error/{store}")
     assert (status, body["error"]["code"], headers["Retry-After"]) == (503, "unavailable", "2")
     assert "timeout" not in json.dumps(body)
+
+
+async def test_a_request_ends(house: House, monkeypatch: pytest.MonkeyPatch):
+    """An endpoint that hangs is given up; the caller may try again."""
+    monkeypatch.setattr("handlers.gate.REQUEST_S_MAX", 0.05)
+    status, body, _ = await ask(house, "/hang")
+    assert (status, body["error"]["code"]) == (503, "unavailable")
 
 
 async def test_a_bug_is_500_and_only_the_log_knows_more(house: House):

@@ -1,0 +1,49 @@
+"""Ends TCP connections that never become a request."""
+
+import asyncio
+
+from aiohttp import web
+
+from dispatch import metrics
+from dispatch.clock import Clock
+
+# Source: promises, silent connections and slow headers end within ten seconds.
+SILENCE_S_MAX = 9.0
+SWEEP_EVERY_S = 1.0
+
+
+class Silence:
+    """Looks through a server's connections; between two requests they have nine seconds.
+
+    The framework waits for the first request of a connection, and for a header's last line, for
+    ever. WebSockets and polls are requests that run, and not looked at.
+    """
+
+    def __init__(self, server: web.Server, clock: Clock) -> None:
+        self._server = server
+        self._clock = clock
+        # When each connection was first seen without a request.
+        self._since_s: dict[object, float] = {}
+
+    def sweep(self) -> int:
+        """Cut the connections that were silent for too long; returns how many."""
+        now_s = self._clock.monotonic_s()
+        silent: dict[object, float] = {}
+        cut = 0
+        for connection in self._server.connections:
+            # A private name of the pinned release; the test holds us to it.
+            if connection._current_request is not None:
+                continue
+            since_s = silent[connection] = self._since_s.get(connection, now_s)
+            if now_s - since_s >= SILENCE_S_MAX and connection.transport is not None:
+                connection.transport.abort()
+                metrics.SOCKETS_ENDED.labels("none", "silent").inc()
+                cut += 1
+        self._since_s = silent
+        return cut
+
+    async def watch(self) -> None:
+        """Sweep for ever; to be supervised."""
+        while True:
+            await asyncio.sleep(SWEEP_EVERY_S)
+            self.sweep()
