@@ -1,0 +1,141 @@
+/** Builds the console into console/dist: `npm run build`. Every asset's name has its content's hash. */
+
+import { cp, mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { createHash } from "node:crypto";
+import { basename, extname, join, relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
+import { brotliCompress, constants, gzip } from "node:zlib";
+import { build } from "esbuild";
+
+const HERE = fileURLToPath(new URL(".", import.meta.url));
+const DIST = join(HERE, "dist");
+const ASSETS = join(DIST, "assets");
+/** A folder with an operator's own style.json, and the PMTiles, glyphs and sprites that it names. */
+const BASEMAP = process.env.CONSOLE_BASEMAP ?? null;
+/** Smaller files are not worth a second copy. */
+const PACK_BYTES_MIN = 1_024;
+const PACKED = new Set([".js", ".css", ".svg", ".html", ".json"]);
+/** What a first visit may weigh, compressed; the build fails above it. */
+const BUDGET_BYTES = 750_000;
+
+const COMMON = {
+  bundle: true,
+  minify: true,
+  format: "esm",
+  target: ["chrome110", "firefox115", "safari16.4"],
+  outdir: ASSETS,
+  metafile: true,
+  legalComments: "linked",
+  logLevel: "warning",
+};
+
+await rm(DIST, { recursive: true, force: true });
+await mkdir(ASSETS, { recursive: true });
+const worker = await buildWorker();
+const page = await buildPage(worker);
+const favicon = await addHashed(join(HERE, "favicon.svg"));
+await writePage({ ...page, favicon });
+if (BASEMAP !== null) await copyBasemap(BASEMAP);
+await pack();
+await report();
+
+async function buildWorker() {
+  const result = await build({
+    ...COMMON,
+    entryPoints: ["maplibre-gl/dist/maplibre-gl-worker.mjs"],
+    entryNames: "worker-[hash]",
+    absWorkingDir: HERE,
+  });
+  return outputs(result).find(({ file }) => file.endsWith(".js")).file;
+}
+
+async function buildPage(worker) {
+  const result = await build({
+    ...COMMON,
+    entryPoints: ["src/main.ts"],
+    entryNames: "[name]-[hash]",
+    chunkNames: "[name]-[hash]",
+    assetNames: "[name]-[hash]",
+    absWorkingDir: HERE,
+    splitting: true,
+    loader: { ".woff2": "file" },
+    define: {
+      WORKER_FILE: JSON.stringify(basename(worker)),
+      BASEMAP_FOLDER: JSON.stringify(BASEMAP === null ? null : "basemap"),
+    },
+  });
+  const files = outputs(result);
+  const entry = files.find(({ entryPoint }) => entryPoint === "src/main.ts");
+  const font = files.find(({ file }) => file.endsWith(".woff2"));
+  return { script: entry.file, style: relative(DIST, join(HERE, entry.cssBundle)), font: font.file };
+}
+
+/** What a build has written, named as in the page's address. */
+function outputs({ metafile }) {
+  return Object.entries(metafile.outputs).map(([path, facts]) => ({
+    ...facts,
+    file: relative(DIST, join(HERE, path)),
+  }));
+}
+
+async function addHashed(path) {
+  const bytes = await readFile(path);
+  const hash = createHash("sha256").update(bytes).digest("hex").slice(0, 8).toUpperCase();
+  const name = basename(path).replace(/(\.\w+)$/, `-${hash}$1`);
+  await writeFile(join(ASSETS, name), bytes);
+  return `assets/${name}`;
+}
+
+async function writePage({ script, style, font, favicon }) {
+  const names = { "%SCRIPT%": script, "%STYLE%": style, "%FONT%": font, "%FAVICON%": favicon };
+  let html = await readFile(join(HERE, "index.html"), "utf8");
+  for (const [mark, name] of Object.entries(names)) html = html.replaceAll(mark, name);
+  const left = html.match(/%[A-Z]+%/);
+  if (left) throw new Error(`index.html has ${left[0]}, which the build does not know`);
+  await writeFile(join(DIST, "index.html"), html);
+}
+
+async function copyBasemap(folder) {
+  if (!existsSync(join(folder, "style.json"))) {
+    throw new Error(`CONSOLE_BASEMAP is ${folder}, but there is no style.json in it`);
+  }
+  await cp(folder, join(DIST, "basemap"), { recursive: true });
+}
+
+/** The server picks `.br` or `.gz` beside a file where the browser takes it. */
+async function pack() {
+  const quality = { params: { [constants.BROTLI_PARAM_QUALITY]: 11 } };
+  for (const path of await listFiles()) {
+    const bytes = await readFile(path);
+    if (!PACKED.has(extname(path)) || bytes.length < PACK_BYTES_MIN) continue;
+    await writeFile(`${path}.br`, await promisify(brotliCompress)(bytes, quality));
+    await writeFile(`${path}.gz`, await promisify(gzip)(bytes, { level: 9 }));
+  }
+}
+
+async function listFiles() {
+  const entries = await readdir(DIST, { recursive: true, withFileTypes: true });
+  return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
+}
+
+async function report() {
+  const sizes = new Map();
+  for (const path of await listFiles()) {
+    sizes.set(relative(DIST, path), (await readFile(path)).length);
+  }
+  let sent = 0;
+  for (const [name, bytes] of [...sizes].sort()) {
+    if (/\.(br|gz|txt)$/.test(name) || name.startsWith("basemap/")) continue;
+    const packed = sizes.get(`${name}.br`) ?? bytes;
+    sent += packed;
+    console.log(`${name.padEnd(42)} ${kb(bytes)}  ${kb(packed)} sent`);
+  }
+  console.log(`${"a first visit".padEnd(42)} ${" ".repeat(9)}  ${kb(sent)} sent`);
+  if (sent > BUDGET_BYTES) throw new Error(`a first visit may weigh ${kb(BUDGET_BYTES)}`);
+}
+
+function kb(bytes) {
+  return `${(bytes / 1_000).toFixed(1)} kB`.padStart(9);
+}

@@ -1,0 +1,223 @@
+/** The map under everything: a schematic Douala, drawn from what console/map/lay.py wrote. */
+
+import type { LayerSpecification, SourceSpecification, StyleSpecification } from "maplibre-gl";
+import douala from "../../map/douala.json";
+
+type Line = number[];
+type Position = [number, number];
+
+interface Named {
+  name: string;
+  at: number[];
+  rank: number;
+}
+
+/** Source: console/map/lay.py, whole steps of 0.00001 degree. */
+const STEPS = 100_000;
+const GRATICULE = { west: 9.4, east: 10.06, south: 3.78, north: 4.32, step: 0.02 };
+const FONT = ["Inter"];
+
+/** Every colour of the map that carries no meaning. */
+const INK = {
+  land: "#0e151f",
+  water: "#0a1d2e",
+  bank: "#1f4d68",
+  marsh: "#0d1c22",
+  grid: "#16202d",
+  street: "#1a2532",
+  avenue: "#202d3c",
+  road: "#31435a",
+  casing: "#0b1119",
+  railway: "#2a3747",
+  apron: "#121c28",
+  runway: "#28364a",
+  district: "#a3b4c9",
+  place: "#6f839b",
+  waterName: "#4f86a6",
+};
+
+const WIDER = (at10: number, at16: number) =>
+  ["interpolate", ["exponential", 1.5], ["zoom"], 10, at10, 16, at16] as const;
+
+/** The style of the built-in map. It names no host: fonts are drawn by the browser. */
+export function builtInStyle(): StyleSpecification {
+  return {
+    version: 8,
+    name: "Douala, schematic",
+    sources: sources(),
+    layers: [
+      { id: "land", type: "background", paint: { "background-color": INK.land } },
+      ...ground(),
+      ...ways(),
+      ...names(),
+    ],
+  };
+}
+
+function sources(): Record<string, SourceSpecification> {
+  return {
+    grid: lines(graticule()),
+    water: areas(douala.water),
+    islands: areas(douala.islands),
+    creeks: lines(douala.creeks.map(unpack)),
+    airport: areas(douala.airport),
+    runway: lines(douala.runway.map(unpack)),
+    streets: lines(douala.streets.map(unpack)),
+    avenues: lines(douala.avenues.map(unpack)),
+    roads: lines(douala.roads.map(unpack)),
+    railway: lines(douala.railway.map(unpack)),
+    districts: points(douala.districts),
+    places: points(douala.places),
+    waters: points(douala.waters),
+  };
+}
+
+function ground(): LayerSpecification[] {
+  const bank = (id: string, source: string, width: number, opacity: number): LayerSpecification => ({
+    id,
+    type: "line",
+    source,
+    layout: { "line-join": "round" },
+    paint: { "line-color": INK.bank, "line-width": width, "line-blur": width, "line-opacity": opacity },
+  });
+  return [
+    line("grid", "grid", INK.grid, [...WIDER(0.6, 1)]),
+    { id: "water", type: "fill", source: "water", paint: { "fill-color": INK.water } },
+    bank("bank-glow", "water", 14, 0.35),
+    bank("bank", "water", 1.4, 0.9),
+    { id: "islands", type: "fill", source: "islands", paint: { "fill-color": INK.marsh } },
+    bank("islands-bank", "islands", 1.4, 0.7),
+    line("creeks-bank", "creeks", INK.bank, [...WIDER(1.8, 34)], 0.45),
+    line("creeks", "creeks", INK.water, [...WIDER(1.2, 30)]),
+    { id: "airport", type: "fill", source: "airport", paint: { "fill-color": INK.apron } },
+    line("runway", "runway", INK.runway, [...WIDER(1.5, 26)]),
+  ];
+}
+
+function ways(): LayerSpecification[] {
+  return [
+    faintStreets(),
+    line("avenues", "avenues", INK.avenue, [...WIDER(0.5, 9)]),
+    dashed("railway", "railway", INK.railway, [...WIDER(0.8, 3)]),
+    line("roads-casing", "roads", INK.casing, [...WIDER(2.4, 20)]),
+    line("roads", "roads", INK.road, [...WIDER(1.2, 12)]),
+  ];
+}
+
+function faintStreets(): LayerSpecification {
+  return {
+    id: "streets",
+    type: "line",
+    source: "streets",
+    minzoom: 11,
+    paint: {
+      "line-color": INK.street,
+      "line-width": ["interpolate", ["exponential", 1.5], ["zoom"], 11, 0.4, 16, 6],
+      "line-opacity": ["interpolate", ["linear"], ["zoom"], 11, 0, 12, 1],
+    },
+  };
+}
+
+function names(): LayerSpecification[] {
+  return [
+    label("water-names", "waters", INK.waterName, 13, 0.22),
+    label("place-names", "places", INK.place, 11, 0.06),
+    label("district-names", "districts", INK.district, 12, 0.06),
+  ];
+}
+
+function line(
+  id: string,
+  source: string,
+  color: string,
+  width: unknown[],
+  opacity = 1,
+): LayerSpecification {
+  return {
+    id,
+    type: "line",
+    source,
+    layout: { "line-cap": "round", "line-join": "round" },
+    paint: { "line-color": color, "line-width": width as never, "line-opacity": opacity },
+  };
+}
+
+function dashed(id: string, source: string, color: string, width: unknown[]): LayerSpecification {
+  return {
+    id,
+    type: "line",
+    source,
+    paint: { "line-color": color, "line-width": width as never, "line-dasharray": [4, 2] },
+  };
+}
+
+function label(
+  id: string,
+  source: string,
+  color: string,
+  size: number,
+  spacing: number,
+): LayerSpecification {
+  return {
+    id,
+    type: "symbol",
+    source,
+    layout: {
+      "text-field": ["get", "name"],
+      "text-font": FONT,
+      "text-size": ["interpolate", ["linear"], ["zoom"], 11, size * 0.85, 15, size * 1.35],
+      "text-letter-spacing": spacing,
+      "text-max-width": 8,
+      "symbol-sort-key": ["-", 0, ["get", "rank"]],
+      "text-padding": 6,
+    },
+    paint: {
+      "text-color": color,
+      "text-halo-color": INK.land,
+      "text-halo-width": source === "waters" ? 0 : 1.4,
+      "text-opacity": ["interpolate", ["linear"], ["zoom"], 15, 1, 17, 0.5],
+    },
+  };
+}
+
+function unpack(steps: Line): Position[] {
+  const positions: Position[] = [];
+  let lng = 0;
+  let lat = 0;
+  for (let i = 0; i < steps.length; i += 2) {
+    lng += steps[i]!;
+    lat += steps[i + 1]!;
+    positions.push([lng / STEPS, lat / STEPS]);
+  }
+  return positions;
+}
+
+function graticule(): Position[][] {
+  const { west, east, south, north, step } = GRATICULE;
+  const meridians: Position[][] = [];
+  for (let lng = west; lng <= east; lng += step) meridians.push([[lng, south], [lng, north]]);
+  const parallels: Position[][] = [];
+  for (let lat = south; lat <= north; lat += step) parallels.push([[west, lat], [east, lat]]);
+  return [...meridians, ...parallels];
+}
+
+function lines(coordinates: Position[][]): SourceSpecification {
+  return source({ type: "MultiLineString", coordinates });
+}
+
+function areas(rings: Line[]): SourceSpecification {
+  return source({ type: "MultiPolygon", coordinates: rings.map((ring) => [unpack(ring)]) });
+}
+
+function source(geometry: GeoJSON.Geometry): SourceSpecification {
+  return { type: "geojson", data: { type: "Feature", properties: {}, geometry } };
+}
+
+function points(named: Named[]): SourceSpecification {
+  const features = named.map(({ name, at, rank }): GeoJSON.Feature => ({
+    type: "Feature",
+    properties: { name, rank },
+    geometry: { type: "Point", coordinates: at.map((step) => step / STEPS) },
+  }));
+  return { type: "geojson", data: { type: "FeatureCollection", features } };
+}

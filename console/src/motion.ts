@@ -1,0 +1,60 @@
+/** How a rider glides from fix to fix; no clock and no map in here. */
+
+import type { LatLng } from "./wire";
+
+/** A way from one place to another between two moments. Units: degrees; ms of performance.now(). */
+export interface Track {
+  from: LatLng;
+  to: LatLng;
+  startMs: number;
+  endMs: number;
+  lastFixMs: number;
+}
+
+/** A glide lasts a little longer than the fixes are apart, so that it never has to wait. */
+const STRETCH = 1.15;
+const GLIDE_MS_MIN = 500;
+const GLIDE_MS_MAX = 3_500;
+/** Farther than this between two fixes is a jump, not a ride. */
+const JUMP_M = 1_500;
+/** Source: WGS 84, mean radius. */
+const EARTH_M = 6_371_000;
+
+export function standStill(at: LatLng, nowMs: number): Track {
+  return { from: at, to: at, startMs: nowMs, endMs: nowMs, lastFixMs: nowMs };
+}
+
+/** The track after a new fix: from where he is drawn now to where he is. */
+export function glideTo(track: Track, to: LatLng, nowMs: number): Track {
+  const from = placeAt(track, nowMs);
+  if (distanceM(from, to) > JUMP_M) return standStill(to, nowMs);
+  const apartMs = (nowMs - track.lastFixMs) * STRETCH;
+  const glideMs = Math.min(Math.max(apartMs, GLIDE_MS_MIN), GLIDE_MS_MAX);
+  return { from, to, startMs: nowMs, endMs: nowMs + glideMs, lastFixMs: nowMs };
+}
+
+export function placeAt(track: Track, nowMs: number): LatLng {
+  if (nowMs >= track.endMs) return track.to;
+  const part = (nowMs - track.startMs) / (track.endMs - track.startMs);
+  return between(track.from, track.to, Math.max(part, 0));
+}
+
+export function between(from: LatLng, to: LatLng, part: number): LatLng {
+  return {
+    lat: from.lat + (to.lat - from.lat) * part,
+    lng: from.lng + (to.lng - from.lng) * part,
+  };
+}
+
+/** Good to a few per mille over the distances of one city. */
+export function distanceM(a: LatLng, b: LatLng): number {
+  const rad = Math.PI / 180;
+  const x = (b.lng - a.lng) * rad * Math.cos(((a.lat + b.lat) / 2) * rad);
+  return Math.hypot(x, (b.lat - a.lat) * rad) * EARTH_M;
+}
+
+/** Degrees from north. */
+export function bearing(a: LatLng, b: LatLng): number {
+  const x = (b.lng - a.lng) * Math.cos((a.lat * Math.PI) / 180);
+  return ((Math.atan2(x, b.lat - a.lat) * 180) / Math.PI + 360) % 360;
+}

@@ -1,0 +1,31 @@
+/** The tiles with the counters. */
+
+import type { Totals } from "../wire";
+import { whole } from "../words";
+import { byId, make, say } from "./dom";
+
+const TILES: [name: keyof Totals, label: string][] = [
+  ["ordersOpen", "Open orders"],
+  ["ridersOnline", "Riders online"],
+  ["offersMade", "Offers made"],
+  ["ordersPlaced", "Placed"],
+  ["ordersDelivered", "Delivered"],
+  ["ordersCancelled", "Cancelled"],
+];
+
+export class Counters {
+  private readonly values = new Map<keyof Totals, HTMLElement>();
+
+  constructor() {
+    const root = byId("counters");
+    for (const [name, label] of TILES) {
+      const value = make("dd", { "data-counter": name }, "–");
+      this.values.set(name, value);
+      root.append(make("div", {}, make("dt", {}, label), value));
+    }
+  }
+
+  show(totals: Totals): void {
+    for (const [name, value] of this.values) say(value, whole(totals[name]));
+  }
+}

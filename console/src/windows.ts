@@ -1,0 +1,45 @@
+/** Which window of the map to watch: a little more than is seen, and anew only when that helps. */
+
+import type { Bbox } from "./wire";
+
+/** Watched beyond each edge, as a part of what is seen. */
+const MARGIN = 0.3;
+/** When so much less is seen than watched, the rest is only traffic. */
+const WASTE_MAX = 10;
+
+export class Windows {
+  private watched: Bbox | null = null;
+
+  /** The window to watch now that `seen` is seen, or null if the present one will do. */
+  toWatch(seen: Bbox): Bbox | null {
+    if (this.watched && contains(this.watched, seen)) {
+      if (size(this.watched) < WASTE_MAX * size(seen)) return null;
+    }
+    this.watched = widened(seen);
+    return this.watched;
+  }
+}
+
+function contains(outer: Bbox, inner: Bbox): boolean {
+  return (
+    outer.south <= inner.south &&
+    outer.west <= inner.west &&
+    outer.north >= inner.north &&
+    outer.east >= inner.east
+  );
+}
+
+function size({ south, west, north, east }: Bbox): number {
+  return (north - south) * (east - west);
+}
+
+function widened({ south, west, north, east }: Bbox): Bbox {
+  const high = (north - south) * MARGIN;
+  const wide = (east - west) * MARGIN;
+  return {
+    south: Math.max(south - high, -90),
+    west: Math.max(west - wide, -180),
+    north: Math.min(north + high, 90),
+    east: Math.min(east + wide, 180),
+  };
+}
