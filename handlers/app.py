@@ -121,7 +121,9 @@ def _listen(settings: Settings) -> socket.socket:
     Errors: SettingsError where another process has it or the host is not ours.
     """
     try:
-        return socket.create_server((settings.host, settings.port), backlog=BACKLOG)
+        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+        address = (settings.host, settings.port)
+        return socket.create_server(address, family=family, backlog=BACKLOG)
     except OSError as error:
         where = f"{settings.host}:{settings.port}"
         raise SettingsError(f"cannot listen at {where}: {error.strerror}") from error

@@ -30,3 +30,9 @@ def test_the_main_job_end_to_end(server):
 
     assert "0 failed" in said
     assert "Traceback" not in server.log.read_text()
+
+
+@pytest.mark.slow
+def test_riders_are_asked_one_after_the_other(server):
+    """Nobody there, a no, a dead app, a rider who gives back, a rider an operator wants."""
+    assert "0 failed" in tell("offers.mjs", server)
