@@ -1,0 +1,215 @@
+"""A rider's, customer's or vendor's app on a bare socket: the cheapest load that Python can make.
+
+One WebSocket, one namespace, no reconnecting; whatever is unexpected ends the bench.
+Source: RFC 6455 section 5; Engine.IO protocol 4 and Socket.IO protocol 5.
+"""
+
+import asyncio
+import base64
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any, cast
+
+import orjson
+
+# Far above what any answer takes; whoever waits so long has found a fault.
+ANSWER_S = 20.0
+TEXT, CLOSE, PING, PONG = 0x1, 0x8, 0x9, 0xA
+# A key of zeros masks nothing: legal, and it costs the load nothing. The server unmasks all the
+# same, for it cannot know.
+_KEY = bytes(4)
+_POSITION = b'42/user,["rider_location_update",'
+
+OnEvent = Callable[[str, dict[str, Any], float], None]
+
+
+class Refused(Exception):
+    """The server understood and said no."""
+
+    def __init__(self, command: str, code: str) -> None:
+        super().__init__(command, code)
+        self.code = code
+
+
+class HungUp(Exception):
+    """The line is gone."""
+
+
+class Phone(asyncio.Protocol):
+    """One open line.
+
+    `on_event` is told each event with the moment of its arrival (Units: seconds of the
+    steady clock); `on_position` gets the raw packets of live positions instead, where it is set.
+    """
+
+    def __init__(self, namespace: str, token: str, on_event: OnEvent) -> None:
+        self._namespace = namespace
+        self._token = token
+        self._on_event = on_event
+        self.on_position: Callable[[bytes], None] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._transport: asyncio.Transport | None = None
+        self._received = b""
+        self._is_upgraded = False
+        self._opened: asyncio.Future[None] = self._loop.create_future()
+        self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._last_id = 0
+        self.is_closing = False
+
+    async def opened(self) -> None:
+        """Wait for the namespace to let us in.
+
+        Errors: Refused; HungUp.
+        """
+        async with asyncio.timeout(ANSWER_S):
+            await self._opened
+
+    async def call(self, name: str, payload: object) -> dict[str, Any]:
+        """Say a command and hand back the data of its answer.
+
+        Errors: Refused; HungUp; TimeoutError.
+        """
+        self._last_id += 1
+        answer: asyncio.Future[dict[str, Any]] = self._loop.create_future()
+        self._answers[self._last_id] = answer
+        said = orjson.dumps([name, payload])
+        self.send(f"42{self._namespace},{self._last_id}".encode() + said)
+        async with asyncio.timeout(ANSWER_S):
+            told = await answer
+        if told.get("ok") is not True:
+            raise Refused(name, str(told.get("error", {}).get("code")))
+        return told.get("data") or {}
+
+    def send(self, packet: bytes) -> None:
+        """Send one packet, whatever it says.
+
+        Errors: HungUp.
+        """
+        if self._transport is None:
+            raise HungUp(self._namespace)
+        self._transport.write(_frame(TEXT, packet))
+
+    def close(self) -> None:
+        """Hang up."""
+        self.is_closing = True
+        if self._transport is not None:
+            self._transport.close()
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Ask for a WebSocket."""
+        # uvloop's transports are no subclasses of asyncio's.
+        self._transport = wire = cast("asyncio.Transport", transport)
+        key = base64.b64encode(secrets.token_bytes(16)).decode()
+        wire.write(
+            "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: localhost\r\n"
+            "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+            f"Sec-WebSocket-Key: {key}\r\n\r\n".encode()
+        )
+
+    def data_received(self, data: bytes) -> None:
+        """Read whole frames, keep the rest."""
+        received = self._received + data if self._received else data
+        at = 0 if self._is_upgraded else self._read_upgrade(received)
+        if not self._is_upgraded:
+            self._received = received
+            return
+        while (frame := _whole(received, at)) is not None:
+            opcode, start, at = frame
+            self._hear(opcode, received[start:at])
+        self._received = received[at:]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Whoever waits for an answer gets none."""
+        self._transport = None
+        lost = HungUp(f"{self._namespace}: {exc or 'closed by the server'}")
+        for waiting in (self._opened, *self._answers.values()):
+            if not waiting.done():
+                waiting.set_exception(lost)
+                # Where nobody waits any more, asyncio would complain on stderr.
+                waiting.exception()
+
+    # What the server says.
+
+    def _read_upgrade(self, received: bytes) -> int:
+        end = received.find(b"\r\n\r\n")
+        if end < 0:
+            return 0
+        if not received.startswith(b"HTTP/1.1 101"):
+            raise HungUp(received[:80].decode(errors="replace"))
+        self._is_upgraded = True
+        return end + 4
+
+    def _hear(self, opcode: int, packet: bytes) -> None:
+        if opcode == TEXT:
+            if self.on_position is not None and packet.startswith(_POSITION):
+                self.on_position(packet)
+            else:
+                self._take(packet.decode())
+        elif opcode == PING and self._transport is not None:
+            self._transport.write(_frame(PONG, packet))
+        elif opcode == CLOSE and self._transport is not None:
+            self._transport.close()
+
+    def _take(self, packet: str) -> None:
+        kind, body = packet[:2], packet[2:].removeprefix(f"{self._namespace},")
+        if packet == "2":
+            self.send(b"3")
+        elif packet.startswith("0"):
+            hello = orjson.dumps({"token": self._token})
+            self.send(f"40{self._namespace},".encode() + hello)
+        elif kind == "40":
+            self._opened.set_result(None)
+        elif kind == "44":
+            self._opened.set_exception(Refused("connect", body))
+        else:
+            digits = len(body) - len(body.lstrip("0123456789"))
+            self._take_message(kind, body[:digits], orjson.loads(body[digits:] or "[]"))
+
+    def _take_message(self, kind: str, number: str, said: list[Any]) -> None:
+        if kind == "43":
+            answer = self._answers.pop(int(number), None)
+            if answer is not None and not answer.done():
+                answer.set_result(said[0])
+        elif kind == "42":
+            if number:
+                self.send(f"43{self._namespace},{number}[]".encode())
+            self._on_event(said[0], said[1] if len(said) > 1 else {}, time.perf_counter())
+
+
+async def ring(url: str, namespace: str, token: str, on_event: OnEvent) -> Phone:
+    """Open a line to a server's namespace.
+
+    Errors: Refused; HungUp; OSError.
+    """
+    host, _, port = url.removeprefix("http://").partition(":")
+    loop = asyncio.get_running_loop()
+    _, phone = await loop.create_connection(
+        lambda: Phone(namespace, token, on_event), host, int(port)
+    )
+    await phone.opened()
+    return phone
+
+
+def _frame(opcode: int, payload: bytes) -> bytes:
+    """One masked frame, in one piece."""
+    size = len(payload)
+    if size < 126:
+        return bytes((0x80 | opcode, 0x80 | size)) + _KEY + payload
+    assert size < 65_536, "no message of the contract is so long"
+    return bytes((0x80 | opcode, 0x80 | 126)) + size.to_bytes(2, "big") + _KEY + payload
+
+
+def _whole(received: bytes, at: int) -> tuple[int, int, int] | None:
+    """Opcode, start and end of the frame at a place; None where it is not all there."""
+    if len(received) < at + 2:
+        return None
+    size, start = received[at + 1] & 0x7F, at + 2
+    if size >= 126:
+        width = 2 if size == 126 else 8
+        size = int.from_bytes(received[start : start + width], "big")
+        start += width
+    end = start + size
+    return (received[at] & 0x0F, start, end) if len(received) >= max(end, start) else None

@@ -1,0 +1,183 @@
+"""One run over everything that must stay fast: fixes, offers, orders, settlements.
+
+`python -m bench.smoke [--size smoke|full] [--seed N]`. The README beside it says what each figure
+is, and what it is not.
+"""
+
+import argparse
+import asyncio
+import os
+import signal
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import uvloop
+
+from bench.flush import flush
+from bench.harness import Site, at_once, running, spread_ms
+from bench.line import print_line
+from bench.pairs import relay
+from bench.town import AT_ONCE, Job, Town
+from bench.twin import WORKERS, Books, ours_on
+
+# Vendors who accept at the same moment; with more of them orders wait for one another.
+OFFERS_AT_ONCE = 1
+
+
+class Size(NamedTuple):
+    """How much is done."""
+
+    riders: int
+    pairs: int
+    relay_s: float
+    # Rounds of orders: over HTTP, then by our code alone, then by the raw engine.
+    rounds: int
+    orders_each: int
+    flush_riders: int
+    flush_rounds: int
+
+
+SIZES = {
+    "smoke": Size(
+        riders=300, pairs=40, relay_s=2.0, rounds=3, orders_each=4, flush_riders=100,
+        flush_rounds=10,
+    ),
+    "full": Size(
+        riders=2_000, pairs=500, relay_s=12.0, rounds=10, orders_each=20, flush_riders=100,
+        flush_rounds=200,
+    ),
+}  # fmt: skip
+
+
+async def measure(size: Size, seed: int) -> dict[str, object]:
+    """Every figure of a size."""
+    async with AsyncExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
+        ours = await stack.enter_async_context(ours_on(folder / "ours"))
+        site = await stack.enter_async_context(running(folder / "server"))
+        town = await stack.enter_async_context(_peopled(site, size, seed))
+        books = Books(ours)
+        await books.open()
+        placed = await _place(town, books, size)
+        jobs = [town.note(order_id, at) for at, order_id in enumerate(placed.first)]
+        await at_once(OFFERS_AT_ONCE, [partial(town.assign, job) for job in jobs])
+        offers = _offers(jobs)
+        town.is_calm = True
+        relayed = await relay(site, jobs, size.relay_s)
+        town.is_calm = False
+        settled = await _settle(town, jobs)
+        await books.deliver()
+        for _ in range(size.rounds):
+            await books.settle(size.orders_each // 2, believes=False)
+            await books.settle(size.orders_each // 2, believes=True)
+        figures = {**relayed, **offers, **placed.figures, **settled}
+        figures |= books.settling.figures("ledger_settle")
+        figures |= books.believing.figures("ledger_believed_settle")
+        figures |= await flush(ours, size.flush_riders, size.flush_rounds)
+        return figures
+
+
+@asynccontextmanager
+async def _peopled(site: Site, size: Size, seed: int) -> AsyncIterator[Town]:
+    town = Town(site, seed)
+    await town.settle_in(size.pairs, size.riders)
+    living = asyncio.create_task(town.live())
+    try:
+        yield town
+    finally:
+        living.cancel()
+        town.close()
+        await asyncio.wait([living])
+
+
+class _Placed(NamedTuple):
+    """The orders of the first round of each customer, and how fast all were placed."""
+
+    first: list[str]
+    figures: dict[str, object]
+
+
+async def _place(town: Town, books: Books, size: Size) -> _Placed:
+    """Place orders over HTTP, by our code alone and on the raw engine, in turns."""
+    customers = len(town.customers)
+    total = max(customers, size.rounds * size.orders_each * WORKERS)
+    share = -(-total // size.rounds)
+    whos = [town.customers[number].who for number in range(customers)]
+    badges = [{"Authorization": f"Bearer {town.site.office.sign(*who)}"} for who in whos]
+    took: list[float] = []
+    orders: list[str] = []
+
+    async def place(number: int) -> None:
+        customer = number % customers
+        began_s = time.perf_counter()
+        order = await town.site.send("POST", "/orders", badges[customer], town.basket(customer))
+        took.append(time.perf_counter() - began_s)
+        orders[number] = order["orderId"]
+
+    passed_s = 0.0
+    for turn in range(size.rounds):
+        numbers = range(turn * share, (turn + 1) * share)
+        orders.extend("" for _ in numbers)
+        began_s = time.perf_counter()
+        await at_once(WORKERS, [partial(place, number) for number in numbers])
+        passed_s += time.perf_counter() - began_s
+        await books.place(size.orders_each)
+    rate = len(orders) / passed_s
+    race = books.placing
+    figures = {
+        "orders_per_s": round(rate, 1),
+        "orders_to_raw": round(rate / (race.count / race.raw_s), 3),
+        **spread_ms("orders", took),
+        **race.figures("flow_orders"),
+    }
+    return _Placed(orders[:customers], figures)
+
+
+def _offers(jobs: list[Job]) -> dict[str, object]:
+    return {
+        **spread_ms("accept_to_offer", [job.offered_s - job.asked_s for job in jobs]),
+        **spread_ms("accept_to_ack", [job.accepted_s - job.asked_s for job in jobs]),
+    }
+
+
+async def _settle(town: Town, jobs: list[Job]) -> dict[str, object]:
+    await at_once(AT_ONCE, [partial(town.carry, job) for job in jobs])
+    began_s = time.perf_counter()
+    ends_s = await at_once(AT_ONCE, [partial(town.complete, job) for job in jobs])
+    waits_s = [end_s - job.completed_s for end_s, job in zip(ends_s, jobs, strict=True)]
+    return {
+        "settlements_per_s": round(len(jobs) / (max(ends_s) - began_s), 1),
+        **spread_ms("delivered_to_settled", waits_s),
+    }
+
+
+def main() -> None:
+    """Run one size and print its line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", choices=SIZES, default="smoke")
+    parser.add_argument("--seed", type=int, default=1)
+    asked = parser.parse_args()
+    size = SIZES[asked.size]
+    # Whoever ends the bench ends its server and its engines.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    began_s, busy = time.monotonic(), os.getloadavg()[0]
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        figures = runner.run(measure(size, asked.seed))
+    parameters: dict[str, object] = {
+        "size": asked.size,
+        "seed": asked.seed,
+        # How many processes wanted a core when the bench began.
+        "load_before": round(busy, 1),
+        "seconds": round(time.monotonic() - began_s, 1),
+        **size._asdict(),
+    }
+    print_line("smoke", parameters, figures)
+
+
+if __name__ == "__main__":
+    main()
