@@ -1,0 +1,242 @@
+"""Real traces of delivery agents, driven through a running server under their customers' eyes."""
+
+import asyncio
+import csv
+import io
+import math
+import os
+import random
+import time
+import zipfile
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import orjson
+import pytest
+import pytest_asyncio
+
+from bench.harness import at_once, running
+from bench.phone import Phone
+from bench.town import LAT, LNG, Job, Person, Town
+from tests.waiting import Until
+
+# GOAL, GPS ordered activity labels: traces of delivery agents, CC BY 4.0, Amazon. They stay where
+# they are; the folder is found beside this repository, or named.
+FOLDER = Path(os.environ.get("REEYO_TRACES") or Path(__file__).parents[3] / "shared/data/goal")
+ARCHIVE = FOLDER / "trajectories.zip"
+SEED = 20261121
+TRACES = 30
+METRES_PER_DEGREE = 111_195.1
+# Riders begin within so much of their shop, where they are offered its orders.
+START_M = 1_200.0
+JUMP_M = 3_000.0
+# Source: tracking design, at most one in 200 true fixes is refused, 99 of 100 planted jumps are.
+FALSE_FLAGS_MAX, JUMPS_FLAGGED_MIN = 0.005, 0.99
+
+
+class Fix(NamedTuple):
+    """One fix of a trace, set down in Douala. Units: degrees, Unix milliseconds, metres."""
+
+    lat: float
+    lng: float
+    ts: int
+    accuracy: float
+
+    def moved(self, metres: float, bearing: float) -> "Fix":
+        """The same fix, so far away."""
+        return self._replace(
+            lat=self.lat + metres * math.cos(bearing) / METRES_PER_DEGREE,
+            lng=self.lng + metres * math.sin(bearing) / METRES_PER_DEGREE,
+        )
+
+
+class Step(NamedTuple):
+    """A line of a trace. Units: seconds, metres from an arbitrary origin."""
+
+    at_s: float
+    x_m: float
+    y_m: float
+
+
+def read_steps(name: str, archive: zipfile.ZipFile) -> list[Step]:
+    with archive.open(name) as lines:
+        rows = csv.DictReader(io.TextIOWrapper(lines))
+        return [
+            # Fractions of a second are given to the nanosecond.
+            Step(
+                datetime.fromisoformat(f"{row['timestamp'][:26]}+00:00").timestamp(),
+                float(row["x"]),
+                float(row["y"]),
+            )
+            for row in rows
+        ]
+
+
+def set_down(steps: Sequence[Step], rng: random.Random, now_ms: int) -> list[Fix]:
+    """A trace that begins somewhere near the shop and ends now, at its own pace."""
+    first, last = steps[0], steps[-1]
+    begin = Fix(LAT, LNG, 0, 0.0).moved(rng.uniform(0, START_M), rng.uniform(0, math.tau))
+    east = METRES_PER_DEGREE * math.cos(math.radians(LAT))
+    return [
+        Fix(
+            lat=begin.lat + (step.y_m - first.y_m) / METRES_PER_DEGREE,
+            lng=begin.lng + (step.x_m - first.x_m) / east,
+            ts=now_ms - round((last.at_s - step.at_s) * 1000),
+            accuracy=round(rng.uniform(4, 15), 1),
+        )
+        for step in steps
+    ]
+
+
+@pytest.fixture(scope="module")
+def traces() -> list[list[Fix]]:
+    """Some of the traces, the same every time."""
+    if not ARCHIVE.is_file():
+        pytest.skip(f"no trajectories.zip in {FOLDER}: name its folder in REEYO_TRACES")
+    rng = random.Random(SEED)
+    with zipfile.ZipFile(ARCHIVE) as archive:
+        names = sorted(name for name in archive.namelist() if name.endswith(".csv"))
+        chosen = [read_steps(name, archive) for name in rng.sample(names, TRACES)]
+    now_ms = int(time.time() * 1000)
+    return [set_down(steps, rng, now_ms) for steps in chosen]
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def town(
+    traces: list[list[Fix]], tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Town]:
+    """One shop, on a server that counts no requests: a trace of minutes is told in seconds."""
+    async with running(tmp_path_factory.mktemp("traces")) as site:
+        opened = Town(site, SEED)
+        await opened.open_shop(0, LAT, LNG)
+        yield opened
+        opened.close()
+
+
+class Journey:
+    """A rider on his trace, and what the customer of his order sees of him."""
+
+    def __init__(self, job: Job, trace: Sequence[Fix]) -> None:
+        self.rider: Person = job.carrier
+        self.trace = trace
+        self.seen: list[dict[str, Any]] = []
+        # Each fix as it was said, with the reason for which it was dropped, or None.
+        self.told: list[tuple[Fix, str | None]] = []
+        customer: Phone = job.customer.phone
+        customer.on_position = self._see
+
+    def _see(self, packet: bytes) -> None:
+        self.seen.append(orjson.loads(packet[packet.index(b"[") :])[1])
+
+    async def drive(self, fixes: Sequence[Fix]) -> None:
+        """Say each fix and wait for the server's word on it."""
+        for fix in fixes:
+            self.rider.fixes += 1
+            said = {**fix._asdict(), "seq": self.rider.fixes}
+            answer = await self.rider.phone.call("location_update", said)
+            self.told.append((fix, answer.get("dropped")))
+
+    @property
+    def taken(self) -> list[Fix]:
+        """The fixes that the server took."""
+        return [fix for fix, dropped in self.told if dropped is None]
+
+    def shows_the_end(self) -> bool:
+        """Whether the customer has seen the last fix that was taken."""
+        return bool(self.seen) and place(self.seen[-1]) == self.taken[-1][:3]
+
+    def order_of_seen(self) -> list[int]:
+        """Where each position that was seen stands among the fixes that were taken."""
+        at = {fix[:3]: number for number, fix in enumerate(self.taken)}
+        return [at[place(position)] for position in self.seen]
+
+
+def place(position: dict[str, Any]) -> tuple[float, float, int]:
+    """Where and when a customer saw a rider."""
+    return position["location"]["lat"], position["location"]["lng"], position["ts"]
+
+
+class Way(NamedTuple):
+    """A trace with jumps in it."""
+
+    fixes: list[Fix]
+    jumps: set[Fix]
+
+
+def with_jumps(fixes: Sequence[Fix], rng: random.Random) -> Way:
+    """The same fixes, every ninth of them far away from where it was."""
+    jumps = {
+        at: fixes[at].moved(JUMP_M, rng.uniform(0, math.tau)) for at in range(4, len(fixes), 9)
+    }
+    return Way([jumps.get(at, fix) for at, fix in enumerate(fixes)], set(jumps.values()))
+
+
+async def set_out(town: Town, traces: Sequence[list[Fix]]) -> list[Journey]:
+    """Give every trace a rider with an order, and the order a customer who watches."""
+    numbers = range(len(town.riders), len(town.riders) + len(traces))
+    trace_of = {f"rdr_{number}": trace for number, trace in zip(numbers, traces, strict=True)}
+    pairs = [partial(_pair, town, number, trace_of[f"rdr_{number}"][0]) for number in numbers]
+    jobs = await at_once(4, pairs)
+    # Whoever was offered an order carries it; his is the trace.
+    return [Journey(job, trace_of[job.carrier.who[1]]) for job in jobs]
+
+
+async def _pair(town: Town, number: int, start: Fix) -> Job:
+    await town.move_in(number)
+    await town.hire(number, start.lat, start.lng, start.ts)
+    customer = town.customers[number]
+    order = await town.site.ask("POST", "/orders", customer.who, town.basket(number))
+    job = town.note(order["orderId"], number)
+    await town.assign(job)
+    return job
+
+
+async def all_arrive(journeys: Sequence[Journey], until: Until) -> None:
+    """Wait until every customer has seen the end."""
+    await until.true(lambda: all(journey.shows_the_end() for journey in journeys))
+
+
+@pytest.mark.slow
+async def test_a_true_way_is_shown_as_it_was(
+    town: Town, traces: list[list[Fix]], until: Until
+) -> None:
+    """Of real fixes at most one in 200 is taken for a jump; customers see the others in order."""
+    journeys = await set_out(town, traces)
+
+    await asyncio.gather(*(journey.drive(journey.trace[1:]) for journey in journeys))
+    await all_arrive(journeys, until)
+
+    words = Counter(word for journey in journeys for _, word in journey.told)
+    assert words.total() == sum(len(trace) - 1 for trace in traces)
+    assert words["teleport"] <= FALSE_FLAGS_MAX * words.total(), words
+    assert set(words) <= {None, "teleport"}, words
+    for journey in journeys:
+        order = journey.order_of_seen()
+        assert order == sorted(set(order)), "a customer saw a rider go back"
+
+
+@pytest.mark.slow
+async def test_a_jump_is_not_shown(town: Town, traces: list[list[Fix]], until: Until) -> None:
+    """Of single fixes 3 km away 99 in 100 are refused, and the way goes on behind each of them."""
+    rng = random.Random(SEED)
+    journeys = await set_out(town, traces)
+    ways = [with_jumps(journey.trace[1:], rng) for journey in journeys]
+
+    await asyncio.gather(*(j.drive(way.fixes) for j, way in zip(journeys, ways, strict=True)))
+    await all_arrive(journeys, until)
+
+    of_jumps, of_others = Counter[str | None](), Counter[str | None]()
+    for journey, way in zip(journeys, ways, strict=True):
+        of_jumps += Counter(word for fix, word in journey.told if fix in way.jumps)
+        of_others += Counter(word for fix, word in journey.told if fix not in way.jumps)
+    assert of_jumps.total() >= TRACES * 7
+    assert of_jumps["teleport"] >= JUMPS_FLAGGED_MIN * of_jumps.total(), of_jumps
+    assert of_others["teleport"] <= FALSE_FLAGS_MAX * of_others.total(), of_others
+    for journey in journeys:
+        # A position that the server had refused would not be found among those it took.
+        order = journey.order_of_seen()
+        assert order == sorted(set(order)), "a customer saw a rider go back"
