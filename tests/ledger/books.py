@@ -1,11 +1,16 @@
 """A ledger with what tests look at it through."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
+import pytest
+
 from dispatch.clock import ManualClock
-from ledger.commit import Ledger
+from ledger.commit import Ledger, LedgerRefused
 from ledger.dynamo import DynamoTable
+from ledger.plan import Fact
 from ledger.statements import Statements
+from ledger.table import Write
 
 
 class Books(NamedTuple):
@@ -19,3 +24,10 @@ class Books(NamedTuple):
     def another(self) -> Ledger:
         """The same books as another process has them: no shared lock, no shared memory."""
         return Ledger(self.table, self.clock.now_ms)
+
+
+async def refusal(ledger: Ledger, fact: Fact, guards: Sequence[Write] = ()) -> LedgerRefused:
+    """Post what must be refused."""
+    with pytest.raises(LedgerRefused) as raised:
+        await ledger.post(fact, guards)
+    return raised.value

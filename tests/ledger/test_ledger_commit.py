@@ -8,16 +8,14 @@ import msgspec
 import pytest
 
 from ledger import accounts
-from ledger.cash import CASH_LIMIT, hold_key, release_cash, reserve_cash
 from ledger.commit import GuardFailed, Ledger, LedgerRefused
 from ledger.compose import Posted
-from ledger.fin import Guarded, fin_key, mark_delivered, void_fin
-from ledger.payments import Payment, fail_payment, payment_key, start_payment
-from ledger.plan import Capture, Fact, Refund, Settle, TopUp, entry_key
+from ledger.fin import fin_key, mark_delivered
+from ledger.payments import payment_key
+from ledger.plan import Capture, Refund, Settle, TopUp, entry_key
 from ledger.pricing import DEFAULT_RATES, Pricing, price_goods
 from ledger.table import (
     Delete,
-    Item,
     Key,
     Put,
     Query,
@@ -28,7 +26,7 @@ from ledger.table import (
     Write,
 )
 from ledger.wallets import GENESIS, line_hash
-from tests.ledger.books import Books
+from tests.ledger.books import Books, refusal
 
 pytestmark = pytest.mark.engines
 
@@ -57,12 +55,6 @@ async def everything(books: Books) -> dict[str, object]:
     lines = await books.statements.transactions("USER", "u")
     fin = await books.table.get(fin_key("o1"))
     return {"trial": trial, "lines": lines, "fin": fin}
-
-
-async def refusal(ledger: Ledger, fact: Fact, guards: Sequence[Write] = ()) -> LedgerRefused:
-    with pytest.raises(LedgerRefused) as raised:
-        await ledger.post(fact, guards)
-    return raised.value
 
 
 async def test_an_order_is_paid_delivered_and_settled(books: Books, food: Pricing) -> None:
@@ -470,217 +462,6 @@ async def test_an_unknown_outcome_is_read_back(books: Books) -> None:
         await Ledger(lost, books.clock.now_ms).post(TopUp("u", 300, "sandbox", "p2"))
     assert (await books.statements.balance("USER", "u"))["availableBalance"] == 700
     assert not (await top_up(books, 300, payment_id="p2")).replayed
-
-
-# Mobile money
-
-
-def asked(food: Pricing, **changes: object) -> Payment:
-    fields: dict[str, object] = {
-        "provider": "mtn",
-        "payment_id": "m1",
-        "user_id": "u",
-        "amount": food.total,
-        "order_id": "o1",
-    }
-    return Payment(**{**fields, **changes})  # pyright: ignore[reportArgumentType]
-
-
-async def place(books: Books, food: Pricing) -> Capture:
-    """An order that waits for mobile money."""
-    now = books.clock.now_ms()
-    pending = books.ledger.fin_pending("o1", "u", "v", food)
-    await books.table.transact([pending, start_payment(asked(food), now)])
-    return Capture("o1", "u", "v", "MOBILE_MONEY", food, "m1", "mtn")
-
-
-async def test_mobile_money_is_captured_once(books: Books, food: Pricing) -> None:
-    """Ten webhooks of one payment fill the escrow once."""
-    fact = await place(books, food)
-    payment = await books.ledger.payment("mtn", "m1", food.total)
-    assert payment.order_id == "o1"
-    answers = await asyncio.gather(*(books.another().post(fact) for _ in range(10)))
-    assert sum(not answer.replayed for answer in answers) == 1
-    fin = await books.ledger.fin("o1")
-    assert fin is not None
-    assert (fin.fin_state, fin.escrow) == ("CAPTURED", food.total)
-    trial = await books.statements.trial_balance()
-    assert {a["account"]: a["balance"] for a in trial["accounts"]} == {
-        "CLEARING#MTN.0": -food.total,
-        "ORDER#o1": food.total,
-    }
-    assert (trial["total"], trial["entries"]) == (0, 1)
-
-
-async def test_a_payment_must_be_what_was_asked_for(books: Books, food: Pricing) -> None:
-    """Another amount, an unknown reference or another price is refused; nothing moves."""
-    fact = await place(books, food)
-    with pytest.raises(LedgerRefused, match="conflict"):
-        await books.ledger.payment("mtn", "m1", food.total - 1)
-    with pytest.raises(LedgerRefused, match="not_found"):
-        await books.ledger.payment("mtn", "m2", food.total)
-    assert (await refusal(books.ledger, TopUp("u", 1, "mtn", "m1"))).code == "conflict"
-    assert (await refusal(books.ledger, TopUp("w", food.total, "mtn", "m1"))).code == "conflict"
-    price = msgspec.structs.replace(food, rate_version=99)
-    cheap = msgspec.structs.replace(fact, pricing=price)
-    assert (await refusal(books.ledger, cheap)).code == "conflict"
-    assert (await books.statements.trial_balance())["entries"] == 0
-
-
-async def test_a_captured_or_unknown_order_takes_no_mobile_money(
-    books: Books, food: Pricing
-) -> None:
-    """Paid another way, called off, or never placed: each is refused by its reason."""
-    fact = Capture("o1", "u", "v", "MOBILE_MONEY", food, "m1", "mtn")
-    assert (await refusal(books.ledger, fact)).code == "not_found"
-    await books.table.transact([books.ledger.fin_pending("o1", "u", "v", food)])
-    await books.table.transact(void_fin("o1", books.clock.now_ms()).writes)
-    assert (await refusal(books.ledger, fact)).code == "wrong_state"
-
-
-async def test_money_that_comes_too_late_goes_to_the_wallet(books: Books, food: Pricing) -> None:
-    """The order was called off before the webhook: the customer has the money in his wallet."""
-    fact = await place(books, food)
-    await books.table.transact(void_fin("o1", books.clock.now_ms()).writes)
-    assert (await refusal(books.ledger, fact)).code == "wrong_state"
-    await books.ledger.post(TopUp("u", food.total, "mtn", "m1"))
-    assert (await refusal(books.ledger, fact)).code in {"wrong_state", "conflict"}
-    assert (await books.statements.balance("USER", "u"))["availableBalance"] == food.total
-
-
-async def test_a_success_after_a_failure_counts(books: Books, food: Pricing) -> None:
-    """Providers change their mind: the money is there, so it is booked."""
-    fact = await place(books, food)
-    await books.table.transact([fail_payment("mtn", "m1", books.clock.now_ms())])
-    await books.ledger.post(fact)
-    item = await books.table.get(payment_key("mtn", "m1"))
-    assert item is not None
-    assert item["pstate"] == "SUCCESS"
-    with pytest.raises(TransactionCancelled):
-        await books.table.transact([fail_payment("mtn", "m1", books.clock.now_ms())])
-
-
-async def test_a_payment_is_asked_for_once(books: Books, food: Pricing) -> None:
-    """A reference used again is refused, and nobody asks for nothing."""
-    await books.table.transact([start_payment(asked(food), 1)])
-    with pytest.raises(TransactionCancelled):
-        await books.table.transact([start_payment(asked(food, amount=5), 2)])
-    with pytest.raises(ValueError, match="amount"):
-        start_payment(asked(food, amount=0), 1)
-
-
-# Cash
-
-
-async def reserve(books: Books, order_id: str, amount: int, rider_id: str = "r") -> None:
-    now = books.clock.now_ms()
-    held = reserve_cash(order_id, rider_id, amount, CASH_LIMIT, now)
-    await books.table.transact(held.writes)
-
-
-async def code_of(books: Books, guarded: Guarded) -> str:
-    """The refusal that failed writes stand for."""
-    with pytest.raises(TransactionCancelled) as raised:
-        await books.table.transact(guarded.writes)
-    return guarded.codes[raised.value.failed()[0]]
-
-
-async def cash_of(books: Books, rider_id: str = "r") -> Item:
-    item = await books.table.get(accounts.balance_key(accounts.rider_cash(rider_id)))
-    assert item is not None
-    return item
-
-
-async def test_cash_is_held_collected_and_settled(books: Books, food: Pricing) -> None:
-    """The rider owes what he took; vendor, rider and platform have their parts."""
-    await books.table.transact([books.ledger.fin_cash("o1", "u", "v", food)])
-    await reserve(books, "o1", food.total)
-    assert (await cash_of(books))["exposure"] == food.total
-    now = books.clock.now_ms()
-    await books.table.transact(mark_delivered("o1", "r", now, food.total).writes)
-    settled = await books.ledger.post(Settle("o1"))
-    assert settled.lines["RIDERCASH#r"].balance_after == -food.total
-    cash = await cash_of(books)
-    assert (cash["posted"], cash["held"], cash["exposure"]) == (-food.total, 0, food.total)
-    hold = await books.table.get(hold_key("o1"))
-    assert hold is not None
-    assert hold["hstate"] == "POSTED"
-    assert (await books.ledger.post(Settle("o1"))).lines == settled.lines
-    trial = await books.statements.trial_balance()
-    assert (trial["total"], trial["entries"]) == (0, 1)
-    assert {"account": "RIDERCASH#r", "balance": -food.total} in trial["accounts"]
-
-
-async def test_cash_above_the_limit_is_refused(books: Books) -> None:
-    """Holds and cash in hand together stay within the limit, to the franc."""
-    await reserve(books, "o1", 30_000)
-    over = reserve_cash("o2", "r", 20_001, CASH_LIMIT, 1)
-    assert await code_of(books, over) == "cash_limit"
-    assert await books.table.get(hold_key("o2")) is None
-    await reserve(books, "o2", 20_000)
-    assert await code_of(books, reserve_cash("o3", "r", 1, CASH_LIMIT, 1)) == "cash_limit"
-    first = reserve_cash("o9", "new", CASH_LIMIT + 1, CASH_LIMIT, 1)
-    assert await code_of(books, first) == "cash_limit"
-    await reserve(books, "o4", CASH_LIMIT, "new")
-
-
-async def test_the_limit_holds_against_twenty_at_once(books: Books) -> None:
-    """20 orders of 12,000 for one rider who is new to cash: four fit into 50,000."""
-    calls = (reserve(books, f"o{i}", 12_000) for i in range(20))
-    results = await asyncio.gather(*calls, return_exceptions=True)
-    assert sum(result is None for result in results) == 4
-    cash = await cash_of(books)
-    assert (cash["held"], cash["exposure"], cash["posted"]) == (48_000, 48_000, 0)
-
-
-async def test_released_cash_makes_room_again(books: Books, food: Pricing) -> None:
-    """Given back once, by the rider who held it; then another may hold it."""
-    now = books.clock.now_ms()
-    await reserve(books, "o1", food.total)
-    again = reserve_cash("o1", "s", food.total, CASH_LIMIT, now)
-    assert await code_of(books, again) == "conflict"
-    assert await code_of(books, release_cash("o1", "s", food.total, now)) == "wrong_state"
-    await books.table.transact(release_cash("o1", "r", food.total, now).writes)
-    assert await code_of(books, release_cash("o1", "r", food.total, now)) == "wrong_state"
-    assert (await cash_of(books))["exposure"] == 0
-    await books.table.transact(again.writes)
-    assert (await cash_of(books, "s"))["held"] == food.total
-
-
-async def test_only_what_is_held_is_given_back(books: Books) -> None:
-    """Another amount than the hold's, or more than the rider's holds together, stays held."""
-    now = books.clock.now_ms()
-    await reserve(books, "o1", 20_000)
-    await reserve(books, "o2", 10_000)
-    assert await code_of(books, release_cash("o1", "r", 10_000, now)) == "wrong_state"
-    short = Update(
-        key=accounts.balance_key("RIDERCASH#r"), expression="SET held = :n", values={":n": 19_999}
-    )
-    await books.table.transact([short])
-    assert await code_of(books, release_cash("o1", "r", 20_000, now)) == "wrong_state"
-    await books.table.transact(release_cash("o2", "r", 10_000, now).writes)
-
-
-async def test_cash_without_a_hold_is_not_settled(books: Books, food: Pricing) -> None:
-    """Another rider's hold, or none, stops the settlement."""
-    await books.table.transact([books.ledger.fin_cash("o1", "u", "v", food)])
-    await reserve(books, "o1", food.total, "other")
-    await books.table.transact(mark_delivered("o1", "r", books.clock.now_ms()).writes)
-    refused = await refusal(books.ledger, Settle("o1"))
-    assert (refused.code, "hold" in refused.message) == ("wrong_state", True)
-    assert (await books.statements.trial_balance())["entries"] == 0
-
-
-async def test_a_cash_order_called_off_is_void(books: Books, food: Pricing) -> None:
-    """Nothing was paid: the order's money is closed, and cannot be opened or delivered again."""
-    opening = books.ledger.fin_cash("o1", "u", "v", food)
-    now = books.clock.now_ms()
-    await books.table.transact([opening])
-    await books.table.transact(void_fin("o1", now).writes)
-    for guarded in (void_fin("o1", now), mark_delivered("o1", "r", now)):
-        assert await code_of(books, guarded) == "wrong_state"
-    with pytest.raises(TransactionCancelled):
-        await books.table.transact([opening])
 
 
 async def test_a_short_memory_is_only_slower(
