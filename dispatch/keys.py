@@ -135,6 +135,14 @@ def board_channel() -> str:
     return "board:{city}:news"
 
 
+def pulses() -> str:
+    """How many riders each node holds, and when it last said so; display only.
+
+    Redis: hash node -> "ms riders". TTL: none, a handful of nodes. Writer and reader: store.board.
+    """
+    return "board:{city}:pulses"
+
+
 def totals() -> str:
     """Counters for the operators' page; display only, the ledger and the orders decide.
 

@@ -5,7 +5,7 @@ import gc
 import signal
 import socket
 from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +16,7 @@ from dispatch import ids, keys
 from dispatch.cashier import Cashier, Tills
 from dispatch.clock import Clock, SystemClock
 from dispatch.engine import Engine, Finds
+from dispatch.errors import StoreUnavailable
 from dispatch.orders.clerk import Clerk
 from dispatch.orders.flow import Flow, Stores
 from dispatch.orders.rounds import OfferPolicy
@@ -23,7 +24,7 @@ from dispatch.outbox import Outbox
 from dispatch.settings import Settings, SettingsError
 from dispatch.settler import Settler
 from dispatch.store.answers import Answers
-from dispatch.store.board import Board
+from dispatch.store.board import Board, Pulse
 from dispatch.store.catalogue import Catalogue
 from dispatch.store.config import Config
 from dispatch.store.connect import RedisClients, Scripts, open_redis, translate
@@ -49,6 +50,8 @@ from handlers.gate import Audience, Gate, http_gate
 from handlers.http import admin, catalogue, config, envelope, health, orders, profiles, wallets
 from handlers.http import webhooks as webhook_routes
 from handlers.http.console import add_console
+from handlers.http.noise import count_no_http
+from handlers.http.silence import Silence
 from handlers.limits import Limits
 from handlers.logs import configure_logs
 from handlers.origins import Origins
@@ -89,6 +92,8 @@ class Basis(NamedTuple):
 class Live(NamedTuple):
     """What moves by itself: listens, relays, ticks, drains."""
 
+    node: str
+    board: Board
     feeds: Feeds
     inboxes: Inboxes
     receipts: OfferReceipts
@@ -103,6 +108,7 @@ async def serve(settings: Settings) -> None:
     Errors: EngineFailed, TableUnavailable, SchemaMismatch where it cannot start.
     """
     configure_logs(settings)
+    count_no_http()
     # Taken before anything is started: a second server ends here, with one line.
     listener = _listen(settings)
     stopped = asyncio.Event()
@@ -187,7 +193,7 @@ def compose(basis: Basis) -> tuple[Desk, Live]:
         watchers=watchers,
         areas=Areas(board, positions, feeds, clock, span),
     )
-    return desk, Live(feeds, inboxes, receipts, outbox, engine, drain)
+    return desk, Live(basis.node, board, feeds, inboxes, receipts, outbox, engine, drain)
 
 
 async def _run(
@@ -208,6 +214,8 @@ async def _run(
     server.serve_in(app)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
+    assert runner.server is not None, "a runner that is set up has a server"
+    supervisor.spawn("silence", Silence(runner.server, clock).watch)
     site = web.SockSite(runner, listener, backlog=BACKLOG)
     try:
         await site.start()
@@ -243,15 +251,19 @@ def _loops(
         "areas": desk.areas.run,
         "expiry": sessions.watch_expiry,
         "engine": live.engine.run,
-        "lane_sweep": lambda: _sweep_lane(desk),
+        "lane_sweep": lambda: _sweep_lane(desk, live),
         "index_sweep": lambda: _sweep_index(desk),
     }
 
 
-async def _sweep_lane(desk: Desk) -> None:
+async def _sweep_lane(desk: Desk, live: Live) -> None:
     while True:
         await asyncio.sleep(LANE_SWEEP_S)
-        desk.lane.sweep(desk.clock.now_ms())
+        now_ms = desk.clock.now_ms()
+        fixes = desk.lane.sweep(now_ms)
+        with suppress(StoreUnavailable):
+            # Display only: what is not reported now is missing from the page, nothing else.
+            await live.board.report(live.node, Pulse(now_ms, fixes, desk.roster.on_duty()))
 
 
 async def _sweep_index(desk: Desk) -> None:

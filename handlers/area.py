@@ -133,7 +133,7 @@ class Areas:
         delta = AreaDelta(
             riders=_changed_riders(window.riders, riders),
             orders=_changed_orders(window.orders, orders),
-            totals=await self._board.totals(),
+            totals=await self._board.totals(now_ms),
             ts=now_ms,
         )
         window.riders, window.orders = riders, orders

@@ -3,7 +3,7 @@
 from typing import Any
 
 from dispatch.errors import Refusal, Refused
-from dispatch.model import Order
+from dispatch.model import Order, Position
 from dispatch.wire import commands
 from dispatch.wire.snapshots import order_snapshot
 from handlers.caller import caller_of
@@ -54,12 +54,20 @@ async def rider_view(desk: Desk, order: Order) -> dict[str, Any]:
         "vehicle": profile.vehicle if profile else None,
         "state": "lost",
     }
-    last = (await desk.positions.last([rider_id])).get(rider_id)
+    last = await _last_position(desk, rider_id)
     if last is not None:
         view["location"] = {"lat": last.lat, "lng": last.lng}
         view["ts"] = last.ts
         view["state"] = desk.freshness(last.received_at)
     return {"rider": view}
+
+
+async def _last_position(desk: Desk, rider_id: str) -> Position | None:
+    """What this node has seen itself is newer than Redis by up to one flush."""
+    here = desk.lane.last_position(rider_id)
+    if here is not None:
+        return here.position
+    return (await desk.positions.last([rider_id])).get(rider_id)
 
 
 async def on_unsubscribe_order(

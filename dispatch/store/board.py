@@ -8,6 +8,9 @@ from dispatch import keys
 from dispatch.store.connect import RedisClients, translate
 from dispatch.wire.events import OrderDot, Totals
 
+# Nodes report every second; one that was silent this long holds no riders any more.
+PULSE_MS = 5_000
+
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(OrderDot)
 
@@ -17,6 +20,14 @@ class Line(msgspec.Struct, frozen=True):
 
     dot: OrderDot
     ended: bool
+
+
+class Pulse(msgspec.Struct, frozen=True):
+    """What one node counts each second. Units: Unix milliseconds."""
+
+    at_ms: int
+    fixes: int
+    riders: int
 
 
 class Board:
@@ -45,13 +56,17 @@ class Board:
                     pipe.hincrby(keys.totals(), name, by)
                 await pipe.execute()
 
-    async def count(self, name: str, by: int) -> None:
-        """Add to one counter.
+    async def report(self, node: str, pulse: Pulse) -> None:
+        """Add one node's share of what cannot be counted by orders.
 
-        Redis: HINCRBY, one round trip.
+        Redis: HINCRBY and HSET, one round trip.
         """
         with translate():
-            await self._redis.hincrby(keys.totals(), name, by)
+            async with self._redis.pipeline(transaction=False) as pipe:
+                if pulse.fixes:
+                    pipe.hincrby(keys.totals(), "fixes", pulse.fixes)
+                pipe.hset(keys.pulses(), node, f"{pulse.at_ms} {pulse.riders}")
+                await pipe.execute()
 
     async def read(self) -> list[OrderDot]:
         """Every open order's line.
@@ -62,19 +77,27 @@ class Board:
             rows = await self._redis.hvals(keys.board())
         return [_decoder.decode(row) for row in rows]
 
-    async def totals(self) -> Totals:
-        """The counters, with the number of lines as `orders_open`.
+    async def totals(self, now_ms: int) -> Totals:
+        """The counters, with the lines as `orders_open` and the living nodes' riders.
 
-        Redis: HGETALL and HLEN, one round trip.
+        Redis: HGETALL twice and HLEN, one round trip.
         """
         with translate():
             async with self._redis.pipeline(transaction=False) as pipe:
                 pipe.hgetall(keys.totals())
                 pipe.hlen(keys.board())
-                counted, lines = await pipe.execute()
+                pipe.hvals(keys.pulses())
+                counted, lines, pulses = await pipe.execute()
         known = {field.encode_name for field in msgspec.structs.fields(Totals)}
         values = {n.decode(): int(v) for n, v in counted.items() if n.decode() in known}
-        return msgspec.convert({**values, "ordersOpen": lines}, Totals)
+        derived = {"ordersOpen": lines, "ridersOnline": _riders(pulses, now_ms)}
+        return msgspec.convert({**values, **derived}, Totals)
+
+
+def _riders(pulses: Sequence[bytes], now_ms: int) -> int:
+    """The riders of nodes that have reported lately."""
+    told = (tuple(map(int, pulse.split())) for pulse in pulses)
+    return sum(riders for at_ms, riders in told if now_ms - at_ms <= PULSE_MS)
 
 
 def parse_line(message: bytes) -> OrderDot:

@@ -105,10 +105,11 @@ class Lane:
             return None
         return Whereabouts(seat.last.position, seat.state)
 
-    def sweep(self, now_ms: int) -> None:
+    def sweep(self, now_ms: int) -> int:
         """Tell the watchers of riders who went silent, and export what was counted.
 
-        Called every second: a rider is stale or lost at most that much too late.
+        Called every second: a rider is stale or lost at most that much too late. Returns how many
+        fixes were received since the last call.
         """
         for seat in self._roster.sweep(now_ms):
             # The other nodes shall hear of it although he has not moved.
@@ -117,7 +118,9 @@ class Lane:
         metrics.FIXES_RECEIVED.inc(self._received)
         metrics.FIXES_RELAYED.inc(self._relayed)
         metrics.FIXES_AHEAD.inc(self._ahead)
+        received = self._received
         self._received = self._relayed = self._ahead = 0
+        return received
 
     def _take(self, seat: Seat, admitted: Admitted) -> None:
         seat.last, seat.doubt = admitted, None

@@ -164,6 +164,10 @@ class Roster:
     def __iter__(self) -> Iterator[Seat]:
         return iter(tuple(self._seats.values()))
 
+    def on_duty(self) -> int:
+        """How many riders of this node the index should have."""
+        return sum(seat.is_indexed and seat.last is not None for seat in self._seats.values())
+
     def get(self, rider_id: str) -> Seat | None:
         """The rider's seat, None where he is not at this node."""
         return self._seats.get(rider_id)
