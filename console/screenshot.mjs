@@ -1,6 +1,7 @@
 /** Takes a picture of the console: `node console/screenshot.mjs URL OUT.png [--width --height --wait]`.
  *
- * Prints one line of JSON with what the page shows and what it complained of.
+ * Prints one line of JSON with what the page shows and what it complained of. Ends with 3 where
+ * there is no Chromium, with 4 where the page does not come to show what it is waited for.
  */
 
 import { existsSync } from "node:fs";
@@ -23,15 +24,18 @@ const FLAGS = [
   "--disable-component-update",
   "--disable-sync",
 ];
-const READY_MS = 30_000;
+/** Without a graphics card on a busy machine the first picture takes its time. */
+const READY_MS = 60_000;
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     width: { type: "string", default: "1440" },
     height: { type: "string", default: "900" },
-    /** Milliseconds after the first counters are there. */
+    /** Milliseconds after all else, for a picture with some history in its charts. */
     wait: { type: "string", default: "6000" },
+    /** CSS selectors that must come to match, one after the other. */
+    until: { type: "string", multiple: true, default: [] },
     /** CSS selectors to click first, one after the other. */
     click: { type: "string", multiple: true, default: [] },
     /** How many dots of the picture a CSS pixel has. */
@@ -59,6 +63,9 @@ const browser = await chromium.launchPersistentContext(profile, {
 });
 try {
   console.log(JSON.stringify(await takePicture()));
+} catch (error) {
+  console.error(error.message);
+  process.exitCode = 4;
 } finally {
   await browser.close();
   await rm(profile, { recursive: true, force: true });
@@ -71,10 +78,12 @@ async function takePicture() {
     if (["error", "warning"].includes(said.type())) complaints.push(said.text());
   });
   page.on("pageerror", (error) => complaints.push(String(error)));
+  page.setDefaultTimeout(READY_MS);
   await page.goto(url);
-  await page.waitForSelector('[data-counter="ordersOpen"]:not(:text-is("–"))', { timeout: READY_MS });
-  await page.waitForSelector("body[data-map]", { timeout: READY_MS });
+  await page.waitForSelector('[data-counter="ordersOpen"]:not(:text-is("–"))');
+  await page.waitForSelector("body[data-map]");
   for (const selector of values.click) await page.click(selector);
+  for (const selector of values.until) await page.waitForSelector(selector);
   await page.waitForTimeout(Number(values.wait));
   await page.screenshot({ path: out });
   return { ...(await page.evaluate(readPage)), complaints };
@@ -91,6 +100,8 @@ function readPage() {
     map: document.body.dataset.map,
     counters,
     orders: document.querySelectorAll("#orders .row").length,
+    riders: document.querySelectorAll("#riders .row").length,
     events: document.querySelectorAll("#events .event").length,
+    address: location.href,
   };
 }

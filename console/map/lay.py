@@ -117,6 +117,11 @@ WATERS = {
 
 def main() -> None:
     """Write the map."""
+    (HERE / "douala.json").write_text(draw(), encoding="utf-8")
+
+
+def draw() -> str:
+    """The map as one line of JSON."""
     streets = lay_streets()
     city_bank = LAND[:-2]
     water = (*city_bank, *UPSTREAM, *WEST_BANK, *SOUTH_BANK)
@@ -138,8 +143,7 @@ def main() -> None:
         "places": [{"name": name, "at": step(at), "rank": 1} for name, at in PLACES.items()],
         "waters": [{"name": name, "at": step(at), "rank": 1} for name, at in WATERS.items()],
     }
-    text = json.dumps(map_of_douala, separators=(",", ":"), ensure_ascii=False)
-    (HERE / "douala.json").write_text(text + "\n", encoding="utf-8")
+    return json.dumps(map_of_douala, separators=(",", ":")) + "\n"
 
 
 def step(at: Degrees) -> list[int]:

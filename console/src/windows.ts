@@ -4,8 +4,9 @@ import type { Bbox } from "./wire";
 
 /** Watched beyond each edge, as a part of what is seen. */
 const MARGIN = 0.3;
-/** When so much less is seen than watched, the rest is only traffic. */
-const WASTE_MAX = 10;
+/** When so much less is seen than watched, the rest is only traffic; until then the lists keep
+ * the whole city while somebody looks at one street. */
+const WASTE_MAX = 60;
 
 export class Windows {
   private watched: Bbox | null = null;

@@ -35,6 +35,7 @@ interface Line {
 
 /** More rows than anyone reads; a filter finds the others. */
 const ROWS_MAX = 120;
+const WHAT_IS_LISTED = "What is in and around the window of the map.";
 
 export class FilterList<T> {
   private readonly lines = new Map<string, Line>();
@@ -102,7 +103,7 @@ export class FilterList<T> {
 
   private closing(shown: number, more: number): string {
     if (shown === 0) return "Nothing here at the moment.";
-    return more > 0 ? `${more} more; a filter or a word finds them.` : "";
+    return more > 0 ? `${more} more; a filter or a word finds them.` : WHAT_IS_LISTED;
   }
 
   private put(rows: Row[]): void {

@@ -1,0 +1,37 @@
+/** Runs the console's own tests: `node console/test.mjs`. They need no browser. */
+
+import { spawn } from "node:child_process";
+import { mkdtemp, readdir, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+
+const HERE = fileURLToPath(new URL(".", import.meta.url));
+const TESTS = join(HERE, "tests");
+
+const built = await mkdtemp(join(tmpdir(), "console-tests-"));
+try {
+  const names = (await readdir(TESTS)).filter((name) => name.endsWith(".test.ts"));
+  await build({
+    entryPoints: names.map((name) => join(TESTS, name)),
+    outdir: built,
+    outExtension: { ".js": ".mjs" },
+    bundle: true,
+    platform: "node",
+    format: "esm",
+    logLevel: "warning",
+  });
+  const files = names.map((name) => join(built, name.replace(/\.ts$/, ".mjs")));
+  process.exitCode = await run(["--test", ...files]);
+} finally {
+  await rm(built, { recursive: true, force: true });
+}
+
+function run(args) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, args, { stdio: "inherit" });
+    child.on("error", reject);
+    child.on("exit", (code) => resolve(code ?? 1));
+  });
+}
