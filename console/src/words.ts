@@ -3,7 +3,7 @@
 const WHOLE = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 
 export const STATUS_WORD: Record<string, string> = {
-  PENDING: "Waiting for vendor",
+  PENDING: "Placed",
   ACCEPTED: "Accepted",
   PREPARING: "Preparing",
   READY: "Ready for pickup",

@@ -25,6 +25,7 @@ from dispatch.store.receipts import Receipt, Receipts, first_answer, write_recei
 from dispatch.wire import frames
 from dispatch.wire.snapshots import brief, order_dot
 from ledger.commit import GuardFailed, Ledger, LedgerRefused
+from ledger.fin import Fin
 from ledger.plan import Fact
 from ledger.table import Item, Table, TableUnavailable, TransactionCancelled, Write
 
@@ -60,6 +61,8 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
     extras: Sequence[Extra] = ()
     fact: Fact | None = None
+    # The order's money as the order itself tells it; the ledger checks it by its condition.
+    believed: Fin | None = None
     clause: Clause | None = None
 
 
@@ -194,23 +197,23 @@ class Clerk:
         first_extra = len(writes)
         writes.extend(extra.write for extra in plan.extras)
         try:
-            await self._transact(plan.fact, writes)
+            await self._transact(plan, writes)
         except GuardFailed as failed:
             raise _meaning(caller, failed, first_extra, plan) from failed
         self._outbox.hand_over(entry)
         _count(before, step.order)
         return Carried(answer=answer, order=step.order, step=step)
 
-    async def _transact(self, fact: Fact | None, writes: Sequence[Write]) -> None:
+    async def _transact(self, plan: Plan, writes: Sequence[Write]) -> None:
         """One transaction, through the ledger where money moves.
 
         Errors: GuardFailed with the first failed write; Refused for the money; StoreUnavailable.
         """
         try:
-            if fact is None:
+            if plan.fact is None:
                 await self._table.transact(writes)
                 return
-            posted = await self._ledger.post(fact, writes)
+            posted = await self._ledger.post(plan.fact, writes, plan.believed)
         except TransactionCancelled as cancelled:
             position = cancelled.failed()[0]
             raise GuardFailed(position, cancelled.reasons[position].item) from cancelled

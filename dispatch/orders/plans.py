@@ -10,7 +10,7 @@ from dispatch.store.catalogue import Catalogue
 from dispatch.store.orders import offered_to
 from ledger.cash import CASH_LIMIT, release_cash, reserve_cash
 from ledger.commit import Ledger
-from ledger.fin import Guarded, mark_delivered, void_fin
+from ledger.fin import Fin, FinState, Guarded, Method, mark_delivered, void_fin
 from ledger.payments import Payment as ProviderPayment
 from ledger.payments import start_payment
 from ledger.plan import Capture, Refund, Settle, TopUp
@@ -86,7 +86,9 @@ class Plans:
 
     async def settling(self, order: Order, step: Step) -> Plan:
         """The escrow is split."""
-        return Plan(fact=Settle(order_id=order.order_id))
+        return Plan(
+            fact=Settle(order_id=order.order_id), believed=money_of(order, FinState.DELIVERED)
+        )
 
     async def undoing(self, order: Order, step: Step) -> Plan:
         """The rider's hands empty, the stock goes up, what was paid goes back."""
@@ -97,7 +99,8 @@ class Plans:
             extras.extend(Extra(write, moved) for write in stock)
         if order.payment.state is PaymentState.CAPTURED:
             reason = step.order.reason or "called off"
-            return Plan(extras=extras, fact=Refund(order_id=order.order_id, reason=reason))
+            refund = Refund(order_id=order.order_id, reason=reason)
+            return Plan(extras=extras, fact=refund, believed=money_of(order, FinState.CAPTURED))
         extras.extend(_guarded(void_fin(order.order_id, self._clock.now_ms())))
         return Plan(extras=extras)
 
@@ -145,6 +148,21 @@ def capture(order: Order) -> Capture:
         pricing=order.pricing,
         payment_id=order.payment.payment_id,
         provider=order.payment.provider,
+    )
+
+
+def money_of(order: Order, state: FinState) -> Fin:
+    """The order's money as the order tells it, in a state that its status implies."""
+    method = Method(order.payment.method.value)
+    return Fin(
+        order_id=order.order_id,
+        fin_state=state,
+        method=method,
+        user_id=order.user_id,
+        vendor_id=order.vendor_id,
+        rider_id=order.rider_id if state is FinState.DELIVERED else None,
+        pricing=order.pricing,
+        escrow=0 if method is Method.CASH else order.pricing.total,
     )
 
 

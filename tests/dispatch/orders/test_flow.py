@@ -269,3 +269,17 @@ async def test_somebody_elses_order_is_not_there(shop, audience):
 
     assert await refusal_of(steps[audience](stranger, order_id)) is Refusal.NOT_FOUND
     assert await refusal_of(steps[audience](stranger, "ord_none")) is Refusal.NOT_FOUND
+
+
+@pytest.mark.parametrize("method", ["WALLET", "CASH"])
+async def test_a_settlement_does_not_read_the_money_it_splits(shop, monkeypatch, method):
+    """What the order says of its money is what the condition checks, so nothing is read first."""
+    order_id = await shop.place(method=method)
+    await shop.accept(order_id)
+    await shop.carry(order_id)
+    reads = []
+    monkeypatch.setattr(shop.ledger, "fin", reads.append)
+    await shop.flow.settle(order_id)
+
+    assert reads == []
+    assert await shop.status(order_id) == "FUNDS_DISTRIBUTED"
