@@ -1,9 +1,9 @@
 /** Builds the console into console/dist: `npm run build`. Every asset's name has its content's hash. */
 
-import { cp, mkdir, readFile, readdir, rm, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, readFile, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { existsSync } from "node:fs";
 import { createHash } from "node:crypto";
-import { basename, extname, join, relative } from "node:path";
+import { basename, dirname, extname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { brotliCompress, constants, gzip } from "node:zlib";
@@ -16,7 +16,7 @@ const ASSETS = join(DIST, "assets");
 const BASEMAP = process.env.CONSOLE_BASEMAP ?? null;
 /** Smaller files are not worth a second copy. */
 const PACK_BYTES_MIN = 1_024;
-const PACKED = new Set([".js", ".css", ".svg", ".html", ".json"]);
+const PACKED = new Set([".js", ".css", ".svg", ".json"]);
 /** What a first visit may weigh, compressed; the build fails above it. */
 const BUDGET_BYTES = 750_000;
 
@@ -31,14 +31,18 @@ const COMMON = {
   logLevel: "warning",
 };
 
-await rm(DIST, { recursive: true, force: true });
+/** Everything of this build; what else lies in dist is of an earlier one. */
+const made = new Set();
+
 await mkdir(ASSETS, { recursive: true });
 const worker = await buildWorker();
 const page = await buildPage(worker);
 const favicon = await addHashed(join(HERE, "favicon.svg"));
-await writePage({ ...page, favicon });
 if (BASEMAP !== null) await copyBasemap(BASEMAP);
 await pack();
+// Last of all, so that a page that is served meanwhile always finds its files.
+await writePage({ ...page, favicon });
+await removeOld();
 await report();
 
 async function buildWorker() {
@@ -74,17 +78,17 @@ async function buildPage(worker) {
 
 /** What a build has written, named as in the page's address. */
 function outputs({ metafile }) {
-  return Object.entries(metafile.outputs).map(([path, facts]) => ({
-    ...facts,
-    file: relative(DIST, join(HERE, path)),
-  }));
+  return Object.entries(metafile.outputs).map(([path, facts]) => {
+    made.add(join(HERE, path));
+    return { ...facts, file: relative(DIST, join(HERE, path)) };
+  });
 }
 
 async function addHashed(path) {
   const bytes = await readFile(path);
   const hash = createHash("sha256").update(bytes).digest("hex").slice(0, 8).toUpperCase();
   const name = basename(path).replace(/(\.\w+)$/, `-${hash}$1`);
-  await writeFile(join(ASSETS, name), bytes);
+  await write(join(ASSETS, name), bytes);
   return `assets/${name}`;
 }
 
@@ -94,24 +98,47 @@ async function writePage({ script, style, font, favicon }) {
   for (const [mark, name] of Object.entries(names)) html = html.replaceAll(mark, name);
   const left = html.match(/%[A-Z]+%/);
   if (left) throw new Error(`index.html has ${left[0]}, which the build does not know`);
-  await writeFile(join(DIST, "index.html"), html);
+  const fresh = join(DIST, "index.new.html");
+  await writeFile(fresh, html);
+  await rename(fresh, join(DIST, "index.html"));
+  made.add(join(DIST, "index.html"));
 }
 
 async function copyBasemap(folder) {
   if (!existsSync(join(folder, "style.json"))) {
     throw new Error(`CONSOLE_BASEMAP is ${folder}, but there is no style.json in it`);
   }
-  await cp(folder, join(DIST, "basemap"), { recursive: true });
+  for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
+    if (!entry.isFile()) continue;
+    const from = join(entry.parentPath, entry.name);
+    const to = join(DIST, "basemap", relative(folder, from));
+    await mkdir(dirname(to), { recursive: true });
+    await copyFile(from, to);
+    made.add(to);
+  }
 }
 
 /** The server picks `.br` or `.gz` beside a file where the browser takes it. */
 async function pack() {
   const quality = { params: { [constants.BROTLI_PARAM_QUALITY]: 11 } };
-  for (const path of await listFiles()) {
+  for (const path of [...made]) {
+    if (!PACKED.has(extname(path))) continue;
     const bytes = await readFile(path);
-    if (!PACKED.has(extname(path)) || bytes.length < PACK_BYTES_MIN) continue;
-    await writeFile(`${path}.br`, await promisify(brotliCompress)(bytes, quality));
-    await writeFile(`${path}.gz`, await promisify(gzip)(bytes, { level: 9 }));
+    if (bytes.length < PACK_BYTES_MIN) continue;
+    await write(`${path}.br`, await promisify(brotliCompress)(bytes, quality));
+    await write(`${path}.gz`, await promisify(gzip)(bytes, { level: 9 }));
+  }
+}
+
+async function write(path, bytes) {
+  await writeFile(path, bytes);
+  made.add(path);
+}
+
+async function removeOld() {
+  for (const path of await listFiles()) {
+    // The Makefile notes in a hidden file when this was built.
+    if (!made.has(path) && !basename(path).startsWith(".")) await rm(path);
   }
 }
 

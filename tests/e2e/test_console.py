@@ -1,0 +1,70 @@
+"""The operators' page in a real browser, over a real server with a small city on it."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+CITY = ("--riders", "12", "--vendors", "6", "--customers", "20", "--orders-per-minute", "40")
+# Without a graphics card, on a machine that does other things, a picture takes seconds.
+STORY_S = 280
+CITY_STOPS_S = 10
+
+
+@pytest.fixture(scope="module")
+def browser() -> str:
+    """A Chromium of this machine."""
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is installed")
+    return found
+
+
+@pytest.fixture(scope="module")
+def node() -> str:
+    """Node of the machine, or the one that came with the Python packages."""
+    return shutil.which("node") or str(ROOT / ".venv/bin/node")
+
+
+@pytest.fixture(scope="module")
+def console(node) -> None:
+    """The page, built from the sources as they are."""
+    subprocess.run([node, "console/build.mjs"], cwd=ROOT, check=True, capture_output=True)
+
+
+@pytest.fixture
+def city(server) -> Iterator[None]:
+    """Riders, shops and customers who use the server until the test ends."""
+    environ = {**os.environ, "JWT_SECRET": server.secret}
+    command = [sys.executable, "-m", "city", "--url", server.url, *CITY]
+    with (server.log.parent / "city.log").open("ab") as out:
+        crowd = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=out, stderr=out)
+    yield
+    crowd.terminate()
+    crowd.wait(CITY_STOPS_S)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(STORY_S + 60)
+@pytest.mark.usefixtures("console", "city")
+def test_an_operator_sees_the_city_live(server, browser, node):
+    """The page signs in, draws, lists, follows, comes back, explains a wrong token; no errors."""
+    environ = {
+        **os.environ,
+        "REEYO_URL": server.url,
+        "JWT_SECRET": server.secret,
+        "CHROMIUM": browser,
+    }
+    told = subprocess.run(
+        [node, str(Path(__file__).parent / "console.mjs")],
+        env=environ, capture_output=True, text=True, timeout=STORY_S, check=False,
+    )  # fmt: skip
+
+    assert told.returncode == 0, told.stdout + told.stderr
+    assert "0 failed" in told.stdout
