@@ -111,6 +111,14 @@ def engine_channel(zone: str) -> str:
     return f"timers:{{{zone}}}:wake"
 
 
+def birth() -> str:
+    """Which Redis this is; one that was emptied gets another mark.
+
+    Redis: string. TTL: none. Writer and reader: store.birth.
+    """
+    return "redis:birth"
+
+
 def offer_receipt(offer: str) -> str:
     """That a rider's app has shown an offer.
 

@@ -76,6 +76,9 @@ STORE_ERRORS = Counter(
 LOOP_CRASHES = Counter(
     "reeyo_loop_crashes_total", "Background loops that ended with an error.", ["loop"]
 )
+RECONCILIATIONS = Counter(
+    "reeyo_reconciliations_total", "Times that Redis was brought up to date, by reason.", ["reason"]
+)
 FEED_MESSAGES = Counter("reeyo_feed_messages_total", "Messages from other nodes and the relay.")
 OFFER_RECEIPTS_LOST = Counter(
     "reeyo_offer_receipts_lost_total", "Receipts of offers dropped before Redis had them."

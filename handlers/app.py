@@ -21,9 +21,11 @@ from dispatch.orders.clerk import Clerk
 from dispatch.orders.flow import Flow, Stores
 from dispatch.orders.rounds import OfferPolicy
 from dispatch.outbox import Outbox
+from dispatch.reconcile import OpenOrders, Reconciler, Seats
 from dispatch.settings import Settings, SettingsError
 from dispatch.settler import Settler
 from dispatch.store.answers import Answers
+from dispatch.store.birth import Birth
 from dispatch.store.board import Board, Pulse
 from dispatch.store.catalogue import Catalogue
 from dispatch.store.config import Config
@@ -100,6 +102,7 @@ class Live(NamedTuple):
     outbox: Outbox
     engine: Engine
     drain: Drain
+    reconciler: Reconciler
 
 
 async def serve(settings: Settings) -> None:
@@ -193,7 +196,12 @@ def compose(basis: Basis) -> tuple[Desk, Live]:
         watchers=watchers,
         areas=Areas(board, positions, feeds, clock, span),
     )
-    return desk, Live(basis.node, board, feeds, inboxes, receipts, outbox, engine, drain)
+    parts = (OpenOrders(desk.orders, timers, board), Seats(roster, drain, stores.riders))
+    reconciler = Reconciler(Birth(basis.redis), parts, clock)
+    feeds.on_gap(reconciler.wake)
+    return desk, Live(
+        basis.node, board, feeds, inboxes, receipts, outbox, engine, drain, reconciler
+    )
 
 
 async def _run(
@@ -251,6 +259,7 @@ def _loops(
         "areas": desk.areas.run,
         "expiry": sessions.watch_expiry,
         "engine": live.engine.run,
+        "reconciler": live.reconciler.run,
         "lane_sweep": lambda: _sweep_lane(desk, live),
         "index_sweep": lambda: _sweep_index(desk),
     }

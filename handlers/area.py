@@ -105,10 +105,18 @@ class Areas:
             self._listening = True
             await self._feeds.open(keys.board_channel(), self._note)
         self._loaded = True
-        for line in await self._board.read():
+        for line in await self._read_board():
             known = self._lines.get(line.order_id)
             if known is None or known.version < line.version:
                 self._lines[line.order_id] = line
+
+    async def _read_board(self) -> list[OrderDot]:
+        try:
+            return await self._board.read()
+        except StoreUnavailable:
+            # Nothing was read: the next look asks again.
+            self._loaded = False
+            raise
 
     def _forget_lines(self) -> None:
         # What the board said meanwhile is unknown; the subscription itself was renewed.

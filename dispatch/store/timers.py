@@ -27,6 +27,19 @@ class Timers:
                     pipe.publish(keys.engine_channel(self.zone), "1")
                 await pipe.execute()
 
+    async def arm_missing(self, due: Mapping[str, int]) -> int:
+        """Set the timers of orders that have none (order id -> Unix ms); how many those were.
+
+        Redis: ZADD NX, and PUBLISH where one was missing; two round trips at most; idempotent.
+        """
+        if not due:
+            return 0
+        with translate():
+            missing = int(await self._redis.zadd(keys.timers(self.zone), dict(due), nx=True))
+            if missing:
+                await self._redis.publish(keys.engine_channel(self.zone), "1")
+        return missing
+
     async def disarm(self, orders: Sequence[str]) -> None:
         """Forget orders that need no engine any more.
 
