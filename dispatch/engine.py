@@ -4,18 +4,18 @@ Step 4 of an order's way: timers -> [here] candidates, wave, offers -> orders.fl
 """
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 
 import structlog
 
 from dispatch import ids, metrics
 from dispatch.clock import Clock
 from dispatch.errors import Refused, StoreUnavailable
-from dispatch.model import Dispatch, DispatchState, Order
+from dispatch.model import Dispatch, DispatchState, OfferPolicy, Order
 from dispatch.orders import rounds
 from dispatch.orders.flow import Flow
 from dispatch.orders.offering import Lapse
-from dispatch.orders.rounds import Candidate, OfferPolicy
+from dispatch.orders.rounds import Candidate, Pick
 from dispatch.orders.step import OffersMade
 from dispatch.store.cells import Circle
 from dispatch.store.offers import OfferReceipts
@@ -138,8 +138,7 @@ class Engine:
         self._let_go(order_id, order.dispatch.offers)
         if order.dispatch.state is DispatchState.OFFERED:
             order = await self._end_offers(order, order.dispatch)
-        if order is not None:
-            await self._search(order)
+        await self._search(order)
 
     def _let_go(self, order_id: str, still: Collection[str]) -> None:
         """Riders whose offer of this order has ended may be asked again."""
@@ -147,8 +146,8 @@ class Engine:
             if held_by == order_id and rider not in still:
                 del self._holding[rider]
 
-    async def _end_offers(self, order: Order, dispatch: Dispatch) -> Order | None:
-        """End what has lapsed; the order where it searches again, None where offers still run."""
+    async def _end_offers(self, order: Order, dispatch: Dispatch) -> Order:
+        """End what has lapsed; the order after it."""
         now_ms = self._clock.now_ms()
         gone = rounds.expired(dispatch.offers, now_ms)
         waiting = rounds.receipt_due(dispatch.offers, now_ms, self._policy)
@@ -163,21 +162,24 @@ class Engine:
             after = await self._flow.lapse_offers(order.order_id, lapse)
         assert after.dispatch is not None
         self._let_go(order.order_id, after.dispatch.offers)
-        if after.dispatch.state is not DispatchState.OFFERED:
-            return after
-        again_ms = rounds.next_look_ms(after.dispatch.offers, now_ms, self._policy)
-        await self._finds.timers.arm({order.order_id: again_ms}, wake=False)
-        return None
+        return after
 
     async def _search(self, order: Order) -> None:
-        with metrics.MATCH_SECONDS.time():
-            now_ms = self._clock.now_ms()
-            assert order.dispatch is not None
-            ranked = await self._candidates(order, now_ms)
-            chosen = rounds.pick_wave(order.dispatch, ranked, now_ms, self._policy)
-            if chosen:
-                await self._offer(order, order.dispatch, chosen, now_ms)
-                return
+        """Ask whoever may be asked now."""
+        now_ms = self._clock.now_ms()
+        dispatch = order.dispatch
+        assert dispatch is not None
+        if rounds.may_pick(dispatch, now_ms, self._policy):
+            with metrics.MATCH_SECONDS.time():
+                ranked = await self._candidates(order, now_ms)
+                pick = rounds.pick_wave(dispatch, ranked, now_ms, self._policy)
+                if pick.chosen:
+                    await self._offer(order, dispatch, pick, now_ms)
+                    return
+        if dispatch.offers:
+            again_ms = rounds.next_look_ms(dispatch, now_ms, self._policy)
+            await self._finds.timers.arm({order.order_id: again_ms}, wake=False)
+            return
         await self._rest_order(order, now_ms)
 
     async def _candidates(self, order: Order, now_ms: int) -> list[Candidate]:
@@ -196,28 +198,28 @@ class Engine:
         held = self._holding.get(rider)
         return held is None or held[1] < now_ms
 
-    async def _offer(
-        self, order: Order, dispatch: Dispatch, chosen: Sequence[Candidate], now_ms: int
-    ) -> None:
-        offers = rounds.offers_for(dispatch, chosen, now_ms, self._policy, ids.offer_id)
+    async def _offer(self, order: Order, dispatch: Dispatch, pick: Pick, now_ms: int) -> None:
+        offers = rounds.offers_for(pick, now_ms, self._policy, ids.offer_id)
         start, end = order.pickup, order.dropoff
+        after = rounds.with_offers(dispatch, offers, pick.radius_km)
         made = OffersMade(
             trip_km=haversine_m(start.lat, start.lng, end.lat, end.lng) / METRES_PER_KM,
-            due_at_ms=rounds.next_look_ms(offers, now_ms, self._policy),
+            due_at_ms=rounds.next_look_ms(after, now_ms, self._policy),
+            radius_km=pick.radius_km,
         )
         for rider, offer in offers.items():
             self._holding[rider] = (order.order_id, offer.deadline_ms)
         try:
             await self._flow.make_offers(order.order_id, offers, made)
         except Refused:
-            self._let_go(order.order_id, ())
+            self._let_go(order.order_id, dispatch.offers)
             raise
         self._misses.pop(order.order_id, None)
 
     async def _rest_order(self, order: Order, now_ms: int) -> None:
         """Nobody to ask: say so once, and look again after a while."""
         misses = self._misses[order.order_id] = self._misses.get(order.order_id, 0) + 1
-        again_ms = now_ms + self._policy.retry_after_ms(misses)
+        again_ms = now_ms + rounds.retry_after_ms(self._policy, misses)
         assert order.dispatch is not None
         if order.dispatch.state is DispatchState.SEARCHING:
             await self._flow.exhaust_search(order.order_id, again_ms)

@@ -122,6 +122,28 @@ class Offer(Record, frozen=True):
     distance_km: float
 
 
+class OfferPolicy(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """How riders are asked. Units: kilometres, metres, milliseconds.
+
+    Source: matching and reliability designs; grace covers the way of an answer on a mobile network.
+    """
+
+    wave_sizes: tuple[int, ...] = (1, 3, 5)
+    radii_km: tuple[float, ...] = (1.5, 3.0, 5.0, 7.0)
+    # Between two riders of a wave, best first; 0 asks them all at once.
+    stagger_ms: int = 3_000
+    window_ms: int = 15_000
+    grace_ms: int = 3_000
+    receipt_ms: int = 2_000
+    # How long a rider who said no, or nothing, is left alone with this order.
+    silence_ms: int = 30 * 60_000
+    # A rider who only kept silent is asked once more when nobody else is left.
+    refill_ms: int = 30_000
+    # Pauses between searches that found nobody, by how often that was so; the last one repeats.
+    retry_ms: tuple[int, ...] = (2_000, 3_000, 5_000)
+    candidates_max: int = 64
+
+
 class Outcome(StrEnum):
     """What came of an offer that was not accepted."""
 
@@ -144,7 +166,8 @@ class Dispatch(Record, frozen=True):
     """The search beside an order. Units: Unix milliseconds.
 
     `due_at_ms` is when the engine must look again, None while a rider decides the pace; `wanted` is
-    the rider an operator asked for, who is asked before all others.
+    the rider an operator asked for, who is asked before all others. `wave_asked` riders of the
+    present wave were asked so far, all of them inside `radius_km`.
     """
 
     state: DispatchState
@@ -152,6 +175,8 @@ class Dispatch(Record, frozen=True):
     rider_id: str | None = None
     offer_id: str | None = None
     wave: int = 0
+    wave_asked: int = 0
+    radius_km: float | None = None
     offers: dict[str, Offer] = {}
     asked: dict[str, Asked] = {}
     due_at_ms: int | None = None

@@ -92,7 +92,7 @@ TRANSITIONS: dict[str, Rule] = {
     "reject_order": Rule(_VENDOR, _PENDING, None, progress.reject_order),
     "order_preparing": Rule(_VENDOR, frozenset({S.ACCEPTED}), None, progress.order_preparing),
     "order_ready": Rule(_VENDOR, frozenset({S.ACCEPTED, S.PREPARING}), None, progress.order_ready),
-    "make_offers": Rule(_ENGINE, _OPEN, _UNASSIGNED, offering.make_offers),
+    "make_offers": Rule(_ENGINE, _OPEN, _UNASSIGNED | {D.OFFERED}, offering.make_offers),
     "lapse_offers": Rule(_ENGINE, _OPEN, frozenset({D.OFFERED}), offering.lapse_offers),
     "exhaust_search": Rule(_ENGINE, _OPEN, frozenset({D.SEARCHING}), offering.exhaust_search),
     "accept_delivery": Rule(_RIDER, _ALIVE, None, offering.accept_delivery),

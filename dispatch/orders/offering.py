@@ -15,6 +15,7 @@ from dispatch.model import (
     Outcome,
     PaymentMethod,
 )
+from dispatch.orders.rounds import with_offers
 from dispatch.orders.step import (
     Ask,
     Said,
@@ -102,19 +103,20 @@ def _without(order: Order, ended: dict[str, Offer], outcome: Outcome, now_ms: in
 
 
 def make_offers(order: Order, ask: Ask) -> Step:
-    """The engine offers the order to the riders of one wave; `facts` are offers by rider."""
+    """The engine offers the order to riders, beside those it asked just before.
+
+    `facts` are offers by rider.
+    """
     dispatch, offers = dispatch_of(order), ask.facts
-    assert offers, "a wave has at least one rider"
-    wave = max(offer.wave for offer in offers.values())
-    offered = replace(
-        dispatch, state=D.OFFERED, offers=offers, wave=wave, due_at_ms=ask.command.due_at_ms
-    )
+    assert offers, "somebody is asked"
+    made = with_offers(dispatch, offers, ask.command.radius_km)
+    offered = replace(made, due_at_ms=ask.command.due_at_ms)
     requests = tuple(
         Said(identity("rider", rider), _request(order, offer, ask.command.trip_km))
         for rider, offer in offers.items()
     )
-    says = (*requests, status(order, "offered"))
-    return Step(order=replace(order, dispatch=offered), says=says)
+    news = () if dispatch.state is D.OFFERED else (status(order, "offered"),)
+    return Step(order=replace(order, dispatch=offered), says=(*requests, *news))
 
 
 def _request(order: Order, offer: Offer, trip_km: float) -> events.DeliveryRequest:

@@ -1,45 +1,15 @@
 """Whom to offer an order next, how far away, and until when: pure.
 
-Step 4 of an order's way: engine finds candidates -> [here] picks the wave -> flow.make_offers.
+Step 4 of an order's way: engine finds candidates -> [here] picks of the wave -> flow.make_offers.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
+from msgspec.structs import replace
 
-from dispatch.model import Dispatch, DispatchState, Offer, Order, Outcome
-
-
-class OfferPolicy(msgspec.Struct, frozen=True, kw_only=True):
-    """How riders are asked. Units: kilometres, milliseconds.
-
-    Source: matching and reliability designs; grace covers the way of an answer on a mobile network.
-    """
-
-    wave_sizes: tuple[int, ...] = (1, 3, 5)
-    radii_km: tuple[float, ...] = (1.5, 3.0, 5.0, 7.0)
-    window_ms: int = 15_000
-    grace_ms: int = 3_000
-    receipt_ms: int = 2_000
-    # How long a rider who said no, or nothing, is left alone with this order.
-    silence_ms: int = 30 * 60_000
-    # A rider who only kept silent is asked once more when nobody else is left.
-    refill_ms: int = 30_000
-    # Pauses between searches that found nobody, by how often that was so; the last one repeats.
-    retry_ms: tuple[int, ...] = (2_000, 3_000, 5_000)
-    candidates_max: int = 64
-
-    def radius_km(self, wave: int) -> float:
-        """How far the `wave`-th wave (from 1) looks at first."""
-        return self.radii_km[min(wave, len(self.radii_km)) - 1]
-
-    def size(self, wave: int) -> int:
-        """How many riders the `wave`-th wave (from 1) asks."""
-        return self.wave_sizes[min(wave, len(self.wave_sizes)) - 1]
-
-    def retry_after_ms(self, misses: int) -> int:
-        """How long to rest after `misses` searches in a row found nobody."""
-        return self.retry_ms[min(misses, len(self.retry_ms)) - 1]
+from dispatch.model import Dispatch, DispatchState, Offer, OfferPolicy, Order, Outcome
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +19,31 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     distance_km: float
 
 
+class Pick(NamedTuple):
+    """Who is asked now, as part of which wave, inside which circle; nobody where it is empty."""
+
+    chosen: Sequence[Candidate]
+    wave: int
+    radius_km: float
+
+
 _SILENT = frozenset({Outcome.EXPIRED, Outcome.UNREAD, Outcome.TAKEN})
+_LOOKING = frozenset({DispatchState.SEARCHING, DispatchState.OFFERED, DispatchState.EXHAUSTED})
+
+
+def wave_size(policy: OfferPolicy, wave: int) -> int:
+    """How many riders the `wave`-th wave (from 1) asks; the last size repeats."""
+    return policy.wave_sizes[min(wave, len(policy.wave_sizes)) - 1]
+
+
+def wave_radius_km(policy: OfferPolicy, wave: int) -> float:
+    """How far the `wave`-th wave (from 1) looks at first; the last radius repeats."""
+    return policy.radii_km[min(wave, len(policy.radii_km)) - 1]
+
+
+def retry_after_ms(policy: OfferPolicy, misses: int) -> int:
+    """How long to rest after `misses` searches in a row found nobody."""
+    return policy.retry_ms[min(misses, len(policy.retry_ms)) - 1]
 
 
 def may_ask(dispatch: Dispatch, rider: str, now_ms: int, policy: OfferPolicy) -> bool:
@@ -66,45 +60,98 @@ def may_refill(dispatch: Dispatch, rider: str, now_ms: int, policy: OfferPolicy)
     return now_ms - asked.at_ms >= policy.refill_ms
 
 
+def room_in_wave(dispatch: Dispatch, policy: OfferPolicy) -> int:
+    """How many riders of the present wave are still to be asked; 0 where its circle is closed.
+
+    The rider an operator wants is not put under pressure by others beside him.
+    """
+    if dispatch.wave == 0 or dispatch.wanted in dispatch.offers:
+        return 0
+    return max(0, wave_size(policy, dispatch.wave) - dispatch.wave_asked)
+
+
+def next_ask_ms(dispatch: Dispatch, policy: OfferPolicy) -> int | None:
+    """When the next rider of a wave with open offers is asked; None where it has no more."""
+    if not dispatch.offers or not room_in_wave(dispatch, policy):
+        return None
+    return max(offer.made_at_ms for offer in dispatch.offers.values()) + policy.stagger_ms
+
+
+def may_pick(dispatch: Dispatch, now_ms: int, policy: OfferPolicy) -> bool:
+    """Whether somebody may be asked now: nobody is, or the wave's next rider has his turn."""
+    turn_ms = next_ask_ms(dispatch, policy)
+    return not dispatch.offers or (turn_ms is not None and now_ms >= turn_ms)
+
+
 def pick_wave(
     dispatch: Dispatch, ranked: Sequence[Candidate], now_ms: int, policy: OfferPolicy
-) -> list[Candidate]:
-    """The riders of the next wave out of `ranked` (best first); empty where nobody is left.
+) -> Pick:
+    """The next of the wave out of `ranked` (best first), or the first of a new wave.
 
-    The radius widens until it holds somebody; riders asked before are refilled only then.
+    One rider at a time, but for a policy without a stagger. The circle of a wave with open offers
+    stays as it is; otherwise it widens until it holds somebody. Riders asked before are refilled
+    only where nobody else is left and no offer is open.
     """
+    open_ = bool(dispatch.offers)
+    room = room_in_wave(dispatch, policy)
+    wave = dispatch.wave if room else dispatch.wave + 1
     wanted = [c for c in ranked if c.rider_id == dispatch.wanted]
-    if wanted and wanted[0].rider_id not in dispatch.asked:
-        return wanted
-    wave = dispatch.wave + 1
+    if wanted and wanted[0].rider_id not in dispatch.asked and not open_:
+        return Pick(wanted[:1], wave, wanted[0].distance_km)
     fresh = [c for c in ranked if may_ask(dispatch, c.rider_id, now_ms, policy)]
-    pool = fresh or [c for c in ranked if may_refill(dispatch, c.rider_id, now_ms, policy)]
-    for radius in policy.radii_km[min(wave, len(policy.radii_km)) - 1 :]:
-        near = [c for c in pool if c.distance_km <= radius]
+    pool = fresh
+    if not fresh and not open_:
+        pool = [c for c in ranked if may_refill(dispatch, c.rider_id, now_ms, policy)]
+    circles = _circles(dispatch, wave, policy)
+    count = 1 if policy.stagger_ms else room or wave_size(policy, wave)
+    for radius_km in circles:
+        near = [c for c in pool if c.distance_km <= radius_km]
         if near:
-            return near[: policy.size(wave)]
-    return []
+            return Pick(near[:count], wave, radius_km)
+    return Pick((), wave, circles[-1])
+
+
+def _circles(dispatch: Dispatch, wave: int, policy: OfferPolicy) -> list[float]:
+    """The radii that are tried one after the other."""
+    same_wave = wave == dispatch.wave and dispatch.radius_km is not None
+    first_km = dispatch.radius_km if same_wave else wave_radius_km(policy, wave)
+    assert first_km is not None
+    if dispatch.offers:
+        return [first_km]
+    return [first_km, *(radius_km for radius_km in policy.radii_km if radius_km > first_km)]
 
 
 def offers_for(
-    dispatch: Dispatch,
-    chosen: Sequence[Candidate],
-    now_ms: int,
-    policy: OfferPolicy,
-    mint: Callable[[], str],
+    pick: Pick, now_ms: int, policy: OfferPolicy, mint: Callable[[], str]
 ) -> dict[str, Offer]:
-    """One offer for each chosen rider, all of the next wave; `mint` makes offer ids."""
+    """One offer for each chosen rider, each with a deadline of its own; `mint` makes offer ids."""
     return {
         candidate.rider_id: Offer(
             offer_id=mint(),
-            wave=dispatch.wave + 1,
+            wave=pick.wave,
             made_at_ms=now_ms,
             expires_at_ms=now_ms + policy.window_ms,
             deadline_ms=now_ms + policy.window_ms + policy.grace_ms,
             distance_km=candidate.distance_km,
         )
-        for candidate in chosen
+        for candidate in pick.chosen
     }
+
+
+def with_offers(
+    dispatch: Dispatch, offers: Mapping[str, Offer], radius_km: float | None
+) -> Dispatch:
+    """The search with these offers beside those that are open."""
+    wave = max(offer.wave for offer in offers.values())
+    before = dispatch.wave_asked if wave == dispatch.wave else 0
+    return replace(
+        dispatch,
+        state=DispatchState.OFFERED,
+        offers={**dispatch.offers, **offers},
+        wave=wave,
+        wave_asked=before + len(offers),
+        radius_km=radius_km,
+    )
 
 
 def expired(offers: Mapping[str, Offer], now_ms: int) -> frozenset[str]:
@@ -121,26 +168,19 @@ def receipt_due(offers: Mapping[str, Offer], now_ms: int, policy: OfferPolicy) -
     }
 
 
-def next_look_ms(offers: Mapping[str, Offer], now_ms: int, policy: OfferPolicy) -> int:
-    """When the engine must look at these offers again: at a receipt's or an answer's time."""
+def next_look_ms(dispatch: Dispatch, now_ms: int, policy: OfferPolicy) -> int:
+    """When the engine must look again: at a receipt's, an answer's, or the next rider's time."""
     moments = [
         moment
-        for offer in offers.values()
+        for offer in dispatch.offers.values()
         for moment in (offer.made_at_ms + policy.receipt_ms, offer.deadline_ms + 1)
-        if moment > now_ms
     ]
-    return min(moments, default=now_ms)
+    turn_ms = next_ask_ms(dispatch, policy)
+    if turn_ms is not None:
+        moments.append(turn_ms)
+    return min((moment for moment in moments if moment > now_ms), default=now_ms)
 
 
 def wants_rider(order: Order) -> bool:
-    """Whether the engine has anything to do for the order."""
-    return (
-        order.dispatch is not None
-        and order.dispatch.state
-        in (
-            DispatchState.SEARCHING,
-            DispatchState.OFFERED,
-            DispatchState.EXHAUSTED,
-        )
-        and not order.is_terminal
-    )
+    """Whether the order still looks for a rider."""
+    return order.dispatch is not None and order.dispatch.state in _LOOKING and not order.is_terminal

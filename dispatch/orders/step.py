@@ -75,6 +75,7 @@ class OffersMade(msgspec.Struct, frozen=True, kw_only=True):
 
     trip_km: float
     due_at_ms: int
+    radius_km: float | None = None
 
 
 def user_of(order: Order) -> Identity:

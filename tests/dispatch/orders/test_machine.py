@@ -48,15 +48,15 @@ def ask(name, audience, **changes):
 MOMENTS = """
 PENDING            -           accept_order reject_order cancel_order payment_confirmed
 ACCEPTED SEARCHING order_preparing order_ready cancel_order make_offers exhaust_search reassign
-ACCEPTED           OFFERED     order_preparing order_ready cancel_order lapse_offers
+ACCEPTED           OFFERED     order_preparing order_ready cancel_order lapse_offers make_offers
 ACCEPTED           EXHAUSTED   order_preparing order_ready cancel_order make_offers reassign
 ACCEPTED ASSIGNED order_preparing order_ready cancel_order release_delivery reassign arrived_pickup
 ACCEPTED           AT_PICKUP   order_preparing order_ready cancel_order release_delivery reassign
 PREPARING          SEARCHING   order_ready cancel_order make_offers exhaust_search reassign
-PREPARING          OFFERED     order_ready cancel_order lapse_offers
+PREPARING          OFFERED     order_ready cancel_order lapse_offers make_offers
 PREPARING          ASSIGNED    order_ready cancel_order release_delivery reassign arrived_pickup
 READY              SEARCHING   cancel_order make_offers exhaust_search reassign
-READY              OFFERED     cancel_order lapse_offers
+READY              OFFERED     cancel_order lapse_offers make_offers
 READY              EXHAUSTED   cancel_order make_offers reassign
 READY              ASSIGNED    cancel_order release_delivery reassign arrived_pickup pick_up
 READY              AT_PICKUP   cancel_order release_delivery reassign pick_up
@@ -245,6 +245,17 @@ def test_one_no_leaves_the_other_offers_open():
 
     assert step.order.dispatch.state is DispatchState.OFFERED
     assert sorted(step.order.dispatch.offers) == ["rdr_2"]
+
+
+def test_a_further_rider_of_a_wave_is_asked_beside_the_first():
+    """The first keeps his offer, the customer hears nothing new, and the wave counts both."""
+    order = decide(order_at("ACCEPTED", "SEARCHING"), ask("make_offers", "engine")).order
+    more = {"rdr_2": an_offer("ofr_2", made_at_ms=NOW + 3_000)}
+    step = decide(order, ask("make_offers", "engine", facts=more))
+
+    assert sorted(step.order.dispatch.offers) == ["rdr_1", "rdr_2"]
+    assert step.order.dispatch.wave_asked == 2
+    assert said(step) == [("rider:rdr_2", "delivery_request")]
 
 
 def test_unread_offers_are_remembered_apart_from_expired_ones():

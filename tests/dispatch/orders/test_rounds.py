@@ -3,38 +3,92 @@
 from itertools import count
 
 import pytest
+from msgspec.structs import replace
 
-from dispatch.model import Asked, DispatchState, OrderStatus, Outcome
+from dispatch.model import Asked, Dispatch, DispatchState, OfferPolicy, OrderStatus, Outcome
 from dispatch.orders import rounds
-from dispatch.orders.rounds import Candidate, OfferPolicy
-from tests.build import a_dispatch, an_offer, an_order
+from dispatch.orders.rounds import Candidate
+from tests.build import an_offer, an_order
 
 NOW = 5_000_000
 POLICY = OfferPolicy()
+AT_ONCE = OfferPolicy(stagger_ms=0)
 
 
 def riders(*distances):
     return [Candidate(rider_id=f"rdr_{i}", distance_km=d) for i, d in enumerate(distances)]
 
 
-def ids_of(chosen):
-    return [candidate.rider_id for candidate in chosen]
+def ids_of(pick):
+    return [candidate.rider_id for candidate in pick.chosen]
+
+
+def searching(**changes):
+    return Dispatch(state=DispatchState.SEARCHING, started_at_ms=0, **changes)
 
 
 def after_wave(wave, asked=()):
+    """A search whose `wave`-th wave has been asked to its last rider and come to nothing."""
     told = {rider: Asked(offer_id="x", outcome=outcome, at_ms=at) for rider, outcome, at in asked}
-    dispatch = a_dispatch(DispatchState.SEARCHING)
-    return type(dispatch)(
-        state=dispatch.state, started_at_ms=0, wave=wave, asked=told, wanted=dispatch.wanted
-    )
+    whole = rounds.wave_size(POLICY, wave) if wave else 0
+    return searching(wave=wave, wave_asked=whole, asked=told)
+
+
+def in_wave(wave, *offered, radius_km=3.0):
+    """A search whose `wave`-th wave has these riders' offers open, three seconds apart."""
+    offers = {
+        rider: an_offer(f"ofr_{i}", made_at_ms=NOW + i * 3_000, wave=wave)
+        for i, rider in enumerate(offered)
+    }
+    return rounds.with_offers(searching(wave=wave - 1), offers, radius_km)
 
 
 @pytest.mark.parametrize(("wave", "size"), [(0, 1), (1, 3), (2, 5), (3, 5)])
 def test_waves_grow_and_then_stay(wave, size):
-    """One rider is asked first, then three, then five at a time."""
-    chosen = rounds.pick_wave(after_wave(wave), riders(*[0.5] * 9), NOW, POLICY)
+    """One rider is asked first, then three, then five; without a stagger all at once."""
+    pick = rounds.pick_wave(after_wave(wave), riders(*[0.5] * 9), NOW, AT_ONCE)
 
-    assert len(chosen) == size
+    assert len(pick.chosen) == size
+    assert pick.wave == wave + 1
+
+
+def test_riders_of_a_wave_are_asked_one_after_the_other_best_first():
+    """The best has three seconds before the next of his wave is asked beside him."""
+    wave = in_wave(2, "rdr_0")
+
+    assert not rounds.may_pick(wave, NOW + 2_999, POLICY)
+    assert rounds.may_pick(wave, NOW + 3_000, POLICY)
+    rest = riders(0.5, 0.6, 0.7)[1:]
+    pick = rounds.pick_wave(wave, rest, NOW + 3_000, POLICY)
+    assert (ids_of(pick), pick.wave) == (["rdr_1"], 2)
+
+
+def test_a_full_wave_waits_for_its_answers():
+    """After the third of three nobody is asked until all three have answered or let it pass."""
+    wave = in_wave(2, "rdr_0", "rdr_1", "rdr_2")
+
+    assert not rounds.may_pick(wave, NOW + 16_000, POLICY)
+    assert rounds.next_look_ms(wave, NOW + 9_000, POLICY) == NOW + 18_001
+
+
+def test_the_next_of_a_wave_is_asked_at_once_when_no_offer_is_open():
+    """Who says no is not waited for, and his wave goes on with whoever it has left."""
+    wave = in_wave(2, "rdr_0")
+    declined = replace(wave, state=DispatchState.SEARCHING, offers={})
+
+    assert rounds.may_pick(declined, NOW + 1, POLICY)
+    pick = rounds.pick_wave(declined, riders(9.0, 0.6)[1:], NOW + 1, POLICY)
+    assert (ids_of(pick), pick.wave) == (["rdr_1"], 2)
+
+
+def test_a_wave_with_open_offers_keeps_its_circle():
+    """Nobody farther away is asked while somebody near still thinks."""
+    wave = in_wave(2, "rdr_0", radius_km=3.0)
+    far = [Candidate(rider_id="far", distance_km=4.0)]
+
+    assert ids_of(rounds.pick_wave(wave, far, NOW + 3_000, POLICY)) == []
+    closed = replace(wave, offers={})
+    assert ids_of(rounds.pick_wave(closed, far, NOW + 3_000, POLICY)) == ["far"]
 
 
 def test_the_nearest_circle_that_holds_somebody_is_asked():
@@ -49,49 +103,53 @@ def test_the_nearest_circle_that_holds_somebody_is_asked():
 
 def test_an_empty_circle_widens_at_once():
     """Nobody waits for a wave that has no rider."""
-    chosen = rounds.pick_wave(after_wave(0), riders(6.5), NOW, POLICY)
+    pick = rounds.pick_wave(after_wave(0), riders(6.5), NOW, POLICY)
 
-    assert ids_of(chosen) == ["rdr_0"]
+    assert ids_of(pick) == ["rdr_0"]
+    assert pick.radius_km == 7.0
 
 
 def test_beyond_the_widest_circle_nobody_is_asked():
     """Seven kilometres are the end."""
-    assert rounds.pick_wave(after_wave(0), riders(7.1), NOW, POLICY) == []
+    assert ids_of(rounds.pick_wave(after_wave(0), riders(7.1), NOW, POLICY)) == []
 
 
 def test_whoever_said_no_is_left_alone_for_half_an_hour():
     """A decline is remembered longer than silence."""
     asked = [("rdr_0", Outcome.DECLINED, NOW - 29 * 60_000)]
 
-    assert rounds.pick_wave(after_wave(1, asked), riders(0.5), NOW, POLICY) == []
+    assert ids_of(rounds.pick_wave(after_wave(1, asked), riders(0.5), NOW, POLICY)) == []
     later = NOW + 60_000
     assert ids_of(rounds.pick_wave(after_wave(1, asked), riders(0.5), later, POLICY)) == ["rdr_0"]
 
 
 def test_the_silent_are_asked_again_only_when_nobody_else_is_left():
-    """A refill comes after every fresh rider."""
+    """A refill comes after every fresh rider, and never beside an open offer."""
     asked = [("rdr_0", Outcome.EXPIRED, NOW - 31_000)]
     two = riders(0.5, 0.6)
 
     assert ids_of(rounds.pick_wave(after_wave(1, asked), two, NOW, POLICY)) == ["rdr_1"]
     assert ids_of(rounds.pick_wave(after_wave(1, asked), two[:1], NOW, POLICY)) == ["rdr_0"]
+    beside = replace(in_wave(2, "rdr_1"), asked=after_wave(1, asked).asked)
+    assert ids_of(rounds.pick_wave(beside, two[:1], NOW, POLICY)) == []
 
 
-def test_a_rider_whom_an_operator_wants_is_asked_before_all_others():
-    """A wish jumps the ranking once."""
-    dispatch = after_wave(0)
-    wished = type(dispatch)(state=dispatch.state, started_at_ms=0, wanted="rdr_4")
-    chosen = rounds.pick_wave(wished, riders(0.1, 0.2, 0.3, 0.4, 6.9), NOW, POLICY)
+def test_a_rider_whom_an_operator_wants_is_asked_before_all_others_and_alone():
+    """A wish jumps the ranking once, and nobody is asked beside him."""
+    wished = searching(wave=1, wave_asked=1, wanted="rdr_4")
+    pick = rounds.pick_wave(wished, riders(0.1, 0.2, 0.3, 0.4, 6.9), NOW, POLICY)
+    offers = rounds.offers_for(pick, NOW, POLICY, lambda: "ofr_1")
+    asked = rounds.with_offers(wished, offers, pick.radius_km)
 
-    assert ids_of(chosen) == ["rdr_4"]
+    assert ids_of(pick) == ["rdr_4"]
+    assert not rounds.may_pick(asked, NOW + 3_000, POLICY)
 
 
 def test_offers_of_a_wave_share_their_times_and_differ_in_their_ids():
-    """Every rider of a wave has as long as the others."""
+    """Riders who are asked at once have as long as one another."""
     number = count()
-    offers = rounds.offers_for(
-        after_wave(1), riders(1.0, 2.0), NOW, POLICY, lambda: f"ofr_{next(number)}"
-    )
+    pick = rounds.Pick(riders(1.0, 2.0), 2, 3.0)
+    offers = rounds.offers_for(pick, NOW, POLICY, lambda: f"ofr_{next(number)}")
 
     assert [offer.offer_id for offer in offers.values()] == ["ofr_0", "ofr_1"]
     assert {offer.wave for offer in offers.values()} == {2}
@@ -107,20 +165,21 @@ def test_the_deadline_itself_is_still_in_time():
     assert rounds.expired(offers, NOW + 18_001) == {"rdr_1"}
 
 
-def test_the_engine_looks_again_when_receipts_and_then_answers_are_due():
-    """Two seconds for the receipt, then the deadline."""
-    offers = {"rdr_1": an_offer(made_at_ms=NOW)}
+def test_the_engine_looks_again_at_receipts_turns_and_deadlines():
+    """Two seconds for the receipt, three for the next of the wave, then the deadline."""
+    wave = in_wave(2, "rdr_1")
 
-    assert rounds.next_look_ms(offers, NOW, POLICY) == NOW + 2_000
-    assert rounds.next_look_ms(offers, NOW + 2_000, POLICY) == NOW + 18_001
-    assert rounds.receipt_due(offers, NOW + 1_999, POLICY) == {}
-    assert rounds.receipt_due(offers, NOW + 2_000, POLICY) == {"rdr_1": "ofr_1"}
+    assert rounds.next_look_ms(wave, NOW, POLICY) == NOW + 2_000
+    assert rounds.next_look_ms(wave, NOW + 2_000, POLICY) == NOW + 3_000
+    assert rounds.next_look_ms(wave, NOW + 3_000, POLICY) == NOW + 18_001
+    assert rounds.receipt_due(wave.offers, NOW + 1_999, POLICY) == {}
+    assert rounds.receipt_due(wave.offers, NOW + 2_000, POLICY) == {"rdr_1": "ofr_0"}
 
 
 @pytest.mark.parametrize(("misses", "pause"), [(1, 2_000), (2, 3_000), (3, 5_000), (9, 5_000)])
 def test_pauses_between_empty_searches_grow_and_then_stay(misses, pause):
     """A starved order is looked at every five seconds."""
-    assert POLICY.retry_after_ms(misses) == pause
+    assert rounds.retry_after_ms(POLICY, misses) == pause
 
 
 @pytest.mark.parametrize(
