@@ -23,7 +23,7 @@ try {
     logLevel: "warning",
   });
   const files = names.map((name) => join(built, name.replace(/\.ts$/, ".mjs")));
-  process.exitCode = await run(["--test", ...files]);
+  process.exitCode = await run(["--test", "--test-reporter=tap", ...files]);
 } finally {
   await rm(built, { recursive: true, force: true });
 }

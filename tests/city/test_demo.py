@@ -14,6 +14,7 @@ from city import demo, server
 from city.badge import open_office
 from city.demo import BadOptions, DemoOptions
 from city.server import ServerDown
+from tests.waiting import Until
 
 # What the fixture of `conftest.py` yields; test folders are no packages to import from.
 Miniature = Any
@@ -29,7 +30,8 @@ app.router.add_get("/readyz", lambda _: web_ok())
 async def web_ok(): return web.Response(text="ok")
 web.run_app(app, port=int(os.environ["PORT"]), handle_signals=True, print=None)
 """
-STUBBORN = "import signal, time; signal.signal(15, signal.SIG_IGN); print('no'); time.sleep(60)"
+UNTIL = Until()
+STUBBORN = "import signal, threading; signal.signal(15, signal.SIG_IGN); print('no'); threading.Event().wait(60)"
 DIES = "print('no engine found'); raise SystemExit(3)"
 
 
@@ -68,8 +70,7 @@ async def test_ctrl_c_ends_everything(
     """One SIGINT stops an endless demo within five seconds, books included."""
     running = asyncio.create_task(demo.Demo(options(miniature.url, None), ENVIRON).run())
     async with asyncio.timeout(20):
-        while not miniature.seqs and not miniature.orders:  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+        await UNTIL.true(lambda: bool(miniature.seqs or miniature.orders))
     async with asyncio.timeout(5):
         os.kill(os.getpid(), signal.SIGINT)
         assert await running == 0
@@ -117,8 +118,7 @@ async def test_a_stubborn_child_is_killed(
     """A child that ignores SIGTERM is killed, and that is no good end."""
     child = await start(STUBBORN, tmp_path, unused_tcp_port, monkeypatch)
     async with asyncio.timeout(10):
-        while not child.tail():  # noqa: ASYNC110
-            await asyncio.sleep(0.01)
+        await UNTIL.true(lambda: bool(child.tail()))
     assert await child.stop(within_s=0.1) is False
     assert child.process.returncode == -signal.SIGKILL
 

@@ -42,6 +42,7 @@ def resources() -> dict[str, Any]:
     return yaml.safe_load((DEPLOY / "table.yaml").read_text(encoding="utf-8"))["Resources"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("tool", "file"), [("hadolint", "Dockerfile"), ("cfn-lint", "table.yaml")])
 def test_the_linters_find_nothing(tool: str, file: str):
     """The Dockerfile and the template pass their linters without a remark."""

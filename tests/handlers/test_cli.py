@@ -62,7 +62,7 @@ def test_every_command_has_help(command: list[str]):
     [
         ({}, "JWT_SECRET must have at least 32 bytes"),
         ({"JWT_SECRET": "short"}, "JWT_SECRET must have at least 32 bytes"),
-        ({"JWT_SECRET": SECRET, "PORT": "eighty"}, "port"),
+        ({"JWT_SECRET": SECRET, "PORT": "eighty"}, "PORT: "),
         ({"JWT_SECRET": SECRET, "RATE_LIMITS": "off"}, "RATE_LIMITS=off"),
     ],
 )
