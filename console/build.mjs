@@ -35,6 +35,7 @@ const COMMON = {
 const made = new Set();
 
 await mkdir(ASSETS, { recursive: true });
+if (BASEMAP !== null) checkBasemap(BASEMAP);
 const worker = await buildWorker();
 const page = await buildPage(worker);
 const favicon = await addHashed(join(HERE, "favicon.svg"));
@@ -104,10 +105,18 @@ async function writePage({ script, style, font, favicon }) {
   made.add(join(DIST, "index.html"));
 }
 
-async function copyBasemap(folder) {
+function checkBasemap(folder) {
   if (!existsSync(join(folder, "style.json"))) {
     throw new Error(`CONSOLE_BASEMAP is ${folder}, but there is no style.json in it`);
   }
+  try {
+    import.meta.resolve("pmtiles");
+  } catch {
+    throw new Error("a basemap of one's own needs one more package: npm install --no-save pmtiles");
+  }
+}
+
+async function copyBasemap(folder) {
   for (const entry of await readdir(folder, { recursive: true, withFileTypes: true })) {
     if (!entry.isFile()) continue;
     const from = join(entry.parentPath, entry.name);

@@ -22,9 +22,9 @@ import { Toasts } from "./panel/toasts";
 import { Rates } from "./rates";
 import { findSession, forgetSession, keepSession } from "./session";
 import { Windows } from "./windows";
-import type { Area } from "./wire";
+import type { Area, Bbox } from "./wire";
 
-/** Where nothing is watched by a map: all of Douala. */
+/** What is watched until the map says what it shows: all of Douala. */
 const ALL_OF_IT = { south: 3.95, west: 9.6, north: 4.15, east: 9.85 };
 const NO_MAP =
   "No map: this browser has no WebGL 2 (or it is switched off). Lists and counters work.";
@@ -83,11 +83,11 @@ class Console {
     const session = findSession();
     if (session.from === "nobody") this.signIn.ask("token_required");
     else this.link.open(session);
+    // The lists and figures do not wait for the map.
+    this.watch(ALL_OF_IT);
     this.stage = await this.openMap();
     this.padMap();
     this.stage?.home(0);
-    const bbox = this.windows.toWatch(this.stage?.bbox() ?? ALL_OF_IT);
-    if (bbox) this.link.watch(bbox);
     document.body.dataset["map"] = this.stage ? "ready" : "none";
   }
 
@@ -97,10 +97,7 @@ class Console {
       const { openStage } = await import("./map/stage");
       return await openStage(byId("map"), this.city, {
         onPick: (target) => this.pick(target, false),
-        onMove: (seen) => {
-          const bbox = this.windows.toWatch(seen);
-          if (bbox) this.link.watch(bbox);
-        },
+        onMove: (seen) => this.watch(seen),
         onDrag: () => this.follow(false),
       });
     } catch (error) {
@@ -110,6 +107,11 @@ class Console {
       note.hidden = false;
       return null;
     }
+  }
+
+  private watch(seen: Bbox): void {
+    const bbox = this.windows.toWatch(seen);
+    if (bbox) this.link.watch(bbox);
   }
 
   private onArea(area: Area, news: News[]): void {

@@ -15,8 +15,8 @@ interface Chart {
 }
 
 export class Charts {
-  private readonly fixes = chart("chart-fixes", "Fixes per second", "#38bdf8", "fixesPerSecond");
-  private readonly settled = chart("chart-settled", "Settled, XAF", "#34d399", "settledXaf");
+  private readonly fixes = chart("chart-fixes", "Fixes per second", "#38bdf8", fromCalm);
+  private readonly settled = chart("chart-settled", "Settled, XAF", "#34d399", asItGrows);
 
   constructor() {
     const resize = new ResizeObserver(() => {
@@ -36,9 +36,11 @@ export class Charts {
   }
 }
 
-function chart(id: string, title: string, color: string, counter: string): Chart {
+type Range = (low: number, high: number) => [number, number];
+
+function chart(id: string, title: string, color: string, range: Range): Chart {
   const figure = byId(id);
-  const value = make("output", { "data-counter": counter }, "–");
+  const value = make("output", { "data-counter": figure.dataset["shows"]! }, "–");
   const host = make("div", { "aria-hidden": "true" });
   figure.append(make("figcaption", {}, title, value), host);
   const options: UPlot.Options = {
@@ -48,18 +50,21 @@ function chart(id: string, title: string, color: string, counter: string): Chart
     legend: { show: false },
     cursor: { show: false },
     axes: [{ show: false }, { show: false }],
-    scales: { x: { time: true }, y: { range: (_, min, max) => roomAround(min, max) } },
+    scales: { x: { time: true }, y: { range: (_, min, max) => range(min ?? 0, max ?? 1) } },
     series: [{}, { stroke: color, width: 1.6, fill: fade(color, HEIGHT_PX), points: { show: false } }],
   };
   return { plot: new UPlot(options, [[], []], host), host, value };
 }
 
 /** A flat line stays in the middle, and a small wave is not blown up to a storm. */
-function roomAround(min: number | null, max: number | null): [number, number] {
-  const low = min ?? 0;
-  const high = max ?? 1;
+function fromCalm(low: number, high: number): [number, number] {
   const room = Math.max((high - low) * 0.12, high * 0.08, 1);
   return [Math.max(0, low - room), high + room];
+}
+
+/** What has grown since the left edge, however much there was before. */
+function asItGrows(low: number, high: number): [number, number] {
+  return [low - (high - low) * 0.1 - 1, high + (high - low) * 0.15 + 1];
 }
 
 function fade(color: string, heightPx: number): CanvasGradient | string {
