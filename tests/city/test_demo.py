@@ -31,7 +31,10 @@ async def web_ok(): return web.Response(text="ok")
 web.run_app(app, port=int(os.environ["PORT"]), handle_signals=True, print=None)
 """
 UNTIL = Until()
-STUBBORN = "import signal, threading; signal.signal(15, signal.SIG_IGN); print('no'); threading.Event().wait(60)"
+STUBBORN = (
+    "import signal, threading; signal.signal(15, signal.SIG_IGN); print('no'); "
+    "threading.Event().wait(60)"
+)
 DIES = "print('no engine found'); raise SystemExit(3)"
 
 
