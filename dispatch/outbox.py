@@ -6,6 +6,7 @@ Step 4 of an order's way: store.orders writes -> [here] relays -> store.inbox ->
 import asyncio
 from collections import deque
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from zlib import crc32
 
 import msgspec
@@ -31,6 +32,8 @@ WAITING_MAX = 20_000
 # to a time without Redis.
 SWEEP_AFTER_MS = 1_000
 SWEEP_EVERY_S = 1.0
+# Source: promise, events arrive at most 2 s after Redis is back.
+RETRY_S = 0.25
 
 log = structlog.get_logger(__name__)
 
@@ -96,6 +99,8 @@ class Outbox:
         self._clock = clock
         self._waiting: deque[Entry] = deque()
         self._news = asyncio.Event()
+        self._is_away = False
+        self._is_running = False
 
     def hand_over(self, entry: Entry) -> None:
         """Relay an entry that has just been committed; never waits."""
@@ -106,20 +111,38 @@ class Outbox:
 
     async def run(self) -> None:
         """Relay what is handed over, for as long as the server runs."""
-        while True:
-            await self._news.wait()
-            self._news.clear()
-            while self._waiting:
-                await self._relay_waiting()
+        self._is_running = True
+        try:
+            while True:
+                await self._news.wait()
+                self._news.clear()
+                while self._waiting:
+                    await self._relay_waiting()
+        finally:
+            self._is_running = False
 
     async def _relay_waiting(self) -> None:
-        batch = [self._waiting.popleft() for _ in range(min(BATCH, len(self._waiting)))]
-        metrics.OUTBOX_WAITING.set(len(self._waiting))
+        """Relay the oldest of what waits; while a store is away they wait on, in their order."""
+        batch = list(islice(self._waiting, BATCH))
+        is_kept = False
         try:
             await self.relay(batch)
+            self._is_away = False
         except (StoreUnavailable, TableUnavailable) as error:
-            # The entries stay in the table; the sweep relays them when the store is back.
-            log.warning("outbox_relay_deferred", entries=len(batch), cause=str(error))
+            # Were they left to the sweep, a newer event of their order would overtake them.
+            is_kept = True
+            self._note_away(error)
+            await asyncio.sleep(RETRY_S)
+        finally:
+            # After a bug of ours they are left to the sweep, so that others are not held up.
+            for _ in () if is_kept else batch:
+                self._waiting.popleft()
+            metrics.OUTBOX_WAITING.set(len(self._waiting))
+
+    def _note_away(self, error: Exception) -> None:
+        if not self._is_away:
+            self._is_away = True
+            log.warning("outbox_waits", entries=len(self._waiting), cause=str(error))
 
     async def sweep(self) -> None:
         """Relay entries that nobody has relayed, for as long as the server runs."""
@@ -127,18 +150,23 @@ class Outbox:
             await asyncio.sleep(SWEEP_EVERY_S)
             try:
                 for shard in range(SHARDS):
-                    await self.sweep_shard(shard)
+                    while await self.sweep_shard(shard) == BATCH:
+                        pass
             except (StoreUnavailable, TableUnavailable) as error:
                 log.warning("outbox_sweep_deferred", cause=str(error))
 
     async def sweep_shard(self, shard: int) -> int:
-        """Relay the overdue entries of one shard, oldest first; returns how many there were."""
+        """Relay the overdue entries of one shard, oldest first; returns how many there were.
+
+        Those that this node is about to relay anyway are left to it.
+        """
         page = await self._table.query(Query(pk=f"OUTBOX#{shard}", prefix="ENTRY#", limit=BATCH))
         before_ms = self._clock.now_ms() - SWEEP_AFTER_MS
+        ours = {entry.key.sk for entry in self._waiting} if self._is_running else ()
         overdue = [
             msgspec.json.decode(item["entry"], type=Entry)
             for item in page.items
-            if item["atMs"] <= before_ms
+            if item["atMs"] <= before_ms and item["SK"] not in ours
         ]
         if overdue:
             await self.relay(overdue)

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from itertools import islice
 
 import msgspec
 
@@ -25,6 +26,8 @@ from handlers.sockets import Resume, Session, Sessions
 _OFFER = "delivery_request"
 # Source: promise, listeners are back within 2 s of Redis.
 MEND_EVERY_S = 0.5
+# Inboxes looked into side by side after a gap; ten thousand take less than a second.
+MENDED_AT_ONCE = 32
 # Under this name a session keeps where it stands in its inbox.
 _MARK = "inbox"
 
@@ -82,7 +85,7 @@ class Postman:
         finally:
             del self._held[session.sid]
         for entry in held:
-            self._say(session, entry)
+            self._take(session, entry)
 
     async def _open(self, session: Session, resume: Resume | None) -> None:
         owner = session.identity
@@ -139,12 +142,20 @@ class Postman:
             if held is not None:
                 held.append(entry)
             elif _MARK in session.state:
-                self._say(session, entry)
+                self._take(session, entry)
+
+    def _take(self, session: Session, entry: Entry) -> None:
+        """Say what comes next; where something is missing before it, look into the inbox first."""
+        told: Head = session.state[_MARK]
+        is_known = entry.epoch == told.epoch
+        if is_known and entry.seq <= told.seq:
+            return
+        if session.identity in self._behind or entry.seq != (told.seq + 1 if is_known else 1):
+            self._behind.add(session.identity)
+            return
+        self._say(session, entry)
 
     def _say(self, session: Session, entry: Entry) -> None:
-        told: Head = session.state[_MARK]
-        if entry.epoch == told.epoch and entry.seq <= told.seq:
-            return
         _mark(session, entry.epoch, entry.seq)
         body = stamped(entry)
         if entry.name == _OFFER:
@@ -180,13 +191,32 @@ class Postman:
         Errors: StoreUnavailable.
         """
         while self._behind:
-            owner = next(iter(self._behind))
+            some = list(islice(self._behind, MENDED_AT_ONCE))
+            await asyncio.gather(*(self._mend(owner) for owner in some))
+
+    async def _mend(self, owner: Identity) -> None:
+        """Bring one identity's sessions up to date; news that come meanwhile wait for that."""
+        # One that is being greeted looks for itself.
+        sessions = [s for s in self._sessions.of(owner) if s.sid not in self._held]
+        marked = [(s, told) for s in sessions if (told := s.state.get(_MARK)) is not None]
+        held = {session.sid: list[Entry]() for session, _ in marked}
+        self._held |= held
+        self._behind.discard(owner)
+        try:
             head = await self._inboxes.head(owner)
-            for session in self._sessions.of(owner):
-                told: Head | None = session.state.get(_MARK)
-                if told is not None:
-                    await self._catch_up(session, told.epoch, told.seq, head)
-            self._behind.discard(owner)
+            for session, told in marked:
+                await self._catch_up(session, told.epoch, told.seq, head)
+        except StoreUnavailable:
+            # What was held is in the inbox as well.
+            held = {sid: [] for sid in held}
+            self._behind.add(owner)
+            raise
+        finally:
+            for sid in held:
+                del self._held[sid]
+        for session, _ in marked:
+            for entry in held[session.sid]:
+                self._take(session, entry)
 
 
 def _mark(session: Session, epoch: str, seq: int) -> None:

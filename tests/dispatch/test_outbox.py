@@ -1,0 +1,94 @@
+"""The relay: what waits keeps its order and is told once, however often a store goes away."""
+
+import asyncio
+
+import pytest
+
+from dispatch.clock import ManualClock
+from dispatch.errors import StoreUnavailable
+from dispatch.outbox import Entry, Outbox, Saying, new_entry_id, write_entry
+from dispatch.store.board import Board
+from dispatch.store.connect import Scripts
+from dispatch.store.inbox import Inboxes
+from dispatch.store.timers import Timers
+
+
+class House:
+    """An outbox on real stores."""
+
+    def __init__(self, table, redis, scripts):
+        self.clock, self.table = ManualClock(), table
+        self.inboxes = Inboxes(redis, scripts)
+        board, timers = Board(redis), Timers(redis, "douala")
+        self.outbox = Outbox(table, self.inboxes, timers, board, self.clock)
+
+    async def commit(self, number):
+        """A step of one order is written."""
+        saying = Saying("user:usr_1", "news", f'{{"n":{number}}}')
+        entry = Entry(
+            entry_id=new_entry_id(), order_id="ord_1", at_ms=self.clock.now_ms(), says=(saying,)
+        )
+        await self.table.transact([write_entry(entry)])
+        return entry
+
+    async def told(self):
+        head = await self.inboxes.head("user:usr_1")
+        found = await self.inboxes.since("user:usr_1", head.epoch, 0) if head.epoch else []
+        return [entry.body for entry in found]
+
+
+@pytest.fixture
+async def house(table, redis):
+    scripts = Scripts(redis.commands)
+    await scripts.load()
+    return House(table, redis, scripts)
+
+
+async def test_what_waits_for_redis_keeps_its_order(house, until, monkeypatch):
+    """An event that could not be relayed goes before those that were said after it."""
+    append, failures = house.inboxes.append, iter([True, True])
+
+    async def away_at_first(letters, now_ms):
+        if next(failures, False):
+            raise StoreUnavailable("redis", "away")
+        await append(letters, now_ms)
+
+    monkeypatch.setattr(house.inboxes, "append", away_at_first)
+    async with until.running(house.outbox.run):
+        for number in range(3):
+            house.outbox.hand_over(await house.commit(number))
+
+        async def all_are_told():
+            return len(await house.told()) == 3
+
+        await until.eventually(all_are_told)
+
+    assert await house.told() == [b'{"n":0}', b'{"n":1}', b'{"n":2}']
+
+
+async def test_the_sweep_leaves_alone_what_waits_here(house, until, monkeypatch):
+    """It relays what lost nodes have left, and nothing twice."""
+    append, begun, door = house.inboxes.append, asyncio.Event(), asyncio.Event()
+
+    async def slow_append(letters, now_ms):
+        begun.set()
+        await door.wait()
+        await append(letters, now_ms)
+
+    waiting, left = await house.commit(1), await house.commit(2)
+    async with until.running(house.outbox.run):
+        with monkeypatch.context() as patch:
+            patch.setattr(house.inboxes, "append", slow_append)
+            house.outbox.hand_over(waiting)
+            await begun.wait()
+        house.clock.advance(1_001)
+        swept = [await house.outbox.sweep_shard(shard) for shard in range(8)]
+        assert await house.told() == [left.says[0].body.encode()]
+        door.set()
+
+        async def all_are_told():
+            return len(await house.told()) == 2
+
+        await until.eventually(all_are_told)
+
+    assert sum(swept) == 1

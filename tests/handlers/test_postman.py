@@ -1,0 +1,177 @@
+"""The postman: each event once and in order, or a resync says otherwise."""
+
+import json
+from typing import Any, cast
+
+import pytest
+
+from dispatch.clock import ManualClock
+from dispatch.errors import StoreUnavailable
+from dispatch.store.connect import Scripts
+from dispatch.store.feeds import Feeds
+from dispatch.store.inbox import Head, Inboxes, Letter
+from dispatch.store.offers import OfferReceipts
+from handlers.postman import Postman
+from handlers.sockets import Resume
+
+OWNER = "user:usr_1"
+
+
+class App:
+    """A session whose outlet keeps what it is told."""
+
+    def __init__(self, sid="sid_1"):
+        self.sid, self.identity, self.namespace = sid, OWNER, "/user"
+        self.state, self.connected_at_ms, self.outlet = {}, 0, self
+        self.said = []
+
+    def tell(self, packet):
+        name, body = json.loads(packet[packet.index("[") :])
+        self.said.append((name, body.get("n", body["seq"])))
+
+    @property
+    def numbers(self):
+        return [number for name, number in self.said if name == "news"]
+
+
+class Here:
+    """The sessions of this node."""
+
+    def __init__(self):
+        self.apps = []
+
+    def of(self, owner):
+        return [app for app in self.apps if app.identity == owner]
+
+
+class Office:
+    """A postman on a real Redis, and somebody who writes letters."""
+
+    def __init__(self, redis, scripts):
+        self.redis = redis.commands
+        self.inboxes = Inboxes(redis, scripts)
+        self.feeds = Feeds(redis)
+        self.here = Here()
+        clock = ManualClock()
+        here = cast("Any", self.here)
+        self.postman = Postman(here, self.inboxes, self.feeds, OfferReceipts(redis), clock)
+
+    async def write(self, *numbers):
+        letters = [Letter(OWNER, f"e{n}", "news", f'{{"n":{n}}}') for n in numbers]
+        await self.inboxes.append(letters, 1)
+
+    async def come(self, resume=None):
+        app = App(f"sid_{len(self.here.apps)}")
+        self.here.apps.append(app)
+        await self.postman.greet(cast("Any", app), resume)
+        return app
+
+
+@pytest.fixture
+async def office(redis, until):
+    scripts = Scripts(redis.commands)
+    await scripts.load()
+    opened = Office(redis, scripts)
+    async with until.running(opened.feeds.run):
+        yield opened
+
+
+async def test_events_arrive_in_order(office, until):
+    """Each is told once, to every socket of its owner."""
+    one, two = await office.come(), await office.come()
+    await office.write(1, 2, 3)
+    await until.true(lambda: one.numbers == two.numbers == [1, 2, 3])
+
+
+async def test_a_new_inbox_needs_no_resync(office, until):
+    """After FLUSHALL the connected app hears on, under another epoch."""
+    app = await office.come()
+    await office.write(1, 2)
+    await until.true(lambda: app.numbers == [1, 2])
+    await office.redis.flushall()
+    await office.write(3)
+    await until.true(lambda: app.numbers == [1, 2, 3])
+
+    assert [name for name, _ in app.said] == ["news"] * 3
+
+
+async def test_resuming_in_an_inbox_that_is_gone_is_a_resync(office, until):
+    """Whoever was away during a FLUSHALL learns that he missed something."""
+    await office.write(1, 2)
+    before = await office.inboxes.head(OWNER)
+    await office.redis.flushall()
+    app = await office.come(Resume(epoch=before.epoch, seq=1))
+
+    assert [name for name, _ in app.said] == ["resync"]
+    await office.write(3)
+    await until.true(lambda: app.numbers == [3])
+
+
+async def test_news_that_skip_something_wait_for_it(office, until):
+    """An event that was not heard is fetched before the one that shows it missing is told."""
+    app = await office.come()
+    await office.write(1)
+    await until.true(lambda: app.numbers == [1])
+    # As if it had never been heard here.
+    app.state["inbox"] = Head(app.state["inbox"].epoch, 0)
+    app.said.clear()
+    await office.write(2)
+    await until.true(lambda: bool(office.postman._behind))
+    assert app.numbers == []
+    await office.postman.mend()
+
+    assert app.numbers == [1, 2]
+
+
+async def test_what_comes_while_redis_is_asked_is_told_after_it(office, until, monkeypatch):
+    """Live news never overtake missed ones, and none is told twice."""
+    app = await office.come()
+    await office.write(1)
+    await until.true(lambda: app.numbers == [1])
+    office.postman._after_gap()
+    await office.write(2)
+    head = office.inboxes.head
+
+    async def slow_head(owner):
+        found = await head(owner)
+        await office.write(3)
+        return found
+
+    monkeypatch.setattr(office.inboxes, "head", slow_head)
+    await office.postman.mend()
+    await until.true(lambda: app.numbers == [1, 2, 3])
+
+
+async def test_a_mend_that_fails_is_done_again(office, until, monkeypatch):
+    """Redis goes away a second time; nothing is skipped."""
+    app = await office.come()
+    await office.write(1)
+    await until.true(lambda: app.numbers == [1])
+    office.postman._after_gap()
+    await office.write(2)
+
+    async def away(_owner):
+        raise StoreUnavailable("redis", "away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(office.inboxes, "head", away)
+        with pytest.raises(StoreUnavailable):
+            await office.postman.mend()
+    assert app.numbers == [1]
+    await office.postman.mend()
+
+    assert app.numbers == [1, 2]
+
+
+async def test_a_gap_over_an_emptied_inbox_is_a_resync(office, until):
+    """What was told in between is known to nobody; the app asks anew, and hears on."""
+    app = await office.come()
+    await office.write(1)
+    await until.true(lambda: app.numbers == [1])
+    await office.redis.flushall()
+    office.postman._after_gap()
+    await office.postman.mend()
+    await office.write(2)
+    await until.true(lambda: app.numbers == [1, 2])
+
+    assert [name for name, _ in app.said] == ["news", "resync", "news"]
