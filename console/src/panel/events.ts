@@ -9,7 +9,7 @@ import { byId, make } from "./dom";
 const LINES_MAX = 150;
 
 export class EventLog {
-  private readonly list = make("ol", { role: "log", "aria-live": "off", "aria-label": "Newest events" });
+  private readonly list = make("ol", { "aria-label": "Newest events, the latest first" });
 
   constructor(private readonly onPick: (orderId: string) => void) {
     byId("events").append(this.list);

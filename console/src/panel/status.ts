@@ -12,6 +12,7 @@ const WORD: Record<LinkState, string> = {
 };
 /** Deltas come about once a second; after this long without one it is not live. */
 const QUIET_MS = 5_000;
+const STEP_MS = 10_000;
 
 export class Status {
   private readonly root = byId("link");
@@ -39,7 +40,12 @@ export class Status {
     this.root.dataset["state"] = isQuiet ? "quiet" : this.state;
     const notes = [isQuiet ? "No news" : WORD[this.state]];
     if (this.note) notes.push(this.note.replaceAll("_", " "));
-    if (silentMs > QUIET_MS) notes.push(`picture is ${age(0, silentMs)} old`);
+    if (silentMs > QUIET_MS) notes.push(`picture is ${oldness(silentMs)} old`);
     say(this.text, notes.join(" · "));
   }
+}
+
+/** In steps, because it is read aloud whenever it changes. */
+function oldness(silentMs: number): string {
+  return silentMs < STEP_MS ? age(0, QUIET_MS) : age(0, silentMs - (silentMs % STEP_MS));
 }
