@@ -5,6 +5,7 @@ Step 4 of an order's way: timers -> [here] candidates, wave, offers -> orders.fl
 
 import asyncio
 from collections.abc import Collection
+from typing import NamedTuple
 
 import structlog
 
@@ -13,6 +14,7 @@ from dispatch.clock import Clock
 from dispatch.errors import Refused, StoreUnavailable
 from dispatch.model import Dispatch, DispatchState, OfferPolicy, Order
 from dispatch.orders import rounds
+from dispatch.orders.candidates import Circumstances, weigh
 from dispatch.orders.flow import Flow
 from dispatch.orders.offering import Lapse
 from dispatch.orders.rounds import Candidate, Pick
@@ -20,11 +22,11 @@ from dispatch.orders.step import OffersMade
 from dispatch.store.cells import Circle
 from dispatch.store.offers import OfferReceipts
 from dispatch.store.orders import Orders
+from dispatch.store.pauses import PauseRule, Pauses
 from dispatch.store.positions import Positions
 from dispatch.store.timers import Timers
 from ledger.table import TableUnavailable
 from matching.geo import haversine_m
-from matching.score import rank
 
 # Orders looked at side by side; each waits for a few round trips.
 LOOKS_AT_ONCE = 16
@@ -162,7 +164,18 @@ class Engine:
             after = await self._flow.lapse_offers(order.order_id, lapse)
         assert after.dispatch is not None
         self._let_go(order.order_id, after.dispatch.offers)
+        await self._count_unread(unread - gone, waiting.keys() - unread)
         return after
+
+    async def _count_unread(self, unread: Collection[str], read: Collection[str]) -> None:
+        """Leave riders alone whose apps show nothing, again and again."""
+        if not unread and not read:
+            return
+        rule = PauseRule(self._policy.unread_max, self._policy.pause_ms)
+        paused = await self._finds.pauses.note(unread, read, self._clock.now_ms(), rule)
+        metrics.RIDERS_PAUSED.inc(len(paused))
+        for rider in paused:
+            log.info("rider_paused", rider_id=rider, for_ms=rule.pause_ms)
 
     async def _search(self, order: Order) -> None:
         """Ask whoever may be asked now."""
@@ -183,20 +196,18 @@ class Engine:
         await self._rest_order(order, now_ms)
 
     async def _candidates(self, order: Order, now_ms: int) -> list[Candidate]:
-        """Free riders who hold no offer, best first."""
+        """Free riders around the pickup, best first, with what stands in the way of each."""
         place, widest = order.pickup, self._policy.radii_km[-1]
         limit = self._policy.candidates_max + len(self._holding)
         circle = Circle(lat=place.lat, lng=place.lng, radius_km=widest)
-        found = await self._finds.positions.near(circle, limit, now_ms, self._finds.fresh_ms)
-        free = [each for each in found if self._is_free(each.rider_id, now_ms)]
-        return [
-            Candidate(rider_id=free[r.row].rider_id, distance_km=free[r.row].distance_km)
-            for r in rank(free)
-        ]
-
-    def _is_free(self, rider: str, now_ms: int) -> bool:
-        held = self._holding.get(rider)
-        return held is None or held[1] < now_ms
+        found, paused = await asyncio.gather(
+            self._finds.positions.near(circle, limit, now_ms, self._finds.fresh_ms),
+            self._finds.pauses.current(now_ms),
+        )
+        # Nothing is awaited from here until the chosen ones hold their offers: nobody is asked
+        # twice at once.
+        holding = {r: held_by for r, (held_by, until) in self._holding.items() if until >= now_ms}
+        return weigh(order, found, Circumstances(now_ms, self._finds.fresh_ms, holding, paused))
 
     async def _offer(self, order: Order, dispatch: Dispatch, pick: Pick, now_ms: int) -> None:
         offers = rounds.offers_for(pick, now_ms, self._policy, ids.offer_id)
@@ -227,16 +238,14 @@ class Engine:
         await self._finds.timers.arm({order.order_id: again_ms}, wake=False)
 
 
-class Finds:
-    """Where the engine looks: the index of riders, the timers, the receipts of offers.
+class Finds(NamedTuple):
+    """Where the engine looks: the index of riders, the timers, the receipts, who is left alone.
 
     Units: `fresh_ms` is how old a rider's last fix may be.
     """
 
-    def __init__(
-        self, positions: Positions, timers: Timers, receipts: OfferReceipts, fresh_ms: int
-    ) -> None:
-        self.positions = positions
-        self.timers = timers
-        self.receipts = receipts
-        self.fresh_ms = fresh_ms
+    positions: Positions
+    timers: Timers
+    receipts: OfferReceipts
+    pauses: Pauses
+    fresh_ms: int

@@ -157,3 +157,52 @@ def totals() -> str:
     Redis: hash name -> integer. TTL: none. Writers: outbox, drain. Reader: /ops.
     """
     return "board:{city}:totals"
+
+
+def rider_unread(rider: RiderId) -> str:
+    """How many offers in a row a rider's app has not shown.
+
+    Redis: string (integer). TTL: 30 min after the last. Writer and reader: store.pauses.
+    """
+    return f"rider:{{{rider}}}:unread"
+
+
+def riders_paused() -> str:
+    """Riders who are not asked for a while, because their apps show nothing.
+
+    Redis: sorted set rider id -> until (ms). TTL: 24 h after the last. Writer and reader:
+    store.pauses.
+    """
+    return "riders:{paused}"
+
+
+def order_pursuit(order: OrderId) -> str:
+    """How the rider of an order comes nearer to its pickup.
+
+    Redis: string (JSON). TTL: 1 h. Writer and reader: store.pursuits.
+    """
+    return f"order:{{{order}}}:pursuit"
+
+
+def alerts() -> str:
+    """The last alerts to operators, newest first.
+
+    Redis: list (JSON), 50 entries. TTL: 24 h after the last. Writer and reader: store.alerts.
+    """
+    return "alerts:{city}"
+
+
+def alerts_channel() -> str:
+    """Alerts to operators as they are raised.
+
+    Redis: channel, nothing kept. Writer: store.alerts. Reader: store.feeds.
+    """
+    return "alerts:{city}:news"
+
+
+def alert_raised(kind: str, subject: str) -> str:
+    """That an alert was raised a short while ago and need not be repeated yet.
+
+    Redis: string (ms). TTL: the pause between repetitions. Writer and reader: store.alerts.
+    """
+    return f"alerts:{{city}}:raised:{kind}:{subject}"

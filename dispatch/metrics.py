@@ -86,3 +86,10 @@ OFFER_RECEIPTS_LOST = Counter(
 FIXES_AHEAD = Counter(
     "reeyo_fixes_ahead_total", "Fixes taken whose phone's clock was ahead, dated back to now."
 )
+RIDERS_PAUSED = Counter(
+    "reeyo_riders_paused_total", "Riders left alone for a while: their apps showed no offers."
+)
+ALERTS = Counter("reeyo_alerts_total", "Alerts raised to operators.", ["kind"])
+WITHDRAWALS = Counter(
+    "reeyo_withdrawals_total", "Orders taken from riders who did not come, by why.", ["reason"]
+)

@@ -142,6 +142,9 @@ class OfferPolicy(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     # Pauses between searches that found nobody, by how often that was so; the last one repeats.
     retry_ms: tuple[int, ...] = (2_000, 3_000, 5_000)
     candidates_max: int = 64
+    # Offers in a row that a rider's app did not show, and how long he is then left alone.
+    unread_max: int = 3
+    pause_ms: int = 5 * 60_000
 
 
 class Outcome(StrEnum):

@@ -35,6 +35,7 @@ from dispatch.store.feeds import Feeds
 from dispatch.store.inbox import Inboxes
 from dispatch.store.offers import OfferReceipts
 from dispatch.store.orders import Orders
+from dispatch.store.pauses import Pauses
 from dispatch.store.positions import Positions
 from dispatch.store.riders import Riders
 from dispatch.store.timers import Timers
@@ -171,7 +172,8 @@ def compose(basis: Basis) -> tuple[Desk, Live]:
         payment_provider=settings.payment_provider,
     )
     flow = Flow(stores, clock)
-    finds = Finds(positions, timers, receipts, settings.fix_fresh_ms)
+    pauses = Pauses(basis.redis)
+    finds = Finds(positions, timers, receipts, pauses, settings.fix_fresh_ms)
     engine = Engine(flow, Orders(table), finds, clock, OfferPolicy())
     watchers = Watchers(feeds, basis.node)
     drain = Drain(positions, clock, settings.drain_flush_ms, settings.drain_riders_max)
@@ -190,6 +192,7 @@ def compose(basis: Basis) -> tuple[Desk, Live]:
         config=stores.config,
         riders=stores.riders,
         positions=positions,
+        pauses=pauses,
         statements=Statements(table),
         roster=roster,
         lane=Lane(roster, watchers, drain),

@@ -14,6 +14,7 @@ from dispatch.store.answers import Answers
 from dispatch.store.catalogue import Catalogue
 from dispatch.store.config import Config
 from dispatch.store.orders import Orders
+from dispatch.store.pauses import Pauses
 from dispatch.store.positions import Positions
 from dispatch.store.riders import Riders
 from dispatch.tracking.lane import Lane
@@ -40,6 +41,7 @@ class Desk:
     config: Config
     riders: Riders
     positions: Positions
+    pauses: Pauses
     statements: Statements
     roster: Roster
     lane: Lane

@@ -42,9 +42,14 @@ def on_location_batch(desk: Desk, session: Session, command: commands.LocationBa
 async def on_set_availability(
     desk: Desk, session: Session, command: commands.SetAvailability
 ) -> Any:
-    """Go on or off duty; off duty the rider leaves the index at once."""
+    """Go on or off duty; off duty the rider leaves the index at once.
+
+    Whoever says so looks at his phone: a pause for unread offers ends.
+    """
     await desk.riders.save_available(session.principal.id, available=command.available)
     desk.roster.set_available(session.principal.id, available=command.available)
+    if command.available:
+        await desk.pauses.lift(session.principal.id)
     return {"available": command.available}
 
 

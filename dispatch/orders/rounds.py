@@ -13,10 +13,17 @@ from dispatch.model import Dispatch, DispatchState, Offer, OfferPolicy, Order, O
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """A rider who could be asked, best first in any sequence of them. Units: kilometres."""
+    """A rider in reach, best first in any sequence of them. Units: kilometres, points.
+
+    `bar` says why he may not be asked; None where he may.
+    """
 
     rider_id: str
     distance_km: float
+    score: float = 0.0
+    parts: dict[str, float] = {}
+    recent_offers: int = 0
+    bar: str | None = None
 
 
 class Pick(NamedTuple):
@@ -95,6 +102,7 @@ def pick_wave(
     open_ = bool(dispatch.offers)
     room = room_in_wave(dispatch, policy)
     wave = dispatch.wave if room else dispatch.wave + 1
+    ranked = [c for c in ranked if c.bar is None and c.rider_id not in dispatch.offers]
     wanted = [c for c in ranked if c.rider_id == dispatch.wanted]
     if wanted and wanted[0].rider_id not in dispatch.asked and not open_:
         return Pick(wanted[:1], wave, wanted[0].distance_km)

@@ -3,11 +3,13 @@
 from typing import cast
 
 import pytest
+from msgspec.structs import replace
 
 from dispatch.engine import Engine, Finds
 from dispatch.model import DispatchState, OfferPolicy, Outcome
 from dispatch.store.facts import Seen
 from dispatch.store.offers import OfferReceipts
+from dispatch.store.pauses import Pauses
 from dispatch.store.positions import Positions
 from dispatch.wire import commands
 
@@ -17,22 +19,25 @@ pytestmark = pytest.mark.engines
 class Streets:
     """Riders at given distances from the shop, as the index of positions would find them."""
 
-    def __init__(self):
+    def __init__(self, clock):
+        self.clock = clock
         self.riders = {}
 
     def put(self, rider_id, km, **facts):
         """A free rider with a fresh fix; override one fact and keep the rest."""
         usual = {
-            "lat": 4.051 + km / 111.195, "lng": 9.708, "ts": 0, "seen_at_ms": 0, "heading": None,
-            "speed": None, "accuracy": 5.0, "available": True, "active": 0, "capacity": 1,
+            "lat": 4.051 + km / 111.195, "lng": 9.708, "ts": 0, "heading": None, "speed": None,
+            "seen_at_ms": self.clock.now_ms(), "accuracy": 5.0, "available": True, "active": 0,
+            "capacity": 1,
             "completion": 95.0, "rating": 4.5, "recent_offers": 0, "cash_headroom_xaf": 50_000,
             "vehicle": "MOTORBIKE", "name": rider_id, "distance_km": km,
         }  # fmt: skip
         self.riders[rider_id] = Seen(rider_id=rider_id, **{**usual, **facts})
 
     async def near(self, circle, limit, now_ms, fresh_ms):
-        """Free riders inside the circle, nearest first."""
-        return [each for each in await self.near_any(circle, limit, now_ms) if each.is_free]
+        """Free riders inside the circle, nearest first; their apps report every second."""
+        found = await self.near_any(circle, limit, now_ms)
+        return [replace(each, seen_at_ms=now_ms) for each in found if each.is_free]
 
     async def near_any(self, circle, limit, now_ms):
         """Riders inside the circle, nearest first."""
@@ -46,15 +51,20 @@ class Night:
     def __init__(self, shop, redis):
         self.shop = shop
         self.clock = shop.clock
-        self.streets = Streets()
+        self.streets = Streets(self.clock)
         self.receipts = OfferReceipts(redis)
+        self.pauses = Pauses(redis)
         self.policy = OfferPolicy()
         self.engine = self.restarted()
 
     def restarted(self):
         """An engine that remembers nothing."""
         finds = Finds(
-            cast("Positions", self.streets), self.shop.timers, self.receipts, fresh_ms=15_000
+            positions=cast("Positions", self.streets),
+            timers=self.shop.timers,
+            receipts=self.receipts,
+            pauses=self.pauses,
+            fresh_ms=15_000,
         )
         return Engine(self.shop.flow, self.shop.orders, finds, self.clock, self.policy)
 
@@ -220,3 +230,58 @@ async def test_a_rider_holds_one_offer_at_a_time(night):
 
     assert (list(one.offers), list(two.offers)) == (["a"], ["b"])
     assert list((await night.look(third)).offers) == ["a"]
+
+
+async def ignore(night, rider):
+    """An order is offered to a rider whose app shows nothing, and called off again."""
+    order_id = await night.order()
+    offered = list((await night.look(order_id)).offers)
+    await night.look(order_id, 2_000)
+    cancel = commands.CancelOrder(order_id=order_id)
+    await night.shop.flow.cancel_order(night.shop.as_("user", "usr_1"), cancel)
+    await night.look(order_id)
+    return offered == [rider]
+
+
+async def test_three_unread_offers_in_a_row_pause_a_rider(night):
+    """A phone in a drawer is asked three times, then not for five minutes."""
+    night.streets.put("drawer", 0.2)
+    asked = [await ignore(night, "drawer") for _ in range(4)]
+    night.clock.advance(5 * 60_000)
+
+    assert asked == [True, True, True, False]
+    assert await ignore(night, "drawer")
+
+
+async def test_an_offer_that_was_shown_begins_the_row_anew(night):
+    """Two unread, one shown, two unread: nobody is paused."""
+    night.streets.put("wakes", 0.2)
+    asked = [await ignore(night, "wakes") for _ in range(2)]
+    order_id = await night.order()
+    await night.show(await night.look(order_id), "wakes")
+    await night.look(order_id, 2_000)
+    await night.decline(order_id, "wakes")
+    await night.look(order_id)
+    asked += [await ignore(night, "wakes") for _ in range(2)]
+
+    assert asked == [True] * 4
+    assert await night.pauses.current(night.clock.now_ms()) == {}
+
+
+async def test_a_pause_ends_when_its_rider_shows_that_he_is_there(night):
+    """Whoever goes on duty again is asked again at once."""
+    night.streets.put("back", 0.2)
+    asked = [await ignore(night, "back") for _ in range(3)]
+    await night.pauses.lift("back")
+
+    assert [*asked, await ignore(night, "back")] == [True] * 4
+
+
+async def test_cash_orders_pass_over_riders_who_carry_too_much_cash(night):
+    """A rider with room for less than the price is asked for prepaid orders only."""
+    night.streets.put("full", 0.1, cash_headroom_xaf=9_499)
+    night.streets.put("room", 0.5, cash_headroom_xaf=9_500)
+    cash, paid = await night.order(method="CASH"), await night.order()
+
+    assert list((await night.look(cash)).offers) == ["room"]
+    assert list((await night.look(paid)).offers) == ["full"]
