@@ -25,11 +25,13 @@ from handlers.sockets import Resume, Session, Sessions
 
 _OFFER = "delivery_request"
 # Source: promise, listeners are back within 2 s of Redis.
-MEND_EVERY_S = 0.5
+MEND_EVERY_S = 0.25
 # Inboxes looked into side by side after a gap; ten thousand take less than a second.
 MENDED_AT_ONCE = 32
 # Under this name a session keeps where it stands in its inbox.
 _MARK = "inbox"
+# An epoch that no inbox has.
+_UNKNOWN = "?"
 
 
 class _OfferId(msgspec.Struct, rename="camel"):
@@ -79,8 +81,8 @@ class Postman:
         try:
             await self._open(session, resume)
         except StoreUnavailable:
-            # An app without a past was told nothing yet, of an inbox that may not exist.
-            _mark(session, *((resume.epoch, resume.seq) if resume else ("", 0)))
+            # Where an app without a past would begin is not known, so it gets a resync.
+            _mark(session, *((resume.epoch, resume.seq) if resume else (_UNKNOWN, 0)))
             self._behind.add(session.identity)
         finally:
             del self._held[session.sid]
@@ -123,15 +125,17 @@ class Postman:
             return
         missed = await self._inboxes.since(session.identity, epoch, seq)
         if missed is None:
-            _mark(session, head.epoch, head.seq)
-            session.outlet.tell(
-                frames.event_packet(session.namespace, Resync(epoch=head.epoch, seq=head.seq))
-            )
-            metrics.EVENTS_DROPPED.labels("resync").inc()
+            self._resync(session, head)
             return
         _mark(session, epoch, seq)
         for entry in missed:
             self._say(session, entry)
+
+    def _resync(self, session: Session, head: Head) -> None:
+        _mark(session, head.epoch, head.seq)
+        resync = Resync(epoch=head.epoch, seq=head.seq)
+        session.outlet.tell(frames.event_packet(session.namespace, resync))
+        metrics.EVENTS_DROPPED.labels("resync").inc()
 
     def _deliver(self, owner: Identity, entry: Entry) -> None:
         if entry.seq == 0:
@@ -205,7 +209,7 @@ class Postman:
         try:
             head = await self._inboxes.head(owner)
             for session, told in marked:
-                await self._catch_up(session, told.epoch, told.seq, head)
+                await self._mend_session(session, told, head)
         except StoreUnavailable:
             # What was held is in the inbox as well.
             held = {sid: [] for sid in held}
@@ -217,6 +221,15 @@ class Postman:
         for session, _ in marked:
             for entry in held[session.sid]:
                 self._take(session, entry)
+
+    async def _mend_session(self, session: Session, told: Head, head: Head) -> None:
+        if told.epoch not in ("", _UNKNOWN, head.epoch):
+            # The inbox is another one; an app that stayed hears all of it after the resync.
+            self._resync(session, Head(head.epoch, 0))
+            told = Head(head.epoch, 0)
+        # Where there was no inbox, it has missed all of the one that is there now.
+        epoch = told.epoch or head.epoch
+        await self._catch_up(session, epoch, told.seq, head)
 
 
 def _mark(session: Session, epoch: str, seq: int) -> None:

