@@ -8,7 +8,7 @@ from dispatch.errors import Refusal, Refused
 from dispatch.store.catalogue import CatalogueItem
 from dispatch.wire import requests
 from handlers.desk import DESK
-from handlers.http.envelope import EVERYONE, Route, read_body
+from handlers.http.envelope import EVERYONE, PRINCIPAL, Route, read_body
 from handlers.http.paging import id_of, listing, page_of
 
 
@@ -26,7 +26,7 @@ def item_view(item: CatalogueItem) -> dict[str, Any]:
 
 async def get_own_items(request: web.Request) -> Any:
     """The vendor's own catalogue."""
-    return await _items(request, request["principal"].id)
+    return await _items(request, request[PRINCIPAL].id)
 
 
 async def get_vendor_items(request: web.Request) -> Any:
@@ -48,13 +48,13 @@ async def put_item(request: web.Request) -> Any:
     """Save one item in place of what was under its id."""
     item_id, body = id_of(request, "itemId"), await read_body(request, requests.CatalogueItem)
     catalogue = request.app[DESK].catalogue
-    return item_view(await catalogue.put_item(request["principal"].id, item_id, body))
+    return item_view(await catalogue.put_item(request[PRINCIPAL].id, item_id, body))
 
 
 async def delete_item(request: web.Request) -> Any:
     """Take one item out of the catalogue."""
     item_id = id_of(request, "itemId")
-    await request.app[DESK].catalogue.delete_item(request["principal"].id, item_id)
+    await request.app[DESK].catalogue.delete_item(request[PRINCIPAL].id, item_id)
     return {"itemId": item_id, "deleted": True}
 
 

@@ -8,7 +8,7 @@ from dispatch.errors import Refusal, Refused
 from dispatch.store.config import WIRE_NAMES, service_named
 from dispatch.wire import requests
 from handlers.desk import DESK
-from handlers.http.envelope import PUBLIC, Route, read_body
+from handlers.http.envelope import PRINCIPAL, PUBLIC, Route, read_body
 from ledger.money import CURRENCY
 from ledger.pricing import Rates
 
@@ -63,7 +63,7 @@ async def put_service(request: web.Request) -> Any:
     service = service_named(name)
     body = await read_body(request, requests.ServiceSettings)
     desk = request.app[DESK]
-    rates = await desk.config.put_service(service, body, request["principal"].id)
+    rates = await desk.config.put_service(service, body, request[PRINCIPAL].id)
     fees = {**rates_view(rates, name), "commissionBps": rates.commission_bps}
     return {**fees, "version": rates.version}
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import warnings
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
@@ -56,8 +55,6 @@ Handler = Callable[[web.Request], Awaitable[object]]
 Body = TypeVar("Body")
 
 _encoder = msgspec.json.Encoder()
-# The framework would rather have typed keys than `request["principal"]`.
-warnings.filterwarnings("ignore", category=web.NotAppKeyWarning)
 
 
 class Route(NamedTuple):
@@ -92,6 +89,7 @@ class Edge(NamedTuple):
 
 EDGE = web.AppKey("edge", Edge)
 BUCKET = web.RequestKey("bucket", Bucket)
+PRINCIPAL = web.RequestKey("principal", Principal)
 ROUTES = web.AppKey("routes", list[Route])
 
 
@@ -115,7 +113,7 @@ def _endpoint(route: Route) -> Callable[[web.Request], Awaitable[web.StreamRespo
         if principal is not None:
             if principal.user_type not in route.roles:
                 raise Refused(Refusal.FORBIDDEN, f"this is not for a {principal.user_type}")
-            request["principal"] = principal
+            request[PRINCIPAL] = principal
         return answered(await route.handler(request))
 
     return endpoint

@@ -12,7 +12,7 @@ from dispatch.wire import commands, requests
 from dispatch.wire.snapshots import order_snapshot
 from handlers.auth import Principal
 from handlers.desk import DESK
-from handlers.http.envelope import EVERYONE, Created, Route, read_body
+from handlers.http.envelope import EVERYONE, PRINCIPAL, Created, Route, read_body
 from handlers.http.paging import id_of, listing, page_of
 from handlers.http.repeats import caller_of, once
 
@@ -50,7 +50,7 @@ async def post_quote(request: web.Request) -> Any:
 
 async def get_order(request: web.Request) -> Any:
     """One order of the caller's."""
-    principal: Principal = request["principal"]
+    principal = request[PRINCIPAL]
     order_id = id_of(request, "orderId")
     order = await request.app[DESK].orders.get(order_id)
     if order is None or not _concerns(order, principal):
@@ -66,7 +66,7 @@ def _concerns(order: Order, principal: Principal) -> bool:
 
 async def get_orders(request: web.Request) -> Any:
     """The caller's orders, newest first; an operator sees everybody's."""
-    principal: Principal = request["principal"]
+    principal = request[PRINCIPAL]
     if principal.audience == "ops":
         return await get_all_orders(request)
     page, status = page_of(request), _status(request, STATUSES)

@@ -9,12 +9,12 @@ from dispatch.store.catalogue import Vendor
 from dispatch.store.riders import Rider
 from dispatch.wire import requests
 from handlers.desk import DESK, Desk
-from handlers.http.envelope import Route, read_body
+from handlers.http.envelope import PRINCIPAL, Route, read_body
 
 
 async def get_vendor(request: web.Request) -> Any:
     """The vendor's profile, empty before he saved one."""
-    vendor_id = request["principal"].id
+    vendor_id = request[PRINCIPAL].id
     saved = await request.app[DESK].catalogue.vendor(vendor_id)
     return vendor_view(saved or Vendor(vendor_id=vendor_id))
 
@@ -22,7 +22,7 @@ async def get_vendor(request: web.Request) -> Any:
 async def put_vendor(request: web.Request) -> Any:
     """Save what the body names; the rest stays."""
     body = await read_body(request, requests.VendorProfile)
-    return vendor_view(await request.app[DESK].catalogue.put_vendor(request["principal"].id, body))
+    return vendor_view(await request.app[DESK].catalogue.put_vendor(request[PRINCIPAL].id, body))
 
 
 def vendor_view(vendor: Vendor) -> dict[str, Any]:
@@ -40,7 +40,7 @@ def vendor_view(vendor: Vendor) -> dict[str, Any]:
 
 async def get_rider(request: web.Request) -> Any:
     """The rider's profile, empty before he saved one."""
-    rider_id = request["principal"].id
+    rider_id = request[PRINCIPAL].id
     saved = await request.app[DESK].riders.profile(rider_id)
     return await rider_view(request.app[DESK], saved or Rider(rider_id=rider_id))
 
@@ -48,7 +48,7 @@ async def get_rider(request: web.Request) -> Any:
 async def put_rider(request: web.Request) -> Any:
     """Save what the body names; the rest stays."""
     desk, body = request.app[DESK], await read_body(request, requests.RiderProfile)
-    return await rider_view(desk, await desk.riders.put_profile(request["principal"].id, body))
+    return await rider_view(desk, await desk.riders.put_profile(request[PRINCIPAL].id, body))
 
 
 async def rider_view(desk: Desk, rider: Rider) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from aiohttp import web
 from dispatch.errors import Refusal, Refused
 from dispatch.orders.clerk import Caller
 from dispatch.store.receipts import Receipt, receipt_for
-from handlers.auth import Principal
 from handlers.desk import DESK
+from handlers.http.envelope import PRINCIPAL
 
 HEADER = "Idempotency-Key"
 # Source: IETF draft-ietf-httpapi-idempotency-key-header, clients send a UUID or the like; the bound
@@ -25,7 +25,7 @@ def caller_of(request: web.Request, body: object = None) -> Caller:
 
     Errors: Refused MALFORMED for a key that is empty, too long or not plain text.
     """
-    principal: Principal = request["principal"]
+    principal = request[PRINCIPAL]
     receipt = _receipt(request, principal.identity, body)
     return Caller(audience=principal.audience, id=principal.id, receipt=receipt)
 

@@ -7,23 +7,22 @@ from aiohttp import web
 from dispatch.errors import Refusal, Refused
 from dispatch.store.answering import answering
 from dispatch.wire import requests
-from handlers.auth import Principal
 from handlers.desk import DESK
-from handlers.http.envelope import Created, Roles, Route, read_body
+from handlers.http.envelope import PRINCIPAL, Created, Roles, Route, read_body
 from handlers.http.paging import page_of
 from handlers.http.repeats import caller_of
 
 
 async def get_balance(request: web.Request) -> Any:
     """What the caller has."""
-    principal: Principal = request["principal"]
+    principal = request[PRINCIPAL]
     with answering():
         return await request.app[DESK].statements.balance(principal.user_type, principal.id)
 
 
 async def get_transactions(request: web.Request) -> Any:
     """The lines of the caller's wallet, newest first."""
-    principal: Principal = request["principal"]
+    principal = request[PRINCIPAL]
     page = page_of(request)
     statements = request.app[DESK].statements
     try:

@@ -18,6 +18,7 @@ from dispatch.wire import requests
 from handlers.auth import UserType
 from handlers.http.envelope import (
     EVERYONE,
+    PRINCIPAL,
     PUBLIC,
     ROUTES,
     STATUS_OF,
@@ -45,7 +46,7 @@ class Answer(msgspec.Struct, rename="camel"):
 
 
 async def get_me(request: web.Request) -> object:
-    return {"you": request["principal"].identity}
+    return {"you": request[PRINCIPAL].identity}
 
 
 async def post_order(request: web.Request) -> object:
