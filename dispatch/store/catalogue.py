@@ -122,6 +122,20 @@ class Catalogue:
         items = [msgspec.convert(item, CatalogueItem) for item in found if item]
         return {item.item_id: item for item in items}
 
+    async def shelf(
+        self, vendor_id: str, ids: Sequence[str]
+    ) -> tuple[Vendor | None, dict[str, CatalogueItem]]:
+        """A vendor with the named items that exist: all that an order is priced by.
+
+        DynamoDB: one BatchGetItem (two above 99 items), consistent item by item.
+        """
+        wanted = list(dict.fromkeys(ids))
+        keys = [profile_key(vendor_id), *(item_key(vendor_id, i) for i in wanted)]
+        profile, *found = await self._table.get_many(keys)
+        items = [msgspec.convert(item, CatalogueItem) for item in found if item]
+        vendor = msgspec.convert(profile, Vendor) if profile else None
+        return vendor, {item.item_id: item for item in items}
+
     async def put_item(
         self, vendor_id: str, item_id: str, body: requests.CatalogueItem
     ) -> CatalogueItem:

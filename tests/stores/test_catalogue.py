@@ -164,3 +164,15 @@ async def test_stock_comes_back_where_it_is_still_counted(
     items = await catalogue.items_by_id("ven_1", ["juice", "soya", "deleted"])
 
     assert {item_id: item.stock for item_id, item in items.items()} == {"juice": 5, "soya": None}
+
+
+async def test_a_shelf_is_the_vendor_with_the_items_that_exist(catalogue: Catalogue) -> None:
+    """One read brings the profile and the named items; what is not listed is not there."""
+    assert await catalogue.shelf("ven_1", ["ndole"]) == (None, {})
+    await catalogue.put_vendor("ven_1", profile(name="Chez Ada"))
+    await catalogue.put_item("ven_1", "ndole", dish())
+    vendor, items = await catalogue.shelf("ven_1", ["ndole", "eru", "ndole"])
+
+    assert vendor is not None
+    assert vendor.name == "Chez Ada"
+    assert list(items) == ["ndole"]
