@@ -145,6 +145,15 @@ class OfferPolicy(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     # Offers in a row that a rider's app did not show, and how long he is then left alone.
     unread_max: int = 3
     pause_ms: int = 5 * 60_000
+    # A search that has taken so long wants an operator, and wants him again after a while.
+    alert_after_ms: int = 3 * 60_000
+    alert_every_ms: int = 5 * 60_000
+    # A rider who accepted is given up without a fix for so long before the pickup, or when he came
+    # no nearer to it by so much for so long, unless he is that near already.
+    vanish_ms: int = 60_000
+    stall_ms: int = 240_000
+    stall_m: int = 50
+    near_m: int = 100
 
 
 class Outcome(StrEnum):
@@ -155,6 +164,8 @@ class Outcome(StrEnum):
     UNREAD = "unread"
     TAKEN = "taken"
     RELEASED = "released"
+    VANISHED = "vanished"
+    STALLED = "stalled"
 
 
 class Asked(Record, frozen=True):
@@ -165,12 +176,45 @@ class Asked(Record, frozen=True):
     at_ms: int
 
 
+class Considered(Record, frozen=True):
+    """A rider as one look of the engine saw him. Units: kilometres, points.
+
+    `excluded` says why he was not asked, None where he could have been; `offer_id` is there where
+    he was; `before` is what came of the order's last offer to him.
+    """
+
+    rider_id: str
+    distance_km: float
+    score: float
+    parts: dict[str, float]
+    recent_offers: int = 0
+    excluded: str | None = None
+    offer_id: str | None = None
+    before: Asked | None = None
+
+
+class Decision(Record, frozen=True):
+    """Whom one look of the engine asked, or why it asked nobody. Units: Unix ms, kilometres.
+
+    `left_out` counts riders in reach beyond those that are listed; `looks` says how many looks in a
+    row, up to `until_ms`, came to the same.
+    """
+
+    at_ms: int
+    wave: int
+    radius_km: float
+    candidates: tuple[Considered, ...] = ()
+    left_out: int = 0
+    looks: int = 1
+    until_ms: int | None = None
+
+
 class Dispatch(Record, frozen=True):
     """The search beside an order. Units: Unix milliseconds.
 
     `due_at_ms` is when the engine must look again, None while a rider decides the pace; `wanted` is
     the rider an operator asked for, who is asked before all others. `wave_asked` riders of the
-    present wave were asked so far, all of them inside `radius_km`.
+    present wave were asked so far, all inside `radius_km`; `decisions` counts what led here.
     """
 
     state: DispatchState
@@ -184,6 +228,7 @@ class Dispatch(Record, frozen=True):
     asked: dict[str, Asked] = {}
     due_at_ms: int | None = None
     wanted: str | None = None
+    decisions: int = 0
 
 
 class Order(Record, frozen=True):

@@ -11,7 +11,7 @@ from dispatch import metrics
 from dispatch.clock import Clock
 from dispatch.errors import StoreUnavailable
 from dispatch.model import Order, OrderStatus
-from dispatch.orders.rounds import wants_rider
+from dispatch.orders.rounds import wants_engine
 from dispatch.store.birth import Birth
 from dispatch.store.board import Board, Line
 from dispatch.store.orders import Orders
@@ -122,7 +122,7 @@ class OpenOrders:
     async def restore(self, *, is_lost: bool) -> None:
         """Set missing timers, and make the board say what the orders say."""
         orders = await self._orders.list_open()
-        due = {order.order_id: _due(order) for order in orders if wants_rider(order)}
+        due = {order.order_id: _due(order) for order in orders if wants_engine(order)}
         timers = await self._timers.arm_missing(due)
         lines = await self._refill(orders)
         if timers or lines:

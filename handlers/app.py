@@ -19,24 +19,27 @@ from dispatch.engine import Engine, Finds
 from dispatch.errors import StoreUnavailable
 from dispatch.orders.clerk import Clerk
 from dispatch.orders.flow import Flow, Stores
-from dispatch.orders.rounds import OfferPolicy
 from dispatch.outbox import Outbox
 from dispatch.reconcile import OpenOrders, Reconciler, Seats
 from dispatch.settings import Settings, SettingsError
 from dispatch.settler import Settler
+from dispatch.store.alerts import Alerts
 from dispatch.store.answers import Answers
 from dispatch.store.birth import Birth
 from dispatch.store.board import Board, Pulse
 from dispatch.store.catalogue import Catalogue
 from dispatch.store.config import Config
 from dispatch.store.connect import RedisClients, Scripts, open_redis, translate
+from dispatch.store.decisions import Decisions
 from dispatch.store.embedded import embedded_engines
 from dispatch.store.feeds import Feeds
 from dispatch.store.inbox import Inboxes
 from dispatch.store.offers import OfferReceipts
 from dispatch.store.orders import Orders
 from dispatch.store.pauses import Pauses
+from dispatch.store.policies import Policies
 from dispatch.store.positions import Positions
+from dispatch.store.pursuits import Pursuits
 from dispatch.store.riders import Riders
 from dispatch.store.timers import Timers
 from dispatch.supervise import Supervisor
@@ -45,6 +48,7 @@ from dispatch.tracking.lane import Lane
 from dispatch.tracking.presence import Roster
 from dispatch.tracking.watch import Watchers
 from handlers import ops, rider, user, vendor
+from handlers.alerts import Alarm
 from handlers.area import Areas, Span
 from handlers.auth import Tokens
 from handlers.desk import DESK, Desk
@@ -172,9 +176,18 @@ def compose(basis: Basis) -> tuple[Desk, Live]:
         payment_provider=settings.payment_provider,
     )
     flow = Flow(stores, clock)
-    pauses = Pauses(basis.redis)
-    finds = Finds(positions, timers, receipts, pauses, settings.fix_fresh_ms)
-    engine = Engine(flow, Orders(table), finds, clock, OfferPolicy())
+    finds = Finds(
+        positions=positions,
+        timers=timers,
+        receipts=receipts,
+        pauses=Pauses(basis.redis),
+        pursuits=Pursuits(basis.redis),
+        alerts=Alerts(basis.redis, basis.scripts),
+        policies=Policies(table, clock, ZONE),
+        decisions=Decisions(table),
+        fresh_ms=settings.fix_fresh_ms,
+    )
+    engine = Engine(flow, Orders(table), finds, clock)
     watchers = Watchers(feeds, basis.node)
     drain = Drain(positions, clock, settings.drain_flush_ms, settings.drain_riders_max)
     roster = Roster(drain, watchers, settings.fix_fresh_ms, settings.fix_lost_ms)
@@ -192,7 +205,10 @@ def compose(basis: Basis) -> tuple[Desk, Live]:
         config=stores.config,
         riders=stores.riders,
         positions=positions,
-        pauses=pauses,
+        pauses=finds.pauses,
+        policies=finds.policies,
+        decisions=finds.decisions,
+        alarm=Alarm(finds.alerts, feeds),
         statements=Statements(table),
         roster=roster,
         lane=Lane(roster, watchers, drain),
@@ -302,6 +318,10 @@ def _audiences(desk: Desk, postman: Postman) -> list[Audience]:
         await rider.on_connect(desk, session)
         await postman.greet(session, resume)
 
+    async def greet_ops(session: Session, resume: Resume | None) -> None:
+        await postman.greet(session, resume)
+        await ops.on_connect(desk, session)
+
     async def part(session: Session) -> None:
         await postman.part(session.identity)
 
@@ -321,7 +341,7 @@ def _audiences(desk: Desk, postman: Postman) -> list[Audience]:
         Audience("user", user.COMMANDS, greet, part_user),
         Audience("vendor", vendor.COMMANDS, greet, part),
         Audience("rider", rider.COMMANDS, greet_rider, part_rider),
-        Audience("ops", ops.COMMANDS, greet, part_ops),
+        Audience("ops", ops.COMMANDS, greet_ops, part_ops),
     ]
 
 

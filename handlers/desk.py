@@ -13,13 +13,16 @@ from dispatch.settler import Settler
 from dispatch.store.answers import Answers
 from dispatch.store.catalogue import Catalogue
 from dispatch.store.config import Config
+from dispatch.store.decisions import Decisions
 from dispatch.store.orders import Orders
 from dispatch.store.pauses import Pauses
+from dispatch.store.policies import Policies
 from dispatch.store.positions import Positions
 from dispatch.store.riders import Riders
 from dispatch.tracking.lane import Lane
 from dispatch.tracking.presence import Roster
 from dispatch.tracking.watch import Watchers
+from handlers.alerts import Alarm
 from handlers.area import Areas
 from ledger.statements import Statements
 
@@ -42,6 +45,9 @@ class Desk:
     riders: Riders
     positions: Positions
     pauses: Pauses
+    policies: Policies
+    decisions: Decisions
+    alarm: Alarm
     statements: Statements
     roster: Roster
     lane: Lane

@@ -41,9 +41,15 @@ async def on_reassign(desk: Desk, session: Session, command: commands.Reassign) 
     return await desk.flow.reassign(caller_of(session, command), command)
 
 
+async def on_connect(desk: Desk, session: Session) -> None:
+    """Tell what wants an operator, now and from here on."""
+    await desk.alarm.watch(session.sid, session.outlet)
+
+
 async def on_disconnect(desk: Desk, session: Session) -> None:
     """Nobody watches any more."""
     desk.areas.unwatch(session.sid)
+    desk.alarm.unwatch(session.sid)
 
 
 COMMANDS = {

@@ -16,7 +16,7 @@ from dispatch.errors import Refusal, Refused, StoreUnavailable
 from dispatch.keys import identity
 from dispatch.model import Order, OrderStatus
 from dispatch.orders.machine import decide
-from dispatch.orders.rounds import wants_rider
+from dispatch.orders.rounds import wants_engine
 from dispatch.orders.step import Ask, Step
 from dispatch.outbox import Entry, Outbox, Saying, new_entry_id, write_entry
 from dispatch.store.board import Line
@@ -273,10 +273,10 @@ def entry_for(before: Order | None, step: Step, now_ms: int) -> Entry:
 
 
 def _due(before: Order | None, after: Order) -> int | None:
-    if after.dispatch is not None and wants_rider(after):
+    if after.dispatch is not None and wants_engine(after):
         return after.dispatch.due_at_ms
     # The engine looks a last time and lets go of the riders it had asked.
-    wanted = before is not None and wants_rider(before)
+    wanted = before is not None and wants_engine(before)
     return after.updated_at if wanted else None
 
 

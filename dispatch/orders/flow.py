@@ -11,14 +11,14 @@ import msgspec
 from dispatch import ids, metrics
 from dispatch.clock import Clock
 from dispatch.errors import Refusal, Refused
-from dispatch.model import Offer, Order, OrderLine
+from dispatch.model import Offer, Order, OrderLine, Outcome
 from dispatch.orders.basket import price_goods_order, price_package_order
 from dispatch.orders.clerk import ENGINE, Caller, Carried, Clerk, Plan, Planner
 from dispatch.orders.drafts import Placement, blank, payment_for, with_goods, with_parcel
 from dispatch.orders.machine import decide
 from dispatch.orders.offering import Lapse
-from dispatch.orders.plans import Plans, late_payment, nothing_else, rating
-from dispatch.orders.step import Actor, Ask, AssignedTo, OffersMade, Step
+from dispatch.orders.plans import Plans, explained, late_payment, nothing_else, rating
+from dispatch.orders.step import Actor, Ask, AssignedTo, NobodyLeft, OffersMade, Step
 from dispatch.store.catalogue import Catalogue, Vendor
 from dispatch.store.config import Config
 from dispatch.store.orders import offered_to
@@ -90,9 +90,8 @@ class Flow:
         rates = (await self._stores.config.services())[body.order_type]
         if isinstance(body, requests.PackageOrder):
             return (), price_package_order(body, rates), None
-        catalogue = self._stores.catalogue
-        vendor = await catalogue.vendor(body.vendor_id)
-        items = await catalogue.items_by_id(body.vendor_id, [item.item_id for item in body.items])
+        wanted = [item.item_id for item in body.items]
+        vendor, items = await self._stores.catalogue.shelf(body.vendor_id, wanted)
         lines, pricing = price_goods_order(body, vendor, items, rates)
         return lines, pricing, vendor
 
@@ -141,20 +140,30 @@ class Flow:
 
         Errors: Refused WRONG_STATE where it no longer searches.
         """
-        asked = await self._by_engine(order_id, "make_offers", made, offers)
+        plan = explained(made.decision)
+        asked = await self._by_engine(order_id, "make_offers", (made, offers), plan)
         metrics.OFFERS.labels("made").inc(len(offers))
         return _written(asked)
 
     async def lapse_offers(self, order_id: str, lapse: Lapse) -> Order:
         """End offers that ran out or were never shown."""
-        ended = _written(await self._by_engine(order_id, "lapse_offers", None, lapse))
+        ended = _written(await self._by_engine(order_id, "lapse_offers", (None, lapse)))
         metrics.OFFERS.labels("expired").inc(len(lapse.expired))
         metrics.OFFERS.labels("unread").inc(len(lapse.unread))
         return ended
 
-    async def exhaust_search(self, order_id: str, look_again_ms: int) -> Order:
+    async def exhaust_search(self, order_id: str, left: NobodyLeft) -> Order:
         """Say that nobody is left to ask, for now."""
-        return _written(await self._by_engine(order_id, "exhaust_search", None, look_again_ms))
+        plan = explained(left.decision)
+        return _written(await self._by_engine(order_id, "exhaust_search", (None, left), plan))
+
+    async def withdraw_delivery(self, order_id: str, outcome: Outcome) -> Order:
+        """Take the order from a rider who does not come; the search begins again.
+
+        Errors: Refused WRONG_STATE where he has the goods by now.
+        """
+        plan = self._plans.releasing
+        return _written(await self._by_engine(order_id, "withdraw_delivery", (None, outcome), plan))
 
     # A rider takes the order, or not.
 
@@ -286,9 +295,12 @@ class Flow:
         ask = self._ask(name, caller, command)
         return (await self._stores.clerk.carry(caller, order_id, ask, plan)).answer
 
-    async def _by_engine(self, order_id: str, name: str, command: object, facts: object) -> Carried:
-        ask = self._ask(name, ENGINE, command, facts)
-        return await self._stores.clerk.carry(ENGINE, order_id, ask, nothing_else)
+    async def _by_engine(
+        self, order_id: str, name: str, said: tuple[object, object], plan: Planner = nothing_else
+    ) -> Carried:
+        """One step of the engine's own; `said` are its command and its facts."""
+        ask = self._ask(name, ENGINE, *said)
+        return await self._stores.clerk.carry(ENGINE, order_id, ask, plan)
 
 
 def _written(carried: Carried) -> Order:

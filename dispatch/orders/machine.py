@@ -98,6 +98,7 @@ TRANSITIONS: dict[str, Rule] = {
     "accept_delivery": Rule(_RIDER, _ALIVE, None, offering.accept_delivery),
     "decline_delivery": Rule(_RIDER, _ALIVE, None, offering.decline_delivery),
     "release_delivery": Rule(_RIDER, _OPEN, _COMING, offering.release_delivery),
+    "withdraw_delivery": Rule(_ENGINE, _OPEN, _COMING, offering.withdraw_delivery),
     "reassign": Rule(_OPS, _OPEN, _COMING | _UNASSIGNED, offering.reassign),
     "arrived_pickup": Rule(_RIDER, _OPEN, frozenset({D.ASSIGNED}), progress.arrived_pickup),
     "pick_up": Rule(_RIDER, _OPEN, _COMING, progress.pick_up),

@@ -53,6 +53,9 @@ def accept_delivery(order: Order, ask: Ask) -> Step:
         rider_id=rider,
         offer_id=offer.offer_id,
         asked=remembered(dispatch, others, Outcome.TAKEN, ask.now_ms),
+        decisions=dispatch.decisions,
+        # From here on the engine sees to it that he comes.
+        due_at_ms=ask.now_ms,
     )
     stands = S.ACCEPTED if order.status is S.PENDING else order.status
     told = events.RiderAssigned(
@@ -110,7 +113,8 @@ def make_offers(order: Order, ask: Ask) -> Step:
     dispatch, offers = dispatch_of(order), ask.facts
     assert offers, "somebody is asked"
     made = with_offers(dispatch, offers, ask.command.radius_km)
-    offered = replace(made, due_at_ms=ask.command.due_at_ms)
+    counted = dispatch.decisions + (ask.command.decision is not None)
+    offered = replace(made, due_at_ms=ask.command.due_at_ms, decisions=counted)
     requests = tuple(
         Said(identity("rider", rider), _request(order, offer, ask.command.trip_km))
         for rider, offer in offers.items()
@@ -159,8 +163,10 @@ def lapse_offers(order: Order, ask: Ask) -> Step:
 
 
 def exhaust_search(order: Order, ask: Ask) -> Step:
-    """The engine found nobody to ask; it will look again at `facts` (Unix ms)."""
-    resting = replace(dispatch_of(order), state=D.EXHAUSTED, due_at_ms=ask.facts)
+    """The engine found nobody to ask; `facts` is a NobodyLeft."""
+    dispatch, found = dispatch_of(order), ask.facts
+    counted = dispatch.decisions + (found.decision is not None)
+    resting = replace(dispatch, state=D.EXHAUSTED, due_at_ms=found.look_again_ms, decisions=counted)
     return Step(order=replace(order, dispatch=resting), says=(status(order, "no_riders"),))
 
 
@@ -170,7 +176,10 @@ def reassign(order: Order, ask: Ask) -> Step:
     The order leaves the hands it is in, if it is in any.
     """
     dispatch = dispatch_of(order)
-    given_back = release_delivery(order, ask) if dispatch.rider_id else Step(order=order)
+    given_back = Step(order=order)
+    if dispatch.rider_id:
+        released = _given_up(order, Outcome.RELEASED, ask.now_ms)
+        given_back = _and_told(released, order, "cancelled")
     again = replace(
         dispatch_of(given_back.order), wanted=ask.command.rider_id, due_at_ms=ask.now_ms
     )
@@ -178,11 +187,31 @@ def reassign(order: Order, ask: Ask) -> Step:
 
 
 def release_delivery(order: Order, ask: Ask) -> Step:
-    """An assigned rider gives the order back, or it is taken from him, before the pickup."""
+    """An assigned rider gives the order back before the pickup."""
+    return _given_up(order, Outcome.RELEASED, ask.now_ms)
+
+
+def withdraw_delivery(order: Order, ask: Ask) -> Step:
+    """The engine takes the order from a rider who does not come; `facts` is the outcome."""
+    return _and_told(_given_up(order, ask.facts, ask.now_ms), order, "expired")
+
+
+def _given_up(order: Order, outcome: Outcome, now_ms: int) -> Step:
+    """The order leaves its rider's hands and searches again, without him."""
     dispatch = dispatch_of(order)
     assert dispatch.rider_id is not None
-    released = Asked(offer_id=dispatch.offer_id or "", outcome=Outcome.RELEASED, at_ms=ask.now_ms)
-    again = searching(order, ask.now_ms)
-    again = replace(again, asked={**again.asked, dispatch.rider_id: released})
+    ended = Asked(offer_id=dispatch.offer_id or "", outcome=outcome, at_ms=now_ms)
+    again = searching(order, now_ms)
+    again = replace(again, asked={**again.asked, dispatch.rider_id: ended})
     says = (status(order, "searching"),)
     return Step(order=replace(order, dispatch=again), says=says, frees=dispatch.rider_id)
+
+
+def _and_told(step: Step, order: Order, reason: events.ClosedBecause) -> Step:
+    """The rider who loses the order learns it: the offer he had accepted is his no more."""
+    dispatch = dispatch_of(order)
+    assert dispatch.rider_id is not None
+    told = events.DeliveryRequestClosed(
+        **mark(order), offer_id=dispatch.offer_id or "", reason=reason
+    )
+    return replace(step, says=(*step.says, Said(identity("rider", dispatch.rider_id), told)))

@@ -2,11 +2,12 @@
 
 from dispatch.clock import Clock
 from dispatch.errors import Refusal, Refused
-from dispatch.model import Order, PaymentMethod, PaymentState
-from dispatch.orders.clerk import Extra, Plan
-from dispatch.orders.step import Step
+from dispatch.model import Decision, Order, PaymentMethod, PaymentState
+from dispatch.orders.clerk import Extra, Plan, Planner
+from dispatch.orders.step import Step, dispatch_of
 from dispatch.store import riders as duty
 from dispatch.store.catalogue import Catalogue
+from dispatch.store.decisions import write_decision
 from dispatch.store.orders import offered_to
 from ledger.cash import CASH_LIMIT, release_cash, reserve_cash
 from ledger.commit import Ledger
@@ -129,6 +130,19 @@ async def rating(order: Order, step: Step) -> Plan:
         return Plan()
     never = Refused(Refusal.CONFLICT, "the rating could not be counted")
     return Plan(extras=[Extra(duty.rate(order.rider_id, step.order.rating), never)])
+
+
+def explained(decision: Decision | None) -> Planner:
+    """The reasons of a look are kept beside the order, under the next number."""
+
+    async def plan(order: Order, step: Step) -> Plan:
+        if decision is None:
+            return Plan()
+        number = dispatch_of(order).decisions
+        never = Refused(Refusal.CONFLICT, "the decision could not be kept")
+        return Plan(extras=[Extra(write_decision(order.order_id, number, decision), never)])
+
+    return plan
 
 
 async def nothing_else(order: Order, step: Step) -> Plan:

@@ -123,7 +123,9 @@ def arrived_dropoff(order: Order, ask: Ask) -> Step:
 
 
 def _at(order: Order, state: DispatchState) -> Order:
-    return replace(order, dispatch=replace(dispatch_of(order), state=state))
+    """The rider sets the pace; after the pickup the engine has nothing to see to."""
+    due_at_ms = dispatch_of(order).due_at_ms if state is D.AT_PICKUP else None
+    return replace(order, dispatch=replace(dispatch_of(order), state=state, due_at_ms=due_at_ms))
 
 
 def complete_delivery(order: Order, ask: Ask) -> Step:

@@ -9,7 +9,17 @@ from typing import NamedTuple
 import msgspec
 from msgspec.structs import replace
 
-from dispatch.model import Dispatch, DispatchState, Offer, OfferPolicy, Order, Outcome
+from dispatch.model import (
+    Asked,
+    Considered,
+    Decision,
+    Dispatch,
+    DispatchState,
+    Offer,
+    OfferPolicy,
+    Order,
+    Outcome,
+)
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,6 +46,9 @@ class Pick(NamedTuple):
 
 _SILENT = frozenset({Outcome.EXPIRED, Outcome.UNREAD, Outcome.TAKEN})
 _LOOKING = frozenset({DispatchState.SEARCHING, DispatchState.OFFERED, DispatchState.EXHAUSTED})
+_COMING = frozenset({DispatchState.ASSIGNED, DispatchState.AT_PICKUP})
+# Riders whom one decision names; the rest is counted.
+EXPLAINED_MAX = 32
 
 
 def wave_size(policy: OfferPolicy, wave: int) -> int:
@@ -191,4 +204,77 @@ def next_look_ms(dispatch: Dispatch, now_ms: int, policy: OfferPolicy) -> int:
 
 def wants_rider(order: Order) -> bool:
     """Whether the order still looks for a rider."""
-    return order.dispatch is not None and order.dispatch.state in _LOOKING and not order.is_terminal
+    return _is_in(order, _LOOKING)
+
+
+def is_coming(order: Order) -> bool:
+    """Whether a rider is on his way to the pickup, or waits there."""
+    return _is_in(order, _COMING)
+
+
+def wants_engine(order: Order) -> bool:
+    """Whether the engine has anything to see to."""
+    return wants_rider(order) or is_coming(order)
+
+
+def _is_in(order: Order, states: frozenset[DispatchState]) -> bool:
+    return order.dispatch is not None and order.dispatch.state in states and not order.is_terminal
+
+
+def explain(
+    dispatch: Dispatch,
+    ranked: Sequence[Candidate],
+    pick: Pick,
+    offers: Mapping[str, Offer],
+    moment: tuple[int, OfferPolicy],
+) -> Decision:
+    """What a look saw and did, in words; at most 32 riders, those who were asked first.
+
+    `offers` are those made to the chosen; `moment` is when, and by which policy.
+    """
+    now_ms, policy = moment
+    asked = {candidate.rider_id for candidate in pick.chosen}
+    rows = [
+        _considered(c, offers.get(c.rider_id), dispatch.asked.get(c.rider_id)) for c in pick.chosen
+    ]
+    others = [c for c in ranked if c.rider_id not in asked]
+    for c in others:
+        row = _considered(c, None, dispatch.asked.get(c.rider_id))
+        rows.append(replace(row, excluded=_excluded(dispatch, c, pick, now_ms, policy)))
+    rows.sort(key=lambda row: (row.offer_id is None, row.excluded is not None))
+    return Decision(
+        at_ms=now_ms,
+        wave=pick.wave,
+        radius_km=pick.radius_km,
+        candidates=tuple(rows[:EXPLAINED_MAX]),
+        left_out=max(0, len(rows) - EXPLAINED_MAX),
+    )
+
+
+def _considered(candidate: Candidate, offer: Offer | None, before: Asked | None) -> Considered:
+    return Considered(
+        rider_id=candidate.rider_id,
+        distance_km=round(candidate.distance_km, 3),
+        score=candidate.score,
+        parts=candidate.parts,
+        recent_offers=candidate.recent_offers,
+        offer_id=offer.offer_id if offer else None,
+        before=before,
+    )
+
+
+def _excluded(
+    dispatch: Dispatch, candidate: Candidate, pick: Pick, now_ms: int, policy: OfferPolicy
+) -> str | None:
+    """Why a rider in reach was not asked; None where he only stood behind the chosen."""
+    widest_km = policy.radii_km[-1]
+    asked = dispatch.asked.get(candidate.rider_id)
+    if candidate.distance_km > widest_km:
+        return f"beyond {widest_km:g} km"
+    if candidate.bar is not None:
+        return candidate.bar
+    if asked is not None and not may_ask(dispatch, candidate.rider_id, now_ms, policy):
+        return f"asked before: {asked.outcome.value}"
+    if candidate.distance_km > pick.radius_km:
+        return f"beyond the {pick.radius_km:g} km of wave {pick.wave}"
+    return None

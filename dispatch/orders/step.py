@@ -7,6 +7,7 @@ import msgspec
 from dispatch.keys import Identity, identity
 from dispatch.model import (
     Asked,
+    Decision,
     Dispatch,
     DispatchState,
     Offer,
@@ -76,6 +77,14 @@ class OffersMade(msgspec.Struct, frozen=True, kw_only=True):
     trip_km: float
     due_at_ms: int
     radius_km: float | None = None
+    decision: Decision | None = None
+
+
+class NobodyLeft(msgspec.Struct, frozen=True, kw_only=True):
+    """What the engine knows where nobody can be asked. Units: Unix ms."""
+
+    look_again_ms: int
+    decision: Decision | None = None
 
 
 def user_of(order: Order) -> Identity:
@@ -104,10 +113,13 @@ def dispatch_of(order: Order) -> Dispatch:
 
 def searching(order: Order, now_ms: int) -> Dispatch:
     """A search that the engine looks at now; whom the order has asked is kept."""
-    started = order.dispatch.started_at_ms if order.dispatch else now_ms
-    asked = order.dispatch.asked if order.dispatch else {}
+    before = order.dispatch
     return Dispatch(
-        state=DispatchState.SEARCHING, started_at_ms=started, asked=asked, due_at_ms=now_ms
+        state=DispatchState.SEARCHING,
+        started_at_ms=now_ms,
+        asked=before.asked if before else {},
+        decisions=before.decisions if before else 0,
+        due_at_ms=now_ms,
     )
 
 

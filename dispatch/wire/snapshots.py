@@ -1,10 +1,11 @@
 """How an order looks to each side: the order of the public contract, built from the record."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from dispatch.model import Dispatch, Order
+from dispatch.model import Decision, Dispatch, Order
 from dispatch.wire.events import LatLng, OrderDot
 
 Snapshot = dict[str, Any]
@@ -82,3 +83,33 @@ def brief(order: Order) -> Snapshot:
         "dispatch": dispatch_view(order.dispatch),
         "version": order.version,
     }
+
+
+def decisions_view(order: Order, kept: Sequence[tuple[int, Decision]]) -> list[Snapshot]:
+    """Whom the engine asked, why not the others, and what came of each offer, oldest first."""
+    outcomes = _outcomes(order, kept)
+    return [_decision_view(number, decision, outcomes) for number, decision in kept]
+
+
+def _decision_view(number: int, decision: Decision, outcomes: dict[str, str]) -> Snapshot:
+    view = {"number": number, "looks": decision.looks, **msgspec.to_builtins(decision)}
+    chosen = [each for each in decision.candidates if each.offer_id is not None]
+    view["candidates"] = [msgspec.to_builtins(each) for each in decision.candidates]
+    for line in view["candidates"]:
+        if "offerId" in line:
+            line["outcome"] = outcomes.get(line["offerId"], "unknown")
+    view["chosen"] = [each.rider_id for each in chosen]
+    return view
+
+
+def _outcomes(order: Order, kept: Sequence[tuple[int, Decision]]) -> dict[str, str]:
+    """What came of each offer, by its id; a later decision remembers what the order forgot."""
+    earlier = [each.before for _, decision in kept for each in decision.candidates if each.before]
+    dispatch = order.dispatch
+    now = list(dispatch.asked.values()) if dispatch else []
+    outcomes = {asked.offer_id: asked.outcome.value for asked in (*earlier, *now)}
+    if dispatch is not None:
+        outcomes |= {offer.offer_id: "open" for offer in dispatch.offers.values()}
+        if dispatch.offer_id is not None:
+            outcomes[dispatch.offer_id] = "accepted"
+    return outcomes

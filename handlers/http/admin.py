@@ -2,15 +2,21 @@
 
 from typing import Any
 
+import msgspec
 from aiohttp import web
 
+from dispatch.errors import Refusal, Refused
 from dispatch.store.answering import answering
 from dispatch.store.cells import Circle
+from dispatch.store.config import service_named
 from dispatch.store.facts import Seen
+from dispatch.store.policies import Policy
+from dispatch.wire import requests
+from dispatch.wire.snapshots import decisions_view
 from handlers.desk import DESK
-from handlers.http.envelope import Route
+from handlers.http.envelope import Route, read_body
 from handlers.http.orders import get_all_orders
-from handlers.http.paging import listing, number_of, page_of
+from handlers.http.paging import id_of, listing, number_of, page_of
 
 # Source: wire contract, the search radius by default; and a whole city with its suburbs.
 RADIUS_KM_DEFAULT = "5"
@@ -49,7 +55,50 @@ async def get_trial_balance(request: web.Request) -> Any:
         return await request.app[DESK].statements.trial_balance()
 
 
+async def get_decisions(request: web.Request) -> Any:
+    """Why riders were asked for an order, or nobody was, and what came of it; oldest first."""
+    desk, order_id = request.app[DESK], id_of(request, "orderId")
+    order = await desk.orders.get(order_id)
+    if order is None:
+        raise Refused(Refusal.NOT_FOUND, f"there is no order {order_id}")
+    kept = await desk.decisions.of(order_id)
+    made = order.dispatch.decisions if order.dispatch else 0
+    page = listing(decisions_view(order, kept), None)
+    return {**page, "notKept": max(0, made - len(kept))}
+
+
+async def get_offers(request: web.Request) -> Any:
+    """How riders are asked for a service's orders."""
+    name = request.match_info["service"].lower()
+    policies = request.app[DESK].policies
+    return _policy(name, policies.zone, await policies.policy(service_named(name)))
+
+
+async def put_offers(request: web.Request) -> Any:
+    """Change how riders are asked; holds from the next look of the engine on."""
+    name = request.match_info["service"].lower()
+    service = service_named(name)
+    body = await read_body(request, requests.OfferSettings)
+    policies = request.app[DESK].policies
+    after = await policies.put_offers(service, body, request["principal"].id)
+    return _policy(name, policies.zone, after)
+
+
+def _policy(name: str, zone: str, policy: Policy) -> dict[str, Any]:
+    fields = msgspec.to_builtins(policy.offers)
+    return {"service": name, "zone": zone, "version": policy.version, **fields}
+
+
 ROUTES = (
+    Route("GET", "/api/v1/admin/orders/{orderId}/decisions", ("ADMIN",), get_decisions),
+    Route("GET", "/api/v1/admin/config/offers/{service}", ("ADMIN",), get_offers),
+    Route(
+        "PUT",
+        "/api/v1/admin/config/offers/{service}",
+        ("ADMIN",),
+        put_offers,
+        requests.OfferSettings,
+    ),
     Route("GET", "/api/v1/admin/orders", ("ADMIN",), get_all_orders),
     Route("GET", "/api/v1/admin/riders/nearby", ("ADMIN",), get_nearby),
     Route("GET", "/api/v1/admin/ledger/trial-balance", ("ADMIN",), get_trial_balance),

@@ -5,13 +5,19 @@ from typing import cast
 import pytest
 from msgspec.structs import replace
 
-from dispatch.engine import Engine, Finds
-from dispatch.model import DispatchState, OfferPolicy, Outcome
+from dispatch.engine import Engine
+from dispatch.model import DispatchState, Outcome, Position
+from dispatch.orders.finds import Finds
+from dispatch.store.alerts import Alerts
+from dispatch.store.connect import Scripts
+from dispatch.store.decisions import Decisions
 from dispatch.store.facts import Seen
 from dispatch.store.offers import OfferReceipts
 from dispatch.store.pauses import Pauses
+from dispatch.store.policies import Policies
 from dispatch.store.positions import Positions
-from dispatch.wire import commands
+from dispatch.store.pursuits import Pursuits
+from dispatch.wire import commands, requests
 
 pytestmark = pytest.mark.engines
 
@@ -22,6 +28,7 @@ class Streets:
     def __init__(self, clock):
         self.clock = clock
         self.riders = {}
+        self.fixes = {}
 
     def put(self, rider_id, km, **facts):
         """A free rider with a fresh fix; override one fact and keep the rest."""
@@ -33,6 +40,16 @@ class Streets:
             "vehicle": "MOTORBIKE", "name": rider_id, "distance_km": km,
         }  # fmt: skip
         self.riders[rider_id] = Seen(rider_id=rider_id, **{**usual, **facts})
+
+    async def last(self, rider_ids):
+        """Where riders were last."""
+        return {rider: self.fixes[rider] for rider in rider_ids if rider in self.fixes}
+
+    def report(self, rider_id, km):
+        """A rider's app says now how far from the shop he is."""
+        now_ms = self.clock.now_ms()
+        at = Position(lat=4.051 + km / 111.195, lng=9.708, ts=now_ms, received_at=now_ms)
+        self.fixes[rider_id] = at
 
     async def near(self, circle, limit, now_ms, fresh_ms):
         """Free riders inside the circle, nearest first; their apps report every second."""
@@ -48,13 +65,16 @@ class Streets:
 class Night:
     """A shop with its engine, and short words for what happens."""
 
-    def __init__(self, shop, redis):
+    def __init__(self, shop, redis, scripts):
         self.shop = shop
         self.clock = shop.clock
         self.streets = Streets(self.clock)
         self.receipts = OfferReceipts(redis)
         self.pauses = Pauses(redis)
-        self.policy = OfferPolicy()
+        self.alerts = Alerts(redis, scripts)
+        self.policies = Policies(shop.table, self.clock, "douala")
+        self.decisions = Decisions(shop.table)
+        self.pursuits = Pursuits(redis)
         self.engine = self.restarted()
 
     def restarted(self):
@@ -64,9 +84,13 @@ class Night:
             timers=self.shop.timers,
             receipts=self.receipts,
             pauses=self.pauses,
+            pursuits=self.pursuits,
+            alerts=self.alerts,
+            policies=self.policies,
+            decisions=self.decisions,
             fresh_ms=15_000,
         )
-        return Engine(self.shop.flow, self.shop.orders, finds, self.clock, self.policy)
+        return Engine(self.shop.flow, self.shop.orders, finds, self.clock)
 
     async def order(self, **kind):
         """An order that its vendor has accepted."""
@@ -102,8 +126,10 @@ class Night:
 
 
 @pytest.fixture
-def night(shop, redis):
-    return Night(shop, redis)
+async def night(shop, redis):
+    scripts = Scripts(redis.commands)
+    await scripts.load()
+    return Night(shop, redis, scripts)
 
 
 def outcomes(dispatch):
@@ -285,3 +311,163 @@ async def test_cash_orders_pass_over_riders_who_carry_too_much_cash(night):
 
     assert list((await night.look(cash)).offers) == ["room"]
     assert list((await night.look(paid)).offers) == ["full"]
+
+
+async def test_a_search_that_takes_three_minutes_calls_an_operator_sparsely(night):
+    """One alert after three minutes, the next five minutes later, whatever the looks between."""
+    order_id = await night.order()
+    for _ in range(100):
+        await night.look(order_id, 5_000)
+    alerts = await night.alerts.recent()
+
+    assert [(each.kind, each.order_id) for each in alerts] == [("no_riders", order_id)] * 2
+    assert alerts[0].message == "no rider found for 3 min, 0 asked so far"
+    assert alerts[1].ts - alerts[0].ts >= 300_000
+
+
+async def taken(night, km=2.0):
+    """An order that a rider at that distance has accepted; its id."""
+    night.streets.put("paul", km)
+    order_id = await night.order(method="CASH")
+    await night.look(order_id)
+    night.streets.report("paul", km)
+    await night.accept(order_id, "paul")
+    await night.look(order_id)
+    night.streets.riders.clear()
+    return order_id
+
+
+async def ride(night, order_id, *distances_km):
+    """Every 15 s the rider reports from the next distance, where he is heard at all."""
+    for km in distances_km:
+        night.clock.advance(15_000)
+        if km is not None:
+            night.streets.report("paul", km)
+        await night.engine.look(order_id)
+    return await night.dispatch(order_id)
+
+
+async def test_a_rider_who_comes_nearer_is_left_alone(night):
+    """Ten minutes of slow traffic are no reason to take the order away."""
+    order_id = await taken(night)
+    after = await ride(night, order_id, *[2.0 - i * 0.04 for i in range(40)])
+
+    assert (after.state, after.rider_id) == (DispatchState.ASSIGNED, "paul")
+
+
+async def test_a_rider_who_sends_nothing_for_a_minute_loses_the_order(night):
+    """He is told, freed with his cash, left out; customer and operators learn it."""
+    order_id = await taken(night)
+    still = await ride(night, order_id, 1.9, None, None, None)
+    gone = await ride(night, order_id, None)
+
+    assert still.state is DispatchState.ASSIGNED
+    assert gone.state is DispatchState.SEARCHING
+    assert outcomes(gone) == {"paul": Outcome.VANISHED}
+    assert (await night.shop.riders.duty("paul")).orders == ()
+    assert (await night.shop.told("rider:paul"))[-1] == "delivery_request_closed"
+    assert (await night.shop.told("user:usr_1"))[-1] == "dispatch_status"
+    assert [each.kind for each in await night.alerts.recent()] == ["rider_vanished"]
+    night.streets.put("paul", 0.1)
+    assert (await night.look(order_id)).offers == {}
+
+
+async def test_a_rider_who_comes_no_nearer_for_four_minutes_loses_the_order(night):
+    """Fixes alone are not enough; fifty metres in four minutes are."""
+    order_id = await taken(night)
+    still = await ride(night, order_id, *[2.0] * 15)
+    stalled = await ride(night, order_id, 1.96)
+
+    assert still.state is DispatchState.ASSIGNED
+    assert outcomes(stalled) == {"paul": Outcome.STALLED}
+
+
+async def test_a_rider_who_stands_at_the_shop_does_not_stall(night):
+    """Within a hundred metres he waits for the goods."""
+    order_id = await taken(night)
+    after = await ride(night, order_id, *[0.09] * 40)
+
+    assert after.state is DispatchState.ASSIGNED
+
+
+async def test_time_in_which_nobody_looked_is_not_the_riders(night):
+    """After two minutes without the engine he has his minute to be heard from again."""
+    order_id = await taken(night)
+    night.clock.advance(120_000)
+    await night.engine.look(order_id)
+    night.streets.report("paul", 1.5)
+    after = await ride(night, order_id, 1.4)
+
+    assert after.state is DispatchState.ASSIGNED
+
+
+async def test_after_the_pickup_nobody_is_followed(night):
+    """The last look finds the order in his hands and lets its timer go."""
+    order_id = await taken(night)
+    vendor, him = night.shop.as_("vendor", "ven_1"), night.shop.as_("rider", "paul")
+    await night.shop.flow.order_ready(vendor, commands.OrderReady(order_id=order_id))
+    await night.shop.flow.pick_up(him, commands.PickUp(order_id=order_id))
+    after = await ride(night, order_id, *[None] * 10)
+
+    assert (after.state, after.due_at_ms) == (DispatchState.PICKED_UP, None)
+    assert await night.shop.timers.due(night.clock.now_ms() + 1_000_000, 10) == ([], None)
+
+
+async def test_every_look_that_decided_is_explained(night):
+    """First nobody, then one asked: riders, reasons and points are kept with the order."""
+    night.streets.put("off", 0.4, available=False)
+    night.streets.put("beyond", 9.0)
+    order_id = await night.order()
+    await night.look(order_id)
+    night.streets.put("anna", 1.2)
+    asked = await night.look(order_id, 2_000)
+    (_, nobody), (_, one) = await night.decisions.of(order_id)
+
+    assert [(each.rider_id, each.excluded) for each in nobody.candidates] == [
+        ("off", "off duty"), ("beyond", "beyond 7 km"),
+    ]  # fmt: skip
+    assert [(each.rider_id, each.offer_id) for each in one.candidates] == [
+        ("anna", asked.offers["anna"].offer_id)
+    ]
+    assert one.candidates[0].score == sum(one.candidates[0].parts.values())
+    assert (one.wave, one.radius_km, asked.decisions) == (1, 1.5, 2)
+
+
+async def test_looks_that_find_nobody_are_one_decision(night):
+    """Half a minute of empty streets is one line that counts its looks."""
+    order_id = await night.order()
+    for _ in range(12):
+        await night.look(order_id, 5_000)
+    [(number, nobody)] = await night.decisions.of(order_id)
+
+    assert (number, nobody.looks) == (0, 12)
+    assert nobody.until_ms - nobody.at_ms == 55_000
+
+
+async def test_an_order_keeps_its_first_and_its_last_decisions(night):
+    """Twenty at most: how the search began, and how it stands."""
+    night.streets.put("far", 1.0)
+    order_id = await night.order()
+    for _ in range(12):
+        await night.show(await night.look(order_id, 30_000), "far")
+        await night.look(order_id, 18_001)
+    numbers = [number for number, _ in await night.decisions.of(order_id)]
+
+    last = (await night.dispatch(order_id)).decisions
+    assert last > 20
+    assert numbers == [*range(10), *range(last - 10, last)]
+
+
+async def test_a_policy_holds_from_the_next_look_on(night):
+    """An operator makes waves come at once; no restart, and other services keep their own."""
+    for rank, rider in enumerate(["a", "b", "c", "d"]):
+        night.streets.put(rider, 0.1 + rank / 10)
+    first = await night.order()
+    await night.look(first)
+    patch = requests.OfferSettings(wave_sizes=[4], stagger_ms=0)
+    await night.policies.put_offers("FOOD", patch, "adm_1")
+    await night.decline(first, "a")
+    changed = await night.look(first, 1_000)
+
+    assert sorted(changed.offers) == ["b", "c", "d"]
+    assert (await night.policies.offers("MART")).wave_sizes == (1, 3, 5)

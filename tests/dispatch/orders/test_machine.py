@@ -6,7 +6,7 @@ from dispatch.errors import Refusal, Refused
 from dispatch.model import DispatchState, OrderStatus, Outcome, PaymentMethod, PaymentState
 from dispatch.orders.machine import TRANSITIONS, decide
 from dispatch.orders.offering import Lapse
-from dispatch.orders.step import Actor, Ask, AssignedTo, OffersMade
+from dispatch.orders.step import Actor, Ask, AssignedTo, NobodyLeft, OffersMade
 from dispatch.wire import commands
 from tests.build import an_offer, an_order, cash, paid, parcel_order
 
@@ -34,7 +34,8 @@ FACTS = {
     "accept_delivery": AssignedTo(name="Paul", vehicle="MOTORBIKE", eta_seconds=300),
     "make_offers": {"rdr_1": an_offer("ofr_1", made_at_ms=NOW)},
     "lapse_offers": Lapse(expired=frozenset({"rdr_1"})),
-    "exhaust_search": NOW + 2_000,
+    "exhaust_search": NobodyLeft(look_again_ms=NOW + 2_000),
+    "withdraw_delivery": Outcome.STALLED,
 }
 
 
@@ -50,16 +51,19 @@ PENDING            -           accept_order reject_order cancel_order payment_co
 ACCEPTED SEARCHING order_preparing order_ready cancel_order make_offers exhaust_search reassign
 ACCEPTED           OFFERED     order_preparing order_ready cancel_order lapse_offers make_offers
 ACCEPTED           EXHAUSTED   order_preparing order_ready cancel_order make_offers reassign
-ACCEPTED ASSIGNED order_preparing order_ready cancel_order release_delivery reassign arrived_pickup
-ACCEPTED           AT_PICKUP   order_preparing order_ready cancel_order release_delivery reassign
+ACCEPTED ASSIGNED  withdraw_delivery order_preparing order_ready cancel_order release_delivery \
+                   reassign arrived_pickup
+ACCEPTED AT_PICKUP withdraw_delivery order_preparing order_ready cancel_order release_delivery \
+                   reassign
 PREPARING          SEARCHING   order_ready cancel_order make_offers exhaust_search reassign
 PREPARING          OFFERED     order_ready cancel_order lapse_offers make_offers
-PREPARING          ASSIGNED    order_ready cancel_order release_delivery reassign arrived_pickup
+PREPARING ASSIGNED withdraw_delivery order_ready cancel_order release_delivery reassign \
+                   arrived_pickup
 READY              SEARCHING   cancel_order make_offers exhaust_search reassign
 READY              OFFERED     cancel_order lapse_offers make_offers
 READY              EXHAUSTED   cancel_order make_offers reassign
-READY              ASSIGNED    cancel_order release_delivery reassign arrived_pickup pick_up
-READY              AT_PICKUP   cancel_order release_delivery reassign pick_up
+READY ASSIGNED     withdraw_delivery cancel_order release_delivery reassign arrived_pickup pick_up
+READY AT_PICKUP    withdraw_delivery cancel_order release_delivery reassign pick_up
 IN_TRANSIT         PICKED_UP   arrived_dropoff complete_delivery
 IN_TRANSIT         AT_DROPOFF  complete_delivery
 DELIVERED          DONE        rate_order
@@ -268,6 +272,21 @@ def test_unread_offers_are_remembered_apart_from_expired_ones():
 
     assert outcomes == {"rdr_1": Outcome.EXPIRED, "rdr_2": Outcome.UNREAD}
     assert [name for _, name in said(step)].count("delivery_request_closed") == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "audience", "reason"),
+    [("withdraw_delivery", "engine", "expired"), ("reassign", "ops", "cancelled")],
+)
+def test_a_rider_learns_that_the_order_is_his_no_more(name, audience, reason):
+    """Whoever takes it from him, the offer that he had accepted is closed."""
+    step = decide(order_at("ACCEPTED", "ASSIGNED"), ask(name, audience))
+    [told] = [s.event for s in step.says if s.to == "rider:rdr_1"]
+
+    assert (told.event, told.offer_id, told.reason) == (
+        "delivery_request_closed", "ofr_won", reason,
+    )  # fmt: skip
+    assert step.frees == "rdr_1"
 
 
 @pytest.mark.parametrize("status", ["PREPARING", "READY"])

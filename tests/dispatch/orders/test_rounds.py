@@ -176,6 +176,42 @@ def test_the_engine_looks_again_at_receipts_turns_and_deadlines():
     assert rounds.receipt_due(wave.offers, NOW + 2_000, POLICY) == {"rdr_1": "ofr_0"}
 
 
+def test_a_decision_says_why_each_rider_was_not_asked():
+    """Every rider in reach has his reason, but for those who only stood behind the chosen."""
+    bar = "last fix 16 s old"
+    ranked = [
+        Candidate(rider_id="best", distance_km=1.0, score=80.0),
+        Candidate(rider_id="next", distance_km=1.4),
+        Candidate(rider_id="far", distance_km=2.0),
+        Candidate(rider_id="asked", distance_km=0.4),
+        Candidate(rider_id="old", distance_km=0.6, bar=bar),
+        Candidate(rider_id="beyond", distance_km=7.2, bar=bar),
+    ]
+    dispatch = after_wave(0, [("asked", Outcome.DECLINED, NOW - 60_000)])
+    pick = rounds.pick_wave(dispatch, ranked, NOW, POLICY)
+    offers = rounds.offers_for(pick, NOW, POLICY, lambda: "ofr_1")
+    told = rounds.explain(dispatch, ranked, pick, offers, (NOW, POLICY))
+
+    assert [(each.rider_id, each.offer_id, each.excluded) for each in told.candidates] == [
+        ("best", "ofr_1", None),
+        ("next", None, None),
+        ("far", None, "beyond the 1.5 km of wave 1"),
+        ("asked", None, "asked before: declined"),
+        ("old", None, bar),
+        ("beyond", None, "beyond 7 km"),
+    ]
+    assert (told.wave, told.radius_km, told.left_out) == (1, 1.5, 0)
+
+
+def test_a_decision_names_thirty_two_riders_and_counts_the_rest():
+    """However many riders there are, an order does not grow without bounds."""
+    ranked = riders(*[0.5] * 40)
+    pick = rounds.pick_wave(after_wave(0), ranked, NOW, POLICY)
+    told = rounds.explain(after_wave(0), ranked, pick, {}, (NOW, POLICY))
+
+    assert (len(told.candidates), told.left_out) == (32, 8)
+
+
 @pytest.mark.parametrize(("misses", "pause"), [(1, 2_000), (2, 3_000), (3, 5_000), (9, 5_000)])
 def test_pauses_between_empty_searches_grow_and_then_stay(misses, pause):
     """A starved order is looked at every five seconds."""
