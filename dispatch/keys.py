@@ -119,6 +119,22 @@ def birth() -> str:
     return "redis:birth"
 
 
+def lease(name: str) -> str:
+    """Which node does what only one may do, as being the engine of a zone.
+
+    Redis: hash {holder, token}. TTL: 3 s, renewed. Writer and reader: store.leases.
+    """
+    return f"lease:{{{name}}}"
+
+
+def lease_token(name: str) -> str:
+    """The last fencing token of a lease; they only grow.
+
+    Redis: string (integer). TTL: none. Writer and reader: store.leases.
+    """
+    return f"lease:{{{name}}}:token"
+
+
 def offer_receipt(offer: str) -> str:
     """That a rider's app has shown an offer.
 

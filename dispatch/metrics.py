@@ -76,6 +76,7 @@ STORE_ERRORS = Counter(
 LOOP_CRASHES = Counter(
     "reeyo_loop_crashes_total", "Background loops that ended with an error.", ["loop"]
 )
+ENGINES_LIVE = Gauge("reeyo_engines_live", "1 where this node is its zone's live engine.")
 RECONCILIATIONS = Counter(
     "reeyo_reconciliations_total", "Times that Redis was brought up to date, by reason.", ["reason"]
 )

@@ -6,6 +6,7 @@ Step 4 of an order's way: store.orders writes -> [here] relays -> store.inbox ->
 import asyncio
 from collections import deque
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from itertools import islice
 from zlib import crc32
 
@@ -34,6 +35,7 @@ SWEEP_AFTER_MS = 1_000
 SWEEP_EVERY_S = 1.0
 # Source: promise, events arrive at most 2 s after Redis is back.
 RETRY_S = 0.25
+CLOSING_S = 0.01
 
 log = structlog.get_logger(__name__)
 
@@ -120,6 +122,14 @@ class Outbox:
                     await self._relay_waiting()
         finally:
             self._is_running = False
+
+    async def close(self, deadline_s: float) -> None:
+        """Wait until what was handed over is relayed; after the deadline the sweep finds it."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(deadline_s):
+                # At the end only, and for one round trip.
+                while self._waiting and self._is_running:  # noqa: ASYNC110
+                    await asyncio.sleep(CLOSING_S)
 
     async def _relay_waiting(self) -> None:
         """Relay the oldest of what waits; while a store is away they wait on, in their order."""

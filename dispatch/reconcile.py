@@ -1,7 +1,7 @@
 """Brings back what Redis has forgotten: the orders' share from DynamoDB, the riders' from here."""
 
 import asyncio
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Protocol, TypeVar
 
@@ -112,15 +112,20 @@ class Reconciler:
 
 
 class OpenOrders:
-    """The timers and the board, out of the orders that still move."""
+    """The timers and the board, out of the orders that still move; for the live engine's node."""
 
-    def __init__(self, orders: Orders, timers: Timers, board: Board) -> None:
+    def __init__(
+        self, orders: Orders, timers: Timers, board: Board, is_live: Callable[[], bool]
+    ) -> None:
         self._orders = orders
         self._timers = timers
         self._board = board
+        self._is_live = is_live
 
     async def restore(self, *, is_lost: bool) -> None:
         """Set missing timers, and make the board say what the orders say."""
+        if not self._is_live():
+            return
         orders = await self._orders.list_open()
         due = {order.order_id: _due(order) for order in orders if wants_engine(order)}
         timers = await self._timers.arm_missing(due)

@@ -1,5 +1,6 @@
 """Every tunable of the server with its unit, default and reason; read from the environment once."""
 
+import base64
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,8 +10,13 @@ import msgspec
 
 # Source: RFC 7518 section 3.2, a key for HS256 has at least the size of the hash.
 JWT_SECRET_BYTES_MIN = 32
+WEBHOOK_SECRET_BYTES_MIN = 24
+
+# How long the sockets of a stopping server are spread over under --dev: nobody waits for Ctrl-C.
+DEV_DRAIN_SPREAD_S = 0.5
 
 Secret = str
+Role = Literal["all", "edge", "engine"]
 
 
 class SettingsError(Exception):
@@ -25,6 +31,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     host: str = "127.0.0.1"
     port: int = 8080
+    # What this process does: hold sockets and HTTP, be the engine of its zone, or both.
+    role: Role = "all"
     jwt_secret: Secret = ""
     jwt_issuer: str | None = None
     jwt_audience: str | None = None
@@ -60,8 +68,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     http_requests_per_min: int = 300
     ping_interval_s: int = 10
     ping_timeout_s: int = 10
-    # SIGTERM to exit; orchestrators kill after 30 s.
+    # A stopping server sends its sockets away one after the other, over this time, so that they do
+    # not all come to the others at once; then it has the deadline to write what is left.
+    # Source: promises, back within 10 s; orchestrators kill after 30 s.
+    drain_spread_s: float = 10.0
     drain_deadline_s: float = 4.0
+
+    @property
+    def has_sockets(self) -> bool:
+        """Whether apps connect to this process."""
+        return self.role != "engine"
+
+    @property
+    def has_engine(self) -> bool:
+        """Whether this process may be the live engine, and sweeps."""
+        return self.role != "edge"
 
     @property
     def embeds_redis(self) -> bool:
@@ -86,6 +107,8 @@ def read(environ: Mapping[str, str], *, dev: bool = False) -> Settings:
     origins = given.get("allowed_origins")
     if isinstance(origins, str):
         given["allowed_origins"] = [part.strip() for part in origins.split(",") if part.strip()]
+    if dev:
+        given.setdefault("drain_spread_s", DEV_DRAIN_SPREAD_S)
     if dev and "jwt_secret" not in given:
         given["jwt_secret"] = secrets.token_urlsafe(JWT_SECRET_BYTES_MIN)
     try:
@@ -116,7 +139,25 @@ def _check(settings: Settings) -> None:
         )
     if settings.rate_limits == "off" and not settings.dev:
         raise SettingsError("RATE_LIMITS=off is for benches and needs --dev")
+    if settings.webhook_secret and not _is_webhook_secret(settings.webhook_secret):
+        raise SettingsError("WEBHOOK_SECRET must be whsec_ and at least 24 bytes in base64")
     if not 0 <= settings.port <= 65535:
         raise SettingsError(f"PORT must be between 0 and 65535, not {settings.port}")
+    if settings.role != "all" and (settings.embeds_redis or settings.embeds_dynamodb):
+        raise SettingsError(
+            f"ROLE={settings.role} shares its stores with other processes: "
+            "set REDIS_URL and DYNAMODB_ENDPOINT (or AWS credentials)"
+        )
+    if settings.drain_spread_s < 0 or settings.drain_deadline_s <= 0:
+        raise SettingsError("DRAIN_SPREAD_S must not be negative, DRAIN_DEADLINE_S above 0")
     assert settings.fix_fresh_ms < settings.fix_lost_ms, "stale comes before lost"
     assert settings.drain_flush_ms < settings.fix_fresh_ms, "a flush must not age a fix"
+
+
+def _is_webhook_secret(secret: str) -> bool:
+    """Source: Standard Webhooks, a secret of 24 to 64 random bytes in base64 behind `whsec_`."""
+    try:
+        raw = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        return False
+    return len(raw) >= WEBHOOK_SECRET_BYTES_MIN

@@ -4,8 +4,8 @@ import asyncio
 import gc
 import signal
 import socket
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack, suppress
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,17 +16,17 @@ from dispatch import ids, keys
 from dispatch.cashier import Cashier, Tills
 from dispatch.clock import Clock, SystemClock
 from dispatch.engine import Engine, Finds
-from dispatch.errors import StoreUnavailable
 from dispatch.orders.clerk import Clerk
 from dispatch.orders.flow import Flow, Stores
 from dispatch.outbox import Outbox
 from dispatch.reconcile import OpenOrders, Reconciler, Seats
+from dispatch.reign import Reign
 from dispatch.settings import Settings, SettingsError
 from dispatch.settler import Settler
 from dispatch.store.alerts import Alerts
 from dispatch.store.answers import Answers
 from dispatch.store.birth import Birth
-from dispatch.store.board import Board, Pulse
+from dispatch.store.board import Board
 from dispatch.store.catalogue import Catalogue
 from dispatch.store.config import Config
 from dispatch.store.connect import RedisClients, Scripts, open_redis, translate
@@ -34,6 +34,7 @@ from dispatch.store.decisions import Decisions
 from dispatch.store.embedded import embedded_engines
 from dispatch.store.feeds import Feeds
 from dispatch.store.inbox import Inboxes
+from dispatch.store.leases import Leases
 from dispatch.store.offers import OfferReceipts
 from dispatch.store.orders import Orders
 from dispatch.store.pauses import Pauses
@@ -61,7 +62,9 @@ from handlers.http.noise import count_no_http
 from handlers.http.silence import Silence
 from handlers.limits import Limits
 from handlers.logs import configure_logs
+from handlers.loops import Live, Loops, common_loops, edge_loops, engine_loops
 from handlers.origins import Origins
+from handlers.parting import Parting
 from handlers.postman import Postman
 from handlers.sockets import Resume, Session, Sessions
 from ledger.commit import Ledger
@@ -79,8 +82,6 @@ BACKLOG = 4096
 GC_THRESHOLDS = (200_000, 50, 1_000)
 CONSOLE = Path(__file__).resolve().parents[1] / "console" / "dist"
 DEV_TOKEN_S = 24 * 3600
-LANE_SWEEP_S = 1.0
-INDEX_SWEEP_S = 10.0
 
 log = structlog.get_logger(__name__)
 
@@ -96,18 +97,12 @@ class Basis(NamedTuple):
     node: str
 
 
-class Live(NamedTuple):
-    """What moves by itself: listens, relays, ticks, drains."""
+class Front(NamedTuple):
+    """What apps meet: the sockets, and who answers on them."""
 
-    node: str
-    board: Board
-    feeds: Feeds
-    inboxes: Inboxes
-    receipts: OfferReceipts
-    outbox: Outbox
-    engine: Engine
-    drain: Drain
-    reconciler: Reconciler
+    server: Server
+    gate: Gate
+    parting: Parting
 
 
 async def serve(settings: Settings) -> None:
@@ -215,12 +210,24 @@ def compose(basis: Basis) -> tuple[Desk, Live]:
         watchers=watchers,
         areas=Areas(board, positions, feeds, clock, span),
     )
-    parts = (OpenOrders(desk.orders, timers, board), Seats(roster, drain, stores.riders))
+    reign = Reign(Leases(basis.scripts, basis.node), ZONE, engine.run, clock)
+    ours = OpenOrders(desk.orders, timers, board, lambda: reign.is_held)
+    parts = (ours, Seats(roster, drain, stores.riders))
     reconciler = Reconciler(Birth(basis.redis), parts, clock)
     feeds.on_gap(reconciler.wake)
-    return desk, Live(
-        basis.node, board, feeds, inboxes, receipts, outbox, engine, drain, reconciler
+    live = Live(
+        node=basis.node,
+        board=board,
+        feeds=feeds,
+        inboxes=inboxes,
+        receipts=receipts,
+        outbox=outbox,
+        engine=engine,
+        reign=reign,
+        drain=drain,
+        reconciler=reconciler,
     )
+    return desk, live
 
 
 async def _run(
@@ -228,17 +235,17 @@ async def _run(
 ) -> None:
     listener, stopped = ends
     settings, clock = basis.settings, basis.clock
-    limits, tokens, sessions = Limits(settings), Tokens(settings), Sessions(clock)
-    postman = Postman(sessions, live.inboxes, live.feeds, live.receipts, clock)
-    postman.on_duty(_duty(desk))
-    server = Server(settings, clock, limits)
-    gate = Gate(server, sessions, tokens, desk, _audiences(desk, postman))
     supervisor = Supervisor(clock.monotonic_s)
-    for name, work in _loops(desk, live, postman, sessions).items():
-        supervisor.spawn(name, work)
-    await live.feeds.open(keys.engine_channel(ZONE), live.engine.wake)
-    app = _application(basis, desk, limits, tokens)
-    server.serve_in(app)
+    limits, tokens = Limits(settings), Tokens(settings)
+    app = _application(basis, desk, limits, tokens, stopped)
+    _spawn(supervisor, common_loops(live))
+    front = None
+    if settings.has_sockets:
+        front = _open_front(basis, desk, live, (limits, tokens), supervisor)
+        front.server.serve_in(app)
+    if settings.has_engine:
+        _spawn(supervisor, engine_loops(desk, live))
+        await live.feeds.open(keys.engine_channel(ZONE), live.engine.wake)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
     assert runner.server is not None, "a runner that is set up has a server"
@@ -248,56 +255,41 @@ async def _run(
         await site.start()
         _quieten_collector()
         port = runner.addresses[0][1]
-        log.info("ready", url=f"http://{settings.host}:{port}", node=basis.node, dev=settings.dev)
+        url = f"http://{settings.host}:{port}"
+        log.info("ready", url=url, node=basis.node, role=settings.role, dev=settings.dev)
         await stopped.wait()
         log.info("stopping")
     finally:
-        # Nobody new comes in while those who are here are sent away.
+        if front is not None:
+            # While the sockets go one after the other, HTTP is still served.
+            await front.parting.run()
+            await front.gate.finish()
         await site.stop()
-        await server.close_all()
-        await gate.finish()
+        if front is not None:
+            await front.server.close_all()
+            await front.gate.finish()
         await runner.cleanup()
         await live.drain.close(settings.drain_deadline_s / 2)
+        await live.outbox.close(settings.drain_deadline_s / 4)
         await supervisor.stop(settings.drain_deadline_s / 2)
         log.info("stopped")
 
 
-def _loops(
-    desk: Desk, live: Live, postman: Postman, sessions: Sessions
-) -> dict[str, Callable[[], Awaitable[None]]]:
-    return {
-        "feeds": live.feeds.run,
-        "drain": live.drain.run,
-        "watchers": desk.watchers.run,
-        "outbox": live.outbox.run,
-        "outbox_sweep": live.outbox.sweep,
-        "settler": desk.settler.run,
-        "settler_sweep": desk.settler.sweep,
-        "offer_receipts": live.receipts.run,
-        "postman": postman.run,
-        "areas": desk.areas.run,
-        "expiry": sessions.watch_expiry,
-        "engine": live.engine.run,
-        "reconciler": live.reconciler.run,
-        "lane_sweep": lambda: _sweep_lane(desk, live),
-        "index_sweep": lambda: _sweep_index(desk),
-    }
+def _open_front(
+    basis: Basis, desk: Desk, live: Live, guards: tuple[Limits, Tokens], supervisor: Supervisor
+) -> Front:
+    (limits, tokens), sessions = guards, Sessions(basis.clock)
+    postman = Postman(sessions, live.inboxes, live.feeds, live.receipts, basis.clock)
+    postman.on_duty(_duty(desk))
+    server = Server(basis.settings, basis.clock, limits)
+    gate = Gate(server, sessions, tokens, desk, _audiences(desk, postman))
+    _spawn(supervisor, edge_loops(desk, live, postman, sessions))
+    return Front(server, gate, Parting(server, basis.settings.drain_spread_s))
 
 
-async def _sweep_lane(desk: Desk, live: Live) -> None:
-    while True:
-        await asyncio.sleep(LANE_SWEEP_S)
-        now_ms = desk.clock.now_ms()
-        fixes = desk.lane.sweep(now_ms)
-        with suppress(StoreUnavailable):
-            # Display only: what is not reported now is missing from the page, nothing else.
-            await live.board.report(live.node, Pulse(now_ms, fixes, desk.roster.on_duty()))
-
-
-async def _sweep_index(desk: Desk) -> None:
-    while True:
-        await asyncio.sleep(INDEX_SWEEP_S)
-        await desk.positions.sweep(desk.clock.now_ms())
+def _spawn(supervisor: Supervisor, loops: Loops) -> None:
+    for name, work in loops.items():
+        supervisor.spawn(name, work)
 
 
 def _duty(desk: Desk) -> Callable[[str, str, bool], None]:
@@ -345,14 +337,18 @@ def _audiences(desk: Desk, postman: Postman) -> list[Audience]:
     ]
 
 
-def _application(basis: Basis, desk: Desk, limits: Limits, tokens: Tokens) -> web.Application:
+def _application(
+    basis: Basis, desk: Desk, limits: Limits, tokens: Tokens, stopped: asyncio.Event
+) -> web.Application:
     settings, clock = basis.settings, basis.clock
     app = web.Application(middlewares=[http_gate], client_max_size=settings.http_body_bytes_max)
     app[DESK] = desk
     app[envelope.EDGE] = envelope.Edge(settings, clock, tokens, limits, Origins(settings))
+    envelope.register(app, health.routes(_probes(basis), stopped.is_set))
+    if not settings.has_sockets:
+        return app
     for subject in (config, catalogue, profiles, orders, wallets, admin, webhook_routes):
         envelope.register(app, subject.ROUTES)
-    envelope.register(app, health.routes(_probes(basis)))
 
     def dev_token() -> str:
         return tokens.issue("ADMIN", "adm_console", DEV_TOKEN_S, clock.now_ms())

@@ -86,10 +86,9 @@ _dev = click.option(
 @_dev
 @click.option(
     "--role",
-    type=click.Choice(["all"]),
-    default="all",
-    show_default=True,
-    help="What this process does: hold sockets, run the engine, relay the outbox.",
+    type=click.Choice(get_args(settings.Role)),
+    help="What this process does: hold sockets and HTTP (edge), look for riders and sweep "
+    "(engine), or both (all).  [default: ROLE, else all]",
 )
 @click.option("--host", help="The address to listen at.  [default: HOST, else 127.0.0.1]")
 @click.option(
@@ -98,14 +97,13 @@ _dev = click.option(
     help="The port to listen at.  [default: PORT, else 8080]",
 )
 @_one_line
-def serve(*, dev: bool, role: str, host: str | None, port: int | None) -> None:
+def serve(*, dev: bool, role: str | None, host: str | None, port: int | None) -> None:
     """Run the server until SIGTERM or Ctrl-C.
 
     Without REDIS_URL or DYNAMODB_ENDPOINT (or AWS credentials) it starts engines of its own, which
     keep their data in DATA_DIR.
     """
-    assert role == "all", "click lets nothing else through"
-    given = {"HOST": host, "PORT": None if port is None else str(port)}
+    given = {"HOST": host, "PORT": None if port is None else str(port), "ROLE": role}
     chosen = _settings({name: value for name, value in given.items() if value}, dev=dev)
     # Imported here: the other commands need no sockets.
     from handlers import app  # noqa: PLC0415

@@ -1,5 +1,6 @@
 """Redis connections: one client for each way of waiting, and errors that say what to do next."""
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -126,13 +127,28 @@ _PATIENT: dict[type, type] = {Connection: _PatientConnection, SSLConnection: _Pa
 def translate() -> Iterator[None]:
     """Turn "Redis cannot answer now" into StoreUnavailable; errors of our own calls rise.
 
+    Whoever was told to end meanwhile is ended, though the library took that for a timeout of its
+    own. Source: redis-py 8.1, where it looks whether a pooled connection has something to read.
+
     Errors: StoreUnavailable; whether the command was carried out may be unknown.
     """
+    before = _times_told_to_end()
     try:
         yield
+        if _times_told_to_end() > before:
+            raise asyncio.CancelledError
     except _UNAVAILABLE as error:
         metrics.STORE_ERRORS.labels("redis", type(error).__name__).inc()
         raise StoreUnavailable("redis", str(error) or type(error).__name__) from error
+
+
+def _times_told_to_end() -> int:
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:
+        # Outside of a loop nobody can be told.
+        return 0
+    return task.cancelling() if task else 0
 
 
 class Scripts:

@@ -35,7 +35,8 @@ class Timers:
         if not due:
             return 0
         with translate():
-            missing = int(await self._redis.zadd(keys.timers(self.zone), dict(due), nx=True))
+            added = await self._redis.zadd(keys.timers(self.zone), dict(due), nx=True)
+            missing = int(added or 0)
             if missing:
                 await self._redis.publish(keys.engine_channel(self.zone), "1")
         return missing

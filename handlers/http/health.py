@@ -17,10 +17,16 @@ Probe = Callable[[], Awaitable[object]]
 PROBE_S_MAX = 1.0
 
 
-def routes(probes: Mapping[str, Probe]) -> list[Route]:
+def _never() -> bool:
+    return False
+
+
+def routes(probes: Mapping[str, Probe], is_stopping: Callable[[], bool] = _never) -> list[Route]:
     """The endpoints for those who watch the server; `probes` by the name of their store."""
 
     async def get_ready(_request: web.Request) -> object:
+        if is_stopping():
+            return failed(503, "unavailable", "the server goes away", {"down": ["server"]})
         answers = await asyncio.gather(*(_answers(probe) for probe in probes.values()))
         down = [name for name, is_up in zip(probes, answers, strict=True) if not is_up]
         if down:

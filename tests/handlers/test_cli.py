@@ -171,3 +171,33 @@ def test_an_engine_that_is_away_is_one_line(own_environ: pytest.MonkeyPatch):
     result = reeyo("table", "create")
     assert result.exit_code == 1
     assert result.stderr.count("\n") == 1
+
+
+def test_a_role_is_chosen(served: list[Settings], own_environ: pytest.MonkeyPatch):
+    """By an option, or by the environment; each is one half of all."""
+    for name in ("REDIS_URL", "DYNAMODB_ENDPOINT"):
+        own_environ.setenv(name, "redis://shared")
+    own_environ.setenv("ROLE", "edge")
+
+    assert reeyo("serve", "--dev").exit_code == 0
+    assert reeyo("serve", "--dev", "--role", "engine").exit_code == 0
+    assert [(s.role, s.has_sockets, s.has_engine) for s in served] == [
+        ("edge", True, False),
+        ("engine", False, True),
+    ]
+
+
+def test_a_part_cannot_have_stores_of_its_own():
+    """An edge beside nobody would take orders that no engine ever sees."""
+    result = reeyo("serve", "--dev", "--role", "edge")
+
+    assert result.exit_code == 2
+    assert "ROLE=edge shares its stores" in result.stderr
+
+
+def test_only_a_laptop_parts_quickly(served: list[Settings]):
+    """Ctrl-C under --dev is not waited for; in production sockets go one after the other."""
+    reeyo("serve", "--dev")
+
+    assert served[0].drain_spread_s == 0.5
+    assert settings.read({"JWT_SECRET": SECRET}).drain_spread_s == 10.0

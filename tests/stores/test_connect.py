@@ -167,3 +167,23 @@ async def test_connections_are_bounded(redis: RedisClients):
     assert all(await asyncio.gather(*pings))
     clients = await redis.commands.client_list()
     assert len(clients) <= connect.COMMAND_CONNECTIONS + 2 * connect.WAITING_CONNECTIONS
+
+
+@pytest.mark.parametrize("turns", range(6))
+async def test_whoever_is_told_to_end_ends(redis: RedisClients, turns: int):
+    """The library may take a cancellation for a timeout of its own; it must not get lost."""
+
+    async def ask_for_ever() -> None:
+        while True:
+            with translate():
+                await redis.commands.get("x")
+
+    await redis.commands.ping()
+    asking = asyncio.ensure_future(ask_for_ever())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    asking.cancel()
+    done, _ = await asyncio.wait([asking], timeout=0.5)
+
+    assert done == {asking}
+    assert asking.cancelled()

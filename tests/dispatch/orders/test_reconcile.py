@@ -83,7 +83,7 @@ async def test_a_gap_is_a_loss(reconciler, counted):
 
 @pytest.fixture
 def open_orders(shop):
-    return OpenOrders(shop.orders, shop.timers, shop.board)
+    return OpenOrders(shop.orders, shop.timers, shop.board, lambda: True)
 
 
 async def test_timers_and_board_come_back(shop, open_orders, redis):
@@ -100,6 +100,16 @@ async def test_timers_and_board_come_back(shop, open_orders, redis):
     after = sorted(await shop.board.read(), key=lambda dot: dot.order_id)
     assert after == before
     assert {dot.order_id for dot in after} == {searching, waiting}
+
+
+async def test_only_the_live_engine_reads_the_orders(shop, redis):
+    """The others leave it to him; their own riders are theirs."""
+    await shop.place()
+    await shop.relay()
+    await redis.commands.flushall()
+    await OpenOrders(shop.orders, shop.timers, shop.board, lambda: False).restore(is_lost=True)
+
+    assert await shop.board.read() == []
 
 
 async def test_a_timer_that_is_there_is_left_alone(shop, open_orders):

@@ -1,0 +1,92 @@
+"""What runs by itself beside the requests: what each role listens to, relays, ticks and sweeps."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import NamedTuple
+
+from dispatch.engine import Engine
+from dispatch.errors import StoreUnavailable
+from dispatch.outbox import Outbox
+from dispatch.reconcile import Reconciler
+from dispatch.reign import Reign
+from dispatch.store.board import Board, Pulse
+from dispatch.store.feeds import Feeds
+from dispatch.store.inbox import Inboxes
+from dispatch.store.offers import OfferReceipts
+from dispatch.tracking.drain import Drain
+from handlers.desk import Desk
+from handlers.postman import Postman
+from handlers.sockets import Sessions
+
+LANE_SWEEP_S = 1.0
+INDEX_SWEEP_S = 10.0
+
+Loops = Mapping[str, Callable[[], Awaitable[None]]]
+
+
+class Live(NamedTuple):
+    """What moves by itself: listens, relays, ticks, drains."""
+
+    node: str
+    board: Board
+    feeds: Feeds
+    inboxes: Inboxes
+    receipts: OfferReceipts
+    outbox: Outbox
+    engine: Engine
+    reign: Reign
+    drain: Drain
+    reconciler: Reconciler
+
+
+def common_loops(live: Live) -> Loops:
+    """Every process hears, and relays what it has written itself."""
+    return {
+        "feeds": live.feeds.run,
+        "outbox": live.outbox.run,
+        "reconciler": live.reconciler.run,
+    }
+
+
+def edge_loops(desk: Desk, live: Live, postman: Postman, sessions: Sessions) -> Loops:
+    """A process with sockets brings positions to Redis and events to its sockets."""
+    return {
+        "drain": live.drain.run,
+        "watchers": desk.watchers.run,
+        "settler": desk.settler.run,
+        "offer_receipts": live.receipts.run,
+        "postman": postman.run,
+        "areas": desk.areas.run,
+        "purses": desk.purses.run,
+        "expiry": sessions.watch_expiry,
+        "lane_sweep": lambda: _sweep_lane(desk, live),
+    }
+
+
+def engine_loops(desk: Desk, live: Live) -> Loops:
+    """A process that may be the live engine also finishes what lost nodes have left."""
+    return {
+        "engine": live.reign.run,
+        "outbox_sweep": live.outbox.sweep,
+        "settler_sweep": desk.settler.sweep,
+        "index_sweep": lambda: _sweep_index(desk),
+    }
+
+
+async def _sweep_lane(desk: Desk, live: Live) -> None:
+    while True:
+        await asyncio.sleep(LANE_SWEEP_S)
+        now_ms = desk.clock.now_ms()
+        fixes = desk.lane.sweep(now_ms)
+        with suppress(StoreUnavailable):
+            # Display only: what is not reported now is missing from the page, nothing else.
+            await live.board.report(live.node, Pulse(now_ms, fixes, desk.roster.on_duty()))
+
+
+async def _sweep_index(desk: Desk) -> None:
+    while True:
+        await asyncio.sleep(INDEX_SWEEP_S)
+        with suppress(StoreUnavailable):
+            # What is not swept now is swept the next time; searches pass over it.
+            await desk.positions.sweep(desk.clock.now_ms())
