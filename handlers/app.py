@@ -47,6 +47,7 @@ from dispatch.supervise import Supervisor
 from dispatch.tracking.drain import Drain
 from dispatch.tracking.lane import Lane
 from dispatch.tracking.presence import Roster
+from dispatch.tracking.purse import Purses
 from dispatch.tracking.watch import Watchers
 from handlers import ops, rider, user, vendor
 from handlers.alerts import Alarm
@@ -206,6 +207,7 @@ def compose(basis: Basis) -> tuple[Desk, Live]:
         alarm=Alarm(finds.alerts, feeds),
         statements=Statements(table),
         roster=roster,
+        purses=Purses(stores.riders, roster),
         lane=Lane(roster, watchers, drain),
         watchers=watchers,
         areas=Areas(board, positions, feeds, clock, span),
@@ -281,6 +283,7 @@ def _open_front(
     (limits, tokens), sessions = guards, Sessions(basis.clock)
     postman = Postman(sessions, live.inboxes, live.feeds, live.receipts, basis.clock)
     postman.on_duty(_duty(desk))
+    postman.on_offer(lambda rider_id: desk.roster.offered(rider_id, desk.clock.now_ms()))
     server = Server(basis.settings, basis.clock, limits)
     gate = Gate(server, sessions, tokens, desk, _audiences(desk, postman))
     _spawn(supervisor, edge_loops(desk, live, postman, sessions))
@@ -298,6 +301,7 @@ def _duty(desk: Desk) -> Callable[[str, str, bool], None]:
             desk.roster.assign(rider_id, order_id, desk.clock.now_ms())
         else:
             desk.roster.release(rider_id, order_id)
+        desk.purses.touch(rider_id)
 
     return note
 

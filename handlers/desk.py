@@ -21,6 +21,7 @@ from dispatch.store.positions import Positions
 from dispatch.store.riders import Riders
 from dispatch.tracking.lane import Lane
 from dispatch.tracking.presence import Roster
+from dispatch.tracking.purse import Purses
 from dispatch.tracking.watch import Watchers
 from handlers.alerts import Alarm
 from handlers.area import Areas
@@ -50,6 +51,7 @@ class Desk:
     alarm: Alarm
     statements: Statements
     roster: Roster
+    purses: Purses
     lane: Lane
     watchers: Watchers
     areas: Areas

@@ -58,6 +58,7 @@ def edge_loops(desk: Desk, live: Live, postman: Postman, sessions: Sessions) -> 
         "offer_receipts": live.receipts.run,
         "postman": postman.run,
         "areas": desk.areas.run,
+        "purses": desk.purses.run,
         "expiry": sessions.watch_expiry,
         "lane_sweep": lambda: _sweep_lane(desk, live),
     }

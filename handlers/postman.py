@@ -63,6 +63,7 @@ class Postman:
         # By session, what came in while it was being greeted; that takes milliseconds.
         self._held: dict[str, list[Entry]] = {}
         self._on_duty: Callable[[str, str, bool], None] = _nobody_asks
+        self._on_offer: Callable[[str], None] = _nobody_counts
         feeds.on_gap(self._after_gap)
         # Identities whose news may have been missed while Redis was away.
         self._behind: set[Identity] = set()
@@ -70,6 +71,10 @@ class Postman:
     def on_duty(self, callback: Callable[[str, str, bool], None]) -> None:
         """Call back with (rider id, order id, carries) when a rider's hands fill or empty."""
         self._on_duty = callback
+
+    def on_offer(self, callback: Callable[[str], None]) -> None:
+        """Call back with the rider's id, once for each delivery that he is asked to carry."""
+        self._on_offer = callback
 
     async def greet(self, session: Session, resume: Resume | None) -> None:
         """Start delivering to a new session, with what it missed since `resume` first.
@@ -141,6 +146,8 @@ class Postman:
         if entry.seq == 0:
             self._note_duty(owner, entry)
             return
+        if entry.name == _OFFER:
+            self._on_offer(owner.partition(":")[2])
         for session in self._sessions.of(owner):
             held = self._held.get(session.sid)
             if held is not None:
@@ -245,3 +252,7 @@ def stamped(entry: Entry) -> bytes:
 
 def _nobody_asks(_rider: str, _order: str, _carries: bool) -> None:  # noqa: FBT001
     """Before the rider's audience is wired there is nobody to tell."""
+
+
+def _nobody_counts(_rider: str) -> None:
+    """Before the rider's audience is wired nobody counts what he is asked."""

@@ -3,9 +3,10 @@
 Step 1 of a fix's way: [here] -> tracking.lane -> tracking.watch and tracking.drain.
 """
 
+from contextlib import suppress
 from typing import Any
 
-from dispatch.errors import Refusal, Refused
+from dispatch.errors import Refusal, Refused, StoreUnavailable
 from dispatch.tracking.intake import Drop
 from dispatch.tracking.presence import About
 from dispatch.wire import commands
@@ -50,6 +51,11 @@ async def on_set_availability(
     desk.roster.set_available(session.principal.id, available=command.available)
     if command.available:
         await desk.pauses.lift(session.principal.id)
+    else:
+        with suppress(StoreUnavailable):
+            # Nobody asks a rider who has been told that he is off duty; where Redis is away nobody
+            # is asked at all, and the drain tells it as soon as it is back.
+            await desk.lane.settle()
     return {"available": command.available}
 
 
@@ -112,6 +118,7 @@ async def on_connect(desk: Desk, session: Session) -> None:
         vehicle=profile.vehicle if profile else None,
         completion=stats.completion,
         rating=stats.rating,
+        cash_headroom_xaf=await desk.riders.cash_headroom(rider_id),
     )
     desk.roster.describe(rider_id, about)
     for order_id in duty.orders:

@@ -9,6 +9,8 @@ from dispatch.model import Record
 from dispatch.store.answering import Answering
 from dispatch.store.patch import given_in, setting
 from dispatch.wire import requests
+from ledger.accounts import balance_key, rider_cash
+from ledger.cash import CASH_LIMIT
 from ledger.table import Key, Table, Update
 
 # Source: wire contract, rider score; what stands for a rider of whom nothing is known.
@@ -117,6 +119,14 @@ class Riders:
         """
         item = await self._table.get(duty_key(rider_id))
         return _duty(item), _stats(item)
+
+    async def cash_headroom(self, rider_id: str) -> int:
+        """How much cash the rider may still collect. Units: whole XAF.
+
+        DynamoDB: one GetItem, consistent.
+        """
+        item = await self._table.get(balance_key(rider_cash(rider_id)))
+        return max(0, CASH_LIMIT - int(item.get("exposure", 0))) if item else CASH_LIMIT
 
 
 def set_available(rider_id: str, *, available: bool) -> Update:

@@ -122,6 +122,13 @@ class Lane:
         self._received = self._relayed = self._ahead = 0
         return received
 
+    async def settle(self) -> None:
+        """Bring what has changed here to Redis now, rather than within the drain's pause.
+
+        Errors: StoreUnavailable; nothing is lost, the drain tries again.
+        """
+        await self._drain.flush()
+
     def _take(self, seat: Seat, admitted: Admitted) -> None:
         seat.last, seat.doubt = admitted, None
         self._ahead += admitted.was_ahead

@@ -14,7 +14,7 @@ from dispatch.store.policies import Policy
 from dispatch.wire import requests
 from dispatch.wire.snapshots import decisions_view
 from handlers.desk import DESK
-from handlers.http.envelope import Route, read_body
+from handlers.http.envelope import PRINCIPAL, Route, read_body
 from handlers.http.orders import get_all_orders
 from handlers.http.paging import id_of, listing, number_of, page_of
 
@@ -80,7 +80,7 @@ async def put_offers(request: web.Request) -> Any:
     service = service_named(name)
     body = await read_body(request, requests.OfferSettings)
     policies = request.app[DESK].policies
-    after = await policies.put_offers(service, body, request["principal"].id)
+    after = await policies.put_offers(service, body, request[PRINCIPAL].id)
     return _policy(name, policies.zone, after)
 
 

@@ -1,7 +1,7 @@
 // How riders are asked: nobody there, one who says no, one whose app is dead, one who gives back,
 // and one whom an operator wants.
 import assert from "node:assert/strict";
-import { App, call, story } from "./app.mjs";
+import { App, call, refusal, story } from "./app.mjs";
 
 const run = Date.now().toString(36);
 const ADMIN = ["ADMIN", "adm_1"];
@@ -94,6 +94,29 @@ await story([
     const { offerId } = await offered(dan, first);
     await dan.say("accept_delivery", { orderId: first, offerId });
     assert.equal((await riders.cleo.refused("pick_up", { orderId: first })).code, "not_found");
+    assert.equal((await riders.cleo.next("delivery_request_closed", (e) => e.orderId === first)).reason, "cancelled");
+  }],
+  ["the order says whom it asked, what came of it, and why not the others", async () => {
+    const { items, notKept } = await call("GET", `/admin/orders/${first}/decisions`, { as: ADMIN });
+    const name = (id) => Object.keys(riders).find((each) => riders[each].id === id);
+    const asked = items.flatMap((d) => d.candidates.filter((c) => c.offerId).map((c) => [name(c.riderId), c.outcome]));
+    assert.deepEqual(asked, [["anna", "unread"], ["ben", "released"], ["cleo", "released"], ["dan", "accepted"]]);
+    assert.equal(notKept, 0);
+    const [one, two] = items;
+    assert.deepEqual([one.wave, one.radiusKm, one.chosen], [1, 1.5, [riders.anna.id]]);
+    const sum = Object.values(one.candidates[0].parts).reduce((a, b) => a + b);
+    assert.ok(Math.abs(sum - one.candidates[0].score) < 0.011);
+    const anna = two.candidates.find((c) => c.riderId === riders.anna.id);
+    assert.equal(anna.excluded, "asked before: unread");
+    const refused = await refusal("GET", `/admin/orders/${first}/decisions`, { as: USER });
+    assert.equal(refused.status, 403);
+  }],
+  ["an operator changes how riders are asked while the server runs", async () => {
+    const at = "/admin/config/offers/food";
+    const before = await call("GET", at, { as: ADMIN });
+    const after = await call("PUT", at, { as: ADMIN, body: { staggerMs: 2_000 } });
+    assert.deepEqual([after.staggerMs, after.version], [2_000, before.version + 1]);
+    await call("PUT", at, { as: ADMIN, body: { staggerMs: before.staggerMs } });
   }],
   ["a rider off duty is not asked", async () => {
     for (const name of ["anna", "ben", "cleo"]) {
