@@ -1,0 +1,99 @@
+"""Lines break while events are said: `python -m tests.e2e.resume --clients 50 --drops 5`.
+
+Whoever comes back gets exactly what he missed, or one `resync`; one JSON line.
+"""
+
+import argparse
+import asyncio
+import random
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import uvloop
+
+from bench.line import print_line
+from tests.e2e.fleet import fleet
+from tests.e2e.listeners import listening, losses, publishing, wait_for
+
+SAY_EVERY_S = 0.02
+# How long a hole of the network lasts, and how long one drop after the other is begun.
+HOLE_S = 0.05
+DROP_WITHIN_S = 0.5
+BACK_S = 20.0
+
+
+class Size(NamedTuple):
+    """How much is done."""
+
+    clients: int
+    drops: int
+
+
+async def measure(size: Size, seed: int, folder: Path) -> dict[str, Any]:
+    """Every client is dropped so often, on two servers, while all are told something."""
+    rng = random.Random(seed)
+    async with fleet(folder, ["all", "all"]) as running, publishing(running) as publisher:
+        urls = [node.site.url for node in running.nodes]
+        async with listening(running, urls, size.clients, seed) as listeners:
+            owners = [each.owner for each in listeners]
+            # An app without a past cannot say where it stopped.
+            await publisher.say(owners)
+            await wait_for(lambda: all(e.heard for e in listeners), BACK_S)
+            saying = asyncio.ensure_future(publisher.keep_saying(owners, rng, SAY_EVERY_S))
+            for drop in range(size.drops):
+                for each in listeners:
+                    await each.line.opened(drop + 1)
+                    await asyncio.sleep(rng.uniform(0, 2 * DROP_WITHIN_S / size.clients))
+                    each.line.lose(HOLE_S)
+            for each in listeners:
+                await each.line.opened(size.drops + 1)
+            publisher.is_quiet = True
+            await saying
+            said = publisher.said
+            await wait_for(lambda: all(e.heard[-1:] == [said[e.owner]] for e in listeners), BACK_S)
+            figures: dict[str, Any] = losses(listeners, said)
+            # Outside of the window: every inbox is gone while its owner is away.
+            openings = [each.line.openings for each in listeners]
+            for each in listeners:
+                each.line.lose(2.0)
+            for owner in owners:
+                await publisher.forget(owner)
+            for each, before in zip(listeners, openings, strict=True):
+                await each.line.opened(before + 1)
+            before = figures["resyncs"]
+            await wait_for(
+                lambda: sum(e.resyncs for e in listeners) >= before + len(owners), BACK_S
+            )
+            figures["outside"] = len(listeners)
+            figures["outside_resyncs"] = sum(e.resyncs for e in listeners) - before
+            return figures | {"faults": sum(len(node.faults) for node in running.nodes)}
+
+
+def is_good(figures: dict[str, Any]) -> bool:
+    """Whether the promises were kept."""
+    wrong = ("lost", "twice", "disordered", "resyncs", "faults")
+    return (
+        figures["events"] > 0
+        and not any(figures[name] for name in wrong)
+        and figures["outside_resyncs"] == figures["outside"]
+    )
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--clients", type=int, default=50)
+    parser.add_argument("--drops", type=int, default=5)
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    size = Size(given.clients, given.drops)
+    with tempfile.TemporaryDirectory(prefix="reeyo-") as folder:
+        figures = uvloop.run(measure(size, given.seed, Path(folder)))
+    result = "kept" if is_good(figures) else "broken"
+    print_line("resume", {**size._asdict(), "seed": given.seed}, {**figures, "result": result})
+    raise SystemExit(result != "kept")
+
+
+if __name__ == "__main__":
+    main()
