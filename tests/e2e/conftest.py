@@ -8,7 +8,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic, sleep
 from typing import NamedTuple
@@ -77,3 +77,22 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     running = start(tmp_path_factory.mktemp("server"))
     yield running
     stop(running)
+
+
+@pytest.fixture
+def killable() -> Iterator[Callable[..., Server]]:
+    """Starts a server on a folder; given a running one, kills it first and takes its place."""
+    running: list[Server] = []
+
+    def go_on(folder: Path, before: Server | None = None) -> Server:
+        if before is None:
+            running.append(start(folder))
+            return running[-1]
+        before.process.kill()
+        before.process.wait(STOP_S)
+        port = before.url.rpartition(":")[2]
+        running.append(start(folder, PORT=port, JWT_SECRET=before.secret))
+        return running[-1]
+
+    yield go_on
+    stop(running[-1])

@@ -1,0 +1,51 @@
+"""A server that is killed again and again under a living city: nothing is lost, nothing drifts."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from time import monotonic
+
+import pytest
+
+from tests.waiting import PAUSE_S
+
+KILLS = 3
+LIVES_S = 8.0
+DURATION_S = 45
+END_S = 90
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(200)
+def test_kills_cost_neither_orders_nor_money(tmp_path, killable):
+    """After three `kill -9` the same server goes on, and the ledger balances to zero."""
+    server = killable(tmp_path)
+    told = tmp_path / "city.log"
+    environ = {**os.environ, "JWT_SECRET": server.secret, "DATA_DIR": str(tmp_path / "city")}
+    command = [
+        sys.executable, "-m", "city", "--no-server", "--url", server.url,
+        "--duration", str(DURATION_S), "--riders", "30", "--vendors", "6", "--customers", "30",
+        "--orders-per-minute", "60", "--json",
+    ]  # fmt: skip
+    with told.open("wb") as out:
+        city = subprocess.Popen(command, env=environ, stdout=out, stderr=out)
+        for _ in range(KILLS):
+            wait_s(LIVES_S, city)
+            server = killable(tmp_path, server)
+        code = city.wait(END_S)
+    summary = json.loads(told.read_text().strip().splitlines()[-1])
+
+    assert code == 0, told.read_text()[-3000:]
+    assert summary["trialBalance"]["total"] == 0
+    assert summary["happened"]["orders_settled"] > 0
+    assert "Traceback" not in server.log.read_text()
+
+
+def wait_s(seconds, city):
+    """Let the city live for a while; it must not end by itself."""
+    end = monotonic() + seconds
+    while monotonic() < end:
+        assert city.poll() is None, "the city ended early"
+        signal.sigtimedwait([], PAUSE_S)
