@@ -59,6 +59,7 @@ from handlers.gate import Audience, Gate, http_gate
 from handlers.http import admin, catalogue, config, envelope, health, orders, profiles, wallets
 from handlers.http import webhooks as webhook_routes
 from handlers.http.console import add_console
+from handlers.http.docs import add_docs
 from handlers.http.noise import count_no_http
 from handlers.http.silence import Silence
 from handlers.limits import Limits
@@ -172,17 +173,7 @@ def compose(basis: Basis) -> tuple[Desk, Live]:
         payment_provider=settings.payment_provider,
     )
     flow = Flow(stores, clock)
-    finds = Finds(
-        positions=positions,
-        timers=timers,
-        receipts=receipts,
-        pauses=Pauses(basis.redis),
-        pursuits=Pursuits(basis.redis),
-        alerts=Alerts(basis.redis, basis.scripts),
-        policies=Policies(table, clock, ZONE),
-        decisions=Decisions(table),
-        fresh_ms=settings.fix_fresh_ms,
-    )
+    finds = _finds(basis, positions, timers, receipts)
     engine = Engine(flow, Orders(table), finds, clock)
     watchers = Watchers(feeds, basis.node)
     drain = Drain(positions, clock, settings.drain_flush_ms, settings.drain_riders_max)
@@ -230,6 +221,21 @@ def compose(basis: Basis) -> tuple[Desk, Live]:
         reconciler=reconciler,
     )
     return desk, live
+
+
+def _finds(basis: Basis, positions: Positions, timers: Timers, receipts: OfferReceipts) -> Finds:
+    """What the engine looks into."""
+    return Finds(
+        positions=positions,
+        timers=timers,
+        receipts=receipts,
+        pauses=Pauses(basis.redis),
+        pursuits=Pursuits(basis.redis),
+        alerts=Alerts(basis.redis, basis.scripts),
+        policies=Policies(basis.table, basis.clock, ZONE),
+        decisions=Decisions(basis.table),
+        fresh_ms=basis.settings.fix_fresh_ms,
+    )
 
 
 async def _run(
@@ -357,6 +363,13 @@ def _application(
     def dev_token() -> str:
         return tokens.issue("ADMIN", "adm_console", DEV_TOKEN_S, clock.now_ms())
 
+    tables = {
+        "user": user.COMMANDS,
+        "vendor": vendor.COMMANDS,
+        "rider": rider.COMMANDS,
+        "ops": ops.COMMANDS,
+    }
+    add_docs(app, tables)
     add_console(app, dist=CONSOLE, dev_token=dev_token if settings.dev else None)
     return app
 
