@@ -59,6 +59,7 @@ from handlers.gate import Audience, Gate, http_gate
 from handlers.http import admin, catalogue, config, envelope, health, orders, profiles, wallets
 from handlers.http import webhooks as webhook_routes
 from handlers.http.console import add_console
+from handlers.http.docs import add_docs
 from handlers.http.noise import count_no_http
 from handlers.http.silence import Silence
 from handlers.limits import Limits
@@ -362,6 +363,13 @@ def _application(
     def dev_token() -> str:
         return tokens.issue("ADMIN", "adm_console", DEV_TOKEN_S, clock.now_ms())
 
+    tables = {
+        "user": user.COMMANDS,
+        "vendor": vendor.COMMANDS,
+        "rider": rider.COMMANDS,
+        "ops": ops.COMMANDS,
+    }
+    add_docs(app, tables)
     add_console(app, dist=CONSOLE, dev_token=dev_token if settings.dev else None)
     return app
 
