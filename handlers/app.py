@@ -163,15 +163,7 @@ def compose(basis: Basis) -> tuple[Desk, Live]:
     positions = Positions(basis.redis.commands, basis.scripts, basis.node, settings.fix_lost_ms)
     outbox = Outbox(table, inboxes, timers, board, clock)
     ledger = Ledger(table, clock.now_ms)
-    stores = Stores(
-        catalogue=Catalogue(table, clock),
-        config=Config(table, clock),
-        riders=Riders(table, clock),
-        positions=positions,
-        ledger=ledger,
-        clerk=Clerk(table, ledger, outbox, clock),
-        payment_provider=settings.payment_provider,
-    )
+    stores = _stores(basis, positions, ledger, outbox)
     flow = Flow(stores, clock)
     finds = _finds(basis, positions, timers, receipts)
     engine = Engine(flow, Orders(table), finds, clock)
@@ -221,6 +213,20 @@ def compose(basis: Basis) -> tuple[Desk, Live]:
         reconciler=reconciler,
     )
     return desk, live
+
+
+def _stores(basis: Basis, positions: Positions, ledger: Ledger, outbox: Outbox) -> Stores:
+    """What the steps of an order read and write."""
+    table, clock = basis.table, basis.clock
+    return Stores(
+        catalogue=Catalogue(table, clock),
+        config=Config(table, clock),
+        riders=Riders(table, clock),
+        positions=positions,
+        ledger=ledger,
+        clerk=Clerk(table, ledger, outbox, clock),
+        payment_provider=basis.settings.payment_provider,
+    )
 
 
 def _finds(basis: Basis, positions: Positions, timers: Timers, receipts: OfferReceipts) -> Finds:
