@@ -20,7 +20,7 @@ from dispatch.store.policies import Policies
 from dispatch.store.positions import Positions
 from dispatch.store.riders import Riders
 from dispatch.tracking.lane import Lane
-from dispatch.tracking.presence import Roster
+from dispatch.tracking.presence import About, Roster
 from dispatch.tracking.purse import Purses
 from dispatch.tracking.watch import Watchers
 from handlers.alerts import Alarm
@@ -55,6 +55,21 @@ class Desk:
     lane: Lane
     watchers: Watchers
     areas: Areas
+
+    async def about_rider(self, rider_id: str) -> About:
+        """What is known of a rider beside where he is.
+
+        Errors: StoreUnavailable.
+        """
+        _, stats = await self.riders.duty_and_stats(rider_id)
+        profile = await self.riders.profile(rider_id)
+        return About(
+            name=profile.name if profile else "",
+            vehicle=profile.vehicle if profile else None,
+            completion=stats.completion,
+            rating=stats.rating,
+            cash_headroom_xaf=await self.riders.cash_headroom(rider_id),
+        )
 
     def freshness(self, received_at_ms: int) -> Freshness:
         """How far a position may be trusted now. Units: Unix ms of the server."""

@@ -8,7 +8,6 @@ from typing import Any
 
 from dispatch.errors import Refusal, Refused, StoreUnavailable
 from dispatch.tracking.intake import Drop
-from dispatch.tracking.presence import About
 from dispatch.wire import commands
 from handlers.caller import caller_of
 from handlers.desk import Desk
@@ -111,22 +110,16 @@ async def on_connect(desk: Desk, session: Session) -> None:
     """Seat the rider with what he carries and how he is known."""
     rider_id = session.principal.id
     desk.roster.seat(rider_id)
-    duty, stats = await desk.riders.duty_and_stats(rider_id)
-    profile = await desk.riders.profile(rider_id)
-    about = About(
-        name=profile.name if profile else "",
-        vehicle=profile.vehicle if profile else None,
-        completion=stats.completion,
-        rating=stats.rating,
-        cash_headroom_xaf=await desk.riders.cash_headroom(rider_id),
-    )
-    desk.roster.describe(rider_id, about)
+    duty = await desk.riders.duty(rider_id)
+    desk.roster.describe(rider_id, await desk.about_rider(rider_id))
     for order_id in duty.orders:
         desk.roster.assign(rider_id, order_id)
     desk.roster.set_available(rider_id, available=duty.available)
-    last = (await desk.positions.last([rider_id])).get(rider_id)
-    if last is not None:
-        desk.lane.restore(rider_id, last)
+    with suppress(StoreUnavailable):
+        # Without Redis his next fix says where he is.
+        last = (await desk.positions.last([rider_id])).get(rider_id)
+        if last is not None:
+            desk.lane.restore(rider_id, last)
 
 
 async def on_disconnect(desk: Desk, session: Session) -> None:

@@ -10,8 +10,8 @@ import msgspec
 
 from dispatch import ids, metrics
 from dispatch.clock import Clock
-from dispatch.errors import Refusal, Refused
-from dispatch.model import Offer, Order, OrderLine, Outcome
+from dispatch.errors import Refusal, Refused, StoreUnavailable
+from dispatch.model import Offer, Order, OrderLine, Outcome, Position
 from dispatch.orders.basket import price_goods_order, price_package_order
 from dispatch.orders.clerk import ENGINE, Caller, Carried, Clerk, Plan, Planner
 from dispatch.orders.drafts import Placement, blank, payment_for, with_goods, with_parcel
@@ -190,13 +190,20 @@ class Flow:
     async def _assigned_to(self, rider: str, order_id: str) -> AssignedTo:
         profile = await self._stores.riders.profile(rider)
         order = await self._stores.clerk.load(order_id)
-        last = (await self._stores.positions.last([rider])).get(rider)
+        last = await self._last_seen(rider)
         vehicle = profile.vehicle if profile else None
         eta = None
         if last is not None:
             way_m = distance_m(last, order.pickup)
             eta = round(travel_seconds(way_m, vehicle))
         return AssignedTo(name=profile.name if profile else None, vehicle=vehicle, eta_seconds=eta)
+
+    async def _last_seen(self, rider: str) -> Position | None:
+        """Where the rider was last; a Redis that is away costs the estimate, not the delivery."""
+        try:
+            return (await self._stores.positions.last([rider])).get(rider)
+        except StoreUnavailable:
+            return None
 
     async def decline_delivery(
         self, caller: Caller, command: commands.DeclineDelivery

@@ -46,9 +46,12 @@ async def get_rider(request: web.Request) -> Any:
 
 
 async def put_rider(request: web.Request) -> Any:
-    """Save what the body names; the rest stays."""
+    """Save what the body names; the rest stays, and matching learns of it at once."""
     desk, body = request.app[DESK], await read_body(request, requests.RiderProfile)
-    return await rider_view(desk, await desk.riders.put_profile(request[PRINCIPAL].id, body))
+    rider_id = request[PRINCIPAL].id
+    saved = await desk.riders.put_profile(rider_id, body)
+    desk.roster.describe(rider_id, await desk.about_rider(rider_id))
+    return await rider_view(desk, saved)
 
 
 async def rider_view(desk: Desk, rider: Rider) -> dict[str, Any]:

@@ -44,16 +44,20 @@ async def house(table, redis):
     return House(table, redis, scripts)
 
 
-async def test_what_waits_for_redis_keeps_its_order(house, until, monkeypatch):
-    """An event that could not be relayed goes before those that were said after it."""
-    append, failures = house.inboxes.append, iter([True, True])
+def away_at_first(append, times):
+    failures = iter(range(times))
 
-    async def away_at_first(letters, now_ms):
-        if next(failures, False):
+    async def try_append(letters, now_ms):
+        if next(failures, None) is not None:
             raise StoreUnavailable("redis", "away")
         await append(letters, now_ms)
 
-    monkeypatch.setattr(house.inboxes, "append", away_at_first)
+    return try_append
+
+
+async def test_what_waits_for_redis_keeps_its_order(house, until, monkeypatch):
+    """An event that could not be relayed goes before those that were said after it."""
+    monkeypatch.setattr(house.inboxes, "append", away_at_first(house.inboxes.append, times=2))
     async with until.running(house.outbox.run):
         for number in range(3):
             house.outbox.hand_over(await house.commit(number))
