@@ -21,7 +21,14 @@ DEFAULTS = DemoOptions()
 )
 @click.option("--seed", default=DEFAULTS.seed, show_default=True, help="The city's luck.")
 @click.option("--duration", type=float, default=None, help="Stop after so many seconds.")
-@click.option("--port", default=DEFAULTS.port, show_default=True, help="The server's port.")
+@click.option(
+    "--port",
+    default=DEFAULTS.port,
+    envvar="PORT",
+    show_envvar=True,
+    show_default=True,
+    help="The server's port.",
+)
 @click.option("--no-server", is_flag=True, help="Use a server that runs on --port already.")
 @click.option("--url", default=None, help="Use the server that runs at this address.")
 @click.option(
