@@ -27,7 +27,7 @@ ORDERS_PER_S = 10
 # Source: promise, listeners are back at most 2 s after Redis.
 BACK_S = 2.0
 # Orders go on for so long after Redis is back.
-AFTER_S = 2.0
+AFTER_S = 6.0
 
 
 class Size(NamedTuple):
@@ -202,13 +202,13 @@ async def measure(size: Size, seed: int, folder: Path) -> dict[str, Any]:
     return figures
 
 
-def is_good(figures: dict[str, Any]) -> bool:
-    """Whether the promises were kept."""
+def is_good(figures: dict[str, Any], slack: float = 1.0) -> bool:
+    """Whether the promises were kept; `slack` stretches those of time on a shared machine."""
     return (
         figures["orders"] > 0
         and not figures["lost"] + figures["twice"] + figures["disordered"]
-        and figures["caught_up_after_s"] <= BACK_S
-        and figures["position_gap_max_s"] <= 4 * FIX_EVERY_S
+        and figures["caught_up_after_s"] <= BACK_S * slack
+        and figures["position_gap_max_s"] <= 4 * FIX_EVERY_S * slack
     )
 
 
