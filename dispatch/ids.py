@@ -5,13 +5,9 @@ from typing import NewType
 
 import uuid_utils
 
-UserId = NewType("UserId", str)
-VendorId = NewType("VendorId", str)
 RiderId = NewType("RiderId", str)
 OrderId = NewType("OrderId", str)
 OfferId = NewType("OfferId", str)
-ItemId = NewType("ItemId", str)
-EventId = NewType("EventId", str)
 
 # Source: wire contract; `#` and `:` must never appear, they separate the parts of a key.
 ID_PATTERN = "^[A-Za-z0-9_-]{1,64}$(?!\n)"

@@ -18,7 +18,7 @@ from dispatch.store.orders import Orders
 from dispatch.store.pauses import Pauses
 from dispatch.store.policies import Policies
 from dispatch.store.positions import Positions
-from dispatch.store.riders import Riders
+from dispatch.store.riders import Riders, Stats
 from dispatch.tracking.lane import Lane
 from dispatch.tracking.presence import About, Roster
 from dispatch.tracking.purse import Purses
@@ -56,12 +56,11 @@ class Desk:
     watchers: Watchers
     areas: Areas
 
-    async def about_rider(self, rider_id: str) -> About:
+    async def about_rider(self, rider_id: str, stats: Stats) -> About:
         """What is known of a rider beside where he is.
 
         Errors: StoreUnavailable.
         """
-        _, stats = await self.riders.duty_and_stats(rider_id)
         profile = await self.riders.profile(rider_id)
         return About(
             name=profile.name if profile else "",

@@ -84,7 +84,7 @@ def reject_order(order: Order, ask: Ask) -> Step:
     reason, back = ask.command.reason, _refundable(order)
     rejected = replace(order, status=S.REJECTED, reason=reason, payment=_undone(order.payment))
     told = events.OrderRejected(**mark(order), reason=reason, refund_amount=back)
-    return Step(order=rejected, says=(Said(user_of(order), told),), refunds=True)
+    return Step(order=rejected, says=(Said(user_of(order), told),))
 
 
 def order_preparing(order: Order, ask: Ask) -> Step:
@@ -137,7 +137,7 @@ def complete_delivery(order: Order, ask: Ask) -> Step:
         payment = replace(payment, state=PaymentState.COLLECTED, collected=collected)
     done = replace(_at(order, D.DONE), status=S.DELIVERED, payment=payment)
     told = events.OrderDelivered(**mark(order), rider_id=ask.actor.id)
-    return Step(order=done, says=both(order, told), frees=ask.actor.id, delivers=True)
+    return Step(order=done, says=both(order, told), frees=ask.actor.id)
 
 
 def settle(order: Order, ask: Ask) -> Step:
@@ -179,7 +179,7 @@ def cancel_order(order: Order, ask: Ask) -> Step:
         dispatch=dispatch,
         payment=_undone(order.payment),
     )
-    return Step(order=off, says=tuple(says), frees=order.rider_id, refunds=True)
+    return Step(order=off, says=tuple(says), frees=order.rider_id)
 
 
 def _refundable(order: Order) -> int:

@@ -48,16 +48,13 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
 class Step(msgspec.Struct, frozen=True, kw_only=True):
     """What a command leads to: the order after it and what is said once it is written.
 
-    `claims` and `frees` name the rider whose hands fill or empty; `refunds` that the escrow goes
-    back to the customer; `settles` that the money may now be split.
+    `claims` and `frees` name the rider whose hands fill or empty.
     """
 
     order: Order
     says: tuple[Said, ...] = ()
     claims: str | None = None
     frees: str | None = None
-    refunds: bool = False
-    delivers: bool = False
 
 
 class AssignedTo(msgspec.Struct, frozen=True, kw_only=True):

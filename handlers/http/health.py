@@ -25,6 +25,7 @@ def routes(probes: Mapping[str, Probe], is_stopping: Callable[[], bool] = _never
     """The endpoints for those who watch the server; `probes` by the name of their store."""
 
     async def get_ready(_request: web.Request) -> object:
+        """The server and its stores can take work; otherwise which part is down."""
         if is_stopping():
             return failed(503, "unavailable", "the server goes away", {"down": ["server"]})
         answers = await asyncio.gather(*(_answers(probe) for probe in probes.values()))
