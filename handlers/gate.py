@@ -135,8 +135,12 @@ class Gate:
             raise NotAdmitted(refused.code) from None
         if f"/{principal.audience}" != namespace:
             raise NotAdmitted("wrong_user_type")
-        sid = self._server.eio.generate_id()
-        return Session(connection, sid, principal, self._server.limits)
+        session = Session(
+            connection, self._server.eio.generate_id(), principal, self._server.limits
+        )
+        # Before CONNECT goes out: a fast client answers it before we come to say anything more.
+        session.connected_at_ms = self._clock.now_ms()
+        return session
 
     def welcome(self, session: Session, auth: object) -> None:
         """Register a session; CONNECT went out, so whatever is told now comes after it."""

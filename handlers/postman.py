@@ -30,6 +30,9 @@ MEND_EVERY_S = 0.25
 MENDED_AT_ONCE = 32
 # Under this name a session keeps where it stands in its inbox.
 _MARK = "inbox"
+# Source: clocks of machines that keep time differ by less, and so long may a letter be on its way
+# to Redis. An app without a past may hear what was said in the second before it came.
+SKEW_MS = 1_000
 # An epoch that no inbox has.
 _UNKNOWN = "?"
 
@@ -97,7 +100,7 @@ class Postman:
     async def _open(self, session: Session, resume: Resume | None) -> None:
         owner = session.identity
         await self._listen(owner)
-        head, news = await self._inboxes.opening(owner, session.connected_at_ms)
+        head, news = await self._inboxes.opening(owner, session.connected_at_ms - SKEW_MS)
         if resume is not None:
             await self._catch_up(session, resume.epoch, resume.seq, head)
             return

@@ -95,7 +95,6 @@ class Sessions:
 
         It may not return, or two forgotten tabs would push each other out for ever.
         """
-        session.connected_at_ms = self._clock.now_ms()
         self._by_sid[session.sid] = session
         siblings = self._by_identity.setdefault(session.identity, [])
         siblings.append(session)

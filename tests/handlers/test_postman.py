@@ -56,12 +56,13 @@ class Office:
         here = cast("Any", self.here)
         self.postman = Postman(here, self.inboxes, self.feeds, OfferReceipts(redis), clock)
 
-    async def write(self, *numbers):
+    async def write(self, *numbers, at_ms=1):
         letters = [Letter(OWNER, f"e{n}", "news", f'{{"n":{n}}}') for n in numbers]
-        await self.inboxes.append(letters, 1)
+        await self.inboxes.append(letters, at_ms)
 
-    async def come(self, resume=None):
+    async def come(self, resume=None, at_ms=0):
         app = App(f"sid_{len(self.here.apps)}")
+        app.connected_at_ms = at_ms
         self.here.apps.append(app)
         await self.postman.greet(cast("Any", app), resume)
         return app
@@ -81,6 +82,18 @@ async def test_events_arrive_in_order(office, until):
     one, two = await office.come(), await office.come()
     await office.write(1, 2, 3)
     await until.true(lambda: one.numbers == two.numbers == [1, 2, 3])
+
+
+async def test_clocks_that_differ_hide_nothing_from_a_new_app(office, until):
+    """What was said after CONNECT is told, though its writer's clock is behind the server's.
+
+    A node that is preempted between CONNECT and its own look at the clock is such a case.
+    """
+    await office.write(1, at_ms=8_999)
+    await office.write(2, at_ms=9_001)
+    app = await office.come(at_ms=10_000)
+    await office.write(3, at_ms=9_002)
+    await until.true(lambda: app.numbers == [2, 3])
 
 
 async def test_a_new_inbox_needs_no_resync(office, until):
