@@ -1,0 +1,65 @@
+"""The virtual loop: time passes only by jumping to timers."""
+
+import asyncio
+
+import pytest
+
+from tests import virtual
+
+
+def test_a_long_wait_takes_no_time() -> None:
+    """A year of sleep ends at once, and the clocks say that a year has passed."""
+
+    async def main() -> tuple[float, int]:
+        await virtual.clock().sleep(365 * 86_400)
+        return virtual.clock().monotonic_s(), virtual.clock().now_ms()
+
+    assert virtual.run(main()) == (31_536_000.0, virtual.START_MS + 31_536_000_000)
+
+
+def test_timers_fire_in_their_order() -> None:
+    """Sleepers wake by their times, whatever order they fell asleep in."""
+    woken: list[float] = []
+
+    async def sleeper(seconds: float) -> None:
+        await virtual.clock().sleep(seconds)
+        woken.append(asyncio.get_running_loop().time())
+
+    async def main() -> None:
+        await asyncio.gather(*map(sleeper, [0.3, 0.1, 0.2]))
+
+    virtual.run(main())
+    assert woken == [0.1, 0.2, 0.3]
+
+
+def test_timeouts_use_virtual_time() -> None:
+    """asyncio.timeout gives up at its virtual second."""
+
+    async def main() -> float:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(5):
+                await asyncio.Event().wait()
+        return virtual.clock().monotonic_s()
+
+    assert virtual.run(main()) == 5.0
+
+
+def test_waiting_for_nothing_is_an_error() -> None:
+    """A program that waits for what nobody will do is stopped instead of hanging."""
+
+    async def main() -> None:
+        await asyncio.Event().wait()
+
+    with pytest.raises(virtual.Stalled):
+        virtual.run(main())
+
+
+def test_work_for_threads_runs_in_place() -> None:
+    """What would go to a thread is done at once, and its error reaches who awaits it."""
+
+    async def main() -> int:
+        with pytest.raises(ValueError, match="invalid literal"):
+            await asyncio.to_thread(int, "x")
+        return await asyncio.to_thread(int, "7")
+
+    assert virtual.run(main()) == 7
