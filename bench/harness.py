@@ -79,13 +79,16 @@ class Site:
 
 
 @asynccontextmanager
-async def running(folder: Path) -> AsyncIterator[Site]:
-    """A server with engines of its own on a folder; it ends with the block, cleanly.
+async def running(folder: Path, **changes: str) -> AsyncIterator[Site]:
+    """A server on a folder; it ends with the block, cleanly. It has engines of its own.
+
+    `changes` are settings, in capitals.
 
     Errors: Failed where it does not start, does not end, or has logged an error.
     """
     secret = secrets.token_urlsafe(32)
     environ = {**without_settings(os.environ), "DATA_DIR": str(folder), "RATE_LIMITS": "off"}
+    environ |= changes
     try:
         child = await server.start(environ, free_port(), secret)
     except ServerDown as down:

@@ -33,6 +33,8 @@ class Feeds:
         self._callbacks: dict[str, list[Callback]] = {}
         self._gaps: list[Callable[[], None]] = []
         self._asked: dict[str, asyncio.Event] = {}
+        # Channels that go with the next UNSUBSCRIBE.
+        self._leaving: set[str] = set()
         self._any = asyncio.Event()
         self._lock = asyncio.Lock()
 
@@ -50,6 +52,7 @@ class Feeds:
         listeners.append(callback)
         if len(listeners) == 1:
             self._asked[channel] = asyncio.Event()
+            self._leaving.discard(channel)
             async with self._lock:
                 with translate():
                     await self._pubsub.subscribe(channel)
@@ -67,7 +70,8 @@ class Feeds:
     async def close(self, channel: str, callback: Callback) -> None:
         """Stop listening; the last listener of this node takes the subscription with him.
 
-        Redis: UNSUBSCRIBE. A Redis that is away has no subscription to end.
+        Redis: one UNSUBSCRIBE for all who stop at about the same time; where somebody else is about
+        to send it, this returns before it was sent. A Redis that is away has none to end.
         """
         listeners = self._callbacks.get(channel, [])
         with suppress(ValueError):
@@ -76,9 +80,14 @@ class Feeds:
             return
         del self._callbacks[channel]
         self._confirm(channel)
+        self._leaving.add(channel)
+        if len(self._leaving) > 1:
+            return
         async with self._lock:
-            with suppress(StoreUnavailable), translate():
-                await self._pubsub.unsubscribe(channel)
+            leaving, self._leaving = self._leaving, set()
+            if leaving:
+                with suppress(StoreUnavailable), translate():
+                    await self._pubsub.unsubscribe(*leaving)
 
     async def run(self) -> None:
         """Hand messages to their callbacks, for as long as the server runs."""

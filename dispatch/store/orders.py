@@ -174,15 +174,18 @@ class Orders:
             at += inner is None
         return orders, f"{at}.{inner or ''}" if at < len(places) else None
 
-    async def list_open(self) -> list[Order]:
-        """Every order that still moves; for rebuilding what Redis has forgotten."""
+    async def list_open(self, shard: int | None = None) -> list[Order]:
+        """Every order that still moves, of one shard or of all; for what Redis has forgotten."""
         orders: list[Order] = []
-        cursor: str | None = None
-        while True:
-            part, cursor = await self.list_all("OPEN", (200, cursor))
-            orders.extend(part)
-            if cursor is None:
-                return orders
+        for each in range(SHARDS) if shard is None else (shard,):
+            cursor: str | None = None
+            while True:
+                page = await self._page(f"ORDERS#OPEN#{each}", "GSI4", None, (200, cursor))
+                orders.extend(from_item(item) for item in page.items)
+                cursor = page.cursor
+                if cursor is None:
+                    break
+        return orders
 
 
 def _stages(status: str | None) -> Sequence[str]:

@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
+from itertools import islice
 from typing import Protocol
 
 from dispatch.errors import StoreUnavailable
@@ -17,6 +18,9 @@ from dispatch.store.positions import unframed
 from dispatch.tracking.presence import Seat, State
 from dispatch.wire.events import LatLng, RiderLocationUpdate
 from dispatch.wire.frames import event_packet
+
+# Subscriptions changed side by side when many riders come or go at once.
+FOLLOWED_AT_ONCE = 256
 
 
 class Watcher(Protocol):
@@ -142,7 +146,10 @@ class Watchers:
         """Follow exactly what should be followed."""
         self._has_moved.clear()
         while self._moved:
-            await self._follow(self._moved.pop())
+            some = list(islice(self._moved, FOLLOWED_AT_ONCE))
+            self._moved.difference_update(some)
+            # One after the other would take a turn of the loop each, and a busy loop's are long.
+            await asyncio.gather(*(self._follow(order_id) for order_id in some))
 
     def _move(self, order_id: str) -> None:
         if order_id in self._watchers:

@@ -9,6 +9,7 @@ from dispatch.store.birth import Birth
 from dispatch.store.board import Line
 from dispatch.store.cells import Circle
 from dispatch.store.connect import Scripts
+from dispatch.store.orders import SHARDS, shard_of
 from dispatch.store.positions import Positions
 from dispatch.tracking.drain import Drain
 from dispatch.tracking.lane import Lane
@@ -133,9 +134,22 @@ async def test_lines_of_orders_that_are_over_go(shop, open_orders):
     await shop.relay()
     unknown = Line(OrderDot(order_id="ord_unknown"), ended=False)
     await shop.board.post([line, unknown], {})
-    await open_orders.restore(is_lost=False)
+    await open_orders.restore(is_lost=True)
 
     assert await shop.board.read() == []
+
+
+async def test_all_orders_have_their_turn(shop, open_orders):
+    """Where nothing is known to be lost each look compares one shard, and all come round."""
+    placed = {await shop.place() for _ in range(5)}
+    seen = set()
+    for _ in range(SHARDS):
+        await open_orders.restore(is_lost=False)
+        dots = {dot.order_id for dot in await shop.board.read()}
+        assert len({shard_of(order_id) for order_id in dots - seen}) <= 1
+        seen = dots
+
+    assert seen == placed
 
 
 class Silence:
