@@ -38,7 +38,7 @@ class Counting:
     def __init__(self) -> None:
         self.told = 0
 
-    def tell(self, packet: str) -> None:
+    def show(self, packet: bytes) -> None:
         """Take a packet."""
         assert packet
         self.told += 1

@@ -61,5 +61,5 @@ class Alarm:
             outlet.tell(packet)
 
 
-def _packet(alert: Alert) -> str:
+def _packet(alert: Alert) -> bytes:
     return frames.event_packet("/ops", alert)

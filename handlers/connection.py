@@ -1,6 +1,7 @@
 """One Engine.IO session: its WebSocket or its polls, its heartbeat, and its end."""
 
 import asyncio
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
@@ -86,6 +87,11 @@ class _Encoded:
         return self._text
 
 
+def _hear_nothing(_text: str) -> bool:
+    """Before there is a session with frequent commands, and after it."""
+    return False
+
+
 class Connection:
     """One Engine.IO session.
 
@@ -94,8 +100,8 @@ class Connection:
 
     __slots__ = (
         "__weakref__", "_deadline", "_goodbye", "_host", "_loop", "_patience", "_protocol",
-        "_timer", "_ws", "address", "closed", "connected", "connects", "is_pinged", "pipe",
-        "sessions", "sid", "upgraded", "upgrading",
+        "_timer", "_ws", "address", "closed", "connected", "connects", "hear_quickly",
+        "is_pinged", "pipe", "sessions", "sid", "upgraded", "upgrading",
     )  # fmt: skip
 
     def __init__(self, host: Host, sid: str, address: str) -> None:
@@ -110,6 +116,8 @@ class Connection:
         self._protocol: RequestHandler | None = None
         self._goodbye: asyncio.Task[None] | None = None
         self._patience: Bucket | None = None
+        # Takes a frequent command whole, and says whether it did; set by the door.
+        self.hear_quickly: Callable[[str], bool] = _hear_nothing
         # CONNECT packets it has sent.
         self.connects = 0
         self.is_pinged = False
@@ -126,6 +134,8 @@ class Connection:
         """Handle one Engine.IO packet; a bad one ends the connection and gives False."""
         if self.closed:
             return False
+        if self.hear_quickly(text):
+            return True
         try:
             self._take(text)
         except BadFrame as bad:
@@ -159,6 +169,7 @@ class Connection:
         finally:
             # Whatever the host does, nothing is left of the connection.
             self.sessions.clear()
+            self.hear_quickly = _hear_nothing
             self.pipe.close()
             self._close_transport(abort=abort)
 
@@ -182,6 +193,7 @@ class Connection:
     def leave(self, namespace: str) -> None:
         """Remove a session; one without any has ten seconds again."""
         self.sessions.pop(namespace, None)
+        self.hear_quickly = _hear_nothing
         if not self.sessions and not self.closed:
             self._expect_session()
 

@@ -65,10 +65,6 @@ class Door(Protocol):
         """The session is open; CONNECT went out."""
         ...
 
-    def hear_quickly(self, connection: Connection, text: str) -> bool:
-        """Handle a whole frame if it is a frequent command; False leaves it to `hear`."""
-        ...
-
     def hear(self, session: Session, said: list[Any], ack_id: int | None) -> None:
         """Handle one event: its name, then its arguments."""
         ...
@@ -232,8 +228,6 @@ class Server(socketio.AsyncServer):
 
     def heard(self, connection: Connection, text: str) -> None:
         """Handle one Engine.IO message. Errors: BadFrame."""
-        if self.door.hear_quickly(connection, text):
-            return
         try:
             packet = packets.Packet(encoded_packet=text[1:])
         except (ValueError, RecursionError):

@@ -117,9 +117,14 @@ class Gate:
             for namespace, audience in self._audiences.items()
             for name, command in audience.commands.items()
         }
-        # By the beginning of their frames, as far as the comma behind the command's name.
+        # By namespace and the beginning of a frame, as far as the end of the command's name.
         self._quick = {
-            f'42{row.namespace},["{row.name}': row for row in self._rows.values() if row.is_plain
+            namespace: {
+                f'42{namespace},["{row.name}': row
+                for row in self._rows.values()
+                if row.is_plain and row.namespace == namespace
+            }
+            for namespace in self.namespaces
         }
         self._workers: set[asyncio.Task[None]] = set()
         server.door = self
@@ -145,6 +150,8 @@ class Gate:
     def welcome(self, session: Session, auth: object) -> None:
         """Register a session; CONNECT went out, so whatever is told now comes after it."""
         self._sessions.add(session)
+        if self._quick[session.namespace]:
+            session.connection.hear_quickly = self._hearing(session)
         hook = self._audiences[session.namespace].on_connect
         if hook is not None:
             resume = _resume(auth)
@@ -165,25 +172,31 @@ class Gate:
 
     # Commands.
 
-    def hear_quickly(self, connection: Connection, text: str) -> bool:
-        """Run a plain command whose frame is as the official client writes it.
+    def _hearing(self, session: Session) -> Callable[[str], bool]:
+        """Step 0 of a fix's way: runs a plain command whose frame is as the official client's.
 
-        Step 0 of a fix's way. False, with nothing done, leaves anything unusual to `hear`.
+        One function for each socket, so that a fix is found, read, limited and run in one go.
+        False, with nothing done, leaves anything unusual to `hear`.
         """
-        comma = text.find('",', 8, 80)
-        row = self._quick.get(text[:comma]) if comma > 0 else None
-        if row is None or text[-1] != "]":
-            return False
-        session = connection.sessions.get(row.namespace)
-        if session is None:
-            return False
-        try:
-            command = row.decoder.decode(text[comma + 2 : -1])
-        except (msgspec.MsgspecError, RecursionError):
-            return False
-        if self._is_within_limits(row, session, None):
-            self._run(row, session, command, None)
-        return True
+        rows, clock = self._quick[session.namespace], self._clock
+
+        def hear(text: str) -> bool:
+            comma = text.find('",', 8, 80)
+            row = rows.get(text[:comma]) if comma > 0 else None
+            if row is None or text[-1] != "]":
+                return False
+            try:
+                command = row.decoder.decode(text[comma + 2 : -1])
+            except (msgspec.MsgspecError, RecursionError):
+                return False
+            bucket = session.fixes if row.limit is Limit.FIX else session.commands
+            if bucket.take(clock.monotonic_s()):
+                self._run(row, session, command, None)
+            else:
+                self._limit(row, session, None)
+            return True
+
+        return hear
 
     def hear(self, session: Session, said: list[Any], ack_id: int | None) -> None:
         """Run one command: its name, then its payload."""
@@ -219,10 +232,14 @@ class Gate:
         bucket = session.fixes if row.limit is Limit.FIX else session.commands
         if bucket.take(self._clock.monotonic_s()):
             return True
+        self._limit(row, session, ack_id)
+        return False
+
+    def _limit(self, row: _Row, session: Session, ack_id: int | None) -> None:
+        bucket = session.fixes if row.limit is Limit.FIX else session.commands
         session.connection.strike()
         refused = Refused(Refusal.RATE_LIMITED, f"at most {bucket.rate_per_s:g} a second")
         self._turn_down(row.name, session, ack_id, refused)
-        return False
 
     def _run(
         self, row: _Row, session: Session, command: msgspec.Struct, ack_id: int | None

@@ -5,8 +5,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
-from prometheus_client import Counter
-
 from dispatch import metrics
 from dispatch.wire import frames
 
@@ -71,20 +69,15 @@ def payload_of(frame: Frame) -> bytes:
 class _Latest:
     """The packet framed last: one position goes to many watchers, one after the other."""
 
-    packet = ""
+    packet = b""
     frame: Frame = b""
-    counter: Counter | None = None
 
 
-def framed(packet: str) -> Frame:
-    """A Socket.IO event as an Engine.IO message in a WebSocket frame; encoded once per packet."""
+def framed(packet: bytes) -> Frame:
+    """A packet in a WebSocket frame; made once for all who get it one after the other."""
     if packet is not _Latest.packet:
-        _Latest.frame = text_frame(b"4" + packet.encode())
+        _Latest.frame = text_frame(packet)
         _Latest.packet = packet
-        name = packet[packet.index('["') + 2 :].partition('"')[0]
-        # Positions are counted where they are relayed (`reeyo_fixes_relayed_total`).
-        is_position = name.encode() in COALESCIBLE
-        _Latest.counter = None if is_position else metrics.EVENTS_SENT.labels(name)
     return _Latest.frame
 
 
@@ -273,11 +266,18 @@ class Outlet:
         self._acks: dict[int, Callable[[], None]] = {}
         self._last_ack_id = 0
 
-    def tell(self, packet: str) -> None:
-        """Send an encoded Socket.IO event (`dispatch.wire.frames`); never blocks, never raises."""
+    def tell(self, packet: bytes) -> None:
+        """Send an encoded event (`dispatch.wire.frames`); never blocks, never raises."""
         self._pipe.send(framed(packet))
-        if _Latest.counter is not None:
-            _Latest.counter.inc()
+        start = packet.index(b'["') + 2
+        metrics.EVENTS_SENT.labels(packet[start : packet.index(b'"', start)].decode()).inc()
+
+    def show(self, packet: bytes) -> None:
+        """The same for a position, of which there are thousands a second.
+
+        They are counted where they are relayed (`reeyo_fixes_relayed_total`).
+        """
+        self._pipe.send(framed(packet))
 
     def tell_with_ack(
         self, name: str, namespace: str, body: bytes, on_ack: Callable[[], None]

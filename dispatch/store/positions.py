@@ -64,7 +64,7 @@ class Placed(msgspec.Struct, frozen=True, kw_only=True):
     cell: str | None
     left: str | None = None
     trail: Sequence[tuple[str, Position]] = ()
-    packets: Sequence[tuple[str, str]] = ()
+    packets: Sequence[tuple[str, bytes]] = ()
 
 
 class Gone(NamedTuple):
@@ -75,14 +75,14 @@ class Gone(NamedTuple):
     seen_at_ms: int
 
 
-def framed(node: str, packet: str) -> str:
+def framed(node: bytes, packet: bytes) -> bytes:
     """A packet as it travels between nodes, with the node that has told its own watchers."""
-    return f"{node}\n{packet}"
+    return node + b"\n" + packet
 
 
-def unframed(message: bytes) -> tuple[str, str]:
+def unframed(message: bytes) -> tuple[bytes, bytes]:
     """The node and the packet of a message between nodes."""
-    node, _, packet = message.decode().partition("\n")
+    node, _, packet = message.partition(b"\n")
     return node, packet
 
 
@@ -95,7 +95,7 @@ class Positions:
     def __init__(self, redis: Redis, scripts: Scripts, node: str, lost_ms: int) -> None:
         self._bulk = Bulk(redis, scripts)
         self._scripts = scripts
-        self._node = node
+        self._node = node.encode()
         self._lost_ms = lost_ms
         self._renewed: dict[str, int] = {}
         self._cursors: dict[str, bytes] = {}
@@ -273,7 +273,7 @@ class Positions:
                 yield ("EXPIRE", trail, TRAIL_TTL_S)
         for order_id, packet in placed.packets:
             channel = keys.order_positions(OrderId(order_id)).encode()
-            yield _PUBLISH.pack(channel, framed(self._node, packet).encode())
+            yield _PUBLISH.pack(channel, framed(self._node, packet))
 
     def _remember(self, batch: Sequence[Placed]) -> None:
         """Note which trails have their time to live; those we forget are only renewed too often."""

@@ -230,5 +230,5 @@ def _taken(seat: Seat, position: Position) -> _Taken:
     return _Taken(seat, placed, gone, trail)
 
 
-def _packets(seat: Seat, position: Position) -> list[tuple[str, str]]:
+def _packets(seat: Seat, position: Position) -> list[tuple[str, bytes]]:
     return [(order_id, packet_of(seat, position, order_id)) for order_id in seat.orders]

@@ -78,7 +78,7 @@ class Seat:
         self.flushed: Position | None = None
         self.trail: list[tuple[str, Position]] = []
         # What the watchers of one order were told last: position, state, order, packet.
-        self.encoded: tuple[Position, State, str, str] | None = None
+        self.encoded: tuple[Position, State, str, bytes] | None = None
 
     @property
     def position(self) -> Position | None:

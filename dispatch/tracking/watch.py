@@ -24,10 +24,10 @@ FOLLOWED_AT_ONCE = 256
 
 
 class Watcher(Protocol):
-    """Somebody who is told packets; it must not wait, and must know itself again."""
+    """Somebody who is shown positions; it must not wait, and must know itself again."""
 
-    def tell(self, packet: str) -> None:
-        """Send one Socket.IO packet, or drop it for a newer one."""
+    def show(self, packet: bytes) -> None:
+        """Send a position, or drop it for a newer one."""
         ...
 
     def __hash__(self) -> int: ...
@@ -45,7 +45,7 @@ class Feeds(Protocol):
         ...
 
 
-def packet_of(seat: Seat, position: Position, order_id: str) -> str:
+def packet_of(seat: Seat, position: Position, order_id: str) -> bytes:
     """What the watchers of one of a rider's orders are told, encoded once for all nodes."""
     known = seat.encoded
     if known and known[0] is position and known[1] == seat.state and known[2] == order_id:
@@ -55,7 +55,7 @@ def packet_of(seat: Seat, position: Position, order_id: str) -> str:
     return packet
 
 
-def location_packet(order_id: str, rider_id: str, position: Position, state: State) -> str:
+def location_packet(order_id: str, rider_id: str, position: Position, state: State) -> bytes:
     """What the watchers of an order are told of a position of its rider."""
     update = RiderLocationUpdate(
         order_id=order_id,
@@ -80,7 +80,7 @@ class Watchers:
 
     def __init__(self, feeds: Feeds, node: str) -> None:
         self._feeds = feeds
-        self._node = node
+        self._node = node.encode()
         self._watchers: dict[str, tuple[Watcher, ...]] = {}
         self._orders: dict[Watcher, set[str]] = {}
         self._served: set[str] = set()
@@ -92,11 +92,11 @@ class Watchers:
         """Whether anybody here watches the order."""
         return order_id in self._watchers
 
-    def tell(self, order_id: str, packet: str) -> int:
+    def tell(self, order_id: str, packet: bytes) -> int:
         """Tell everybody here who watches the order; how many they are."""
         watchers = self._watchers.get(order_id, ())
         for watcher in watchers:
-            watcher.tell(packet)
+            watcher.show(packet)
         return len(watchers)
 
     async def join(self, order_id: str, watcher: Watcher) -> None:

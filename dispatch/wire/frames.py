@@ -1,4 +1,4 @@
-"""Socket.IO text frames, encoded once for all who get them.
+"""Socket.IO events as the bytes of Engine.IO messages, encoded once for all who get them.
 
 Source: Socket.IO protocol version 5, packet encoding; Engine.IO protocol version 4, message type 4.
 """
@@ -15,15 +15,16 @@ def body(event: Event) -> bytes:
     return _encoder.encode(event)
 
 
-def packet(namespace: str, name: str, body: bytes, ack_id: int | None = None) -> str:
-    """An EVENT packet of Socket.IO, without the Engine.IO type in front.
+def packet(namespace: str, name: str, body: bytes, ack_id: int | None = None) -> bytes:
+    """An EVENT packet of Socket.IO in an Engine.IO message.
 
     `namespace` as in "/user"; `body` is one JSON value; with `ack_id` the client acknowledges.
+    Shapes: `42/user,["order_ready",{…}]`.
     """
     number = "" if ack_id is None else str(ack_id)
-    return f'2{namespace},{number}["{name}",{body.decode()}]'
+    return b'%b["%b",%b]' % (f"42{namespace},{number}".encode(), name.encode(), body)
 
 
-def event_packet(namespace: str, event: Event) -> str:
+def event_packet(namespace: str, event: Event) -> bytes:
     """An EVENT packet that says `event`."""
     return packet(namespace, event.event, body(event))

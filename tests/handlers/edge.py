@@ -183,7 +183,8 @@ async def edge(
 
 def _audiences(desk: Desk) -> list[Audience]:
     async def on_connect(session: Session, resume: Resume | None) -> None:
-        session.outlet.tell(f'2{session.namespace},["hello",{{"you":"{session.principal.id}"}}]')
+        hello = f'42{session.namespace},["hello",{{"you":"{session.principal.id}"}}]'
+        session.outlet.tell(hello.encode())
         desk.came.append((session, resume))
 
     async def fail(_session: Session, _resume: Resume | None) -> None:

@@ -22,9 +22,9 @@ class Screen:
         self.told = []
 
     def tell(self, packet):
-        namespace, _, array = packet.partition(",")
+        namespace, _, array = packet.partition(b",")
         name, body = orjson.loads(array)
-        assert (namespace, name) == ("2/ops", "alert")
+        assert (namespace, name) == (b"42/ops", "alert")
         self.told.append((body["kind"], body["orderId"]))
 
 

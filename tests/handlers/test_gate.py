@@ -378,7 +378,7 @@ async def test_the_sessions_of_an_identity_are_found(house: House):
     """Every device of a rider is told, and nobody else's."""
     async with house.rider() as one, house.rider() as two, house.rider("rdr_2") as other:
         for session in house.sessions.of("rider:rdr_1"):
-            session.outlet.tell('2/rider,["hello",{}]')
+            session.outlet.tell(b'42/rider,["hello",{}]')
         assert [await one.next(), await two.next()] == ['42/rider,["hello",{}]'] * 2
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
@@ -392,5 +392,5 @@ async def test_json_text_of_any_script_arrives(house: House):
     async with house.rider() as raw:
         [session] = house.sessions.of("rider:rdr_1")
         said = json.dumps({"reason": "Bépanda, rue 4.50 — ñ 🛵"}, ensure_ascii=False)
-        session.outlet.tell(f'2/rider,["order_cancelled",{said}]')
+        session.outlet.tell(f'42/rider,["order_cancelled",{said}]'.encode())
         assert await raw.next() == f'42/rider,["order_cancelled",{said}]'

@@ -66,11 +66,11 @@ class Case:
         self.pipe.close()
 
 
-def event(number: int, size: int = 0) -> str:
-    return f'2/user,["order_ready",{{"n":{number},"x":"{"a" * size}"}}]'
+def event(number: int, size: int = 0) -> bytes:
+    return f'42/user,["order_ready",{{"n":{number},"x":"{"a" * size}"}}]'.encode()
 
 
-def position(order_id: str, number: int) -> str:
+def position(order_id: str, number: int) -> bytes:
     update = RiderLocationUpdate(
         order_id=order_id, rider_id="rdr_1", location=LatLng(4, 9), heading=None, speed=None,
         accuracy=None, ts=number, received_at=number, state="live",
@@ -98,7 +98,7 @@ def test_a_packet_for_many_is_encoded_once():
     """A position goes to every watcher; the frame is the same object."""
     packet = event(1)
     assert framed(packet) is framed(packet)
-    assert payload_of(framed(packet)) == b"4" + packet.encode()
+    assert payload_of(framed(packet)) == packet
 
 
 async def test_a_client_that_reads_is_told_at_once():
@@ -106,7 +106,7 @@ async def test_a_client_that_reads_is_told_at_once():
     case = Case()
     case.outlet.tell(event(1))
     case.outlet.tell(event(2))
-    assert case.wire.sent == [b"4" + event(n).encode() for n in (1, 2)]
+    assert case.wire.sent == [event(n) for n in (1, 2)]
     assert case.pipe._pump is None
 
 
@@ -120,7 +120,7 @@ async def test_events_wait_in_order_for_a_client_that_does_not_read():
     case.wire.go_on()
     case.outlet.tell(event(100))
     await Until().true(lambda: case.pipe.is_empty)
-    assert case.wire.sent == [b"4" + event(n).encode() for n in range(101)]
+    assert case.wire.sent == [event(n) for n in range(101)]
     case.outlet.tell(event(101))
     assert len(case.wire.sent) == 102
 
@@ -130,13 +130,13 @@ async def test_of_positions_only_the_newest_waits():
     case, before = Case(), dropped("superseded")
     case.wire.stop()
     for number in range(1000):
-        case.outlet.tell(position("ord_1", number))
-        case.outlet.tell(position("ord_2", number))
+        case.outlet.show(position("ord_1", number))
+        case.outlet.show(position("ord_2", number))
     case.outlet.tell(event(1))
     case.wire.go_on()
     await Until().true(lambda: case.pipe.is_empty)
     newest = [position("ord_1", 999), position("ord_2", 999)]
-    assert case.wire.sent == [b"4" + packet.encode() for packet in (event(1), *newest)]
+    assert case.wire.sent == [event(1), *newest]
     assert (case.cuts, dropped("superseded") - before) == (0, 1998)
 
 
@@ -158,7 +158,7 @@ async def test_too_many_waiting_positions_cut_nobody():
     case, before = Case(), dropped("slow_reader")
     case.wire.stop()
     for number in range(PACKETS_MAX + 50):
-        case.outlet.tell(position(f"ord_{number}", 1))
+        case.outlet.show(position(f"ord_{number}", 1))
     assert (case.cuts, dropped("slow_reader") - before) == (0, 50)
     case.wire.go_on()
     await Until().true(lambda: case.pipe.is_empty)
@@ -225,13 +225,13 @@ async def test_a_poll_takes_everything_and_waits_for_something():
     pipe = Pipe(lambda: None, 60)
     outlet = Outlet(pipe)
     outlet.tell(event(1))
-    outlet.tell(position("ord_1", 1))
-    outlet.tell(position("ord_1", 2))
-    assert await pipe.poll() == [b"4" + p.encode() for p in (event(1), position("ord_1", 2))]
+    outlet.show(position("ord_1", 1))
+    outlet.show(position("ord_1", 2))
+    assert await pipe.poll() == [event(1), position("ord_1", 2)]
     waiting = asyncio.ensure_future(pipe.poll())
     await Until().true(lambda: pipe.is_polled)
     outlet.tell(event(2))
-    assert await waiting == [b"4" + event(2).encode()]
+    assert await waiting == [event(2)]
 
 
 async def test_receipts_that_never_come_are_forgotten():
@@ -266,7 +266,8 @@ async def test_a_stuck_reader_is_cut_and_others_are_not():
         [stuck] = house.sessions.of("rider:rdr_1")
         told = 0
         while house.sessions.of("rider:rdr_1"):
-            stuck.outlet.tell(f'2/rider,["order_ready",{{"n":{told},"x":"{"a" * 1000}"}}]')
+            said = f'42/rider,["order_ready",{{"n":{told},"x":"{"a" * 1000}"}}]'
+            stuck.outlet.tell(said.encode())
             told += 1
             await asyncio.sleep(0)
         # What the kernels of both ends keep, and no more than the bound on our side.

@@ -26,7 +26,7 @@ class App:
         self.said = []
 
     def tell(self, packet):
-        name, body = json.loads(packet[packet.index("[") :])
+        name, body = json.loads(packet[packet.index(b"[") :])
         self.said.append((name, body.get("n", body["seq"])))
 
     @property

@@ -299,10 +299,10 @@ async def test_other_nodes_hear_a_position(positions: Positions, redis: RedisCli
     async with redis.listener.pubsub() as listener:
         await listener.subscribe(keys.order_positions(OrderId("ord_1")))
         assert await listener.get_message(timeout=5)
-        await positions.put([placed("rdr_1", DOUALA, BUSY, packets=[("ord_1", '2/user,["é"]')])])
+        await positions.put([placed("rdr_1", DOUALA, BUSY, packets=[("ord_1", b'42/user,["x"]')])])
         message = await listener.get_message(timeout=5)
     assert message is not None
-    assert unframed(message["data"]) == ("node-a", '2/user,["é"]')
+    assert unframed(message["data"]) == (b"node-a", b'42/user,["x"]')
 
 
 async def test_a_restarted_redis_gets_its_scripts_again(positions: Positions, redis: RedisClients):

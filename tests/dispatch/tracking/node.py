@@ -37,9 +37,9 @@ class Screen:
     """A watcher that keeps what it is told."""
 
     def __init__(self) -> None:
-        self.packets: list[str] = []
+        self.packets: list[bytes] = []
 
-    def tell(self, packet: str) -> None:
+    def show(self, packet: bytes) -> None:
         self.packets.append(packet)
 
     @property
@@ -47,9 +47,9 @@ class Screen:
         """The events' bodies."""
         bodies = []
         for packet in self.packets:
-            namespace, _, array = packet.partition(",")
+            namespace, _, array = packet.partition(b",")
             name, body = orjson.loads(array)
-            assert (namespace, name) == ("2/user", "rider_location_update")
+            assert (namespace, name) == (b"42/user", "rider_location_update")
             bodies.append(body)
         return bodies
 
@@ -83,9 +83,9 @@ class Hub:
     def listening(self, order_id: str) -> int:
         return len(self.listeners.get(order_positions(OrderId(order_id)), []))
 
-    def publish(self, node: str, order_id: str, packet: str) -> None:
+    def publish(self, node: str, order_id: str, packet: bytes) -> None:
         for callback in tuple(self.listeners.get(order_positions(OrderId(order_id)), [])):
-            callback(framed(node, packet).encode())
+            callback(framed(node.encode(), packet))
 
 
 class Redis:

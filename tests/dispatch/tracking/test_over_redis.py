@@ -25,8 +25,8 @@ class Waiting(Screen):
         super().__init__()
         self.has_news = asyncio.Event()
 
-    def tell(self, packet: str) -> None:
-        super().tell(packet)
+    def show(self, packet: bytes) -> None:
+        super().show(packet)
         self.has_news.set()
 
 
