@@ -15,7 +15,9 @@ FIXES_RELAYED = Counter(
     "reeyo_fixes_relayed_total", "Fixes written to a watcher, one for each watcher."
 )
 FIXES_DROPPED = Counter(
-    "reeyo_fixes_dropped_total", "Fixes not taken, by the step that refused them.", ["reason"]
+    "reeyo_fixes_dropped_total",
+    "Fixes not taken, by the step that refused them; those `not_moved` only left the trail out.",
+    ["reason"],
 )
 
 DRAIN_FLUSH_SECONDS = Histogram(

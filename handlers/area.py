@@ -179,7 +179,9 @@ def _dot(seen: Seen, now_ms: int, span: Span) -> RiderDot:
         lat=seen.lat,
         lng=seen.lng,
         heading=seen.heading,
+        accuracy=seen.accuracy,
         ts=seen.ts,
+        received_at=seen.seen_at_ms,
         state="live" if age_ms <= span.fresh_ms else "stale",
         duty=seen.duty,
     )

@@ -58,6 +58,8 @@ async def rider_view(desk: Desk, order: Order) -> dict[str, Any]:
     if last is not None:
         view["location"] = {"lat": last.lat, "lng": last.lng}
         view["ts"] = last.ts
+        view["receivedAt"] = last.received_at
+        view["accuracy"] = last.accuracy
         view["state"] = desk.freshness(last.received_at)
     return {"rider": view}
 

@@ -30,12 +30,19 @@ class Whereabouts(NamedTuple):
 class _Way:
     """The fixes of a batch one after the other, apart from what the map shows."""
 
-    __slots__ = ("doubt", "last", "speed_max_mps")
+    __slots__ = ("anchor", "doubt", "last", "speed_max_mps")
 
     def __init__(self, speed_max_mps: float) -> None:
         self.last: Admitted | None = None
         self.doubt: Admitted | None = None
+        self.anchor: Position | None = None
         self.speed_max_mps = speed_max_mps
+
+    def take(self, admitted: Admitted) -> None:
+        """Go on from a fix that was taken."""
+        self.last, self.doubt = admitted, None
+        if admitted.has_moved:
+            self.anchor = admitted.position
 
 
 class Lane:
@@ -49,6 +56,7 @@ class Lane:
         self._received = 0
         self._relayed = 0
         self._ahead = 0
+        self._unmoved = 0
 
     def report(self, rider_id: str, fix: Fix, now_ms: int) -> Drop | None:
         """A rider says where he is; None where the fix was taken."""
@@ -81,7 +89,7 @@ class Lane:
             if isinstance(verdict, Drop):
                 counts[verdict.value] += 1
             else:
-                way.last, way.doubt = verdict, None
+                way.take(verdict)
                 taken.append((fix, verdict))
         counts["accepted"] = len(taken)
         self._complete(seat, taken, now_ms)
@@ -108,18 +116,21 @@ class Lane:
     def sweep(self, now_ms: int) -> int:
         """Tell the watchers of riders who went silent, and export what was counted.
 
-        Called every second: a rider is stale or lost at most that much too late. Returns how many
-        fixes were received since the last call.
+        Called every second: a rider is stale or lost at most that much too late, also one of
+        another node that fell silent itself. Returns how many fixes were received since the last
+        call.
         """
         for seat in self._roster.sweep(now_ms):
             # The other nodes shall hear of it although he has not moved.
             seat.flushed = None
             self._tell(seat)
+        self._watchers.fade(now_ms, self._roster.fresh_ms, self._roster.lost_ms)
         metrics.FIXES_RECEIVED.inc(self._received)
         metrics.FIXES_RELAYED.inc(self._relayed)
         metrics.FIXES_AHEAD.inc(self._ahead)
+        _DROPPED[Drop.NOT_MOVED].inc(self._unmoved)
         received = self._received
-        self._received = self._relayed = self._ahead = 0
+        self._received = self._relayed = self._ahead = self._unmoved = 0
         return received
 
     async def settle(self) -> None:
@@ -136,7 +147,11 @@ class Lane:
             self._roster.serve(seat)
         if seat.orders:
             self._tell(seat)
-            count_lost(seat.keep(admitted.position))
+            if admitted.has_moved:
+                seat.anchor = admitted.position
+                count_lost(seat.keep(admitted.position))
+            else:
+                self._unmoved += 1
             self._drain.offer(seat)
         elif seat.available:
             self._drain.offer(seat)
@@ -159,7 +174,10 @@ class Lane:
             verdict = admit(seat, taken[-1][0], now_ms)
             newest = None if isinstance(verdict, Drop) else verdict
         for _, late in taken[:-1] if newest else taken:
-            count_lost(seat.keep(late.position))
+            if late.has_moved:
+                count_lost(seat.keep(late.position))
+            else:
+                self._unmoved += 1
         if newest:
             self._take(seat, newest)
         elif seat.trail and seat.last is not None:

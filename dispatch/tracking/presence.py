@@ -39,6 +39,7 @@ class Seat:
 
     __slots__ = (
         "about",
+        "anchor",
         "available",
         "cell",
         "doubt",
@@ -68,6 +69,7 @@ class Seat:
         self.sockets = 0
         self.last: Admitted | None = None
         self.doubt: Admitted | None = None
+        self.anchor: Position | None = None
         self.speed_max_mps = SPEED_UNKNOWN_MPS
         self.state: State = "live"
         # Whether the watchers of his orders get his fixes from this node.
@@ -155,7 +157,7 @@ class Roster:
         self._index = index
         self._service = service
         self.fresh_ms = fresh_ms
-        self._lost_ms = lost_ms
+        self.lost_ms = lost_ms
         self._seats: dict[str, Seat] = {}
 
     def __len__(self) -> int:
@@ -214,6 +216,8 @@ class Roster:
         if seat is not None and order_id not in seat.orders:
             seat.orders = (*seat.orders, order_id)
             seat.since_ms[order_id] = since_ms
+            # Its trail begins with the next fix, wherever that is.
+            seat.anchor = None
             # The next fix serves the new order too.
             seat.is_served = False
             self._changed(seat)
@@ -269,7 +273,7 @@ class Roster:
         if age_ms <= self.fresh_ms:
             return False
         before = seat.state
-        seat.state = "stale" if age_ms <= self._lost_ms else "lost"
+        seat.state = "stale" if age_ms <= self.lost_ms else "lost"
         return seat.state != before
 
     def _changed(self, seat: Seat) -> None:

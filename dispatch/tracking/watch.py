@@ -21,6 +21,15 @@ from dispatch.wire.frames import event_packet
 
 # Subscriptions changed side by side when many riders come or go at once.
 FOLLOWED_AT_ONCE = 256
+# How long a node waits for the word of a rider's own node that he is stale or lost, before it
+# takes that node for dead and says so itself.
+# Source: a node tells within 1 s, a flush takes 50 ms, listeners are back within 2 s of Redis.
+OTHER_NODE_MS = 3_000
+# How a position of another node begins and ends; its state is its last field.
+_POSITION = f'42/user,["{RiderLocationUpdate.event}",'.encode()
+_ENDS: dict[State, bytes] = {
+    state: f'"state":"{state}"}}]'.encode() for state in ("live", "stale", "lost")
+}
 
 
 class Watcher(Protocol):
@@ -85,6 +94,9 @@ class Watchers:
         self._orders: dict[Watcher, set[str]] = {}
         self._served: set[str] = set()
         self._followed: dict[str, Callable[[bytes], None]] = {}
+        # The last positions from other nodes: those since the last `fade`, and when each came.
+        self._heard_since: dict[str, bytes] = {}
+        self._shown: dict[str, tuple[int, bytes]] = {}
         self._moved: set[str] = set()
         self._has_moved = asyncio.Event()
 
@@ -123,6 +135,22 @@ class Watchers:
             self._drop(order_id, watcher)
         for order_id in orders:
             await self._follow(order_id)
+
+    def fade(self, now_ms: int, fresh_ms: int, lost_ms: int) -> None:
+        """Tell of riders of other nodes who went silent although their nodes did not say so.
+
+        A node that was killed says nothing; its riders shall not stand on the map as live.
+        """
+        for order_id, packet in self._heard_since.items():
+            self._shown[order_id] = (now_ms, packet)
+        self._heard_since.clear()
+        for order_id, (at_ms, packet) in self._shown.items():
+            age_ms = now_ms - at_ms - OTHER_NODE_MS
+            if age_ms > fresh_ms:
+                aged = _aged(packet, "stale" if age_ms <= lost_ms else "lost")
+                if aged != packet:
+                    self._shown[order_id] = (at_ms, aged)
+                    self.tell(order_id, aged)
 
     def serve(self, order_id: str) -> None:
         """A rider of this node reports for the order: what others say of it is not needed."""
@@ -180,9 +208,22 @@ class Watchers:
                 await self._feeds.open(channel, callback)
         elif not is_wanted and callback is not None:
             del self._followed[order_id]
+            self._heard_since.pop(order_id, None)
+            self._shown.pop(order_id, None)
             await self._feeds.close(channel, callback)
 
     def _heard(self, order_id: str, message: bytes) -> None:
         node, packet = unframed(message)
         if node != self._node:
             self.tell(order_id, packet)
+            if packet.startswith(_POSITION):
+                self._heard_since[order_id] = packet
+
+
+def _aged(packet: bytes, state: State) -> bytes:
+    """The packet with a worse state; as it is where it says so, or worse, already."""
+    better = ("live",) if state == "stale" else ("live", "stale")
+    for before in better:
+        if packet.endswith(_ENDS[before]):
+            return packet.removesuffix(_ENDS[before]) + _ENDS[state]
+    return packet

@@ -206,7 +206,9 @@ class RiderDot(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     lat: float = 0.0
     lng: float = 0.0
     heading: float | None = None
+    accuracy: float | None = None
     ts: int = 0
+    received_at: int = 0
     state: Literal["live", "stale", "lost"] = "live"
     duty: Literal["off", "idle", "busy"] = "idle"
     gone: bool = False

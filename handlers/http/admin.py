@@ -44,7 +44,9 @@ def _rider(seen: Seen, state: str) -> dict[str, Any]:
         "available": seen.available,
         "activeDeliveries": seen.active,
         "duty": seen.duty,
+        "accuracy": seen.accuracy,
         "ts": seen.ts,
+        "receivedAt": seen.seen_at_ms,
         "state": state,
     }
 

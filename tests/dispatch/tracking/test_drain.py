@@ -25,11 +25,11 @@ async def test_the_newest_wins_and_the_trail_is_whole():
     node.on_duty("rdr_1", "ord_1")
     for i in range(5):
         node.clock.advance(1)
-        node.report("rdr_1", fix(i))
+        node.report("rdr_1", fix(i * 10))
     await node.drain.flush()
     [[placed]] = node.redis.batches
-    assert north_m(placed.position.lat) == 4
-    assert [north_m(each.lat) for each in node.redis.trails["ord_1"]] == [0, 1, 2, 3, 4]
+    assert north_m(placed.position.lat) == 40
+    assert [north_m(each.lat) for each in node.redis.trails["ord_1"]] == [0, 10, 20, 30, 40]
 
 
 async def test_fixes_that_were_overtaken_are_counted():
@@ -114,9 +114,9 @@ async def test_trails_that_overflow_are_counted():
     """A fix that a trail lost because Redis was away too long is counted."""
     node, before = Node(), dropped("trail")
     node.on_duty("rdr_1", "ord_1")
-    for _ in range(200):
+    for i in range(200):
         node.clock.advance(1)
-        node.report("rdr_1", fix())
+        node.report("rdr_1", fix(i % 2 * 10))
     assert dropped("trail") == before + 200 - 128
 
 
@@ -231,8 +231,8 @@ async def play(script: list[tuple[str, int]]) -> None:
         rider = f"rdr_{what:d}"
         match kind:
             case "fix":
-                node.report(rider, fix(step))
-                said.setdefault(f"ord_{what:d}", []).append(step)
+                node.report(rider, fix(step * 10))
+                said.setdefault(f"ord_{what:d}", []).append(step * 10)
             case "duty":
                 seat = node.roster.get(rider)
                 assert seat is not None

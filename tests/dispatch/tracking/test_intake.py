@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dispatch.model import Position
 from dispatch.tracking import intake
 from dispatch.tracking.intake import STEPS, Admitted, Drop, admit, doubted, speed_max_mps
 from dispatch.wire.commands import Fix
@@ -25,6 +26,7 @@ class Track:
 
     last: Admitted | None = None
     doubt: Admitted | None = None
+    anchor: Position | None = None
     speed_max_mps: float = 40.0
 
     def report(self, fix: Fix, now_ms: int) -> Drop | None:
@@ -37,6 +39,7 @@ class Track:
                 return verdict
             case _:
                 self.last, self.doubt = verdict, None
+                self.anchor = verdict.position if verdict.has_moved else self.anchor
                 return None
 
 
@@ -86,7 +89,15 @@ def test_a_first_fix_that_is_not_taken(bad: Fix, drop: Drop):
 def test_of_two_faults_the_earlier_step_speaks():
     """The steps stand in one order: a fix with every fault is told the first."""
     names = [step.__name__ for step in STEPS]
-    assert names == ["well_formed", "on_globe", "in_time", "newer", "accurate", "reachable"]
+    assert names == [
+        "well_formed",
+        "on_globe",
+        "in_time",
+        "newer",
+        "accurate",
+        "reachable",
+        "moved",
+    ]
     track = track_at(ts=NOW_MS)
     assert admit(track, Fix(99, 9, ts=NAN, accuracy=99), NOW_MS) is Drop.MALFORMED
     assert admit(track, Fix(99, 9, ts=NOW_MS - 9, accuracy=99), NOW_MS) is Drop.OFF_GLOBE
@@ -316,3 +327,13 @@ def test_a_rider_who_really_is_elsewhere_is_seen_again_soon(far_m: float, second
     assert track.last is not None
     away_m = haversine_m(*HERE, track.last.position.lat, track.last.position.lng)
     assert away_m == pytest.approx(far_m + 5, rel=1e-3)
+
+
+@pytest.mark.parametrize(("step_m", "is_kept"), [(4.9, False), (5.1, True)])
+def test_who_has_not_moved_adds_nothing_to_a_trail(step_m: float, is_kept: bool):
+    """A fix within 5 m of the last point of a trail is taken, and kept out of the trail."""
+    track = track_at(0)
+    assert track.report(fix(step_m), NOW_MS + 4_000) is None
+    assert track.last is not None
+    assert track.last.has_moved is is_kept
+    assert track.last.position.received_at == NOW_MS + 4_000

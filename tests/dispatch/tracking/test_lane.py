@@ -10,7 +10,7 @@ from prometheus_client import REGISTRY
 from dispatch.model import Position
 from dispatch.store.cells import cell_of
 from dispatch.tracking.intake import Drop
-from tests.dispatch.tracking.node import DOUALA, LOST_MS, Node, Screen, fix
+from tests.dispatch.tracking.node import DOUALA, LOST_MS, Node, Screen, fix, north_m
 
 
 def count(name: str, **labels: str) -> float:
@@ -195,13 +195,43 @@ async def test_a_batch_with_rubbish_in_it():
     assert node.lane.report_batch("nobody", batch, now_ms) == {"accepted": 0, "absent": 6}
 
 
+async def test_who_stands_leaves_no_trail_but_a_fresh_marker():
+    """A standing rider's fixes reach his watchers; his trail grows again where he has crept away."""
+    node, screen = Node(), Screen()
+    node.on_duty("rdr_1", "ord_1")
+    await node.watchers.join("ord_1", screen)
+    before = count("reeyo_fixes_dropped_total", reason="not_moved")
+    for north in (0, 2, 4, 3, 6, 8):
+        node.clock.advance(1_000)
+        assert node.report("rdr_1", fix(north, ts=node.clock.now_ms())) is None
+    node.lane.sweep(node.clock.now_ms())
+    await node.drain.flush()
+    shown = [each["ts"] for each in screen.told]
+    assert shown == sorted(set(shown))
+    assert [each[1] for each in screen.way] == [0, 2, 4, 3, 6, 8]
+    assert [north_m(each.lat) for each in node.redis.trails["ord_1"]] == [0, 6]
+    assert count("reeyo_fixes_dropped_total", reason="not_moved") == before + 4
+
+
+async def test_every_order_has_the_place_where_its_trail_begins():
+    """An order that a standing rider takes has his next fix in its trail, moved or not."""
+    node = Node()
+    node.on_duty("rdr_1", "ord_1")
+    node.report("rdr_1", fix(0))
+    node.roster.assign("rdr_1", "ord_2")
+    node.clock.advance(1_000)
+    node.report("rdr_1", fix(1))
+    await node.drain.flush()
+    assert [north_m(each.lat) for each in node.redis.trails["ord_2"]] == [1]
+
+
 async def test_fixes_from_before_an_order_are_not_its_trail():
     """A trail begins with the assignment, whatever a batch brings from before it."""
     node = Node()
     node.on_duty("rdr_1")
     now_ms = node.clock.now_ms()
     node.roster.assign("rdr_1", "ord_1", since_ms=now_ms - 5_000)
-    batch = [fix(i, ts=now_ms - 10_000 + i * 1_000) for i in range(10)]
+    batch = [fix(i * 10, ts=now_ms - 10_000 + i * 1_000) for i in range(10)]
     node.lane.report_batch("rdr_1", batch, now_ms)
     await node.drain.flush()
     assert len(node.redis.trails["ord_1"]) == 5

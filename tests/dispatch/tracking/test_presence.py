@@ -180,9 +180,9 @@ async def test_a_trail_that_nobody_fetches_stays_small():
     node = Node()
     node.on_duty("rdr_1", "ord_1")
     [seat] = node.roster
-    for _ in range(TRAIL_WAITING_MAX + 5):
+    for i in range(TRAIL_WAITING_MAX + 5):
         node.clock.advance(1)
-        node.report("rdr_1", fix())
+        node.report("rdr_1", fix(i % 2 * 10))
     kept = [position.ts for _, position in seat.trail]
     last_ms = node.clock.now_ms()
     assert kept == list(range(last_ms - TRAIL_WAITING_MAX + 1, last_ms + 1))

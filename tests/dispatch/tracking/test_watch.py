@@ -41,6 +41,44 @@ async def test_silence_crosses_to_other_nodes():
     assert [each[2] for each in screen.way] == ["live", "stale", "lost"]
 
 
+async def test_riders_of_a_killed_node_do_not_stay_live():
+    """A node that says nothing more leaves its riders stale, then lost, on the others' maps."""
+    here, there, screen = await two_nodes()
+    here.report("rdr_1", fix(0))
+    await here.drain.flush()
+    there.pass_time(60_000)
+    assert screen.way == [("ord_1", 0, "live"), ("ord_1", 0, "stale"), ("ord_1", 0, "lost")]
+    here.report("rdr_1", fix(9))
+    await here.drain.flush()
+    there.pass_time(10_000)
+    assert screen.way[3:] == [("ord_1", 9, "live")]
+
+
+async def test_a_state_is_told_once_whoever_notices_it():
+    """Where a rider's own node says that he is stale or lost, nobody says so again."""
+    here, there, screen = await two_nodes()
+    here.report("rdr_1", fix(0))
+    await here.drain.flush()
+    for _ in range(60):
+        here.pass_time(1_000)
+        await here.drain.flush()
+        there.pass_time(1_000)
+    assert [each[2] for each in screen.way] == ["live", "stale", "lost"]
+
+
+async def test_who_stopped_watching_hears_of_no_silence():
+    """A marker that nobody looks at any more does not age."""
+    here, there, screen = await two_nodes()
+    here.report("rdr_1", fix(0))
+    await here.drain.flush()
+    there.pass_time(1_000)
+    await there.watchers.leave("ord_1", screen)
+    later = Screen()
+    await there.watchers.join("ord_1", later)
+    there.pass_time(60_000)
+    assert (screen.way, later.way) == ([("ord_1", 0, "live")], [])
+
+
 async def test_only_nodes_with_a_watcher_listen():
     """A node subscribes with its first watcher of an order and ends with the last."""
     _, there, first = await two_nodes()
