@@ -196,7 +196,7 @@ async def test_a_batch_with_rubbish_in_it():
 
 
 async def test_who_stands_leaves_no_trail_but_a_fresh_marker():
-    """A standing rider's fixes reach his watchers; his trail grows again where he has crept away."""
+    """A standing rider is shown with his new times; his trail grows where he has crept away."""
     node, screen = Node(), Screen()
     node.on_duty("rdr_1", "ord_1")
     await node.watchers.join("ord_1", screen)
