@@ -222,3 +222,11 @@ def alert_raised(kind: str, subject: str) -> str:
     Redis: string (ms). TTL: the pause between repetitions. Writer and reader: store.alerts.
     """
     return f"alerts:{{city}}:raised:{kind}:{subject}"
+
+
+def revoked_channel() -> str:
+    """Tells nodes that tokens were revoked; which ones, DynamoDB says.
+
+    Redis: channel, nothing kept. Writer: store.revocations. Reader: store.feeds.
+    """
+    return "tokens:{revoked}:news"

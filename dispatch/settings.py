@@ -1,6 +1,8 @@
 """Every tunable of the server with its unit, default and reason; read from the environment once."""
 
 import base64
+import ipaddress
+import re
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +16,11 @@ WEBHOOK_SECRET_BYTES_MIN = 24
 
 # How long the sockets of a stopping server are spread over under --dev: nobody waits for Ctrl-C.
 DEV_DRAIN_SPREAD_S = 0.5
+
+# Settings that name several things, with commas between them.
+_LISTS = frozenset({"allowed_origins", "jwt_keys", "trusted_proxies"})
+# Source: RFC 7515 section 4.1.4 leaves a `kid` open; ours can be read in a list of settings.
+_KEY_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 Secret = str
 Role = Literal["all", "edge", "engine"]
@@ -34,6 +41,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     # What this process does: hold sockets and HTTP, be the engine of its zone, or both.
     role: Role = "all"
     jwt_secret: Secret = ""
+    # Keys of tokens whose header has a `kid`, as `kid:secret`; the first signs ours. Two of them
+    # live while keys change; JWT_SECRET is then the key of tokens without a `kid`, or none.
+    jwt_keys: tuple[Secret, ...] = ()
     jwt_issuer: str | None = None
     jwt_audience: str | None = None
     redis_url: str | None = None
@@ -42,6 +52,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     aws_region: str = "eu-west-1"
     aws_access_key_id: str | None = None
     allowed_origins: tuple[str, ...] = ()
+    # Addresses or networks of our own proxies, whose X-Forwarded-For is believed.
+    trusted_proxies: tuple[str, ...] = ()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     data_dir: Path = Path("data")
     rate_limits: Literal["on", "off"] = "on"
@@ -75,6 +87,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     drain_deadline_s: float = 4.0
 
     @property
+    def keys_by_id(self) -> dict[str, Secret]:
+        """The keys of tokens by their `kid`, in the operator's order."""
+        pairs = (each.partition(":") for each in self.jwt_keys)
+        return {key_id: secret for key_id, _, secret in pairs}
+
+    @property
     def has_sockets(self) -> bool:
         """Whether apps connect to this process."""
         return self.role != "engine"
@@ -104,9 +122,8 @@ def read(environ: Mapping[str, str], *, dev: bool = False) -> Settings:
     given: dict[str, object] = {
         name: environ[name.upper()] for name in names if environ.get(name.upper())
     }
-    origins = given.get("allowed_origins")
-    if isinstance(origins, str):
-        given["allowed_origins"] = [part.strip() for part in origins.split(",") if part.strip()]
+    for name in _LISTS & given.keys():
+        given[name] = [part.strip() for part in str(given[name]).split(",") if part.strip()]
     if dev:
         given.setdefault("drain_spread_s", DEV_DRAIN_SPREAD_S)
     if dev and "jwt_secret" not in given:
@@ -132,11 +149,8 @@ def _decode(kind: type, value: object) -> object:
 
 
 def _check(settings: Settings) -> None:
-    if len(settings.jwt_secret.encode()) < JWT_SECRET_BYTES_MIN:
-        raise SettingsError(
-            f"JWT_SECRET must have at least {JWT_SECRET_BYTES_MIN} bytes "
-            "(or start with --dev, which makes one)"
-        )
+    _check_keys(settings)
+    _check_proxies(settings)
     if settings.rate_limits == "off" and not settings.dev:
         raise SettingsError("RATE_LIMITS=off is for benches and needs --dev")
     if settings.webhook_secret and not _is_webhook_secret(settings.webhook_secret):
@@ -152,6 +166,32 @@ def _check(settings: Settings) -> None:
         raise SettingsError("DRAIN_SPREAD_S must not be negative, DRAIN_DEADLINE_S above 0")
     assert settings.fix_fresh_ms < settings.fix_lost_ms, "stale comes before lost"
     assert settings.drain_flush_ms < settings.fix_fresh_ms, "a flush must not age a fix"
+
+
+def _check_keys(settings: Settings) -> None:
+    is_short = len(settings.jwt_secret.encode()) < JWT_SECRET_BYTES_MIN
+    if is_short and (settings.jwt_secret or not settings.jwt_keys):
+        raise SettingsError(
+            f"JWT_SECRET must have at least {JWT_SECRET_BYTES_MIN} bytes "
+            "(or start with --dev, which makes one)"
+        )
+    by_id = settings.keys_by_id
+    for key_id, secret in by_id.items():
+        if not _KEY_ID.fullmatch(key_id) or len(secret.encode()) < JWT_SECRET_BYTES_MIN:
+            raise SettingsError(
+                f"JWT_KEYS must be kid:secret,kid:secret with at least {JWT_SECRET_BYTES_MIN} "
+                "bytes in each secret"
+            )
+    if len(by_id) < len(settings.jwt_keys):
+        raise SettingsError("JWT_KEYS names a kid twice")
+
+
+def _check_proxies(settings: Settings) -> None:
+    for each in settings.trusted_proxies:
+        try:
+            ipaddress.ip_network(each)
+        except ValueError as error:
+            raise SettingsError(f"TRUSTED_PROXIES: {error}") from error
 
 
 def _is_webhook_secret(secret: str) -> bool:

@@ -4,8 +4,7 @@ import asyncio
 import gc
 import signal
 import socket
-from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +15,7 @@ from dispatch import ids, keys
 from dispatch.cashier import Cashier, Tills
 from dispatch.clock import Clock, SystemClock
 from dispatch.engine import Engine, Finds
+from dispatch.errors import StoreUnavailable
 from dispatch.orders.clerk import Clerk
 from dispatch.orders.flow import Flow, Stores
 from dispatch.outbox import Outbox
@@ -41,6 +41,7 @@ from dispatch.store.pauses import Pauses
 from dispatch.store.policies import Policies
 from dispatch.store.positions import Positions
 from dispatch.store.pursuits import Pursuits
+from dispatch.store.revocations import Revocations
 from dispatch.store.riders import Riders
 from dispatch.store.timers import Timers
 from dispatch.supervise import Supervisor
@@ -49,14 +50,15 @@ from dispatch.tracking.lane import Lane
 from dispatch.tracking.presence import Roster
 from dispatch.tracking.purse import Purses
 from dispatch.tracking.watch import Watchers
-from handlers import ops, rider, user, vendor
 from handlers.alerts import Alarm
 from handlers.area import Areas, Span
+from handlers.audiences import COMMANDS, audiences, duty
 from handlers.auth import Tokens
 from handlers.desk import DESK, Desk
 from handlers.engine import Server
-from handlers.gate import Audience, Gate, http_gate
+from handlers.gate import Gate, http_gate
 from handlers.http import admin, catalogue, config, envelope, health, orders, profiles, wallets
+from handlers.http import tokens as token_routes
 from handlers.http import webhooks as webhook_routes
 from handlers.http.console import add_console
 from handlers.http.docs import add_docs
@@ -68,7 +70,9 @@ from handlers.loops import Live, Loops, common_loops, edge_loops, engine_loops
 from handlers.origins import Origins
 from handlers.parting import Parting
 from handlers.postman import Postman
-from handlers.sockets import Resume, Session, Sessions
+from handlers.proxies import Proxies
+from handlers.revoked import Revoked
+from handlers.sockets import Sessions
 from ledger.commit import Ledger
 from ledger.dynamo import DynamoTable, open_table
 from ledger.schema import ensure_table
@@ -84,6 +88,10 @@ BACKLOG = 4096
 GC_THRESHOLDS = (200_000, 50, 1_000)
 CONSOLE = Path(__file__).resolve().parents[1] / "console" / "dist"
 DEV_TOKEN_S = 24 * 3600
+# What is served over HTTP, a file each.
+SUBJECTS = (
+    config, catalogue, profiles, orders, wallets, admin, token_routes, webhook_routes,
+)  # fmt: skip
 
 log = structlog.get_logger(__name__)
 
@@ -166,6 +174,7 @@ def compose(basis: Basis) -> tuple[Desk, Live]:
     stores = _stores(basis, positions, ledger, outbox)
     flow = Flow(stores, clock)
     finds = _finds(basis, positions, timers, receipts)
+    revocations = Revocations(table, basis.redis, clock)
     engine = Engine(flow, Orders(table), finds, clock)
     watchers = Watchers(feeds, basis.node)
     drain = Drain(positions, clock, settings.drain_flush_ms, settings.drain_riders_max)
@@ -187,6 +196,7 @@ def compose(basis: Basis) -> tuple[Desk, Live]:
         pauses=finds.pauses,
         policies=finds.policies,
         decisions=finds.decisions,
+        revocations=revocations,
         alarm=Alarm(finds.alerts, feeds),
         statements=Statements(table),
         roster=roster,
@@ -211,6 +221,7 @@ def compose(basis: Basis) -> tuple[Desk, Live]:
         reign=reign,
         drain=drain,
         reconciler=reconciler,
+        revoked=Revoked(revocations, feeds, clock),
     )
     return desk, live
 
@@ -250,12 +261,12 @@ async def _run(
     listener, stopped = ends
     settings, clock = basis.settings, basis.clock
     supervisor = Supervisor(clock.monotonic_s)
-    limits, tokens = Limits(settings), Tokens(settings)
+    limits, tokens = Limits(settings), Tokens(settings, live.revoked.holds)
     app = _application(basis, desk, limits, tokens, stopped)
     _spawn(supervisor, common_loops(live))
     front = None
     if settings.has_sockets:
-        front = _open_front(basis, desk, live, (limits, tokens), supervisor)
+        front = await _open_front(basis, desk, live, (limits, tokens), supervisor)
         front.server.serve_in(app)
     if settings.has_engine:
         _spawn(supervisor, engine_loops(desk, live))
@@ -289,15 +300,19 @@ async def _run(
         log.info("stopped")
 
 
-def _open_front(
+async def _open_front(
     basis: Basis, desk: Desk, live: Live, guards: tuple[Limits, Tokens], supervisor: Supervisor
 ) -> Front:
     (limits, tokens), sessions = guards, Sessions(basis.clock)
     postman = Postman(sessions, live.inboxes, live.feeds, live.receipts, basis.clock)
-    postman.on_duty(_duty(desk))
+    postman.on_duty(duty(desk))
     postman.on_offer(lambda rider_id: desk.roster.offered(rider_id, desk.clock.now_ms()))
     server = Server(basis.settings, basis.clock, limits)
-    gate = Gate(server, sessions, tokens, desk, _audiences(desk, postman))
+    gate = Gate(server, sessions, tokens, desk, audiences(desk, postman))
+    with suppress(StoreUnavailable):
+        # Before the first request; where the table is away the loop looks again.
+        await live.revoked.look()
+    live.revoked.on_news = lambda: sessions.end_revoked(live.revoked.holds)
     _spawn(supervisor, edge_loops(desk, live, postman, sessions))
     return Front(server, gate, Parting(server, basis.settings.drain_spread_s))
 
@@ -307,75 +322,25 @@ def _spawn(supervisor: Supervisor, loops: Loops) -> None:
         supervisor.spawn(name, work)
 
 
-def _duty(desk: Desk) -> Callable[[str, str, bool], None]:
-    def note(rider_id: str, order_id: str, carries: bool) -> None:  # noqa: FBT001
-        if carries:
-            desk.roster.assign(rider_id, order_id, desk.clock.now_ms())
-        else:
-            desk.roster.release(rider_id, order_id)
-        desk.purses.touch(rider_id)
-
-    return note
-
-
-def _audiences(desk: Desk, postman: Postman) -> list[Audience]:
-    async def greet(session: Session, resume: Resume | None) -> None:
-        await postman.greet(session, resume)
-
-    async def greet_rider(session: Session, resume: Resume | None) -> None:
-        await rider.on_connect(desk, session)
-        await postman.greet(session, resume)
-
-    async def greet_ops(session: Session, resume: Resume | None) -> None:
-        await postman.greet(session, resume)
-        await ops.on_connect(desk, session)
-
-    async def part(session: Session) -> None:
-        await postman.part(session.identity)
-
-    async def part_rider(session: Session) -> None:
-        await rider.on_disconnect(desk, session)
-        await postman.part(session.identity)
-
-    async def part_user(session: Session) -> None:
-        await user.on_disconnect(desk, session)
-        await postman.part(session.identity)
-
-    async def part_ops(session: Session) -> None:
-        await ops.on_disconnect(desk, session)
-        await postman.part(session.identity)
-
-    return [
-        Audience("user", user.COMMANDS, greet, part_user),
-        Audience("vendor", vendor.COMMANDS, greet, part),
-        Audience("rider", rider.COMMANDS, greet_rider, part_rider),
-        Audience("ops", ops.COMMANDS, greet_ops, part_ops),
-    ]
-
-
 def _application(
     basis: Basis, desk: Desk, limits: Limits, tokens: Tokens, stopped: asyncio.Event
 ) -> web.Application:
     settings, clock = basis.settings, basis.clock
     app = web.Application(middlewares=[http_gate], client_max_size=settings.http_body_bytes_max)
     app[DESK] = desk
-    app[envelope.EDGE] = envelope.Edge(settings, clock, tokens, limits, Origins(settings))
+    app[envelope.EDGE] = envelope.Edge(
+        settings, clock, tokens, limits, Origins(settings), Proxies(settings)
+    )
     envelope.register(app, health.routes(_probes(basis), stopped.is_set))
     if not settings.has_sockets:
         return app
-    for subject in (config, catalogue, profiles, orders, wallets, admin, webhook_routes):
+    for subject in SUBJECTS:
         envelope.register(app, subject.ROUTES)
 
     def dev_token() -> str:
         return tokens.issue("ADMIN", "adm_console", DEV_TOKEN_S, clock.now_ms())
 
-    tables = {
-        "user": user.COMMANDS,
-        "vendor": vendor.COMMANDS,
-        "rider": rider.COMMANDS,
-        "ops": ops.COMMANDS,
-    }
-    add_docs(app, tables)
+    add_docs(app, COMMANDS)
     add_console(app, dist=CONSOLE, dev_token=dev_token if settings.dev else None)
     return app
 

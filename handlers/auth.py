@@ -1,5 +1,7 @@
 """From a token to a Principal: who speaks, and in which namespace he may."""
 
+import hashlib
+from collections.abc import Callable
 from typing import Any, Literal, cast
 
 import jwt
@@ -52,8 +54,10 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     user_type: UserType
     id: str
     audience: Audience
+    issued_at_ms: int
     expires_at_ms: int
-    jti: str | None = None
+    # The token's `jti`, or a hash of the whole of it.
+    token_id: str
 
     @property
     def identity(self) -> Identity:
@@ -61,11 +65,19 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
         return identity(self.audience, self.id)
 
 
-class Tokens:
-    """Signs and verifies the tokens of the public contract."""
+def _never(_principal: Principal) -> bool:
+    return False
 
-    def __init__(self, settings: Settings) -> None:
+
+class Tokens:
+    """Signs and verifies tokens; `is_revoked` knows which of them were recalled."""
+
+    def __init__(
+        self, settings: Settings, is_revoked: Callable[[Principal], bool] = _never
+    ) -> None:
+        self._is_revoked = is_revoked
         self._secret = settings.jwt_secret
+        self._keys = settings.keys_by_id
         self._issuer = settings.jwt_issuer
         self._audience = settings.jwt_audience
         self._options: Any = {
@@ -84,6 +96,13 @@ class Tokens:
         Units: Unix milliseconds.
         Errors: TokenRefused; `token_expired` only where nothing else is wrong.
         """
+        principal = self.read(token, now_ms)
+        if self._is_revoked(principal):
+            raise TokenRefused("token_invalid")
+        return principal
+
+    def read(self, token: object, now_ms: int) -> Principal:
+        """Whose token it is, also where it was revoked. Errors: as `verify`."""
         if token is None or token == "":
             raise TokenRefused("token_required")
         if not isinstance(token, str) or len(token) > TOKEN_CHARS_MAX:
@@ -97,10 +116,10 @@ class Tokens:
                 issuer=self._issuer,
                 audience=self._audience,
             )
-        except (jwt.InvalidTokenError, ValueError):
-            # ValueError: characters outside of ASCII.
+        except (jwt.PyJWTError, ValueError, RecursionError):
+            # ValueError: characters outside of ASCII. RecursionError: a header of brackets.
             raise TokenRefused("token_invalid") from None
-        return _principal(claims, now_ms)
+        return _principal(claims, token, now_ms)
 
     def issue(self, user_type: UserType, owner: str, ttl_s: int, now_ms: int) -> str:
         """A token for `owner`, valid for `ttl_s` seconds from `now_ms`."""
@@ -118,14 +137,25 @@ class Tokens:
             claims["iss"] = self._issuer
         if self._audience is not None:
             claims["aud"] = self._audience
-        return jwt.encode(claims, self._secret, algorithm=_ALGORITHM)
+        key_id = next(iter(self._keys), None)
+        secret = self._secret if key_id is None else self._keys[key_id]
+        headers = None if key_id is None else {"kid": key_id}
+        return jwt.encode(claims, secret, algorithm=_ALGORITHM, headers=headers)
 
-    def _key_for(self, _token: str) -> str:
-        # One key lives today; while a rotation runs, the header's `kid` chooses between two here.
-        return self._secret
+    def _key_for(self, token: str) -> str:
+        """The key that a token must be signed with.
+
+        Errors: PyJWTError where it names none of ours.
+        """
+        key_id = jwt.get_unverified_header(token).get("kid") if self._keys else None
+        # Issuers that know of one key only may put there what they like.
+        secret = self._secret if key_id is None else self._keys.get(key_id)
+        if not secret:
+            raise jwt.InvalidKeyError("an unknown kid, or none where one is needed")
+        return secret
 
 
-def _principal(claims: dict[str, Any], now_ms: int) -> Principal:
+def _principal(claims: dict[str, Any], token: str, now_ms: int) -> Principal:
     now_s = now_ms / 1000
     expires_s = _numeric_date(claims["exp"])
     latest_s = now_s + ISSUER_AHEAD_S_MAX
@@ -144,8 +174,9 @@ def _principal(claims: dict[str, Any], now_ms: int) -> Principal:
         user_type=cast("UserType", user_type),
         id=owner,
         audience=audience,
+        issued_at_ms=int(_numeric_date(claims["iat"]) * 1000),
         expires_at_ms=int(expires_s * 1000),
-        jti=jti,
+        token_id=jti or f"sha256:{hashlib.sha256(token.encode()).hexdigest()}",
     )
 
 

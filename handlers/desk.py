@@ -18,6 +18,7 @@ from dispatch.store.orders import Orders
 from dispatch.store.pauses import Pauses
 from dispatch.store.policies import Policies
 from dispatch.store.positions import Positions
+from dispatch.store.revocations import Revocations
 from dispatch.store.riders import Riders, Stats
 from dispatch.tracking.lane import Lane
 from dispatch.tracking.presence import About, Roster
@@ -48,6 +49,7 @@ class Desk:
     pauses: Pauses
     policies: Policies
     decisions: Decisions
+    revocations: Revocations
     alarm: Alarm
     statements: Statements
     roster: Roster

@@ -20,6 +20,7 @@ from handlers.connection import OPEN, PARTINGS, BadFrame, Connection, Timings
 from handlers.limits import Bucket, Limits
 from handlers.origins import Origins
 from handlers.outlet import text_frame
+from handlers.proxies import Proxies
 from handlers.sockets import Session
 from handlers.websocket import Socket
 
@@ -93,7 +94,7 @@ class Engine(engineio.AsyncServer):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._async: Any = {**driver._async, "translate_request": _environ}
+        self._async: Any = {**driver._async, "translate_request": self._environ}
         self.sockets: dict[str, Connection]
 
     async def handle_request(self, *args: Any, **kwargs: Any) -> Any:
@@ -148,12 +149,12 @@ class Engine(engineio.AsyncServer):
         except ConnectionError:
             # The client has gone; an answer that was never begun is no WebSocket to be closed.
             return web.Response(status=400)
-        connection = self.admit(request.remote or "", "websocket")
+        connection = self.admit(self.host.proxies.client_of(request), "websocket")
         await connection.serve(request.protocol, ws, writer)
         return ws
 
     async def _take_post(self, request: web.Request, sid: str) -> Any:
-        environ = _environ(request)
+        environ = self._environ(request)
         connection = self.sockets.get(sid)
         if connection is None or connection.upgraded or not self._is_welcome(environ):
             return await self._make_response(self._bad_request("Bad request"), environ)
@@ -162,6 +163,11 @@ class Engine(engineio.AsyncServer):
         is_good = frames is not None and all(connection.receive(frame) for frame in frames)
         answer = self._ok() if is_good else self._bad_request("Bad request")
         return await self._make_response(answer, environ)
+
+    def _environ(self, request: web.Request) -> dict[str, Any]:
+        """The library's view of a request, with the client's true address."""
+        address = self.host.proxies.client_of(request)
+        return {**driver.translate_request(request), "REMOTE_ADDR": address}
 
     def _is_welcome(self, environ: Mapping[str, Any]) -> bool:
         return self.host.may_enter(environ.get("HTTP_ORIGIN"), environ.get("HTTP_HOST", ""))
@@ -186,6 +192,7 @@ class Server(socketio.AsyncServer):
         self.timings = timings or Timings.of(settings)
         self.frame_bytes_max = settings.frame_bytes_max
         self.is_closing = False
+        self.proxies = Proxies(settings)
         self._origins = Origins(settings)
         self._complaints = Bucket(COMPLAINTS_PER_S, COMPLAINTS_BURST)
         options: dict[str, Any] = {
@@ -313,11 +320,3 @@ class Server(socketio.AsyncServer):
 
     def _engineio_server_class(self) -> type[Engine]:
         return Engine
-
-
-def _environ(request: web.Request) -> dict[str, Any]:
-    """The library's view of a request, with the client's true address.
-
-    Source: reliability design, hole 10: the stock driver says 127.0.0.1 for everyone.
-    """
-    return {**driver.translate_request(request), "REMOTE_ADDR": request.remote or ""}

@@ -17,6 +17,7 @@ from dispatch.store.offers import OfferReceipts
 from dispatch.tracking.drain import Drain
 from handlers.desk import Desk
 from handlers.postman import Postman
+from handlers.revoked import Revoked
 from handlers.sockets import Sessions
 
 LANE_SWEEP_S = 1.0
@@ -38,6 +39,7 @@ class Live(NamedTuple):
     reign: Reign
     drain: Drain
     reconciler: Reconciler
+    revoked: Revoked
 
 
 def common_loops(live: Live) -> Loops:
@@ -60,6 +62,7 @@ def edge_loops(desk: Desk, live: Live, postman: Postman, sessions: Sessions) -> 
         "areas": desk.areas.run,
         "purses": desk.purses.run,
         "expiry": sessions.watch_expiry,
+        "revoked": live.revoked.run,
         "lane_sweep": lambda: _sweep_lane(desk, live),
     }
 

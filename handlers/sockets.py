@@ -121,6 +121,16 @@ class Sessions:
             session.end("token_expired")
         return len(expired)
 
+    def end_revoked(self, is_revoked: Callable[[Principal], bool]) -> int:
+        """Cut the sockets whose token was recalled; returns how many.
+
+        They may return: with another token at once, with the old one only to hear `token_invalid`.
+        """
+        revoked = [session for session in self if is_revoked(session.principal)]
+        for session in revoked:
+            session.end("token_revoked")
+        return len(revoked)
+
     async def watch_expiry(self) -> None:
         """Cut expired sockets for ever; to be supervised."""
         while True:

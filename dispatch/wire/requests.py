@@ -124,6 +124,16 @@ class TopUp(Request, frozen=True, kw_only=True):
     provider: Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,32}$(?!\n)", max_length=32)]
 
 
+class TokenRevocation(Request, frozen=True, kw_only=True):
+    """Which tokens are recalled: one (itself or its `jti`), or all that a user has until now."""
+
+    token: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
+    jti: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+    user_type: Literal["USER", "VENDOR", "RIDER", "ADMIN"] | None = None
+    user_id: Id | None = None
+    reason: Reason | None = None
+
+
 class ServiceSettings(Request, frozen=True, kw_only=True):
     """A service's price list; what is left out stays as it is. Units: whole XAF, basis points."""
 

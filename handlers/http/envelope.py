@@ -16,6 +16,7 @@ from handlers.auth import Principal, TokenRefused, Tokens, UserType
 from handlers.explain import explain
 from handlers.limits import Bucket, Limits
 from handlers.origins import Origins
+from handlers.proxies import Proxies
 
 # Source: HTTP semantics, RFC 9110 section 15; 422 for what is understood and cannot be done so.
 STATUS_OF: Mapping[Refusal, int] = {
@@ -85,6 +86,7 @@ class Edge(NamedTuple):
     tokens: Tokens
     limits: Limits
     origins: Origins
+    proxies: Proxies
 
 
 EDGE = web.AppKey("edge", Edge)
@@ -130,7 +132,8 @@ def _bearer(request: web.Request, edge: Edge) -> tuple[Principal | None, TokenRe
 
 def _limit(request: web.Request, edge: Edge, principal: Principal | None) -> None:
     """Take a request from the caller's bucket. Errors: Refused RATE_LIMITED."""
-    bucket = edge.limits.http(principal.identity if principal else f"from:{request.remote}")
+    who = principal.identity if principal else f"from:{edge.proxies.client_of(request)}"
+    bucket = edge.limits.http(who)
     request[BUCKET] = bucket
     if not bucket.take(edge.clock.monotonic_s()):
         per_min = edge.limits.http_per_min

@@ -21,6 +21,7 @@ from handlers.gate import Audience, Command, Gate, Limit, http_gate
 from handlers.http import envelope
 from handlers.limits import Limits
 from handlers.origins import Origins
+from handlers.proxies import Proxies
 from handlers.sockets import Resume, Session, Sessions
 from ledger.table import TableUnavailable
 
@@ -165,7 +166,7 @@ async def edge(
     server = Server(ours, clock, limits, timings)
     gate = Gate(server, sessions, tokens, desk, _audiences(desk))
     app = web.Application(middlewares=[http_gate], client_max_size=ours.http_body_bytes_max)
-    app[envelope.EDGE] = envelope.Edge(ours, clock, tokens, limits, Origins(ours))
+    app[envelope.EDGE] = envelope.Edge(ours, clock, tokens, limits, Origins(ours), Proxies(ours))
     envelope.register(app, routes or [])
     server.serve_in(app)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)

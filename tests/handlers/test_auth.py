@@ -1,6 +1,7 @@
 """Which tokens let their bearer in, and as whom."""
 
 import base64
+import hashlib
 import json
 from typing import Any
 
@@ -48,13 +49,21 @@ def test_a_token_of_ours_is_believed(tokens: Tokens, user_type: UserType):
     assert (who.user_type, who.id, who.audience) == (user_type, "x_1", AUDIENCE_OF[user_type])
     assert who.expires_at_ms == NOW_MS + 60_000
     assert who.identity == f"{AUDIENCE_OF[user_type]}:x_1"
-    assert who.jti is not None
+    assert who.issued_at_ms == NOW_MS
+    assert who.token_id.startswith("tok_")
 
 
 def test_a_token_of_another_issuer_of_the_company_is_believed(tokens: Tokens):
     """A valid signature and the four claims are enough; no account is needed."""
-    assert tokens.verify(signed(CLAIMS), NOW_MS) == Principal(
-        user_type="RIDER", id="rdr_1", audience="rider", expires_at_ms=NOW_MS + 3_600_000
+    token = signed(CLAIMS)
+    assert tokens.verify(token, NOW_MS) == Principal(
+        user_type="RIDER",
+        id="rdr_1",
+        audience="rider",
+        issued_at_ms=NOW_MS,
+        expires_at_ms=NOW_MS + 3_600_000,
+        # A token without a name of its own can still be recalled.
+        token_id=f"sha256:{hashlib.sha256(token.encode()).hexdigest()}",
     )
 
 
@@ -181,3 +190,86 @@ def admitted(tokens: Tokens, claims: dict[str, Any]) -> bool:
         return tokens.verify(signed(claims), NOW_MS).id == "rdr_1"
     except TokenRefused:
         return False
+
+
+# Several keys.
+
+OLD, NEW = "o" * 32, "n" * 32
+
+
+def keyed(secret: str, key_id: object) -> str:
+    return jwt.encode(CLAIMS, secret, headers={"kid": key_id})
+
+
+def believes(settings: Settings, token: str) -> bool:
+    try:
+        return Tokens(settings).verify(token, NOW_MS).id == "rdr_1"
+    except TokenRefused:
+        return False
+
+
+def test_keys_change_and_nobody_is_turned_away():
+    """Two keys live while a rotation runs; when it is over the old one opens nothing more."""
+    without, old, new = signed(CLAIMS, OLD), keyed(OLD, "2026a"), keyed(NEW, "2026b")
+    before = Settings(jwt_secret=OLD)
+    during = Settings(jwt_secret=OLD, jwt_keys=(f"2026b:{NEW}", f"2026a:{OLD}"))
+    after = Settings(jwt_keys=(f"2026b:{NEW}",))
+
+    opened = [[believes(each, t) for t in (without, old, new)] for each in (before, during, after)]
+    assert opened == [[True, True, False], [True, True, True], [False, False, True]]
+
+
+def test_the_first_key_signs():
+    """What we issue names its key, and every server that has the key believes it."""
+    during = Settings(jwt_secret=OLD, jwt_keys=(f"2026b:{NEW}", f"2026a:{OLD}"))
+    token = Tokens(during).issue("RIDER", "rdr_1", 60, NOW_MS)
+    assert jwt.get_unverified_header(token)["kid"] == "2026b"
+    assert believes(Settings(jwt_keys=(f"2026b:{NEW}",)), token)
+
+
+FORGED_KEYS: dict[str, tuple[str, object]] = {
+    "a key of another name": (NEW, "2026a"),
+    "a name that nobody has": (NEW, "2027"),
+    "an empty name": (NEW, ""),
+    "the key without a name under a name": (SECRET, "2026a"),
+    "a path": (NEW, "../../dev/null"),
+    "a name with the key behind it": (NEW, f"2026b:{NEW}"),
+}
+
+
+@pytest.mark.parametrize(("secret", "key_id"), FORGED_KEYS.values(), ids=FORGED_KEYS)
+def test_a_token_is_checked_with_the_key_it_names(secret: str, key_id: object):
+    """A key opens what names it, and a name opens nothing without its key."""
+    ours = Settings(jwt_secret=SECRET, jwt_keys=(f"2026b:{NEW}", f"2026a:{OLD}"))
+    assert code(Tokens(ours), keyed(secret, key_id)) == "token_invalid"
+
+
+@pytest.mark.parametrize("key_id", [["2026b"], {"2026b": 1}, 7, True])
+def test_the_name_of_a_key_is_a_text(key_id: object):
+    """A header may be of any JSON type, also one that cannot be looked up."""
+    header = part({"alg": "HS256", "typ": "JWT", "kid": key_id})
+    ours = Settings(jwt_keys=(f"2026b:{NEW}",))
+    assert code(Tokens(ours), f"{header}.{BODY}.AA") == "token_invalid"
+
+
+def test_forty_kinds_of_forgery_and_more():
+    """The promise names forty; the tables above have them, each as a test of its own."""
+    tables = (FORGED_CLAIMS, FORGED_TOKENS, FORGED_KEYS)
+    assert sum(len(table) for table in tables) >= 40
+
+
+# Recalled before their end.
+
+
+def test_a_recalled_token_is_no_token():
+    """Its bearer is told what a forger is told, and others come in as before."""
+    tokens = Tokens(Settings(jwt_secret=SECRET), lambda who: who.id == "rdr_1")
+    assert code(tokens, GOOD) == "token_invalid"
+    assert tokens.verify(signed({**CLAIMS, "userId": "rdr_2"}), NOW_MS).id == "rdr_2"
+    assert tokens.read(GOOD, NOW_MS).id == "rdr_1"
+
+
+def test_expiry_is_told_of_a_token_that_is_otherwise_good():
+    """A recalled one that has also expired is simply expired: nothing is left to recall."""
+    tokens = Tokens(Settings(jwt_secret=SECRET), lambda _who: True)
+    assert code(tokens, signed({**CLAIMS, "exp": NOW_S - 1})) == "token_expired"

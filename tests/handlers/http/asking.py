@@ -9,18 +9,17 @@ from aiohttp.test_utils import TestClient, TestServer
 from dispatch.clock import ManualClock
 from dispatch.settings import Settings
 from dispatch.store.connect import RedisClients, Scripts
-from handlers.app import Basis, compose
+from handlers.app import SUBJECTS, Basis, compose
 from handlers.auth import Tokens, UserType
 from handlers.desk import DESK, Desk
 from handlers.gate import http_gate
-from handlers.http import admin, catalogue, config, orders, profiles, wallets, webhooks
 from handlers.http.envelope import EDGE, Edge, register
 from handlers.limits import Limits
 from handlers.origins import Origins
+from handlers.proxies import Proxies
 from ledger.dynamo import DynamoTable
 
 SECRET = "whsec_" + "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0"
-ROOMS = (admin, catalogue, config, orders, profiles, wallets, webhooks)
 
 # Who asks, as in the tokens: (type, id).
 Who = tuple[UserType, str]
@@ -118,10 +117,9 @@ async def serve(desk: Desk) -> AsyncIterator[Api]:
     """The endpoints on a port of their own."""
     app, tokens = web.Application(middlewares=[http_gate]), Tokens(desk.settings)
     app[DESK] = desk
-    app[EDGE] = Edge(
-        desk.settings, desk.clock, tokens, Limits(desk.settings), Origins(desk.settings)
-    )
-    for room in ROOMS:
+    ours = desk.settings
+    app[EDGE] = Edge(ours, desk.clock, tokens, Limits(ours), Origins(ours), Proxies(ours))
+    for room in SUBJECTS:
         register(app, room.ROUTES)
     async with TestClient(TestServer(app)) as client:
         yield Api(client, desk, tokens)

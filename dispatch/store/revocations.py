@@ -1,0 +1,127 @@
+"""Tokens that were recalled before their end: written once, read by every node."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import msgspec
+
+from dispatch import keys
+from dispatch.clock import Clock
+from dispatch.errors import StoreUnavailable
+from dispatch.ids import mint
+from dispatch.keys import Identity
+from dispatch.model import Record
+from dispatch.store.answering import Answering
+from dispatch.store.connect import RedisClients, translate
+from dispatch.store.receipts import Receipt, Receipts, write_receipt
+from ledger.table import Key, Page, Put, Query, Table, TransactionCancelled
+
+_PK = "REVOKED"
+# Source: wire contract, a token lives for 30 days at most; the day more is for clocks.
+KEPT_MS = 31 * 86_400_000
+DAY_MS = 86_400_000
+PAGE = 100
+
+
+class Revocation(Record, frozen=True):
+    """One token, or all tokens that one identity had at a moment. Units: Unix milliseconds."""
+
+    subject: str
+    at_ms: int
+    # From here on no token that it is about can be valid.
+    until_ms: int
+
+
+class Wish(NamedTuple):
+    """What is to be recalled, by whom; `until_ms` as in Revocation."""
+
+    subjects: Sequence[str]
+    by: Identity
+    reason: str | None = None
+    until_ms: int | None = None
+
+
+def of_token(token_id: str) -> str:
+    """The subject of one token."""
+    return f"token:{token_id}"
+
+
+def of_identity(owner: Identity) -> str:
+    """The subject of every token that an identity has until now."""
+    return f"identity:{owner}"
+
+
+class Revocations:
+    """The list, oldest last, and a word to every node when it grows."""
+
+    def __init__(self, table: Table, clients: RedisClients, clock: Clock) -> None:
+        self._table = Answering(table)
+        self._receipts = Receipts(table)
+        self._redis = clients.commands
+        self._clock = clock
+
+    async def add(self, wish: Wish, answer: dict[str, Any], receipt: Receipt | None) -> Any:
+        """Recall what is wished, and return `answer` with the moment it holds from.
+
+        A repeat has no effect and gets the first answer.
+
+        Errors: StoreUnavailable; Refused CONFLICT where the receipt's name was used before.
+        DynamoDB: one transaction of the entries, the audit record and the receipt.
+        Redis: PUBLISH; where Redis is away the nodes look by themselves.
+        """
+        first = await self._receipts.find(receipt)
+        if first is not None:
+            return first
+        now_ms = self._clock.now_ms()
+        answer = {**answer, "revokedAt": now_ms}
+        until_ms = wish.until_ms or now_ms + KEPT_MS
+        writes = [_entry(subject, now_ms, until_ms) for subject in wish.subjects]
+        writes.append(_audit(wish, now_ms))
+        if receipt is not None:
+            writes.append(write_receipt(receipt, answer, now_ms))
+        try:
+            await self._table.transact(writes)
+        except TransactionCancelled:
+            return await self._receipts.find(receipt)
+        with suppress(StoreUnavailable), translate():
+            await self._redis.publish(keys.revoked_channel(), b"")
+        return answer
+
+    async def since(self, at_ms: int) -> list[Revocation]:
+        """Everything that was recalled from a moment on, newest first.
+
+        DynamoDB: one Query, more where more than a hundred were recalled; consistent.
+        """
+        found: list[Revocation] = []
+        cursor: str | None = None
+        while True:
+            page = await self._page(cursor)
+            entries = [msgspec.convert(item, Revocation) for item in page.items]
+            found += [entry for entry in entries if entry.at_ms >= at_ms]
+            cursor = page.cursor
+            if cursor is None or entries[-1].at_ms < at_ms:
+                return found
+
+    async def _page(self, cursor: str | None) -> Page:
+        return await self._table.query(Query(pk=_PK, limit=PAGE, cursor=cursor, forward=False))
+
+
+def _entry(subject: str, now_ms: int, until_ms: int) -> Put:
+    key = Key(_PK, f"{now_ms:013d}#{mint('rev')}")
+    entry = Revocation(subject=subject, at_ms=now_ms, until_ms=until_ms)
+    item = {**msgspec.to_builtins(entry), "ttl": (now_ms + KEPT_MS) // 1000}
+    return Put(item={"PK": key.pk, "SK": key.sk, **item}, condition="attribute_not_exists(PK)")
+
+
+def _audit(wish: Wish, now_ms: int) -> Put:
+    record: dict[str, Any] = {
+        "PK": f"AUDIT#{now_ms // DAY_MS}",
+        "SK": f"{now_ms:013d}#{mint('aud')}",
+        "action": "revoke_tokens",
+        "by": wish.by,
+        "at": now_ms,
+        "subjects": list(wish.subjects),
+        "reason": wish.reason,
+    }
+    return Put(item=record, condition="attribute_not_exists(PK)")

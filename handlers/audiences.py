@@ -1,0 +1,67 @@
+"""Who may connect, and what is done when somebody comes and goes: the four audiences, wired."""
+
+from collections.abc import Callable
+
+from handlers import ops, rider, user, vendor
+from handlers.desk import Desk
+from handlers.gate import Audience
+from handlers.postman import Postman
+from handlers.sockets import Resume, Session
+
+# What each kind of client may say.
+COMMANDS = {
+    "user": user.COMMANDS,
+    "vendor": vendor.COMMANDS,
+    "rider": rider.COMMANDS,
+    "ops": ops.COMMANDS,
+}
+
+
+def duty(desk: Desk) -> Callable[[str, str, bool], None]:
+    """Note at a desk what a rider takes up or puts down, whoever has decided it."""
+
+    def note(rider_id: str, order_id: str, carries: bool) -> None:  # noqa: FBT001
+        if carries:
+            desk.roster.assign(rider_id, order_id, desk.clock.now_ms())
+        else:
+            desk.roster.release(rider_id, order_id)
+        desk.purses.touch(rider_id)
+
+    return note
+
+
+def audiences(desk: Desk, postman: Postman) -> list[Audience]:
+    """The audiences, served by a desk; their inboxes by a postman."""
+
+    async def greet(session: Session, resume: Resume | None) -> None:
+        await postman.greet(session, resume)
+
+    async def greet_rider(session: Session, resume: Resume | None) -> None:
+        await rider.on_connect(desk, session)
+        await postman.greet(session, resume)
+
+    async def greet_ops(session: Session, resume: Resume | None) -> None:
+        await postman.greet(session, resume)
+        await ops.on_connect(desk, session)
+
+    async def part(session: Session) -> None:
+        await postman.part(session.identity)
+
+    async def part_rider(session: Session) -> None:
+        await rider.on_disconnect(desk, session)
+        await postman.part(session.identity)
+
+    async def part_user(session: Session) -> None:
+        await user.on_disconnect(desk, session)
+        await postman.part(session.identity)
+
+    async def part_ops(session: Session) -> None:
+        await ops.on_disconnect(desk, session)
+        await postman.part(session.identity)
+
+    return [
+        Audience("user", user.COMMANDS, greet, part_user),
+        Audience("vendor", vendor.COMMANDS, greet, part),
+        Audience("rider", rider.COMMANDS, greet_rider, part_rider),
+        Audience("ops", ops.COMMANDS, greet_ops, part_ops),
+    ]

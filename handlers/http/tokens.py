@@ -1,0 +1,59 @@
+"""Tokens recalled before their end: one of them, or all that somebody has."""
+
+from typing import Any
+
+from aiohttp import web
+
+from dispatch.errors import Refusal, Refused
+from dispatch.keys import identity
+from dispatch.store.revocations import Wish, of_identity, of_token
+from dispatch.wire import requests
+from handlers.auth import AUDIENCE_OF, TokenRefused
+from handlers.desk import DESK
+from handlers.http.envelope import EDGE, PRINCIPAL, Route, read_body
+from handlers.http.repeats import caller_of
+
+
+async def post_revoke(request: web.Request) -> Any:
+    """Recall a token by itself or by its `jti`, or every token that a user has until now.
+
+    Its sockets are closed within five seconds, on every server.
+    """
+    body = await read_body(request, requests.TokenRevocation)
+    receipt, by = caller_of(request, body).receipt, request[PRINCIPAL].identity
+    subjects, answer = _subjects(request, body)
+    wish = Wish(subjects, by, body.reason)
+    return await request.app[DESK].revocations.add(wish, answer, receipt)
+
+
+def _subjects(
+    request: web.Request, body: requests.TokenRevocation
+) -> tuple[list[str], dict[str, Any]]:
+    named = [each for each in (body.token, body.jti, body.user_id) if each is not None]
+    if len(named) != 1 or (body.user_type is not None and body.user_id is None):
+        raise Refused(Refusal.MALFORMED, "name one of `token`, `jti` and `userId` (`userType`)")
+    if body.user_id is not None:
+        kinds = [body.user_type] if body.user_type else list(AUDIENCE_OF)
+        owners = [identity(AUDIENCE_OF[kind], body.user_id) for kind in kinds]
+        return [of_identity(owner) for owner in owners], {"identities": owners}
+    token_id = body.jti if body.jti is not None else _id_of(request, body.token)
+    return [of_token(token_id)], {"tokenId": token_id}
+
+
+def _id_of(request: web.Request, token: object) -> str:
+    edge = request.app[EDGE]
+    try:
+        return edge.tokens.read(token, edge.clock.now_ms()).token_id
+    except TokenRefused as refused:
+        raise Refused(Refusal.MALFORMED, f"token: {refused}") from None
+
+
+ROUTES = (
+    Route(
+        "POST",
+        "/api/v1/admin/tokens/revoke",
+        ("ADMIN",),
+        post_revoke,
+        requests.TokenRevocation,
+    ),
+)
