@@ -1,5 +1,6 @@
 """What every handler may reach for, gathered once by the composition root."""
 
+import asyncio
 from dataclasses import dataclass
 from typing import Literal
 
@@ -19,7 +20,7 @@ from dispatch.store.pauses import Pauses
 from dispatch.store.policies import Policies
 from dispatch.store.positions import Positions
 from dispatch.store.revocations import Revocations
-from dispatch.store.riders import Riders, Stats
+from dispatch.store.riders import Duty, Riders
 from dispatch.tracking.lane import Lane
 from dispatch.tracking.presence import About, Roster
 from dispatch.tracking.purse import Purses
@@ -58,19 +59,25 @@ class Desk:
     watchers: Watchers
     areas: Areas
 
-    async def about_rider(self, rider_id: str, stats: Stats) -> About:
-        """What is known of a rider beside where he is.
+    async def rider(self, rider_id: str) -> tuple[Duty, About]:
+        """What a rider carries, and what is known of him beside where he is.
 
         Errors: StoreUnavailable.
         """
-        profile = await self.riders.profile(rider_id)
-        return About(
+        # Side by side: a thousand riders who come back at once share their reads.
+        (duty, stats), profile, headroom_xaf = await asyncio.gather(
+            self.riders.duty_and_stats(rider_id),
+            self.riders.profile(rider_id),
+            self.riders.cash_headroom(rider_id),
+        )
+        about = About(
             name=profile.name if profile else "",
             vehicle=profile.vehicle if profile else None,
             completion=stats.completion,
             rating=stats.rating,
-            cash_headroom_xaf=await self.riders.cash_headroom(rider_id),
+            cash_headroom_xaf=headroom_xaf,
         )
+        return duty, about
 
     def freshness(self, received_at_ms: int) -> Freshness:
         """How far a position may be trusted now. Units: Unix ms of the server."""

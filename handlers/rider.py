@@ -110,8 +110,8 @@ async def on_connect(desk: Desk, session: Session) -> None:
     """Seat the rider with what he carries and how he is known."""
     rider_id = session.principal.id
     desk.roster.seat(rider_id)
-    duty, stats = await desk.riders.duty_and_stats(rider_id)
-    desk.roster.describe(rider_id, await desk.about_rider(rider_id, stats))
+    duty, about = await desk.rider(rider_id)
+    desk.roster.describe(rider_id, about)
     for order_id in duty.orders:
         desk.roster.assign(rider_id, order_id)
     desk.roster.set_available(rider_id, available=duty.available)

@@ -16,6 +16,7 @@ from botocore.exceptions import ConnectionError as BotoConnectionError
 from ledger.attributes import from_item, to_attribute, to_item
 from ledger.backoff import delay_s
 from ledger.cursors import read_cursor, write_cursor
+from ledger.gather import Gather
 from ledger.table import (
     Check,
     Delete,
@@ -86,9 +87,13 @@ class DynamoTable:
         self.name = name
         self.counts = Counts()
         self._running: set[asyncio.Task[None]] = set()
+        self._gather = Gather(self._get, self.get_many)
 
     async def get(self, key: Key) -> Item | None:
-        """One item, consistently read. DynamoDB: GetItem."""
+        """One item, consistently read. DynamoDB: GetItem, BatchGetItem where many are asked for."""
+        return await self._gather.get(key)
+
+    async def _get(self, key: Key) -> Item | None:
         answer = await self._call(
             "get_item", {"Key": _key(key), "TableName": self.name, "ConsistentRead": True}
         )

@@ -50,8 +50,8 @@ async def put_rider(request: web.Request) -> Any:
     desk, body = request.app[DESK], await read_body(request, requests.RiderProfile)
     rider_id = request[PRINCIPAL].id
     saved = await desk.riders.put_profile(rider_id, body)
-    stats = await desk.riders.stats(rider_id)
-    desk.roster.describe(rider_id, await desk.about_rider(rider_id, stats))
+    _, about = await desk.rider(rider_id)
+    desk.roster.describe(rider_id, about)
     return await rider_view(desk, saved)
 
 
