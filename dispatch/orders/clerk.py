@@ -19,13 +19,23 @@ from dispatch.orders.machine import decide
 from dispatch.orders.rounds import wants_engine
 from dispatch.orders.step import Ask, Step
 from dispatch.outbox import Entry, Outbox, Saying, new_entry_id, write_entry
+from dispatch.store.answering import answering
 from dispatch.store.board import Line
-from dispatch.store.orders import Clause, Orders, change, insert, owned_by
+from dispatch.store.orders import (
+    Clause,
+    Orders,
+    change,
+    from_item,
+    insert,
+    order_key,
+    owned_by,
+)
 from dispatch.store.receipts import Receipt, Receipts, first_answer, write_receipt
 from dispatch.wire import frames
 from dispatch.wire.snapshots import brief, order_dot
 from ledger.commit import GuardFailed, Ledger, LedgerRefused
 from ledger.fin import Fin
+from ledger.locks import Locks
 from ledger.plan import Fact
 from ledger.table import Item, Table, TableUnavailable, TransactionCancelled, Write
 
@@ -64,10 +74,14 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     # The order's money as the order itself tells it; the ledger checks it by its condition.
     believed: Fin | None = None
     clause: Clause | None = None
+    # What the caller is told, now and when he repeats himself; None tells him the order in brief.
+    answer: object = None
 
 
 # Finds out what else a step writes, from the order as it was read.
 Planner = Callable[[Order, Step], Awaitable[Plan]]
+# Finds out what a step must know, from the order as it was read.
+Asker = Callable[[Order], Awaitable[Ask]]
 
 
 class Carried(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,23 +114,30 @@ class Clerk:
         self._ledger = ledger
         self._outbox = outbox
         self._clock = clock
+        self._turns = Locks()
 
     async def carry(
-        self,
-        caller: Caller,
-        order_id: str,
-        ask: Ask,
-        plan: Planner,
+        self, caller: Caller, order_id: str, asker: Ask | Asker, plan: Planner
     ) -> Carried:
         """Load, decide and write one step of an order; start again when somebody was faster.
 
+        Steps of one order take turns on this node: were they to race, all but one would have to
+        start again, each with a transaction for nothing.
+
         Errors: Refused by the machine, the money or an extra write; StoreUnavailable.
         """
+        async with self._turns.hold((order_id,)):
+            return await self._carry(caller, order_id, asker, plan)
+
+    async def _carry(
+        self, caller: Caller, order_id: str, asker: Ask | Asker, plan: Planner
+    ) -> Carried:
         for _ in range(ATTEMPTS):
-            if (first := await self.repeat_of(caller)) is not None:
+            first, order = await self._look_up(caller, order_id)
+            if first is not None:
                 return Carried(answer=first)
-            order = await self.load(order_id)
             try:
+                ask = asker if isinstance(asker, Ask) else await asker(order)
                 step = decide(order, replace(ask, now_ms=self._clock.now_ms()))
                 if step.order is order:
                     return Carried(answer=brief(order), order=order, step=step)
@@ -157,30 +178,38 @@ class Clerk:
 
     async def repeat_of(self, caller: Caller) -> Any | None:
         """The first answer to a command that was carried out before."""
-        try:
+        with answering():
             return await self._receipts.find(caller.receipt)
-        except TableUnavailable as error:
-            raise StoreUnavailable("dynamodb", str(error)) from error
 
     async def load(self, order_id: str) -> Order:
         """One order.
 
         Errors: Refused NOT_FOUND; StoreUnavailable.
         """
-        try:
-            order = await self._orders.get(order_id)
-        except TableUnavailable as error:
-            raise StoreUnavailable("dynamodb", str(error)) from error
-        if order is None:
-            raise Refused(Refusal.NOT_FOUND, f"there is no order {order_id} of yours")
-        return order
+        with answering():
+            return _found(order_id, await self._orders.get(order_id))
+
+    async def _look_up(self, caller: Caller, order_id: str) -> tuple[Any | None, Order]:
+        """The first answer where this is a repeat, and the order.
+
+        Errors: Refused NOT_FOUND, or CONFLICT for another command of the same name;
+        StoreUnavailable.
+        DynamoDB: one BatchGetItem, or one GetItem where the command has no name.
+        """
+        if caller.receipt is None:
+            return None, await self.load(order_id)
+        with answering():
+            order, item = await self._table.get_many([order_key(order_id), caller.receipt.key])
+        first = None if item is None else first_answer(caller.receipt, item)
+        return first, _found(order_id, from_item(order) if order else None)
 
     async def _write(self, caller: Caller, before: Order, step: Step, plan: Plan) -> Carried:
         clause = plan.clause
         if clause is None and caller.audience in ("user", "vendor", "rider"):
             clause = owned_by(caller.audience, caller.id)
         write = change(before, step.order, clause)
-        return await self._commit(caller, write, (before, step), (plan, brief(step.order)))
+        answer = brief(step.order) if plan.answer is None else plan.answer
+        return await self._commit(caller, write, (before, step), (plan, answer))
 
     async def _commit(
         self,
@@ -224,6 +253,12 @@ class Clerk:
         if posted.replayed:
             # Somebody else posted this very fact, with his own write of the order beside it.
             raise GuardFailed(0, None)
+
+
+def _found(order_id: str, order: Order | None) -> Order:
+    if order is None:
+        raise Refused(Refusal.NOT_FOUND, f"there is no order {order_id} of yours")
+    return order
 
 
 _MONEY = {

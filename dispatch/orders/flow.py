@@ -4,9 +4,11 @@ Steps 1 to 3 of an order's way: handlers -> [here] load, decide, one write -> ou
 loads the order, asks the machine, and hands the clerk whatever else must be written with it.
 """
 
+import asyncio
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from dispatch import ids, metrics
 from dispatch.clock import Clock
@@ -16,7 +18,7 @@ from dispatch.orders.basket import price_goods_order, price_package_order
 from dispatch.orders.clerk import ENGINE, Caller, Carried, Clerk, Plan, Planner
 from dispatch.orders.drafts import Placement, blank, payment_for, with_goods, with_parcel
 from dispatch.orders.machine import decide
-from dispatch.orders.offering import Lapse
+from dispatch.orders.offering import Lapse, is_offered
 from dispatch.orders.plans import Plans, explained, late_payment, nothing_else, rating
 from dispatch.orders.step import Actor, Ask, AssignedTo, NobodyLeft, OffersMade, Step
 from dispatch.store.catalogue import Catalogue, Vendor
@@ -28,8 +30,6 @@ from dispatch.wire import commands, requests
 from dispatch.wire.snapshots import Snapshot, order_snapshot, pricing_view
 from ledger.commit import Ledger
 from ledger.pricing import Pricing
-from matching.eta import travel_seconds
-from matching.geo import distance_m
 
 
 class Stores(msgspec.Struct, frozen=True, kw_only=True):
@@ -174,12 +174,17 @@ class Flow:
 
         Errors: Refused OFFER_TAKEN, OFFER_EXPIRED, CONFLICT (he carries another), CASH_LIMIT.
         """
-        facts = await self._assigned_to(caller.id, command.order_id)
+
+        async def ask(order: Order) -> Ask:
+            # Whoever cannot win costs no look at who he is.
+            may_win = is_offered(order, caller.id, command.offer_id)
+            facts = await self._assigned_to(caller.id) if may_win else AssignedTo()
+            return self._ask("accept_delivery", caller, command, facts)
 
         async def plan(order: Order, step: Step) -> Plan:
-            return self._plans.assigning(order, caller.id, command.offer_id)
+            answer = order_snapshot(step.order, "rider")
+            return replace(self._plans.assigning(order, caller.id, command.offer_id), answer=answer)
 
-        ask = self._ask("accept_delivery", caller, command, facts)
         carried = await self._stores.clerk.carry(caller, command.order_id, ask, plan)
         if carried.order is None or carried.step is None:
             return carried.answer
@@ -187,16 +192,13 @@ class Flow:
             metrics.OFFERS.labels("accepted").inc()
         return order_snapshot(carried.order, "rider")
 
-    async def _assigned_to(self, rider: str, order_id: str) -> AssignedTo:
-        profile = await self._stores.riders.profile(rider)
-        order = await self._stores.clerk.load(order_id)
-        last = await self._last_seen(rider)
-        vehicle = profile.vehicle if profile else None
-        eta = None
-        if last is not None:
-            way_m = distance_m(last, order.pickup)
-            eta = round(travel_seconds(way_m, vehicle))
-        return AssignedTo(name=profile.name if profile else None, vehicle=vehicle, eta_seconds=eta)
+    async def _assigned_to(self, rider: str) -> AssignedTo:
+        profile, last = await asyncio.gather(
+            self._stores.riders.profile(rider), self._last_seen(rider)
+        )
+        if profile is None:
+            return AssignedTo(at=last)
+        return AssignedTo(name=profile.name, vehicle=profile.vehicle, at=last)
 
     async def _last_seen(self, rider: str) -> Position | None:
         """Where the rider was last; a Redis that is away costs the estimate, not the delivery."""

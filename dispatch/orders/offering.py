@@ -18,6 +18,7 @@ from dispatch.model import (
 from dispatch.orders.rounds import with_offers
 from dispatch.orders.step import (
     Ask,
+    AssignedTo,
     Said,
     Step,
     both,
@@ -30,6 +31,8 @@ from dispatch.orders.step import (
     status,
 )
 from dispatch.wire import events
+from matching.eta import travel_seconds
+from matching.geo import distance_m
 
 S = OrderStatus
 D = DispatchState
@@ -63,11 +66,23 @@ def accept_delivery(order: Order, ask: Ask) -> Step:
         rider_id=rider,
         name=ask.facts.name,
         vehicle=ask.facts.vehicle,
-        eta_seconds=ask.facts.eta_seconds,
+        eta_seconds=_eta_seconds(order, ask.facts),
     )
     ready = (ready_for(order, rider),) if order.status is S.READY else ()
     says = (*both(order, told), *closed(order, others, "taken"), *ready)
     return Step(order=replace(order, status=stands, dispatch=assigned), says=says, claims=rider)
+
+
+def _eta_seconds(order: Order, rider: AssignedTo) -> int | None:
+    if rider.at is None:
+        return None
+    return round(travel_seconds(distance_m(rider.at, order.pickup), rider.vehicle))
+
+
+def is_offered(order: Order, rider: str, offer_id: str) -> bool:
+    """Whether the order has this very offer of a rider open."""
+    offer = order.dispatch.offers.get(rider) if order.dispatch else None
+    return offer is not None and offer.offer_id == offer_id
 
 
 def _live_offer(dispatch: Dispatch, rider: str, offer_id: str, now_ms: int) -> Offer:

@@ -13,6 +13,7 @@ from dispatch.model import (
     Offer,
     Order,
     Outcome,
+    Position,
 )
 from dispatch.wire import events
 from dispatch.wire.events import Event
@@ -58,11 +59,11 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AssignedTo(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of the rider who accepts. Units: seconds."""
+    """What is known of the rider who accepts; `at` is where he was last."""
 
     name: str | None = None
     vehicle: str | None = None
-    eta_seconds: int | None = None
+    at: Position | None = None
 
 
 # Versions of events are those of the order after the step.

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from dispatch.errors import Refusal, Refused
@@ -78,6 +79,39 @@ async def test_a_repeated_command_has_one_effect_and_the_first_answer(shop):
     assert all(answer == answers[0] for answer in answers)
     assert (await shop.orders.get(order_id)).version == 2
     assert (await shop.told("user:usr_1")).count("order_accepted") == 1
+
+
+async def test_a_repeated_delivery_accept_hears_all_of_the_first_answer(shop):
+    """Whoever wins hears the whole order; his repeats once heard it in brief only."""
+    order_id = await shop.place()
+    await shop.accept(order_id)
+    offers = await shop.offer(order_id, "rdr_1", "rdr_2")
+    first = await shop.take(order_id, "rdr_1", offers["rdr_1"], key="cmd_1")
+    again = [await shop.take(order_id, "rdr_1", offers["rdr_1"], key) for key in ("cmd_1", None)]
+
+    assert first["locations"]["pickup"]["lat"] == 4.051
+    assert {msgspec.json.encode(answer) for answer in (first, *again)} == {
+        msgspec.json.encode(first)
+    }
+
+
+async def test_rivals_of_one_node_do_not_race_to_the_table(shop, monkeypatch):
+    """Twenty riders accept at once: one is written, the others are refused without a write.
+
+    When they raced, each of them sent a transaction that could only fail.
+    """
+    order_id = await shop.place()
+    await shop.accept(order_id)
+    riders = [f"rdr_{n}" for n in range(20)]
+    offers = await shop.offer(order_id, *riders)
+    sent, transact = [], shop.table.transact
+    monkeypatch.setattr(shop.table, "transact", lambda writes: sent.append(1) or transact(writes))
+    codes = await asyncio.gather(
+        *(refusal_of(shop.take(order_id, rider, offers[rider])) for rider in riders)
+    )
+
+    assert sorted(codes, key=str) == sorted(["ok", *[Refusal.OFFER_TAKEN] * 19], key=str)
+    assert len(sent) == 1
 
 
 async def test_a_repeated_placement_takes_the_money_once(shop):

@@ -31,7 +31,7 @@ BODIES = {
     "make_offers": OffersMade(trip_km=2.0, due_at_ms=NOW + 2_000),
 }
 FACTS = {
-    "accept_delivery": AssignedTo(name="Paul", vehicle="MOTORBIKE", eta_seconds=300),
+    "accept_delivery": AssignedTo(name="Paul", vehicle="MOTORBIKE"),
     "make_offers": {"rdr_1": an_offer("ofr_1", made_at_ms=NOW)},
     "lapse_offers": Lapse(expired=frozenset({"rdr_1"})),
     "exhaust_search": NobodyLeft(look_again_ms=NOW + 2_000),
