@@ -48,9 +48,10 @@ def rider_fix(rider: RiderId) -> str:
 
 
 def order_trail(order: OrderId) -> str:
-    """The fixes of the rider who carries one order, oldest first.
+    r"""The fixes of the riders who carry one order, as they came.
 
-    Redis: stream, about 2,000 entries. TTL: 24 h. Writer: store.positions. Reader: trail.
+    Redis: stream of "<rider>\n<JSON>", about 2,000 entries. TTL: 24 h, 10 min once it is kept with
+    the order. Writer and reader: store.positions.
     """
     return f"order:{{{order}}}:trail"
 
@@ -101,6 +102,14 @@ def timers(zone: str) -> str:
     Redis: sorted set order id -> due ms. TTL: none. Writer and reader: store.timers.
     """
     return f"timers:{{{zone}}}"
+
+
+def trails_due(zone: str) -> str:
+    """When the trail of each order of a zone that has ended is to be kept with it.
+
+    Redis: sorted set order id -> due ms. TTL: none. Writer and reader: store.timers.
+    """
+    return f"timers:{{{zone}}}:trails"
 
 
 def engine_channel(zone: str) -> str:

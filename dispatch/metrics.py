@@ -92,6 +92,9 @@ OFFER_RECEIPTS_LOST = Counter(
 FIXES_AHEAD = Counter(
     "reeyo_fixes_ahead_total", "Fixes taken whose phone's clock was ahead, dated back to now."
 )
+TRAILS = Counter(
+    "reeyo_trails_total", "Trails of ended orders: kept, or empty in Redis.", ["outcome"]
+)
 RIDERS_PAUSED = Counter(
     "reeyo_riders_paused_total", "Riders left alone for a while: their apps showed no offers."
 )

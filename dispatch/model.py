@@ -283,3 +283,17 @@ class Position(Record, frozen=True, gc=False):
     speed: float | None = None
     accuracy: float | None = None
     seq: int | None = None
+
+
+class Trail(Record, frozen=True):
+    """The way on which an order was carried. Units: metres along it, Unix milliseconds.
+
+    `polyline` is simplified; `points` are those it has. Without points nothing was reported.
+    """
+
+    rider_id: str
+    polyline: str = ""
+    points: int = 0
+    distance_m: int = 0
+    from_ms: int | None = None
+    to_ms: int | None = None

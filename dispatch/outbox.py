@@ -55,7 +55,8 @@ class Saying(msgspec.Struct, frozen=True):
 class Entry(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """What is to be done once an order's step is written. Units: Unix milliseconds.
 
-    `line` is the order's line on the board, `due_at_ms` when the engine must look at it.
+    `line` is the order's line on the board, `due_at_ms` when the engine must look at it,
+    `trail_due_ms` when the trail of one that has ended is whole.
     """
 
     entry_id: str
@@ -65,6 +66,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defa
     line: Line | None = None
     due_at_ms: int | None = None
     tally: dict[str, int] = {}
+    trail_due_ms: int | None = None
 
     @property
     def key(self) -> Key:
@@ -189,7 +191,8 @@ class Outbox:
         """
         now_ms = self._clock.now_ms()
         # Timers first: an order that nobody looks at is worse than an event that comes late.
-        await self._timers.arm(_timers(entries))
+        trails = {each.order_id: each.trail_due_ms for each in entries if each.trail_due_ms}
+        await self._timers.arm(_timers(entries), trails=trails)
         await self._inboxes.append(_letters(entries), now_ms)
         await self._board.post([e.line for e in entries if e.line], _tally(entries))
         for entry in entries:

@@ -16,6 +16,7 @@ from dispatch.cashier import Cashier, Tills
 from dispatch.clock import Clock, SystemClock
 from dispatch.engine import Engine, Finds
 from dispatch.errors import StoreUnavailable
+from dispatch.keeper import Keeper
 from dispatch.orders.clerk import Clerk
 from dispatch.orders.flow import Flow, Stores
 from dispatch.outbox import Outbox
@@ -44,6 +45,7 @@ from dispatch.store.pursuits import Pursuits
 from dispatch.store.revocations import Revocations
 from dispatch.store.riders import Riders
 from dispatch.store.timers import Timers
+from dispatch.store.trails import Trails
 from dispatch.supervise import Supervisor
 from dispatch.tracking.drain import Drain
 from dispatch.tracking.lane import Lane
@@ -105,6 +107,15 @@ class Basis(NamedTuple):
     redis: RedisClients
     scripts: Scripts
     node: str
+
+
+class Tracking(NamedTuple):
+    """A fix's way through this node."""
+
+    watchers: Watchers
+    drain: Drain
+    roster: Roster
+    lane: Lane
 
 
 class Front(NamedTuple):
@@ -175,10 +186,7 @@ def compose(basis: Basis) -> tuple[Desk, Live]:
     flow = Flow(stores, clock)
     finds = _finds(basis, positions, timers, receipts)
     revocations = Revocations(table, basis.redis, clock)
-    engine = Engine(flow, Orders(table), finds, clock)
-    watchers = Watchers(feeds, basis.node)
-    drain = Drain(positions, clock, settings.drain_flush_ms, settings.drain_riders_max)
-    roster = Roster(drain, watchers, settings.fix_fresh_ms, settings.fix_lost_ms)
+    tracking = _tracking(basis, positions, feeds)
     span = Span(settings.fix_fresh_ms, settings.fix_lost_ms)
     tills = Tills(sandbox=settings.dev, webhooks=bool(settings.webhook_secret))
     desk = Desk(
@@ -188,6 +196,7 @@ def compose(basis: Basis) -> tuple[Desk, Live]:
         cashier=Cashier(table, ledger, flow, tills, clock),
         settler=Settler(flow, ledger, clock),
         orders=Orders(table),
+        trails=Trails(table),
         answers=Answers(table, clock),
         catalogue=stores.catalogue,
         config=stores.config,
@@ -199,16 +208,16 @@ def compose(basis: Basis) -> tuple[Desk, Live]:
         revocations=revocations,
         alarm=Alarm(finds.alerts, feeds),
         statements=Statements(table),
-        roster=roster,
-        purses=Purses(stores.riders, roster),
-        lane=Lane(roster, watchers, drain),
-        watchers=watchers,
+        roster=tracking.roster,
+        purses=Purses(stores.riders, tracking.roster),
+        lane=tracking.lane,
+        watchers=tracking.watchers,
         areas=Areas(board, positions, feeds, clock, span),
     )
+    engine = Engine(flow, desk.orders, finds, clock)
     reign = Reign(Leases(basis.scripts, basis.node), ZONE, engine.run, clock)
     ours = OpenOrders(desk.orders, timers, board, lambda: reign.is_held)
-    parts = (ours, Seats(roster, drain, stores.riders))
-    reconciler = Reconciler(Birth(basis.redis), parts, clock)
+    reconciler = _reconciler(basis, ours, tracking, desk)
     feeds.on_gap(reconciler.wake)
     live = Live(
         node=basis.node,
@@ -219,11 +228,27 @@ def compose(basis: Basis) -> tuple[Desk, Live]:
         outbox=outbox,
         engine=engine,
         reign=reign,
-        drain=drain,
+        drain=tracking.drain,
         reconciler=reconciler,
         revoked=Revoked(revocations, feeds, clock),
+        keeper=Keeper(desk.orders, positions, timers, desk.trails),
     )
     return desk, live
+
+
+def _reconciler(basis: Basis, ours: OpenOrders, tracking: Tracking, desk: Desk) -> Reconciler:
+    """What brings back what Redis has forgotten."""
+    seats = Seats(tracking.roster, tracking.drain, desk.riders)
+    return Reconciler(Birth(basis.redis), (ours, seats), basis.clock)
+
+
+def _tracking(basis: Basis, positions: Positions, feeds: Feeds) -> Tracking:
+    """What a fix passes on its way."""
+    settings = basis.settings
+    watchers = Watchers(feeds, basis.node)
+    drain = Drain(positions, basis.clock, settings.drain_flush_ms, settings.drain_riders_max)
+    roster = Roster(drain, watchers, settings.fix_fresh_ms, settings.fix_lost_ms)
+    return Tracking(watchers, drain, roster, Lane(roster, watchers, drain))
 
 
 def _stores(basis: Basis, positions: Positions, ledger: Ledger, outbox: Outbox) -> Stores:

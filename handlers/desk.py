@@ -21,6 +21,7 @@ from dispatch.store.policies import Policies
 from dispatch.store.positions import Positions
 from dispatch.store.revocations import Revocations
 from dispatch.store.riders import Duty, Riders
+from dispatch.store.trails import Trails
 from dispatch.tracking.lane import Lane
 from dispatch.tracking.presence import About, Roster
 from dispatch.tracking.purse import Purses
@@ -42,6 +43,7 @@ class Desk:
     cashier: Cashier
     settler: Settler
     orders: Orders
+    trails: Trails
     answers: Answers
     catalogue: Catalogue
     config: Config

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from dispatch.engine import Engine
 from dispatch.errors import StoreUnavailable
+from dispatch.keeper import Keeper
 from dispatch.outbox import Outbox
 from dispatch.reconcile import Reconciler
 from dispatch.reign import Reign
@@ -40,6 +41,7 @@ class Live(NamedTuple):
     drain: Drain
     reconciler: Reconciler
     revoked: Revoked
+    keeper: Keeper
 
 
 def common_loops(live: Live) -> Loops:
@@ -74,6 +76,7 @@ def engine_loops(desk: Desk, live: Live) -> Loops:
         "outbox_sweep": live.outbox.sweep,
         "settler_sweep": desk.settler.sweep,
         "index_sweep": lambda: _sweep_index(desk),
+        "trails": lambda: live.keeper.run(desk.clock, lambda: live.reign.is_held),
     }
 
 

@@ -44,6 +44,9 @@ ATTEMPTS = 12
 
 # What the node that holds a rider's sockets must know of his hands.
 DUTY = "duty"
+# What the node of an order's rider still has of its trail when the order ends is in Redis by then.
+# Source: the drain flushes every 50 ms, and is back within 2 s of Redis.
+TRAIL_WHOLE_MS = 5_000
 
 log = structlog.get_logger(__name__)
 
@@ -304,7 +307,14 @@ def entry_for(before: Order | None, step: Step, now_ms: int) -> Entry:
         line=Line(order_dot(after), ended=after.is_terminal),
         due_at_ms=_due(before, after),
         tally=_tally(before, step),
+        trail_due_ms=now_ms + TRAIL_WHOLE_MS if _has_trail(step) else None,
     )
+
+
+def _has_trail(step: Step) -> bool:
+    """Whether the step ends the way of a rider with the order, and not only his part in it."""
+    is_over = step.order.status in (OrderStatus.DELIVERED, OrderStatus.CANCELLED)
+    return is_over and step.frees is not None
 
 
 def _due(before: Order | None, after: Order) -> int | None:

@@ -26,6 +26,8 @@ from matching.geo import haversine_m
 FIX_TTL_S = 300
 TRAIL_TTL_S = 24 * 3600
 TRAIL_ENTRIES = 2_000
+# One that is kept with its order; whoever is reading it may finish.
+TRAIL_KEPT_TTL_S = 600
 # The time to live of a trail is set anew this often, not with every fix.
 TRAIL_RENEW_MS = 3_600_000
 TRAILS_REMEMBERED = 20_000
@@ -180,17 +182,27 @@ class Positions:
             if raw is not None
         }
 
-    async def trail(self, order_id: str) -> list[Position]:
+    async def trail(self, order_id: str, rider_id: str) -> list[Position]:
         """The way of an order's rider, oldest first, each fix once.
 
+        An order that went from hand to hand has the fixes of all; those of one are a way.
         Redis: XRANGE.
         """
         [entries] = await self._bulk.run(
             [("XRANGE", keys.order_trail(OrderId(order_id)), "-", "+")]
         )
-        fixes = (_position.decode(raw) for _, (_, raw) in entries)
+        lines = (line.split(b"\n", 1) for _, (_, line) in entries)
+        fixes = (_position.decode(raw) for rider, raw in lines if rider == rider_id.encode())
         once = {(fix.ts, fix.lat, fix.lng): fix for fix in fixes}
         return sorted(once.values(), key=lambda fix: (fix.ts, fix.received_at))
+
+    async def fade_trail(self, order_id: str) -> None:
+        """Let a trail that is kept elsewhere go soon.
+
+        Redis: EXPIRE; idempotent.
+        """
+        trail = keys.order_trail(OrderId(order_id))
+        await self._bulk.run([("EXPIRE", trail, TRAIL_KEPT_TTL_S)])
 
     async def remove(self, rider_id: str, cell: str, seen_at_ms: int) -> None:
         """Take a rider out of the index, unless he was seen in that cell after `seen_at_ms`.
@@ -263,12 +275,12 @@ class Positions:
 
     def _of_rider(self, placed: Placed) -> Iterator[Command]:
         """What a rider has for himself: his last fix, the trails and channels of his orders."""
-        newest = _encode(placed.position)
+        newest, rider = _encode(placed.position), placed.rider_id.encode()
         yield _SET_FIX.pack(keys.rider_fix(RiderId(placed.rider_id)).encode(), newest)
         for order_id, fix in placed.trail:
             raw = newest if fix is placed.position else _encode(fix)
             trail = keys.order_trail(OrderId(order_id))
-            yield _ADD_TO_TRAIL.pack(trail.encode(), raw)
+            yield _ADD_TO_TRAIL.pack(trail.encode(), rider + b"\n" + raw)
             if self._renewed.get(order_id, 0) < fix.received_at - TRAIL_RENEW_MS:
                 yield ("EXPIRE", trail, TRAIL_TTL_S)
         for order_id, packet in placed.packets:

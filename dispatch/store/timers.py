@@ -1,6 +1,7 @@
-"""When the engine must look at each open order: an index of deadlines that the orders hold."""
+"""When each order must be looked at: while it is open by the engine, then for its trail."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from dispatch import keys
 from dispatch.store.connect import RedisClients, translate
@@ -13,19 +14,44 @@ class Timers:
         self._redis = clients.commands
         self.zone = zone
 
-    async def arm(self, due: Mapping[str, int], *, wake: bool = True) -> None:
+    async def arm(
+        self, due: Mapping[str, int], *, trails: Mapping[str, int] | None = None, wake: bool = True
+    ) -> None:
         """Set when orders want to be looked at (order id -> Unix ms), and wake the engine.
 
-        Redis: ZADD and PUBLISH, one round trip; idempotent.
+        `trails` are those that have ended, and when their trails are whole.
+        Redis: ZADDs and PUBLISH, one round trip; idempotent.
         """
-        if not due:
+        if not due and not trails:
             return
         with translate():
             async with self._redis.pipeline(transaction=False) as pipe:
-                pipe.zadd(keys.timers(self.zone), dict(due))
-                if wake:
-                    pipe.publish(keys.engine_channel(self.zone), "1")
+                if trails:
+                    pipe.zadd(keys.trails_due(self.zone), dict(trails))
+                if due:
+                    pipe.zadd(keys.timers(self.zone), dict(due))
+                    if wake:
+                        pipe.publish(keys.engine_channel(self.zone), "1")
                 await pipe.execute()
+
+    async def trails_due(self, now_ms: int, limit: int) -> list[str]:
+        """Orders whose trails wait to be kept, oldest first.
+
+        Redis: ZRANGE.
+        """
+        with translate():
+            found: Any = await self._redis.zrange(
+                keys.trails_due(self.zone), "-inf", now_ms, byscore=True, offset=0, num=limit
+            )
+        return [order.decode() for order in found]
+
+    async def trail_kept(self, order_id: str) -> None:
+        """Forget an order whose trail is kept, or has nothing to keep.
+
+        Redis: ZREM; idempotent.
+        """
+        with translate():
+            await self._redis.zrem(keys.trails_due(self.zone), order_id)
 
     async def arm_missing(self, due: Mapping[str, int]) -> int:
         """Set the timers of orders that have none (order id -> Unix ms); how many those were.

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from dispatch.model import Decision, Dispatch, Order
+from dispatch.model import Decision, Dispatch, Order, Trail
 from dispatch.wire.events import LatLng, OrderDot
 
 Snapshot = dict[str, Any]
@@ -55,6 +55,24 @@ def pricing_view(pricing: dict[str, Any], audience: str) -> Snapshot:
         return pricing
     seen = _PRICE_FOR_ALL + _SHARE_OF.get(audience, ())
     return {name: pricing[name] for name in seen if name in pricing}
+
+
+def trail_view(order: Order, trail: Trail | None, *, is_final: bool) -> Snapshot:
+    """The way of an order's rider as anyone in the order may see it; None where nobody set out.
+
+    Units: metres, Unix milliseconds. `isFinal` says that nothing more will be added.
+    """
+    seen = trail or Trail(rider_id="")
+    return {
+        "orderId": order.order_id,
+        "riderId": seen.rider_id or None,
+        "polyline": seen.polyline,
+        "points": seen.points,
+        "distanceM": seen.distance_m,
+        "fromMs": seen.from_ms,
+        "toMs": seen.to_ms,
+        "isFinal": is_final,
+    }
 
 
 def order_dot(order: Order) -> OrderDot:

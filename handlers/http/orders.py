@@ -8,8 +8,9 @@ from aiohttp import web
 from dispatch.errors import Refusal, Refused
 from dispatch.model import Order, OrderStatus, PaymentMethod
 from dispatch.orders.drafts import Placement
+from dispatch.tracking.polyline import trail_of
 from dispatch.wire import commands, requests
-from dispatch.wire.snapshots import order_snapshot
+from dispatch.wire.snapshots import order_snapshot, trail_view
 from handlers.auth import Principal
 from handlers.desk import DESK
 from handlers.http.envelope import EVERYONE, PRINCIPAL, Created, Route, read_body
@@ -50,12 +51,28 @@ async def post_quote(request: web.Request) -> Any:
 
 async def get_order(request: web.Request) -> Any:
     """One order of the caller's."""
-    principal = request[PRINCIPAL]
+    return order_snapshot(await _own_order(request), request[PRINCIPAL].audience)
+
+
+async def _own_order(request: web.Request) -> Order:
     order_id = id_of(request, "orderId")
     order = await request.app[DESK].orders.get(order_id)
-    if order is None or not _concerns(order, principal):
+    if order is None or not _concerns(order, request[PRINCIPAL]):
         raise Refused(Refusal.NOT_FOUND, f"there is no order {order_id} of yours")
-    return order_snapshot(order, principal.audience)
+    return order
+
+
+async def get_trail(request: web.Request) -> Any:
+    """The way on which an order of the caller's is, or was, carried."""
+    desk, order = request.app[DESK], await _own_order(request)
+    rider_id = order.rider_id
+    if rider_id is None:
+        return trail_view(order, None, is_final=order.is_terminal)
+    kept = await desk.trails.get(order.order_id)
+    if kept is not None:
+        return trail_view(order, kept, is_final=True)
+    fixes = await desk.positions.trail(order.order_id, rider_id)
+    return trail_view(order, trail_of(rider_id, fixes), is_final=False)
 
 
 def _concerns(order: Order, principal: Principal) -> bool:
@@ -111,6 +128,7 @@ ROUTES = (
     Route("POST", "/api/v1/orders/quote", ("USER",), post_quote, Placement),
     Route("GET", "/api/v1/orders", EVERYONE, get_orders),
     Route("GET", "/api/v1/orders/{orderId}", EVERYONE, get_order),
+    Route("GET", "/api/v1/orders/{orderId}/trail", EVERYONE, get_trail),
     Route(
         "POST",
         "/api/v1/orders/{orderId}/cancel",

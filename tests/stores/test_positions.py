@@ -287,8 +287,9 @@ async def test_a_trail_is_kept_in_order_once_and_for_a_day(
     await positions.put(batch)
     await positions.put(batch)
     await positions.put([placed("rdr_1", DOUALA, BUSY, trail=[("ord_1", late)])])
-    assert await positions.trail("ord_1") == [late, *fixes]
-    assert await positions.trail("ord_2") == []
+    assert await positions.trail("ord_1", "rdr_1") == [late, *fixes]
+    assert await positions.trail("ord_1", "rdr_2") == []
+    assert await positions.trail("ord_2", "rdr_1") == []
     ttl_s = await redis.commands.ttl(keys.order_trail(OrderId("ord_1")))
     assert 23 * 3600 < ttl_s <= 24 * 3600
     assert 290 < await redis.commands.ttl(keys.rider_fix(RiderId("rdr_1"))) <= 300

@@ -54,7 +54,7 @@ async def test_from_a_rider_here_to_a_customer_there(redis: RedisClients):
         await drain.flush()
         now_ms = clock.now_ms()
         [seen] = await positions.near(Circle(*DOUALA, 1), 5, now_ms, FRESH_MS)
-        [kept] = await positions.trail("ord_1")
+        [kept] = await positions.trail("ord_1", "rdr_1")
     finally:
         listening.cancel()
     assert screen.way == [("ord_1", 12, "live")]

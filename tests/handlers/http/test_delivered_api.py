@@ -4,13 +4,16 @@ from typing import Any
 
 import pytest
 
-from dispatch.model import Offer
+from dispatch.model import Offer, Position
 from dispatch.orders.clerk import Caller
 from dispatch.orders.step import OffersMade
+from dispatch.store.facts import Facts
+from dispatch.store.positions import Placed
 from dispatch.store.riders import duty_key
+from dispatch.tracking.polyline import encode, trail_of
 from dispatch.wire import commands
 from ledger.dynamo import DynamoTable
-from tests.handlers.http.asking import ADA, ADMIN, AWA, CHEZ_ADA, Api, food
+from tests.handlers.http.asking import ADA, ADMIN, AWA, CHEZ_ADA, Api, Who, food
 
 pytestmark = pytest.mark.engines
 
@@ -106,3 +109,55 @@ async def test_free_hands_show_in_the_profile(api: Api):
     profile = (await api.ask(AWA, "GET /rider/profile")).data
 
     assert (profile["orders"], profile["completion"], profile["rating"]) == ([], 95.0, 4.5)
+
+
+async def report(api: Api, order_id: str, *lats: float) -> None:
+    """The order's rider leaves a trail, as the drain of his node would write it."""
+    fixes = [Position(lat=lat, lng=9.7, ts=i, received_at=i) for i, lat in enumerate(lats, 1)]
+    facts = Facts(available=True, active=1)
+    trail = [(order_id, fix) for fix in fixes]
+    placed = Placed(rider_id=AWA[1], position=fixes[-1], facts=facts, cell=None, trail=trail)
+    await api.desk.positions.put([placed])
+
+
+async def test_the_way_of_an_order_is_there_while_it_goes_and_after(api: Api):
+    """Everybody in the order sees its way: what there is so far, later what was kept of it."""
+    order_id = (await delivered(api))["orderId"]
+    await report(api, order_id, 4.05, 4.06)
+    so_far = (await api.ask(ADA, f"GET /orders/{order_id}/trail")).data
+    fixes = await api.desk.positions.trail(order_id, AWA[1])
+    await api.desk.trails.put(order_id, trail_of(AWA[1], fixes))
+    await report(api, order_id, 4.09)
+    seen = [
+        await api.ask(who, f"GET /orders/{order_id}/trail") for who in (ADA, CHEZ_ADA, AWA, ADMIN)
+    ]
+
+    assert so_far == {
+        "orderId": order_id,
+        "riderId": AWA[1],
+        "polyline": encode([(4.05, 9.7), (4.06, 9.7)]),
+        "points": 2,
+        "distanceM": 1112,
+        "fromMs": 1,
+        "toMs": 2,
+        "isFinal": False,
+    }
+    assert [each.data for each in seen] == [{**so_far, "isFinal": True}] * 4
+
+
+async def test_the_way_of_others_is_not_there(api: Api):
+    """Whoever does not see the order does not see its way either."""
+    order_id = (await delivered(api))["orderId"]
+    others: tuple[Who, ...] = (("USER", "usr_2"), ("VENDOR", "ven_2"), ("RIDER", "rdr_2"))
+    answers = [await api.ask(who, f"GET /orders/{order_id}/trail") for who in others]
+    assert [(each.status, each.error["code"]) for each in answers] == [(404, "not_found")] * 3
+
+
+async def test_an_order_without_a_rider_has_no_way_yet(api: Api):
+    """Before somebody carries it there is nothing to draw, and that is no failure."""
+    await api.open_shop()
+    await api.fund(ADA, 10_000)
+    order_id = (await api.ask(ADA, "POST /orders", food())).data["orderId"]
+    told = (await api.ask(ADA, f"GET /orders/{order_id}/trail")).data
+    assert (told["riderId"], told["polyline"], told["distanceM"]) == (None, "", 0)
+    assert told["isFinal"] is False

@@ -1,0 +1,108 @@
+"""The way of a delivery in a few letters: simplified, measured and encoded; pure."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dispatch.model import Position, Trail
+from matching.geo import distance_m
+
+# What a drawn way may differ by from the one that was reported.
+# Source: the accuracy of a phone under open sky is 5 m (gps.gov), a street is wider; measured
+# 2026-11-21 on 805 traces (GOAL, CC BY 4.0): 14 of 72 points are left and 96 % of the length.
+TOLERANCE_M = 8.0
+# Source: Encoded Polyline Algorithm Format, Google Maps Platform: five decimals, 1.1 m.
+PRECISION = 5
+_UNITS = 10**PRECISION
+# A degree of latitude on the earth of `matching.geo`.
+_DEGREE_M = 111_195.1
+
+Metres = NDArray[np.float64]
+
+
+def trail_of(rider_id: str, fixes: Sequence[Position]) -> Trail:
+    """What is kept of the fixes of an order's rider, oldest first.
+
+    The distance is that of the simplified way: a standing phone's drift is not driven.
+    """
+    if not fixes:
+        return Trail(rider_id=rider_id)
+    way = simplified(fixes)
+    return Trail(
+        rider_id=rider_id,
+        polyline=encode([(fix.lat, fix.lng) for fix in way]),
+        points=len(way),
+        distance_m=round(sum(distance_m(a, b) for a, b in pairwise(way))),
+        from_ms=fixes[0].ts,
+        to_ms=fixes[-1].ts,
+    )
+
+
+def simplified(fixes: Sequence[Position], tolerance_m: float = TOLERANCE_M) -> list[Position]:
+    """The fewest of the fixes of which the way strays no further than the tolerance.
+
+    Source: Ramer 1972, Douglas and Peucker 1973; distances on a plane that touches the way.
+    """
+    if len(fixes) < 3:
+        return list(fixes)
+    points = _on_plane(fixes)
+    is_kept = np.zeros(len(fixes), dtype=bool)
+    is_kept[[0, -1]] = True
+    spans = [(0, len(fixes) - 1)]
+    while spans:
+        first, last = spans.pop()
+        if last - first < 2:
+            continue
+        off_m = _distances(points[first + 1 : last], points[first], points[last])
+        furthest = int(off_m.argmax())
+        if off_m[furthest] > tolerance_m:
+            middle = first + 1 + furthest
+            is_kept[middle] = True
+            spans += [(first, middle), (middle, last)]
+    return [fix for fix, kept in zip(fixes, is_kept, strict=True) if kept]
+
+
+def _on_plane(fixes: Sequence[Position]) -> Metres:
+    """Shapes: (n, 2). Units: metres east and north of the first fix."""
+    degrees = np.array([(fix.lng, fix.lat) for fix in fixes])
+    # A way over the date line goes on beyond 180.
+    degrees[:, 0] = np.unwrap(degrees[:, 0], period=360)
+    east_m = _DEGREE_M * np.cos(np.radians(fixes[0].lat))
+    return (degrees - degrees[0]) * (east_m, _DEGREE_M)
+
+
+def _distances(points: Metres, start: Metres, end: Metres) -> Metres:
+    """How far points lie from the line between two others. Shapes: (n, 2) to (n,)."""
+    along = end - start
+    length2 = float(along @ along)
+    offsets = points - start
+    share = np.clip(offsets @ along / length2, 0.0, 1.0) if length2 else np.zeros(len(points))
+    apart = offsets - share[:, None] * along
+    return np.hypot(apart[:, 0], apart[:, 1])
+
+
+def encode(points: Sequence[tuple[float, float]]) -> str:
+    """Points (lat, lng) as an encoded polyline.
+
+    Source: Encoded Polyline Algorithm Format, Google Maps Platform.
+    """
+    letters: list[str] = []
+    before = (0, 0)
+    for lat, lng in points:
+        here = (round(lat * _UNITS), round(lng * _UNITS))
+        for now, then in zip(here, before, strict=True):
+            letters.append(_letters(now - then))
+        before = here
+    return "".join(letters)
+
+
+def _letters(difference: int) -> str:
+    """A number as five-bit pieces, lowest first, the sign in the lowest bit."""
+    rest = ~(difference << 1) if difference < 0 else difference << 1
+    text = ""
+    while rest >= 0x20:
+        text += chr((0x20 | (rest & 0x1F)) + 63)
+        rest >>= 5
+    return text + chr(rest + 63)
