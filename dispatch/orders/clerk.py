@@ -136,10 +136,11 @@ class Clerk:
         self, caller: Caller, order_id: str, asker: Ask | Asker, plan: Planner
     ) -> Carried:
         for _ in range(ATTEMPTS):
-            first, order = await self._look_up(caller, order_id)
-            if first is not None:
-                return Carried(answer=first)
             try:
+                # Inside: what is not there takes the same way as what is somebody else's.
+                first, order = await self._look_up(caller, order_id)
+                if first is not None:
+                    return Carried(answer=first)
                 ask = asker if isinstance(asker, Ask) else await asker(order)
                 step = decide(order, replace(ask, now_ms=self._clock.now_ms()))
                 if step.order is order:
