@@ -18,13 +18,14 @@ from ledger.table import Check, Delete, Key, Put, Query, Update, Write
 pytestmark = pytest.mark.engines
 
 PLACES = "abc"
-NUMBERS = st.integers(-2, 2)
-KEPT = st.one_of(NUMBERS, st.sampled_from(["", "x", "xy"]), st.booleans(), st.just([1, {"n": 2}]))
-ATTRIBUTES = st.dictionaries(st.sampled_from(["n", "m", "t"]), KEPT, max_size=3)
+NUMBERS = st.integers(0, 2)
+OTHERS = st.sampled_from(["", "x", "xy", True, [1, {"n": 2}]])
+KEPT = st.one_of(NUMBERS, NUMBERS, OTHERS)
+ATTRIBUTES = st.fixed_dictionaries({}, optional={"n": KEPT, "m": KEPT, "t": OTHERS})
 INDEXED = st.one_of(
     st.just({}), st.builds(lambda i: {"GSI1PK": "G", "GSI1SK": f"{i}"}, st.integers(0, 3))
 )
-NAMES = ["n", "#m", "t", "PK", "GSI1SK"]
+NAMES = ["n", "n", "#m", "t", "t", "PK", "GSI1SK"]
 COMPARED = st.builds(
     "{} {} {}".format,
     st.sampled_from(NAMES),
@@ -119,19 +120,33 @@ async def everything(table: DynamoTable) -> list[object]:
     return [whole.items, ordered, odd.items, batch]
 
 
+FIRST = st.tuples(
+    *(
+        st.builds(
+            lambda sk, kept, index: Put(item={"PK": "P", "SK": sk, **kept, **index}),
+            st.just(sk),
+            ATTRIBUTES,
+            INDEXED,
+        )
+        for sk in PLACES
+    )
+)
+
+
 @settings(
-    max_examples=120,
+    max_examples=200,
     deadline=None,
     derandomize=True,
     phases=[Phase.generate, Phase.shrink],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(transactions=st.lists(writes(), min_size=1, max_size=6))
-async def test_they_answer_alike(table: DynamoTable, transactions: list[list[Write]]) -> None:
+@given(first=FIRST, transactions=st.lists(writes(), min_size=4, max_size=8))
+async def test_they_answer_alike(
+    table: DynamoTable, first: tuple[Write, ...], transactions: list[list[Write]]
+) -> None:
     """Any few transactions: the same answers, reasons and old items, and the same items after."""
     fake = DynamoTable(FakeDynamo(ManualClock().monotonic_s, lambda _: asyncio.sleep(0)), "fake")
     await ensure_table(fake)
-    await table.transact([Delete(key=Key("P", sk)) for sk in PLACES])
-    for transaction in transactions:
+    for transaction in [[*first], *transactions]:
         assert await answered(fake, transaction) == await answered(table, transaction)
     assert await everything(fake) == await everything(table)
