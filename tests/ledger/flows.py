@@ -1,0 +1,253 @@
+"""Every flow that moves money, each as a story of three parts: before, the act, and its end.
+
+A new flow joins FLOWS with a line; crashes, conflicts and audits then come over it as over all.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple
+
+from dispatch.wire import requests
+from dispatch.wire.webhooks import FAILED, SUCCEEDED
+from ledger.accounts import balance_key, user
+from tests.ledger.auditor import Items
+from tests.ledger.shop import CUSTOMER, RIDER, Answer, Node
+
+PURSE = 100_000
+AMOUNT = 5_000
+# What one meal costs its customer with its delivery.
+MEAL = 11_500
+
+
+class Subject(NamedTuple):
+    """What a story is about: an order, or a payment that was asked for. Units: whole XAF."""
+
+    id: str = ""
+    payment_id: str = ""
+    total: int = 0
+
+
+class Flow(NamedTuple):
+    """One flow.
+
+    `before` runs undisturbed; `act` may be cut off anywhere and is then asked for again, by a
+    client or provider who got no answer; a flow that is not `repeated` has nobody who would ask,
+    and must come to its end by itself. `ended` tells whether what was wanted is so.
+    """
+
+    name: str
+    before: Callable[[Node], Awaitable[Subject]]
+    act: Callable[[Node, Subject], Awaitable[object]]
+    ended: Callable[[Items, Subject], bool]
+    repeated: bool = True
+
+
+def fin_is(state: str) -> Callable[[Items, Subject], bool]:
+    """The order's money stands so."""
+    return lambda items, on: items.get((f"ORDER#{on.id}", "FIN"), {}).get("finState") == state
+
+
+def placed_once(state: str) -> Callable[[Items, Subject], bool]:
+    """There is one order, whose money stands so, and one meal has gone from the shelf."""
+
+    def ended(items: Items, _on: Subject) -> bool:
+        fins = [item["finState"] for (_, sk), item in items.items() if sk == "FIN"]
+        return fins == [state]
+
+    return ended
+
+
+def purse_is(amount: int) -> Callable[[Items, Subject], bool]:
+    """The customer has so much to spend."""
+    key = balance_key(user(CUSTOMER))
+    return lambda items, _on: items.get((key.pk, key.sk), {}).get("available", 0) == amount
+
+
+def hold_is(state: str) -> Callable[[Items, Subject], bool]:
+    """The hold on the rider's cash for the order stands so."""
+    return lambda items, on: items.get((f"ORDER#{on.id}", "HOLD#CASH"), {}).get("hstate") == state
+
+
+async def nothing(_node: Node) -> Subject:
+    return Subject()
+
+
+async def with_purse(node: Node) -> Subject:
+    await node.top_up(PURSE, "purse")
+    return Subject()
+
+
+def subject_of(order: Answer) -> Subject:
+    payment_id = order["payment"].get("paymentId", "")
+    return Subject(order["orderId"], payment_id, order["pricing"]["total"])
+
+
+def placed(method: requests.Method) -> Callable[[Node], Awaitable[Subject]]:
+    async def before(node: Node) -> Subject:
+        await with_purse(node)
+        on = subject_of(await node.place(method, "place"))
+        if method == "MOBILE_MONEY":
+            await node.hear(on.payment_id, on.total, SUCCEEDED)
+        return on
+
+    return before
+
+
+def offered(method: requests.Method) -> Callable[[Node], Awaitable[Subject]]:
+    async def before(node: Node) -> Subject:
+        on = await placed(method)(node)
+        await node.accept_order(on.id)
+        await node.offer(on.id)
+        return on
+
+    return before
+
+
+def taken(method: requests.Method) -> Callable[[Node], Awaitable[Subject]]:
+    async def before(node: Node) -> Subject:
+        on = await offered(method)(node)
+        await node.take(on.id)
+        return on
+
+    return before
+
+
+def fetched(method: requests.Method) -> Callable[[Node], Awaitable[Subject]]:
+    async def before(node: Node) -> Subject:
+        on = await taken(method)(node)
+        await node.fetch(on.id)
+        return on
+
+    return before
+
+
+def brought(method: requests.Method) -> Callable[[Node], Awaitable[Subject]]:
+    async def before(node: Node) -> Subject:
+        on = await fetched(method)(node)
+        await node.bring(on.id)
+        return on
+
+    return before
+
+
+async def asked(node: Node) -> Subject:
+    """A top-up that a provider was asked for."""
+    payment = await node.top_up(AMOUNT, "ask", "momo")
+    return Subject(payment_id=payment["paymentId"], total=AMOUNT)
+
+
+async def awaited(node: Node) -> Subject:
+    """An order that waits for mobile money."""
+    return subject_of(await node.place("MOBILE_MONEY", "place"))
+
+
+async def called_off_unpaid(node: Node) -> Subject:
+    on = await awaited(node)
+    await node.call_off(on.id)
+    return on
+
+
+async def given_back(node: Node) -> Subject:
+    """A cash order that its rider gave back, offered to him anew."""
+    on = await taken("CASH")(node)
+    await node.give_back(on.id)
+    await node.offer(on.id, "rdr_2")
+    return on
+
+
+async def top_up(node: Node, _on: Subject) -> object:
+    return await node.top_up(AMOUNT, "act")
+
+
+async def ask_top_up(node: Node, _on: Subject) -> object:
+    return await node.top_up(AMOUNT, "act", "momo")
+
+
+async def hear_success(node: Node, on: Subject) -> object:
+    return await node.hear(on.payment_id, on.total, SUCCEEDED)
+
+
+async def hear_failure(node: Node, on: Subject) -> object:
+    return await node.hear(on.payment_id, on.total, FAILED)
+
+
+async def hear_both(node: Node, on: Subject) -> object:
+    """A failure, then a success after all."""
+    await hear_failure(node, on)
+    return await hear_success(node, on)
+
+
+def place(method: requests.Method) -> Callable[[Node, Subject], Awaitable[object]]:
+    async def act(node: Node, _on: Subject) -> object:
+        return await node.place(method, "act")
+
+    return act
+
+
+async def take(node: Node, on: Subject) -> object:
+    return await node.take(on.id)
+
+
+async def take_over(node: Node, on: Subject) -> object:
+    return await node.take(on.id, "rdr_2")
+
+
+async def give_back(node: Node, on: Subject) -> object:
+    return await node.give_back(on.id)
+
+
+async def bring(node: Node, on: Subject) -> object:
+    return await node.bring(on.id)
+
+
+async def call_off(node: Node, on: Subject) -> object:
+    return await node.call_off(on.id)
+
+
+async def reject(node: Node, on: Subject) -> object:
+    return await node.reject_order(on.id)
+
+
+async def settle(node: Node, on: Subject) -> object:
+    return await node.settler.settle(on.id)
+
+
+def is_failed(items: Items, on: Subject) -> bool:
+    """The payment is known as failed."""
+    return items[f"PAYMENT#momo#{on.payment_id}", "PAYMENT"]["pstate"] == "FAILED"
+
+
+def is_asked(items: Items, _on: Subject) -> bool:
+    """One payment was asked for, and none came."""
+    states = [item["pstate"] for (_, sk), item in items.items() if sk == "PAYMENT"]
+    return states == ["PENDING"]
+
+
+def is_settled_with_cash(items: Items, on: Subject) -> bool:
+    """The money is split and the rider's hold has become what he owes."""
+    owed = items[f"WALLET#RIDERCASH#{RIDER}", "BALANCE"]["posted"]
+    return fin_is("SETTLED")(items, on) and hold_is("POSTED")(items, on) and owed == -on.total
+
+
+FLOWS = [
+    Flow("top_up", nothing, top_up, purse_is(AMOUNT)),
+    Flow("ask_top_up", nothing, ask_top_up, is_asked),
+    Flow("hear_of_top_up", asked, hear_success, purse_is(AMOUNT)),
+    Flow("hear_of_failure", asked, hear_failure, is_failed),
+    Flow("hear_of_failure_and_success", asked, hear_both, purse_is(AMOUNT)),
+    Flow("place_from_wallet", with_purse, place("WALLET"), placed_once("CAPTURED")),
+    Flow("place_for_cash", nothing, place("CASH"), placed_once("DUE")),
+    Flow("place_for_mobile_money", nothing, place("MOBILE_MONEY"), placed_once("NONE")),
+    Flow("hear_of_payment", awaited, hear_success, fin_is("CAPTURED")),
+    Flow("hear_of_late_payment", called_off_unpaid, hear_success, purse_is(MEAL)),
+    Flow("take_cash_order", offered("CASH"), take, hold_is("OPEN")),
+    Flow("give_back_cash_order", taken("CASH"), give_back, hold_is("RELEASED")),
+    Flow("take_over_cash_order", given_back, take_over, hold_is("OPEN")),
+    Flow("bring_and_settle", fetched("WALLET"), bring, fin_is("SETTLED")),
+    Flow("settle_from_wallet", brought("WALLET"), settle, fin_is("SETTLED"), repeated=False),
+    Flow("settle_mobile_money", brought("MOBILE_MONEY"), settle, fin_is("SETTLED"), repeated=False),
+    Flow("settle_cash", brought("CASH"), settle, is_settled_with_cash, repeated=False),
+    Flow("call_off_paid", placed("WALLET"), call_off, purse_is(PURSE)),
+    Flow("call_off_unpaid", awaited, call_off, fin_is("VOID")),
+    Flow("call_off_cash_with_rider", taken("CASH"), call_off, hold_is("RELEASED")),
+    Flow("reject_paid", placed("WALLET"), reject, purse_is(PURSE)),
+]

@@ -1,0 +1,123 @@
+"""A process that dies between two steps: from then on none of its tasks does anything more."""
+
+import asyncio
+from collections.abc import Coroutine, Generator
+from contextvars import Context, ContextVar
+from typing import Any, Generic, TypeVar
+
+T = TypeVar("T")
+
+_running: ContextVar["Process | None"] = ContextVar("process", default=None)
+
+
+class Process:
+    """Counts the awaits of all its tasks that had to wait, and dies at one of them.
+
+    Its requests that have arrived are carried out, its memory is gone; nothing is cleaned up.
+    """
+
+    def __init__(self, dies_at: int | None = None) -> None:
+        self.awaits = 0
+        self.is_dead = False
+        self._dies_at = dies_at
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._end: asyncio.Event = asyncio.Event()
+
+    async def run(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """Let the process do its work; None where it died over it."""
+        loop = asyncio.get_running_loop()
+        loop.set_task_factory(_make_task)
+        token = _running.set(self)
+        try:
+            main = asyncio.ensure_future(work)
+        finally:
+            _running.reset(token)
+        end = asyncio.ensure_future(self._end.wait())
+        await asyncio.wait([main, end], return_when=asyncio.FIRST_COMPLETED)
+        if self.is_dead:
+            await self._bury()
+            return None
+        end.cancel()
+        return await main
+
+    def watch(self, work: Coroutine[Any, Any, T]) -> "_Watched[T]":
+        """The same work, which stops where the process dies."""
+        return _Watched(self, work)
+
+    def adopt(self, task: asyncio.Task[Any]) -> None:
+        """Take a task as one of the process."""
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def count(self) -> None:
+        """One of its tasks waits."""
+        self.awaits += 1
+        if self.awaits == self._dies_at:
+            self.is_dead = True
+            self._end.set()
+
+    async def _bury(self) -> None:
+        left = list(self._tasks)
+        for task in left:
+            task.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
+
+
+class _Watched(Generic[T]):
+    """Drives a coroutine step by step."""
+
+    def __init__(self, process: Process, work: Coroutine[Any, Any, T]) -> None:
+        self._process = process
+        self._work = work
+
+    def __await__(self) -> Generator[Any, Any, T | None]:
+        awaited = self._go_on(None)
+        while not isinstance(awaited, _Done):
+            self._process.count()
+            error: BaseException | None = None
+            try:
+                yield awaited
+            except BaseException as thrown:  # noqa: BLE001 (whatever it is goes into the work)
+                error = thrown
+            if self._process.is_dead:
+                self._forget()
+                return None
+            awaited = self._go_on(error)
+        return awaited.answer
+
+    def _go_on(self, error: BaseException | None) -> Any:
+        try:
+            return self._work.send(None) if error is None else self._work.throw(error)
+        except StopIteration as stop:
+            return _Done(stop.value)
+
+    def _forget(self) -> None:
+        try:
+            self._work.close()
+        except RuntimeError:
+            # It would have waited once more while leaving; the dead do not.
+            return
+
+
+class _Done:
+    """The work is done."""
+
+    def __init__(self, answer: Any) -> None:
+        self.answer = answer
+
+
+def _make_task(
+    loop: asyncio.AbstractEventLoop,
+    coro: Coroutine[Any, Any, Any] | Generator[Any, None, Any],
+    context: Context | None = None,
+) -> asyncio.Task[Any]:
+    process = _running.get() if context is None else context.get(_running)
+    if process is None or not asyncio.iscoroutine(coro):
+        return asyncio.Task(coro, loop=loop, context=context)
+    task = asyncio.Task(_living(process.watch(coro)), loop=loop, context=context)
+    process.adopt(task)
+    return task
+
+
+async def _living(watched: "_Watched[Any]") -> Any:
+    return await watched
