@@ -220,6 +220,9 @@ class Line:
         self.openings += 1
         self.tally.count("lines_opened")
         self.is_open = True
+        if self.epoch is None and self.openings > 1:
+            # It stood nowhere in its inbox, so what was said while it was away is not replayed.
+            self.on_event("resync", {})
         waiters, self._next_opening = self._next_opening, asyncio.Event()
         waiters.set()
         # Source: Engine.IO protocol 4, a client that hears no ping for so long closes.

@@ -117,12 +117,17 @@ class Fleet:
 
     async def launch(self, role: str = "all", port: int = 0) -> Node:
         """Start one more server and wait until it is ready."""
+        node = await self.spawn(role, port)
+        await node.server.ready(self.session, lambda _line: None)
+        return node
+
+    async def spawn(self, role: str = "all", port: int = 0) -> Node:
+        """Start one more server, with a log of its own; it may be killed before it is ready."""
         folder = self.folder / f"node{len(self.nodes)}"
         environ = {**self.environ, "DATA_DIR": str(folder), "ROLE": role}
         child = await server.start(environ, port or free_port(), self.office.secret)
         node = Node(role, child, Site(child.url, child.process.pid, self.office, self.session))
         self.nodes.append(node)
-        await child.ready(self.session, lambda _line: None)
         return node
 
     async def close(self) -> None:
