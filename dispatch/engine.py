@@ -47,9 +47,12 @@ class Engine:
 
     async def run(self) -> None:
         """Rebuild the timers, then tick for as long as the server runs."""
-        await self.rebuild()
+        is_rebuilt = False
         while True:
             try:
+                if not is_rebuilt:
+                    await self.rebuild()
+                    is_rebuilt = True
                 wait_s = await self.tick()
             except (StoreUnavailable, TableUnavailable) as error:
                 log.warning("engine_waits", cause=str(error))

@@ -5,7 +5,9 @@ from typing import cast
 import pytest
 from msgspec.structs import replace
 
+from dispatch import engine
 from dispatch.engine import Engine
+from dispatch.errors import StoreUnavailable
 from dispatch.model import DispatchState, Outcome, Position
 from dispatch.orders.finds import Finds
 from dispatch.store.alerts import Alerts
@@ -456,6 +458,28 @@ async def test_an_order_keeps_its_first_and_its_last_decisions(night):
     last = (await night.dispatch(order_id)).decisions
     assert last > 20
     assert numbers == [*range(10), *range(last - 10, last)]
+
+
+async def test_an_engine_that_begins_while_redis_is_away_waits_for_it(night, until, monkeypatch):
+    """It had crashed on the way to its first look, with a traceback, and gave its zone back."""
+    order_id = await night.order()
+    await night.shop.timers.disarm([order_id])
+    arm, failures = night.shop.timers.arm, iter([StoreUnavailable("redis", "away")])
+
+    async def away_at_first(due, **how):
+        for failure in failures:
+            raise failure
+        await arm(due, **how)
+
+    monkeypatch.setattr(night.shop.timers, "arm", away_at_first)
+    monkeypatch.setattr(engine, "AWAY_S", 0.0)
+    night.streets.put("a", 0.1)
+
+    async def is_offered():
+        return (await night.dispatch(order_id)).state is DispatchState.OFFERED
+
+    async with until.running(night.engine.run):
+        await until.eventually(is_offered)
 
 
 async def test_a_policy_holds_from_the_next_look_on(night):
