@@ -30,6 +30,8 @@ _POSITION = f'42/user,["{RiderLocationUpdate.event}",'.encode()
 _ENDS: dict[State, bytes] = {
     state: f'"state":"{state}"}}]'.encode() for state in ("live", "stale", "lost")
 }
+# When its fix was received is said just before that.
+_RECEIVED = b'"receivedAt":'
 
 
 class Watcher(Protocol):
@@ -97,6 +99,8 @@ class Watchers:
         # The last positions from other nodes: those since the last `fade`, and when each came.
         self._heard_since: dict[str, bytes] = {}
         self._shown: dict[str, tuple[int, bytes]] = {}
+        # When the newest fix was received that watchers were told of, by order.
+        self._told_ms: dict[str, int] = {}
         self._moved: set[str] = set()
         self._has_moved = asyncio.Event()
 
@@ -105,11 +109,24 @@ class Watchers:
         return order_id in self._watchers
 
     def tell(self, order_id: str, packet: bytes) -> int:
-        """Tell everybody here who watches the order; how many they are."""
+        """Tell everybody here who watches the order; how many they are.
+
+        What was received before that of which they know is not told: a rider may have gone on to
+        another node, and the one that he left learns of it by his silence.
+        """
         watchers = self._watchers.get(order_id, ())
+        if not watchers or self._is_outdated(order_id, packet):
+            return 0
         for watcher in watchers:
             watcher.show(packet)
         return len(watchers)
+
+    def _is_outdated(self, order_id: str, packet: bytes) -> bool:
+        received_ms = _received_ms(packet)
+        is_outdated = received_ms < self._told_ms.get(order_id, 0)
+        if not is_outdated:
+            self._told_ms[order_id] = received_ms
+        return is_outdated
 
     async def join(self, order_id: str, watcher: Watcher) -> None:
         """Let somebody watch an order; whatever is told after this returns, he is told.
@@ -190,6 +207,7 @@ class Watchers:
             self._watchers[order_id] = left
         else:
             self._watchers.pop(order_id, None)
+            self._told_ms.pop(order_id, None)
         orders = self._orders.get(watcher)
         if orders is not None:
             orders.discard(order_id)
@@ -214,10 +232,14 @@ class Watchers:
 
     def _heard(self, order_id: str, message: bytes) -> None:
         node, packet = unframed(message)
-        if node != self._node:
-            self.tell(order_id, packet)
-            if packet.startswith(_POSITION):
-                self._heard_since[order_id] = packet
+        if node != self._node and self.tell(order_id, packet) and packet.startswith(_POSITION):
+            self._heard_since[order_id] = packet
+
+
+def _received_ms(packet: bytes) -> int:
+    """When the server received the fix of a packet. Units: Unix milliseconds."""
+    start = packet.rindex(_RECEIVED) + len(_RECEIVED)
+    return int(packet[start : packet.index(b",", start)])
 
 
 def _aged(packet: bytes, state: State) -> bytes:

@@ -124,6 +124,34 @@ async def test_a_rider_who_moves_to_another_node_stays_in_sight():
     assert screen.way == [("ord_1", 0, "live"), ("ord_1", 0, "stale"), ("ord_1", 50, "live")]
 
 
+async def test_a_node_that_the_rider_has_left_does_not_pull_his_marker_back():
+    """A rider came back by another node; the one he left found him silent, and said so.
+
+    His customers, wherever they were, saw him jump back and be stale until his next fix.
+    """
+    left, now, screen = await two_nodes()
+    near = Screen()
+    await left.watchers.join("ord_1", near)
+    left.report("rdr_1", fix(0))
+    await left.drain.flush()
+    left.roster.leave("rdr_1")
+    for node in (left, now):
+        node.pass_time(14_000)
+    now.on_duty("rdr_1", "ord_1")
+    now.report("rdr_1", fix(70))
+    await now.drain.flush()
+    for node in (left, now):
+        node.pass_time(2_000)
+    await left.watchers.settle()
+    now.report("rdr_1", fix(90))
+    for node in (left, now):
+        await node.drain.flush()
+
+    seen = [("ord_1", 0, "live"), ("ord_1", 70, "live"), ("ord_1", 90, "live")]
+    assert screen.way == seen
+    assert [each[1] for each in near.way][-1] == 90
+
+
 async def test_the_loop_follows_riders_as_they_come_and_go():
     """The background loop ends listening soon after a rider has begun to report here."""
     node, screen = Node(), Screen()
