@@ -4,6 +4,7 @@ import asyncio
 import gc
 import signal
 import socket
+from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -141,8 +142,7 @@ async def serve(settings: Settings) -> None:
         loop.add_signal_handler(number, stopped.set)
     async with AsyncExitStack() as stack:
         basis = await _open(settings, stack)
-        desk, live = compose(basis)
-        await _run(basis, desk, live, (listener, stopped))
+        await run(basis, listener, stopped, _quieten_collector)
 
 
 def _listen(settings: Settings) -> socket.socket:
@@ -280,10 +280,14 @@ def _finds(basis: Basis, positions: Positions, timers: Timers, receipts: OfferRe
     )
 
 
-async def _run(
-    basis: Basis, desk: Desk, live: Live, ends: tuple[socket.socket, asyncio.Event]
+async def run(
+    basis: Basis, listener: socket.socket, stopped: asyncio.Event, on_ready: Callable[[], None]
 ) -> None:
-    listener, stopped = ends
+    """Run one server on its stores until it is stopped, then end everything in order.
+
+    `on_ready` is called once, as soon as clients are served.
+    """
+    desk, live = compose(basis)
     settings, clock = basis.settings, basis.clock
     supervisor = Supervisor(clock.monotonic_s)
     limits, tokens = Limits(settings), Tokens(settings, live.revoked.holds)
@@ -303,9 +307,8 @@ async def _run(
     site = web.SockSite(runner, listener, backlog=BACKLOG)
     try:
         await site.start()
-        _quieten_collector()
-        port = runner.addresses[0][1]
-        url = f"http://{settings.host}:{port}"
+        on_ready()
+        url = f"http://{settings.host}:{runner.addresses[0][1]}"
         log.info("ready", url=url, node=basis.node, role=settings.role, dev=settings.dev)
         await stopped.wait()
         log.info("stopping")
