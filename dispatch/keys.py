@@ -73,9 +73,9 @@ def inbox(owner: Identity) -> str:
 
 
 def inbox_head(owner: Identity) -> str:
-    """Epoch and last sequence number of an inbox.
+    """Epoch and last sequence number of an inbox, and the run of the server that numbered it.
 
-    Redis: hash {epoch, seq}. TTL: 24 h. Writer and reader: store.inbox.
+    Redis: hash {epoch, seq, run}. TTL: 24 h. Writer and reader: store.inbox.
     """
     return f"inbox:{{{owner}}}:head"
 

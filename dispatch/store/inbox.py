@@ -1,10 +1,12 @@
 """Per-identity inboxes: what each user, vendor and rider was told, numbered, for a while.
 
 Step 5 of an order's way: outbox relays -> [here] numbers and keeps -> the edge's sockets.
+An inbox lives no longer than the run of its Redis: one that was started anew, or took over, may
+lack the last second, so it begins another epoch and everybody in the old one gets a resync.
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import uuid_utils
 from redis.exceptions import NoScriptError
@@ -47,7 +49,7 @@ class Entry(NamedTuple):
 
 
 class Head(NamedTuple):
-    """Where an inbox stands; an empty epoch says that it does not exist yet."""
+    """Where an inbox stands; an empty epoch says that it does not exist in this run of Redis."""
 
     epoch: str
     seq: int
@@ -97,44 +99,37 @@ class Inboxes:
     async def head(self, owner: Identity) -> Head:
         """Where the inbox stands now.
 
-        Redis: HMGET, one round trip.
+        Redis: EVALSHA inbox_read, one round trip.
         """
-        with translate():
-            row = await self._redis.hmget(keys.inbox_head(owner), ["epoch", "seq"])
-        epoch, seq = cast("list[bytes | None]", row)
-        return Head((epoch or b"").decode(), int(seq or 0))
+        head, _ = await self._read(owner, "newest", 0)
+        return head
 
     async def opening(self, owner: Identity, since_ms: int) -> tuple[Head, list[Entry]]:
         """Where the inbox stands, and the events that came in at or after a moment, oldest first.
 
         For an app that connects without a past: what is said while it connects must reach it.
 
-        Redis: HMGET and XREVRANGE in one transaction, one round trip.
+        Redis: EVALSHA inbox_read, one round trip.
         """
-        with translate():
-            async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.hmget(keys.inbox_head(owner), ["epoch", "seq"])
-                pipe.xrevrange(keys.inbox(owner), count=OPENING_EVENTS)
-                (epoch, seq), rows = await pipe.execute()
-        head = Head((epoch or b"").decode(), int(seq or 0))
-        entries = [_entry(head.epoch, row) for row in reversed(rows)]
+        head, entries = await self._read(owner, "newest", OPENING_EVENTS)
         return head, [entry for entry in entries if entry.ts_ms >= since_ms]
 
     async def since(self, owner: Identity, epoch: str, seq: int) -> list[Entry] | None:
         """The events after `seq`, oldest first, or None where some of them are gone.
 
-        Redis: HMGET and XRANGE in one transaction, one round trip.
+        Redis: EVALSHA inbox_read, one round trip.
         """
-        with translate():
-            async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.hmget(keys.inbox_head(owner), ["epoch", "seq"])
-                pipe.xrange(keys.inbox(owner), min=f"{seq + 1}-0", max="+")
-                (now_epoch, now_seq), rows = await pipe.execute()
-        if now_epoch is None or now_epoch.decode() != epoch or int(now_seq) < seq:
+        head, found = await self._read(owner, "after", seq)
+        if head.epoch != epoch or head.seq < seq:
             return None
-        found = [_entry(epoch, row) for row in rows]
-        whole = len(found) == int(now_seq) - seq
+        whole = len(found) == head.seq - seq
         return found if whole else None
+
+    async def _read(self, owner: Identity, which: str, bound: int) -> tuple[Head, list[Entry]]:
+        names = (keys.inbox_head(owner), keys.inbox(owner))
+        epoch, seq, rows = await self._scripts.run("inbox_read", names, (which, bound))
+        head = Head(epoch.decode(), int(seq))
+        return head, [_entry(head.epoch, row) for row in rows]
 
 
 def parse_news(message: bytes) -> Entry:
@@ -143,7 +138,8 @@ def parse_news(message: bytes) -> Entry:
     return Entry(int(seq), epoch.decode(), int(ts_ms), name.decode(), body)
 
 
-def _entry(epoch: str, row: tuple[bytes, dict[bytes, bytes]]) -> Entry:
-    row_id, fields = row
+def _entry(epoch: str, row: tuple[bytes, list[bytes]]) -> Entry:
+    row_id, pairs = row
+    fields = dict(zip(pairs[::2], pairs[1::2], strict=True))
     seq = int(row_id.split(b"-", 1)[0])
     return Entry(seq, epoch, int(fields[b"t"]), fields[b"n"].decode(), fields[b"b"])

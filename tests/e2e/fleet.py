@@ -60,6 +60,18 @@ class Valkey:
         for path in self._folder.glob("appendonlydir/*"):
             path.unlink()
 
+    def written(self) -> int:
+        """How much it has written to disk. Units: bytes."""
+        return self._file().stat().st_size
+
+    def lose_after(self, size: int) -> None:
+        """Remove what it has written beyond that, as a machine does that loses its power."""
+        os.truncate(self._file(), size)
+
+    def _file(self) -> Path:
+        [path] = self._folder.glob("appendonlydir/*.incr.aof")
+        return path
+
     async def flush(self) -> None:
         """Remove everything while it lives."""
         async with Redis.from_url(self.url) as client:

@@ -3,6 +3,10 @@
 import pytest
 
 from tests.e2e import resume, rolling_restart
+from tests.e2e.fleet import fleet
+from tests.e2e.listeners import listening, publishing, wait_for
+
+BACK_S = 10.0
 
 
 @pytest.mark.slow
@@ -20,3 +24,30 @@ async def test_servers_are_restarted_under_their_apps(tmp_path):
     figures = await rolling_restart.measure(size, 1, tmp_path)
 
     assert rolling_restart.is_good(figures), figures
+
+
+@pytest.mark.slow
+async def test_a_redis_that_lost_its_last_second_says_so(tmp_path):
+    """It numbered anew what it had forgotten, and apps took the next events for known ones.
+
+    Now each app is told to start afresh, and shows what is said after that.
+    """
+    async with (
+        fleet(tmp_path, ["all"]) as running,
+        publishing(running) as publisher,
+        listening(running, [running.nodes[0].site.url], 5, 1) as listeners,
+    ):
+        owners = [each.owner for each in listeners]
+        await publisher.say(owners)
+        kept = running.valkey.written()
+        await publisher.say(owners)
+        await wait_for(lambda: all(e.heard == [1, 2] for e in listeners), BACK_S)
+        await running.valkey.kill()
+        running.valkey.lose_after(kept)
+        await running.valkey.start()
+        # At once, before the node has found that its line to Redis is back.
+        await publisher.say(owners)
+        await wait_for(lambda: all(e.heard[-1] == 3 for e in listeners), BACK_S)
+
+        assert [each.heard for each in listeners] == [[1, 2, 3]] * 5
+        assert [each.resyncs for each in listeners] == [1] * 5

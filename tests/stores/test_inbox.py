@@ -5,7 +5,7 @@ import pytest
 from dispatch import keys
 from dispatch.store.connect import Scripts
 from dispatch.store.feeds import Feeds
-from dispatch.store.inbox import Inboxes, Letter, parse_news
+from dispatch.store.inbox import Head, Inboxes, Letter, parse_news
 
 ME = "user:usr_1"
 
@@ -74,6 +74,27 @@ async def test_a_new_epoch_begins_when_redis_has_forgotten(inboxes, redis):
 
     assert after.seq == 1
     assert after.epoch != before.epoch
+
+
+async def test_a_redis_that_was_started_anew_gives_no_number_twice(inboxes, redis):
+    """It had lost its last second, and gave an app's third number to another event: silence.
+
+    Now whoever stood in the old inbox is told that he missed something, before and after the first
+    event of the new one.
+    """
+    await inboxes.append(letters(1, 2, 3), 1_000)
+    heard = await inboxes.head(ME)
+    # The third event went with the end of the file, and the server is another one.
+    await redis.commands.xdel(keys.inbox(ME), "3-0")
+    await redis.commands.hset(keys.inbox_head(ME), mapping={"seq": 2, "run": "another"})
+
+    assert await inboxes.since(ME, heard.epoch, 2) is None
+    assert await inboxes.head(ME) == Head("", 0)
+    await inboxes.append(letters(4), 2_000)
+    after = await inboxes.head(ME)
+    assert await inboxes.since(ME, heard.epoch, 3) is None
+    assert after.epoch != heard.epoch
+    assert [entry.body for entry in await inboxes.since(ME, after.epoch, 0)] == [b'{"n":4}']
 
 
 async def test_scripts_that_redis_forgot_are_sent_again(inboxes, redis):

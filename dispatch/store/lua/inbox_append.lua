@@ -10,8 +10,16 @@ if redis.call('ZADD', KEYS[3], 'NX', now, ARGV[2]) == 0 then
 end
 redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', now - kept_ms)
 redis.call('PEXPIRE', KEYS[3], kept_ms)
-redis.call('HSETNX', KEYS[1], 'epoch', ARGV[4])
-local epoch = redis.call('HGET', KEYS[1], 'epoch')
+local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
+local head = redis.call('HMGET', KEYS[1], 'epoch', 'run')
+local epoch = head[1]
+if head[2] ~= run then
+  -- A server that was started anew, or took over, may lack the last second: it must neither give
+  -- a number twice nor pass over what it lacks.
+  epoch = ARGV[4]
+  redis.call('DEL', KEYS[2])
+  redis.call('HSET', KEYS[1], 'epoch', epoch, 'run', run, 'seq', 0)
+end
 local seq = redis.call('HINCRBY', KEYS[1], 'seq', 1)
 redis.call('PEXPIRE', KEYS[1], tonumber(ARGV[9]))
 redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[7], seq .. '-0',

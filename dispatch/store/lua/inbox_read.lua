@@ -1,0 +1,20 @@
+-- Where an inbox stands, and its newest events.
+-- KEYS: head (hash), stream.
+-- ARGV: "after" and the last seq that is known, or "newest" and how many.
+-- Returns epoch, seq and the rows of the stream, oldest first; an empty epoch and 0 where there is
+-- no inbox, or only one of a server that has ended since and may have lost its last second.
+-- Atomic, because head and stream must be of one moment.
+local head = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'run')
+local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
+if head[3] ~= run then
+  return {'', 0, {}}
+end
+local seq, bound = tonumber(head[2]), tonumber(ARGV[2])
+local first = bound + 1
+if ARGV[1] == 'newest' then
+  first = math.max(1, seq - bound + 1)
+end
+if first > seq then
+  return {head[1], seq, {}}
+end
+return {head[1], seq, redis.call('XRANGE', KEYS[2], first .. '-0', '+')}
