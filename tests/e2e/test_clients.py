@@ -1,0 +1,36 @@
+"""The official clients, in JavaScript and Python, against a real server."""
+
+import pytest
+import socketio
+
+from city.badge import BadgeOffice
+from dispatch.clock import SystemClock
+from tests.e2e.test_story import tell
+
+
+@pytest.mark.slow
+def test_the_official_client_in_javascript(server):
+    """Both ways in, reconnects, answers in time, repeats, and nothing binary."""
+    assert "0 failed" in tell("client.mjs", server)
+    assert "Traceback" not in server.log.read_text()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("transports", [["websocket"], ["polling", "websocket"]])
+async def test_the_official_client_in_python(server, until, transports):
+    """It connects both ways, is answered, and comes back by itself when its line breaks."""
+    office = BadgeOffice(server.secret, SystemClock().now_ms)
+    client = socketio.AsyncClient(reconnection_delay=0.05, reconnection_delay_max=0.1)
+    came: list[int] = []
+    client.on("connect", lambda: came.append(1), namespace="/rider")
+    token = office.sign("RIDER", f"rdr_py_{'_'.join(transports)}")
+    await client.connect(
+        server.url, auth={"token": token}, namespaces=["/rider"], transports=transports
+    )
+    for times in (1, 2, 3):
+        await until.true(lambda times=times: len(came) == times)
+        answer = await client.call("set_availability", {"available": True}, namespace="/rider")
+        assert answer == {"ok": True, "data": {"available": True}}
+        await client.eio.ws.close()
+    await until.true(lambda: len(came) == 4)
+    await client.disconnect()
