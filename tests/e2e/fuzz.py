@@ -1,0 +1,220 @@
+"""Frames that nobody should send, at a real server: `python -m tests.e2e.fuzz --frames 1000000`.
+
+A healthy connection asks beside them all the while; one JSON line, exit 1 where a promise broke.
+"""
+
+import argparse
+import asyncio
+import random
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import uvloop
+
+from bench.harness import Site, quantile
+from bench.line import print_line
+from city.badge import UserType
+from tests.e2e.fleet import Fleet, fleet
+from tests.e2e.memory import rss_bytes
+from tests.e2e.mutants import AUDIENCES, Mutants, raw_frame
+
+# Source: promises.
+GROWTH_MAX = 0.05
+LOG_BYTES_MAX = 200
+CONTROL_P99_S_MAX = 1.0
+# Frames after which the server has its working set: pools, caches, a row for each metric.
+WARM_SHARE = 0.2
+# After each batch the client asks whether the server is there; most connections end sooner.
+BATCH = 8
+BATCHES_PER_LINE = 40
+MARK = 424242
+ANSWER_S = 20.0
+RAW_SHARE = 0.05
+LINES = 8
+ASK_EVERY_S = 0.05
+TYPES: dict[str, UserType] = {"user": "USER", "vendor": "VENDOR", "rider": "RIDER", "ops": "ADMIN"}
+
+
+@dataclass
+class Run:
+    """What has been sent, and what the healthy one has seen."""
+
+    site: Site
+    # Frames that the server has certainly looked at, and those behind the end of a connection.
+    frames: int = 0
+    sent: int = 0
+    lines: int = 0
+    raws: int = 0
+    took_s: list[float] = field(default_factory=list)
+    control_breaks: int = 0
+
+
+async def _attack(run: Run, mutants: Mutants, draw: random.Random, upto: int) -> None:
+    while run.frames < upto:
+        run.lines += 1
+        with suppress(aiohttp.ClientError, OSError):
+            if draw.random() < RAW_SHARE:
+                await _garbage(run, draw)
+            else:
+                await _bad_client(run, mutants, draw)
+
+
+async def _bad_client(run: Run, mutants: Mutants, draw: random.Random) -> None:
+    """Send until the server has enough of it; only what it certainly looked at is counted."""
+    audience = draw.choice(AUDIENCES)
+    url = f"{run.site.url}/socket.io/?EIO=4&transport=websocket"
+    async with run.site.session.ws_connect(url, max_msg_size=0) as ws:
+        token = run.site.office.sign(TYPES[audience], f"bad_{draw.randrange(50)}")
+        await ws.send_str(f'40/{audience},{{"token":"{token}"}}')
+        for _ in range(BATCHES_PER_LINE):
+            for _ in range(BATCH):
+                frame = mutants.frame(audience)
+                await (ws.send_bytes(frame) if isinstance(frame, bytes) else ws.send_str(frame))
+            run.sent += BATCH
+            await ws.send_str(f'42/{audience},{MARK}["are you there"]')
+            if not await _is_answered(ws, f"43/{audience},{MARK}["):
+                # One of them ended the connection; those behind it were not looked at.
+                run.frames += 1
+                return
+            run.frames += BATCH
+
+
+async def _is_answered(ws: aiohttp.ClientWebSocketResponse, head: str) -> bool:
+    async with asyncio.timeout(ANSWER_S):
+        async for message in ws:
+            if message.type is not aiohttp.WSMsgType.TEXT:
+                return False
+            if message.data == "2":
+                await ws.send_str("3")
+            if message.data.startswith(head):
+                return True
+    return False
+
+
+async def _garbage(run: Run, draw: random.Random) -> None:
+    """Broken HTTP, or broken WebSocket frames behind a good handshake."""
+    host, _, port = run.site.url.removeprefix("http://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        if draw.random() < 0.3:
+            writer.write(draw.randbytes(draw.randint(1, 300)) + b"\r\n\r\n")
+            run.frames += 1
+        else:
+            writer.write(
+                b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\n"
+                b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+                b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+            )
+            count = draw.randint(1, 20)
+            writer.write(b"".join(raw_frame(draw) for _ in range(count)))
+            run.frames += count
+        run.raws += 1
+        await writer.drain()
+        # What it says to that, or nothing: some garbage is the beginning of something.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0.05):
+                await reader.read(4096)
+    finally:
+        writer.transport.abort()
+
+
+@asynccontextmanager
+async def _control(run: Run) -> AsyncIterator[None]:
+    """A rider's app that does everything right, and is answered."""
+
+    async def ask() -> None:
+        phone = await run.site.phone(("RIDER", "rdr_control"), lambda _n, _d, _s: None)
+        try:
+            while True:
+                began_s = time.perf_counter()
+                await phone.call("set_availability", {"available": True})
+                run.took_s.append(time.perf_counter() - began_s)
+                await asyncio.sleep(ASK_EVERY_S)
+        finally:
+            phone.close()
+
+    task = asyncio.ensure_future(ask())
+    try:
+        yield
+    finally:
+        # A control that has failed has shown what it is for.
+        run.control_breaks += task.done()
+        task.cancel()
+        await asyncio.wait([task])
+
+
+async def measure(frames: int, seed: int, folder: Path) -> dict[str, Any]:
+    """So many frames at one server, by eight bad clients at once."""
+    # Without limits: with them most frames would be refused before they are looked at.
+    async with fleet(folder, ["all"], RATE_LIMITS="off") as running:
+        run = Run(running.nodes[0].site)
+        async with _control(run):
+            await _all(run, seed, int(frames * WARM_SHARE))
+            warm = rss_bytes(run.site.pid)
+            log_before = running.nodes[0].server.log.stat().st_size
+            sent_before = run.frames
+            await _all(run, seed + 1, frames)
+            grown = rss_bytes(run.site.pid) - warm
+        return _figures(run, running, (warm, grown, log_before, sent_before))
+
+
+async def _all(run: Run, seed: int, upto: int) -> None:
+    jobs = (
+        _attack(run, Mutants(seed * 100 + n), random.Random(seed * 100 + n), upto)
+        for n in range(LINES)
+    )
+    await asyncio.gather(*jobs)
+
+
+def _figures(run: Run, running: Fleet, before: tuple[int, int, int, int]) -> dict[str, Any]:
+    warm, grown, log_before, sent_before = before
+    node = running.nodes[0]
+    logged = node.server.log.stat().st_size - log_before
+    return {
+        "frames": run.frames,
+        "sent": run.sent,
+        "connections": run.lines,
+        "raw_connections": run.raws,
+        "crashes": int(node.server.has_ended),
+        "tracebacks": len(node.faults),
+        "rss_mib": round(warm / 2**20, 1),
+        "rss_growth": round(grown / warm, 4),
+        "log_bytes_per_frame": round(logged / max(1, run.frames - sent_before), 2),
+        "control_answers": len(run.took_s),
+        "control_breaks": run.control_breaks,
+        "control_p99_ms": round(quantile(run.took_s, 0.99) * 1000, 1),
+    }
+
+
+def is_good(figures: dict[str, Any]) -> bool:
+    """Whether the promises were kept."""
+    return (
+        figures["frames"] > 0
+        and not any(figures[name] for name in ("crashes", "tracebacks", "control_breaks"))
+        and figures["rss_growth"] <= GROWTH_MAX
+        and figures["log_bytes_per_frame"] <= LOG_BYTES_MAX
+        and figures["control_p99_ms"] <= CONTROL_P99_S_MAX * 1000
+    )
+
+
+def main() -> None:
+    """Fuzz one server and print the line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--frames", type=int, default=50_000, help="1000000 is the full size")
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="reeyo-fuzz-") as folder:
+        figures = uvloop.run(measure(given.frames, given.seed, Path(folder)))
+    print_line("fuzz", vars(given), figures)
+    if not is_good(figures):
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,15 @@
+"""What a process holds, as the kernel counts it."""
+
+import os
+from pathlib import Path
+
+
+def rss_bytes(pid: int) -> int:
+    """Memory that a process has in RAM, without its children. Source: proc(5), statm."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+def open_files(pid: int) -> int:
+    """File descriptors of a process, its connections above all."""
+    return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
