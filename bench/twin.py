@@ -26,8 +26,8 @@ from handlers.app import Basis, compose
 from handlers.desk import Desk
 from ledger.commit import Ledger
 from ledger.dynamo import DynamoTable, open_table
+from ledger.facts import Settle
 from ledger.fin import Fin, mark_delivered
-from ledger.plan import Settle
 from ledger.schema import ensure_table
 
 # Each worker has a shop, customers and a rider of his own, so that the second table can take his

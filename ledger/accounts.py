@@ -9,6 +9,7 @@ from ledger.table import Key
 # Source: wire contract. `#` would forge a key, `.` a lane.
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _LANED = re.compile(r"[A-Z0-9_-]{1,64}\.[0-9]{1,4}")
+_OWED = re.compile(r"(USER|VENDOR|RIDER)\.[A-Za-z0-9_-]{1,64}")
 
 # Lists that would otherwise be one hot partition are kept in this many.
 # Source: 16 partitions take 16,000 writes a second on DynamoDB.
@@ -29,10 +30,14 @@ class Kind(StrEnum):
     RIDERCASH = "RIDERCASH"
     # One order's escrow; kept in its FIN item and not in a wallet.
     ORDER = "ORDER"
-    # Our revenue, in lanes.
+    # Our revenue and our expenses, in lanes.
     PLATFORM = "PLATFORM"
     # What a payment provider holds for us, in lanes.
     CLEARING = "CLEARING"
+    # What an owner owes us because his wallet was empty; never above zero.
+    RECEIVABLE = "RECEIVABLE"
+    # Money of which nobody knows yet whose it is, in lanes; empty in the end.
+    SUSPENSE = "SUSPENSE"
 
     @property
     def has_lines(self) -> bool:
@@ -46,7 +51,23 @@ class Kind(StrEnum):
 
 
 _LINED = frozenset({Kind.USER, Kind.VENDOR, Kind.RIDER, Kind.RIDERCASH})
-_IN_LANES = frozenset({Kind.PLATFORM, Kind.CLEARING})
+OWNERS = frozenset({Kind.USER, Kind.VENDOR, Kind.RIDER})
+_IN_LANES = frozenset({Kind.PLATFORM, Kind.CLEARING, Kind.SUSPENSE})
+# Where the cash lies that riders have handed in.
+CASH_DESK = "CASHDESK"
+
+
+class Pocket(StrEnum):
+    """The platform's own accounts."""
+
+    COMMISSION = "COMMISSION"
+    # Of orders called off at the customer's fault.
+    FEES = "FEES"
+    # Expenses: discounts, what we give back or pay for others, what providers take, what is lost.
+    PROMO = "PROMO"
+    GOODWILL = "GOODWILL"
+    PROVIDER_FEES = "PSPFEE"
+    LOSS = "LOSS"
 
 
 def checked_id(text: str) -> str:
@@ -84,9 +105,30 @@ def escrow(order_id: str) -> str:
     return f"{Kind.ORDER}#{checked_id(order_id)}"
 
 
+def platform(pocket: Pocket, lane: int) -> str:
+    """One of the platform's own accounts, one lane of it."""
+    return f"{Kind.PLATFORM}#{pocket}.{lane}"
+
+
 def commission(lane: int) -> str:
     """The platform's commission, one lane of it."""
-    return f"{Kind.PLATFORM}#COMMISSION.{lane}"
+    return platform(Pocket.COMMISSION, lane)
+
+
+def owner(owner_type: str, owner_id: str) -> str:
+    """The wallet of a customer, vendor or rider.
+
+    Errors: ValueError for another type or a malformed id.
+    """
+    kind = Kind(owner_type)
+    if kind not in OWNERS:
+        raise ValueError(f"no wallet for {owner_type}")
+    return f"{kind}#{checked_id(owner_id)}"
+
+
+def receivable(owner_type: str, owner_id: str) -> str:
+    """What an owner owes us beyond his wallet."""
+    return f"{Kind.RECEIVABLE}#{owner(owner_type, owner_id).replace('#', '.')}"
 
 
 def clearing(provider: str, lane: int) -> str:
@@ -101,7 +143,7 @@ def kind_of(account: str) -> Kind:
     """
     head, _, tail = account.partition("#")
     kind = Kind(head)
-    pattern = _LANED if kind.has_lanes else _ID
+    pattern = _OWED if kind is Kind.RECEIVABLE else _LANED if kind.has_lanes else _ID
     if pattern.fullmatch(tail) is None:
         raise ValueError(f"not an account: {account!r}")
     return kind

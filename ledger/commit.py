@@ -7,12 +7,32 @@ order's money or a balance forbids it, or they only moved on and the fact is pla
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
+from ledger import accounts
 from ledger.accounts import SHARDS, balance_key
 from ledger.backoff import delay_s
-from ledger.compose import Draft, Posted, compose, posted_from, wallet_legs
+from ledger.compose import (
+    Draft,
+    Part,
+    Posted,
+    compose,
+    compose_together,
+    posted_from,
+    wallet_legs,
+)
+from ledger.crowds import Crowds
 from ledger.effects import effects
-from ledger.entries import JournalEntry, intent_of
+from ledger.entries import JournalEntry, Leg, intent_of
+from ledger.facts import (
+    Code,
+    Fact,
+    OrderFact,
+    PartRefund,
+    Rejection,
+    Settle,
+    entry_key,
+)
 from ledger.fin import (
     PENDING_SETTLEMENT,
     Fin,
@@ -24,14 +44,16 @@ from ledger.fin import (
 )
 from ledger.locks import Lanes, Locks
 from ledger.payments import Payment, payment_key, read_payment
-from ledger.plan import Code, Fact, Refund, Rejection, Settle, entry_key, plan
+from ledger.plan import Means, plan
 from ledger.pricing import Pricing
 from ledger.table import Item, Put, Query, Table, TableUnavailable, TransactionCancelled, Write
-from ledger.wallets import Balance, read_balance, weigh
+from ledger.wallets import ACTIVE, Balance, read_balance, weigh
 
-# How often a fact is planned again because balances moved on, over about four seconds; the locks
-# make one try enough where a single process writes to a wallet.
-TRIES = 20
+# How long a fact is planned again because balances moved on; the locks make one try enough where a
+# single process writes to a wallet. Source: as long as a call to the table is repeated.
+DEADLINE_S = 5.0
+# Writes of one transaction. Source: API limit of TransactWriteItems.
+WRITES_MAX = 100
 # Balances remembered; the oldest is forgotten first, which costs a read.
 REMEMBERED = 10_000
 # Orders read from each shard of those that wait to be settled.
@@ -59,15 +81,24 @@ class GuardFailed(Exception):
         self.item = item
 
 
+class _Request(NamedTuple):
+    fact: Fact
+    guards: Sequence[Write]
+    believed: Fin | None
+
+
 class Ledger:
     """The books of one table."""
 
-    def __init__(self, table: Table, now_ms: Callable[[], int], lanes: int = 8) -> None:
+    def __init__(
+        self, table: Table, now_ms: Callable[[], int], lanes: int = 8, first_lane: int = 0
+    ) -> None:
         self._table = table
         self._now_ms = now_ms
-        self._lanes = Lanes(lanes)
+        self._lanes = Lanes(lanes, first_lane)
         self._locks = Locks()
         self._balances: OrderedDict[str, Balance] = OrderedDict()
+        self._crowds = Crowds(self._alone, self._together)
 
     async def post(
         self, fact: Fact, guards: Sequence[Write] = (), believed: Fin | None = None
@@ -77,23 +108,79 @@ class Ledger:
         A repetition gets the first answer; its guards are not looked at, for the first writer's
         were applied. A cancelled caller does not stop the transaction. `believed` is the order's
         money as the caller knows it; it spares a read where it is true and costs a try where not.
+        Settlements of one vendor that come at once, with what is believed, go together.
 
         Errors: LedgerRefused; GuardFailed; TableUnavailable, when the fact may or may not stand
         and the same call will tell.
 
-        DynamoDB: one TransactWriteItems; before it one read of FIN for a settlement or refund
-        that believes nothing, and one batch for balances that are not remembered.
+        DynamoDB: one TransactWriteItems; before it one read of FIN for a fact about an order that
+        believes nothing, and one batch for balances that are not remembered.
         """
+        request = _Request(fact, guards, believed)
+        if isinstance(fact, Settle) and believed is not None and believed.vendor_id is not None:
+            return await self._crowds.join(accounts.vendor(believed.vendor_id), request)
+        return await self._alone(request)
+
+    async def _alone(self, request: _Request) -> Posted:
+        fact, guards, believed = request
+        loop = asyncio.get_running_loop()
+        until_s = loop.time() + DEADLINE_S
+        failures = 0
         with self._lanes.borrow() as lane:
             async with self._locks.hold([entry_key(fact).pk]):
-                for failures in range(1, TRIES + 1):
+                while not failures or loop.time() < until_s:
                     fin, entry = await self._plan(fact, believed, lane)
                     believed = None
                     posted = await self._try(fact, fin, entry, guards)
                     if posted is not None:
                         return posted
+                    failures += 1
                     await self._give_way(failures, entry)
-        raise TableUnavailable(f"{entry_key(fact)} was overtaken {TRIES} times")
+        raise TableUnavailable(f"{entry_key(fact)} was overtaken {failures} times")
+
+    async def _together(self, requests: Sequence[_Request]) -> list[Posted] | None:
+        """Post several settlements in one transaction; None where each must go by itself.
+
+        DynamoDB: one TransactWriteItems, with one update of each balance.
+        """
+        keys = [entry_key(request.fact).pk for request in requests]
+        if len(set(keys)) < len(keys):
+            return None
+        with self._lanes.borrow() as lane:
+            async with self._locks.hold(keys):
+                parts = self._parts(requests, lane)
+                legs = [leg for part in parts or () for leg in wallet_legs(part.entry)]
+                if parts is None:
+                    return None
+                async with self._locks.hold(leg.account for leg in legs):
+                    return await self._post_parts(parts, sorted({leg.account for leg in legs}))
+
+    def _parts(self, requests: Sequence[_Request], lane: int) -> list[Part] | None:
+        parts: list[Part] = []
+        for fact, guards, fin in requests:
+            entry = plan(fact, fin, lane)
+            if isinstance(entry, Rejection):
+                return None
+            parts.append(Part(entry, effects(fact, fin, self._now_ms()), guards))
+        return parts
+
+    async def _post_parts(
+        self, parts: Sequence[Part], accounts_: Sequence[str]
+    ) -> list[Posted] | None:
+        balances = await self._read_balances(accounts_)
+        bundle = compose_together(parts, balances, self._now_ms())
+        if len(bundle.writes) > WRITES_MAX:
+            return None
+        try:
+            await self._table.transact(bundle.writes)
+        except (TransactionCancelled, TableUnavailable):
+            # Each by itself finds out what stood in the way, or whether it stands already.
+            for account in accounts_:
+                self._balances.pop(account, None)
+            return None
+        for balance in bundle.balances:
+            self._remember(balance)
+        return list(bundle.posted)
 
     async def fin(self, order_id: str) -> Fin | None:
         """An order's money as it stands. DynamoDB: GetItem."""
@@ -165,8 +252,17 @@ class Ledger:
             # A refusal is never founded on a belief.
             if not isinstance(entry, Rejection):
                 return believed, entry
-        fin = await self._fin(fact)
-        return fin, plan(fact, fin, lane)
+        fin = await self.fin(fact.order_id) if isinstance(fact, OrderFact) else None
+        means = await self._means(fin) if isinstance(fact, PartRefund) and fin else {}
+        return fin, plan(fact, fin, lane, means)
+
+    async def _means(self, fin: Fin) -> Means:
+        """What those who share in an order could give back now. DynamoDB: BatchGetItem."""
+        parties = [accounts.vendor(fin.vendor_id)] if fin.vendor_id else []
+        parties += [accounts.rider(fin.rider_id)] if fin.rider_id else []
+        items = await self._table.get_many([balance_key(account) for account in parties])
+        found = [read_balance(a, item) for a, item in zip(parties, items, strict=True)]
+        return {each.account: each.available for each in found if each.status == ACTIVE}
 
     async def _try(
         self,
@@ -200,9 +296,6 @@ class Ledger:
         balances = await self._read_balances([leg.account for leg in wallet_legs(entry)])
         return compose(entry, effects(fact, fin, now_ms), guards, balances, now_ms)
 
-    async def _fin(self, fact: Fact) -> Fin | None:
-        return await self.fin(fact.order_id) if isinstance(fact, Settle | Refund) else None
-
     async def _weigh(
         self, fact: Fact, draft: Draft, cancelled: TransactionCancelled
     ) -> Posted | None:
@@ -222,10 +315,14 @@ class Ledger:
                 self._balances.pop(draft.legs[role.at].account, None)
         for role, item in failed:
             if role.kind == "balance":
-                leg = draft.legs[role.at]
-                self._remember(read_balance(leg.account, item))
-                _refuse(weigh(leg, item))
+                self._weigh_balance(fact, draft.legs[role.at], item)
         return None
+
+    def _weigh_balance(self, fact: Fact, leg: Leg, item: Item | None) -> None:
+        self._remember(read_balance(leg.account, item))
+        # A refund takes less where there is less.
+        if not isinstance(fact, PartRefund):
+            _refuse(weigh(leg, item))
 
     async def _unknown(self, fact: Fact, draft: Draft) -> Posted:
         for balance in draft.balances:

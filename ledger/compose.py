@@ -10,7 +10,7 @@ from ledger.effects import Effect
 from ledger.entries import JournalEntry, Leg, entry_item
 from ledger.fin import ABSENT
 from ledger.table import Item, Key, Put, Write
-from ledger.wallets import Balance, Line, Stamp, move, transaction_id
+from ledger.wallets import Balance, Line, Stamp, move, transaction_id, write_balance
 
 
 class Role(NamedTuple):
@@ -59,21 +59,11 @@ def compose(
 ) -> Draft:
     """Lay out the transaction; `balances` stand in the order of `wallet_legs`."""
     legs = wallet_legs(entry)
-    stamp = Stamp(entry, now_ms, legs[0].account)
-    moves = [move(leg, balance, stamp) for leg, balance in zip(legs, balances, strict=True)]
-    lines = {
-        leg.account: moved.line.item
-        for leg, moved in zip(legs, moves, strict=True)
-        if moved.line is not None
-    }
-    item = entry_item(entry, now_ms, lines)
-    parts: list[tuple[Role, Write | None]] = [(Role("entry"), Put(item=item, condition=ABSENT))]
-    parts += [(Role("guard", i), guard) for i, guard in enumerate(guards)]
-    parts += [(Role("effect", i), effect.write) for i, effect in enumerate(effects)]
-    for i, moved in enumerate(moves):
-        parts.append((Role("balance", i), moved.balance))
-        parts.append((Role("line", i), moved.line))
-        parts.append((Role("listing", i), moved.listing))
+    parts: list[tuple[Role, Write | None]] = []
+    standing = {balance.account: balance for balance in balances}
+    item = _carry(Part(entry, effects, guards), standing, now_ms, parts)
+    for i, before in enumerate(balances):
+        parts.append((Role("balance", i), write_balance(before, standing[before.account])))
     kept = [(role, write) for role, write in parts if write is not None]
     writes = tuple(write for _, write in kept)
     _check_keys(writes)
@@ -83,9 +73,66 @@ def compose(
         effects=effects,
         writes=writes,
         roles=tuple(role for role, _ in kept),
-        balances=tuple(moved.after for moved in moves),
+        balances=tuple(standing[leg.account] for leg in legs),
         posted=posted_from(item, replayed=False),
     )
+
+
+class Part(NamedTuple):
+    """One of several entries that go into the books together."""
+
+    entry: JournalEntry
+    effects: Sequence[Effect]
+    guards: Sequence[Write]
+
+
+class Bundle(NamedTuple):
+    """Several entries as one transaction; `posted` in their order."""
+
+    writes: tuple[Write, ...]
+    balances: tuple[Balance, ...]
+    posted: tuple[Posted, ...]
+
+
+def compose_together(parts: Sequence[Part], balances: Sequence[Balance], now_ms: int) -> Bundle:
+    """Lay out several entries as one transaction: each account's balance is written once.
+
+    `balances` are those of all accounts; the entries move each in one direction only.
+    """
+    before = {balance.account: balance for balance in balances}
+    standing = dict(before)
+    laid: list[tuple[Role, Write | None]] = []
+    items = [_carry(part, standing, now_ms, laid) for part in parts]
+    writes = [write for _, write in laid if write is not None]
+    writes += [write_balance(each, standing[account]) for account, each in before.items()]
+    _check_keys(writes)
+    posted = tuple(posted_from(item, replayed=False) for item in items)
+    return Bundle(tuple(writes), tuple(standing.values()), posted)
+
+
+def _carry(
+    part: Part,
+    standing: dict[str, Balance],
+    now_ms: int,
+    parts: list[tuple[Role, Write | None]],
+) -> Item:
+    """Carry one entry: `standing` moves on, `parts` grows, the entry's item is returned."""
+    legs = wallet_legs(part.entry)
+    # An entry and all its lines share a moment, and no wallet's lines go back in time.
+    lined = [standing[leg.account] for leg in legs if kind_of(leg.account).has_lines]
+    recorded_at = max([now_ms, *(balance.updated_at for balance in lined)])
+    stamp = Stamp(part.entry, recorded_at, legs[0].account)
+    moves = {leg.account: move(leg, standing[leg.account], stamp) for leg in legs}
+    lines = {account: moved.line.item for account, moved in moves.items() if moved.line}
+    item = entry_item(part.entry, recorded_at, lines)
+    parts.append((Role("entry"), Put(item=item, condition=ABSENT)))
+    parts += [(Role("guard", i), guard) for i, guard in enumerate(part.guards)]
+    parts += [(Role("effect", i), effect.write) for i, effect in enumerate(part.effects)]
+    for i, (account, moved) in enumerate(moves.items()):
+        parts.append((Role("line", i), moved.line))
+        parts.append((Role("listing", i), moved.listing))
+        standing[account] = moved.after
+    return item
 
 
 def posted_from(item: Item, *, replayed: bool) -> Posted:

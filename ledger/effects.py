@@ -4,9 +4,34 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ledger.cash import POSTED, end_hold
-from ledger.fin import Fin, FinState, Method, capture_fin, close_fin, open_fin, terms_of
+from ledger.facts import (
+    Adjustment,
+    BorneBy,
+    Capture,
+    Fact,
+    Netting,
+    PartRefund,
+    PayoutPaid,
+    PayoutReturned,
+    Refund,
+    Rejection,
+    Remittance,
+    Settle,
+    Tip,
+    TopUp,
+)
+from ledger.fin import (
+    Fin,
+    FinState,
+    Method,
+    capture_fin,
+    close_fin,
+    open_fin,
+    refund_fin,
+    terms_of,
+)
 from ledger.payments import Payment, PaymentState, succeed
-from ledger.plan import Capture, Fact, Refund, Rejection, Settle, TopUp
+from ledger.payouts import PayoutState, pay_out, return_payout
 from ledger.table import Item, Write
 
 
@@ -36,6 +61,17 @@ def effects(fact: Fact, fin: Fin | None, now_ms: int) -> list[Effect]:
         case Refund():
             assert fin is not None, "planned with it"
             return [Effect(close_fin(fin, FinState.CANCELLED, now_ms), _look_again)]
+        case PartRefund():
+            assert fin is not None, "planned with it"
+            is_shared = fact.borne_by is BorneBy.PARTIES
+            counted = refund_fin(fin, fact.amount, is_shared=is_shared, now_ms=now_ms)
+            return [Effect(counted, _look_again)]
+        case PayoutPaid():
+            return [Effect(pay_out(fact, now_ms), _not_in(PayoutState.SUBMITTED))]
+        case PayoutReturned():
+            return [Effect(return_payout(fact, now_ms), _not_in(PayoutState.PAID))]
+        case Tip() | Remittance() | Netting() | Adjustment():
+            return []
 
 
 def _settled(fin: Fin | None, now_ms: int) -> list[Effect]:
@@ -57,7 +93,7 @@ def _captured(fact: Capture) -> Fin:
         user_id=fact.user_id,
         vendor_id=fact.vendor_id,
         pricing=fact.pricing,
-        escrow=fact.pricing.total,
+        escrow=fact.pricing.gross,
     )
 
 
@@ -100,6 +136,14 @@ def _not_payable(item: Item | None) -> Rejection:
     if item is not None and item["pstate"] == PaymentState.SUCCESS:
         return Rejection("conflict", "the payment was used already")
     return Rejection("conflict", "the payment is not what was asked for")
+
+
+def _not_in(wanted: PayoutState) -> Callable[[Item | None], Rejection]:
+    def weigh(item: Item | None) -> Rejection:
+        state = item["pstate"] if item else "missing"
+        return Rejection("wrong_state", f"the payout is {state}, not {wanted}")
+
+    return weigh
 
 
 def _not_held(item: Item | None) -> Rejection:

@@ -56,6 +56,10 @@ class Fin(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     escrow: int
     vendor_id: str | None = None
     rider_id: str | None = None
+    # What went back after the settlement: in all, and of that at everybody's cost.
+    refunded: int = 0
+    shared: int = 0
+    delivered_at: int | None = None
 
 
 class Guarded(msgspec.Struct, frozen=True):
@@ -154,6 +158,31 @@ def close_fin(fin: Fin, state: FinState, now_ms: int) -> Update:
         ),
         condition=condition,
         values=values,
+    )
+
+
+def refund_fin(fin: Fin, amount: int, *, is_shared: bool, now_ms: int) -> Update:
+    """Count what goes back after the settlement, if nothing went back since `fin` was read.
+
+    DynamoDB: FIN stays SETTLED.
+    """
+    return Update(
+        key=fin_key(fin.order_id),
+        expression=(
+            "SET refunded = refunded + :amount, #shared = #shared + :share, "
+            "updatedAt = :now, v = v + :one"
+        ),
+        condition="finState = :settled AND refunded = :refunded AND #shared = :shared",
+        names={"#shared": "shared"},
+        values={
+            ":settled": FinState.SETTLED,
+            ":refunded": fin.refunded,
+            ":shared": fin.shared,
+            ":amount": amount,
+            ":share": amount if is_shared else 0,
+            ":now": now_ms,
+            ":one": 1,
+        },
     )
 
 

@@ -40,11 +40,15 @@ class Locks:
 
 
 class Lanes:
-    """Which lane to post to: a free one, or the least used where none is."""
+    """Which lane to post to: a free one, or the least used where none is.
 
-    def __init__(self, count: int) -> None:
+    Processes that begin at different lanes do not meet in them.
+    """
+
+    def __init__(self, count: int, first: int = 0) -> None:
         assert count > 0
         self._users = [0] * count
+        self._first = first
 
     @contextmanager
     def borrow(self) -> Iterator[int]:
@@ -52,6 +56,6 @@ class Lanes:
         lane = min(range(len(self._users)), key=self._users.__getitem__)
         self._users[lane] += 1
         try:
-            yield lane
+            yield self._first + lane
         finally:
             self._users[lane] -= 1

@@ -5,9 +5,9 @@ from typing import Any
 
 import msgspec
 
+from ledger.facts import payment_pk
 from ledger.fin import ABSENT
 from ledger.money import checked
-from ledger.plan import payment_pk
 from ledger.table import Item, Key, Put, Update
 
 

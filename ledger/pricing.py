@@ -9,6 +9,9 @@ from ledger.money import split
 Service = Literal["FOOD", "MART", "PACKAGE"]
 
 METRES_PER_KM = 1000
+# The least a customer pays himself, whatever the platform adds. Units: whole XAF.
+# Source: the smallest amount that can move.
+PAYABLE_MIN = 1
 
 
 class Rates(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -70,6 +73,20 @@ class Pricing(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     rate_version: int
     distance_m: int = 0
     currency: str = "XAF"
+    # What the customer gives the rider on top; no commission is taken of it.
+    tip: int = 0
+    # What the platform pays in the customer's place; `total` is without it.
+    discount: int = 0
+
+    @property
+    def gross(self) -> int:
+        """What is divided in the end, whoever paid it."""
+        return self.total + self.discount
+
+    @property
+    def rider_part(self) -> int:
+        """What the rider gets in the end."""
+        return self.rider_share + self.tip
 
 
 def price_goods(rates: Rates, subtotal: int) -> Pricing:
@@ -119,8 +136,29 @@ def price_package(rates: Rates, distance_m: int, *, fragile: bool) -> Pricing:
     )
 
 
+def with_tip(pricing: Pricing, tip: int) -> Pricing:
+    """The same order with something for the rider; all of it is his."""
+    assert tip >= 0
+    assert not pricing.tip
+    return _checked(msgspec.structs.replace(pricing, tip=tip, total=pricing.total + tip))
+
+
+def with_discount(pricing: Pricing, discount: int) -> Pricing:
+    """The same order, of which the platform pays a part; the parts of the others stay whole.
+
+    The tip is the customer's own gift, and a franc at least remains to be paid: nothing is captured
+    of nothing.
+    """
+    assert discount >= 0
+    assert not pricing.discount
+    given = min(discount, pricing.total - pricing.tip - PAYABLE_MIN)
+    if given <= 0:
+        return pricing
+    return _checked(msgspec.structs.replace(pricing, discount=given, total=pricing.total - given))
+
+
 def _checked(pricing: Pricing) -> Pricing:
-    parts = pricing.commission + pricing.vendor_share + pricing.rider_share
-    assert parts == pricing.total, "the parts make the whole"
+    parts = pricing.commission + pricing.vendor_share + pricing.rider_part
+    assert parts == pricing.gross, "the parts make the whole"
     assert min(pricing.commission, pricing.vendor_share, pricing.rider_share) >= 0
     return pricing

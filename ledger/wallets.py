@@ -1,19 +1,28 @@
 """A wallet: its balance and its numbered lines, each chained to the one before it by a hash."""
 
 import hashlib
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 import orjson
 
-from ledger.accounts import Kind, balance_key, kind_of, line_key, listing_key
+from ledger.accounts import Kind, balance_key, kind_of, line_key, listing_key, shard_of
 from ledger.entries import JournalEntry, Leg
+from ledger.facts import Rejection
 from ledger.fin import ABSENT
 from ledger.money import CURRENCY
-from ledger.plan import ORDER_EARNINGS, Rejection
+from ledger.plan import CANCELLATION_FEE, ORDER_EARNINGS, PAYOUT, TIP
 from ledger.table import Item, Put, Update, Write
 
 ACTIVE = "ACTIVE"
+# Only debits ask for it: what is owed to somebody is owed to him all the same.
+FROZEN = "FROZEN"
+# Empty, and to stay so; money that comes in all the same stays until it is opened again.
+CLOSED = "CLOSED"
+# Where GSI2 lists riders who have cash of ours, sharded, whoever has it longest first.
+CASH_OUT = "RIDERCASH#OUT"
+# Movements that count as earnings.
+EARNED = frozenset({ORDER_EARNINGS, TIP, CANCELLATION_FEE})
 # What the first line of every wallet is chained to.
 GENESIS = "0" * 64
 
@@ -53,12 +62,14 @@ class Line(NamedTuple):
 
 
 class Movement(NamedTuple):
-    """What one leg writes: the balance, its line where the account has lines, its listing."""
+    """What one leg leads to: the balance after it, its line where the account has lines.
 
-    balance: Write
+    `listing` is the account's place in the list of accounts, with its first movement.
+    """
+
+    after: Balance
     line: Put | None
     listing: Put | None
-    after: Balance
 
 
 class Stamp(NamedTuple):
@@ -81,20 +92,22 @@ def transaction_id(entry_id: str, account: str) -> str:
 
 def move(leg: Leg, balance: Balance, stamp: Stamp) -> Movement:
     """Carry a leg into its wallet."""
-    kind = kind_of(leg.account)
-    recorded_at = max(stamp.recorded_at, balance.updated_at)
-    after = _after(leg, balance, stamp, recorded_at)
-    if not kind.has_lines:
-        listing = _listing(after) if balance.is_new else None
-        return Movement(_move_lane(after, leg, balance), None, listing, after)
-    line = _line(leg, balance, stamp, recorded_at)
-    after = msgspec.structs.replace(after, seq=balance.seq + 1, head=line["hash"])
+    after = _after(leg, balance, stamp)
+    if not kind_of(leg.account).has_lines:
+        return Movement(after, None, _listing(after) if balance.is_new else None)
+    line = _line(leg, balance, stamp)
     return Movement(
-        balance=_move_wallet(kind, leg, balance, after),
+        after=msgspec.structs.replace(after, seq=balance.seq + 1, head=line["hash"]),
         line=Put(item=line, condition=ABSENT),
         listing=_listing(after) if balance.seq == 0 else None,
-        after=after,
     )
+
+
+def write_balance(before: Balance, after: Balance) -> Write:
+    """Take a balance from one standing to another, over one leg or several of one direction."""
+    if kind_of(before.account).has_lines:
+        return _move_wallet(before, after)
+    return _move_lane(before, after)
 
 
 def weigh(leg: Leg, item: Item | None) -> Rejection | None:
@@ -103,33 +116,53 @@ def weigh(leg: Leg, item: Item | None) -> Rejection | None:
     `item` is the balance as it stands.
     """
     balance = read_balance(leg.account, item)
-    if leg.amount > 0 or not kind_of(leg.account).has_lines:
+    kind = kind_of(leg.account)
+    if leg.amount > 0:
+        # What is paid back can be no more than what is owed.
+        is_debt = kind in {Kind.RIDERCASH, Kind.RECEIVABLE}
+        if is_debt and -balance.posted < leg.amount:
+            return Rejection(
+                "insufficient_funds", f"{leg.account} owes {-balance.posted}, not {leg.amount}"
+            )
         return None
-    if balance.status != ACTIVE:
+    if not kind.has_lines:
+        return None
+    counter = _counter(leg)
+    if counter == "available" and balance.status != ACTIVE:
         return Rejection("frozen", f"{leg.account} is {balance.status}")
-    spendable = balance.held if kind_of(leg.account) == Kind.RIDERCASH else balance.available
+    spendable = balance.available if counter == "available" else balance.held
     if spendable < -leg.amount:
         return Rejection("insufficient_funds", f"{leg.account} has {spendable} of {-leg.amount}")
     return None
 
 
-def _after(leg: Leg, balance: Balance, stamp: Stamp, recorded_at: int) -> Balance:
-    is_cash = kind_of(leg.account) == Kind.RIDERCASH
-    assert not is_cash or leg.amount < 0, "cash in hand only grows"
+def _counter(leg: Leg) -> str:
+    """Out of what a debit comes: what may be spent, or what was held for it."""
+    is_held = kind_of(leg.account) is Kind.RIDERCASH or leg.category == PAYOUT
+    return "held" if is_held else "available"
+
+
+def _after(leg: Leg, balance: Balance, stamp: Stamp) -> Balance:
+    changes = {"posted": balance.posted + leg.amount}
+    is_cash = kind_of(leg.account) is Kind.RIDERCASH
+    if leg.amount < 0:
+        counter = _counter(leg)
+        changes[counter] = getattr(balance, counter) + leg.amount
+    elif not is_cash:
+        changes["available"] = balance.available + leg.amount
+    is_earned = leg.category in EARNED and leg.amount > 0
     return msgspec.structs.replace(
         balance,
-        posted=balance.posted + leg.amount,
-        # What a rider has collected was held until now.
-        held=balance.held + leg.amount if is_cash else balance.held,
-        available=0 if is_cash else balance.available + leg.amount,
-        earned=balance.earned + (leg.amount if leg.category == ORDER_EARNINGS else 0),
+        **changes,
+        earned=balance.earned + (leg.amount if is_earned else 0),
         entries=balance.entries + (leg.account == stamp.counted),
-        updated_at=recorded_at,
+        updated_at=stamp.recorded_at,
         v=balance.v + 1,
     )
 
 
-def _line(leg: Leg, balance: Balance, stamp: Stamp, recorded_at: int) -> Item:
+def _line(leg: Leg, balance: Balance, stamp: Stamp) -> Item:
+    recorded_at = stamp.recorded_at
     key = line_key(leg.account, balance.seq + 1)
     entry = stamp.entry
     line: Item = {
@@ -169,16 +202,16 @@ def line_hash(account: str, line: Item) -> str:
     return hashlib.sha256(orjson.dumps(body)).hexdigest()
 
 
-def _move_wallet(kind: Kind, leg: Leg, before: Balance, after: Balance) -> Write:
-    is_debit = leg.amount < 0
-    if before.is_new and not is_debit:
+def _move_wallet(before: Balance, after: Balance) -> Write:
+    account, delta = before.account, after.posted - before.posted
+    is_cash = kind_of(account) is Kind.RIDERCASH
+    if before.is_new and delta > 0 and not is_cash:
         return Put(item=_item(after), condition=ABSENT)
-    counter = "held" if kind == Kind.RIDERCASH else "available"
     # Lines are numbered without gaps, so the line before ours must still be the last.
     condition = "seq = :before"
-    names = {}
-    values = {
-        ":d": leg.amount,
+    names: dict[str, str] = {}
+    values: dict[str, Any] = {
+        ":d": delta,
         ":before": before.seq,
         ":seq": after.seq,
         ":head": after.head,
@@ -186,19 +219,31 @@ def _move_wallet(kind: Kind, leg: Leg, before: Balance, after: Balance) -> Write
         ":entries": after.entries - before.entries,
         ":zero": 0,
         ":now": after.updated_at,
-        ":one": 1,
+        ":one": after.v - before.v,
     }
-    if is_debit:
-        condition += f" AND {counter} >= :need AND #status = :active"
+    counters = {name: getattr(after, name) - getattr(before, name) for name in _COUNTERS}
+    moved = {name: change for name, change in counters.items() if change}
+    sets = "".join(f"{name} = {name} + :{name}, " for name in moved)
+    values |= {f":{name}": change for name, change in moved.items()}
+    for name, change in moved.items():
+        if change < 0:
+            condition += f" AND {name} >= :need"
+            values[":need"] = -change
+    if moved.get("available", 0) < 0:
+        condition += " AND #status = :active"
         names["#status"] = "status"
-        values |= {":need": -leg.amount, ":active": ACTIVE}
+        values[":active"] = ACTIVE
+    removes = ""
+    if is_cash:
+        cash = _cash_in_hand(before, after, values)
+        condition, sets, removes = condition + cash[0], sets + cash[1], cash[2]
     return Update(
-        key=balance_key(leg.account),
+        key=balance_key(account),
         expression=(
-            f"SET posted = posted + :d, {counter} = {counter} + :d, seq = :seq, head = :head, "
+            f"SET posted = posted + :d, {sets}seq = :seq, head = :head, "
             "earned = if_not_exists(earned, :zero) + :earned, "
             "entries = if_not_exists(entries, :zero) + :entries, "
-            "v = v + :one, updatedAt = :now"
+            f"v = v + :one, updatedAt = :now{removes}"
         ),
         condition=condition,
         names=names,
@@ -206,28 +251,48 @@ def _move_wallet(kind: Kind, leg: Leg, before: Balance, after: Balance) -> Write
     )
 
 
+_COUNTERS = ("available", "held")
+
+
+def _cash_in_hand(before: Balance, after: Balance, values: dict[str, Any]) -> tuple[str, str, str]:
+    """What else changes with a rider's cash: condition, SET and REMOVE; `values` grows."""
+    delta = after.posted - before.posted
+    if delta < 0:
+        rider_id = before.account.partition("#")[2]
+        values[":pk"] = f"{CASH_OUT}#{shard_of(rider_id)}"
+        values[":since"] = f"{after.updated_at:013d}#{rider_id}"
+        # He is exposed since he took the order, and has the cash since the first of them.
+        return "", "GSI2PK = :pk, GSI2SK = if_not_exists(GSI2SK, :since), ", ""
+    values[":owed"] = -delta
+    removes = "" if after.posted else " REMOVE GSI2PK, GSI2SK"
+    return " AND posted <= :owed", "exposure = exposure - :d, ", removes
+
+
 # Lanes have no lines, no floor and no earnings.
 _WALLET_ONLY = frozenset({"held", "available", "earned", "seq", "head", "status"})
 
 
-def _move_lane(after: Balance, leg: Leg, before: Balance) -> Write:
-    if before.is_new:
+def _move_lane(before: Balance, after: Balance) -> Write:
+    delta = after.posted - before.posted
+    is_repaid = kind_of(before.account) is Kind.RECEIVABLE and delta > 0
+    if before.is_new and not is_repaid:
         item = _item(after)
         lane = {name: value for name, value in item.items() if name not in _WALLET_ONLY}
         return Put(item=lane, condition=ABSENT)
     # Nobody needs a lane's balance before it moves, so additions may come in any order.
+    values = {
+        ":d": delta,
+        ":entries": after.entries - before.entries,
+        ":one": after.v - before.v,
+        ":now": after.updated_at,
+    }
     return Update(
-        key=balance_key(leg.account),
+        key=balance_key(before.account),
         expression=(
             "SET posted = posted + :d, entries = entries + :entries, v = v + :one, updatedAt = :now"
         ),
-        condition="attribute_exists(PK)",
-        values={
-            ":d": leg.amount,
-            ":entries": after.entries - before.entries,
-            ":one": 1,
-            ":now": after.updated_at,
-        },
+        condition="posted <= :owed" if is_repaid else "attribute_exists(PK)",
+        values={**values, ":owed": -delta} if is_repaid else values,
     )
 
 

@@ -34,9 +34,9 @@ from dispatch.store.receipts import Receipt, Receipts, first_answer, write_recei
 from dispatch.wire import frames
 from dispatch.wire.snapshots import brief, order_dot
 from ledger.commit import GuardFailed, Ledger, LedgerRefused
+from ledger.facts import Fact
 from ledger.fin import Fin
 from ledger.locks import Locks
-from ledger.plan import Fact
 from ledger.table import Item, Table, TableUnavailable, TransactionCancelled, Write
 
 # Each attempt loses only to another step of the same order, and a wave holds few riders.

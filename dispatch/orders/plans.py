@@ -11,10 +11,10 @@ from dispatch.store.decisions import write_decision
 from dispatch.store.orders import offered_to
 from ledger.cash import CASH_LIMIT, release_cash, reserve_cash
 from ledger.commit import Ledger
+from ledger.facts import Capture, Refund, Settle, TopUp
 from ledger.fin import Fin, FinState, Guarded, Method, mark_delivered, void_fin
 from ledger.payments import Payment as ProviderPayment
 from ledger.payments import start_payment
-from ledger.plan import Capture, Refund, Settle, TopUp
 from ledger.table import Write
 
 # Source: wire contract, a rider carries one order at a time unless configured otherwise.

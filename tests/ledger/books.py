@@ -8,7 +8,7 @@ import pytest
 from dispatch.clock import ManualClock
 from ledger.commit import Ledger, LedgerRefused
 from ledger.dynamo import DynamoTable
-from ledger.plan import Fact
+from ledger.facts import Fact
 from ledger.statements import Statements
 from ledger.table import Write
 

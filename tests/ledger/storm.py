@@ -15,9 +15,9 @@ import msgspec
 from bench.line import print_line
 from ledger.commit import Ledger
 from ledger.compose import Posted
+from ledger.facts import Capture, Settle, TopUp
 from ledger.fake import FakeDynamo, Fault, Faults, Pace
 from ledger.fin import mark_delivered
-from ledger.plan import Capture, Settle, TopUp
 from ledger.pricing import DEFAULT_RATES, price_goods
 from ledger.table import TableUnavailable
 from tests import virtual

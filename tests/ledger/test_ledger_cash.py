@@ -6,8 +6,8 @@ import pytest
 
 from ledger import accounts
 from ledger.cash import CASH_LIMIT, hold_key, release_cash, reserve_cash
+from ledger.facts import Settle
 from ledger.fin import Guarded, mark_delivered, void_fin
-from ledger.plan import Settle
 from ledger.pricing import Pricing
 from ledger.table import Item, TransactionCancelled, Update
 from tests.ledger.books import Books, refusal

@@ -10,9 +10,9 @@ import pytest
 from ledger import accounts
 from ledger.commit import GuardFailed, Ledger, LedgerRefused
 from ledger.compose import Posted
+from ledger.facts import Capture, Refund, Settle, TopUp, entry_key
 from ledger.fin import fin_key, mark_delivered
 from ledger.payments import payment_key
-from ledger.plan import Capture, Refund, Settle, TopUp, entry_key
 from ledger.pricing import DEFAULT_RATES, Pricing, price_goods
 from ledger.table import (
     Delete,
@@ -379,7 +379,7 @@ async def test_what_a_caller_believes_decides_nothing(
 
 async def test_a_line_is_never_written_over(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
     """A wallet whose balance is behind its lines takes no money, rather than lose a line."""
-    monkeypatch.setattr("ledger.commit.TRIES", 2)
+    monkeypatch.setattr("ledger.commit.DEADLINE_S", 0.05)
     planted = Put(item={"PK": "WALLET#USER#u", "SK": "TXN#000000000001", "planted": True})
     await books.table.transact([planted])
     with pytest.raises(TableUnavailable, match="overtaken"):

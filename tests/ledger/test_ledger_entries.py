@@ -15,9 +15,10 @@ from ledger.entries import (
     entry_item,
     intent_of,
 )
+from ledger.facts import Capture, Refund, Rejection, Settle, TopUp, entry_key
 from ledger.fin import Fin, FinState, Method
 from ledger.money import AMOUNT_MAX
-from ledger.plan import Capture, Refund, Rejection, Settle, TopUp, entry_key, plan
+from ledger.plan import plan
 from ledger.pricing import DEFAULT_RATES, Pricing, price_goods, price_package
 from ledger.table import Key
 

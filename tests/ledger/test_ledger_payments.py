@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from ledger.commit import LedgerRefused
+from ledger.facts import Capture, TopUp
 from ledger.fin import void_fin
 from ledger.payments import Payment, fail_payment, payment_key, start_payment
-from ledger.plan import Capture, TopUp
 from ledger.pricing import Pricing
 from ledger.table import TransactionCancelled
 from tests.ledger.books import Books, refusal

@@ -10,8 +10,8 @@ from ledger.accounts import SHARDS, Kind
 from ledger.cash import release_cash, reserve_cash
 from ledger.commit import Ledger, LedgerRefused
 from ledger.entries import day_of
+from ledger.facts import Capture, Refund, Settle, TopUp
 from ledger.fin import mark_delivered, void_fin
-from ledger.plan import Capture, Refund, Settle, TopUp
 from ledger.pricing import DEFAULT_RATES, Pricing, price_goods, price_package
 from ledger.table import Query, TransactionCancelled
 from tests.ledger.books import Books
@@ -151,7 +151,8 @@ async def test_whatever_happens_the_books_balance(books: Books, seed: int) -> No
     balances = {row["account"]: row["balance"] for row in trial["accounts"]}
     assert trial["total"] == sum(balances.values()) == 0
     assert 0 < town.refused < 40
-    assert {name.split("#")[0] for name in balances} == set(Kind)
+    kinds = set(Kind) - {Kind.RECEIVABLE, Kind.SUSPENSE}
+    assert {name.split("#")[0] for name in balances} == kinds
     for name in (n for n in balances if n.split("#")[0] in {"USER", "VENDOR", "RIDER"}):
         await assert_chained(books, name, balances[name])
     # Every entry is in the journal of its day, and counted once.

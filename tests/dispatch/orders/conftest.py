@@ -23,7 +23,7 @@ from dispatch.store.riders import Riders
 from dispatch.store.timers import Timers
 from dispatch.wire import commands, requests
 from ledger.commit import Ledger
-from ledger.plan import TopUp
+from ledger.facts import TopUp
 from ledger.statements import Statements
 from tests.build import an_offer
 
