@@ -16,18 +16,24 @@ import uvloop
 from bench.line import print_line
 from dispatch import settings
 from dispatch.clock import ManualClock
+from dispatch.model import Course, DispatchState, Place
 from dispatch.store.connect import Scripts, open_redis
 from dispatch.store.embedded import embedded_engines
 from dispatch.store.positions import Positions
 from dispatch.tracking.drain import Drain
+from dispatch.tracking.forecast import Forecast
+from dispatch.tracking.guide import Guide
 from dispatch.tracking.lane import Lane
 from dispatch.tracking.presence import Roster
 from dispatch.tracking.watch import Watchers
 from dispatch.wire.commands import Fix
+from matching.speeds import Speeds
 
 SEED = 1
 SIZES = {"smoke": (200, 5), "full": (1_000, 100)}
 STEP_MS = 4_000
+# Estimates come beside positions.
+POSITION = b'42/user,["rider_location_update"'
 # Nothing here connects to it.
 NO_DYNAMODB = "http://127.0.0.1:1"
 
@@ -41,7 +47,7 @@ class Counting:
     def show(self, packet: bytes) -> None:
         """Take a packet."""
         assert packet
-        self.told += 1
+        self.told += packet.startswith(POSITION)
 
 
 class Silence:
@@ -63,7 +69,8 @@ class City:
         self.watchers = Watchers(Silence(), "bench")
         self.drain = Drain(positions, self.clock, flush_ms=50, riders_max=100_000)
         self.roster = Roster(self.drain, self.watchers, fresh_ms=15_000, lost_ms=45_000)
-        self.lane = Lane(self.roster, self.watchers, self.drain)
+        guide = Guide(self.watchers, Forecast(Speeds()))
+        self.lane = Lane(self.roster, self.watchers, self.drain, guide)
         self.rng = random.Random(SEED)
         self.places = [
             (4.0 + self.rng.random() * 0.1, 9.7 + self.rng.random() * 0.1) for _ in range(riders)
@@ -72,6 +79,13 @@ class City:
             self.roster.seat(f"rdr_{i}")
             self.roster.set_available(f"rdr_{i}", available=True)
             self.roster.assign(f"rdr_{i}", f"ord_{i}")
+            self.roster.steer(f"rdr_{i}", self._course(i))
+
+    def _course(self, i: int) -> Course:
+        lat, lng = self.places[i]
+        pickup, dropoff = Place(lat=lat + 0.05, lng=lng), Place(lat=lat + 0.1, lng=lng)
+        state = DispatchState.ASSIGNED
+        return Course(order_id=f"ord_{i}", state=state, pickup=pickup, dropoff=dropoff)
 
     async def watch(self) -> None:
         """Let every order have its watcher."""

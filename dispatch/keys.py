@@ -56,6 +56,15 @@ def order_trail(order: OrderId) -> str:
     return f"order:{{{order}}}:trail"
 
 
+def place_paces(place: str) -> str:
+    """How fast riders get on in one H3 cell, or in the whole city, by hour and vehicle.
+
+    Redis: hash "<hour>:<vehicle>" -> "<metres> <seconds>". TTL: 30 d after the last. Writer and
+    reader: store.paces.
+    """
+    return f"place:{{{place}}}:paces"
+
+
 def order_positions(order: OrderId) -> str:
     """Live positions for nodes that have a watcher of this order.
 

@@ -92,6 +92,17 @@ OFFER_RECEIPTS_LOST = Counter(
 FIXES_AHEAD = Counter(
     "reeyo_fixes_ahead_total", "Fixes taken whose phone's clock was ahead, dated back to now."
 )
+ARRIVALS = Counter(
+    "reeyo_arrivals_total",
+    "Riders seen at a place of their order, or why that was not noted.",
+    ["at"],
+)
+ETAS = Counter(
+    "reeyo_etas_total", "Times of arrival told to watchers, by whose estimate it was.", ["source"]
+)
+ROUTES = Counter(
+    "reeyo_routes_total", "Questions to the router, by what came of them.", ["outcome"]
+)
 TRAILS = Counter(
     "reeyo_trails_total", "Trails of ended orders: kept, or empty in Redis.", ["outcome"]
 )

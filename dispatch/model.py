@@ -214,7 +214,8 @@ class Dispatch(Record, frozen=True):
 
     `due_at_ms` is when the engine must look again, None while a rider decides the pace; `wanted` is
     the rider an operator asked for, who is asked before all others. `wave_asked` riders of the
-    present wave were asked so far, all inside `radius_km`; `decisions` counts what led here.
+    present wave were asked so far, all inside `radius_km`; `decisions` counts what led here;
+    `seen_at` says when the rider's positions showed him at a place, before he said so.
     """
 
     state: DispatchState
@@ -229,6 +230,7 @@ class Dispatch(Record, frozen=True):
     due_at_ms: int | None = None
     wanted: str | None = None
     decisions: int = 0
+    seen_at: dict[str, int] = {}
 
 
 class Order(Record, frozen=True):
@@ -297,3 +299,22 @@ class Trail(Record, frozen=True):
     distance_m: int = 0
     from_ms: int | None = None
     to_ms: int | None = None
+
+
+class Course(Record, frozen=True):
+    """Where the rider of an order has to go, and how far he is; what his node must know of it."""
+
+    order_id: str
+    state: DispatchState
+    pickup: Place
+    dropoff: Place
+
+
+def course_of(order: Order) -> Course | None:
+    """The course of the order's rider, None where nobody is on his way."""
+    dispatch = order.dispatch
+    if dispatch is None or dispatch.rider_id is None:
+        return None
+    return Course(
+        order_id=order.order_id, state=dispatch.state, pickup=order.pickup, dropoff=order.dropoff
+    )

@@ -10,7 +10,7 @@ import structlog
 from dispatch import metrics
 from dispatch.clock import Clock
 from dispatch.errors import StoreUnavailable
-from dispatch.model import Order, OrderStatus
+from dispatch.model import Order, OrderStatus, course_of
 from dispatch.orders.rounds import wants_engine
 from dispatch.store.birth import Birth
 from dispatch.store.board import Board, Line
@@ -171,10 +171,11 @@ class OpenOrders:
 class Seats:
     """Where the riders of this node are, and what they carry; for a node with sockets."""
 
-    def __init__(self, roster: Roster, drain: Drain, riders: Riders) -> None:
+    def __init__(self, roster: Roster, drain: Drain, riders: Riders, orders: Orders) -> None:
         self._roster = roster
         self._drain = drain
         self._riders = riders
+        self._orders = orders
 
     async def restore(self, *, is_lost: bool) -> None:
         """Put every rider into the index again, and take his duty from the table."""
@@ -198,6 +199,10 @@ class Seats:
             self._roster.release(rider_id, order_id)
         for order_id in duty.orders:
             self._roster.assign(rider_id, order_id)
+            order = await self._orders.get(order_id)
+            course = course_of(order) if order is not None else None
+            if course is not None and order is not None and order.rider_id == rider_id:
+                self._roster.steer(rider_id, course)
 
 
 def _due(order: Order) -> int:

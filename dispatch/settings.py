@@ -71,6 +71,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     # Source: promises, a rider without a fix for 15 s gets no offer, after 45 s he is offline.
     fix_fresh_ms: int = 15_000
     fix_lost_ms: int = 45_000
+    # A router of the company's own, asked for times of arrival; without one they are estimated from
+    # the distance and from what was observed on the streets.
+    router_url: str | None = None
+    router_kind: Literal["osrm", "valhalla"] = "osrm"
+    # Beyond it our own estimate stands; a router in the same network answers in some 10 ms.
+    router_timeout_ms: int = 800
     # Source: security design, no message of the contract comes near 16 KiB.
     frame_bytes_max: int = 16 * 1024
     http_body_bytes_max: int = 64 * 1024

@@ -13,6 +13,7 @@ import structlog
 from aiohttp import web
 
 from dispatch import ids, keys
+from dispatch.arrivals import Arrivals
 from dispatch.cashier import Cashier, Tills
 from dispatch.clock import Clock, SystemClock
 from dispatch.engine import Engine, Finds
@@ -39,6 +40,7 @@ from dispatch.store.inbox import Inboxes
 from dispatch.store.leases import Leases
 from dispatch.store.offers import OfferReceipts
 from dispatch.store.orders import Orders
+from dispatch.store.paces import Paces
 from dispatch.store.pauses import Pauses
 from dispatch.store.policies import Policies
 from dispatch.store.positions import Positions
@@ -48,14 +50,11 @@ from dispatch.store.riders import Riders
 from dispatch.store.timers import Timers
 from dispatch.store.trails import Trails
 from dispatch.supervise import Supervisor
-from dispatch.tracking.drain import Drain
-from dispatch.tracking.lane import Lane
-from dispatch.tracking.presence import Roster
 from dispatch.tracking.purse import Purses
 from dispatch.tracking.watch import Watchers
 from handlers.alerts import Alarm
 from handlers.area import Areas, Span
-from handlers.audiences import COMMANDS, audiences, duty
+from handlers.audiences import COMMANDS, advice, audiences, duty
 from handlers.auth import Tokens
 from handlers.desk import DESK, Desk
 from handlers.engine import Server
@@ -76,6 +75,7 @@ from handlers.postman import Postman
 from handlers.proxies import Proxies
 from handlers.revoked import Revoked
 from handlers.sockets import Sessions
+from handlers.way import Way, lay_way
 from ledger.commit import Ledger
 from ledger.dynamo import DynamoTable, open_table
 from ledger.schema import ensure_table
@@ -108,15 +108,6 @@ class Basis(NamedTuple):
     redis: RedisClients
     scripts: Scripts
     node: str
-
-
-class Tracking(NamedTuple):
-    """A fix's way through this node."""
-
-    watchers: Watchers
-    drain: Drain
-    roster: Roster
-    lane: Lane
 
 
 class Front(NamedTuple):
@@ -186,14 +177,13 @@ def compose(basis: Basis) -> tuple[Desk, Live]:
     flow = Flow(stores, clock)
     finds = _finds(basis, positions, timers, receipts)
     revocations = Revocations(table, basis.redis, clock)
-    tracking = _tracking(basis, positions, feeds)
-    span = Span(settings.fix_fresh_ms, settings.fix_lost_ms)
-    tills = Tills(sandbox=settings.dev, webhooks=bool(settings.webhook_secret))
+    watchers = Watchers(feeds, basis.node)
+    way = lay_way(settings, clock, positions, watchers)
     desk = Desk(
         settings=settings,
         clock=clock,
         flow=flow,
-        cashier=Cashier(table, ledger, flow, tills, clock),
+        cashier=_cashier(basis, ledger, flow),
         settler=Settler(flow, ledger, clock),
         orders=Orders(table),
         trails=Trails(table),
@@ -208,16 +198,16 @@ def compose(basis: Basis) -> tuple[Desk, Live]:
         revocations=revocations,
         alarm=Alarm(finds.alerts, feeds),
         statements=Statements(table),
-        roster=tracking.roster,
-        purses=Purses(stores.riders, tracking.roster),
-        lane=tracking.lane,
-        watchers=tracking.watchers,
-        areas=Areas(board, positions, feeds, clock, span),
+        roster=way.roster,
+        purses=Purses(stores.riders, way.roster),
+        lane=way.lane,
+        watchers=watchers,
+        areas=_areas(basis, board, positions, feeds),
     )
     engine = Engine(flow, desk.orders, finds, clock)
     reign = Reign(Leases(basis.scripts, basis.node), ZONE, engine.run, clock)
     ours = OpenOrders(desk.orders, timers, board, lambda: reign.is_held)
-    reconciler = _reconciler(basis, ours, tracking, desk)
+    reconciler = _reconciler(basis, ours, way, desk)
     feeds.on_gap(reconciler.wake)
     live = Live(
         node=basis.node,
@@ -228,7 +218,9 @@ def compose(basis: Basis) -> tuple[Desk, Live]:
         outbox=outbox,
         engine=engine,
         reign=reign,
-        drain=tracking.drain,
+        way=way,
+        arrivals=Arrivals(flow),
+        paces=Paces(basis.redis, basis.scripts, way.speeds),
         reconciler=reconciler,
         revoked=Revoked(revocations, feeds, clock),
         keeper=Keeper(desk.orders, positions, timers, desk.trails),
@@ -236,19 +228,23 @@ def compose(basis: Basis) -> tuple[Desk, Live]:
     return desk, live
 
 
-def _reconciler(basis: Basis, ours: OpenOrders, tracking: Tracking, desk: Desk) -> Reconciler:
-    """What brings back what Redis has forgotten."""
-    seats = Seats(tracking.roster, tracking.drain, desk.riders)
-    return Reconciler(Birth(basis.redis), (ours, seats), basis.clock)
-
-
-def _tracking(basis: Basis, positions: Positions, feeds: Feeds) -> Tracking:
-    """What a fix passes on its way."""
+def _cashier(basis: Basis, ledger: Ledger, flow: Flow) -> Cashier:
+    """Who takes the money of providers."""
     settings = basis.settings
-    watchers = Watchers(feeds, basis.node)
-    drain = Drain(positions, basis.clock, settings.drain_flush_ms, settings.drain_riders_max)
-    roster = Roster(drain, watchers, settings.fix_fresh_ms, settings.fix_lost_ms)
-    return Tracking(watchers, drain, roster, Lane(roster, watchers, drain))
+    tills = Tills(sandbox=settings.dev, webhooks=bool(settings.webhook_secret))
+    return Cashier(basis.table, ledger, flow, tills, basis.clock)
+
+
+def _areas(basis: Basis, board: Board, positions: Positions, feeds: Feeds) -> Areas:
+    """What operators see of their windows."""
+    span = Span(basis.settings.fix_fresh_ms, basis.settings.fix_lost_ms)
+    return Areas(board, positions, feeds, basis.clock, span)
+
+
+def _reconciler(basis: Basis, ours: OpenOrders, way: Way, desk: Desk) -> Reconciler:
+    """What brings back what Redis has forgotten."""
+    seats = Seats(way.roster, way.drain, desk.riders, desk.orders)
+    return Reconciler(Birth(basis.redis), (ours, seats), basis.clock)
 
 
 def _stores(basis: Basis, positions: Positions, ledger: Ledger, outbox: Outbox) -> Stores:
@@ -322,7 +318,7 @@ async def run(
             await front.server.close_all()
             await front.gate.finish()
         await runner.cleanup()
-        await live.drain.close(settings.drain_deadline_s / 2)
+        await live.way.drain.close(settings.drain_deadline_s / 2)
         await live.outbox.close(settings.drain_deadline_s / 4)
         await supervisor.stop(settings.drain_deadline_s / 2)
         log.info("stopped")
@@ -341,6 +337,8 @@ async def _open_front(
         # Before the first request; where the table is away the loop looks again.
         await live.revoked.look()
     live.revoked.on_news = lambda: sessions.end_revoked(live.revoked.holds)
+    live.way.guide.on_arrival(live.arrivals.hand_over)
+    live.way.guide.on_policy(advice(sessions))
     _spawn(supervisor, edge_loops(desk, live, postman, sessions))
     return Front(server, gate, Parting(server, basis.settings.drain_spread_s))
 

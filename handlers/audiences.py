@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 
+from dispatch.keys import identity
+from dispatch.orders.clerk import Duty
 from handlers import ops, rider, user, vendor
 from handlers.desk import Desk
 from handlers.gate import Audience
 from handlers.postman import Postman
-from handlers.sockets import Resume, Session
+from handlers.sockets import Resume, Session, Sessions
 
 # What each kind of client may say.
 COMMANDS = {
@@ -17,17 +19,29 @@ COMMANDS = {
 }
 
 
-def duty(desk: Desk) -> Callable[[str, str, bool], None]:
+def duty(desk: Desk) -> Callable[[str, Duty], None]:
     """Note at a desk what a rider takes up or puts down, whoever has decided it."""
 
-    def note(rider_id: str, order_id: str, carries: bool) -> None:  # noqa: FBT001
-        if carries:
-            desk.roster.assign(rider_id, order_id, desk.clock.now_ms())
+    def note(rider_id: str, duty: Duty) -> None:
+        if duty.carries:
+            desk.roster.assign(rider_id, duty.order_id, desk.clock.now_ms())
         else:
-            desk.roster.release(rider_id, order_id)
+            desk.roster.release(rider_id, duty.order_id)
+        if duty.course is not None:
+            desk.roster.steer(rider_id, duty.course)
         desk.purses.touch(rider_id)
 
     return note
+
+
+def advice(sessions: Sessions) -> Callable[[str, bytes], None]:
+    """Tell all apps of a rider how often to report."""
+
+    def advise(rider_id: str, packet: bytes) -> None:
+        for session in sessions.of(identity("rider", rider_id)):
+            session.outlet.tell(packet)
+
+    return advise
 
 
 def audiences(desk: Desk, postman: Postman) -> list[Audience]:

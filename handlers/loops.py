@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
+from dispatch.arrivals import Arrivals
 from dispatch.engine import Engine
 from dispatch.errors import StoreUnavailable
 from dispatch.keeper import Keeper
@@ -15,11 +16,12 @@ from dispatch.store.board import Board, Pulse
 from dispatch.store.feeds import Feeds
 from dispatch.store.inbox import Inboxes
 from dispatch.store.offers import OfferReceipts
-from dispatch.tracking.drain import Drain
+from dispatch.store.paces import Paces
 from handlers.desk import Desk
 from handlers.postman import Postman
 from handlers.revoked import Revoked
 from handlers.sockets import Sessions
+from handlers.way import Way
 
 LANE_SWEEP_S = 1.0
 INDEX_SWEEP_S = 10.0
@@ -38,7 +40,9 @@ class Live(NamedTuple):
     outbox: Outbox
     engine: Engine
     reign: Reign
-    drain: Drain
+    way: Way
+    arrivals: Arrivals
+    paces: Paces
     reconciler: Reconciler
     revoked: Revoked
     keeper: Keeper
@@ -55,8 +59,12 @@ def common_loops(live: Live) -> Loops:
 
 def edge_loops(desk: Desk, live: Live, postman: Postman, sessions: Sessions) -> Loops:
     """A process with sockets brings positions to Redis and events to its sockets."""
+    routes: Loops = {} if live.way.router is None else {"router": live.way.router.run}
     return {
-        "drain": live.drain.run,
+        **routes,
+        "arrivals": live.arrivals.run,
+        "paces": live.paces.run,
+        "drain": live.way.drain.run,
         "watchers": desk.watchers.run,
         "settler": desk.settler.run,
         "offer_receipts": live.receipts.run,

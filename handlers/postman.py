@@ -15,7 +15,7 @@ from dispatch import keys, metrics
 from dispatch.clock import Clock
 from dispatch.errors import StoreUnavailable
 from dispatch.keys import Identity
-from dispatch.orders.clerk import DUTY
+from dispatch.orders.clerk import DUTY, Duty
 from dispatch.store.feeds import Callback, Feeds
 from dispatch.store.inbox import Entry, Head, Inboxes, parse_news
 from dispatch.store.offers import OfferReceipts
@@ -41,11 +41,6 @@ class _OfferId(msgspec.Struct, rename="camel"):
     offer_id: str
 
 
-class _Duty(msgspec.Struct, rename="camel"):
-    order_id: str
-    carries: bool
-
-
 class Postman:
     """Delivers inboxes: each event once and in order, or a resync says otherwise."""
 
@@ -65,14 +60,14 @@ class Postman:
         self._listening: dict[Identity, Callback] = {}
         # By session, what came in while it was being greeted; that takes milliseconds.
         self._held: dict[str, list[Entry]] = {}
-        self._on_duty: Callable[[str, str, bool], None] = _nobody_asks
+        self._on_duty: Callable[[str, Duty], None] = _nobody_asks
         self._on_offer: Callable[[str], None] = _nobody_counts
         feeds.on_gap(self._after_gap)
         # Identities whose news may have been missed while Redis was away.
         self._behind: set[Identity] = set()
 
-    def on_duty(self, callback: Callable[[str, str, bool], None]) -> None:
-        """Call back with (rider id, order id, carries) when a rider's hands fill or empty."""
+    def on_duty(self, callback: Callable[[str, Duty], None]) -> None:
+        """Call back with the rider's id when his hands fill or empty, or his order goes on."""
         self._on_duty = callback
 
     def on_offer(self, callback: Callable[[str], None]) -> None:
@@ -184,9 +179,9 @@ class Postman:
     def _note_duty(self, owner: Identity, entry: Entry) -> None:
         if entry.name != DUTY:
             return
-        duty = msgspec.json.decode(entry.body, type=_Duty)
+        duty = msgspec.json.decode(entry.body, type=Duty)
         _, _, rider = owner.partition(":")
-        self._on_duty(rider, duty.order_id, duty.carries)
+        self._on_duty(rider, duty)
 
     def _after_gap(self) -> None:
         self._behind.update(self._listening)
@@ -253,7 +248,7 @@ def stamped(entry: Entry) -> bytes:
     return entry.body[:-1] + comma + tail
 
 
-def _nobody_asks(_rider: str, _order: str, _carries: bool) -> None:  # noqa: FBT001
+def _nobody_asks(_rider: str, _duty: Duty) -> None:
     """Before the rider's audience is wired there is nobody to tell."""
 
 

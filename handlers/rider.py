@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from dispatch.errors import Refusal, Refused, StoreUnavailable
+from dispatch.model import course_of
 from dispatch.tracking.intake import Drop
 from dispatch.wire import commands
 from handlers.caller import caller_of
@@ -114,7 +115,12 @@ async def on_connect(desk: Desk, session: Session) -> None:
     desk.roster.describe(rider_id, about)
     for order_id in duty.orders:
         desk.roster.assign(rider_id, order_id)
+        order = await desk.orders.get(order_id)
+        course = course_of(order) if order is not None else None
+        if course is not None:
+            desk.roster.steer(rider_id, course)
     desk.roster.set_available(rider_id, available=duty.available)
+    desk.lane.greet(rider_id)
     with suppress(StoreUnavailable):
         # Without Redis his next fix says where he is.
         last = (await desk.positions.last([rider_id])).get(rider_id)

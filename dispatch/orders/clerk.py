@@ -3,7 +3,7 @@
 Step 3 of an order's way: machine decides -> [here] writes once, retries when outrun -> outbox.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -14,7 +14,7 @@ from dispatch import metrics
 from dispatch.clock import Clock
 from dispatch.errors import Refusal, Refused, StoreUnavailable
 from dispatch.keys import identity
-from dispatch.model import Order, OrderStatus
+from dispatch.model import Course, Order, OrderStatus, course_of
 from dispatch.orders.machine import decide
 from dispatch.orders.rounds import wants_engine
 from dispatch.orders.step import Ask, Step
@@ -42,7 +42,7 @@ from ledger.table import Item, Table, TableUnavailable, TransactionCancelled, Wr
 # Each attempt loses only to another step of the same order, and a wave holds few riders.
 ATTEMPTS = 12
 
-# What the node that holds a rider's sockets must know of his hands.
+# What the node that holds a rider's sockets must know of his hands, and where they take him.
 DUTY = "duty"
 # What the node of an order's rider still has of its trail when the order ends is in Redis by then.
 # Source: the drain flushes every 50 ms, and is back within 2 s of Redis.
@@ -296,10 +296,7 @@ def entry_for(before: Order | None, step: Step, now_ms: int) -> Entry:
     """What is to be told and timed once the step is written."""
     after = step.order
     says = [Saying(s.to, s.event.event, frames.body(s.event).decode()) for s in step.says]
-    for rider, carries in ((step.frees, False), (step.claims, True)):
-        if rider is not None:
-            body = msgspec.json.encode({"orderId": after.order_id, "carries": carries}).decode()
-            says.append(Saying(identity("rider", rider), DUTY, body, kept=False))
+    says.extend(_duties(before, step))
     return Entry(
         entry_id=new_entry_id(),
         order_id=after.order_id,
@@ -310,6 +307,28 @@ def entry_for(before: Order | None, step: Step, now_ms: int) -> Entry:
         tally=_tally(before, step),
         trail_due_ms=now_ms + TRAIL_WHOLE_MS if _has_trail(step) else None,
     )
+
+
+class Duty(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A rider takes an order up, goes on with it, or puts it down."""
+
+    order_id: str
+    carries: bool
+    course: Course | None = None
+
+
+def _duties(before: Order | None, step: Step) -> Iterator[Saying]:
+    after, course = step.order, course_of(step.order)
+    if step.frees is not None:
+        yield _duty(step.frees, Duty(order_id=after.order_id, carries=False))
+    elif course is not None and (before is None or course != course_of(before)):
+        assert after.rider_id is not None, "a course is a rider's"
+        yield _duty(after.rider_id, Duty(order_id=after.order_id, carries=True, course=course))
+
+
+def _duty(rider: str, duty: Duty) -> Saying:
+    body = msgspec.json.encode(duty).decode()
+    return Saying(identity("rider", rider), DUTY, body, kept=False)
 
 
 def _has_trail(step: Step) -> bool:

@@ -27,6 +27,7 @@ from dispatch.store.orders import offered_to
 from dispatch.store.positions import Positions
 from dispatch.store.riders import Riders
 from dispatch.wire import commands, requests
+from dispatch.wire.events import Stop
 from dispatch.wire.snapshots import Snapshot, order_snapshot, pricing_view
 from ledger.commit import Ledger
 from ledger.pricing import Pricing
@@ -240,6 +241,13 @@ class Flow:
     ) -> dict[str, Any]:
         """The rider stands at the pickup."""
         return await self._step(caller, command.order_id, "arrived_pickup", command)
+
+    async def note_arrival(self, order_id: str, rider: str, at: Stop) -> None:
+        """The rider's positions show him at a place of the order; told once, tap or no tap.
+
+        Errors: Refused WRONG_STATE where the order went on; StoreUnavailable.
+        """
+        await self._by_engine(order_id, "note_arrival", (None, (rider, at)))
 
     async def pick_up(self, caller: Caller, command: commands.PickUp) -> dict[str, Any]:
         """The rider has the goods."""

@@ -101,6 +101,9 @@ TRANSITIONS: dict[str, Rule] = {
     "withdraw_delivery": Rule(_ENGINE, _OPEN, _COMING, offering.withdraw_delivery),
     "reassign": Rule(_OPS, _OPEN, _COMING | _UNASSIGNED, offering.reassign),
     "arrived_pickup": Rule(_RIDER, _OPEN, frozenset({D.ASSIGNED}), progress.arrived_pickup),
+    "note_arrival": Rule(
+        _ENGINE, _OPEN | _WAY, frozenset({D.ASSIGNED, D.PICKED_UP}), progress.note_arrival
+    ),
     "pick_up": Rule(_RIDER, _OPEN, _COMING, progress.pick_up),
     "arrived_dropoff": Rule(_RIDER, _WAY, frozenset({D.PICKED_UP}), progress.arrived_dropoff),
     "complete_delivery": Rule(_RIDER, _WAY, _CARRYING, progress.complete_delivery),

@@ -103,8 +103,7 @@ def order_ready(order: Order, ask: Ask) -> Step:
 
 def arrived_pickup(order: Order, ask: Ask) -> Step:
     """The rider stands at the pickup."""
-    told = events.RiderArrived(**mark(order), at="pickup")
-    return Step(order=_at(order, D.AT_PICKUP), says=both(order, told))
+    return Step(order=_at(order, D.AT_PICKUP), says=_arrival(order, "pickup"))
 
 
 def pick_up(order: Order, ask: Ask) -> Step:
@@ -118,8 +117,30 @@ def pick_up(order: Order, ask: Ask) -> Step:
 
 def arrived_dropoff(order: Order, ask: Ask) -> Step:
     """The rider stands at the customer's door."""
-    told = events.RiderArrived(**mark(order), at="dropoff")
-    return Step(order=_at(order, D.AT_DROPOFF), says=(Said(user_of(order), told),))
+    return Step(order=_at(order, D.AT_DROPOFF), says=_arrival(order, "dropoff"))
+
+
+def _arrival(order: Order, at: events.Stop) -> tuple[Said, ...]:
+    """Told once, by the rider's positions or by his tap, whichever comes first."""
+    if at in dispatch_of(order).seen_at:
+        return ()
+    told = events.RiderArrived(**mark(order), at=at)
+    return both(order, told) if at == "pickup" else (Said(user_of(order), told),)
+
+
+def note_arrival(order: Order, ask: Ask) -> Step:
+    """The rider was seen at the place he is on his way to; how far he is remains his word.
+
+    `facts` are the rider and the place. What was seen of another rider, of another place or before
+    changes nothing.
+    """
+    rider, at = ask.facts
+    dispatch = dispatch_of(order)
+    due = "pickup" if dispatch.state is D.ASSIGNED else "dropoff"
+    if dispatch.rider_id != rider or at != due or at in dispatch.seen_at:
+        return Step(order=order)
+    seen = replace(dispatch, seen_at={**dispatch.seen_at, at: ask.now_ms})
+    return Step(order=replace(order, dispatch=seen), says=_arrival(order, at))
 
 
 def _at(order: Order, state: DispatchState) -> Order:

@@ -47,6 +47,7 @@ SWEEP_RIDERS = 200
 _SET_FIX = Phrase("SET", None, None, "EX", FIX_TTL_S)
 _ADD_TO_TRAIL = Phrase("XADD", None, "MAXLEN", "~", TRAIL_ENTRIES, "*", "fix", None)
 _PUBLISH = Phrase("PUBLISH", None, None)
+_PUBLISH_HEAD = _PUBLISH.pack(b"", b"")[: len(b"*3\r\n$7\r\nPUBLISH\r\n")]
 
 _encode = msgspec.json.Encoder().encode
 _position = msgspec.json.Decoder(Position)
@@ -104,9 +105,10 @@ class Positions:
         self._swept = ""
         self._reaches: dict[tuple[str, int], float] = {}
 
-    async def put(self, batch: Sequence[Placed], gone: Sequence[Gone] = ()) -> None:
+    async def put(self, batch: Sequence[Placed], gone: Sequence[Gone] = ()) -> frozenset[str]:
         """Write a batch: index and facts, last fixes, trails, and tell the other nodes.
 
+        The answer is the orders that another node follows: somebody there watches them.
         Redis: one pipeline, one round trip; not atomic. Repeating it may double lines of a trail,
         which its readers leave out.
         """
@@ -115,8 +117,9 @@ class Positions:
             *(self._withdrawal(each) for each in gone),
             *chain.from_iterable(self._of_rider(each) for each in batch),
         ]
-        await self._bulk.run(commands)
+        answers = await self._bulk.run(commands)
         self._remember(batch)
+        return _heard(commands, answers)
 
     async def near(self, circle: Circle, limit: int, now_ms: int, fresh_ms: int) -> list[Seen]:
         """The nearest riders who are available, free and fresh, at most `limit`, nearest first.
@@ -295,6 +298,19 @@ class Positions:
             for order_id, fix in placed.trail:
                 if self._renewed.get(order_id, 0) < fix.received_at - TRAIL_RENEW_MS:
                     self._renewed[order_id] = fix.received_at
+
+
+def _heard(commands: Sequence[Command], answers: Sequence[Any]) -> frozenset[str]:
+    """The orders whose positions somebody has heard: PUBLISH answers how many those were."""
+    return frozenset(
+        # "*3", "$7", "PUBLISH", the channel's length, the channel with the id in braces.
+        command.split(b"\r\n", 5)[4].partition(b"{")[2].partition(b"}")[0].decode()
+        for command, answer in zip(commands, answers, strict=True)
+        if answer.__class__ is int
+        and answer > 0
+        and isinstance(command, bytes)
+        and command.startswith(_PUBLISH_HEAD)
+    )
 
 
 def _script(sha: str, cell: str) -> tuple[str | int, ...]:

@@ -30,8 +30,11 @@ log = structlog.get_logger(__name__)
 class Writer(Protocol):
     """Where positions go."""
 
-    async def put(self, batch: Sequence[Placed], gone: Sequence[Gone] = ()) -> None:
-        """Write a batch, or raise StoreUnavailable."""
+    async def put(self, batch: Sequence[Placed], gone: Sequence[Gone] = ()) -> frozenset[str]:
+        """Write a batch; the orders that somebody on another node watches.
+
+        Errors: StoreUnavailable.
+        """
         ...
 
 
@@ -115,7 +118,7 @@ class Drain:
     async def _write(self, batch: Sequence[_Taken]) -> None:
         is_settled = False
         try:
-            await self._writer.put(
+            heard = await self._writer.put(
                 [each.placed for each in batch if each.placed],
                 [each.gone for each in batch if each.gone],
             )
@@ -129,7 +132,10 @@ class Drain:
                 # A bug of ours: the same batch would fail for ever, and everyone behind it.
                 metrics.DRAIN_DROPPED.labels("failed").inc(len(batch))
         for taken in batch:
-            taken.seat.cell = taken.placed.cell if taken.placed else None
+            seat, placed = taken.seat, taken.placed
+            seat.cell = placed.cell if placed else None
+            if placed and placed.packets:
+                seat.is_heard = bool(heard) and not heard.isdisjoint(seat.orders)
 
     async def close(self, deadline_s: float) -> None:
         """Flush what waits within a deadline; what is left is counted and forgotten."""
@@ -231,4 +237,8 @@ def _taken(seat: Seat, position: Position) -> _Taken:
 
 
 def _packets(seat: Seat, position: Position) -> list[tuple[str, bytes]]:
-    return [(order_id, packet_of(seat, position, order_id)) for order_id in seat.orders]
+    packets = [(order_id, packet_of(seat, position, order_id)) for order_id in seat.orders]
+    if seat.notes:
+        packets += seat.notes
+        seat.notes.clear()
+    return packets

@@ -11,7 +11,9 @@ from typing import NamedTuple
 from dispatch import metrics
 from dispatch.model import Position
 from dispatch.store.cells import cell_of
+from dispatch.tracking.cadence import IDLE
 from dispatch.tracking.drain import Drain, count_lost
+from dispatch.tracking.guide import Guide
 from dispatch.tracking.intake import Admitted, Drop, Track, admit, doubted
 from dispatch.tracking.presence import Roster, Seat, State
 from dispatch.tracking.watch import Watchers, packet_of
@@ -48,10 +50,11 @@ class _Way:
 class Lane:
     """Takes fixes in: each is checked, told to its watchers here, and left for the drain."""
 
-    def __init__(self, roster: Roster, watchers: Watchers, drain: Drain) -> None:
+    def __init__(self, roster: Roster, watchers: Watchers, drain: Drain, guide: Guide) -> None:
         self._roster = roster
         self._watchers = watchers
         self._drain = drain
+        self._guide = guide
         # Counted here and exported by `sweep`: a counter's lock costs as much as a check.
         self._received = 0
         self._relayed = 0
@@ -106,6 +109,12 @@ class Lane:
             seat.cell = cell_of(position.lat, position.lng)
             self._drain.touch(seat)
 
+    def greet(self, rider_id: str) -> None:
+        """An app of the rider has connected and is told how often to report."""
+        seat = self._roster.get(rider_id)
+        if seat is not None:
+            self._guide.greet(seat)
+
     def last_position(self, rider_id: str) -> Whereabouts | None:
         """Where a rider of this node is, None where this node does not know."""
         seat = self._roster.get(rider_id)
@@ -152,8 +161,12 @@ class Lane:
                 count_lost(seat.keep(admitted.position))
             else:
                 self._unmoved += 1
+            self._guide.follow(seat, admitted.position)
             self._drain.offer(seat)
-        elif seat.available:
+            return
+        if seat.cadence is not IDLE:
+            self._guide.rest(seat)
+        if seat.available:
             self._drain.offer(seat)
 
     def _tell(self, seat: Seat) -> None:

@@ -5,9 +5,11 @@ from typing import Literal, Protocol
 
 import msgspec
 
-from dispatch.model import Position
+from dispatch.model import Course, Position
 from dispatch.store.facts import Facts
+from dispatch.tracking.cadence import Cadence
 from dispatch.tracking.intake import SPEED_UNKNOWN_MPS, Admitted, speed_max_mps
+from dispatch.tracking.legs import Leg
 
 State = Literal["live", "stale", "lost"]
 
@@ -41,13 +43,17 @@ class Seat:
         "about",
         "anchor",
         "available",
+        "cadence",
         "cell",
         "doubt",
         "encoded",
         "facts",
         "flushed",
+        "is_heard",
         "is_served",
         "last",
+        "legs",
+        "notes",
         "offered_at_ms",
         "orders",
         "rider_id",
@@ -79,6 +85,12 @@ class Seat:
         # still want.
         self.flushed: Position | None = None
         self.trail: list[tuple[str, Position]] = []
+        # Where his orders take him; how often he was told to report; whether a watcher on another
+        # node hears him, and what such watchers shall be told beside his position.
+        self.legs: tuple[Leg, ...] = ()
+        self.cadence: Cadence | None = None
+        self.is_heard = False
+        self.notes: list[tuple[str, bytes]] = []
         # What the watchers of one order were told last: position, state, order, packet.
         self.encoded: tuple[Position, State, str, bytes] | None = None
 
@@ -222,12 +234,21 @@ class Roster:
             seat.is_served = False
             self._changed(seat)
 
+    def steer(self, rider_id: str, course: Course) -> None:
+        """Where an order of the rider takes him, and how far he is; newer takes older's place."""
+        seat = self._seats.get(rider_id)
+        if seat is not None and course.order_id in seat.orders:
+            others = tuple(each for each in seat.legs if each.order_id != course.order_id)
+            seat.legs = (*others, Leg(course))
+
     def release(self, rider_id: str, order_id: str) -> None:
         """The rider carries an order no more; its watchers see nothing more of him."""
         seat = self._seats.get(rider_id)
         if seat is not None and order_id in seat.orders:
             seat.orders = tuple(each for each in seat.orders if each != order_id)
             seat.since_ms.pop(order_id, None)
+            seat.legs = tuple(each for each in seat.legs if each.order_id != order_id)
+            seat.notes.clear()
             self._service.unserve(order_id)
             self._changed(seat)
 

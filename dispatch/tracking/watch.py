@@ -122,6 +122,9 @@ class Watchers:
         return len(watchers)
 
     def _is_outdated(self, order_id: str, packet: bytes) -> bool:
+        if not packet.startswith(_POSITION):
+            # An estimate says nothing of when its fix was received.
+            return False
         received_ms = _received_ms(packet)
         is_outdated = received_ms < self._told_ms.get(order_id, 0)
         if not is_outdated:

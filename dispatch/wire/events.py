@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 import msgspec
 
 SearchState = Literal["searching", "offered", "no_riders"]
+Stop = Literal["pickup", "dropoff"]
 ClosedBecause = Literal["taken", "expired", "cancelled"]
 
 
@@ -102,7 +103,7 @@ class RiderArrived(OrderEvent, frozen=True, kw_only=True):
     """To customer and vendor: the rider stands at the pickup or the door."""
 
     event = "rider_arrived"
-    at: Literal["pickup", "dropoff"]
+    at: Stop
 
 
 class OrderPickedUp(OrderEvent, frozen=True, kw_only=True):
@@ -163,7 +164,10 @@ class DeliveryRequestClosed(OrderEvent, frozen=True, kw_only=True):
 
 
 class TrackingPolicy(Event, frozen=True, kw_only=True):
-    """To one rider: how often to report."""
+    """To one rider: report every `interval_ms`; leave out a fix that moved less, but not for 15 s.
+
+    Units: milliseconds, metres.
+    """
 
     event = "tracking_policy"
     delivery = Delivery.LATEST
@@ -191,12 +195,13 @@ class RiderLocationUpdate(Event, frozen=True, kw_only=True):
 
 
 class EtaUpdate(Event, frozen=True, kw_only=True):
-    """To the watchers of an order: how long it still takes."""
+    """To the watchers of an order: how long its rider still needs to his next place, `to`."""
 
     event = "eta_update"
     delivery = Delivery.LATEST
     order_id: str
     eta_seconds: int
+    to: Stop
 
 
 class RiderDot(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):

@@ -91,7 +91,7 @@ async def test_a_keeper_killed_half_way_is_made_good(house, monkeypatch):
     await house.shop.relay()
     with monkeypatch.context() as patch:
         patch.setattr(house.shop.timers, "trail_kept", killed)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(Killed):
             await house.look()
     first = await house.trails.get(order_id)
     assert first is not None
@@ -99,8 +99,12 @@ async def test_a_keeper_killed_half_way_is_made_good(house, monkeypatch):
     assert await house.trails.get(order_id) == first
 
 
+class Killed(Exception):
+    """The process ends here."""
+
+
 async def killed(_order_id):
-    raise KeyboardInterrupt
+    raise Killed
 
 
 async def test_a_table_that_is_away_keeps_the_trail_due(house, monkeypatch):

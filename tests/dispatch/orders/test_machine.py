@@ -36,6 +36,7 @@ FACTS = {
     "lapse_offers": Lapse(expired=frozenset({"rdr_1"})),
     "exhaust_search": NobodyLeft(look_again_ms=NOW + 2_000),
     "withdraw_delivery": Outcome.STALLED,
+    "note_arrival": ("rdr_1", "pickup"),
 }
 
 
@@ -52,19 +53,20 @@ ACCEPTED SEARCHING order_preparing order_ready cancel_order make_offers exhaust_
 ACCEPTED           OFFERED     order_preparing order_ready cancel_order lapse_offers make_offers
 ACCEPTED           EXHAUSTED   order_preparing order_ready cancel_order make_offers reassign
 ACCEPTED ASSIGNED  withdraw_delivery order_preparing order_ready cancel_order release_delivery \
-                   reassign arrived_pickup
+                   reassign arrived_pickup note_arrival
 ACCEPTED AT_PICKUP withdraw_delivery order_preparing order_ready cancel_order release_delivery \
                    reassign
 PREPARING          SEARCHING   order_ready cancel_order make_offers exhaust_search reassign
 PREPARING          OFFERED     order_ready cancel_order lapse_offers make_offers
 PREPARING ASSIGNED withdraw_delivery order_ready cancel_order release_delivery reassign \
-                   arrived_pickup
+                   arrived_pickup note_arrival
 READY              SEARCHING   cancel_order make_offers exhaust_search reassign
 READY              OFFERED     cancel_order lapse_offers make_offers
 READY              EXHAUSTED   cancel_order make_offers reassign
-READY ASSIGNED     withdraw_delivery cancel_order release_delivery reassign arrived_pickup pick_up
+READY ASSIGNED     withdraw_delivery cancel_order release_delivery reassign arrived_pickup pick_up \
+                   note_arrival
 READY AT_PICKUP    withdraw_delivery cancel_order release_delivery reassign pick_up
-IN_TRANSIT         PICKED_UP   arrived_dropoff complete_delivery
+IN_TRANSIT         PICKED_UP   arrived_dropoff complete_delivery note_arrival
 IN_TRANSIT         AT_DROPOFF  complete_delivery
 DELIVERED          DONE        rate_order
 FUNDS_DISTRIBUTED  DONE        rate_order
@@ -100,7 +102,9 @@ def order_at(status, state):
 def test_a_command_goes_through_exactly_where_the_table_says(status, state, name, fits):
     """A command makes the next version or is refused; whoever has no part in it learns nothing."""
     order = order_at(status, state)
-    outcome = outcome_of(order, ask(name, sender_of(name)))
+    place = "dropoff" if status == "IN_TRANSIT" else "pickup"
+    facts = {**FACTS, "note_arrival": ("rdr_1", place)}.get(name)
+    outcome = outcome_of(order, ask(name, sender_of(name), facts=facts))
     hidden = sender_of(name) == "rider" and order.rider_id is None
     refusal = Refusal.NOT_FOUND if hidden else Refusal.WRONG_STATE
 
@@ -361,3 +365,32 @@ def test_only_delivered_orders_settle(row):
     refused = outcome_of(order_at(status, state), ask("settle", "engine")) is Refusal.WRONG_STATE
 
     assert refused != settles
+
+
+def test_an_arrival_is_told_once_seen_or_said():
+    """Once a rider was seen at the pickup, his tap moves the order on and tells nobody again."""
+    order = order_at("READY", "ASSIGNED")
+    seen = decide(order, ask("note_arrival", "engine"))
+    again = decide(seen.order, ask("note_arrival", "engine"))
+    tapped = decide(seen.order, ask("arrived_pickup", "rider"))
+    untold = decide(order, ask("arrived_pickup", "rider"))
+
+    assert [said.event.event for said in seen.says] == ["rider_arrived"] * 2
+    assert seen.order.dispatch.state is DispatchState.ASSIGNED
+    assert again.order is seen.order
+    assert (tapped.says, tapped.order.dispatch.state) == ((), DispatchState.AT_PICKUP)
+    assert [said.to for said in untold.says] == [said.to for said in seen.says]
+
+
+@pytest.mark.parametrize("facts", [("rdr_2", "pickup"), ("rdr_1", "dropoff")])
+def test_an_arrival_of_another_time_changes_nothing(facts):
+    """What was seen of another rider, or of a place he is not on his way to, is not the order's."""
+    order = order_at("READY", "ASSIGNED")
+    assert decide(order, ask("note_arrival", "engine", facts=facts)).order is order
+
+
+def test_the_next_rider_arrives_anew():
+    """An order that was given back tells of its next rider's arrival too."""
+    seen = decide(order_at("READY", "ASSIGNED"), ask("note_arrival", "engine"))
+    back = decide(seen.order, ask("release_delivery", "rider"))
+    assert back.order.dispatch.seen_at == {}

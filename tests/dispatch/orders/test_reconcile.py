@@ -12,11 +12,14 @@ from dispatch.store.connect import Scripts
 from dispatch.store.orders import SHARDS, shard_of
 from dispatch.store.positions import Positions
 from dispatch.tracking.drain import Drain
+from dispatch.tracking.forecast import Forecast
+from dispatch.tracking.guide import Guide
 from dispatch.tracking.lane import Lane
 from dispatch.tracking.presence import Roster
 from dispatch.tracking.watch import Watchers
 from dispatch.wire.commands import CancelOrder, Fix
 from dispatch.wire.events import OrderDot
+from matching.speeds import Speeds
 
 LATER_MS = 10**14
 
@@ -172,8 +175,8 @@ class Node:
         self.drain = Drain(self.positions, shop.clock, 50, 1_000)
         watchers = Watchers(Silence(), "node_1")
         self.roster = Roster(self.drain, watchers, 15_000, 45_000)
-        self.lane = Lane(self.roster, watchers, self.drain)
-        self.seats = Seats(self.roster, self.drain, shop.riders)
+        self.lane = Lane(self.roster, watchers, self.drain, Guide(watchers, Forecast(Speeds())))
+        self.seats = Seats(self.roster, self.drain, shop.riders, shop.orders)
 
     async def sit_down(self):
         await self.shop.riders.save_available("rdr_1", available=True)

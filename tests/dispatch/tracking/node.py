@@ -13,10 +13,13 @@ from dispatch.keys import order_positions
 from dispatch.model import Position
 from dispatch.store.positions import Gone, Placed, framed
 from dispatch.tracking.drain import Drain
+from dispatch.tracking.forecast import Forecast
+from dispatch.tracking.guide import Guide
 from dispatch.tracking.lane import Lane
 from dispatch.tracking.presence import Roster
 from dispatch.tracking.watch import Watchers
 from dispatch.wire.commands import Fix
+from matching.speeds import Speeds
 
 FRESH_MS, LOST_MS = 15_000, 45_000
 DOUALA = (4.0511, 9.7085)
@@ -105,7 +108,7 @@ class Redis:
         self.writing = 0
         self.writing_max = 0
 
-    async def put(self, batch: Sequence[Placed], gone: Sequence[Gone] = ()) -> None:
+    async def put(self, batch: Sequence[Placed], gone: Sequence[Gone] = ()) -> frozenset[str]:
         self.writing += 1
         self.writing_max = max(self.writing, self.writing_max)
         try:
@@ -121,6 +124,8 @@ class Redis:
             self._place(each)
         for rider_id, cell, _ in gone:
             self.index.get(cell, {}).pop(rider_id, None)
+        carried = (order_id for each in batch for order_id, _ in each.packets)
+        return frozenset(each for each in carried if self.hub.listening(each))
 
     def _place(self, placed: Placed) -> None:
         if placed.left is not None:
@@ -147,7 +152,9 @@ class Node:
         self.watchers = Watchers(self.hub, name)
         self.drain = Drain(self.redis, self.clock, flush_ms=50, riders_max=riders_max)
         self.roster = Roster(self.drain, self.watchers, FRESH_MS, LOST_MS)
-        self.lane = Lane(self.roster, self.watchers, self.drain)
+        self.speeds = Speeds()
+        self.guide = Guide(self.watchers, Forecast(self.speeds))
+        self.lane = Lane(self.roster, self.watchers, self.drain, self.guide)
 
     def on_duty(self, rider_id: str, *orders: str) -> None:
         """A rider connects, takes orders, and carries some."""

@@ -10,9 +10,12 @@ from dispatch.store.connect import RedisClients, Scripts
 from dispatch.store.feeds import Feeds
 from dispatch.store.positions import Positions
 from dispatch.tracking.drain import Drain
+from dispatch.tracking.forecast import Forecast
+from dispatch.tracking.guide import Guide
 from dispatch.tracking.lane import Lane
 from dispatch.tracking.presence import Roster
 from dispatch.tracking.watch import Watchers
+from matching.speeds import Speeds
 from tests.dispatch.tracking.node import DOUALA, FRESH_MS, LOST_MS, Screen, fix, north_m
 
 pytestmark = pytest.mark.engines
@@ -38,7 +41,7 @@ async def test_from_a_rider_here_to_a_customer_there(redis: RedisClients):
     here, there = Watchers(feeds, "a"), Watchers(feeds, "b")
     drain = Drain(positions, clock, flush_ms=50, riders_max=10)
     roster = Roster(drain, here, FRESH_MS, LOST_MS)
-    lane = Lane(roster, here, drain)
+    lane = Lane(roster, here, drain, Guide(here, Forecast(Speeds())))
     listening = asyncio.create_task(feeds.run())
     screen = Waiting()
     roster.seat("rdr_1")
