@@ -1,5 +1,6 @@
 """The real engines, one pair for each worker, and a clean place in them for each test."""
 
+import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -9,10 +10,12 @@ import pytest
 import pytest_asyncio
 
 from dispatch import ids, settings
+from dispatch.clock import SystemClock
 from dispatch.settings import Settings
 from dispatch.store.connect import RedisClients, open_redis
 from dispatch.store.embedded import Endpoints, embedded_engines
 from ledger.dynamo import DynamoTable, open_table
+from ledger.fake import FakeDynamo
 from ledger.schema import ensure_table
 from tests.waiting import Until
 
@@ -63,11 +66,24 @@ def table_name() -> str:
     return ids.mint("test")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let a run do without the DynamoDB engine where it only needs tables."""
+    parser.addoption("--fake-dynamo", action="store_true", help="tables of the fake, no engine")
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
-async def dynamodb_client(dynamodb_endpoint: str) -> AsyncIterator[Any]:
+async def engine_client(dynamodb_endpoint: str) -> AsyncIterator[Any]:
     """One client for all tests of a worker: each new one costs a second and 20 MB."""
     async with open_table(dynamodb_endpoint, "eu-west-1", "none") as opened:
         yield opened.client
+
+
+@pytest.fixture(scope="session")
+def dynamodb_client(request: pytest.FixtureRequest) -> Any:
+    """What the tests' tables stand on: the engine, or the fake where the run asks for it."""
+    if request.config.getoption("--fake-dynamo", default=False):
+        return FakeDynamo(SystemClock().monotonic_s, lambda _: asyncio.sleep(0))
+    return request.getfixturevalue("engine_client")
 
 
 @pytest_asyncio.fixture(loop_scope="session")

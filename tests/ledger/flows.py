@@ -129,6 +129,19 @@ def brought(method: requests.Method) -> Callable[[Node], Awaitable[Subject]]:
     return before
 
 
+async def brought_again(node: Node) -> Subject:
+    """A second order of those whose first is settled already."""
+    on = await brought("WALLET")(node)
+    await node.settler.settle(on.id)
+    second = subject_of(await node.place("WALLET", "second"))
+    await node.accept_order(second.id)
+    await node.offer(second.id)
+    await node.take(second.id)
+    await node.fetch(second.id)
+    await node.bring(second.id)
+    return second
+
+
 async def asked(node: Node) -> Subject:
     """A top-up that a provider was asked for."""
     payment = await node.top_up(AMOUNT, "ask", "momo")
@@ -230,6 +243,7 @@ def is_settled_with_cash(items: Items, on: Subject) -> bool:
 
 FLOWS = [
     Flow("top_up", nothing, top_up, purse_is(AMOUNT)),
+    Flow("top_up_again", with_purse, top_up, purse_is(PURSE + AMOUNT)),
     Flow("ask_top_up", nothing, ask_top_up, is_asked),
     Flow("hear_of_top_up", asked, hear_success, purse_is(AMOUNT)),
     Flow("hear_of_failure", asked, hear_failure, is_failed),
@@ -244,6 +258,7 @@ FLOWS = [
     Flow("take_over_cash_order", given_back, take_over, hold_is("OPEN")),
     Flow("bring_and_settle", fetched("WALLET"), bring, fin_is("SETTLED")),
     Flow("settle_from_wallet", brought("WALLET"), settle, fin_is("SETTLED"), repeated=False),
+    Flow("settle_second", brought_again, settle, fin_is("SETTLED"), repeated=False),
     Flow("settle_mobile_money", brought("MOBILE_MONEY"), settle, fin_is("SETTLED"), repeated=False),
     Flow("settle_cash", brought("CASH"), settle, is_settled_with_cash, repeated=False),
     Flow("call_off_paid", placed("WALLET"), call_off, purse_is(PURSE)),
