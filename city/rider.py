@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import math
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -34,6 +35,9 @@ TWICE_CHANCE = 0.005
 # A waiting rider asks for himself after so long without news.
 LOOK_S = 20.0
 IDLE_S = 20.0
+# Whoever is silent for 15 s counts as stale and is asked nothing; the way of a fix takes its part.
+# Source: wire contract, a rider's last fix may be 15 s old.
+SILENT_S_MAX = 12.0
 # The first fix goes out as soon as the app is open.
 FIRST_FIX_WITHIN_S = 0.5
 OFFERS_WAITING_MAX = 4
@@ -68,9 +72,11 @@ class Rider:
     vehicle: Vehicle = field(init=False)
     temper: Temper = field(init=False)
     interval_s: float = NOMINAL_S
+    min_move_m: float = 0.0
     job: Job | None = None
     _trip: Trip | None = None
     _left_at_s: float = 0.0
+    _reported: tuple[float, Point] | None = None
     _kept: deque[dict[str, Any]] = field(default_factory=deque)
     _offers: asyncio.Queue[dict[str, Any]] = field(init=False)
     # Offers heard and not yet answered -> until when, on the loop's clock; None once closed.
@@ -122,7 +128,9 @@ class Rider:
             self.world.tally.count("orders_settled")
             self.world.tally.settled_xaf += int(payload.get("amount", 0))
         elif name == "tracking_policy":
-            self.interval_s = max(1.0, float(payload.get("intervalMs", 5000)) / 1000)
+            asked_s = float(payload.get("intervalMs", 5000)) / 1000
+            self.interval_s = min(max(1.0, asked_s), SILENT_S_MAX)
+            self.min_move_m = float(payload.get("minDisplacementM", 0))
         elif name == "resync":
             self.world.tally.count("resyncs")
         self._news.set()
@@ -159,11 +167,23 @@ class Rider:
             await asyncio.sleep(pause_s)
             is_moving = self.truth().speed > 0
             pause_s = self.phone.next_interval_s(self.interval_s, is_moving=is_moving)
+            if self._may_be_silent(pause_s):
+                self.world.tally.count("fixes_spared")
+                continue
+            self._reported = (self.world.clock.monotonic_s(), self.truth().point)
             fix: dict[str, Any] = self.phone.observe(self.truth(), self.world.clock.now_ms())
             if not await self._report(fix):
                 self._keep(fix)
             elif self.rng.random() < HOLE_CHANCE:
                 self.line.lose(self.world.wait_s(self.rng, HOLE_MEDIAN_S))
+
+    def _may_be_silent(self, pause_s: float) -> bool:
+        """Whether the server can do without this fix: he has hardly moved, and the next is soon."""
+        if self._reported is None:
+            return False
+        at_s, there = self._reported
+        silent_s = self.world.clock.monotonic_s() + pause_s - at_s
+        return silent_s < SILENT_S_MAX and math.dist(there, self.truth().point) < self.min_move_m
 
     async def _report(self, fix: dict[str, Any]) -> bool:
         if not self.line.is_open:

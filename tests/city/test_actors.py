@@ -205,3 +205,16 @@ def test_the_seed_decides(world: World) -> None:
     other = vendor.open_shop(replace(world, seed=8), 3, "FOOD")
     assert shops[0] == shops[1]
     assert shops[0] != other
+
+
+async def test_a_rider_spares_the_server_what_it_need_not_know(world: World) -> None:
+    """Who has not moved leaves fixes out as he was told, but is not silent until he is stale."""
+    him = Rider(world, "rdr_1", (0.0, 0.0))
+    assert not him._may_be_silent(2.0)
+    him._reported = (world.clock.monotonic_s(), (0.0, 0.0))
+    him.on_event("tracking_policy", {"intervalMs": 15_000, "minDisplacementM": 50})
+    assert him.interval_s == rider.SILENT_S_MAX
+    assert him._may_be_silent(2.0)
+    assert not him._may_be_silent(rider.SILENT_S_MAX)
+    him._reported = (world.clock.monotonic_s(), (51.0, 0.0))
+    assert not him._may_be_silent(2.0)
