@@ -195,10 +195,8 @@ class Seats:
             # He has said something meanwhile, and that is newer than what we read.
             return
         self._roster.set_available(rider_id, available=duty.available)
-        for order_id in set(seat.orders) - set(duty.orders):
-            self._roster.release(rider_id, order_id)
+        self._roster.carry(rider_id, duty.orders)
         for order_id in duty.orders:
-            self._roster.assign(rider_id, order_id)
             order = await self._orders.get(order_id)
             course = course_of(order) if order is not None else None
             if course is not None and order is not None and order.rider_id == rider_id:

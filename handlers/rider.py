@@ -61,8 +61,11 @@ async def on_set_availability(
 
 async def on_accept_delivery(desk: Desk, session: Session, command: commands.AcceptDelivery) -> Any:
     """Take an offered delivery; from here on this rider's fixes are the order's."""
+    rider_id = session.principal.id
     answer = await desk.flow.accept_delivery(caller_of(session, command), command)
-    desk.roster.assign(session.principal.id, command.order_id, desk.clock.now_ms())
+    # A repeat gets the first answer again, though the order may have left his hands since.
+    if command.order_id in (await desk.riders.duty(rider_id)).orders:
+        desk.roster.assign(rider_id, command.order_id, desk.clock.now_ms())
     return answer
 
 
@@ -113,8 +116,9 @@ async def on_connect(desk: Desk, session: Session) -> None:
     desk.roster.seat(rider_id)
     duty, about = await desk.rider(rider_id)
     desk.roster.describe(rider_id, about)
+    # His seat may have outlived an earlier visit, and he may have delivered elsewhere since.
+    desk.roster.carry(rider_id, duty.orders)
     for order_id in duty.orders:
-        desk.roster.assign(rider_id, order_id)
         order = await desk.orders.get(order_id)
         course = course_of(order) if order is not None else None
         if course is not None:

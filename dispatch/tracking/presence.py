@@ -1,6 +1,6 @@
 """The riders connected to this node: who they are, what they carry, where they were last."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Literal, Protocol
 
 import msgspec
@@ -251,6 +251,14 @@ class Roster:
             seat.notes.clear()
             self._service.unserve(order_id)
             self._changed(seat)
+
+    def carry(self, rider_id: str, orders: Collection[str]) -> None:
+        """The rider carries these orders and no others, as the table says."""
+        seat = self._seats.get(rider_id)
+        for order_id in set(seat.orders).difference(orders) if seat else ():
+            self.release(rider_id, order_id)
+        for order_id in orders:
+            self.assign(rider_id, order_id)
 
     def offered(self, rider_id: str, now_ms: int) -> None:
         """The rider was asked to carry an order."""
