@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +29,7 @@ from city.server import ServerDown
 from tests.e2e import judgement
 from tests.e2e.fleet import Fleet, Node, fleet
 from tests.e2e.judgement import Facts, Finding
+from tests.e2e.listeners import wait_for
 from tests.e2e.people import Customer, Rider, Vendor
 from tests.e2e.swarm import FIX_EVERY_S, TICK_S, Doors, Record
 
@@ -42,18 +43,27 @@ ENDED_S = 60.0
 # Beyond it nothing more is waited for.
 GIVE_UP_S = 120.0
 LAST_WORDS_S = 1.0
+# Orders under way at once; riders are more.
+OPEN_MAX = 50
+# A kill waits for its share of the orders to end, so that work is spread over all kills on a slow
+# machine as well; but no longer than that.
+HELD_UP_S = 10.0
 LOOK_S = 0.25
 REDIS_AWAY_S = 1.5
 REDIS_SHARE = 0.1
+EVERY_S = 1.0
 TELL_EVERY_S = 10.0
 
 
 class Size(NamedTuple):
-    """How much is done, how often something is killed, and how often Redis is killed beside it."""
+    """How much is done, how often something is killed, and how often Redis is killed beside it.
+
+    Units: seconds between kills, at least, on average.
+    """
 
     orders: int
     kills: int
-    every_s: float
+    every_s: float = EVERY_S
     redis_share: float = REDIS_SHARE
 
 
@@ -84,9 +94,15 @@ class Reaper:
         up = [seat for seat in edges if seat.is_up]
         return [seat.node.site.url for seat in up or edges]
 
-    async def kill_again(self, size: Size) -> None:
-        """So many kills, at random times."""
+    def progress(self, size: Size) -> float:
+        """How far it has come, from 0 to 1."""
+        return self.kills / size.kills if size.kills else 1.0
+
+    async def kill_again(self, size: Size, ended: Callable[[], int]) -> None:
+        """So many kills, at random times, spread over the orders."""
         while self.kills < size.kills:
+            due = size.orders * (self.kills + 1) // size.kills - OPEN_MAX
+            await wait_for(lambda: ended() >= due, HELD_UP_S)  # noqa: B023 (it is over when we go on)
             await asyncio.sleep(self.rng.expovariate(1 / size.every_s))
             if self.rng.random() < size.redis_share:
                 await self._kill_redis()
@@ -173,12 +189,15 @@ class Town:
             for number in range(before, int(turn)):
                 await self.riders[number % len(self.riders)].report()
 
-    async def trade(self, orders: int, within_s: float) -> None:
-        """So many orders, spread evenly; until all have ended."""
+    async def trade(self, orders: int, progress: Callable[[], float]) -> None:
+        """So many orders, as the kills go on; until all have ended. `progress` runs from 0 to 1."""
+        open_ = asyncio.Semaphore(OPEN_MAX)
         async with asyncio.TaskGroup() as group:
             for number in range(orders):
-                group.create_task(self._one(number))
-                await asyncio.sleep(within_s / orders)
+                await wait_for(lambda: number <= progress() * orders + OPEN_MAX, HELD_UP_S)  # noqa: B023
+                await open_.acquire()
+                order = group.create_task(self._one(number))
+                order.add_done_callback(lambda _: open_.release())
 
     async def _one(self, number: int) -> None:
         self.placed += 1
@@ -252,8 +271,8 @@ async def measure(size: Size, seed: int, folder: Path) -> tuple[dict[str, Any], 
         async with asyncio.TaskGroup() as group:
             helpers = [group.create_task(work) for work in (town.live(), tell(town, reaper))]
             await town.are_here()
-            trading = group.create_task(town.trade(size.orders, size.kills * size.every_s))
-            await reaper.kill_again(size)
+            trading = group.create_task(town.trade(size.orders, lambda: reaper.progress(size)))
+            await reaper.kill_again(size, lambda: town.ended)
             ended_s = await wait_for_end(running, trading, reaper.last_s)
             # What was relayed last is still on its way to the apps.
             await asyncio.sleep(LAST_WORDS_S)
