@@ -3,6 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+MINUTES := 10
 # Written when a step is done, so that the next `make run` starts at once.
 PYTHON_DONE := $(VENV)/.installed
 NODE_DONE := node_modules/.installed
@@ -17,7 +18,7 @@ WITH_NODE = if ! { node -e 'process.exit(parseInt(process.versions.node) < 20)' 
 	PATH="$$wheel/bin:$$PATH"; \
 	npm() { node "$$wheel/lib/node_modules/npm/bin/npm-cli.js" "$$@"; }; fi;
 
-.PHONY: help setup run demo test check lock clean
+.PHONY: help setup run demo test check soak audit lock clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
@@ -41,6 +42,12 @@ check: setup ## Format, lint, types, import contracts, dependencies, dead code, 
 
 test: setup ## Every test, with real engines, real processes and a browser where there is one
 	$(WITH_NODE) $(BIN)/pytest -n auto
+
+soak: setup ## Ten minutes of apps that come and go, and what the server holds (MINUTES=120)
+	$(BIN)/python -m tests.e2e.soak --minutes $(MINUTES)
+
+audit: setup ## Look for known holes in what the lock names; needs the database of advisories
+	$(BIN)/pip-audit --strict --require-hashes --disable-pip --requirement deploy/requirements.txt
 
 lock: $(PYTHON_DONE) ## Choose new versions of everything within the bounds of pyproject.toml
 	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url \

@@ -59,6 +59,7 @@ OUTBOX_LAG_SECONDS = Histogram(
 )
 OUTBOX_WAITING = Gauge("reeyo_outbox_waiting_events", "Events written and not yet relayed.")
 
+TASKS = Gauge("reeyo_tasks", "Tasks of the event loop; they grow with work, and never for good.")
 SOCKETS = Gauge("reeyo_sockets", "Open sockets.", ["namespace"])
 SOCKETS_ENDED = Counter(
     "reeyo_sockets_ended_total", "Sockets the server cut, by reason.", ["namespace", "reason"]

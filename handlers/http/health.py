@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from dispatch import metrics
 from dispatch.errors import StoreUnavailable
 from handlers.http.envelope import PUBLIC, Route, failed
 from ledger.table import TableUnavailable
@@ -50,6 +51,7 @@ async def get_health(_request: web.Request) -> object:
 
 async def get_metrics(_request: web.Request) -> web.Response:
     """Every series, in Prometheus' text form."""
+    metrics.TASKS.set(len(asyncio.all_tasks()))
     return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 

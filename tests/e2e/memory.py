@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from bench.harness import Site
+
 
 def rss_bytes(pid: int) -> int:
     """Memory that a process has in RAM, without its children. Source: proc(5), statm."""
@@ -13,3 +15,11 @@ def rss_bytes(pid: int) -> int:
 def open_files(pid: int) -> int:
     """File descriptors of a process, its connections above all."""
     return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
+
+
+async def figure_of(site: Site, series: str) -> float:
+    """One figure of a server's own; 0 where the series has none yet."""
+    async with site.session.get(f"{site.url}/metrics") as answer:
+        text = await answer.text()
+    values = [line.rpartition(" ")[2] for line in text.splitlines() if line.startswith(series)]
+    return sum(map(float, values))

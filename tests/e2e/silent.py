@@ -1,0 +1,113 @@
+"""Connections that say nothing: `python -m tests.e2e.silent --connections 5000`.
+
+A third says nothing at all, a third drips a header, a third asks for a WebSocket and joins nothing
+but answers every ping. All are closed in time; one JSON line, exit 1 where the promise broke.
+"""
+
+import argparse
+import asyncio
+import resource
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import uvloop
+
+from bench.harness import Site, quantile
+from bench.line import print_line
+from tests.e2e.fleet import fleet
+from tests.e2e.memory import open_files
+
+# Source: promises. A second is for this program: it opens and watches thousands by itself.
+CLOSED_S_MAX = 10.0
+OUR_OWN_S = 1.0
+DRIP_S = 1.0
+AT_ONCE = 200
+_UPGRADE = (
+    b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n"
+    b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+# An Engine.IO pong in a masked frame whose mask is zero.
+_PONG = b"\x81\x81\x00\x00\x00\x003"
+
+
+async def _wait(site: Site, kind: int, gate: asyncio.Semaphore) -> float:
+    """Connect, be silent in one of three ways, and wait for the end; how long that took."""
+    host, _, port = site.url.removeprefix("http://").partition(":")
+    async with gate:
+        reader, writer = await asyncio.open_connection(host, int(port))
+    began_s = time.perf_counter()
+    dripping = asyncio.ensure_future(_drip(writer)) if kind == 1 else None
+    if kind == 2:
+        writer.write(_UPGRADE)
+    try:
+        while await reader.read(4096):
+            # Whatever it is, the ping among it is answered.
+            writer.write(_PONG)
+    except OSError:
+        # An abort is an end as well.
+        pass
+    finally:
+        if dripping is not None:
+            dripping.cancel()
+        writer.transport.abort()
+    return time.perf_counter() - began_s
+
+
+async def _drip(writer: asyncio.StreamWriter) -> None:
+    """A header that never ends, one letter at a time."""
+    writer.write(b"GET /healthz HTTP/1.1\r\nX-Slow: ")
+    while True:
+        await asyncio.sleep(DRIP_S)
+        writer.write(b"a")
+
+
+async def measure(connections: int, folder: Path) -> dict[str, Any]:
+    """So many at one server, and how long the last of them stayed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 65_536)), hard))
+    async with fleet(folder, ["all"]) as running:
+        node = running.nodes[0]
+        files = open_files(node.site.pid)
+        gate = asyncio.Semaphore(AT_ONCE)
+        jobs = [_wait(node.site, number % 3, gate) for number in range(connections)]
+        try:
+            async with asyncio.timeout(6 * CLOSED_S_MAX):
+                took_s = await asyncio.gather(*jobs)
+        except TimeoutError:
+            took_s = [6 * CLOSED_S_MAX]
+        return {
+            "connections": connections,
+            "closed_p50_s": round(quantile(took_s, 0.5), 2),
+            "closed_max_s": round(max(took_s), 2),
+            "files_more": open_files(node.site.pid) - files,
+            "faults": len(node.faults),
+        }
+
+
+def is_good(figures: dict[str, Any]) -> bool:
+    """Whether the promise was kept."""
+    return (
+        figures["closed_max_s"] <= CLOSED_S_MAX + OUR_OWN_S
+        and figures["files_more"] <= 40
+        and not figures["faults"]
+    )
+
+
+def main() -> None:
+    """Measure and print the line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--connections", type=int, default=5_000, help="5000 is the full size")
+    parser.add_argument("--seed", type=int, default=1, help="nothing is drawn here")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="reeyo-silent-") as folder:
+        figures = uvloop.run(measure(given.connections, Path(folder)))
+    print_line("silent", vars(given), figures)
+    if not is_good(figures):
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()
