@@ -7,8 +7,9 @@ import asyncio
 
 import structlog
 
+from dispatch.bell import Bell
 from dispatch.clock import Clock
-from dispatch.errors import Refused, StoreUnavailable
+from dispatch.errors import Deposed, Refused, StoreUnavailable
 from dispatch.orders import rounds
 from dispatch.orders.escort import Escort
 from dispatch.orders.finds import Finds
@@ -39,11 +40,11 @@ class Engine:
         self._clock = clock
         self._search = Search(flow, finds, clock)
         self._escort = Escort(flow, finds, clock)
-        self._woken = asyncio.Event()
+        self._bell = Bell()
 
     def wake(self, _message: bytes = b"") -> None:
         """Look at the timers now; the callback of the engine's channel."""
-        self._woken.set()
+        self._bell.ring()
 
     async def run(self) -> None:
         """Rebuild the timers, then tick for as long as the server runs."""
@@ -57,15 +58,11 @@ class Engine:
             except (StoreUnavailable, TableUnavailable) as error:
                 log.warning("engine_waits", cause=str(error))
                 wait_s = AWAY_S
-            await self._rest(wait_s)
-
-    async def _rest(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._woken.wait()
-        except TimeoutError:
-            pass
-        self._woken.clear()
+            except Deposed as deposed:
+                # Whoever started this ends it in a moment.
+                log.warning("engine_deposed", cause=str(deposed))
+                wait_s = AWAY_S
+            await self._bell.rest(wait_s)
 
     async def rebuild(self) -> int:
         """Set the timer of every order that has something to see to; returns how many there are.
@@ -87,7 +84,8 @@ class Engine:
         Units: seconds.
         """
         now_ms = self._clock.now_ms()
-        due, next_ms = await self._finds.timers.due(now_ms, LOOKS_AT_ONCE)
+        token = self._finds.fence.token()
+        due, next_ms = await self._finds.timers.claim(now_ms, LOOKS_AT_ONCE, token)
         if due:
             await asyncio.gather(*(self._look_safely(order_id) for order_id in due))
             return 0.0
@@ -98,6 +96,8 @@ class Engine:
     async def _look_safely(self, order_id: str) -> None:
         try:
             await self.look(order_id)
+        except Deposed:
+            log.info("engine_look_left", order_id=order_id)
         except Refused as refused:
             # The order moved on under the engine's eyes; its own step has set its timer.
             log.debug("engine_outrun", order_id=order_id, code=refused.code)
@@ -107,7 +107,7 @@ class Engine:
             await self._again(order_id)
 
     async def _again(self, order_id: str) -> None:
-        await self._finds.timers.arm({order_id: self._clock.now_ms() + AGAIN_MS}, wake=False)
+        await self._finds.put_timer(order_id, self._clock.now_ms() + AGAIN_MS)
 
     async def look(self, order_id: str) -> None:
         """Do what an order wants now: ask riders, follow its rider, or be left alone.
@@ -117,11 +117,11 @@ class Engine:
         order = await self._orders.get(order_id)
         if order is None or not rounds.wants_engine(order):
             self._search.forget(order_id)
-            await self._finds.timers.disarm([order_id])
+            await self._finds.timers.drop(order_id, self._finds.fence.token())
             return
         policy = await self._finds.policies.offers(order.order_type)
         if rounds.is_coming(order):
-            self._search.forget(order_id)
+            self._search.taken(order)
             await self._escort.look(order, policy)
             return
         await self._search.look(order, policy)

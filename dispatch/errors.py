@@ -59,3 +59,7 @@ class StoreUnavailable(Exception):
 
     def __str__(self) -> str:
         return f"{self.store} is unavailable: {self.cause}"
+
+
+class Deposed(Exception):
+    """This node's engine rules no more; another one does what it was about to do."""

@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 import structlog
 
 from dispatch import metrics
+from dispatch.bell import Bell
 from dispatch.clock import Clock
 from dispatch.errors import StoreUnavailable
 from dispatch.model import Order, OrderStatus, course_of
@@ -62,12 +63,12 @@ class Reconciler:
         self._known = ""
         self._is_behind = True
         self._compared_s = clock.monotonic_s()
-        self._woken = asyncio.Event()
+        self._bell = Bell()
 
     def wake(self) -> None:
         """Something was missed: compare now; the callback of the feeds' gaps."""
         self._is_behind = True
-        self._woken.set()
+        self._bell.ring()
 
     async def run(self) -> None:
         """Look for as long as the server runs."""
@@ -78,7 +79,7 @@ class Reconciler:
             except (StoreUnavailable, TableUnavailable) as error:
                 log.warning("reconciliation_deferred", cause=str(error))
                 pause_s = AWAY_S
-            await self._rest(pause_s)
+            await self._bell.rest(pause_s)
 
     async def look(self) -> bool:
         """Compare if it is time to, or if Redis is another than it was; whether we did.
@@ -102,14 +103,6 @@ class Reconciler:
             log.info("reconciled", is_emptied=mark != self._known)
         self._known, self._compared_s = mark, now_s
         return True
-
-    async def _rest(self, seconds: float) -> None:
-        try:
-            async with asyncio.timeout(seconds):
-                await self._woken.wait()
-        except TimeoutError:
-            pass
-        self._woken.clear()
 
 
 class OpenOrders:

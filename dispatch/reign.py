@@ -9,7 +9,7 @@ import structlog
 from dispatch import metrics
 from dispatch.clock import Clock
 from dispatch.errors import StoreUnavailable
-from dispatch.store.leases import Lease, Leases
+from dispatch.store.leases import Fence, Lease, Leases
 
 # A lease that another node holds is asked for this often.
 ASK_EVERY_S = 0.5
@@ -25,18 +25,23 @@ log = structlog.get_logger(__name__)
 class Reign:
     """Runs `work` while the lease is held.
 
-    Two nodes may work at once for a moment, where one of them was stopped and goes on; every write
-    of theirs is conditional, so that it does no harm.
+    Two nodes may work at once for a moment, where one of them was stopped and goes on; the fence
+    and the conditions of its writes see to it that it does no harm.
     """
 
     def __init__(
-        self, leases: Leases, name: str, work: Callable[[], Awaitable[None]], clock: Clock
+        self,
+        leases: Leases,
+        fence: Fence,
+        name: str,
+        work: Callable[[], Awaitable[None]],
+        clock: Clock,
     ) -> None:
         self._leases = leases
+        self._fence = fence
         self._name = name
         self._work = work
         self._clock = clock
-        self._until_s = 0.0
         self.lease: Lease | None = None
 
     @property
@@ -54,7 +59,7 @@ class Reign:
             if self.lease is None:
                 await asyncio.sleep(ASK_EVERY_S)
                 continue
-            self._until_s = asked_s + self._leases.ttl_ms / 1000
+            self._fence.open(self.lease.token, asked_s + self._leases.ttl_ms / 1000)
             await self._rule(self.lease)
 
     async def _rule(self, lease: Lease) -> None:
@@ -64,6 +69,7 @@ class Reign:
         try:
             await self._hold(lease, work)
         finally:
+            self._fence.close()
             self.lease = None
             metrics.ENGINES_LIVE.set(0)
             work.cancel()
@@ -77,23 +83,19 @@ class Reign:
     async def _hold(self, lease: Lease, work: "asyncio.Future[None]") -> None:
         """Renew until the lease is lost, or until the work has ended."""
         pause_s = RENEW_EVERY_S
-        while self._left_s() > 0:
-            await asyncio.wait([work], timeout=min(pause_s, self._left_s()))
+        while self._fence.left_s > 0:
+            await asyncio.wait([work], timeout=min(pause_s, self._fence.left_s))
             if work.done():
                 return
             began_s = self._clock.monotonic_s()
             try:
-                async with asyncio.timeout(max(0.0, min(RENEW_EVERY_S, self._left_s()))):
+                async with asyncio.timeout(max(0.0, min(RENEW_EVERY_S, self._fence.left_s))):
                     if not await self._leases.renew(lease):
                         return
-                self._until_s = began_s + self._leases.ttl_ms / 1000
+                self._fence.open(lease.token, began_s + self._leases.ttl_ms / 1000)
                 pause_s = RENEW_EVERY_S
             except (StoreUnavailable, TimeoutError):
                 pause_s = RENEW_AGAIN_S
-
-    def _left_s(self) -> float:
-        """How long the lease is still ours, whatever Redis does."""
-        return self._until_s - self._clock.monotonic_s()
 
     async def _give_back(self, lease: Lease) -> None:
         with suppress(StoreUnavailable, TimeoutError):

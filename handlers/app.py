@@ -37,7 +37,7 @@ from dispatch.store.decisions import Decisions
 from dispatch.store.embedded import embedded_engines
 from dispatch.store.feeds import Feeds
 from dispatch.store.inbox import Inboxes
-from dispatch.store.leases import Leases
+from dispatch.store.leases import Fence, Leases
 from dispatch.store.offers import OfferReceipts
 from dispatch.store.orders import Orders
 from dispatch.store.paces import Paces
@@ -174,14 +174,14 @@ def compose(basis: Basis) -> tuple[Desk, Live]:
     """Build the parts in the order in which they lean on one another."""
     settings, clock, table = basis.settings, basis.clock, basis.table
     feeds, board = Feeds(basis.redis), Board(basis.redis)
-    inboxes, timers = Inboxes(basis.redis, basis.scripts), Timers(basis.redis, ZONE)
-    receipts = OfferReceipts(basis.redis)
+    timers = Timers(basis.redis, basis.scripts, ZONE)
+    inboxes, receipts = Inboxes(basis.redis, basis.scripts), OfferReceipts(basis.redis)
     positions = Positions(basis.redis.commands, basis.scripts, basis.node, settings.fix_lost_ms)
     outbox = Outbox(table, inboxes, timers, board, clock)
     ledger = Ledger(table, clock.now_ms)
     stores = _stores(basis, positions, ledger, outbox)
     flow = Flow(stores, clock)
-    finds = _finds(basis, positions, timers, receipts)
+    finds = _finds(basis, stores, timers, receipts)
     revocations = Revocations(table, basis.redis, clock)
     watchers = Watchers(feeds, basis.node)
     way = lay_way(settings, clock, positions, watchers)
@@ -211,7 +211,7 @@ def compose(basis: Basis) -> tuple[Desk, Live]:
         areas=_areas(basis, board, positions, feeds),
     )
     engine = Engine(flow, desk.orders, finds, clock)
-    reign = Reign(Leases(basis.scripts, basis.node), ZONE, engine.run, clock)
+    reign = Reign(Leases(basis.scripts, basis.node), stores.fence, ZONE, engine.run, clock)
     ours = OpenOrders(desk.orders, timers, board, lambda: reign.is_held)
     reconciler = _reconciler(basis, ours, way, desk)
     feeds.on_gap(reconciler.wake)
@@ -263,14 +263,15 @@ def _stores(basis: Basis, positions: Positions, ledger: Ledger, outbox: Outbox) 
         positions=positions,
         ledger=ledger,
         clerk=Clerk(table, ledger, outbox, clock),
+        fence=Fence(clock),
         payment_provider=basis.settings.payment_provider,
     )
 
 
-def _finds(basis: Basis, positions: Positions, timers: Timers, receipts: OfferReceipts) -> Finds:
+def _finds(basis: Basis, stores: Stores, timers: Timers, receipts: OfferReceipts) -> Finds:
     """What the engine looks into."""
     return Finds(
-        positions=positions,
+        positions=stores.positions,
         timers=timers,
         receipts=receipts,
         pauses=Pauses(basis.redis),
@@ -278,6 +279,7 @@ def _finds(basis: Basis, positions: Positions, timers: Timers, receipts: OfferRe
         alerts=Alerts(basis.redis, basis.scripts),
         policies=Policies(basis.table, basis.clock, ZONE),
         decisions=Decisions(basis.table),
+        fence=stores.fence,
         fresh_ms=basis.settings.fix_fresh_ms,
     )
 

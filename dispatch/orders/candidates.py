@@ -12,7 +12,8 @@ from matching.score import rank
 class Circumstances(NamedTuple):
     """What else decides whether a rider may be asked now.
 
-    `holding` are riders who have an open offer, and of which order; `paused` riders who are left
+    `holding` are riders who have an open offer, and of which order ("" for one whose hands are full
+    though the index does not say so yet); `paused` riders who are left
     alone, and until when. Units: Unix ms; `fresh_ms` is how old a fix may be.
     """
 
@@ -51,6 +52,8 @@ def bar_of(order: Order, seen: Seen, around: Circumstances) -> str | None:
         left_s = (around.paused[seen.rider_id] - around.now_ms) // 1000
         return f"paused for {left_s} s more: left offers unread"
     if (held := around.holding.get(seen.rider_id)) is not None:
+        if not held:
+            return "carries another order"
         which = "an offer of this order" if held == order.order_id else "another offer"
         return f"holds {which}"
     price = order.pricing.total

@@ -46,7 +46,7 @@ class Escort:
             return
         await self._finds.pursuits.put(order_id, after)
         again_ms = now_ms + pursuit.look_every_ms(policy)
-        await self._finds.timers.arm({order_id: again_ms}, wake=False)
+        await self._finds.put_timer(order_id, again_ms)
 
     async def _withdraw(self, order: Order, outcome: Outcome, policy: OfferPolicy) -> None:
         await self._flow.withdraw_delivery(order.order_id, outcome)

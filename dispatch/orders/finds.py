@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 from dispatch.store.alerts import Alerts
 from dispatch.store.decisions import Decisions
+from dispatch.store.leases import Fence
 from dispatch.store.offers import OfferReceipts
 from dispatch.store.pauses import Pauses
 from dispatch.store.policies import Policies
@@ -26,4 +27,12 @@ class Finds(NamedTuple):
     alerts: Alerts
     policies: Policies
     decisions: Decisions
+    fence: Fence
     fresh_ms: int
+
+    async def put_timer(self, order_id: str, due_ms: int) -> None:
+        """Say when an order wants its next look. Units: Unix ms.
+
+        Errors: Deposed; StoreUnavailable.
+        """
+        await self.timers.put(order_id, due_ms, self.fence.token())

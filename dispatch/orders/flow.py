@@ -23,6 +23,7 @@ from dispatch.orders.plans import Plans, explained, late_payment, nothing_else, 
 from dispatch.orders.step import Actor, Ask, AssignedTo, NobodyLeft, OffersMade, Step
 from dispatch.store.catalogue import Catalogue, Vendor
 from dispatch.store.config import Config
+from dispatch.store.leases import Fence
 from dispatch.store.orders import offered_to
 from dispatch.store.positions import Positions
 from dispatch.store.riders import Riders
@@ -42,6 +43,7 @@ class Stores(msgspec.Struct, frozen=True, kw_only=True):
     positions: Positions
     ledger: Ledger
     clerk: Clerk
+    fence: Fence
     payment_provider: str
 
 
@@ -139,9 +141,10 @@ class Flow:
     async def make_offers(self, order_id: str, offers: dict[str, Offer], made: OffersMade) -> Order:
         """Offer the order to the riders of one wave.
 
-        Errors: Refused WRONG_STATE where it no longer searches.
+        Errors: Refused WRONG_STATE where it no longer searches, CONFLICT where one of them has his
+        hands full (`details` names him as `riderId`).
         """
-        plan = explained(made.decision)
+        plan = self._plans.offering(offers, made.decision)
         asked = await self._by_engine(order_id, "make_offers", (made, offers), plan)
         metrics.OFFERS.labels("made").inc(len(offers))
         return _written(asked)
@@ -315,9 +318,19 @@ class Flow:
     async def _by_engine(
         self, order_id: str, name: str, said: tuple[object, object], plan: Planner = nothing_else
     ) -> Carried:
-        """One step of the engine's own; `said` are its command and its facts."""
+        """One step of the engine's own; `said` are its command and its facts.
+
+        Errors: Deposed where the engine that thought of it rules no more.
+        """
+
+        async def fenced(order: Order, step: Step) -> Plan:
+            found = await plan(order, step)
+            # Nothing is awaited between this and the write.
+            self._stores.fence.token()
+            return found
+
         ask = self._ask(name, ENGINE, *said)
-        return await self._stores.clerk.carry(ENGINE, order_id, ask, plan)
+        return await self._stores.clerk.carry(ENGINE, order_id, ask, fenced)
 
 
 def _written(carried: Carried) -> Order:

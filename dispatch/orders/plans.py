@@ -1,5 +1,7 @@
 """What each step writes besides the order: the rider's hands, the stock, the money."""
 
+from collections.abc import Iterable
+
 from dispatch.clock import Clock
 from dispatch.errors import Refusal, Refused
 from dispatch.model import Decision, Order, PaymentMethod, PaymentState
@@ -63,6 +65,16 @@ class Plans:
         """The provider's money goes into escrow."""
         return Plan(fact=capture(order))
 
+    def offering(self, offers: Iterable[str], decision: Decision | None) -> Planner:
+        """Nobody is asked whose hands are full; the index of riders knows it a moment later."""
+        keep = explained(decision)
+
+        async def plan(order: Order, step: Step) -> Plan:
+            hands = [Extra(duty.has_room(rider, CAPACITY), _busy(rider)) for rider in offers]
+            return Plan(extras=[*hands, *(await keep(order, step)).extras])
+
+        return plan
+
     def assigning(self, order: Order, rider: str, offer_id: str) -> Plan:
         """The rider's hands fill, and his cash limit carries what he will collect."""
         busy = Refused(Refusal.CONFLICT, "you carry another order already")
@@ -122,6 +134,10 @@ def _guarded(guarded: Guarded) -> list[Extra]:
     """The ledger's writes with what their refusals mean to a client."""
     pairs = zip(guarded.writes, guarded.codes, strict=True)
     return [Extra(write, Refused(*_MEANINGS[code])) for write, code in pairs]
+
+
+def _busy(rider: str) -> Refused:
+    return Refused(Refusal.CONFLICT, "the rider carries another order", {"riderId": rider})
 
 
 async def rating(order: Order, step: Step) -> Plan:

@@ -29,6 +29,9 @@ from matching.geo import haversine_m
 METRES_PER_KM = 1000
 # A decision of "nobody" names riders up to this many times farther away than may be asked.
 EXPLAINED_REACH = 2
+# Until the index knows that a rider's hands are full: his node tells it within its next flush.
+# Source: settings, drain_flush_ms is 50; a second leaves room for a busy one.
+INDEX_LAG_MS = 1_000
 # Looks in a row that found nobody are written down together, so many at a time.
 MISSES_AT_ONCE = 6
 
@@ -57,9 +60,20 @@ class Search:
         self._let_go(order_id, ())
         self._misses.pop(order_id, None)
 
+    def taken(self, order: Order) -> None:
+        """The order has a rider: the others may be asked again, he may not."""
+        self.forget(order.order_id)
+        if order.rider_id is not None:
+            self._spare(order.rider_id)
+
+    def _spare(self, rider_id: str) -> None:
+        """Leave a rider alone whose hands are full, until the index knows it."""
+        self._holding[rider_id] = ("", self._clock.now_ms() + INDEX_LAG_MS)
+
     def _let_go(self, order_id: str, still: Collection[str]) -> None:
-        for rider, (held_by, _) in list(self._holding.items()):
-            if held_by == order_id and rider not in still:
+        now_ms = self._clock.now_ms()
+        for rider, (held_by, until_ms) in list(self._holding.items()):
+            if until_ms < now_ms or (held_by == order_id and rider not in still):
                 del self._holding[rider]
 
     async def look(self, order: Order, policy: OfferPolicy) -> None:
@@ -115,7 +129,7 @@ class Search:
                     await self._offer(order, ranked, pick, (now_ms, policy))
         if not pick.chosen and dispatch.offers:
             again_ms = rounds.next_look_ms(dispatch, now_ms, policy)
-            await self._finds.timers.arm({order.order_id: again_ms}, wake=False)
+            await self._finds.put_timer(order.order_id, again_ms)
         elif not pick.chosen:
             await self._rest(order, pick, (now_ms, policy))
         if now_ms - dispatch.started_at_ms >= policy.alert_after_ms:
@@ -161,10 +175,13 @@ class Search:
             self._holding[rider] = (order.order_id, offer.deadline_ms)
         try:
             await self._flow.make_offers(order.order_id, offers, made)
-        except Refused:
+        except Refused as refused:
             self._let_go(order.order_id, dispatch.offers)
+            if refused.details is not None:
+                self._spare(str(refused.details["riderId"]))
             raise
         self._misses.pop(order.order_id, None)
+        await self._finds.put_timer(order.order_id, made.due_at_ms)
 
     async def _rest(self, order: Order, pick: Pick, moment: tuple[int, OfferPolicy]) -> None:
         """Nobody to ask: say so once, and look again after a while."""
@@ -177,8 +194,9 @@ class Search:
             decision = await self._explain_nobody(order, pick, moment)
             left = NobodyLeft(look_again_ms=again_ms, decision=decision)
             await self._flow.exhaust_search(order.order_id, left)
+            await self._finds.put_timer(order.order_id, again_ms)
             return
-        await self._finds.timers.arm({order.order_id: again_ms}, wake=False)
+        await self._finds.put_timer(order.order_id, again_ms)
         if count % MISSES_AT_ONCE == 0 and dispatch.decisions:
             decision = await self._explain_nobody(order, pick, moment)
             decision = replace(decision, at_ms=since_ms, looks=count, until_ms=now_ms)

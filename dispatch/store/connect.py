@@ -27,8 +27,6 @@ from dispatch.errors import StoreUnavailable
 # A command that takes longer has failed; its caller is told to try again.
 # Source: reliability design, ten default retries stalled one call for 3.6 s.
 COMMAND_TIMEOUT_S = 2.0
-# The longest BLOCK that a caller of `blocking` may ask for; the socket waits a little longer.
-BLOCK_S_MAX = 10.0
 CONNECT_TRIES = 2
 CONNECT_PAUSE_S = 0.05
 # One drain, one relay, and the commands of a busy moment; more of them wait their turn.
@@ -48,28 +46,26 @@ _LUA = Path(__file__).parent / "lua"
 
 
 class RedisClients(NamedTuple):
-    """The same Redis by three ways of waiting; replies are bytes.
+    """The same Redis by two ways of waiting; replies are bytes.
 
     `commands` gives up after two seconds and never repeats a command: a repeated INCR counts
-    twice. `blocking` is for reads that wait up to `BLOCK_S_MAX` at the server. `listener` is for
-    pub/sub, which waits for as long as nothing is said.
+    twice. `listener` is for pub/sub, which waits for as long as nothing is said. Nobody waits at
+    the server for a stream or list to grow: what grows is told on a channel.
     """
 
     commands: Redis
-    blocking: Redis
     listener: Redis
 
 
 @asynccontextmanager
 async def open_redis(url: str) -> AsyncIterator[RedisClients]:
-    """Make the three clients and close them at the end; connections open when first used.
+    """Make both clients and close them at the end; connections open when first used.
 
     Errors: ValueError where the URL is none.
     """
     async with AsyncExitStack() as stack:
         sizes = (
             (COMMAND_CONNECTIONS, COMMAND_TIMEOUT_S),
-            (WAITING_CONNECTIONS, BLOCK_S_MAX + COMMAND_TIMEOUT_S),
             # Blocking pub/sub reads ignore the timeout; (re)connecting and subscribing keep it.
             (WAITING_CONNECTIONS, COMMAND_TIMEOUT_S),
         )

@@ -3,6 +3,8 @@
 from typing import NamedTuple
 
 from dispatch import keys
+from dispatch.clock import Clock
+from dispatch.errors import Deposed
 from dispatch.store.connect import Scripts
 
 # Source: promise, another engine goes on at most 5 s after a kill: three for the lease's end, half
@@ -54,3 +56,38 @@ class Leases:
     async def _renew(self, lease: Lease, ttl_ms: int) -> bool:
         arguments = (lease.token, ttl_ms)
         return bool(await self._scripts.run("lease_renew", (keys.lease(lease.name),), arguments))
+
+
+class Fence:
+    """Lets an engine write while it rules, and no longer, whatever it was about to do.
+
+    Source: decision 9; a process that was stopped and goes on finds its lease over by its own
+    clock, before it asks anybody.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._token = 0
+        self._until_s = float("-inf")
+
+    @property
+    def left_s(self) -> float:
+        """For how long the lease is ours, whatever Redis does."""
+        return self._until_s - self._clock.monotonic_s()
+
+    def open(self, token: int, until_s: float) -> None:
+        """The lease is ours under this token until then. Units: seconds of the steady clock."""
+        self._token, self._until_s = token, until_s
+
+    def close(self) -> None:
+        """The lease is ours no more."""
+        self._until_s = float("-inf")
+
+    def token(self) -> int:
+        """What a write of the live engine carries.
+
+        Errors: Deposed.
+        """
+        if self.left_s <= 0:
+            raise Deposed(f"lease {self._token} is over")
+        return self._token

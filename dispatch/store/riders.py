@@ -11,7 +11,7 @@ from dispatch.store.patch import given_in, setting
 from dispatch.wire import requests
 from ledger.accounts import balance_key, rider_cash
 from ledger.cash import CASH_LIMIT
-from ledger.table import Key, Table, Update
+from ledger.table import Check, Key, Table, Update
 
 # Source: wire contract, rider score; what stands for a rider of whom nothing is known.
 COMPLETION_DEFAULT = 95.0
@@ -149,6 +149,19 @@ def claim(rider_id: str, order_id: str, capacity: int) -> Update:
         condition="attribute_not_exists(#order) AND (attribute_not_exists(cnt) OR cnt < :capacity)",
         names={"#order": f"{CARRIES}{order_id}"},
         values={":zero": 0, ":one": 1, ":capacity": capacity},
+    )
+
+
+def has_room(rider_id: str, capacity: int) -> Check:
+    """The rider could take one more order.
+
+    DynamoDB: fails where his hands are full.
+    """
+    assert capacity >= 1
+    return Check(
+        key=duty_key(rider_id),
+        condition="attribute_not_exists(cnt) OR cnt < :capacity",
+        values={":capacity": capacity},
     )
 
 

@@ -1,26 +1,37 @@
 """When each order must be looked at: while it is open by the engine, then for its trail."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dispatch import keys
-from dispatch.store.connect import RedisClients, translate
+from dispatch.errors import Deposed
+from dispatch.store.connect import RedisClients, Scripts, translate
+
+# An order that was taken comes up again after this long, should its engine have died.
+# Source: as long as a lease, so that it is no later than another engine.
+CLAIM_MS = 3_000
 
 
 class Timers:
-    """The timers of one zone."""
+    """The timers of one zone.
 
-    def __init__(self, clients: RedisClients, zone: str) -> None:
+    Anybody may want an order to be looked at earlier; only the zone's live engine, by the token of
+    its lease, takes what is due and says when to look again.
+    """
+
+    def __init__(self, clients: RedisClients, scripts: Scripts, zone: str) -> None:
         self._redis = clients.commands
+        self._scripts = scripts
         self.zone = zone
+        # What this engine has taken and not put back, and until when; at most what is looked at.
+        self._claims: dict[str, int] = {}
 
-    async def arm(
-        self, due: Mapping[str, int], *, trails: Mapping[str, int] | None = None, wake: bool = True
-    ) -> None:
-        """Set when orders want to be looked at (order id -> Unix ms), and wake the engine.
+    async def arm(self, due: Mapping[str, int], *, trails: Mapping[str, int] | None = None) -> None:
+        """Have orders looked at by then (order id -> Unix ms), and wake the engine.
 
-        `trails` are those that have ended, and when their trails are whole.
-        Redis: ZADDs and PUBLISH, one round trip; idempotent.
+        A timer that is set for an earlier moment stays: what comes late puts nothing off. `trails`
+        are orders that have ended, and when their trails are whole.
+        Redis: ZADD LT, ZADD and PUBLISH, one round trip; idempotent.
         """
         if not due and not trails:
             return
@@ -29,9 +40,8 @@ class Timers:
                 if trails:
                     pipe.zadd(keys.trails_due(self.zone), dict(trails))
                 if due:
-                    pipe.zadd(keys.timers(self.zone), dict(due))
-                    if wake:
-                        pipe.publish(keys.engine_channel(self.zone), "1")
+                    pipe.zadd(keys.timers(self.zone), dict(due), lt=True)
+                    pipe.publish(keys.engine_channel(self.zone), "1")
                 await pipe.execute()
 
     async def trails_due(self, now_ms: int, limit: int) -> list[str]:
@@ -67,27 +77,42 @@ class Timers:
                 await self._redis.publish(keys.engine_channel(self.zone), "1")
         return missing
 
-    async def disarm(self, orders: Sequence[str]) -> None:
-        """Forget orders that need no engine any more.
+    async def claim(self, now_ms: int, limit: int, token: int) -> tuple[list[str], int | None]:
+        """Take the orders whose time has come, oldest first; and when the next one's comes.
 
-        Redis: ZREM; idempotent.
+        Errors: Deposed where another engine rules.
+        Redis: one script; atomic.
         """
-        if not orders:
-            return
-        with translate():
-            await self._redis.zrem(keys.timers(self.zone), *orders)
+        until_ms = now_ms + CLAIM_MS
+        orders, later = await self._run("timers_claim", token, (now_ms, limit, until_ms))
+        taken = [order.decode() for order in orders]
+        self._claims |= dict.fromkeys(taken, until_ms)
+        return taken, int(float(later)) if later else None
 
-    async def due(self, now_ms: int, limit: int) -> tuple[list[str], int | None]:
-        """Orders whose time has come, oldest first, and when the next one's comes.
+    async def put(self, order_id: str, due_ms: int, token: int) -> None:
+        """Say when an order that was taken wants its next look. Units: Unix ms.
 
-        Redis: ZRANGE twice, one round trip.
+        Errors: Deposed where another engine rules.
+        Redis: one script; idempotent.
         """
-        name = keys.timers(self.zone)
-        with translate():
-            async with self._redis.pipeline(transaction=False) as pipe:
-                pipe.zrange(name, "-inf", now_ms, byscore=True, offset=0, num=limit)
-                pipe.zrange(
-                    name, f"({now_ms}", "+inf", byscore=True, offset=0, num=1, withscores=True
-                )
-                ready, later = await pipe.execute()
-        return [order.decode() for order in ready], int(later[0][1]) if later else None
+        await self._put_back(order_id, due_ms, token)
+
+    async def drop(self, order_id: str, token: int) -> None:
+        """An order that was taken needs no engine any more.
+
+        Errors: Deposed where another engine rules.
+        Redis: one script; idempotent.
+        """
+        await self._put_back(order_id, "", token)
+
+    async def _put_back(self, order_id: str, due_ms: int | str, token: int) -> None:
+        claimed_ms = self._claims.pop(order_id, 0)
+        await self._run("timers_put", token, (order_id, claimed_ms, due_ms))
+
+    async def _run(self, script: str, token: int, arguments: Iterable[str | int]) -> Any:
+        names = (keys.timers(self.zone), keys.lease_token(self.zone))
+        answer = await self._scripts.run(script, names, (token, *arguments))
+        if answer is None:
+            self._claims.clear()
+            raise Deposed(self.zone)
+        return answer

@@ -5,6 +5,7 @@ import asyncio
 import structlog
 from msgspec.structs import replace
 
+from dispatch.bell import Bell
 from dispatch.errors import StoreUnavailable
 from dispatch.store.riders import Riders
 from dispatch.tracking.presence import CASH_HEADROOM_XAF, Roster
@@ -27,13 +28,13 @@ class Purses:
         self._riders = riders
         self._roster = roster
         self._waiting: set[str] = set()
-        self._news = asyncio.Event()
+        self._bell = Bell()
 
     def touch(self, rider_id: str) -> None:
         """His room may have changed; never waits."""
         if self._roster.get(rider_id) is not None:
             self._waiting.add(rider_id)
-            self._news.set()
+            self._bell.ring()
 
     async def run(self) -> None:
         """Keep every seat's room right, for as long as the server runs."""
@@ -43,17 +44,13 @@ class Purses:
                 await self.look()
             except StoreUnavailable as error:
                 log.warning("purses_wait", cause=error.cause)
-                self._news.set()
+                self._bell.ring()
                 await asyncio.sleep(AWAY_S)
 
     async def _rest(self) -> None:
-        try:
-            async with asyncio.timeout(AGAIN_S):
-                await self._news.wait()
-        except TimeoutError:
+        if not await self._bell.rest(AGAIN_S):
             full = (s for s in self._roster if s.about.cash_headroom_xaf < CASH_HEADROOM_XAF)
             self._waiting.update(seat.rider_id for seat in full)
-        self._news.clear()
 
     async def look(self) -> None:
         """Read the room of those who wait.

@@ -8,7 +8,7 @@ from dispatch.clock import SystemClock
 from dispatch.errors import StoreUnavailable
 from dispatch.reign import Reign
 from dispatch.store.connect import Scripts
-from dispatch.store.leases import Leases
+from dispatch.store.leases import Fence, Leases
 
 
 class Work:
@@ -39,7 +39,8 @@ async def scripts(redis):
 @pytest.fixture
 def reign(scripts):
     def of(node, work, ttl_ms=3_000):
-        return Reign(Leases(scripts, node, ttl_ms), "douala", work.run, SystemClock())
+        clock = SystemClock()
+        return Reign(Leases(scripts, node, ttl_ms), Fence(clock), "douala", work.run, clock)
 
     return of
 
@@ -91,7 +92,7 @@ async def test_an_error_of_the_work_is_not_swallowed(scripts):
         raise ZeroDivisionError("a bug")
 
     leases = Leases(scripts, "node_1")
-    ruling = Reign(leases, "douala", fail, SystemClock())
+    ruling = Reign(leases, Fence(SystemClock()), "douala", fail, SystemClock())
     with pytest.raises(ZeroDivisionError):
         await ruling.run()
 

@@ -8,7 +8,8 @@ import pytest_asyncio
 
 from bench.phone import Phone
 from bench.town import LAT, LNG, Job, Town
-from tests.e2e.fleet import Fleet, Node, fleet
+from tests.e2e.asked import live_engines
+from tests.e2e.fleet import Fleet, fleet
 
 # Source: promise, another engine goes on at most 5 s after a kill.
 TAKEOVER_S = 5.0
@@ -41,17 +42,6 @@ async def place(town: Town, number: int) -> Job:
     who = town.customers[number].who
     placed = await town.site.ask("POST", "/orders", who, town.basket(number))
     return town.note(placed["orderId"], number)
-
-
-async def is_live(node: Node) -> bool:
-    """Whether an engine says of itself that it is the live one."""
-    async with node.site.session.get(f"{node.site.url}/metrics") as answer:
-        return "reeyo_engines_live 1.0" in await answer.text()
-
-
-async def live_engines(running: Fleet) -> list[Node]:
-    engines = [n for n in running.nodes if n.role == "engine" and not n.server.has_ended]
-    return [node for node in engines if await is_live(node)]
 
 
 @pytest.mark.slow

@@ -16,6 +16,7 @@ from dispatch.outbox import Outbox
 from dispatch.settler import Settler
 from dispatch.store.catalogue import Catalogue
 from dispatch.store.config import Config
+from dispatch.store.leases import Fence
 from dispatch.store.receipts import receipt_for
 from dispatch.store.riders import Riders
 from dispatch.wire import commands, requests
@@ -59,6 +60,9 @@ class Node:
         self.catalogue = Catalogue(self.table, clock)
         away = cast("Any", None)
         outbox = Outbox(self.table, away, away, away, clock)
+        # No lease is asked for where there is no Redis.
+        fence = Fence(clock)
+        fence.open(1, float("inf"))
         stores = Stores(
             catalogue=self.catalogue,
             config=Config(self.table, clock),
@@ -66,6 +70,7 @@ class Node:
             positions=cast("Any", Nowhere()),
             ledger=self.ledger,
             clerk=Clerk(self.table, self.ledger, outbox, clock),
+            fence=fence,
             payment_provider=PROVIDER,
         )
         self.flow = Flow(stores, clock)

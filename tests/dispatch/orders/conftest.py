@@ -16,6 +16,7 @@ from dispatch.store.catalogue import Catalogue
 from dispatch.store.config import Config
 from dispatch.store.connect import Scripts
 from dispatch.store.inbox import Inboxes
+from dispatch.store.leases import Fence
 from dispatch.store.orders import Orders
 from dispatch.store.positions import Positions
 from dispatch.store.receipts import receipt_for
@@ -46,7 +47,7 @@ class Shop:
         self.clock = ManualClock()
         self.table = table
         self.inboxes = Inboxes(redis, scripts)
-        self.timers = Timers(redis, "douala")
+        self.timers = Timers(redis, scripts, "douala")
         self.board = Board(redis)
         self.outbox = Outbox(table, self.inboxes, self.timers, self.board, self.clock)
         self.ledger = Ledger(table, self.clock.now_ms)
@@ -55,6 +56,8 @@ class Shop:
         self.config = Config(table, self.clock)
         self.riders = Riders(table, self.clock)
         self.statements = Statements(table)
+        self.fence = Fence(self.clock)
+        self.fence.open(1, float("inf"))
         self.flow = Flow(
             Stores(
                 catalogue=self.catalogue,
@@ -63,6 +66,7 @@ class Shop:
                 positions=cast("Positions", Whereabouts()),
                 ledger=self.ledger,
                 clerk=Clerk(table, self.ledger, self.outbox, self.clock),
+                fence=self.fence,
                 payment_provider="sandbox",
             ),
             self.clock,

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from dispatch import engine
 from dispatch.engine import Engine
-from dispatch.errors import StoreUnavailable
+from dispatch.errors import Deposed, Refused, StoreUnavailable
 from dispatch.model import DispatchState, Outcome, Position
 from dispatch.orders.finds import Finds
 from dispatch.store.alerts import Alerts
@@ -90,6 +90,7 @@ class Night:
             alerts=self.alerts,
             policies=self.policies,
             decisions=self.decisions,
+            fence=self.shop.fence,
             fresh_ms=15_000,
         )
         return Engine(self.shop.flow, self.shop.orders, finds, self.clock)
@@ -412,7 +413,9 @@ async def test_after_the_pickup_nobody_is_followed(night):
     after = await ride(night, order_id, *[None] * 10)
 
     assert (after.state, after.due_at_ms) == (DispatchState.PICKED_UP, None)
-    assert await night.shop.timers.due(night.clock.now_ms() + 1_000_000, 10) == ([], None)
+    await night.shop.timers.claim(night.clock.now_ms() + 1_000_000, 10, 1)
+    await night.engine.look(order_id)
+    assert await night.shop.timers.claim(night.clock.now_ms() + 2_000_000, 10, 1) == ([], None)
 
 
 async def test_every_look_that_decided_is_explained(night):
@@ -463,7 +466,6 @@ async def test_an_order_keeps_its_first_and_its_last_decisions(night):
 async def test_an_engine_that_begins_while_redis_is_away_waits_for_it(night, until, monkeypatch):
     """It had crashed on the way to its first look, with a traceback, and gave its zone back."""
     order_id = await night.order()
-    await night.shop.timers.disarm([order_id])
     arm, failures = night.shop.timers.arm, iter([StoreUnavailable("redis", "away")])
 
     async def away_at_first(due, **how):
@@ -495,3 +497,50 @@ async def test_a_policy_holds_from_the_next_look_on(night):
 
     assert sorted(changed.offers) == ["b", "c", "d"]
     assert (await night.policies.offers("MART")).wave_sizes == (1, 3, 5)
+
+
+async def test_nobody_is_asked_whose_hands_are_full(night):
+    """He accepted another order a moment ago, and the index of free riders still has him."""
+    first = await taken(night)
+    second = await night.order()
+    night.streets.put("paul", 0.5)
+    night.engine = night.restarted()
+    with pytest.raises(Refused, match="carries another order"):
+        await night.look(second)
+    night.streets.put("marie", 1.0)
+    dispatch = await night.look(second)
+
+    assert (await night.dispatch(first)).rider_id == "paul"
+    assert list(dispatch.offers) == ["marie"]
+
+
+async def test_an_engine_that_saw_him_accept_spares_him_at_once(night):
+    """The index learns with the next flush that his hands are full; nobody tries meanwhile."""
+    await taken(night)
+    night.streets.put("paul", 0.5)
+    second = await night.order()
+    dispatch = await night.look(second)
+    [(_, decision)] = await night.decisions.of(second)
+
+    assert dispatch.state is DispatchState.EXHAUSTED
+    assert [each.excluded for each in decision.candidates] == ["carries another order"]
+
+
+async def test_an_engine_writes_nothing_once_its_lease_is_over(night):
+    """It was stopped between its look and its write: the order stays as it was."""
+    night.streets.put("paul", 0.5)
+    order_id = await night.order()
+    before = await night.shop.orders.get(order_id)
+    near = night.streets.near
+
+    async def stopped(*asked):
+        found = await near(*asked)
+        night.shop.fence.close()
+        return found
+
+    night.streets.near = stopped
+    with pytest.raises(Deposed):
+        await night.look(order_id)
+
+    assert await night.shop.orders.get(order_id) == before
+    assert await night.shop.told("rider:paul") == []

@@ -230,7 +230,7 @@ async def test_a_crash_between_write_and_telling_loses_nothing(shop):
 
     assert await shop.told("vendor:ven_1") == ["new_order"]
     assert await shop.told("vendor:ven_1") == ["new_order"]
-    assert (await shop.timers.due(shop.clock.now_ms(), 10))[0] == [order_id]
+    assert (await shop.timers.claim(shop.clock.now_ms(), 10, 1))[0] == [order_id]
 
 
 async def test_a_delivery_that_nobody_settled_is_swept(shop):

@@ -99,7 +99,7 @@ async def test_timers_and_board_come_back(shop, open_orders, redis):
     await redis.commands.flushall()
     await open_orders.restore(is_lost=True)
 
-    due, _ = await shop.timers.due(LATER_MS, 10)
+    due, _ = await shop.timers.claim(LATER_MS, 10, 1)
     assert due == [searching]
     after = sorted(await shop.board.read(), key=lambda dot: dot.order_id)
     assert after == before
@@ -121,10 +121,11 @@ async def test_a_timer_that_is_there_is_left_alone(shop, open_orders):
     order_id = await shop.place()
     await shop.accept(order_id)
     await shop.relay()
-    await shop.timers.arm({order_id: LATER_MS})
+    await shop.timers.claim(LATER_MS, 10, 1)
+    await shop.timers.put(order_id, LATER_MS, 1)
     await open_orders.restore(is_lost=True)
 
-    assert await shop.timers.due(LATER_MS - 1, 10) == ([], LATER_MS)
+    assert await shop.timers.claim(LATER_MS - 1, 10, 1) == ([], LATER_MS)
 
 
 async def test_lines_of_orders_that_are_over_go(shop, open_orders):

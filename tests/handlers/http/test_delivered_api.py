@@ -34,6 +34,8 @@ async def deliver(api: Api, order_id: str) -> None:
         deadline_ms=now_ms + 18_000,
         distance_km=1.0,
     )
+    # Nobody else rules in this test.
+    flow._stores.fence.open(1, float("inf"))
     made = OffersMade(due_at_ms=now_ms + 18_000, trip_km=1.0)
     await flow.make_offers(order_id, {AWA[1]: offer}, made)
     accepted = commands.AcceptDelivery(order_id=order_id, offer_id="ofr_1")
