@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
@@ -103,6 +104,8 @@ class Engine(engineio.AsyncServer):
         query = request.query
         if self.host.is_closing:
             return web.Response(status=503, headers={"Retry-After": "1"})
+        if "sid" not in query and (refused := self._turn_away(request)) is not None:
+            return refused
         if "j" in query:
             return web.Response(status=400, text='"JSONP is not served"')
         if request.method == "POST":
@@ -112,6 +115,15 @@ class Engine(engineio.AsyncServer):
         if not is_new or query.get("transport") != "websocket" or query.get("EIO") != "4":
             return await super().handle_request(request)
         return await self._take_websocket(request)
+
+    def _turn_away(self, request: web.Request) -> web.Response | None:
+        """Refuse an address that begins too many connections."""
+        bucket = self.host.limits.connections(self.host.proxies.client_of(request))
+        if bucket.take(self.host.clock.monotonic_s()):
+            return None
+        self._log_error_once("", "too-many")
+        headers = {"Retry-After": str(max(1, math.ceil(bucket.wait_s())))}
+        return web.Response(status=429, headers=headers)
 
     def admit(self, address: str, transport: str) -> Connection:
         """Open a session; its first packet says how to go on."""

@@ -14,6 +14,12 @@ PATIENCE = 1000
 PATIENCE_PER_S = 10
 # Identities whose HTTP bucket is kept; the one that asked longest ago goes first.
 HTTP_IDENTITIES_MAX = 20_000
+# Connections one address may begin, and addresses that are kept. Source: a mobile network hides
+# thousands of phones behind one address, and all of them come back when a server restarts; a
+# machine that only connects begins as many in half a minute.
+CONNECTIONS_PER_S = 100
+CONNECTIONS_BURST = 5_000
+ADDRESSES_MAX = 20_000
 
 
 class Bucket:
@@ -67,6 +73,7 @@ class Limits:
         self._fixes_per_s = settings.fixes_per_s
         self.http_per_min = settings.http_requests_per_min
         self._http: OrderedDict[str, Bucket] = OrderedDict()
+        self._connections: OrderedDict[str, Bucket] = OrderedDict()
 
     def commands(self) -> Bucket:
         """A new socket's bucket for commands."""
@@ -82,11 +89,22 @@ class Limits:
 
     def http(self, who: str) -> Bucket:
         """The HTTP bucket of an identity, or of an address where nobody has signed in."""
-        bucket = self._http.get(who)
+        rate = (self.http_per_min / 60, self.http_per_min)
+        return self._kept(self._http, who, rate, HTTP_IDENTITIES_MAX)
+
+    def connections(self, address: str) -> Bucket:
+        """The bucket of an address for new connections."""
+        rate = (CONNECTIONS_PER_S, CONNECTIONS_BURST)
+        return self._kept(self._connections, address, rate, ADDRESSES_MAX)
+
+    def _kept(
+        self, kept: OrderedDict[str, Bucket], who: str, rate: tuple[float, float], most: int
+    ) -> Bucket:
+        bucket = kept.get(who)
         if bucket is None:
-            bucket = self._http[who] = self._kind(self.http_per_min / 60, self.http_per_min)
-            if len(self._http) > HTTP_IDENTITIES_MAX:
-                self._http.popitem(last=False)
+            bucket = kept[who] = self._kind(*rate)
+            if len(kept) > most:
+                kept.popitem(last=False)
         else:
-            self._http.move_to_end(who)
+            kept.move_to_end(who)
         return bucket

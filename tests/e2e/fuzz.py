@@ -20,9 +20,9 @@ import uvloop
 from bench.harness import Site, quantile
 from bench.line import print_line
 from city.badge import UserType
+from tests.e2e.bad_frames import AUDIENCES, Mutants, raw_frame
 from tests.e2e.fleet import Fleet, fleet
 from tests.e2e.memory import rss_bytes
-from tests.e2e.mutants import AUDIENCES, Mutants, raw_frame
 
 # Source: promises.
 GROWTH_MAX = 0.05

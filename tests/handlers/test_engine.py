@@ -96,12 +96,35 @@ UPGRADE = {
 }
 
 
+UPGRADE_OF: dict[str, dict[str, str]] = {WS: UPGRADE, POLL: {}}
+
+
 async def test_pages_of_the_allow_list_come_in():
     """An operator's page on another host is named in the settings."""
     async with edge(allowed_origins=("https://ops.example",)) as house:
         for origin in ("https://ops.example", house.url):
             async with house.raw(Origin=origin) as raw:
                 assert "sid" in raw.opening
+
+
+@pytest.mark.parametrize("path", [WS, POLL])
+async def test_an_address_begins_so_many_connections(
+    house: House, path: str, monkeypatch: pytest.MonkeyPatch
+):
+    """The next one is told when to come again; others, and sessions that are open, go on."""
+    monkeypatch.setattr("handlers.limits.CONNECTIONS_BURST", 2)
+    connector = aiohttp.TCPConnector(local_addr=("127.0.0.9", 0))
+    async with aiohttp.ClientSession(connector=connector) as flooding, house.rider() as raw:
+        statuses = []
+        for _ in range(4):
+            async with flooding.get(house.url + path, headers=UPGRADE_OF[path]) as answer:
+                statuses.append((answer.status, answer.headers.get("Retry-After")))
+        assert (await raw.ask("arrived_pickup", "ord_1"))["ok"] is True
+        house.clock.advance(1_000)
+        async with flooding.get(house.url + path, headers=UPGRADE_OF[path]) as answer:
+            assert answer.status in (101, 200)
+    assert [status in (101, 200) for status, _ in statuses] == [True, True, False, False]
+    assert statuses[2:] == [(429, "1")] * 2
 
 
 # Joining a namespace.
