@@ -16,6 +16,9 @@ from dispatch.tracking.watch import Watchers
 from dispatch.wire.events import EtaUpdate, Stop
 from dispatch.wire.frames import event_packet
 
+# A rider who reports faster than he is asked to is not looked at for every fix.
+LOOK_EVERY_MS = 500
+
 
 class Arrival(NamedTuple):
     """A rider was seen at a place of his order."""
@@ -53,6 +56,7 @@ class Guide:
 
     def follow(self, seat: Seat, at: Position) -> None:
         """Look at a fix of a rider who carries something."""
+        seat.guide_due_ms = at.received_at + LOOK_EVERY_MS
         is_watched, nearest_m = seat.is_heard, inf
         for leg in seat.legs:
             away_m = leg.away_m(at)

@@ -161,7 +161,8 @@ class Lane:
                 count_lost(seat.keep(admitted.position))
             else:
                 self._unmoved += 1
-            self._guide.follow(seat, admitted.position)
+            if admitted.position.received_at >= seat.guide_due_ms:
+                self._guide.follow(seat, admitted.position)
             self._drain.offer(seat)
             return
         if seat.cadence is not IDLE:
@@ -176,7 +177,7 @@ class Lane:
         for order_id in seat.orders:
             if self._watchers.watched(order_id):
                 packet = packet_of(seat, position, order_id)
-                self._relayed += self._watchers.tell(order_id, packet)
+                self._relayed += self._watchers.show(order_id, packet, position.received_at)
 
     def _complete(self, seat: Seat, taken: list[tuple[Fix, Admitted]], now_ms: int) -> None:
         """Move the marker to the newest fix of a batch where it may be, keep the others."""

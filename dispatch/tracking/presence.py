@@ -49,6 +49,7 @@ class Seat:
         "encoded",
         "facts",
         "flushed",
+        "guide_due_ms",
         "is_heard",
         "is_served",
         "last",
@@ -89,6 +90,8 @@ class Seat:
         # node hears him, and what such watchers shall be told beside his position.
         self.legs: tuple[Leg, ...] = ()
         self.cadence: Cadence | None = None
+        # Before this time his fixes need no look of the guide.
+        self.guide_due_ms = 0
         self.is_heard = False
         self.notes: list[tuple[str, bytes]] = []
         # What the watchers of one order were told last: position, state, order, packet.

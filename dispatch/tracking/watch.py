@@ -108,28 +108,24 @@ class Watchers:
         """Whether anybody here watches the order."""
         return order_id in self._watchers
 
-    def tell(self, order_id: str, packet: bytes) -> int:
-        """Tell everybody here who watches the order; how many they are.
+    def show(self, order_id: str, packet: bytes, received_ms: int) -> int:
+        """Show everybody here who watches the order a position; how many they are.
 
-        What was received before that of which they know is not told: a rider may have gone on to
+        What was received before that of which they know is not shown: a rider may have gone on to
         another node, and the one that he left learns of it by his silence.
         """
-        watchers = self._watchers.get(order_id, ())
-        if not watchers or self._is_outdated(order_id, packet):
+        watchers = self._watchers.get(order_id)
+        if watchers is None or received_ms < self._told_ms.get(order_id, 0):
             return 0
+        self._told_ms[order_id] = received_ms
         for watcher in watchers:
             watcher.show(packet)
         return len(watchers)
 
-    def _is_outdated(self, order_id: str, packet: bytes) -> bool:
-        if not packet.startswith(_POSITION):
-            # An estimate says nothing of when its fix was received.
-            return False
-        received_ms = _received_ms(packet)
-        is_outdated = received_ms < self._told_ms.get(order_id, 0)
-        if not is_outdated:
-            self._told_ms[order_id] = received_ms
-        return is_outdated
+    def tell(self, order_id: str, packet: bytes) -> None:
+        """Tell everybody here who watches the order something else that a newer one replaces."""
+        for watcher in self._watchers.get(order_id, ()):
+            watcher.show(packet)
 
     async def join(self, order_id: str, watcher: Watcher) -> None:
         """Let somebody watch an order; whatever is told after this returns, he is told.
@@ -170,7 +166,7 @@ class Watchers:
                 aged = _aged(packet, "stale" if age_ms <= lost_ms else "lost")
                 if aged != packet:
                     self._shown[order_id] = (at_ms, aged)
-                    self.tell(order_id, aged)
+                    self.show(order_id, aged, _received_ms(aged))
 
     def serve(self, order_id: str) -> None:
         """A rider of this node reports for the order: what others say of it is not needed."""
@@ -235,7 +231,11 @@ class Watchers:
 
     def _heard(self, order_id: str, message: bytes) -> None:
         node, packet = unframed(message)
-        if node != self._node and self.tell(order_id, packet) and packet.startswith(_POSITION):
+        if node == self._node:
+            return
+        if not packet.startswith(_POSITION):
+            self.tell(order_id, packet)
+        elif self.show(order_id, packet, _received_ms(packet)):
             self._heard_since[order_id] = packet
 
 
