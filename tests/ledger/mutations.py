@@ -20,8 +20,8 @@ from tests import virtual
 from tests.ledger.chance import seeded
 from tests.ledger.flows import FLOWS, Flow
 from tests.ledger.grounds import GROUNDS, Ground, is_stopped
-from tests.ledger.mutants import Mutant, mutants_of, weakened
 from tests.ledger.shop import Shop, quiet
+from tests.ledger.weakening import Mutant, mutants_of, weakened
 
 # What is asked where no moved ground notices; left at the first failure.
 SUITE = (

@@ -1,8 +1,8 @@
 """The mutation run, in short: see tests.ledger.mutations."""
 
 from ledger.table import Key, Put, Update
-from tests.ledger.mutants import mutants_of, weakened
 from tests.ledger.mutations import all_mutants, caught_by
+from tests.ledger.weakening import mutants_of, weakened
 
 CLAIM = Update(
     key=Key("RIDER#r", "DUTY"),
