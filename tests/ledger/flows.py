@@ -92,10 +92,18 @@ def placed(method: requests.Method) -> Callable[[Node], Awaitable[Subject]]:
     return before
 
 
-def offered(method: requests.Method) -> Callable[[Node], Awaitable[Subject]]:
+def accepted(method: requests.Method) -> Callable[[Node], Awaitable[Subject]]:
     async def before(node: Node) -> Subject:
         on = await placed(method)(node)
         await node.accept_order(on.id)
+        return on
+
+    return before
+
+
+def offered(method: requests.Method) -> Callable[[Node], Awaitable[Subject]]:
+    async def before(node: Node) -> Subject:
+        on = await accepted(method)(node)
         await node.offer(on.id)
         return on
 
@@ -196,6 +204,10 @@ def place(method: requests.Method) -> Callable[[Node, Subject], Awaitable[object
     return act
 
 
+async def offer(node: Node, on: Subject) -> object:
+    return await node.offer(on.id)
+
+
 async def take(node: Node, on: Subject) -> object:
     return await node.take(on.id)
 
@@ -235,6 +247,11 @@ def is_asked(items: Items, _on: Subject) -> bool:
     return states == ["PENDING"]
 
 
+def is_offered(items: Items, on: Subject) -> bool:
+    """The order is offered to the rider."""
+    return list(items[f"ORDER#{on.id}", "METADATA"]["dispatch"]["offers"]) == [RIDER]
+
+
 def is_settled_with_cash(items: Items, on: Subject) -> bool:
     """The money is split and the rider's hold has become what he owes."""
     owed = items[f"WALLET#RIDERCASH#{RIDER}", "BALANCE"]["posted"]
@@ -253,6 +270,7 @@ FLOWS = [
     Flow("place_for_mobile_money", nothing, place("MOBILE_MONEY"), placed_once("NONE")),
     Flow("hear_of_payment", awaited, hear_success, fin_is("CAPTURED")),
     Flow("hear_of_late_payment", called_off_unpaid, hear_success, purse_is(MEAL)),
+    Flow("offer_cash_order", accepted("CASH"), offer, is_offered),
     Flow("take_cash_order", offered("CASH"), take, hold_is("OPEN")),
     Flow("give_back_cash_order", taken("CASH"), give_back, hold_is("RELEASED")),
     Flow("take_over_cash_order", given_back, take_over, hold_is("OPEN")),

@@ -22,7 +22,6 @@ from tests.ledger.shop import TABLE, Node, Shop
 Change = Callable[[Item, str], Item | None]
 BY_NAME = {flow.name: flow for flow in FLOWS}
 WALLET: Item = {
-    "account": "USER#usr_1",
     "posted": 0,
     "held": 0,
     "available": 0,
@@ -57,6 +56,16 @@ class Ground(NamedTuple):
 def there(**attributes: object) -> Change:
     """The item has come to be there."""
     return lambda item, _on: {**item, **attributes}
+
+
+def wallet(**attributes: object) -> Change:
+    """The account has come to have a wallet."""
+
+    def change(item: Item, _on: str) -> Item:
+        account = item["PK"].removeprefix("WALLET#")
+        return {**item, **WALLET, "account": account, **attributes}
+
+    return change
 
 
 def without(prefix: str) -> Change:
@@ -102,11 +111,11 @@ GROUNDS = [
     Ground("call_off_paid", "OUTBOX", "ENTRY", there(planted=True)),
     Ground("ask_top_up", "PAYMENT", "PAYMENT", there(pstate="SUCCESS")),
     Ground("call_off_paid", "RECEIPT", "RECEIPT", there(bodyHash="x")),
-    Ground("top_up", "WALLET#CLEARING", "BALANCE", there(**WALLET)),
-    Ground("settle_cash", "WALLET#PLATFORM", "BALANCE", there(**WALLET)),
-    Ground("settle_cash", "WALLET#RIDER#", "BALANCE", there(**WALLET)),
-    Ground("settle_cash", "WALLET#VENDOR", "BALANCE", there(**WALLET)),
-    Ground("top_up", "WALLET#USER", "BALANCE", there(**WALLET)),
+    Ground("top_up", "WALLET#CLEARING", "BALANCE", wallet()),
+    Ground("settle_cash", "WALLET#PLATFORM", "BALANCE", wallet()),
+    Ground("settle_cash", "WALLET#RIDER#", "BALANCE", wallet()),
+    Ground("settle_cash", "WALLET#VENDOR", "BALANCE", wallet()),
+    Ground("top_up", "WALLET#USER", "BALANCE", wallet()),
     Ground("settle_cash", "WALLET#RIDER#", "TXN", there(planted=True)),
     Ground("settle_cash", "WALLET#RIDERCASH", "TXN", there(planted=True)),
     Ground("settle_cash", "WALLET#VENDOR", "TXN", there(planted=True)),
@@ -150,22 +159,22 @@ GROUNDS = [
     Ground("hear_of_failure", "PAYMENT", "PAYMENT", there(pstate="SUCCESS")),
     # The rider's hands, and the shelf.
     Ground("give_back_cash_order", "RIDER", "DUTY", without("carries_")),
+    Ground("offer_cash_order", "RIDER", "DUTY", there(cnt=1)),
     Ground("take_cash_order", "RIDER", "DUTY", there(cnt=1)),
     Ground("take_cash_order", "RIDER", "DUTY", carried_already),
     Ground("place_from_wallet", "VENDOR", "ITEM", there(stock=0)),
     Ground("call_off_paid", "VENDOR", "ITEM", without("stock")),
     # Wallets.
-    Ground("take_cash_order", "WALLET#RIDERCASH", "BALANCE", there(exposure=50_000, **WALLET)),
+    Ground("take_cash_order", "WALLET#RIDERCASH", "BALANCE", wallet(exposure=50_000)),
     Ground(
         "take_cash_order",
         "WALLET#RIDERCASH",
         "BALANCE",
-        there(**{**WALLET, "exposure": 0, "status": "FROZEN"}),
+        wallet(exposure=0, status="FROZEN"),
     ),
     Ground("give_back_cash_order", "WALLET#RIDERCASH", "BALANCE", there(held=0)),
     Ground("settle_cash", "WALLET#RIDERCASH", "BALANCE", there(seq=9)),
     Ground("settle_cash", "WALLET#RIDERCASH", "BALANCE", there(held=0)),
-    Ground("settle_cash", "WALLET#RIDERCASH", "BALANCE", there(status="FROZEN")),
     Ground("call_off_paid", "WALLET#USER", "BALANCE", there(seq=9)),
     Ground("place_from_wallet", "WALLET#USER", "BALANCE", there(seq=9)),
     Ground("place_from_wallet", "WALLET#USER", "BALANCE", there(available=0)),

@@ -6,12 +6,14 @@ from typing import NamedTuple
 
 import msgspec
 
-from ledger.table import Key, Put, Write
+from ledger.table import Check, Key, Put, Write
 
 _WORD = re.compile(r"[#:]?\w+(?:\.#?\w+)*|<=|>=|<>|[=<>,()]")
 # What differs from order to order inside a path.
 _CARRIES = re.compile(r"carries_\w+")
 _OFFER_OF = re.compile(r"(dispatch\.offers)\.[^. ]+")
+# A check without a condition is no write at all.
+_ALWAYS = "attribute_exists(PK) OR attribute_not_exists(PK)"
 # The part of a key that says what kind of item it is.
 _KIND = re.compile(r"[A-Z]+(?:#[A-Z]+)?(?![a-z0-9_])|[A-Z]+")
 
@@ -43,7 +45,7 @@ def weakened(write: Write, mutant: Mutant) -> Write:
     left = mutants_of(write)
     if mutant not in left:
         return write
-    text = left[mutant]
+    text = left[mutant] or (_ALWAYS if isinstance(write, Check) else None)
     said = set(_WORD.findall(f"{text or ''} {getattr(write, 'expression', '')}"))
     said |= {part for word in said for part in word.split(".")}
     return msgspec.structs.replace(
