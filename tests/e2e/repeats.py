@@ -1,0 +1,352 @@
+"""Copies of one command on three nodes at once: `python -m tests.e2e.repeats --copies 50`.
+
+Every kind of command is said in so many copies; each must have one effect and give all the same
+answer. One JSON line. Full size: --copies 50 --rounds 5.
+"""
+
+import argparse
+import asyncio
+import json
+import tempfile
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import uvloop
+
+from bench.harness import NAMESPACES, Failed, Site, at_once
+from bench.line import print_line
+from bench.phone import Phone, Refused, ring
+from bench.town import LAT, LNG
+from city.badge import UserType
+from tests.e2e.fleet import Fleet, cancel, fleet
+from tests.e2e.listeners import wait_for
+
+NODES = ("all", "all", "all")
+RINGS_AT_ONCE = 16
+PRICE_XAF = 5_000
+TOPUP_XAF = 200_000
+# Source: wire contract, FOOD: 15 % of the subtotal to the platform, a delivery fee of 1500.
+SUBTOTAL_XAF, VENDOR_XAF, FEE_XAF = 10_000, 8_500, 1_500
+ALIVE_EVERY_S = 4.0
+HEARD_S = 10.0
+Who = tuple[UserType, str]
+
+
+class Size(NamedTuple):
+    """How many copies of each command, and how often the whole story."""
+
+    copies: int
+    rounds: int
+
+
+class Crowd:
+    """One person with as many apps as copies are said, spread over the nodes."""
+
+    def __init__(self, who: Who, sites: Sequence[Site]) -> None:
+        self.who = who
+        self.sites = sites
+        self.phones: list[Phone] = []
+        # What the first of the apps was told: (event, order) and how often.
+        self.heard: Counter[tuple[str, str]] = Counter()
+        self.offers: dict[str, str] = {}
+
+    async def come(self, copies: int) -> None:
+        """Open every app."""
+        rings = [partial(self._ring, number) for number in range(copies)]
+        self.phones = await at_once(RINGS_AT_ONCE, rings)
+
+    async def _ring(self, number: int) -> Phone:
+        site = self.sites[number % len(self.sites)]
+        hear = self._hear if number == 0 else _ignore
+        token = site.office.sign(*self.who)
+        return await ring(site.url, NAMESPACES[self.who[0]], token, hear)
+
+    def _hear(self, name: str, body: dict[str, Any], _at_s: float) -> None:
+        order_id = body.get("orderId", "")
+        self.heard[name, order_id] += 1
+        if name == "delivery_request":
+            self.offers[order_id] = body["offerId"]
+
+    async def say(self, name: str, command: dict[str, Any]) -> list[str]:
+        """One command, once from every app; the answers as text."""
+        return await asyncio.gather(*(_answer(phone, name, command) for phone in self.phones))
+
+    async def post(self, path: str, key: str, body: object) -> list[str]:
+        """One request, once for every app, under one key."""
+        sites = [self.sites[number % len(self.sites)] for number in range(len(self.phones))]
+        return await asyncio.gather(*(self._post(site, path, key, body) for site in sites))
+
+    async def _post(self, site: Site, path: str, key: str, body: object) -> str:
+        token = site.office.sign(*self.who)
+        headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": key}
+        return _text(await site.send("POST", path, headers, body))
+
+    async def balance(self) -> int:
+        """What the wallet holds."""
+        return (await self.sites[0].ask("GET", "/wallet/balance", self.who))["availableBalance"]
+
+    def close(self) -> None:
+        """Hang up."""
+        for phone in self.phones:
+            phone.close()
+
+
+def _ignore(_name: str, _body: dict[str, Any], _at_s: float) -> None:
+    """Only the first app is asked what it heard."""
+
+
+def _text(data: object) -> str:
+    return json.dumps(data, sort_keys=True)
+
+
+async def _answer(phone: Phone, name: str, command: dict[str, Any]) -> str:
+    try:
+        return _text(await phone.call(name, command))
+    except Refused as refused:
+        return f"refused: {refused.code}"
+
+
+class Run:
+    """The story of a few orders, each step of it said in copies."""
+
+    def __init__(self, running: Fleet, size: Size) -> None:
+        sites = [node.site for node in running.nodes]
+        self.site, self.size = sites[0], size
+        self.user = Crowd(("USER", "usr_0"), sites)
+        self.vendor = Crowd(("VENDOR", "ven_0"), sites)
+        self.riders = [Crowd(("RIDER", f"rdr_{number}"), sites) for number in range(3)]
+        self.answers: Counter[str] = Counter()
+        self.wrong: list[str] = []
+        self._fixes = 0
+        self._last_key = 0
+
+    async def prepare(self) -> None:
+        """The shop is open; the riders stand at growing distances and are asked in that order."""
+        place = {"lat": LAT, "lng": LNG, "address": "Akwa"}
+        profile = {"name": "Chez Wou", "location": place}
+        await self.site.ask("PUT", "/vendor/profile", self.vendor.who, profile)
+        dish = {"name": "Ndole", "price": PRICE_XAF}
+        await self.site.ask("PUT", "/vendor/items/ndole", self.vendor.who, dish)
+        # Whoever gave an order back may be asked again in the next round.
+        policy = {"silenceMs": 0, "refillMs": 1_000, "retryMs": [500]}
+        await self.site.ask("PUT", "/admin/config/offers/food", ("ADMIN", "adm_1"), policy)
+        for crowd in (self.user, self.vendor, *self.riders):
+            await crowd.come(self.size.copies)
+        await self.vendor.phones[0].call("set_online", {"online": True})
+
+    async def on_duty(self, rider: Crowd, *, available: bool) -> None:
+        """Only riders on duty are asked."""
+        await rider.phones[0].call("set_availability", {"available": available})
+        self.stand()
+
+    def stand(self) -> None:
+        """Every rider says where he is."""
+        self._fixes += 1
+        for number, rider in enumerate(self.riders):
+            fix = {"lat": LAT + 0.001 * (number + 1), "lng": LNG, "seq": self._fixes}
+            packet = f'42/rider,["location_update",{json.dumps(fix)}]'
+            rider.phones[0].send(packet.encode())
+
+    async def live(self) -> None:
+        """Riders say that they are there, for as long as the run takes."""
+        while True:
+            self.stand()
+            await asyncio.sleep(ALIVE_EVERY_S)
+
+    # What is said, and what must have come of it.
+
+    def _key(self) -> str:
+        self._last_key += 1
+        return f"key_{self._last_key}"
+
+    def _judge(self, kind: str, answers: Sequence[str]) -> dict[str, Any]:
+        """All answers are the same, and none is a refusal."""
+        self.answers[kind] += len(answers)
+        distinct = set(answers)
+        if len(distinct) != 1 or answers[0].startswith("refused"):
+            self.wrong.append(f"{kind}: {sorted(distinct)[:3]}")
+        granted = [answer for answer in answers if not answer.startswith("refused")]
+        return json.loads(granted[0]) if granted else {}
+
+    async def _once(self, kind: str, crowd: Crowd, name: str, order_id: str) -> None:
+        """Somebody hears of it, and only once."""
+        await wait_for(lambda: crowd.heard[name, order_id] > 0, HEARD_S)
+        if crowd.heard[name, order_id] != 1:
+            self.wrong.append(f"{kind}: {name} was heard {crowd.heard[name, order_id]} times")
+
+    async def _is(self, kind: str, crowd: Crowd, amount: int) -> None:
+        """A wallet holds what it should."""
+        found = await crowd.balance()
+        if found != amount:
+            self.wrong.append(f"{kind}: {crowd.who[1]} has {found}, not {amount}")
+
+    async def say(self, who: Crowd, name: str, order_id: str, **more: object) -> None:
+        """One command about an order, in copies."""
+        command = {"orderId": order_id, "commandId": self._key(), **more}
+        self._judge(name, await who.say(name, command))
+
+    async def place(self) -> str:
+        """An order, in copies; the vendor hears of one."""
+        body = {
+            "orderType": "FOOD",
+            "vendorId": self.vendor.who[1],
+            "items": [{"itemId": "ndole", "quantity": 2}],
+            "deliveryAddress": {"lat": LAT + 0.01, "lng": LNG, "address": "Rue Joffre"},
+            "paymentMethod": "WALLET",
+        }
+        answers = await self.user.post("/orders", self._key(), body)
+        order_id = self._judge("POST /orders", answers)["orderId"]
+        await self._once("POST /orders", self.vendor, "new_order", order_id)
+        return order_id
+
+    async def asked(self, rider: Crowd, order_id: str) -> str:
+        """The offer that a rider got."""
+        rider.offers.pop(order_id, None)
+        await wait_for(lambda: order_id in rider.offers, HEARD_S)
+        if order_id not in rider.offers:
+            raise Failed(f"{rider.who[1]} was not offered {order_id}")
+        return rider.offers[order_id]
+
+    async def round(self) -> None:
+        """Money in, an order from its place to its end, and three that are called off."""
+        before = await self.user.balance(), await self.vendor.balance()
+        topup = {"amount": TOPUP_XAF, "provider": "sandbox"}
+        answers = await self.user.post("/wallet/topup", self._key(), topup)
+        self._judge("POST /wallet/topup", answers)
+        await self._is("POST /wallet/topup", self.user, before[0] + TOPUP_XAF)
+        paid = before[0] + TOPUP_XAF - SUBTOTAL_XAF - FEE_XAF
+        order_id = await self.place()
+        await self._is("POST /orders", self.user, paid)
+        await self.deliver(order_id)
+        await self._once("complete_delivery", self.vendor, "order_settled", order_id)
+        await self._is("complete_delivery", self.vendor, before[1] + VENDOR_XAF)
+        for call_off, event in (
+            (self.cancel_by_socket, "order_cancelled"),
+            (self.cancel_by_http, "order_cancelled"),
+            (self.reject, "order_rejected"),
+        ):
+            order_id = await self.place()
+            await call_off(order_id)
+            await self._once(call_off.__name__, self.user, event, order_id)
+            await self._is(call_off.__name__, self.user, paid)
+
+    async def deliver(self, order_id: str) -> None:
+        """Declined by the first rider, given back by the second, brought by the third."""
+        first, second, third = self.riders
+        before = await third.balance()
+        await self.on_duty(first, available=True)
+        offering = asyncio.ensure_future(self.asked(first, order_id))
+        for step, event in (
+            ("accept_order", "order_accepted"),
+            ("order_preparing", "order_preparing"),
+            ("order_ready", "order_ready"),
+        ):
+            await self.say(self.vendor, step, order_id)
+            await self._once(step, self.user, event, order_id)
+        offer_id = await offering
+        await self.on_duty(first, available=False)
+        await self.say(first, "decline_delivery", order_id, offerId=offer_id)
+        await self._taken(second, order_id)
+        await self.on_duty(second, available=False)
+        await self.say(second, "release_delivery", order_id, reason="a flat tyre")
+        await self._taken(third, order_id, times=2)
+        await self.on_duty(third, available=False)
+        for step, event in (
+            ("arrived_pickup", "rider_arrived"),
+            ("pick_up", "order_picked_up"),
+            ("arrived_dropoff", None),
+            ("complete_delivery", "order_delivered"),
+        ):
+            await self.say(third, step, order_id)
+            if event is not None:
+                await self._once(step, self.user, event, order_id)
+        await self._once("complete_delivery", third, "order_settled", order_id)
+        await self._is("complete_delivery", third, before + FEE_XAF)
+        await self.say(self.user, "rate_order", order_id, rating=5)
+
+    async def _taken(self, rider: Crowd, order_id: str, times: int = 1) -> None:
+        """A rider comes on duty, is asked, and accepts."""
+        offering = asyncio.ensure_future(self.asked(rider, order_id))
+        await self.on_duty(rider, available=True)
+        offer_id = await offering
+        await self.say(rider, "accept_delivery", order_id, offerId=offer_id)
+        seen = ("rider_assigned", order_id)
+        await wait_for(lambda: self.user.heard[seen] >= times, HEARD_S)
+        if self.user.heard[seen] != times:
+            self.wrong.append(f"accept_delivery: {self.user.heard[seen]} rider_assigned")
+
+    async def cancel_by_socket(self, order_id: str) -> None:
+        """The customer calls it off in his app."""
+        await self.say(self.user, "cancel_order", order_id, reason="too late")
+
+    async def cancel_by_http(self, order_id: str) -> None:
+        """The same by a request."""
+        answers = await self.user.post(f"/orders/{order_id}/cancel", self._key(), {})
+        self._judge("POST /orders/{id}/cancel", answers)
+
+    async def reject(self, order_id: str) -> None:
+        """The vendor turns it down."""
+        await self.say(self.vendor, "reject_order", order_id, reason="sold out")
+
+    async def books(self) -> int:
+        """What the ledger's accounts come to; nothing, if all is right."""
+        found = await self.site.ask("GET", "/admin/ledger/trial-balance", ("ADMIN", "adm_1"))
+        return found["total"]
+
+    def close(self) -> None:
+        """Everybody hangs up."""
+        for crowd in (self.user, self.vendor, *self.riders):
+            crowd.close()
+
+
+async def measure(size: Size, folder: Path) -> dict[str, Any]:
+    """All rounds.
+
+    Errors: Failed.
+    """
+    async with AsyncExitStack() as stack:
+        running = await stack.enter_async_context(fleet(folder, NODES))
+        run = Run(running, size)
+        stack.callback(run.close)
+        await run.prepare()
+        living = asyncio.create_task(run.live())
+        for _ in range(size.rounds):
+            await run.round()
+        await cancel(living)
+        return {
+            "kinds": len(run.answers),
+            "commands": sum(run.answers.values()) // size.copies,
+            "answers": sum(run.answers.values()),
+            "wrong": run.wrong,
+            "trial_balance": await run.books(),
+            "faults": sum(len(node.faults) for node in running.nodes),
+        }
+
+
+def is_good(figures: dict[str, Any]) -> bool:
+    """Whether the promises were kept."""
+    is_wrong = figures["wrong"] or figures["trial_balance"] or figures["faults"]
+    return figures["answers"] > 0 and not is_wrong
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--copies", type=int, default=50)
+    parser.add_argument("--rounds", type=int, default=1, help="full size: 5")
+    parser.add_argument("--seed", type=int, default=1, help="nothing is drawn; kept in the line")
+    given = parser.parse_args()
+    size = Size(given.copies, given.rounds)
+    with tempfile.TemporaryDirectory(prefix="reeyo-") as folder:
+        figures = uvloop.run(measure(size, Path(folder)))
+    result = "kept" if is_good(figures) else "broken"
+    print_line("repeats", {**size._asdict(), "seed": given.seed}, {**figures, "result": result})
+    raise SystemExit(result != "kept")
+
+
+if __name__ == "__main__":
+    main()
