@@ -18,7 +18,14 @@ WITH_NODE = if ! { node -e 'process.exit(parseInt(process.versions.node) < 20)' 
 	PATH="$$wheel/bin:$$PATH"; \
 	npm() { node "$$wheel/lib/node_modules/npm/bin/npm-cli.js" "$$@"; }; fi;
 
-.PHONY: help setup run demo test check soak audit lock clean
+# Full sizes of what shows that nothing acknowledged is lost; bench/README.md has the figures.
+FAILURES = "chaos --orders 2000 --kills 200" "wins --orders 1000 --riders 20 --sends 3" \
+	"resume --clients 500 --drops 50 --say-every 0.1" "rolling_restart --sockets 3000 --spread 6" \
+	"redis_away --seconds 6" "redis_away --seconds 6 --flush" \
+	"redis_away --seconds 17" "redis_away --seconds 17 --flush" \
+	"redis_away --seconds 60" "redis_away --seconds 60 --flush"
+
+.PHONY: help setup run demo test check soak audit chaos lock clean
 
 help: ## Say what there is
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
@@ -48,6 +55,10 @@ soak: setup ## Ten minutes of apps that come and go, and what the server holds (
 
 audit: setup ## Look for known holes in what the lock names; needs the database of advisories
 	$(BIN)/pip-audit --strict --require-hashes --disable-pip --requirement deploy/requirements.txt
+
+chaos: setup ## Kill servers, cut lines, take Redis away, at full size, to the first broken promise
+	@for given in $(FAILURES); do echo "make chaos: $$given" >&2; \
+		$(BIN)/python -m tests.e2e.$$given || exit 1; done
 
 lock: $(PYTHON_DONE) ## Choose new versions of everything within the bounds of pyproject.toml
 	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url \

@@ -17,7 +17,7 @@ import uvloop
 from bench.harness import Failed, Site, at_once
 from bench.line import print_line
 from bench.phone import Phone
-from bench.town import AT_ONCE, LAT, LNG, Job, Town
+from bench.town import AT_ONCE, LAT, LNG, SHOPS, Job, Town
 from tests.e2e.fleet import Fleet, cancel, fleet
 
 # What a vendor's yes leads to at the customer's, in this order.
@@ -71,7 +71,9 @@ class Run:
     async def prepare(self) -> Job:
         """A shop, customers with a line each, and a rider who carries a watched order."""
         town = self.town
-        await town.open_shop(0, LAT, LNG)
+        # One shop alone would have more commands waiting than a socket may have.
+        for number in range(SHOPS):
+            await town.open_shop(number, LAT, LNG)
         await at_once(AT_ONCE, [partial(self._come, n) for n in range(self.size.customers)])
         await town.hire(0, LAT, LNG)
         job = town.note(await self._place(0), 0)

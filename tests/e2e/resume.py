@@ -1,6 +1,7 @@
 """Lines break while events are said: `python -m tests.e2e.resume --clients 50 --drops 5`.
 
-Whoever comes back gets exactly what he missed, or one `resync`; one JSON line.
+Whoever comes back gets exactly what he missed, or one `resync`; one JSON line. Full size:
+--clients 500 --drops 50 --say-every 0.1
 """
 
 import argparse
@@ -16,6 +17,7 @@ from bench.line import print_line
 from tests.e2e.fleet import fleet
 from tests.e2e.listeners import listening, losses, publishing, wait_for
 
+# Some of the clients are told something so often.
 SAY_EVERY_S = 0.02
 # How long a hole of the network lasts, and how long one drop after the other is begun.
 HOLE_S = 0.05
@@ -24,10 +26,11 @@ BACK_S = 20.0
 
 
 class Size(NamedTuple):
-    """How much is done."""
+    """How much is done. Units: seconds."""
 
     clients: int
     drops: int
+    say_every_s: float = SAY_EVERY_S
 
 
 async def measure(size: Size, seed: int, folder: Path) -> dict[str, Any]:
@@ -40,7 +43,7 @@ async def measure(size: Size, seed: int, folder: Path) -> dict[str, Any]:
             # An app without a past cannot say where it stopped.
             await publisher.say(owners)
             await wait_for(lambda: all(e.heard for e in listeners), BACK_S)
-            saying = asyncio.ensure_future(publisher.keep_saying(owners, rng, SAY_EVERY_S))
+            saying = asyncio.ensure_future(publisher.keep_saying(owners, rng, size.say_every_s))
             for drop in range(size.drops):
                 for each in listeners:
                     await each.line.opened(drop + 1)
@@ -85,9 +88,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--clients", type=int, default=50)
     parser.add_argument("--drops", type=int, default=5)
+    parser.add_argument("--say-every", type=float, default=SAY_EVERY_S)
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
-    size = Size(given.clients, given.drops)
+    size = Size(given.clients, given.drops, given.say_every)
     with tempfile.TemporaryDirectory(prefix="reeyo-") as folder:
         figures = uvloop.run(measure(size, given.seed, Path(folder)))
     result = "kept" if is_good(figures) else "broken"

@@ -67,7 +67,8 @@ class Balancer:
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     with suppress(OSError):
-        while data := await reader.read(CHUNK):
+        # The other way may have ended meanwhile; uvloop forgives no write after that.
+        while (data := await reader.read(CHUNK)) and not writer.is_closing():
             writer.write(data)
             await writer.drain()
     writer.close()
