@@ -1,16 +1,12 @@
 """Real traces of delivery agents, driven through a running server under their customers' eyes."""
 
 import asyncio
-import csv
-import io
 import math
 import os
 import random
 import time
-import zipfile
 from collections import Counter
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,12 +18,11 @@ import pytest_asyncio
 from bench.harness import at_once, running
 from bench.phone import Phone
 from bench.town import LAT, LNG, Job, Person, Town
+from bench.traces import ARCHIVE, Step, read_traces
 from tests.waiting import Until
 
-# GOAL, GPS ordered activity labels: traces of delivery agents, CC BY 4.0, Amazon. They stay where
-# they are; the folder is found beside this repository, or named.
+# The folder is found beside this repository, or named.
 FOLDER = Path(os.environ.get("REEYO_TRACES") or Path(__file__).parents[3] / "shared/data/goal")
-ARCHIVE = FOLDER / "trajectories.zip"
 SEED = 20261121
 TRACES = 30
 METRES_PER_DEGREE = 111_195.1
@@ -54,28 +49,6 @@ class Fix(NamedTuple):
         )
 
 
-class Step(NamedTuple):
-    """A line of a trace. Units: seconds, metres from an arbitrary origin."""
-
-    at_s: float
-    x_m: float
-    y_m: float
-
-
-def read_steps(name: str, archive: zipfile.ZipFile) -> list[Step]:
-    with archive.open(name) as lines:
-        rows = csv.DictReader(io.TextIOWrapper(lines))
-        return [
-            # Fractions of a second are given to the nanosecond.
-            Step(
-                datetime.fromisoformat(f"{row['timestamp'][:26]}+00:00").timestamp(),
-                float(row["x"]),
-                float(row["y"]),
-            )
-            for row in rows
-        ]
-
-
 def set_down(steps: Sequence[Step], rng: random.Random, now_ms: int) -> list[Fix]:
     """A trace that begins somewhere near the shop and ends now, at its own pace."""
     first, last = steps[0], steps[-1]
@@ -95,12 +68,10 @@ def set_down(steps: Sequence[Step], rng: random.Random, now_ms: int) -> list[Fix
 @pytest.fixture(scope="module")
 def traces() -> list[list[Fix]]:
     """Some of the traces, the same every time."""
-    if not ARCHIVE.is_file():
-        pytest.skip(f"no trajectories.zip in {FOLDER}: name its folder in REEYO_TRACES")
+    if not (FOLDER / ARCHIVE).is_file():
+        pytest.skip(f"no {ARCHIVE} in {FOLDER}: name its folder in REEYO_TRACES")
     rng = random.Random(SEED)
-    with zipfile.ZipFile(ARCHIVE) as archive:
-        names = sorted(name for name in archive.namelist() if name.endswith(".csv"))
-        chosen = [read_steps(name, archive) for name in rng.sample(names, TRACES)]
+    chosen = rng.sample(list(read_traces(FOLDER)), TRACES)
     now_ms = int(time.time() * 1000)
     return [set_down(steps, rng, now_ms) for steps in chosen]
 

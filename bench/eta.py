@@ -1,0 +1,210 @@
+"""How far estimates are from the truth on real drives, beside simpler ones that learn nothing.
+
+`python -m bench.eta --traces DIR [--seed N] [--drives N]`. Nothing is served: the estimates are the
+product's own, the drives GOAL's. Those traces know no place and no hour of the day; so it measures
+what a city learns of its speed, and not what a quarter's own speed adds to that.
+"""
+
+import argparse
+import math
+import random
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+from statistics import fmean, median, quantiles
+from typing import Any, NamedTuple
+
+from bench.line import print_line
+from bench.traces import Step, read_traces
+from dispatch.model import Course, DispatchState, Place, Position
+from dispatch.tracking.forecast import Forecast
+from dispatch.tracking.legs import DEGREE_M, OUT_M, SLOW_MPS, Leg
+from matching.eta import SPEED_MPS, travel_seconds
+from matching.speeds import PRIOR_S, Speeds
+
+SEED = 1
+# A drive to a place; shorter ones are a van moved to the next gate.
+DRIVE_M_MIN = 300.0
+# What agents of these traces drive.
+VEHICLE = "CAR"
+# Where the drives are set down: 5 cells of 6 km each way, as in `matching.speeds`.
+LAT, LNG, CELL_DEGREES, CELLS = 4.05, 9.7, 0.054, 5
+BEGIN_MS, HOUR_MS, HOURS = 1_763_000_000_000 // 86_400_000 * 86_400_000, 3_600_000, 24
+PRIORS_S = (150.0, PRIOR_S, 600.0, 1_200.0)
+
+Drive = Sequence[Step]
+
+
+class Guess(NamedTuple):
+    """One moment of a drive: how long it took still, and what was said. Units: seconds."""
+
+    truth_s: float
+    ours_s: float
+    default_s: float
+    straight_s: float
+
+
+class Start(NamedTuple):
+    """Where and when a drive is set down. Units: degrees, Unix milliseconds."""
+
+    lat: float
+    lng: float
+    at_ms: int
+
+
+def drives_of(trace: Sequence[Step]) -> Iterator[Drive]:
+    """The parts of a trace that were driven without leaving the van, and led somewhere."""
+    begin = 0
+    for at in range(len(trace) + 1):
+        if at < len(trace) and trace[at].is_driving:
+            continue
+        drive = trace[begin:at]
+        begin = at + 1
+        if drive and _apart_m(drive[0], drive[-1]) >= DRIVE_M_MIN:
+            yield drive
+
+
+def _apart_m(a: Step, b: Step) -> float:
+    return math.hypot(a.x_m - b.x_m, a.y_m - b.y_m)
+
+
+def replay(drive: Drive, start: Start, forecast: Forecast) -> Iterator[Guess]:
+    """Drive to where the drive ended, and guess at every fix that is not there yet."""
+    fixes = [_set_down(step, drive[0], start) for step in drive]
+    place = Place(lat=fixes[-1].lat, lng=fixes[-1].lng)
+    course = Course(order_id="ord", state=DispatchState.ASSIGNED, pickup=place, dropoff=place)
+    leg = Leg(course)
+    for fix in fixes:
+        away_m = leg.away_m(fix)
+        forecast.learn(leg, fix, VEHICLE, away_m)
+        if away_m > OUT_M:
+            yield Guess(
+                truth_s=(fixes[-1].ts - fix.ts) / 1000,
+                ours_s=forecast.seconds(leg, fix, VEHICLE, away_m),
+                default_s=travel_seconds(away_m, VEHICLE),
+                straight_s=away_m / SPEED_MPS[VEHICLE],
+            )
+
+
+def _set_down(step: Step, first: Step, start: Start) -> Position:
+    east_m = DEGREE_M * math.cos(math.radians(start.lat))
+    ts = start.at_ms + round((step.at_s - first.at_s) * 1000)
+    return Position(
+        lat=start.lat + (step.y_m - first.y_m) / DEGREE_M,
+        lng=start.lng + (step.x_m - first.x_m) / east_m,
+        ts=ts,
+        received_at=ts,
+    )
+
+
+def together(_rng: random.Random) -> Start:
+    """All in one quarter and one hour: much is known soon."""
+    return Start(LAT, LNG, BEGIN_MS)
+
+
+def scattered(rng: random.Random) -> Start:
+    """Over 25 cells and a day: little is known of any of them."""
+    lat = LAT + rng.randrange(CELLS) * CELL_DEGREES
+    lng = LNG + rng.randrange(CELLS) * CELL_DEGREES
+    return Start(lat, lng, BEGIN_MS + rng.randrange(HOURS) * HOUR_MS)
+
+
+def guesses(drives: Iterable[Drive], starts: Iterable[Start], prior_s: float) -> list[Guess]:
+    """One drive after the other; each is guessed by what those before it have taught."""
+    forecast = Forecast(Speeds(prior_s))
+    return [
+        guess
+        for drive, start in zip(drives, starts, strict=True)
+        for guess in replay(drive, start, forecast)
+    ]
+
+
+def errors(said_s: Sequence[float], truth_s: Sequence[float]) -> dict[str, float]:
+    """How far off what was said is. Units: seconds; `bias_s` below 0 promises too much."""
+    off_s = [said - truth for said, truth in zip(said_s, truth_s, strict=True)]
+    cuts = quantiles([abs(off) for off in off_s], n=100)
+    return {
+        "p50_s": round(cuts[49], 1),
+        "p90_s": round(cuts[89], 1),
+        "p99_s": round(cuts[98], 1),
+        "mean_s": round(fmean(abs(off) for off in off_s), 1),
+        "bias_s": round(fmean(off_s), 1),
+    }
+
+
+def slow_shares(traces: Iterable[Sequence[Step]]) -> dict[str, float]:
+    """Of the steps on foot, and of those driven, how many count as slow."""
+    counts = {False: [0, 0], True: [0, 0]}
+    for trace in traces:
+        for before, after in pairwise(trace):
+            took_s = after.at_s - before.at_s
+            if before.is_driving is after.is_driving and took_s > 0:
+                counts[after.is_driving][0] += _apart_m(before, after) <= SLOW_MPS * took_s
+                counts[after.is_driving][1] += 1
+    return {
+        "on_foot": round(counts[False][0] / counts[False][1], 4),
+        "driving": round(counts[True][0] / counts[True][1], 4),
+    }
+
+
+def measure(traces: Sequence[Sequence[Step]], seed: int, most: int | None) -> dict[str, object]:
+    """Every figure of the line."""
+    rng = random.Random(seed)
+    drives = [drive for trace in traces for drive in drives_of(trace)]
+    rng.shuffle(drives)
+    drives = drives[:most]
+    close, wide = [together(rng) for _ in drives], [scattered(rng) for _ in drives]
+    found = {prior_s: guesses(drives, close, prior_s) for prior_s in PRIORS_S}
+    spread = {prior_s: guesses(drives, wide, prior_s) for prior_s in PRIORS_S}
+    said = found[PRIOR_S]
+    truth_s = [guess.truth_s for guess in said]
+    return {
+        "drives": len(drives),
+        "guesses": len(said),
+        "truth_p50_s": round(median(truth_s), 1),
+        "detour_p50": round(median(map(detour, drives)), 3),
+        "ours": _ours(said),
+        "ours_scattered": _ours(spread[PRIOR_S]),
+        "default": errors([guess.default_s for guess in said], truth_s),
+        "straight": errors([guess.straight_s for guess in said], truth_s),
+        "mean_s_by_prior_s": _by_prior(found),
+        "scattered_mean_s_by_prior_s": _by_prior(spread),
+        "slow_steps": slow_shares(traces),
+    }
+
+
+def _ours(found: Sequence[Guess]) -> dict[str, float]:
+    return errors([guess.ours_s for guess in found], [guess.truth_s for guess in found])
+
+
+def _by_prior(found: Mapping[float, Sequence[Guess]]) -> dict[str, float]:
+    return {f"{prior_s:.0f}": _ours(some)["mean_s"] for prior_s, some in found.items()}
+
+
+def detour(drive: Drive) -> float:
+    """How much longer the way was than the crow flies."""
+    way_m = sum(_apart_m(a, b) for a, b in pairwise(drive))
+    return way_m / _apart_m(drive[0], drive[-1])
+
+
+def main() -> None:
+    """Replay the drives and print the line; 1 where learning has made estimates worse."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--traces", type=Path, required=True, help="the folder of the archive")
+    parser.add_argument("--seed", type=int, default=SEED, help="the order of the drives")
+    parser.add_argument("--drives", type=int, help="at most so many; all of them are the full size")
+    asked = parser.parse_args()
+    figures = measure(list(read_traces(asked.traces)), asked.seed, asked.drives)
+    print_line("eta", {"seed": asked.seed, "drive_m_min": DRIVE_M_MIN}, figures)
+    sys.exit(int(not is_better(figures)))
+
+
+def is_better(figures: Mapping[str, Any]) -> bool:
+    """Whether learning made estimates better than the default speed, much known or little."""
+    default_s = figures["default"]["mean_s"]
+    return all(figures[ours]["mean_s"] <= default_s for ours in ("ours", "ours_scattered"))
+
+
+if __name__ == "__main__":
+    main()
