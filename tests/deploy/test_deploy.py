@@ -179,3 +179,17 @@ def test_compose_redis_is_the_embedded_one(compose: dict[str, Any]):
         "save": '""',
         "maxmemory-policy": "noeviction",
     }
+
+
+def test_every_control_has_a_test_that_is_there():
+    """SECURITY.md names files and tests; a test that was renamed must be renamed there."""
+    text = (REPOSITORY / "SECURITY.md").read_text(encoding="utf-8")
+    named = re.findall(r"`((?:handlers|e2e|stores|protocol)/[\w/.]*)(?:::(\w+))?`", text)
+    gone = [
+        (file, name)
+        for file, name in named
+        if not (REPOSITORY / "tests" / file).exists()
+        or (name and name not in (REPOSITORY / "tests" / file).read_text(encoding="utf-8"))
+    ]
+    assert len(named) >= 30
+    assert gone == []
