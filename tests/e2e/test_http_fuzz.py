@@ -1,0 +1,61 @@
+"""The HTTP side, asked by its own description: whatever it says it takes, it never breaks over."""
+
+import json
+import urllib.request
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, Phase, given, settings
+
+from city.badge import BadgeOffice
+from dispatch.clock import SystemClock
+from tests.e2e.conftest import start, stop
+
+# Of each endpoint, for each who asks.
+EXAMPLES = 5
+NOBODY: dict[str, str] = {}
+
+
+@pytest.fixture
+def unlimited(tmp_path):
+    """A server that hears every request, however many they are."""
+    running = start(tmp_path, RATE_LIMITS="off")
+    yield running
+    stop(running)
+
+
+def strange(operation, as_whom, answers):
+    """Ask one endpoint what its description lets through."""
+
+    @settings(
+        max_examples=EXAMPLES, deadline=None, derandomize=True, database=None,
+        phases=[Phase.generate], suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    @given(case=operation.as_strategy())
+    def ask(case):
+        answer = case.call(headers=as_whom)
+        answers.append((answer.status_code, case.method, case.path))
+
+    ask()
+
+
+@pytest.mark.slow
+def test_no_request_breaks_the_server(unlimited):
+    """Requests drawn from /openapi.json, as its roles and as nobody: no 500, no traceback."""
+    office = BadgeOffice(unlimited.secret, SystemClock().now_ms)
+    with urllib.request.urlopen(f"{unlimited.url}/openapi.json", timeout=10) as answer:
+        document = json.load(answer)
+    schema = schemathesis.openapi.from_dict(document)
+    schema.config.update(base_url=unlimited.url)
+    operations = [found.ok() for found in schema.get_all_operations()]
+    answers: list[tuple[int, str, str]] = []
+    for operation in operations:
+        roles = operation.definition.raw.get("x-roles", [])
+        bearers = [{"Authorization": f"Bearer {office.sign(role, 'fuzz')}"} for role in roles]
+        for as_whom in (*bearers, NOBODY):
+            strange(operation, as_whom, answers)
+
+    assert len(operations) == sum(len(methods) for methods in document["paths"].values())
+    assert [each for each in answers if each[0] in (429, 500)] == []
+    assert {200, 400, 401, 404} <= {status for status, _, _ in answers}
+    assert "Traceback" not in unlimited.log.read_text()
