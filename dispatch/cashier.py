@@ -1,7 +1,5 @@
 """Money from outside: asked for at a provider, and believed only when the provider says so."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -12,14 +10,15 @@ from dispatch.clock import Clock
 from dispatch.errors import Refusal, Refused
 from dispatch.orders.clerk import Caller
 from dispatch.orders.flow import Flow
-from dispatch.store.answering import Answering, answering
+from dispatch.refusals import in_our_words
+from dispatch.store.answering import Answering
 from dispatch.store.answers import Answers
 from dispatch.store.receipts import Receipt, write_receipt
 from dispatch.wire.requests import TopUp
 from dispatch.wire.webhooks import FAILED, SUCCEEDED, PaymentEvent, PaymentNews
 from ledger import plan
 from ledger.accounts import user
-from ledger.commit import Ledger, LedgerRefused
+from ledger.commit import Ledger
 from ledger.money import CURRENCY
 from ledger.payments import Payment, PaymentState, fail_payment, start_payment
 from ledger.table import Table, TransactionCancelled
@@ -143,7 +142,7 @@ class Cashier:
             await self._pay_order(payment, payment.order_id)
             return answer
         fact = plan.TopUp(payment.user_id, payment.amount, provider, payment.payment_id)
-        with _in_our_words():
+        with in_our_words():
             posted = await self._ledger.post(fact)
         line = posted.lines[user(payment.user_id)]
         return {**answer, "balance": line.balance_after, "transactionId": line.transaction_id}
@@ -152,7 +151,7 @@ class Cashier:
         # The order may have been called off since, and its money be back in the wallet.
         if payment.state is PaymentState.SUCCESS:
             return
-        with _in_our_words():
+        with in_our_words():
             await self._flow.payment_confirmed(order_id)
 
     async def _fail(self, provider: str, news: PaymentNews) -> dict[str, Any]:
@@ -168,7 +167,7 @@ class Cashier:
         return {**_view(payment), "status": state.value}
 
     async def _payment(self, provider: str, news: PaymentNews) -> Payment:
-        with _in_our_words():
+        with in_our_words():
             return await self._ledger.payment(provider, news.payment_id, news.amount)
 
 
@@ -182,15 +181,3 @@ def _view(payment: Payment) -> dict[str, Any]:
     if payment.order_id is not None:
         view["orderId"] = payment.order_id
     return view
-
-
-@contextmanager
-def _in_our_words() -> Iterator[None]:
-    """Turn what the ledger refuses, or cannot answer, into what a caller is told."""
-    try:
-        with answering():
-            yield
-    except LedgerRefused as refused:
-        # All other codes of the ledger are codes of the contract.
-        code = Refusal.FORBIDDEN if refused.code == "frozen" else Refusal(refused.code)
-        raise Refused(code, refused.message) from refused

@@ -54,6 +54,19 @@ ORDER_TRANSITIONS = Counter(
 SETTLEMENTS = Counter("reeyo_settlements_total", "Orders whose money was split.", ["service"])
 SETTLED_XAF = Counter("reeyo_settled_xaf_total", "Money split, whole XAF.", ["service"])
 
+PAYOUTS = Counter(
+    "reeyo_payouts_total",
+    "Payouts that came to an end: paid, failed, rejected, cancelled, returned.",
+    ["outcome"],
+)
+LEDGER_BREAKS = Gauge(
+    "reeyo_ledger_breaks", "Breaks of an invariant in the last look at the books.", ["invariant"]
+)
+LEDGER_VERIFIED_MS = Gauge(
+    "reeyo_ledger_verified_ms", "Up to when the books were last looked at, Unix milliseconds."
+)
+LEDGER_LINES = Counter("reeyo_ledger_lines_verified_total", "Lines of wallets looked at.")
+
 OUTBOX_LAG_SECONDS = Histogram(
     "reeyo_outbox_lag_seconds", "From an event's write to its relay.", buckets=SECONDS
 )

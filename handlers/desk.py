@@ -6,9 +6,11 @@ from typing import Literal
 
 from aiohttp import web
 
+from dispatch.bursar import Bursar
 from dispatch.cashier import Cashier
 from dispatch.clock import Clock
 from dispatch.orders.flow import Flow
+from dispatch.payer import Payer
 from dispatch.settings import Settings
 from dispatch.settler import Settler
 from dispatch.store.answers import Answers
@@ -17,6 +19,7 @@ from dispatch.store.config import Config
 from dispatch.store.decisions import Decisions
 from dispatch.store.orders import Orders
 from dispatch.store.pauses import Pauses
+from dispatch.store.payouts import Payouts
 from dispatch.store.policies import Policies
 from dispatch.store.positions import Positions
 from dispatch.store.revocations import Revocations
@@ -28,6 +31,7 @@ from dispatch.tracking.purse import Purses
 from dispatch.tracking.watch import Watchers
 from handlers.alerts import Alarm
 from handlers.area import Areas
+from ledger.history import History
 from ledger.statements import Statements
 
 Freshness = Literal["live", "stale", "lost"]
@@ -42,6 +46,8 @@ class Desk:
     flow: Flow
     cashier: Cashier
     settler: Settler
+    payer: Payer
+    bursar: Bursar
     orders: Orders
     trails: Trails
     answers: Answers
@@ -55,6 +61,8 @@ class Desk:
     revocations: Revocations
     alarm: Alarm
     statements: Statements
+    history: History
+    payouts: Payouts
     roster: Roster
     purses: Purses
     lane: Lane

@@ -67,6 +67,7 @@ def edge_loops(desk: Desk, live: Live, postman: Postman, sessions: Sessions) -> 
         "drain": live.way.drain.run,
         "watchers": desk.watchers.run,
         "settler": desk.settler.run,
+        "payer": desk.payer.run,
         "offer_receipts": live.receipts.run,
         "postman": postman.run,
         "areas": desk.areas.run,
@@ -83,6 +84,7 @@ def engine_loops(desk: Desk, live: Live) -> Loops:
         "engine": live.reign.run,
         "outbox_sweep": live.outbox.sweep,
         "settler_sweep": desk.settler.sweep,
+        "payout_sweep": desk.payer.sweep,
         "index_sweep": lambda: _sweep_index(desk),
         "trails": lambda: live.keeper.run(desk.clock, lambda: live.reign.is_held),
     }

@@ -3,7 +3,16 @@
 import asyncio
 from typing import Any, NamedTuple
 
-from ledger.accounts import LINE_PREFIX, SHARDS, Kind, balance_key, checked_id, escrow
+from ledger.accounts import (
+    LINE_PREFIX,
+    SHARDS,
+    Kind,
+    balance_key,
+    escrow,
+    receivable,
+    rider_cash,
+)
+from ledger.accounts import owner as wallet
 from ledger.fin import OPEN_ESCROW, PENDING_SETTLEMENT, fin_key
 from ledger.money import CURRENCY
 from ledger.table import Item, Query, Table
@@ -15,6 +24,14 @@ PAGE = 1000
 READINGS = 20
 # Between readings; a global index shows a write within this time as a rule.
 PAUSE_S = 0.05
+
+
+class Owed(NamedTuple):
+    """What an owner has, and what he owes us: cash in hand, and debts. Units: whole XAF."""
+
+    available: int
+    cash: int
+    debt: int
 
 
 class Reading(NamedTuple):
@@ -69,7 +86,34 @@ class Statements:
                 forward=False,
             )
         )
-        return {"items": [_shown(line) for line in page.items], "nextCursor": page.cursor}
+        return {"items": [shown(line) for line in page.items], "nextCursor": page.cursor}
+
+    async def wallet(self, owner_type: str, owner_id: str) -> dict[str, Any]:
+        """All that is known of a wallet and its owner's debts. DynamoDB: GetItem, BatchGetItem."""
+        account = wallet(owner_type, owner_id)
+        balance = read_balance(account, await self._table.get(balance_key(account)))
+        owed = await self.owed(owner_type, owner_id)
+        return {
+            "account": account,
+            "status": balance.status,
+            "posted": balance.posted,
+            "held": balance.held,
+            "availableBalance": balance.available,
+            "totalEarned": balance.earned,
+            "lines": balance.seq,
+            "cashOwed": owed.cash,
+            "debt": owed.debt,
+        }
+
+    async def owed(self, owner_type: str, owner_id: str) -> Owed:
+        """What an owner has and owes. DynamoDB: BatchGetItem."""
+        names = [wallet(owner_type, owner_id), receivable(owner_type, owner_id)]
+        if owner_type == Kind.RIDER:
+            names.append(rider_cash(owner_id))
+        items = await self._table.get_many([balance_key(name) for name in names])
+        own, *debts = (read_balance(n, item) for n, item in zip(names, items, strict=True))
+        cash = -debts[1].posted if owner_type == Kind.RIDER else 0
+        return Owed(own.available, cash, -debts[0].posted)
 
     async def trial_balance(self) -> dict[str, Any]:
         """Every account with its balance, and their sum, which is zero.
@@ -125,17 +169,6 @@ class Statements:
                 return items
 
 
-def wallet(owner_type: str, owner_id: str) -> str:
-    """The account of an owner who may look into it.
-
-    Errors: ValueError for an unknown type or a malformed id.
-    """
-    kind = Kind(owner_type)
-    if kind not in {Kind.USER, Kind.VENDOR, Kind.RIDER}:
-        raise ValueError(f"no wallet for {owner_type}")
-    return f"{kind}#{checked_id(owner_id)}"
-
-
 def _reading(wallets: dict[str, Item | None], fins: dict[str, Item | None]) -> Reading:
     balances = {account: item["posted"] if item else 0 for account, item in wallets.items()}
     entries = sum(item["entries"] for item in wallets.values() if item)
@@ -148,7 +181,8 @@ def _reading(wallets: dict[str, Item | None], fins: dict[str, Item | None]) -> R
     return Reading(balances, entries, versions)
 
 
-def _shown(line: Item) -> dict[str, Any]:
+def shown(line: Item) -> dict[str, Any]:
+    """A line as its owner sees it."""
     shown = {
         "transactionId": line["transactionId"],
         "seq": line["seq"],

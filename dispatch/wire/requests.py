@@ -13,6 +13,7 @@ Latitude = Annotated[float, Meta(ge=-90, le=90)]
 Longitude = Annotated[float, Meta(ge=-180, le=180)]
 Price = Annotated[int, Meta(ge=1, le=100_000_000)]
 Method = Literal["WALLET", "MOBILE_MONEY", "CASH"]
+OwnerType = Literal["USER", "VENDOR", "RIDER"]
 
 
 class Request(
@@ -122,6 +123,92 @@ class TopUp(Request, frozen=True, kw_only=True):
 
     amount: Annotated[int, Meta(ge=1, le=10_000_000)]
     provider: Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,32}$(?!\n)", max_length=32)]
+
+
+class PayoutRequest(Request, frozen=True, kw_only=True):
+    """Money out of the caller's wallet, to a number or account of his. Units: whole XAF."""
+
+    amount: Annotated[int, Meta(ge=1, le=1_000_000_000)]
+    destination: (
+        Annotated[str, Meta(min_length=1, max_length=200)]
+        | Annotated[
+            dict[Annotated[str, Meta(max_length=40)], Annotated[str, Meta(max_length=200)]],
+            Meta(min_length=1, max_length=10),
+        ]
+    )
+
+
+class Reasoned(Request, frozen=True, kw_only=True):
+    """Why."""
+
+    reason: Reason = ""
+
+
+class PayoutNews(Request, frozen=True, kw_only=True):
+    """What came of a payout that an operator has carried out. Units: whole XAF."""
+
+    status: Literal["PAID", "FAILED", "RETURNED"]
+    fee: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    reason: Reason = ""
+
+
+class Tip(Request, frozen=True, kw_only=True):
+    """Something for the rider. Units: whole XAF."""
+
+    amount: Annotated[int, Meta(ge=1, le=1_000_000)]
+
+
+class Refund(Request, frozen=True, kw_only=True):
+    """Money back for a settled order, and at whose cost. Units: whole XAF."""
+
+    amount: Annotated[int, Meta(ge=1, le=1_000_000_000)]
+    reason: Annotated[str, Meta(min_length=1, max_length=200)]
+    borne_by: Literal["PARTIES", "VENDOR", "PLATFORM"] = "PARTIES"
+
+
+class Remittance(Request, frozen=True, kw_only=True):
+    """Cash that a rider handed in; a `reference` counts once. Units: whole XAF."""
+
+    amount: Annotated[int, Meta(ge=1, le=1_000_000_000)]
+    desk: Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,32}$(?!\n)", max_length=32)] = "cashdesk"
+    reference: Id | None = None
+
+
+class Correction(Request, frozen=True, kw_only=True):
+    """One leg: a credit above zero, a debit below. Units: whole XAF."""
+
+    account: Annotated[str, Meta(min_length=3, max_length=150)]
+    amount: Annotated[int, Meta(ge=-1_000_000_000_000, le=1_000_000_000_000)]
+
+
+class Adjustment(Request, frozen=True, kw_only=True):
+    """A correction of the books; its legs sum to zero."""
+
+    legs: Annotated[list[Correction], Meta(min_length=2, max_length=10)]
+    reason: Annotated[str, Meta(min_length=1, max_length=200)]
+
+
+class Shortage(Request, frozen=True, kw_only=True):
+    """Cash that a rider does not have, and whose loss it is. Units: whole XAF."""
+
+    amount: Annotated[int, Meta(ge=1, le=1_000_000_000)]
+    charge: Literal["PLATFORM", "RIDER", "CUSTOMER"]
+    reason: Annotated[str, Meta(min_length=1, max_length=200)]
+    customer_id: Id | None = None
+
+
+class WalletStanding(Request, frozen=True, kw_only=True):
+    """Whether a wallet may be drawn from."""
+
+    status: Literal["ACTIVE", "FROZEN", "CLOSED"]
+    reason: Annotated[str, Meta(min_length=1, max_length=200)]
+
+
+class PayoutGate(Request, frozen=True, kw_only=True):
+    """Whether payouts go out."""
+
+    stopped: bool
+    reason: Annotated[str, Meta(min_length=1, max_length=200)]
 
 
 class TokenRevocation(Request, frozen=True, kw_only=True):

@@ -1,4 +1,4 @@
-"""What operators look at: orders, riders near a point, the books."""
+"""What operators look at: orders, and riders near a point."""
 
 from typing import Any
 
@@ -6,7 +6,6 @@ import msgspec
 from aiohttp import web
 
 from dispatch.errors import Refusal, Refused
-from dispatch.store.answering import answering
 from dispatch.store.cells import Circle
 from dispatch.store.config import service_named
 from dispatch.store.facts import Seen
@@ -49,12 +48,6 @@ def _rider(seen: Seen, state: str) -> dict[str, Any]:
         "receivedAt": seen.seen_at_ms,
         "state": state,
     }
-
-
-async def get_trial_balance(request: web.Request) -> Any:
-    """The sum of all accounts, which is zero."""
-    with answering():
-        return await request.app[DESK].statements.trial_balance()
 
 
 async def get_decisions(request: web.Request) -> Any:
@@ -103,5 +96,4 @@ ROUTES = (
     ),
     Route("GET", "/api/v1/admin/orders", ("ADMIN",), get_all_orders),
     Route("GET", "/api/v1/admin/riders/nearby", ("ADMIN",), get_nearby),
-    Route("GET", "/api/v1/admin/ledger/trial-balance", ("ADMIN",), get_trial_balance),
 )

@@ -123,6 +123,13 @@ async def post_rating(request: web.Request) -> Any:
     return await request.app[DESK].flow.rate_order(caller_of(request, body), command)
 
 
+async def post_tip(request: web.Request) -> Any:
+    """Thank the rider of a delivered order."""
+    body = await read_body(request, requests.Tip)
+    bursar, order_id = request.app[DESK].bursar, id_of(request, "orderId")
+    return Created(await bursar.tip(caller_of(request, body), order_id, body.amount))
+
+
 ROUTES = (
     Route("POST", "/api/v1/orders", ("USER",), post_order, Placement),
     Route("POST", "/api/v1/orders/quote", ("USER",), post_quote, Placement),
@@ -137,4 +144,5 @@ ROUTES = (
         requests.CancelOrder,
     ),
     Route("POST", "/api/v1/orders/{orderId}/rating", ("USER",), post_rating, requests.Rating),
+    Route("POST", "/api/v1/orders/{orderId}/tip", ("USER",), post_tip, requests.Tip),
 )

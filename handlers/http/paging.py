@@ -61,6 +61,18 @@ def number_of(
     return value
 
 
+def moment_of(request: web.Request, name: str, default: int | None = None) -> int:
+    """A moment from the query. Units: Unix milliseconds.
+
+    Errors: Refused MALFORMED where it is missing or no moment.
+    """
+    text = request.query.get(name, "" if default is None else str(default))
+    # Source: 13 digits reach the year 2286.
+    if not (text.isascii() and text.isdigit() and len(text) <= 13):
+        raise Refused(Refusal.MALFORMED, f"{name}: Unix milliseconds")
+    return int(text)
+
+
 def id_of(request: web.Request, name: str) -> str:
     """An id from the path.
 

@@ -1,12 +1,25 @@
 """The server's description of itself is whole: every route, every command, every event."""
 
+import re
+from pathlib import Path
+
 import msgspec
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
 from dispatch.wire.events import Event
 from handlers import ops, rider, user, vendor
-from handlers.http import admin, catalogue, config, docs, envelope, orders, profiles, wallets
+from handlers.http import (
+    admin,
+    catalogue,
+    config,
+    docs,
+    envelope,
+    money,
+    orders,
+    profiles,
+    wallets,
+)
 
 TABLES = {
     "user": user.COMMANDS,
@@ -14,7 +27,7 @@ TABLES = {
     "rider": rider.COMMANDS,
     "ops": ops.COMMANDS,
 }
-SUBJECTS = (config, catalogue, profiles, orders, wallets, admin)
+SUBJECTS = (config, catalogue, profiles, orders, wallets, admin, money)
 ROUTES = [route for subject in SUBJECTS for route in subject.ROUTES]
 
 
@@ -31,6 +44,24 @@ def test_every_endpoint_is_described_with_its_body():
         (method, path) for path, methods in paths.items() for method in methods
     }
     assert [r.path for r in ROUTES if (r.body is None) != ("requestBody" not in at(paths, r))] == []
+
+
+def test_every_endpoint_is_in_the_guide():
+    """docs/http.md names every route that is served under /api/v1."""
+    guide = (Path(__file__).parents[3] / "docs" / "http.md").read_text()
+    text = guide.replace("`GET`, `PUT /", "`GET /").replace("\\|", "|")
+    named = {path.split("?")[0] for path in re.findall(r"`[A-Z, `]*(/[^` ]+)", text)}
+    missing = [r.path for r in ROUTES if r.path.removeprefix("/api/v1") not in named | SPELLED_OUT]
+
+    assert missing == []
+
+
+# Named in the guide with what may stand in their place.
+SPELLED_OUT = {
+    "/config/service/{service}",
+    "/admin/config/services/{service}",
+    "/admin/config/offers/{service}",
+}
 
 
 def at(paths, route):

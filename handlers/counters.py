@@ -1,0 +1,50 @@
+"""Where money is taken in, settled, paid out and looked after: built once, of one set of books."""
+
+from typing import NamedTuple
+
+from dispatch.bursar import Bursar
+from dispatch.cashier import Cashier, Tills
+from dispatch.clock import Clock
+from dispatch.orders.flow import Flow
+from dispatch.payer import Payer
+from dispatch.providers import MANUAL, SANDBOX, Manual, Sandbox
+from dispatch.settings import Settings
+from dispatch.settler import Settler
+from dispatch.store.payouts import Payouts
+from ledger.commit import Ledger
+from ledger.history import History
+from ledger.statements import Statements
+from ledger.table import Table
+
+
+class Counters(NamedTuple):
+    """Each by its name at the desk."""
+
+    cashier: Cashier
+    settler: Settler
+    payer: Payer
+    bursar: Bursar
+    statements: Statements
+    history: History
+    payouts: Payouts
+
+
+def open_counters(
+    table: Table, ledger: Ledger, flow: Flow, settings: Settings, clock: Clock
+) -> Counters:
+    """The counters as the settings want them."""
+    tills = Tills(sandbox=settings.dev, webhooks=bool(settings.webhook_secret))
+    return Counters(
+        cashier=Cashier(table, ledger, flow, tills, clock),
+        settler=Settler(flow, ledger, clock),
+        payer=Payer(table, ledger, _provider(settings), clock),
+        bursar=Bursar(table, ledger, clock),
+        statements=Statements(table),
+        history=History(table),
+        payouts=Payouts(table),
+    )
+
+
+def _provider(settings: Settings) -> tuple[str, Sandbox | Manual]:
+    """Who pays out: a developer's sandbox pays, for the others a person does and says so."""
+    return (SANDBOX, Sandbox()) if settings.dev else (MANUAL, Manual())

@@ -1,0 +1,68 @@
+"""What a rider or vendor earned: today, this week, ever, and what is delivered but not settled."""
+
+import asyncio
+from typing import Any
+
+from dispatch.model import Order, OrderStatus
+from dispatch.store.answering import answering
+from handlers.desk import Desk
+from ledger.accounts import owner as wallet
+from ledger.entries import DAY_MS, DAY_OFFSET_MS
+from ledger.history import Earned
+from ledger.money import CURRENCY
+
+# Deliveries that wait to be settled; they wait a second, so that more of them are a fault that the
+# operators know of.
+WAITING_MAX = 100
+# Monday is the first day of a week, and 1970-01-01 was a Thursday. Source: ISO 8601.
+_EPOCH_WEEKDAY = 3
+
+
+def today_ms(now_ms: int) -> int:
+    """When today began in Douala."""
+    return now_ms - (now_ms + DAY_OFFSET_MS) % DAY_MS
+
+
+def week_ms(now_ms: int) -> int:
+    """When Monday began in Douala."""
+    today = today_ms(now_ms)
+    days = (today + DAY_OFFSET_MS) // DAY_MS
+    return today - (days + _EPOCH_WEEKDAY) % 7 * DAY_MS
+
+
+async def earnings_of(desk: Desk, owner_type: str, owner_id: str) -> dict[str, Any]:
+    """The earnings of one wallet.
+
+    Units: whole XAF.
+
+    Errors: StoreUnavailable.
+    """
+    now_ms = desk.clock.now_ms()
+    account = wallet(owner_type, owner_id)
+    moments = (today_ms(now_ms), week_ms(now_ms))
+    with answering():
+        balance, (today, week), (waiting, _) = await asyncio.gather(
+            desk.statements.balance(owner_type, owner_id),
+            desk.history.earned_since(account, *moments),
+            desk.orders.list_for(
+                owner_type.lower(), owner_id, OrderStatus.DELIVERED.value, (WAITING_MAX, None)
+            ),
+        )
+    shares = [_share(order, owner_type) for order in waiting]
+    return {
+        "currency": CURRENCY,
+        "today": _view(today),
+        "week": _view(week),
+        "settled": {"amount": balance["totalEarned"]},
+        "pending": _view(Earned(sum(shares), len(shares))),
+        "availableBalance": balance["availableBalance"],
+    }
+
+
+def _share(order: Order, owner_type: str) -> int:
+    pricing = order.pricing
+    return pricing.vendor_share if owner_type == "VENDOR" else pricing.rider_part
+
+
+def _view(earned: Earned) -> dict[str, int]:
+    return {"amount": earned.amount, "count": earned.lines}
