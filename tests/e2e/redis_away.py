@@ -44,13 +44,19 @@ class Told:
     def __init__(self) -> None:
         self.said: dict[str, list[tuple[str, int, float]]] = {}
         self.resyncs = 0
+        # What an emptied Redis has forgotten may be said again to whoever was told to start afresh.
+        self.again = 0
 
     def hear(self, name: str, body: dict[str, Any], at_s: float) -> None:
         """One event."""
         if name == "resync":
             self.resyncs += 1
         elif "version" in body:
-            self.said.setdefault(body["orderId"], []).append((name, body["version"], at_s))
+            said = self.said.setdefault(body["orderId"], [])
+            if self.resyncs and (name, body["version"]) in [each[:2] for each in said]:
+                self.again += 1
+            else:
+                said.append((name, body["version"], at_s))
 
 
 class Run:
@@ -169,6 +175,7 @@ class Run:
                 [v for _, v, _ in events] != sorted(v for _, v, _ in events) for events in told
             ),
             "resyncs": sum(told.resyncs for told in self.told.values()),
+            "again_after_resync": sum(told.again for told in self.told.values()),
             "first_event_after_s": round(first_s - self.back_s, 3),
             "caught_up_after_s": round(held - self.back_s, 3),
             "post_max_ms": round(max(self.post_s) * 1000),
