@@ -1,9 +1,10 @@
 """What customers may say, and what happens then."""
 
+import asyncio
 from typing import Any
 
 from dispatch.errors import Refusal, Refused
-from dispatch.model import Order, Position
+from dispatch.model import TERMINAL, Order, OrderStatus, Position
 from dispatch.wire import commands
 from dispatch.wire.snapshots import order_snapshot
 from handlers.caller import caller_of
@@ -13,6 +14,8 @@ from handlers.sockets import Session
 
 # Source: security design; a customer follows a handful of orders, not a city's.
 WATCHED_MAX = 20
+# Nobody carries these any more.
+_OVER = TERMINAL | {OrderStatus.DELIVERED}
 
 
 async def on_subscribe_order(desk: Desk, session: Session, command: commands.SubscribeOrder) -> Any:
@@ -24,11 +27,23 @@ async def on_subscribe_order(desk: Desk, session: Session, command: commands.Sub
     await _own_order(desk, session, order_id)
     watched = _watched(session)
     if len(watched | {order_id}) > WATCHED_MAX:
+        await _leave_ended(desk, session)
+    if len(watched | {order_id}) > WATCHED_MAX:
         raise Refused(Refusal.RATE_LIMITED, f"watch at most {WATCHED_MAX} orders at once")
     watched.add(order_id)
     await desk.watchers.join(order_id, session.outlet)
     order = await _own_order(desk, session, order_id)
     return {**order_snapshot(order, "user"), **await rider_view(desk, order)}
+
+
+async def _leave_ended(desk: Desk, session: Session) -> None:
+    """An app that is open for days keeps room for new orders."""
+    watched = tuple(_watched(session))
+    orders = await asyncio.gather(*map(desk.orders.get, watched))
+    for order_id, order in zip(watched, orders, strict=True):
+        if order is None or order.status in _OVER:
+            _watched(session).discard(order_id)
+            await desk.watchers.leave(order_id, session.outlet)
 
 
 def _watched(session: Session) -> set[str]:

@@ -28,6 +28,7 @@ from handlers.engine import Server
 from handlers.gate import Audience, Gate
 from handlers.limits import Limits
 from handlers.sockets import Resume, Session, Sessions
+from handlers.user import WATCHED_MAX
 from ledger.cash import CASH_LIMIT, reserve_cash
 from ledger.commit import Ledger
 from ledger.dynamo import DynamoTable
@@ -68,13 +69,22 @@ class Hall:
 
     async def ask(self, audience: str, owner: str, name: str, body: object) -> Any:
         """Come, ask once, go; what was acknowledged."""
+        with self.socket(audience, owner) as connection:
+            return await self.ask_over(connection, audience, name, body)
+
+    @contextmanager
+    def socket(self, audience: str, owner: str) -> Iterator[Connection]:
+        """Come, and go at the end."""
         connection = self.server.eio.admit("127.0.0.1", "websocket")
         token = self.tokens.issue(TYPE_OF[audience], owner, 60, self.desk.clock.now_ms())
         connection.receive(f"40/{audience},{json.dumps({'token': token})}")
-        connection.receive(f"42/{audience},7{json.dumps([name, body])}")
-        ack = await self._ack(connection, f"43/{audience},7")
+        yield connection
         connection.end("client_closed")
-        return ack
+
+    async def ask_over(self, connection: Connection, audience: str, name: str, body: object) -> Any:
+        """Ask over a socket that stays open; what was acknowledged."""
+        connection.receive(f"42/{audience},7{json.dumps([name, body])}")
+        return await self._ack(connection, f"43/{audience},7")
 
     async def _ack(self, connection: Connection, head: str) -> Any:
         async with asyncio.timeout(10):
@@ -83,8 +93,8 @@ class Hall:
                     if packet.startswith(head.encode()):
                         return json.loads(packet[len(head) :])[0]
 
-    async def order(self, stage: str) -> Order:
-        """A cash order in a stage, with people of its own."""
+    async def order(self, stage: str, user: str | None = None) -> Order:
+        """A cash order in a stage, with people of its own but for a user who is named."""
         number, now_ms = next(_numbers), self.desk.clock.now_ms()
         status, state = STAGES[stage]
         riding = f"rdr_{number}"
@@ -93,7 +103,10 @@ class Hall:
             status, state, cash(), rider=riding if state in RIDING else None, offers=offers
         )
         order = replace(
-            made, order_id=f"ord_{number}", user_id=f"usr_{number}", vendor_id=f"ven_{number}"
+            made,
+            order_id=f"ord_{number}",
+            user_id=user or f"usr_{number}",
+            vendor_id=f"ven_{number}",
         )
         writes = [orders.insert(order), self.ledger.fin_cash(*_parties(order))]
         if order.rider_id is not None:
@@ -262,6 +275,25 @@ async def test_a_rider_who_lost_an_order_has_no_right_to_it(hall: Hall):
     ]
     assert code_of(taken) == "ok"
     assert after == ["not_found"] * 4
+
+
+async def test_orders_that_have_ended_make_room(hall: Hall):
+    """An app that was open for days reached the limit by orders delivered long ago."""
+    placed = [(await hall.order("placed", "usr_days")).order_id for _ in range(WATCHED_MAX)]
+    later = [(await hall.order("placed", "usr_days")).order_id for _ in range(2)]
+    with hall.socket("user", "usr_days") as connection:
+
+        async def ask(name: str, order_id: str, **why: str) -> str:
+            body = {"orderId": order_id, **why}
+            return code_of(await hall.ask_over(connection, "user", name, body))
+
+        assert {await ask("subscribe_order", each) for each in placed} == {"ok"}
+        assert await ask("subscribe_order", later[0]) == "rate_limited"
+        assert await ask("cancel_order", placed[3], reason="late") == "ok"
+        assert await ask("subscribe_order", later[0]) == "ok"
+        assert await ask("subscribe_order", later[1]) == "rate_limited"
+        followed = [each for each in (*placed, *later) if hall.desk.watchers.watched(each)]
+        assert followed == [*placed[:3], *placed[4:], later[0]]
 
 
 @pytest.mark.parametrize("kind", TYPE_OF.values())
