@@ -7,6 +7,9 @@ from typing import Any
 # {"S": "text"}, {"N": "12"}, ... as the low-level client sends and gets it.
 AttributeValue = dict[str, Any]
 
+# Source: DynamoDB, data types: a number's magnitude is at least 1E-130.
+SMALLEST = 1e-130
+
 
 def to_attribute(value: Any) -> AttributeValue:
     """Encode one value; integers stay exact.
@@ -49,6 +52,9 @@ def from_item(item: Mapping[str, AttributeValue]) -> dict[str, Any]:
 def _encode_float(value: float) -> AttributeValue:
     if not math.isfinite(value):
         raise ValueError(f"{value} is not a number that can be kept")
+    if abs(value) < SMALLEST:
+        # No measure of ours means it, and DynamoDB would refuse the whole write.
+        return {"N": "0"}
     return {"N": repr(value)}
 
 

@@ -386,3 +386,12 @@ async def test_twenty_writers_win_once(table: DynamoTable) -> None:
     losers = [result for result in results if isinstance(result, TransactionCancelled)]
     assert (results.count(None), len(losers)) == (1, 19)
     assert all(loser.reasons[0].item == kept for loser in losers)
+
+
+async def test_a_number_next_to_nothing_is_nothing(table):
+    """A latitude of 2e-308 is a number to JSON and none to DynamoDB: it was a 500 once."""
+    item = {"PK": "a", "SK": "b", "lat": 2e-308, "lng": -5e-324, "small": 1e-130}
+    await table.transact([Put(item=item)])
+    kept = await table.get(Key("a", "b"))
+
+    assert (kept["lat"], kept["lng"], kept["small"]) == (0, 0, 1e-130)
