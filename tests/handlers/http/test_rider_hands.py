@@ -26,6 +26,8 @@ async def offered(api: Api) -> commands.AcceptDelivery:
     await api.fund(ADA, 10_000)
     order_id = (await api.ask(ADA, "POST /orders", food())).data["orderId"]
     flow, now_ms = api.desk.flow, api.desk.clock.now_ms()
+    # The engine holds its lease.
+    flow._stores.fence.open(1, float("inf"))
     await flow.accept_order(VENDOR, commands.AcceptOrder(order_id=order_id))
     await flow.order_ready(VENDOR, commands.OrderReady(order_id=order_id))
     offer = Offer(
