@@ -20,6 +20,7 @@ from dispatch.orders.drafts import Placement, blank, payment_for, with_goods, wi
 from dispatch.orders.machine import decide
 from dispatch.orders.offering import Lapse, is_offered
 from dispatch.orders.plans import Plans, explained, late_payment, nothing_else, rating
+from dispatch.orders.progress import fault_of
 from dispatch.orders.step import Actor, Ask, AssignedTo, NobodyLeft, OffersMade, Step
 from dispatch.store.catalogue import Catalogue, Vendor
 from dispatch.store.config import Config
@@ -31,7 +32,7 @@ from dispatch.wire import commands, requests
 from dispatch.wire.events import Stop
 from dispatch.wire.snapshots import Snapshot, order_snapshot, pricing_view
 from ledger.commit import Ledger
-from ledger.pricing import Pricing
+from ledger.pricing import Pricing, with_tip
 
 
 class Stores(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,11 +93,11 @@ class Flow:
     async def _price(self, body: Placement) -> tuple[tuple[OrderLine, ...], Pricing, Vendor | None]:
         rates = (await self._stores.config.services())[body.order_type]
         if isinstance(body, requests.PackageOrder):
-            return (), price_package_order(body, rates), None
+            return (), with_tip(price_package_order(body, rates), body.tip), None
         wanted = [item.item_id for item in body.items]
         vendor, items = await self._stores.catalogue.shelf(body.vendor_id, wanted)
         lines, pricing = price_goods_order(body, vendor, items, rates)
-        return lines, pricing, vendor
+        return lines, with_tip(pricing, body.tip), vendor
 
     async def payment_confirmed(self, order_id: str) -> dict[str, Any]:
         """The provider has the money of an order: into escrow, and on with the order.
@@ -123,7 +124,7 @@ class Flow:
     async def reject_order(self, caller: Caller, command: commands.RejectOrder) -> dict[str, Any]:
         """The vendor turns the order down; what was paid goes back."""
         return await self._step(
-            caller, command.order_id, "reject_order", command, self._plans.undoing
+            caller, command.order_id, "reject_order", command, self._plans.rejecting
         )
 
     async def order_preparing(
@@ -288,9 +289,12 @@ class Flow:
 
     async def cancel_order(self, caller: Caller, command: commands.CancelOrder) -> dict[str, Any]:
         """Call the order off; everyone in it is told, what was paid goes back."""
-        return await self._step(
-            caller, command.order_id, "cancel_order", command, self._plans.undoing
-        )
+        fault = fault_of(caller.audience, command)
+
+        async def plan(order: Order, step: Step) -> Plan:
+            return await self._plans.undoing(order, step, fault)
+
+        return await self._step(caller, command.order_id, "cancel_order", command, plan)
 
     async def rate_order(self, caller: Caller, command: commands.RateOrder) -> dict[str, Any]:
         """The customer says how it was; his stars count for the rider once."""

@@ -108,6 +108,6 @@ TRANSITIONS: dict[str, Rule] = {
     "arrived_dropoff": Rule(_RIDER, _WAY, frozenset({D.PICKED_UP}), progress.arrived_dropoff),
     "complete_delivery": Rule(_RIDER, _WAY, _CARRYING, progress.complete_delivery),
     "settle": Rule(_ENGINE, _DONE, None, progress.settle),
-    "cancel_order": Rule(_USER | _OPS, _OPEN, None, progress.cancel_order),
+    "cancel_order": Rule(_USER | _OPS, _OPEN | _WAY, None, progress.cancel_order),
     "rate_order": Rule(_USER, _DONE, None, progress.rate_order),
 }

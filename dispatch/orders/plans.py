@@ -4,13 +4,15 @@ from collections.abc import Iterable
 
 from dispatch.clock import Clock
 from dispatch.errors import Refusal, Refused
-from dispatch.model import Decision, Order, PaymentMethod, PaymentState
+from dispatch.model import Decision, Order, OrderStatus, PaymentMethod, PaymentState
 from dispatch.orders.clerk import Extra, Plan, Planner
+from dispatch.orders.progress import parting_of
 from dispatch.orders.step import Step, dispatch_of
 from dispatch.store import riders as duty
 from dispatch.store.catalogue import Catalogue
 from dispatch.store.decisions import write_decision
 from dispatch.store.orders import offered_to
+from ledger.cancelling import Fault, Stage
 from ledger.cash import CASH_LIMIT, release_cash, reserve_cash
 from ledger.commit import Ledger
 from ledger.facts import Capture, Refund, Settle, TopUp
@@ -103,17 +105,29 @@ class Plans:
             fact=Settle(order_id=order.order_id), believed=money_of(order, FinState.DELIVERED)
         )
 
-    async def undoing(self, order: Order, step: Step) -> Plan:
-        """The rider's hands empty, the stock goes up, what was paid goes back."""
+    async def rejecting(self, order: Order, step: Step) -> Plan:
+        """The vendor's no: the stock goes up and what was paid goes back, whole."""
+        return await self.undoing(order, step, Fault.VENDOR)
+
+    async def undoing(self, order: Order, step: Step, fault: Fault) -> Plan:
+        """The rider's hands empty, the stock goes up, what was paid goes back by the matrix."""
         extras = self._freeing(order, "called_off", releases_cash=True)
         moved = Refused(Refusal.CONFLICT, "the catalogue changed meanwhile; try again")
-        if order.vendor_id is not None:
+        # What a rider has fetched comes back to no shelf.
+        if order.vendor_id is not None and order.status is not OrderStatus.IN_TRANSIT:
             stock = await self._catalogue.return_stock(order.vendor_id, order.items)
             extras.extend(Extra(write, moved) for write in stock)
+        refund = Refund(
+            order_id=order.order_id,
+            reason=step.order.reason or "called off",
+            stage=Stage(order.status.value),
+            fault=fault,
+            rider_id=order.rider_id,
+        )
         if order.payment.state is PaymentState.CAPTURED:
-            reason = step.order.reason or "called off"
-            refund = Refund(order_id=order.order_id, reason=reason)
             return Plan(extras=extras, fact=refund, believed=money_of(order, FinState.CAPTURED))
+        if order.payment.state is PaymentState.DUE and parting_of(order, fault).paid:
+            return Plan(extras=extras, fact=refund, believed=money_of(order, FinState.DUE))
         extras.extend(_guarded(void_fin(order.order_id, self._clock.now_ms())))
         return Plan(extras=extras)
 
@@ -192,7 +206,7 @@ def money_of(order: Order, state: FinState) -> Fin:
         vendor_id=order.vendor_id,
         rider_id=order.rider_id if state is FinState.DELIVERED else None,
         pricing=order.pricing,
-        escrow=0 if method is Method.CASH else order.pricing.total,
+        escrow=0 if method is Method.CASH else order.pricing.gross,
     )
 
 

@@ -26,7 +26,12 @@ from dispatch.orders.step import (
     user_of,
 )
 from dispatch.wire import events
+from dispatch.wire.commands import CancelOrder
 from dispatch.wire.snapshots import order_snapshot
+from ledger.accounts import owner as wallet
+from ledger.cancelling import Fault, Parting, Stage, part
+from ledger.facts import Settle, entry_key
+from ledger.wallets import transaction_id
 
 S = OrderStatus
 D = DispatchState
@@ -167,25 +172,32 @@ def settle(order: Order, ask: Ask) -> Step:
         return Step(order=order)
     price = order.pricing
     shares = [("vendor", order.vendor_id, price.vendor_share)]
-    shares.append(("rider", order.rider_id, price.rider_share))
+    shares.append(("rider", order.rider_id, price.rider_part))
     says = tuple(
-        Said(identity(audience, owner), events.OrderSettled(**mark(order), amount=amount))
+        Said(identity(audience, owner), _settled(order, wallet(audience.upper(), owner), amount))
         for audience, owner, amount in shares
         if owner is not None and amount > 0
     )
     return Step(order=replace(order, status=S.FUNDS_DISTRIBUTED), says=says)
 
 
+def _settled(order: Order, account: str, amount: int) -> events.OrderSettled:
+    key = entry_key(Settle(order.order_id))
+    line = transaction_id(f"{key.pk}/{key.sk}", account)
+    return events.OrderSettled(**mark(order), amount=amount, transaction_id=line)
+
+
 def cancel_order(order: Order, ask: Ask) -> Step:
     """The order is called off; everyone in it is told and what was paid goes back.
 
-    A customer may call off until the kitchen begins, an operator until the goods are picked up.
+    A customer may call off until the kitchen begins, an operator until the goods are handed over.
     """
     by_user = ask.actor.audience == "user"
-    if by_user and order.status in (S.PREPARING, S.READY):
+    if by_user and order.status in (S.PREPARING, S.READY, S.IN_TRANSIT):
         raise Refused(Refusal.WRONG_STATE, f"the order is already {order.status.value}")
     reason = ask.command.reason or f"cancelled by {ask.actor.audience}"
-    told = events.OrderCancelled(**mark(order), reason=reason, refund_amount=_refundable(order))
+    back = _refundable(order, parting_of(order, fault_of(ask.actor.audience, ask.command)))
+    told = events.OrderCancelled(**mark(order), reason=reason, refund_amount=back)
     says = list(both(order, told))
     dispatch = order.dispatch
     if dispatch is not None:
@@ -203,8 +215,23 @@ def cancel_order(order: Order, ask: Ask) -> Step:
     return Step(order=off, says=tuple(says), frees=order.rider_id)
 
 
-def _refundable(order: Order) -> int:
-    return order.pricing.total if order.payment.state is PaymentState.CAPTURED else 0
+def fault_of(audience: str, command: CancelOrder) -> Fault:
+    """At whose door it lies that an order is called off; an operator may say so."""
+    if audience == "user":
+        return Fault.CUSTOMER
+    return Fault(command.fault or Fault.PLATFORM)
+
+
+def parting_of(order: Order, fault: Fault) -> Parting:
+    """How the order's money is divided if it is called off now."""
+    has_rider = order.rider_id is not None
+    return part(order.pricing, Stage(order.status.value), fault, has_rider=has_rider)
+
+
+def _refundable(order: Order, parting: Parting | None = None) -> int:
+    if order.payment.state is not PaymentState.CAPTURED:
+        return 0
+    return order.pricing.total if parting is None else parting.customer
 
 
 def _undone(payment: Payment) -> Payment:

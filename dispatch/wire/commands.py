@@ -9,6 +9,7 @@ from dispatch.ids import ID_PATTERN
 
 Id = Annotated[str, Meta(pattern=ID_PATTERN, max_length=64)]
 Reason = Annotated[str, Meta(max_length=200)]
+FaultOf = Literal["CUSTOMER", "VENDOR", "RIDER", "PLATFORM"]
 Amount = Annotated[int, Meta(ge=0, le=1_000_000_000_000)]
 
 
@@ -38,9 +39,10 @@ class UnsubscribeOrder(OrderCommand, frozen=True):
 
 
 class CancelOrder(OrderCommand, frozen=True):
-    """Call the order off."""
+    """Call the order off; at whose door it lies is for operators to say."""
 
     reason: Reason | None = None
+    fault: FaultOf | None = None
 
 
 class RateOrder(OrderCommand, frozen=True):

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from dispatch.wire.commands import Amount, Id, Reason
+from dispatch.wire.commands import Amount, FaultOf, Id, Reason
 
 Text = Annotated[str, Meta(max_length=200)]
 Phone = Annotated[str, Meta(pattern=r"^\+?[0-9 ()-]{6,20}$(?!\n)", max_length=20)]
@@ -13,6 +13,8 @@ Latitude = Annotated[float, Meta(ge=-90, le=90)]
 Longitude = Annotated[float, Meta(ge=-180, le=180)]
 Price = Annotated[int, Meta(ge=1, le=100_000_000)]
 Method = Literal["WALLET", "MOBILE_MONEY", "CASH"]
+# Units: whole XAF.
+TipAmount = Annotated[int, Meta(ge=0, le=1_000_000)]
 OwnerType = Literal["USER", "VENDOR", "RIDER"]
 
 
@@ -46,6 +48,7 @@ class GoodsOrder(Request, frozen=True, kw_only=True):
     delivery_address: Address
     payment_method: Method
     notes: Annotated[str, Meta(max_length=500)] | None = None
+    tip: TipAmount = 0
 
 
 class ParcelDetails(Request, frozen=True, kw_only=True):
@@ -74,12 +77,14 @@ class PackageOrder(Request, frozen=True, kw_only=True):
     recipient: Addressee
     payment_method: Method
     notes: Annotated[str, Meta(max_length=500)] | None = None
+    tip: TipAmount = 0
 
 
 class CancelOrder(Request, frozen=True, kw_only=True):
-    """Call an order off."""
+    """Call an order off; at whose door it lies is for operators to say."""
 
     reason: Reason | None = None
+    fault: FaultOf | None = None
 
 
 class Rating(Request, frozen=True, kw_only=True):

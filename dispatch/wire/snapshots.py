@@ -11,7 +11,7 @@ from dispatch.wire.events import LatLng, OrderDot
 Snapshot = dict[str, Any]
 
 # What a customer pays; how the platform splits it is not his to see.
-_PRICE_FOR_ALL = ("subtotal", "deliveryFee", "total", "currency", "distanceM")
+_PRICE_FOR_ALL = ("subtotal", "deliveryFee", "tip", "discount", "total", "currency", "distanceM")
 _SHARE_OF = {"vendor": ("commission", "vendorShare"), "rider": ("riderShare",)}
 
 

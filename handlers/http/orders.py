@@ -110,7 +110,9 @@ def _status(request: web.Request, known: frozenset[str]) -> str | None:
 async def post_cancel(request: web.Request) -> Any:
     """Call an order off."""
     body = await read_body(request, requests.CancelOrder)
-    command = commands.CancelOrder(order_id=id_of(request, "orderId"), reason=body.reason)
+    command = commands.CancelOrder(
+        order_id=id_of(request, "orderId"), reason=body.reason, fault=body.fault
+    )
     return await request.app[DESK].flow.cancel_order(caller_of(request, body), command)
 
 

@@ -66,8 +66,8 @@ READY              EXHAUSTED   cancel_order make_offers reassign
 READY ASSIGNED     withdraw_delivery cancel_order release_delivery reassign arrived_pickup pick_up \
                    note_arrival
 READY AT_PICKUP    withdraw_delivery cancel_order release_delivery reassign pick_up
-IN_TRANSIT         PICKED_UP   arrived_dropoff complete_delivery note_arrival
-IN_TRANSIT         AT_DROPOFF  complete_delivery
+IN_TRANSIT         PICKED_UP   cancel_order arrived_dropoff complete_delivery note_arrival
+IN_TRANSIT         AT_DROPOFF  cancel_order complete_delivery
 DELIVERED          DONE        rate_order
 FUNDS_DISTRIBUTED  DONE        rate_order
 REJECTED           -
