@@ -1,0 +1,252 @@
+"""Every rider's trips in their order, and what it costs to put one more order among them."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from matching.cost import NEVER, Costs, Spot
+from matching.problem import Problem, Stop, Task
+from matching.trip import Trip, single
+
+
+class Move(NamedTuple):
+    """An order put into a rider's trips: what it costs, and what stands there then.
+
+    The trip stands at `at`: a new one, or in the place of the one it grew out of.
+    """
+
+    cost: float
+    rider: int
+    at: int
+    trip: Trip
+    is_new: bool
+
+
+class Schedule:
+    """Trips of all riders; the first one of a rider under way has a fixed first stop."""
+
+    def __init__(self, problem: Problem, costs: Costs) -> None:
+        self._problem = problem
+        self._costs = costs
+        self._capacity: list[int] = problem.riders.capacity.tolist()
+        self._kg: list[float] = problem.riders.kg.tolist()
+        self._cash: list[float] = problem.riders.cash.tolist()
+        # A trip grown by an order is looked at again and again while others are placed.
+        self._grown: dict[tuple[float, tuple[Stop, ...], int], list[Trip]] = {}
+        self._speed: list[float] = problem.riders.speed.tolist()
+        by_speed: dict[float, dict[int, Trip]] = {speed: {} for speed in self._speed}
+        self._singles = [by_speed[speed] for speed in self._speed]
+        self.trips: dict[int, list[Trip]] = {}
+        self.rider_of: dict[int, int] = {}
+        # Before each trip and after the last; and what it costs from there on.
+        self._spots: dict[int, list[Spot]] = {}
+        self._rest: dict[int, list[float]] = {}
+        self._cash_left: dict[int, float] = {}
+        for bound in problem.bound:
+            trip = Trip(problem, costs.ways[bound.rider], bound.stops)
+            self.restore(bound.rider, [trip])
+
+    def is_under_way(self, rider: int) -> bool:
+        """Whether the rider's first trip has begun."""
+        return rider in self._costs.arrives_at
+
+    def cost_of(self, rider: int) -> float:
+        """What all of a rider's trips cost."""
+        self._know(rider)
+        return self._rest[rider][0]
+
+    def cost_with(self, rider: int, trips: list[Trip]) -> float:
+        """What it would cost if a rider who has not begun had these trips; NEVER if too late."""
+        self._know(rider)
+        return self._costs.tail(rider, self._spots[rider][0], trips)
+
+    def driven_by(self, rider: int, trips: list[Trip]) -> list[Trip]:
+        """The same trips at the speed of this rider."""
+        ways = self._costs.ways[rider]
+        return [trip if trip.ways is ways else self.trip_of(rider, trip.stops) for trip in trips]
+
+    def trip_of(self, rider: int, stops: tuple[Stop, ...]) -> Trip:
+        """The trip of these stops at the speed of this rider."""
+        return Trip(self._problem, self._costs.ways[rider], stops)
+
+    def has_room(self, rider: int, trips: list[Trip]) -> bool:
+        """Whether a rider can hold these trips' goods, and collect their cash."""
+        return (
+            all(trip.count <= self._capacity[rider] for trip in trips)
+            and all(trip.kg <= self._kg[rider] for trip in trips)
+            and sum(trip.cash for trip in trips) <= self._cash[rider]
+        )
+
+    def best(self, rider: int, order: int) -> Move | None:
+        """The cheapest way to give an order to a rider; None where there is none."""
+        self._know(rider)
+        trips = self.trips[rider]
+        if self._costs.sheet.cash[order] > self._cash_left[rider]:
+            return None
+        best = self._best_alone(rider, order)
+        for at, trip in enumerate(trips):
+            if trip.count >= self._capacity[rider] or not self._may_grow(trip, order):
+                continue
+            for grown in self._grow(rider, trip, order):
+                if grown.kg > self._kg[rider]:
+                    continue
+                cost = self._cost_from(rider, at, [grown, *trips[at + 1 :]]) - self._rest[rider][at]
+                if cost < (best.cost if best else NEVER):
+                    best = Move(cost, rider, at, grown, is_new=False)
+        return best
+
+    def _best_alone(self, rider: int, order: int) -> Move | None:
+        trips, spots, rest = self.trips[rider], self._spots[rider], self._rest[rider]
+        trip = self._singles[rider].get(order) or self._single(rider, order)
+        if not trips:
+            cost = self._costs.tail(rider, spots[0], (trip,)) - rest[0]
+            return Move(cost, rider, 0, trip, is_new=True) if cost < NEVER else None
+        best: Move | None = None
+        for at in range(int(self.is_under_way(rider)), len(trips) + 1):
+            cost = self._costs.tail(rider, spots[at], [trip, *trips[at:]]) - rest[at]
+            if cost < (best.cost if best else NEVER):
+                best = Move(cost, rider, at, trip, is_new=True)
+        return best
+
+    def put(self, order: int, move: Move) -> None:
+        """Do it."""
+        trips = self.trips[move.rider]
+        if move.is_new:
+            trips.insert(move.at, move.trip)
+        else:
+            trips[move.at] = move.trip
+        self.restore(move.rider, trips)
+        assert self.rider_of[order] == move.rider
+
+    def take(self, order: int) -> list[Trip] | None:
+        """Take an order out; the rider's trips before that, None where it must stay with him."""
+        rider = self.rider_of[order]
+        before = self.trips[rider]
+        at = next(i for i, trip in enumerate(before) if order in trip.drops)
+        trip = before[at]
+        stops = tuple(stop for stop in trip.stops if stop.order != order)
+        less = [self.trip_of(rider, stops)] if stops else []
+        if at == 0 and self.is_under_way(rider) and not self._may_shrink(rider, trip, less):
+            return None
+        del self.rider_of[order]
+        self.restore(rider, [*before[:at], *less, *before[at + 1 :]])
+        return before
+
+    def restore(self, rider: int, trips: list[Trip]) -> None:
+        """These are a rider's trips from now on."""
+        self.trips[rider] = trips
+        for trip in trips:
+            for order in trip.drops:
+                self.rider_of[order] = rider
+        self._measure(rider)
+
+    def tasks(self) -> Iterator[Task]:
+        """The trips as they are told to the outside, each with its reasons."""
+        costs, problem = self._costs, self._problem
+        for rider in sorted(self.trips):
+            for at, trip in enumerate(self.trips[rider]):
+                under_way = at == 0 and self.is_under_way(rider)
+                spot = self._spots[rider][at]
+                way = 0.0 if under_way else spot.here[trip.place]
+                starts_at = costs.first_start(rider, trip) if under_way else (
+                    costs.start_after(trip, spot.free_at, way)
+                )  # fmt: skip
+                free_at = problem.now if under_way else spot.free_at
+                terms = costs.terms(rider, trip, (starts_at, free_at, way))
+                after = self._spots[rider][at + 1]
+                terms["end"] = costs.at_end(rider, after) - costs.at_end(rider, spot)
+                go = under_way or (at == 0 and self._is_time(rider, starts_at - way, spot.free_at))
+                yield Task(rider, trip.stops, starts_at, go, terms)
+
+    def _is_time(self, rider: int, leave_at: float, free_at: float) -> bool:
+        """Whether waiting for the next decision would cost a delay."""
+        problem = self._problem
+        says_yes = float(problem.riders.accepts[rider])
+        lead = self._costs.weights.retry * (1 - says_yes) / max(says_yes, 0.1)
+        wait = leave_at - problem.rules.before - problem.now
+        return free_at <= problem.now and wait < problem.rules.tick + lead
+
+    def _know(self, rider: int) -> None:
+        if rider not in self.trips:
+            self.restore(rider, [])
+
+    def _measure(self, rider: int) -> None:
+        """Spots and costs along a rider's trips."""
+        costs, trips = self._costs, self.trips[rider]
+        self._cash_left[rider] = self._cash[rider] - sum(trip.cash for trip in trips)
+        spots = [costs.spot_of_rider(rider)]
+        priced: list[float] = []
+        for at, trip in enumerate(trips):
+            spot = spots[-1]
+            if at == 0 and self.is_under_way(rider):
+                starts_at, way, free_at = costs.first_start(rider, trip), 0.0, self._problem.now
+            else:
+                way, free_at = spot.here[trip.place], spot.free_at
+                starts_at = costs.start_after(trip, free_at, way)
+            priced.append(sum(costs.terms(rider, trip, (starts_at, free_at, way)).values()))
+            spots.append(costs.spot_after(rider, trip, starts_at))
+        rest = [costs.at_end(rider, spots[-1])]
+        for price in reversed(priced):
+            rest.append(rest[-1] + price)
+        self._spots[rider], self._rest[rider] = spots, rest[::-1]
+
+    def _cost_from(self, rider: int, at: int, trips: list[Trip]) -> float:
+        """What these trips cost in the place of all from `at` on."""
+        costs = self._costs
+        if at > 0 or not self.is_under_way(rider):
+            return costs.tail(rider, self._spots[rider][at], trips)
+        first = trips[0]
+        starts_at = costs.first_start(rider, first)
+        if starts_at + first.last_pickup > costs.until[rider]:
+            return NEVER
+        terms = costs.terms(rider, first, (starts_at, self._problem.now, 0.0))
+        after = costs.spot_after(rider, first, starts_at)
+        return sum(terms.values()) + costs.tail(rider, after, trips[1:])
+
+    def _may_shrink(self, rider: int, trip: Trip, less: list[Trip]) -> bool:
+        """Whether a rider under way can do without one of his orders.
+
+        What he carries already is his. He still goes where he is going, and what is left must not
+        have been ready so early that he would be gone by now.
+        """
+        carried = len(trip.drops) * 2 > len(trip.stops)
+        if not less or carried or less[0].place != trip.place:
+            return False
+        return self._costs.first_start(rider, less[0]) >= self._problem.now
+
+    def _single(self, rider: int, order: int) -> Trip:
+        found = single(self._problem, self._costs.ways[rider], order)
+        self._singles[rider][order] = found
+        return found
+
+    def _may_grow(self, trip: Trip, order: int) -> bool:
+        """Whether an order's goods may lie beside those of a trip."""
+        sheet = self._costs.sheet
+        if trip.shares and sheet.shares[order]:
+            return True
+        return trip.place == sheet.place[order] and len(trip.places) == 1
+
+    def _grow(self, rider: int, trip: Trip, order: int) -> list[Trip]:
+        """The trip with one more order, in every way that is allowed."""
+        sheet = self._costs.sheet
+        key = (self._speed[rider], trip.stops, order)
+        found = self._grown.get(key)
+        if found is None:
+            ways = self._costs.ways[rider]
+            found = [
+                Trip(self._problem, ways, stops) for stops in _with(sheet.place, trip.stops, order)
+            ]
+            self._grown[key] = found
+        return found
+
+
+def _with(place: list[int], stops: tuple[Stop, ...], order: int) -> Iterator[tuple[Stop, ...]]:
+    """The stops with an order's pickup and drop-off among them; the first stays where it is."""
+    pick, drop = Stop(order, is_pickup=True), Stop(order, is_pickup=False)
+    here = 0
+    while stops[here].is_pickup and place[stops[here].order] == place[order]:
+        here += 1
+    # Where he picks up at this place anyway, he takes it along.
+    picks = [here] if here else range(1, len(stops) + 1)
+    for at in picks:
+        for end in range(at, len(stops) + 1):
+            yield (*stops[:at], pick, *stops[at:end], drop, *stops[end:])

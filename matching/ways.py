@@ -1,0 +1,98 @@
+"""How long it takes from anywhere to anywhere, for riders of one speed."""
+
+from math import ceil, hypot
+from typing import NamedTuple
+
+import numpy as np
+
+from matching.problem import Floats, Orders, Problem
+
+# Rounding up forgives what floating point adds to a whole number.
+ROUNDING = 1e-9
+
+
+class Sheet(NamedTuple):
+    """The orders' columns as lists, for code that looks at one order at a time."""
+
+    place: list[int]
+    x: list[float]
+    y: list[float]
+    placed: list[float]
+    ready: list[float]
+    kg: list[float]
+    cash: list[float]
+    shares: list[bool]
+
+
+def sheet_of(orders: Orders) -> Sheet:
+    """The orders as a sheet."""
+    return Sheet(*(getattr(orders, column).tolist() for column in Sheet._fields))
+
+
+class Ways:
+    """Minutes between riders, places and drop-offs. Units: minutes.
+
+    `own[o]` is the way of order o from its place to its drop-off; `back[o]` the ways from there to
+    every place, and `from_place[p]` those from a place.
+    """
+
+    def __init__(self, problem: Problem, sheet: Sheet, speed: float) -> None:
+        assert speed > 0, "a rider moves"
+        orders, places = problem.orders, problem.places
+        self._problem = problem
+        self.sheet = sheet
+        self._speed = speed
+        self._hops: dict[tuple[int, int], float] = {}
+        self._from_place: dict[int, list[float]] = {}
+        self._riders: dict[int, list[float]] = {}
+        own = np.hypot(orders.x - places.x[orders.place], orders.y - places.y[orders.place])
+        self.own: list[float] = self._minutes(own).tolist()
+        across = np.hypot(
+            orders.x[:, None] - places.x[None, :], orders.y[:, None] - places.y[None, :]
+        )
+        self.back: list[list[float]] = self._minutes(across).tolist()
+
+    def of_rider(self, rider: int) -> list[float]:
+        """From where a rider will be free to every place."""
+        found = self._riders.get(rider)
+        if found is None:
+            riders = self._problem.riders
+            found = self._to_places(float(riders.x[rider]), float(riders.y[rider]))
+            self._riders[rider] = found
+        return found
+
+    def from_place(self, place: int) -> list[float]:
+        """From a place to every place."""
+        found = self._from_place.get(place)
+        if found is None:
+            places = self._problem.places
+            found = self._to_places(float(places.x[place]), float(places.y[place]))
+            self._from_place[place] = found
+        return found
+
+    def between_drops(self, one: int, other: int) -> float:
+        """From the drop-off of one order to that of another."""
+        pair = (one, other) if one < other else (other, one)
+        found = self._hops.get(pair)
+        if found is None:
+            sheet = self.sheet
+            found = self._one(hypot(sheet.x[one] - sheet.x[other], sheet.y[one] - sheet.y[other]))
+            self._hops[pair] = found
+        return found
+
+    def drop_from(self, place: int, order: int) -> float:
+        """From any place to the drop-off of an order."""
+        return self.back[order][place]
+
+    def _to_places(self, x: float, y: float) -> list[float]:
+        places = self._problem.places
+        minutes: list[float] = self._minutes(np.hypot(places.x - x, places.y - y)).tolist()
+        return minutes
+
+    def _minutes(self, metres: Floats) -> Floats:
+        minutes = metres / self._speed
+        return np.ceil(minutes - ROUNDING) if self._problem.rules.whole else minutes
+
+    def _one(self, metres: float) -> float:
+        minutes = metres / self._speed
+        return float(ceil(minutes - ROUNDING)) if self._problem.rules.whole else minutes

@@ -1,0 +1,95 @@
+"""Small matching problems on a plane of whole minutes: one metre is one minute."""
+
+from collections.abc import Sequence
+from itertools import permutations
+from typing import Any
+
+import numpy as np
+
+from matching.problem import (
+    ANY_VEHICLE,
+    NO_ZONE,
+    Bound,
+    Orders,
+    Places,
+    Plan,
+    Problem,
+    Riders,
+    Rules,
+    Stop,
+)
+
+RULES = Rules(whole=True)
+
+
+def rider(x: float, y: float = 0.0, **fields: Any) -> dict[str, Any]:
+    """A rider who is free now, may carry anything, and works all day."""
+    return {
+        "x": x, "y": y, "free_at": 0.0, "until": 1000.0, "speed": 1.0, "capacity": 4,
+        "kg": 100.0, "cash": 1e9, "vehicle": ANY_VEHICLE, "zone": NO_ZONE, "accepts": 1.0,
+        "completion": np.nan, "rating": np.nan, "active": 0.0, **fields,
+    }  # fmt: skip
+
+
+def order(place: int, x: float, y: float = 0.0, **fields: Any) -> dict[str, Any]:
+    """A meal that is placed and ready at once."""
+    return {
+        "place": place, "x": x, "y": y, "placed": 0.0, "ready": 0.0, "kg": 1.0, "cash": 0.0,
+        "vehicles": ANY_VEHICLE, "zone": NO_ZONE, "shares": False, **fields,
+    }  # fmt: skip
+
+
+def problem(
+    riders: Sequence[dict[str, Any]],
+    orders: Sequence[dict[str, Any]],
+    places: Sequence[tuple[float, float]],
+    **fields: Any,
+) -> Problem:
+    """All of it as columns, at minute 0."""
+    rider_columns = {name: _column(riders, name, rider(0)) for name in Riders._fields}
+    order_columns = {name: _column(orders, name, order(0, 0)) for name in Orders._fields}
+    at = np.array(places, dtype=np.float64).reshape(-1, 2)
+    return Problem(
+        **{
+            "now": 0.0,
+            "riders": Riders(**rider_columns),
+            "orders": Orders(**order_columns),
+            "places": Places(at[:, 0], at[:, 1], np.ones(len(at))),
+            "rules": RULES,
+            **fields,
+        }
+    )
+
+
+def _column(rows: Sequence[dict[str, Any]], name: str, kind: dict[str, Any]) -> Any:
+    """One column; of its kind also where there are no rows."""
+    return np.array([row[name] for row in rows], dtype=np.array(kind[name]).dtype)
+
+
+def under_way(rider_row: int, orders: Sequence[int], arrives_at: float) -> Bound:
+    """A rider on his way to a place where he picks up these orders."""
+    stops = [Stop(row, is_pickup=True) for row in orders]
+    stops += [Stop(row, is_pickup=False) for row in orders]
+    return Bound(rider_row, tuple(stops), arrives_at)
+
+
+def carriers(plan: Plan) -> dict[int, int]:
+    """Which rider each order goes to."""
+    return {row: task.rider for task in plan.tasks for row in task.orders}
+
+
+def cost_of(plan: Plan) -> float:
+    """What a plan costs, all its terms together."""
+    return sum(sum(task.terms.values()) for task in plan.tasks)
+
+
+def every_plan(riders: int, orders: int) -> list[list[tuple[int, ...]]]:
+    """Every way to deal orders out to riders, in every sequence for each."""
+    found: set[tuple[tuple[int, ...], ...]] = set()
+    bars = [-1] * (riders - 1)
+    for row in permutations([*range(orders), *bars]):
+        days: list[list[int]] = [[]]
+        for each in row:
+            days = [*days, []] if each == -1 else [*days[:-1], [*days[-1], each]]
+        found.add(tuple(tuple(day) for day in days))
+    return [list(each) for each in sorted(found)]
