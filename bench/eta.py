@@ -82,7 +82,7 @@ def replay(drive: Drive, start: Start, forecast: Forecast) -> Iterator[Guess]:
             yield Guess(
                 truth_s=(fixes[-1].ts - fix.ts) / 1000,
                 ours_s=forecast.seconds(leg, fix, VEHICLE, away_m),
-                default_s=travel_seconds(away_m, VEHICLE),
+                default_s=travel_seconds(away_m, SPEED_MPS[VEHICLE]),
                 straight_s=away_m / SPEED_MPS[VEHICLE],
             )
 

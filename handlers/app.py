@@ -31,7 +31,7 @@ from dispatch.store.birth import Birth
 from dispatch.store.board import Board
 from dispatch.store.catalogue import Catalogue
 from dispatch.store.config import Config
-from dispatch.store.connect import RedisClients, Scripts, open_redis, translate
+from dispatch.store.connect import RedisClients, Scripts, open_redis
 from dispatch.store.decisions import Decisions
 from dispatch.store.embedded import embedded_engines
 from dispatch.store.feeds import Feeds
@@ -89,7 +89,7 @@ from handlers.way import Way, lay_way
 from ledger.commit import Ledger
 from ledger.dynamo import DynamoTable, open_table
 from ledger.schema import ensure_table
-from ledger.table import Key
+from matching.speeds import Speeds
 
 # One city, one zone; more of them need a rule that says which place belongs to which.
 ZONE = "douala"
@@ -197,7 +197,7 @@ def compose(basis: Basis) -> tuple[Desk, Live]:
     finds = _finds(basis, stores, timers, receipts)
     revocations = Revocations(table, basis.redis, clock)
     watchers = Watchers(feeds, basis.node)
-    way = lay_way(settings, clock, positions, watchers)
+    way = lay_way(settings, clock, positions, watchers, stores.speeds)
     desk = Desk(
         settings=settings,
         clock=clock,
@@ -237,7 +237,7 @@ def compose(basis: Basis) -> tuple[Desk, Live]:
         reign=reign,
         way=way,
         arrivals=Arrivals(flow),
-        paces=Paces(basis.redis, basis.scripts, way.speeds),
+        paces=Paces(basis.redis, basis.scripts, stores.speeds),
         reconciler=reconciler,
         revoked=Revoked(revocations, feeds, clock),
         keeper=Keeper(desk.orders, positions, timers, desk.trails),
@@ -265,6 +265,7 @@ def _stores(basis: Basis, positions: Positions, ledger: Ledger, outbox: Outbox) 
         config=Config(table, clock),
         riders=Riders(table, clock),
         positions=positions,
+        speeds=Speeds(),
         ledger=ledger,
         clerk=Clerk(table, ledger, outbox, clock),
         fence=Fence(clock),
@@ -369,7 +370,8 @@ def _application(
     app[envelope.EDGE] = envelope.Edge(
         settings, clock, tokens, limits, Origins(settings), Proxies(settings)
     )
-    envelope.register(app, health.routes(_probes(basis), stopped.is_set))
+    probes = health.probes_of(basis.redis, basis.table)
+    envelope.register(app, health.routes(probes, stopped.is_set))
     if not settings.has_sockets:
         return app
     for subject in SUBJECTS:
@@ -381,17 +383,6 @@ def _application(
     add_docs(app, COMMANDS)
     add_console(app, dist=CONSOLE, dev_token=dev_token if settings.dev else None)
     return app
-
-
-def _probes(basis: Basis) -> dict[str, health.Probe]:
-    async def redis() -> None:
-        with translate():
-            await basis.redis.commands.ping()
-
-    async def dynamodb() -> None:
-        await basis.table.get(Key("CONFIG#GLOBAL", "SERVICES"))
-
-    return {"redis": redis, "dynamodb": dynamodb}
 
 
 def _quieten_collector() -> None:

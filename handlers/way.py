@@ -22,15 +22,16 @@ class Way(NamedTuple):
     roster: Roster
     lane: Lane
     guide: Guide
-    speeds: Speeds
     router: Router | None
 
 
-def lay_way(settings: Settings, clock: Clock, positions: Positions, watchers: Watchers) -> Way:
+def lay_way(
+    settings: Settings, clock: Clock, positions: Positions, watchers: Watchers, speeds: Speeds
+) -> Way:
     """The parts as the settings want them; without `ROUTER_URL` nobody is asked for a way."""
     drain = Drain(positions, clock, settings.drain_flush_ms, settings.drain_riders_max)
     roster = Roster(drain, watchers, settings.fix_fresh_ms, settings.fix_lost_ms)
-    url, speeds = settings.router_url, Speeds()
+    url = settings.router_url
     router = Router(settings.router_kind, url, settings.router_timeout_ms) if url else None
     guide = Guide(watchers, Forecast(speeds, router))
-    return Way(drain, roster, Lane(roster, watchers, drain, guide), guide, speeds, router)
+    return Way(drain, roster, Lane(roster, watchers, drain, guide), guide, router)

@@ -18,14 +18,16 @@ SPEED_MPS: Mapping[str, float] = MappingProxyType(
 VEHICLE_DEFAULT = "MOTORBIKE"
 
 
-def travel_seconds(
-    distance_m: float, vehicle: str | None = None, detour: float = DETOUR_DEFAULT
-) -> float:
-    """How long `vehicle` takes for a way that is `distance_m` as the crow flies.
+def vehicle_mps(vehicle: str | None) -> float:
+    """How fast `vehicle` is where nothing is learned; an unknown one is taken for the default."""
+    return SPEED_MPS.get(vehicle or VEHICLE_DEFAULT, SPEED_MPS[VEHICLE_DEFAULT])
 
-    Units: metres in, seconds out. An unknown vehicle is taken for the default one.
+
+def travel_seconds(distance_m: float, speed_mps: float, detour: float = DETOUR_DEFAULT) -> float:
+    """How long a way takes that is `distance_m` as the crow flies.
+
+    Units: metres, metres per second along the street in; seconds out.
     """
     assert distance_m >= 0, "a distance is not negative"
     assert detour >= 1, "no street is shorter than the crow flies"
-    speed = SPEED_MPS.get(vehicle or VEHICLE_DEFAULT, SPEED_MPS[VEHICLE_DEFAULT])
-    return distance_m * detour / speed
+    return distance_m * detour / speed_mps

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
-from matching.eta import SPEED_MPS, VEHICLE_DEFAULT
+from matching.eta import VEHICLE_DEFAULT, vehicle_mps
 
 # Place, hour of the day (UTC), vehicle.
 Key = tuple[str, int, str | None]
@@ -54,7 +54,7 @@ class Speeds:
         """How fast one gets on there, then; the city's speed where the place is little known."""
         place, hour, vehicle = key
         vehicle = vehicle or VEHICLE_DEFAULT
-        speed = SPEED_MPS.get(vehicle, SPEED_MPS[VEHICLE_DEFAULT])
+        speed = vehicle_mps(vehicle)
         for each in ((CITY, hour, vehicle), (place, hour, vehicle)):
             metres, seconds = self._pace(each)
             speed = (metres + speed * self._prior_s) / (seconds + self._prior_s)

@@ -23,6 +23,7 @@ from dispatch.orders.plans import Plans, explained, late_payment, nothing_else, 
 from dispatch.orders.progress import fault_of
 from dispatch.orders.step import Actor, Ask, AssignedTo, NobodyLeft, OffersMade, Step
 from dispatch.store.catalogue import Catalogue, Vendor
+from dispatch.store.cells import cell_of
 from dispatch.store.config import Config
 from dispatch.store.leases import Fence
 from dispatch.store.orders import offered_to
@@ -33,6 +34,7 @@ from dispatch.wire.events import Stop
 from dispatch.wire.snapshots import Snapshot, order_snapshot, pricing_view
 from ledger.commit import Ledger
 from ledger.pricing import Pricing, with_tip
+from matching.speeds import Speeds, hour_of
 
 
 class Stores(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,6 +44,7 @@ class Stores(msgspec.Struct, frozen=True, kw_only=True):
     config: Config
     riders: Riders
     positions: Positions
+    speeds: Speeds
     ledger: Ledger
     clerk: Clerk
     fence: Fence
@@ -201,9 +204,14 @@ class Flow:
         profile, last = await asyncio.gather(
             self._stores.riders.profile(rider), self._last_seen(rider)
         )
-        if profile is None:
-            return AssignedTo(at=last)
-        return AssignedTo(name=profile.name, vehicle=profile.vehicle, at=last)
+        name, vehicle = (profile.name, profile.vehicle) if profile else (None, None)
+        speed_mps = self._speed_mps(last, vehicle) if last else None
+        return AssignedTo(name=name, vehicle=vehicle, at=last, speed_mps=speed_mps)
+
+    def _speed_mps(self, at: Position, vehicle: str | None) -> float:
+        """How fast one gets on from there, by what was learned: as the estimates on the way."""
+        hour = hour_of(self._clock.now_ms())
+        return self._stores.speeds.speed_mps((cell_of(at.lat, at.lng), hour, vehicle))
 
     async def _last_seen(self, rider: str) -> Position | None:
         """Where the rider was last; a Redis that is away costs the estimate, not the delivery."""

@@ -74,9 +74,9 @@ def accept_delivery(order: Order, ask: Ask) -> Step:
 
 
 def _eta_seconds(order: Order, rider: AssignedTo) -> int | None:
-    if rider.at is None:
+    if rider.at is None or rider.speed_mps is None:
         return None
-    return round(travel_seconds(distance_m(rider.at, order.pickup), rider.vehicle))
+    return round(travel_seconds(distance_m(rider.at, order.pickup), rider.speed_mps))
 
 
 def is_offered(order: Order, rider: str, offer_id: str) -> bool:

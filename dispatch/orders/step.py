@@ -59,11 +59,15 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class AssignedTo(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of the rider who accepts; `at` is where he was last."""
+    """What is known of the rider who accepts; `at` is where he was last.
+
+    Units: metres per second, how fast one gets on there now.
+    """
 
     name: str | None = None
     vehicle: str | None = None
     at: Position | None = None
+    speed_mps: float | None = None
 
 
 # Versions of events are those of the order after the step.

@@ -9,7 +9,7 @@ from dispatch import metrics
 from dispatch.model import Position
 from dispatch.store.cells import cell_of
 from dispatch.tracking.legs import OUT_M, Leg
-from matching.eta import DETOUR_DEFAULT
+from matching.eta import travel_seconds
 from matching.geo import distance_m
 from matching.speeds import Speeds, hour_of
 
@@ -61,7 +61,7 @@ class Forecast:
         """How long he still needs. Units: metres as the crow flies in, seconds out."""
         cell = cell_of(at.lat, at.lng)
         speed_mps = self._speeds.speed_mps((cell, hour_of(at.ts), vehicle))
-        return away_m * DETOUR_DEFAULT / speed_mps * leg.ratio
+        return travel_seconds(away_m, speed_mps) * leg.ratio
 
     def news(self, leg: Leg, at: Position, vehicle: str | None, away_m: float) -> float | None:
         """The same where it is to be told; None where what was told still holds."""

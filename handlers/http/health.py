@@ -8,14 +8,29 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from dispatch import metrics
 from dispatch.errors import StoreUnavailable
+from dispatch.store.connect import RedisClients, translate
 from handlers.http.envelope import PUBLIC, Route, failed
-from ledger.table import TableUnavailable
+from ledger.dynamo import DynamoTable
+from ledger.table import Key, TableUnavailable
 
 # Asks one store for a sign of life. Errors: StoreUnavailable, TableUnavailable.
 Probe = Callable[[], Awaitable[object]]
 
 # Source: orchestrators ask every few seconds and wait one second by default.
 PROBE_S_MAX = 1.0
+
+
+def probes_of(redis: RedisClients, table: DynamoTable) -> dict[str, Probe]:
+    """What is asked of each store, by its name."""
+
+    async def ask_redis() -> None:
+        with translate():
+            await redis.commands.ping()
+
+    async def ask_table() -> None:
+        await table.get(Key("CONFIG#GLOBAL", "SERVICES"))
+
+    return {"redis": ask_redis, "dynamodb": ask_table}
 
 
 def _never() -> bool:

@@ -27,6 +27,7 @@ from ledger.fake import FakeDynamo, Faults, Pace
 from ledger.schema import ensure_table
 from ledger.statements import Statements
 from ledger.table import Item
+from matching.speeds import Speeds
 from tests import virtual
 from tests.ledger.auditor import Items, items_of
 
@@ -68,6 +69,7 @@ class Node:
             config=Config(self.table, clock),
             riders=Riders(self.table, clock),
             positions=cast("Any", Nowhere()),
+            speeds=Speeds(),
             ledger=self.ledger,
             clerk=Clerk(self.table, self.ledger, outbox, clock),
             fence=fence,

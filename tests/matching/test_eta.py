@@ -2,7 +2,7 @@
 
 import pytest
 
-from matching.eta import travel_seconds
+from matching.eta import travel_seconds, vehicle_mps
 
 
 @pytest.mark.parametrize(
@@ -19,16 +19,16 @@ from matching.eta import travel_seconds
 )
 def test_travel_time(metres: float, vehicle: str | None, seconds: float):
     """A way takes its detour's length at the vehicle's pace; an unknown one is a motorbike."""
-    assert travel_seconds(metres, vehicle) == pytest.approx(seconds, abs=0.01)
+    assert travel_seconds(metres, vehicle_mps(vehicle)) == pytest.approx(seconds, abs=0.01)
 
 
 def test_a_city_with_straight_streets():
     """A detour factor of 1 is the crow's own way."""
-    assert travel_seconds(730, "CAR", detour=1.0) == pytest.approx(100)
+    assert travel_seconds(730, 7.3, detour=1.0) == pytest.approx(100)
 
 
 @pytest.mark.parametrize(("metres", "detour"), [(-1, 1.4), (1, 0.9)])
 def test_nonsense_is_a_bug_of_the_caller(metres: float, detour: float):
     """A negative way, or a street shorter than the crow flies, does not pass."""
     with pytest.raises(AssertionError):
-        travel_seconds(metres, "CAR", detour)
+        travel_seconds(metres, 7.3, detour)

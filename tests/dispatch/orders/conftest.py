@@ -26,18 +26,21 @@ from dispatch.wire import commands, requests
 from ledger.commit import Ledger
 from ledger.facts import TopUp
 from ledger.statements import Statements
+from matching.speeds import Speeds
 from tests.build import an_offer
 
 HOME = requests.Address(lat=4.040, lng=9.695, address="Bali")
 
 
 class Whereabouts:
-    """Where riders were last, as the index of positions would say."""
+    """Where riders were last, as the index of positions would say: all at the shop, at first."""
+
+    def __init__(self):
+        self.at = Position(lat=4.051, lng=9.708, ts=0, received_at=0)
 
     async def last(self, rider_ids):
-        """Every rider stands at the shop."""
-        at = Position(lat=4.051, lng=9.708, ts=0, received_at=0)
-        return dict.fromkeys(rider_ids, at)
+        """Every rider is at the same place."""
+        return dict.fromkeys(rider_ids, self.at)
 
 
 class Shop:
@@ -58,12 +61,14 @@ class Shop:
         self.statements = Statements(table)
         self.fence = Fence(self.clock)
         self.fence.open(1, float("inf"))
+        self.speeds, self.whereabouts = Speeds(), Whereabouts()
         self.flow = Flow(
             Stores(
                 catalogue=self.catalogue,
                 config=self.config,
                 riders=self.riders,
-                positions=cast("Positions", Whereabouts()),
+                positions=cast("Positions", self.whereabouts),
+                speeds=self.speeds,
                 ledger=self.ledger,
                 clerk=Clerk(table, self.ledger, self.outbox, self.clock),
                 fence=self.fence,
@@ -139,10 +144,13 @@ class Shop:
 
     async def told(self, identity):
         """What an identity was told, in order; whatever waits is relayed first."""
+        return [entry.name for entry in await self.entries(identity)]
+
+    async def entries(self, identity):
+        """The same with what each says."""
         await self.relay()
         head = await self.inboxes.head(identity)
-        found = await self.inboxes.since(identity, head.epoch, 0) if head.epoch else []
-        return [entry.name for entry in found]
+        return await self.inboxes.since(identity, head.epoch, 0) if head.epoch else []
 
     async def relay(self):
         """Relay everything that was written, as the sweep of another node would."""

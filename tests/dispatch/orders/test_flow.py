@@ -6,7 +6,11 @@ import msgspec
 import pytest
 
 from dispatch.errors import Refusal, Refused
+from dispatch.model import Position
+from dispatch.store.cells import cell_of
 from dispatch.wire import commands, requests
+from matching.eta import travel_seconds, vehicle_mps
+from matching.speeds import hour_of
 
 pytestmark = pytest.mark.engines
 
@@ -55,6 +59,22 @@ async def test_exactly_one_of_twenty_riders_wins(shop):
     assert set(codes) == {"ok", Refusal.OFFER_TAKEN}
     busy = [r for r in offers if (await shop.riders.duty(r)).orders]
     assert busy == [order.rider_id]
+
+
+async def test_who_is_assigned_comes_as_fast_as_the_streets_are(shop):
+    """Two kilometres over slow streets take what was learned there, not what vehicles can do."""
+    order_id = await shop.place()
+    await shop.accept(order_id)
+    at = shop.whereabouts.at = Position(lat=4.069, lng=9.708, ts=0, received_at=0)
+    street = (cell_of(at.lat, at.lng), hour_of(shop.clock.now_ms()), None)
+    shop.speeds.learn(street, 3_000.0, 1_500.0)
+    offers = await shop.offer(order_id, "rdr_1")
+    await shop.take(order_id, "rdr_1", offers["rdr_1"])
+
+    told = {entry.name: entry.body for entry in await shop.entries("user:usr_1")}
+    slow_s = travel_seconds(2_001.5, shop.speeds.speed_mps(street))
+    assert msgspec.json.decode(told["rider_assigned"])["etaSeconds"] == pytest.approx(slow_s, abs=1)
+    assert slow_s > 2.5 * travel_seconds(2_001.5, vehicle_mps(None))
 
 
 async def test_a_rider_carries_one_order_at_a_time(shop):
