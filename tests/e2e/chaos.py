@@ -278,7 +278,7 @@ async def measure(size: Size, seed: int, folder: Path) -> tuple[dict[str, Any], 
             await asyncio.sleep(LAST_WORDS_S)
             for task in (trading, *helpers):
                 task.cancel()
-        facts = Facts(town.record, await raw_items(running), _faults(running))
+        facts = Facts(town.record, await raw_items(running), _faults(running), len(running.nodes))
         findings = judgement.judge(facts)
         return _figures(town, reaper, facts, ended_s), findings
 
@@ -324,7 +324,7 @@ def main() -> None:
     parser.add_argument("--orders", type=int, default=200)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument(
-        "--every", type=float, default=2.0, help="seconds between kills, on average"
+        "--every", type=float, default=EVERY_S, help="seconds between kills, on average"
     )
     parser.add_argument("--redis-share", type=float, default=REDIS_SHARE, help="of the kills")
     parser.add_argument("--seed", type=int, default=1)

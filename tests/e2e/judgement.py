@@ -66,6 +66,7 @@ class Facts:
     items: Sequence[Raw]
     # Lines of the servers' logs that a run without bugs does not have.
     faults: Sequence[str] = field(default_factory=list)
+    logs: int = 1
 
     @cached_property
     def orders(self) -> dict[str, Raw]:
@@ -407,7 +408,7 @@ def shares_right(facts: Facts) -> Finding:
 
 def no_faults(facts: Facts) -> Finding:
     """No server has logged a fault."""
-    return Finding("faults", list(facts.faults), 1)
+    return Finding("faults", list(facts.faults), facts.logs)
 
 
 CHECKS: Sequence[Callable[[Facts], Finding]] = (
