@@ -1,4 +1,4 @@
-"""The command line: serve, demo, token, table."""
+"""The command line: serve, demo, token, table, ledger."""
 
 import asyncio
 import os
@@ -6,6 +6,7 @@ import secrets
 import sys
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -26,6 +27,7 @@ from ledger.table import TableUnavailable
 # Source: click's own code for a wrong call; a setting is a part of the call.
 EXIT_BAD_SETTINGS = 2
 EXIT_UNAVAILABLE = 1
+EXIT_BROKEN = 1
 TOKEN_TTL_S = 24 * 3600
 DEV_SECRET = "dev-secret"  # noqa: S105 (a file's name)
 
@@ -171,6 +173,62 @@ async def _create(chosen: Settings) -> bool:
             return await ensure_table(opened)
         except SchemaMismatch as error:
             raise _WrongTable(str(error)) from error
+
+
+@main.group()
+def ledger() -> None:
+    """The books."""
+
+
+@ledger.command()
+@click.option("--from", "from_", default="", help="The first day or moment, as 2026-11-21T08:00.")
+@click.option("--to", default="", help="The moment after the last, UTC.  [default: now]")
+@_one_line
+def verify(*, from_: str, to: str) -> None:
+    """Verify the books; name the first thing that is wrong and exit 1, or exit 0.
+
+    Nothing is changed. Progress goes to stderr.
+    """
+    chosen = settings.read({"JWT_SECRET": secrets.token_urlsafe(), **os.environ})
+    broken = _run(_verify(chosen, _moment(from_) or 0, _moment(to)))
+    if broken is not None:
+        click.echo(broken)
+        sys.exit(EXIT_BROKEN)
+
+
+def _moment(text: str) -> int | None:
+    if not text:
+        return None
+    try:
+        return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
+    except ValueError as error:
+        raise click.BadParameter(f"{text}: a date or time of ISO 8601, UTC") from error
+
+
+async def _verify(chosen: Settings, from_ms: int, to_ms: int | None) -> str | None:
+    # Imported here: loading the AWS client takes a second.
+    from ledger.audit import Audit  # noqa: PLC0415
+    from ledger.dynamo import open_table  # noqa: PLC0415
+
+    clock = SystemClock()
+    without_redis = msgspec.structs.replace(chosen, redis_url="redis://unused")
+    async with (
+        embedded_engines(without_redis) as found,
+        open_table(found.dynamodb_endpoint, chosen.aws_region, chosen.dynamodb_table) as opened,
+    ):
+
+        def say() -> None:
+            seen = f"{audit.accounts} accounts, {audit.lines} lines, {audit.entries} entries"
+            click.echo(f"\r{seen}", err=True, nl=False)
+
+        audit = Audit(opened, clock.now_ms, say)
+        broken = None
+        async for each in audit.breaks(from_ms, to_ms):
+            broken = str(each)
+            break
+        say()
+        click.echo("", err=True)
+    return broken
 
 
 def _run(work: Coroutine[Any, Any, T]) -> T:

@@ -11,6 +11,7 @@ from dispatch.providers import MANUAL, SANDBOX, Manual, Sandbox
 from dispatch.settings import Settings
 from dispatch.settler import Settler
 from dispatch.store.payouts import Payouts
+from dispatch.warden import Warden
 from ledger.commit import Ledger
 from ledger.history import History
 from ledger.statements import Statements
@@ -27,6 +28,7 @@ class Counters(NamedTuple):
     statements: Statements
     history: History
     payouts: Payouts
+    warden: Warden
 
 
 def open_counters(
@@ -42,6 +44,7 @@ def open_counters(
         statements=Statements(table),
         history=History(table),
         payouts=Payouts(table),
+        warden=Warden(table, clock),
     )
 
 

@@ -29,6 +29,7 @@ from dispatch.tracking.lane import Lane
 from dispatch.tracking.presence import About, Roster
 from dispatch.tracking.purse import Purses
 from dispatch.tracking.watch import Watchers
+from dispatch.warden import Warden
 from handlers.alerts import Alarm
 from handlers.area import Areas
 from ledger.history import History
@@ -63,6 +64,7 @@ class Desk:
     statements: Statements
     history: History
     payouts: Payouts
+    warden: Warden
     roster: Roster
     purses: Purses
     lane: Lane

@@ -85,6 +85,7 @@ def engine_loops(desk: Desk, live: Live) -> Loops:
         "outbox_sweep": live.outbox.sweep,
         "settler_sweep": desk.settler.sweep,
         "payout_sweep": desk.payer.sweep,
+        "warden": lambda: desk.warden.run(lambda: live.reign.is_held),
         "index_sweep": lambda: _sweep_index(desk),
         "trails": lambda: live.keeper.run(desk.clock, lambda: live.reign.is_held),
     }

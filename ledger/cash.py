@@ -4,7 +4,7 @@ A rider's exposure is the cash he holds of ours and the cash he is on his way to
 """
 
 from ledger import accounts
-from ledger.accounts import balance_key, checked_id
+from ledger.accounts import balance_key, checked_id, shard_of
 from ledger.fin import Guarded
 from ledger.money import CURRENCY, checked
 from ledger.table import Item, Key, Put, Update
@@ -12,6 +12,9 @@ from ledger.wallets import ACTIVE, GENESIS
 
 # Source: wire contract, business rules; whole XAF.
 CASH_LIMIT = 50_000
+
+# Where GSI2 lists open holds, sharded, the oldest first.
+OPEN_HOLDS = "HOLD#OPEN"
 
 OPEN = "OPEN"
 RELEASED = "RELEASED"
@@ -41,6 +44,8 @@ def reserve_cash(order_id: str, rider_id: str, amount: int, limit: int, now_ms: 
         "amount": amount,
         "createdAt": now_ms,
         "updatedAt": now_ms,
+        "GSI2PK": f"{OPEN_HOLDS}#{shard_of(order_id)}",
+        "GSI2SK": f"{now_ms:013d}#{order_id}",
     }
     put = Put(
         item=hold,
@@ -75,7 +80,7 @@ def end_hold(order_id: str, rider_id: str, amount: int, *, to: str, now_ms: int)
     """End this rider's open hold. DynamoDB: HOLD OPEN → RELEASED or POSTED."""
     return Update(
         key=hold_key(order_id),
-        expression="SET hstate = :to, updatedAt = :now",
+        expression="SET hstate = :to, updatedAt = :now REMOVE GSI2PK, GSI2SK",
         condition="hstate = :open AND riderId = :rider AND amount = :amount",
         values={
             ":to": to,

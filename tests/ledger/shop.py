@@ -5,6 +5,7 @@ from typing import Any, NoReturn, cast
 
 import structlog
 
+from dispatch.bursar import Bursar
 from dispatch.cashier import Cashier, Tills
 from dispatch.clock import Clock
 from dispatch.errors import StoreUnavailable
@@ -13,6 +14,8 @@ from dispatch.orders.clerk import Caller, Clerk
 from dispatch.orders.flow import Flow, Stores
 from dispatch.orders.step import OffersMade
 from dispatch.outbox import Outbox
+from dispatch.payer import Payer
+from dispatch.providers import SANDBOX, Provider, Sandbox
 from dispatch.settler import Settler
 from dispatch.store.catalogue import Catalogue
 from dispatch.store.config import Config
@@ -53,7 +56,7 @@ class Nowhere:
 class Node:
     """One process of the house; what it remembers dies with it."""
 
-    def __init__(self, fake: FakeDynamo, clock: Clock) -> None:
+    def __init__(self, fake: FakeDynamo, clock: Clock, provider: Provider | None = None) -> None:
         self.clock = clock
         self.table = DynamoTable(fake, TABLE)
         self.ledger = Ledger(self.table, clock.now_ms)
@@ -77,6 +80,8 @@ class Node:
         )
         self.flow = Flow(stores, clock)
         self.settler = Settler(self.flow, self.ledger, clock)
+        self.payer = Payer(self.table, self.ledger, (SANDBOX, provider or Sandbox()), clock)
+        self.bursar = Bursar(self.table, self.ledger, clock)
         tills = Tills(sandbox=True, webhooks=True)
         self.cashier = Cashier(self.table, self.ledger, self.flow, tills, clock)
 
@@ -161,6 +166,35 @@ class Node:
         said = commands.CancelOrder(order_id=order_id, reason="no longer hungry")
         return await self.flow.cancel_order(caller("user", CUSTOMER, f"off-{order_id}", said), said)
 
+    async def draw(self, amount: int, name: str, owner: str = VENDOR) -> Answer:
+        """The vendor, or a rider, asks for a payout."""
+        body = requests.PayoutRequest(amount=amount, destination="+237 670 00 22 33")
+        audience = "vendor" if owner == VENDOR else "rider"
+        return await self.payer.request(caller(audience, owner, name, body), body)
+
+    async def approve(self, payout_id: str) -> Answer:
+        """Another person agrees to a payout."""
+        return await self.payer.approve(caller("ops", "adm_1", f"yes-{payout_id}", None), payout_id)
+
+    async def reject(self, payout_id: str) -> Answer:
+        """An operator does not agree to a payout."""
+        by = caller("ops", "adm_2", f"no-{payout_id}", None)
+        return await self.payer.reject(by, payout_id, "unknown")
+
+    async def refund(self, order_id: str, amount: int, name: str) -> Answer:
+        """An operator gives a part of a settled order back."""
+        body = requests.Refund(amount=amount, reason="cold")
+        return await self.bursar.refund(caller("ops", "adm_1", name, body), order_id, body)
+
+    async def tip(self, order_id: str, amount: int, name: str) -> Answer:
+        """The customer thanks the rider."""
+        return await self.bursar.tip(caller("user", CUSTOMER, name, amount), order_id, amount)
+
+    async def remit(self, amount: int, name: str) -> Answer:
+        """The rider hands cash in."""
+        body = requests.Remittance(amount=amount, reference=name)
+        return await self.bursar.remit(caller("ops", "adm_1", name, body), RIDER, body)
+
 
 class Shop:
     """A table on a fake DynamoDB with a vendor, and as many processes as a story needs."""
@@ -168,6 +202,8 @@ class Shop:
     def __init__(self, pace: Pace | None = None) -> None:
         self.clock = virtual.clock()
         self.fake = FakeDynamo(self.clock.monotonic_s, self.clock.sleep, pace)
+        # It outlives every process of ours.
+        self.provider = Sandbox()
 
     async def open(self) -> Node:
         """Make the table and the vendor's shelf; a first process."""
@@ -181,7 +217,7 @@ class Shop:
 
     def node(self) -> Node:
         """Another process."""
-        return Node(self.fake, self.clock)
+        return Node(self.fake, self.clock, self.provider)
 
     def go_wrong(self, faults: Faults) -> None:
         """From now on calls fail by this plan."""
