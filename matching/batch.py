@@ -88,7 +88,11 @@ def _relocate(schedule: Schedule, near: dict[int, list[int]]) -> None:
         if before is None:
             continue
         saved = cost - schedule.cost_of(rider)
-        moves = [move for each in near[order] if (move := schedule.best(each, order)) is not None]
+        # Whoever has nothing to do was dearer when this rider was chosen, and is so still, unless
+        # more was put on this one since.
+        is_alone = not schedule.trips[rider]
+        riders = [each for each in near[order] if not is_alone or schedule.trips.get(each)]
+        moves = [move for each in riders if (move := schedule.best(each, order)) is not None]
         best = min(moves, key=_by_cost, default=None)
         if best is not None and best.cost < saved - 1e-9:
             schedule.put(order, best)

@@ -60,6 +60,9 @@ class Costs:
         self._away_rider: dict[int, float] = {}
         self.away = [self._away_drop[speed][0] for speed in riders.speed.tolist()]
         self._middle = [self._away_drop[speed][1] for speed in riders.speed.tolist()]
+        self._back = [ways.back for ways in self.ways]
+        self._now, self._before = problem.now, problem.rules.before
+        self._rider_minute, self._later_minute = weights.rider_minute, weights.later_minute
         self.arrives_at = {bound.rider: bound.arrives_at for bound in problem.bound}
 
     def _away_of_drops(self, ways: Ways) -> tuple[list[float], float]:
@@ -120,21 +123,24 @@ class Costs:
 
         The same sum as `terms` and `at_end`, written out: the innermost loop of a decision.
         """
-        weights, until, now = self.weights, self.until[rider], self.problem.now
-        back, before = self.ways[rider].back, self.problem.rules.before
-        decline, away_drop = self._decline[rider], self.away[rider]
+        if not trips:
+            return self.at_end(rider, spot)
+        until, now, before = self.until[rider], self._now, self._before
+        rider_minute, later_minute = self._rider_minute, self._later_minute
+        back, away_drop = self._back[rider], self.away[rider]
         free_at, here, away = spot
-        cost = 0.0
+        cost, count = 0.0, 0
         for trip in trips:
             way = here[trip.place]
             starts_at = free_at + way + before
             starts_at = max(starts_at, trip.ready)
             if starts_at + trip.last_pickup > until:
                 return NEVER
-            cost += trip.delay(starts_at) + weights.rider_minute * (way + trip.takes)
-            cost += trip.count * decline
+            cost += trip.delay(starts_at) + rider_minute * (way + trip.takes)
+            count += trip.count
             if free_at > now:
-                cost += trip.count * weights.later_minute * (free_at - now)
+                cost += trip.count * later_minute * (free_at - now)
             free_at = starts_at + trip.takes
             here, away = back[trip.last], away_drop[trip.last]
+        cost += count * self._decline[rider]
         return cost + self.at_end(rider, Spot(free_at, here, away))

@@ -84,11 +84,9 @@ class Schedule:
             return None
         best = self._best_alone(rider, order)
         for at, trip in enumerate(trips):
-            if trip.count >= self._capacity[rider] or not self._may_grow(trip, order):
+            if not self._may_grow(trip, order) or not self._holds(rider, trip, order):
                 continue
             for grown in self._grow(rider, trip, order):
-                if grown.kg > self._kg[rider]:
-                    continue
                 cost = self._cost_from(rider, at, [grown, *trips[at + 1 :]]) - self._rest[rider][at]
                 if cost < (best.cost if best else NEVER):
                     best = Move(cost, rider, at, grown, is_new=False)
@@ -217,6 +215,11 @@ class Schedule:
         found = single(self._problem, self._costs.ways[rider], order)
         self._singles[rider][order] = found
         return found
+
+    def _holds(self, rider: int, trip: Trip, order: int) -> bool:
+        """Whether a rider can take one more order along."""
+        kg = trip.kg + self._costs.sheet.kg[order]
+        return trip.count < self._capacity[rider] and kg <= self._kg[rider]
 
     def _may_grow(self, trip: Trip, order: int) -> bool:
         """Whether an order's goods may lie beside those of a trip."""

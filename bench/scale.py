@@ -1,0 +1,138 @@
+"""How long one decision takes in ever larger cities: riders, and a fifth as many open orders.
+
+`python -m bench.scale [--full] [--seed N]`. Synthetic cities of the same density; the full size
+goes up to 5,000 riders and 1,000 orders. It says how long a decision takes, not how good it is.
+"""
+
+import argparse
+import sys
+import time
+from math import log, sqrt
+from statistics import median
+from typing import NamedTuple
+
+import numpy as np
+
+from bench.line import print_line
+from matching.problem import ANY_VEHICLE, NO_ZONE, Orders, Places, Problem, Riders
+from matching.solve import solve
+
+SEED = 1
+# Riders; the full size is the one that figures are quoted from.
+SIZES = {"smoke": (100, 200, 400), "full": (625, 1_250, 2_500, 5_000)}
+ORDERS_PER_RIDER = 0.2
+# Five orders at a time come from one place.
+PLACES_PER_ORDER = 0.2
+# Source: 5,000 riders in a city 30 km across. Units: riders per square metre.
+DENSITY = 5_000 / 30_000**2
+# Riders who carry something and will be free within the hour's next part. Units: minutes.
+BUSY_SHARE, BUSY_MINUTES = 0.4, 20.0
+PREP_MINUTES, SHIFT_MINUTES = 25.0, 120.0
+# A motorbike, along the crow. Units: metres per minute.
+SPEED = 320.0
+# Units: seconds; source: issue of the matching room, one decision of the largest city.
+GOAL_S, GOAL_RIDERS = 1.0, 5_000
+# A decision may grow with the riders to this power at most; 2 is every pair.
+POWER_MAX = 2.0
+ROUNDS = 3
+
+
+class Measured(NamedTuple):
+    """One size: how long a decision took, and how much of it could be done."""
+
+    riders: int
+    orders: int
+    seconds: float
+    served: int
+
+
+def city(riders: int, rng: np.random.Generator) -> Problem:
+    """A busy moment of a synthetic city."""
+    side = sqrt(riders / DENSITY)
+    orders = int(riders * ORDERS_PER_RIDER)
+    places = max(1, int(orders * PLACES_PER_ORDER))
+    busy = rng.random(riders) < BUSY_SHARE
+    return Problem(
+        now=0.0,
+        riders=Riders(
+            x=rng.uniform(0, side, riders),
+            y=rng.uniform(0, side, riders),
+            free_at=np.where(busy, rng.uniform(0, BUSY_MINUTES, riders), 0.0),
+            until=rng.uniform(BUSY_MINUTES, SHIFT_MINUTES, riders),
+            speed=np.full(riders, SPEED),
+            capacity=np.full(riders, 3),
+            kg=np.full(riders, 15.0),
+            cash=np.full(riders, 50_000.0),
+            vehicle=np.full(riders, ANY_VEHICLE),
+            zone=np.full(riders, NO_ZONE),
+            accepts=rng.uniform(0.7, 0.95, riders),
+            completion=np.full(riders, np.nan),
+            rating=np.full(riders, np.nan),
+            active=np.zeros(riders),
+        ),
+        orders=_orders(orders, places, side, rng),
+        places=Places(rng.uniform(0, side, places), rng.uniform(0, side, places), np.ones(places)),
+    )
+
+
+def _orders(orders: int, places: int, side: float, rng: np.random.Generator) -> Orders:
+    placed = -rng.uniform(0, PREP_MINUTES, orders)
+    return Orders(
+        place=rng.integers(0, places, orders),
+        x=rng.uniform(0, side, orders),
+        y=rng.uniform(0, side, orders),
+        placed=placed,
+        ready=placed + PREP_MINUTES,
+        kg=rng.uniform(0.5, 6.0, orders),
+        cash=np.where(rng.random(orders) < 0.5, 5_000.0, 0.0),
+        vehicles=np.full(orders, ANY_VEHICLE),
+        zone=np.full(orders, NO_ZONE),
+        shares=rng.random(orders) < 0.1,
+    )
+
+
+def measure(riders: int, seed: int) -> Measured:
+    """The middle of some decisions of this size."""
+    rng = np.random.default_rng(seed)
+    took, served = zip(*(_decide(city(riders, rng)) for _ in range(ROUNDS)), strict=True)
+    return Measured(riders, int(riders * ORDERS_PER_RIDER), median(took), min(served))
+
+
+def _decide(problem: Problem) -> tuple[float, int]:
+    """How long it took, and the orders that somebody has."""
+    began_s = time.perf_counter()
+    plan = solve(problem, "batch")
+    took_s = time.perf_counter() - began_s
+    return took_s, len(problem.orders.place) - len(plan.left_over)
+
+
+def power(rows: list[Measured]) -> float:
+    """With which power of the riders the time grows, from the smallest size to the largest."""
+    first, last = rows[0], rows[-1]
+    return log(last.seconds / first.seconds) / log(last.riders / first.riders)
+
+
+def main() -> None:
+    """Measure, print; 1 where a promise is broken."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--full", action="store_true", help="up to 5,000 riders x 1,000 orders")
+    parser.add_argument("--seed", type=int, default=SEED)
+    options = parser.parse_args()
+    size = "full" if options.full else "smoke"
+    rows = [measure(riders, options.seed) for riders in SIZES[size]]
+    print(f"{'riders':>8}{'orders':>8}{'ms':>10}{'us/rider':>10}{'served':>8}", file=sys.stderr)
+    for row in rows:
+        each_us = row.seconds / row.riders * 1e6
+        line = f"{row.riders:>8}{row.orders:>8}{row.seconds * 1000:>10.1f}{each_us:>10.1f}"
+        print(f"{line}{row.served:>8}", file=sys.stderr)
+    grows = power(rows)
+    late = rows[-1].riders >= GOAL_RIDERS and rows[-1].seconds > GOAL_S
+    table = [{**row._asdict(), "seconds": round(row.seconds, 4)} for row in rows]
+    print_line(
+        "scale", {"size": size, "seed": options.seed}, {"sizes": table, "power": round(grows, 2)}
+    )
+    raise SystemExit(late or grows >= POWER_MAX)
+
+
+if __name__ == "__main__":
+    main()
