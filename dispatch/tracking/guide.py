@@ -16,7 +16,9 @@ from dispatch.tracking.watch import Watchers
 from dispatch.wire.events import EtaUpdate, Stop
 from dispatch.wire.frames import event_packet
 
-# A rider who reports faster than he is asked to is not looked at for every fix.
+# A rider who is farther away than this cannot arrive anywhere within the pause, however fast he
+# reports: he is looked at this often.
+FAR_M = 300.0
 LOOK_EVERY_MS = 500
 
 
@@ -56,7 +58,6 @@ class Guide:
 
     def follow(self, seat: Seat, at: Position) -> None:
         """Look at a fix of a rider who carries something."""
-        seat.guide_due_ms = at.received_at + LOOK_EVERY_MS
         is_watched, nearest_m = seat.is_heard, inf
         for leg in seat.legs:
             away_m = leg.away_m(at)
@@ -67,6 +68,7 @@ class Guide:
                 self._arrived(Arrival(leg.order_id, seat.rider_id, leg.to))
             if not leg.is_there:
                 self._foretell(seat, leg, away_m)
+        seat.guide_due_ms = at.received_at + LOOK_EVERY_MS if nearest_m > FAR_M else 0
         cadence = busy_cadence(nearest_m, seat.cadence, is_watched=is_watched)
         if cadence is not seat.cadence:
             self._settle(seat, cadence)

@@ -243,6 +243,7 @@ class Roster:
         if seat is not None and course.order_id in seat.orders:
             others = tuple(each for each in seat.legs if each.order_id != course.order_id)
             seat.legs = (*others, Leg(course))
+            seat.guide_due_ms = 0
 
     def release(self, rider_id: str, order_id: str) -> None:
         """The rider carries an order no more; its watchers see nothing more of him."""

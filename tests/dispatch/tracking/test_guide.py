@@ -121,6 +121,13 @@ def test_two_slow_fixes_are_an_arrival_once():
     assert road.arrivals == [Arrival("ord_1", "rdr_1", "pickup")]
 
 
+def test_fixes_in_a_burst_are_an_arrival_too():
+    """An app that says four fixes at once, as after a bad connection, is looked at for each."""
+    road = Road()
+    road.drive(1_920, 1_980, 1_990, 1_990, every_ms=5, speed=1.0)
+    assert road.arrivals == [Arrival("ord_1", "rdr_1", "pickup")]
+
+
 def test_who_drives_past_has_not_arrived():
     """Fixes at the door at the speed of traffic are no arrival, whether said or seen."""
     road = Road()
