@@ -157,7 +157,7 @@ def test_a_resync_stands_for_what_was_said_before_it():
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 async def test_kills_cost_nothing_that_was_acknowledged(tmp_path):
     """Two hundred orders under twenty `kill -9`: none lost, none carried twice, no money astray."""
     figures, findings = await measure(Size(orders=200, kills=20), 1, tmp_path)
