@@ -16,7 +16,7 @@ from dispatch.store.answers import Answers
 from dispatch.store.payouts import Payouts, payout_view
 from dispatch.store.receipts import write_receipt
 from dispatch.wire import requests
-from ledger.commit import Ledger
+from ledger.commit import Ledger, LedgerRefused
 from ledger.facts import Netting, PayoutPaid, PayoutReturned
 from ledger.fin import Guarded
 from ledger.payouts import (
@@ -33,12 +33,14 @@ from ledger.wallets import ACTIVE
 
 # Source: wire contract, business rules; whole XAF.
 MINIMUM = {"VENDOR": 50_000, "RIDER": 20_000}
+# Looks at what an owner owes; cash that comes in between two of them is rare.
+NETTINGS = 3
 # Payouts that wait to be sent here; above it they are left to the sweep.
 WAITING_MAX = 1_000
 SWEEP_EVERY_S = 5.0
 # A provider who does not know a reference is asked again under it after this long: his books may
-# be behind. Source: ledger design, a cooling time before anything is sent a second time.
-COOLING_MS = 60_000
+# be behind. Under the same reference nothing is paid twice.
+COOLING_MS = 15_000
 
 log = structlog.get_logger(__name__)
 
@@ -93,12 +95,28 @@ class Payer:
         return await self._write(caller, request_payout(payout, now_ms), payout)
 
     async def _net(self, payout: Payout) -> None:
-        owed = await self._statements.owed(payout.owner_type, payout.owner_id)
-        if not owed.cash and not owed.debt:
-            return
-        _check_means(payout, owed)
-        fact = Netting(payout.payout_id, payout.owner_type, payout.owner_id, owed.cash, owed.debt)
-        await self._ledger.post(fact)
+        """Take what the owner owes; a debt that was paid meanwhile is looked up again.
+
+        Errors: Refused INSUFFICIENT_FUNDS; CONFLICT where it keeps changing.
+        """
+        for number in range(NETTINGS):
+            owed = await self._statements.owed(payout.owner_type, payout.owner_id)
+            if not owed.cash and not owed.debt:
+                return
+            _check_means(payout, owed)
+            fact = Netting(
+                f"{payout.payout_id}-{number}",
+                payout.owner_type,
+                payout.owner_id,
+                owed.cash,
+                owed.debt,
+            )
+            try:
+                await self._ledger.post(fact)
+            except LedgerRefused as refused:
+                if refused.code != "insufficient_funds":
+                    raise
+        raise Refused(Refusal.CONFLICT, "what you owe changes meanwhile; try again")
 
     async def cancel(self, caller: Caller, payout_id: str) -> dict[str, Any]:
         """Take a request back that nobody has agreed to.

@@ -52,7 +52,8 @@ def breaks(items: Items) -> list[str]:
             found.append(f"{account} has {balances.get(account)}, its entries {moved[account]}")
     if sum(balances.values()):
         found.append(f"all accounts sum to {sum(balances.values())}")
-    return [*found, *_cash(items, wallets), *_payments(items, moved), *_hands(items)]
+    found += [*_cash(items, wallets), *_payments(items), *_payouts(items, wallets)]
+    return [*found, *_hands(items)]
 
 
 def unfinished(items: Items) -> list[str]:
@@ -159,11 +160,32 @@ def _cash(items: Items, wallets: Mapping[str, Item]) -> Iterator[str]:
             yield f"{account} is exposed by {wallet['exposure']}"
 
 
-def _payments(items: Items, moved: Mapping[str, int]) -> Iterator[str]:
+def _payments(items: Items) -> Iterator[str]:
     paid = [i for (_, sk), i in items.items() if sk == "PAYMENT" and i["pstate"] == "SUCCESS"]
-    came_in = sum(-amount for account, amount in moved.items() if account.startswith("CLEARING#"))
+    legs = [
+        leg
+        for (_, sk), entry in items.items()
+        if sk in ("JE#TOPUP", "JE#CAPTURE")
+        for leg in entry["legs"]
+    ]
+    came_in = sum(-leg["amount"] for leg in legs if leg["account"].startswith("CLEARING#"))
     if sum(payment["amount"] for payment in paid) != came_in:
         yield f"providers paid {sum(p['amount'] for p in paid)}, the books took {came_in}"
+
+
+def _payouts(items: Items, wallets: Mapping[str, Item]) -> Iterator[str]:
+    held: dict[str, int] = defaultdict(int)
+    for (pk, sk), payout in items.items():
+        if not (pk.startswith("PAYOUT#") and sk == "REQUEST"):
+            continue
+        state = payout["pstate"]
+        if state in ("REQUESTED", "APPROVED", "SUBMITTED"):
+            held[f"{payout['ownerType']}#{payout['ownerId']}"] += payout["amount"]
+        if ((pk, "JE#PAID") in items) != (state in ("PAID", "RETURNED")):
+            yield f"{pk} is {state}, its entry is not"
+    for account, wallet in wallets.items():
+        if account.startswith(("VENDOR#", "RIDER#")) and wallet["held"] != held[account]:
+            yield f"{account} holds {wallet['held']}, its payouts {held[account]}"
 
 
 def _hands(items: Items) -> Iterator[str]:

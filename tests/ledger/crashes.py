@@ -61,7 +61,7 @@ async def _crash(flow: Flow, seed: int, at: int) -> Crash:
 async def _recover(flow: Flow, shop: Shop, subject: Subject) -> float:
     """Sweep, and ask again where somebody would; returns when all was well."""
     node = shop.node()
-    sweep = asyncio.ensure_future(node.settler.sweep())
+    sweeps = [asyncio.ensure_future(sweep()) for sweep in (node.settler.sweep, node.payer.sweep)]
     if flow.repeated:
         again = asyncio.ensure_future(_again(flow, node, subject))
         await asyncio.wait([again], timeout=RECOVERED_S)
@@ -69,7 +69,8 @@ async def _recover(flow: Flow, shop: Shop, subject: Subject) -> float:
     until_s = shop.clock.monotonic_s() + RECOVERED_S
     while not _is_well(flow, shop, subject) and shop.clock.monotonic_s() < until_s:
         await shop.clock.sleep(LOOK_S)
-    sweep.cancel()
+    for sweep in sweeps:
+        sweep.cancel()
     ended_s = shop.clock.monotonic_s()
     # What is still on its way may undo nothing.
     await shop.clock.sleep(RECOVERED_S)

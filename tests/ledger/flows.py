@@ -6,16 +6,19 @@ A new flow joins FLOWS with a line; crashes, conflicts and audits then come over
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from dispatch.wire import requests
+from dispatch.wire import commands, requests
 from dispatch.wire.webhooks import FAILED, SUCCEEDED
 from ledger.accounts import balance_key, user
+from ledger.facts import Adjustment, Correction
 from tests.ledger.auditor import Items
-from tests.ledger.shop import CUSTOMER, RIDER, Answer, Node
+from tests.ledger.shop import CUSTOMER, RIDER, VENDOR, Answer, Node, caller
 
 PURSE = 100_000
 AMOUNT = 5_000
 # What one meal costs its customer with its delivery.
 MEAL = 11_500
+EARNED, DRAWN = 200_000, 60_000
+VENDOR_WALLET, RIDER_WALLET = f"VENDOR#{VENDOR}", f"RIDER#{RIDER}"
 
 
 class Subject(NamedTuple):
@@ -258,6 +261,102 @@ def is_settled_with_cash(items: Items, on: Subject) -> bool:
     return fin_is("SETTLED")(items, on) and hold_is("POSTED")(items, on) and owed == -on.total
 
 
+async def earned(node: Node) -> Subject:
+    """A vendor with something to draw."""
+    legs = (Correction(VENDOR_WALLET, EARNED), Correction("CLEARING#BANK.0", -EARNED))
+    await node.ledger.post(Adjustment("opening", legs, "opening", "adm_1", "adm_2"))
+    return Subject()
+
+
+async def drawn(node: Node) -> Subject:
+    """A payout that a vendor asked for."""
+    await earned(node)
+    return Subject((await node.draw(DRAWN, "draw"))["payoutId"])
+
+
+async def settled(node: Node) -> Subject:
+    on = await brought("WALLET")(node)
+    await node.settler.settle(on.id)
+    return on
+
+
+async def settled_for_cash(node: Node) -> Subject:
+    on = await brought("CASH")(node)
+    await node.settler.settle(on.id)
+    return on
+
+
+async def rider_earned(node: Node) -> Subject:
+    """A rider with cash in hand, and more earned than he owes."""
+    await settled_for_cash(node)
+    legs = (Correction(RIDER_WALLET, EARNED), Correction("CLEARING#BANK.0", -EARNED))
+    await node.ledger.post(Adjustment("opening", legs, "opening", "adm_1", "adm_2"))
+    return Subject()
+
+
+async def draw(node: Node, _on: Subject) -> object:
+    return await node.draw(DRAWN, "act")
+
+
+async def rider_draws(node: Node, _on: Subject) -> object:
+    return await node.draw(DRAWN, "act", RIDER)
+
+
+async def approve(node: Node, on: Subject) -> object:
+    """Agreed to and sent, as the server does it."""
+    answer = await node.approve(on.id)
+    await node.payer.carry_out(on.id)
+    return answer
+
+
+async def turn_down(node: Node, on: Subject) -> object:
+    return await node.reject(on.id)
+
+
+async def refund(node: Node, on: Subject) -> object:
+    return await node.refund(on.id, AMOUNT, "act")
+
+
+async def thank(node: Node, on: Subject) -> object:
+    return await node.tip(on.id, AMOUNT, "act")
+
+
+async def hand_in(node: Node, _on: Subject) -> object:
+    return await node.remit(AMOUNT, "act")
+
+
+async def call_off_late(node: Node, on: Subject) -> object:
+    """An operator calls off what a rider has in his hands."""
+    said = commands.CancelOrder(order_id=on.id, reason="lost", fault="RIDER")
+    return await node.flow.cancel_order(caller("ops", "adm_1", f"late-{on.id}", said), said)
+
+
+def held_is(account: str, amount: int) -> Callable[[Items, Subject], bool]:
+    """A wallet holds so much, for one payout."""
+
+    def ended(items: Items, _on: Subject) -> bool:
+        asked = [pk for pk, sk in items if pk.startswith("PAYOUT#") and sk == "REQUEST"]
+        wallet = items.get((f"WALLET#{account}", "BALANCE"), {})
+        return wallet.get("held", 0) == amount and len(asked) == 1
+
+    return ended
+
+
+def payout_is(state: str) -> Callable[[Items, Subject], bool]:
+    """The payout stands so."""
+    return lambda items, on: items[f"PAYOUT#{on.id}", "REQUEST"]["pstate"] == state
+
+
+def is_refunded(items: Items, on: Subject) -> bool:
+    """A part went back, once."""
+    return items[f"ORDER#{on.id}", "FIN"]["refunded"] == AMOUNT
+
+
+def is_handed_in(items: Items, on: Subject) -> bool:
+    """The rider owes so much less."""
+    return items[f"WALLET#RIDERCASH#{RIDER}", "BALANCE"]["posted"] == AMOUNT - on.total
+
+
 FLOWS = [
     Flow("top_up", nothing, top_up, purse_is(AMOUNT)),
     Flow("top_up_again", with_purse, top_up, purse_is(PURSE + AMOUNT)),
@@ -283,4 +382,13 @@ FLOWS = [
     Flow("call_off_unpaid", awaited, call_off, fin_is("VOID")),
     Flow("call_off_cash_with_rider", taken("CASH"), call_off, hold_is("RELEASED")),
     Flow("reject_paid", placed("WALLET"), reject, purse_is(PURSE)),
+    Flow("call_off_in_transit", fetched("WALLET"), call_off_late, purse_is(PURSE)),
+    Flow("call_off_cash_in_transit", fetched("CASH"), call_off_late, fin_is("CANCELLED")),
+    Flow("refund_part", settled, refund, is_refunded),
+    Flow("tip_later", settled, thank, purse_is(PURSE - MEAL - AMOUNT)),
+    Flow("hand_cash_in", settled_for_cash, hand_in, is_handed_in),
+    Flow("ask_payout", earned, draw, held_is(VENDOR_WALLET, DRAWN)),
+    Flow("ask_payout_with_cash", rider_earned, rider_draws, held_is(RIDER_WALLET, DRAWN)),
+    Flow("pay_out", drawn, approve, payout_is("PAID")),
+    Flow("reject_payout", drawn, turn_down, payout_is("REJECTED")),
 ]
