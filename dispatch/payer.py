@@ -338,5 +338,5 @@ def _meaning(code: str, item: Item | None) -> Refused:
         return Refused(Refusal.CONFLICT, "more cash was collected meanwhile; try again")
     if code == "payouts_stopped":
         return Refused(Refusal.CONFLICT, "payouts are stopped until the books are looked into")
-    state = item["pstate"] if item else "gone"
+    state = item.get("pstate", "changed") if item else "gone"
     return Refused(Refusal.WRONG_STATE, f"the payout is {state}")

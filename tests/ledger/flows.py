@@ -6,6 +6,7 @@ A new flow joins FLOWS with a line; crashes, conflicts and audits then come over
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
+from dispatch.providers import SANDBOX_WAITS
 from dispatch.wire import commands, requests
 from dispatch.wire.webhooks import FAILED, SUCCEEDED
 from ledger.accounts import balance_key, user
@@ -294,6 +295,40 @@ async def rider_earned(node: Node) -> Subject:
     return Subject()
 
 
+async def rider_earned_only(node: Node) -> Subject:
+    """A rider with earnings, who has never carried cash."""
+    legs = (Correction(RIDER_WALLET, EARNED), Correction("CLEARING#BANK.0", -EARNED))
+    await node.ledger.post(Adjustment("opening", legs, "opening", "adm_1", "adm_2"))
+    return Subject()
+
+
+async def sent(node: Node) -> Subject:
+    """A payout of which its provider has said nothing yet."""
+    await earned(node)
+    on = Subject((await node.draw(DRAWN, "draw", to=SANDBOX_WAITS))["payoutId"])
+    await node.approve(on.id)
+    await node.payer.carry_out(on.id)
+    return on
+
+
+async def proposed(node: Node) -> Subject:
+    """A correction that waits for another person."""
+    return Subject(await node.correct(AMOUNT))
+
+
+async def ask_provider(node: Node, on: Subject) -> object:
+    return await node.payer.carry_out(on.id)
+
+
+async def agree(node: Node, on: Subject) -> object:
+    return await node.agree(on.id)
+
+
+def is_corrected(items: Items, on: Subject) -> bool:
+    """The correction is posted."""
+    return items[f"ADJ#{on.id}", "REQUEST"]["astate"] == "POSTED"
+
+
 async def draw(node: Node, _on: Subject) -> object:
     return await node.draw(DRAWN, "act")
 
@@ -389,6 +424,9 @@ FLOWS = [
     Flow("hand_cash_in", settled_for_cash, hand_in, is_handed_in),
     Flow("ask_payout", earned, draw, held_is(VENDOR_WALLET, DRAWN)),
     Flow("ask_payout_with_cash", rider_earned, rider_draws, held_is(RIDER_WALLET, DRAWN)),
+    Flow("ask_payout_of_rider", rider_earned_only, rider_draws, held_is(RIDER_WALLET, DRAWN)),
+    Flow("hear_of_payout", sent, ask_provider, payout_is("PAID"), repeated=False),
+    Flow("agree_to_correction", proposed, agree, is_corrected),
     Flow("pay_out", drawn, approve, payout_is("PAID")),
     Flow("reject_payout", drawn, turn_down, payout_is("REJECTED")),
 ]

@@ -166,9 +166,11 @@ class Node:
         said = commands.CancelOrder(order_id=order_id, reason="no longer hungry")
         return await self.flow.cancel_order(caller("user", CUSTOMER, f"off-{order_id}", said), said)
 
-    async def draw(self, amount: int, name: str, owner: str = VENDOR) -> Answer:
+    async def draw(
+        self, amount: int, name: str, owner: str = VENDOR, to: str = "+237 670"
+    ) -> Answer:
         """The vendor, or a rider, asks for a payout."""
-        body = requests.PayoutRequest(amount=amount, destination="+237 670 00 22 33")
+        body = requests.PayoutRequest(amount=amount, destination=to)
         audience = "vendor" if owner == VENDOR else "rider"
         return await self.payer.request(caller(audience, owner, name, body), body)
 
@@ -189,6 +191,21 @@ class Node:
     async def tip(self, order_id: str, amount: int, name: str) -> Answer:
         """The customer thanks the rider."""
         return await self.bursar.tip(caller("user", CUSTOMER, name, amount), order_id, amount)
+
+    async def correct(self, amount: int) -> str:
+        """An operator writes down that the vendor is owed something; the correction's id."""
+        legs = [
+            requests.Correction(account=f"VENDOR#{VENDOR}", amount=amount),
+            requests.Correction(account="CLEARING#BANK.0", amount=-amount),
+        ]
+        body = requests.Adjustment(legs=legs, reason="forgotten")
+        by = caller("ops", "adm_1", "correct", body)
+        return (await self.bursar.propose(by, body))["adjustmentId"]
+
+    async def agree(self, adjustment_id: str) -> Answer:
+        """Another operator agrees to a correction."""
+        by = caller("ops", "adm_2", f"agree-{adjustment_id}", None)
+        return await self.bursar.agree(by, adjustment_id)
 
     async def remit(self, amount: int, name: str) -> Answer:
         """The rider hands cash in."""
