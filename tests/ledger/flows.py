@@ -320,6 +320,16 @@ async def ask_provider(node: Node, on: Subject) -> object:
     return await node.payer.carry_out(on.id)
 
 
+async def propose(node: Node, _on: Subject) -> object:
+    return await node.correct(AMOUNT)
+
+
+def is_proposed(items: Items, _on: Subject) -> bool:
+    """One correction waits."""
+    states = [item["astate"] for item in items.values() if "astate" in item]
+    return states == ["PENDING"]
+
+
 async def agree(node: Node, on: Subject) -> object:
     return await node.agree(on.id)
 
@@ -426,6 +436,7 @@ FLOWS = [
     Flow("ask_payout_with_cash", rider_earned, rider_draws, held_is(RIDER_WALLET, DRAWN)),
     Flow("ask_payout_of_rider", rider_earned_only, rider_draws, held_is(RIDER_WALLET, DRAWN)),
     Flow("hear_of_payout", sent, ask_provider, payout_is("PAID"), repeated=False),
+    Flow("propose_correction", nothing, propose, is_proposed),
     Flow("agree_to_correction", proposed, agree, is_corrected),
     Flow("pay_out", drawn, approve, payout_is("PAID")),
     Flow("reject_payout", drawn, turn_down, payout_is("REJECTED")),
