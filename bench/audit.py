@@ -124,7 +124,8 @@ def _check_pickup(instance: Instance, trip: Trip, arrived_at: int) -> None:
         raise Illegal(f"{courier.name} picks up before the food is ready")
     if trip.picked_at < arrived_at + HALF_SERVICE:
         raise Illegal(f"{courier.name} picks up before he is there")
-    if trip.picked_at > max(ready, arrived_at + HALF_SERVICE):
+    # Nobody leaves with a bundle before he is told what is in it.
+    if trip.picked_at > max(ready, arrived_at + HALF_SERVICE, trip.fixed_at):
         raise Illegal(f"{courier.name} picks up later than he would")
 
 

@@ -172,7 +172,7 @@ class _City:
         if bundle is None:
             return self.at[courier], self.free_at[courier]
         ready = max(self.known_ready(now, order) for order in bundle.orders)
-        starts_at = int(max(ready, bundle.arrives_at + HALF_SERVICE))
+        starts_at = int(max(ready, bundle.arrives_at + HALF_SERVICE, now))
         return _drive(self.instance, bundle.orders, starts_at)
 
     def _tell(self, now: int, courier: int, task: Task) -> None:
@@ -212,7 +212,8 @@ class _City:
         """Couriers who can pick up do so."""
         for courier, bundle in list(self.under_way.items()):
             ready = max(self.instance.orders[order].ready for order in bundle.orders)
-            picked_at = max(ready, bundle.arrives_at + HALF_SERVICE)
+            # A bundle that lost its last meal to a rider who then said no may be ready already.
+            picked_at = max(ready, bundle.arrives_at + HALF_SERVICE, bundle.fixed_at)
             if picked_at > now:
                 continue
             del self.under_way[courier]

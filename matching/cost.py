@@ -29,6 +29,8 @@ class Weights(NamedTuple):
     away_fades: float = 60.0
     # What a declined offer takes.
     retry: float = 1.0
+    # So much earlier, in whole ticks, somebody is asked who never says yes; others in proportion.
+    ask_ahead: float = 8.0
 
 
 class Spot(NamedTuple):

@@ -93,7 +93,7 @@ class Bound(NamedTuple):
     """A rider under way: the stops ahead of him, and when he is at the first of them.
 
     Stops may be added behind the first. An order whose pickup is still ahead may be given to
-    somebody else, as long as something of the first stop stays.
+    somebody else, as long as he still goes where he is going for one of these orders.
     """
 
     rider: int

@@ -41,7 +41,10 @@ class Schedule:
         self._spots: dict[int, list[Spot]] = {}
         self._rest: dict[int, list[float]] = {}
         self._cash_left: dict[int, float] = {}
+        # What a rider under way has said yes to.
+        self._told: dict[int, set[int]] = {}
         for bound in problem.bound:
+            self._told[bound.rider] = {stop.order for stop in bound.stops}
             trip = Trip(problem, costs.ways[bound.rider], bound.stops)
             self.restore(bound.rider, [trip])
 
@@ -157,11 +160,11 @@ class Schedule:
 
     def _is_time(self, rider: int, leave_at: float, free_at: float) -> bool:
         """Whether waiting for the next decision would cost a delay."""
-        problem = self._problem
-        says_yes = float(problem.riders.accepts[rider])
-        lead = self._costs.weights.retry * (1 - says_yes) / max(says_yes, 0.1)
+        problem, tick = self._problem, self._problem.rules.tick
+        says_no = 1 - float(problem.riders.accepts[rider])
+        ahead = self._costs.weights.ask_ahead * says_no // tick * tick
         wait = leave_at - problem.rules.before - problem.now
-        return free_at <= problem.now and wait < problem.rules.tick + lead
+        return free_at <= problem.now and wait < tick + ahead
 
     def _know(self, rider: int) -> None:
         if rider not in self.trips:
@@ -203,11 +206,13 @@ class Schedule:
     def _may_shrink(self, rider: int, trip: Trip, less: list[Trip]) -> bool:
         """Whether a rider under way can do without one of his orders.
 
-        What he carries already is his. He still goes where he is going, and what is left must not
-        have been ready so early that he would be gone by now.
+        What he carries already is his. He still goes where he is going, for something that he said
+        yes to, and what is left must not have been ready so early that he would be gone by now.
         """
         carried = len(trip.drops) * 2 > len(trip.stops)
         if not less or carried or less[0].place != trip.place:
+            return False
+        if self._told[rider].isdisjoint(less[0].drops):
             return False
         return self._costs.first_start(rider, less[0]) >= self._problem.now
 

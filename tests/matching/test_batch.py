@@ -175,6 +175,19 @@ def test_a_rider_under_way_keeps_something_to_pick_up():
     assert (task.rider, task.starts_at, task.go) == (0, 27.0, True)
 
 
+def test_a_rider_under_way_keeps_something_he_said_yes_to():
+    """Nobody under way is left with new meals alone, which he may decline: he is there then."""
+    free = {"free_at": 14.0}
+    facts = problem(
+        [rider(0, **free), rider(0, **free), rider(0)],
+        [order(0, 90), order(0, -90), order(0, 89), order(0, -89), order(0, 91)],
+        AT,
+        bound=(under_way(0, [0], 10.0), under_way(1, [1], 10.0)),
+    )
+    sides = carriers(solve_batch(facts))
+    assert (sides[0], sides[1]) == (0, 1)
+
+
 def test_a_rider_who_waits_for_his_second_meal_does_not_go_back_in_time():
     """Without the second meal, the first would have been picked up at 50, which is over."""
     late = [order(0, 20, ready=50.0), order(0, -20, ready=60.0)]
