@@ -17,7 +17,7 @@ CATCH_ALLS = {"handlers/gate.py", "dispatch/supervise.py"}
 CLOCKS = {"dispatch/clock.py", "city/town_clock.py"}
 # Real processes are asked again and again, with a deadline.
 # Those that poll real processes, and the one whose sleep takes no time.
-POLLERS = ("tests/e2e/", "tests/waiting.py", "tests/virtual.py")
+POLLERS = ("tests/e2e/", "tests/simulation/", "tests/waiting.py", "tests/virtual.py")
 MODULE_LINES, TEST_LINES, BODY_LINES, PARAMETERS = 400, 700, 60, 5
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -1,0 +1,190 @@
+"""Judges orders: kept once acknowledged, with one rider, on a legal way, and to an end in time."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
+from typing import Any
+
+from tests.simulation.evidence import Evidence, Finding, Version, orders, rider_of, state_of
+
+TERMINAL = frozenset({"FUNDS_DISTRIBUTED", "REJECTED", "CANCELLED"})
+CARRIED = frozenset({"ASSIGNED", "AT_PICKUP", "PICKED_UP", "AT_DROPOFF"})
+# Source: wire contract, order states.
+NEXT = {
+    "PENDING": {"ACCEPTED", "REJECTED", "CANCELLED"},
+    "ACCEPTED": {"PREPARING", "READY", "IN_TRANSIT", "CANCELLED"},
+    "PREPARING": {"READY", "CANCELLED"},
+    "READY": {"IN_TRANSIT", "CANCELLED"},
+    "IN_TRANSIT": {"DELIVERED"},
+    "DELIVERED": {"FUNDS_DISTRIBUTED"},
+}
+# Source: offer policy, a rider sees an offer end this long before it really does. Units: seconds.
+GRACE_S = 3.0
+CAPACITY = 1
+
+# What must have been written when a command was acknowledged: of an order, for who said it.
+_Kept = Callable[[Mapping[str, Any], str, Mapping[str, Any]], bool]
+
+
+def _has_status(*statuses: str) -> _Kept:
+    return lambda order, _who, _said: order["status"] in statuses
+
+
+def _has_rider_at(*states: str) -> _Kept:
+    return lambda order, who, _said: state_of(order) in states and rider_of(order) == who
+
+
+KEPT: dict[str, _Kept] = {
+    "accept_order": _has_status("ACCEPTED"),
+    "reject_order": _has_status("REJECTED"),
+    "order_preparing": _has_status("PREPARING"),
+    "order_ready": _has_status("READY"),
+    "cancel_order": _has_status("CANCELLED"),
+    "accept_delivery": _has_rider_at("ASSIGNED"),
+    "arrived_pickup": _has_rider_at("AT_PICKUP"),
+    "pick_up": _has_rider_at("PICKED_UP"),
+    "arrived_dropoff": _has_rider_at("AT_DROPOFF"),
+    "complete_delivery": _has_status("DELIVERED"),
+    "rate_order": lambda order, _who, said: order.get("rating") == said["rating"],
+}
+
+
+def audit(evidence: Evidence) -> Iterator[Finding]:
+    """Everything that is wrong with the orders."""
+    known = orders(evidence)
+    yield from _placed(evidence, known)
+    yield from _acknowledged(evidence, known)
+    yield from _late(evidence)
+    yield from _capacity(evidence)
+    for order_id, versions in known.items():
+        yield from _way(order_id, versions)
+        yield from _end(evidence, order_id, versions)
+
+
+def _placed(evidence: Evidence, known: Mapping[str, Sequence[Version]]) -> Iterator[Finding]:
+    told: dict[str, dict[str, str]] = {}
+    for line in evidence.of("told", "user:"):
+        if line["method"] != "POST" or line["path"] != "/orders":
+            continue
+        order_id = line["data"]["orderId"]
+        told.setdefault(line["who"], {})[line["id"]] = order_id
+        versions = known.get(order_id)
+        if versions is None or versions[0].at_s > line["t"] + 0.001:
+            yield Finding("acknowledged", line["who"], f"placed {order_id}, and it is not there")
+    asked: dict[str, set[str]] = {}
+    for line in evidence.of("asks", "user:"):
+        if line["method"] == "POST" and line["path"] == "/orders":
+            asked.setdefault(line["who"], set()).add(line["id"])
+    for order_id, versions in known.items():
+        who = f"user:{versions[0].order['userId']}"
+        is_told = order_id in told.get(who, {}).values()
+        # What he was never told may be his only where he still asks.
+        if not is_told and len(asked.get(who, ())) <= len(told.get(who, ())):
+            yield Finding("once", who, f"{order_id} was placed, and never told")
+    for who, placed in told.items():
+        if len(set(placed.values())) < len(placed):
+            yield Finding("once", who, "two requests made one order")
+
+
+def _acknowledged(evidence: Evidence, known: Mapping[str, Sequence[Version]]) -> Iterator[Finding]:
+    said = {(x["who"], x["id"]): x["payload"] for x in evidence.of("says")}
+    for line in evidence.of("answered"):
+        command = line["command"]
+        if command not in KEPT:
+            continue
+        payload = said[line["who"], line["id"]]
+        who = line["who"].partition(":")[2]
+        before = [v for v in known.get(payload["orderId"], ()) if v.at_s <= line["t"] + 0.001]
+        if not any(KEPT[command](version.order, who, payload) for version in before):
+            text = f"{command} of {payload['orderId']} was acknowledged at {line['t']}, not kept"
+            yield Finding("acknowledged", line["who"], text)
+
+
+def _late(evidence: Evidence) -> Iterator[Finding]:
+    ends: dict[str, float] = {}
+    for line in evidence.of("hears", "rider:"):
+        if line["event"] == "delivery_request":
+            offer = line["payload"]
+            # As the server's clock had it: the payload's own time, moved to the diary's.
+            ends[offer["offerId"]] = offer["expiresAt"] / 1000 + GRACE_S
+    start_s = _start_s(evidence)
+    said = {(x["who"], x["id"]): x for x in evidence.of("says", "rider:")}
+    for line in evidence.of("answered", "rider:"):
+        asked = said[line["who"], line["id"]]
+        if line["command"] != "accept_delivery":
+            continue
+        end_s = ends.get(asked["payload"]["offerId"])
+        if end_s is not None and asked["t"] + start_s > end_s:
+            text = (
+                f"{asked['payload']['offerId']} was accepted {asked['t'] + start_s - end_s:.3f} s"
+            )
+            yield Finding("late", line["who"], f"{text} after its end")
+
+
+def _start_s(evidence: Evidence) -> float:
+    return evidence.start_ms / 1000
+
+
+def _capacity(evidence: Evidence) -> Iterator[Finding]:
+    hands: dict[str, set[str]] = {}
+    holder: dict[str, str] = {}
+    for order_id, version in _in_time(evidence):
+        order = version.order
+        carries = state_of(order) in CARRIED and order["status"] not in TERMINAL
+        rider = rider_of(order) if carries else None
+        before = holder.pop(order_id, None)
+        if before is not None:
+            hands[before].discard(order_id)
+        if rider is None:
+            continue
+        if before is not None and before != rider:
+            text = f"{order_id} went from {before} to {rider} in one step"
+            yield Finding("assigned", f"order:{order_id}", text)
+        holder[order_id] = rider
+        hands.setdefault(rider, set()).add(order_id)
+        if len(hands[rider]) > CAPACITY:
+            text = f"carries {sorted(hands[rider])} at {version.at_s:.3f}"
+            yield Finding("capacity", f"rider:{rider}", text)
+
+
+def _in_time(evidence: Evidence) -> Iterator[tuple[str, Version]]:
+    versions = [(v, order_id) for order_id, vs in orders(evidence).items() for v in vs]
+    versions.sort(key=lambda pair: pair[0].at_s)
+    return ((order_id, version) for version, order_id in versions)
+
+
+def _way(order_id: str, versions: Sequence[Version]) -> Iterator[Finding]:
+    about = f"order:{order_id}"
+    for before, after in pairwise(versions):
+        old, new = before.order, after.order
+        if not new:
+            yield Finding("way", about, "it was deleted")
+            continue
+        if new["version"] != old["version"] + 1:
+            yield Finding("way", about, f"version {old['version']} became {new['version']}")
+        is_legal = new["status"] == old["status"] or new["status"] in NEXT.get(old["status"], ())
+        if not is_legal:
+            yield Finding("way", about, f"{old['status']} became {new['status']}")
+        yield from _offers(about, old, new, after.at_s)
+
+
+def _offers(
+    about: str, old: Mapping[str, Any], new: Mapping[str, Any], at_s: float
+) -> Iterator[Finding]:
+    """No offer is called expired before its time."""
+    ended = (new.get("dispatch") or {}).get("asked") or {}
+    for rider, offer in ((old.get("dispatch") or {}).get("offers") or {}).items():
+        asked = ended.get(rider)
+        if asked is None or asked["offerId"] != offer["offerId"]:
+            continue
+        if asked["outcome"] == "expired" and asked["atMs"] <= offer["deadlineMs"]:
+            yield Finding("early", about, f"{rider}'s offer expired early, at {at_s:.3f}")
+
+
+def _end(evidence: Evidence, order_id: str, versions: Sequence[Version]) -> Iterator[Finding]:
+    last = versions[-1]
+    ended = next((v.at_s for v in versions if v.order.get("status") in TERMINAL), None)
+    if ended is None:
+        state = f"{last.order.get('status')}/{state_of(last.order)}"
+        yield Finding("ends", f"order:{order_id}", f"is still {state}")
+    elif ended > evidence.calm_s + evidence.patience_s:
+        yield Finding("ends", f"order:{order_id}", f"ended {ended - evidence.calm_s:.1f} s late")

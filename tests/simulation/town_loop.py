@@ -1,0 +1,103 @@
+"""The simulation's event loop: virtual time, connections in memory, and lives that can be ended."""
+
+import asyncio
+import weakref
+from collections.abc import Callable
+from contextvars import Context, ContextVar
+from typing import Any
+
+from tests.simulation.wires import Listener, Network
+from tests.virtual import VirtualLoop
+
+
+class Life:
+    """One process from its start to its end; everything it starts inherits it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.is_over = False
+        self.tasks: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
+        # What a killed process held must not be collected: its `finally` blocks would run.
+        self.remains: list[asyncio.Task[Any]] = []
+
+
+LIFE: ContextVar[Life | None] = ContextVar("life", default=None)
+
+
+class TownLoop(VirtualLoop):
+    """Runs processes side by side, each with a life of its own.
+
+    A life that is over stops where it stands, as after `kill -9`: nothing it has planned is run any
+    more, not even what cleans up.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.network = Network(self)
+        self.set_task_factory(_make_task)
+
+    def call_soon(
+        self, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> asyncio.Handle:
+        """As every loop's, but nothing for a life that is over."""
+        return _unless_over(super().call_soon(callback, *args, context=context))
+
+    def call_at(
+        self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """As every loop's, but nothing for a life that is over."""
+        handle = super().call_at(when, callback, *args, context=context)
+        _unless_over(handle)
+        return handle
+
+    def kill(self, life: Life) -> None:
+        """End a life here and now."""
+        assert not life.is_over, "nobody dies twice"
+        life.remains = list(life.tasks)
+        life.is_over = True
+        for handle in (*self._ready, *self._scheduled):
+            _unless_over(handle)
+        self.network.cut_all(life)
+
+    def bury(self, life: Life) -> None:
+        """Let the remains of a life be ended in order, after everything that matters."""
+        life.is_over = False
+
+    async def create_connection(
+        self, protocol_factory: Any, host: Any = None, *_args: Any, **_options: Any
+    ) -> Any:
+        """Connect to who listens under the name of a host."""
+        return await self.network.connect(protocol_factory, host, LIFE.get())
+
+    async def create_unix_connection(
+        self, protocol_factory: Any, path: Any = None, **_options: Any
+    ) -> Any:
+        """Connect to who listens under a name."""
+        return await self.network.connect(protocol_factory, path, LIFE.get())
+
+    async def create_server(
+        self, protocol_factory: Any, *_args: Any, sock: Any = None, **_options: Any
+    ) -> Any:
+        """Listen; `sock` is a `Plug`."""
+        return self.network.listen(Listener(protocol_factory, sock, LIFE.get()))
+
+
+def _life_of(context: Context) -> Life | None:
+    return context.get(LIFE)
+
+
+def _unless_over(handle: asyncio.Handle) -> asyncio.Handle:
+    life = _life_of(handle._context)
+    if life is not None and life.is_over:
+        handle.cancel()
+    return handle
+
+
+def _make_task(
+    loop: asyncio.AbstractEventLoop, work: Any, context: Context | None = None
+) -> "asyncio.Task[Any]":
+    task: asyncio.Task[Any] = asyncio.Task(work, loop=loop, context=context)
+    life = LIFE.get() if context is None else _life_of(context)
+    if life is not None:
+        life.tasks.add(task)
+    return task
