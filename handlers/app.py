@@ -178,7 +178,10 @@ async def _open(settings: Settings, stack: AsyncExitStack) -> Basis:
     if found.dynamodb_endpoint is not None:
         await ensure_table(table)
     scripts = Scripts(redis.commands)
-    await scripts.load()
+    try:
+        await scripts.load()
+    except StoreUnavailable as error:
+        log.warning("redis_awaited", cause=error.cause)
     return Basis(settings, SystemClock(), table, redis, scripts, ids.mint("node"))
 
 
@@ -307,8 +310,7 @@ async def run(
         front = await _open_front(basis, desk, live, (limits, tokens), supervisor)
         front.server.serve_in(app)
     if settings.has_engine:
-        _spawn(supervisor, engine_loops(desk, live))
-        await live.feeds.open(keys.engine_channel(ZONE), live.engine.wake)
+        await _start_engine(desk, live, supervisor)
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
     await runner.setup()
     assert runner.server is not None, "a runner that is set up has a server"
@@ -354,6 +356,13 @@ async def _open_front(
     live.way.guide.on_policy(advice(sessions))
     _spawn(supervisor, edge_loops(desk, live, postman, sessions))
     return Front(server, gate, Parting(server, basis.settings.drain_spread_s))
+
+
+async def _start_engine(desk: Desk, live: Live, supervisor: Supervisor) -> None:
+    _spawn(supervisor, engine_loops(desk, live))
+    # Where Redis is away the listener is kept, and joins when it is back.
+    with suppress(StoreUnavailable):
+        await live.feeds.open(keys.engine_channel(ZONE), live.engine.wake)
 
 
 def _spawn(supervisor: Supervisor, loops: Loops) -> None:

@@ -1,7 +1,11 @@
 """Orders go on while Redis is away, and everything arrives when it is back."""
 
+import asyncio
+
 import pytest
 
+from tests.e2e.fleet import fleet
+from tests.e2e.listeners import wait_for
 from tests.e2e.redis_away import Size, is_good, measure
 
 
@@ -13,3 +17,18 @@ async def test_nothing_is_lost_while_redis_is_away(tmp_path, is_flushed):
 
     # Other tests run beside this one on the same cores; the command alone holds the promise itself.
     assert is_good(figures, slack=2.5), figures
+
+
+@pytest.mark.slow
+async def test_a_server_that_is_started_without_redis_waits_for_it(tmp_path):
+    """One that was killed together with Redis came back first, and died of it."""
+    async with fleet(tmp_path, ["all"]) as running:
+        await running.valkey.kill()
+        starting = asyncio.create_task(running.launch())
+        log = tmp_path / "node1" / "server.log"
+        await wait_for(lambda: log.exists() and "redis_awaited" in log.read_text(), 30.0)
+        await running.valkey.start()
+        node = await starting
+
+        assert not node.server.has_ended
+        assert "redis_awaited" in log.read_text()
