@@ -19,6 +19,8 @@ class Life:
         self.tasks: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
         # What a killed process held must not be collected: its `finally` blocks would run.
         self.remains: list[asyncio.Task[Any]] = []
+        # What it would have done next.
+        self.undone: list[asyncio.Handle] = []
 
 
 LIFE: ContextVar[Life | None] = ContextVar("life", default=None)
@@ -40,14 +42,20 @@ class TownLoop(VirtualLoop):
         self, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> asyncio.Handle:
         """As every loop's, but nothing for a life that is over."""
-        return _unless_over(super().call_soon(callback, *args, context=context))
+        handle = super().call_soon(callback, *args, context=context)
+        life = _life_of(handle._context)
+        if life is not None and life.is_over:
+            life.undone.append(self._ready.pop())
+        return handle
 
     def call_at(
         self, when: float, callback: Callable[..., Any], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
         """As every loop's, but nothing for a life that is over."""
         handle = super().call_at(when, callback, *args, context=context)
-        _unless_over(handle)
+        life = _life_of(handle._context)
+        if life is not None and life.is_over:
+            handle.cancel()
         return handle
 
     def kill(self, life: Life) -> None:
@@ -55,13 +63,20 @@ class TownLoop(VirtualLoop):
         assert not life.is_over, "nobody dies twice"
         life.remains = list(life.tasks)
         life.is_over = True
-        for handle in (*self._ready, *self._scheduled):
-            _unless_over(handle)
+        for handle in self._scheduled:
+            if _life_of(handle._context) is life:
+                handle.cancel()
+        ready = list(self._ready)
+        self._ready.clear()
+        for handle in ready:
+            is_his = _life_of(handle._context) is life
+            (life.undone if is_his else self._ready).append(handle)
         self.network.cut_all(life)
 
     def bury(self, life: Life) -> None:
         """Let the remains of a life be ended in order, after everything that matters."""
         life.is_over = False
+        self._ready.extend(life.undone)
 
     async def create_connection(
         self, protocol_factory: Any, host: Any = None, *_args: Any, **_options: Any
@@ -84,13 +99,6 @@ class TownLoop(VirtualLoop):
 
 def _life_of(context: Context) -> Life | None:
     return context.get(LIFE)
-
-
-def _unless_over(handle: asyncio.Handle) -> asyncio.Handle:
-    life = _life_of(handle._context)
-    if life is not None and life.is_over:
-        handle.cancel()
-    return handle
 
 
 def _make_task(

@@ -197,25 +197,27 @@ class Rider:
             if 0.8 <= drawn < 0.88:
                 await self.phone.insist("decline_delivery", order)
                 return
-            await self.phone.insist("accept_delivery", order)
-            self._done.discard(offer["orderId"])
-            self._gone.discard(offer["orderId"])
-            if offer["orderType"] == "PACKAGE":
-                self._ready.add(offer["orderId"])
-            await self._deliver(offer["orderId"], offer.get("cashToCollect"), "ASSIGNED")
+            await self._take(offer)
         except Refused:
             # Somebody was faster, it was too late, or it was taken from him.
             await self._look()
 
     async def _grab(self, offer: dict[str, Any]) -> None:
-        order = {"orderId": offer["orderId"], "offerId": offer["offerId"]}
         try:
-            await self.phone.insist("accept_delivery", order)
+            # The server may know sooner than he that his hands are free again.
+            await self._take(offer)
         except Refused:
             return
-        # He was free again by then.
-        self._gone.discard(offer["orderId"])
-        await self._look()
+
+    async def _take(self, offer: dict[str, Any]) -> None:
+        order_id = offer["orderId"]
+        accept = {"orderId": order_id, "offerId": offer["offerId"]}
+        await self.phone.insist("accept_delivery", accept)
+        self._done.discard(order_id)
+        self._gone.discard(order_id)
+        if offer["orderType"] == "PACKAGE":
+            self._ready.add(order_id)
+        await self._deliver(order_id, offer.get("cashToCollect"), "ASSIGNED")
 
     async def _look(self) -> None:
         """Go on with what the server says he carries."""
@@ -251,7 +253,6 @@ class Rider:
         self._news.set()
 
     async def _deliver(self, order_id: str, cash: int | None, state: str) -> None:
-        # The server may know sooner than he that his hands are free again.
         async with self._hands:
             if order_id in self._done:
                 return
