@@ -108,11 +108,10 @@ class _City:
             Bound(row[courier], _stops([order_row[order] for order in b.orders]), b.arrives_at)
             for courier, b in self.under_way.items()
         ]
-        blocked = {
-            (row[courier], order_row[order])
-            for courier, order in self.blocked
-            if courier in row and order in order_row
-        }
+        blocked: dict[int, list[int]] = {}
+        for courier, order in sorted(self.blocked):
+            if courier in row and order in order_row:
+                blocked.setdefault(order_row[order], []).append(row[courier])
         restaurants = self.instance.restaurants
         places = Places(
             np.array([each.x for each in restaurants]),
@@ -120,7 +119,7 @@ class _City:
             self.demand,
         )
         riders, orders = self._riders(now, couriers), self._orders(now)
-        return Problem(float(now), riders, orders, places, bound, frozenset(blocked), self.rules)
+        return Problem(float(now), riders, orders, places, bound, blocked, self.rules)
 
     def _riders(self, now: int, couriers: list[int]) -> Riders:
         who = [self.instance.couriers[courier] for courier in couriers]

@@ -1,6 +1,7 @@
 """What a decision is made of: riders, orders and places as columns in, who carries what out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -102,14 +103,14 @@ class Bound(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """One decision's facts. `blocked` are pairs (rider, order) that must not come together."""
+    """One decision's facts. `blocked` are, by order, riders who must not have it."""
 
     now: float
     riders: Riders
     orders: Orders
     places: Places
     bound: Sequence[Bound] = ()
-    blocked: frozenset[tuple[int, int]] = frozenset()
+    blocked: Mapping[int, Collection[int]] = MappingProxyType({})
     rules: Rules = Rules()
 
 
@@ -144,15 +145,10 @@ class Plan(NamedTuple):
         return [(task.rider, order) for task in self.tasks if task.go for order in task.orders]
 
 
-def may_carry(problem: Problem, rider: int, order: int) -> bool:
-    """Whether a rider may carry an order at all, beside whatever else he carries."""
-    return bar_of(problem, rider, order) is None
-
-
 def bar_of(problem: Problem, rider: int, order: int) -> str | None:
     """Why a rider must not carry an order; None where he may."""
     riders, orders = problem.riders, problem.orders
-    if (rider, order) in problem.blocked:
+    if rider in problem.blocked.get(order, ()):
         return "blocked"
     if not int(riders.vehicle[rider]) & int(orders.vehicles[order]):
         return "vehicle"
@@ -179,5 +175,5 @@ def allowed(problem: Problem, riders: Ints, order: int) -> NDArray[np.bool_]:
         & (who.cash[riders] >= what.cash[order])
         & (who.capacity[riders] >= 1)
     )
-    barred = [rider for rider, barred_order in problem.blocked if barred_order == order]
-    return fits & ~np.isin(riders, barred) if barred else fits
+    barred = problem.blocked.get(order)
+    return fits & ~np.isin(riders, list(barred)) if barred else fits

@@ -193,7 +193,7 @@ def test_a_rider_who_waits_for_his_second_meal_does_not_go_back_in_time():
     late = [order(0, 20, ready=50.0), order(0, -20, ready=60.0)]
     riders = [rider(0, free_at=90.0), rider(0, free_at=55.0)]
     told = under_way(0, [0, 1], 40.0)
-    facts = problem(riders, late, AT, bound=(told,), now=55.0, blocked=frozenset({(1, 0)}))
+    facts = problem(riders, late, AT, bound=(told,), now=55.0, blocked={0: {1}})
     [task] = solve_batch(facts).tasks
     assert (task.rider, sorted(task.orders), task.starts_at) == (0, [0, 1], 60.0)
 
@@ -231,7 +231,7 @@ def test_what_a_rider_must_not_carry(policy, near, wants):
 @pytest.mark.parametrize("policy", ["nearest", "score", "batch"])
 def test_a_blocked_pair_never_meets(policy):
     """Whoever said no is not asked again, even if nobody else is there."""
-    facts = problem([rider(0)], [order(0, 10)], AT, blocked=frozenset({(0, 0)}))
+    facts = problem([rider(0)], [order(0, 10)], AT, blocked={0: {0}})
     plan = solve(facts, policy)
     assert (list(plan.tasks), list(plan.left_over)) == ([], [0])
 
