@@ -257,9 +257,11 @@ class Flow:
     async def note_arrival(self, order_id: str, rider: str, at: Stop) -> None:
         """The rider's positions show him at a place of the order; told once, tap or no tap.
 
+        Every node says it of the riders it hears: it is seen, not decided, so no lease is needed.
         Errors: Refused WRONG_STATE where the order went on; StoreUnavailable.
         """
-        await self._by_engine(order_id, "note_arrival", (None, (rider, at)))
+        ask = self._ask("note_arrival", ENGINE, None, (rider, at))
+        await self._stores.clerk.carry(ENGINE, order_id, ask, nothing_else)
 
     async def pick_up(self, caller: Caller, command: commands.PickUp) -> dict[str, Any]:
         """The rider has the goods."""

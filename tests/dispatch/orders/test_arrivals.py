@@ -37,6 +37,14 @@ async def test_customer_and_vendor_hear_of_it_once(shop):
     assert (await shop.orders.get(order_id)).dispatch.state is DispatchState.AT_PICKUP
 
 
+async def test_a_node_without_the_lease_notes_it_as_well(shop):
+    """The node that hears the rider is seldom the one whose engine rules."""
+    order_id = await on_the_way(shop)
+    shop.fence.close()
+    assert await Arrivals(shop.flow).note(Arrival(order_id, "rdr_1", "pickup"))
+    assert (await shop.told("user:usr_1")).count("rider_arrived") == 1
+
+
 async def test_what_was_seen_too_late_is_dropped(shop):
     """An order that went on meanwhile has no use for it: nothing is told or tried again."""
     order_id = await on_the_way(shop)
