@@ -96,24 +96,32 @@ def _client(url: str, connections: int, timeout_s: float) -> Redis:
 _CONNECTING = Retry(ConstantBackoff(CONNECT_PAUSE_S), CONNECT_TRIES - 1)
 
 
-class _PatientConnection(Connection):
+class _Patient:
     """Connects a second time where the first failed; commands are never repeated."""
 
     async def connect(self) -> None:
-        await _CONNECTING.call_with_retry(super().connect, self._forget)
+        await _CONNECTING.call_with_retry(super().connect, self._forget)  # type: ignore[misc]
+
+    async def send_packed_command(self, *given: Any, **named: Any) -> None:
+        """Send; a line that was lost unseen is a lost line.
+
+        Source: uvloop 0.23, which raises RuntimeError where somebody writes after the line closed.
+        """
+        try:
+            await super().send_packed_command(*given, **named)  # type: ignore[misc]
+        except RuntimeError as error:
+            raise ConnectionError(str(error)) from error
 
     async def _forget(self, _error: Exception) -> None:
-        await self.disconnect()
+        await self.disconnect()  # type: ignore[attr-defined]
 
 
-class _PatientSSLConnection(SSLConnection):
+class _PatientConnection(_Patient, Connection):
+    """The same in plain text."""
+
+
+class _PatientSSLConnection(_Patient, SSLConnection):
     """The same over TLS."""
-
-    async def connect(self) -> None:
-        await _CONNECTING.call_with_retry(super().connect, self._forget)
-
-    async def _forget(self, _error: Exception) -> None:
-        await self.disconnect()
 
 
 _PATIENT: dict[type, type] = {Connection: _PatientConnection, SSLConnection: _PatientSSLConnection}

@@ -80,6 +80,25 @@ async def test_connecting_is_tried_twice(monkeypatch: pytest.MonkeyPatch):
     assert len(tries) == connect.CONNECT_TRIES
 
 
+async def test_writing_to_a_line_that_closed_unseen_is_a_lost_line(
+    redis: RedisClients, monkeypatch: pytest.MonkeyPatch
+):
+    """The loop raises an error of its own there; for us Redis is away, and the next call works."""
+
+    async def closed(*_: object) -> None:
+        raise RuntimeError("unable to perform operation; the handler is closed")
+
+    async with redis.listener.pubsub() as pubsub:
+        await pubsub.subscribe("one")
+        with monkeypatch.context() as patch:
+            patch.setattr(connect.Connection, "_send_packed_command", closed)
+            with pytest.raises(StoreUnavailable, match="handler is closed"), translate():
+                await pubsub.subscribe("two")
+        with translate():
+            await pubsub.subscribe("two")
+        assert set(pubsub.channels) == {b"one", b"two"}
+
+
 async def test_every_lost_call_is_counted(breaking: Breaking):
     """An unavailable Redis shows in the store errors by the kind of its failure."""
     series = metrics.STORE_ERRORS.labels("redis", "ConnectionError")
