@@ -17,7 +17,7 @@ from tests.simulation.evidence import Finding
 from tests.simulation.judge import judge
 from tests.simulation.plants import PLANTS
 from tests.simulation.story import Options, tell
-from tests.simulation.weather import KINDS
+from tests.simulation.weather import KINDS, STEADY
 
 # Findings of one seed that are printed; the log has what led to all of them.
 SHOWN = 20
@@ -28,7 +28,10 @@ SHOWN = 20
 @click.option("--seeds", default="1-3", show_default=True, help="A range of seeds, as 1-100.")
 @click.option("--orders", default=12, show_default=True, help="Orders of each seed; full size 40.")
 @click.option(
-    "--faults", default="all", show_default=True, help=f"all, none, or: {','.join(KINDS)}"
+    "--faults",
+    default="all",
+    show_default=True,
+    help=f"all, none, {STEADY} (DynamoDB, all the time), or some of: {','.join(KINDS)}",
 )
 @click.option("--plant", type=click.Choice(sorted(PLANTS)), help="Plant a bug to be found.")
 @click.option("--log", type=click.Path(path_type=Path), help="Where to write the last diary.")
@@ -38,10 +41,11 @@ def main(*, seed: int | None, seeds: str, log: Path | None, **options: Any) -> N
     first, _, last = (str(seed) if seed is not None else seeds).partition("-")
     named: dict[str, tuple[str, ...]] = {"all": KINDS, "none": ()}
     kinds = named[faults] if faults in named else tuple(faults.split(","))
-    runs, seconds, struck, found = 0, 0.0, Counter[str](), dict[int, list[Finding]]()
+    runs, seconds, calls = 0, 0.0, 0
+    struck, found = Counter[str](), dict[int, list[Finding]]()
     for each in range(int(first), int(last or first) + 1):
         outcome = tell(Options(each, orders, kinds, plant))
-        runs, seconds = runs + 1, seconds + outcome.seconds
+        runs, seconds, calls = runs + 1, seconds + outcome.seconds, calls + outcome.calls
         struck += Counter(outcome.faults)
         if findings := judge(outcome.evidence):
             found[each] = findings
@@ -62,6 +66,7 @@ def main(*, seed: int | None, seeds: str, log: Path | None, **options: Any) -> N
     figures: dict[str, object] = {
         "runs": runs,
         "simulated_s": round(seconds, 1),
+        "dynamodb_calls": calls,
         "faults": dict(sorted(struck.items())),
         "findings": dict(sorted(rules.items())),
         "seeds_with_findings": sorted(found),

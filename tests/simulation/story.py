@@ -53,6 +53,8 @@ class Outcome(NamedTuple):
     evidence: Evidence
     seconds: float
     faults: dict[str, int]
+    # To DynamoDB, from the first order to the end of the last.
+    calls: int
 
 
 def tell(options: Options) -> Outcome:
@@ -89,6 +91,7 @@ class Story:
         self._wanted = 0
         self._all_wanted = asyncio.Event()
         self._calm_s = 0.0
+        self._calls = 0
 
     def note_failure(self, _loop: Any, context: dict[str, Any]) -> None:
         """What nobody caught is an error as well."""
@@ -160,6 +163,7 @@ class Story:
         return People(admin, shops, riders, guests)
 
     async def _live(self, people: "People") -> None:
+        before = self._dynamo.faults.calls
         struck = Struck(self.nodes, self._redis, self._dynamo, self._phones[1:])
         strikes = asyncio.create_task(self.weather.run(struck))
         left = iter(range(self.options.orders))
@@ -177,6 +181,7 @@ class Story:
             if not self._open_orders():
                 break
             await asyncio.sleep(1)
+        self._calls = self._dynamo.faults.calls - before
         await asyncio.sleep(SETTLING_S)
 
     async def _be_hungry(self, guest: Customer, left: Iterator[int]) -> None:
@@ -219,7 +224,7 @@ class Story:
             patience_s=PATIENCE_S,
         )
         faults = dict(sorted((self.weather.counts | _dynamo_faults(self._dynamo)).items()))
-        return Outcome(self.diary, evidence, self._loop.time(), faults)
+        return Outcome(self.diary, evidence, self._loop.time(), faults, self._calls)
 
     def _phone(self, kind: str, owner: str) -> Phone:
         phone = Phone(kind, owner, self._exchange, self.diary, self.weather)

@@ -37,6 +37,18 @@ def test_a_town_in_a_storm_keeps_its_promises():
 
 
 @pytest.mark.slow
+def test_a_throttled_table_is_not_flooded():
+    """Of all calls 30 % are refused and 10 % lose their reply: all is kept in thrice the calls."""
+    seed = ("--seed", "1", "--orders", "8", "--faults")
+    _, calm, _ = run(*seed, "none")
+    code, line, said = run(*seed, "throttled")
+
+    assert (code, line["figures"]["findings"]) == (0, {}), said
+    assert line["figures"]["faults"]["dynamo_throttle"] > 100
+    assert line["figures"]["dynamodb_calls"] <= 3 * calm["figures"]["dynamodb_calls"]
+
+
+@pytest.mark.slow
 def test_a_seed_is_replayed_to_the_byte(tmp_path):
     """The same seed and options make the same diary, in another process as well."""
     for name, hash_seed in (("one", "0"), ("two", "77")):

@@ -12,15 +12,17 @@ from tests.simulation.server import Node
 from tests.simulation.stand_in import HOST, StandIn
 
 KINDS = ("messages", "cuts", "redis", "flush", "slow", "dynamo", "kills", "stops")
+# From the first order until it is calm, and not drawn with the others.
+STEADY = "throttled"
 # Between two faults that begin, on average.
 EVERY_S = 3.5
 # Shares of a client's messages that get lost, come twice, or come late and so out of order.
 DROPPED, REPEATED, LATE = 0.04, 0.06, 0.06
 LATE_S_MAX = 1.5
 # Source: promises, DynamoDB throttled 30 %, replies lost 10 %.
+THROTTLED = {Fault.THROTTLE: 0.3, Fault.LOSE_REPLY: 0.1}
 TROUBLES = {
-    Fault.THROTTLE: 0.3,
-    Fault.LOSE_REPLY: 0.1,
+    **THROTTLED,
     Fault.LOSE_REQUEST: 0.03,
     Fault.BREAK_LATE: 0.02,
     Fault.CONFLICT: 0.03,
@@ -33,7 +35,7 @@ class Weather:
     """The faults of one run; `kinds` says which there may be."""
 
     def __init__(self, seed: int, kinds: tuple[str, ...], diary: Diary) -> None:
-        unknown = set(kinds) - set(KINDS)
+        unknown = set(kinds) - {*KINDS, STEADY}
         assert not unknown, f"no such faults: {sorted(unknown)}"
         self.seed = seed
         self.counts: Counter[str] = Counter()
@@ -87,6 +89,8 @@ class Weather:
         }  # fmt: skip
         kinds = [kind for kind in self._kinds if kind in acts]
         strikes: list[asyncio.Task[None]] = []
+        if STEADY in self._kinds:
+            strikes.append(asyncio.create_task(self._strike(STEADY, self._throttle(town))))
         while kinds and not self.is_calm:
             await asyncio.sleep(self._chance.expovariate(1 / EVERY_S))
             if self.is_calm:
@@ -129,6 +133,12 @@ class Weather:
     async def _trouble(self, town: "Struck") -> None:
         town.dynamo.faults.rates = dict(TROUBLES)
         await self._rest(self._chance.uniform(2, 20))
+        town.dynamo.faults.stop()
+
+    async def _throttle(self, town: "Struck") -> None:
+        town.dynamo.faults.rates = dict(THROTTLED)
+        while not self.is_calm:
+            await self._rest(1)
         town.dynamo.faults.stop()
 
     async def _kill(self, town: "Struck") -> None:
