@@ -155,7 +155,10 @@ class Cashier:
             await self._flow.payment_confirmed(order_id)
 
     async def _fail(self, provider: str, news: PaymentNews) -> dict[str, Any]:
-        """Nothing was paid; a payment that has come in meanwhile stays."""
+        """Nothing was paid; a payment that has come in meanwhile stays.
+
+        Of an order its customer is told.
+        """
         payment = await self._payment(provider, news)
         state = PaymentState.FAILED
         try:
@@ -163,6 +166,8 @@ class Cashier:
             await self._table.transact([fail_payment(provider, payment.payment_id, now_ms)])
         except TransactionCancelled:
             state = (await self._payment(provider, news)).state
+        if state is PaymentState.FAILED and payment.order_id is not None:
+            await self._flow.payment_failed(payment.order_id, news.reason)
         log.info("payment_failed", provider=provider, payment=payment.payment_id, state=state)
         return {**_view(payment), "status": state.value}
 

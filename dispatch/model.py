@@ -49,6 +49,8 @@ class PaymentState(StrEnum):
     """Whether the customer has paid."""
 
     PENDING = "PENDING"
+    # The provider said no; his customer may still try again.
+    FAILED = "FAILED"
     CAPTURED = "CAPTURED"
     DUE = "DUE"
     COLLECTED = "COLLECTED"
@@ -105,6 +107,17 @@ class Payment(Record, frozen=True):
     provider: str | None = None
     payment_id: str | None = None
     collected: int | None = None
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether the provider's money has not come yet."""
+        return self.state in (PaymentState.PENDING, PaymentState.FAILED)
+
+    def undone(self) -> "Payment":
+        """The payment of an order that is called off."""
+        captured = self.state is PaymentState.CAPTURED
+        after = PaymentState.REFUNDED if captured else PaymentState.VOID
+        return msgspec.structs.replace(self, state=after)
 
 
 class Offer(Record, frozen=True):

@@ -5,11 +5,13 @@ from typing import NamedTuple
 from dispatch.bursar import Bursar
 from dispatch.cashier import Cashier, Tills
 from dispatch.clock import Clock
+from dispatch.lapses import Lapses
 from dispatch.orders.flow import Flow
 from dispatch.payer import Payer
 from dispatch.providers import MANUAL, SANDBOX, Manual, Sandbox
 from dispatch.settings import Settings
 from dispatch.settler import Settler
+from dispatch.store.orders import Orders
 from dispatch.store.payouts import Payouts
 from dispatch.warden import Warden
 from ledger.commit import Ledger
@@ -23,6 +25,7 @@ class Counters(NamedTuple):
 
     cashier: Cashier
     settler: Settler
+    lapses: Lapses
     payer: Payer
     bursar: Bursar
     statements: Statements
@@ -39,6 +42,7 @@ def open_counters(
     return Counters(
         cashier=Cashier(table, ledger, flow, tills, clock),
         settler=Settler(flow, ledger, clock),
+        lapses=Lapses(flow, Orders(table), clock),
         payer=Payer(table, ledger, _provider(settings), clock),
         bursar=Bursar(table, ledger, clock),
         statements=Statements(table),

@@ -9,6 +9,7 @@ from aiohttp import web
 from dispatch.bursar import Bursar
 from dispatch.cashier import Cashier
 from dispatch.clock import Clock
+from dispatch.lapses import Lapses
 from dispatch.orders.flow import Flow
 from dispatch.payer import Payer
 from dispatch.settings import Settings
@@ -47,6 +48,7 @@ class Desk:
     flow: Flow
     cashier: Cashier
     settler: Settler
+    lapses: Lapses
     payer: Payer
     bursar: Bursar
     orders: Orders

@@ -84,6 +84,7 @@ def engine_loops(desk: Desk, live: Live) -> Loops:
         "engine": live.reign.run,
         "outbox_sweep": live.outbox.sweep,
         "settler_sweep": desk.settler.sweep,
+        "lapses": lambda: desk.lapses.run(lambda: live.reign.is_held),
         "payout_sweep": desk.payer.sweep,
         "warden": lambda: desk.warden.run(lambda: live.reign.is_held),
         "index_sweep": lambda: _sweep_index(desk),

@@ -32,6 +32,7 @@ from dispatch.store.riders import Riders
 from dispatch.wire import commands, requests
 from dispatch.wire.events import Stop
 from dispatch.wire.snapshots import Snapshot, order_snapshot, pricing_view
+from ledger.cancelling import Fault
 from ledger.commit import Ledger
 from ledger.pricing import Pricing, with_tip
 from matching.speeds import Speeds, hour_of
@@ -117,6 +118,29 @@ class Flow:
         order = await self._stores.clerk.load(order_id)
         await self._stores.ledger.post(late_payment(order))
         return order_snapshot(order, "user")
+
+    async def payment_failed(self, order_id: str, reason: str | None) -> None:
+        """The provider has no money for an order; one that is over, or paid, stays as it is.
+
+        Errors: StoreUnavailable.
+        """
+        try:
+            await self._step(ENGINE, order_id, "payment_failed", reason)
+        except Refused as refused:
+            if refused.code is not Refusal.WRONG_STATE:
+                raise
+
+    async def lapse_order(self, order_id: str) -> None:
+        """Call off an order for which somebody was waited for in vain; what was paid goes back.
+
+        Errors: Refused WRONG_STATE where it went on; StoreUnavailable.
+        """
+
+        async def plan(order: Order, step: Step) -> Plan:
+            fault = Fault.PLATFORM if order.payment.is_awaited else Fault.VENDOR
+            return await self._plans.undoing(order, step, fault)
+
+        await self._step(ENGINE, order_id, "lapse_order", None, plan)
 
     # The vendor answers and prepares.
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from dispatch.errors import Refusal, Refused
 from dispatch.model import Dispatch, DispatchState, Order, OrderStatus
-from dispatch.orders import offering, progress
+from dispatch.orders import lapsing, offering, progress
 from dispatch.orders.step import Actor, Ask, Step
 
 S = OrderStatus
@@ -88,6 +88,8 @@ _CARRYING = frozenset({D.PICKED_UP, D.AT_DROPOFF})
 TRANSITIONS: dict[str, Rule] = {
     "place_order": Rule(_USER, _PENDING, None, progress.place_order),
     "payment_confirmed": Rule(_ENGINE, _ALIVE, None, progress.payment_confirmed),
+    "payment_failed": Rule(_ENGINE, _PENDING, None, lapsing.payment_failed),
+    "lapse_order": Rule(_ENGINE, _PENDING, None, lapsing.lapse_order),
     "accept_order": Rule(_VENDOR, _PENDING, None, progress.accept_order),
     "reject_order": Rule(_VENDOR, _PENDING, None, progress.reject_order),
     "order_preparing": Rule(_VENDOR, frozenset({S.ACCEPTED}), None, progress.order_preparing),

@@ -8,7 +8,6 @@ from dispatch.model import (
     DispatchState,
     Order,
     OrderStatus,
-    Payment,
     PaymentMethod,
     PaymentState,
 )
@@ -40,14 +39,14 @@ D = DispatchState
 def place_order(order: Order, ask: Ask) -> Step:
     """A new order enters; one that still waits for mobile money stays unseen by the vendor."""
     assert order.version == 0, "a new order has not been written yet"
-    if order.payment.state is PaymentState.PENDING:
+    if order.payment.is_awaited:
         return Step(order=replace(order))
     return _begin(order, ask.now_ms)
 
 
 def payment_confirmed(order: Order, ask: Ask) -> Step:
     """The provider has the customer's money, so the order goes on its way."""
-    if order.payment.state is not PaymentState.PENDING:
+    if not order.payment.is_awaited:
         return Step(order=order)
     paid = replace(order.payment, state=PaymentState.CAPTURED)
     return _begin(replace(order, payment=paid), ask.now_ms)
@@ -79,7 +78,7 @@ def accept_order(order: Order, ask: Ask) -> Step:
 
 
 def _require_payment(order: Order) -> None:
-    if order.payment.state is PaymentState.PENDING:
+    if order.payment.is_awaited:
         raise Refused(Refusal.WRONG_STATE, "the order is not paid yet")
 
 
@@ -87,7 +86,7 @@ def reject_order(order: Order, ask: Ask) -> Step:
     """The vendor turns the order down; what was paid goes back."""
     _require_payment(order)
     reason, back = ask.command.reason, _refundable(order)
-    rejected = replace(order, status=S.REJECTED, reason=reason, payment=_undone(order.payment))
+    rejected = replace(order, status=S.REJECTED, reason=reason, payment=order.payment.undone())
     told = events.OrderRejected(**mark(order), reason=reason, refund_amount=back)
     return Step(order=rejected, says=(Said(user_of(order), told),))
 
@@ -210,7 +209,7 @@ def cancel_order(order: Order, ask: Ask) -> Step:
         status=S.CANCELLED,
         reason=reason,
         dispatch=dispatch,
-        payment=_undone(order.payment),
+        payment=order.payment.undone(),
     )
     return Step(order=off, says=tuple(says), frees=order.rider_id)
 
@@ -232,11 +231,6 @@ def _refundable(order: Order, parting: Parting | None = None) -> int:
     if order.payment.state is not PaymentState.CAPTURED:
         return 0
     return order.pricing.total if parting is None else parting.customer
-
-
-def _undone(payment: Payment) -> Payment:
-    captured = payment.state is PaymentState.CAPTURED
-    return replace(payment, state=PaymentState.REFUNDED if captured else PaymentState.VOID)
 
 
 def rate_order(order: Order, ask: Ask) -> Step:

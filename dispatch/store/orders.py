@@ -15,6 +15,8 @@ from ledger.table import Item, Key, Page, Put, Query, Table, Update
 
 # Source: 16 partitions take 16,000 writes/s on DynamoDB, above any single city's orders.
 SHARDS = 16
+# Orders read at a time where the oldest of them are looked for.
+PENDING_PAGE = 50
 
 _INDEX = {"user": "GSI1", "vendor": "GSI2", "rider": "GSI3"}
 # What the caller's audience must find of itself in the order, for the write to go through.
@@ -173,6 +175,35 @@ class Orders:
             inner = part.cursor
             at += inner is None
         return orders, f"{at}.{inner or ''}" if at < len(places) else None
+
+    async def pending_before(self, placed_ms: int) -> list[Order]:
+        """Orders that are PENDING and were placed before that time; the index may lag.
+
+        DynamoDB: Query of GSI4 a shard, the oldest first; what is not PENDING stays there.
+        """
+        orders: list[Order] = []
+        for shard in range(SHARDS):
+            orders += await self._pending_in(shard, placed_ms)
+        return orders
+
+    async def _pending_in(self, shard: int, placed_ms: int) -> list[Order]:
+        found: list[Order] = []
+        cursor: str | None = None
+        while True:
+            query = Query(
+                pk=f"ORDERS#OPEN#{shard}",
+                index="GSI4",
+                limit=PENDING_PAGE,
+                cursor=cursor,
+                equals={"status": OrderStatus.PENDING.value},
+            )
+            page = await self._table.query(query)
+            orders = [from_item(item) for item in page.items]
+            old = [order for order in orders if order.created_at < placed_ms]
+            found += old
+            cursor = page.cursor
+            if cursor is None or len(old) < len(orders):
+                return found
 
     async def list_open(self, shard: int | None = None) -> list[Order]:
         """Every order that still moves, of one shard or of all; for what Redis has forgotten."""

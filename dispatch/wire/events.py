@@ -64,6 +64,14 @@ class OrderRejected(OrderEvent, frozen=True, kw_only=True):
     refund_amount: int
 
 
+class PaymentFailed(OrderEvent, frozen=True, kw_only=True):
+    """To the customer: nothing was paid; it may still be until `pay_until` (Unix ms)."""
+
+    event = "payment_failed"
+    reason: str | None = None
+    pay_until: int
+
+
 class OrderPreparing(OrderEvent, frozen=True, kw_only=True):
     """To the customer: the kitchen has begun."""
 

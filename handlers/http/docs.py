@@ -23,6 +23,7 @@ _DRAINING = (events.Resync, events.ServerDraining)
 # Who is told what. Source: wire contract, the table of namespaces.
 SAYS: Mapping[str, tuple[type[Event], ...]] = {
     "user": (
+        events.PaymentFailed,
         events.OrderAccepted,
         events.OrderRejected,
         events.OrderPreparing,

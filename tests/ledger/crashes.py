@@ -61,7 +61,8 @@ async def _crash(flow: Flow, seed: int, at: int) -> Crash:
 async def _recover(flow: Flow, shop: Shop, subject: Subject) -> float:
     """Sweep, and ask again where somebody would; returns when all was well."""
     node = shop.node()
-    sweeps = [asyncio.ensure_future(sweep()) for sweep in (node.settler.sweep, node.payer.sweep)]
+    loops = (node.settler.sweep, node.payer.sweep, lambda: node.lapses.run(lambda: True))
+    sweeps = [asyncio.ensure_future(loop()) for loop in loops]
     if flow.repeated:
         again = asyncio.ensure_future(_again(flow, node, subject))
         await asyncio.wait([again], timeout=RECOVERED_S)

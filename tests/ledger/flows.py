@@ -6,11 +6,13 @@ A new flow joins FLOWS with a line; crashes, conflicts and audits then come over
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
+from dispatch.orders.lapsing import ANSWER_MS, PAYMENT_MS
 from dispatch.providers import SANDBOX_WAITS
 from dispatch.wire import commands, requests
 from dispatch.wire.webhooks import FAILED, SUCCEEDED
 from ledger.accounts import balance_key, user
 from ledger.facts import Adjustment, Correction
+from tests import virtual
 from tests.ledger.auditor import Items
 from tests.ledger.shop import CUSTOMER, RIDER, VENDOR, Answer, Node, caller
 
@@ -171,6 +173,24 @@ async def called_off_unpaid(node: Node) -> Subject:
     return on
 
 
+async def unpaid_too_long(node: Node) -> Subject:
+    """An order whose mobile money has not come in time."""
+    on = await awaited(node)
+    await virtual.clock().sleep(PAYMENT_MS / 1000)
+    return on
+
+
+def unanswered(method: requests.Method) -> Callable[[Node], Awaitable[Subject]]:
+    """An order that its vendor has not looked at."""
+
+    async def before(node: Node) -> Subject:
+        on = await placed(method)(node)
+        await virtual.clock().sleep(ANSWER_MS / 1000)
+        return on
+
+    return before
+
+
 async def given_back(node: Node) -> Subject:
     """A cash order that its rider gave back, offered to him anew."""
     on = await taken("CASH")(node)
@@ -236,6 +256,10 @@ async def reject(node: Node, on: Subject) -> object:
     return await node.reject_order(on.id)
 
 
+async def lapse(node: Node, _on: Subject) -> object:
+    return await node.lapses.sweep_once()
+
+
 async def settle(node: Node, on: Subject) -> object:
     return await node.settler.settle(on.id)
 
@@ -243,6 +267,11 @@ async def settle(node: Node, on: Subject) -> object:
 def is_failed(items: Items, on: Subject) -> bool:
     """The payment is known as failed."""
     return items[f"PAYMENT#momo#{on.payment_id}", "PAYMENT"]["pstate"] == "FAILED"
+
+
+def is_told_of_failure(items: Items, on: Subject) -> bool:
+    """The order knows that its payment failed."""
+    return items[f"ORDER#{on.id}", "METADATA"]["payment"]["state"] == "FAILED"
 
 
 def is_asked(items: Items, _on: Subject) -> bool:
@@ -414,6 +443,11 @@ FLOWS = [
     Flow("place_for_mobile_money", nothing, place("MOBILE_MONEY"), placed_once("NONE")),
     Flow("hear_of_payment", awaited, hear_success, fin_is("CAPTURED")),
     Flow("hear_of_late_payment", called_off_unpaid, hear_success, purse_is(MEAL)),
+    Flow("hear_of_failed_payment", awaited, hear_failure, is_told_of_failure),
+    Flow("hear_of_failed_payment_and_success", awaited, hear_both, fin_is("CAPTURED")),
+    Flow("lapse_unpaid", unpaid_too_long, lapse, fin_is("VOID"), repeated=False),
+    Flow("lapse_unanswered", unanswered("WALLET"), lapse, purse_is(PURSE), repeated=False),
+    Flow("lapse_unanswered_cash", unanswered("CASH"), lapse, fin_is("VOID"), repeated=False),
     Flow("offer_cash_order", accepted("CASH"), offer, is_offered),
     Flow("take_cash_order", offered("CASH"), take, hold_is("OPEN")),
     Flow("give_back_cash_order", taken("CASH"), give_back, hold_is("RELEASED")),

@@ -9,6 +9,7 @@ from dispatch.bursar import Bursar
 from dispatch.cashier import Cashier, Tills
 from dispatch.clock import Clock
 from dispatch.errors import StoreUnavailable
+from dispatch.lapses import Lapses
 from dispatch.model import Offer
 from dispatch.orders.clerk import Caller, Clerk
 from dispatch.orders.flow import Flow, Stores
@@ -20,6 +21,7 @@ from dispatch.settler import Settler
 from dispatch.store.catalogue import Catalogue
 from dispatch.store.config import Config
 from dispatch.store.leases import Fence
+from dispatch.store.orders import Orders
 from dispatch.store.receipts import receipt_for
 from dispatch.store.riders import Riders
 from dispatch.wire import commands, requests
@@ -80,6 +82,7 @@ class Node:
         )
         self.flow = Flow(stores, clock)
         self.settler = Settler(self.flow, self.ledger, clock)
+        self.lapses = Lapses(self.flow, Orders(self.table), clock)
         self.payer = Payer(self.table, self.ledger, (SANDBOX, provider or Sandbox()), clock)
         self.bursar = Bursar(self.table, self.ledger, clock)
         tills = Tills(sandbox=True, webhooks=True)

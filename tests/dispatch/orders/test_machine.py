@@ -76,7 +76,10 @@ CANCELLED          SEARCHING
 """
 ROWS = [line.split() for line in MOMENTS.strip().splitlines()]
 # Commands whose answer in an unfitting state is more than WRONG_STATE are tested below by name.
-OF_ITS_OWN = {"place_order", "accept_delivery", "decline_delivery", "payment_confirmed", "settle"}
+OF_ITS_OWN = {
+    "place_order", "accept_delivery", "decline_delivery", "payment_confirmed", "payment_failed",
+    "lapse_order", "settle",
+}  # fmt: skip
 CASES = [
     pytest.param(status, state, name, name in fitting, id=f"{status}-{state}-{name}")
     for status, state, *fitting in ROWS
