@@ -15,11 +15,17 @@ const near = (metres) => ({ lat: AT.lat + metres / 111_195.08, lng: AT.lng });
 let user, vendor, rider, ops, food;
 let fixes = 0;
 
-const report = (metres) => {
+const report = (metres, speed = 6) => {
   fixes += 1;
   return rider.say("location_update", {
-    ...near(metres), accuracy: 8, heading: 10, speed: 6, seq: fixes, ts: Date.now(),
+    ...near(metres), accuracy: 8, heading: 10, speed, seq: fixes, ts: Date.now(),
   });
+};
+const drive = async (places, speed) => {
+  for (const metres of places) {
+    const answer = await report(metres, speed);
+    assert.equal(answer?.dropped, undefined, `${metres} m: ${answer?.dropped}`);
+  }
 };
 const balance = (as) => call("GET", "/wallet/balance", { as });
 const order = (id, as = USER) => call("GET", `/orders/${id}`, { as });
@@ -255,6 +261,53 @@ await story([
     const moved = await ops.next("area_delta", (d) => d.riders.some((r) => r.riderId === RIDER[1]));
     assert.ok(moved.totals.ordersPlaced >= 5);
     ops.close();
+  }],
+  ["a rider who drives is told how to report, foretold, seen to arrive, and his way is kept", async () => {
+    const mine = (event) => event.orderId === id;
+    const foretold = (to) => user.next("eta_update", (event) => mine(event) && event.to === to);
+    const body = {
+      ...goods("FOOD", [{ itemId: "ndole", quantity: 1 }], "WALLET"),
+      deliveryAddress: { ...near(300), address: "Rue Joffre" },
+    };
+    await report(250);
+    const { orderId: id } = await call("POST", "/orders", { as: USER, body });
+    await user.say("subscribe_order", id);
+    await vendor.say("accept_order", { orderId: id });
+    const { offerId } = await rider.next("delivery_request", mine);
+    rider.heard = [];
+    await rider.say("accept_delivery", { orderId: id, offerId });
+    assert.ok((await user.next("rider_assigned", mine)).etaSeconds > 0);
+    await report(250);
+    assert.equal((await rider.next("tracking_policy", (p) => p.intervalMs < 15_000)).intervalMs, 2_000);
+    const first = (await foretold("pickup")).etaSeconds;
+    const later = foretold("pickup");
+    let nearer;
+    later.then((told) => (nearer = told.etaSeconds), () => (nearer = NaN));
+    while (nearer === undefined) {
+      await report(150);
+      await new Promise((done) => setTimeout(done, 500));
+    }
+    assert.ok(nearer < first, `${nearer} s is not less than ${first} s`);
+    await drive([80, 20, 10, 10], 1);
+    assert.equal((await user.next("rider_arrived", mine)).at, "pickup");
+    await rider.say("arrived_pickup", { orderId: id });
+    await vendor.say("order_preparing", { orderId: id });
+    await vendor.say("order_ready", { orderId: id });
+    await rider.say("pick_up", { orderId: id });
+    await user.next("order_picked_up", mine);
+    await drive([100, 190]);
+    assert.ok((await foretold("dropoff")).etaSeconds > 0);
+    await drive([280, 295, 298, 298], 1);
+    assert.equal((await user.next("rider_arrived", mine)).at, "dropoff");
+    await rider.say("complete_delivery", { orderId: id });
+    await user.next("order_delivered", mine);
+    await report(298);
+    assert.equal((await rider.next("tracking_policy", (p) => p.intervalMs > 2_000)).intervalMs, 15_000);
+    const again = user.heard.filter((event) => event.name === "rider_arrived" && mine(event.data));
+    assert.deepEqual(again, [], "an arrival is told once");
+    const trail = await call("GET", `/orders/${id}/trail`, { as: USER });
+    assert.equal(trail.riderId, RIDER[1]);
+    assert.ok(trail.points >= 2 && trail.distanceM > 400 && trail.distanceM < 700, JSON.stringify(trail));
   }],
   ["after all of it the ledger balances", async () => {
     const trial = await call("GET", "/admin/ledger/trial-balance", { as: ADMIN });
