@@ -100,7 +100,7 @@ def inbox_seen(owner: Identity) -> str:
 def inbox_channel(owner: Identity) -> str:
     """Tells nodes that hold sockets of this identity that its inbox has grown.
 
-    Redis: channel, nothing kept. Writer: store.inbox. Reader: store.feeds.
+    Redis: sharded channel, nothing kept. Writer: store.inbox. Reader: store.feeds.
     """
     return f"inbox:{{{owner}}}:news"
 
@@ -124,7 +124,7 @@ def trails_due(zone: str) -> str:
 def engine_channel(zone: str) -> str:
     """Wakes the engine of a zone before its next timer is due.
 
-    Redis: channel, nothing kept. Writer: store.timers. Reader: store.feeds.
+    Redis: sharded channel, nothing kept. Writer: store.timers. Reader: store.feeds.
     """
     return f"timers:{{{zone}}}:wake"
 
@@ -172,7 +172,7 @@ def board() -> str:
 def board_channel() -> str:
     """Changes of the board as they happen.
 
-    Redis: channel, nothing kept. Writer: store.board. Reader: store.feeds.
+    Redis: sharded channel, nothing kept. Writer: store.board. Reader: store.feeds.
     """
     return "board:{city}:news"
 
@@ -229,7 +229,7 @@ def alerts() -> str:
 def alerts_channel() -> str:
     """Alerts to operators as they are raised.
 
-    Redis: channel, nothing kept. Writer: store.alerts. Reader: store.feeds.
+    Redis: sharded channel, nothing kept. Writer: store.alerts. Reader: store.feeds.
     """
     return "alerts:{city}:news"
 
@@ -245,6 +245,6 @@ def alert_raised(kind: str, subject: str) -> str:
 def revoked_channel() -> str:
     """Tells nodes that tokens were revoked; which ones, DynamoDB says.
 
-    Redis: channel, nothing kept. Writer: store.revocations. Reader: store.feeds.
+    Redis: sharded channel, nothing kept. Writer: store.revocations. Reader: store.feeds.
     """
     return "tokens:{revoked}:news"

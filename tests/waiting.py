@@ -36,7 +36,7 @@ class Until:
         """Return once nobody is subscribed to a Redis channel."""
 
         async def nobody() -> bool:
-            [(_, listeners)] = await client.pubsub_numsub(channel)
+            [(_, listeners)] = await client.pubsub_shardnumsub(channel)
             return listeners == 0
 
         await self.eventually(nobody)

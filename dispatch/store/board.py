@@ -39,7 +39,7 @@ class Board:
     async def post(self, lines: Sequence[Line], tally: Mapping[str, int]) -> None:
         """Show the newest state of orders, and count.
 
-        Redis: HSET or HDEL, PUBLISH and HINCRBY, one pipeline; repeating may count twice.
+        Redis: HSET or HDEL, SPUBLISH and HINCRBY, one pipeline; repeating may count twice.
         """
         if not lines and not tally:
             return
@@ -51,7 +51,7 @@ class Board:
                         pipe.hdel(keys.board(), line.dot.order_id)
                     else:
                         pipe.hset(keys.board(), line.dot.order_id, text)
-                    pipe.publish(keys.board_channel(), text)
+                    pipe.spublish(keys.board_channel(), text)
                 for name, by in tally.items():
                     pipe.hincrby(keys.totals(), name, by)
                 await pipe.execute()

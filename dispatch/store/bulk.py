@@ -9,9 +9,11 @@ import hiredis
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import (
+    AskError,
     BusyLoadingError,
     ClusterDownError,
     ConnectionError,  # noqa: A004 (redis has no other name for it)
+    MovedError,
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
@@ -21,11 +23,14 @@ from redis.exceptions import (
 )
 
 from dispatch.store.connect import COMMAND_TIMEOUT_S, Scripts, translate
+from dispatch.store.servers import servers_of
 
 # As words, or as bytes that a `Phrase` has packed.
 Command = tuple[str | bytes | int | float, ...] | bytes
 
 READ_BYTES = 65_536
+# Refusals that say what has to be done before the command is sent again.
+_AGAIN = (NoScriptError, MovedError)
 _BY_CODE: dict[str, type[Exception]] = {
     "NOSCRIPT": NoScriptError,
     "OOM": OutOfMemoryError,
@@ -34,6 +39,8 @@ _BY_CODE: dict[str, type[Exception]] = {
     "MASTERDOWN": ConnectionError,
     "CLUSTERDOWN": ClusterDownError,
     "TRYAGAIN": TryAgainError,
+    "MOVED": MovedError,
+    "ASK": AskError,
 }
 
 
@@ -68,22 +75,24 @@ class Bulk:
     """
 
     def __init__(self, redis: Redis, scripts: Scripts) -> None:
-        self._pool = redis.connection_pool
+        self._servers = servers_of(redis)
         self._scripts = scripts
 
     async def run(self, commands: Sequence[Command]) -> list[Any]:
         """Send the commands, read their answers.
 
-        Redis: one round trip, two after the server forgot its scripts; in order, not atomic.
+        Redis: one round trip, two after the server forgot its scripts; in order, not atomic. On a
+        cluster one to each server that holds a key, all at once; another where keys have moved.
         Errors: StoreUnavailable, what was carried out is unknown; ResponseError for a bug of ours,
         the other commands were carried out.
         """
-        answers = await self._exchange(commands)
-        forgotten = [at for at, each in enumerate(answers) if isinstance(each, NoScriptError)]
-        if forgotten:
-            await self._scripts.load()
-            again = await self._exchange([commands[at] for at in forgotten])
-            for at, answer in zip(forgotten, again, strict=True):
+        answers = await self._ask(commands)
+        # None of these was carried out.
+        refused = [at for at, each in enumerate(answers) if isinstance(each, _AGAIN)]
+        if refused:
+            await self._mend([answers[at] for at in refused])
+            again = await self._ask([commands[at] for at in refused])
+            for at, answer in zip(refused, again, strict=True):
                 answers[at] = answer
         with translate():
             for answer in answers:
@@ -91,37 +100,70 @@ class Bulk:
                     raise answer
         return answers
 
-    async def _exchange(self, commands: Sequence[Command]) -> list[Any]:
-        if not commands:
-            return []
-        packed = b"".join([_bytes_of(each) for each in commands])
+    async def _mend(self, refusals: Sequence[Exception]) -> None:
+        if any(isinstance(each, NoScriptError) for each in refusals):
+            await self._scripts.load()
+        if any(isinstance(each, MovedError) for each in refusals):
+            await self._servers.look()
+
+    async def _ask(self, commands: Sequence[Command]) -> list[Any]:
+        packed = [packed_command(each) for each in commands]
+        if not self._servers.can_move:
+            return await self._exchange("", packed) if packed else []
+        places: dict[str, list[int]] = {}
+        for at, each in enumerate(packed):
+            places.setdefault(await self._servers.holder(_key_of(each)), []).append(at)
+        # All of them, whatever happens to one: nothing may be left under way.
+        told = await asyncio.gather(
+            *(self._exchange(name, [packed[at] for at in ats]) for name, ats in places.items()),
+            return_exceptions=True,
+        )
+        answers: list[Any] = [None] * len(packed)
+        for ats, part in zip(places.values(), told, strict=True):
+            if isinstance(part, BaseException):
+                raise part
+            for at, answer in zip(ats, part, strict=True):
+                answers[at] = answer
+        return answers
+
+    async def _exchange(self, server: str, packed: Sequence[bytes]) -> list[Any]:
         with translate():
-            connection = await self._pool.get_connection()
+            connection = await self._servers.borrow(server)
             is_clean = False
             try:
-                await connection.send_packed_command(packed)
-                answers = await _answers(connection, len(commands))
+                await connection.send_packed_command(b"".join(packed))
+                answers = await _answers(connection, len(packed))
                 is_clean = True
             finally:
                 # Answers nobody has read would be taken for those of the next caller.
                 if not is_clean:
                     await connection.disconnect(nowait=True)
-                await self._pool.release(connection)
+                await self._servers.give_back(server, connection)
         return answers
 
 
-def _bytes_of(command: Command) -> bytes:
+def packed_command(command: Command) -> bytes:
+    """A command as it is sent."""
     if isinstance(command, bytes):
         return command
     # The stub knows tuples of one only.
     return hiredis.pack_command(command)  # pyright: ignore[reportArgumentType]
 
 
+def _key_of(packed: bytes) -> bytes:
+    r"""The key by which a cluster finds the server: a script's first key, else the next word.
+
+    Shapes: `*3\r\n$3\r\nSET\r\n$1\r\nk\r\n$1\r\nv\r\n` has `k`.
+    """
+    words = packed.split(b"\r\n", 9)
+    return words[8] if words[2] == b"EVALSHA" else words[4]
+
+
 async def _answers(connection: AbstractConnection, count: int) -> list[Any]:
     """Read `count` answers; nothing else is on its way, so that nothing is left behind."""
     # The library's reader costs as much for one answer as this loop does for thirty.
     stream: asyncio.StreamReader | None = connection._reader
-    reader = hiredis.Reader(replyError=_error, notEnoughData=_NOT_YET)
+    reader = answer_reader()
     answers: list[Any] = []
     try:
         async with asyncio.timeout(COMMAND_TIMEOUT_S):
@@ -130,7 +172,7 @@ async def _answers(connection: AbstractConnection, count: int) -> list[Any]:
                 if not received:
                     raise ConnectionError("the connection was closed by Redis")
                 reader.feed(received)
-                while (answer := reader.gets()) is not _NOT_YET:
+                while (answer := reader.gets()) is not NOT_YET:
                     answers.append(answer)
     except builtins.TimeoutError as error:
         raise TimeoutError(f"no answer within {COMMAND_TIMEOUT_S:g} s") from error
@@ -139,7 +181,13 @@ async def _answers(connection: AbstractConnection, count: int) -> list[Any]:
     return answers
 
 
-_NOT_YET = object()
+# What a reader gives while an answer is not all there.
+NOT_YET = object()
+
+
+def answer_reader() -> hiredis.Reader:
+    """A parser of answers; errors of Redis are handed back as the exceptions they mean."""
+    return hiredis.Reader(replyError=_error, notEnoughData=NOT_YET)
 
 
 def _error(text: str) -> Exception:

@@ -5,18 +5,21 @@ import hashlib
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
 from redis.asyncio.connection import Connection, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import ConstantBackoff, NoBackoff
 from redis.exceptions import (
+    AskError,
     ClusterDownError,
+    ClusterError,
     ConnectionError,  # noqa: A004 (redis has no other name for it)
     NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
+    RedisClusterException,
     TimeoutError,  # noqa: A004 (redis has no other name for it)
     TryAgainError,
 )
@@ -32,6 +35,10 @@ CONNECT_PAUSE_S = 0.05
 # One drain, one relay, and the commands of a busy moment; more of them wait their turn.
 COMMAND_CONNECTIONS = 32
 WAITING_CONNECTIONS = 16
+# What the scheme of a cluster's URL ends with.
+CLUSTER = "+cluster"
+# To each server of a cluster; its client refuses more of them, where that of one server waits.
+SHARD_CONNECTIONS = 512
 
 # The server is there but cannot do the work now: full, a replica, or a cluster being resharded.
 _UNAVAILABLE = (
@@ -41,6 +48,11 @@ _UNAVAILABLE = (
     ReadOnlyError,
     ClusterDownError,
     TryAgainError,
+    AskError,
+    ClusterError,
+    # No server of a cluster answers, or none holds a slot. It is also raised for keys of several
+    # slots, a bug that the stores' tests on a cluster would show.
+    RedisClusterException,
 )
 _LUA = Path(__file__).parent / "lua"
 
@@ -61,9 +73,18 @@ class RedisClients(NamedTuple):
 async def open_redis(url: str) -> AsyncIterator[RedisClients]:
     """Make both clients and close them at the end; connections open when first used.
 
+    A URL that begins with `redis+cluster:` or `rediss+cluster:` names any server of a Redis
+    Cluster; then both are the same client.
+
     Errors: ValueError where the URL is none.
     """
     async with AsyncExitStack() as stack:
+        scheme, _, where = url.partition("://")
+        if scheme.endswith(CLUSTER):
+            shards = _cluster_client(f"{scheme.removesuffix(CLUSTER)}://{where}")
+            stack.push_async_callback(shards.aclose)
+            yield RedisClients(shards, shards)
+            return
         sizes = (
             (COMMAND_CONNECTIONS, COMMAND_TIMEOUT_S),
             # Blocking pub/sub reads ignore the timeout; (re)connecting and subscribing keep it.
@@ -90,6 +111,19 @@ def _client(url: str, connections: int, timeout_s: float) -> Redis:
     # A `rediss://` URL overrules the argument of from_url, so the class is set after it.
     pool.connection_class = _PATIENT.get(pool.connection_class, pool.connection_class)
     return Redis.from_pool(pool)
+
+
+def _cluster_client(url: str) -> Redis:
+    """A client of all servers of a cluster; its methods are those of a client of one."""
+    client = RedisCluster.from_url(
+        url,
+        max_connections=SHARD_CONNECTIONS,
+        socket_timeout=COMMAND_TIMEOUT_S,
+        socket_connect_timeout=COMMAND_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),
+        protocol=2,
+    )
+    return cast("Redis", client)
 
 
 # Nothing was sent before a connection stands, so that only connecting may be repeated.
@@ -173,9 +207,14 @@ class Scripts:
     async def load(self) -> None:
         """Send every script, so that pipelines may call them by hash.
 
-        Redis: SCRIPT LOAD for each, one round trip; idempotent.
+        Redis: SCRIPT LOAD for each, one round trip; on a cluster one after the other, to every
+        server; idempotent.
         """
         with translate():
+            if isinstance(self._client, RedisCluster):
+                for source in self._sources.values():
+                    await self._client.script_load(source)
+                return
             async with self._client.pipeline(transaction=False) as pipe:
                 for source in self._sources.values():
                     pipe.script_load(source)

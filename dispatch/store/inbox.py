@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import uuid_utils
-from redis.exceptions import NoScriptError
 
 from dispatch import keys
 from dispatch.keys import Identity
-from dispatch.store.connect import RedisClients, Scripts, translate
+from dispatch.store.bulk import Bulk, Command
+from dispatch.store.connect import RedisClients, Scripts
 
 # Source: reliability design, 15 minutes or 1,000 events; the head outlives the stream so that a
 # client who comes later still learns that it missed something.
@@ -59,7 +59,7 @@ class Inboxes:
     """Writes and reads inboxes."""
 
     def __init__(self, clients: RedisClients, scripts: Scripts) -> None:
-        self._redis = clients.commands
+        self._bulk = Bulk(clients.commands, scripts)
         self._scripts = scripts
 
     async def append(self, letters: Sequence[Letter], now_ms: int) -> None:
@@ -68,33 +68,19 @@ class Inboxes:
         Redis: EVALSHA inbox_append each, one pipeline; idempotent by event id.
         Errors: StoreUnavailable.
         """
-        if not letters:
-            return
-        try:
-            await self._append(letters, now_ms)
-        except NoScriptError:
-            # The server has forgotten its scripts; what went through before is known by its id.
-            await self._scripts.load()
-            await self._append(letters, now_ms)
+        await self._bulk.run([self._command(each, now_ms) for each in letters])
 
-    async def _append(self, letters: Sequence[Letter], now_ms: int) -> None:
-        sha = self._scripts.sha("inbox_append")
-        with translate():
-            async with self._redis.pipeline(transaction=False) as pipe:
-                for letter in letters:
-                    to = letter.to
-                    if not letter.kept:
-                        news = f"0\n\n{now_ms}\n{letter.name}\n{letter.body}"
-                        pipe.publish(keys.inbox_channel(to), news)
-                        continue
-                    names = (keys.inbox_head(to), keys.inbox(to), keys.inbox_seen(to))
-                    fresh_epoch = uuid_utils.uuid7().hex
-                    pipe.evalsha(
-                        sha, len(names), *names, keys.inbox_channel(to), letter.event_id,
-                        now_ms, fresh_epoch, letter.name, letter.body,
-                        KEPT_EVENTS, KEPT_MS, HEAD_MS,
-                    )  # fmt: skip
-                await pipe.execute()
+    def _command(self, letter: Letter, now_ms: int) -> Command:
+        to = letter.to
+        if not letter.kept:
+            news = f"0\n\n{now_ms}\n{letter.name}\n{letter.body}"
+            return ("SPUBLISH", keys.inbox_channel(to), news)
+        names = (keys.inbox_head(to), keys.inbox(to), keys.inbox_seen(to))
+        return (
+            "EVALSHA", self._scripts.sha("inbox_append"), len(names), *names,
+            keys.inbox_channel(to), letter.event_id, now_ms, uuid_utils.uuid7().hex,
+            letter.name, letter.body, KEPT_EVENTS, KEPT_MS, HEAD_MS,
+        )  # fmt: skip
 
     async def head(self, owner: Identity) -> Head:
         """Where the inbox stands now.

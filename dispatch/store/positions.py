@@ -46,8 +46,8 @@ SWEEP_RIDERS = 200
 
 _SET_FIX = Phrase("SET", None, None, "EX", FIX_TTL_S)
 _ADD_TO_TRAIL = Phrase("XADD", None, "MAXLEN", "~", TRAIL_ENTRIES, "*", "fix", None)
-_PUBLISH = Phrase("PUBLISH", None, None)
-_PUBLISH_HEAD = _PUBLISH.pack(b"", b"")[: len(b"*3\r\n$7\r\nPUBLISH\r\n")]
+_PUBLISH = Phrase("SPUBLISH", None, None)
+_PUBLISH_HEAD = _PUBLISH.pack(b"", b"")[: len(b"*3\r\n$8\r\nSPUBLISH\r\n")]
 
 _encode = msgspec.json.Encoder().encode
 _position = msgspec.json.Decoder(Position)
@@ -301,9 +301,9 @@ class Positions:
 
 
 def _heard(commands: Sequence[Command], answers: Sequence[Any]) -> frozenset[str]:
-    """The orders whose positions somebody has heard: PUBLISH answers how many those were."""
+    """The orders whose positions somebody has heard: SPUBLISH answers how many those were."""
     return frozenset(
-        # "*3", "$7", "PUBLISH", the channel's length, the channel with the id in braces.
+        # "*3", "$8", "SPUBLISH", the channel's length, the channel with the id in braces.
         command.split(b"\r\n", 5)[4].partition(b"{")[2].partition(b"}")[0].decode()
         for command, answer in zip(commands, answers, strict=True)
         if answer.__class__ is int

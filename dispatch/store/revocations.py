@@ -68,7 +68,7 @@ class Revocations:
 
         Errors: StoreUnavailable; Refused CONFLICT where the receipt's name was used before.
         DynamoDB: one transaction of the entries, the audit record and the receipt.
-        Redis: PUBLISH; where Redis is away the nodes look by themselves.
+        Redis: SPUBLISH; where Redis is away the nodes look by themselves.
         """
         first = await self._receipts.find(receipt)
         if first is not None:
@@ -85,7 +85,7 @@ class Revocations:
         except TransactionCancelled:
             return await self._receipts.find(receipt)
         with suppress(StoreUnavailable), translate():
-            await self._redis.publish(keys.revoked_channel(), b"")
+            await self._redis.spublish(keys.revoked_channel(), b"")
         return answer
 
     async def since(self, at_ms: int) -> list[Revocation]:

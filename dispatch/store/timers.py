@@ -31,7 +31,7 @@ class Timers:
 
         A timer that is set for an earlier moment stays: what comes late puts nothing off. `trails`
         are orders that have ended, and when their trails are whole.
-        Redis: ZADD LT, ZADD and PUBLISH, one round trip; idempotent.
+        Redis: ZADD LT, ZADD and SPUBLISH, one round trip; idempotent.
         """
         if not due and not trails:
             return
@@ -41,7 +41,7 @@ class Timers:
                     pipe.zadd(keys.trails_due(self.zone), dict(trails))
                 if due:
                     pipe.zadd(keys.timers(self.zone), dict(due), lt=True)
-                    pipe.publish(keys.engine_channel(self.zone), "1")
+                    pipe.spublish(keys.engine_channel(self.zone), "1")
                 await pipe.execute()
 
     async def trails_due(self, now_ms: int, limit: int) -> list[str]:
@@ -66,7 +66,7 @@ class Timers:
     async def arm_missing(self, due: Mapping[str, int]) -> int:
         """Set the timers of orders that have none (order id -> Unix ms); how many those were.
 
-        Redis: ZADD NX, and PUBLISH where one was missing; two round trips at most; idempotent.
+        Redis: ZADD NX, and SPUBLISH where one was missing; two round trips at most; idempotent.
         """
         if not due:
             return 0
@@ -74,7 +74,7 @@ class Timers:
             added = await self._redis.zadd(keys.timers(self.zone), dict(due), nx=True)
             missing = int(added or 0)
             if missing:
-                await self._redis.publish(keys.engine_channel(self.zone), "1")
+                await self._redis.spublish(keys.engine_channel(self.zone), "1")
         return missing
 
     async def claim(self, now_ms: int, limit: int, token: int) -> tuple[list[str], int | None]:

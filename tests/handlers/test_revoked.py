@@ -153,7 +153,7 @@ async def test_without_redis_the_list_is_looked_at(store, listening, tokens, clo
     async def away(*_args: object) -> None:
         raise StoreUnavailable("redis", "timeout")
 
-    store._redis.publish = away
+    store._redis.spublish = away
     token = tokens.issue("RIDER", "rdr_1", 600, clock.now_ms())
     await store.add(wish(of_identity(AWA)), {}, None)
     await until.true(lambda: not is_good(tokens, token, clock), deadline_s=5)

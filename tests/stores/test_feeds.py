@@ -10,7 +10,7 @@ async def test_what_is_said_after_open_is_heard(redis, until):
     async with until.running(feeds.run):
         for n in range(50):
             await feeds.open(f"channel:{n}", heard.append)
-            await redis.commands.publish(f"channel:{n}", str(n))
+            await redis.commands.spublish(f"channel:{n}", str(n))
         await until.true(lambda: len(heard) == 50)
 
     assert heard == [str(n).encode() for n in range(50)]
@@ -25,7 +25,7 @@ async def test_the_last_listener_takes_the_subscription_with_him(redis, until):
         await feeds.open("channel", one)
         await feeds.open("channel", two)
         await feeds.close("channel", one)
-        await redis.commands.publish("channel", "a")
+        await redis.commands.spublish("channel", "a")
         await until.true(lambda: second == [b"a"])
         await feeds.close("channel", two)
         await until.silent(redis.commands, "channel")
@@ -42,7 +42,7 @@ async def test_a_cut_connection_is_mended_and_told(redis, until):
         await feeds.open("channel", heard.append)
         await redis.commands.client_kill_filter(_type="pubsub")
         await until.true(lambda: bool(gaps))
-        await redis.commands.publish("channel", "again")
+        await redis.commands.spublish("channel", "again")
         await until.true(lambda: heard == [b"again"])
 
     assert gaps == [True]

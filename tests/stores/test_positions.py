@@ -298,7 +298,7 @@ async def test_a_trail_is_kept_in_order_once_and_for_a_day(
 async def test_other_nodes_hear_a_position(positions: Positions, redis: RedisClients):
     """What is put is published on the order's channel with the node that has told its own."""
     async with redis.listener.pubsub() as listener:
-        await listener.subscribe(keys.order_positions(OrderId("ord_1")))
+        await listener.ssubscribe(keys.order_positions(OrderId("ord_1")))
         assert await listener.get_message(timeout=5)
         await positions.put([placed("rdr_1", DOUALA, BUSY, packets=[("ord_1", b'42/user,["x"]')])])
         message = await listener.get_message(timeout=5)

@@ -12,5 +12,5 @@ redis.call('SET', KEYS[1], ARGV[6], 'PX', ARGV[2])
 redis.call('LPUSH', KEYS[2], ARGV[1])
 redis.call('LTRIM', KEYS[2], 0, ARGV[3] - 1)
 redis.call('PEXPIRE', KEYS[2], ARGV[4])
-redis.call('PUBLISH', ARGV[5], ARGV[1])
+redis.call('SPUBLISH', ARGV[5], ARGV[1])
 return 1

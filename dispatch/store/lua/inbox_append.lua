@@ -25,6 +25,6 @@ redis.call('PEXPIRE', KEYS[1], tonumber(ARGV[9]))
 redis.call('XADD', KEYS[2], 'MAXLEN', '~', ARGV[7], seq .. '-0',
   't', ARGV[3], 'n', ARGV[5], 'b', ARGV[6])
 redis.call('PEXPIRE', KEYS[2], kept_ms)
-redis.call('PUBLISH', ARGV[1],
+redis.call('SPUBLISH', ARGV[1],
   seq .. '\n' .. epoch .. '\n' .. ARGV[3] .. '\n' .. ARGV[5] .. '\n' .. ARGV[6])
 return seq

