@@ -11,9 +11,13 @@ from dispatch.bell import Bell
 from dispatch.clock import Clock
 from dispatch.errors import Deposed, Refused, StoreUnavailable
 from dispatch.orders import rounds
+from dispatch.orders.asking import Asking
+from dispatch.orders.batches import BACKSTOP_MS, Batches
 from dispatch.orders.escort import Escort
 from dispatch.orders.finds import Finds
 from dispatch.orders.flow import Flow
+from dispatch.orders.holdings import Holdings
+from dispatch.orders.outlook import Outlook
 from dispatch.orders.search import Search
 from dispatch.orders.step import dispatch_of
 from dispatch.store.orders import Orders
@@ -38,7 +42,10 @@ class Engine:
         self._orders = orders
         self._finds = finds
         self._clock = clock
-        self._search = Search(flow, finds, clock)
+        self._outlook = Outlook(orders, finds.board)
+        asking = Asking(flow, finds, Holdings(clock))
+        self._search = Search(flow, finds, asking, clock)
+        self.batches = Batches(flow, finds, asking, self._outlook, clock)
         self._escort = Escort(flow, finds, clock)
         self._bell = Bell()
 
@@ -47,7 +54,13 @@ class Engine:
         self._bell.ring()
 
     async def run(self) -> None:
-        """Rebuild the timers, then tick for as long as the server runs."""
+        """Look at orders and decide them together, for as long as the server runs."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._run_looks())
+            group.create_task(self.batches.run())
+
+    async def _run_looks(self) -> None:
+        """Rebuild the timers, then tick."""
         is_rebuilt = False
         while True:
             try:
@@ -71,7 +84,10 @@ class Engine:
         """
         now_ms = self._clock.now_ms()
         due: dict[str, int] = {}
-        for order in await self._orders.list_open():
+        orders = await self._orders.list_open()
+        self._outlook.clear()
+        for order in orders:
+            self._outlook.note(order)
             if rounds.wants_engine(order):
                 due[order.order_id] = dispatch_of(order).due_at_ms or now_ms
                 self._search.hold(order)
@@ -117,11 +133,17 @@ class Engine:
         order = await self._orders.get(order_id)
         if order is None or not rounds.wants_engine(order):
             self._search.forget(order_id)
+            self._outlook.forget(order_id, order)
             await self._finds.timers.drop(order_id, self._finds.fence.token())
             return
         policy = await self._finds.policies.offers(order.order_type)
         if rounds.is_coming(order):
             self._search.taken(order)
+            self._outlook.note(order)
             await self._escort.look(order, policy)
-            return
-        await self._search.look(order, policy)
+        elif self.batches.takes(order, policy):
+            again_ms = self._clock.now_ms() + BACKSTOP_MS
+            self.batches.note(await self._search.attend(order, policy, again_ms))
+        else:
+            self._outlook.note(order)
+            await self._search.look(order, policy)

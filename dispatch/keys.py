@@ -65,6 +65,24 @@ def place_paces(place: str) -> str:
     return f"place:{{{place}}}:paces"
 
 
+def riders_answers() -> str:
+    """How often each rider said yes to offers, and how many answers that was; both fade.
+
+    Redis: hash rider id -> "<yes> <answers>". TTL: 30 d after the last. Writer and reader:
+    store.tallies.
+    """
+    return "riders:{answers}"
+
+
+def vendor_preps(vendor: str) -> str:
+    """How long a vendor's goods took, all day and by the hour of the day; it fades.
+
+    Redis: hash "day" or hour -> "<minutes> <orders>". TTL: 30 d after the last. Writer and reader:
+    store.tallies.
+    """
+    return f"vendor:{{{vendor}}}:preps"
+
+
 def order_positions(order: OrderId) -> str:
     """Live positions for nodes that have a watcher of this order.
 

@@ -48,6 +48,13 @@ MATCH_SECONDS = Histogram(
     "reeyo_match_seconds", "One search for riders, from the index to the offers.", buckets=SECONDS
 )
 
+BATCH_SECONDS = Histogram(
+    "reeyo_batch_seconds", "One decision of all open orders together.", buckets=SECONDS
+)
+BATCHING = Gauge(
+    "reeyo_batching", "1 where a service's orders are decided together now.", ["service"]
+)
+
 ORDER_TRANSITIONS = Counter(
     "reeyo_order_transitions_total", "Steps of orders, by the status reached.", ["service", "to"]
 )
@@ -100,6 +107,9 @@ RECONCILIATIONS = Counter(
     "reeyo_reconciliations_total", "Times that Redis was brought up to date, by reason.", ["reason"]
 )
 FEED_MESSAGES = Counter("reeyo_feed_messages_total", "Messages from other nodes and the relay.")
+LESSONS_LOST = Counter(
+    "reeyo_lessons_lost_total", "Answers and times that were not learned from: too many waited."
+)
 OFFER_RECEIPTS_LOST = Counter(
     "reeyo_offer_receipts_lost_total", "Receipts of offers dropped before Redis had them."
 )

@@ -1,6 +1,7 @@
 """The nouns of dispatch: orders, their dispatch beside them, offers; frozen, without behaviour."""
 
 from enum import StrEnum
+from typing import Literal
 
 import msgspec
 
@@ -135,12 +136,23 @@ class Offer(Record, frozen=True):
     distance_km: float
 
 
+# How orders meet riders: each by itself, all together, or together while riders are short.
+Mode = Literal["offers", "batch", "auto"]
+
+
 class OfferPolicy(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """How riders are asked. Units: kilometres, metres, milliseconds.
 
     Source: matching and reliability designs; grace covers the way of an answer on a mobile network.
     """
 
+    mode: Mode = "offers"
+    # All orders together are decided this often, and sooner where a rider has said no.
+    batch_every_ms: int = 5_000
+    # With `auto`: orders that wait, for each free rider, above and below which the mode changes.
+    # Source: own choice; with as many orders as riders the next one has to wait for somebody.
+    batch_above: float = 1.0
+    batch_below: float = 0.5
     wave_sizes: tuple[int, ...] = (1, 3, 5)
     radii_km: tuple[float, ...] = (1.5, 3.0, 5.0, 7.0)
     # Between two riders of a wave, best first; 0 asks them all at once.
@@ -179,6 +191,7 @@ class Outcome(StrEnum):
     RELEASED = "released"
     VANISHED = "vanished"
     STALLED = "stalled"
+    MOVED = "moved"
 
 
 class Asked(Record, frozen=True):
@@ -190,27 +203,40 @@ class Asked(Record, frozen=True):
 
 
 class Considered(Record, frozen=True):
-    """A rider as one look of the engine saw him. Units: kilometres, points.
+    """A rider as one look of the engine saw him. Units: kilometres, points, minutes.
 
     `excluded` says why he was not asked, None where he could have been; `offer_id` is there where
-    he was; `before` is what came of the order's last offer to him.
+    he was; `before` is what came of the order's last offer to him. Where all orders were decided
+    together there is a `cost`, and `parts` add up to it instead of to the score.
     """
 
     rider_id: str
     distance_km: float
-    score: float
-    parts: dict[str, float]
+    score: float | None = None
+    parts: dict[str, float] = {}
     recent_offers: int = 0
     excluded: str | None = None
     offer_id: str | None = None
     before: Asked | None = None
+    cost: float | None = None
+
+
+class Prep(Record, frozen=True):
+    """How long the goods take from the vendor's yes, and who says so. Units: minutes.
+
+    `source` is "vendor", "learned" (of `orders` of his, more or less faded) or "house".
+    """
+
+    minutes: float
+    source: Literal["vendor", "learned", "house"]
+    orders: float = 0.0
 
 
 class Decision(Record, frozen=True):
     """Whom one look of the engine asked, or why it asked nobody. Units: Unix ms, kilometres.
 
     `left_out` counts riders in reach beyond those that are listed; `looks` says how many looks in a
-    row, up to `until_ms`, came to the same.
+    row, up to `until_ms`, came to the same. Decisions of one `batch` were made together.
     """
 
     at_ms: int
@@ -220,6 +246,8 @@ class Decision(Record, frozen=True):
     left_out: int = 0
     looks: int = 1
     until_ms: int | None = None
+    batch: str | None = None
+    prep: Prep | None = None
 
 
 class Dispatch(Record, frozen=True):

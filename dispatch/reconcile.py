@@ -187,7 +187,7 @@ class Seats:
         if self._roster.get(rider_id) is not seat or (seat.available, seat.orders) != before:
             # He has said something meanwhile, and that is newer than what we read.
             return
-        self._roster.set_available(rider_id, available=duty.available)
+        self._roster.set_available(rider_id, available=duty.available, until_ms=duty.until_ms)
         self._roster.carry(rider_id, duty.orders)
         for order_id in duty.orders:
             order = await self._orders.get(order_id)

@@ -71,6 +71,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     # Source: promises, a rider without a fix for 15 s gets no offer, after 45 s he is offline.
     fix_fresh_ms: int = 15_000
     fix_lost_ms: int = 45_000
+    # Orders that a rider may carry at once.
+    # Source: wire contract, one unless configured otherwise.
+    rider_orders_max: int = 1
+    # How many times faster than life riders and kitchens are; only replays of a day are, by --dev.
+    city_pace: float = 1.0
     # A router of the company's own, asked for times of arrival; without one they are estimated from
     # the distance and from what was observed on the streets.
     router_url: str | None = None
@@ -159,6 +164,10 @@ def _check(settings: Settings) -> None:
     _check_proxies(settings)
     if settings.rate_limits == "off" and not settings.dev:
         raise SettingsError("RATE_LIMITS=off is for benches and needs --dev")
+    if settings.city_pace != 1.0 and not settings.dev:
+        raise SettingsError("CITY_PACE is for benches and needs --dev")
+    if not 1 <= settings.rider_orders_max <= 10 or settings.city_pace <= 0:
+        raise SettingsError("RIDER_ORDERS_MAX must be 1 to 10, CITY_PACE above 0")
     if settings.webhook_secret and not _is_webhook_secret(settings.webhook_secret):
         raise SettingsError("WEBHOOK_SECRET must be whsec_ and at least 24 bytes in base64")
     if not 0 <= settings.port <= 65535:

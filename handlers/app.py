@@ -24,7 +24,7 @@ from dispatch.orders.flow import Flow, Stores
 from dispatch.outbox import Outbox
 from dispatch.reconcile import OpenOrders, Reconciler, Seats
 from dispatch.reign import Reign
-from dispatch.settings import Settings, SettingsError
+from dispatch.settings import Settings
 from dispatch.store.alerts import Alerts
 from dispatch.store.answers import Answers
 from dispatch.store.birth import Birth
@@ -46,6 +46,7 @@ from dispatch.store.positions import Positions
 from dispatch.store.pursuits import Pursuits
 from dispatch.store.revocations import Revocations
 from dispatch.store.riders import Riders
+from dispatch.store.tallies import Tallies
 from dispatch.store.timers import Timers
 from dispatch.store.trails import Trails
 from dispatch.supervise import Supervisor
@@ -77,6 +78,7 @@ from handlers.http.docs import add_docs
 from handlers.http.noise import count_no_http
 from handlers.http.silence import Silence
 from handlers.limits import Limits
+from handlers.listener import BACKLOG, listen
 from handlers.logs import configure_logs
 from handlers.loops import Live, Loops, common_loops, edge_loops, engine_loops
 from handlers.origins import Origins
@@ -93,11 +95,6 @@ from matching.speeds import Speeds
 
 # One city, one zone; more of them need a rule that says which place belongs to which.
 ZONE = "douala"
-# Source: reliability design, the kernel's 128 costs seconds of SYN retries at 1,000 connects.
-BACKLOG = 4096
-# What the kernel holds for a client that does not read; it would take 4 MB for each by itself, and
-# nobody would notice that he is stuck. Source: measured; at 100 ms it still carries 1 MB/s.
-SEND_BUFFER_BYTES = 64 * 1024
 # Source: performance design, with the default thresholds a fix costs twice as much at 10,000
 # sockets; the objects of a running server rarely form cycles.
 GC_THRESHOLDS = (200_000, 50, 1_000)
@@ -141,7 +138,7 @@ async def serve(settings: Settings) -> None:
     configure_logs(settings)
     count_no_http()
     # Taken before anything is started: a second server ends here, with one line.
-    listener = _listen(settings)
+    listener = listen(settings)
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -149,23 +146,6 @@ async def serve(settings: Settings) -> None:
     async with AsyncExitStack() as stack:
         basis = await _open(settings, stack)
         await run(basis, listener, stopped, _quieten_collector)
-
-
-def _listen(settings: Settings) -> socket.socket:
-    """Take the port without serving it yet.
-
-    Errors: SettingsError where another process has it or the host is not ours.
-    """
-    try:
-        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-        address = (settings.host, settings.port)
-        listener = socket.create_server(address, family=family, backlog=BACKLOG)
-    except OSError as error:
-        where = f"{settings.host}:{settings.port}"
-        raise SettingsError(f"cannot listen at {where}: {error.strerror}") from error
-    # Connections inherit it.
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-    return listener
 
 
 async def _open(settings: Settings, stack: AsyncExitStack) -> Basis:
@@ -197,7 +177,7 @@ def compose(basis: Basis) -> tuple[Desk, Live]:
     ledger = Ledger(table, clock.now_ms, LANES, secrets.randbelow(LANE_BLOCKS) * LANES)
     stores = _stores(basis, positions, ledger, outbox)
     flow = Flow(stores, clock)
-    finds = _finds(basis, stores, timers, receipts)
+    finds = _finds(basis, stores, board, timers, receipts)
     revocations = Revocations(table, basis.redis, clock)
     watchers = Watchers(feeds, basis.node)
     way = lay_way(settings, clock, positions, watchers, stores.speeds)
@@ -241,6 +221,7 @@ def compose(basis: Basis) -> tuple[Desk, Live]:
         way=way,
         arrivals=Arrivals(flow),
         paces=Paces(basis.redis, basis.scripts, stores.speeds),
+        tallies=stores.tallies,
         reconciler=reconciler,
         revoked=Revoked(revocations, feeds, clock),
         keeper=Keeper(desk.orders, positions, timers, desk.trails),
@@ -269,14 +250,18 @@ def _stores(basis: Basis, positions: Positions, ledger: Ledger, outbox: Outbox) 
         riders=Riders(table, clock),
         positions=positions,
         speeds=Speeds(),
+        tallies=Tallies(basis.redis, basis.scripts, clock, basis.settings.city_pace),
         ledger=ledger,
         clerk=Clerk(table, ledger, outbox, clock),
         fence=Fence(clock),
         payment_provider=basis.settings.payment_provider,
+        rider_orders_max=basis.settings.rider_orders_max,
     )
 
 
-def _finds(basis: Basis, stores: Stores, timers: Timers, receipts: OfferReceipts) -> Finds:
+def _finds(
+    basis: Basis, stores: Stores, board: Board, timers: Timers, receipts: OfferReceipts
+) -> Finds:
     """What the engine looks into."""
     return Finds(
         positions=stores.positions,
@@ -287,8 +272,12 @@ def _finds(basis: Basis, stores: Stores, timers: Timers, receipts: OfferReceipts
         alerts=Alerts(basis.redis, basis.scripts),
         policies=Policies(basis.table, basis.clock, ZONE),
         decisions=Decisions(basis.table),
+        board=board,
+        tallies=stores.tallies,
+        speeds=stores.speeds,
         fence=stores.fence,
         fresh_ms=basis.settings.fix_fresh_ms,
+        pace=basis.settings.city_pace,
     )
 
 

@@ -89,6 +89,7 @@ class Desk:
             vehicle=profile.vehicle if profile else None,
             completion=stats.completion,
             rating=stats.rating,
+            capacity=self.settings.rider_orders_max,
             cash_headroom_xaf=headroom_xaf,
         )
         return duty, about

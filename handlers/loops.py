@@ -17,6 +17,7 @@ from dispatch.store.feeds import Feeds
 from dispatch.store.inbox import Inboxes
 from dispatch.store.offers import OfferReceipts
 from dispatch.store.paces import Paces
+from dispatch.store.tallies import Tallies
 from handlers.desk import Desk
 from handlers.postman import Postman
 from handlers.revoked import Revoked
@@ -43,17 +44,20 @@ class Live(NamedTuple):
     way: Way
     arrivals: Arrivals
     paces: Paces
+    tallies: Tallies
     reconciler: Reconciler
     revoked: Revoked
     keeper: Keeper
 
 
 def common_loops(live: Live) -> Loops:
-    """Every process hears, and relays what it has written itself."""
+    """Every process hears, learns, and relays what it has written itself."""
     return {
         "feeds": live.feeds.run,
         "outbox": live.outbox.run,
         "reconciler": live.reconciler.run,
+        "paces": live.paces.run,
+        "tallies": live.tallies.run,
     }
 
 
@@ -63,7 +67,6 @@ def edge_loops(desk: Desk, live: Live, postman: Postman, sessions: Sessions) -> 
     return {
         **routes,
         "arrivals": live.arrivals.run,
-        "paces": live.paces.run,
         "drain": live.way.drain.run,
         "watchers": desk.watchers.run,
         "settler": desk.settler.run,

@@ -47,10 +47,11 @@ async def on_set_availability(
 
     Whoever says so looks at his phone: a pause for unread offers ends.
     """
-    await desk.riders.save_available(session.principal.id, available=command.available)
-    desk.roster.set_available(session.principal.id, available=command.available)
+    rider_id, until_ms = session.principal.id, command.until
+    await desk.riders.save_available(rider_id, available=command.available, until_ms=until_ms)
+    desk.roster.set_available(rider_id, available=command.available, until_ms=until_ms)
     if command.available:
-        await desk.pauses.lift(session.principal.id)
+        await desk.pauses.lift(rider_id)
     else:
         with suppress(StoreUnavailable):
             # Nobody asks a rider who has been told that he is off duty; where Redis is away nobody
@@ -123,7 +124,7 @@ async def on_connect(desk: Desk, session: Session) -> None:
         course = course_of(order) if order is not None else None
         if course is not None:
             desk.roster.steer(rider_id, course)
-    desk.roster.set_available(rider_id, available=duty.available)
+    desk.roster.set_available(rider_id, available=duty.available, until_ms=duty.until_ms)
     desk.lane.greet(rider_id)
     with suppress(StoreUnavailable):
         # Without Redis his next fix says where he is.

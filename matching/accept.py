@@ -24,5 +24,10 @@ class Answers:
     def chance(self, rider: int) -> float:
         """How likely he says yes to the next offer."""
         yes, no = self._said.get(rider, (0.0, 0.0))
-        chance = (yes + YES_BEFORE) / (yes + no + YES_BEFORE + NO_BEFORE)
-        return min(CHANCE_MAX, max(CHANCE_MIN, chance))
+        return chance_of(yes, yes + no)
+
+
+def chance_of(yes: float, answers: float) -> float:
+    """How likely somebody says yes who has said it so often in so many answers."""
+    chance = (yes + YES_BEFORE) / (answers + YES_BEFORE + NO_BEFORE)
+    return min(CHANCE_MAX, max(CHANCE_MIN, chance))

@@ -14,6 +14,11 @@ DETOUR_DEFAULT = 1.4
 SPEED_MPS: Mapping[str, float] = MappingProxyType(
     {"MOTORBIKE": 7.3, "CAR": 7.3, "BICYCLE": 4.2, "FOOT": 1.3}
 )
+# What a rider takes along at most. Units: kilograms.
+# Source: wire contract, a parcel has at most 50; own choice for those without an engine.
+LOAD_KG: Mapping[str, float] = MappingProxyType(
+    {"MOTORBIKE": 50.0, "CAR": 200.0, "BICYCLE": 15.0, "FOOT": 10.0}
+)
 # Source: the city's riders are on motorbikes unless they say otherwise.
 VEHICLE_DEFAULT = "MOTORBIKE"
 
@@ -21,6 +26,11 @@ VEHICLE_DEFAULT = "MOTORBIKE"
 def vehicle_mps(vehicle: str | None) -> float:
     """How fast `vehicle` is where nothing is learned; an unknown one is taken for the default."""
     return SPEED_MPS.get(vehicle or VEHICLE_DEFAULT, SPEED_MPS[VEHICLE_DEFAULT])
+
+
+def load_kg(vehicle: str | None) -> float:
+    """How much goes on `vehicle`; an unknown one is taken for the default."""
+    return LOAD_KG.get(vehicle or VEHICLE_DEFAULT, LOAD_KG[VEHICLE_DEFAULT])
 
 
 def travel_seconds(distance_m: float, speed_mps: float, detour: float = DETOUR_DEFAULT) -> float:

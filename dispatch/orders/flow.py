@@ -29,6 +29,7 @@ from dispatch.store.leases import Fence
 from dispatch.store.orders import offered_to
 from dispatch.store.positions import Positions
 from dispatch.store.riders import Riders
+from dispatch.store.tallies import Tallies
 from dispatch.wire import commands, requests
 from dispatch.wire.events import Stop
 from dispatch.wire.snapshots import Snapshot, order_snapshot, pricing_view
@@ -46,10 +47,13 @@ class Stores(msgspec.Struct, frozen=True, kw_only=True):
     riders: Riders
     positions: Positions
     speeds: Speeds
+    tallies: Tallies
     ledger: Ledger
     clerk: Clerk
     fence: Fence
     payment_provider: str
+    # Source: wire contract, a rider carries one order at a time unless configured otherwise.
+    rider_orders_max: int = 1
 
 
 class Flow:
@@ -57,7 +61,7 @@ class Flow:
 
     def __init__(self, stores: Stores, clock: Clock) -> None:
         self._stores = stores
-        self._plans = Plans(stores.catalogue, stores.ledger, clock)
+        self._plans = Plans(stores.catalogue, stores.ledger, clock, stores.rider_orders_max)
         self._clock = clock
 
     # The customer places an order.
@@ -161,8 +165,12 @@ class Flow:
         return await self._step(caller, command.order_id, "order_preparing", command)
 
     async def order_ready(self, caller: Caller, command: commands.OrderReady) -> dict[str, Any]:
-        """The goods wait for the rider."""
-        return await self._step(caller, command.order_id, "order_ready", command)
+        """The goods wait for the rider; how long they took is learned."""
+        ask = self._ask("order_ready", caller, command)
+        carried = await self._stores.clerk.carry(caller, command.order_id, ask, nothing_else)
+        if carried.order is not None:
+            self._stores.tallies.note_ready(carried.order)
+        return carried.answer
 
     # The engine looks for a rider.
 
@@ -180,6 +188,9 @@ class Flow:
     async def lapse_offers(self, order_id: str, lapse: Lapse) -> Order:
         """End offers that ran out or were never shown."""
         ended = _written(await self._by_engine(order_id, "lapse_offers", (None, lapse)))
+        for rider in lapse.expired:
+            # He saw it and said nothing, which is no.
+            self._stores.tallies.note_answer(rider, accepted=False)
         metrics.OFFERS.labels("expired").inc(len(lapse.expired))
         metrics.OFFERS.labels("unread").inc(len(lapse.unread))
         return ended
@@ -194,7 +205,7 @@ class Flow:
 
         Errors: Refused WRONG_STATE where he has the goods by now.
         """
-        plan = self._plans.releasing
+        plan = self._plans.moving if outcome is Outcome.MOVED else self._plans.releasing
         return _written(await self._by_engine(order_id, "withdraw_delivery", (None, outcome), plan))
 
     # A rider takes the order, or not.
@@ -222,6 +233,7 @@ class Flow:
             return carried.answer
         if carried.step.claims:
             metrics.OFFERS.labels("accepted").inc()
+            self._stores.tallies.note_answer(caller.id, accepted=True)
         return order_snapshot(carried.order, "rider")
 
     async def _assigned_to(self, rider: str) -> AssignedTo:
@@ -253,9 +265,12 @@ class Flow:
         async def plan(order: Order, step: Step) -> Plan:
             return Plan(clause=clause)
 
-        answer = await self._step(caller, command.order_id, "decline_delivery", command, plan)
+        ask = self._ask("decline_delivery", caller, command)
+        carried = await self._stores.clerk.carry(caller, command.order_id, ask, plan)
         metrics.OFFERS.labels("declined").inc()
-        return answer
+        if carried.order is not None:
+            self._stores.tallies.note_answer(caller.id, accepted=False)
+        return carried.answer
 
     async def release_delivery(
         self, caller: Caller, command: commands.ReleaseDelivery

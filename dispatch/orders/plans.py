@@ -21,9 +21,6 @@ from ledger.payments import Payment as ProviderPayment
 from ledger.payments import start_payment
 from ledger.table import Write
 
-# Source: wire contract, a rider carries one order at a time unless configured otherwise.
-CAPACITY = 1
-
 _MOVED = (Refusal.CONFLICT, "the order's money moved meanwhile; try again")
 _MEANINGS = {
     "cash_limit": (Refusal.CASH_LIMIT, "you would carry too much collected cash"),
@@ -35,10 +32,11 @@ _MEANINGS = {
 class Plans:
     """Builds plans; reads only what a plan needs to know of the catalogue."""
 
-    def __init__(self, catalogue: Catalogue, ledger: Ledger, clock: Clock) -> None:
+    def __init__(self, catalogue: Catalogue, ledger: Ledger, clock: Clock, capacity: int) -> None:
         self._catalogue = catalogue
         self._ledger = ledger
         self._clock = clock
+        self._capacity = capacity
 
     def placing(self, order: Order) -> Plan:
         """The stock goes down; money in a wallet goes into escrow at once."""
@@ -72,7 +70,7 @@ class Plans:
         keep = explained(decision)
 
         async def plan(order: Order, step: Step) -> Plan:
-            hands = [Extra(duty.has_room(rider, CAPACITY), _busy(rider)) for rider in offers]
+            hands = [Extra(duty.has_room(rider, self._capacity), _busy(rider)) for rider in offers]
             return Plan(extras=[*hands, *(await keep(order, step)).extras])
 
         return plan
@@ -80,7 +78,7 @@ class Plans:
     def assigning(self, order: Order, rider: str, offer_id: str) -> Plan:
         """The rider's hands fill, and his cash limit carries what he will collect."""
         busy = Refused(Refusal.CONFLICT, "you carry another order already")
-        extras = [Extra(duty.claim(rider, order.order_id, CAPACITY), busy)]
+        extras = [Extra(duty.claim(rider, order.order_id, self._capacity), busy)]
         now_ms = self._clock.now_ms()
         if order.payment.method is PaymentMethod.CASH:
             amount = order.pricing.total
@@ -91,6 +89,10 @@ class Plans:
     async def releasing(self, order: Order, step: Step) -> Plan:
         """The rider's hands empty without a delivery."""
         return Plan(extras=self._freeing(order, "given_back", releases_cash=True))
+
+    async def moving(self, order: Order, step: Step) -> Plan:
+        """The same where it is not his doing, and does not count against him."""
+        return Plan(extras=self._freeing(order, "called_off", releases_cash=True))
 
     def delivering(self, order: Order, step: Step, rider: str) -> Plan:
         """The rider's hands empty by a delivery; the escrow may now be split."""

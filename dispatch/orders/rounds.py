@@ -47,6 +47,7 @@ class Pick(NamedTuple):
 _SILENT = frozenset({Outcome.EXPIRED, Outcome.UNREAD, Outcome.TAKEN})
 _LOOKING = frozenset({DispatchState.SEARCHING, DispatchState.OFFERED, DispatchState.EXHAUSTED})
 _COMING = frozenset({DispatchState.ASSIGNED, DispatchState.AT_PICKUP})
+_CARRIED = frozenset({DispatchState.PICKED_UP, DispatchState.AT_DROPOFF})
 # Riders whom one decision names; the rest is counted.
 EXPLAINED_MAX = 32
 
@@ -78,6 +79,11 @@ def may_refill(dispatch: Dispatch, rider: str, now_ms: int, policy: OfferPolicy)
     if asked is None or asked.outcome not in _SILENT:
         return asked is None
     return now_ms - asked.at_ms >= policy.refill_ms
+
+
+def wishes(dispatch: Dispatch) -> bool:
+    """Whether an operator wants a rider who was not asked yet."""
+    return dispatch.wanted is not None and dispatch.wanted not in dispatch.asked
 
 
 def room_in_wave(dispatch: Dispatch, policy: OfferPolicy) -> int:
@@ -210,6 +216,11 @@ def wants_rider(order: Order) -> bool:
 def is_coming(order: Order) -> bool:
     """Whether a rider is on his way to the pickup, or waits there."""
     return _is_in(order, _COMING)
+
+
+def is_carried(order: Order) -> bool:
+    """Whether a rider is on his way to the customer with it."""
+    return _is_in(order, _CARRIED)
 
 
 def wants_engine(order: Order) -> bool:

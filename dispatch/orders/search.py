@@ -11,9 +11,9 @@ from msgspec.structs import replace
 
 from dispatch import ids, metrics
 from dispatch.clock import Clock
-from dispatch.errors import Refused
 from dispatch.model import Decision, DispatchState, OfferPolicy, Order
 from dispatch.orders import rounds
+from dispatch.orders.asking import Asking, trip_km
 from dispatch.orders.candidates import Circumstances, weigh
 from dispatch.orders.finds import Finds
 from dispatch.orders.flow import Flow
@@ -24,14 +24,9 @@ from dispatch.store.cells import Circle
 from dispatch.store.facts import Seen
 from dispatch.store.pauses import PauseRule
 from dispatch.wire.events import Alert
-from matching.geo import haversine_m
 
-METRES_PER_KM = 1000
 # A decision of "nobody" names riders up to this many times farther away than may be asked.
 EXPLAINED_REACH = 2
-# Until the index knows that a rider's hands are full: his node tells it within its next flush.
-# Source: settings, drain_flush_ms is 50; a second leaves room for a busy one.
-INDEX_LAG_MS = 1_000
 # Looks in a row that found nobody are written down together, so many at a time.
 MISSES_AT_ONCE = 6
 
@@ -39,52 +34,60 @@ log = structlog.get_logger(__name__)
 
 
 class Search:
-    """Looks at searching orders; knows who holds an offer."""
+    """Looks at searching orders."""
 
-    def __init__(self, flow: Flow, finds: Finds, clock: Clock) -> None:
+    def __init__(self, flow: Flow, finds: Finds, asking: Asking, clock: Clock) -> None:
         self._flow = flow
         self._finds = finds
+        self._asking = asking
+        self._holdings = asking.holdings
         self._clock = clock
-        # Riders who hold an offer: of which order and until when; nobody is asked twice at once.
-        self._holding: dict[str, tuple[str, int]] = {}
         # Searches in a row that found nobody, by order: how many, and since when.
         self._misses: dict[str, tuple[int, int]] = {}
 
     def hold(self, order: Order) -> None:
         """The riders of an order's open offers hold them."""
-        for rider, offer in dispatch_of(order).offers.items():
-            self._holding[rider] = (order.order_id, offer.deadline_ms)
+        self._holdings.hold(order)
 
     def forget(self, order_id: str) -> None:
         """The order searches no more: its riders may be asked again."""
-        self._let_go(order_id, ())
+        self._holdings.let_go(order_id, ())
         self._misses.pop(order_id, None)
 
     def taken(self, order: Order) -> None:
         """The order has a rider: the others may be asked again, he may not."""
         self.forget(order.order_id)
         if order.rider_id is not None:
-            self._spare(order.rider_id)
-
-    def _spare(self, rider_id: str) -> None:
-        """Leave a rider alone whose hands are full, until the index knows it."""
-        self._holding[rider_id] = ("", self._clock.now_ms() + INDEX_LAG_MS)
-
-    def _let_go(self, order_id: str, still: Collection[str]) -> None:
-        now_ms = self._clock.now_ms()
-        for rider, (held_by, until_ms) in list(self._holding.items()):
-            if until_ms < now_ms or (held_by == order_id and rider not in still):
-                del self._holding[rider]
+            self._holdings.spare(order.rider_id)
 
     async def look(self, order: Order, policy: OfferPolicy) -> None:
         """End offers, make offers, or rest.
 
         Errors: Refused where the order moved on meanwhile; StoreUnavailable, TableUnavailable.
         """
-        self._let_go(order.order_id, dispatch_of(order).offers)
+        await self._ask(await self._ended(order, policy), policy)
+
+    async def attend(self, order: Order, policy: OfferPolicy, again_ms: int) -> Order:
+        """End offers only: whom to ask is decided for all orders together; the order after it.
+
+        Units: `again_ms` is when it is looked at again where it has no offer, Unix ms.
+        Errors: as `look`.
+        """
+        order, now_ms = await self._ended(order, policy), self._clock.now_ms()
+        dispatch = dispatch_of(order)
+        due_ms = rounds.next_look_ms(dispatch, now_ms, policy) if dispatch.offers else again_ms
+        await self._finds.put_timer(order.order_id, due_ms)
+        is_long = now_ms - dispatch.started_at_ms >= policy.alert_after_ms
+        if is_long and dispatch.state is DispatchState.EXHAUSTED:
+            await self._alert(order, now_ms, policy)
+        return order
+
+    async def _ended(self, order: Order, policy: OfferPolicy) -> Order:
+        """The order after what has lapsed of it has ended."""
+        self._holdings.let_go(order.order_id, dispatch_of(order).offers)
         if dispatch_of(order).state is DispatchState.OFFERED:
-            order = await self._end_offers(order, policy)
-        await self._ask(order, policy)
+            return await self._end_offers(order, policy)
+        return order
 
     async def _end_offers(self, order: Order, policy: OfferPolicy) -> Order:
         """End what has lapsed; the order after it."""
@@ -100,7 +103,7 @@ class Search:
         if gone | unread:
             lapse = Lapse(expired=gone, unread=unread)
             after = await self._flow.lapse_offers(order.order_id, lapse)
-        self._let_go(order.order_id, dispatch_of(after).offers)
+        self._holdings.let_go(order.order_id, dispatch_of(after).offers)
         await self._count_unread(unread - gone, waiting.keys() - unread, policy)
         return after
 
@@ -137,7 +140,7 @@ class Search:
 
     async def _candidates(self, order: Order, now_ms: int, policy: OfferPolicy) -> list[Candidate]:
         """Free riders around the pickup, best first, with what stands in the way of each."""
-        limit = policy.candidates_max + len(self._holding)
+        limit = policy.candidates_max + len(self._holdings)
         found, paused = await asyncio.gather(
             self._finds.positions.near(
                 _around(order, policy.radii_km[-1]), limit, now_ms, self._finds.fresh_ms
@@ -151,7 +154,7 @@ class Search:
     def _weighed(
         self, order: Order, found: Sequence[Seen], now_ms: int, paused: dict[str, int]
     ) -> list[Candidate]:
-        holding = {r: held_by for r, (held_by, until) in self._holding.items() if until >= now_ms}
+        holding = self._holdings.current(now_ms)
         return weigh(order, found, Circumstances(now_ms, self._finds.fresh_ms, holding, paused))
 
     async def _offer(
@@ -163,25 +166,15 @@ class Search:
     ) -> None:
         (now_ms, policy), dispatch = moment, dispatch_of(order)
         offers = rounds.offers_for(pick, now_ms, policy, ids.offer_id)
-        start, end = order.pickup, order.dropoff
         after = rounds.with_offers(dispatch, offers, pick.radius_km)
         made = OffersMade(
-            trip_km=haversine_m(start.lat, start.lng, end.lat, end.lng) / METRES_PER_KM,
+            trip_km=trip_km(order),
             due_at_ms=rounds.next_look_ms(after, now_ms, policy),
             radius_km=pick.radius_km,
             decision=rounds.explain(dispatch, ranked, pick, offers, moment),
         )
-        for rider, offer in offers.items():
-            self._holding[rider] = (order.order_id, offer.deadline_ms)
-        try:
-            await self._flow.make_offers(order.order_id, offers, made)
-        except Refused as refused:
-            self._let_go(order.order_id, dispatch.offers)
-            if refused.details is not None:
-                self._spare(str(refused.details["riderId"]))
-            raise
+        await self._asking.ask(order, offers, made)
         self._misses.pop(order.order_id, None)
-        await self._finds.put_timer(order.order_id, made.due_at_ms)
 
     async def _rest(self, order: Order, pick: Pick, moment: tuple[int, OfferPolicy]) -> None:
         """Nobody to ask: say so once, and look again after a while."""

@@ -8,14 +8,14 @@ import msgspec
 from dispatch.model import Position
 
 # A reader leaves out what another version has written; the next fix writes it anew.
-VERSION = 1
+VERSION = 2
 # The scripts read the version, `seen_at_ms`, lat and lng, and know no more of the layout.
 # Version, seen_at_ms; lat, lng, ts, heading, speed, accuracy, of which the last three may be NaN,
 # which is unknown.
 _WHERE = struct.Struct("<Bd6d")
-# Available, active, capacity; completion and rating, NaN is unknown; recent_offers,
+# Available, active, capacity; completion, rating and until_ms, NaN is unknown; recent_offers,
 # cash_headroom_xaf. After them the vehicle, a zero byte and the name.
-_WHO = struct.Struct("<BBB2dHI")
+_WHO = struct.Struct("<BBB3dHI")
 _SMALL = 0xFF
 _OFFERS_MAX = 0xFFFF
 _CASH_MAX = 0xFFFF_FFFF
@@ -27,7 +27,8 @@ Duty = Literal["off", "idle", "busy"]
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a rider beside where he is; None is unknown.
 
-    Units: percent, stars out of five, whole XAF he may still collect, offers of the last hour.
+    Units: percent, stars out of five, whole XAF he may still collect, offers of the last hour, Unix
+    ms up to which he takes orders.
     """
 
     available: bool
@@ -35,6 +36,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
     capacity: int = 1
     completion: float | None = None
     rating: float | None = None
+    until_ms: int | None = None
     recent_offers: int = 0
     cash_headroom_xaf: int = 0
     vehicle: str | None = None
@@ -54,6 +56,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
             min(self.capacity, _SMALL),
             _or_nan(self.completion),
             _or_nan(self.rating),
+            _or_nan(self.until_ms),
             min(self.recent_offers, _OFFERS_MAX),
             min(max(self.cash_headroom_xaf, 0), _CASH_MAX),
         )
@@ -84,6 +87,7 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
     cash_headroom_xaf: int
     vehicle: str | None
     name: str
+    until_ms: int | None = None
     distance_km: float = 0.0
 
     @property
@@ -135,8 +139,9 @@ def unpack(rider_id: str, packed: bytes) -> Seen | None:
         capacity=who[2],
         completion=_or_none(who[3]),
         rating=_or_none(who[4]),
-        recent_offers=who[5],
-        cash_headroom_xaf=who[6],
+        until_ms=None if (until_ms := _or_none(who[5])) is None else int(until_ms),
+        recent_offers=who[6],
+        cash_headroom_xaf=who[7],
         vehicle=vehicle or None,
         name=name,
     )

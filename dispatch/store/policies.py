@@ -101,6 +101,8 @@ def _patched(policy: OfferPolicy, patch: requests.OfferSettings) -> OfferPolicy:
     after = msgspec.convert({**msgspec.to_builtins(policy), **given_in(patch)}, OfferPolicy)
     if list(after.radii_km) != sorted(set(after.radii_km)):
         raise Refused(Refusal.MALFORMED, "radiiKm: each radius must be wider than the one before")
+    if after.batch_below >= after.batch_above:
+        raise Refused(Refusal.MALFORMED, "batchBelow: must be less than batchAbove")
     if after.receipt_ms >= after.window_ms:
         raise Refused(Refusal.MALFORMED, "receiptMs: must be shorter than windowMs")
     return after

@@ -18,7 +18,8 @@ from dispatch.store import cells
 from dispatch.store.bulk import Bulk, Command, Phrase
 from dispatch.store.cells import Box, Circle
 from dispatch.store.connect import Scripts
-from dispatch.store.facts import Facts, Seen, pack, unpack
+from dispatch.store.crowd import Crowd, newest, pairs, read
+from dispatch.store.facts import Facts, Seen, pack
 from matching.geo import haversine_m
 
 # Source: wire contract and store design; a rider's last fix outlives a lost connection, a trail
@@ -166,12 +167,21 @@ class Positions:
             used = await self._cells_in_use()
             touched = [cell for cell in used if cells.touches_box(cell, box)]
         pages = await self._bulk.run([("HGETALL", keys.riders_facts(cell)) for cell in touched])
-        lines = (pair for page in pages for pair in _pairs(page))
+        lines = (pair for page in pages for pair in pairs(page))
         return [
             seen
-            for seen in _newest(_read(lines))
+            for seen in newest(read(lines))
             if seen.seen_at_ms >= since_ms and box.holds(seen.lat, seen.lng)
         ]
+
+    async def everybody(self) -> Crowd:
+        """Every rider of the index, not yet read.
+
+        Redis: HGETALL for each cell in use, one round trip after that which names them.
+        """
+        used = await self._cells_in_use()
+        pages = await self._bulk.run([("HGETALL", keys.riders_facts(cell)) for cell in used])
+        return Crowd(tuple(pages))
 
     async def last(self, rider_ids: Sequence[str]) -> dict[str, Position]:
         """The last fixes of those riders who reported within five minutes.
@@ -259,7 +269,7 @@ class Positions:
     async def _cells_in_use(self) -> dict[str, int]:
         """Cells with riders, or with some not long ago, and when they were last written to."""
         [found] = await self._bulk.run([("ZRANGE", keys.riders_cells(), 0, -1, "WITHSCORES")])
-        return {cell.decode(): int(score) for cell, score in _pairs(found)}
+        return {cell.decode(): int(score) for cell, score in pairs(found)}
 
     async def _search(self, script: str, circle: Circle, limit: int, since_ms: int) -> list[Seen]:
         circle = circle._replace(lat=max(-LAT_MAX, min(circle.lat, LAT_MAX)))
@@ -273,7 +283,7 @@ class Positions:
         arguments = (circle.lng, circle.lat, reach_km, limit, since_ms)
         sha = self._scripts.sha(script)
         answers = await self._bulk.run([(*_script(sha, cell), *arguments) for cell in touched])
-        found = _newest(_read(pair for answer in answers for pair in _pairs(answer)))
+        found = newest(read(pair for answer in answers for pair in pairs(answer)))
         return _nearest(found, circle)[:limit]
 
     def _of_rider(self, placed: Placed) -> Iterator[Command]:
@@ -349,29 +359,6 @@ def _by_cell(batch: Sequence[Placed]) -> tuple[dict[str, list[Placed]], dict[str
         if placed.left is not None and placed.left != placed.cell:
             left.setdefault(placed.left, []).append(placed.rider_id)
     return entered, left
-
-
-def _pairs(flat: Sequence[Any]) -> Iterator[tuple[Any, Any]]:
-    """A flat answer of Redis two by two."""
-    return zip(flat[::2], flat[1::2], strict=True)
-
-
-def _read(lines: Iterable[tuple[bytes, bytes]]) -> Iterator[Seen]:
-    """The riders of lines of the index; those that another version wrote are left out."""
-    for rider_id, packed in lines:
-        seen = unpack(rider_id.decode(), packed)
-        if seen is not None:
-            yield seen
-
-
-def _newest(found: Iterable[Seen]) -> list[Seen]:
-    """Each rider once; one who reconnected elsewhere may still stand in the cell he left."""
-    newest: dict[str, Seen] = {}
-    for seen in found:
-        known = newest.get(seen.rider_id)
-        if known is None or known.seen_at_ms < seen.seen_at_ms:
-            newest[seen.rider_id] = seen
-    return list(newest.values())
 
 
 def _nearest(found: Iterable[Seen], circle: Circle) -> list[Seen]:

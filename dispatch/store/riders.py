@@ -42,10 +42,11 @@ class Rider(Record, frozen=True):
 
 
 class Duty(Record, frozen=True):
-    """Whether a rider takes orders, and which he carries."""
+    """Whether a rider takes orders and until when (Unix ms), and which he carries."""
 
     available: bool = False
     orders: tuple[str, ...] = ()
+    until_ms: int | None = None
 
 
 class Stats(Record, frozen=True):
@@ -91,12 +92,16 @@ class Riders:
         assert saved is not None, "a profile that was just saved is there"
         return saved
 
-    async def save_available(self, rider_id: str, *, available: bool) -> None:
-        """Go on or off duty.
+    async def save_available(
+        self, rider_id: str, *, available: bool, until_ms: int | None = None
+    ) -> None:
+        """Go on or off duty, perhaps until a moment.
 
         DynamoDB: one UpdateItem; repeating it changes nothing.
         """
-        await self._table.transact([set_available(rider_id, available=available)])
+        await self._table.transact(
+            [set_available(rider_id, available=available, until_ms=until_ms)]
+        )
 
     async def duty(self, rider_id: str) -> Duty:
         """Whether the rider takes orders, and which he carries.
@@ -129,12 +134,12 @@ class Riders:
         return max(0, CASH_LIMIT - int(item.get("exposure", 0))) if item else CASH_LIMIT
 
 
-def set_available(rider_id: str, *, available: bool) -> Update:
+def set_available(rider_id: str, *, available: bool, until_ms: int | None = None) -> Update:
     """The rider goes on or off duty; what he carries stays with him.
 
     DynamoDB: one unconditional update; repeating it changes nothing.
     """
-    return setting(duty_key(rider_id), {"available": available})
+    return setting(duty_key(rider_id), {"available": available, "untilMs": until_ms or 0})
 
 
 def claim(rider_id: str, order_id: str, capacity: int) -> Update:
@@ -207,7 +212,11 @@ def _duty(item: dict[str, Any] | None) -> Duty:
     if item is None:
         return Duty()
     carried = (name.removeprefix(CARRIES) for name in item if name.startswith(CARRIES))
-    return Duty(available=bool(item.get("available")), orders=tuple(sorted(carried)))
+    return Duty(
+        available=bool(item.get("available")),
+        orders=tuple(sorted(carried)),
+        until_ms=int(item.get("untilMs") or 0) or None,
+    )
 
 
 def _stats(item: dict[str, Any] | None) -> Stats:

@@ -63,6 +63,7 @@ class Seat:
         "speed_max_mps",
         "state",
         "trail",
+        "until_ms",
     )
 
     def __init__(self, rider_id: str) -> None:
@@ -70,6 +71,7 @@ class Seat:
         self.about = About()
         self.facts = Facts(available=False, active=0)
         self.available = False
+        self.until_ms: int | None = None
         self.orders: tuple[str, ...] = ()
         self.since_ms: dict[str, int] = {}
         self.offered_at_ms: tuple[int, ...] = ()
@@ -116,6 +118,7 @@ class Seat:
             capacity=about.capacity,
             completion=about.completion,
             rating=about.rating,
+            until_ms=self.until_ms,
             recent_offers=len(self.offered_at_ms),
             cash_headroom_xaf=about.cash_headroom_xaf,
             vehicle=about.vehicle,
@@ -215,11 +218,14 @@ class Roster:
             seat.speed_max_mps = speed_max_mps(about.vehicle)
             self._changed(seat)
 
-    def set_available(self, rider_id: str, *, available: bool) -> None:
-        """The rider goes on or off duty; off duty and without an order he leaves the index."""
+    def set_available(self, rider_id: str, *, available: bool, until_ms: int | None = None) -> None:
+        """The rider goes on or off duty; off duty and without an order he leaves the index.
+
+        Units: `until_ms` is Unix ms; from then on he picks nothing up, None where he did not say.
+        """
         seat = self._seats.get(rider_id)
-        if seat is not None and seat.available != available:
-            seat.available = available
+        if seat is not None and (seat.available, seat.until_ms) != (available, until_ms):
+            seat.available, seat.until_ms = available, until_ms
             self._changed(seat)
 
     def assign(self, rider_id: str, order_id: str, since_ms: int = 0) -> None:

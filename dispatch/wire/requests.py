@@ -245,6 +245,10 @@ class OfferSettings(Request, frozen=True, kw_only=True):
     Source: an offer and its grace must end before its receipt is forgotten, after 60 s.
     """
 
+    mode: Literal["offers", "batch", "auto"] | None = None
+    batch_every_ms: Annotated[int, Meta(ge=500, le=60_000)] | None = None
+    batch_above: Annotated[float, Meta(gt=0, le=100)] | None = None
+    batch_below: Annotated[float, Meta(ge=0, le=100)] | None = None
     wave_sizes: (
         Annotated[list[Annotated[int, Meta(ge=1, le=50)]], Meta(min_length=1, max_length=10)] | None
     ) = None

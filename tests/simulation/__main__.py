@@ -33,18 +33,26 @@ SHOWN = 20
     show_default=True,
     help=f"all, none, {STEADY} (DynamoDB, all the time), or some of: {','.join(KINDS)}",
 )
+@click.option(
+    "--mode",
+    type=click.Choice(["offers", "batch", "auto"]),
+    default="offers",
+    show_default=True,
+    help="How orders meet riders.",
+)
 @click.option("--plant", type=click.Choice(sorted(PLANTS)), help="Plant a bug to be found.")
 @click.option("--log", type=click.Path(path_type=Path), help="Where to write the last diary.")
 def main(*, seed: int | None, seeds: str, log: Path | None, **options: Any) -> None:
     """Run, judge, print; the exit code is 1 where the auditor found something."""
     orders, plant, faults = options["orders"], options["plant"], options["faults"]
+    mode = options["mode"]
     first, _, last = (str(seed) if seed is not None else seeds).partition("-")
     named: dict[str, tuple[str, ...]] = {"all": KINDS, "none": ()}
     kinds = named[faults] if faults in named else tuple(faults.split(","))
     runs, seconds, calls = 0, 0.0, 0
     struck, found = Counter[str](), dict[int, list[Finding]]()
     for each in range(int(first), int(last or first) + 1):
-        outcome = tell(Options(each, orders, kinds, plant))
+        outcome = tell(Options(each, orders, kinds, plant, mode))
         runs, seconds, calls = runs + 1, seconds + outcome.seconds, calls + outcome.calls
         struck += Counter(outcome.faults)
         if findings := judge(outcome.evidence):
@@ -61,6 +69,7 @@ def main(*, seed: int | None, seeds: str, log: Path | None, **options: Any) -> N
         "orders": orders,
         "faults": kinds,
         "plant": plant,
+        "mode": mode,
     }
     rules = Counter(finding.rule for findings in found.values() for finding in findings)
     figures: dict[str, object] = {

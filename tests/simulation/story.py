@@ -27,6 +27,8 @@ from tests.simulation.weather import Struck, Weather
 from tests.virtual import START_MS
 
 NODES = 3
+# In the town everything is quick.
+BATCH_EVERY_MS = 2_000
 # Source: promises, all orders are terminal within a minute of the last fault.
 PATIENCE_S = 60.0
 # For what is on its way when the last order has ended.
@@ -44,6 +46,8 @@ class Options(NamedTuple):
     orders: int
     faults: tuple[str, ...] = ()
     plant: str | None = None
+    # How orders meet riders, as an operator sets it.
+    mode: str = "offers"
 
 
 class Outcome(NamedTuple):
@@ -148,6 +152,10 @@ class Story:
         admin = self._phone("ADMIN", "adm")
         for service in ("mart", "packages"):
             await admin.put(f"/admin/config/services/{service}", {"enabled": True})
+        if self.options.mode != "offers":
+            for service in ("food", "mart", "packages"):
+                how = {"mode": self.options.mode, "batchEveryMs": BATCH_EVERY_MS}
+                await admin.put(f"/admin/config/offers/{service}", how)
         shops = [
             Vendor(self._phone("VENDOR", f"v{n}"), self._manners, "FOOD" if n % 3 else "MART")
             for n in range(counts[0])

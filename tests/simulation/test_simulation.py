@@ -49,6 +49,15 @@ def test_a_throttled_table_is_not_flooded():
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("mode", ["batch", "auto"])
+def test_a_town_that_decides_orders_together_keeps_them_too(mode):
+    """The same storm where a policy, or a backlog, has orders decided in batches."""
+    code, line, said = run("--seeds", "1-2", "--orders", "8", "--mode", mode)
+
+    assert (code, line["figures"]["findings"]) == (0, {}), said
+
+
+@pytest.mark.slow
 def test_a_seed_is_replayed_to_the_byte(tmp_path):
     """The same seed and options make the same diary, in another process as well."""
     for name, hash_seed in (("one", "0"), ("two", "77")):

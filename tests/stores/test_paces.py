@@ -24,7 +24,7 @@ async def test_nodes_learn_together(redis: RedisClients):
     await twos.share()
     await ones.share()
     assert one.speed_mps(KEY) == two.speed_mps(KEY)
-    assert await redis.commands.hget(place_paces("cell_a"), "8:CAR") == b"4000.0 2000.0"
+    assert await redis.commands.hget(place_paces("cell_a"), "8:CAR") == b"4000.000 2000.000"
     assert 0 < await redis.commands.ttl(place_paces("cell_a")) <= TTL_S
 
 
@@ -35,7 +35,7 @@ async def test_the_old_fades(redis: RedisClients):
     for _ in range(3):
         speeds.learn(KEY, 4 * MEMORY_S, MEMORY_S)
         await paces.share()
-    assert await redis.commands.hget(place_paces("cell_a"), "8:CAR") == b"57600.0 14400.0"
+    assert await redis.commands.hget(place_paces("cell_a"), "8:CAR") == b"57600.000 14400.000"
 
 
 async def test_what_cannot_be_shared_is_kept(redis: RedisClients, monkeypatch: pytest.MonkeyPatch):
@@ -52,4 +52,4 @@ async def test_what_cannot_be_shared_is_kept(redis: RedisClients, monkeypatch: p
         with pytest.raises(StoreUnavailable):
             await paces.share()
     await paces.share()
-    assert await redis.commands.hget(place_paces("cell_a"), "8:CAR") == b"30.0 10.0"
+    assert await redis.commands.hget(place_paces("cell_a"), "8:CAR") == b"30.000 10.000"

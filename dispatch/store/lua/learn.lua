@@ -1,18 +1,18 @@
--- Adds what a node has learned of the speeds in one place; the old fades as the new comes.
--- KEYS  1 the place's paces
--- ARGV  1 memory (s)  2 time to live (s)  then field, metres, seconds for each pace
+-- Adds what a node has learned: sums and what they weigh; the old fades as the new comes.
+-- KEYS  1 a hash, as a place's paces (metres and seconds) or a vendor's times (minutes and orders)
+-- ARGV  1 memory, the most that a sum may weigh  2 time to live (s)  then field, sum, weight of each
 -- Returns nothing.
 local memory = tonumber(ARGV[1])
 for i = 3, #ARGV, 3 do
-  local metres, seconds = tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
+  local sum, weight = tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
   local before = redis.call('HGET', KEYS[1], ARGV[i])
   if before then
-    local m, s = string.match(before, '^(%S+) (%S+)$')
-    metres, seconds = metres + tonumber(m), seconds + tonumber(s)
+    local s, w = string.match(before, '^(%S+) (%S+)$')
+    sum, weight = sum + tonumber(s), weight + tonumber(w)
   end
-  if seconds > memory then
-    metres, seconds = metres * memory / seconds, memory
+  if weight > memory then
+    sum, weight = sum * memory / weight, memory
   end
-  redis.call('HSET', KEYS[1], ARGV[i], string.format('%.1f %.1f', metres, seconds))
+  redis.call('HSET', KEYS[1], ARGV[i], string.format('%.3f %.3f', sum, weight))
 end
 redis.call('EXPIRE', KEYS[1], ARGV[2])

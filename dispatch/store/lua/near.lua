@@ -5,7 +5,7 @@
 --
 -- The geo set holds free riders only, so that no crowd of busy ones is read; those who fell silent
 -- are still in it for a while, are passed over, and never count, however many they are.
-local VERSION = 1
+local VERSION = 2
 -- HMGET's arguments stand on Lua's stack, which holds some 8,000.
 local CHUNK = 100
 

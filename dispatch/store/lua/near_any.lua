@@ -4,7 +4,7 @@
 -- Returns {rider, facts, rider, facts, ...}.
 --
 -- For operators, who ask seldom: it reads every rider of the cell.
-local VERSION = 1
+local VERSION = 2
 -- Where lat and lng stand: after version and time (store/facts.py).
 local WHERE = 1 + 1 + 8
 local EARTH_RADIUS_KM = 6371.0088

@@ -21,6 +21,7 @@ from dispatch.store.orders import Orders
 from dispatch.store.positions import Positions
 from dispatch.store.receipts import receipt_for
 from dispatch.store.riders import Riders
+from dispatch.store.tallies import Tallies
 from dispatch.store.timers import Timers
 from dispatch.wire import commands, requests
 from ledger.commit import Ledger
@@ -28,6 +29,7 @@ from ledger.facts import TopUp
 from ledger.statements import Statements
 from matching.speeds import Speeds
 from tests.build import an_offer
+from tests.dispatch.orders.night import Night
 
 HOME = requests.Address(lat=4.040, lng=9.695, address="Bali")
 
@@ -62,6 +64,7 @@ class Shop:
         self.fence = Fence(self.clock)
         self.fence.open(1, float("inf"))
         self.speeds, self.whereabouts = Speeds(), Whereabouts()
+        self.tallies = Tallies(redis, scripts, self.clock)
         self.flow = Flow(
             Stores(
                 catalogue=self.catalogue,
@@ -69,6 +72,7 @@ class Shop:
                 riders=self.riders,
                 positions=cast("Positions", self.whereabouts),
                 speeds=self.speeds,
+                tallies=self.tallies,
                 ledger=self.ledger,
                 clerk=Clerk(table, self.ledger, self.outbox, self.clock),
                 fence=self.fence,
@@ -175,3 +179,10 @@ async def shop(table, redis):
     opened = Shop(table, redis, scripts)
     await opened.open()
     return opened
+
+
+@pytest.fixture
+async def night(shop, redis):
+    scripts = Scripts(redis.commands)
+    await scripts.load()
+    return Night(shop, redis, scripts)
