@@ -83,7 +83,7 @@ def _by_cost(move: Move) -> tuple[float, int]:
 def _relocate(schedule: Schedule, near: dict[int, list[int]]) -> None:
     """Take each order out once and put it where it is cheapest now."""
     for order, rider in list(schedule.rider_of.items()):
-        cost = schedule.cost_of(rider)
+        cost = schedule.cost_of(rider) - schedule.hurdle(order)
         before = schedule.take(order)
         if before is None:
             continue

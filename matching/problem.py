@@ -21,7 +21,8 @@ class Rules(NamedTuple):
 
     At every stop there is a time before the goods change hands and one after it. `whole` rounds
     travel up to whole minutes. Later than `late_cap` after it was placed, an order is lost anyway.
-    `tick` is how long it takes until the next decision.
+    `tick` is how long it takes until the next decision, `move` what must be gained by taking from a
+    rider an order that he has said yes to.
     """
 
     before: float = 2.0
@@ -29,6 +30,7 @@ class Rules(NamedTuple):
     whole: bool = False
     late_cap: float = 120.0
     tick: float = 1.0
+    move: float = 0.0
 
 
 class Riders(NamedTuple):

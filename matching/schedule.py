@@ -71,6 +71,11 @@ class Schedule:
         """The trip of these stops at the speed of this rider."""
         return Trip(self._problem, self._costs.ways[rider], stops)
 
+    def hurdle(self, order: int) -> float:
+        """What must be gained by moving an order from where it is. Units: minutes."""
+        told = self._told.get(self.rider_of[order])
+        return self._problem.rules.move if told and order in told else 0.0
+
     def has_room(self, rider: int, trips: list[Trip]) -> bool:
         """Whether a rider can hold these trips' goods, and collect their cash."""
         return (

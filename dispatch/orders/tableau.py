@@ -41,6 +41,10 @@ SOON = 1.0
 # Places from which nothing is open now but often was; the rest is not part of the picture.
 PLACES_MAX = 200
 
+# No rider is called back from what he has said yes to for less. Units: minutes.
+# Source: own choice, what he and the customer will think of it.
+MOVE = 3.0
+
 XY = tuple[float, float]
 
 
@@ -127,7 +131,7 @@ class _Builder:
         self.town = town
         self.map = _Map(town)
         tick = max(town.policies[each].batch_every_ms for each in town.batched)
-        self.rules = Rules(tick=tick * town.pace / MINUTE_MS + ANSWER)
+        self.rules = Rules(tick=tick * town.pace / MINUTE_MS + ANSWER, move=MOVE)
         self._carried: dict[str, list[Order]] = {}
         self._coming: dict[str, list[Order]] = {}
         self._asked: dict[str, list[Order]] = {}

@@ -11,7 +11,7 @@ from matching.problem import Bound, Problem, Stop, Task
 from matching.schedule import Schedule
 from matching.solve import solve
 from matching.trip import single
-from tests.problems import carriers, cost_of, every_plan, order, problem, rider, under_way
+from tests.problems import RULES, carriers, cost_of, every_plan, order, problem, rider, under_way
 
 AT = [(0.0, 0.0)]
 spots = st.tuples(st.integers(0, 30), st.integers(0, 30))
@@ -164,6 +164,18 @@ def test_orders_are_dealt_anew_until_the_pickup():
     assert solve_batch(facts).left_over == ()
     sides = carriers(solve_batch(facts))
     assert sides[0] == sides[2] != sides[1] == sides[3]
+
+
+def test_no_rider_is_called_back_for_a_trifle():
+    """The same two bundles stay as they are where a change of hands must gain more than it can."""
+    asked = problem(
+        [rider(10, free_at=40.0), rider(-10, free_at=40.0)],
+        [order(0, 20), order(0, -20), order(0, 21), order(0, -21)],
+        AT,
+        bound=(under_way(0, [0, 1], 10.0), under_way(1, [2, 3], 10.0)),
+        rules=RULES._replace(move=1e3),
+    )
+    assert carriers(solve(asked, "batch")) == {0: 0, 1: 0, 2: 1, 3: 1}
 
 
 def test_a_rider_under_way_keeps_something_to_pick_up():
