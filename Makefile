@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 MINUTES := 10
 # Written when a step is done, so that the next `make run` starts at once.
 PYTHON_DONE := $(VENV)/.installed
+# Some machines keep no bytecode; each server that a test starts would compile everything anew.
+export PYTHONDONTWRITEBYTECODE :=
 NODE_DONE := node_modules/.installed
 CONSOLE_DONE := console/dist/.built
 CONSOLE_SOURCES := $(shell find console -type f -not -path 'console/dist/*' 2>/dev/null)
@@ -86,7 +88,7 @@ $(BIN)/uv:
 
 $(PYTHON_DONE): requirements.txt pyproject.toml | $(BIN)/uv
 	@echo "Installing Python packages"
-	@$(BIN)/uv pip sync --quiet --python $(BIN)/python --require-hashes requirements.txt
+	@$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import pytest_asyncio
 
@@ -18,6 +19,19 @@ from ledger.dynamo import DynamoTable, open_table
 from ledger.fake import FakeDynamo
 from ledger.schema import ensure_table
 from tests.waiting import Until
+
+# Examples of a property: in a run without the slow tests, and in a whole one. A busy machine is no
+# reason to fail, so none has a deadline of its own.
+QUICK, WHOLE = 25, 100
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Try few examples of each property in `make check`, and as many as usual otherwise."""
+    is_quick = "not slow" in config.option.markexpr
+    hypothesis.settings.register_profile(
+        "house", deadline=None, max_examples=QUICK if is_quick else WHOLE
+    )
+    hypothesis.settings.load_profile("house")
 
 
 @pytest.fixture(scope="session", autouse=True)

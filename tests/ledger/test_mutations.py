@@ -1,5 +1,7 @@
 """The mutation run, in short: see tests.ledger.mutations."""
 
+import pytest
+
 from ledger.table import Key, Put, Update
 from tests.ledger.mutations import all_mutants, caught_by
 from tests.ledger.weakening import mutants_of, weakened
@@ -41,6 +43,7 @@ def test_other_writes_stay_as_they_are() -> None:
     assert weakened(other, mutant) is other
 
 
+@pytest.mark.slow
 def test_every_condition_is_missed_when_it_is_gone() -> None:
     """Each condition of each write of each flow, taken away, is noticed."""
     mutants = all_mutants()

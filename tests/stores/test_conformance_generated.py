@@ -134,7 +134,7 @@ FIRST = st.tuples(
 
 
 @settings(
-    max_examples=200,
+    max_examples=2 * settings.default.max_examples,
     deadline=None,
     derandomize=True,
     phases=[Phase.generate, Phase.shrink],
