@@ -6,7 +6,7 @@ from dispatch.errors import Refusal, Refused
 from dispatch.model import OrderLine
 from dispatch.store.catalogue import CatalogueItem, Vendor
 from dispatch.wire.requests import GoodsOrder, PackageOrder, WantedItem
-from ledger.pricing import Pricing, Rates, price_goods, price_package
+from ledger.pricing import Pricing, Rates, price_goods, price_package, with_tip
 from matching.geo import haversine_m
 
 # Source: ledger design, 0 < |amount| <= 10^12.
@@ -40,6 +40,7 @@ def price_goods_order(
     _check_available(wanted, items)
     lines = tuple(_line(items[item_id], quantity) for item_id, quantity in wanted.items())
     pricing = price_goods(rates, sum(line.quantity * line.unit_price for line in lines))
+    pricing = with_tip(pricing, body.tip)
     _check_total(pricing, lines)
     _check_minimum(pricing, rates)
     return lines, pricing
@@ -60,7 +61,7 @@ def price_package_order(body: PackageOrder, rates: Rates) -> Pricing:
             {"weight": parcel.weight, "maxWeightKg": rates.max_weight_kg},
         )
     metres = haversine_m(body.pickup.lat, body.pickup.lng, body.dropoff.lat, body.dropoff.lng)
-    pricing = price_package(rates, round(metres), fragile=parcel.is_fragile)
+    pricing = with_tip(price_package(rates, round(metres), fragile=parcel.is_fragile), body.tip)
     _check_total(pricing, ())
     return pricing
 

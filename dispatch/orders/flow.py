@@ -35,7 +35,7 @@ from dispatch.wire.events import Stop
 from dispatch.wire.snapshots import Snapshot, order_snapshot, pricing_view
 from ledger.cancelling import Fault
 from ledger.commit import Ledger
-from ledger.pricing import Pricing, with_tip
+from ledger.pricing import Pricing
 from matching.speeds import Speeds, hour_of
 
 
@@ -101,11 +101,11 @@ class Flow:
     async def _price(self, body: Placement) -> tuple[tuple[OrderLine, ...], Pricing, Vendor | None]:
         rates = (await self._stores.config.services())[body.order_type]
         if isinstance(body, requests.PackageOrder):
-            return (), with_tip(price_package_order(body, rates), body.tip), None
+            return (), price_package_order(body, rates), None
         wanted = [item.item_id for item in body.items]
         vendor, items = await self._stores.catalogue.shelf(body.vendor_id, wanted)
         lines, pricing = price_goods_order(body, vendor, items, rates)
-        return lines, with_tip(pricing, body.tip), vendor
+        return lines, pricing, vendor
 
     async def payment_confirmed(self, order_id: str) -> dict[str, Any]:
         """The provider has the money of an order: into escrow, and on with the order.
