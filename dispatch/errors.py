@@ -20,6 +20,7 @@ class Refusal(StrEnum):
     ITEM_UNAVAILABLE = "item_unavailable"
     TOO_HEAVY = "too_heavy"
     BELOW_MINIMUM = "below_minimum"
+    PROMO_REFUSED = "promo_refused"
     CASH_LIMIT = "cash_limit"
     INSUFFICIENT_FUNDS = "insufficient_funds"
     UNAVAILABLE = "unavailable"

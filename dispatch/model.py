@@ -297,6 +297,8 @@ class Order(Record, frozen=True):
     reason: str | None = None
     rating: int | None = None
     notes: str | None = None
+    # The promotion whose discount is in the prices.
+    promo_code: str | None = None
     # When each status was reached.
     times: dict[str, int] = {}
 

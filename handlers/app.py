@@ -43,6 +43,7 @@ from dispatch.store.paces import Paces
 from dispatch.store.pauses import Pauses
 from dispatch.store.policies import Policies
 from dispatch.store.positions import Positions
+from dispatch.store.promotions import Promotions
 from dispatch.store.pursuits import Pursuits
 from dispatch.store.revocations import Revocations
 from dispatch.store.riders import Riders
@@ -69,6 +70,7 @@ from handlers.http import (
     money,
     orders,
     profiles,
+    promotions,
     wallets,
 )
 from handlers.http import tokens as token_routes
@@ -105,7 +107,8 @@ DEV_TOKEN_S = 24 * 3600
 LANES, LANE_BLOCKS = 16, 4
 # What is served over HTTP, a file each.
 SUBJECTS = (
-    config, catalogue, profiles, orders, wallets, admin, money, token_routes, webhook_routes,
+    config, catalogue, profiles, orders, wallets, admin, money, promotions, token_routes,
+    webhook_routes,
 )  # fmt: skip
 
 log = structlog.get_logger(__name__)
@@ -191,6 +194,7 @@ def compose(basis: Basis) -> tuple[Desk, Live]:
         answers=Answers(table, clock),
         catalogue=stores.catalogue,
         config=stores.config,
+        promotions=stores.promotions,
         riders=stores.riders,
         positions=positions,
         pauses=finds.pauses,
@@ -247,6 +251,7 @@ def _stores(basis: Basis, positions: Positions, ledger: Ledger, outbox: Outbox) 
     return Stores(
         catalogue=Catalogue(table, clock),
         config=Config(table, clock),
+        promotions=Promotions(table, clock),
         riders=Riders(table, clock),
         positions=positions,
         speeds=Speeds(),

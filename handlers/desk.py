@@ -23,6 +23,7 @@ from dispatch.store.pauses import Pauses
 from dispatch.store.payouts import Payouts
 from dispatch.store.policies import Policies
 from dispatch.store.positions import Positions
+from dispatch.store.promotions import Promotions
 from dispatch.store.revocations import Revocations
 from dispatch.store.riders import Duty, Riders
 from dispatch.store.trails import Trails
@@ -56,6 +57,7 @@ class Desk:
     answers: Answers
     catalogue: Catalogue
     config: Config
+    promotions: Promotions
     riders: Riders
     positions: Positions
     pauses: Pauses

@@ -5,7 +5,7 @@ loads the order, asks the machine, and hands the clerk whatever else must be wri
 """
 
 import asyncio
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec.structs import replace
@@ -28,6 +28,7 @@ from dispatch.store.config import Config
 from dispatch.store.leases import Fence
 from dispatch.store.orders import offered_to
 from dispatch.store.positions import Positions
+from dispatch.store.promotions import Promotions
 from dispatch.store.riders import Riders
 from dispatch.store.tallies import Tallies
 from dispatch.wire import commands, requests
@@ -36,6 +37,7 @@ from dispatch.wire.snapshots import Snapshot, order_snapshot, pricing_view
 from ledger.cancelling import Fault
 from ledger.commit import Ledger
 from ledger.pricing import Pricing
+from ledger.promotions import Promotion
 from matching.speeds import Speeds, hour_of
 
 
@@ -44,6 +46,7 @@ class Stores(msgspec.Struct, frozen=True, kw_only=True):
 
     catalogue: Catalogue
     config: Config
+    promotions: Promotions
     riders: Riders
     positions: Positions
     speeds: Speeds
@@ -56,6 +59,15 @@ class Stores(msgspec.Struct, frozen=True, kw_only=True):
     rider_orders_max: int = 1
 
 
+class _Priced(NamedTuple):
+    """What an order would cost, and by what."""
+
+    pricing: Pricing
+    lines: tuple[OrderLine, ...] = ()
+    vendor: Vendor | None = None
+    promotion: Promotion | None = None
+
+
 class Flow:
     """The steps."""
 
@@ -66,46 +78,57 @@ class Flow:
 
     # The customer places an order.
 
-    async def quote(self, body: Placement) -> Snapshot:
-        """What an order would cost now, by the same rules as placing it.
+    async def quote(self, caller: Caller, body: Placement) -> Snapshot:
+        """What an order would cost its caller now, by the same rules as placing it.
 
         Errors: Refused as by `place_order`, but for the money.
         """
-        _, pricing, _ = await self._price(body)
-        return pricing_view(msgspec.to_builtins(pricing), "user")
+        priced = await self._price(caller, body)
+        return pricing_view(msgspec.to_builtins(priced.pricing), "user")
 
     async def place_order(self, caller: Caller, body: Placement) -> Snapshot:
         """Price the order, take the money where it lies in a wallet, and tell the vendor.
 
         Errors: Refused SERVICE_DISABLED, VENDOR_CLOSED, UNKNOWN_ITEM, ITEM_UNAVAILABLE, TOO_HEAVY,
-        BELOW_MINIMUM, INSUFFICIENT_FUNDS.
+        BELOW_MINIMUM, PROMO_REFUSED, INSUFFICIENT_FUNDS.
         """
         clerk = self._stores.clerk
         if (first := await clerk.repeat_of(caller)) is not None:
             return first
-        draft = await self._draft(caller, body)
-        step = decide(draft, self._ask("place_order", caller, body))
+        priced = await self._price(caller, body)
+        step = decide(self._draft(caller, body, priced), self._ask("place_order", caller, body))
         answer = order_snapshot(step.order, "user")
-        return (await clerk.bring_in(caller, step, self._plans.placing(step.order), answer)).answer
+        plan = self._plans.placing(step.order, priced.promotion)
+        return (await clerk.bring_in(caller, step, plan, answer)).answer
 
-    async def _draft(self, caller: Caller, body: Placement) -> Order:
-        lines, pricing, vendor = await self._price(body)
+    def _draft(self, caller: Caller, body: Placement, priced: _Priced) -> Order:
         provider = self._stores.payment_provider
         payment = payment_for(body.payment_method, ids.mint("pay"), provider)
-        order = blank(ids.order_id(), caller.id, pricing, payment, self._clock.now_ms())
+        now_ms = self._clock.now_ms()
+        order = blank(ids.order_id(), caller.id, priced.pricing, payment, now_ms)
+        if priced.promotion is not None:
+            order = replace(order, promo_code=priced.promotion.code)
         if isinstance(body, requests.PackageOrder):
             return with_parcel(order, body)
-        assert vendor is not None, "pricing refuses an order without a vendor"
-        return with_goods(order, body, vendor, lines)
+        assert priced.vendor is not None, "pricing refuses an order without a vendor"
+        return with_goods(order, body, priced.vendor, priced.lines)
 
-    async def _price(self, body: Placement) -> tuple[tuple[OrderLine, ...], Pricing, Vendor | None]:
+    async def _price(self, caller: Caller, body: Placement) -> _Priced:
+        priced = await self._full_price(body)
+        if body.promo_code is None:
+            return priced
+        promotions = self._stores.promotions
+        promotion, pricing = await promotions.apply(body.promo_code, caller.id, priced.pricing)
+        return priced._replace(pricing=pricing, promotion=promotion)
+
+    async def _full_price(self, body: Placement) -> _Priced:
         rates = (await self._stores.config.services())[body.order_type]
         if isinstance(body, requests.PackageOrder):
-            return (), price_package_order(body, rates), None
+            return _Priced(price_package_order(body, rates))
         wanted = [item.item_id for item in body.items]
         vendor, items = await self._stores.catalogue.shelf(body.vendor_id, wanted)
         lines, pricing = price_goods_order(body, vendor, items, rates)
-        return lines, pricing, vendor
+        return _Priced(pricing, lines, vendor)
 
     async def payment_confirmed(self, order_id: str) -> dict[str, Any]:
         """The provider has the money of an order: into escrow, and on with the order.

@@ -19,6 +19,7 @@ from ledger.facts import Capture, Refund, Settle, TopUp
 from ledger.fin import Fin, FinState, Guarded, Method, mark_delivered, void_fin
 from ledger.payments import Payment as ProviderPayment
 from ledger.payments import start_payment
+from ledger.promotions import Promotion, return_promotion, use_promotion
 from ledger.table import Write
 
 _MOVED = (Refusal.CONFLICT, "the order's money moved meanwhile; try again")
@@ -26,6 +27,8 @@ _MEANINGS = {
     "cash_limit": (Refusal.CASH_LIMIT, "you would carry too much collected cash"),
     "conflict": _MOVED,
     "wrong_state": _MOVED,
+    "promo_over": (Refusal.PROMO_REFUSED, "this promotion has just ended", {"reason": "spent"}),
+    "promo_used": (Refusal.PROMO_REFUSED, "you have just used this promotion", {"reason": "used"}),
 }
 
 
@@ -38,9 +41,12 @@ class Plans:
         self._clock = clock
         self._capacity = capacity
 
-    def placing(self, order: Order) -> Plan:
-        """The stock goes down; money in a wallet goes into escrow at once."""
+    def placing(self, order: Order, promotion: Promotion | None) -> Plan:
+        """The stock and a promotion's budget go down; money in a wallet goes into escrow."""
         extras: list[Extra] = []
+        if promotion is not None:
+            discount, now_ms = order.pricing.discount, self._clock.now_ms()
+            extras.extend(_guarded(use_promotion(promotion, order.user_id, discount, now_ms)))
         if order.vendor_id is not None:
             gone = Refused(Refusal.ITEM_UNAVAILABLE, "an item has just been sold out")
             stock = self._catalogue.reserve_stock(order.vendor_id, order.items)
@@ -115,6 +121,7 @@ class Plans:
         """The rider's hands empty, the stock goes up, what was paid goes back by the matrix."""
         extras = self._freeing(order, "called_off", releases_cash=True)
         moved = Refused(Refusal.CONFLICT, "the catalogue changed meanwhile; try again")
+        extras.extend(self._unpromoting(order, fault))
         # What a rider has fetched comes back to no shelf.
         if order.vendor_id is not None and order.status is not OrderStatus.IN_TRANSIT:
             stock = await self._catalogue.return_stock(order.vendor_id, order.items)
@@ -132,6 +139,19 @@ class Plans:
             return Plan(extras=extras, fact=refund, believed=money_of(order, FinState.DUE))
         extras.extend(_guarded(void_fin(order.order_id, self._clock.now_ms())))
         return Plan(extras=extras)
+
+    def _unpromoting(self, order: Order, fault: Fault) -> list[Extra]:
+        """A discount that nobody had goes back into its promotion; one that was had stays spent."""
+        if order.promo_code is None:
+            return []
+        is_paid = order.payment.state is PaymentState.CAPTURED
+        # What a customer at fault pays to others is his own money first.
+        parting = parting_of(order, fault)
+        kept = parting.paid if is_paid and parting.by_customer else 0
+        if kept > order.pricing.total:
+            return []
+        amount, now_ms = order.pricing.discount, self._clock.now_ms()
+        return _guarded(return_promotion(order.promo_code, order.user_id, amount, now_ms))
 
     def _freeing(self, order: Order, ending: duty.Ending, *, releases_cash: bool) -> list[Extra]:
         """Writes that empty the hands of the rider who carries the order, if one does."""

@@ -16,6 +16,9 @@ Method = Literal["WALLET", "MOBILE_MONEY", "CASH"]
 # Units: whole XAF.
 TipAmount = Annotated[int, Meta(ge=0, le=1_000_000)]
 OwnerType = Literal["USER", "VENDOR", "RIDER"]
+# Small letters count as capitals.
+PromoCode = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{3,32}$(?!\n)", max_length=32)]
+Moment = Annotated[int, Meta(ge=0, le=9_999_999_999_999)]
 
 
 class Request(
@@ -49,6 +52,7 @@ class GoodsOrder(Request, frozen=True, kw_only=True):
     payment_method: Method
     notes: Annotated[str, Meta(max_length=500)] | None = None
     tip: TipAmount = 0
+    promo_code: PromoCode | None = None
 
 
 class ParcelDetails(Request, frozen=True, kw_only=True):
@@ -78,6 +82,7 @@ class PackageOrder(Request, frozen=True, kw_only=True):
     payment_method: Method
     notes: Annotated[str, Meta(max_length=500)] | None = None
     tip: TipAmount = 0
+    promo_code: PromoCode | None = None
 
 
 class CancelOrder(Request, frozen=True, kw_only=True):
@@ -214,6 +219,24 @@ class PayoutGate(Request, frozen=True, kw_only=True):
 
     stopped: bool
     reason: Annotated[str, Meta(min_length=1, max_length=200)]
+
+
+class NewPromotion(Request, frozen=True, kw_only=True):
+    """A discount that the platform pays: a rate with or without a cap, or an amount.
+
+    Units: whole XAF, basis points, Unix milliseconds.
+    """
+
+    code: PromoCode
+    services: Annotated[list[Literal["FOOD", "MART", "PACKAGE"]], Meta(min_length=1, max_length=3)]
+    ends_at: Moment
+    budget: Annotated[int, Meta(ge=1, le=1_000_000_000_000)]
+    percent_bps: Annotated[int, Meta(ge=1, le=10_000)] | None = None
+    amount: Annotated[int, Meta(ge=1, le=1_000_000_000)] | None = None
+    cap: Annotated[int, Meta(ge=1, le=1_000_000_000)] | None = None
+    min_order_amount: Amount = 0
+    starts_at: Moment | None = None
+    per_user: Annotated[int, Meta(ge=1, le=10_000)] = 1
 
 
 class TokenRevocation(Request, frozen=True, kw_only=True):

@@ -12,6 +12,9 @@ Snapshot = dict[str, Any]
 
 # What a customer pays; how the platform splits it is not his to see.
 _PRICE_FOR_ALL = ("subtotal", "deliveryFee", "tip", "discount", "total", "currency", "distanceM")
+_WHERE_GIVEN = (
+    "vendorId", "items", "prepMinutes", "reason", "rating", "notes", "recipient", "promoCode",
+)  # fmt: skip
 _SHARE_OF = {"vendor": ("commission", "vendorShare"), "rider": ("riderShare",)}
 
 
@@ -31,7 +34,7 @@ def order_snapshot(order: Order, audience: str) -> Snapshot:
         "updatedAt": order.updated_at,
         "userId": order.user_id,
     }
-    for name in ("vendorId", "items", "prepMinutes", "reason", "rating", "notes", "recipient"):
+    for name in _WHERE_GIVEN:
         if name in record:
             snapshot[name] = record[name]
     if "parcel" in record:

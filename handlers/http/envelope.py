@@ -34,6 +34,7 @@ STATUS_OF: Mapping[Refusal, int] = {
     Refusal.ITEM_UNAVAILABLE: 422,
     Refusal.TOO_HEAVY: 422,
     Refusal.BELOW_MINIMUM: 422,
+    Refusal.PROMO_REFUSED: 422,
     Refusal.CASH_LIMIT: 422,
     Refusal.INSUFFICIENT_FUNDS: 402,
     Refusal.UNAVAILABLE: 503,

@@ -46,7 +46,8 @@ async def post_order(request: web.Request) -> Any:
 async def post_quote(request: web.Request) -> Any:
     """Say what an order would cost."""
     desk, body = request.app[DESK], await _placement(request)
-    return await once(request, body, lambda: desk.flow.quote(body))
+    caller = caller_of(request, body)
+    return await once(request, body, lambda: desk.flow.quote(caller, body))
 
 
 async def get_order(request: web.Request) -> Any:

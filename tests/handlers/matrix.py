@@ -181,6 +181,13 @@ HTTP: dict[str, Asked] = {
     "PUT /admin/wallets/{ownerType}/{ownerId}/status": Asked(
         "ADMIN", {"status": "ACTIVE", "reason": "x"}
     ),
+    "POST /admin/promotions": Asked(
+        "ADMIN",
+        {"code": "NDOLE", "services": ["FOOD"], "amount": 1, "budget": 1, "endsAt": 10**13 - 1},
+    ),
+    "GET /admin/promotions": Asked("ADMIN"),
+    "GET /admin/promotions/{code}": Asked("ADMIN"),
+    "POST /admin/promotions/{code}/stop": Asked("ADMIN", {"reason": "x"}),
     "GET /admin/orders": Asked("ADMIN"),
     "GET /admin/orders/{orderId}/decisions": Asked("ADMIN", of="order"),
     "GET /admin/config/offers/{service}": Asked("ADMIN"),

@@ -53,7 +53,7 @@ def breaks(items: Items) -> list[str]:
     if sum(balances.values()):
         found.append(f"all accounts sum to {sum(balances.values())}")
     found += [*_cash(items, wallets), *_payments(items), *_payouts(items, wallets)]
-    return [*found, *_hands(items)]
+    return [*found, *_promotions(items), *_hands(items)]
 
 
 def unfinished(items: Items) -> list[str]:
@@ -186,6 +186,34 @@ def _payouts(items: Items, wallets: Mapping[str, Item]) -> Iterator[str]:
     for account, wallet in wallets.items():
         if account.startswith(("VENDOR#", "RIDER#")) and wallet["held"] != held[account]:
             yield f"{account} holds {wallet['held']}, its payouts {held[account]}"
+
+
+def _promotions(items: Items) -> Iterator[str]:
+    """What a promotion counts is what its orders cost the platform, and no turn is lost."""
+    spent: dict[str, int] = defaultdict(int)
+    turns: dict[tuple[str, str], int] = defaultdict(int)
+    for (_, sk), order in items.items():
+        if sk == "METADATA" and "promoCode" in order and not _is_free_again(order, items):
+            pk = f"PROMO#{order['promoCode']}"
+            spent[pk] += order["pricing"]["discount"]
+            turns[pk, f"USER#{order['userId']}"] += 1
+    for (pk, sk), item in items.items():
+        if pk.startswith("PROMO#") and sk.startswith("USER#") and item["used"] != turns[pk, sk]:
+            yield f"{sk} has used {pk} {item['used']} times, in {turns[pk, sk]} orders"
+        if sk != "PROMOTION":
+            continue
+        if item["spent"] != spent[pk] or item["spent"] > item["budget"]:
+            yield f"{pk} has spent {item['spent']}, its orders {spent[pk]}"
+
+
+def _is_free_again(order: Item, items: Items) -> bool:
+    if order["status"] not in ("CANCELLED", "REJECTED"):
+        return False
+    entry = items.get((f"ORDER#{order['orderId']}", "JE#CANCEL"), {"legs": []})
+    back = sum(x["amount"] for x in entry["legs"] if x["account"].startswith("PLATFORM#PROMO"))
+    # Nothing was paid for it, or all of it came back.
+    is_paid = (f"ORDER#{order['orderId']}", "JE#CAPTURE") in items
+    return not is_paid or back == order["pricing"]["discount"]
 
 
 def _hands(items: Items) -> Iterator[str]:

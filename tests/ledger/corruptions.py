@@ -58,8 +58,10 @@ class _Again(Node):
 
     story = ""
 
-    async def place(self, method: requests.Method, name: str) -> Answer:
-        return await super().place(method, f"{self.story}-{name}")
+    async def place(
+        self, method: requests.Method, name: str, promo_code: str | None = None
+    ) -> Answer:
+        return await super().place(method, f"{self.story}-{name}", promo_code)
 
     async def top_up(self, amount: int, name: str, provider: str = "sandbox") -> Answer:
         return await super().top_up(amount, f"{self.story}-{name}", provider)

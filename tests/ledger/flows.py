@@ -14,7 +14,7 @@ from ledger.accounts import balance_key, user
 from ledger.facts import Adjustment, Correction
 from tests import virtual
 from tests.ledger.auditor import Items
-from tests.ledger.shop import CUSTOMER, RIDER, VENDOR, Answer, Node, caller
+from tests.ledger.shop import CUSTOMER, PROMO, RIDER, VENDOR, Answer, Node, caller
 
 PURSE = 100_000
 AMOUNT = 5_000
@@ -173,6 +173,34 @@ async def called_off_unpaid(node: Node) -> Subject:
     return on
 
 
+async def promised(node: Node) -> Subject:
+    """A promotion that nobody has used."""
+    await with_purse(node)
+    await node.promise()
+    return Subject()
+
+
+def placed_cheaper(method: requests.Method) -> Callable[[Node], Awaitable[Subject]]:
+    """An order with a discount."""
+
+    async def before(node: Node) -> Subject:
+        await promised(node)
+        return subject_of(await node.place(method, "place", PROMO))
+
+    return before
+
+
+async def brought_cheaper(node: Node) -> Subject:
+    """A cash order with a discount, at its door."""
+    on = await placed_cheaper("CASH")(node)
+    await node.accept_order(on.id)
+    await node.offer(on.id)
+    await node.take(on.id)
+    await node.fetch(on.id)
+    await node.bring(on.id)
+    return on
+
+
 async def unpaid_too_long(node: Node) -> Subject:
     """An order whose mobile money has not come in time."""
     on = await awaited(node)
@@ -228,6 +256,13 @@ def place(method: requests.Method) -> Callable[[Node, Subject], Awaitable[object
     return act
 
 
+def place_cheaper(method: requests.Method) -> Callable[[Node, Subject], Awaitable[object]]:
+    async def act(node: Node, _on: Subject) -> object:
+        return await node.place(method, "act", PROMO)
+
+    return act
+
+
 async def offer(node: Node, on: Subject) -> object:
     return await node.offer(on.id)
 
@@ -272,6 +307,17 @@ def is_failed(items: Items, on: Subject) -> bool:
 def is_told_of_failure(items: Items, on: Subject) -> bool:
     """The order knows that its payment failed."""
     return items[f"ORDER#{on.id}", "METADATA"]["payment"]["state"] == "FAILED"
+
+
+def promo_is(spent: int, uses: int) -> Callable[[Items, Subject], bool]:
+    """So much of the promotion is spent, by so many orders and turns of its customer."""
+
+    def ended(items: Items, _on: Subject) -> bool:
+        promotion = items[f"PROMO#{PROMO}", "PROMOTION"]
+        used = items.get((f"PROMO#{PROMO}", f"USER#{CUSTOMER}"), {}).get("used", 0)
+        return (promotion["spent"], promotion["uses"], used) == (spent, uses, uses)
+
+    return ended
 
 
 def is_asked(items: Items, _on: Subject) -> bool:
@@ -452,6 +498,10 @@ FLOWS = [
     Flow("take_cash_order", offered("CASH"), take, hold_is("OPEN")),
     Flow("give_back_cash_order", taken("CASH"), give_back, hold_is("RELEASED")),
     Flow("take_over_cash_order", given_back, take_over, hold_is("OPEN")),
+    Flow("place_with_promo", promised, place_cheaper("WALLET"), promo_is(1_000, 1)),
+    Flow("place_for_cash_with_promo", promised, place_cheaper("CASH"), promo_is(1_000, 1)),
+    Flow("call_off_with_promo", placed_cheaper("WALLET"), call_off, promo_is(0, 0)),
+    Flow("settle_cash_with_promo", brought_cheaper, settle, is_settled_with_cash, repeated=False),
     Flow("bring_and_settle", fetched("WALLET"), bring, fin_is("SETTLED")),
     Flow("settle_from_wallet", brought("WALLET"), settle, fin_is("SETTLED"), repeated=False),
     Flow("settle_second", brought_again, settle, fin_is("SETTLED"), repeated=False),

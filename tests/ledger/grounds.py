@@ -164,6 +164,13 @@ GROUNDS = [
     Ground("take_cash_order", "RIDER", "DUTY", carried_already),
     Ground("place_from_wallet", "VENDOR", "ITEM", there(stock=0)),
     Ground("call_off_paid", "VENDOR", "ITEM", without("stock")),
+    # A promotion, and its customer's turn.
+    Ground("place_with_promo", "PROMO", "PROMOTION", there(promoState="STOPPED")),
+    Ground("place_with_promo", "PROMO", "PROMOTION", there(endsAt=0)),
+    Ground("place_with_promo", "PROMO", "PROMOTION", there(spent=2_001)),
+    Ground("place_with_promo", "PROMO", "USER", there(used=1)),
+    Ground("call_off_with_promo", "PROMO", "PROMOTION", there(spent=999)),
+    Ground("call_off_with_promo", "PROMO", "USER", there(used=0)),
     # Wallets.
     Ground("take_cash_order", "WALLET#RIDERCASH", "BALANCE", wallet(exposure=50_000)),
     Ground(

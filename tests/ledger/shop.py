@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any, NoReturn, cast
 
+import msgspec
 import structlog
 
 from dispatch.bursar import Bursar
@@ -22,6 +23,7 @@ from dispatch.store.catalogue import Catalogue
 from dispatch.store.config import Config
 from dispatch.store.leases import Fence
 from dispatch.store.orders import Orders
+from dispatch.store.promotions import Promotions
 from dispatch.store.receipts import receipt_for
 from dispatch.store.riders import Riders
 from dispatch.wire import commands, requests
@@ -39,6 +41,7 @@ from tests.ledger.auditor import Items, items_of
 TABLE = "shop"
 CUSTOMER, VENDOR, RIDER = "usr_1", "ven_1", "rdr_1"
 PROVIDER = "momo"
+PROMO = "MEAL1000"
 STOCK = 1_000_000
 PRICE = 10_000
 DOUALA = requests.Address(lat=4.05, lng=9.70)
@@ -64,6 +67,7 @@ class Node:
         self.ledger = Ledger(self.table, clock.now_ms)
         self.statements = Statements(self.table)
         self.catalogue = Catalogue(self.table, clock)
+        self.promotions = Promotions(self.table, clock)
         away = cast("Any", None)
         outbox = Outbox(self.table, away, away, away, clock)
         # No lease is asked for where there is no Redis.
@@ -72,6 +76,7 @@ class Node:
         stores = Stores(
             catalogue=self.catalogue,
             config=Config(self.table, clock),
+            promotions=self.promotions,
             riders=Riders(self.table, clock),
             positions=cast("Any", Nowhere()),
             speeds=Speeds(),
@@ -102,7 +107,16 @@ class Node:
         receipt = receipt_for("provider", f"{event}-{payment_id}", said)
         return await self.cashier.news(PROVIDER, said, receipt)
 
-    async def place(self, method: requests.Method, name: str) -> Answer:
+    async def promise(self, **terms: Any) -> Answer:
+        """An operator makes a promotion: 1,000 off any meal, once, for three of them."""
+        now_ms = self.clock.now_ms()
+        usual = {"amount": 1_000, "budget": 3_000, "endsAt": now_ms + PATIENCE_MS}
+        body = {"code": PROMO, "services": ["FOOD"], **usual, **terms}
+        return await self.promotions.create(msgspec.convert(body, requests.NewPromotion), "adm_1")
+
+    async def place(
+        self, method: requests.Method, name: str, promo_code: str | None = None
+    ) -> Answer:
         """The customer orders one meal."""
         body = requests.GoodsOrder(
             order_type="FOOD",
@@ -110,6 +124,7 @@ class Node:
             items=[requests.WantedItem(item_id="meal", quantity=1)],
             delivery_address=DOUALA,
             payment_method=method,
+            promo_code=promo_code,
         )
         return await self.flow.place_order(caller("user", CUSTOMER, name, body), body)
 

@@ -19,6 +19,7 @@ from dispatch.store.inbox import Inboxes
 from dispatch.store.leases import Fence
 from dispatch.store.orders import Orders
 from dispatch.store.positions import Positions
+from dispatch.store.promotions import Promotions
 from dispatch.store.receipts import receipt_for
 from dispatch.store.riders import Riders
 from dispatch.store.tallies import Tallies
@@ -69,6 +70,7 @@ class Shop:
             Stores(
                 catalogue=self.catalogue,
                 config=self.config,
+                promotions=Promotions(table, self.clock),
                 riders=self.riders,
                 positions=cast("Positions", self.whereabouts),
                 speeds=self.speeds,
