@@ -194,7 +194,6 @@ def compose(basis: Basis) -> tuple[Desk, Live]:
         answers=Answers(table, clock),
         catalogue=stores.catalogue,
         config=stores.config,
-        promotions=stores.promotions,
         riders=stores.riders,
         positions=positions,
         pauses=finds.pauses,

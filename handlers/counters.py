@@ -13,6 +13,7 @@ from dispatch.settings import Settings
 from dispatch.settler import Settler
 from dispatch.store.orders import Orders
 from dispatch.store.payouts import Payouts
+from dispatch.store.promotions import Promotions
 from dispatch.warden import Warden
 from ledger.commit import Ledger
 from ledger.history import History
@@ -31,6 +32,7 @@ class Counters(NamedTuple):
     statements: Statements
     history: History
     payouts: Payouts
+    promotions: Promotions
     warden: Warden
 
 
@@ -48,6 +50,7 @@ def open_counters(
         statements=Statements(table),
         history=History(table),
         payouts=Payouts(table),
+        promotions=Promotions(table, clock),
         warden=Warden(table, clock),
     )
 

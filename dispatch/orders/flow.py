@@ -5,7 +5,7 @@ loads the order, asks the machine, and hands the clerk whatever else must be wri
 """
 
 import asyncio
-from typing import Any, NamedTuple
+from typing import Any
 
 import msgspec
 from msgspec.structs import replace
@@ -13,16 +13,16 @@ from msgspec.structs import replace
 from dispatch import ids, metrics
 from dispatch.clock import Clock
 from dispatch.errors import Refusal, Refused, StoreUnavailable
-from dispatch.model import Offer, Order, OrderLine, Outcome, Position
-from dispatch.orders.basket import price_goods_order, price_package_order
+from dispatch.model import Offer, Order, Outcome, Position
 from dispatch.orders.clerk import ENGINE, Caller, Carried, Clerk, Plan, Planner
 from dispatch.orders.drafts import Placement, blank, payment_for, with_goods, with_parcel
 from dispatch.orders.machine import decide
 from dispatch.orders.offering import Lapse, is_offered
 from dispatch.orders.plans import Plans, explained, late_payment, nothing_else, rating
 from dispatch.orders.progress import fault_of
+from dispatch.orders.quotes import Quote, Quotes
 from dispatch.orders.step import Actor, Ask, AssignedTo, NobodyLeft, OffersMade, Step
-from dispatch.store.catalogue import Catalogue, Vendor
+from dispatch.store.catalogue import Catalogue
 from dispatch.store.cells import cell_of
 from dispatch.store.config import Config
 from dispatch.store.leases import Fence
@@ -36,8 +36,6 @@ from dispatch.wire.events import Stop
 from dispatch.wire.snapshots import Snapshot, order_snapshot, pricing_view
 from ledger.cancelling import Fault
 from ledger.commit import Ledger
-from ledger.pricing import Pricing
-from ledger.promotions import Promotion
 from matching.speeds import Speeds, hour_of
 
 
@@ -59,20 +57,12 @@ class Stores(msgspec.Struct, frozen=True, kw_only=True):
     rider_orders_max: int = 1
 
 
-class _Priced(NamedTuple):
-    """What an order would cost, and by what."""
-
-    pricing: Pricing
-    lines: tuple[OrderLine, ...] = ()
-    vendor: Vendor | None = None
-    promotion: Promotion | None = None
-
-
 class Flow:
     """The steps."""
 
     def __init__(self, stores: Stores, clock: Clock) -> None:
         self._stores = stores
+        self._quotes = Quotes(stores.catalogue, stores.config, stores.promotions)
         self._plans = Plans(stores.catalogue, stores.ledger, clock, stores.rider_orders_max)
         self._clock = clock
 
@@ -83,8 +73,8 @@ class Flow:
 
         Errors: Refused as by `place_order`, but for the money.
         """
-        priced = await self._price(caller, body)
-        return pricing_view(msgspec.to_builtins(priced.pricing), "user")
+        quote = await self._quotes.quote(caller.id, body)
+        return pricing_view(msgspec.to_builtins(quote.pricing), "user")
 
     async def place_order(self, caller: Caller, body: Placement) -> Snapshot:
         """Price the order, take the money where it lies in a wallet, and tell the vendor.
@@ -95,40 +85,23 @@ class Flow:
         clerk = self._stores.clerk
         if (first := await clerk.repeat_of(caller)) is not None:
             return first
-        priced = await self._price(caller, body)
-        step = decide(self._draft(caller, body, priced), self._ask("place_order", caller, body))
+        quote = await self._quotes.quote(caller.id, body)
+        step = decide(self._draft(caller, body, quote), self._ask("place_order", caller, body))
         answer = order_snapshot(step.order, "user")
-        plan = self._plans.placing(step.order, priced.promotion)
+        plan = self._plans.placing(step.order, quote.promotion)
         return (await clerk.bring_in(caller, step, plan, answer)).answer
 
-    def _draft(self, caller: Caller, body: Placement, priced: _Priced) -> Order:
+    def _draft(self, caller: Caller, body: Placement, quote: Quote) -> Order:
         provider = self._stores.payment_provider
         payment = payment_for(body.payment_method, ids.mint("pay"), provider)
         now_ms = self._clock.now_ms()
-        order = blank(ids.order_id(), caller.id, priced.pricing, payment, now_ms)
-        if priced.promotion is not None:
-            order = replace(order, promo_code=priced.promotion.code)
+        order = blank(ids.order_id(), caller.id, quote.pricing, payment, now_ms)
+        if quote.promotion is not None:
+            order = replace(order, promo_code=quote.promotion.code)
         if isinstance(body, requests.PackageOrder):
             return with_parcel(order, body)
-        assert priced.vendor is not None, "pricing refuses an order without a vendor"
-        return with_goods(order, body, priced.vendor, priced.lines)
-
-    async def _price(self, caller: Caller, body: Placement) -> _Priced:
-        priced = await self._full_price(body)
-        if body.promo_code is None:
-            return priced
-        promotions = self._stores.promotions
-        promotion, pricing = await promotions.apply(body.promo_code, caller.id, priced.pricing)
-        return priced._replace(pricing=pricing, promotion=promotion)
-
-    async def _full_price(self, body: Placement) -> _Priced:
-        rates = (await self._stores.config.services())[body.order_type]
-        if isinstance(body, requests.PackageOrder):
-            return _Priced(price_package_order(body, rates))
-        wanted = [item.item_id for item in body.items]
-        vendor, items = await self._stores.catalogue.shelf(body.vendor_id, wanted)
-        lines, pricing = price_goods_order(body, vendor, items, rates)
-        return _Priced(pricing, lines, vendor)
+        assert quote.vendor is not None, "pricing refuses an order without a vendor"
+        return with_goods(order, body, quote.vendor, quote.lines)
 
     async def payment_confirmed(self, order_id: str) -> dict[str, Any]:
         """The provider has the money of an order: into escrow, and on with the order.

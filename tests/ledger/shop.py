@@ -26,6 +26,7 @@ from dispatch.store.orders import Orders
 from dispatch.store.promotions import Promotions
 from dispatch.store.receipts import receipt_for
 from dispatch.store.riders import Riders
+from dispatch.store.tallies import Tallies
 from dispatch.wire import commands, requests
 from dispatch.wire.webhooks import PaymentEvent, PaymentNews
 from ledger.commit import Ledger
@@ -54,6 +55,8 @@ Answer = dict[str, Any]
 class Nowhere:
     """A Redis that is away: nobody knows where the riders are."""
 
+    commands = None
+
     async def last(self, riders: Sequence[str]) -> NoReturn:
         raise StoreUnavailable("redis", "away")
 
@@ -80,6 +83,7 @@ class Node:
             riders=Riders(self.table, clock),
             positions=cast("Any", Nowhere()),
             speeds=Speeds(),
+            tallies=Tallies(cast("Any", Nowhere()), away, clock),
             ledger=self.ledger,
             clerk=Clerk(self.table, self.ledger, outbox, clock),
             fence=fence,
