@@ -123,6 +123,10 @@ def _cluster_client(url: str) -> Redis:
         retry=Retry(NoBackoff(), 0),
         protocol=2,
     )
+    # Every server that it finds is dialled with these.
+    known = client.nodes_manager.connection_kwargs
+    kind = known.get("connection_class", Connection)
+    known["connection_class"] = _PATIENT.get(kind, kind)
     return cast("Redis", client)
 
 

@@ -14,6 +14,7 @@ from dispatch.store.connect import RedisClients, Scripts, open_redis
 from dispatch.store.facts import Facts
 from dispatch.store.feeds import Feeds
 from dispatch.store.positions import Placed, Positions, framed
+from dispatch.store.servers import servers_of
 from tests.stores.cluster import Shards, cluster
 from tests.waiting import Until
 
@@ -64,6 +65,16 @@ async def test_an_order_is_heard_through_the_shard_that_holds_it(
     assert set(heard) == {framed(b"node-a", b"x")}
     assert sum(map(len, listening)) == len(orders)
     assert all(listening), "the orders are spread over the servers"
+
+
+async def test_connections_to_shards_are_like_those_to_one_server(
+    shards: Shards, clients: RedisClients
+):
+    """Whatever a lost line of one server is taken for, one of a cluster is taken for too."""
+    servers = servers_of(clients.commands)
+    line = servers.dial(await servers.holder(CHANNEL))
+    async with open_redis(f"redis://127.0.0.1:{shards.shards[0].port}") as one:
+        assert type(line) is type(servers_of(one.listener).dial(""))
 
 
 async def test_a_cut_connection_to_a_shard_is_mended(
