@@ -11,6 +11,7 @@ from dispatch.store.board import Board
 from dispatch.store.connect import Scripts
 from dispatch.store.inbox import Inboxes
 from dispatch.store.timers import Timers
+from ledger.table import Query
 
 
 class House:
@@ -96,3 +97,40 @@ async def test_the_sweep_leaves_alone_what_waits_here(house, until, monkeypatch)
         await until.eventually(all_are_told)
 
     assert sum(swept) == 1
+
+
+async def test_what_was_told_leaves_the_table_together(house, until, monkeypatch):
+    """Deleting waits a moment, out of the way of the next step, and takes all that was told."""
+    transact, deleted = house.table.transact, []
+
+    async def note(writes, *rest):
+        await transact(writes, *rest)
+        deleted.append(len(writes))
+
+    entries = [await house.commit(number) for number in range(3)]
+    monkeypatch.setattr(house.table, "transact", note)
+    async with until.running(house.outbox.run):
+        for entry in entries:
+            house.outbox.hand_over(entry)
+        await until.true(lambda: sum(deleted) == 3)
+        # Whoever sweeps meanwhile leaves to this node what it has told.
+        assert await house.told() == [b'{"n":0}', b'{"n":1}', b'{"n":2}']
+
+    assert deleted == [3]
+    left = [await house.table.query(Query(pk=entry.key.pk)) for entry in entries]
+    assert [page.items for page in left] == [[], [], []]
+
+
+async def test_a_server_that_ends_deletes_what_it_has_told(house, until):
+    """Closing waits for the last deletion, so that no sweep tells it again."""
+    entry = await house.commit(1)
+    async with until.running(house.outbox.run):
+        house.outbox.hand_over(entry)
+
+        async def is_told():
+            return bool(await house.told())
+
+        await until.eventually(is_told)
+        await house.outbox.close(5.0)
+
+    assert (await house.table.query(Query(pk=entry.key.pk))).items == []

@@ -12,7 +12,7 @@ from dispatch.errors import StoreUnavailable
 from dispatch.orders.clerk import Carried, Clerk
 from dispatch.outbox import Outbox
 from dispatch.store.inbox import Inboxes
-from ledger.table import Delete, TableUnavailable
+from ledger.table import TableUnavailable
 
 # How long the early answer is ahead of its write.
 EARLY_S = 0.4
@@ -51,14 +51,14 @@ def _ack_before_write() -> list[Swap]:
 
 def _outbox_forgets() -> list[Swap]:
     """An entry is deleted before it is delivered, and a delivery that fails is not repeated."""
-    relay = Outbox.relay
+    tell = Outbox._tell
 
     async def forgetful(outbox: Outbox, entries: Any) -> None:
-        await outbox._table.transact([Delete(key=entry.key) for entry in entries])
+        await outbox._forget(entries)
         with suppress(StoreUnavailable, TableUnavailable):
-            await relay(outbox, entries)
+            await tell(outbox, entries)
 
-    return [(Outbox, "relay", forgetful)]
+    return [(Outbox, "_tell", forgetful)]
 
 
 def _resume_skips() -> list[Swap]:
