@@ -5,22 +5,22 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
-from aiohttp import WSMsgType, web
-from aiohttp.abc import AbstractStreamWriter
-from aiohttp.web_protocol import RequestHandler
+from aiohttp import web
 from engineio import exceptions
 
 from dispatch.clock import Clock
 from dispatch.settings import Settings
+from handlers.handshake import NoHandshake, take_over
 from handlers.limits import Bucket, Limits
 from handlers.outlet import Frame, Pipe, text_frame
-from handlers.websocket import Socket, why
+from handlers.probe import Probe
+from handlers.websocket import WebSocket
 
 if TYPE_CHECKING:
     from handlers.sockets import Session
 
 # Source: Engine.IO protocol version 4, packet types.
-OPEN, CLOSE, PING, PONG, MESSAGE, UPGRADE, NOOP = "0123456"
+OPEN, CLOSE, PING, PONG, MESSAGE, _UPGRADE, NOOP = "0123456"
 _SEPARATOR = "\x1e"
 _PING: Frame = text_frame(PING.encode())
 
@@ -99,9 +99,9 @@ class Connection:
     """
 
     __slots__ = (
-        "__weakref__", "_deadline", "_goodbye", "_host", "_loop", "_patience", "_protocol",
-        "_timer", "_ws", "address", "closed", "connected", "connects", "hear_quickly",
-        "is_pinged", "pipe", "sessions", "sid", "upgraded", "upgrading",
+        "__weakref__", "_deadline", "_host", "_loop", "_patience", "_probe", "_timer", "_ws",
+        "address", "closed", "connected", "connects", "hear_quickly", "is_pinged", "pipe",
+        "sessions", "sid", "upgraded",
     )  # fmt: skip
 
     def __init__(self, host: Host, sid: str, address: str) -> None:
@@ -112,9 +112,8 @@ class Connection:
         self.pipe = Pipe(self._on_slow_reader, host.timings.stuck_s)
         # At most one session per namespace.
         self.sessions: dict[str, Session] = {}
-        self._ws: web.WebSocketResponse | None = None
-        self._protocol: RequestHandler | None = None
-        self._goodbye: asyncio.Task[None] | None = None
+        self._ws: WebSocket | None = None
+        self._probe: Probe | None = None
         self._patience: Bucket | None = None
         # Takes a frequent command whole, and says whether it did; set by the door.
         self.hear_quickly: Callable[[str], bool] = _hear_nothing
@@ -126,7 +125,6 @@ class Connection:
         self._expect_session()
         # Read by the library's server; `connected` means that the handshake is done.
         self.connected = True
-        self.upgrading = False
         self.upgraded = False
         self.closed = False
 
@@ -197,39 +195,20 @@ class Connection:
         if not self.sessions and not self.closed:
             self._expect_session()
 
-    async def serve(
-        self, protocol: RequestHandler, ws: Socket, writer: AbstractStreamWriter
-    ) -> None:
-        """Talk over a prepared WebSocket until it ends."""
+    def open(self, ws: WebSocket) -> None:
+        """From now on talk over a WebSocket."""
         self._ws = ws
-        self._protocol = protocol
         self.upgraded = True
-        try:
-            self.pipe.open(protocol, writer)
-            ws.listen(self.receive)
-            while not self.closed:
-                message = await ws.receive()
-                if message.type is WSMsgType.TEXT:
-                    # It came before we listened.
-                    self.receive(message.data)
-                else:
-                    self.end(why(message))
-        except ConnectionError:
-            # Its end is the same as that of a bug or a cancellation: no ghost is left.
-            pass
-        finally:
-            self.end("transport_closed")
-            ws.ignore()
-        await self.gone()
-        # Nothing of a connection waits for the collector, whose thresholds are high.
-        self._ws = self._protocol = None
+        ws.hear = self.receive
+        ws.ended = self.end
+        self.pipe.open(ws)
 
     # What the library's server calls.
 
     async def handle_get_request(self, environ: dict[str, Any]) -> Any:
         """Answer a poll, or make a WebSocket of it."""
         if environ.get("HTTP_UPGRADE", "").lower() == "websocket":
-            return await self._upgrade(environ["aiohttp.request"])
+            return self._upgrade(environ["aiohttp.request"])
         if self.upgrading:
             return [_Encoded(NOOP)]
         return await self.poll()
@@ -248,36 +227,39 @@ class Connection:
         """End the session on the library's wish."""
         self.end("transport_closed")
 
-    async def _upgrade(self, request: web.Request) -> web.StreamResponse:
-        """Move from polling to a WebSocket.
-
-        Source: Engine.IO protocol version 4, upgrade: `2probe`, `3probe`, then `5`.
-        """
+    def _upgrade(self, request: web.Request) -> web.Response:
+        """Try a WebSocket beside the polls."""
         if self.upgrading:
             return web.Response(status=400, text='"Upgrade runs already"')
-        self.upgrading = True
-        ws = Socket(self._host.frame_bytes_max)
+        ws = WebSocket(self._host.frame_bytes_max)
         try:
-            async with asyncio.timeout(self._host.timings.transfer_s):
-                writer = await ws.prepare(request)
-                if not await self._probe(ws):
-                    await ws.close()
-                    return ws
-        except (TimeoutError, ConnectionError):
-            return ws
-        finally:
-            self.upgrading = False
-        await self.serve(request.protocol, ws, writer)
-        return ws
+            beyond = take_over(request, ws)
+        except NoHandshake as refused:
+            return web.Response(status=400, text=f'"{refused}"')
+        except ConnectionError:
+            # It has gone; the polls go on.
+            return web.Response(status=400)
+        self._probe = Probe(ws, self, self._host.timings.transfer_s)
+        ws.data_received(beyond)
+        return web.Response()
 
-    async def _probe(self, ws: Socket) -> bool:
-        message = await ws.receive()
-        if message.type is not WSMsgType.TEXT or message.data != f"{PING}probe":
-            return False
-        await ws.send_str(f"{PONG}probe")
+    @property
+    def upgrading(self) -> bool:
+        """Whether a WebSocket is being tried."""
+        return self._probe is not None
+
+    def answered(self) -> None:
+        """The WebSocket works: the poll that waits lets go."""
         self.pipe.release()
-        message = await ws.receive()
-        return message.type is WSMsgType.TEXT and message.data == UPGRADE and not self.closed
+
+    def move(self, ws: WebSocket) -> None:
+        """The client has moved to the WebSocket."""
+        self._probe = None
+        self.open(ws)
+
+    def stay(self) -> None:
+        """The client goes on polling."""
+        self._probe = None
 
     async def read_post(self, request: web.Request) -> list[str] | None:
         """The packets of a POST; None where it is too long, too slow or not text."""
@@ -297,9 +279,9 @@ class Connection:
         return None
 
     async def gone(self) -> None:
-        """Wait until a session that was ended has said its goodbye."""
-        if self._goodbye is not None:
-            await self._goodbye
+        """Wait until the WebSocket of a session that was ended is gone."""
+        if self._ws is not None:
+            await self._ws.gone()
 
     # Time.
 
@@ -331,18 +313,11 @@ class Connection:
     # The end.
 
     def _close_transport(self, *, abort: bool) -> None:
+        if self._probe is not None:
+            self._probe.give_up()
+        if self._ws is None:
+            return
         if abort:
-            self._abort()
-        elif self._ws is not None:
-            self._goodbye = self._loop.create_task(self._say_goodbye(self._ws))
-
-    async def _say_goodbye(self, ws: web.WebSocketResponse) -> None:
-        try:
-            async with asyncio.timeout(self._host.timings.close_s):
-                await ws.close()
-        except TimeoutError:
-            self._abort()
-
-    def _abort(self) -> None:
-        if self._protocol is not None and self._protocol.transport is not None:
-            self._protocol.transport.abort()
+            self._ws.abort()
+        else:
+            self._ws.close(self._host.timings.close_s)

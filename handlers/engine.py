@@ -18,12 +18,13 @@ from dispatch import metrics
 from dispatch.clock import Clock
 from dispatch.settings import Settings
 from handlers.connection import OPEN, PARTINGS, BadFrame, Connection, Timings
+from handlers.handshake import NoHandshake, take_over
 from handlers.limits import Bucket, Limits
 from handlers.origins import Origins
 from handlers.outlet import text_frame
 from handlers.proxies import Proxies
 from handlers.sockets import Session
-from handlers.websocket import Socket
+from handlers.websocket import WebSocket
 
 log = structlog.get_logger(__name__)
 
@@ -114,7 +115,7 @@ class Engine(engineio.AsyncServer):
         is_new = request.method == "GET" and is_upgrade and "sid" not in query
         if not is_new or query.get("transport") != "websocket" or query.get("EIO") != "4":
             return await super().handle_request(request)
-        return await self._take_websocket(request)
+        return self._take_websocket(request)
 
     def _turn_away(self, request: web.Request) -> web.Response | None:
         """Refuse an address that begins too many connections."""
@@ -151,19 +152,22 @@ class Engine(engineio.AsyncServer):
         connection = self.admit(environ["REMOTE_ADDR"], transport)
         return self._ok(await connection.poll())
 
-    async def _take_websocket(self, request: web.Request) -> web.StreamResponse:
+    def _take_websocket(self, request: web.Request) -> web.Response:
         if not self.host.may_enter(request.headers.get("Origin"), request.host):
             self._log_error_once("", "bad-origin")
             return web.Response(status=400, text='"Not an accepted origin"')
-        ws = Socket(self.host.frame_bytes_max)
+        address = self.host.proxies.client_of(request)
+        ws = WebSocket(self.host.frame_bytes_max)
         try:
-            writer = await ws.prepare(request)
+            beyond = take_over(request, ws)
+        except NoHandshake as refused:
+            return web.Response(status=400, text=f'"{refused}"')
         except ConnectionError:
-            # The client has gone; an answer that was never begun is no WebSocket to be closed.
+            # The client has gone before there was anything to be closed.
             return web.Response(status=400)
-        connection = self.admit(self.host.proxies.client_of(request), "websocket")
-        await connection.serve(request.protocol, ws, writer)
-        return ws
+        self.admit(address, "websocket").open(ws)
+        ws.data_received(beyond)
+        return web.Response()
 
     async def _take_post(self, request: web.Request, sid: str) -> Any:
         environ = self._environ(request)

@@ -23,8 +23,8 @@ _LENGTH_7, _LENGTH_16, _LENGTH_64 = 125, 126, 127
 Frame = bytes
 
 
-class Protocolled(Protocol):
-    """What the pipe asks of the HTTP server's connection object."""
+class Line(Protocol):
+    """What the pipe asks of a WebSocket."""
 
     @property
     def transport(self) -> asyncio.Transport | None:
@@ -36,12 +36,8 @@ class Protocolled(Protocol):
         """Whether the transport holds more than its high-water mark."""
         ...
 
-
-class Drain(Protocol):
-    """What the pipe asks of the response's writer."""
-
     async def drain(self) -> None:
-        """Return when the transport has room again."""
+        """Return when the transport has room again. Errors: ConnectionError where it is gone."""
         ...
 
 
@@ -90,15 +86,14 @@ class Pipe:
     """
 
     __slots__ = (
-        "_bytes", "_drain", "_latest", "_on_overflow", "_poller", "_protocol", "_pump",
-        "_stuck_s", "_waiting", "closed",
+        "_bytes", "_latest", "_line", "_on_overflow", "_poller", "_pump", "_stuck_s", "_waiting",
+        "closed",
     )  # fmt: skip
 
     def __init__(self, on_overflow: Callable[[], None], stuck_s: float) -> None:
         self._on_overflow = on_overflow
         self._stuck_s = stuck_s
-        self._protocol: Protocolled | None = None
-        self._drain: Drain | None = None
+        self._line: Line | None = None
         # Most connections never have to wait for their client; they hold no queue.
         self._waiting: deque[Frame] | None = None
         self._latest: dict[bytes, Frame] | None = None
@@ -107,23 +102,22 @@ class Pipe:
         self._poller: asyncio.Future[None] | None = None
         self.closed = False
 
-    def open(self, protocol: Protocolled, drain: Drain) -> None:
+    def open(self, line: Line) -> None:
         """From now on write to a WebSocket; what waited goes out first."""
-        self._protocol = protocol
-        self._drain = drain
+        self._line = line
         self._flush()
         if not self.is_empty:
             self._start_pump()
 
     def send(self, frame: Frame) -> None:
         """Send one text frame, or keep it until the client reads again."""
-        protocol = self._protocol
+        line = self._line
         if self.closed:
             return
-        if protocol is None or self._pump is not None or protocol.writing_paused:
+        if line is None or self._pump is not None or line.writing_paused:
             self._hold(frame)
             return
-        transport = protocol.transport
+        transport = line.transport
         if transport is not None and not transport.is_closing():
             transport.write(frame)
 
@@ -131,7 +125,7 @@ class Pipe:
         """Forget what waits, and send nothing more."""
         self.closed = True
         # Each of these knows the connection that owns this pipe.
-        self._protocol = self._drain = None
+        self._line = None
         self._on_overflow = _ignore
         self._waiting = self._latest = None
         self._bytes = 0
@@ -181,7 +175,7 @@ class Pipe:
             self._waiting.append(frame)
             self._bytes += len(frame)
         self.release()
-        if self._protocol is not None and self._pump is None:
+        if self._line is not None and self._pump is None:
             self._start_pump()
 
     def _hold_latest(self, key: bytes, frame: Frame) -> None:
@@ -209,8 +203,8 @@ class Pipe:
         try:
             while not self.is_empty:
                 async with asyncio.timeout(self._stuck_s):
-                    assert self._drain is not None, "a pump begins with a WebSocket"
-                    await self._drain.drain()
+                    assert self._line is not None, "a pump begins with a WebSocket"
+                    await self._line.drain()
                 self._flush()
         except TimeoutError:
             self._pump = None
@@ -222,10 +216,10 @@ class Pipe:
             self._pump = None
 
     def _flush(self) -> None:
-        protocol = self._protocol
-        assert protocol is not None, "there is a WebSocket to write to"
-        while not self.is_empty and not protocol.writing_paused:
-            transport = protocol.transport
+        line = self._line
+        assert line is not None, "there is a WebSocket to write to"
+        while not self.is_empty and not line.writing_paused:
+            transport = line.transport
             if transport is None or transport.is_closing():
                 raise ConnectionResetError
             frame = self._next()

@@ -1,79 +1,165 @@
-"""Our WebSocket: no deflate, bounded frames, and text handed over without a task's turn."""
+"""Our end of a WebSocket on its TCP connection: pings, goodbyes, and whether the client reads."""
 
 import asyncio
 from collections.abc import Callable
-from typing import Any
+from typing import cast
 
-from aiohttp import WebSocketError, WSCloseCode, WSMessage, WSMsgType, web
+from handlers.reader import (
+    CLOSE,
+    FIN,
+    NORMAL,
+    NOT_TEXT,
+    PING,
+    PONG,
+    PROTOCOL_ERROR,
+    TOO_BIG,
+    UNSUPPORTED,
+    Broken,
+    Reader,
+    deaf,
+)
 
-# Private names of the pinned release; tests/handlers/test_websocket.py holds us to them.
-from aiohttp._websocket.reader import WebSocketDataQueue, WebSocketReader
-from aiohttp.http import WebSocketWriter
-from aiohttp.web_request import BaseRequest
+# Codes that may be sent, beside those that are free. Source: RFC 6455 section 7.4 and the
+# registry of IANA that it founded.
+_CODES = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014})
+_FREE_CODES = range(3000, 5000)
+# Why a connection ends, for logs and counters.
+_REASONS = {UNSUPPORTED: "binary", TOO_BIG: "oversized"}
 
-# Bytes that wait for a reader before TCP is asked to wait. Source: the library's own.
-_QUEUE_BYTES = 2**16
 
+class WebSocket(Reader, asyncio.Protocol):
+    """One WebSocket, from after its handshake until its TCP connection is gone.
 
-class Ear(WebSocketDataQueue):
-    """The queue between a connection's bytes and its reader.
-
-    Once `deliver` is set, text does not wait in it: it is handed over as soon as its last byte has
-    come, in the order of arrival. That saves a future and a task's turn for each frame.
+    Texts are handled in the step in which they were read: nothing waits for a task, so that
+    nothing has to be bounded but the one message that has begun. `ended` is told once why no more
+    will come.
     """
 
-    deliver: Callable[[str], object] | None = None
+    __slots__ = ("_lost", "_room", "_timer", "ended", "transport", "writing_paused")
 
-    def feed_data(self, data: Any, size: int) -> None:
-        """Take one frame. Nothing may be raised from here, the parser would not notice."""
-        # What came before the reader was there is still queued, and goes first.
-        if self.deliver is not None and data[0] is WSMsgType.TEXT and self._size == 0:
-            self.deliver(data[1])
-        else:
-            super().feed_data(data, size)
+    def __init__(self, message_bytes_max: int) -> None:
+        super().__init__(message_bytes_max)
+        self.ended: Callable[[str], object] = _nobody_asks
+        self.transport: asyncio.Transport | None = None
+        self.writing_paused = False
+        self._timer: asyncio.TimerHandle | None = None
+        self._room: asyncio.Future[None] | None = None
+        self._lost: asyncio.Future[None] | None = None
+
+    # What the loop calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """The connection is ours."""
+        # uvloop's transports are no subclasses of asyncio's.
+        self.transport = cast("asyncio.Transport", transport)
+
+    def data_received(self, data: bytes) -> None:
+        """Read; a client that breaks the protocol is told so and cut."""
+        try:
+            self.feed(data)
+        except Broken as broken:
+            self._say_goodbye(broken.code)
+            self._finish(_REASONS.get(broken.code, "malformed"))
+
+    def pause_writing(self) -> None:
+        """The transport holds more than its high-water mark."""
+        self.writing_paused = True
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        self.writing_paused = False
+        _wake(self._room)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The connection is gone; whoever waits for it goes on."""
+        self.transport = None
+        if self._timer is not None:
+            self._timer.cancel()
+        _wake(self._room)
+        _wake(self._lost)
+        self._finish("transport_closed")
+
+    # What its connection calls.
+
+    async def drain(self) -> None:
+        """Return when the client reads. Errors: ConnectionError where it is gone."""
+        if self.transport is not None and self.writing_paused:
+            self._room = asyncio.get_running_loop().create_future()
+            await self._room
+        if self.transport is None:
+            raise ConnectionResetError
+
+    def close(self, patience_s: float) -> None:
+        """Say goodbye, and wait for the client's before the connection is closed.
+
+        Source: RFC 6455 section 7.1.1, the server closes after both have said so.
+        """
+        if self.transport is None or self.transport.is_closing():
+            return
+        self.hear = deaf
+        self._say_goodbye(NORMAL)
+        self._timer = asyncio.get_running_loop().call_later(patience_s, self.abort)
+
+    def abort(self) -> None:
+        """Throw the connection away, with what the client has not read."""
+        if self.transport is not None:
+            self.transport.abort()
+
+    async def gone(self) -> None:
+        """Wait until the connection is gone."""
+        if self.transport is not None:
+            self._lost = self._lost or asyncio.get_running_loop().create_future()
+            await asyncio.shield(self._lost)
+
+    # What the client says beside texts.
+
+    def on_control(self, opcode: int, payload: bytes) -> None:
+        """Answer a ping or a goodbye. Errors: Broken."""
+        if opcode == PING:
+            self.write(PONG, payload)
+        elif opcode == CLOSE:
+            self._say_goodbye(_code_of(payload))
+            self._finish("transport_closed")
+
+    def _say_goodbye(self, code: int) -> None:
+        # Where we have said it, this would be the answer to an answer.
+        if self._timer is None:
+            self.write(CLOSE, code.to_bytes(2, "big"))
+
+    def write(self, opcode: int, payload: bytes) -> None:
+        """Send a frame of at most 125 bytes; one who does not read has no use for it."""
+        transport = self.transport
+        if transport is not None and not self.writing_paused and not transport.is_closing():
+            transport.write(bytes((FIN | opcode, len(payload))) + payload)
+
+    def _finish(self, reason: str) -> None:
+        """Nothing more is heard; what was written before goes out."""
+        self.forget()
+        if self.transport is not None:
+            self.transport.close()
+        # Each of the two knows the other.
+        ended, self.ended = self.ended, _nobody_asks
+        ended(reason)
 
 
-class Socket(web.WebSocketResponse):
-    """A WebSocket that can hand over text at once.
-
-    Source: measured, 28 KB a connection; with deflate 153 KB.
-    """
-
-    def __init__(self, frame_bytes_max: int) -> None:
-        # The library refuses a frame of exactly its limit.
-        super().__init__(compress=False, max_msg_size=frame_bytes_max + 1)
-        self._ear: Ear | None = None
-        self._frame_bytes = frame_bytes_max + 1
-
-    def listen(self, deliver: Callable[[str], object]) -> None:
-        """From now on hand text to `deliver`; what else comes is for `receive`."""
-        assert self._ear is not None, "the handshake is done"
-        self._ear.deliver = deliver
-
-    def ignore(self) -> None:
-        """Hand over nothing more."""
-        if self._ear is not None:
-            self._ear.deliver = None
-
-    def _post_start(
-        self, request: BaseRequest, protocol: str | None, writer: WebSocketWriter
-    ) -> None:
-        self._ws_protocol = protocol
-        self._writer = writer
-        self._ear = Ear(request.protocol, _QUEUE_BYTES, loop=asyncio.get_running_loop())
-        self._reader = self._ear
-        self._parser = WebSocketReader(
-            self._ear, self._frame_bytes, compress=False, decode_text=True
-        )
-        request.protocol.set_parser(self._parser)
-        request.protocol.keep_alive(val=False)
+def _code_of(payload: bytes) -> int:
+    """The code to answer a goodbye with. Errors: Broken. Source: RFC 6455 section 5.5.1."""
+    if not payload:
+        return NORMAL
+    code = int.from_bytes(payload[:2], "big")
+    if len(payload) == 1 or not (code in _CODES or code in _FREE_CODES):
+        raise Broken(PROTOCOL_ERROR)
+    try:
+        payload[2:].decode()
+    except UnicodeDecodeError:
+        raise Broken(NOT_TEXT) from None
+    return code
 
 
-def why(message: WSMessage) -> str:
-    """Why a WebSocket told something that is not text."""
-    if message.type is WSMsgType.BINARY:
-        return "binary"
-    if isinstance(message.data, WebSocketError):
-        is_long = message.data.code == WSCloseCode.MESSAGE_TOO_BIG
-        return "oversized" if is_long else "malformed"
-    return "transport_closed"
+def _wake(waiting: "asyncio.Future[None] | None") -> None:
+    if waiting is not None and not waiting.done():
+        waiting.set_result(None)
+
+
+def _nobody_asks(_reason: str) -> None:
+    """A connection that nobody has opened, or whose end was told."""

@@ -58,7 +58,7 @@ class Case:
         self.cuts = 0
         self.wire = Wire()
         self.pipe = Pipe(self._cut, stuck_s)
-        self.pipe.open(self.wire, self.wire)
+        self.pipe.open(self.wire)
         self.outlet = Outlet(self.pipe)
 
     def _cut(self) -> None:
@@ -213,7 +213,7 @@ async def test_what_waited_for_a_websocket_goes_out_with_it():
     for number in range(3):
         pipe.send(text_frame(b"4%d" % number))
     wire.stop()
-    pipe.open(wire, wire)
+    pipe.open(wire)
     assert wire.sent == []
     wire.go_on()
     await Until().true(lambda: pipe.is_empty)

@@ -1,4 +1,4 @@
-"""What we take from the pinned WebSocket library's inside, and that it still does it."""
+"""Pings, goodbyes and ends of a WebSocket, on a transport that only notes, and on a real one."""
 
 import asyncio
 import gc
@@ -7,87 +7,186 @@ from typing import Any
 
 import pytest
 from aiohttp import WSMsgType
-from aiohttp._websocket.reader import WebSocketReader
 
 from handlers.connection import Connection
-from handlers.websocket import Ear
+from handlers.reader import NOT_TEXT, PROTOCOL_ERROR, TOO_BIG, UNSUPPORTED
+from handlers.websocket import WebSocket
 from tests.handlers.edge import WS, House, edge
+from tests.handlers.masked import BINARY, CLOSE, PING, PONG, TEXT, frame
 from tests.waiting import Until
 
 
-class Protocol:
-    """A connection that is never full."""
+class Transport:
+    """What a transport was asked to do."""
 
-    _reading_paused = False
+    def __init__(self) -> None:
+        self.written = b""
+        self.closed = 0
+        self.aborted = 0
 
+    def write(self, data: bytes) -> None:
+        self.written += data
 
-def frame(text: str) -> bytes:
-    return bytes((0x81, len(text))) + text.encode()
+    def is_closing(self) -> bool:
+        return bool(self.closed or self.aborted)
 
+    def close(self) -> None:
+        self.closed += 1
 
-def listening() -> tuple[Ear, WebSocketReader]:
-    ear: Any = Ear(Protocol(), 2**16, loop=asyncio.get_running_loop())  # type: ignore[arg-type]
-    return ear, WebSocketReader(ear, 1000, compress=False, decode_text=True)
-
-
-async def test_text_is_handed_over_with_its_last_byte():
-    """The library's parser, compiled or not, calls our queue; no turn of the loop lies between."""
-    ear, reader = listening()
-    heard: list[str] = []
-    ear.deliver = heard.append
-    reader.feed_data(frame("one") + frame("two") + frame("three")[:3])
-    assert heard == ["one", "two"]
-    reader.feed_data(frame("three")[3:])
-    assert heard == ["one", "two", "three"]
+    def abort(self) -> None:
+        self.aborted += 1
 
 
-async def test_what_came_before_the_listener_goes_first():
-    """Frames that arrive with the handshake are queued, and no later one overtakes them."""
-    ear, reader = listening()
-    heard: list[str] = []
-    reader.feed_data(frame("one"))
-    ear.deliver = heard.append
-    reader.feed_data(frame("two"))
-    assert heard == []
-    assert [(await ear.read()).data for _ in range(2)] == ["one", "two"]
-    reader.feed_data(frame("three"))
-    assert heard == ["three"]
+class Case:
+    """A WebSocket of at most 100 bytes a message, and all that it told."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+        self.ends: list[str] = []
+        self.wire: Any = Transport()
+        self.ws = WebSocket(100)
+        self.ws.hear = self.heard.append
+        self.ws.ended = self.ends.append
+        self.ws.connection_made(self.wire)
 
 
-async def test_everything_else_is_for_the_reader():
-    """Binary frames, pings and the end are handled in a task, where they may wait."""
-    ear, reader = listening()
-    ear.deliver = lambda _text: pytest.fail("only text is handed over")
-    reader.feed_data(b"\x82\x01\x00" + b"\x89\x00" + b"\x88\x00")
-    kinds = [(await ear.read()).type for _ in range(3)]
-    assert kinds == [WSMsgType.BINARY, WSMsgType.PING, WSMsgType.CLOSE]
+def goodbye(code: int) -> bytes:
+    return b"\x88\x02" + code.to_bytes(2, "big")
 
 
-async def test_frames_sent_with_the_handshake_are_heard():
-    """A client need not wait for the server's first word."""
-    async with edge() as house:
-        head = (
-            f"GET {WS} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-            "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-        )
-        connect = f'40/rider,{{"token":"{house.token()}"}}'.encode()
-        fix = b'42/rider,["location_update",{"lat":1,"lng":2}]'
-        said = b"\x81\xfe" + len(connect).to_bytes(2, "big") + bytes(4) + connect
-        said += bytes((0x81, 0x80 | len(fix))) + bytes(4) + fix
-        _, writer = await asyncio.open_connection(*house.url[7:].split(":"))
-        writer.write(head.encode() + said * 1)
-        await Until().true(lambda: len(house.desk.heard) == 1)
-        writer.transport.abort()
-        await Until().true(lambda: len(house.sessions) == 0)
+def test_a_ping_is_answered_with_its_own_words():
+    """Proxies keep connections alive that way; a pong that nobody asked for is no offence."""
+    case = Case()
+    case.ws.data_received(frame(b"hello", PING) + frame(b"", PONG) + frame(b"text"))
+    assert case.wire.written == b"\x8a\x05hello"
+    assert case.heard == ["text"]
 
 
-async def test_a_websocket_ping_is_answered_by_the_library():
-    """Proxies keep connections alive that way."""
+def test_one_who_does_not_read_gets_no_pongs():
+    """They would pile up for him without bound."""
+    case = Case()
+    case.ws.pause_writing()
+    case.ws.data_received(frame(b"hello", PING) * 1000)
+    assert case.wire.written == b""
+    case.ws.resume_writing()
+    case.ws.data_received(frame(b"", PING))
+    assert case.wire.written == b"\x8a\x00"
+
+
+@pytest.mark.parametrize("code", [1000, 1001, 1003, 1007, 1011, 3000, 4999])
+def test_a_goodbye_is_answered_with_its_code(code: int):
+    """Then the connection is closed, and nothing behind it is heard. Source: RFC 6455 5.5.1."""
+    case = Case()
+    case.ws.data_received(frame(code.to_bytes(2, "big") + b"why", CLOSE) + frame(b"more"))
+    assert case.wire.written == goodbye(code)
+    assert (case.wire.closed, case.ends, case.heard) == (1, ["transport_closed"], [])
+
+
+def test_a_goodbye_need_not_say_why():
+    """No code is answered with the plainest."""
+    case = Case()
+    case.ws.data_received(frame(b"", CLOSE))
+    assert case.wire.written == goodbye(1000)
+
+
+@pytest.mark.parametrize(
+    ("payload", "code"),
+    [
+        (b"\x03", PROTOCOL_ERROR),
+        (b"\x03\xe7", PROTOCOL_ERROR),
+        (b"\x03\xec", PROTOCOL_ERROR),
+        (b"\x03\xed", PROTOCOL_ERROR),
+        (b"\x03\xee", PROTOCOL_ERROR),
+        (b"\x03\xf7", PROTOCOL_ERROR),
+        (b"\x07\xd0", PROTOCOL_ERROR),
+        (b"\x13\x88", PROTOCOL_ERROR),
+        (b"\x03\xe8\xff", NOT_TEXT),
+    ],
+)
+def test_a_wrong_goodbye_is_an_offence(payload: bytes, code: int):
+    """Codes that must not be sent, half a code, and a reason that is no text."""
+    case = Case()
+    case.ws.data_received(frame(payload, CLOSE))
+    assert (case.wire.written, case.ends) == (goodbye(code), ["malformed"])
+
+
+@pytest.mark.parametrize(
+    ("said", "code", "reason"),
+    [
+        (frame(b"\x00", BINARY), UNSUPPORTED, "binary"),
+        (frame(b"x" * 101), TOO_BIG, "oversized"),
+        (frame(b"\xff"), NOT_TEXT, "malformed"),
+        (b"\x81\x00", PROTOCOL_ERROR, "malformed"),
+    ],
+)
+def test_an_offender_is_told_and_cut(said: bytes, code: int, reason: str):
+    """Once, with the code of the standard and a reason of ours; what follows is not read."""
+    case = Case()
+    case.ws.data_received(frame(b"before") + said + frame(b"after"))
+    case.ws.data_received(frame(b"\x00", BINARY))
+    case.ws.connection_lost(None)
+    assert case.wire.written == goodbye(code)
+    assert (case.wire.closed, case.ends, case.heard) == (1, [reason], ["before"])
+
+
+async def test_our_goodbye_waits_for_the_clients():
+    """Nothing he says meanwhile counts; his goodbye closes, and is not answered again."""
+    case = Case()
+    case.ws.close(60)
+    case.ws.data_received(frame(b"late") + frame(b"", PING))
+    assert (case.wire.closed, case.heard) == (0, [])
+    case.ws.data_received(frame(b"\x03\xe8", CLOSE))
+    assert case.wire.written == goodbye(1000) + b"\x8a\x00"
+    assert case.wire.closed == 1
+    case.ws.connection_lost(None)
+
+
+async def test_a_client_without_a_goodbye_is_cut():
+    """Our patience has an end."""
+    case = Case()
+    case.ws.close(0.01)
+    await Until().true(lambda: case.wire.aborted == 1)
+
+
+async def test_whoever_waits_for_a_connection_goes_on_when_it_is_gone():
+    """A writer hears an error, one who waits for the end hears nothing."""
+    case = Case()
+    case.ws.pause_writing()
+    writer, waiter = asyncio.create_task(case.ws.drain()), asyncio.create_task(case.ws.gone())
+    await asyncio.sleep(0)
+    case.ws.connection_lost(ConnectionResetError())
+    with pytest.raises(ConnectionError):
+        await writer
+    await waiter
+    assert case.ends == ["transport_closed"]
+    with pytest.raises(ConnectionError):
+        await case.ws.drain()
+    await case.ws.gone()
+    case.ws.write(TEXT, b"to nobody")
+    assert case.wire.written == b""
+
+
+async def test_a_writer_goes_on_when_the_client_reads():
+    """Whoever need not wait does not."""
+    case = Case()
+    await case.ws.drain()
+    case.ws.pause_writing()
+    writer = asyncio.create_task(case.ws.drain())
+    await asyncio.sleep(0)
+    assert not writer.done()
+    case.ws.resume_writing()
+    await writer
+
+
+async def test_another_implementation_agrees():
+    """Ping, a message in two parts, and the goodbye, with an independent client."""
     async with edge() as house, house.http.ws_connect(house.url + WS, autoping=False) as ws:
         await ws.receive()
         await ws.ping(b"hello")
         answer = await ws.receive()
         assert (answer.type, answer.data) == (WSMsgType.PONG, b"hello")
+        assert await ws.close(code=1001)
+        assert ws.close_code == 1001
 
 
 async def end_one(house: House) -> "weakref.ref[Connection]":
