@@ -8,6 +8,7 @@ class Refusal(StrEnum):
 
     MALFORMED = "malformed"
     RATE_LIMITED = "rate_limited"
+    WRONG_CREDENTIALS = "wrong_credentials"
     FORBIDDEN = "forbidden"
     NOT_FOUND = "not_found"
     WRONG_STATE = "wrong_state"

@@ -266,3 +266,11 @@ def revoked_channel() -> str:
     Redis: sharded channel, nothing kept. Writer: store.revocations. Reader: store.feeds.
     """
     return "tokens:{revoked}:news"
+
+
+def quota(name: str, who: str) -> str:
+    """When the bucket of somebody for something is full again.
+
+    Redis: string (Unix microseconds). TTL: until then. Writer and reader: store.quotas.
+    """
+    return f"quota:{{{who}}}:{name}"

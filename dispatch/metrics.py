@@ -96,6 +96,10 @@ HTTP_SECONDS = Histogram(
     "reeyo_http_request_seconds", "HTTP requests.", ["route", "method"], buckets=SECONDS
 )
 
+LIMITS_ALONE = Counter(
+    "reeyo_limits_alone_total", "Times a rate of all nodes could not be asked for.", ["rate"]
+)
+
 STORE_ERRORS = Counter(
     "reeyo_store_errors_total", "Calls a store did not answer, by kind.", ["store", "kind"]
 )

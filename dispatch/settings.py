@@ -57,8 +57,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     data_dir: Path = Path("data")
     rate_limits: Literal["on", "off"] = "on"
-    # Signs `POST /webhooks/payments/{provider}`; a Standard Webhooks secret (`whsec_` + base64).
+    # Signs `POST /webhooks/payments/{provider}`, and what we send to CODE_URL; a Standard Webhooks
+    # secret (`whsec_` + base64).
     webhook_secret: Secret = ""
+    # The operator's gateway for text messages: it is sent `{phone, code, expiresAt}`, signed.
+    # Without it nobody signs in by code, except under --dev, where the code is in the answer.
+    code_url: str | None = None
     # Who takes MOBILE_MONEY for orders; the sandbox confirms by itself, and only under --dev.
     payment_provider: str = "sandbox"
     dev: bool = False
@@ -170,6 +174,8 @@ def _check(settings: Settings) -> None:
         raise SettingsError("RIDER_ORDERS_MAX must be 1 to 10, CITY_PACE above 0")
     if settings.webhook_secret and not _is_webhook_secret(settings.webhook_secret):
         raise SettingsError("WEBHOOK_SECRET must be whsec_ and at least 24 bytes in base64")
+    if settings.code_url and not settings.webhook_secret:
+        raise SettingsError("CODE_URL needs WEBHOOK_SECRET, which signs what is sent there")
     if not 0 <= settings.port <= 65535:
         raise SettingsError(f"PORT must be between 0 and 65535, not {settings.port}")
     if settings.role != "all" and (settings.embeds_redis or settings.embeds_dynamodb):

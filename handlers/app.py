@@ -45,7 +45,7 @@ from dispatch.store.policies import Policies
 from dispatch.store.positions import Positions
 from dispatch.store.promotions import Promotions
 from dispatch.store.pursuits import Pursuits
-from dispatch.store.revocations import Revocations
+from dispatch.store.quotas import Quotas
 from dispatch.store.riders import Riders
 from dispatch.store.tallies import Tallies
 from dispatch.store.timers import Timers
@@ -62,6 +62,7 @@ from handlers.desk import DESK, Desk
 from handlers.engine import Server
 from handlers.gate import Gate, http_gate
 from handlers.http import (
+    accounts,
     admin,
     catalogue,
     config,
@@ -79,7 +80,7 @@ from handlers.http.console import add_console
 from handlers.http.docs import add_docs
 from handlers.http.noise import count_no_http
 from handlers.http.silence import Silence
-from handlers.limits import Limits
+from handlers.limits import Limits, Shared
 from handlers.listener import BACKLOG, listen
 from handlers.logs import configure_logs
 from handlers.loops import Live, Loops, common_loops, edge_loops, engine_loops
@@ -87,6 +88,7 @@ from handlers.origins import Origins
 from handlers.parting import Parting
 from handlers.postman import Postman
 from handlers.proxies import Proxies
+from handlers.reception import open_reception
 from handlers.revoked import Revoked
 from handlers.sockets import Sessions
 from handlers.way import Way, lay_way
@@ -107,7 +109,7 @@ DEV_TOKEN_S = 24 * 3600
 LANES, LANE_BLOCKS = 16, 4
 # What is served over HTTP, a file each.
 SUBJECTS = (
-    config, catalogue, profiles, orders, wallets, admin, money, promotions, token_routes,
+    accounts, config, catalogue, profiles, orders, wallets, admin, money, promotions, token_routes,
     webhook_routes,
 )  # fmt: skip
 
@@ -181,7 +183,6 @@ def compose(basis: Basis) -> tuple[Desk, Live]:
     stores = _stores(basis, positions, ledger, outbox)
     flow = Flow(stores, clock)
     finds = _finds(basis, stores, board, timers, receipts)
-    revocations = Revocations(table, basis.redis, clock)
     watchers = Watchers(feeds, basis.node)
     way = lay_way(settings, clock, positions, watchers, stores.speeds)
     desk = Desk(
@@ -189,6 +190,7 @@ def compose(basis: Basis) -> tuple[Desk, Live]:
         clock=clock,
         flow=flow,
         **open_counters(table, ledger, flow, settings, clock)._asdict(),
+        **open_reception(table, basis.redis, settings, clock)._asdict(),
         orders=Orders(table),
         trails=Trails(table),
         answers=Answers(table, clock),
@@ -199,7 +201,6 @@ def compose(basis: Basis) -> tuple[Desk, Live]:
         pauses=finds.pauses,
         policies=finds.policies,
         decisions=finds.decisions,
-        revocations=revocations,
         alarm=Alarm(finds.alerts, feeds),
         roster=way.roster,
         purses=Purses(stores.riders, way.roster),
@@ -226,7 +227,7 @@ def compose(basis: Basis) -> tuple[Desk, Live]:
         paces=Paces(basis.redis, basis.scripts, stores.speeds),
         tallies=stores.tallies,
         reconciler=reconciler,
-        revoked=Revoked(revocations, feeds, clock),
+        revoked=Revoked(desk.revocations, feeds, clock),
         keeper=Keeper(desk.orders, positions, timers, desk.trails),
     )
     return desk, live
@@ -295,7 +296,8 @@ async def run(
     desk, live = compose(basis)
     settings, clock = basis.settings, basis.clock
     supervisor = Supervisor(clock.monotonic_s)
-    limits, tokens = Limits(settings), Tokens(settings, live.revoked.holds)
+    limits = Limits(settings, Shared(Quotas(basis.scripts), clock))
+    tokens = Tokens(settings, live.revoked.holds)
     app = _application(basis, desk, limits, tokens, stopped)
     _spawn(supervisor, common_loops(live))
     front = None

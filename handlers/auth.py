@@ -1,8 +1,9 @@
 """From a token to a Principal: who speaks, and in which namespace he may."""
 
 import hashlib
+import hmac
 from collections.abc import Callable
-from typing import Any, Literal, cast
+from typing import Any, Literal, NamedTuple, cast
 
 import jwt
 import msgspec
@@ -29,7 +30,15 @@ ISSUER_AHEAD_S_MAX = 30
 # Source: a token of this contract has 200 to 400 bytes; frames and headers end at 8 to 16 KiB.
 TOKEN_CHARS_MAX = 4096
 
+# What one sign-in gives: an app renews it while it is used, and the thief of an access token has an
+# hour. Source: RFC 9700 section 2.2, short lives for what cannot be bound to its sender.
+ACCESS_S = 3_600
+REFRESH_S = LIFETIME_S_MAX
+
 _ALGORITHM = "HS256"
+_ACCESS = ("exp", "iat", "userId", "userType")
+# No claim of an access token: the one is never taken for the other.
+_REFRESH = ("exp", "iat", "sid", "turn")
 _MESSAGES: dict[TokenCode, str] = {
     "token_required": "a bearer token is required",
     "token_invalid": "the token is not valid",
@@ -58,11 +67,29 @@ class Principal(msgspec.Struct, frozen=True, kw_only=True):
     expires_at_ms: int
     # The token's `jti`, or a hash of the whole of it.
     token_id: str
+    # The sign-in that it came from (`sid`); None where another service has issued it.
+    sign_in: str | None = None
 
     @property
     def identity(self) -> Identity:
         """The name under which he receives events."""
         return identity(self.audience, self.id)
+
+
+class Turn(NamedTuple):
+    """What a refresh token says: which sign-in, and how often it has been renewed."""
+
+    sign_in: str
+    number: int
+
+
+class Pair(NamedTuple):
+    """An access token and the refresh token that gets the next one. Units: Unix milliseconds."""
+
+    access: str
+    access_until_ms: int
+    refresh: str
+    refresh_until_ms: int
 
 
 def _never(_principal: Principal) -> bool:
@@ -81,7 +108,6 @@ class Tokens:
         self._issuer = settings.jwt_issuer
         self._audience = settings.jwt_audience
         self._options: Any = {
-            "require": ["exp", "iat", "userId", "userType"],
             "verify_aud": settings.jwt_audience is not None,
             "verify_iss": settings.jwt_issuer is not None,
             # The library reads the machine's clock; ours is asked below instead.
@@ -103,36 +129,65 @@ class Tokens:
 
     def read(self, token: object, now_ms: int) -> Principal:
         """Whose token it is, also where it was revoked. Errors: as `verify`."""
+        return _principal(self._claims(token, _ACCESS), str(token), now_ms)
+
+    def read_refresh(self, token: object, now_ms: int) -> Turn:
+        """What a refresh token says; whether that still holds, the sign-in says.
+
+        Errors: as `verify`.
+        """
+        claims = self._claims(token, _REFRESH)
+        sign_in, number = claims["sid"], claims["turn"]
+        if not is_id(sign_in) or type(number) is not int or number < 0:
+            raise TokenRefused("token_invalid")
+        _bounded(claims, now_ms)
+        return Turn(sign_in, number)
+
+    def _claims(self, token: object, required: tuple[str, ...]) -> dict[str, Any]:
         if token is None or token == "":
             raise TokenRefused("token_required")
         if not isinstance(token, str) or len(token) > TOKEN_CHARS_MAX:
             raise TokenRefused("token_invalid")
+        options: Any = {**self._options, "require": list(required)}
         try:
-            claims = jwt.decode(
+            return jwt.decode(
                 token,
                 self._key_for(token),
                 algorithms=[_ALGORITHM],
-                options=self._options,
+                options=options,
                 issuer=self._issuer,
                 audience=self._audience,
             )
         except (jwt.PyJWTError, ValueError, RecursionError):
             # ValueError: characters outside of ASCII. RecursionError: a header of brackets.
             raise TokenRefused("token_invalid") from None
-        return _principal(claims, token, now_ms)
 
     def issue(self, user_type: UserType, owner: str, ttl_s: int, now_ms: int) -> str:
         """A token for `owner`, valid for `ttl_s` seconds from `now_ms`."""
         assert is_id(owner), "an id of the contract"
+        return self._signed({"userId": owner, "userType": user_type}, ttl_s, now_ms)
+
+    def issue_pair(self, user_type: UserType, owner: str, turn: Turn, now_ms: int) -> Pair:
+        """The tokens of one turn of a sign-in. Units: Unix milliseconds."""
+        assert is_id(owner), "an id of the contract"
+        who = {"userId": owner, "userType": user_type, "sid": turn.sign_in}
+        again = {"sid": turn.sign_in, "turn": turn.number}
+        return Pair(
+            access=self._signed(who, ACCESS_S, now_ms),
+            access_until_ms=now_ms // 1000 * 1000 + ACCESS_S * 1000,
+            refresh=self._signed(again, REFRESH_S, now_ms),
+            refresh_until_ms=now_ms // 1000 * 1000 + REFRESH_S * 1000,
+        )
+
+    def seal(self, text: str) -> str:
+        """A name for a short secret that is kept: who reads it cannot try out the secret."""
+        key = next(iter(self._keys.values()), self._secret)
+        return hmac.new(key.encode(), text.encode(), hashlib.sha256).hexdigest()
+
+    def _signed(self, about: dict[str, Any], ttl_s: int, now_ms: int) -> str:
         assert 0 < ttl_s <= LIFETIME_S_MAX, "a bounded lifetime"
         now_s = now_ms // 1000
-        claims: dict[str, Any] = {
-            "userId": owner,
-            "userType": user_type,
-            "iat": now_s,
-            "exp": now_s + ttl_s,
-            "jti": mint("tok"),
-        }
+        claims = {**about, "iat": now_s, "exp": now_s + ttl_s, "jti": mint("tok")}
         if self._issuer is not None:
             claims["iss"] = self._issuer
         if self._audience is not None:
@@ -155,7 +210,11 @@ class Tokens:
         return secret
 
 
-def _principal(claims: dict[str, Any], token: str, now_ms: int) -> Principal:
+def _bounded(claims: dict[str, Any], now_ms: int) -> float:
+    """When a token of ours ends. Units: Unix seconds.
+
+    Errors: TokenRefused for times that no issuer of ours would write, and for one that has ended.
+    """
     now_s = now_ms / 1000
     expires_s = _numeric_date(claims["exp"])
     latest_s = now_s + ISSUER_AHEAD_S_MAX
@@ -163,19 +222,28 @@ def _principal(claims: dict[str, Any], token: str, now_ms: int) -> Principal:
         raise TokenRefused("token_invalid")
     if expires_s > latest_s + LIFETIME_S_MAX:
         raise TokenRefused("token_invalid")
+    if expires_s <= now_s:
+        raise TokenRefused("token_expired")
+    return expires_s
+
+
+def _principal(claims: dict[str, Any], token: str, now_ms: int) -> Principal:
     # A claim may be of any JSON type, also one that cannot be looked up.
     user_type, owner, jti = claims["userType"], claims["userId"], claims.get("jti")
+    sign_in = claims.get("sid")
     audience = AUDIENCE_OF.get(user_type) if isinstance(user_type, str) else None
     if audience is None or not is_id(owner) or not isinstance(jti, str | None):
         raise TokenRefused("token_invalid")
-    if expires_s <= now_s:
-        raise TokenRefused("token_expired")
+    # Told last: an app whose token is good but old fetches a new one.
+    expires_s = _bounded(claims, now_ms)
     return Principal(
         user_type=cast("UserType", user_type),
         id=owner,
         audience=audience,
         issued_at_ms=int(_numeric_date(claims["iat"]) * 1000),
         expires_at_ms=int(expires_s * 1000),
+        # Other services may put anything there.
+        sign_in=sign_in if is_id(sign_in) else None,
         token_id=jti or f"sha256:{hashlib.sha256(token.encode()).hexdigest()}",
     )
 

@@ -14,6 +14,7 @@ from dispatch.orders.flow import Flow
 from dispatch.payer import Payer
 from dispatch.settings import Settings
 from dispatch.settler import Settler
+from dispatch.store.accounts import Accounts
 from dispatch.store.answers import Answers
 from dispatch.store.catalogue import Catalogue
 from dispatch.store.config import Config
@@ -26,6 +27,7 @@ from dispatch.store.positions import Positions
 from dispatch.store.promotions import Promotions
 from dispatch.store.revocations import Revocations
 from dispatch.store.riders import Duty, Riders
+from dispatch.store.sign_ins import SignIns
 from dispatch.store.trails import Trails
 from dispatch.tracking.lane import Lane
 from dispatch.tracking.presence import About, Roster
@@ -34,6 +36,8 @@ from dispatch.tracking.watch import Watchers
 from dispatch.warden import Warden
 from handlers.alerts import Alarm
 from handlers.area import Areas
+from handlers.courier import Courier
+from handlers.passwords import Passwords
 from ledger.history import History
 from ledger.statements import Statements
 
@@ -64,6 +68,10 @@ class Desk:
     policies: Policies
     decisions: Decisions
     revocations: Revocations
+    accounts: Accounts
+    sign_ins: SignIns
+    passwords: Passwords
+    courier: Courier
     alarm: Alarm
     statements: Statements
     history: History

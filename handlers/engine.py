@@ -19,7 +19,7 @@ from dispatch.clock import Clock
 from dispatch.settings import Settings
 from handlers.connection import OPEN, PARTINGS, BadFrame, Connection, Timings
 from handlers.handshake import NoHandshake, take_over
-from handlers.limits import Bucket, Limits
+from handlers.limits import CONNECTIONS, Bucket, Limits
 from handlers.origins import Origins
 from handlers.outlet import text_frame
 from handlers.proxies import Proxies
@@ -119,7 +119,7 @@ class Engine(engineio.AsyncServer):
 
     def _turn_away(self, request: web.Request) -> web.Response | None:
         """Refuse an address that begins too many connections."""
-        bucket = self.host.limits.connections(self.host.proxies.client_of(request))
+        bucket = self.host.limits.bucket(CONNECTIONS, self.host.proxies.client_of(request))
         if bucket.take(self.host.clock.monotonic_s()):
             return None
         self._log_error_once("", "too-many")

@@ -1,8 +1,14 @@
-"""How much one client may ask: token buckets for sockets and for HTTP identities."""
+"""How much one client may ask: token buckets here, and for some things over all nodes together."""
 
+import asyncio
 from collections import OrderedDict
+from typing import NamedTuple
 
+from dispatch import metrics
+from dispatch.clock import Clock
+from dispatch.errors import StoreUnavailable
 from dispatch.settings import Settings
+from dispatch.store.quotas import Quotas
 
 # A second's worth may come at once twice: phones send in bursts when a radio wakes up.
 # Source: wire contract names the rates only; twice the rate absorbs a one-second stall.
@@ -12,14 +18,41 @@ BURST_SECONDS = 2
 # fixes for a quarter of an hour; a flood reaches it within milliseconds.
 PATIENCE = 1000
 PATIENCE_PER_S = 10
-# Identities whose HTTP bucket is kept; the one that asked longest ago goes first.
-HTTP_IDENTITIES_MAX = 20_000
-# Connections one address may begin, and addresses that are kept. Source: a mobile network hides
-# thousands of phones behind one address, and all of them come back when a server restarts; a
-# machine that only connects begins as many in half a minute.
-CONNECTIONS_PER_S = 100
-CONNECTIONS_BURST = 5_000
-ADDRESSES_MAX = 20_000
+# Those whose bucket for something is kept; the one that asked longest ago goes first.
+KEPT_MAX = 20_000
+
+# How long a request waits for the word of Redis, and how long Redis is left alone after it had
+# none. Source: promises, whoever listens is back two seconds after Redis is; a request that waits
+# costs its caller more than a node's own limit costs us.
+ASK_S_MAX = 0.25
+ASK_AGAIN_S = 1.0
+
+
+class Rate(NamedTuple):
+    """How often somebody may do something, and how often at once.
+
+    `keeps_alone` says what holds where Redis is away: the node's own bucket, or nobody may.
+    """
+
+    name: str
+    per_s: float
+    burst: float
+    keeps_alone: bool = True
+
+
+_QUARTER_S = 15 * 60
+# Connections one address may begin at one node. Source: a mobile network hides thousands of phones
+# behind one address, and all of them come back when a server restarts; a machine that only connects
+# begins as many in half a minute.
+CONNECTIONS = Rate("connection", 100, 5_000)
+# Source: wire contract, sign-in 5 per 15 minutes, for each account. A node may keep it alone: five
+# failures lock the account in DynamoDB, whatever Redis does.
+SIGN_INS = Rate("sign_in", 5 / _QUARTER_S, 5)
+# Many phones have one address; a machine that tries each account five times has one too.
+SIGN_INS_FROM = Rate("sign_in_from", 100 / _QUARTER_S, 100)
+# A code costs money and is five guesses: where they cannot be counted none is sent.
+CODES = Rate("code", 3 / _QUARTER_S, 3, keeps_alone=False)
+CODES_FROM = Rate("code_from", 30 / _QUARTER_S, 30, keeps_alone=False)
 
 
 class Bucket:
@@ -49,6 +82,10 @@ class Bucket:
         """Whole tokens left after the last `take`."""
         return int(self._level)
 
+    def lower(self, remaining: int) -> None:
+        """Hold no more than that: others have taken from what this one is a part of."""
+        self._level = min(self._level, remaining)
+
     def wait_s(self, tokens: float = 1.0) -> float:
         """How long after the last `take` until `tokens` are there."""
         return max(0.0, (tokens - self._level) / self.rate_per_s)
@@ -64,16 +101,56 @@ class Unlimited(Bucket):
         return True
 
 
+class Shared:
+    """Buckets that all nodes take from, for what is dear: a request over HTTP, a try to sign in.
+
+    A node's own bucket is asked first, so that a flood costs Redis no more than the rate allows.
+    """
+
+    def __init__(self, quotas: Quotas, clock: Clock) -> None:
+        self._quotas = quotas
+        self._clock = clock
+        self._silent_until_s = 0.0
+
+    async def take(self, rate: Rate, who: str, own: Bucket) -> bool:
+        """Take a token that the node's own bucket has given from that of all nodes too.
+
+        Where Redis is away a rate that a node may keep alone is granted: N nodes then let N times
+        as much through, and nobody who keeps to it is turned away.
+
+        Errors: StoreUnavailable for the other rates.
+        """
+        if self._clock.monotonic_s() < self._silent_until_s:
+            return self._alone(rate, "it did not answer a moment ago")
+        try:
+            async with asyncio.timeout(ASK_S_MAX):
+                taken = await self._quotas.take(rate.name, who, rate.per_s, rate.burst)
+        except (StoreUnavailable, TimeoutError):
+            self._silent_until_s = self._clock.monotonic_s() + ASK_AGAIN_S
+            return self._alone(rate, "it does not answer")
+        own.lower(taken.remaining)
+        return taken.is_granted
+
+    def _alone(self, rate: Rate, cause: str) -> bool:
+        metrics.LIMITS_ALONE.labels(rate.name).inc()
+        if not rate.keeps_alone:
+            raise StoreUnavailable("redis", cause)
+        return True
+
+
 class Limits:
     """The limits of the contract, or none at all where the settings say so."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._kind = Bucket if settings.rate_limits == "on" else Unlimited
+    def __init__(self, settings: Settings, shared: Shared | None = None) -> None:
+        is_on = settings.rate_limits == "on"
+        self._kind = Bucket if is_on else Unlimited
+        self._shared = shared if is_on else None
         self._commands_per_s = settings.commands_per_s
         self._fixes_per_s = settings.fixes_per_s
         self.http_per_min = settings.http_requests_per_min
-        self._http: OrderedDict[str, Bucket] = OrderedDict()
-        self._connections: OrderedDict[str, Bucket] = OrderedDict()
+        self.http_rate = Rate("http", self.http_per_min / 60, self.http_per_min)
+        # By the rate's name, then by whose they are.
+        self._kept: dict[str, OrderedDict[str, Bucket]] = {}
 
     def commands(self) -> Bucket:
         """A new socket's bucket for commands."""
@@ -87,23 +164,23 @@ class Limits:
         """A new connection's bucket for requests over the other limits; empty means cut."""
         return self._kind(PATIENCE_PER_S, PATIENCE)
 
-    def http(self, who: str) -> Bucket:
-        """The HTTP bucket of an identity, or of an address where nobody has signed in."""
-        rate = (self.http_per_min / 60, self.http_per_min)
-        return self._kept(self._http, who, rate, HTTP_IDENTITIES_MAX)
+    async def take(self, rate: Rate, who: str, now_s: float) -> bool:
+        """Take one from somebody's bucket here, and from that of all nodes together.
 
-    def connections(self, address: str) -> Bucket:
-        """The bucket of an address for new connections."""
-        rate = (CONNECTIONS_PER_S, CONNECTIONS_BURST)
-        return self._kept(self._connections, address, rate, ADDRESSES_MAX)
+        Errors: StoreUnavailable for a rate that no node keeps alone, where Redis is away.
+        """
+        own = self.bucket(rate, who)
+        if not own.take(now_s):
+            return False
+        return self._shared is None or await self._shared.take(rate, who, own)
 
-    def _kept(
-        self, kept: OrderedDict[str, Bucket], who: str, rate: tuple[float, float], most: int
-    ) -> Bucket:
+    def bucket(self, rate: Rate, who: str) -> Bucket:
+        """Somebody's bucket at this node."""
+        kept = self._kept.setdefault(rate.name, OrderedDict())
         bucket = kept.get(who)
         if bucket is None:
-            bucket = kept[who] = self._kind(*rate)
-            if len(kept) > most:
+            bucket = kept[who] = self._kind(rate.per_s, rate.burst)
+            if len(kept) > KEPT_MAX:
                 kept.popitem(last=False)
         else:
             kept.move_to_end(who)

@@ -10,7 +10,7 @@ from dispatch import keys
 from dispatch.clock import Clock
 from dispatch.errors import StoreUnavailable
 from dispatch.store.feeds import Feeds
-from dispatch.store.revocations import KEPT_MS, Revocations, of_identity, of_token
+from dispatch.store.revocations import KEPT_MS, Revocations, of_identity, of_sign_in, of_token
 from handlers.auth import Principal
 
 # Source: promise, a socket is closed at most 5 s after its token was revoked; news come at once
@@ -52,6 +52,8 @@ class Revoked:
         was issued in the same second counts as older.
         """
         if of_token(principal.token_id) in self._known:
+            return True
+        if principal.sign_in is not None and of_sign_in(principal.sign_in) in self._known:
             return True
         recalled = self._known.get(of_identity(principal.identity))
         return recalled is not None and principal.issued_at_ms <= recalled[0]

@@ -18,10 +18,13 @@ from dispatch.store.receipts import Receipt, Receipts, write_receipt
 from ledger.table import Key, Page, Put, Query, Table, TransactionCancelled
 
 _PK = "REVOKED"
+# Sign-ins that their owners have ended: many, and of no interest as soon as their tokens are over.
+_PK_BRIEF = "REVOKED#BRIEF"
 # Source: wire contract, a token lives for 30 days at most; the day more is for clocks.
 KEPT_MS = 31 * 86_400_000
 DAY_MS = 86_400_000
 PAGE = 100
+BRIEF_MS = 3_600_000
 
 
 class Revocation(Record, frozen=True):
@@ -50,6 +53,11 @@ def of_token(token_id: str) -> str:
 def of_identity(owner: Identity) -> str:
     """The subject of every token that an identity has until now."""
     return f"identity:{owner}"
+
+
+def of_sign_in(sign_in_id: str) -> str:
+    """The subject of every access token that a sign-in has got."""
+    return f"sign_in:{sign_in_id}"
 
 
 class Revocations:
@@ -84,33 +92,51 @@ class Revocations:
             await self._table.transact(writes)
         except TransactionCancelled:
             return await self._receipts.find(receipt)
+        await self._tell()
+        return answer
+
+    async def end_sign_in(self, sign_in_id: str) -> None:
+        """Recall the access tokens of a sign-in, for the hour that the last of them lives.
+
+        DynamoDB: one PutItem; repeating it changes nothing.
+        Redis: PUBLISH, as in `add`.
+        """
+        now_ms = self._clock.now_ms()
+        entry = _entry(of_sign_in(sign_in_id), now_ms, now_ms + BRIEF_MS, _PK_BRIEF)
+        await self._table.transact([entry])
+        await self._tell()
+
+    async def _tell(self) -> None:
         with suppress(StoreUnavailable), translate():
             await self._redis.spublish(keys.revoked_channel(), b"")
-        return answer
 
     async def since(self, at_ms: int) -> list[Revocation]:
         """Everything that was recalled from a moment on, newest first.
 
-        DynamoDB: one Query, more where more than a hundred were recalled; consistent.
+        DynamoDB: two Queries, more where more than a hundred were recalled; consistent.
         """
+        brief_ms = max(at_ms, self._clock.now_ms() - BRIEF_MS)
+        return [*await self._all(_PK, at_ms), *await self._all(_PK_BRIEF, brief_ms)]
+
+    async def _all(self, pk: str, at_ms: int) -> list[Revocation]:
         found: list[Revocation] = []
         cursor: str | None = None
         while True:
-            page = await self._page(cursor)
+            page = await self._page(pk, cursor)
             entries = [msgspec.convert(item, Revocation) for item in page.items]
             found += [entry for entry in entries if entry.at_ms >= at_ms]
             cursor = page.cursor
             if cursor is None or entries[-1].at_ms < at_ms:
                 return found
 
-    async def _page(self, cursor: str | None) -> Page:
-        return await self._table.query(Query(pk=_PK, limit=PAGE, cursor=cursor, forward=False))
+    async def _page(self, pk: str, cursor: str | None) -> Page:
+        return await self._table.query(Query(pk=pk, limit=PAGE, cursor=cursor, forward=False))
 
 
-def _entry(subject: str, now_ms: int, until_ms: int) -> Put:
-    key = Key(_PK, f"{now_ms:013d}#{mint('rev')}")
+def _entry(subject: str, now_ms: int, until_ms: int, pk: str = _PK) -> Put:
+    key = Key(pk, f"{now_ms:013d}#{mint('rev')}")
     entry = Revocation(subject=subject, at_ms=now_ms, until_ms=until_ms)
-    item = {**msgspec.to_builtins(entry), "ttl": (now_ms + KEPT_MS) // 1000}
+    item = {**msgspec.to_builtins(entry), "ttl": min(until_ms, now_ms + KEPT_MS) // 1000 + 3600}
     return Put(item={"PK": key.pk, "SK": key.sk, **item}, condition="attribute_not_exists(PK)")
 
 

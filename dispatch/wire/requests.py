@@ -249,6 +249,52 @@ class TokenRevocation(Request, frozen=True, kw_only=True):
     reason: Reason | None = None
 
 
+# Source: NIST SP 800-63B section 5.1.1.2, at least eight characters and no rules about their kinds;
+# the upper bound keeps a hash's cost in hand.
+Password = Annotated[str, Meta(min_length=8, max_length=128)]
+RefreshToken = Annotated[str, Meta(min_length=1, max_length=4096)]
+
+
+class Registration(Request, frozen=True, kw_only=True):
+    """A new account."""
+
+    user_type: OwnerType
+    phone: Phone
+    password: Password
+    name: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
+
+
+class Credentials(Request, frozen=True, kw_only=True):
+    """Who somebody says he is."""
+
+    user_type: OwnerType
+    phone: Phone
+    password: Annotated[str, Meta(max_length=128)]
+
+
+class Renewal(Request, frozen=True, kw_only=True):
+    """The last refresh token that the app was given."""
+
+    refresh_token: RefreshToken
+
+
+class CodeWish(Request, frozen=True, kw_only=True):
+    """Whom to send a code."""
+
+    user_type: OwnerType
+    phone: Phone
+
+
+class CodeProof(Request, frozen=True, kw_only=True):
+    """The code that came; with `password` it is the password from now on."""
+
+    user_type: OwnerType
+    phone: Phone
+    code: Annotated[str, Meta(pattern=r"^[0-9]{6}$(?!\n)", max_length=6)]
+    password: Password | None = None
+    name: Annotated[str, Meta(min_length=1, max_length=100)] | None = None
+
+
 class ServiceSettings(Request, frozen=True, kw_only=True):
     """A service's price list; what is left out stays as it is. Units: whole XAF, basis points."""
 

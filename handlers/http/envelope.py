@@ -14,7 +14,7 @@ from dispatch.errors import Refusal, Refused
 from dispatch.settings import Settings
 from handlers.auth import Principal, TokenRefused, Tokens, UserType
 from handlers.explain import explain
-from handlers.limits import Bucket, Limits
+from handlers.limits import Bucket, Limits, Rate
 from handlers.origins import Origins
 from handlers.proxies import Proxies
 
@@ -22,6 +22,7 @@ from handlers.proxies import Proxies
 STATUS_OF: Mapping[Refusal, int] = {
     Refusal.MALFORMED: 400,
     Refusal.RATE_LIMITED: 429,
+    Refusal.WRONG_CREDENTIALS: 401,
     Refusal.FORBIDDEN: 403,
     Refusal.NOT_FOUND: 404,
     Refusal.WRONG_STATE: 409,
@@ -110,7 +111,7 @@ def _endpoint(route: Route) -> Callable[[web.Request], Awaitable[web.StreamRespo
         edge = request.app[EDGE]
         principal, refused = _bearer(request, edge) if route.roles else (None, None)
         if route.is_limited:
-            _limit(request, edge, principal)
+            await _limit(request, edge, principal)
         if refused is not None:
             raise refused
         if principal is not None:
@@ -131,14 +132,21 @@ def _bearer(request: web.Request, edge: Edge) -> tuple[Principal | None, TokenRe
         return None, refused
 
 
-def _limit(request: web.Request, edge: Edge, principal: Principal | None) -> None:
-    """Take a request from the caller's bucket. Errors: Refused RATE_LIMITED."""
+async def _limit(request: web.Request, edge: Edge, principal: Principal | None) -> None:
     who = principal.identity if principal else f"from:{edge.proxies.client_of(request)}"
-    bucket = edge.limits.http(who)
-    request[BUCKET] = bucket
-    if not bucket.take(edge.clock.monotonic_s()):
-        per_min = edge.limits.http_per_min
-        raise Refused(Refusal.RATE_LIMITED, f"at most {per_min} requests a minute")
+    per_min = edge.limits.http_per_min
+    await take(request, edge.limits.http_rate, who, f"at most {per_min} requests a minute")
+
+
+async def take(request: web.Request, rate: Rate, who: str, message: str) -> None:
+    """Take one from somebody's buckets; the answer's headers then speak of them.
+
+    Errors: Refused RATE_LIMITED; StoreUnavailable where a rate is kept by all nodes or not at all.
+    """
+    edge = request.app[EDGE]
+    request[BUCKET] = edge.limits.bucket(rate, who)
+    if not await edge.limits.take(rate, who, edge.clock.monotonic_s()):
+        raise Refused(Refusal.RATE_LIMITED, message)
 
 
 async def read_body(request: web.Request, kind: type[Body]) -> Body:
@@ -245,7 +253,7 @@ def finish(request: web.Request, response: web.StreamResponse, since_s: float) -
 def _say_limits(request: web.Request, response: web.StreamResponse) -> None:
     bucket = request.get(BUCKET)
     if bucket is not None:
-        response.headers["X-RateLimit-Limit"] = str(request.app[EDGE].limits.http_per_min)
+        response.headers["X-RateLimit-Limit"] = str(int(bucket.burst))
         response.headers["X-RateLimit-Remaining"] = str(bucket.remaining)
     if response.status == 429:
         wait_s = bucket.wait_s() if bucket is not None else 1

@@ -125,7 +125,16 @@ _GOODS = {
 }
 _EVERYONE = "USER VENDOR RIDER ADMIN"
 
+_CODE = {"userType": "USER", "phone": "+237600000001"}
+_PASSWORD = {**_CODE, "password": "correct horse"}
+
 HTTP: dict[str, Asked] = {
+    "POST /auth/register": Asked(ANYONE, _PASSWORD),
+    "POST /auth/login": Asked(ANYONE, _PASSWORD),
+    "POST /auth/refresh": Asked(ANYONE, {"refreshToken": "x"}),
+    "POST /auth/logout": Asked(ANYONE, {"refreshToken": "x"}),
+    "POST /auth/otp/request": Asked(ANYONE, _CODE),
+    "POST /auth/otp/verify": Asked(ANYONE, {**_CODE, "code": "000000"}),
     "GET /config": Asked(ANYONE),
     "GET /config/service/{service}": Asked(ANYONE),
     "PUT /admin/config/services/{service}": Asked("ADMIN", {"enabled": True}),

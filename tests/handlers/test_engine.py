@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 from handlers.auth import UserType
 from handlers.connection import Timings
 from handlers.engine import CONNECTS_MAX
+from handlers.limits import Rate
 from handlers.sockets import PER_IDENTITY_MAX
 from tests.handlers.edge import WS, House, Raw, edge
 from tests.waiting import Until
@@ -112,7 +113,7 @@ async def test_an_address_begins_so_many_connections(
     house: House, path: str, monkeypatch: pytest.MonkeyPatch
 ):
     """The next one is told when to come again; others, and sessions that are open, go on."""
-    monkeypatch.setattr("handlers.limits.CONNECTIONS_BURST", 2)
+    monkeypatch.setattr("handlers.engine.CONNECTIONS", Rate("connection", 100, 2))
     connector = aiohttp.TCPConnector(local_addr=("127.0.0.9", 0))
     async with aiohttp.ClientSession(connector=connector) as flooding, house.rider() as raw:
         statuses = []

@@ -1,9 +1,15 @@
 """How token buckets fill and empty."""
 
+import asyncio
+from typing import Any, cast
+
 import pytest
 
+from dispatch.clock import ManualClock
+from dispatch.errors import StoreUnavailable
 from dispatch.settings import Settings
-from handlers.limits import HTTP_IDENTITIES_MAX, Bucket, Limits
+from dispatch.store.quotas import Quotas, Taken
+from handlers.limits import CODES, KEPT_MAX, SIGN_INS, Bucket, Limits, Rate, Shared
 
 
 def drain(bucket: Bucket, now_s: float) -> int:
@@ -46,28 +52,120 @@ def test_sockets_get_the_rates_of_the_settings():
     assert drain(limits.fixes(), 1.0) == 4
 
 
+def http_bucket(limits: Limits, who: str) -> Bucket:
+    return limits.bucket(limits.http_rate, who)
+
+
 def test_http_identities_do_not_share():
     """One greedy caller leaves the others their requests; a minute's worth may come at once."""
     limits = Limits(Settings(http_requests_per_min=60))
-    assert drain(limits.http("user:usr_1"), 1.0) == 60
-    assert not limits.http("user:usr_1").take(1.9)
-    assert limits.http("user:usr_1").take(2.0)
-    assert limits.http("user:usr_2").take(2.0)
+    assert drain(http_bucket(limits, "user:usr_1"), 1.0) == 60
+    assert not http_bucket(limits, "user:usr_1").take(1.9)
+    assert http_bucket(limits, "user:usr_1").take(2.0)
+    assert http_bucket(limits, "user:usr_2").take(2.0)
 
 
 def test_http_buckets_are_bounded_and_the_active_one_stays():
     """A million invented addresses neither fill the memory nor reset the one who asks."""
     limits = Limits(Settings(http_requests_per_min=60))
-    assert drain(limits.http("from:1"), 1.0) == 60
-    for number in range(HTTP_IDENTITIES_MAX + 10):
-        limits.http(f"from:x{number}").take(1.0)
-        limits.http("from:1")
-    assert not limits.http("from:1").take(1.0)
-    assert limits.http("from:x0").remaining == 60
+    assert drain(http_bucket(limits, "from:1"), 1.0) == 60
+    for number in range(KEPT_MAX + 10):
+        http_bucket(limits, f"from:x{number}").take(1.0)
+        http_bucket(limits, "from:1")
+    assert not http_bucket(limits, "from:1").take(1.0)
+    assert http_bucket(limits, "from:x0").remaining == 60
 
 
 def test_benches_may_switch_limits_off():
     """`RATE_LIMITS=off` lets everything through, everywhere."""
     limits = Limits(Settings(rate_limits="off", commands_per_s=1, http_requests_per_min=1))
-    buckets = [limits.commands(), limits.fixes(), limits.patience(), limits.http("user:usr_1")]
+    buckets = [
+        limits.commands(),
+        limits.fixes(),
+        limits.patience(),
+        http_bucket(limits, "user:usr_1"),
+    ]
     assert all(bucket.take(1.0) for bucket in buckets for _ in range(5000))
+
+
+class Ground:
+    """What stands where Redis would: a bucket of all nodes, or nobody who answers."""
+
+    def __init__(self) -> None:
+        self.left = 3
+        self.is_away = False
+        self.door = asyncio.Event()
+        self.door.set()
+        self.asked = 0
+
+    async def take(self, _name: str, _who: str, _rate_per_s: float, _burst: float) -> Taken:
+        self.asked += 1
+        await self.door.wait()
+        if self.is_away:
+            raise StoreUnavailable("redis", "timeout")
+        self.left -= 1
+        return Taken(self.left >= 0, max(0, self.left), 1.0)
+
+
+def shared(ground: Ground, clock: ManualClock, **changes: Any) -> Limits:
+    ours = Settings(http_requests_per_min=60, **changes)
+    return Limits(ours, Shared(cast("Quotas", ground), clock))
+
+
+async def asks(limits: Limits, clock: ManualClock, rate: Rate | None = None) -> bool:
+    return await limits.take(rate or limits.http_rate, "user:usr_1", clock.monotonic_s())
+
+
+async def test_a_limit_of_all_nodes_holds_at_each():
+    """What others have taken is missing here; then Redis is not asked until there may be more."""
+    ground, clock = Ground(), ManualClock()
+    limits = shared(ground, clock)
+    heard = [await asks(limits, clock) for _ in range(10)]
+    assert heard == [True] * 3 + [False] * 7
+    assert ground.asked == 3
+    assert http_bucket(limits, "user:usr_1").remaining == 0
+
+
+async def test_without_redis_a_node_keeps_the_limit_alone():
+    """Open to the node's own rate, and Redis is asked once a second, not by every request."""
+    ground, clock = Ground(), ManualClock()
+    limits = shared(ground, clock)
+    ground.is_away = True
+    heard = [await asks(limits, clock) for _ in range(100)]
+    assert heard == [True] * 60 + [False] * 40
+    assert ground.asked == 1
+    clock.advance(1_000)
+    assert await asks(limits, clock)
+    assert ground.asked == 2
+
+
+async def test_a_redis_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):
+    """A request that keeps to its rate does not pay for a limit that cannot be asked for."""
+    monkeypatch.setattr("handlers.limits.ASK_S_MAX", 0.01)
+    ground, clock = Ground(), ManualClock()
+    limits = shared(ground, clock)
+    ground.door.clear()
+    assert await asks(limits, clock)
+    assert await asks(limits, clock)
+    assert ground.asked == 1
+
+
+async def test_what_is_dear_waits_for_redis():
+    """Where tries cannot be counted over all nodes no code is sent; to sign in needs no Redis."""
+    ground, clock = Ground(), ManualClock()
+    limits = shared(ground, clock)
+    ground.is_away = True
+    with pytest.raises(StoreUnavailable):
+        await asks(limits, clock, CODES)
+    assert await asks(limits, clock, SIGN_INS)
+    with pytest.raises(StoreUnavailable):
+        await asks(limits, clock, CODES)
+    assert ground.asked == 1
+
+
+async def test_benches_ask_nobody():
+    """`RATE_LIMITS=off` costs Redis nothing."""
+    ground, clock = Ground(), ManualClock()
+    limits = shared(ground, clock, rate_limits="off")
+    assert all([await asks(limits, clock) for _ in range(100)])
+    assert ground.asked == 0

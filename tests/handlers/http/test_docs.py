@@ -9,17 +9,8 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from dispatch.wire.events import Event
 from handlers import ops, rider, user, vendor
-from handlers.http import (
-    admin,
-    catalogue,
-    config,
-    docs,
-    envelope,
-    money,
-    orders,
-    profiles,
-    wallets,
-)
+from handlers.app import SUBJECTS
+from handlers.http import docs, envelope
 
 TABLES = {
     "user": user.COMMANDS,
@@ -27,7 +18,6 @@ TABLES = {
     "rider": rider.COMMANDS,
     "ops": ops.COMMANDS,
 }
-SUBJECTS = (config, catalogue, profiles, orders, wallets, admin, money)
 ROUTES = [route for subject in SUBJECTS for route in subject.ROUTES]
 
 

@@ -1,0 +1,64 @@
+"""Quotas: one rate over all nodes together."""
+
+import asyncio
+
+import pytest
+
+from dispatch.store.connect import Scripts
+from dispatch.store.quotas import Quotas
+
+
+@pytest.fixture
+async def nodes(redis):
+    """Two nodes' way to the same Redis."""
+    return Quotas(Scripts(redis.commands)), Quotas(Scripts(redis.commands))
+
+
+async def test_two_nodes_give_no_more_than_one(nodes):
+    """A hundred tries at once, half of them at each node: as many pass as the bucket holds."""
+    tries = [nodes[n % 2].take("sign_in", "user:usr_1", 1 / 900, 5) for n in range(100)]
+    taken = await asyncio.gather(*tries)
+
+    granted = [each for each in taken if each.is_granted]
+    assert sorted(each.remaining for each in granted) == [0, 1, 2, 3, 4]
+    assert {each.remaining for each in taken if not each.is_granted} == {0}
+
+
+async def test_whoever_is_refused_learns_how_long(nodes):
+    """The wait is the time until the next token, and asking meanwhile does not lengthen it."""
+    one, _ = nodes
+    assert (await one.take("codes", "+237", 1 / 60, 1)).is_granted
+    waits = [(await one.take("codes", "+237", 1 / 60, 1)).wait_s for _ in range(20)]
+
+    assert all(50 < wait_s <= 60 for wait_s in waits)
+    assert waits == sorted(waits, reverse=True)
+
+
+async def test_a_bucket_fills_again(nodes, until):
+    """At its rate; and a full one leaves no key behind."""
+    one, two = nodes
+    while (await one.take("http", "user:usr_1", 200, 3)).is_granted:
+        pass
+
+    async def is_granted():
+        return (await two.take("http", "user:usr_1", 200, 3)).is_granted
+
+    await until.eventually(is_granted)
+
+
+async def test_a_full_bucket_takes_no_room(nodes, redis, until):
+    """A million callers of yesterday are forgotten."""
+    await nodes[0].take("http", "user:usr_1", 200, 3)
+
+    async def is_gone():
+        return await redis.commands.dbsize() == 0
+
+    await until.eventually(is_gone)
+
+
+async def test_nobody_takes_from_anothers_bucket(nodes):
+    """Neither another caller nor another thing that is limited."""
+    one, _ = nodes
+    for name, who in (("http", "user:usr_1"), ("http", "user:usr_2"), ("codes", "user:usr_1")):
+        assert (await one.take(name, who, 1, 1)).is_granted
+        assert not (await one.take(name, who, 1, 1)).is_granted
