@@ -263,6 +263,10 @@ def place_cheaper(method: requests.Method) -> Callable[[Node, Subject], Awaitabl
     return act
 
 
+async def promise(node: Node, _on: Subject) -> object:
+    return await node.promise()
+
+
 async def offer(node: Node, on: Subject) -> object:
     return await node.offer(on.id)
 
@@ -313,7 +317,7 @@ def promo_is(spent: int, uses: int) -> Callable[[Items, Subject], bool]:
     """So much of the promotion is spent, by so many orders and turns of its customer."""
 
     def ended(items: Items, _on: Subject) -> bool:
-        promotion = items[f"PROMO#{PROMO}", "PROMOTION"]
+        promotion = items.get((f"PROMO#{PROMO}", "PROMOTION"), {"spent": None, "uses": None})
         used = items.get((f"PROMO#{PROMO}", f"USER#{CUSTOMER}"), {}).get("used", 0)
         return (promotion["spent"], promotion["uses"], used) == (spent, uses, uses)
 
@@ -498,6 +502,7 @@ FLOWS = [
     Flow("take_cash_order", offered("CASH"), take, hold_is("OPEN")),
     Flow("give_back_cash_order", taken("CASH"), give_back, hold_is("RELEASED")),
     Flow("take_over_cash_order", given_back, take_over, hold_is("OPEN")),
+    Flow("make_promotion", nothing, promise, promo_is(0, 0)),
     Flow("place_with_promo", promised, place_cheaper("WALLET"), promo_is(1_000, 1)),
     Flow("place_for_cash_with_promo", promised, place_cheaper("CASH"), promo_is(1_000, 1)),
     Flow("call_off_with_promo", placed_cheaper("WALLET"), call_off, promo_is(0, 0)),

@@ -165,6 +165,8 @@ GROUNDS = [
     Ground("place_from_wallet", "VENDOR", "ITEM", there(stock=0)),
     Ground("call_off_paid", "VENDOR", "ITEM", without("stock")),
     # A promotion, and its customer's turn.
+    Ground("make_promotion", "PROMO", "PROMOTION", there(amount=1)),
+    Ground("make_promotion", "AUDIT", "", there(planted=True)),
     Ground("place_with_promo", "PROMO", "PROMOTION", there(promoState="STOPPED")),
     Ground("place_with_promo", "PROMO", "PROMOTION", there(endsAt=0)),
     Ground("place_with_promo", "PROMO", "PROMOTION", there(spent=2_001)),

@@ -48,6 +48,7 @@ PRICE = 10_000
 DOUALA = requests.Address(lat=4.05, lng=9.70)
 # Longer than any fault plan lets an order wait for a rider's answer.
 PATIENCE_MS = 3_600_000
+DAY_MS = 86_400_000
 
 Answer = dict[str, Any]
 
@@ -113,10 +114,11 @@ class Node:
 
     async def promise(self, **terms: Any) -> Answer:
         """An operator makes a promotion: 1,000 off any meal, once, for three of them."""
-        now_ms = self.clock.now_ms()
-        usual = {"amount": 1_000, "budget": 3_000, "endsAt": now_ms + PATIENCE_MS}
+        usual = {"amount": 1_000, "budget": 3_000, "endsAt": virtual.START_MS + DAY_MS}
         body = {"code": PROMO, "services": ["FOOD"], **usual, **terms}
-        return await self.promotions.create(msgspec.convert(body, requests.NewPromotion), "adm_1")
+        asked = msgspec.convert(body, requests.NewPromotion)
+        receipt = receipt_for("adm_1", "promise", asked)
+        return await self.promotions.create(asked, "adm_1", receipt)
 
     async def place(
         self, method: requests.Method, name: str, promo_code: str | None = None
