@@ -8,12 +8,12 @@ told against the raw items. One JSON line. Full size: --orders 2000 --kills 200.
 import argparse
 import asyncio
 import random
-import sys
 import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,6 +31,7 @@ from tests.e2e.fleet import Fleet, Node, fleet
 from tests.e2e.judgement import Facts, Finding
 from tests.e2e.listeners import wait_for
 from tests.e2e.people import Customer, Rider, Vendor
+from tests.e2e.progress import say, telling
 from tests.e2e.swarm import FIX_EVERY_S, TICK_S, Doors, Record
 
 # Two nodes hold sockets, two may be the live engine; every kill hits one, the other or both.
@@ -52,7 +53,6 @@ LOOK_S = 0.25
 REDIS_AWAY_S = 1.5
 REDIS_SHARE = 0.1
 EVERY_S = 1.0
-TELL_EVERY_S = 10.0
 
 
 class Size(NamedTuple):
@@ -241,19 +241,12 @@ async def wait_for_end(running: Fleet, trading: "asyncio.Task[None]", last_s: fl
     return time.perf_counter() - last_s
 
 
-def say(line: str) -> None:
-    """One line for whoever watches."""
-    sys.stderr.write(f"chaos: {line}\n")
-
-
-async def tell(town: Town, reaper: Reaper) -> None:
-    """How it goes, on stderr."""
-    while True:
-        await asyncio.sleep(TELL_EVERY_S)
-        say(
-            f"{town.ended} of {town.placed} orders ended, {reaper.kills} kills,"
-            f" {reaper.redis_kills} of Redis, {len(town.record.acks)} acknowledged"
-        )
+def progress(town: Town, reaper: Reaper) -> str:
+    """How it goes."""
+    return (
+        f"{town.ended} of {town.placed} orders ended, {reaper.kills} kills,"
+        f" {reaper.redis_kills} of Redis, {len(town.record.acks)} acknowledged"
+    )
 
 
 async def measure(size: Size, seed: int, folder: Path) -> tuple[dict[str, Any], list[Finding]]:
@@ -268,15 +261,18 @@ async def measure(size: Size, seed: int, folder: Path) -> tuple[dict[str, Any], 
         reaper = Reaper(running, seats, rng)
         town = Town(Doors(reaper.urls, session, running.office), seed)
         await town.settle_in()
-        async with asyncio.TaskGroup() as group:
-            helpers = [group.create_task(work) for work in (town.live(), tell(town, reaper))]
+        async with (
+            telling("chaos", partial(progress, town, reaper)),
+            asyncio.TaskGroup() as group,
+        ):
+            living = group.create_task(town.live())
             await town.are_here()
             trading = group.create_task(town.trade(size.orders, lambda: reaper.progress(size)))
             await reaper.kill_again(size, lambda: town.ended)
             ended_s = await wait_for_end(running, trading, reaper.last_s)
             # What was relayed last is still on its way to the apps.
             await asyncio.sleep(LAST_WORDS_S)
-            for task in (trading, *helpers):
+            for task in (trading, living):
                 task.cancel()
         facts = Facts(town.record, await raw_items(running), _faults(running), len(running.nodes))
         findings = judgement.judge(facts)
@@ -334,7 +330,7 @@ def main() -> None:
         figures, findings = uvloop.run(measure(size, given.seed, Path(folder)))
     for finding in findings:
         for wrong in finding.wrong[:20]:
-            say(f"{finding.name}: {wrong}")
+            say("chaos", f"{finding.name}: {wrong}")
     result = "kept" if is_good(figures, findings) else "broken"
     print_line(
         "chaos",

@@ -24,6 +24,7 @@ from city.badge import UserType
 from tests.e2e.asked import live_engines
 from tests.e2e.fleet import Fleet, cancel, fleet
 from tests.e2e.listeners import wait_for
+from tests.e2e.progress import telling
 
 NODES = ("edge", "edge", "engine", "engine")
 # As short as a policy may be, so that many offers end in little time.
@@ -175,6 +176,10 @@ class Run:
         await wait_for(lambda: self.ended >= self.offers.keys(), ENDED_S)
         await asyncio.gather(*self.answering)
 
+    def progress(self) -> str:
+        """How far it has come."""
+        return f"{len(self.offers)} of {self.size.offers} offers, {self.kills} kills"
+
     def figures(self) -> dict[str, Any]:
         """What came out."""
         return {
@@ -203,6 +208,7 @@ async def measure(size: Size, seed: int, folder: Path) -> dict[str, Any]:
         run = Run(running, size, seed)
         stack.callback(run.town.close)
         await run.prepare()
+        await stack.enter_async_context(telling("lateness", run.progress))
         tasks = [asyncio.create_task(run.town.live())]
         if size.kill:
             tasks.append(asyncio.create_task(run.kill()))

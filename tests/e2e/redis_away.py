@@ -19,6 +19,7 @@ from bench.line import print_line
 from bench.phone import Phone
 from bench.town import AT_ONCE, LAT, LNG, SHOPS, Job, Town
 from tests.e2e.fleet import Fleet, cancel, fleet
+from tests.e2e.progress import telling
 
 # What a vendor's yes leads to at the customer's, in this order.
 STORY = ("order_accepted", "order_preparing", "order_ready")
@@ -157,6 +158,11 @@ class Run:
         """Events that nobody has heard yet."""
         return sum(len(set(STORY) - {e[0] for e in self.events(each)}) for each in self.placed)
 
+    def progress(self) -> str:
+        """How far it has come."""
+        is_back = "is back" if self.back_s else "is away"
+        return f"Redis {is_back}, {len(self.placed)} orders cooked"
+
     def figures(self) -> dict[str, Any]:
         """How it went."""
         told = [self.events(order_id) for order_id in self.placed]
@@ -198,10 +204,11 @@ async def measure(size: Size, seed: int, folder: Path) -> dict[str, Any]:
         job = await run.prepare()
         driving = asyncio.create_task(run.drive(job))
         trading = asyncio.create_task(run.trade())
-        await run.outage()
-        run.of_outage = frozenset(run.placed)
-        await trading
-        await run.settled()
+        async with telling("redis_away", run.progress):
+            await run.outage()
+            run.of_outage = frozenset(run.placed)
+            await trading
+            await run.settled()
         await cancel(driving)
         figures = run.figures()
         run.town.close()

@@ -25,6 +25,7 @@ from bench.town import LAT, LNG
 from city.badge import UserType
 from tests.e2e.fleet import Fleet, cancel, fleet
 from tests.e2e.listeners import wait_for
+from tests.e2e.progress import telling
 
 NODES = ("all", "all", "all")
 # Source: handlers.sockets, a node closes the eldest of one person's sockets beyond them.
@@ -304,6 +305,10 @@ class Run:
         found = await self.site.ask("GET", "/admin/ledger/trial-balance", ("ADMIN", "adm_1"))
         return found["total"]
 
+    def progress(self) -> str:
+        """How far it has come."""
+        return f"{sum(self.answers.values())} answers"
+
     def close(self) -> None:
         """Everybody hangs up."""
         for crowd in (self.user, self.vendor, *self.riders):
@@ -320,6 +325,7 @@ async def measure(size: Size, folder: Path) -> dict[str, Any]:
         run = Run(running, size)
         stack.callback(run.close)
         await run.prepare()
+        await stack.enter_async_context(telling("repeats", run.progress))
         living = asyncio.create_task(run.live())
         for _ in range(size.rounds):
             await run.round()

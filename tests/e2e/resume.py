@@ -8,6 +8,8 @@ import argparse
 import asyncio
 import random
 import tempfile
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +17,8 @@ import uvloop
 
 from bench.line import print_line
 from tests.e2e.fleet import fleet
-from tests.e2e.listeners import listening, losses, publishing, wait_for
+from tests.e2e.listeners import Listener, listening, losses, publishing, wait_for
+from tests.e2e.progress import telling
 
 # Some of the clients are told something so often.
 SAY_EVERY_S = 0.02
@@ -38,7 +41,10 @@ async def measure(size: Size, seed: int, folder: Path) -> dict[str, Any]:
     rng = random.Random(seed)
     async with fleet(folder, ["all", "all"]) as running, publishing(running) as publisher:
         urls = [node.site.url for node in running.nodes]
-        async with listening(running, urls, size.clients, seed) as listeners:
+        async with (
+            listening(running, urls, size.clients, seed) as listeners,
+            telling("resume", partial(_progress, listeners, size)),
+        ):
             owners = [each.owner for each in listeners]
             # An app without a past cannot say where it stopped.
             await publisher.say(owners)
@@ -71,6 +77,11 @@ async def measure(size: Size, seed: int, folder: Path) -> dict[str, Any]:
             figures["outside"] = len(listeners)
             figures["outside_resyncs"] = sum(e.resyncs for e in listeners) - before
             return figures | {"faults": sum(len(node.faults) for node in running.nodes)}
+
+
+def _progress(listeners: Sequence[Listener], size: Size) -> str:
+    again = sum(each.line.openings - 1 for each in listeners)
+    return f"back {again} times, of {size.clients * size.drops}"
 
 
 def is_good(figures: dict[str, Any]) -> bool:

@@ -8,8 +8,9 @@ import asyncio
 import random
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +20,8 @@ import uvloop
 from bench.line import print_line
 from city.server import is_ready
 from tests.e2e.fleet import Fleet, Node, cancel, fleet
-from tests.e2e.listeners import listening, losses, publishing, wait_for
+from tests.e2e.listeners import Listener, listening, losses, publishing, wait_for
+from tests.e2e.progress import telling
 
 NODES = 3
 # Six hundred events a second to three thousand apps: far more than their orders would bring.
@@ -98,6 +100,7 @@ async def measure(size: Size, seed: int, folder: Path) -> dict[str, Any]:
         publishing(running) as publisher,
         balanced(running) as balancer,
         listening(running, [balancer.url], size.sockets, seed) as listeners,
+        telling("rolling_restart", partial(_progress, running, listeners)),
     ):
         owners = [each.owner for each in listeners]
         # An app without a past cannot say where it stopped.
@@ -126,6 +129,11 @@ async def measure(size: Size, seed: int, folder: Path) -> dict[str, Any]:
             "back_max_s": round(max(backs_s), 2),
             "faults": sum(len(node.faults) for node in running.nodes),
         }
+
+
+def _progress(running: Fleet, listeners: Sequence[Listener]) -> str:
+    there = sum(each.line.is_open for each in listeners)
+    return f"server {len(running.nodes)}, {there} of {len(listeners)} apps are there"
 
 
 def is_good(figures: dict[str, Any]) -> bool:

@@ -24,6 +24,7 @@ from bench.phone import Phone, Refused
 from bench.town import ALIVE_EVERY_S, LAT, LNG, Person, Town
 from city.badge import UserType
 from tests.e2e.fleet import Fleet, cancel, fleet
+from tests.e2e.progress import telling
 
 NODES = ("all", "all", "all")
 # Squads stand so far apart that no rider is in reach of two shops.
@@ -236,6 +237,10 @@ class Run:
                 racer.carries = None
         squad.before = None
 
+    def progress(self) -> str:
+        """How far it has come."""
+        return f"{len(self.wins)} of {self.size.orders} orders"
+
     def figures(self) -> dict[str, Any]:
         """What came out."""
         late = sum(s * 1000 > TOLD_MS for s in self.told_s)
@@ -273,6 +278,7 @@ async def measure(size: Size, seed: int, folder: Path) -> dict[str, Any]:
         run = Run(running, size, seed)
         stack.callback(run.close)
         await run.prepare()
+        await stack.enter_async_context(telling("wins", run.progress))
         living = asyncio.create_task(run.live())
         began_s = time.perf_counter()
         async with asyncio.TaskGroup() as group:
