@@ -1,0 +1,255 @@
+"""What the server costs the matching: a day replayed against it, sixty times as fast as life.
+
+`python -m bench.live --instances DIR --only NAME [--start 300 --end 720] [--declines 0.25]`: the
+same orders, couriers and answers once through the running server over its public interface, with
+positions, offers and taps, and once through `matching.solve` alone. A day of 14 hours takes 14
+minutes; `--start` and `--end` cut a piece out of it, in minutes. E is that of bench.matching.
+"""
+
+import argparse
+import asyncio
+import hashlib
+import re
+import signal
+import tempfile
+from functools import partial
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import uvloop
+
+from bench import mdrp
+from bench.audit import judge
+from bench.courier import Courier, Diary, Wall, degrees
+from bench.harness import Site, at_once, running
+from bench.line import print_line
+from bench.mdrp import SERVICEABLE, WORST, Instance, floor_of
+from bench.phone import Phone
+from bench.replay import BUNDLE_MAX, Choice, play
+from city.badge import UserType
+from matching.solve import solve
+
+PACE = 60.0
+# Minutes of delay per order that the server may add.
+# Source: matching design, modes of the bench.
+GAP_MAX = 0.5
+# What is open when the piece ends is waited for. Units: minutes of the day.
+PATIENCE = 90.0
+# The first minute of the day, while everybody connects. Units: minutes.
+LEAD = 2.0
+CUSTOMERS, AT_ONCE = 32, 16
+PRICE_XAF, PURSE_XAF = 5_000, 10_000_000
+# How riders are asked: a decision every half a minute of the day; a rider has three minutes.
+POLICY: dict[str, object] = {
+    "mode": "batch", "batchEveryMs": 500, "windowMs": 3_000, "graceMs": 0, "receiptMs": 500,
+    "silenceMs": 86_400_000, "refillMs": 1_000, "nearM": 10, "alertAfterMs": 86_400_000,
+}  # fmt: skip
+ADMIN: tuple[UserType, str] = ("ADMIN", "adm_1")
+
+
+def cut(instance: Instance, start: int, end: int) -> Instance:
+    """The orders that are placed within a piece of the day, and who works in it."""
+    return instance._replace(
+        orders=[order for order in instance.orders if start <= order.placed < end],
+        couriers=[
+            courier._replace(on=max(courier.on, start))
+            for courier in instance.couriers
+            if courier.off > start and courier.on < end
+        ],
+    )
+
+
+def says_no(instance: Instance, share: float, seed: int, courier: int, order: int) -> bool:
+    """Whether a courier says no to an order, as in bench.replay; always the same to the same."""
+    text = f"{seed} {instance.couriers[courier].name} {instance.orders[order].name}"
+    dice = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) / 2**64
+    return dice < share
+
+
+class Day:
+    """A replay on a running server."""
+
+    def __init__(self, site: Site, instance: Instance, options: argparse.Namespace) -> None:
+        self._site = site
+        self._instance = instance
+        self._options = options
+        first = min(order.placed for order in instance.orders) - LEAD
+        self._wall = Wall(first, PACE)
+        self.diary = Diary()
+        self._shops: list[Phone] = []
+        self._couriers: list[Courier] = []
+
+    async def settle_in(self) -> None:
+        """Open the shops, fill the purses, call the couriers."""
+        await self._site.ask("PUT", "/admin/config/offers/food", ADMIN, POLICY)
+        count = len(self._instance.restaurants)
+        self._shops = await at_once(AT_ONCE, [partial(self._open, row) for row in range(count)])
+        purses = [partial(self._fill, row) for row in range(CUSTOMERS)]
+        await at_once(AT_ONCE, purses)
+        calls = [partial(self._call, row) for row in range(len(self._instance.couriers))]
+        self._couriers = await at_once(AT_ONCE, calls)
+        self._wall = self._restarted()
+
+    def _restarted(self) -> Wall:
+        """The day begins when everybody is there."""
+        wall = Wall(self._wall.first, PACE)
+        for courier in self._couriers:
+            courier.wind(wall)
+        return wall
+
+    async def _open(self, row: int) -> Phone:
+        who: tuple[UserType, str] = ("VENDOR", f"ven_{row}")
+        restaurant = self._instance.restaurants[row]
+        lat, lng = degrees((restaurant.x, restaurant.y), PACE)
+        place = {"lat": lat, "lng": lng, "address": restaurant.name}
+        await self._site.ask("PUT", "/vendor/profile", who, {"name": who[1], "location": place})
+        dish = {"name": "Ndole", "price": PRICE_XAF}
+        await self._site.ask("PUT", "/vendor/items/ndole", who, dish)
+        phone = await self._site.phone(who, _only_listen)
+        await phone.call("set_online", {"online": True})
+        return phone
+
+    async def _fill(self, row: int) -> None:
+        purse = {"amount": PURSE_XAF, "provider": "sandbox"}
+        await self._site.ask("POST", "/wallet/topup", ("USER", f"usr_{row}"), purse)
+
+    async def _call(self, row: int) -> Courier:
+        share, seed = self._options.declines, self._options.seed
+        no = partial(says_no, self._instance, share, seed)
+        courier = Courier((self._instance, self._wall, self.diary), row, no)
+        courier.phone = await self._site.phone(("RIDER", f"rdr_{row}"), courier.hear)
+        return courier
+
+    async def run(self) -> None:
+        """Live through it; what has not arrived long after the last order never will."""
+        shifts = [asyncio.create_task(courier.live()) for courier in self._couriers]
+        orders = [
+            asyncio.create_task(self._order(row)) for row in range(len(self._instance.orders))
+        ]
+        end = max(order.placed for order in self._instance.orders) + PATIENCE
+        try:
+            await asyncio.gather(*orders)
+            while len(self.diary.door_at) < len(orders) and self._wall.now() < end:
+                await self._wall.until(self._wall.now() + 1)
+        finally:
+            for task in (*orders, *shifts):
+                task.cancel()
+            ended = await asyncio.gather(*shifts, *orders, return_exceptions=True)
+            for phone in (*self._shops, *(courier.line for courier in self._couriers)):
+                phone.close()
+        for each in ended:
+            if isinstance(each, Exception):
+                raise each
+
+    async def _order(self, row: int) -> None:
+        """A customer orders, the kitchen takes it and calls it ready."""
+        order = self._instance.orders[row]
+        await self._wall.until(order.placed)
+        lat, lng = degrees((order.x, order.y), PACE)
+        basket = {
+            "orderType": "FOOD",
+            "vendorId": f"ven_{order.place}",
+            "items": [{"itemId": "ndole", "quantity": 1}],
+            "deliveryAddress": {"lat": lat, "lng": lng, "address": order.name},
+            "paymentMethod": "WALLET",
+        }
+        who: tuple[UserType, str] = ("USER", f"usr_{row % CUSTOMERS}")
+        placed = await self._site.ask("POST", "/orders", who, basket)
+        self.diary.row[placed["orderId"]] = row
+        said: dict[str, Any] = {"orderId": placed["orderId"]}
+        if self._options.prep == "known":
+            said["prepMinutes"] = max(0, round(order.ready - self._wall.now()))
+        shop = self._shops[order.place]
+        await shop.call("accept_order", said)
+        await self._wall.until(order.ready)
+        await shop.call("order_ready", {"orderId": placed["orderId"]})
+
+
+def figures_of(instance: Instance, diary: Diary) -> dict[str, float]:
+    """What the replayed day is worth, by the rules of bench.audit on the real times."""
+    over: list[float] = []
+    missing = 0
+    for row, order in enumerate(instance.orders):
+        floor = floor_of(instance, order)
+        if floor > SERVICEABLE:
+            continue
+        took = diary.door_at[row] - order.placed if row in diary.door_at else WORST
+        missing += row not in diary.door_at
+        over.append(min(took, WORST) - floor)
+    return {
+        "E_live": round(fmean(over), 4),
+        "orders": len(over),
+        "undelivered": missing,
+        "asked": diary.asked,
+        "declined": diary.declined,
+    }
+
+
+async def _batches(site: Site) -> dict[str, float]:
+    """How many decisions the server has made, and how long they took."""
+    async with site.session.get(f"{site.url}/metrics") as answer:
+        text = await answer.text()
+    found = dict(re.findall(r"^reeyo_batch_seconds_(count|sum) (\S+)", text, re.MULTILINE))
+    count, total = float(found["count"]), float(found["sum"])
+    return {"decisions": count, "decision_mean_ms": round(1000 * total / max(1.0, count), 2)}
+
+
+async def measure(instance: Instance, options: argparse.Namespace) -> dict[str, float]:
+    """The day on a server of its own."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        settings = {"CITY_PACE": str(PACE), "RIDER_ORDERS_MAX": str(BUNDLE_MAX)}
+        async with running(Path(folder), **settings) as site:
+            day = Day(site, instance, options)
+            await day.settle_in()
+            await day.run()
+            return {**figures_of(instance, day.diary), **await _batches(site)}
+
+
+def _only_listen(name: str, payload: dict[str, Any], at_s: float) -> None:
+    """A shop hears of riders, and does its work."""
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--instances", type=Path, required=True, help="a folder of instances")
+    parser.add_argument("--only", required=True, help="the instance")
+    parser.add_argument("--start", type=int, default=0, help="orders placed from this minute on")
+    parser.add_argument("--end", type=int, default=1_440, help="and before this; full size 1440")
+    parser.add_argument("--declines", type=float, default=0.0, help="share of offers declined")
+    parser.add_argument(
+        "--prep", choices=("known", "none"), default="known", help="what vendors say of ready times"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="who declines what")
+    return parser
+
+
+def main() -> None:
+    """Replay, compare, print; 1 where the server costs more than it may."""
+    options = _parser().parse_args()
+    instance = cut(mdrp.read(options.instances / options.only), options.start, options.end)
+    # Whoever ends the bench ends its server and its engines.
+    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    choice = Choice(
+        partial(solve, policy="batch"), options.declines, options.prep == "none", options.seed
+    )
+    decided = judge(instance, play(instance, choice).trips)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        figures = runner.run(measure(instance, options))
+    gap = figures["E_live"] - decided.E
+    parameters: dict[str, object] = {
+        "instance": instance.name, "start": options.start, "end": options.end, "pace": PACE,
+        "declines": options.declines, "prep": options.prep, "seed": options.seed,
+    }  # fmt: skip
+    print_line(
+        "live",
+        parameters,
+        {**figures, "E_decision": round(decided.E, 4), "gap": round(gap, 4), "goal_gap": GAP_MAX},
+    )
+    raise SystemExit(gap > GAP_MAX)
+
+
+if __name__ == "__main__":
+    main()
