@@ -5,6 +5,7 @@ import gc
 import secrets
 import signal
 import socket
+import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
@@ -102,6 +103,9 @@ ZONE = "douala"
 # Source: performance design, with the default thresholds a fix costs twice as much at 10,000
 # sockets; the objects of a running server rarely form cycles.
 GC_THRESHOLDS = (200_000, 50, 1_000)
+# A decision of all orders takes turns with the event loop, beside which it runs in a thread.
+# Source: measured 2026-11-21, 400 riders: Python's own 5 ms keep the loop waiting for 6 to 13 ms.
+THREAD_TURN_S = 0.001
 CONSOLE = Path(__file__).resolve().parents[1] / "console" / "dist"
 DEV_TOKEN_S = 24 * 3600
 # Lanes of our own accounts that a process posts to, and how many processes have lanes apart.
@@ -142,6 +146,7 @@ async def serve(settings: Settings) -> None:
     """
     configure_logs(settings)
     count_no_http()
+    sys.setswitchinterval(THREAD_TURN_S)
     # Taken before anything is started: a second server ends here, with one line.
     listener = listen(settings)
     stopped = asyncio.Event()

@@ -65,6 +65,7 @@ class Costs:
         self._back = [ways.back for ways in self.ways]
         self._now, self._before = problem.now, problem.rules.before
         self._rider_minute, self._later_minute = weights.rider_minute, weights.later_minute
+        self._away_minute, self._away_fades = weights.away_minute, weights.away_fades
         self.arrives_at = {bound.rider: bound.arrives_at for bound in problem.bound}
 
     def _away_of_drops(self, ways: Ways) -> tuple[list[float], float]:
@@ -129,20 +130,29 @@ class Costs:
             return self.at_end(rider, spot)
         until, now, before = self.until[rider], self._now, self._before
         rider_minute, later_minute = self._rider_minute, self._later_minute
-        back, away_drop = self._back[rider], self.away[rider]
         free_at, here, away = spot
-        cost, count = 0.0, 0
+        cost, count, last = 0.0, 0, 0
+        back = self._back[rider]
         for trip in trips:
             way = here[trip.place]
             starts_at = free_at + way + before
             starts_at = max(starts_at, trip.ready)
             if starts_at + trip.last_pickup > until:
                 return NEVER
-            cost += trip.delay(starts_at) + rider_minute * (way + trip.takes)
+            if starts_at <= trip.soon:
+                cost += trip.count * starts_at + trip.shift + rider_minute * (way + trip.takes)
+            else:
+                cost += trip.delay(starts_at) + rider_minute * (way + trip.takes)
             count += trip.count
             if free_at > now:
                 cost += trip.count * later_minute * (free_at - now)
             free_at = starts_at + trip.takes
-            here, away = back[trip.last], away_drop[trip.last]
+            last = trip.last
+            here = back[last]
         cost += count * self._decline[rider]
-        return cost + self.at_end(rider, Spot(free_at, here, away))
+        left = until - free_at
+        if left <= 0:
+            return cost + rider_minute * left
+        away = self.away[rider][last]
+        fade = left / self._away_fades
+        return cost + self._away_minute * away * (min(1.0, fade))

@@ -20,8 +20,6 @@ class Trip:
     __slots__ = (
         "_cap",
         "_due",
-        "_shift",
-        "_soon",
         "cash",
         "count",
         "drops",
@@ -32,6 +30,8 @@ class Trip:
         "places",
         "ready",
         "shares",
+        "shift",
+        "soon",
         "stops",
         "takes",
         "ways",
@@ -65,15 +65,15 @@ class Trip:
                 floors += floor_of(problem, ways, stop.order)
             before = stop
         self.takes = at + rules.after
-        self._shift = sum(self._due) - floors
-        self._soon = min(self._cap - due for due in self._due)
+        self.shift = sum(self._due) - floors
+        self.soon = min(self._cap - due for due in self._due)
 
     def delay(self, starts_at: float) -> float:
         """How much later than at best its orders arrive, together, if it starts then."""
-        if starts_at <= self._soon:
-            return self.count * starts_at + self._shift
+        if starts_at <= self.soon:
+            return self.count * starts_at + self.shift
         lost = sum(max(0.0, starts_at + due - self._cap) for due in self._due)
-        return self.count * starts_at + self._shift - lost * (1 - LOST_WEIGHT)
+        return self.count * starts_at + self.shift - lost * (1 - LOST_WEIGHT)
 
 
 def floor_of(problem: Problem, ways: Ways, order: int) -> float:
