@@ -35,7 +35,7 @@ from ledger.schema import ensure_table
 WORKERS = 8
 CUSTOMERS = 4
 PURSE_XAF, PRICE_XAF = 10_000_000, 5_000
-FIRST, TWIN = "first", "twin"
+FIRST, TWIN, LEAN = "first", "twin", "lean"
 _worker: ContextVar[int] = ContextVar("worker", default=0)
 
 Work = Callable[[int], Awaitable[None]]
@@ -59,33 +59,48 @@ class Noted:
     async def transact_write_items(self, **request: Any) -> Request:
         """Write, and note what was written."""
         answer = await self._client.transact_write_items(**request)
-        items = [
-            {verb: {**body, "TableName": TWIN} for verb, body in item.items()}
-            for item in request["TransactItems"]
-        ]
-        # The same token would be taken for a repetition.
-        again = {"TransactItems": items, "ClientRequestToken": secrets.token_urlsafe(18)}
-        self._noted.append((_worker.get(), again))
+        self._noted.append((_worker.get(), request))
         return answer
 
     async def copy(self) -> None:
-        """Bring the twin up to date, one transaction after the other."""
+        """Bring the twins up to date, one transaction after the other."""
         for _, request in self._noted:
-            await self._client.transact_write_items(**request)
+            for name in (TWIN, LEAN):
+                await self._client.transact_write_items(**_moved(request, name))
+        self.forget()
+
+    def forget(self) -> None:
+        """Every twin has what was noted."""
         self._noted.clear()
 
-    async def race(self) -> float:
-        """The same as fast as the workers can. Units: seconds."""
+    async def race(self, name: str = TWIN, client: Any = None) -> "Took":
+        """The same into a twin as fast as the workers can, through `client` or our own."""
         by_worker: dict[int, list[Request]] = defaultdict(list)
         for worker, request in self._noted:
-            by_worker[worker].append(request)
-        self._noted.clear()
+            by_worker[worker].append(_moved(request, name))
+        send = (client or self._client).transact_write_items
 
         async def work(worker: int) -> None:
             for request in by_worker[worker]:
-                await self._client.transact_write_items(**request)
+                await send(**request)
 
         return await timed(work)
+
+
+def _moved(request: Request, name: str) -> Request:
+    """A transaction for another table; the same token would be taken for a repetition."""
+    items = [
+        {verb: {**body, "TableName": name} for verb, body in item.items()}
+        for item in request["TransactItems"]
+    ]
+    return {"TransactItems": items, "ClientRequestToken": secrets.token_urlsafe(18)}
+
+
+class Took(NamedTuple):
+    """What something took on the clock, and of this process' CPU. Units: seconds."""
+
+    wall_s: float
+    cpu_s: float
 
 
 class Ours(NamedTuple):
@@ -109,7 +124,7 @@ async def ours_on(folder: Path) -> AsyncIterator[Ours]:
         first = await stack.enter_async_context(
             open_table(engines.dynamodb_endpoint, given.aws_region, FIRST)
         )
-        for name in (FIRST, TWIN):
+        for name in (FIRST, TWIN, LEAN):
             await ensure_table(DynamoTable(first.client, name))
         noted = Noted(first.client)
         table = DynamoTable(noted, FIRST)
@@ -121,11 +136,18 @@ async def ours_on(folder: Path) -> AsyncIterator[Ours]:
 
 @dataclass(slots=True)
 class Race:
-    """What our code and the raw engine took for the same transactions. Units: seconds."""
+    """What our code and the raw engine took for the same transactions. Units: seconds.
+
+    `lean` is the raw engine through another client, ours where none was given.
+    """
 
     count: int = 0
     ours_s: float = 0.0
     raw_s: float = 0.0
+    lean_s: float = 0.0
+    ours_cpu_s: float = 0.0
+    raw_cpu_s: float = 0.0
+    lean_cpu_s: float = 0.0
 
     def figures(self, name: str) -> dict[str, object]:
         """Both per second, and ours as a share of raw."""
@@ -135,12 +157,23 @@ class Race:
             f"{name}_to_raw": round(self.raw_s / self.ours_s, 3),
         }
 
+    def costs(self, name: str) -> dict[str, object]:
+        """CPU of this process for each, and what a leaner client would make of the raw ones."""
+        return {
+            f"{name}_cpu_us": round(self.ours_cpu_s / self.count * 1e6),
+            f"{name}_raw_cpu_us": round(self.raw_cpu_s / self.count * 1e6),
+            f"{name}_lean_per_s": round(self.count / self.lean_s, 1),
+            f"{name}_lean_cpu_us": round(self.lean_cpu_s / self.count * 1e6),
+        }
+
 
 @dataclass(slots=True)
 class Books:
     """Both tables, and the races that were run on them."""
 
     ours: Ours
+    # Another client for the same engine, to be measured beside ours.
+    lean: Any = None
     placing: Race = field(default_factory=Race)
     # A settlement that first reads the order's money, as the server does it.
     settling: Race = field(default_factory=Race)
@@ -173,13 +206,16 @@ class Books:
         await self._race(race, each, lambda worker: self._settle(worker, each, believes=believes))
 
     async def _race(self, race: Race, each: int, work: Work) -> None:
-        ours_s = await timed(work)
-        count = len(self.ours.noted)
-        if count != each * WORKERS:
-            raise Failed(f"{each * WORKERS} transactions were to be noted, not {count}")
-        race.count += count
-        race.ours_s += ours_s
-        race.raw_s += await self.ours.noted.race()
+        ours, noted = await timed(work), self.ours.noted
+        if len(noted) != each * WORKERS:
+            raise Failed(f"{each * WORKERS} transactions were to be noted, not {len(noted)}")
+        raw = await noted.race()
+        race.count += len(noted)
+        race.ours_s, race.ours_cpu_s = race.ours_s + ours.wall_s, race.ours_cpu_s + ours.cpu_s
+        race.raw_s, race.raw_cpu_s = race.raw_s + raw.wall_s, race.raw_cpu_s + raw.cpu_s
+        lean = await noted.race(LEAN, self.lean)
+        race.lean_s, race.lean_cpu_s = race.lean_s + lean.wall_s, race.lean_cpu_s + lean.cpu_s
+        noted.forget()
 
     async def _open_one(self, worker: int) -> None:
         desk, shop = self.ours.desk, f"ven_{worker}"
@@ -220,18 +256,18 @@ class Books:
             await self.ours.ledger.post(Settle(order_id), believed=fin)
 
 
-async def timed(work: Work) -> float:
-    """Let every worker do his work; how long that took. Units: seconds."""
+async def timed(work: Work) -> Took:
+    """Let every worker do his work; what that took."""
 
     async def as_worker(worker: int) -> None:
         _worker.set(worker)
         await work(worker)
 
-    began_s = time.perf_counter()
+    began_s, began_cpu_s = time.perf_counter(), time.process_time()
     async with asyncio.TaskGroup() as group:
         for worker in range(WORKERS):
             group.create_task(as_worker(worker))
-    return time.perf_counter() - began_s
+    return Took(time.perf_counter() - began_s, time.process_time() - began_cpu_s)
 
 
 def _customer(worker: int, number: int) -> Caller:
