@@ -201,6 +201,7 @@ class Connection:
         self.upgraded = True
         ws.hear = self.receive
         ws.ended = self.end
+        ws.overheard = self.strike
         self.pipe.open(ws)
 
     # What the library's server calls.

@@ -24,7 +24,7 @@ KEPT_MAX = 20_000
 # How long a request waits for the word of Redis, and how long Redis is left alone after it had
 # none. Source: promises, whoever listens is back two seconds after Redis is; a request that waits
 # costs its caller more than a node's own limit costs us.
-ASK_S_MAX = 0.25
+ASK_S_MAX = 0.5
 ASK_AGAIN_S = 1.0
 
 

@@ -59,6 +59,10 @@ class Reader:
         """A PING, PONG or CLOSE came. Errors: Broken."""
         raise NotImplementedError
 
+    def on_fragment(self) -> None:
+        """A part of a message came, which may be of no bytes."""
+        raise NotImplementedError
+
     def feed(self, data: bytes) -> None:
         """Read as far as the bytes go. Errors: Broken."""
         if self._rest:
@@ -117,6 +121,7 @@ class Reader:
         if opcode >= CLOSE:
             self.on_control(opcode, bytes(payload))
             return
+        self.on_fragment()
         if self._fragments is None:
             self._fragments = bytearray()
         self._fragments += payload

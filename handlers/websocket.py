@@ -19,6 +19,8 @@ from handlers.reader import (
     deaf,
 )
 
+# How long somebody who has ended the conversation may take to read what he was told before.
+GOODBYE_S = 2.0
 # Codes that may be sent, beside those that are free. Source: RFC 6455 section 7.4 and the
 # registry of IANA that it founded.
 _CODES = frozenset({1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014})
@@ -35,11 +37,13 @@ class WebSocket(Reader, asyncio.Protocol):
     will come.
     """
 
-    __slots__ = ("_lost", "_room", "_timer", "ended", "transport", "writing_paused")
+    __slots__ = ("_lost", "_room", "_timer", "ended", "overheard", "transport", "writing_paused")
 
     def __init__(self, message_bytes_max: int) -> None:
         super().__init__(message_bytes_max)
         self.ended: Callable[[str], object] = _nobody_asks
+        # Told of each frame that no app sends in numbers: pings, pongs, parts of messages.
+        self.overheard: Callable[[], object] = _nobody_counts
         self.transport: asyncio.Transport | None = None
         self.writing_paused = False
         self._timer: asyncio.TimerHandle | None = None
@@ -115,11 +119,16 @@ class WebSocket(Reader, asyncio.Protocol):
 
     def on_control(self, opcode: int, payload: bytes) -> None:
         """Answer a ping or a goodbye. Errors: Broken."""
+        self.overheard()
         if opcode == PING:
             self.write(PONG, payload)
         elif opcode == CLOSE:
             self._say_goodbye(_code_of(payload))
             self._finish("transport_closed")
+
+    def on_fragment(self) -> None:
+        """It may be one of a million without a byte."""
+        self.overheard()
 
     def _say_goodbye(self, code: int) -> None:
         # Where we have said it, this would be the answer to an answer.
@@ -137,8 +146,12 @@ class WebSocket(Reader, asyncio.Protocol):
         self.forget()
         if self.transport is not None:
             self.transport.close()
+            if self._timer is None:
+                # Whoever does not read would hold the connection for as long as he likes.
+                self._timer = asyncio.get_running_loop().call_later(GOODBYE_S, self.abort)
         # Each of the two knows the other.
         ended, self.ended = self.ended, _nobody_asks
+        self.overheard = _nobody_counts
         ended(reason)
 
 
@@ -159,6 +172,10 @@ def _code_of(payload: bytes) -> int:
 def _wake(waiting: "asyncio.Future[None] | None") -> None:
     if waiting is not None and not waiting.done():
         waiting.set_result(None)
+
+
+def _nobody_counts() -> None:
+    """A connection whose frames are nobody's yet, or no more."""
 
 
 def _nobody_asks(_reason: str) -> None:

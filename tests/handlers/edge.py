@@ -72,6 +72,7 @@ async def unanswerable(
 
 
 ERRORS: dict[str, Exception] = {
+    "hidden": Refused(Refusal.NOT_FOUND, "there is no such order of yours"),
     "taken": Refused(Refusal.OFFER_TAKEN, "another rider was faster"),
     "detailed": Refused(Refusal.CONFLICT, "no", {"version": 3}),
     "redis": StoreUnavailable("redis", "timeout"),

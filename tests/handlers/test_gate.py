@@ -59,6 +59,19 @@ async def test_every_failure_gets_the_envelope(house: House, order_id: str, answ
         assert (await raw.ask("arrived_pickup", {"orderId": "ord_1"}))["ok"] is True
 
 
+async def test_what_is_not_there_is_never_told_quickly(
+    house: House, monkeypatch: pytest.MonkeyPatch
+):
+    """To find somebody else's order took longer than to find none, and a guesser could tell."""
+    monkeypatch.setattr("handlers.gate.NOT_THERE_S", 0.05)
+    loop = asyncio.get_running_loop()
+    async with house.rider() as raw:
+        began_s = loop.time()
+        answer = await raw.ask("arrived_pickup", {"orderId": "hidden"})
+        assert answer["error"]["code"] == "not_found"
+        assert loop.time() - began_s >= 0.05
+
+
 async def test_a_bug_is_told_to_the_log_with_its_traceback(house: House):
     """The operator sees what the client does not."""
     with capture_logs() as logs:

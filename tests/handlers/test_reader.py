@@ -37,9 +37,13 @@ class Told(Reader):
         super().__init__(most)
         self.told: list[str | tuple[int, bytes]] = []
         self.hear = self.told.append
+        self.fragments = 0
 
     def on_control(self, opcode: int, payload: bytes) -> None:
         self.told.append((opcode, payload))
+
+    def on_fragment(self) -> None:
+        self.fragments += 1
 
 
 def code_of(*pieces: bytes, most: int = MOST) -> int:
@@ -53,6 +57,14 @@ def code_of(*pieces: bytes, most: int = MOST) -> int:
 
 
 # What is understood.
+
+
+def test_parts_of_a_message_are_counted():
+    """Those without a byte too: a million of them make no message, and cost somebody's time."""
+    reader = Told()
+    reader.feed(frame(b"whole") + frame(b"a", TEXT, fin=False))
+    reader.feed(frame(b"", CONTINUATION, fin=False) * 8 + frame(b"b", CONTINUATION))
+    assert (reader.told, reader.fragments) == (["whole", "ab"], 10)
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65_535, 65_536, MOST])

@@ -9,10 +9,11 @@ import pytest
 from aiohttp import WSMsgType
 
 from handlers.connection import Connection
+from handlers.limits import PATIENCE
 from handlers.reader import NOT_TEXT, PROTOCOL_ERROR, TOO_BIG, UNSUPPORTED
 from handlers.websocket import WebSocket
-from tests.handlers.edge import WS, House, edge
-from tests.handlers.masked import BINARY, CLOSE, PING, PONG, TEXT, frame
+from tests.handlers.edge import WS, House, Raw, edge
+from tests.handlers.masked import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame
 from tests.waiting import Until
 
 
@@ -74,7 +75,7 @@ def test_one_who_does_not_read_gets_no_pongs():
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1003, 1007, 1011, 3000, 4999])
-def test_a_goodbye_is_answered_with_its_code(code: int):
+async def test_a_goodbye_is_answered_with_its_code(code: int):
     """Then the connection is closed, and nothing behind it is heard. Source: RFC 6455 5.5.1."""
     case = Case()
     case.ws.data_received(frame(code.to_bytes(2, "big") + b"why", CLOSE) + frame(b"more"))
@@ -82,7 +83,7 @@ def test_a_goodbye_is_answered_with_its_code(code: int):
     assert (case.wire.closed, case.ends, case.heard) == (1, ["transport_closed"], [])
 
 
-def test_a_goodbye_need_not_say_why():
+async def test_a_goodbye_need_not_say_why():
     """No code is answered with the plainest."""
     case = Case()
     case.ws.data_received(frame(b"", CLOSE))
@@ -103,7 +104,7 @@ def test_a_goodbye_need_not_say_why():
         (b"\x03\xe8\xff", NOT_TEXT),
     ],
 )
-def test_a_wrong_goodbye_is_an_offence(payload: bytes, code: int):
+async def test_a_wrong_goodbye_is_an_offence(payload: bytes, code: int):
     """Codes that must not be sent, half a code, and a reason that is no text."""
     case = Case()
     case.ws.data_received(frame(payload, CLOSE))
@@ -119,7 +120,7 @@ def test_a_wrong_goodbye_is_an_offence(payload: bytes, code: int):
         (b"\x81\x00", PROTOCOL_ERROR, "malformed"),
     ],
 )
-def test_an_offender_is_told_and_cut(said: bytes, code: int, reason: str):
+async def test_an_offender_is_told_and_cut(said: bytes, code: int, reason: str):
     """Once, with the code of the standard and a reason of ours; what follows is not read."""
     case = Case()
     case.ws.data_received(frame(b"before") + said + frame(b"after"))
@@ -146,6 +147,44 @@ async def test_a_client_without_a_goodbye_is_cut():
     case = Case()
     case.ws.close(0.01)
     await Until().true(lambda: case.wire.aborted == 1)
+
+
+async def test_whoever_ends_and_does_not_read_is_cut(monkeypatch: pytest.MonkeyPatch):
+    """He had asked for more than the buffers hold and said goodbye: the connection stayed his."""
+    monkeypatch.setattr("handlers.websocket.GOODBYE_S", 0.01)
+    for said in (frame(b"", CLOSE), frame(b"\xff"), frame(b"x" * 101)):
+        case = Case()
+        case.ws.pause_writing()
+        case.ws.data_received(said)
+        assert case.wire.aborted == 0
+        await Until().true(lambda wire=case.wire: wire.aborted == 1)
+
+
+@pytest.mark.parametrize("odd", [frame(b"", PING), frame(b"", PONG), frame(b"", TEXT, fin=False)])
+async def test_frames_of_no_app_are_counted(odd: bytes):
+    """A text in one piece is none of them; a part of one, a ping and a pong are."""
+    case, counted = Case(), []
+    case.ws.overheard = lambda: counted.append(1)
+    case.ws.data_received(frame(b"text") * 3 + odd)
+    assert counted == [1]
+
+
+async def test_a_flood_of_pings_or_parts_is_cut():
+    """They cost no bucket, and went on for ever; one proxy's ping in twenty seconds goes on."""
+    async with edge() as house:
+        for odd in (frame(b"", PING), frame(b"", CONTINUATION, fin=False)):
+            async with house.rider() as raw:
+                raw.ws._writer.transport.write(frame(b"", TEXT, fin=False) + odd * (PATIENCE + 10))
+                assert await ended(raw) == "closed"
+        await Until().true(lambda: len(house.desk.went) == 2)
+
+
+async def ended(raw: Raw) -> str:
+    """What comes last, behind pongs that the library keeps to itself."""
+    said = await raw.next()
+    while said != "closed":
+        said = await raw.next()
+    return said
 
 
 async def test_whoever_waits_for_a_connection_goes_on_when_it_is_gone():

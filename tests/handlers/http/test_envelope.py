@@ -250,6 +250,17 @@ async def test_every_refusal_has_a_status(house: House, code: Refusal):
     assert body == {"success": False, "error": {"code": code.value, "message": "no"}}
 
 
+async def test_what_is_not_there_is_never_told_quickly(
+    house: House, monkeypatch: pytest.MonkeyPatch
+):
+    """The same over HTTP: what is not yours and what is not there take as long."""
+    monkeypatch.setattr("handlers.gate.NOT_THERE_S", 0.05)
+    loop = asyncio.get_running_loop()
+    began_s = loop.time()
+    status, _, _ = await ask(house, "/api/v1/error/not_found")
+    assert (status, loop.time() - began_s >= 0.05) == (404, True)
+
+
 async def test_details_are_told(house: House):
     """Where a refusal has some."""
     _, body, _ = await ask(house, "/api/v1/error/detailed")

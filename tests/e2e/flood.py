@@ -1,0 +1,148 @@
+"""Somebody floods a server that others use: `python -m tests.e2e.flood --seconds 20`.
+
+By events, connects, headers that never end, big frames, and pings. He is cut, and others hardly
+notice: their answers are compared with those beside the same flood poured into nothing, for on a
+machine of two cores he takes one of them whomever he floods. One JSON line, exit 1 otherwise.
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import uvloop
+
+from bench.harness import Failed, Site, quantile
+from bench.line import print_line
+from bench.phone import Phone
+from tests.e2e.fleet import fleet
+from tests.e2e.offender import KINDS
+
+# Source: promises.
+RISE_MAX = 0.20
+OTHERS = 40
+ASK_EVERY_S = 0.2
+OVERHEAD_S = 20.0
+# A flood of connects is refused when the address has had its five thousand.
+MAY_NOT_BE_CUT = frozenset({"connects", "slow_headers"})
+ROOT = Path(__file__).parents[2]
+
+
+class Size(NamedTuple):
+    """How long each kind of flood takes, and in how many phases.
+
+    In one phase an answer is late by chance: they are short, in turns, and the middle one counts.
+    """
+
+    seconds: float
+    rounds: int = 5
+    kinds: tuple[str, ...] = tuple(KINDS)
+
+
+class Phase(NamedTuple):
+    """How long others waited, and what the offender saw."""
+
+    took_s: list[float]
+    told: dict[str, Any]
+
+
+async def _ask_for_ever(phone: Phone, took_s: list[float]) -> None:
+    while True:
+        began_s = time.perf_counter()
+        await phone.call("set_availability", {"available": True})
+        took_s.append(time.perf_counter() - began_s)
+        await asyncio.sleep(ASK_EVERY_S)
+
+
+async def _phase(site: Site, others: list[Phone], kind: str, where: str, seconds: float) -> Phase:
+    """So long the others ask while somebody floods."""
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.e2e.offender", kind, where, "--seconds", str(seconds),
+        cwd=ROOT, stdout=asyncio.subprocess.PIPE,
+        env={**os.environ, "TOKEN": site.office.sign("RIDER", "rdr_offender")},
+    )  # fmt: skip
+    took_s: list[float] = []
+    asking = [asyncio.ensure_future(_ask_for_ever(phone, took_s)) for phone in others]
+    try:
+        async with asyncio.timeout(seconds + OVERHEAD_S):
+            said, _ = await child.communicate()
+    finally:
+        failed = [task.exception() for task in asking if task.done()]
+        for task in asking:
+            task.cancel()
+        await asyncio.wait(asking)
+    if failed or child.returncode != 0:
+        raise Failed(f"{kind} at {where}: {failed or child.returncode}")
+    return Phase(took_s, json.loads(said))
+
+
+async def _compare(site: Site, others: list[Phone], kind: str, size: Size) -> dict[str, Any]:
+    """Floods of one kind into nothing and at the server, in turns."""
+    beside, under, told = [], [], []
+    for _ in range(size.rounds):
+        for where, kept in (("nobody", beside), (site.url, under)):
+            phase = await _phase(site, others, kind, where, size.seconds / size.rounds)
+            kept.append(quantile(phase.took_s, 0.99))
+            if kept is under:
+                told.append(phase.told)
+    before_s, after_s = quantile(beside, 0.5), quantile(under, 0.5)
+    cuts = [each["first_cut_s"] for each in told if each["first_cut_s"] is not None]
+    return {
+        "beside_p99_ms": round(before_s * 1000, 2),
+        "under_p99_ms": round(after_s * 1000, 2),
+        "rise": round(after_s / before_s - 1, 3),
+        "sent": sum(each["sent"] for each in told),
+        "cuts": sum(each["cuts"] for each in told),
+        "first_cut_s": round(quantile(cuts, 0.5), 3) if cuts else None,
+    }
+
+
+async def measure(size: Size, folder: Path) -> dict[str, Any]:
+    """Each kind of flood for so long at one server that others use."""
+    # Limits as they are in production.
+    async with fleet(folder, ["all"], RATE_LIMITS="on") as running:
+        node = running.nodes[0]
+        others = [
+            await node.site.phone(("RIDER", f"rdr_{n}"), lambda _n, _b, _s: None)
+            for n in range(OTHERS)
+        ]
+        figures = {kind: await _compare(node.site, others, kind, size) for kind in size.kinds}
+        for phone in others:
+            phone.close()
+        worst = max(figures, key=lambda kind: figures[kind]["rise"])
+        return {
+            **figures,
+            "worst": worst,
+            "worst_rise": figures[worst]["rise"],
+            "never_cut": [k for k in figures if not figures[k]["cuts"] and k not in MAY_NOT_BE_CUT],
+            "faults": len(node.faults),
+        }
+
+
+def is_good(figures: dict[str, Any], rise_max: float = RISE_MAX) -> bool:
+    """Whether the promise was kept."""
+    return figures["worst_rise"] <= rise_max and not figures["never_cut"] and not figures["faults"]
+
+
+def main() -> None:
+    """Flood and print the line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--seconds", type=float, default=20, help="of each kind, and as long beside it; 20 is full"
+    )
+    parser.add_argument("--seed", type=int, default=1, help="nothing is drawn here")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="reeyo-flood-") as folder:
+        figures = uvloop.run(measure(Size(given.seconds), Path(folder)))
+    print_line("flood", vars(given), figures)
+    if not is_good(figures):
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    main()

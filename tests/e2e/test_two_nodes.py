@@ -1,0 +1,129 @@
+"""Two servers that share their stores are one house: what one of them ends is over at the other."""
+
+import time
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from bench.harness import NAMESPACES
+from bench.phone import Phone, ring
+from city.badge import LIFETIME_S, BadgeOffice
+from tests.e2e.fleet import Fleet, fleet
+from tests.e2e.listeners import wait_for
+
+# Source: promise, revoked or expired: socket closed at most five seconds later.
+CLOSED_S = 5.0
+PER_MIN = 60
+SHORT_S = 3
+PHONE = {"userType": "RIDER", "phone": "+237600000001"}
+PASSWORD = {**PHONE, "password": "correct horse"}
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def two(tmp_path_factory):
+    """Two servers with the limits of production, one of which is tighter."""
+    folder = tmp_path_factory.mktemp("two")
+    limits = {"RATE_LIMITS": "on", "HTTP_REQUESTS_PER_MIN": str(PER_MIN)}
+    async with fleet(folder, ["all", "all"], **limits) as running:
+        yield running
+
+
+async def phones(two: Fleet, token: str) -> list[Phone]:
+    """The same person at both servers."""
+    urls = [node.site.url for node in two.nodes]
+    return [await ring(url, NAMESPACES["RIDER"], token, _ignore) for url in urls]
+
+
+def _ignore(_name: str, _body: object, _at_s: float) -> None:
+    """What they are told does not matter here."""
+
+
+def are_closed(phones: list[Phone]) -> bool:
+    return all(phone._transport is None for phone in phones)
+
+
+async def post(two: Fleet, node: int, path: str, body: object) -> aiohttp.ClientResponse:
+    url = f"{two.nodes[node].site.url}/api/v1{path}"
+    async with two.session.post(url, json=body) as answer:
+        await answer.read()
+        return answer
+
+
+@pytest.mark.slow
+async def test_a_recall_closes_sockets_at_both(two: Fleet):
+    """An operator asks one of them; his own and other people's sockets stay."""
+    gone = await phones(two, two.office.sign("RIDER", "rdr_gone"))
+    here = await phones(two, two.office.sign("RIDER", "rdr_here"))
+    body = {"userType": "RIDER", "userId": "rdr_gone"}
+    await two.nodes[0].site.ask("POST", "/admin/tokens/revoke", ("ADMIN", "adm_1"), body)
+    assert await wait_for(lambda: are_closed(gone), CLOSED_S) < CLOSED_S
+    assert not any(phone._transport is None for phone in here)
+
+
+@pytest.mark.slow
+async def test_sockets_end_with_their_token_at_both(two: Fleet):
+    """Nobody stays longer than he was let in for."""
+    begun_ms = int(time.time() * 1000) - (LIFETIME_S - SHORT_S) * 1000
+    short = BadgeOffice(two.office.secret, lambda: begun_ms)
+    lines = await phones(two, short.sign("RIDER", "rdr_short"))
+    assert await wait_for(lambda: are_closed(lines), SHORT_S + CLOSED_S) < SHORT_S + CLOSED_S
+
+
+@pytest.mark.slow
+async def test_whoever_signs_out_is_out_at_both(two: Fleet):
+    """His tokens are those of his sign-in, wherever he is connected with them."""
+    async with two.session.post(
+        f"{two.nodes[0].site.url}/api/v1/auth/register", json=PASSWORD
+    ) as answer:
+        made = (await answer.json())["data"]
+    lines = await phones(two, made["accessToken"])
+    body = {"refreshToken": made["refreshToken"]}
+    assert (await post(two, 1, "/auth/logout", body)).status == 200
+    assert await wait_for(lambda: are_closed(lines), CLOSED_S) < CLOSED_S
+    assert (await post(two, 0, "/auth/refresh", body)).status == 401
+
+
+@pytest.mark.slow
+async def test_requests_are_counted_over_both(two: Fleet):
+    """As many pass as one server would let pass, and the others learn when to come again."""
+    badge = {"Authorization": f"Bearer {two.office.sign('USER', 'usr_greedy')}"}
+
+    async def ask(number: int) -> aiohttp.ClientResponse:
+        url = f"{two.nodes[number % 2].site.url}/api/v1/wallet/balance"
+        async with two.session.get(url, headers=badge) as answer:
+            return answer
+
+    began_s = time.perf_counter()
+    answers = [await ask(number) for number in range(2 * PER_MIN)]
+    refilled = (time.perf_counter() - began_s) * PER_MIN / 60 + 1
+    passed = [answer for answer in answers if answer.status == 200]
+    refused = [answer for answer in answers if answer.status == 429]
+    assert PER_MIN <= len(passed) <= PER_MIN + refilled
+    assert len(passed) + len(refused) == 2 * PER_MIN
+    assert all(int(answer.headers["Retry-After"]) >= 1 for answer in refused)
+
+
+@pytest.mark.slow
+async def test_passwords_are_guessed_at_both_together(two: Fleet):
+    """Whoever asks now here and now there has five tries and not ten."""
+    wrong = {"userType": "USER", "phone": "+237600000002", "password": "wrong horse"}
+    heard = [(await post(two, at % 2, "/auth/login", wrong)).status for at in range(8)]
+    assert heard == [401] * 5 + [429] * 3
+
+
+@pytest.mark.slow
+async def test_without_redis_each_goes_on_by_itself(two: Fleet):
+    """Requests are answered as before and guesses are counted in the table; no code is sent."""
+    await two.valkey.kill()
+    try:
+        badge = {"Authorization": f"Bearer {two.office.sign('USER', 'usr_calm')}"}
+        url = f"{two.nodes[0].site.url}/api/v1/wallet/balance"
+        async with two.session.get(url, headers=badge) as answer:
+            assert answer.status == 200
+        wrong = {"userType": "USER", "phone": "+237600000003", "password": "wrong horse"}
+        heard = [(await post(two, at % 2, "/auth/login", wrong)).status for at in range(8)]
+        assert heard == [401] * 5 + [429] * 3
+        assert (await post(two, 0, "/auth/otp/request", PHONE)).status == 503
+    finally:
+        await two.valkey.start()
