@@ -23,7 +23,7 @@ WITH_NODE = if ! { node -e 'process.exit(parseInt(process.versions.node) < 20)' 
 # Full sizes of what shows that nothing acknowledged is lost; bench/README.md has the figures.
 FAILURES = "chaos --orders 2000 --kills 200" "wins --orders 1000 --riders 20 --sends 3" \
 	"repeats --copies 50 --rounds 5" "lateness --offers 10000 --kill" \
-	"resume --clients 500 --drops 50 --say-every 0.1" "rolling_restart --sockets 3000 --spread 6" \
+	"resume --clients 500 --drops 50 --say-every 0.1" "rolling_restart --sockets 3000" \
 	"redis_away --seconds 6" "redis_away --seconds 6 --flush" \
 	"redis_away --seconds 17" "redis_away --seconds 17 --flush" \
 	"redis_away --seconds 60" "redis_away --seconds 60 --flush"

@@ -97,8 +97,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     ping_timeout_s: int = 10
     # A stopping server sends its sockets away one after the other, over this time, so that they do
     # not all come to the others at once; then it has the deadline to write what is left.
-    # Source: promises, back within 10 s; orchestrators kill after 30 s.
-    drain_spread_s: float = 10.0
+    # Source: promises, all are back within 10 s, and what is left of those is for connecting;
+    # orchestrators kill after 30 s.
+    drain_spread_s: float = 6.0
     drain_deadline_s: float = 4.0
 
     @property

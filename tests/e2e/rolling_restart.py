@@ -151,7 +151,7 @@ def main() -> None:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sockets", type=int, default=150)
-    parser.add_argument("--spread", type=float, default=3.0)
+    parser.add_argument("--spread", type=float, default=6.0, help="as servers have it by default")
     parser.add_argument(
         "--say-every", type=float, default=SAY_EVERY_S, help="seconds between rounds of 64 events"
     )

@@ -200,4 +200,4 @@ def test_only_a_laptop_parts_quickly(served: list[Settings]):
     reeyo("serve", "--dev")
 
     assert served[0].drain_spread_s == 0.5
-    assert settings.read({"JWT_SECRET": SECRET}).drain_spread_s == 10.0
+    assert settings.read({"JWT_SECRET": SECRET}).drain_spread_s == 6.0
