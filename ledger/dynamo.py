@@ -10,11 +10,13 @@ from urllib.parse import urlsplit
 
 import aioboto3
 from aiobotocore.config import AioConfig
+from aiobotocore.session import get_session
 from botocore.exceptions import ClientError, HTTPClientError
 from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from ledger.attributes import from_item, to_attribute, to_item
 from ledger.backoff import delay_s
+from ledger.bodies import Bodies
 from ledger.cursors import read_cursor, write_cursor
 from ledger.gather import Gather
 from ledger.table import (
@@ -294,7 +296,9 @@ async def open_table(
         # Source: profile of 5,500 calls, 2026-11-21.
         user_agent="reeyo-dispatch",
     )
-    session = aioboto3.Session(**_credentials(endpoint_url))
+    basis = get_session()
+    basis.register_component("response_parser_factory", Bodies())
+    session = aioboto3.Session(botocore_session=basis, **_credentials(endpoint_url))
     client: Any = session.client("dynamodb", endpoint_url=endpoint_url, config=config)
     async with client as opened:
         table = DynamoTable(opened, table_name)

@@ -1,0 +1,37 @@
+"""DynamoDB's answers to reads, taken as the JSON that they are."""
+
+from typing import Any
+
+import orjson
+from aiobotocore.parsers import AioJSONParser, AioResponseParserFactory
+
+# What reads answer with. Only bytes in them are not as JSON has them.
+# Source: DynamoDB API, the Output shapes of these operations.
+_PLAIN = frozenset({"GetItemOutput", "BatchGetItemOutput", "QueryOutput", "TransactGetItemsOutput"})
+_BYTES = (b'"B":', b'"BS":')
+
+
+class Bodies(AioResponseParserFactory):
+    """Makes parsers for a client of DynamoDB and nothing else.
+
+    The library walks through an answer value by value beside its description of the service.
+    Source: profile of 5,000 connecting apps, 2026-11-21: 19 % of the server's CPU.
+    """
+
+    def create_parser(self, protocol_name: str) -> AioJSONParser:
+        """A parser for one answer."""
+        assert protocol_name == "json", "DynamoDB speaks JSON"
+        return _Parser(**self._defaults)
+
+
+class _Parser(AioJSONParser):
+    def _handle_json_body(self, raw_body: bytes, shape: Any) -> Any:
+        if shape.name not in _PLAIN or any(kind in raw_body for kind in _BYTES):
+            return super()._handle_json_body(raw_body, shape)
+        try:
+            body = orjson.loads(raw_body)
+        except orjson.JSONDecodeError:
+            # The library knows what to make of it.
+            return super()._handle_json_body(raw_body, shape)
+        # The library leaves out what is null; nothing below the top can be.
+        return {name: value for name, value in body.items() if value is not None}
