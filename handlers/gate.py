@@ -183,7 +183,7 @@ class Gate:
         One function for each socket, so that a fix is found, read, limited and run in one go.
         False, with nothing done, leaves anything unusual to `hear`.
         """
-        rows, clock = self._quick[session.namespace], self._clock
+        rows, clock, desk = self._quick[session.namespace], self._clock, self._desk
 
         def hear(text: str) -> bool:
             comma = text.find('",', 8, 80)
@@ -194,11 +194,18 @@ class Gate:
                 command = row.decoder.decode(text[comma + 2 : -1])
             except (msgspec.MsgspecError, RecursionError):
                 return False
-            bucket = session.fixes if row.limit is Limit.FIX else session.commands
-            if bucket.take(clock.monotonic_s()):
-                self._run(row, session, command, None)
-            else:
+            is_fix = row.limit is Limit.FIX
+            bucket = session.fixes if is_fix else session.commands
+            if not bucket.take(clock.monotonic_s()):
                 self._limit(row, session, None)
+                return True
+            try:
+                row.handler(desk, session, command)
+            except Exception as error:  # noqa: BLE001
+                self._turn_down(row.name, session, None, error)
+                return True
+            if not is_fix:
+                row.accepted.inc()
             return True
 
         return hear

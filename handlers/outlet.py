@@ -19,6 +19,8 @@ ACKS_MAX = 64
 # Source: RFC 6455 section 5.2, FIN with opcode 1 (text); lengths of 7, 16 and 64 bits.
 _TEXT = 0x81
 _LENGTH_7, _LENGTH_16, _LENGTH_64 = 125, 126, 127
+# Most frames are of this kind; the length is added.
+_HEAD_16 = _TEXT << 24 | _LENGTH_16 << 16
 
 Frame = bytes
 
@@ -50,7 +52,7 @@ def text_frame(payload: bytes) -> Frame:
     if size <= _LENGTH_7:
         return bytes((_TEXT, size)) + payload
     if size < 65536:
-        return bytes((_TEXT, _LENGTH_16)) + size.to_bytes(2, "big") + payload
+        return (_HEAD_16 | size).to_bytes(4, "big") + payload
     return bytes((_TEXT, _LENGTH_64)) + size.to_bytes(8, "big") + payload
 
 
@@ -112,10 +114,9 @@ class Pipe:
     def send(self, frame: Frame) -> None:
         """Send one text frame, or keep it until the client reads again."""
         line = self._line
-        if self.closed:
-            return
         if line is None or self._pump is not None or line.writing_paused:
-            self._hold(frame)
+            if not self.closed:
+                self._hold(frame)
             return
         transport = line.transport
         if transport is not None and not transport.is_closing():

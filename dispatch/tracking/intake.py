@@ -50,6 +50,8 @@ SPEED_MAX_MPS: Mapping[str, float] = MappingProxyType(
 SPEED_UNKNOWN_MPS = 40.0
 # Source: no vehicle on a road; a phone that says more means "unknown".
 SPEED_SAID_MAX_MPS = 150.0
+# A full turn. Units: degrees.
+HEADING_MAX = 360.0
 
 
 class Drop(StrEnum):
@@ -92,31 +94,31 @@ class Track(Protocol):
     speed_max_mps: float
 
 
-class Case:
-    """A fix on its way through the steps."""
+class Case(msgspec.Struct, gc=False):
+    """A fix on its way through the steps. `ts` and `order_ms` begin as now."""
 
-    __slots__ = ("fix", "has_moved", "now_ms", "order_ms", "track", "ts", "was_ahead")
-
-    def __init__(self, track: Track, fix: Fix, now_ms: int) -> None:
-        self.track = track
-        self.fix = fix
-        self.now_ms = now_ms
-        self.ts = self.order_ms = now_ms
-        self.was_ahead = False
-        self.has_moved = True
+    track: Track
+    fix: Fix
+    now_ms: int
+    ts: int
+    order_ms: int
+    was_ahead: bool = False
+    has_moved: bool = True
 
     def admitted(self) -> Admitted:
         """The fix as it is kept; what a phone says to mean "unknown" becomes None."""
         fix = self.fix
+        heading, speed, accuracy = fix.heading, fix.speed, fix.accuracy
+        # Comparisons with NaN are false.
+        if heading is not None and not 0.0 <= heading <= HEADING_MAX:
+            heading = None
+        if speed is not None and not 0.0 <= speed <= SPEED_SAID_MAX_MPS:
+            speed = None
+        if accuracy is not None and not 0.0 <= accuracy <= ACCURACY_MAX_M:
+            accuracy = None
+        # By place: names would take as long as the rest of it.
         position = Position(
-            lat=fix.lat,
-            lng=fix.lng,
-            ts=self.ts,
-            received_at=self.now_ms,
-            heading=_within(fix.heading, 360.0),
-            speed=_within(fix.speed, SPEED_SAID_MAX_MPS),
-            accuracy=_within(fix.accuracy, ACCURACY_MAX_M),
-            seq=fix.seq,
+            fix.lat, fix.lng, self.ts, self.now_ms, heading, speed, accuracy, fix.seq
         )
         return Admitted(position, self.order_ms, self.was_ahead, self.has_moved)
 
@@ -204,7 +206,7 @@ STEPS: tuple[Callable[[Case], Drop | None], ...] = (
 
 def admit(track: Track, fix: Fix, now_ms: int) -> Admitted | Drop:
     """Take a fix after those before it, or name the first step that refuses it."""
-    case = Case(track, fix, now_ms)
+    case = Case(track, fix, now_ms, now_ms, now_ms)
     for step in STEPS:
         drop = step(case)
         if drop is not None:
@@ -214,7 +216,7 @@ def admit(track: Track, fix: Fix, now_ms: int) -> Admitted | Drop:
 
 def doubted(track: Track, fix: Fix, now_ms: int) -> Admitted:
     """A fix refused as TELEPORT, to be remembered: a second one that agrees with it is taken."""
-    case = Case(track, fix, now_ms)
+    case = Case(track, fix, now_ms, now_ms, now_ms)
     in_time(case)
     return case.admitted()
 
@@ -248,8 +250,3 @@ def _can_reach(case: Case, before: Admitted) -> bool:
 
 def _blur(accuracy: float | None) -> float:
     return ACCURACY_MAX_M if accuracy is None else accuracy
-
-
-def _within(value: float | None, most: float) -> float | None:
-    # Comparisons with NaN are false.
-    return value if value is not None and 0.0 <= value <= most else None

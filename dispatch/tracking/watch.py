@@ -17,7 +17,7 @@ from dispatch.model import Position
 from dispatch.store.positions import unframed
 from dispatch.tracking.presence import Seat, State
 from dispatch.wire.events import LatLng, RiderLocationUpdate
-from dispatch.wire.frames import event_packet
+from dispatch.wire.frames import body
 
 # Subscriptions changed side by side when many riders come or go at once.
 FOLLOWED_AT_ONCE = 256
@@ -25,7 +25,7 @@ FOLLOWED_AT_ONCE = 256
 # takes that node for dead and says so itself.
 # Source: a node tells within 1 s, a flush takes 50 ms, listeners are back within 2 s of Redis.
 OTHER_NODE_MS = 3_000
-# How a position of another node begins and ends; its state is its last field.
+# How a position begins and ends; its state is its last field.
 _POSITION = f'42/user,["{RiderLocationUpdate.event}",'.encode()
 _ENDS: dict[State, bytes] = {
     state: f'"state":"{state}"}}]'.encode() for state in ("live", "stale", "lost")
@@ -79,7 +79,7 @@ def location_packet(order_id: str, rider_id: str, position: Position, state: Sta
         received_at=position.received_at,
         state=state,
     )
-    return event_packet("/user", update)
+    return _POSITION + body(update) + b"]"
 
 
 class Watchers:

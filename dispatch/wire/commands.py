@@ -86,7 +86,7 @@ class SetOnline(Command, frozen=True):
 # /rider
 
 
-class Fix(msgspec.Struct, frozen=True, rename="camel"):
+class Fix(msgspec.Struct, frozen=True, rename="camel", gc=False):
     """One GPS fix as a device reports it; unknown fields are ignored, an `orderId` above all.
 
     Units: degrees WGS 84, metres per second, metres, degrees from north, Unix milliseconds.

@@ -35,7 +35,7 @@ class OrderEvent(Event, frozen=True, kw_only=True):
     version: int
 
 
-class LatLng(msgspec.Struct, frozen=True):
+class LatLng(msgspec.Struct, frozen=True, gc=False):
     """A point. Units: degrees WGS 84."""
 
     lat: float
@@ -183,7 +183,7 @@ class TrackingPolicy(Event, frozen=True, kw_only=True):
     min_displacement_m: int
 
 
-class RiderLocationUpdate(Event, frozen=True, kw_only=True):
+class RiderLocationUpdate(Event, frozen=True, kw_only=True, gc=False):
     """To the watchers of an order: where its rider is.
 
     Units: degrees WGS 84, metres per second, metres, Unix milliseconds.
