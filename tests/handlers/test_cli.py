@@ -64,6 +64,8 @@ def test_every_command_has_help(command: list[str]):
         ({"JWT_SECRET": "short"}, "JWT_SECRET must have at least 32 bytes"),
         ({"JWT_SECRET": SECRET, "PORT": "eighty"}, "PORT: "),
         ({"JWT_SECRET": SECRET, "RATE_LIMITS": "off"}, "RATE_LIMITS=off"),
+        ({"JWT_SECRET": SECRET, "CITY_PACE": "60"}, "CITY_PACE"),
+        ({"JWT_SECRET": SECRET, "RIDER_ORDERS_MAX": "0"}, "RIDER_ORDERS_MAX"),
     ],
 )
 def test_a_bad_setting_is_one_line(

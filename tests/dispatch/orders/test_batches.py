@@ -5,6 +5,7 @@ import pytest
 from dispatch.errors import Deposed
 from dispatch.model import DispatchState, OfferPolicy, Outcome
 from dispatch.orders.modes import Backlog, Modes
+from dispatch.store.riders import duty_key
 from dispatch.wire import commands
 
 pytestmark = pytest.mark.engines
@@ -151,6 +152,62 @@ async def test_riders_who_may_not_are_named(night):
         "poor": "cash limit", "busy": "carries another order", "off": "off duty",
     }  # fmt: skip
     assert (await night.dispatch(order_id)).decisions == 1
+
+
+async def test_an_operator_hears_of_an_order_that_has_no_place(night):
+    """Nobody for three minutes is an alert here as well."""
+    await night.set(mode="batch")
+    order_id = await ready(night)
+    await decide(night)
+    await night.look(order_id, 170_000)
+    before = await night.alerts.recent()
+    await night.look(order_id, 10_000)
+
+    assert before == []
+    assert [each.kind for each in await night.alerts.recent()] == ["no_riders"]
+
+
+async def test_an_order_that_is_called_off_is_forgotten(night):
+    """Its last look takes it out of the picture, and its rider is free for the next."""
+    await night.set(mode="batch")
+    night.streets.put("only", 0.3)
+    first = await ready(night)
+    await decide(night)
+    cancel = commands.CancelOrder(order_id=first)
+    await night.shop.flow.cancel_order(night.shop.as_("ops", "adm_1"), cancel)
+    await night.look(first)
+    second = await ready(night)
+    await decide(night)
+
+    assert list((await night.dispatch(second)).offers) == ["only"]
+
+
+async def test_an_emptied_board_hides_no_order(night, redis):
+    """Redis forgets everything: what the engine has looked at is decided all the same."""
+    await night.set(mode="batch")
+    night.streets.put("near", 0.3)
+    order_id = await ready(night)
+    await night.shop.relay()
+    await redis.commands.flushall()
+    await night.look(order_id)
+    await night.engine.batches.turn()
+
+    assert list((await night.dispatch(order_id)).offers) == ["near"]
+
+
+async def test_who_was_called_back_keeps_his_record(night):
+    """An order that was moved to another counts not as given back; he is told that it is gone."""
+    await night.set(mode="batch")
+    night.streets.put("near", 0.3)
+    order_id = await ready(night)
+    await decide(night)
+    await night.accept(order_id, "near")
+    await night.shop.flow.withdraw_delivery(order_id, Outcome.MOVED)
+
+    assert (await night.shop.told("rider:near"))[-1] == "delivery_request_closed"
+    item = await night.shop.table.get(duty_key("near"))
+    assert "givenBack" not in item
+    assert (await night.shop.riders.duty("near")).orders == ()
 
 
 async def test_a_shift_that_ends_is_kept(night):

@@ -23,6 +23,15 @@ async def test_a_policy_is_read_and_changed_in_parts(api: Api):
     assert other.data == {**before.data, "service": "mart"}
 
 
+async def test_a_zone_turns_to_batches_without_a_restart(api: Api):
+    """The mode is data, a service's own, and so are the backlogs between which it changes."""
+    how = {"mode": "auto", "batchAbove": 2.0, "batchBelow": 1.5, "batchEveryMs": 2_000}
+    after = await api.ask(ADMIN, f"PUT {OFFERS}", how)
+
+    assert {name: after.data[name] for name in how} == how
+    assert (await api.ask(ADMIN, "GET /admin/config/offers/mart")).data["mode"] == "offers"
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -34,6 +43,9 @@ async def test_a_policy_is_read_and_changed_in_parts(api: Api):
         {"radiiKm": [1.5, 1.5]},
         {"receiptMs": 20_000},
         {"staggerMs": "3 s"},
+        {"mode": "best"},
+        {"batchEveryMs": 499},
+        {"batchBelow": 1.0},
         {"unknown": 1},
     ],
 )
