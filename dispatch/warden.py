@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import structlog
 
@@ -10,6 +10,7 @@ from dispatch import metrics
 from dispatch.clock import Clock
 from dispatch.errors import StoreUnavailable
 from dispatch.store.payouts import Payouts
+from dispatch.wire.events import Alert
 from ledger.audit import SETTLED_MS, Audit
 from ledger.checks import INVARIANTS, Break
 from ledger.table import Table, TableUnavailable
@@ -21,6 +22,11 @@ OVERLAP_MS = 60_000
 # Breaks named in the log; the metric counts them all.
 NAMED_MAX = 10
 WARDEN = "warden"
+# Operators who were told of broken books are told again after so long.
+ALERT_EVERY_MS = 5 * 60_000
+
+# Tells the operators, unless they were told the same within so many milliseconds.
+Alarm = Callable[[Alert, int], Awaitable[bool]]
 
 log = structlog.get_logger(__name__)
 
@@ -34,14 +40,19 @@ class Warden:
         self._clock = clock
         self._verified_ms = clock.now_ms() - OVERLAP_MS
 
-    async def run(self, is_held: Callable[[], bool]) -> None:
-        """Look, for as long as the server runs; `is_held` says whether that is our turn."""
+    async def run(self, is_held: Callable[[], bool], alarm: Alarm) -> None:
+        """Look, for as long as the server runs; `is_held` says whether that is our turn.
+
+        Operators are told of a break by `alarm`.
+        """
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             if not is_held():
                 continue
             try:
-                await self.look()
+                found = await self.look()
+                if found:
+                    await alarm(_alert(found, self._clock.now_ms()), ALERT_EVERY_MS)
             except (StoreUnavailable, TableUnavailable) as error:
                 log.warning("audit_deferred", cause=str(error))
 
@@ -70,3 +81,8 @@ class Warden:
         await self._payouts.set_gate(
             stopped=True, reason=str(found[0])[:200], by=WARDEN, now_ms=now_ms
         )
+
+
+def _alert(found: list[Break], now_ms: int) -> Alert:
+    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+    return Alert(kind="ledger_broken", message=f"{found[0]}{more}; payouts are stopped", ts=now_ms)

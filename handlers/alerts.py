@@ -24,6 +24,13 @@ class Alarm:
         self._held: dict[str, list[Alert]] = {}
         self._listening = False
 
+    async def raise_(self, alert: Alert, every_ms: int) -> bool:
+        """Tell the operators of every node, unless they were told the same not long ago.
+
+        Errors: StoreUnavailable.
+        """
+        return await self._alerts.raise_(alert, every_ms)
+
     async def watch(self, sid: str, outlet: Outlet) -> None:
         """Tell a new socket the last alerts and, from here on, each new one once.
 

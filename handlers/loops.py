@@ -89,7 +89,7 @@ def engine_loops(desk: Desk, live: Live) -> Loops:
         "settler_sweep": desk.settler.sweep,
         "lapses": lambda: desk.lapses.run(lambda: live.reign.is_held),
         "payout_sweep": desk.payer.sweep,
-        "warden": lambda: desk.warden.run(lambda: live.reign.is_held),
+        "warden": lambda: desk.warden.run(lambda: live.reign.is_held, desk.alarm.raise_),
         "index_sweep": lambda: _sweep_index(desk),
         "trails": lambda: live.keeper.run(desk.clock, lambda: live.reign.is_held),
     }

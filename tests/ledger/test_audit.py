@@ -1,10 +1,14 @@
 """The audit finds what is wrong with the books, names it, and raises no false alarm."""
 
+import asyncio
+
 import pytest
 
+from dispatch import metrics
 from dispatch.errors import Refused
 from dispatch.warden import Warden
 from ledger.audit import Audit
+from ledger.checks import INVARIANTS
 from tests import virtual
 from tests.ledger.chance import seeded
 from tests.ledger.corruptions import (
@@ -100,3 +104,64 @@ def test_broken_books_stop_payouts():
     assert good == []
     assert {each.invariant for each in bad} == {"balance_is_last_line", "balance_available"}
     assert "stopped" in message
+
+
+def test_operators_are_told_of_broken_books():
+    """The next look after the break raises an alert that names it; right books raise none."""
+
+    async def story(shop, places):
+        told = []
+
+        async def alarm(alert, every_ms):
+            told.append((alert.kind, alert.message, every_ms))
+            return True
+
+        node = shop.node()
+        looking = asyncio.ensure_future(Warden(node.table, shop.clock).run(lambda: True, alarm))
+        await shop.clock.sleep(130)
+        before = list(told)
+        spoil(shop, places, CORRUPTIONS[9])
+        await node.top_up(1_000, "after")
+        await shop.clock.sleep(61)
+        looking.cancel()
+        return before, told
+
+    before, told = run(story)
+    assert before == []
+    assert [kind for kind, _, _ in told] == ["ledger_broken"]
+    assert "VENDOR#ven_1" in told[0][1]
+    assert "payouts are stopped" in told[0][1]
+
+
+def test_a_node_that_does_not_rule_looks_at_nothing():
+    """Of several nodes one is the warden."""
+
+    async def story(shop, places):
+        async def alarm(alert, every_ms):
+            raise AssertionError("nobody was to look")
+
+        spoil(shop, places, CORRUPTIONS[9])
+        warden = Warden(shop.node().table, shop.clock)
+        looking = asyncio.ensure_future(warden.run(lambda: False, alarm))
+        await shop.clock.sleep(200)
+        looking.cancel()
+        return shop.item("CONFIG#GLOBAL", "PAYOUTS")
+
+    assert run(story) is None
+
+
+def test_every_invariant_has_a_metric():
+    """A look sets the gauge of each rule, so that the one that is not looked at is seen."""
+
+    async def story(shop, places):
+        spoil(shop, places, CORRUPTIONS[9])
+        return await Warden(shop.node().table, shop.clock).look()
+
+    found = {each.invariant for each in run(story)}
+    gauges = {
+        sample.labels["invariant"]: sample.value
+        for metric in metrics.LEDGER_BREAKS.collect()
+        for sample in metric.samples
+    }
+    assert gauges.keys() == set(INVARIANTS)
+    assert {name for name, value in gauges.items() if value} == found
