@@ -7,7 +7,7 @@ disable_created_metrics()
 
 # Source: promises; the goals lie between 5 ms (a fix) and 5 s (a lost engine found again).
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
-# Source: one flush per 50 ms at 2,000 fixes/s carries 100; 10,000 riders at once are the worst day.
+# Source: one flush per 40 ms at 2,000 fixes/s carries 80; 10,000 riders at once are the worst day.
 BATCHES = (1, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000)
 
 FIXES_RECEIVED = Counter("reeyo_fixes_received_total", "Fixes that reached the server.")

@@ -68,8 +68,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     dev: bool = False
 
     # A newer fix waits at most this long in the drain before Redis has it.
-    # Source: performance design, one pipeline per 50 ms.
-    drain_flush_ms: int = 50
+    # Source: bench/two_nodes.py, 2026-11-21: a fix is at another node's watcher after this and some
+    # 10 ms more; the promise is 60.
+    drain_flush_ms: int = 40
     # Riders whose newest fix may wait at once; above it the oldest entry is dropped and counted.
     drain_riders_max: int = 100_000
     # Source: promises, a rider without a fix for 15 s gets no offer, after 45 s he is offline.

@@ -45,7 +45,7 @@ ATTEMPTS = 12
 # What the node that holds a rider's sockets must know of his hands, and where they take him.
 DUTY = "duty"
 # What the node of an order's rider still has of its trail when the order ends is in Redis by then.
-# Source: the drain flushes every 50 ms, and is back within 2 s of Redis.
+# Source: the drain flushes every 40 ms, and is back within 2 s of Redis.
 TRAIL_WHOLE_MS = 5_000
 
 log = structlog.get_logger(__name__)

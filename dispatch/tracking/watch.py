@@ -23,7 +23,7 @@ from dispatch.wire.frames import body
 FOLLOWED_AT_ONCE = 256
 # How long a node waits for the word of a rider's own node that he is stale or lost, before it
 # takes that node for dead and says so itself.
-# Source: a node tells within 1 s, a flush takes 50 ms, listeners are back within 2 s of Redis.
+# Source: a node tells within 1 s, a flush takes 40 ms, listeners are back within 2 s of Redis.
 OTHER_NODE_MS = 3_000
 # How a position begins and ends; its state is its last field.
 _POSITION = f'42/user,["{RiderLocationUpdate.event}",'.encode()

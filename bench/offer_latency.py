@@ -1,0 +1,156 @@
+"""From a vendor's yes to the offer on a rider's phone, with a full city in the index.
+
+`python -m bench.offer_latency [--orders 40] [--riders 2000]`; 500 orders and 10000 riders are the
+full size. One order after the other over the whole server. Riders around the shops are connected;
+all others of the city only stand in the index, and are as fresh. Beside it what the raw engines
+take for the same: two transactions, a read, a search, and a message to the rider's node.
+"""
+
+import argparse
+import asyncio
+import random
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import uvloop
+
+from bench.harness import Site, at_once, running, spread_ms, uncollected
+from bench.line import print_line
+from bench.raw import Raw
+from bench.town import AT_ONCE, LAT, LNG, Job, Town
+from dispatch import settings
+from dispatch.model import Position
+from dispatch.store.cells import cell_of
+from dispatch.store.connect import RedisClients, Scripts, open_redis
+from dispatch.store.embedded import embedded_engines
+from dispatch.store.facts import Facts
+from dispatch.store.positions import Placed, Positions
+from ledger.dynamo import open_table
+from ledger.schema import ensure_table
+
+# Source: performance design. Units: milliseconds.
+P99_MS_GOAL, P99_MS_FLOOR = 50.0, 250.0
+# Riders of the city stand beyond those around the shops, who are asked first. Units: degrees.
+CITY_DEG, DOWNTOWN_DEG = 0.12, 0.05
+# A few more riders than orders: everybody carries one, and some are farther away.
+SPARE_RIDERS = 60
+BATCH = 1_000
+# So that nobody in the index falls silent within a run. Units: milliseconds.
+AHEAD_MS = 600_000
+
+
+class Size(NamedTuple):
+    """How much is done; `riders` counts the index, the connected ones among them."""
+
+    orders: int
+    riders: int
+
+
+async def measure(size: Size, seed: int, folder: Path) -> dict[str, object]:
+    """Every order's wait, and that of the raw engines for the same."""
+    ours = settings.read({"DATA_DIR": str(folder / "engines")}, dev=True)
+    async with AsyncExitStack() as stack:
+        engines = await stack.enter_async_context(embedded_engines(ours))
+        redis = await stack.enter_async_context(open_redis(engines.redis_url))
+        table = await stack.enter_async_context(
+            open_table(engines.dynamodb_endpoint, ours.aws_region, ours.dynamodb_table)
+        )
+        await ensure_table(table)
+        stores = {
+            "REDIS_URL": engines.redis_url,
+            "DYNAMODB_ENDPOINT": engines.dynamodb_endpoint or "",
+        }
+        site = await stack.enter_async_context(running(folder / "server", **stores))
+        town = await stack.enter_async_context(_peopled(site, size, seed))
+        await fill(redis, size.riders - len(town.riders), random.Random(seed))
+        waits_s = await _offers(town, size.orders)
+        raw_s = await Raw(redis, table, (LAT, LNG)).waits(size.orders)
+        return {
+            **spread_ms("accept_to_offer", waits_s),
+            **spread_ms("raw_engines", raw_s),
+            "connected_riders": len(town.riders),
+        }
+
+
+@asynccontextmanager
+async def _peopled(site: Site, size: Size, seed: int) -> AsyncIterator[Town]:
+    town = Town(site, seed)
+    await town.settle_in(size.orders, size.orders + SPARE_RIDERS)
+    living = asyncio.create_task(town.live())
+    try:
+        yield town
+    finally:
+        living.cancel()
+        town.close()
+        await asyncio.wait([living])
+
+
+async def fill(redis: RedisClients, riders: int, rng: random.Random) -> None:
+    """Put free riders all over the city into the index, none of them near a shop."""
+    scripts = Scripts(redis.commands)
+    positions = Positions(redis.commands, scripts, "bench", lost_ms=45_000)
+    seen_ms = int(time.time() * 1000) + AHEAD_MS
+    for start in range(0, riders, BATCH):
+        numbers = range(start, min(riders, start + BATCH))
+        await positions.put([_resident(number, seen_ms, rng) for number in numbers])
+
+
+def _resident(number: int, seen_ms: int, rng: random.Random) -> Placed:
+    east, north = rng.uniform(-CITY_DEG, CITY_DEG), rng.uniform(DOWNTOWN_DEG, CITY_DEG)
+    lat, lng = LAT + rng.choice((-north, north)), LNG + east
+    return Placed(
+        rider_id=f"rdr_city_{number}",
+        position=Position(lat=lat, lng=lng, ts=seen_ms, received_at=seen_ms),
+        facts=Facts(available=True, active=0, vehicle="MOTORBIKE", name=f"Rider {number}"),
+        cell=cell_of(lat, lng),
+    )
+
+
+async def _offers(town: Town, orders: int) -> list[float]:
+    """How long each order's first offer took. Units: seconds."""
+    customers = [town.customers[number] for number in range(orders)]
+
+    async def place(number: int) -> Job:
+        who = customers[number].who
+        order = await town.site.ask("POST", "/orders", who, town.basket(number))
+        return town.note(order["orderId"], number)
+
+    jobs = await at_once(AT_ONCE, [partial(place, number) for number in range(orders)])
+    with uncollected():
+        for job in jobs:
+            await town.assign(job)
+    return [job.offered_s - job.asked_s for job in jobs]
+
+
+def verdict(figures: dict[str, object]) -> str:
+    """Whether the goal was held, or at least the floor: "goal", "floor" or "missed"."""
+    p99_ms = figures["accept_to_offer_p99_ms"]
+    assert isinstance(p99_ms, float)
+    if p99_ms <= P99_MS_GOAL:
+        return "goal"
+    return "floor" if p99_ms <= P99_MS_FLOOR else "missed"
+
+
+def main() -> None:
+    """Run one size, print its line; exit 1 below the floor."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--orders", type=int, default=40, help="500 is the full size")
+    parser.add_argument("--riders", type=int, default=2_000, help="10000 is the full size")
+    parser.add_argument("--seed", type=int, default=1)
+    given = parser.parse_args()
+    size = Size(given.orders, given.riders)
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        figures = uvloop.run(measure(size, given.seed, Path(folder)))
+    result = verdict(figures)
+    parameters = {**size._asdict(), "seed": given.seed}
+    print_line("offer_latency", parameters, {**figures, "result": result})
+    raise SystemExit(result == "missed")
+
+
+if __name__ == "__main__":
+    main()

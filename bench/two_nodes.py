@@ -1,0 +1,151 @@
+"""Two servers on one Redis: a rider's fix to a customer at the other one, and what that costs.
+
+`python -m bench.two_nodes [--pairs 200] [--seconds 5]`; 1000 pairs and 20 seconds are the full
+size. Beside it the bare way of a message through Redis pub/sub. How much two servers carry is
+worked out from their CPU for each fix, as if each had a core: the load has to run somewhere too.
+"""
+
+import argparse
+import asyncio
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+import uvloop
+from redis.asyncio import Redis
+
+from bench.harness import Failed, Site, running, spread_ms, uncollected
+from bench.line import print_line
+from bench.stream import Seen, Stream, connect
+from bench.yard import seeded_engines
+from dispatch.store.embedded import Endpoints
+
+# Source: performance design. Units: milliseconds; how many times one worker.
+CROSS_P99_MS_GOAL, CROSS_P99_MS_FLOOR = 60.0, 150.0
+TWO_TO_ONE_GOAL, TWO_TO_ONE_FLOOR = 1.7, 1.4
+# A rider who is watched reports every two seconds; in the race each reports four times a second.
+CALM_PER_S, RACE_PER_S = 0.5, 4.0
+# What a position's packet weighs.
+RAW_BYTES = 330
+
+
+class Size(NamedTuple):
+    """How much is done. Units: seconds."""
+
+    pairs: int
+    seconds: float
+
+
+async def measure(size: Size, folder: Path) -> dict[str, object]:
+    """One server alone, then two; the way between them, and the bare one."""
+    async with seeded_engines(folder, size.pairs) as engines:
+        async with AsyncExitStack() as stack:
+            one = await _serve(stack, engines, folder / "one")
+            alone = await _race(await connect(size.pairs, [one], [one]), [one], size)
+        async with AsyncExitStack() as stack:
+            sites = [await _serve(stack, engines, folder / name) for name in ("left", "right")]
+            both = await _race(await connect(size.pairs, sites, sites), sites, size)
+        async with AsyncExitStack() as stack:
+            left, right = [
+                await _serve(stack, engines, folder / name) for name in ("rider", "watcher")
+            ]
+            crossing = await connect(size.pairs, [left], [right])
+            with uncollected():
+                seen = await crossing.flow(size.seconds, size.pairs * CALM_PER_S)
+        raw = await _raw(engines.redis_url, size)
+    _check(seen)
+    return {
+        **spread_ms("cross", seen.took_s),
+        "cross_fixes": seen.sent,
+        "cross_lost": seen.sent - len(seen.took_s) - seen.overtaken,
+        "cross_overtaken": seen.overtaken,
+        **spread_ms("raw_pubsub", raw),
+        "one_cpu_us_per_fix": round(alone, 1),
+        "two_cpu_us_per_fix": round(both, 1),
+        "two_to_one": round(2 * alone / both, 2),
+    }
+
+
+async def _serve(stack: AsyncExitStack, engines: Endpoints, folder: Path) -> Site:
+    stores = {
+        "REDIS_URL": engines.redis_url,
+        "DYNAMODB_ENDPOINT": engines.dynamodb_endpoint or "",
+    }
+    return await stack.enter_async_context(running(folder, **stores))
+
+
+async def _race(stream: Stream, sites: Sequence[Site], size: Size) -> float:
+    """CPU of all servers for each fix that was seen, at a brisk pace. Units: microseconds."""
+    with uncollected():
+        before_s = [site.cpu_s() for site in sites]
+        seen = await stream.flow(size.seconds, size.pairs * RACE_PER_S)
+        used_s = sum(site.cpu_s() for site in sites) - sum(before_s)
+    _check(seen)
+    print(f"{len(sites)} servers: {len(seen.took_s)} of {seen.sent} seen", file=sys.stderr)
+    return used_s * 1e6 / len(seen.took_s)
+
+
+def _check(seen: Seen) -> None:
+    lost = seen.sent - len(seen.took_s) - seen.overtaken
+    if lost or seen.backwards:
+        raise Failed(f"{lost} of {seen.sent} fixes were lost, {seen.backwards} went backwards")
+
+
+async def _raw(url: str, size: Size) -> list[float]:
+    """The same messages at the same pace from one bare client to another. Units: seconds."""
+    took_s: list[float] = []
+    count = int(size.seconds * size.pairs * CALM_PER_S)
+    async with Redis.from_url(url) as sender, Redis.from_url(url) as receiver:
+        ear = receiver.pubsub()
+        await ear.subscribe("raw")
+        await ear.get_message(timeout=1)
+
+        async def listen() -> None:
+            while len(took_s) < count:
+                message = await ear.get_message(timeout=None)
+                if message is not None and message["type"] == "message":
+                    took_s.append(time.perf_counter() - float(message["data"][:20]))
+
+        listening = asyncio.create_task(listen())
+        began_s = time.perf_counter()
+        for number in range(count):
+            due_s = began_s + number / (size.pairs * CALM_PER_S)
+            await asyncio.sleep(max(0.0, due_s - time.perf_counter()))
+            said = f"{time.perf_counter():020.9f}".encode().ljust(RAW_BYTES)
+            await sender.publish("raw", said)
+        await listening
+        await ear.aclose()
+    return took_s
+
+
+def verdict(figures: dict[str, object]) -> str:
+    """Which of the goals were held: "goal", "floor" or "missed"."""
+    p99_ms, ratio = figures["cross_p99_ms"], figures["two_to_one"]
+    assert isinstance(p99_ms, float)
+    assert isinstance(ratio, float)
+    if p99_ms <= CROSS_P99_MS_GOAL and ratio >= TWO_TO_ONE_GOAL:
+        return "goal"
+    return "floor" if p99_ms <= CROSS_P99_MS_FLOOR and ratio >= TWO_TO_ONE_FLOOR else "missed"
+
+
+def main() -> None:
+    """Run one size, print its line; exit 1 below the floor."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pairs", type=int, default=200, help="1000 is the full size")
+    parser.add_argument("--seconds", type=float, default=5.0, help="20 is the full size")
+    parser.add_argument("--seed", type=int, default=1, help="nothing is drawn here")
+    given = parser.parse_args()
+    size = Size(given.pairs, given.seconds)
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        figures = uvloop.run(measure(size, Path(folder)))
+    result = verdict(figures)
+    print_line("two_nodes", {**size._asdict(), "seed": given.seed}, {**figures, "result": result})
+    raise SystemExit(result == "missed")
+
+
+if __name__ == "__main__":
+    main()
