@@ -7,7 +7,7 @@ from dispatch.model import Order
 from dispatch.orders.step import dispatch_of
 
 # Until the index knows that a rider's hands are full: his node tells it within its next flush.
-# Source: settings, drain_flush_ms is 50; a second leaves room for a busy one.
+# Source: settings, drain_flush_ms is 40; a second leaves room for a busy one.
 INDEX_LAG_MS = 1_000
 
 
