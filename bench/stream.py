@@ -56,10 +56,12 @@ class Pair:
         self.age_s: list[float] = []
 
     def report(self) -> None:
-        """Send one fix."""
+        """Send one fix; where the last one has the same time, which is its name, none."""
         now_s = time.time()
-        # No two fixes of a rider have the same time.
-        at_ms = self._last_ms = max(int(now_s * 1000), self._last_ms + 1)
+        at_ms = int(now_s * 1000)
+        if at_ms <= self._last_ms:
+            return
+        self._last_ms = at_ms
         driven_m = now_s * SPEED_MPS % (2 * STREET_M)
         lat = self.rider.lat + min(driven_m, 2 * STREET_M - driven_m) / METRES_PER_DEGREE
         self._under_way.append((at_ms, time.perf_counter()))

@@ -16,7 +16,8 @@ FIXES_RELAYED = Counter(
 )
 FIXES_DROPPED = Counter(
     "reeyo_fixes_dropped_total",
-    "Fixes not taken, by the step that refused them; those `not_moved` only left the trail out.",
+    "Fixes not taken, by the step that refused them; those `not_moved` only left the trail out, "
+    "those `coalesced` came while the server was late and had a newer one behind them.",
     ["reason"],
 )
 
@@ -116,6 +117,9 @@ LESSONS_LOST = Counter(
 )
 OFFER_RECEIPTS_LOST = Counter(
     "reeyo_offer_receipts_lost_total", "Receipts of offers dropped before Redis had them."
+)
+RUSHES = Counter(
+    "reeyo_rushes_total", "Times at which the server was late, and let fixes overtake one another."
 )
 FIXES_AHEAD = Counter(
     "reeyo_fixes_ahead_total", "Fixes taken whose phone's clock was ahead, dated back to now."

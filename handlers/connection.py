@@ -132,8 +132,10 @@ class Connection:
         """Handle one Engine.IO packet; a bad one ends the connection and gives False."""
         if self.closed:
             return False
-        if self.hear_quickly(text):
-            return True
+        return self.hear_quickly(text) or self.hear_slowly(text)
+
+    def hear_slowly(self, text: str) -> bool:
+        """The same for what is no frequent command in its usual form."""
         try:
             self._take(text)
         except BadFrame as bad:

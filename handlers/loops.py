@@ -21,6 +21,7 @@ from dispatch.store.tallies import Tallies
 from handlers.desk import Desk
 from handlers.postman import Postman
 from handlers.revoked import Revoked
+from handlers.rush import Rush
 from handlers.sockets import Sessions
 from handlers.way import Way
 
@@ -77,6 +78,7 @@ def edge_loops(desk: Desk, live: Live, postman: Postman, sessions: Sessions) -> 
         "purses": desk.purses.run,
         "expiry": sessions.watch_expiry,
         "revoked": live.revoked.run,
+        "rush": Rush(sessions, desk.clock).watch,
         "lane_sweep": lambda: _sweep_lane(desk, live),
     }
 

@@ -1,0 +1,158 @@
+"""Twice as many fixes as a server can carry: it stays quick and small, and counts its losses.
+
+`python -m tests.e2e.overload [--pairs 100] [--seconds 4]`; full size: 500 pairs and 10 seconds.
+First more and more fixes until customers see them late: the last pace before that is what the
+server sustains. Then twice that pace. Server and load have a core each. Exit 1 where what customers
+see is older than the promise, memory grows, or fixes are missing that were not counted.
+"""
+
+import argparse
+import asyncio
+import os
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import uvloop
+
+from bench.harness import Site, running, spread_ms, uncollected
+from bench.line import print_line
+from bench.stream import LATE_S, Stream, connect
+from bench.yard import LOAD_CORE, pin, seeded_engines
+from tests.e2e.memory import figure_of, rss_bytes
+
+# Source: promise, it coalesces instead of queueing. Units: milliseconds.
+P99_MS_MAX = 250.0
+# What is sustained is seen this soon by nearly all, and none of it is left out. Units: seconds.
+CALM_S, CALM_SHARE = 0.1, 0.99
+# Growth while overloaded that no queue explains. Units: bytes.
+GROWTH_BYTES_MAX = 16 * 2**20
+START_PER_S, FASTER = 500.0, 1.3
+STEPS_MAX = 20
+# The load must have been twice as fast, or nothing is shown.
+SENT_SHARE = 0.9
+RECEIVED = "reeyo_fixes_received_total"
+# Where a newer fix takes an older one's place: before the checks, and on a watcher's way out.
+LOSSES = {
+    "coalesced": 'reeyo_fixes_dropped_total{reason="coalesced"}',
+    "superseded": 'reeyo_events_dropped_total{reason="superseded"}',
+}
+# The server exports what it has counted every second.
+EXPORT_S = 2.5
+
+
+class Size(NamedTuple):
+    """How much is done. Units: seconds."""
+
+    pairs: int
+    seconds: float
+
+
+async def measure(size: Size, folder: Path) -> dict[str, Any]:
+    """The pace that is sustained, and what becomes of twice as much."""
+    async with seeded_engines(folder, size.pairs) as engines:
+        stores = {
+            "REDIS_URL": engines.redis_url,
+            "DYNAMODB_ENDPOINT": engines.dynamodb_endpoint or "",
+        }
+        async with running(folder / "server", **stores) as site:
+            pin(site.pid)
+            with _on_its_core(), uncollected():
+                stream = await connect(size.pairs, [site], [site])
+                pace = await sustained(stream, size)
+                return await _overloaded(site, stream, size, pace)
+
+
+@contextmanager
+def _on_its_core() -> Iterator[None]:
+    """Keep the load to its core inside the block."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {LOAD_CORE})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+async def sustained(stream: Stream, size: Size) -> float:
+    """The greatest pace of those tried that customers see in time. Units: fixes a second.
+
+    Where not even the first one is, that is the pace: the machine is overloaded by others.
+    """
+    pace = found = START_PER_S
+    for _ in range(STEPS_MAX):
+        seen = await stream.flow(size.seconds / 2, pace)
+        calm = sum(took <= CALM_S for took in seen.took_s) >= CALM_SHARE * seen.sent
+        if not calm:
+            break
+        found, pace = pace, pace * FASTER
+    return found
+
+
+async def _overloaded(site: Site, stream: Stream, size: Size, pace: float) -> dict[str, Any]:
+    await asyncio.sleep(EXPORT_S)
+    before, rss = await _counters(site), rss_bytes(site.pid)
+    seen = await stream.flow(size.seconds, 2 * pace)
+    after = await _settled(site, before, seen.sent)
+    counted = {name: int(after[name] - before[name]) for name in after}
+    lost = seen.sent - len(seen.took_s)
+    return {
+        "sustained_per_s": round(pace),
+        "offered_per_s": round(seen.sent / size.seconds),
+        "shown_per_s": round(len(seen.took_s) / size.seconds),
+        **spread_ms("overloaded", seen.took_s),
+        "rss_growth_mib": round((rss_bytes(site.pid) - rss) / 2**20, 1),
+        **counted,
+        "sent": seen.sent,
+        "not_shown": lost,
+        "uncounted": lost - sum(counted[name] for name in LOSSES),
+        "unheard": seen.sent - counted["received"],
+        "backwards": seen.backwards,
+    }
+
+
+async def _settled(site: Site, before: dict[str, float], sent: int) -> dict[str, float]:
+    """The counters once they know of all that was sent, or when they should have known."""
+    end_s = time.monotonic() + LATE_S
+    while True:
+        await asyncio.sleep(EXPORT_S)
+        after = await _counters(site)
+        if after["received"] - before["received"] >= sent or time.monotonic() > end_s:
+            return after
+
+
+async def _counters(site: Site) -> dict[str, float]:
+    found = {name: await figure_of(site, series) for name, series in LOSSES.items()}
+    return {**found, "received": await figure_of(site, RECEIVED)}
+
+
+def is_good(figures: dict[str, Any], slack: float = 1.0) -> bool:
+    """Whether the promise was kept, on a machine that may be that much slower than an idle one."""
+    return (
+        figures["offered_per_s"] * slack >= SENT_SHARE * 2 * figures["sustained_per_s"]
+        and figures["overloaded_p99_ms"] <= slack * P99_MS_MAX
+        and figures["rss_growth_mib"] * 2**20 <= GROWTH_BYTES_MAX
+        and not any(figures[name] for name in ("uncounted", "unheard", "backwards"))
+    )
+
+
+def main() -> None:
+    """Measure and print the line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pairs", type=int, default=100, help="500 is the full size")
+    parser.add_argument("--seconds", type=float, default=4.0, help="10 is the full size")
+    parser.add_argument("--seed", type=int, default=1, help="nothing is drawn here")
+    given = parser.parse_args()
+    size = Size(given.pairs, given.seconds)
+    with tempfile.TemporaryDirectory(prefix="reeyo-overload-") as folder:
+        figures = uvloop.run(measure(size, Path(folder)))
+    figures["result"] = "kept" if is_good(figures) else "broken"
+    print_line("overload", {**size._asdict(), "seed": given.seed}, figures)
+    raise SystemExit(figures["result"] != "kept")
+
+
+if __name__ == "__main__":
+    main()
