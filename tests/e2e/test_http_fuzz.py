@@ -29,7 +29,7 @@ def strange(operation, as_whom, answers):
 
     @settings(
         max_examples=EXAMPLES, deadline=None, derandomize=True, database=None,
-        phases=[Phase.generate], suppress_health_check=[*HealthCheck.__members__.values()],
+        phases=[Phase.generate], suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     @given(case=operation.as_strategy())
     def ask(case):
