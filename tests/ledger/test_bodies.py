@@ -63,3 +63,9 @@ def test_writes_are_left_to_the_library():
     raw = b'{"ConsumedCapacity": [], "Strange": 1}'
     ours, theirs = both("TransactWriteItems", raw)
     assert ours == theirs
+
+
+def test_one_parser_reads_all_answers():
+    """Twenty thousand of them waited for the collector, and the server seemed to grow."""
+    bodies = Bodies()
+    assert bodies.create_parser("json") is bodies.create_parser("json")
