@@ -15,6 +15,11 @@ class Stalled(Exception):
     """Nothing is ready and no timer is set: what is awaited will never come."""
 
 
+async def sleep(seconds: float) -> None:
+    """Come back after that much time of the loop, which takes none where the loop is virtual."""
+    await asyncio.sleep(seconds)
+
+
 class VirtualClock:
     """The time of a virtual loop, as dispatch.clock.Clock is asked for it."""
 
@@ -31,7 +36,7 @@ class VirtualClock:
 
     async def sleep(self, seconds: float) -> None:
         """Come back after that much virtual time."""
-        await asyncio.sleep(seconds)
+        await sleep(seconds)
 
 
 class VirtualLoop(base_events.BaseEventLoop):

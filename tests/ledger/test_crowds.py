@@ -32,14 +32,14 @@ class Counter:
         self._refuses = refuses
 
     async def alone(self, number: int) -> str:
-        await asyncio.sleep(1)
+        await virtual.sleep(1)
         self.served.append([number])
         if number < 0:
             raise ValueError(f"{number} is below zero")
         return f"alone {number}"
 
     async def together(self, numbers: Sequence[int]) -> list[str] | None:
-        await asyncio.sleep(1)
+        await virtual.sleep(1)
         if self._refuses or min(numbers) < 0:
             return None
         self.served.append(list(numbers))
@@ -97,7 +97,7 @@ def test_whoever_has_gone_is_not_served() -> None:
         counter = Counter()
         crowds = crowd_of(counter)
         waiting = [asyncio.ensure_future(crowds.join("v", number)) for number in range(3)]
-        await asyncio.sleep(0.5)
+        await virtual.sleep(0.5)
         waiting[1].cancel()
         return counter.served, await waiting[2]
 
