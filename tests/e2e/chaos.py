@@ -53,10 +53,12 @@ LOOK_S = 0.25
 REDIS_AWAY_S = 1.5
 REDIS_SHARE = 0.1
 EVERY_S = 1.0
+# Where orders are decided together; everything is quick here.
+BATCH_EVERY_MS = 1_000
 
 
 class Size(NamedTuple):
-    """How much is done, how often something is killed, and how often Redis is killed beside it.
+    """How much is done, how often something is killed, how often Redis beside it; the offers' mode.
 
     Units: seconds between kills, at least, on average.
     """
@@ -65,6 +67,7 @@ class Size(NamedTuple):
     kills: int
     every_s: float = EVERY_S
     redis_share: float = REDIS_SHARE
+    mode: str = "offers"
 
 
 @dataclass(slots=True)
@@ -261,6 +264,9 @@ async def measure(size: Size, seed: int, folder: Path) -> tuple[dict[str, Any], 
         reaper = Reaper(running, seats, rng)
         town = Town(Doors(reaper.urls, session, running.office), seed)
         await town.settle_in()
+        door = next(node for node in running.nodes if node.role != "engine")
+        how = {"mode": size.mode, "batchEveryMs": BATCH_EVERY_MS}
+        await door.site.ask("PUT", "/admin/config/offers/food", ("ADMIN", "adm_1"), how)
         async with (
             telling("chaos", partial(progress, town, reaper)),
             asyncio.TaskGroup() as group,
@@ -323,9 +329,12 @@ def main() -> None:
         "--every", type=float, default=EVERY_S, help="seconds between kills, on average"
     )
     parser.add_argument("--redis-share", type=float, default=REDIS_SHARE, help="of the kills")
+    parser.add_argument(
+        "--mode", choices=("offers", "batch", "auto"), default="offers", help="how riders are asked"
+    )
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
-    size = Size(given.orders, given.kills, given.every, given.redis_share)
+    size = Size(given.orders, given.kills, given.every, given.redis_share, given.mode)
     with tempfile.TemporaryDirectory(prefix="reeyo-") as folder:
         figures, findings = uvloop.run(measure(size, given.seed, Path(folder)))
     for finding in findings:
