@@ -2,6 +2,7 @@
 
 import re
 from enum import StrEnum
+from functools import lru_cache
 from zlib import crc32
 
 from ledger.table import Key
@@ -14,6 +15,8 @@ _OWED = re.compile(r"(USER|VENDOR|RIDER)\.[A-Za-z0-9_-]{1,64}")
 # Lists that would otherwise be one hot partition are kept in this many.
 # Source: 16 partitions take 16,000 writes a second on DynamoDB.
 SHARDS = 16
+# Names whose kind is remembered: a settlement asks for one a dozen times.
+NAMES_KEPT = 10_000
 
 
 class Kind(StrEnum):
@@ -136,6 +139,7 @@ def clearing(provider: str, lane: int) -> str:
     return f"{Kind.CLEARING}#{checked_id(provider).upper()}.{lane}"
 
 
+@lru_cache(maxsize=NAMES_KEPT)
 def kind_of(account: str) -> Kind:
     """What kind of account a name names.
 

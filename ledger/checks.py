@@ -9,7 +9,7 @@ from ledger.accounts import kind_of
 from ledger.cancelling import Fault, Stage
 from ledger.entries import JournalEntry, Leg, Unbalanced, balanced
 from ledger.facts import Refund, Settle
-from ledger.fin import Fin, FinState, Method, read_fin
+from ledger.fin import Fin, FinState, Method
 from ledger.money import split
 from ledger.plan import plan
 from ledger.table import Item
@@ -60,13 +60,12 @@ def entry_breaks(item: Item) -> Iterator[Break]:
         yield Break("entry_balances", where, str(error))
 
 
-def settlement_breaks(item: Item, fin: Item | None) -> Iterator[Break]:
+def settlement_breaks(item: Item, money: Fin | None) -> Iterator[Break]:
     """Whether an order's entry is what the plan makes of the order's money today."""
     where = f"{item['PK']}/{item['SK']}"
-    if fin is None:
+    if money is None:
         yield Break("entry_as_planned", where, "the order has no money")
         return
-    money = read_fin(fin)
     wanted = _replanned(item, money)
     if wanted is not None and _without_lanes(wanted.legs) != _without_lanes(_legs(item)):
         yield Break("entry_as_planned", where, f"the plan says {_told(wanted.legs)}")
@@ -104,9 +103,8 @@ def _told(legs: Sequence[Leg]) -> str:
     return ", ".join(f"{leg.account} {leg.amount:+d}" for leg in legs)
 
 
-def order_breaks(fin: Item) -> Iterator[Break]:
+def order_breaks(money: Fin) -> Iterator[Break]:
     """What is wrong with an order's money by itself."""
-    money = read_fin(fin)
     where, price = f"ORDER#{money.order_id}", money.pricing
     if money.fin_state in TERMINAL and money.escrow:
         yield Break("escrow", where, f"{money.fin_state}, and {money.escrow} in escrow")
