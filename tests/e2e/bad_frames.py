@@ -93,10 +93,72 @@ class Mutants:
         return "".join(text)
 
 
-def raw_frame(draw: random.Random) -> bytes:
-    """Bytes where a WebSocket frame should be. Source: RFC 6455 section 5.2, each rule broken."""
-    payload = draw.randbytes(draw.randint(0, 60))
-    first = draw.choice((0x81, 0x82, 0x01, 0x00, 0x80, 0xF1, 0x83, 0x8B, 0x88, 0x89, 0x09, 0xC1))
-    length = draw.choice((len(payload), 126, 127, len(payload) ^ 1 & 0x7F)) & 0x7F
+def raw_frames(draw: random.Random) -> bytes:
+    """Bytes where WebSocket frames should be. Source: RFC 6455 section 5, each rule broken.
+
+    Some of them are good: what is bad comes in the middle of what was understood.
+    """
+    kinds = (_whole, _whole, _parts, _control, _odd_length, _noise)
+    return b"".join(draw.choice(kinds)(draw) for _ in range(draw.randint(1, 20)))
+
+
+def _frame(draw: random.Random, first: int, payload: bytes, width: int | None = None) -> bytes:
+    """A masked frame; `width` is in how many bytes its length is written."""
+    shortest = 0 if len(payload) <= 125 else 2 if len(payload) <= 0xFFFF else 8
+    width = shortest if width is None else width
+    word = len(payload) if width == 0 else 126 if width == 2 else 127
+    written = len(payload).to_bytes(8, "big")[8 - width :]
+    key = draw.randbytes(4)
+    masked = bytes(byte ^ key[at % 4] for at, byte in enumerate(payload))
+    return bytes((first, 0x80 | word & 0x7F)) + written + key + masked
+
+
+def _text(draw: random.Random) -> bytes:
+    """A message, or none; some of them are no UTF-8, or end in the middle of a letter."""
+    return draw.choice(
+        (
+            b"3", b"2", b"40/rider,{}", b'42/rider,["location_update",{"lat":4,"lng":9}]',
+            "é٠".encode()[: draw.randint(0, 4)], b"\xed\xa0\x80", b"\xf8\x88", b"\x00" * 9,
+            b"4" * draw.choice((125, 126, 4_000, 16_384, 16_385, 65_535, 65_536)),
+        )
+    )  # fmt: skip
+
+
+def _whole(draw: random.Random) -> bytes:
+    return _frame(draw, draw.choice((0x81, 0x81, 0x81, 0x82)), _text(draw))
+
+
+def _parts(draw: random.Random) -> bytes:
+    """A message in parts, with control frames between them; not all of them begin or end."""
+    whole = _text(draw)
+    cuts = sorted(draw.randint(0, len(whole)) for _ in range(draw.randint(1, 6)))
+    pieces = [whole[a:b] for a, b in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
+    firsts = [draw.choice((0x01, 0x01, 0x01, 0x00)), *(0x00 for _ in pieces[2:]), 0x80]
+    if draw.random() < 0.2:
+        firsts[-1] = draw.choice((0x00, 0x81, 0x01))
+    said = b""
+    for first, piece in zip(firsts, pieces, strict=True):
+        said += _frame(draw, first, piece) + (_control(draw) if draw.random() < 0.3 else b"")
+    return said
+
+
+def _control(draw: random.Random) -> bytes:
+    """Pings, pongs and goodbyes, some of them too long, in parts, or with a code of nobody."""
+    code = draw.choice((1000, 1001, 1005, 1006, 1015, 999, 2999, 3000, 5000))
+    payload = draw.choice((b"", b"x" * 125, b"x" * 126, code.to_bytes(2, "big") + b"\xff", b"\x03"))
+    return _frame(draw, draw.choice((0x89, 0x89, 0x8A, 0x8A, 0x88, 0x09, 0x08)), payload)
+
+
+def _odd_length(draw: random.Random) -> bytes:
+    """Lengths longer than they need be, or of more than anybody will ever send."""
+    if draw.random() < 0.4:
+        return _frame(draw, 0x81, b"3", draw.choice((2, 8)))
+    length = draw.choice((2**63, 2**63 - 1, 2**64 - 1, 2**62, 2**32, 2**31, 65_536, 16_385))
+    return bytes((0x81, 0xFF)) + length.to_bytes(8, "big") + draw.randbytes(draw.randint(0, 40))
+
+
+def _noise(draw: random.Random) -> bytes:
+    """A first byte of any kind, with or without a mask."""
     masked = draw.choice((0x80, 0x80, 0x00))
-    return bytes((first, masked | length)) + draw.randbytes(4) + payload
+    length = draw.choice((0, 1, 60, 126, 127))
+    return bytes((draw.randrange(256), masked | length)) + draw.randbytes(draw.randint(0, 64))

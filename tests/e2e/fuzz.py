@@ -20,7 +20,7 @@ import uvloop
 from bench.harness import Site, quantile
 from bench.line import print_line
 from city.badge import UserType
-from tests.e2e.bad_frames import AUDIENCES, Mutants, raw_frame
+from tests.e2e.bad_frames import AUDIENCES, Mutants, raw_frames
 from tests.e2e.fleet import Fleet, fleet
 from tests.e2e.memory import rss_bytes
 
@@ -35,9 +35,14 @@ BATCH = 8
 BATCHES_PER_LINE = 40
 MARK = 424242
 ANSWER_S = 20.0
-RAW_SHARE = 0.05
+RAW_SHARE = 0.3
 LINES = 8
 ASK_EVERY_S = 0.05
+_UPGRADE = (
+    b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\n"
+    b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
 TYPES: dict[str, UserType] = {"user": "USER", "vendor": "VENDOR", "rider": "RIDER", "ops": "ADMIN"}
 
 
@@ -106,22 +111,33 @@ async def _garbage(run: Run, draw: random.Random) -> None:
             writer.write(draw.randbytes(draw.randint(1, 300)) + b"\r\n\r\n")
             run.frames += 1
         else:
-            writer.write(
-                b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\n"
-                b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-                b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
-            )
-            count = draw.randint(1, 20)
-            writer.write(b"".join(raw_frame(draw) for _ in range(count)))
-            run.frames += count
+            said = raw_frames(draw)
+            await _in_pieces(writer, _UPGRADE + said, draw)
+            # How many frames there are in it is for the server to say.
+            run.frames += 1
         run.raws += 1
         await writer.drain()
+        if draw.random() < 0.3:
+            # Half a connection: it says nothing more, and may still listen.
+            writer.write_eof()
         # What it says to that, or nothing: some garbage is the beginning of something.
         with suppress(TimeoutError):
             async with asyncio.timeout(0.05):
                 await reader.read(4096)
     finally:
         writer.transport.abort()
+
+
+async def _in_pieces(writer: asyncio.StreamWriter, said: bytes, draw: random.Random) -> None:
+    """Send it as a network would that cuts where it likes, or all at once."""
+    at, most = 0, draw.choice((1, 7, 200, len(said)))
+    while at < len(said) and not writer.is_closing():
+        size = draw.randint(1, most) if most > 1 or at < 400 else len(said)
+        writer.write(said[at : at + size])
+        at += size
+        if draw.random() < 0.1:
+            await writer.drain()
+            await asyncio.sleep(0)
 
 
 @asynccontextmanager
