@@ -128,7 +128,7 @@ async def on_connect(desk: Desk, session: Session) -> None:
     desk.lane.greet(rider_id)
     with suppress(StoreUnavailable):
         # Without Redis his next fix says where he is.
-        last = (await desk.positions.last([rider_id])).get(rider_id)
+        last = await desk.positions.last(rider_id)
         if last is not None:
             desk.lane.restore(rider_id, last)
 

@@ -84,7 +84,7 @@ async def _last_position(desk: Desk, rider_id: str) -> Position | None:
     here = desk.lane.last_position(rider_id)
     if here is not None:
         return here.position
-    return (await desk.positions.last([rider_id])).get(rider_id)
+    return await desk.positions.last(rider_id)
 
 
 async def on_unsubscribe_order(

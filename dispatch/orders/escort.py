@@ -37,7 +37,7 @@ class Escort:
         order_id, rider_id = order.order_id, order.rider_id
         assert rider_id is not None, "only assigned orders are looked after"
         before = await self._finds.pursuits.get(order_id)
-        at = (await self._finds.positions.last([rider_id])).get(rider_id)
+        at = await self._finds.positions.last(rider_id)
         now_ms = self._clock.now_ms()
         after = pursuit.follow(before, order, at, now_ms, policy)
         outcome = pursuit.verdict(after, order, at, now_ms, policy)

@@ -248,7 +248,7 @@ class Flow:
     async def _last_seen(self, rider: str) -> Position | None:
         """Where the rider was last; a Redis that is away costs the estimate, not the delivery."""
         try:
-            return (await self._stores.positions.last([rider])).get(rider)
+            return await self._stores.positions.last(rider)
         except StoreUnavailable:
             return None
 

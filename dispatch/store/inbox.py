@@ -14,6 +14,7 @@ from dispatch import keys
 from dispatch.keys import Identity
 from dispatch.store.bulk import Bulk, Command
 from dispatch.store.connect import RedisClients, Scripts
+from dispatch.store.together import Together
 
 # Source: reliability design, 15 minutes or 1,000 events; the head outlives the stream so that a
 # client who comes later still learns that it missed something.
@@ -60,6 +61,7 @@ class Inboxes:
 
     def __init__(self, clients: RedisClients, scripts: Scripts) -> None:
         self._bulk = Bulk(clients.commands, scripts)
+        self._together = Together(self._bulk)
         self._scripts = scripts
 
     async def append(self, letters: Sequence[Letter], now_ms: int) -> None:
@@ -85,7 +87,7 @@ class Inboxes:
     async def head(self, owner: Identity) -> Head:
         """Where the inbox stands now.
 
-        Redis: EVALSHA inbox_read, one round trip.
+        Redis: EVALSHA inbox_read, one round trip, shared where many ask.
         """
         head, _ = await self._read(owner, "newest", 0)
         return head
@@ -95,7 +97,7 @@ class Inboxes:
 
         For an app that connects without a past: what is said while it connects must reach it.
 
-        Redis: EVALSHA inbox_read, one round trip.
+        Redis: EVALSHA inbox_read, one round trip, shared where many ask.
         """
         head, entries = await self._read(owner, "newest", OPENING_EVENTS)
         return head, [entry for entry in entries if entry.ts_ms >= since_ms]
@@ -103,7 +105,7 @@ class Inboxes:
     async def since(self, owner: Identity, epoch: str, seq: int) -> list[Entry] | None:
         """The events after `seq`, oldest first, or None where some of them are gone.
 
-        Redis: EVALSHA inbox_read, one round trip.
+        Redis: EVALSHA inbox_read, one round trip, shared where many ask.
         """
         head, found = await self._read(owner, "after", seq)
         if head.epoch != epoch or head.seq < seq:
@@ -113,7 +115,10 @@ class Inboxes:
 
     async def _read(self, owner: Identity, which: str, bound: int) -> tuple[Head, list[Entry]]:
         names = (keys.inbox_head(owner), keys.inbox(owner))
-        epoch, seq, rows = await self._scripts.run("inbox_read", names, (which, bound))
+        sha = self._scripts.sha("inbox_read")
+        epoch, seq, rows = await self._together.ask(
+            ("EVALSHA", sha, len(names), *names, which, bound)
+        )
         head = Head(epoch.decode(), int(seq))
         return head, [_entry(head.epoch, row) for row in rows]
 

@@ -20,6 +20,7 @@ from dispatch.store.cells import Box, Circle
 from dispatch.store.connect import Scripts
 from dispatch.store.crowd import Crowd, newest, pairs, read
 from dispatch.store.facts import Facts, Seen, pack
+from dispatch.store.together import Together
 from matching.geo import haversine_m
 
 # Source: wire contract and store design; a rider's last fix outlives a lost connection, a trail
@@ -98,6 +99,7 @@ class Positions:
 
     def __init__(self, redis: Redis, scripts: Scripts, node: str, lost_ms: int) -> None:
         self._bulk = Bulk(redis, scripts)
+        self._together = Together(self._bulk)
         self._scripts = scripts
         self._node = node.encode()
         self._lost_ms = lost_ms
@@ -183,17 +185,13 @@ class Positions:
         pages = await self._bulk.run([("HGETALL", keys.riders_facts(cell)) for cell in used])
         return Crowd(tuple(pages))
 
-    async def last(self, rider_ids: Sequence[str]) -> dict[str, Position]:
-        """The last fixes of those riders who reported within five minutes.
+    async def last(self, rider_id: str) -> Position | None:
+        """The last fix of a rider, None where he did not report within five minutes.
 
-        Redis: GETs in one round trip.
+        Redis: GET, one round trip, shared where many ask.
         """
-        found = await self._bulk.run([("GET", keys.rider_fix(RiderId(each))) for each in rider_ids])
-        return {
-            rider_id: _position.decode(raw)
-            for rider_id, raw in zip(rider_ids, found, strict=True)
-            if raw is not None
-        }
+        raw = await self._together.ask(("GET", keys.rider_fix(RiderId(rider_id))))
+        return _position.decode(raw) if raw is not None else None
 
     async def trail(self, order_id: str, rider_id: str) -> list[Position]:
         """The way of an order's rider, oldest first, each fix once.

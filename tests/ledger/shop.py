@@ -1,6 +1,5 @@
 """The house without sockets and Redis, on a fake DynamoDB: all that moves money."""
 
-from collections.abc import Sequence
 from typing import Any, NoReturn, cast
 
 import msgspec
@@ -58,7 +57,7 @@ class Nowhere:
 
     commands = None
 
-    async def last(self, riders: Sequence[str]) -> NoReturn:
+    async def last(self, rider_id: str) -> NoReturn:
         raise StoreUnavailable("redis", "away")
 
 

@@ -83,7 +83,8 @@ async def test_a_rider_is_found_with_all_that_is_known_of_him(positions: Positio
     assert (seen.vehicle, seen.name, seen.capacity) == ("MOTORBIKE", "Ngo Élise", 2)
     assert seen.is_free
     assert seen.duty == "idle"
-    assert await positions.last(["rdr_1", "rdr_unknown"]) == {"rdr_1": position}
+    assert await positions.last("rdr_1") == position
+    assert await positions.last("rdr_unknown") is None
 
 
 @pytest.mark.parametrize("radius_km", [0.3, 1.5, 5, 7, 20])

@@ -43,9 +43,9 @@ class Streets:
         }  # fmt: skip
         self.riders[rider_id] = Seen(rider_id=rider_id, **{**usual, **facts})
 
-    async def last(self, rider_ids):
-        """Where riders were last."""
-        return {rider: self.fixes[rider] for rider in rider_ids if rider in self.fixes}
+    async def last(self, rider_id):
+        """Where a rider was last."""
+        return self.fixes.get(rider_id)
 
     def report(self, rider_id, km):
         """A rider's app says now how far from the shop he is."""

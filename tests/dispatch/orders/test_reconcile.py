@@ -209,7 +209,7 @@ async def test_riders_return_to_the_index_without_a_fix(node, redis):
     await node.drain.flush()
 
     assert await node.found() == ["rdr_1"]
-    assert isinstance((await node.positions.last(["rdr_1"]))["rdr_1"], Position)
+    assert isinstance(await node.positions.last("rdr_1"), Position)
 
 
 async def test_duty_that_was_missed_is_read_again(node):

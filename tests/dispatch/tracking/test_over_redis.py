@@ -62,4 +62,4 @@ async def test_from_a_rider_here_to_a_customer_there(redis: RedisClients):
         listening.cancel()
     assert screen.way == [("ord_1", 12, "live")]
     assert (seen.rider_id, north_m(seen.lat), seen.active) == ("rdr_1", 12, 0)
-    assert await positions.last(["rdr_1"]) == {"rdr_1": kept}
+    assert await positions.last("rdr_1") == kept
