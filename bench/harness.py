@@ -73,9 +73,14 @@ class Site:
         return await ring(self.url, NAMESPACES[who[0]], self.office.sign(*who), on_event)
 
     def cpu_s(self) -> float:
-        """CPU that the server has used, without its engines. Source: proc(5), fields 14 and 15."""
-        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+        """CPU that the server has used, without its engines."""
+        return cpu_s(self.pid)
+
+
+def cpu_s(pid: int) -> float:
+    """CPU that a process has used. Source: proc(5), fields 14 and 15."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.harness import Failed, free_port, running
+from bench.harness import Failed, cpu_s, free_port, running
 from bench.seeding import seed
 from city.badge import BadgeOffice
 from dispatch import settings
@@ -75,8 +75,11 @@ class Yard:
     async def drive(self, port: int, pid: int, size: Size) -> dict[str, float]:
         """Let all pairs drive, and read what the load has measured.
 
+        `cpu_s` is what the server has used from the first connection to the end.
+
         Errors: Failed.
         """
+        before_s = cpu_s(pid)
         argv = [
             "./relay_load", str(port), "tokens", str(size.pairs), str(size.seconds),
             str(size.rate), str(pid),
@@ -90,6 +93,7 @@ class Yard:
             raise Failed(f"the load failed: {complaint.decode()[-500:]}")
         words = (word.partition("=") for word in out.decode().split() if "=" in word)
         found = {name: float(value.removesuffix("ms")) for name, _, value in words}
+        found["cpu_s"] = cpu_s(pid) - before_s
         if found["errs"]:
             raise Failed(f"{found['errs']:.0f} connections broke")
         return found

@@ -1,0 +1,62 @@
+"""Sockets that connect with their tokens and then work: ours beside a Node server's.
+
+`python -m bench.connect --peer DIR [--sockets 10000] [--rate 0.4]`: the time and the server's CPU
+until all are in and half of them watch an order, the memory of each; then every rider reports at
+that rate, whatever the answers, for a while: CPU and how late the watchers see it. The peer's
+folder is as for `bench.relay`.
+"""
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import uvloop
+
+from bench.line import print_line
+from bench.yard import Found, Size, Yard, ours, peer, seeded_engines
+
+# A rider and his watcher.
+_SIDES = 2
+
+
+async def measure(folder: Path, yard: Yard, size: Size) -> dict[str, object]:
+    """Both, one after the other."""
+    async with seeded_engines(folder, size.pairs) as engines:
+        our = _named(await ours(yard, engines, size, folder / "server"), size)
+        their = _named(await peer(yard, engines, size), size)
+    ratios = {f"{name}_to_peer": round(our[name] / their[name], 3) for name in our if their[name]}
+    return {"ours": our, "peer": their, **ratios}
+
+
+def _named(found: Found, size: Size) -> dict[str, float]:
+    connecting_s = found["cpu_s"] - found["cpu"] * size.seconds
+    return {
+        "connect_s": found["conn_s"],
+        "connect_cpu_ms": round(connecting_s * 1000 / (_SIDES * size.pairs), 3),
+        "kb_per_socket": found["rss_per_conn_kb"],
+        "cpu": found["cpu"],
+        "cpu_us_per_fix": round(found["cpu"] * 1e6 / found["relayed/s"], 1),
+        "fixes_per_s": found["relayed/s"],
+        "p50_ms": found["p50"],
+        "p99_ms": found["p99"],
+    }
+
+
+def main() -> None:
+    """Run one size and print its line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--peer", type=Path, required=True, help="folder of the peer and its load")
+    parser.add_argument("--sockets", type=int, default=2_000, help="10000 is the full size")
+    parser.add_argument("--seconds", type=float, default=10.0, help="of riders who report")
+    parser.add_argument("--rate", type=float, default=0.4, help="fixes a second of each rider")
+    given = parser.parse_args()
+    size = Size(given.sockets // _SIDES, given.seconds, given.rate)
+    with tempfile.TemporaryDirectory(prefix="bench-") as name:
+        yard = Yard(Path(name) / "yard", given.peer)
+        figures = uvloop.run(measure(Path(name), yard, size))
+    parameters = {"sockets": given.sockets, "seconds": given.seconds, "rate": given.rate}
+    print_line("connect", parameters, figures)
+
+
+if __name__ == "__main__":
+    main()
