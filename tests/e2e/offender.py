@@ -165,6 +165,8 @@ async def run(kind: str, where: str, token: str, seconds: float) -> Flood:
     host, port = sink.sockets[0].getsockname()[:2]
     if where != "nobody":
         host, _, port = where.removeprefix("http://").partition(":")
+    sys.stdout.write("begun\n")
+    sys.stdout.flush()
     now_s = time.perf_counter()
     flood = Flood(host, int(port), token, now_s + seconds, now_s)
     await KINDS[kind](flood)
