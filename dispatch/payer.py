@@ -14,11 +14,19 @@ from dispatch.providers import Provider, Word
 from dispatch.refusals import in_our_words
 from dispatch.store.answers import Answers
 from dispatch.store.payouts import Payouts, payout_view
-from dispatch.store.receipts import write_receipt
+from dispatch.store.receipts import Receipt, write_receipt
 from dispatch.wire import requests
+from dispatch.wire.webhooks import (
+    PAYOUT_FAILED,
+    PAYOUT_PAID,
+    PAYOUT_RETURNED,
+    PayoutEvent,
+    PayoutReport,
+)
 from ledger.commit import Ledger, LedgerRefused
 from ledger.facts import Netting, PayoutPaid, PayoutReturned
 from ledger.fin import Guarded
+from ledger.money import CURRENCY
 from ledger.payouts import (
     Payout,
     PayoutState,
@@ -231,11 +239,7 @@ class Payer:
         if told.word is Word.PAID:
             await self._pay(payout, told.fee)
         elif told.word is Word.FAILED:
-            reason = told.reason or "the provider refused"
-            await self._transact(
-                end_unpaid(payout, PayoutState.FAILED, reason, self._clock.now_ms()).writes
-            )
-            metrics.PAYOUTS.labels("failed").inc()
+            await self._fail(payout, told.reason)
 
     async def _pay(self, payout: Payout, fee: int) -> None:
         fact = PayoutPaid(
@@ -262,6 +266,49 @@ class Payer:
         posted = await self._ledger.post(fact)
         if not posted.replayed:
             metrics.PAYOUTS.labels("returned").inc()
+
+    # The provider tells.
+
+    async def news(self, provider: str, event: PayoutEvent, receipt: Receipt) -> dict[str, Any]:
+        """Carry out what a provider says of a payout, once for each event of his.
+
+        Errors: Refused NOT_FOUND for a payout he was not asked for, CONFLICT for another amount or
+        fee, MALFORMED for another currency, WRONG_STATE for a word that does not fit: he says it
+        again, or a person looks at it.
+        """
+        first = await self._answers.find(receipt)
+        if first is not None:
+            return first
+        payout = await self._reported(provider, event.data)
+        with in_our_words():
+            await self._believe(payout, event)
+        told = payout_view(await self._payouts.get(payout.payout_id))
+        return await self._answers.keep(receipt, told)
+
+    async def _reported(self, provider: str, said: PayoutReport) -> Payout:
+        payout = await self._payouts.get(said.payout_id)
+        if (payout.provider, payout.provider_ref) != (provider, said.reference):
+            raise Refused(Refusal.NOT_FOUND, f"there is no payout {said.payout_id}")
+        if said.currency != CURRENCY:
+            raise Refused(Refusal.MALFORMED, f"data.currency: only {CURRENCY} is paid")
+        if said.amount != payout.amount:
+            raise Refused(Refusal.CONFLICT, "the payout is not what was asked for")
+        return payout
+
+    async def _believe(self, payout: Payout, event: PayoutEvent) -> None:
+        said = event.data
+        if event.type == PAYOUT_PAID:
+            await self._pay(payout, said.fee)
+        elif event.type == PAYOUT_RETURNED:
+            await self._return(payout, said.reason)
+        elif event.type == PAYOUT_FAILED and payout.pstate is not PayoutState.FAILED:
+            await self._fail(payout, said.reason)
+
+    async def _fail(self, payout: Payout, reason: str) -> None:
+        told = reason or "the provider refused"
+        now_ms = self._clock.now_ms()
+        await self._transact(end_unpaid(payout, PayoutState.FAILED, told, now_ms).writes)
+        metrics.PAYOUTS.labels("failed").inc()
 
     def _hand_over(self, payout_id: str) -> None:
         if not self._waiting.full():

@@ -20,6 +20,7 @@ DEV_DRAIN_SPREAD_S = 0.5
 # Settings that name several things, with commas between them.
 _LISTS = frozenset({"allowed_origins", "jwt_keys", "trusted_proxies"})
 # Source: RFC 7515 section 4.1.4 leaves a `kid` open; ours can be read in a list of settings.
+_PROVIDER = re.compile(r"[a-z0-9_]{1,32}")
 _KEY_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 Secret = str
@@ -65,6 +66,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     code_url: str | None = None
     # Who takes MOBILE_MONEY for orders; the sandbox confirms by itself, and only under --dev.
     payment_provider: str = "sandbox"
+    # The operator's gateway for payouts and the name it goes by; without it an operator pays by
+    # hand, or the sandbox under --dev. What we send is signed with WEBHOOK_SECRET, and so is what
+    # it tells `POST /webhooks/payouts/{provider}`.
+    payout_url: str | None = None
+    payout_provider: str = "gateway"
     dev: bool = False
 
     # A newer fix waits at most this long in the drain before Redis has it.
@@ -168,16 +174,13 @@ def _decode(kind: type, value: object) -> object:
 def _check(settings: Settings) -> None:
     _check_keys(settings)
     _check_proxies(settings)
+    _check_gateways(settings)
     if settings.rate_limits == "off" and not settings.dev:
         raise SettingsError("RATE_LIMITS=off is for benches and needs --dev")
     if settings.city_pace != 1.0 and not settings.dev:
         raise SettingsError("CITY_PACE is for benches and needs --dev")
     if not 1 <= settings.rider_orders_max <= 10 or settings.city_pace <= 0:
         raise SettingsError("RIDER_ORDERS_MAX must be 1 to 10, CITY_PACE above 0")
-    if settings.webhook_secret and not _is_webhook_secret(settings.webhook_secret):
-        raise SettingsError("WEBHOOK_SECRET must be whsec_ and at least 24 bytes in base64")
-    if settings.code_url and not settings.webhook_secret:
-        raise SettingsError("CODE_URL needs WEBHOOK_SECRET, which signs what is sent there")
     if not 0 <= settings.port <= 65535:
         raise SettingsError(f"PORT must be between 0 and 65535, not {settings.port}")
     if settings.role != "all" and (settings.embeds_redis or settings.embeds_dynamodb):
@@ -189,6 +192,16 @@ def _check(settings: Settings) -> None:
         raise SettingsError("DRAIN_SPREAD_S must not be negative, DRAIN_DEADLINE_S above 0")
     assert settings.fix_fresh_ms < settings.fix_lost_ms, "stale comes before lost"
     assert settings.drain_flush_ms < settings.fix_fresh_ms, "a flush must not age a fix"
+
+
+def _check_gateways(settings: Settings) -> None:
+    if settings.webhook_secret and not _is_webhook_secret(settings.webhook_secret):
+        raise SettingsError("WEBHOOK_SECRET must be whsec_ and at least 24 bytes in base64")
+    for name in ("code_url", "payout_url"):
+        if getattr(settings, name) and not settings.webhook_secret:
+            raise SettingsError(f"{name.upper()} needs WEBHOOK_SECRET, which signs what it is sent")
+    if _PROVIDER.fullmatch(settings.payout_provider) is None:
+        raise SettingsError("PAYOUT_PROVIDER must be 1 to 32 of a-z, 0-9 and _")
 
 
 def _check_keys(settings: Settings) -> None:

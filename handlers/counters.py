@@ -8,13 +8,14 @@ from dispatch.clock import Clock
 from dispatch.lapses import Lapses
 from dispatch.orders.flow import Flow
 from dispatch.payer import Payer
-from dispatch.providers import MANUAL, SANDBOX, Manual, Sandbox
+from dispatch.providers import MANUAL, SANDBOX, Manual, Provider, Sandbox
 from dispatch.settings import Settings
 from dispatch.settler import Settler
 from dispatch.store.orders import Orders
 from dispatch.store.payouts import Payouts
 from dispatch.store.promotions import Promotions
 from dispatch.warden import Warden
+from handlers.bank import Bank
 from ledger.commit import Ledger
 from ledger.history import History
 from ledger.statements import Statements
@@ -45,7 +46,7 @@ def open_counters(
         cashier=Cashier(table, ledger, flow, tills, clock),
         settler=Settler(flow, ledger, clock),
         lapses=Lapses(flow, Orders(table), clock),
-        payer=Payer(table, ledger, _provider(settings), clock),
+        payer=Payer(table, ledger, _provider(settings, clock), clock),
         bursar=Bursar(table, ledger, clock),
         statements=Statements(table),
         history=History(table),
@@ -55,6 +56,9 @@ def open_counters(
     )
 
 
-def _provider(settings: Settings) -> tuple[str, Sandbox | Manual]:
-    """Who pays out: a developer's sandbox pays, for the others a person does and says so."""
+def _provider(settings: Settings, clock: Clock) -> tuple[str, Provider]:
+    """Who pays out: the operator's gateway, a developer's sandbox, or a person who says so."""
+    if settings.payout_url is not None:
+        bank = Bank(settings.payout_url, settings.webhook_secret, clock)
+        return settings.payout_provider, bank
     return (SANDBOX, Sandbox()) if settings.dev else (MANUAL, Manual())

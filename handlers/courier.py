@@ -1,17 +1,15 @@
 """Brings codes to phones: through the operator's gateway, or into a developer's hands."""
 
-from datetime import UTC, datetime
 from typing import Any
 
 import aiohttp
 import msgspec
 import structlog
-from standardwebhooks.webhooks import Webhook
 
 from dispatch.clock import Clock
 from dispatch.errors import Refusal, Refused
-from dispatch.ids import mint
 from dispatch.settings import Settings
+from handlers.signing import signed
 
 # A person waits for it, and a request has fifteen seconds in all.
 SEND_S_MAX = 5.0
@@ -43,11 +41,12 @@ class Courier:
         if self._url is None:
             return {"devCode": code}
         body = msgspec.json.encode({"phone": f"+{phone}", "code": code, "expiresAt": until_ms})
+        headers = signed(self._secret, body, self._clock.now_ms())
         timeout = aiohttp.ClientTimeout(total=SEND_S_MAX)
         try:
             async with (
                 aiohttp.ClientSession(timeout=timeout) as http,
-                http.post(self._url, data=body, headers=self._signed(body)) as answer,
+                http.post(self._url, data=body, headers=headers) as answer,
             ):
                 is_taken = answer.status < 300
                 cause = str(answer.status)
@@ -57,15 +56,3 @@ class Courier:
             log.warning("code_not_sent", cause=cause)
             raise Refused(Refusal.UNAVAILABLE, "the code could not be sent; try again in a moment")
         return {}
-
-    def _signed(self, body: bytes) -> dict[str, str]:
-        number, now_s = mint("msg"), self._clock.now_ms() // 1000
-        signature = Webhook(self._secret).sign(
-            number, datetime.fromtimestamp(now_s, UTC), body.decode()
-        )
-        return {
-            "Content-Type": "application/json",
-            "webhook-id": number,
-            "webhook-timestamp": str(now_s),
-            "webhook-signature": signature,
-        }

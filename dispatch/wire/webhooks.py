@@ -9,6 +9,9 @@ from dispatch.wire.commands import Amount, Id
 
 SUCCEEDED = "payment.succeeded"
 FAILED = "payment.failed"
+PAYOUT_PAID = "payout.paid"
+PAYOUT_FAILED = "payout.failed"
+PAYOUT_RETURNED = "payout.returned"
 
 
 class PaymentNews(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -25,4 +28,23 @@ class PaymentEvent(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     type: Annotated[str, Meta(min_length=1, max_length=100)]
     data: PaymentNews
+    timestamp: str | None = None
+
+
+class PayoutReport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The payout an event is about, as it was asked for. Units: whole XAF."""
+
+    payout_id: Id
+    reference: Annotated[str, Meta(min_length=1, max_length=100)]
+    amount: Amount
+    currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}$(?!\n)", max_length=3)]
+    fee: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    reason: Annotated[str, Meta(max_length=200)] = ""
+
+
+class PayoutEvent(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """One event about a payout. Source: Standard Webhooks, payload structure."""
+
+    type: Annotated[str, Meta(min_length=1, max_length=100)]
+    data: PayoutReport
     timestamp: str | None = None

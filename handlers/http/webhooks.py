@@ -11,8 +11,8 @@ from aiohttp import web
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from dispatch.errors import Refusal, Refused
-from dispatch.store.receipts import receipt_for
-from dispatch.wire.webhooks import PaymentEvent
+from dispatch.store.receipts import Receipt, receipt_for
+from dispatch.wire.webhooks import PaymentEvent, PayoutEvent
 from handlers.desk import DESK
 from handlers.http.envelope import BODY_S_MAX, PUBLIC, Route, failed, read_body
 
@@ -28,19 +28,45 @@ async def post_payment(request: web.Request) -> Any:
 
     Errors: Refused NOT_FOUND for payments nobody asked for; 401 where the signature does not hold.
     """
+    receipt = await _receipt(request, "provider")
+    if receipt is None:
+        return _unsigned()
+    event = await read_body(request, PaymentEvent)
+    provider = request.match_info["provider"]
+    return await request.app[DESK].cashier.news(provider, event, receipt)
+
+
+async def post_payout(request: web.Request) -> Any:
+    """Take one event of a payout provider.
+
+    Errors: Refused NOT_FOUND for payouts he was not asked for; 401 where the signature does not
+    hold.
+    """
+    receipt = await _receipt(request, "payouts")
+    if receipt is None:
+        return _unsigned()
+    event = await read_body(request, PayoutEvent)
+    provider = request.match_info["provider"]
+    return await request.app[DESK].payer.news(provider, event, receipt)
+
+
+async def _receipt(request: web.Request, side: str) -> Receipt | None:
+    """The receipt of a signed event; None where its signature does not hold."""
     provider = request.match_info["provider"]
     if _PROVIDER.fullmatch(provider) is None:
         raise Refused(Refusal.NOT_FOUND, "there is no such provider")
-    desk = request.app[DESK]
     raw = await _raw(request)
-    if not is_signed(desk.settings.webhook_secret, raw, dict(request.headers)):
-        return failed(401, "signature_invalid", "the event's signature does not hold")
+    secret = request.app[DESK].settings.webhook_secret
+    if not is_signed(secret, raw, dict(request.headers)):
+        return None
     event_id = request.headers[ID_HEADER]
     if _EVENT_ID.fullmatch(event_id) is None:
         raise Refused(Refusal.MALFORMED, f"{ID_HEADER}: 1 to 128 characters of plain text")
-    event = await read_body(request, PaymentEvent)
-    receipt = receipt_for(f"provider:{provider}", event_id, raw)
-    return await desk.cashier.news(provider, event, receipt)
+    return receipt_for(f"{side}:{provider}", event_id, raw)
+
+
+def _unsigned() -> web.Response:
+    return failed(401, "signature_invalid", "the event's signature does not hold")
 
 
 async def _raw(request: web.Request) -> bytes:
@@ -74,6 +100,14 @@ ROUTES = (
         post_payment,
         PaymentEvent,
         # A provider may send thousands from one address; what is not signed costs one hash.
+        is_limited=False,
+    ),
+    Route(
+        "POST",
+        "/api/v1/webhooks/payouts/{provider}",
+        PUBLIC,
+        post_payout,
+        PayoutEvent,
         is_limited=False,
     ),
 )

@@ -205,6 +205,7 @@ HTTP: dict[str, Asked] = {
     "GET /admin/ledger/trial-balance": Asked("ADMIN"),
     "POST /admin/tokens/revoke": Asked("ADMIN", {"jti": "a"}),
     "POST /webhooks/payments/{provider}": Asked(ANYONE, {}),
+    "POST /webhooks/payouts/{provider}": Asked(ANYONE, {}),
 }
 
 NEW_ROUTE = """
