@@ -6,8 +6,8 @@ from dispatch import metrics
 
 # Each of these has a handful of values, all of them spelled in the source; a route is a template.
 KINDS = {
-    "at", "code", "invariant", "kind", "loop", "method", "name", "namespace", "outcome", "reason",
-    "route", "service", "source", "status", "store", "to",
+    "at", "code", "invariant", "kind", "loop", "method", "name", "namespace", "outcome", "rate",
+    "reason", "route", "service", "source", "status", "store", "to",
 }  # fmt: skip
 SERIES = [one for one in vars(metrics).values() if isinstance(one, Counter | Gauge | Histogram)]
 
