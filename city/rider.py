@@ -167,6 +167,7 @@ class Rider:
             await asyncio.sleep(pause_s)
             is_moving = self.truth().speed > 0
             pause_s = self.phone.next_interval_s(self.interval_s, is_moving=is_moving)
+            self.world.tally.count("reporting_ms", round(pause_s * 1000))
             if self._may_be_silent(pause_s):
                 self.world.tally.count("fixes_spared")
                 continue

@@ -25,3 +25,5 @@ async def test_the_nearby_bench_runs():
     assert isinstance(half_busy, dict)
     assert 0 < half_busy["candidates_mean"] <= nearby.CANDIDATES
     assert half_busy["p50_ms"] <= half_busy["p99_ms"]
+    assert 1 <= half_busy["round_trips_mean"] < 2
+    assert nearby.verdict(figures) in {"goal", "floor", "missed"}
