@@ -98,6 +98,15 @@ class Line:
         return received
 
     async def _send(self, packed: bytes) -> None:
-        if self._connection is None:
+        connection = self._connection
+        # The library's own way would dial anew where somebody has just hung up, and hear nothing.
+        stream: asyncio.StreamWriter | None = connection._writer if connection else None
+        if stream is None:
             raise ConnectionError("there is no connection")
-        await self._connection.send_packed_command(packed)
+        try:
+            async with asyncio.timeout(COMMAND_TIMEOUT_S):
+                stream.write(packed)
+                await stream.drain()
+        # Source: uvloop 0.23 raises RuntimeError where somebody writes after the line closed.
+        except (OSError, RuntimeError) as error:
+            raise ConnectionError(str(error) or "nothing could be sent") from error
