@@ -96,6 +96,10 @@ class Postman:
         owner = session.identity
         await self._listen(owner)
         head, news = await self._inboxes.opening(owner, session.connected_at_ms - SKEW_MS)
+        if resume is not None and not resume.epoch:
+            # It knew of no inbox. One may have come and gone since, as Redis does.
+            self._resync(session, head)
+            return
         if resume is not None:
             await self._catch_up(session, resume.epoch, resume.seq, head)
             return
@@ -228,13 +232,12 @@ class Postman:
                 self._take(session, entry)
 
     async def _mend_session(self, session: Session, told: Head, head: Head) -> None:
-        if told.epoch not in ("", _UNKNOWN, head.epoch):
-            # The inbox is another one; an app that stayed hears all of it after the resync.
+        if not told.epoch or told.epoch not in (_UNKNOWN, head.epoch):
+            # It is another inbox, or one may have come and gone where there was none. An app that
+            # stayed hears all of the one that is there now after the resync.
             self._resync(session, Head(head.epoch, 0))
             told = Head(head.epoch, 0)
-        # Where there was no inbox, it has missed all of the one that is there now.
-        epoch = told.epoch or head.epoch
-        await self._catch_up(session, epoch, told.seq, head)
+        await self._catch_up(session, told.epoch, told.seq, head)
 
 
 def _mark(session: Session, epoch: str, seq: int) -> None:

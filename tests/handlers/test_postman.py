@@ -204,11 +204,33 @@ async def test_an_app_that_stayed_hears_all_of_a_new_inbox(office, until):
     assert app.numbers == [1, 2, 3]
 
 
-async def test_a_first_event_that_was_missed_is_told_without_a_resync(office):
-    """The app was told nothing of an inbox that did not exist; now it does."""
+async def test_an_inbox_that_came_and_went_unseen_is_a_resync(office, until):
+    """Before a gap there was none, and after it there is none: what was in it nobody knows."""
+    app = await office.come()
+    office.postman._after_gap()
+    await office.write(1)
+    await office.redis.flushall()
+    await office.postman.mend()
+    await office.write(2)
+    await until.true(lambda: app.numbers == [2])
+
+    assert [name for name, _ in app.said] == ["resync", "news"]
+
+
+async def test_a_first_event_that_was_missed_is_told_after_a_resync(office):
+    """It may not have been the first; all that is still known is told."""
     app = await office.come()
     office.postman._after_gap()
     await office.write(1, 2)
     await office.postman.mend()
 
-    assert app.said == [("news", 1), ("news", 2)]
+    assert [name for name, _ in app.said] == ["resync", "news", "news"]
+    assert app.numbers == [1, 2]
+
+
+async def test_who_comes_back_knowing_of_no_inbox_is_resynced(office):
+    """He was told that there is none; one may have come and gone while he was away."""
+    app = await office.come(Resume(epoch="", seq=0))
+    await office.write(1)
+
+    assert app.said[0] == ("resync", 0)
