@@ -1,6 +1,7 @@
 """The table against a real engine, and against a network that loses, refuses and delays."""
 
 import asyncio
+import gc
 import re
 import uuid
 from collections import deque
@@ -386,6 +387,31 @@ async def test_twenty_writers_win_once(table: DynamoTable) -> None:
     losers = [result for result in results if isinstance(result, TransactionCancelled)]
     assert (results.count(None), len(losers)) == (1, 19)
     assert all(loser.reasons[0].item == kept for loser in losers)
+
+
+async def test_calls_leave_nothing_for_the_collector(table: DynamoTable) -> None:
+    """Under the server's thresholds it comes rarely: what waited for it was 20 MiB once."""
+    await table.transact([Put(item=item("first"))])
+    gc.collect()
+    gc.disable()
+    try:
+        for number in range(50):
+            await table.transact([Put(item=item(f"N#{number}"))])
+            assert await table.get(Key("P", f"N#{number}"))
+        left = gc.collect()
+    finally:
+        gc.enable()
+    assert left < 50
+
+
+async def test_an_address_of_aws_is_that_of_its_region(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without rules the client still knows where to go, and whom to sign for."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    async with open_table(None, "eu-central-1", "reeyo") as there:
+        meta = there.client.meta
+        assert meta.endpoint_url == "https://dynamodb.eu-central-1.amazonaws.com"
+        assert there.client._request_signer.region_name == "eu-central-1"
 
 
 async def test_a_number_next_to_nothing_is_nothing(table):
