@@ -1,6 +1,7 @@
 """A shop and its customer at one server, riders at another, and screens wherever one likes."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -26,6 +27,13 @@ class Window:
 
     def _see(self, packet: bytes) -> None:
         self.told.append(orjson.loads(packet[packet.index(b"[") :])[1])
+
+    def stand_still(self) -> None:
+        """Read no more, and let the kernel keep little."""
+        wire = self.phone._transport
+        assert wire is not None, "the line is open"
+        wire.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        wire.pause_reading()
 
     @property
     def riders(self) -> list[str]:

@@ -9,6 +9,7 @@ import pytest_asyncio
 
 from bench.town import LAT, LNG
 from tests.e2e.fleet import fleet
+from tests.e2e.memory import figure_of
 from tests.e2e.street import Street, drive
 from tests.waiting import Until
 
@@ -17,6 +18,10 @@ pytestmark = pytest.mark.slow
 # So that a test need not wait for three quarters of a minute. Units: milliseconds.
 FRESH_MS, LOST_MS = "2500", "5000"
 SLOW_S = 30.0
+# A stuck reader is cut after eight seconds of standing still, and fills his buffers before that.
+STUCK_S, BURST = 60.0, 100
+SUPERSEDED = 'reeyo_events_dropped_total{reason="superseded"}'
+CUT = 'reeyo_sockets_ended_total{namespace="/user",reason="slow_reader"}'
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -85,3 +90,29 @@ async def test_an_order_that_changes_hands(street: Street, until: Until) -> None
         assert set(screen.riders[:before]) == {"rdr_0"}
         assert set(screen.riders[before:]) == {"rdr_1"}
         assert max(screen.north_m) == 40
+
+
+async def test_a_screen_that_stands_still_hurts_no_other(street: Street, until: Until) -> None:
+    """Who reads no more is shown the newest only, which is counted, and is cut; others see on.
+
+    The customer has three screens at the server to which his rider's fixes come directly.
+    """
+    job = await street.open()
+    rider, site = job.carrier, street.there
+    good, other, stuck = [await street.window(site, job.order_id) for _ in range(3)]
+    stuck.stand_still()
+    dropped = await figure_of(site, SUPERSEDED)
+    sent = 0
+
+    async def is_cut() -> bool:
+        nonlocal sent
+        for _ in range(BURST):
+            sent += 1
+            await rider.phone.call("location_update", drive(rider, sent * 0.01))
+        return await figure_of(site, CUT) > 0
+
+    await until.eventually(is_cut, STUCK_S)
+    await until.true(lambda: len(good.told) == len(other.told) == sent, SLOW_S)
+
+    assert await figure_of(site, SUPERSEDED) > dropped
+    assert await figure_of(site, CUT) == 1
