@@ -64,6 +64,9 @@ class WebSocket(Reader, asyncio.Protocol):
         except Broken as broken:
             self._say_goodbye(broken.code)
             self._finish(_REASONS.get(broken.code, "malformed"))
+            return
+        if self.is_behind:
+            self._wait_for_turn()
 
     def pause_writing(self) -> None:
         """The transport holds more than its high-water mark."""
@@ -82,6 +85,21 @@ class WebSocket(Reader, asyncio.Protocol):
         _wake(self._room)
         _wake(self._lost)
         self._finish("transport_closed")
+
+    def _wait_for_turn(self) -> None:
+        """Let the others be heard before the rest of what this one has sent."""
+        transport = self.transport
+        if transport is None or transport.is_closing() or self.is_deaf:
+            return
+        # It closes what is read from now on, not what was: its goodbye waits as well.
+        transport.pause_reading()
+        asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        if self.transport is None or self.transport.is_closing():
+            return
+        self.transport.resume_reading()
+        self.data_received(b"")
 
     # What its connection calls.
 

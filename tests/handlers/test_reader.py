@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from handlers.reader import (
+    FRAMES_AT_ONCE,
     NOT_TEXT,
     PROTOCOL_ERROR,
     TOO_BIG,
@@ -57,6 +58,18 @@ def code_of(*pieces: bytes, most: int = MOST) -> int:
 
 
 # What is understood.
+
+
+def test_nobody_has_more_than_his_share_at_once():
+    """The rest waits in its order, and is there without another byte."""
+    reader = Told()
+    reader.feed(b"".join(frame(b"%d" % number) for number in range(2 * FRAMES_AT_ONCE + 1)))
+    assert (len(reader.told), reader.is_behind) == (FRAMES_AT_ONCE, True)
+    reader.feed(b"")
+    assert (len(reader.told), reader.is_behind) == (2 * FRAMES_AT_ONCE, True)
+    reader.feed(frame(b"late"))
+    assert reader.told == [*map(str, range(2 * FRAMES_AT_ONCE + 1)), "late"]
+    assert not reader.is_behind
 
 
 def test_parts_of_a_message_are_counted():

@@ -10,7 +10,7 @@ from aiohttp import WSMsgType
 
 from handlers.connection import Connection
 from handlers.limits import PATIENCE
-from handlers.reader import NOT_TEXT, PROTOCOL_ERROR, TOO_BIG, UNSUPPORTED
+from handlers.reader import FRAMES_AT_ONCE, NOT_TEXT, PROTOCOL_ERROR, TOO_BIG, UNSUPPORTED
 from handlers.websocket import WebSocket
 from tests.handlers.edge import WS, House, Raw, edge
 from tests.handlers.masked import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame
@@ -24,9 +24,16 @@ class Transport:
         self.written = b""
         self.closed = 0
         self.aborted = 0
+        self.turns: list[str] = []
 
     def write(self, data: bytes) -> None:
         self.written += data
+
+    def pause_reading(self) -> None:
+        self.turns.append("pause")
+
+    def resume_reading(self) -> None:
+        self.turns.append("resume")
 
     def is_closing(self) -> bool:
         return bool(self.closed or self.aborted)
@@ -67,7 +74,7 @@ def test_one_who_does_not_read_gets_no_pongs():
     """They would pile up for him without bound."""
     case = Case()
     case.ws.pause_writing()
-    case.ws.data_received(frame(b"hello", PING) * 1000)
+    case.ws.data_received(frame(b"hello", PING) * 100)
     assert case.wire.written == b""
     case.ws.resume_writing()
     case.ws.data_received(frame(b"", PING))
@@ -158,6 +165,26 @@ async def test_whoever_ends_and_does_not_read_is_cut(monkeypatch: pytest.MonkeyP
         case.ws.data_received(said)
         assert case.wire.aborted == 0
         await Until().true(lambda wire=case.wire: wire.aborted == 1)
+
+
+async def test_one_who_sends_thousands_waits_for_the_others():
+    """A read of a quarter of a megabyte held everybody up for a tenth of a second, per offender."""
+    case, others = Case(), []
+    case.ws.data_received(frame(b"text") * (3 * FRAMES_AT_ONCE))
+    assert len(case.heard) == FRAMES_AT_ONCE
+    asyncio.get_running_loop().call_soon(lambda: others.append(len(case.heard)))
+    await Until().true(lambda: len(case.heard) == 3 * FRAMES_AT_ONCE)
+    assert others == [2 * FRAMES_AT_ONCE]
+    assert case.wire.turns == ["pause", "resume"] * 2
+
+
+async def test_one_who_goes_while_he_waits_is_forgotten():
+    """His turn comes, and there is nobody."""
+    case = Case()
+    case.ws.data_received(frame(b"text") * (2 * FRAMES_AT_ONCE))
+    case.ws.connection_lost(None)
+    await asyncio.sleep(0)
+    assert (len(case.heard), case.ends) == (FRAMES_AT_ONCE, ["transport_closed"])
 
 
 @pytest.mark.parametrize("odd", [frame(b"", PING), frame(b"", PONG), frame(b"", TEXT, fin=False)])
