@@ -17,12 +17,13 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from bench.line import print_line
 from dispatch.errors import Refused
+from dispatch.orders.lapsing import ANSWER_MS
 from dispatch.wire.webhooks import FAILED, SUCCEEDED
 from ledger.fake import Fault, Faults, Pace
 from ledger.table import TableUnavailable
 from tests.ledger.auditor import breaks, unfinished
 from tests.ledger.chance import seeded
-from tests.ledger.shop import Node, Shop, quiet
+from tests.ledger.shop import PROMO, Node, Shop, quiet
 from tests.virtual import VirtualLoop
 
 STEPS = 50
@@ -55,6 +56,8 @@ class Books(RuleBasedStateMachine):
     async def _open(self) -> None:
         self._shop = Shop(Pace(spread=0.5, index_lag_s=1.0))
         self._nodes = [await self._shop.open(), self._shop.node()]
+        # Less than many orders would like.
+        await self._nodes[0].promise(budget=8_500, perUser=6)
         self._shop.go_wrong(Faults(1, RATES))
 
     def _do(self, work: Coroutine[Any, Any, Any]) -> Any:
@@ -78,12 +81,13 @@ class Books(RuleBasedStateMachine):
         self._asked += 1
         self._try(self._nodes[0].top_up(amount, f"t{self._asked}"))
 
-    @rule(method=METHODS)
-    def place(self, method: Any) -> None:
+    @rule(method=METHODS, promo_code=st.sampled_from([None, PROMO]))
+    def place(self, method: Any, promo_code: str | None) -> None:
         # Asked twice under one name, of two processes at once.
         self._asked += 1
         name = f"p{self._asked}"
-        answers = self._try(*(node.place(method, name) for node in self._nodes))
+        placing = (node.place(method, name, promo_code) for node in self._nodes)
+        answers = self._try(*placing)
         self._orders += [answers[0]] if isinstance(answers[0], dict) else []
 
     @rule(first=PLACES, one=STEPS_OF_ORDER, other=STEPS_OF_ORDER)
@@ -102,7 +106,7 @@ class Books(RuleBasedStateMachine):
 
     @rule(method=METHODS, rider=RIDERS)
     def whole_way(self, method: Any, rider: str) -> None:
-        self.place(method)
+        self.place(method, None)
         if self._orders:
             order, node = self._orders[-1], self._nodes[0]
             self._try(self._step(node, order, "hear"))
@@ -122,6 +126,14 @@ class Books(RuleBasedStateMachine):
 
         self._try(*map(later, self._nodes))
         assert unfinished(self._shop.items()) == []
+
+    @rule()
+    def wait_in_vain(self) -> None:
+        async def later(node: Node) -> None:
+            await self._shop.clock.sleep(ANSWER_MS / 1000)
+            await node.lapses.sweep_once()
+
+        self._try(*map(later, self._nodes))
 
     @invariant()
     def books_are_right(self) -> None:
