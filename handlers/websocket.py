@@ -79,6 +79,8 @@ class WebSocket(Reader, asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone; whoever waits for it goes on."""
+        # However it went, it is gone.
+        _ = exc
         self.transport = None
         if self._timer is not None:
             self._timer.cancel()
