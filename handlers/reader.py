@@ -24,9 +24,9 @@ NORMAL, PROTOCOL_ERROR, UNSUPPORTED, NOT_TEXT, TOO_BIG = 1000, 1002, 1003, 1007,
 
 
 # Frames of one client that are handled before the others have their turn. Source: measured, a read
-# brings 256 KiB and so thousands of them, which took a tenth of a second for each who floods; the
-# buffer of an app that was offline for minutes takes a few turns.
-FRAMES_AT_ONCE = 128
+# brings 256 KiB and so thousands of them; a command that asks the table takes some five turns of
+# the loop, and beside a hundred who flood a turn of 128 frames each took half a second.
+FRAMES_AT_ONCE = 16
 
 
 class Broken(Exception):
