@@ -36,6 +36,7 @@ STRANGERS: dict[str, Who] = {
 }
 ASKS_FOR_MORE = {
     "POST /webhooks/payments/{provider}",
+    "POST /webhooks/payouts/{provider}",
     "POST /auth/login",
     "POST /auth/refresh",
     "POST /auth/logout",
