@@ -76,7 +76,7 @@ def test_a_seed_is_replayed_to_the_byte(tmp_path):
     ("plant", "faults", "rule"),
     [
         ("ack-before-write", "none", "acknowledged"),
-        ("outbox-forgets", "redis", "picture"),
+        ("outbox-forgets", "none", "picture"),
         ("resume-skips", "cuts", "sequence"),
         ("repeats-count", "messages", "once"),
     ],
