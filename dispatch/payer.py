@@ -242,30 +242,15 @@ class Payer:
             await self._fail(payout, told.reason)
 
     async def _pay(self, payout: Payout, fee: int) -> None:
-        fact = PayoutPaid(
-            payout.payout_id,
-            payout.owner_type,
-            payout.owner_id,
-            payout.amount,
-            payout.provider,
-            fee,
-        )
-        posted = await self._ledger.post(fact)
-        if not posted.replayed:
-            metrics.PAYOUTS.labels("paid").inc()
+        await self._post(PayoutPaid(*_terms(payout), fee), "paid")
 
     async def _return(self, payout: Payout, reason: str) -> None:
-        fact = PayoutReturned(
-            payout.payout_id,
-            payout.owner_type,
-            payout.owner_id,
-            payout.amount,
-            payout.provider,
-            reason,
-        )
+        await self._post(PayoutReturned(*_terms(payout), reason), "returned")
+
+    async def _post(self, fact: PayoutPaid | PayoutReturned, outcome: str) -> None:
         posted = await self._ledger.post(fact)
         if not posted.replayed:
-            metrics.PAYOUTS.labels("returned").inc()
+            metrics.PAYOUTS.labels(outcome).inc()
 
     # The provider tells.
 
@@ -357,6 +342,17 @@ class Payer:
             await self._table.transact(writes)
         except TransactionCancelled as cancelled:
             raise Refused(Refusal.WRONG_STATE, "the payout stands elsewhere by now") from cancelled
+
+
+def _terms(payout: Payout) -> tuple[str, requests.OwnerType, str, int, str]:
+    """What every fact of a payout says first."""
+    return (
+        payout.payout_id,
+        payout.owner_type,
+        payout.owner_id,
+        payout.amount,
+        payout.provider,
+    )
 
 
 def _reference(payout: Payout) -> str:
