@@ -96,16 +96,15 @@ class Postman:
         owner = session.identity
         await self._listen(owner)
         head, news = await self._inboxes.opening(owner, session.connected_at_ms - SKEW_MS)
-        if resume is not None and not resume.epoch:
+        if resume is None:
+            _mark(session, head.epoch, head.seq - len(news))
+            for entry in news:
+                self._say(session, entry)
+        elif resume.epoch:
+            await self._catch_up(session, resume.epoch, resume.seq, head)
+        else:
             # It knew of no inbox. One may have come and gone since, as Redis does.
             self._resync(session, head)
-            return
-        if resume is not None:
-            await self._catch_up(session, resume.epoch, resume.seq, head)
-            return
-        _mark(session, head.epoch, head.seq - len(news))
-        for entry in news:
-            self._say(session, entry)
 
     async def _listen(self, owner: Identity) -> None:
         channel = keys.inbox_channel(owner)
