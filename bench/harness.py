@@ -21,6 +21,7 @@ from city import server
 from city.badge import BadgeOffice, UserType
 from city.server import ServerDown
 from dispatch.settings import Settings
+from dispatch.store.embedded import Endpoints
 
 NAMESPACES: dict[UserType, str] = {
     "USER": "/user",
@@ -84,8 +85,10 @@ def cpu_s(pid: int) -> float:
 
 
 @asynccontextmanager
-async def running(folder: Path, **changes: str) -> AsyncIterator[Site]:
-    """A server on a folder; it ends with the block, cleanly. It has engines of its own.
+async def running(
+    folder: Path, engines: Endpoints | None = None, **changes: str
+) -> AsyncIterator[Site]:
+    """A server on a folder; it ends with the block, cleanly. Its engines are these, or its own.
 
     `changes` are settings, in capitals.
 
@@ -93,6 +96,9 @@ async def running(folder: Path, **changes: str) -> AsyncIterator[Site]:
     """
     secret = secrets.token_urlsafe(32)
     environ = {**without_settings(os.environ), "DATA_DIR": str(folder), "RATE_LIMITS": "off"}
+    if engines is not None:
+        environ["REDIS_URL"] = engines.redis_url
+        environ["DYNAMODB_ENDPOINT"] = engines.dynamodb_endpoint or ""
     environ |= changes
     try:
         child = await server.start(environ, free_port(), secret)

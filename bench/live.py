@@ -198,8 +198,9 @@ async def _batches(site: Site) -> dict[str, float]:
 async def measure(instance: Instance, options: argparse.Namespace) -> dict[str, float]:
     """The day on a server of its own."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        settings = {"CITY_PACE": str(PACE), "RIDER_ORDERS_MAX": str(BUNDLE_MAX)}
-        async with running(Path(folder), **settings) as site:
+        async with running(
+            Path(folder), CITY_PACE=str(PACE), RIDER_ORDERS_MAX=str(BUNDLE_MAX)
+        ) as site:
             day = Day(site, instance, options)
             await day.settle_in()
             await day.run()

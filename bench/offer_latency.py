@@ -7,22 +7,20 @@ take for the same: two transactions, a read, a search, and a message to the ride
 """
 
 import argparse
-import asyncio
 import random
 import tempfile
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import uvloop
 
-from bench.harness import Site, at_once, running, spread_ms, uncollected
+from bench.harness import at_once, running, spread_ms, uncollected
 from bench.line import print_line
 from bench.raw import Raw
-from bench.town import AT_ONCE, LAT, LNG, Job, Town
+from bench.town import AT_ONCE, LAT, LNG, Job, Town, peopled
 from dispatch import settings
 from dispatch.model import Position
 from dispatch.store.cells import cell_of
@@ -61,12 +59,9 @@ async def measure(size: Size, seed: int, folder: Path) -> dict[str, Any]:
             open_table(engines.dynamodb_endpoint, ours.aws_region, ours.dynamodb_table)
         )
         await ensure_table(table)
-        stores = {
-            "REDIS_URL": engines.redis_url,
-            "DYNAMODB_ENDPOINT": engines.dynamodb_endpoint or "",
-        }
-        site = await stack.enter_async_context(running(folder / "server", **stores))
-        town = await stack.enter_async_context(_peopled(site, size, seed))
+        site = await stack.enter_async_context(running(folder / "server", engines))
+        riders = size.orders + SPARE_RIDERS
+        town = await stack.enter_async_context(peopled(site, size.orders, riders, seed))
         await fill(redis, size.riders - len(town.riders), random.Random(seed))
         waits_s = await _offers(town, size.orders)
         raw_s = await Raw(redis, table, (LAT, LNG)).waits(size.orders)
@@ -75,19 +70,6 @@ async def measure(size: Size, seed: int, folder: Path) -> dict[str, Any]:
             **spread_ms("raw_engines", raw_s),
             "connected_riders": len(town.riders),
         }
-
-
-@asynccontextmanager
-async def _peopled(site: Site, size: Size, seed: int) -> AsyncIterator[Town]:
-    town = Town(site, seed)
-    await town.settle_in(size.orders, size.orders + SPARE_RIDERS)
-    living = asyncio.create_task(town.live())
-    try:
-        yield town
-    finally:
-        living.cancel()
-        town.close()
-        await asyncio.wait([living])
 
 
 async def fill(redis: RedisClients, riders: int, rng: random.Random) -> None:

@@ -10,8 +10,7 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -19,10 +18,10 @@ from typing import NamedTuple
 import uvloop
 
 from bench.flush import flush
-from bench.harness import Site, at_once, running, spread_ms
+from bench.harness import at_once, running, spread_ms
 from bench.line import print_line
 from bench.pairs import relay
-from bench.town import AT_ONCE, Job, Town
+from bench.town import AT_ONCE, Job, Town, peopled
 from bench.twin import WORKERS, Books, ours_on
 
 # Vendors who accept at the same moment; with more of them orders wait for one another.
@@ -60,7 +59,7 @@ async def measure(size: Size, seed: int) -> dict[str, object]:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
         ours = await stack.enter_async_context(ours_on(folder / "ours"))
         site = await stack.enter_async_context(running(folder / "server"))
-        town = await stack.enter_async_context(_peopled(site, size, seed))
+        town = await stack.enter_async_context(peopled(site, size.pairs, size.riders, seed))
         books = Books(ours)
         await books.open()
         placed = await _place(town, books, size)
@@ -80,19 +79,6 @@ async def measure(size: Size, seed: int) -> dict[str, object]:
         figures |= books.believing.figures("ledger_believed_settle")
         figures |= await flush(ours, size.flush_riders, size.flush_rounds)
         return figures
-
-
-@asynccontextmanager
-async def _peopled(site: Site, size: Size, seed: int) -> AsyncIterator[Town]:
-    town = Town(site, seed)
-    await town.settle_in(size.pairs, size.riders)
-    living = asyncio.create_task(town.live())
-    try:
-        yield town
-    finally:
-        living.cancel()
-        town.close()
-        await asyncio.wait([living])
 
 
 class _Placed(NamedTuple):

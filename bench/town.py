@@ -3,6 +3,8 @@
 import asyncio
 import random
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -226,3 +228,17 @@ class Town:
 
 def _within(rng: random.Random, degrees: float) -> float:
     return rng.uniform(-degrees, degrees)
+
+
+@asynccontextmanager
+async def peopled(site: Site, customers: int, riders: int, seed: int) -> AsyncIterator[Town]:
+    """A town in which so many live; they hang up at the end of the block."""
+    town = Town(site, seed)
+    await town.settle_in(customers, riders)
+    living = asyncio.create_task(town.live())
+    try:
+        yield town
+    finally:
+        living.cancel()
+        town.close()
+        await asyncio.wait([living])

@@ -22,7 +22,6 @@ from bench.harness import Failed, Site, running, spread_ms, uncollected
 from bench.line import print_line
 from bench.stream import Seen, Stream, connect
 from bench.yard import seeded_engines
-from dispatch.store.embedded import Endpoints
 
 # Source: performance design. Units: milliseconds; how many times one worker.
 CROSS_P99_MS_GOAL, CROSS_P99_MS_FLOOR = 60.0, 150.0
@@ -44,14 +43,18 @@ async def measure(size: Size, folder: Path) -> dict[str, Any]:
     """One server alone, then two; the way between them, and the bare one."""
     async with seeded_engines(folder, size.pairs) as engines:
         async with AsyncExitStack() as stack:
-            one = await _serve(stack, engines, folder / "one")
+            one = await stack.enter_async_context(running(folder / "one", engines))
             alone = await _race(await connect(size.pairs, [one], [one]), [one], size)
         async with AsyncExitStack() as stack:
-            sites = [await _serve(stack, engines, folder / name) for name in ("left", "right")]
+            sites = [
+                await stack.enter_async_context(running(folder / name, engines))
+                for name in ("left", "right")
+            ]
             both = await _race(await connect(size.pairs, sites, sites), sites, size)
         async with AsyncExitStack() as stack:
             left, right = [
-                await _serve(stack, engines, folder / name) for name in ("rider", "watcher")
+                await stack.enter_async_context(running(folder / name, engines))
+                for name in ("rider", "watcher")
             ]
             crossing = await connect(size.pairs, [left], [right])
             with uncollected():
@@ -68,14 +71,6 @@ async def measure(size: Size, folder: Path) -> dict[str, Any]:
         "two_cpu_us_per_fix": round(both, 1),
         "two_to_one": round(2 * alone / both, 2),
     }
-
-
-async def _serve(stack: AsyncExitStack, engines: Endpoints, folder: Path) -> Site:
-    stores = {
-        "REDIS_URL": engines.redis_url,
-        "DYNAMODB_ENDPOINT": engines.dynamodb_endpoint or "",
-    }
-    return await stack.enter_async_context(running(folder, **stores))
 
 
 async def _race(stream: Stream, sites: Sequence[Site], size: Size) -> float:

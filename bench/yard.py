@@ -143,11 +143,7 @@ async def seeded_engines(folder: Path, pairs: int) -> AsyncIterator[Endpoints]:
 
 async def ours(yard: Yard, engines: Endpoints, size: Size, folder: Path) -> Found:
     """What the load says of this server."""
-    stores = {
-        "REDIS_URL": engines.redis_url,
-        "DYNAMODB_ENDPOINT": engines.dynamodb_endpoint or "",
-    }
-    async with running(folder, **stores) as site:
+    async with running(folder, engines) as site:
         pin(site.pid)
         yard.write_tokens(site.office, size.pairs)
         return _told("ours", await yard.drive(int(site.url.rpartition(":")[2]), site.pid, size))

@@ -53,17 +53,15 @@ class Size(NamedTuple):
 
 async def measure(size: Size, folder: Path) -> dict[str, Any]:
     """The pace that is sustained, and what becomes of twice as much."""
-    async with seeded_engines(folder, size.pairs) as engines:
-        stores = {
-            "REDIS_URL": engines.redis_url,
-            "DYNAMODB_ENDPOINT": engines.dynamodb_endpoint or "",
-        }
-        async with running(folder / "server", **stores) as site:
-            pin(site.pid)
-            with _on_its_core(), uncollected():
-                stream = await connect(size.pairs, [site], [site])
-                pace = await sustained(stream, size)
-                return await _overloaded(site, stream, size, pace)
+    async with (
+        seeded_engines(folder, size.pairs) as engines,
+        running(folder / "server", engines) as site,
+    ):
+        pin(site.pid)
+        with _on_its_core(), uncollected():
+            stream = await connect(size.pairs, [site], [site])
+            pace = await sustained(stream, size)
+            return await _overloaded(site, stream, size, pace)
 
 
 @contextmanager
