@@ -79,7 +79,7 @@ from handlers.http import tokens as token_routes
 from handlers.http import webhooks as webhook_routes
 from handlers.http.console import add_console
 from handlers.http.docs import add_docs
-from handlers.http.noise import count_no_http
+from handlers.http.noise import NO_HTTP
 from handlers.http.silence import Silence
 from handlers.limits import Limits, Shared
 from handlers.listener import BACKLOG, listen
@@ -145,7 +145,6 @@ async def serve(settings: Settings) -> None:
     Errors: EngineFailed, TableUnavailable, SchemaMismatch where it cannot start.
     """
     configure_logs(settings)
-    count_no_http()
     sys.setswitchinterval(THREAD_TURN_S)
     # Taken before anything is started: a second server ends here, with one line.
     listener = listen(settings)
@@ -311,7 +310,7 @@ async def run(
         front.server.serve_in(app)
     if settings.has_engine:
         await _start_engine(desk, live, supervisor)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    runner = web.AppRunner(app, access_log=None, logger=NO_HTTP, shutdown_timeout=1)
     await runner.setup()
     assert runner.server is not None, "a runner that is set up has a server"
     supervisor.spawn("silence", Silence(runner.server, clock).watch)

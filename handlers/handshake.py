@@ -59,6 +59,8 @@ def take_over(request: web.Request, ws: WebSocket) -> bytes:
     # Private names of the pinned release; tests/handlers/test_handshake.py holds us to them.
     protocol, transport = request.protocol, request.transport
     if transport is None or transport.is_closing():
+        # Nobody is there to be told that what came behind the request is no other one.
+        protocol._message_tail = b""
         raise ConnectionResetError
     beyond, is_paused = protocol._message_tail, protocol._buffer_paused
     protocol.transport = None

@@ -1,30 +1,30 @@
-"""Keeps bytes that are no HTTP from filling the log; they are counted instead."""
+"""Keeps bytes that are no HTTP from filling the log and the memory; they are counted instead."""
 
 import logging
+from typing import Any
 
 from aiohttp.http_exceptions import HttpProcessingError
 
 from dispatch import metrics
 
 
-class NoHttp(logging.Filter):
-    """Takes the framework's complaints about bytes that are no HTTP, traceback and all.
+class NoHttp(logging.LoggerAdapter[logging.Logger]):
+    """The framework's logger, without its complaints about bytes that are no HTTP.
 
-    Source: measured, 1 KB a line; port scanners send little else.
+    Source: measured, 1 KB a line, traceback and all; port scanners send little else.
     """
 
-    def filter(self, record: logging.LogRecord) -> bool:
+    def log(self, level: int, msg: object, *args: Any, **named: Any) -> None:
         """Let everything else through."""
-        error = record.exc_info[1] if record.exc_info else None
+        error = named.get("exc_info")
         if not isinstance(error, HttpProcessingError):
-            return True
+            super().log(level, msg, *args, **named)
+            return
         metrics.HTTP_REQUESTS.labels("none", "any", str(error.code)).inc()
-        return False
+        # The framework's reader, in the traceback, holds the error: a ring with the connection in
+        # it, that would wait for the collector. Source: measured, 70 of a thousand bad frames.
+        error.__traceback__ = None
 
 
-_NO_HTTP = NoHttp()
-
-
-def count_no_http() -> None:
-    """Count what is no HTTP instead of logging it; once for the process, harmless twice."""
-    logging.getLogger("aiohttp.server").addFilter(_NO_HTTP)
+# What the framework is to complain to.
+NO_HTTP = NoHttp(logging.getLogger("aiohttp.server"))

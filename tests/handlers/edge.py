@@ -19,6 +19,7 @@ from handlers.connection import Timings
 from handlers.engine import Server
 from handlers.gate import Audience, Command, Gate, Limit, http_gate
 from handlers.http import envelope
+from handlers.http.noise import NO_HTTP
 from handlers.limits import Limits
 from handlers.origins import Origins
 from handlers.proxies import Proxies
@@ -170,7 +171,7 @@ async def edge(
     app[envelope.EDGE] = envelope.Edge(ours, clock, tokens, limits, Origins(ours), Proxies(ours))
     envelope.register(app, routes or [])
     server.serve_in(app)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+    runner = web.AppRunner(app, access_log=None, logger=NO_HTTP, shutdown_timeout=1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     url = f"http://127.0.0.1:{runner.addresses[0][1]}"

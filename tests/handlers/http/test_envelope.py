@@ -27,7 +27,6 @@ from handlers.http.envelope import (
     read_body,
     register,
 )
-from handlers.http.noise import count_no_http
 from ledger.table import TableUnavailable
 from tests.handlers.edge import SECRET, House, edge
 
@@ -419,25 +418,3 @@ async def test_secrets_do_not_leave_through_failures(house: House):
             text = await answer.text()
         assert SECRET not in text
         assert headers["Authorization"][7:] not in text
-
-
-@pytest.mark.parametrize(
-    "garbage",
-    [
-        b"BREW0 / HTTP/1.1\r\n\r\n",
-        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
-        b"GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
-        b"GET / HTTP/1.1\r\nA: " + b"a" * 20_000 + b"\r\n\r\n",
-    ],
-)
-async def test_bytes_that_are_no_http_leave_no_traceback(
-    house: House, garbage: bytes, caplog: pytest.LogCaptureFixture
-):
-    """They are answered and forgotten."""
-    count_no_http()
-    url = URL(house.url)
-    reader, writer = await asyncio.open_connection(url.host, url.port)
-    writer.write(garbage)
-    assert (await reader.readline()).startswith(b"HTTP/1.")
-    writer.close()
-    assert caplog.records == []
