@@ -7,13 +7,14 @@ from aiohttp import web
 from dispatch import metrics
 from dispatch.clock import Clock
 
-# Source: promises, silent connections and slow headers end within ten seconds.
-SILENCE_S_MAX = 9.0
+# Source: promises, silent connections and slow headers end within ten seconds. One may pass until a
+# connection is first seen, and another until the last of thousands is cut.
+SILENCE_S_MAX = 8.0
 SWEEP_EVERY_S = 1.0
 
 
 class Silence:
-    """Looks through a server's connections; between two requests they have nine seconds.
+    """Looks through a server's connections; between two requests they have eight seconds.
 
     The framework waits for the first request of a connection, and for a header's last line, for
     ever. WebSockets and polls are requests that run, and not looked at.

@@ -52,12 +52,12 @@ async def until_cut(reader: asyncio.StreamReader) -> None:
     [b"", b"GET", b"GET / HTTP/1.1\r\nHost: x\r\n", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET"],
 )
 async def test_a_connection_without_a_request_is_cut(house: House, watch: Silence, said: bytes):
-    """Ten seconds for a first request, for the last line of its headers, and for the next one."""
+    """Eight seconds for a first request, for the last line of its headers, and for the next."""
     reader = await say(house, said)
     connections = house.http_server.connections
     await Until().true(lambda: all(c._current_request is None for c in connections))
     assert watch.sweep() == 0
-    house.clock.advance(8_999)
+    house.clock.advance(7_999)
     assert watch.sweep() == 0
     house.clock.advance(1)
     assert watch.sweep() == 1
