@@ -18,7 +18,7 @@ from ledger.attributes import from_item, to_attribute, to_item
 from ledger.backoff import delay_s
 from ledger.bodies import Bodies
 from ledger.cursors import read_cursor, write_cursor
-from ledger.gather import Gather
+from ledger.reads import reads
 from ledger.table import (
     Check,
     Delete,
@@ -89,11 +89,14 @@ class DynamoTable:
         self.name = name
         self.counts = Counts()
         self._running: set[asyncio.Task[None]] = set()
-        self._gather = Gather(self._get, self.get_many)
+        self._reads = reads(self._get, self.get_many)
 
     async def get(self, key: Key) -> Item | None:
-        """One item, consistently read. DynamoDB: GetItem, BatchGetItem where many are asked for."""
-        return await self._gather.get(key)
+        """One item, read consistently after this call began.
+
+        DynamoDB: GetItem; BatchGetItem where several are asked for at about the same time.
+        """
+        return await self._reads.ask(key)
 
     async def _get(self, key: Key) -> Item | None:
         answer = await self._call(

@@ -14,7 +14,7 @@ from dispatch import keys
 from dispatch.keys import Identity
 from dispatch.store.bulk import Bulk, Command
 from dispatch.store.connect import RedisClients, Scripts
-from dispatch.store.together import Together
+from dispatch.store.together import together
 
 # Source: reliability design, 15 minutes or 1,000 events; the head outlives the stream so that a
 # client who comes later still learns that it missed something.
@@ -61,7 +61,7 @@ class Inboxes:
 
     def __init__(self, clients: RedisClients, scripts: Scripts) -> None:
         self._bulk = Bulk(clients.commands, scripts)
-        self._together = Together(self._bulk)
+        self._together = together(self._bulk)
         self._scripts = scripts
 
     async def append(self, letters: Sequence[Letter], now_ms: int) -> None:

@@ -20,7 +20,7 @@ from dispatch.store.cells import Box, Circle
 from dispatch.store.connect import Scripts
 from dispatch.store.crowd import Crowd, newest, pairs, read
 from dispatch.store.facts import Facts, Seen, pack
-from dispatch.store.together import Together
+from dispatch.store.together import together
 from matching.geo import haversine_m
 
 # Source: wire contract and store design; a rider's last fix outlives a lost connection, a trail
@@ -99,7 +99,7 @@ class Positions:
 
     def __init__(self, redis: Redis, scripts: Scripts, node: str, lost_ms: int) -> None:
         self._bulk = Bulk(redis, scripts)
-        self._together = Together(self._bulk)
+        self._together = together(self._bulk)
         self._scripts = scripts
         self._node = node.encode()
         self._lost_ms = lost_ms
