@@ -14,6 +14,7 @@ from handlers.handshake import NoHandshake, take_over
 from handlers.limits import Bucket, Limits
 from handlers.outlet import Frame, Pipe, text_frame
 from handlers.probe import Probe
+from handlers.turn import Turn
 from handlers.websocket import WebSocket
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ class Host(Protocol):
     clock: Clock
     limits: Limits
     timings: Timings
+    turn: Turn
     frame_bytes_max: int
 
     def heard(self, connection: "Connection", text: str) -> None:
@@ -110,7 +112,7 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         self.sid = sid
         self.address = address
-        self.pipe = Pipe(self._on_slow_reader, host.timings.stuck_s)
+        self.pipe = Pipe(self._on_slow_reader, host.timings.stuck_s, host.turn)
         # At most one session per namespace.
         self.sessions: dict[str, Session] = {}
         self._ws: WebSocket | None = None
@@ -235,7 +237,7 @@ class Connection:
         """Try a WebSocket beside the polls."""
         if self.upgrading:
             return web.Response(status=400, text='"Upgrade runs already"')
-        ws = WebSocket(self._host.frame_bytes_max)
+        ws = WebSocket(self._host.frame_bytes_max, self._host.turn)
         try:
             beyond = take_over(request, ws)
         except NoHandshake as refused:
@@ -244,7 +246,7 @@ class Connection:
             # It has gone; the polls go on.
             return web.Response(status=400)
         self._probe = Probe(ws, self, self._host.timings.transfer_s)
-        ws.data_received(beyond)
+        ws.read(beyond)
         return web.Response()
 
     @property

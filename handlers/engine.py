@@ -24,6 +24,7 @@ from handlers.origins import Origins
 from handlers.outlet import text_frame
 from handlers.proxies import Proxies
 from handlers.sockets import Session
+from handlers.turn import Turn
 from handlers.websocket import WebSocket
 
 log = structlog.get_logger(__name__)
@@ -157,7 +158,7 @@ class Engine(engineio.AsyncServer):
             self._log_error_once("", "bad-origin")
             return web.Response(status=400, text='"Not an accepted origin"')
         address = self.host.proxies.client_of(request)
-        ws = WebSocket(self.host.frame_bytes_max)
+        ws = WebSocket(self.host.frame_bytes_max, self.host.turn)
         try:
             beyond = take_over(request, ws)
         except NoHandshake as refused:
@@ -166,7 +167,7 @@ class Engine(engineio.AsyncServer):
             # The client has gone before there was anything to be closed.
             return web.Response(status=400)
         self.admit(address, "websocket").open(ws)
-        ws.data_received(beyond)
+        ws.read(beyond)
         return web.Response()
 
     async def _take_post(self, request: web.Request, sid: str) -> Any:
@@ -206,6 +207,7 @@ class Server(socketio.AsyncServer):
         self.clock = clock
         self.limits = limits
         self.timings = timings or Timings.of(settings)
+        self.turn = Turn()
         self.frame_bytes_max = settings.frame_bytes_max
         self.is_closing = False
         self.proxies = Proxies(settings)

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from dispatch import metrics
 from dispatch.wire import frames
+from handlers.turn import Turn
 
 # Source: reliability design, hole 3 of the stock stack.
 PACKETS_MAX = 256
@@ -89,10 +90,11 @@ class Pipe:
 
     __slots__ = (
         "_bytes", "_latest", "_line", "_on_overflow", "_poller", "_pump", "_stuck_s", "_waiting",
-        "closed",
+        "closed", "turn",
     )  # fmt: skip
 
-    def __init__(self, on_overflow: Callable[[], None], stuck_s: float) -> None:
+    def __init__(self, on_overflow: Callable[[], None], stuck_s: float, turn: Turn) -> None:
+        self.turn = turn
         self._on_overflow = on_overflow
         self._stuck_s = stuck_s
         self._line: Line | None = None
@@ -268,11 +270,11 @@ class Outlet:
         metrics.EVENTS_SENT.labels(packet[start : packet.index(b'"', start)].decode()).inc()
 
     def show(self, packet: bytes) -> None:
-        """The same for a position, of which there are thousands a second.
+        """The same for a position, of which there are thousands a second, at the end of the turn.
 
         They are counted where they are relayed (`reeyo_fixes_relayed_total`).
         """
-        self._pipe.send(framed(packet))
+        self._pipe.turn.write(self._pipe, framed(packet))
 
     def tell_with_ack(
         self, name: str, namespace: str, body: bytes, on_ack: Callable[[], None]

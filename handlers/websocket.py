@@ -18,6 +18,7 @@ from handlers.reader import (
     Reader,
     deaf,
 )
+from handlers.turn import Turn
 
 # How long somebody who has ended the conversation may take to read what he was told before.
 GOODBYE_S = 2.0
@@ -32,15 +33,18 @@ _REASONS = {UNSUPPORTED: "binary", TOO_BIG: "oversized"}
 class WebSocket(Reader, asyncio.Protocol):
     """One WebSocket, from after its handshake until its TCP connection is gone.
 
-    Texts are handled in the step in which they were read: nothing waits for a task, so that
-    nothing has to be bounded but the one message that has begun. `ended` is told once why no more
-    will come.
+    Texts are handled in the turn in which they were read: nothing waits for a task, so that nothing
+    has to be bounded but the one message that has begun. `ended` is told once why no more will
+    come.
     """
 
-    __slots__ = ("_lost", "_room", "_timer", "ended", "overheard", "transport", "writing_paused")
+    __slots__ = (
+        "_lost", "_room", "_timer", "_turn", "ended", "overheard", "transport", "writing_paused",
+    )  # fmt: skip
 
-    def __init__(self, message_bytes_max: int) -> None:
+    def __init__(self, message_bytes_max: int, turn: Turn) -> None:
         super().__init__(message_bytes_max)
+        self._turn = turn
         self.ended: Callable[[str], object] = _nobody_asks
         # Told of each frame that no app sends in numbers: pings, pongs, parts of messages.
         self.overheard: Callable[[], object] = _nobody_counts
@@ -58,15 +62,8 @@ class WebSocket(Reader, asyncio.Protocol):
         self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """Read; a client that breaks the protocol is told so and cut."""
-        try:
-            self.feed(data)
-        except Broken as broken:
-            self._say_goodbye(broken.code)
-            self._finish(_REASONS.get(broken.code, "malformed"))
-            return
-        if self.is_behind:
-            self._wait_for_turn()
+        """The client has sent something."""
+        self._turn.read(self, data)
 
     def pause_writing(self) -> None:
         """The transport holds more than its high-water mark."""
@@ -88,6 +85,25 @@ class WebSocket(Reader, asyncio.Protocol):
         _wake(self._lost)
         self._finish("transport_closed")
 
+    # What the turn calls.
+
+    def read(self, data: bytes) -> None:
+        """Read; a client that breaks the protocol is told so and cut."""
+        is_whole = False
+        try:
+            self.feed(data)
+            is_whole = True
+        except Broken as broken:
+            self._say_goodbye(broken.code)
+            self._finish(_REASONS.get(broken.code, "malformed"))
+            return
+        finally:
+            if not is_whole and not self.is_deaf:
+                # A bug of ours: where in his words we stopped is not known.
+                self.abort()
+        if self.is_behind:
+            self._wait_for_turn()
+
     def _wait_for_turn(self) -> None:
         """Let the others be heard before the rest of what this one has sent."""
         transport = self.transport
@@ -101,7 +117,7 @@ class WebSocket(Reader, asyncio.Protocol):
         if self.transport is None or self.transport.is_closing():
             return
         self.transport.resume_reading()
-        self.data_received(b"")
+        self.read(b"")
 
     # What its connection calls.
 

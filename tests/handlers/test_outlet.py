@@ -18,6 +18,7 @@ from handlers.outlet import (
     payload_of,
     text_frame,
 )
+from handlers.turn import Turn
 from tests.handlers.edge import WS, edge
 from tests.waiting import Until
 
@@ -57,7 +58,8 @@ class Case:
     def __init__(self, stuck_s: float = 60) -> None:
         self.cuts = 0
         self.wire = Wire()
-        self.pipe = Pipe(self._cut, stuck_s)
+        self.turn = Turn()
+        self.pipe = Pipe(self._cut, stuck_s, self.turn)
         self.pipe.open(self.wire)
         self.outlet = Outlet(self.pipe)
 
@@ -132,6 +134,7 @@ async def test_of_positions_only_the_newest_waits():
     for number in range(1000):
         case.outlet.show(position("ord_1", number))
         case.outlet.show(position("ord_2", number))
+    case.turn.end()
     case.outlet.tell(event(1))
     case.wire.go_on()
     await Until().true(lambda: case.pipe.is_empty)
@@ -159,6 +162,7 @@ async def test_too_many_waiting_positions_cut_nobody():
     case.wire.stop()
     for number in range(PACKETS_MAX + 50):
         case.outlet.show(position(f"ord_{number}", 1))
+    case.turn.end()
     assert (case.cuts, dropped("slow_reader") - before) == (0, 50)
     case.wire.go_on()
     await Until().true(lambda: case.pipe.is_empty)
@@ -209,7 +213,7 @@ async def test_a_wait_ends_with_the_connection():
 
 async def test_what_waited_for_a_websocket_goes_out_with_it():
     """A session that moves from polling loses nothing, also when its client stops reading."""
-    wire, pipe = Wire(), Pipe(lambda: None, 60)
+    wire, pipe = Wire(), Pipe(lambda: None, 60, Turn())
     for number in range(3):
         pipe.send(text_frame(b"4%d" % number))
     wire.stop()
@@ -222,11 +226,13 @@ async def test_what_waited_for_a_websocket_goes_out_with_it():
 
 async def test_a_poll_takes_everything_and_waits_for_something():
     """Events and newest positions; an empty poll waits."""
-    pipe = Pipe(lambda: None, 60)
+    turn = Turn()
+    pipe = Pipe(lambda: None, 60, turn)
     outlet = Outlet(pipe)
     outlet.tell(event(1))
     outlet.show(position("ord_1", 1))
     outlet.show(position("ord_1", 2))
+    turn.end()
     assert await pipe.poll() == [event(1), position("ord_1", 2)]
     waiting = asyncio.ensure_future(pipe.poll())
     await Until().true(lambda: pipe.is_polled)

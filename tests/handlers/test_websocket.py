@@ -11,6 +11,7 @@ from aiohttp import WSMsgType
 from handlers.connection import Connection
 from handlers.limits import PATIENCE
 from handlers.reader import FRAMES_AT_ONCE, NOT_TEXT, PROTOCOL_ERROR, TOO_BIG, UNSUPPORTED
+from handlers.turn import Turn
 from handlers.websocket import WebSocket
 from tests.handlers.edge import WS, House, Raw, edge
 from tests.handlers.masked import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame
@@ -52,7 +53,7 @@ class Case:
         self.heard: list[str] = []
         self.ends: list[str] = []
         self.wire: Any = Transport()
-        self.ws = WebSocket(100)
+        self.ws = WebSocket(100, Turn())
         self.ws.hear = self.heard.append
         self.ws.ended = self.ends.append
         self.ws.connection_made(self.wire)
@@ -65,7 +66,7 @@ def goodbye(code: int) -> bytes:
 def test_a_ping_is_answered_with_its_own_words():
     """Proxies keep connections alive that way; a pong that nobody asked for is no offence."""
     case = Case()
-    case.ws.data_received(frame(b"hello", PING) + frame(b"", PONG) + frame(b"text"))
+    case.ws.read(frame(b"hello", PING) + frame(b"", PONG) + frame(b"text"))
     assert case.wire.written == b"\x8a\x05hello"
     assert case.heard == ["text"]
 
@@ -74,10 +75,10 @@ def test_one_who_does_not_read_gets_no_pongs():
     """They would pile up for him without bound."""
     case = Case()
     case.ws.pause_writing()
-    case.ws.data_received(frame(b"hello", PING) * 10)
+    case.ws.read(frame(b"hello", PING) * 10)
     assert case.wire.written == b""
     case.ws.resume_writing()
-    case.ws.data_received(frame(b"", PING))
+    case.ws.read(frame(b"", PING))
     assert case.wire.written == b"\x8a\x00"
 
 
@@ -85,7 +86,7 @@ def test_one_who_does_not_read_gets_no_pongs():
 async def test_a_goodbye_is_answered_with_its_code(code: int):
     """Then the connection is closed, and nothing behind it is heard. Source: RFC 6455 5.5.1."""
     case = Case()
-    case.ws.data_received(frame(code.to_bytes(2, "big") + b"why", CLOSE) + frame(b"more"))
+    case.ws.read(frame(code.to_bytes(2, "big") + b"why", CLOSE) + frame(b"more"))
     assert case.wire.written == goodbye(code)
     assert (case.wire.closed, case.ends, case.heard) == (1, ["transport_closed"], [])
 
@@ -93,7 +94,7 @@ async def test_a_goodbye_is_answered_with_its_code(code: int):
 async def test_a_goodbye_need_not_say_why():
     """No code is answered with the plainest."""
     case = Case()
-    case.ws.data_received(frame(b"", CLOSE))
+    case.ws.read(frame(b"", CLOSE))
     assert case.wire.written == goodbye(1000)
 
 
@@ -114,7 +115,7 @@ async def test_a_goodbye_need_not_say_why():
 async def test_a_wrong_goodbye_is_an_offence(payload: bytes, code: int):
     """Codes that must not be sent, half a code, and a reason that is no text."""
     case = Case()
-    case.ws.data_received(frame(payload, CLOSE))
+    case.ws.read(frame(payload, CLOSE))
     assert (case.wire.written, case.ends) == (goodbye(code), ["malformed"])
 
 
@@ -130,8 +131,8 @@ async def test_a_wrong_goodbye_is_an_offence(payload: bytes, code: int):
 async def test_an_offender_is_told_and_cut(said: bytes, code: int, reason: str):
     """Once, with the code of the standard and a reason of ours; what follows is not read."""
     case = Case()
-    case.ws.data_received(frame(b"before") + said + frame(b"after"))
-    case.ws.data_received(frame(b"\x00", BINARY))
+    case.ws.read(frame(b"before") + said + frame(b"after"))
+    case.ws.read(frame(b"\x00", BINARY))
     case.ws.connection_lost(None)
     assert case.wire.written == goodbye(code)
     assert (case.wire.closed, case.ends, case.heard) == (1, [reason], ["before"])
@@ -141,9 +142,9 @@ async def test_our_goodbye_waits_for_the_clients():
     """Nothing he says meanwhile counts; his goodbye closes, and is not answered again."""
     case = Case()
     case.ws.close(60)
-    case.ws.data_received(frame(b"late") + frame(b"", PING))
+    case.ws.read(frame(b"late") + frame(b"", PING))
     assert (case.wire.closed, case.heard) == (0, [])
-    case.ws.data_received(frame(b"\x03\xe8", CLOSE))
+    case.ws.read(frame(b"\x03\xe8", CLOSE))
     assert case.wire.written == goodbye(1000) + b"\x8a\x00"
     assert case.wire.closed == 1
     case.ws.connection_lost(None)
@@ -162,7 +163,7 @@ async def test_whoever_ends_and_does_not_read_is_cut(monkeypatch: pytest.MonkeyP
     for said in (frame(b"", CLOSE), frame(b"\xff"), frame(b"x" * 101)):
         case = Case()
         case.ws.pause_writing()
-        case.ws.data_received(said)
+        case.ws.read(said)
         assert case.wire.aborted == 0
         await Until().true(lambda wire=case.wire: wire.aborted == 1)
 
@@ -170,7 +171,7 @@ async def test_whoever_ends_and_does_not_read_is_cut(monkeypatch: pytest.MonkeyP
 async def test_one_who_sends_thousands_waits_for_the_others():
     """A read of a quarter of a megabyte held everybody up for a tenth of a second, per offender."""
     case, others = Case(), []
-    case.ws.data_received(frame(b"text") * (3 * FRAMES_AT_ONCE))
+    case.ws.read(frame(b"text") * (3 * FRAMES_AT_ONCE))
     assert len(case.heard) == FRAMES_AT_ONCE
     asyncio.get_running_loop().call_soon(lambda: others.append(len(case.heard)))
     await Until().true(lambda: len(case.heard) == 3 * FRAMES_AT_ONCE)
@@ -181,7 +182,7 @@ async def test_one_who_sends_thousands_waits_for_the_others():
 async def test_one_who_goes_while_he_waits_is_forgotten():
     """His turn comes, and there is nobody."""
     case = Case()
-    case.ws.data_received(frame(b"text") * (2 * FRAMES_AT_ONCE))
+    case.ws.read(frame(b"text") * (2 * FRAMES_AT_ONCE))
     case.ws.connection_lost(None)
     await asyncio.sleep(0)
     assert (len(case.heard), case.ends) == (FRAMES_AT_ONCE, ["transport_closed"])
@@ -192,7 +193,7 @@ async def test_frames_of_no_app_are_counted(odd: bytes):
     """A text in one piece is none of them; a part of one, a ping and a pong are."""
     case, counted = Case(), []
     case.ws.overheard = lambda: counted.append(1)
-    case.ws.data_received(frame(b"text") * 3 + odd)
+    case.ws.read(frame(b"text") * 3 + odd)
     assert counted == [1]
 
 
@@ -274,3 +275,12 @@ async def test_an_ended_connection_is_freed_without_the_collector():
             await Until().true(lambda: remains() is None)
         finally:
             gc.enable()
+
+
+def test_a_client_whose_words_met_a_bug_of_ours_is_cut():
+    """It may have been stopped within them; what follows could be read as something else."""
+    case = Case()
+    case.ws.hear = [].__getitem__
+    with pytest.raises(TypeError):
+        case.ws.read(frame(b"text"))
+    assert case.wire.aborted == 1
