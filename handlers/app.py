@@ -1,7 +1,6 @@
 """The composition root: builds each part once, wires them, runs the server and ends it in order."""
 
 import asyncio
-import gc
 import secrets
 import signal
 import socket
@@ -58,6 +57,7 @@ from handlers.alerts import Alarm
 from handlers.area import Areas, Span
 from handlers.audiences import COMMANDS, advice, audiences, duty
 from handlers.auth import Tokens
+from handlers.collector import quieten_collector
 from handlers.counters import open_counters
 from handlers.desk import DESK, Desk
 from handlers.engine import Server
@@ -87,6 +87,7 @@ from handlers.logs import configure_logs
 from handlers.loops import Live, Loops, common_loops, edge_loops, engine_loops
 from handlers.origins import Origins
 from handlers.parting import Parting
+from handlers.porch import Porch
 from handlers.postman import Postman
 from handlers.proxies import Proxies
 from handlers.reception import open_reception
@@ -100,9 +101,6 @@ from matching.speeds import Speeds
 
 # One city, one zone; more of them need a rule that says which place belongs to which.
 ZONE = "douala"
-# Source: performance design, with the default thresholds a fix costs twice as much at 10,000
-# sockets; the objects of a running server rarely form cycles.
-GC_THRESHOLDS = (200_000, 50, 1_000)
 # A decision of all orders takes turns with the event loop, beside which it runs in a thread.
 # Source: measured 2026-11-21, 400 riders: Python's own 5 ms keep the loop waiting for 6 to 13 ms.
 THREAD_TURN_S = 0.001
@@ -154,7 +152,7 @@ async def serve(settings: Settings) -> None:
         loop.add_signal_handler(number, stopped.set)
     async with AsyncExitStack() as stack:
         basis = await _open(settings, stack)
-        await run(basis, listener, stopped, _quieten_collector)
+        await run(basis, listener, stopped, quieten_collector)
 
 
 async def _open(settings: Settings, stack: AsyncExitStack) -> Basis:
@@ -313,12 +311,13 @@ async def run(
     runner = web.AppRunner(app, access_log=None, logger=NO_HTTP, shutdown_timeout=1)
     await runner.setup()
     assert runner.server is not None, "a runner that is set up has a server"
-    supervisor.spawn("silence", Silence(runner.server, clock).watch)
-    site = web.SockSite(runner, listener, backlog=BACKLOG)
+    porch = Porch(front and front.server.eio, runner.server)
+    supervisor.spawn("silence", Silence(runner.server, porch, clock).watch)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(porch, sock=listener, backlog=BACKLOG)
     try:
-        await site.start()
         on_ready()
-        url = f"http://{settings.host}:{runner.addresses[0][1]}"
+        url = f"http://{settings.host}:{listener.getsockname()[1]}"
         log.info("ready", url=url, node=basis.node, role=settings.role, dev=settings.dev)
         await stopped.wait()
         log.info("stopping")
@@ -327,15 +326,20 @@ async def run(
             # While the sockets go one after the other, HTTP is still served.
             await front.parting.run()
             await front.gate.finish()
-        await site.stop()
+        server.close()
+        porch.close()
         if front is not None:
             await front.server.close_all()
             await front.gate.finish()
         await runner.cleanup()
-        await live.way.drain.close(settings.drain_deadline_s / 2)
-        await live.outbox.close(settings.drain_deadline_s / 4)
-        await supervisor.stop(settings.drain_deadline_s / 2)
-        log.info("stopped")
+        await _end(live, supervisor, settings.drain_deadline_s)
+
+
+async def _end(live: Live, supervisor: Supervisor, deadline_s: float) -> None:
+    await live.way.drain.close(deadline_s / 2)
+    await live.outbox.close(deadline_s / 4)
+    await supervisor.stop(deadline_s / 2)
+    log.info("stopped")
 
 
 async def _open_front(
@@ -391,9 +395,3 @@ def _application(
     add_docs(app, COMMANDS)
     add_console(app, dist=CONSOLE, dev_token=dev_token if settings.dev else None)
     return app
-
-
-def _quieten_collector() -> None:
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)

@@ -18,10 +18,11 @@ from dispatch import metrics
 from dispatch.clock import Clock
 from dispatch.settings import Settings
 from handlers.connection import OPEN, PARTINGS, BadFrame, Connection, Timings
-from handlers.handshake import NoHandshake, take_over
+from handlers.handshake import NoHandshake, answer_to, take_over
 from handlers.limits import CONNECTIONS, Bucket, Limits
 from handlers.origins import Origins
 from handlers.outlet import text_frame
+from handlers.porch import Headers
 from handlers.proxies import Proxies
 from handlers.sockets import Session
 from handlers.turn import Turn
@@ -33,6 +34,8 @@ log = structlog.get_logger(__name__)
 SOCKET_PATH = "/socket.io/"
 # CONNECT packets one connection may send; an app joins one namespace, sometimes again.
 CONNECTS_MAX = 20
+# What says that a request goes on after its headers.
+_BODY_HEADERS = frozenset({"content-length", "transfer-encoding"})
 # Lines a second about frames that were refused; the counters have them all.
 COMPLAINTS_PER_S = 1
 COMPLAINTS_BURST = 10
@@ -62,7 +65,7 @@ class Door(Protocol):
     namespaces: frozenset[str]
 
     def admit(self, connection: Connection, namespace: str, auth: object) -> Session:
-        """Let a client into a namespace. Errors: NotAdmitted."""
+        """Let a client into a namespace. Errors: NotAdmitted, TooOften."""
         ...
 
     def welcome(self, session: Session, auth: object) -> None:
@@ -88,6 +91,13 @@ class NotAdmitted(Exception):
     def __init__(self, code: str) -> None:
         super().__init__(code)
         self.code = code
+
+
+class TooOften(Exception):
+    """Somebody joins again and again; he is cut.
+
+    The official client then comes back later by itself, which it does not after a CONNECT_ERROR.
+    """
 
 
 class Engine(engineio.AsyncServer):
@@ -118,13 +128,40 @@ class Engine(engineio.AsyncServer):
             return await super().handle_request(request)
         return self._take_websocket(request)
 
+    def open(self, transport: asyncio.Transport, headers: Headers, beyond: bytes) -> bool:
+        """Open a WebSocket on a connection whose first request asks for one.
+
+        False, with nothing done, leaves it to `handle_request`, which also says why not.
+        """
+        host = self.host
+        is_plain = "Host" in headers and not _BODY_HEADERS & {name.lower() for name in headers}
+        if host.is_closing or not is_plain:
+            return False
+        if not host.may_enter(headers.get("Origin"), headers["Host"]):
+            return False
+        try:
+            answer = answer_to(headers)
+        except NoHandshake:
+            return False
+        address = host.proxies.client_behind(transport.get_extra_info("peername")[0], headers)
+        if host.limits.wait_s(CONNECTIONS, address, host.clock.monotonic_s()):
+            return False
+        ws = WebSocket(host.frame_bytes_max)
+        transport.set_protocol(ws)
+        ws.connection_made(transport)
+        transport.write(answer)
+        self.admit(address, "websocket").open(ws)
+        ws.data_received(beyond)
+        return True
+
     def _turn_away(self, request: web.Request) -> web.Response | None:
         """Refuse an address that begins too many connections."""
-        bucket = self.host.limits.bucket(CONNECTIONS, self.host.proxies.client_of(request))
-        if bucket.take(self.host.clock.monotonic_s()):
+        address, now_s = self.host.proxies.client_of(request), self.host.clock.monotonic_s()
+        wait_s = self.host.limits.wait_s(CONNECTIONS, address, now_s)
+        if not wait_s:
             return None
         self._log_error_once("", "too-many")
-        headers = {"Retry-After": str(max(1, math.ceil(bucket.wait_s())))}
+        headers = {"Retry-After": str(max(1, math.ceil(wait_s)))}
         return web.Response(status=429, headers=headers)
 
     def admit(self, address: str, transport: str) -> Connection:
@@ -287,6 +324,9 @@ class Server(socketio.AsyncServer):
             session = self._admit(connection, namespace, auth)
         except NotAdmitted as refused:
             self._say(connection, packets.CONNECT_ERROR, namespace, {"message": refused.code})
+            return
+        except TooOften:
+            connection.end("too_many_joins", abort=True)
             return
         self._say(connection, packets.CONNECT, namespace, {"sid": session.sid})
         connection.join(namespace, session)

@@ -20,9 +20,10 @@ from dispatch.wire import acks
 from dispatch.wire.commands import Audience as AudienceName
 from handlers.auth import TokenRefused, Tokens
 from handlers.connection import Connection
-from handlers.engine import SOCKET_PATH, NotAdmitted, Server
+from handlers.engine import SOCKET_PATH, NotAdmitted, Server, TooOften
 from handlers.explain import explain
 from handlers.http import envelope
+from handlers.limits import JOINS
 from handlers.outlet import text_frame
 from handlers.sockets import Job, Resume, Session, Sessions
 from ledger.table import TableUnavailable
@@ -137,7 +138,7 @@ class Gate:
     # Coming and going.
 
     def admit(self, connection: Connection, namespace: str, auth: object) -> Session:
-        """Let the bearer of a token into his own namespace. Errors: NotAdmitted."""
+        """Let the bearer of a token into his own namespace. Errors: NotAdmitted, TooOften."""
         token = auth.get("token") if isinstance(auth, dict) else None
         try:
             principal = self._tokens.verify(token, self._clock.now_ms())
@@ -145,6 +146,8 @@ class Gate:
             raise NotAdmitted(refused.code) from None
         if f"/{principal.audience}" != namespace:
             raise NotAdmitted("wrong_user_type")
+        if self._server.limits.wait_s(JOINS, principal.identity, self._clock.monotonic_s()):
+            raise TooOften
         session = Session(
             connection, self._server.eio.generate_id(), principal, self._server.limits
         )

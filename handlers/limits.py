@@ -45,6 +45,10 @@ _QUARTER_S = 15 * 60
 # behind one address, and all of them come back when a server restarts; a machine that only connects
 # begins as many in half a minute.
 CONNECTIONS = Rate("connection", 100, 5_000)
+# Times one identity may join. Source: a bad network loses a socket every few seconds, the official
+# client comes back after one to five, and each of five sockets may do so four times. Whoever
+# joins is brought what he missed, 4 ms of work: 180 of them a second took half of a core.
+JOINS = Rate("join", 1, 20)
 # Source: wire contract, sign-in 5 per 15 minutes, for each account. A node may keep it alone: five
 # failures lock the account in DynamoDB, whatever Redis does.
 SIGN_INS = Rate("sign_in", 5 / _QUARTER_S, 5)
@@ -175,6 +179,14 @@ class Limits:
         if not own.take(now_s):
             return False
         return self._shared is None or await self._shared.take(rate, who, own)
+
+    def wait_s(self, rate: Rate, who: str, now_s: float) -> float:
+        """Take one from somebody's bucket at this node; the seconds until there is one, or 0.
+
+        Nobody is waited for.
+        """
+        own = self.bucket(rate, who)
+        return 0.0 if own.take(now_s) else own.wait_s()
 
     def bucket(self, rate: Rate, who: str) -> Bucket:
         """Somebody's bucket at this node."""

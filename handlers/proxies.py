@@ -3,6 +3,7 @@
 import ipaddress
 
 from aiohttp import web
+from multidict import MultiMapping
 
 from dispatch.settings import Settings
 
@@ -20,15 +21,19 @@ class Proxies:
         self._trusted = tuple(ipaddress.ip_network(each) for each in settings.trusted_proxies)
 
     def client_of(self, request: web.BaseRequest) -> str:
-        """The address of the nearest machine that is none of our proxies.
+        """The address of the nearest machine that is none of our proxies."""
+        return self.client_behind(request.remote or "", request.headers)
+
+    def client_behind(self, remote: str, headers: MultiMapping[str]) -> str:
+        """The same, of the machine that is connected and what it says.
 
         Source: RFC 7239 section 7.4, a list of hops is true from its right end as far as those
         who wrote it are trusted; whatever stands left of that is the client's own word.
         """
-        address = request.remote or ""
+        address = remote
         if not self._trusted:
             return address
-        hops = ",".join(request.headers.getall(_HEADER, [])).split(",")
+        hops = ",".join(headers.getall(_HEADER, [])).split(",")
         while hops and self._is_trusted(address):
             hop = _parsed(hops.pop())
             if hop is None:

@@ -1,11 +1,13 @@
 """Ends TCP connections that never become a request."""
 
 import asyncio
+from collections.abc import Iterator
 
 from aiohttp import web
 
 from dispatch import metrics
 from dispatch.clock import Clock
+from handlers.porch import Porch
 
 # Source: promises, silent connections and slow headers end within ten seconds. One may pass until a
 # connection is first seen, and another until the last of thousands is cut.
@@ -20,28 +22,34 @@ class Silence:
     ever. WebSockets and polls are requests that run, and not looked at.
     """
 
-    def __init__(self, server: web.Server, clock: Clock) -> None:
+    def __init__(self, server: web.Server, porch: Porch, clock: Clock) -> None:
         self._server = server
+        self._porch = porch
         self._clock = clock
-        # When each connection was first seen without a request.
-        self._since_s: dict[object, float] = {}
+        # When each connection was first seen without a request; it may have left the porch since.
+        self._since_s: dict[asyncio.Transport, float] = {}
 
     def sweep(self) -> int:
         """Cut the connections that were silent for too long; returns how many."""
         now_s = self._clock.monotonic_s()
-        silent: dict[object, float] = {}
+        silent: dict[asyncio.Transport, float] = {}
         cut = 0
-        for connection in self._server.connections:
-            # A private name of the pinned release; the test holds us to it.
-            if connection._current_request is not None:
-                continue
-            since_s = silent[connection] = self._since_s.get(connection, now_s)
-            if now_s - since_s >= SILENCE_S_MAX and connection.transport is not None:
-                connection.transport.abort()
+        for transport in self._idle():
+            since_s = silent[transport] = self._since_s.get(transport, now_s)
+            if now_s - since_s >= SILENCE_S_MAX:
+                transport.abort()
                 metrics.SOCKETS_ENDED.labels("none", "silent").inc()
                 cut += 1
         self._since_s = silent
         return cut
+
+    def _idle(self) -> Iterator[asyncio.Transport]:
+        for newcomer in self._porch.waiting:
+            yield newcomer.transport
+        for connection in self._server.connections:
+            # A private name of the pinned release; the test holds us to it.
+            if connection._current_request is None and connection.transport is not None:
+                yield connection.transport
 
     async def watch(self) -> None:
         """Sweep for ever; to be supervised."""

@@ -22,6 +22,7 @@ from handlers.http import envelope
 from handlers.http.noise import NO_HTTP
 from handlers.limits import Limits
 from handlers.origins import Origins
+from handlers.porch import Porch
 from handlers.proxies import Proxies
 from handlers.sockets import Resume, Session, Sessions
 from ledger.table import TableUnavailable
@@ -95,6 +96,7 @@ class House:
     url: str
     http: aiohttp.ClientSession
     http_server: web.Server
+    porch: Porch
 
     def token(self, kind: UserType = "RIDER", owner: str = "rdr_1", ttl_s: int = 3600) -> str:
         return self.tokens.issue(kind, owner, ttl_s, self.clock.now_ms())
@@ -173,12 +175,15 @@ async def edge(
     server.serve_in(app)
     runner = web.AppRunner(app, access_log=None, logger=NO_HTTP, shutdown_timeout=1)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    assert runner.server is not None
+    porch = Porch(server.eio, runner.server)
+    door = await asyncio.get_running_loop().create_server(porch, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{door.sockets[0].getsockname()[1]}"
     async with aiohttp.ClientSession() as http:
-        assert runner.server is not None
-        yield House(desk, clock, server, sessions, gate, tokens, url, http, runner.server)
+        yield House(desk, clock, server, sessions, gate, tokens, url, http, runner.server, porch)
         desk.door.set()
+        door.close()
+        porch.close()
         await server.close_all()
         await gate.finish()
     await runner.cleanup()

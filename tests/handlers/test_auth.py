@@ -9,7 +9,15 @@ import jwt
 import pytest
 
 from dispatch.settings import Settings
-from handlers.auth import AUDIENCE_OF, LIFETIME_S_MAX, Principal, TokenRefused, Tokens, UserType
+from handlers.auth import (
+    AUDIENCE_OF,
+    LIFETIME_S_MAX,
+    Principal,
+    TokenRefused,
+    Tokens,
+    Turn,
+    UserType,
+)
 
 SECRET = "k" * 32
 NOW_S = 1_763_000_000
@@ -273,3 +281,33 @@ def test_expiry_is_told_of_a_token_that_is_otherwise_good():
     """A recalled one that has also expired is simply expired: nothing is left to recall."""
     tokens = Tokens(Settings(jwt_secret=SECRET), lambda _who: True)
     assert code(tokens, signed({**CLAIMS, "exp": NOW_S - 1})) == "token_expired"
+
+
+def test_a_signature_is_looked_at_once(tokens: Tokens, monkeypatch: pytest.MonkeyPatch):
+    """An app that asks again costs a look; its time and its recall are asked for each time."""
+    token = signed(CLAIMS)
+    who = tokens.verify(token, NOW_MS)
+    monkeypatch.setattr("handlers.auth.jwt.decode", None)
+    assert tokens.verify(token, NOW_MS + 1_000) == who
+    with pytest.raises(TokenRefused, match="expired"):
+        tokens.verify(token, NOW_MS + 3_600_000)
+    recalled = Tokens(Settings(jwt_secret=SECRET), lambda _who: True)
+    recalled._known = tokens._known
+    assert code(recalled, token) == "token_invalid"
+
+
+def test_forged_tokens_are_never_known(tokens: Tokens):
+    """Nor is a refresh token taken for the other because it came before."""
+    forged = signed(CLAIMS, "x" * 32)
+    refresh = tokens.issue_pair("RIDER", "rdr_1", Turn("sin_1", 1), NOW_MS).refresh
+    assert tokens.read_refresh(refresh, NOW_MS).sign_in == "sin_1"
+    assert [code(tokens, token) for token in (forged, refresh) * 2] == ["token_invalid"] * 4
+
+
+def test_known_tokens_are_bounded(tokens: Tokens, monkeypatch: pytest.MonkeyPatch):
+    """The one that came longest ago is looked at again."""
+    monkeypatch.setattr("handlers.auth.KNOWN_MAX", 2)
+    first, second, third = (signed({**CLAIMS, "userId": f"rdr_{n}"}) for n in range(3))
+    for token in (first, second, first, third):
+        tokens.verify(token, NOW_MS)
+    assert list(tokens._known) == [first, third]

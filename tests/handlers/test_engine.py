@@ -131,6 +131,25 @@ async def test_an_address_begins_so_many_connections(
 # Joining a namespace.
 
 
+async def test_an_identity_joins_so_many_times(house: House, monkeypatch: pytest.MonkeyPatch):
+    """Who comes again and again is cut before anything is looked up for him; others come in.
+
+    The official client comes back by itself after that, as it would not after a CONNECT_ERROR.
+    """
+    monkeypatch.setattr("handlers.gate.JOINS", Rate("join", 1, 3))
+    heard = []
+    for _ in range(5):
+        async with house.raw() as raw:
+            heard.append(await raw.join("/rider", token=house.token()))
+    assert [packet[:2] for packet in heard] == ["40"] * 3 + ["cl"] * 2
+    await Until().true(lambda: len(house.desk.went) == 3)
+    async with house.rider("rdr_2") as raw:
+        assert (await raw.ask("arrived_pickup", "ord_1"))["ok"] is True
+    house.clock.advance(1_000)
+    async with house.rider() as raw:
+        assert (await raw.ask("arrived_pickup", "ord_1"))["ok"] is True
+
+
 async def test_connect_is_answered_before_anything_else_is_told(house: House):
     """An event told while a client is let in arrives after its CONNECT (hole 11)."""
     async with house.raw() as raw:
@@ -517,8 +536,9 @@ async def test_no_frame_raises(house: House):
             frames = ("4" + "".join(draw.choices(GRAMMAR, k=draw.randint(0, 9))) for _ in range(10))
             heard += sum(connection.receive(frame) for frame in frames)
             connection.end("client_closed")
-            # The commands among them have their turn.
+            # The commands among them have their turn, and an identity may join again.
             await asyncio.sleep(0)
+            house.clock.advance(1_000)
     assert [entry for entry in logs if entry["log_level"] != "info"] == []
     assert 0 < heard < 5000
     assert len(house.sessions) == 0
