@@ -5,6 +5,7 @@ from typing import Any
 
 from dispatch.errors import Refusal, Refused
 from dispatch.model import TERMINAL, Order, OrderStatus, Position
+from dispatch.store.riders import Rider
 from dispatch.wire import commands
 from dispatch.wire.snapshots import order_snapshot
 from handlers.caller import caller_of
@@ -21,19 +22,26 @@ _OVER = TERMINAL | {OrderStatus.DELIVERED}
 async def on_subscribe_order(desk: Desk, session: Session, command: commands.SubscribeOrder) -> Any:
     """Show the order now, with its rider's last position, and as it moves.
 
-    The watcher joins first and the snapshot is taken then, so that nothing falls between them.
+    The watcher joins first and the rider's position is read then, so that nothing falls between
+    them; what else happens to the order comes through the inbox.
     """
     order_id = command.order_id
-    await _own_order(desk, session, order_id)
+    order = await _own_order(desk, session, order_id)
     watched = _watched(session)
     if len(watched | {order_id}) > WATCHED_MAX:
         await _leave_ended(desk, session)
     if len(watched | {order_id}) > WATCHED_MAX:
         raise Refused(Refusal.RATE_LIMITED, f"watch at most {WATCHED_MAX} orders at once")
     watched.add(order_id)
-    await desk.watchers.join(order_id, session.outlet)
-    order = await _own_order(desk, session, order_id)
-    return {**order_snapshot(order, "user"), **await rider_view(desk, order)}
+    joining = desk.watchers.join(order_id, session.outlet)
+    if order.rider_id is None:
+        await joining
+        # A rider who came meanwhile may have been shown before anybody here watched.
+        order = await _own_order(desk, session, order_id)
+        profile = await _profile(desk, order)
+    else:
+        _, profile = await asyncio.gather(joining, _profile(desk, order))
+    return {**order_snapshot(order, "user"), **await _rider_view(desk, order, profile)}
 
 
 async def _leave_ended(desk: Desk, session: Session) -> None:
@@ -57,12 +65,15 @@ async def _own_order(desk: Desk, session: Session, order_id: str) -> Order:
     return order
 
 
-async def rider_view(desk: Desk, order: Order) -> dict[str, Any]:
+async def _profile(desk: Desk, order: Order) -> Rider | None:
+    return None if order.rider_id is None else await desk.riders.profile(order.rider_id)
+
+
+async def _rider_view(desk: Desk, order: Order, profile: Rider | None) -> dict[str, Any]:
     """The rider of an order as its customer may see him; empty while there is none."""
     rider_id = order.rider_id
     if rider_id is None:
         return {}
-    profile = await desk.riders.profile(rider_id)
     view: dict[str, Any] = {
         "riderId": rider_id,
         "name": profile.name if profile else None,
