@@ -90,18 +90,16 @@ class Gather(Generic[Asked, Told]):
     def _go(self) -> None:
         self._next = None
         now_s, terms = asyncio.get_running_loop().time(), self._terms
+        # Also those whose askers have gone: some questions change something.
         together = list(islice(self._waiting, terms.asked_max))
         for _ in together:
             self._waiting.popleft()
-        # Whoever has gone meanwhile needs no answer.
-        wanted = [each for each in together if not each.answer.done()]
-        if wanted:
-            paid_s = max(self._paid_s, now_s) + len(wanted) / terms.free_per_s
-            last_s = now_s + terms.free_at_once / terms.free_per_s + terms.linger_s
-            self._paid_s = min(paid_s, last_s)
-            call = asyncio.ensure_future(self._run([each.asked for each in wanted]))
-            self._calls.add(call)
-            call.add_done_callback(partial(self._ended, [each.answer for each in wanted]))
+        paid_s = max(self._paid_s, now_s) + len(together) / terms.free_per_s
+        last_s = now_s + terms.free_at_once / terms.free_per_s + terms.linger_s
+        self._paid_s = min(paid_s, last_s)
+        call = asyncio.ensure_future(self._run([each.asked for each in together]))
+        self._calls.add(call)
+        call.add_done_callback(partial(self._ended, [each.answer for each in together]))
         if self._waiting:
             self._plan()
 

@@ -5,7 +5,7 @@ Every channel is a sharded one: on a cluster only the shard that holds it carrie
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -17,6 +17,7 @@ from dispatch.errors import StoreUnavailable
 from dispatch.store.connect import RedisClients
 from dispatch.store.lines import Line
 from dispatch.store.servers import Servers, servers_of
+from ledger.gather import Gather, Terms
 
 Callback = Callable[[bytes], None]
 
@@ -24,6 +25,17 @@ Callback = Callable[[bytes], None]
 RECONNECT_S = 0.25
 # A confirmation takes one round trip; without one for this long Redis is away.
 CONFIRM_S = 2.0
+
+# Source: measured 2026-11-21, a write of its own for each channel costs 50 us of CPU here and as
+# much at the server; some hundred apps that come back each second ask for a thousand channels.
+JOINING = Terms(
+    calls_at_once=1,
+    asked_max=1_000,
+    waiting_max=100_000,
+    free_per_s=500,
+    free_at_once=32,
+    linger_s=0.005,
+)
 
 # What a server of a cluster says of a channel that it does not hold, or cannot serve now.
 _REDIRECTIONS = (AskError, ClusterDownError, TryAgainError)
@@ -181,20 +193,29 @@ class _Feed:
         self._parting: Counter[str] = Counter()
         self._any = asyncio.Event()
         self._lock = asyncio.Lock()
+        self._joining: Gather[str, None] = Gather(self._join, JOINING, _too_many)
 
     async def join(self, channel: str) -> None:
-        """Ask to hear a channel. Errors: StoreUnavailable; it is asked for again."""
+        """Ask to hear a channel, together with others that are asked for at about the same time.
+
+        Errors: StoreUnavailable; it is asked for again.
+        """
         self.channels.add(channel)
         self._asked[channel] = asyncio.Event()
         self._leaving.discard(channel)
+        await self._joining.ask(channel)
+
+    async def _join(self, channels: Sequence[str]) -> list[None]:
         async with self._lock:
             try:
-                if self._line.is_open:
-                    await self._line.say("SSUBSCRIBE", (channel,))
-                else:
+                if not self._line.is_open:
                     await self._open()
+                # Those that were left again meanwhile are not wanted any more.
+                elif wanted := [each for each in channels if each in self.channels]:
+                    await self._line.say("SSUBSCRIBE", wanted)
             finally:
                 self._any.set()
+        return [None] * len(channels)
 
     async def confirmed(self, channel: str) -> None:
         """Return once the server has confirmed a channel. Errors: StoreUnavailable."""
@@ -207,6 +228,8 @@ class _Feed:
         self._leaving.add(channel)
         if len(self._leaving) > 1:
             return
+        # Those who leave in this turn of the loop go along.
+        await asyncio.sleep(0)
         async with self._lock:
             leaving, self._leaving = self._leaving, set()
             if leaving and self._line.is_open:
@@ -286,6 +309,10 @@ class _Feed:
     def _confirm(self, channel: str) -> None:
         if (asked := self._asked.pop(channel, None)) is not None:
             asked.set()
+
+
+def _too_many(cause: str) -> StoreUnavailable:
+    return StoreUnavailable("redis", cause)
 
 
 async def _within(confirmed: asyncio.Event) -> None:
