@@ -146,12 +146,12 @@ class Engine(engineio.AsyncServer):
         address = host.proxies.client_behind(transport.get_extra_info("peername")[0], headers)
         if host.limits.wait_s(CONNECTIONS, address, host.clock.monotonic_s()):
             return False
-        ws = WebSocket(host.frame_bytes_max)
+        ws = WebSocket(host.frame_bytes_max, host.turn)
         transport.set_protocol(ws)
         ws.connection_made(transport)
         transport.write(answer)
         self.admit(address, "websocket").open(ws)
-        ws.data_received(beyond)
+        ws.read(beyond)
         return True
 
     def _turn_away(self, request: web.Request) -> web.Response | None:

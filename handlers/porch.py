@@ -72,6 +72,16 @@ class Porch:
         if newcomer not in self.waiting or transport.is_closing():
             return
         self.waiting.remove(newcomer)
+        is_in = False
+        try:
+            self._hand_over(transport, said)
+            is_in = True
+        finally:
+            if not is_in:
+                # A bug of ours: nobody would ever answer it.
+                transport.abort()
+
+    def _hand_over(self, transport: asyncio.Transport, said: bytes) -> None:
         # What it says from now on is for whom it is handed to.
         transport.resume_reading()
         if self._door is not None and said.startswith(_OPENINGS):
