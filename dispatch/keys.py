@@ -123,6 +123,15 @@ def inbox_channel(owner: Identity) -> str:
     return f"inbox:{{{owner}}}:news"
 
 
+def visits(owner: Identity) -> str:
+    """The sockets that one identity holds, wherever they are.
+
+    Redis: sorted set "node sid" -> ms at which it was noted. TTL: 24 h after the newest came.
+    Writer and reader: store.visits.
+    """
+    return f"visits:{{{owner}}}"
+
+
 def timers(zone: str) -> str:
     """When each open order of a zone wants to be looked at; an index, the order holds the truth.
 

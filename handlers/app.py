@@ -50,6 +50,7 @@ from dispatch.store.riders import Riders
 from dispatch.store.tallies import Tallies
 from dispatch.store.timers import Timers
 from dispatch.store.trails import Trails
+from dispatch.store.visits import Visits
 from dispatch.supervise import Supervisor
 from dispatch.tracking.purse import Purses
 from dispatch.tracking.watch import Watchers
@@ -92,7 +93,7 @@ from handlers.postman import Postman
 from handlers.proxies import Proxies
 from handlers.reception import open_reception
 from handlers.revoked import Revoked
-from handlers.sockets import Sessions
+from handlers.sockets import PER_IDENTITY_MAX, Sessions
 from handlers.way import Way, lay_way
 from ledger.commit import Ledger
 from ledger.dynamo import DynamoTable, open_table
@@ -220,6 +221,7 @@ def compose(basis: Basis) -> tuple[Desk, Live]:
         board=board,
         feeds=feeds,
         inboxes=inboxes,
+        visits=Visits(inboxes.together, basis.scripts, basis.node, PER_IDENTITY_MAX),
         receipts=receipts,
         outbox=outbox,
         engine=engine,
@@ -298,7 +300,7 @@ async def run(
     desk, live = compose(basis)
     settings, clock = basis.settings, basis.clock
     supervisor = Supervisor(clock.monotonic_s)
-    limits = Limits(settings, Shared(Quotas(basis.scripts), clock))
+    limits = Limits(settings, Shared(Quotas(basis.redis.commands, basis.scripts), clock))
     tokens = Tokens(settings, live.revoked.holds)
     app = _application(basis, desk, limits, tokens, stopped)
     _spawn(supervisor, common_loops(live))
@@ -313,8 +315,7 @@ async def run(
     assert runner.server is not None, "a runner that is set up has a server"
     porch = Porch(front and front.server.eio, runner.server)
     supervisor.spawn("silence", Silence(runner.server, porch, clock).watch)
-    loop = asyncio.get_running_loop()
-    server = await loop.create_server(porch, sock=listener, backlog=BACKLOG)
+    server = await asyncio.get_running_loop().create_server(porch, sock=listener, backlog=BACKLOG)
     try:
         on_ready()
         url = f"http://{settings.host}:{listener.getsockname()[1]}"
@@ -347,6 +348,7 @@ async def _open_front(
 ) -> Front:
     (limits, tokens), sessions = guards, Sessions(basis.clock)
     postman = Postman(sessions, live.inboxes, live.feeds, live.receipts, basis.clock)
+    postman.visits = live.visits
     postman.on_duty(duty(desk))
     postman.on_offer(lambda rider_id: desk.roster.offered(rider_id, desk.clock.now_ms()))
     server = Server(basis.settings, basis.clock, limits)
@@ -354,6 +356,7 @@ async def _open_front(
     with suppress(StoreUnavailable):
         # Before the first request; where the table is away the loop looks again.
         await live.revoked.look()
+    supervisor.spawn("limits", limits.watch)
     live.revoked.on_news = lambda: sessions.end_revoked(live.revoked.holds)
     live.way.guide.on_arrival(live.arrivals.hand_over)
     live.way.guide.on_policy(advice(sessions))

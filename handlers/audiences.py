@@ -59,19 +59,19 @@ def audiences(desk: Desk, postman: Postman) -> list[Audience]:
         await ops.on_connect(desk, session)
 
     async def part(session: Session) -> None:
-        await postman.part(session.identity)
+        await postman.part(session)
 
     async def part_rider(session: Session) -> None:
         await rider.on_disconnect(desk, session)
-        await postman.part(session.identity)
+        await postman.part(session)
 
     async def part_user(session: Session) -> None:
         await user.on_disconnect(desk, session)
-        await postman.part(session.identity)
+        await postman.part(session)
 
     async def part_ops(session: Session) -> None:
         await ops.on_disconnect(desk, session)
-        await postman.part(session.identity)
+        await postman.part(session)
 
     return [
         Audience("user", user.COMMANDS, greet, part_user),

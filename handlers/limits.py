@@ -8,7 +8,7 @@ from dispatch import metrics
 from dispatch.clock import Clock
 from dispatch.errors import StoreUnavailable
 from dispatch.settings import Settings
-from dispatch.store.quotas import Quotas
+from dispatch.store.quotas import Quotas, Spent
 
 # A second's worth may come at once twice: phones send in bursts when a radio wakes up.
 # Source: wire contract names the rates only; twice the rate absorbs a one-second stall.
@@ -26,6 +26,8 @@ KEPT_MAX = 20_000
 # costs its caller more than a node's own limit costs us.
 ASK_S_MAX = 0.5
 ASK_AGAIN_S = 1.0
+# What nodes have given away by themselves they tell one another so often.
+SETTLE_EVERY_S = 1.0
 
 
 class Rate(NamedTuple):
@@ -117,6 +119,35 @@ class Shared:
         self._quotas = quotas
         self._clock = clock
         self._silent_until_s = 0.0
+        # By rate and whose: how many were given away since the last time, and out of which bucket.
+        self._given: dict[tuple[Rate, str], tuple[int, Bucket]] = {}
+
+    def note(self, rate: Rate, who: str, own: Bucket) -> None:
+        """A node has given a token away by itself; `settle` tells the others."""
+        given, _ = self._given.get((rate, who), (0, own))
+        if given or len(self._given) < KEPT_MAX:
+            self._given[rate, who] = given + 1, own
+        else:
+            metrics.LIMITS_ALONE.labels(rate.name).inc()
+
+    async def settle(self) -> None:
+        """Take what was given away from the buckets of all nodes; an own one holds no more.
+
+        Whoever got more than all nodes together may give gets nothing until that is made up for.
+        Where Redis is away a node goes on by itself.
+        """
+        given, self._given = self._given, {}
+        spent = [
+            Spent(rate.name, who, rate.per_s, rate.burst, count)
+            for (rate, who), (count, _) in given.items()
+        ]
+        try:
+            left = await self._quotas.spend(spent)
+        except StoreUnavailable:
+            metrics.LIMITS_ALONE.labels("settle").inc()
+            return
+        for (_, own), remaining in zip(given.values(), left, strict=True):
+            own.lower(remaining)
 
     async def take(self, rate: Rate, who: str, own: Bucket) -> bool:
         """Take a token that the node's own bucket has given from that of all nodes too.
@@ -183,10 +214,20 @@ class Limits:
     def wait_s(self, rate: Rate, who: str, now_s: float) -> float:
         """Take one from somebody's bucket at this node; the seconds until there is one, or 0.
 
-        Nobody is waited for.
+        Nobody is waited for: the bucket of all nodes is told within a second.
         """
         own = self.bucket(rate, who)
-        return 0.0 if own.take(now_s) else own.wait_s()
+        if not own.take(now_s):
+            return own.wait_s()
+        if self._shared is not None:
+            self._shared.note(rate, who, own)
+        return 0.0
+
+    async def watch(self) -> None:
+        """Tell all nodes what this one gives away; to be supervised."""
+        while self._shared is not None:
+            await asyncio.sleep(SETTLE_EVERY_S)
+            await self._shared.settle()
 
     def bucket(self, rate: Rate, who: str) -> Bucket:
         """Somebody's bucket at this node."""

@@ -18,6 +18,7 @@ from dispatch.store.inbox import Inboxes
 from dispatch.store.offers import OfferReceipts
 from dispatch.store.paces import Paces
 from dispatch.store.tallies import Tallies
+from dispatch.store.visits import Visits
 from handlers.desk import Desk
 from handlers.postman import Postman
 from handlers.revoked import Revoked
@@ -38,6 +39,7 @@ class Live(NamedTuple):
     board: Board
     feeds: Feeds
     inboxes: Inboxes
+    visits: Visits
     receipts: OfferReceipts
     outbox: Outbox
     engine: Engine
@@ -104,7 +106,8 @@ async def _sweep_lane(desk: Desk, live: Live) -> None:
         fixes = desk.lane.sweep(now_ms)
         with suppress(StoreUnavailable):
             # Display only: what is not reported now is missing from the page, nothing else.
-            await live.board.report(live.node, Pulse(now_ms, fixes, desk.roster.on_duty()))
+            pulse = Pulse(now_ms, fixes, desk.roster.on_duty())
+            live.visits.living = await live.board.report(live.node, pulse)
 
 
 async def _sweep_index(desk: Desk) -> None:

@@ -19,6 +19,7 @@ from dispatch.orders.clerk import DUTY, Duty
 from dispatch.store.feeds import Callback, Feeds
 from dispatch.store.inbox import Entry, Head, Inboxes, parse_news
 from dispatch.store.offers import OfferReceipts
+from dispatch.store.visits import ONE_TOO_MANY, OneTooMany, Visits
 from dispatch.wire import frames
 from dispatch.wire.events import Resync
 from handlers.sockets import Resume, Session, Sessions
@@ -63,6 +64,8 @@ class Postman:
         self._on_duty: Callable[[str, Duty], None] = _nobody_asks
         self._on_offer: Callable[[str], None] = _nobody_counts
         feeds.on_gap(self._after_gap)
+        # Counts the sockets of all nodes, where there are others.
+        self.visits: Visits | None = None
         # Identities whose news may have been missed while Redis was away.
         self._behind: set[Identity] = set()
 
@@ -95,6 +98,7 @@ class Postman:
     async def _open(self, session: Session, resume: Resume | None) -> None:
         owner = session.identity
         await self._listen(owner)
+        self._enter(session)
         head, news = await self._inboxes.opening(owner, session.connected_at_ms - SKEW_MS)
         if resume is None:
             _mark(session, head.epoch, head.seq - len(news))
@@ -105,6 +109,10 @@ class Postman:
         else:
             # It knew of no inbox. One may have come and gone since, as Redis does.
             self._resync(session, head)
+
+    def _enter(self, session: Session) -> None:
+        if self.visits is not None:
+            self.visits.enter(session.identity, session.sid)
 
     async def _listen(self, owner: Identity) -> None:
         channel = keys.inbox_channel(owner)
@@ -117,8 +125,11 @@ class Postman:
     def _heard(self, owner: Identity, message: bytes) -> None:
         self._deliver(owner, parse_news(message))
 
-    async def part(self, owner: Identity) -> None:
+    async def part(self, session: Session) -> None:
         """Stop listening once the last session of an identity has gone."""
+        owner = session.identity
+        if self.visits is not None:
+            self.visits.leave(owner, session.sid)
         if self._sessions.of(owner):
             return
         deliver = self._listening.pop(owner, None)
@@ -144,6 +155,9 @@ class Postman:
         metrics.EVENTS_DROPPED.labels("resync").inc()
 
     def _deliver(self, owner: Identity, entry: Entry) -> None:
+        if entry.name == ONE_TOO_MANY:
+            self._send_away(owner, msgspec.json.decode(entry.body, type=OneTooMany).sid)
+            return
         if entry.seq == 0:
             self._note_duty(owner, entry)
             return
@@ -178,6 +192,10 @@ class Postman:
             )
             return
         session.outlet.tell(frames.packet(session.namespace, entry.name, body))
+
+    def _send_away(self, owner: Identity, sid: str) -> None:
+        for session in [each for each in self._sessions.of(owner) if each.sid == sid]:
+            session.end("too_many_sockets", may_return=False)
 
     def _note_duty(self, owner: Identity, entry: Entry) -> None:
         if entry.name != DUTY:
@@ -214,6 +232,9 @@ class Postman:
         held = {session.sid: list[Entry]() for session, _ in marked}
         self._held |= held
         self._behind.discard(owner)
+        for session, _ in marked:
+            # The Redis that is back may know of nobody.
+            self._enter(session)
         try:
             head = await self._inboxes.head(owner)
             for session, told in marked:

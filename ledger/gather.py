@@ -59,12 +59,19 @@ class Gather(Generic[Asked, Told]):
 
         Errors: those of `run`; that of `overflow` where too many wait.
         """
+        return await self.put(asked)
+
+    def put(self, asked: Asked) -> "asyncio.Future[Told]":
+        """The same for who need not wait.
+
+        Errors: that of `overflow` where too many wait; those of `run` are the answer's.
+        """
         if len(self._waiting) >= self._terms.waiting_max:
             raise self._overflow(f"{len(self._waiting)} wait already")
         answer: asyncio.Future[Told] = asyncio.get_running_loop().create_future()
         self._waiting.append(_Waiting(asked, answer))
         self._plan()
-        return await answer
+        return answer
 
     def _plan(self) -> None:
         """See to it that the next call begins in time."""

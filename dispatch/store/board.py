@@ -10,6 +10,8 @@ from dispatch.wire.events import OrderDot, Totals
 
 # Nodes report every second; one that was silent this long holds no riders any more.
 PULSE_MS = 5_000
+# Every start is another node; those that have ended leave no line for ever.
+FORGOTTEN_MS = 3600_000
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(OrderDot)
@@ -56,17 +58,23 @@ class Board:
                     pipe.hincrby(keys.totals(), name, by)
                 await pipe.execute()
 
-    async def report(self, node: str, pulse: Pulse) -> None:
-        """Add one node's share of what cannot be counted by orders.
+    async def report(self, node: str, pulse: Pulse) -> frozenset[str]:
+        """Add one node's share of what cannot be counted by orders; the nodes that live.
 
-        Redis: HINCRBY and HSET, one round trip.
+        Redis: HINCRBY, HSET and HGETALL, one round trip; HDEL where nodes have long gone.
         """
         with translate():
             async with self._redis.pipeline(transaction=False) as pipe:
                 if pulse.fixes:
                     pipe.hincrby(keys.totals(), "fixes", pulse.fixes)
                 pipe.hset(keys.pulses(), node, f"{pulse.at_ms} {pulse.riders}")
-                await pipe.execute()
+                pipe.hgetall(keys.pulses())
+                told = (await pipe.execute())[-1]
+            silent_ms = {name: pulse.at_ms - _reported_ms(said) for name, said in told.items()}
+            gone = [name for name, ms in silent_ms.items() if ms > FORGOTTEN_MS]
+            if gone:
+                await self._redis.hdel(keys.pulses(), *gone)
+        return frozenset(name.decode() for name, ms in silent_ms.items() if ms <= PULSE_MS)
 
     async def read(self) -> list[OrderDot]:
         """Every open order's line.
@@ -92,6 +100,10 @@ class Board:
         values = {n.decode(): int(v) for n, v in counted.items() if n.decode() in known}
         derived = {"ordersOpen": lines, "ridersOnline": _riders(pulses, now_ms)}
         return msgspec.convert({**values, **derived}, Totals)
+
+
+def _reported_ms(pulse: bytes) -> int:
+    return int(pulse.partition(b" ")[0])
 
 
 def _riders(pulses: Sequence[bytes], now_ms: int) -> int:

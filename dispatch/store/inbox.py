@@ -61,7 +61,7 @@ class Inboxes:
 
     def __init__(self, clients: RedisClients, scripts: Scripts) -> None:
         self._bulk = Bulk(clients.commands, scripts)
-        self._together = together(self._bulk)
+        self.together = together(self._bulk)
         self._scripts = scripts
 
     async def append(self, letters: Sequence[Letter], now_ms: int) -> None:
@@ -116,7 +116,7 @@ class Inboxes:
     async def _read(self, owner: Identity, which: str, bound: int) -> tuple[Head, list[Entry]]:
         names = (keys.inbox_head(owner), keys.inbox(owner))
         sha = self._scripts.sha("inbox_read")
-        epoch, seq, rows = await self._together.ask(
+        epoch, seq, rows = await self.together.ask(
             ("EVALSHA", sha, len(names), *names, which, bound)
         )
         head = Head(epoch.decode(), int(seq))

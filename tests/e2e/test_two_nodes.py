@@ -5,12 +5,16 @@ import time
 import aiohttp
 import pytest
 import pytest_asyncio
+from redis.asyncio import Redis
 
 from bench.harness import NAMESPACES
-from bench.phone import Phone, ring
+from bench.phone import HungUp, Phone, ring
 from city.badge import LIFETIME_S, BadgeOffice
+from dispatch import keys
+from handlers.limits import JOINS
 from tests.e2e.fleet import Fleet, fleet
 from tests.e2e.listeners import wait_for
+from tests.waiting import Until
 
 # Source: promise, revoked or expired: socket closed at most five seconds later.
 CLOSED_S = 5.0
@@ -110,6 +114,46 @@ async def test_passwords_are_guessed_at_both_together(two: Fleet):
     wrong = {"userType": "USER", "phone": "+237600000002", "password": "wrong horse"}
     heard = [(await post(two, at % 2, "/auth/login", wrong)).status for at in range(8)]
     assert heard == [401] * 5 + [429] * 3
+
+
+@pytest.mark.slow
+async def test_sockets_are_counted_over_both(two: Fleet):
+    """Six sockets of one person, three at each: the oldest has to go, wherever it is."""
+    token = two.office.sign("RIDER", "rdr_many")
+    held = [phone for _ in range(3) for phone in await phones(two, token)]
+    assert await wait_for(lambda: are_closed(held[:1]), CLOSED_S) < CLOSED_S
+    assert not any(phone._transport is None for phone in held[1:])
+
+
+@pytest.mark.slow
+async def test_joins_are_counted_over_both(two: Fleet):
+    """Whoever has joined as often as he may at one of them is cut at the other as well."""
+    token = two.office.sign("RIDER", "rdr_restless")
+    here, there = (node.site.url for node in two.nodes)
+    for url in [here] * int(JOINS.burst) + [there] * 3:
+        (await ring(url, NAMESPACES["RIDER"], token, _ignore)).close()
+    async with Redis.from_url(two.valkey.url) as redis:
+
+        async def are_told() -> bool:
+            full_us = await redis.get(keys.quota(JOINS.name, "rider:rdr_restless"))
+            return int(full_us or 0) / 1e6 - time.time() > (JOINS.burst + 0.5) / JOINS.per_s
+
+        # Both have told: more than one of them may give is gone.
+        await Until().eventually(are_told)
+    tries = 0
+
+    async def is_cut() -> bool:
+        nonlocal tries
+        tries += 1
+        try:
+            (await ring(there, NAMESPACES["RIDER"], token, _ignore)).close()
+        except HungUp:
+            return True
+        return False
+
+    await Until().eventually(is_cut)
+    # By itself it would let in seventeen more.
+    assert tries < JOINS.burst / 2
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """How token buckets fill and empty."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any, cast
 
 import pytest
@@ -8,8 +9,9 @@ import pytest
 from dispatch.clock import ManualClock
 from dispatch.errors import StoreUnavailable
 from dispatch.settings import Settings
-from dispatch.store.quotas import Quotas, Taken
+from dispatch.store.quotas import Quotas, Spent, Taken
 from handlers.limits import CODES, KEPT_MAX, SIGN_INS, Bucket, Limits, Rate, Shared
+from tests.waiting import Until
 
 
 def drain(bucket: Bucket, now_s: float) -> int:
@@ -98,6 +100,16 @@ class Ground:
         self.door.set()
         self.asked = 0
 
+    async def spend(self, given: Sequence[Spent]) -> list[int]:
+        self.asked += 1
+        if self.is_away:
+            raise StoreUnavailable("redis", "timeout")
+        told = []
+        for each in given:
+            self.left -= each.tokens
+            told.append(self.left)
+        return told
+
     async def take(self, _name: str, _who: str, _rate_per_s: float, _burst: float) -> Taken:
         self.asked += 1
         await self.door.wait()
@@ -169,3 +181,76 @@ async def test_benches_ask_nobody():
     limits = shared(ground, clock, rate_limits="off")
     assert all([await asks(limits, clock) for _ in range(100)])
     assert ground.asked == 0
+
+
+SLOW = Rate("join", 0.1, 3)
+
+
+def two_nodes(ground: Ground, clock: ManualClock) -> list[tuple[Limits, Shared]]:
+    found = [Shared(cast("Quotas", ground), clock) for _ in range(2)]
+    return [(Limits(Settings(), each), each) for each in found]
+
+
+def joined(limits: Limits, clock: ManualClock, tries: int) -> int:
+    return sum(not limits.wait_s(SLOW, "rider:rdr_1", clock.monotonic_s()) for _ in range(tries))
+
+
+async def test_what_is_given_without_asking_is_made_up_for():
+    """Two nodes gave three each, where there are three in all: nobody gives any for half a minute.
+
+    Each gives at once what it has, and hears within a second what others gave.
+    """
+    ground, clock = Ground(), ManualClock()
+    (one, first), (two, second) = two_nodes(ground, clock)
+    assert (joined(one, clock, 5), joined(two, clock, 5)) == (3, 3)
+    await first.settle()
+    await second.settle()
+    assert ground.left == -3
+    clock.advance(20_000)
+    assert (joined(one, clock, 5), joined(two, clock, 5)) == (2, 0)
+    clock.advance(20_000)
+    assert joined(two, clock, 5) == 1
+
+
+async def test_nothing_given_is_nothing_told():
+    """An identity that came once is told of once."""
+    ground, clock = Ground(), ManualClock()
+    (one, first), _ = two_nodes(ground, clock)
+    assert joined(one, clock, 1) == 1
+    await first.settle()
+    await first.settle()
+    assert ground.left == 2
+
+
+async def test_what_was_given_without_redis_is_counted_here_alone():
+    """Nobody who keeps to his rate is turned away."""
+    ground, clock = Ground(), ManualClock()
+    (one, first), _ = two_nodes(ground, clock)
+    ground.is_away = True
+    assert joined(one, clock, 2) == 2
+    await first.settle()
+    ground.is_away = False
+    await first.settle()
+    assert (ground.left, joined(one, clock, 5)) == (3, 1)
+
+
+async def test_those_who_are_told_of_are_bounded(monkeypatch: pytest.MonkeyPatch):
+    """A million invented addresses in one second do not fill the memory."""
+    monkeypatch.setattr("handlers.limits.KEPT_MAX", 2)
+    ground, clock = Ground(), ManualClock()
+    shared_by_all = Shared(cast("Quotas", ground), clock)
+    for number in range(10):
+        shared_by_all.note(SLOW, f"from:{number % 5}", Bucket(1, 1))
+    assert len(shared_by_all._given) == 2
+    await shared_by_all.settle()
+    assert ground.left == -1
+
+
+async def test_all_nodes_are_told_again_and_again(monkeypatch: pytest.MonkeyPatch):
+    """The loop that is supervised needs nobody; without limits it ends."""
+    monkeypatch.setattr("handlers.limits.SETTLE_EVERY_S", 0)
+    ground, clock = Ground(), ManualClock()
+    (one, _), _ = two_nodes(ground, clock)
+    async with Until().running(one.watch):
+        await Until().true(lambda: ground.asked > 2)
+    await shared(ground, clock, rate_limits="off").watch()

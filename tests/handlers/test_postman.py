@@ -5,12 +5,14 @@ from typing import Any, cast
 
 import pytest
 
+from dispatch import keys
 from dispatch.clock import ManualClock
 from dispatch.errors import StoreUnavailable
 from dispatch.store.connect import Scripts
 from dispatch.store.feeds import Feeds
 from dispatch.store.inbox import Head, Inboxes, Letter
 from dispatch.store.offers import OfferReceipts
+from dispatch.store.visits import Visits
 from handlers.postman import Postman
 from handlers.sockets import Resume
 
@@ -24,6 +26,10 @@ class App:
         self.sid, self.identity, self.namespace = sid, OWNER, "/user"
         self.state, self.connected_at_ms, self.outlet = {}, 0, self
         self.said = []
+        self.ended = None
+
+    def end(self, reason, *, may_return=True):
+        self.ended = (reason, may_return)
 
     def tell(self, packet):
         name, body = json.loads(packet[packet.index(b"[") :])
@@ -55,6 +61,7 @@ class Office:
         clock = ManualClock()
         here = cast("Any", self.here)
         self.postman = Postman(here, self.inboxes, self.feeds, OfferReceipts(redis), clock)
+        self.postman.visits = Visits(self.inboxes.together, scripts, "n1", 2)
 
     async def write(self, *numbers, at_ms=1):
         letters = [Letter(OWNER, f"e{n}", "news", f'{{"n":{n}}}') for n in numbers]
@@ -234,3 +241,37 @@ async def test_who_comes_back_knowing_of_no_inbox_is_resynced(office):
     await office.write(1)
 
     assert app.said[0] == ("resync", 0)
+
+
+async def held(office):
+    return [each.decode() for each in await office.redis.zrange(keys.visits(OWNER), 0, -1)]
+
+
+async def test_one_too_many_over_all_nodes_goes(office, until):
+    """The oldest, with a word to stay away; the others hear nothing of it."""
+    apps = [await office.come() for _ in range(3)]
+    await until.true(lambda: apps[0].ended is not None)
+    assert [app.ended for app in apps] == [("too_many_sockets", False), None, None]
+    assert [app.said for app in apps] == [[], [], []]
+    assert await held(office) == ["n1 sid_1", "n1 sid_2"]
+
+
+async def test_who_has_gone_is_counted_no_more(office, until):
+    """Whoever stays is; and all of them again on a Redis that was emptied."""
+    one, two = await office.come(), await office.come()
+    await office.redis.flushall()
+    office.postman._after_gap()
+    await office.postman.mend()
+
+    async def are_back():
+        return sorted(await held(office)) == ["n1 sid_0", "n1 sid_1"]
+
+    await until.eventually(are_back)
+    office.here.apps.remove(one)
+    await office.postman.part(cast("Any", one))
+
+    async def is_gone():
+        return await held(office) == ["n1 sid_1"]
+
+    await until.eventually(is_gone)
+    assert two.ended is None

@@ -18,7 +18,9 @@ ON_CLUSTER = frozenset(
         "test_leases",
         "test_paces",
         "test_positions",
+        "test_quotas",
         "test_timers",
+        "test_visits",
     }
 )
 ON_ONE_ONLY = frozenset(

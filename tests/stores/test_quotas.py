@@ -5,13 +5,15 @@ import asyncio
 import pytest
 
 from dispatch.store.connect import Scripts
-from dispatch.store.quotas import Quotas
+from dispatch.store.quotas import Quotas, Spent
 
 
 @pytest.fixture
 async def nodes(redis):
     """Two nodes' way to the same Redis."""
-    return Quotas(Scripts(redis.commands)), Quotas(Scripts(redis.commands))
+    scripts = Scripts(redis.commands)
+    await scripts.load()
+    return Quotas(redis.commands, scripts), Quotas(redis.commands, scripts)
 
 
 async def test_two_nodes_give_no_more_than_one(nodes):
@@ -62,3 +64,25 @@ async def test_nobody_takes_from_anothers_bucket(nodes):
     for name, who in (("http", "user:usr_1"), ("http", "user:usr_2"), ("codes", "user:usr_1")):
         assert (await one.take(name, who, 1, 1)).is_granted
         assert not (await one.take(name, who, 1, 1)).is_granted
+
+
+def joins(tokens, who="user:usr_1"):
+    return Spent("join", who, 0.01, 5, tokens)
+
+
+async def test_what_two_nodes_give_comes_out_of_one_bucket(nodes):
+    """Each learns what both have left; below nothing is what they owe, at most another bucket."""
+    one, two = nodes
+    assert await one.spend([joins(2)]) == [3]
+    assert await two.spend([joins(2)]) == [1]
+    assert await one.spend([joins(4)]) == [-3]
+    assert await two.spend([joins(100)]) == [-5]
+    assert not (await one.take("join", "user:usr_1", 0.01, 5)).is_granted
+
+
+async def test_many_are_told_in_their_order(nodes):
+    """However many round trips it takes; nothing costs none."""
+    one, _ = nodes
+    given = [joins(1 + number % 5, f"user:usr_{number}") for number in range(450)]
+    assert await one.spend(given) == [4 - number % 5 for number in range(450)]
+    assert await one.spend([]) == []

@@ -1,0 +1,18 @@
+"""The board knows which nodes live."""
+
+from dispatch import keys
+from dispatch.store.board import FORGOTTEN_MS, PULSE_MS, Board, Pulse
+
+NOW_MS = 1_763_000_000_000
+
+
+async def test_nodes_that_report_live(redis):
+    """Whoever was silent for five seconds does not; after an hour nothing is left of it."""
+    board = Board(redis)
+    silent, gone = NOW_MS - PULSE_MS - 1, NOW_MS - FORGOTTEN_MS - 1
+    assert await board.report("gone", Pulse(gone, 0, 1)) == {"gone"}
+    await board.report("silent", Pulse(silent, 3, 1))
+    assert await board.report("one", Pulse(NOW_MS - PULSE_MS, 0, 1)) == {"silent", "one"}
+    assert await board.report("two", Pulse(NOW_MS, 0, 2)) == {"one", "two"}
+    assert set(await redis.commands.hkeys(keys.pulses())) == {b"silent", b"one", b"two"}
+    assert (await board.totals(NOW_MS)).riders_online == 3
