@@ -133,7 +133,9 @@ class Positions:
         one where riders have become scarcer.
         """
         assert limit >= 1
-        place = (cells.cell_of(circle.lat, circle.lng), limit)
+        # How many are wanted differs from search to search by those who hold offers; what was
+        # enough for some is about enough for some more.
+        place = (cells.cell_of(circle.lat, circle.lng), limit.bit_length())
         reach_km = min(circle.radius_km, self._reaches.get(place, REACH_FIRST_KM))
         while True:
             smaller = circle._replace(radius_km=reach_km)

@@ -152,6 +152,30 @@ async def test_riders_who_become_scarce_are_still_found(positions: Positions, ra
         assert ids(found) == nearest[taken : taken + 5]
 
 
+async def test_what_was_enough_for_some_is_tried_for_some_more(
+    positions: Positions, monkeypatch: pytest.MonkeyPatch
+):
+    """Each open offer lets a search ask for one more rider; it looked twice each time."""
+    rng = random.Random(4)
+    batch = [
+        placed(f"rdr_{i:03}", (DOUALA[0] + rng.gauss(0, 0.02), DOUALA[1] + rng.gauss(0, 0.02)))
+        for i in range(400)
+    ]
+    await positions.put(batch)
+    circle, looks = Circle(*DOUALA, 40), []
+    search = positions._search
+
+    async def looking(*given: Any) -> list[Seen]:
+        looks.append(given[1].radius_km)
+        return await search(*given)
+
+    monkeypatch.setattr(positions, "_search", looking)
+    for limit in range(64, 128):
+        found = await positions.near(circle, limit, NOW_MS, FRESH_MS)
+        assert ids(found) == brute(batch, circle)[:limit]
+    assert len(looks) <= 66
+
+
 async def test_a_crowd_of_silent_riders_does_not_hide_a_fresh_one(positions: Positions):
     """Riders who fell silent and are still indexed are passed over, however many are nearer."""
     old_ms = NOW_MS - FRESH_MS - 1
