@@ -32,7 +32,7 @@ class Asking:
         for rider, offer in offers.items():
             self.holdings.put(rider, order.order_id, offer.deadline_ms)
         try:
-            await self._flow.make_offers(order.order_id, offers, made)
+            await self._flow.make_offers(order.order_id, offers, made, order)
         except Refused as refused:
             self.holdings.let_go(order.order_id, dispatch_of(order).offers)
             if refused.details is not None:

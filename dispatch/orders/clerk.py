@@ -120,25 +120,40 @@ class Clerk:
         self._turns = Locks()
 
     async def carry(
-        self, caller: Caller, order_id: str, asker: Ask | Asker, plan: Planner
+        self,
+        caller: Caller,
+        order_id: str,
+        asker: Ask | Asker,
+        plan: Planner,
+        known: Order | None = None,
     ) -> Carried:
         """Load, decide and write one step of an order; start again when somebody was faster.
+
+        Whoever has just read the order hands it over as `known`, and it is not read again unless
+        it has changed since: the write asks for its version.
 
         Steps of one order take turns on this node: were they to race, all but one would have to
         start again, each with a transaction for nothing.
 
         Errors: Refused by the machine, the money or an extra write; StoreUnavailable.
         """
+        assert known is None or caller.receipt is None, "a repeat is known by its receipt"
         async with self._turns.hold((order_id,)):
-            return await self._carry(caller, order_id, asker, plan)
+            return await self._carry(caller, order_id, asker, plan, known)
 
     async def _carry(
-        self, caller: Caller, order_id: str, asker: Ask | Asker, plan: Planner
+        self,
+        caller: Caller,
+        order_id: str,
+        asker: Ask | Asker,
+        plan: Planner,
+        known: Order | None,
     ) -> Carried:
         for _ in range(ATTEMPTS):
             try:
                 # Inside: what is not there takes the same way as what is somebody else's.
-                first, order = await self._look_up(caller, order_id)
+                first, order = await self._look_up(caller, order_id, known)
+                known = None
                 if first is not None:
                     return Carried(answer=first)
                 ask = asker if isinstance(asker, Ask) else await asker(order)
@@ -193,13 +208,18 @@ class Clerk:
         with answering():
             return _found(order_id, await self._orders.get(order_id))
 
-    async def _look_up(self, caller: Caller, order_id: str) -> tuple[Any | None, Order]:
+    async def _look_up(
+        self, caller: Caller, order_id: str, known: Order | None
+    ) -> tuple[Any | None, Order]:
         """The first answer where this is a repeat, and the order.
 
         Errors: Refused NOT_FOUND, or CONFLICT for another command of the same name;
         StoreUnavailable.
-        DynamoDB: one BatchGetItem, or one GetItem where the command has no name.
+        DynamoDB: one BatchGetItem, or one GetItem where the command has no name; none where the
+        order is known.
         """
+        if known is not None:
+            return None, known
         if caller.receipt is None:
             return None, await self.load(order_id)
         with answering():

@@ -170,14 +170,20 @@ class Flow:
 
     # The engine looks for a rider.
 
-    async def make_offers(self, order_id: str, offers: dict[str, Offer], made: OffersMade) -> Order:
-        """Offer the order to the riders of one wave.
+    async def make_offers(
+        self,
+        order_id: str,
+        offers: dict[str, Offer],
+        made: OffersMade,
+        known: Order | None = None,
+    ) -> Order:
+        """Offer the order to the riders of one wave; `known` is the order as it was just read.
 
         Errors: Refused WRONG_STATE where it no longer searches, CONFLICT where one of them has his
         hands full (`details` names him as `riderId`).
         """
         plan = self._plans.offering(offers, made.decision)
-        asked = await self._by_engine(order_id, "make_offers", (made, offers), plan)
+        asked = await self._by_engine(order_id, "make_offers", (made, offers), plan, known)
         metrics.OFFERS.labels("made").inc(len(offers))
         return _written(asked)
 
@@ -365,7 +371,12 @@ class Flow:
         return (await self._stores.clerk.carry(caller, order_id, ask, plan)).answer
 
     async def _by_engine(
-        self, order_id: str, name: str, said: tuple[object, object], plan: Planner = nothing_else
+        self,
+        order_id: str,
+        name: str,
+        said: tuple[object, object],
+        plan: Planner = nothing_else,
+        known: Order | None = None,
     ) -> Carried:
         """One step of the engine's own; `said` are its command and its facts.
 
@@ -379,7 +390,7 @@ class Flow:
             return found
 
         ask = self._ask(name, ENGINE, *said)
-        return await self._stores.clerk.carry(ENGINE, order_id, ask, fenced)
+        return await self._stores.clerk.carry(ENGINE, order_id, ask, fenced, known)
 
 
 def _written(carried: Carried) -> Order:

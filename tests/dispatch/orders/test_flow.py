@@ -7,10 +7,13 @@ import pytest
 
 from dispatch.errors import Refusal, Refused
 from dispatch.model import Position
+from dispatch.orders.step import OffersMade
 from dispatch.store.cells import cell_of
+from dispatch.store.orders import Orders
 from dispatch.wire import commands, requests
 from matching.eta import travel_seconds, vehicle_mps
 from matching.speeds import hour_of
+from tests.build import an_offer
 
 pytestmark = pytest.mark.engines
 
@@ -337,3 +340,50 @@ async def test_a_settlement_does_not_read_the_money_it_splits(shop, monkeypatch,
 
     assert reads == []
     assert await shop.status(order_id) == "FUNDS_DISTRIBUTED"
+
+
+async def offer_as_read(shop, known):
+    """The engine offers an order as it has read it."""
+    now_ms = shop.clock.now_ms()
+    offers = {"rdr_1": an_offer("ofr_1", made_at_ms=now_ms)}
+    made = OffersMade(trip_km=2.0, due_at_ms=now_ms + 2_000)
+    return await shop.flow.make_offers(known.order_id, offers, made, known)
+
+
+async def test_an_order_that_the_engine_has_read_is_not_read_again(shop, monkeypatch):
+    """From a vendor's yes to a rider's phone every round trip counts."""
+    order_id = await shop.place()
+    await shop.accept(order_id)
+    known = await shop.orders.get(order_id)
+    reads = []
+    monkeypatch.setattr(Orders, "get", reads.append)
+    offered = await offer_as_read(shop, known)
+
+    assert reads == []
+    assert offered.version == known.version + 1
+
+
+async def test_an_order_that_changed_after_the_engine_read_it_is_read_again(shop):
+    """The kitchen began meanwhile: that is kept, and the order is offered."""
+    order_id = await shop.place()
+    await shop.accept(order_id)
+    known = await shop.orders.get(order_id)
+    vendor = shop.as_("vendor", "ven_1")
+    await shop.flow.order_preparing(vendor, commands.OrderPreparing(order_id=order_id))
+    offered = await offer_as_read(shop, known)
+
+    assert await shop.status(order_id) == "PREPARING"
+    assert offered.version == known.version + 2
+    assert await refusal_of(shop.take(order_id, "rdr_1", "ofr_1")) == "ok"
+
+
+async def test_an_order_that_was_called_off_after_the_engine_read_it_is_not_offered(shop):
+    """What the engine remembers decides nothing."""
+    order_id = await shop.place()
+    await shop.accept(order_id)
+    known = await shop.orders.get(order_id)
+    customer = shop.as_("user", "usr_1")
+    await shop.flow.cancel_order(customer, commands.CancelOrder(order_id=order_id))
+
+    assert await refusal_of(offer_as_read(shop, known)) is Refusal.WRONG_STATE
+    assert "delivery_request" not in await shop.told("rider:rdr_1")
