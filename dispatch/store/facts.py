@@ -13,6 +13,8 @@ VERSION = 2
 # Version, seen_at_ms; lat, lng, ts, heading, speed, accuracy, of which the last three may be NaN,
 # which is unknown.
 _WHERE = struct.Struct("<Bd6d")
+# How such a line begins.
+_SPOT = struct.Struct("<B3d")
 # Available, active, capacity; completion, rating and until_ms, NaN is unknown; recent_offers,
 # cash_headroom_xaf. After them the vehicle, a zero byte and the name.
 _WHO = struct.Struct("<BBB3dHI")
@@ -118,7 +120,18 @@ def pack(position: Position, facts: Facts) -> bytes:
     return where + facts.packed
 
 
-def unpack(rider_id: str, packed: bytes) -> Seen | None:
+def spot(packed: bytes) -> tuple[float, float, float] | None:
+    """When and where the rider of a line was seen; None where another version wrote it.
+
+    Shapes: (seen_at_ms, lat, lng).
+    Source: measured 2026-11-21, a tenth of what `unpack` takes; a search reads some hundred lines
+    and wants the nearest.
+    """
+    version, seen_at_ms, lat, lng = _SPOT.unpack_from(packed)
+    return (seen_at_ms, lat, lng) if version == VERSION else None
+
+
+def unpack(rider_id: str, packed: bytes, distance_km: float = 0.0) -> Seen | None:
     """The rider of a line; None where another version of the server wrote it."""
     if packed[0] != VERSION:
         return None
@@ -144,6 +157,7 @@ def unpack(rider_id: str, packed: bytes) -> Seen | None:
         cash_headroom_xaf=who[7],
         vehicle=vehicle or None,
         name=name,
+        distance_km=distance_km,
     )
 
 

@@ -19,7 +19,7 @@ from dispatch.store.bulk import Bulk, Command, Phrase
 from dispatch.store.cells import Box, Circle
 from dispatch.store.connect import Scripts
 from dispatch.store.crowd import Crowd, newest, pairs, read
-from dispatch.store.facts import Facts, Seen, pack
+from dispatch.store.facts import Facts, Seen, pack, spot, unpack
 from dispatch.store.together import together
 from matching.geo import haversine_m
 
@@ -283,8 +283,7 @@ class Positions:
         arguments = (circle.lng, circle.lat, reach_km, limit, since_ms)
         sha = self._scripts.sha(script)
         answers = await self._bulk.run([(*_script(sha, cell), *arguments) for cell in touched])
-        found = newest(read(pair for answer in answers for pair in pairs(answer)))
-        return _nearest(found, circle)[:limit]
+        return _nearest((pair for answer in answers for pair in pairs(answer)), circle, limit)
 
     def _of_rider(self, placed: Placed) -> Iterator[Command]:
         """What a rider has for himself: his last fix, the trails and channels of his orders."""
@@ -361,11 +360,20 @@ def _by_cell(batch: Sequence[Placed]) -> tuple[dict[str, list[Placed]], dict[str
     return entered, left
 
 
-def _nearest(found: Iterable[Seen], circle: Circle) -> list[Seen]:
-    """Those inside the circle, with their distance, nearest first."""
+def _nearest(lines: Iterable[tuple[bytes, bytes]], circle: Circle, limit: int) -> list[Seen]:
+    """The nearest riders of lines that are inside the circle, each once, with their distance."""
+    # Only those who are handed on are read whole.
+    spots: dict[bytes, tuple[float, float, float]] = {}
+    packed_of: dict[bytes, bytes] = {}
+    for rider, packed in lines:
+        seen = spot(packed)
+        # One who reconnected elsewhere may still stand in the cell he left.
+        if seen is not None and (rider not in spots or spots[rider][0] < seen[0]):
+            spots[rider], packed_of[rider] = seen, packed
     measured = (
-        (haversine_m(circle.lat, circle.lng, seen.lat, seen.lng) / 1000, seen) for seen in found
+        (haversine_m(circle.lat, circle.lng, lat, lng) / 1000, rider)
+        for rider, (_, lat, lng) in spots.items()
     )
-    inside = [(km, seen) for km, seen in measured if km <= circle.radius_km]
-    inside.sort(key=lambda each: (each[0], each[1].rider_id))
-    return [msgspec.structs.replace(seen, distance_km=km) for km, seen in inside]
+    nearest = sorted(each for each in measured if each[0] <= circle.radius_km)[:limit]
+    found = (unpack(rider.decode(), packed_of[rider], km) for km, rider in nearest)
+    return [seen for seen in found if seen is not None]
