@@ -421,3 +421,16 @@ async def test_a_number_next_to_nothing_is_nothing(table):
     kept = await table.get(Key("a", "b"))
 
     assert (kept["lat"], kept["lng"], kept["small"]) == (0, 0, 1e-130)
+
+
+async def test_the_first_call_prepares_nothing(table: DynamoTable, monkeypatch: pytest.MonkeyPatch):
+    """The stock way reads descriptions at its first use, and blocks the loop for 250 ms (hole 14).
+
+    Whoever opens the table has waited for that; nothing is read from disk after it.
+    """
+    with monkeypatch.context() as patch:
+        async with open_table(table.client.meta.endpoint_url, REGION, table.name) as fresh:
+            patch.setattr("botocore.loaders.JSONFileLoader.load_file", None)
+            patch.setattr("botocore.session.Session.create_client", None)
+            await fresh.transact([Put(item=item("first", n=1))])
+            assert await fresh.get(Key("P", "first")) == item("first", n=1)
