@@ -38,11 +38,12 @@ ROOT = Path(__file__).parents[2]
 class Size(NamedTuple):
     """How long each kind of flood takes, and in how many phases.
 
-    In one phase an answer is late by chance: they are short, in turns, and the middle one counts.
+    In one phase an answer is late by chance: they are short, each is compared with the one right
+    before it, and the middle one counts.
     """
 
     seconds: float
-    rounds: int = 5
+    rounds: int = 7
     kinds: tuple[str, ...] = tuple(KINDS)
 
 
@@ -95,12 +96,12 @@ async def _compare(site: Site, others: list[Phone], kind: str, size: Size) -> di
             kept.append(quantile(phase.took_s, 0.99))
             if kept is under:
                 told.append(phase.told)
-    before_s, after_s = quantile(beside, 0.5), quantile(under, 0.5)
+    rises = [after_s / before_s - 1 for before_s, after_s in zip(beside, under, strict=True)]
     cuts = [each["first_cut_s"] for each in told if each["first_cut_s"] is not None]
     return {
-        "beside_p99_ms": round(before_s * 1000, 2),
-        "under_p99_ms": round(after_s * 1000, 2),
-        "rise": round(after_s / before_s - 1, 3),
+        "beside_p99_ms": round(quantile(beside, 0.5) * 1000, 2),
+        "under_p99_ms": round(quantile(under, 0.5) * 1000, 2),
+        "rise": round(quantile(rises, 0.5), 3),
         "sent": sum(each["sent"] for each in told),
         "cuts": sum(each["cuts"] for each in told),
         "first_cut_s": round(quantile(cuts, 0.5), 3) if cuts else None,
