@@ -176,7 +176,7 @@ async def _open(settings: Settings, stack: AsyncExitStack) -> Basis:
 def compose(basis: Basis) -> tuple[Desk, Live]:
     """Build the parts in the order in which they lean on one another."""
     settings, clock, table = basis.settings, basis.clock, basis.table
-    feeds, board = Feeds(basis.redis), Board(basis.redis)
+    feeds, board = Feeds(basis.redis), Board(basis.redis, basis.scripts)
     timers = Timers(basis.redis, basis.scripts, ZONE)
     inboxes, receipts = Inboxes(basis.redis, basis.scripts), OfferReceipts(basis.redis)
     positions = Positions(basis.redis.commands, basis.scripts, basis.node, settings.fix_lost_ms)
@@ -276,7 +276,7 @@ def _finds(
         positions=stores.positions,
         timers=timers,
         receipts=receipts,
-        pauses=Pauses(basis.redis),
+        pauses=Pauses(basis.redis, basis.scripts),
         pursuits=Pursuits(basis.redis),
         alerts=Alerts(basis.redis, basis.scripts),
         policies=Policies(basis.table, basis.clock, ZONE),

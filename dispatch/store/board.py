@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from dispatch import keys
-from dispatch.store.connect import RedisClients, translate
+from dispatch.store.bulk import Bulk, Command
+from dispatch.store.connect import RedisClients, Scripts, translate
 from dispatch.wire.events import OrderDot, Totals
 
 # Nodes report every second; one that was silent this long holds no riders any more.
@@ -35,8 +36,9 @@ class Pulse(msgspec.Struct, frozen=True):
 class Board:
     """Writes and reads the board."""
 
-    def __init__(self, clients: RedisClients) -> None:
+    def __init__(self, clients: RedisClients, scripts: Scripts) -> None:
         self._redis = clients.commands
+        self._bulk = Bulk(clients.commands, scripts)
 
     async def post(self, lines: Sequence[Line], tally: Mapping[str, int]) -> None:
         """Show the newest state of orders, and count.
@@ -45,18 +47,14 @@ class Board:
         """
         if not lines and not tally:
             return
-        with translate():
-            async with self._redis.pipeline(transaction=False) as pipe:
-                for line in lines:
-                    text = _encoder.encode(line.dot)
-                    if line.ended:
-                        pipe.hdel(keys.board(), line.dot.order_id)
-                    else:
-                        pipe.hset(keys.board(), line.dot.order_id, text)
-                    pipe.spublish(keys.board_channel(), text)
-                for name, by in tally.items():
-                    pipe.hincrby(keys.totals(), name, by)
-                await pipe.execute()
+        commands: list[Command] = []
+        for line in lines:
+            text, order_id = _encoder.encode(line.dot), line.dot.order_id
+            shown: Command = ("HSET", keys.board(), order_id, text)
+            commands.append(("HDEL", keys.board(), order_id) if line.ended else shown)
+            commands.append(("SPUBLISH", keys.board_channel(), text))
+        commands += [("HINCRBY", keys.totals(), name, by) for name, by in tally.items()]
+        await self._bulk.run(commands)
 
     async def report(self, node: str, pulse: Pulse) -> frozenset[str]:
         """Add one node's share of what cannot be counted by orders; the nodes that live.

@@ -1,11 +1,13 @@
 """Riders whose phones show no offers: how often in a row, and until when they are left alone."""
 
 from collections.abc import Iterable
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from dispatch import keys
 from dispatch.ids import RiderId
-from dispatch.store.connect import RedisClients, translate
+from dispatch.store.bulk import Bulk
+from dispatch.store.connect import RedisClients, Scripts, translate
+from dispatch.store.crowd import pairs
 
 # Offers left unread longer ago than this are no row any more.
 STREAK_TTL_S = 30 * 60
@@ -26,8 +28,9 @@ class Pauses:
     Errors: every method raises StoreUnavailable where Redis is away.
     """
 
-    def __init__(self, clients: RedisClients) -> None:
+    def __init__(self, clients: RedisClients, scripts: Scripts) -> None:
         self._redis = clients.commands
+        self._bulk = Bulk(clients.commands, scripts)
 
     async def note(
         self, unread: Iterable[str], read: Iterable[str], now_ms: int, rule: PauseRule
@@ -79,9 +82,8 @@ class Pauses:
 
         Redis: ZRANGE by score, one round trip.
         """
-        with translate():
-            rows = await self._redis.zrange(
-                keys.riders_paused(), f"({now_ms}", "+inf", byscore=True, withscores=True
-            )
-        pairs = cast("list[tuple[bytes, float]]", rows)
-        return {rider.decode(): int(until_ms) for rider, until_ms in pairs}
+        key = keys.riders_paused()
+        [rows] = await self._bulk.run(
+            [("ZRANGE", key, f"({now_ms}", "+inf", "BYSCORE", "WITHSCORES")]
+        )
+        return {rider.decode(): int(float(until_ms)) for rider, until_ms in pairs(rows)}

@@ -5,6 +5,7 @@ from typing import Any
 
 from dispatch import keys
 from dispatch.errors import Deposed
+from dispatch.store.bulk import Bulk, Command
 from dispatch.store.connect import RedisClients, Scripts, translate
 
 # An order that was taken comes up again after this long, should its engine have died.
@@ -21,6 +22,7 @@ class Timers:
 
     def __init__(self, clients: RedisClients, scripts: Scripts, zone: str) -> None:
         self._redis = clients.commands
+        self._bulk = Bulk(clients.commands, scripts)
         self._scripts = scripts
         self.zone = zone
         # What this engine has taken and not put back, and until when; at most what is looked at.
@@ -35,14 +37,13 @@ class Timers:
         """
         if not due and not trails:
             return
-        with translate():
-            async with self._redis.pipeline(transaction=False) as pipe:
-                if trails:
-                    pipe.zadd(keys.trails_due(self.zone), dict(trails))
-                if due:
-                    pipe.zadd(keys.timers(self.zone), dict(due), lt=True)
-                    pipe.spublish(keys.engine_channel(self.zone), "1")
-                await pipe.execute()
+        commands: list[Command] = []
+        if trails:
+            commands.append(("ZADD", keys.trails_due(self.zone), *_scores(trails)))
+        if due:
+            commands.append(("ZADD", keys.timers(self.zone), "LT", *_scores(due)))
+            commands.append(("SPUBLISH", keys.engine_channel(self.zone), "1"))
+        await self._bulk.run(commands)
 
     async def trails_due(self, now_ms: int, limit: int) -> list[str]:
         """Orders whose trails wait to be kept, oldest first.
@@ -111,8 +112,14 @@ class Timers:
 
     async def _run(self, script: str, token: int, arguments: Iterable[str | int]) -> Any:
         names = (keys.timers(self.zone), keys.lease_token(self.zone))
-        answer = await self._scripts.run(script, names, (token, *arguments))
+        sha = self._scripts.sha(script)
+        [answer] = await self._bulk.run([("EVALSHA", sha, len(names), *names, token, *arguments)])
         if answer is None:
             self._claims.clear()
             raise Deposed(self.zone)
         return answer
+
+
+def _scores(by_order: Mapping[str, int]) -> Iterable[str | int]:
+    """A mapping as ZADD wants it: each score before its member."""
+    return (part for order_id, ms in by_order.items() for part in (ms, order_id))

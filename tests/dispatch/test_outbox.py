@@ -20,7 +20,7 @@ class House:
     def __init__(self, table, redis, scripts):
         self.clock, self.table = ManualClock(), table
         self.inboxes = Inboxes(redis, scripts)
-        board, timers = Board(redis), Timers(redis, scripts, "douala")
+        board, timers = Board(redis, scripts), Timers(redis, scripts, "douala")
         self.outbox = Outbox(table, self.inboxes, timers, board, self.clock)
 
     async def commit(self, number):

@@ -2,13 +2,14 @@
 
 from dispatch import keys
 from dispatch.store.board import FORGOTTEN_MS, PULSE_MS, Board, Pulse
+from dispatch.store.connect import Scripts
 
 NOW_MS = 1_763_000_000_000
 
 
 async def test_nodes_that_report_live(redis):
     """Whoever was silent for five seconds does not; after an hour nothing is left of it."""
-    board = Board(redis)
+    board = Board(redis, Scripts(redis.commands))
     silent, gone = NOW_MS - PULSE_MS - 1, NOW_MS - FORGOTTEN_MS - 1
     assert await board.report("gone", Pulse(gone, 0, 1)) == {"gone"}
     await board.report("silent", Pulse(silent, 3, 1))

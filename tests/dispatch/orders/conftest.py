@@ -54,7 +54,7 @@ class Shop:
         self.table = table
         self.inboxes = Inboxes(redis, scripts)
         self.timers = Timers(redis, scripts, "douala")
-        self.board = Board(redis)
+        self.board = Board(redis, scripts)
         self.outbox = Outbox(table, self.inboxes, self.timers, self.board, self.clock)
         self.ledger = Ledger(table, self.clock.now_ms)
         self.orders = Orders(table)

@@ -82,7 +82,7 @@ class Night:
         self.clock = shop.clock
         self.streets = Streets(self.clock)
         self.receipts = OfferReceipts(redis)
-        self.pauses = Pauses(redis)
+        self.pauses = Pauses(redis, scripts)
         self.alerts = Alerts(redis, scripts)
         self.policies = Policies(shop.table, self.clock, "douala")
         self.decisions = Decisions(shop.table)
