@@ -68,16 +68,22 @@ def payload_of(frame: Frame) -> bytes:
 class _Latest:
     """The packet framed last: one position goes to many watchers, one after the other."""
 
-    packet = b""
-    frame: Frame = b""
+    __slots__ = ("frame", "packet")
+
+    def __init__(self) -> None:
+        self.packet = b""
+        self.frame: Frame = b""
+
+
+_latest = _Latest()
 
 
 def framed(packet: bytes) -> Frame:
     """A packet in a WebSocket frame; made once for all who get it one after the other."""
-    if packet is not _Latest.packet:
-        _Latest.frame = text_frame(packet)
-        _Latest.packet = packet
-    return _Latest.frame
+    if packet is not _latest.packet:
+        _latest.frame = text_frame(packet)
+        _latest.packet = packet
+    return _latest.frame
 
 
 class Pipe:

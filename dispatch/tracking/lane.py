@@ -16,7 +16,7 @@ from dispatch.tracking.drain import Drain, count_lost
 from dispatch.tracking.guide import Guide
 from dispatch.tracking.intake import Admitted, Drop, Track, admit, doubted
 from dispatch.tracking.presence import Roster, Seat, State
-from dispatch.tracking.watch import Watchers, packet_of
+from dispatch.tracking.watch import Watchers
 from dispatch.wire.commands import Fix
 
 _DROPPED = {drop: metrics.FIXES_DROPPED.labels(drop.value) for drop in Drop}
@@ -132,7 +132,8 @@ class Lane:
         for seat in self._roster.sweep(now_ms):
             # The other nodes shall hear of it although he has not moved.
             seat.flushed = None
-            self._tell(seat)
+            assert seat.last is not None, "a seat without a fix cannot fall silent"
+            self._relayed += self._watchers.relay(seat, seat.last.position)
         self._watchers.fade(now_ms, self._roster.fresh_ms, self._roster.lost_ms)
         metrics.FIXES_RECEIVED.inc(self._received)
         metrics.FIXES_RELAYED.inc(self._relayed)
@@ -155,7 +156,7 @@ class Lane:
         if not seat.is_served or seat.state != "live":
             self._roster.serve(seat)
         if seat.orders:
-            self._tell(seat)
+            self._relayed += self._watchers.relay(seat, admitted.position)
             if admitted.has_moved:
                 seat.anchor = admitted.position
                 count_lost(seat.keep(admitted.position))
@@ -169,15 +170,6 @@ class Lane:
             self._guide.rest(seat)
         if seat.available:
             self._drain.offer(seat)
-
-    def _tell(self, seat: Seat) -> None:
-        """Tell the watchers of the orders that the server gave to this rider, and no others."""
-        position = seat.position
-        assert position is not None, "a seat without a fix has nothing to tell"
-        for order_id in seat.orders:
-            if self._watchers.watched(order_id):
-                packet = packet_of(seat, position, order_id)
-                self._relayed += self._watchers.show(order_id, packet, position.received_at)
 
     def _complete(self, seat: Seat, taken: list[tuple[Fix, Admitted]], now_ms: int) -> None:
         """Move the marker to the newest fix of a batch where it may be, keep the others."""

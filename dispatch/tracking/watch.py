@@ -10,6 +10,8 @@ from functools import partial
 from itertools import islice
 from typing import Protocol
 
+import msgspec
+
 from dispatch.errors import StoreUnavailable
 from dispatch.ids import OrderId
 from dispatch.keys import order_positions
@@ -17,7 +19,6 @@ from dispatch.model import Position
 from dispatch.store.positions import unframed
 from dispatch.tracking.presence import Seat, State
 from dispatch.wire.events import LatLng, RiderLocationUpdate
-from dispatch.wire.frames import body
 
 # Subscriptions changed side by side when many riders come or go at once.
 FOLLOWED_AT_ONCE = 256
@@ -25,6 +26,7 @@ FOLLOWED_AT_ONCE = 256
 # takes that node for dead and says so itself.
 # Source: a node tells within 1 s, a flush takes 40 ms, listeners are back within 2 s of Redis.
 OTHER_NODE_MS = 3_000
+_encode = msgspec.json.Encoder().encode
 # How a position begins and ends; its state is its last field.
 _POSITION = f'42/user,["{RiderLocationUpdate.event}",'.encode()
 _ENDS: dict[State, bytes] = {
@@ -61,25 +63,35 @@ def packet_of(seat: Seat, position: Position, order_id: str) -> bytes:
     known = seat.encoded
     if known and known[0] is position and known[1] == seat.state and known[2] == order_id:
         return known[3]
-    packet = location_packet(order_id, seat.rider_id, position, seat.state)
+    packet = _location_packet(order_id, seat.rider_id, position, seat.state)
     seat.encoded = (position, seat.state, order_id, packet)
     return packet
 
 
-def location_packet(order_id: str, rider_id: str, position: Position, state: State) -> bytes:
-    """What the watchers of an order are told of a position of its rider."""
+def _location_packet(order_id: str, rider_id: str, at: Position, state: State) -> bytes:
+    # By place: names would take as long as the rest of it.
     update = RiderLocationUpdate(
-        order_id=order_id,
-        rider_id=rider_id,
-        location=LatLng(position.lat, position.lng),
-        heading=position.heading,
-        speed=position.speed,
-        accuracy=position.accuracy,
-        ts=position.ts,
-        received_at=position.received_at,
-        state=state,
+        order_id,
+        rider_id,
+        LatLng(at.lat, at.lng),
+        at.heading,
+        at.speed,
+        at.accuracy,
+        at.ts,
+        at.received_at,
+        state,
     )
-    return _POSITION + body(update) + b"]"
+    return b"%b%b]" % (_POSITION, _encode(update))
+
+
+class _Audience:
+    """Who watches an order, and when the newest fix was received that they were told of."""
+
+    __slots__ = ("told_ms", "watchers")
+
+    def __init__(self) -> None:
+        self.watchers: tuple[Watcher, ...] = ()
+        self.told_ms = 0
 
 
 class Watchers:
@@ -92,21 +104,28 @@ class Watchers:
     def __init__(self, feeds: Feeds, node: str) -> None:
         self._feeds = feeds
         self._node = node.encode()
-        self._watchers: dict[str, tuple[Watcher, ...]] = {}
+        self._audiences: dict[str, _Audience] = {}
         self._orders: dict[Watcher, set[str]] = {}
         self._served: set[str] = set()
         self._followed: dict[str, Callable[[bytes], None]] = {}
         # The last positions from other nodes: those since the last `fade`, and when each came.
         self._heard_since: dict[str, bytes] = {}
         self._shown: dict[str, tuple[int, bytes]] = {}
-        # When the newest fix was received that watchers were told of, by order.
-        self._told_ms: dict[str, int] = {}
         self._moved: set[str] = set()
         self._has_moved = asyncio.Event()
 
     def watched(self, order_id: str) -> bool:
         """Whether anybody here watches the order."""
-        return order_id in self._watchers
+        return order_id in self._audiences
+
+    def relay(self, seat: Seat, position: Position) -> int:
+        """Show where a rider is to everybody here who watches one of his orders; how many."""
+        told = 0
+        for order_id in seat.orders:
+            if order_id in self._audiences:
+                packet = packet_of(seat, position, order_id)
+                told += self.show(order_id, packet, position.received_at)
+        return told
 
     def show(self, order_id: str, packet: bytes, received_ms: int) -> int:
         """Show everybody here who watches the order a position; how many they are.
@@ -114,17 +133,18 @@ class Watchers:
         What was received before that of which they know is not shown: a rider may have gone on to
         another node, and the one that he left learns of it by his silence.
         """
-        watchers = self._watchers.get(order_id)
-        if watchers is None or received_ms < self._told_ms.get(order_id, 0):
+        audience = self._audiences.get(order_id)
+        if audience is None or received_ms < audience.told_ms:
             return 0
-        self._told_ms[order_id] = received_ms
-        for watcher in watchers:
+        audience.told_ms = received_ms
+        for watcher in audience.watchers:
             watcher.show(packet)
-        return len(watchers)
+        return len(audience.watchers)
 
     def tell(self, order_id: str, packet: bytes) -> None:
         """Tell everybody here who watches the order something else that a newer one replaces."""
-        for watcher in self._watchers.get(order_id, ()):
+        audience = self._audiences.get(order_id)
+        for watcher in audience.watchers if audience is not None else ():
             watcher.show(packet)
 
     async def join(self, order_id: str, watcher: Watcher) -> None:
@@ -132,9 +152,9 @@ class Watchers:
 
         A snapshot taken after it and the packets since join without a gap.
         """
-        present = self._watchers.get(order_id, ())
-        if watcher not in present:
-            self._watchers[order_id] = (*present, watcher)
+        audience = self._audiences.setdefault(order_id, _Audience())
+        if watcher not in audience.watchers:
+            audience.watchers = (*audience.watchers, watcher)
             self._orders.setdefault(watcher, set()).add(order_id)
         await self._follow(order_id)
 
@@ -196,17 +216,16 @@ class Watchers:
             await asyncio.gather(*(self._follow(order_id) for order_id in some))
 
     def _move(self, order_id: str) -> None:
-        if order_id in self._watchers:
+        if order_id in self._audiences:
             self._moved.add(order_id)
             self._has_moved.set()
 
     def _drop(self, order_id: str, watcher: Watcher) -> None:
-        left = tuple(each for each in self._watchers.get(order_id, ()) if each is not watcher)
-        if left:
-            self._watchers[order_id] = left
-        else:
-            self._watchers.pop(order_id, None)
-            self._told_ms.pop(order_id, None)
+        audience = self._audiences.get(order_id)
+        if audience is not None:
+            audience.watchers = tuple(each for each in audience.watchers if each is not watcher)
+            if not audience.watchers:
+                del self._audiences[order_id]
         orders = self._orders.get(watcher)
         if orders is not None:
             orders.discard(order_id)
@@ -215,7 +234,7 @@ class Watchers:
 
     async def _follow(self, order_id: str) -> None:
         """Make one subscription what it should be; noted before anything is awaited."""
-        is_wanted = order_id in self._watchers and order_id not in self._served
+        is_wanted = order_id in self._audiences and order_id not in self._served
         callback = self._followed.get(order_id)
         channel = order_positions(OrderId(order_id))
         if is_wanted and callback is None:

@@ -183,7 +183,7 @@ class TrackingPolicy(Event, frozen=True, kw_only=True):
     min_displacement_m: int
 
 
-class RiderLocationUpdate(Event, frozen=True, kw_only=True, gc=False):
+class RiderLocationUpdate(Event, frozen=True, gc=False):
     """To the watchers of an order: where its rider is.
 
     Units: degrees WGS 84, metres per second, metres, Unix milliseconds.
