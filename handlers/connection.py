@@ -10,6 +10,7 @@ from engineio import exceptions
 
 from dispatch.clock import Clock
 from dispatch.settings import Settings
+from handlers.deadlines import Deadlines
 from handlers.handshake import NoHandshake, take_over
 from handlers.limits import Bucket, Limits
 from handlers.outlet import Frame, Pipe, text_frame
@@ -64,6 +65,7 @@ class Host(Protocol):
     clock: Clock
     limits: Limits
     timings: Timings
+    waits: "Waits"
     turn: Turn
     frame_bytes_max: int
 
@@ -102,14 +104,13 @@ class Connection:
     """
 
     __slots__ = (
-        "__weakref__", "_deadline", "_host", "_loop", "_patience", "_probe", "_timer", "_ws",
-        "address", "closed", "connected", "connects", "hear_quickly", "is_pinged", "pipe",
-        "sessions", "sid", "upgraded",
+        "__weakref__", "_host", "_patience", "_probe", "_waits", "_ws", "address", "closed",
+        "connected", "connects", "hear_quickly", "is_pinged", "pipe", "sessions", "sid", "upgraded",
     )  # fmt: skip
 
     def __init__(self, host: Host, sid: str, address: str) -> None:
         self._host = host
-        self._loop = asyncio.get_running_loop()
+        self._waits = host.waits
         self.sid = sid
         self.address = address
         self.pipe = Pipe(self._on_slow_reader, host.timings.stuck_s, host.turn)
@@ -123,9 +124,8 @@ class Connection:
         # CONNECT packets it has sent.
         self.connects = 0
         self.is_pinged = False
-        self._timer = self._loop.call_later(host.timings.ping_interval_s, self._on_beat)
-        self._deadline: asyncio.TimerHandle | None = None
-        self._expect_session()
+        self._waits.to_be_pinged.begin(self)
+        self._waits.for_a_session.begin(self)
         # Read by the library's server; `connected` means that the handshake is done.
         self.connected = True
         self.upgraded = False
@@ -164,9 +164,7 @@ class Connection:
         if self.closed:
             return
         self.closed = True
-        self._timer.cancel()
-        if self._deadline is not None:
-            self._deadline.cancel()
+        self._waits.forget(self)
         try:
             self._host.ended(self, reason)
         finally:
@@ -189,16 +187,14 @@ class Connection:
     def join(self, namespace: str, session: "Session") -> None:
         """Add a session; the connection has shown what it is for."""
         self.sessions[namespace] = session
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+        self._waits.for_a_session.end(self)
 
     def leave(self, namespace: str) -> None:
         """Remove a session; one without any has its time to join again."""
         self.sessions.pop(namespace, None)
         self.hear_quickly = _hear_nothing
         if not self.sessions and not self.closed:
-            self._expect_session()
+            self._waits.for_a_session.begin(self)
 
     def open(self, ws: WebSocket) -> None:
         """From now on talk over a WebSocket."""
@@ -291,26 +287,26 @@ class Connection:
 
     # Time.
 
-    def _expect_session(self) -> None:
-        self._deadline = self._loop.call_later(self._host.timings.connect_s, self._on_silence)
-
-    def _on_silence(self) -> None:
+    def cut_silent(self) -> None:
+        """It has joined no namespace in its time."""
         self.end("no_connect", abort=True)
 
-    def _on_beat(self) -> None:
+    def ping(self) -> None:
+        """Ask whether anybody is there."""
         self.is_pinged = True
         self.pipe.send(_PING)
-        self._timer = self._loop.call_later(self._host.timings.ping_timeout_s, self._on_no_pong)
+        self._waits.for_a_pong.begin(self)
 
     def _on_pong(self) -> None:
         if not self.is_pinged:
             self.strike()
             return
         self.is_pinged = False
-        self._timer.cancel()
-        self._timer = self._loop.call_later(self._host.timings.ping_interval_s, self._on_beat)
+        self._waits.for_a_pong.end(self)
+        self._waits.to_be_pinged.begin(self)
 
-    def _on_no_pong(self) -> None:
+    def cut_dead(self) -> None:
+        """It has not answered a ping in its time."""
         self.end("ping_timeout", abort=True)
 
     def _on_slow_reader(self) -> None:
@@ -327,3 +323,18 @@ class Connection:
             self._ws.abort()
         else:
             self._ws.close(self._host.timings.close_s)
+
+
+class Waits:
+    """What the connections of a server wait for."""
+
+    def __init__(self, timings: Timings) -> None:
+        self.to_be_pinged = Deadlines(timings.ping_interval_s, Connection.ping)
+        self.for_a_pong = Deadlines(timings.ping_timeout_s, Connection.cut_dead)
+        self.for_a_session = Deadlines(timings.connect_s, Connection.cut_silent)
+
+    def forget(self, connection: Connection) -> None:
+        """It waits for nothing more."""
+        self.to_be_pinged.end(connection)
+        self.for_a_pong.end(connection)
+        self.for_a_session.end(connection)

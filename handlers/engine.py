@@ -17,7 +17,7 @@ from socketio import packet as packets
 from dispatch import metrics
 from dispatch.clock import Clock
 from dispatch.settings import Settings
-from handlers.connection import OPEN, PARTINGS, BadFrame, Connection, Timings
+from handlers.connection import OPEN, PARTINGS, BadFrame, Connection, Timings, Waits
 from handlers.handshake import NoHandshake, answer_to, take_over
 from handlers.limits import CONNECTIONS, Bucket, Limits
 from handlers.origins import Origins
@@ -244,6 +244,7 @@ class Server(socketio.AsyncServer):
         self.clock = clock
         self.limits = limits
         self.timings = timings or Timings.of(settings)
+        self.waits = Waits(self.timings)
         self.turn = Turn()
         self.frame_bytes_max = settings.frame_bytes_max
         self.is_closing = False
