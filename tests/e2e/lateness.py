@@ -93,13 +93,14 @@ class Run:
         site = self.edges[number % len(self.edges)]
         rider = await self.town.hire(number, shop.lat + 0.0001 * number, shop.lng)
         rider.phone.close()
-        lines: list[Phone] = []
+        line: asyncio.Future[Phone] = asyncio.get_running_loop().create_future()
 
         def hear(name: str, body: dict[str, Any], _at_s: float) -> None:
-            self._hear(lines[0], name, body)
+            # The first words may come with the bytes that let him in, before there is a line.
+            line.add_done_callback(lambda there: self._hear(there.result(), name, body))
 
         rider.phone = await site.phone(rider.who, hear)
-        lines.append(rider.phone)
+        line.set_result(rider.phone)
         rider.stand()
 
     async def ask(self) -> None:
