@@ -12,6 +12,9 @@ import os
 import sys
 import tempfile
 import time
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -62,37 +65,70 @@ async def _ask_for_ever(phone: Phone, took_s: list[float]) -> None:
         await asyncio.sleep(ASK_EVERY_S)
 
 
-async def _phase(site: Site, others: list[Phone], kind: str, where: str, seconds: float) -> Phase:
-    """So long the others ask while somebody floods."""
+class Offender:
+    """The process that floods, when it is told to."""
+
+    def __init__(self, child: Process) -> None:
+        self._child = child
+
+    async def flood(self, kind: str, where: str, seconds: float) -> dict[str, Any]:
+        """What it saw of that. Errors: Failed where it has ended instead."""
+        assert self._child.stdin is not None, "it was asked for"
+        self._child.stdin.write(f"{kind} {where} {seconds}\n".encode())
+        async with asyncio.timeout(seconds + OVERHEAD_S):
+            return await self.told()
+
+    async def told(self) -> Any:
+        """The next thing that it says. Errors: Failed."""
+        assert self._child.stdout is not None, "it was asked for"
+        line = await self._child.stdout.readline()
+        if not line:
+            raise Failed("the offender has ended")
+        return json.loads(line)
+
+
+@asynccontextmanager
+async def _offender(site: Site) -> AsyncIterator[Offender]:
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.e2e.offender", kind, where, "--seconds", str(seconds),
-        cwd=ROOT, stdout=asyncio.subprocess.PIPE,
+        sys.executable, "-m", "tests.e2e.offender", cwd=ROOT,
+        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
         env={**os.environ, "TOKEN": site.office.sign("RIDER", "rdr_offender")},
     )  # fmt: skip
-    assert child.stdout is not None, "it was asked for"
-    # Its own start takes a core for a second.
-    await child.stdout.readline()
+    try:
+        offender = Offender(child)
+        await offender.told()
+        yield offender
+    finally:
+        child.kill()
+        await child.wait()
+
+
+async def _phase(
+    offender: Offender, others: list[Phone], kind: str, where: str, seconds: float
+) -> Phase:
+    """So long the others ask while somebody floods."""
     took_s: list[float] = []
     asking = [asyncio.ensure_future(_ask_for_ever(phone, took_s)) for phone in others]
     try:
-        async with asyncio.timeout(seconds + OVERHEAD_S):
-            said, _ = await child.communicate()
+        told = await offender.flood(kind, where, seconds)
     finally:
         failed = [task.exception() for task in asking if task.done()]
         for task in asking:
             task.cancel()
         await asyncio.wait(asking)
-    if failed or child.returncode != 0:
-        raise Failed(f"{kind} at {where}: {failed or child.returncode}")
-    return Phase(took_s, json.loads(said))
+    if failed:
+        raise Failed(f"{kind} at {where}: {failed}")
+    return Phase(took_s, told)
 
 
-async def _compare(site: Site, others: list[Phone], kind: str, size: Size) -> dict[str, Any]:
+async def _compare(
+    offender: Offender, url: str, others: list[Phone], kind: str, size: Size
+) -> dict[str, Any]:
     """Floods of one kind into nothing and at the server, in turns."""
     beside, under, told = [], [], []
     for _ in range(size.rounds):
-        for where, kept in (("nobody", beside), (site.url, under)):
-            phase = await _phase(site, others, kind, where, size.seconds / size.rounds)
+        for where, kept in (("nobody", beside), (url, under)):
+            phase = await _phase(offender, others, kind, where, size.seconds / size.rounds)
             kept.append(quantile(phase.took_s, 0.99))
             if kept is under:
                 told.append(phase.told)
@@ -117,7 +153,11 @@ async def measure(size: Size, folder: Path) -> dict[str, Any]:
             await node.site.phone(("RIDER", f"rdr_{n}"), lambda _n, _b, _s: None)
             for n in range(OTHERS)
         ]
-        figures = {kind: await _compare(node.site, others, kind, size) for kind in size.kinds}
+        async with _offender(node.site) as offender:
+            figures = {
+                kind: await _compare(offender, node.site.url, others, kind, size)
+                for kind in size.kinds
+            }
         for phone in others:
             phone.close()
         worst = max(figures, key=lambda kind: figures[kind]["rise"])

@@ -165,8 +165,6 @@ async def run(kind: str, where: str, token: str, seconds: float) -> Flood:
     host, port = sink.sockets[0].getsockname()[:2]
     if where != "nobody":
         host, _, port = where.removeprefix("http://").partition(":")
-    sys.stdout.write("begun\n")
-    sys.stdout.flush()
     now_s = time.perf_counter()
     flood = Flood(host, int(port), token, now_s + seconds, now_s)
     await KINDS[kind](flood)
@@ -174,16 +172,23 @@ async def run(kind: str, where: str, token: str, seconds: float) -> Flood:
     return flood
 
 
+def _say(told: object) -> None:
+    sys.stdout.write(f"{json.dumps(told)}\n")
+    sys.stdout.flush()
+
+
 def main() -> None:
-    """Flood, and print what came of it."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("kind", choices=KINDS)
-    parser.add_argument("where", help="http://host:port, or nobody")
-    parser.add_argument("--seconds", type=float, default=10)
-    given = parser.parse_args()
-    flood = uvloop.run(run(given.kind, given.where, os.environ.get("TOKEN", ""), given.seconds))
-    told = {"sent": flood.sent, "cuts": flood.cuts, "first_cut_s": flood.first_cut_s}
-    sys.stdout.write(json.dumps(told))
+    """Flood as often as a line says so, and print what came of it.
+
+    Shapes: `kind where seconds` comes in, where `where` is http://host:port or "nobody".
+    """
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    # The start of this program takes a core for a second.
+    _say("ready")
+    for line in sys.stdin:
+        kind, where, seconds = line.split()
+        flood = uvloop.run(run(kind, where, os.environ.get("TOKEN", ""), float(seconds)))
+        _say({"sent": flood.sent, "cuts": flood.cuts, "first_cut_s": flood.first_cut_s})
 
 
 if __name__ == "__main__":
