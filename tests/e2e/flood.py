@@ -46,7 +46,7 @@ class Size(NamedTuple):
     """
 
     seconds: float
-    rounds: int = 7
+    rounds: int = 11
     kinds: tuple[str, ...] = tuple(KINDS)
 
 

@@ -204,12 +204,15 @@ OF_NONE = {key: told for key, told in SOCKETS.items() if not told.is_about_an_or
 async def test_an_owner_may_what_fits_the_stage(hall: Hall, audience: str, name: str):
     """His own order: in each stage exactly what the table says."""
     told = SOCKETS[audience, name]
-    heard = {}
-    for stage in STAGES:
+
+    async def heard_in(stage: str) -> str:
         order = await hall.order(stage)
         body = filled(told, order.order_id)
-        heard[stage] = code_of(await hall.ask(audience, owner_of(audience, order), name, body))
-    assert heard == {stage: told.expected(stage) for stage in STAGES}
+        return code_of(await hall.ask(audience, owner_of(audience, order), name, body))
+
+    # Each order has people of its own.
+    heard = await asyncio.gather(*map(heard_in, STAGES))
+    assert dict(zip(STAGES, heard, strict=True)) == {s: told.expected(s) for s in STAGES}
 
 
 @pytest.mark.slow
@@ -218,7 +221,7 @@ async def test_what_is_not_yours_is_not_there(hall: Hall):
 
     An answer that took another way would tell by its time that a guessed id was right.
     """
-    theirs = [(await hall.order(stage)).order_id for stage in STAGES]
+    theirs = [order.order_id for order in await asyncio.gather(*map(hall.order, STAGES))]
     wrong: dict[str, Any] = {}
     for (audience, name), told in OF_ORDERS_OF_OTHERS.items():
         code = "ok" if name in TELLS_NOTHING else "not_found"
