@@ -174,13 +174,15 @@ class Outbox:
     async def sweep(self) -> None:
         """Relay entries that nobody has relayed, for as long as the server runs."""
         while True:
-            await asyncio.sleep(SWEEP_EVERY_S)
-            try:
-                for shard in range(SHARDS):
+            for shard in range(SHARDS):
+                # One after the other in a row would keep those waiting who come between them.
+                await asyncio.sleep(SWEEP_EVERY_S / SHARDS)
+                try:
                     while await self.sweep_shard(shard) == BATCH:
                         pass
-            except (StoreUnavailable, TableUnavailable) as error:
-                log.warning("outbox_sweep_deferred", cause=str(error))
+                except (StoreUnavailable, TableUnavailable) as error:
+                    log.warning("outbox_sweep_deferred", cause=str(error))
+                    await asyncio.sleep(SWEEP_EVERY_S)
 
     async def sweep_shard(self, shard: int) -> int:
         """Relay the overdue entries of one shard, oldest first; returns how many there were.

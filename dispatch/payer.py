@@ -23,6 +23,7 @@ from dispatch.wire.webhooks import (
     PayoutEvent,
     PayoutReport,
 )
+from ledger.accounts import SHARDS
 from ledger.commit import Ledger, LedgerRefused
 from ledger.facts import Netting, PayoutPaid, PayoutReturned
 from ledger.fin import Guarded
@@ -46,6 +47,7 @@ NETTINGS = 3
 # Payouts that wait to be sent here; above it they are left to the sweep.
 WAITING_MAX = 1_000
 SWEEP_EVERY_S = 5.0
+SWEPT = (PayoutState.SUBMITTED, PayoutState.APPROVED)
 # A provider who does not know a reference is asked again under it after this long: his books may
 # be behind. Under the same reference nothing is paid twice.
 COOLING_MS = 15_000
@@ -199,19 +201,25 @@ class Payer:
         """Send and ask after what was left over, for as long as the server runs."""
         while True:
             try:
-                await self.sweep_once()
+                await self.sweep_once(SWEEP_EVERY_S)
             except (StoreUnavailable, TableUnavailable) as error:
                 log.warning("payout_sweep_deferred", cause=str(error))
-            await asyncio.sleep(SWEEP_EVERY_S)
+                await asyncio.sleep(SWEEP_EVERY_S)
 
-    async def sweep_once(self) -> int:
-        """Look after every payout that is approved or sent; returns how many there were."""
-        states = (PayoutState.APPROVED, PayoutState.SUBMITTED)
-        found = [await self._payouts.all_in(state) for state in states]
-        waiting = [payout for part in found for payout in part]
-        for payout in waiting:
-            await self.carry_out(payout.payout_id)
-        return len(waiting)
+    async def sweep_once(self, over_s: float = 0.0) -> int:
+        """Look after every payout that is approved or sent; returns how many there were.
+
+        Its questions are spread over so many seconds: in a row they would keep others waiting.
+        """
+        # What is sent now need not be asked after at once.
+        places = [(state, shard) for state in SWEPT for shard in range(SHARDS)]
+        count = 0
+        for state, shard in places:
+            await asyncio.sleep(over_s / len(places))
+            for payout in await self._payouts.oldest(state, shard):
+                await self.carry_out(payout.payout_id)
+                count += 1
+        return count
 
     async def carry_out(self, payout_id: str) -> None:
         """Bring one payout as far as it goes now; what cannot be said now is asked again later."""

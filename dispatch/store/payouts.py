@@ -71,13 +71,13 @@ class Payouts:
         items, cursor = await page_over(self._table, places, page)
         return [read_payout(item) for item in items], cursor
 
-    async def all_in(self, state: PayoutState) -> list[Payout]:
-        """The oldest payouts of each shard that stand so; the index may lag behind the truth."""
-        found: list[Payout] = []
-        for shard in range(SHARDS):
-            query = Query(pk=queue_pk(state, shard), index="GSI2", limit=SWEEP_PAGE)
-            found += [read_payout(item) for item in (await self._table.query(query)).items]
-        return found
+    async def oldest(self, state: PayoutState, shard: int) -> list[Payout]:
+        """The oldest payouts of a shard that stand so; the index may lag behind the truth.
+
+        DynamoDB: Query of GSI2, one page.
+        """
+        query = Query(pk=queue_pk(state, shard), index="GSI2", limit=SWEEP_PAGE)
+        return [read_payout(item) for item in (await self._table.query(query)).items]
 
     async def riders_with_cash(
         self, page: tuple[int, str | None]
