@@ -89,6 +89,7 @@ class Hall:
     async def _ack(self, connection: Connection, head: str) -> Any:
         async with asyncio.timeout(10):
             while True:
+                assert not connection.closed, "it was cut"
                 for packet in await connection.pipe.poll():
                     if packet.startswith(head.encode()):
                         return json.loads(packet[len(head) :])[0]
@@ -169,8 +170,10 @@ def filled(told: Told, order_id: str, offer_id: str = "ofr_1") -> dict[str, Any]
 
 def owner_of(audience: str, order: Order) -> str:
     """Whose command it would be: the one who has it, or to whom it was offered."""
-    people = {"user": order.user_id, "vendor": order.vendor_id, "ops": "adm_1"}
-    return people.get(audience) or order.order_id.replace("ord", "rdr")
+    people = {"user": order.user_id, "vendor": order.vendor_id}
+    return people.get(audience) or order.order_id.replace(
+        "ord", "adm" if audience == "ops" else "rdr"
+    )
 
 
 IN_THE_HOUSE = {(audience, name) for audience, table in COMMANDS.items() for name in table}
