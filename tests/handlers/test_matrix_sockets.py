@@ -57,7 +57,7 @@ class Hall:
         self.ledger = Ledger(table, desk.clock.now_ms)
         self.tokens = Tokens(ours)
         self.server = Server(ours, desk.clock, Limits(ours))
-        Gate(self.server, Sessions(desk.clock), self.tokens, desk, self._audiences())
+        self.gate = Gate(self.server, Sessions(desk.clock), self.tokens, desk, self._audiences())
 
     def _audiences(self) -> list[Audience]:
         async def seat(session: Session, _resume: Resume | None) -> None:
@@ -156,7 +156,10 @@ async def hall(
     await scripts.load()
     desk, live = compose(Basis(ours, ManualClock(), table, redis, scripts, "node-a"))
     async with Until().running(live.feeds.run):
-        yield Hall(desk, table, redis)
+        opened = Hall(desk, table, redis)
+        yield opened
+        # A rider who asked and left is still being seated, out of a table that is about to go.
+        await opened.gate.finish()
 
 
 def code_of(ack: dict[str, Any]) -> str:
