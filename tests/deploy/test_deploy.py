@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from dispatch import settings
 from dispatch.settings import Settings
@@ -134,6 +136,27 @@ def test_the_image_installs_what_was_tested():
     image, tested = packages("deploy/requirements.txt"), packages("requirements.txt")
     assert len(image) > 30
     assert [name for name, hashes in image.items() if tested.get(name) != hashes] == []
+
+
+@pytest.mark.parametrize("file", ["requirements.txt", "deploy/requirements.txt"])
+def test_every_package_of_a_lock_has_its_hashes(file: str):
+    """What a registry gives under the same name and version is taken if it is the same."""
+    assert [name for name, hashes in packages(file).items() if not hashes] == []
+
+
+def test_every_requirement_has_a_floor_that_the_lock_keeps():
+    """An older release may have a hole that was closed since; ours end before the next major."""
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    needs = [Requirement(each) for each in project["dependencies"]]
+    developers = map(Requirement, project["optional-dependencies"]["dev"])
+    locked = dict(name.split("==") for name in packages("requirements.txt"))
+    assert all({">=", "<"} == {each.operator for each in need.specifier} for need in needs)
+    unkept = [
+        need.name
+        for need in (*needs, *developers)
+        if ">=" not in str(need.specifier) or locked[need.name] not in need.specifier
+    ]
+    assert unkept == []
 
 
 def test_compose_starts_what_the_server_needs(compose: dict[str, Any]):
