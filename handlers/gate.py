@@ -23,7 +23,7 @@ from handlers.connection import Connection
 from handlers.engine import SOCKET_PATH, NotAdmitted, Server, TooOften
 from handlers.explain import explain
 from handlers.http import envelope
-from handlers.limits import JOINS
+from handlers.limits import JOINS, Bucket
 from handlers.outlet import text_frame
 from handlers.sockets import Job, Resume, Session, Sessions
 from ledger.table import TableUnavailable
@@ -37,15 +37,13 @@ BACKLOG_MAX = 32
 FINISH_S_MAX = 2.0
 # Source: a body has ten seconds to arrive, and every store a deadline of its own.
 REQUEST_S_MAX = 15.0
-
 # What is not there, or not yours, is told no sooner than this: to read something takes longer than
 # to read nothing, and whoever guesses ids must not feel it. Source: measured, the stores answer
 # within 10 ms; the ranks of 10,000 guesses in tests.e2e.guess.
 NOT_THERE_S = 0.02
 
 # Gets the composition ("desk"), the session and the decoded command; its answer goes into the ack.
-# A plain function runs at once, in the order of arrival; a coroutine function runs after the
-# socket's earlier ones.
+# A plain function runs at once, in the order of arrival; a coroutine after the earlier ones.
 Handler = Callable[[Any, Session, Any], Awaitable[object] | object]
 OnConnect = Callable[[Session, Resume | None], Awaitable[None]]
 OnDisconnect = Callable[[Session], Awaitable[None]]
@@ -85,7 +83,7 @@ class _Row:
     """A command, ready to be run."""
 
     __slots__ = (
-        "accepted", "decoder", "handler", "is_plain", "limit", "name", "namespace", "seconds",
+        "accepted", "decode", "handler", "is_fix", "is_plain", "name", "namespace", "seconds",
         "struct", "takes_bare_id",
     )  # fmt: skip
 
@@ -94,9 +92,9 @@ class _Row:
         self.name = name
         self.struct = command.struct
         self.handler = command.handler
-        self.limit = command.limit
+        self.is_fix = command.limit is Limit.FIX
         self.is_plain = not inspect.iscoroutinefunction(command.handler)
-        self.decoder = msgspec.json.Decoder(command.struct)
+        self.decode = msgspec.json.Decoder(command.struct).decode
         required = [f.encode_name for f in msgspec.structs.fields(command.struct) if f.required]
         # `subscribe_order "ord_1"` means `{orderId: "ord_1"}`. Source: wire contract.
         self.takes_bare_id = required == ["orderId"]
@@ -186,28 +184,34 @@ class Gate:
         One function for each socket, so that a fix is found, read, limited and run in one go.
         False, with nothing done, leaves anything unusual to `hear`.
         """
-        rows, clock, desk = self._quick[session.namespace], self._clock, self._desk
+        rows, now_s, desk = self._quick[session.namespace], self._clock.monotonic_s, self._desk
+        # A phone says one command again and again: the row is looked for where it says another.
+        row, head, start = next(iter(rows.values())), "\0", 0
 
         def hear(text: str) -> bool:
-            comma = text.find('",', 8, 80)
-            row = rows.get(text[:comma]) if comma > 0 else None
-            if row is None or text[-1] != "]":
+            nonlocal row, head, start
+            if not text.startswith(head):
+                comma = text.find('",', 8, 80)
+                found = rows.get(text[:comma]) if comma > 0 else None
+                if found is None:
+                    return False
+                row, head, start = found, text[: comma + 2], comma + 2
+            if text[-1] != "]":
                 return False
             try:
-                command = row.decoder.decode(text[comma + 2 : -1])
+                command = row.decode(text[start:-1])
             except (msgspec.MsgspecError, RecursionError):
                 return False
-            is_fix = row.limit is Limit.FIX
-            bucket = session.fixes if is_fix else session.commands
-            if not bucket.take(clock.monotonic_s()):
-                self._limit(row, session, None)
+            bucket = session.fixes if row.is_fix else session.commands
+            if not bucket.take(now_s()):
+                self._limit(row, bucket, session, None)
                 return True
             try:
                 row.handler(desk, session, command)
             except Exception as error:  # noqa: BLE001
                 self._turn_down(row.name, session, None, error)
                 return True
-            if not is_fix:
+            if not row.is_fix:
                 row.accepted.inc()
             return True
 
@@ -244,14 +248,13 @@ class Gate:
             return True
 
     def _is_within_limits(self, row: _Row, session: Session, ack_id: int | None) -> bool:
-        bucket = session.fixes if row.limit is Limit.FIX else session.commands
+        bucket = session.fixes if row.is_fix else session.commands
         if bucket.take(self._clock.monotonic_s()):
             return True
-        self._limit(row, session, ack_id)
+        self._limit(row, bucket, session, ack_id)
         return False
 
-    def _limit(self, row: _Row, session: Session, ack_id: int | None) -> None:
-        bucket = session.fixes if row.limit is Limit.FIX else session.commands
+    def _limit(self, row: _Row, bucket: Bucket, session: Session, ack_id: int | None) -> None:
         session.connection.strike()
         refused = Refused(Refusal.RATE_LIMITED, f"at most {bucket.rate_per_s:g} a second")
         self._turn_down(row.name, session, ack_id, refused)
@@ -288,7 +291,7 @@ class Gate:
     def _accept(self, row: _Row, session: Session, ack_id: int | None, answer: object) -> None:
         if ack_id is not None:
             _send_ack(session, ack_id, acks.accepted(answer))
-        if row.limit is Limit.COMMAND:
+        if not row.is_fix:
             # Fixes are counted where they are taken in (`reeyo_fixes_received_total`).
             row.accepted.inc()
 

@@ -63,25 +63,25 @@ def packet_of(seat: Seat, position: Position, order_id: str) -> bytes:
     known = seat.encoded
     if known and known[0] is position and known[1] == seat.state and known[2] == order_id:
         return known[3]
-    packet = _location_packet(order_id, seat.rider_id, position, seat.state)
-    seat.encoded = (position, seat.state, order_id, packet)
-    return packet
+    return _encoded(seat, position, order_id)
 
 
-def _location_packet(order_id: str, rider_id: str, at: Position, state: State) -> bytes:
+def _encoded(seat: Seat, position: Position, order_id: str) -> bytes:
     # By place: names would take as long as the rest of it.
     update = RiderLocationUpdate(
         order_id,
-        rider_id,
-        LatLng(at.lat, at.lng),
-        at.heading,
-        at.speed,
-        at.accuracy,
-        at.ts,
-        at.received_at,
-        state,
+        seat.rider_id,
+        LatLng(position.lat, position.lng),
+        position.heading,
+        position.speed,
+        position.accuracy,
+        position.ts,
+        position.received_at,
+        seat.state,
     )
-    return b"%b%b]" % (_POSITION, _encode(update))
+    packet = b"%b%b]" % (_POSITION, _encode(update))
+    seat.encoded = (position, seat.state, order_id, packet)
+    return packet
 
 
 class _Audience:
@@ -123,7 +123,7 @@ class Watchers:
         told = 0
         for order_id in seat.orders:
             if order_id in self._audiences:
-                packet = packet_of(seat, position, order_id)
+                packet = _encoded(seat, position, order_id)
                 told += self.show(order_id, packet, position.received_at)
         return told
 
