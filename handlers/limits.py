@@ -90,9 +90,11 @@ class Bucket:
         """Whole tokens left after the last `take`."""
         return int(self._level)
 
-    def lower(self, remaining: int) -> None:
+    def lower(self, now_s: float, remaining: int) -> None:
         """Hold no more than that: others have taken from what this one is a part of."""
-        self._level = min(self._level, remaining)
+        level = self._level + (now_s - self._at_s) * self.rate_per_s
+        self._at_s = now_s
+        self._level = min(level, remaining, self.burst)
 
     def wait_s(self, tokens: float = 1.0) -> float:
         """How long after the last `take` until `tokens` are there."""
@@ -147,7 +149,7 @@ class Shared:
             metrics.LIMITS_ALONE.labels("settle").inc()
             return
         for (_, own), remaining in zip(given.values(), left, strict=True):
-            own.lower(remaining)
+            own.lower(self._clock.monotonic_s(), remaining)
 
     async def take(self, rate: Rate, who: str, own: Bucket) -> bool:
         """Take a token that the node's own bucket has given from that of all nodes too.
@@ -165,7 +167,7 @@ class Shared:
         except (StoreUnavailable, TimeoutError):
             self._silent_until_s = self._clock.monotonic_s() + ASK_AGAIN_S
             return self._alone(rate, "it does not answer")
-        own.lower(taken.remaining)
+        own.lower(self._clock.monotonic_s(), taken.remaining)
         return taken.is_granted
 
     def _alone(self, rate: Rate, cause: str) -> bool:

@@ -254,3 +254,14 @@ async def test_all_nodes_are_told_again_and_again(monkeypatch: pytest.MonkeyPatc
     async with Until().running(one.watch):
         await Until().true(lambda: ground.asked > 2)
     await shared(ground, clock, rate_limits="off").watch()
+
+
+def test_what_is_left_is_left_from_now_on():
+    """What had filled up since the last take was counted a second time."""
+    bucket = Bucket(rate_per_s=1, burst=20)
+    assert bucket.take(100.0)
+    bucket.lower(105.0, -1)
+    assert not bucket.take(106.5)
+    assert bucket.take(107.0)
+    bucket.lower(200.0, 50)
+    assert drain(bucket, 200.0) == 20
