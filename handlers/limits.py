@@ -48,9 +48,9 @@ _QUARTER_S = 15 * 60
 # begins as many in half a minute.
 CONNECTIONS = Rate("connection", 100, 5_000)
 # Times one identity may join. Source: a bad network loses a socket every few seconds, the official
-# client comes back after one to five, and each of five sockets may do so four times. Whoever
+# client comes back after one to five, and each of five sockets may do so twelve times. Whoever
 # joins is brought what he missed, 4 ms of work: 180 of them a second took half of a core.
-JOINS = Rate("join", 1, 20)
+JOINS = Rate("join", 2, 60)
 # Source: wire contract, sign-in 5 per 15 minutes, for each account. A node may keep it alone: five
 # failures lock the account in DynamoDB, whatever Redis does.
 SIGN_INS = Rate("sign_in", 5 / _QUARTER_S, 5)

@@ -24,13 +24,16 @@ class Until:
         await self.eventually(ask, deadline_s)
 
     async def eventually(
-        self, holds: Callable[[], Awaitable[bool]], deadline_s: float = DEADLINE_S
+        self,
+        holds: Callable[[], Awaitable[bool]],
+        deadline_s: float = DEADLINE_S,
+        pause_s: float = PAUSE_S,
     ) -> None:
         """Return as soon as `await holds()`; fail at the deadline."""
         end = monotonic() + deadline_s
         while not await holds():
             assert monotonic() < end, "what the test waits for did not come"
-            await asyncio.sleep(PAUSE_S)
+            await asyncio.sleep(pause_s)
 
     async def silent(self, client: Redis, channel: str) -> None:
         """Return once nobody is subscribed to a Redis channel."""
