@@ -119,8 +119,13 @@ async def test_sockets_are_counted_over_both(two: Fleet):
     """Six sockets of one person, three at each: the oldest has to go, wherever it is."""
     token = two.office.sign("RIDER", "rdr_many")
     held = [phone for _ in range(3) for phone in await phones(two, token)]
-    assert await wait_for(lambda: are_closed(held[:1]), CLOSED_S) < CLOSED_S
-    assert not any(phone._transport is None for phone in held[1:])
+
+    def gone() -> list[int]:
+        return [at for at, phone in enumerate(held) if phone._transport is None]
+
+    assert await wait_for(lambda: gone() != [], CLOSED_S) < CLOSED_S
+    # Who came first at the two servers is who was noted first.
+    assert gone() in ([0], [1])
 
 
 @pytest.mark.slow
