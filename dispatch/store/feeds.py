@@ -235,7 +235,7 @@ class _Feed:
             if leaving and self._line.is_open:
                 self._parting.update(leaving)
                 with suppress(StoreUnavailable):
-                    await self._line.say("SUNSUBSCRIBE", leaving)
+                    await self._line.say("SUNSUBSCRIBE", sorted(leaving))
 
     def forget(self, channel: str) -> None:
         """The channel is not here any more."""
@@ -256,7 +256,7 @@ class _Feed:
     async def _open(self) -> None:
         """Connect and ask for everything. Errors: StoreUnavailable."""
         await self._line.open()
-        await self._line.say("SSUBSCRIBE", self.channels)
+        await self._line.say("SSUBSCRIBE", sorted(self.channels))
 
     async def _reconnect(self) -> None:
         await self._line.close()

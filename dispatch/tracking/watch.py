@@ -111,7 +111,8 @@ class Watchers:
         # The last positions from other nodes: those since the last `fade`, and when each came.
         self._heard_since: dict[str, bytes] = {}
         self._shown: dict[str, tuple[int, bytes]] = {}
-        self._moved: set[str] = set()
+        # In the order in which they did.
+        self._moved: dict[str, None] = {}
         self._has_moved = asyncio.Event()
 
     def watched(self, order_id: str) -> bool:
@@ -165,7 +166,7 @@ class Watchers:
 
     async def leave_all(self, watcher: Watcher) -> None:
         """Somebody is gone."""
-        orders = tuple(self._orders.get(watcher, ()))
+        orders = sorted(self._orders.get(watcher, ()))
         # All at once, before anything is awaited: he must be told nothing more.
         for order_id in orders:
             self._drop(order_id, watcher)
@@ -211,13 +212,14 @@ class Watchers:
         self._has_moved.clear()
         while self._moved:
             some = list(islice(self._moved, FOLLOWED_AT_ONCE))
-            self._moved.difference_update(some)
+            for order_id in some:
+                del self._moved[order_id]
             # One after the other would take a turn of the loop each, and a busy loop's are long.
             await asyncio.gather(*(self._follow(order_id) for order_id in some))
 
     def _move(self, order_id: str) -> None:
         if order_id in self._audiences:
-            self._moved.add(order_id)
+            self._moved[order_id] = None
             self._has_moved.set()
 
     def _drop(self, order_id: str, watcher: Watcher) -> None:

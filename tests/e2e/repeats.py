@@ -28,8 +28,8 @@ from tests.e2e.listeners import wait_for
 from tests.e2e.progress import telling
 
 NODES = ("all", "all", "all")
-# Source: handlers.sockets, a node closes the eldest of one person's sockets beyond them.
-APPS_PER_NODE = 5
+# Source: handlers.sockets, the eldest of one person's sockets beyond them is closed.
+APPS_MAX = 5
 RINGS_AT_ONCE = 16
 PRICE_XAF = 5_000
 TOPUP_XAF = 200_000
@@ -60,9 +60,9 @@ class Crowd:
         self.offers: dict[str, str] = {}
 
     async def come(self, copies: int) -> None:
-        """Open the apps, one for each copy as far as the nodes let one person have so many."""
+        """Open the apps, one for each copy as far as one person may have so many."""
         self.copies = copies
-        apps = min(copies, APPS_PER_NODE * len(self.sites))
+        apps = min(copies, APPS_MAX)
         rings = [partial(self._ring, number) for number in range(apps)]
         self.phones = await at_once(RINGS_AT_ONCE, rings)
 

@@ -9,7 +9,7 @@ from fakeredis import FakeServer
 from fakeredis._clients._tcp_server import encode_reply
 from fakeredis._socket import FakeSocket
 
-from tests.simulation.wires import Network, Plug
+from tests.simulation.wires import End, Network, Plug
 
 # What redis-py's URL names.
 HOST = "redis"
@@ -19,8 +19,15 @@ class _Talk(FakeSocket):
     """One client's conversation; answers go out at once."""
 
     _connection_error_class = redis.ConnectionError
-    transport: asyncio.Transport
+    transport: End
     run: str
+
+    def __hash__(self) -> int:
+        """Sets of listeners have an order of their own, and the same one every time."""
+        return self.transport.number
+
+    def __eq__(self, other: object) -> bool:
+        return self is other
 
     def put_response(self, msg: Any) -> None:
         """Send one answer."""
@@ -61,7 +68,7 @@ class _Session(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client is there."""
         self._talk = _Talk(self._server, 0, client_class=redis.Redis)
-        assert isinstance(transport, asyncio.Transport)
+        assert isinstance(transport, End)
         self._talk.transport, self._talk.run = transport, self._run
 
     def data_received(self, data: bytes) -> None:
