@@ -16,15 +16,18 @@ from tests.handlers.edge import House, edge
 from tests.waiting import Until
 
 
-async def get_slowly(_request: web.Request) -> object:
-    await asyncio.Event().wait()
-    return None
-
-
 @pytest_asyncio.fixture(loop_scope="session")
 async def house() -> AsyncIterator[House]:
+    enough = asyncio.Event()
+
+    async def get_slowly(_request: web.Request) -> object:
+        await enough.wait()
+        return None
+
     async with edge(routes=[Route("GET", "/slow", PUBLIC, get_slowly)]) as house:
         yield house
+        # One that is left would run out of time in the middle of another test, and say so there.
+        enough.set()
 
 
 @pytest.fixture
