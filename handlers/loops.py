@@ -105,7 +105,8 @@ async def _sweep_lane(desk: Desk, live: Live) -> None:
         now_ms = desk.clock.now_ms()
         fixes = desk.lane.sweep(now_ms)
         with suppress(StoreUnavailable):
-            # Display only: what is not reported now is missing from the page, nothing else.
+            # What is not reported now is missing from the page; a node that reports nothing for
+            # seconds counts as gone, and its sockets are none.
             pulse = Pulse(now_ms, fixes, desk.roster.on_duty())
             live.visits.living = await live.board.report(live.node, pulse)
 

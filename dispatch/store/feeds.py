@@ -7,6 +7,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import structlog
@@ -193,7 +194,9 @@ class _Feed:
         self._parting: Counter[str] = Counter()
         self._any = asyncio.Event()
         self._lock = asyncio.Lock()
-        self._joining: Gather[str, None] = Gather(self._join, JOINING, _too_many)
+        self._joining: Gather[str, None] = Gather(
+            self._join, JOINING, partial(StoreUnavailable, "redis")
+        )
 
     async def join(self, channel: str) -> None:
         """Ask to hear a channel, together with others that are asked for at about the same time.
@@ -309,10 +312,6 @@ class _Feed:
     def _confirm(self, channel: str) -> None:
         if (asked := self._asked.pop(channel, None)) is not None:
             asked.set()
-
-
-def _too_many(cause: str) -> StoreUnavailable:
-    return StoreUnavailable("redis", cause)
 
 
 async def _within(confirmed: asyncio.Event) -> None:

@@ -1,5 +1,6 @@
 """Commands of many callers in one round trip to Redis."""
 
+from functools import partial
 from typing import Any
 
 from dispatch.errors import StoreUnavailable
@@ -32,4 +33,4 @@ def together(bulk: Bulk) -> Gather[Command, Any]:
     Redis: one round trip, shared with others.
     Errors: StoreUnavailable; ResponseError for a bug of ours, or of one who shared the trip.
     """
-    return Gather(bulk.run, TERMS, lambda cause: StoreUnavailable("redis", cause))
+    return Gather(bulk.run, TERMS, partial(StoreUnavailable, "redis"))

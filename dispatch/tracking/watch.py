@@ -10,8 +10,6 @@ from functools import partial
 from itertools import islice
 from typing import Protocol
 
-import msgspec
-
 from dispatch.errors import StoreUnavailable
 from dispatch.ids import OrderId
 from dispatch.keys import order_positions
@@ -19,6 +17,7 @@ from dispatch.model import Position
 from dispatch.store.positions import unframed
 from dispatch.tracking.presence import Seat, State
 from dispatch.wire.events import LatLng, RiderLocationUpdate
+from dispatch.wire.frames import body
 
 # Subscriptions changed side by side when many riders come or go at once.
 FOLLOWED_AT_ONCE = 256
@@ -26,7 +25,6 @@ FOLLOWED_AT_ONCE = 256
 # takes that node for dead and says so itself.
 # Source: a node tells within 1 s, a flush takes 40 ms, listeners are back within 2 s of Redis.
 OTHER_NODE_MS = 3_000
-_encode = msgspec.json.Encoder().encode
 # How a position begins and ends; its state is its last field.
 _POSITION = f'42/user,["{RiderLocationUpdate.event}",'.encode()
 _ENDS: dict[State, bytes] = {
@@ -79,7 +77,7 @@ def _encoded(seat: Seat, position: Position, order_id: str) -> bytes:
         position.received_at,
         seat.state,
     )
-    packet = b"%b%b]" % (_POSITION, _encode(update))
+    packet = b"%b%b]" % (_POSITION, body(update))
     seat.encoded = (position, seat.state, order_id, packet)
     return packet
 
