@@ -13,7 +13,7 @@ import pytest_asyncio
 from dispatch import ids, settings
 from dispatch.clock import SystemClock
 from dispatch.settings import Settings
-from dispatch.store.connect import RedisClients, open_redis
+from dispatch.store.connect import RedisClients, Scripts, open_redis
 from dispatch.store.embedded import Endpoints, embedded_engines
 from ledger.dynamo import DynamoTable, open_table
 from ledger.fake import FakeDynamo
@@ -72,6 +72,14 @@ async def redis(redis_url: str) -> AsyncIterator[RedisClients]:
     async with open_redis(redis_url) as clients:
         await clients.commands.flushall()
         yield clients
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def scripts(redis: RedisClients) -> Scripts:
+    """The Lua scripts, ready at that Redis."""
+    loaded = Scripts(redis.commands)
+    await loaded.load()
+    return loaded
 
 
 @pytest.fixture

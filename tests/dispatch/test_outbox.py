@@ -8,7 +8,6 @@ from dispatch.clock import ManualClock
 from dispatch.errors import StoreUnavailable
 from dispatch.outbox import Entry, Outbox, Saying, new_entry_id, write_entry
 from dispatch.store.board import Board
-from dispatch.store.connect import Scripts
 from dispatch.store.inbox import Inboxes
 from dispatch.store.timers import Timers
 from ledger.table import Query
@@ -39,9 +38,7 @@ class House:
 
 
 @pytest.fixture
-async def house(table, redis):
-    scripts = Scripts(redis.commands)
-    await scripts.load()
+async def house(table, redis, scripts):
     return House(table, redis, scripts)
 
 

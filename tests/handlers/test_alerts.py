@@ -6,7 +6,6 @@ import orjson
 import pytest
 
 from dispatch.store.alerts import Alerts
-from dispatch.store.connect import Scripts
 from dispatch.store.feeds import Feeds
 from dispatch.wire.events import Alert
 from handlers.alerts import Alarm
@@ -47,9 +46,7 @@ class Room:
 
 
 @pytest.fixture
-async def room(redis, until):
-    scripts = Scripts(redis.commands)
-    await scripts.load()
+async def room(redis, scripts, until):
     opened = Room(redis, scripts)
     async with until.running(opened.feeds.run):
         yield opened

@@ -8,7 +8,6 @@ import pytest
 from dispatch import keys
 from dispatch.clock import ManualClock
 from dispatch.errors import StoreUnavailable
-from dispatch.store.connect import Scripts
 from dispatch.store.feeds import Feeds
 from dispatch.store.inbox import Head, Inboxes, Letter
 from dispatch.store.offers import OfferReceipts
@@ -76,9 +75,7 @@ class Office:
 
 
 @pytest.fixture
-async def office(redis, until):
-    scripts = Scripts(redis.commands)
-    await scripts.load()
+async def office(redis, scripts, until):
     opened = Office(redis, scripts)
     async with until.running(opened.feeds.run):
         yield opened

@@ -3,7 +3,6 @@
 import pytest
 
 from dispatch import keys
-from dispatch.store.connect import Scripts
 from dispatch.store.feeds import Feeds
 from dispatch.store.inbox import Head, Inboxes, Letter, parse_news
 
@@ -11,9 +10,7 @@ ME = "user:usr_1"
 
 
 @pytest.fixture
-async def inboxes(redis):
-    scripts = Scripts(redis.commands)
-    await scripts.load()
+async def inboxes(redis, scripts):
     return Inboxes(redis, scripts)
 
 

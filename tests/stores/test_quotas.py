@@ -4,15 +4,12 @@ import asyncio
 
 import pytest
 
-from dispatch.store.connect import Scripts
 from dispatch.store.quotas import Quotas, Spent
 
 
 @pytest.fixture
-async def nodes(redis):
+async def nodes(redis, scripts):
     """Two nodes' way to the same Redis."""
-    scripts = Scripts(redis.commands)
-    await scripts.load()
     return Quotas(redis.commands, scripts), Quotas(redis.commands, scripts)
 
 

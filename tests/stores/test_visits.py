@@ -41,9 +41,7 @@ class Nodes:
 
 
 @pytest.fixture
-async def nodes(redis, until):
-    scripts = Scripts(redis.commands)
-    await scripts.load()
+async def nodes(redis, scripts, until):
     opened = Nodes(redis, scripts)
     async with until.running(opened.feeds.run):
         await opened.feeds.open(keys.inbox_channel(ME), opened.hear)

@@ -342,6 +342,13 @@ async def test_a_settlement_does_not_read_the_money_it_splits(shop, monkeypatch,
     assert await shop.status(order_id) == "FUNDS_DISTRIBUTED"
 
 
+async def read_by_engine(shop):
+    """An order that waits for a rider, as the engine has read it."""
+    order_id = await shop.place()
+    await shop.accept(order_id)
+    return await shop.orders.get(order_id)
+
+
 async def offer_as_read(shop, known):
     """The engine offers an order as it has read it."""
     now_ms = shop.clock.now_ms()
@@ -352,9 +359,7 @@ async def offer_as_read(shop, known):
 
 async def test_an_order_that_the_engine_has_read_is_not_read_again(shop, monkeypatch):
     """From a vendor's yes to a rider's phone every round trip counts."""
-    order_id = await shop.place()
-    await shop.accept(order_id)
-    known = await shop.orders.get(order_id)
+    known = await read_by_engine(shop)
     reads = []
     monkeypatch.setattr(Orders, "get", reads.append)
     offered = await offer_as_read(shop, known)
@@ -365,25 +370,21 @@ async def test_an_order_that_the_engine_has_read_is_not_read_again(shop, monkeyp
 
 async def test_an_order_that_changed_after_the_engine_read_it_is_read_again(shop):
     """The kitchen began meanwhile: that is kept, and the order is offered."""
-    order_id = await shop.place()
-    await shop.accept(order_id)
-    known = await shop.orders.get(order_id)
+    known = await read_by_engine(shop)
     vendor = shop.as_("vendor", "ven_1")
-    await shop.flow.order_preparing(vendor, commands.OrderPreparing(order_id=order_id))
+    await shop.flow.order_preparing(vendor, commands.OrderPreparing(order_id=known.order_id))
     offered = await offer_as_read(shop, known)
 
-    assert await shop.status(order_id) == "PREPARING"
+    assert await shop.status(known.order_id) == "PREPARING"
     assert offered.version == known.version + 2
-    assert await refusal_of(shop.take(order_id, "rdr_1", "ofr_1")) == "ok"
+    assert await refusal_of(shop.take(known.order_id, "rdr_1", "ofr_1")) == "ok"
 
 
 async def test_an_order_that_was_called_off_after_the_engine_read_it_is_not_offered(shop):
     """What the engine remembers decides nothing."""
-    order_id = await shop.place()
-    await shop.accept(order_id)
-    known = await shop.orders.get(order_id)
+    known = await read_by_engine(shop)
     customer = shop.as_("user", "usr_1")
-    await shop.flow.cancel_order(customer, commands.CancelOrder(order_id=order_id))
+    await shop.flow.cancel_order(customer, commands.CancelOrder(order_id=known.order_id))
 
     assert await refusal_of(offer_as_read(shop, known)) is Refusal.WRONG_STATE
     assert "delivery_request" not in await shop.told("rider:rdr_1")
