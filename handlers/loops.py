@@ -108,7 +108,7 @@ async def _sweep_lane(desk: Desk, live: Live) -> None:
             # What is not reported now is missing from the page; a node that reports nothing for
             # seconds counts as gone, and its sockets are none.
             pulse = Pulse(now_ms, fixes, desk.roster.on_duty())
-            live.visits.living = await live.board.report(live.node, pulse)
+            live.visits.judge(await live.board.report(live.node, pulse))
 
 
 async def _sweep_index(desk: Desk) -> None:

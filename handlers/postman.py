@@ -12,7 +12,7 @@ from itertools import islice
 import msgspec
 
 from dispatch import keys, metrics
-from dispatch.clock import Clock
+from dispatch.clock import SKEW_MS, Clock
 from dispatch.errors import StoreUnavailable
 from dispatch.keys import Identity
 from dispatch.orders.clerk import DUTY, Duty
@@ -31,9 +31,6 @@ MEND_EVERY_S = 0.25
 MENDED_AT_ONCE = 32
 # Under this name a session keeps where it stands in its inbox.
 _MARK = "inbox"
-# Source: clocks of machines that keep time differ by less, and so long may a letter be on its way
-# to Redis. An app without a past may hear what was said in the second before it came.
-SKEW_MS = 1_000
 # An epoch that no inbox has.
 _UNKNOWN = "?"
 
@@ -99,6 +96,8 @@ class Postman:
         owner = session.identity
         await self._listen(owner)
         self._enter(session)
+        # So long a letter may be on its way to Redis as well. An app without a past may hear what
+        # was said in the second before it came.
         head, news = await self._inboxes.opening(owner, session.connected_at_ms - SKEW_MS)
         if resume is None:
             _mark(session, head.epoch, head.seq - len(news))

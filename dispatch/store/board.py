@@ -56,8 +56,10 @@ class Board:
         commands += [("HINCRBY", keys.totals(), name, by) for name, by in tally.items()]
         await self._bulk.run(commands)
 
-    async def report(self, node: str, pulse: Pulse) -> frozenset[str]:
-        """Add one node's share of what cannot be counted by orders; the nodes that live.
+    async def report(self, node: str, pulse: Pulse) -> dict[str, int]:
+        """Add one node's share of what cannot be counted by orders; when living nodes reported.
+
+        Units: Unix milliseconds, each by its node's clock.
 
         Redis: HINCRBY, HSET and HGETALL, one round trip; HDEL where nodes have long gone.
         """
@@ -68,11 +70,12 @@ class Board:
                 pipe.hset(keys.pulses(), node, f"{pulse.at_ms} {pulse.riders}")
                 pipe.hgetall(keys.pulses())
                 told = (await pipe.execute())[-1]
-            silent_ms = {name: pulse.at_ms - _reported_ms(said) for name, said in told.items()}
-            gone = [name for name, ms in silent_ms.items() if ms > FORGOTTEN_MS]
+            reported = {name: _reported_ms(said) for name, said in told.items()}
+            gone = [name for name, ms in reported.items() if ms < pulse.at_ms - FORGOTTEN_MS]
             if gone:
                 await self._redis.hdel(keys.pulses(), *gone)
-        return frozenset(name.decode() for name, ms in silent_ms.items() if ms <= PULSE_MS)
+        alive_ms = pulse.at_ms - PULSE_MS
+        return {name.decode(): ms for name, ms in reported.items() if ms >= alive_ms}
 
     async def read(self) -> list[OrderDot]:
         """Every open order's line.

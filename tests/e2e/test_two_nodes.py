@@ -1,14 +1,17 @@
 """Two servers that share their stores are one house: what one of them ends is over at the other."""
 
 import time
+from collections.abc import Sequence
 
 import aiohttp
 import pytest
 import pytest_asyncio
+from redis.asyncio import Redis
 
 from bench.harness import NAMESPACES
 from bench.phone import HungUp, Phone, ring
 from city.badge import LIFETIME_S, BadgeOffice
+from dispatch.keys import identity, pulses, visits
 from handlers.limits import JOINS
 from tests.e2e.fleet import Fleet, fleet
 from tests.e2e.listeners import wait_for
@@ -16,6 +19,8 @@ from tests.waiting import Until
 
 # Source: promise, revoked or expired: socket closed at most five seconds later.
 CLOSED_S = 5.0
+# A server that is silent for five seconds counts as gone; two more until somebody looks.
+KNOWN_DEAD_S = 7.0
 PER_MIN = 60
 SHORT_S = 3
 PHONE = {"userType": "RIDER", "phone": "+237600000001"}
@@ -126,6 +131,38 @@ async def test_sockets_are_counted_over_both(two: Fleet):
     assert await wait_for(lambda: gone() != [], CLOSED_S) < CLOSED_S
     # Who came first at the two servers is who was noted first.
     assert gone() in ([0], [1])
+
+
+@pytest.mark.slow
+async def test_sockets_of_a_killed_server_push_nobody_out(two: Fleet):
+    """A quiet phone stays, though three others come back before the kill is known.
+
+    For five seconds they were counted twice, and the oldest of seven was told to stay away.
+    """
+    token = two.office.sign("RIDER", "rdr_quiet")
+    here, there = (node.site.url for node in two.nodes)
+    async with Redis.from_url(two.valkey.url) as client:
+
+        async def noted() -> Sequence[object]:
+            """The server of each."""
+            held = await client.zrange(visits(identity("rider", "rdr_quiet")), 0, -1)
+            return [visit.split()[0] for visit in held]
+
+        async def are_noted() -> bool:
+            return len(await noted()) == 4 and await client.hlen(pulses()) >= 2
+
+        async def are_counted_once() -> bool:
+            return await are_noted() and len(set(await noted())) == 1
+
+        quiet = await ring(here, NAMESPACES["RIDER"], token, _ignore)
+        for _ in range(3):
+            await ring(there, NAMESPACES["RIDER"], token, _ignore)
+        await Until().eventually(are_noted)
+        await two.nodes.pop().server.kill()
+        back = [await ring(here, NAMESPACES["RIDER"], token, _ignore) for _ in range(3)]
+        await Until().eventually(are_counted_once, 2 * KNOWN_DEAD_S)
+    assert not any(phone._transport is None for phone in (quiet, *back))
+    await two.launch("all", int(there.rpartition(":")[2]))
 
 
 @pytest.mark.slow
