@@ -8,7 +8,7 @@ from ledger.accounts import shard_of
 from ledger.facts import Adjustment, Correction, adjustment_pk
 from ledger.fin import ABSENT
 from ledger.plan import plan
-from ledger.table import Item, Key, Put, Update
+from ledger.table import Item, Key, Put, Update, in_time
 
 QUEUE = "ADJQ"
 
@@ -92,5 +92,5 @@ def decide(proposal: Proposal, to: AdjustmentState, checker: str, now_ms: int) -
 def _queued(adjustment_id: str, state: AdjustmentState, now_ms: int) -> dict[str, str]:
     return {
         "GSI2PK": queue_pk(state, shard_of(adjustment_id)),
-        "GSI2SK": f"{now_ms:013d}#{adjustment_id}",
+        "GSI2SK": in_time(now_ms, adjustment_id),
     }

@@ -7,7 +7,7 @@ from ledger import accounts
 from ledger.accounts import balance_key, checked_id, shard_of
 from ledger.fin import Guarded
 from ledger.money import CURRENCY, checked
-from ledger.table import Item, Key, Put, Update
+from ledger.table import Item, Key, Put, Update, in_time
 from ledger.wallets import ACTIVE, GENESIS
 
 # Source: wire contract, business rules; whole XAF.
@@ -45,7 +45,7 @@ def reserve_cash(order_id: str, rider_id: str, amount: int, limit: int, now_ms: 
         "createdAt": now_ms,
         "updatedAt": now_ms,
         "GSI2PK": f"{OPEN_HOLDS}#{shard_of(order_id)}",
-        "GSI2SK": f"{now_ms:013d}#{order_id}",
+        "GSI2SK": in_time(now_ms, order_id),
     }
     put = Put(
         item=hold,

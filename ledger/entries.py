@@ -11,7 +11,7 @@ import orjson
 
 from ledger.accounts import SHARDS, kind_of
 from ledger.money import AMOUNT_MAX, CURRENCY
-from ledger.table import Item, Key
+from ledger.table import Item, Key, in_time
 
 # Douala keeps UTC+1 the whole year. Source: IANA time zone Africa/Douala.
 DAY_OFFSET_MS = 3_600_000
@@ -107,7 +107,7 @@ def entry_item(entry: JournalEntry, recorded_at_ms: int, lines: dict[str, Item])
         "recordedAt": recorded_at_ms,
         **entry.details,
         "GSI3PK": f"JE#{day_of(recorded_at_ms)}#{shard}",
-        "GSI3SK": f"{recorded_at_ms:013d}#{entry.entry_id}",
+        "GSI3SK": in_time(recorded_at_ms, entry.entry_id),
     }
 
 

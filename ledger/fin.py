@@ -12,7 +12,7 @@ import orjson
 
 from ledger.accounts import checked_id, shard_of
 from ledger.pricing import Pricing
-from ledger.table import Item, Key, Put, Update, Write
+from ledger.table import Item, Key, Put, Update, Write, in_time
 
 ABSENT = "attribute_not_exists(PK)"
 
@@ -205,7 +205,7 @@ def mark_delivered(
         ":now": now_ms,
         ":one": 1,
         ":pk": f"{PENDING_SETTLEMENT}#{shard_of(order_id)}",
-        ":sk": f"{now_ms:013d}#{order_id}",
+        ":sk": in_time(now_ms, order_id),
     }
     if cash_collected is not None:
         expression += ", cashCollected = :cash"

@@ -15,7 +15,7 @@ from ledger.accounts import Kind, balance_key, checked_id, shard_of
 from ledger.facts import OwnerType, PayoutPaid, PayoutReturned, payout_pk
 from ledger.fin import ABSENT, Guarded
 from ledger.money import checked
-from ledger.table import Check, Item, Key, Put, Update
+from ledger.table import Check, Item, Key, Put, Update, in_time
 from ledger.wallets import ACTIVE
 
 # Where GSI2 lists payouts by state, sharded.
@@ -108,7 +108,7 @@ def request_payout(payout: Payout, now_ms: int) -> Guarded:
         "SK": key.sk,
         **msgspec.to_builtins(payout),
         "GSI1PK": owner_pk(payout.owner_type, payout.owner_id),
-        "GSI1SK": f"PAYOUT#{now_ms:013d}#{payout.payout_id}",
+        "GSI1SK": f"PAYOUT#{in_time(now_ms, payout.payout_id)}",
         **_queued(payout.payout_id, PayoutState.REQUESTED, now_ms),
     }
     hold = Update(
@@ -246,5 +246,5 @@ def _step(
 def _queued(payout_id: str, state: PayoutState, now_ms: int) -> dict[str, str]:
     return {
         "GSI2PK": queue_pk(state, shard_of(payout_id)),
-        "GSI2SK": f"{now_ms:013d}#{payout_id}",
+        "GSI2SK": in_time(now_ms, payout_id),
     }

@@ -13,7 +13,7 @@ from ledger.accounts import checked_id
 from ledger.fin import ABSENT, Guarded
 from ledger.money import checked, split
 from ledger.pricing import Pricing, Service, with_discount
-from ledger.table import Item, Key, Put, Update
+from ledger.table import Item, Key, Put, Update, in_time
 
 # Where GSI2 lists promotions that stand so; operators make a few a day.
 LISTED = "PROMOS"
@@ -130,7 +130,7 @@ def make_promotion(promotion: Promotion) -> Put:
             "SK": key.sk,
             **msgspec.to_builtins(promotion),
             "GSI2PK": listed_pk(promotion.promo_state),
-            "GSI2SK": f"{promotion.created_at:013d}#{promotion.code}",
+            "GSI2SK": in_time(promotion.created_at, promotion.code),
         },
         condition=ABSENT,
     )

@@ -18,6 +18,11 @@ class Key(NamedTuple):
     sk: str
 
 
+def in_time(at_ms: int, name: str) -> str:
+    """A sort key: the older first. Units: Unix milliseconds. Source: 13 digits last until 2286."""
+    return f"{at_ms:013d}#{name}"
+
+
 class Put(msgspec.Struct, frozen=True, kw_only=True):
     """Write a whole item (with `PK` and `SK` inside), if `condition` holds."""
 

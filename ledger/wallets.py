@@ -12,7 +12,7 @@ from ledger.facts import Rejection
 from ledger.fin import ABSENT
 from ledger.money import CURRENCY
 from ledger.plan import CANCELLATION_FEE, ORDER_EARNINGS, PAYOUT, TIP
-from ledger.table import Item, Put, Update, Write
+from ledger.table import Item, Put, Update, Write, in_time
 
 ACTIVE = "ACTIVE"
 # Only debits ask for it: what is owed to somebody is owed to him all the same.
@@ -179,7 +179,7 @@ def _line(leg: Leg, balance: Balance, stamp: Stamp) -> Item:
     }
     if entry.order_id is not None:
         line["GSI1PK"] = f"ORDER#{entry.order_id}#TRANSACTIONS"
-        line["GSI1SK"] = f"{recorded_at:013d}#{leg.account}"
+        line["GSI1SK"] = in_time(recorded_at, leg.account)
     return {"PK": key.pk, "SK": key.sk, **line, "hash": line_hash(leg.account, line)}
 
 
@@ -260,7 +260,7 @@ def _cash_in_hand(before: Balance, after: Balance, values: dict[str, Any]) -> tu
     if delta < 0:
         rider_id = before.account.partition("#")[2]
         values[":pk"] = f"{CASH_OUT}#{shard_of(rider_id)}"
-        values[":since"] = f"{after.updated_at:013d}#{rider_id}"
+        values[":since"] = in_time(after.updated_at, rider_id)
         # He is exposed since he took the order, and has the cash since the first of them.
         return "", "GSI2PK = :pk, GSI2SK = if_not_exists(GSI2SK, :since), ", ""
     values[":owed"] = -delta

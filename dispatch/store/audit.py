@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from dispatch.ids import mint
-from ledger.table import Put
+from ledger.table import Put, in_time
 
 DAY_MS = 86_400_000
 
@@ -14,7 +14,7 @@ def audit(action: str, by: str, what: Mapping[str, Any], now_ms: int) -> Put:
     record: dict[str, Any] = {
         **what,
         "PK": f"AUDIT#{now_ms // DAY_MS}",
-        "SK": f"{now_ms:013d}#{mint('aud')}",
+        "SK": in_time(now_ms, mint("aud")),
         "action": action,
         "by": by,
         "at": now_ms,

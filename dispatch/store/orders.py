@@ -11,7 +11,7 @@ import msgspec
 
 from dispatch.errors import Refusal, Refused
 from dispatch.model import Order, OrderStatus
-from ledger.table import Item, Key, Page, Put, Query, Table, Update
+from ledger.table import Item, Key, Page, Put, Query, Table, Update, in_time
 
 # Source: 16 partitions take 16,000 writes/s on DynamoDB, above any single city's orders.
 SHARDS = 16
@@ -97,7 +97,7 @@ def change(before: Order, after: Order, clause: Clause | None = None) -> Update:
 
 
 def _indexes(order: Order) -> dict[str, str]:
-    moment = f"ORDER#{order.created_at:013d}#{order.order_id}"
+    moment = f"ORDER#{in_time(order.created_at, order.order_id)}"
     keys = {"GSI1PK": f"USER#{order.user_id}#ORDERS", "GSI1SK": moment}
     if order.vendor_id is not None:
         keys |= {"GSI2PK": f"VENDOR#{order.vendor_id}#ORDERS", "GSI2SK": moment}
