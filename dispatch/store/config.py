@@ -1,14 +1,13 @@
 """The price list of each service: read by every order, changed by operators without a restart."""
 
 import asyncio
-from typing import Any
 
 import msgspec
 
 from dispatch.clock import Clock
 from dispatch.errors import Refusal, Refused, StoreUnavailable
-from dispatch.ids import mint
 from dispatch.store.answering import Answering
+from dispatch.store.audit import audit
 from dispatch.store.patch import given_in
 from dispatch.wire import requests
 from ledger.pricing import DEFAULT_RATES, Rates, Service
@@ -20,7 +19,6 @@ SERVICES_KEY = Key("CONFIG#GLOBAL", "SERVICES")
 CACHE_S = 1.0
 # Operators change rates by hand; more rivals at one moment than this are a fault.
 WRITES_MAX = 5
-DAY_MS = 86_400_000
 
 Names = dict[str, Service]
 # Source: wire contract, `/config/service/{food|mart|packages}`.
@@ -134,14 +132,9 @@ def _put(item: Item, version: int) -> Put:
 
 
 def _audit(before: Rates, after: Rates, admin_id: str, now_ms: int) -> Put:
-    record: dict[str, Any] = {
-        "PK": f"AUDIT#{now_ms // DAY_MS}",
-        "SK": f"{now_ms:013d}#{mint('aud')}",
-        "action": "put_service",
+    what = {
         "service": after.service,
-        "by": admin_id,
-        "at": now_ms,
         "before": msgspec.to_builtins(before),
         "after": msgspec.to_builtins(after),
     }
-    return Put(item=record, condition="attribute_not_exists(PK)")
+    return audit("put_service", admin_id, what, now_ms)

@@ -7,9 +7,9 @@ import msgspec
 
 from dispatch.clock import Clock
 from dispatch.errors import Refusal, Refused, StoreUnavailable
-from dispatch.ids import mint
 from dispatch.model import OfferPolicy
 from dispatch.store.answering import Answering
+from dispatch.store.audit import audit
 from dispatch.store.patch import given_in
 from dispatch.wire import requests
 from ledger.pricing import Service
@@ -19,7 +19,6 @@ from ledger.table import Item, Key, Put, Table, TransactionCancelled
 CACHE_S = 1.0
 # Operators change policies by hand; more rivals at one moment than this are a fault.
 WRITES_MAX = 5
-DAY_MS = 86_400_000
 SERVICES: tuple[Service, ...] = get_args(Service)
 
 
@@ -127,15 +126,10 @@ def _put(key: Key, policy: Policy) -> Put:
 
 def _audit(before: Policy, after: Policy, of: tuple[str, str, str], now_ms: int) -> Put:
     zone, service, admin_id = of
-    record: Item = {
-        "PK": f"AUDIT#{now_ms // DAY_MS}",
-        "SK": f"{now_ms:013d}#{mint('aud')}",
-        "action": "put_offers",
+    what = {
         "zone": zone,
         "service": service,
-        "by": admin_id,
-        "at": now_ms,
         "before": msgspec.to_builtins(before.offers),
         "after": msgspec.to_builtins(after.offers),
     }
-    return Put(item=record, condition="attribute_not_exists(PK)")
+    return audit("put_offers", admin_id, what, now_ms)

@@ -13,16 +13,16 @@ from dispatch.ids import mint
 from dispatch.keys import Identity
 from dispatch.model import Record
 from dispatch.store.answering import Answering
+from dispatch.store.audit import audit
 from dispatch.store.connect import RedisClients, translate
 from dispatch.store.receipts import Receipt, Receipts, write_receipt
-from ledger.table import Key, Page, Put, Query, Table, TransactionCancelled
+from ledger.table import Key, Page, Put, Query, Table, TransactionCancelled, in_time
 
 _PK = "REVOKED"
 # Sign-ins that their owners have ended: many, and of no interest as soon as their tokens are over.
 _PK_BRIEF = "REVOKED#BRIEF"
 # Source: wire contract, a token lives for 30 days at most; the day more is for clocks.
 KEPT_MS = 31 * 86_400_000
-DAY_MS = 86_400_000
 PAGE = 100
 BRIEF_MS = 3_600_000
 
@@ -85,7 +85,8 @@ class Revocations:
         answer = {**answer, "revokedAt": now_ms}
         until_ms = wish.until_ms or now_ms + KEPT_MS
         writes = [_entry(subject, now_ms, until_ms) for subject in wish.subjects]
-        writes.append(_audit(wish, now_ms))
+        what = {"subjects": list(wish.subjects), "reason": wish.reason}
+        writes.append(audit("revoke_tokens", wish.by, what, now_ms))
         if receipt is not None:
             writes.append(write_receipt(receipt, answer, now_ms))
         try:
@@ -134,20 +135,7 @@ class Revocations:
 
 
 def _entry(subject: str, now_ms: int, until_ms: int, pk: str = _PK) -> Put:
-    key = Key(pk, f"{now_ms:013d}#{mint('rev')}")
+    key = Key(pk, in_time(now_ms, mint("rev")))
     entry = Revocation(subject=subject, at_ms=now_ms, until_ms=until_ms)
     item = {**msgspec.to_builtins(entry), "ttl": min(until_ms, now_ms + KEPT_MS) // 1000 + 3600}
     return Put(item={"PK": key.pk, "SK": key.sk, **item}, condition="attribute_not_exists(PK)")
-
-
-def _audit(wish: Wish, now_ms: int) -> Put:
-    record: dict[str, Any] = {
-        "PK": f"AUDIT#{now_ms // DAY_MS}",
-        "SK": f"{now_ms:013d}#{mint('aud')}",
-        "action": "revoke_tokens",
-        "by": wish.by,
-        "at": now_ms,
-        "subjects": list(wish.subjects),
-        "reason": wish.reason,
-    }
-    return Put(item=record, condition="attribute_not_exists(PK)")

@@ -7,7 +7,8 @@ import pytest
 
 from dispatch.clock import ManualClock
 from dispatch.errors import Refused
-from dispatch.store.config import DAY_MS, Config, service_named
+from dispatch.store.audit import DAY_MS
+from dispatch.store.config import Config, service_named
 from dispatch.wire import requests
 from ledger.dynamo import DynamoTable
 from ledger.pricing import DEFAULT_RATES
