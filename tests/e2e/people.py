@@ -48,13 +48,16 @@ class Customer(App):
             "deliveryAddress": {"lat": LAT + 0.01, "lng": LNG, "address": "Rue Joffre"},
             "paymentMethod": method,
         }
-        asked_s = time.perf_counter()
+        asked_s, resyncs = time.perf_counter(), self.resyncs
         placed = await self.ask("POST", "/orders", body, key=f"order-{number}")
         self._note("place_order", body, asked_s, placed, "")
         order_id = placed["orderId"]
         end = self.waits[order_id] = asyncio.get_running_loop().create_future()
         if order_id in self._ended:
             self._settle(order_id, self._ended[order_id])
+        if self.resyncs > resyncs:
+            # What was said of it before the resync is not repeated.
+            await self.rebuild()
         with suppress(CommandRefused):
             await self._meanwhile(order_id)
         how = await end
@@ -159,7 +162,6 @@ class Rider(App):
         self._ready: set[str] = set()
         self._gone: set[str] = set()
         self._news = asyncio.Event()
-        self._looks = 0
 
     async def arrive(self) -> None:
         await self._on_duty()
@@ -198,7 +200,6 @@ class Rider(App):
 
     async def rebuild(self) -> None:
         """Whoever waits looks for himself."""
-        self._looks += 1
         self._news.set()
 
     async def _answer(self, offer: dict[str, Any]) -> None:
@@ -212,21 +213,22 @@ class Rider(App):
             if draw < IGNORES + DECLINES:
                 await self.say("decline_delivery", **said, reason="too far")
                 return
+            resyncs = self.resyncs
             taken = await self.say("accept_delivery", **said)
             self._carrying += 1
             try:
-                await self._carry(offer, taken)
+                await self._carry(offer, taken, resyncs)
             finally:
                 self._carrying -= 1
 
-    async def _carry(self, offer: dict[str, Any], taken: dict[str, Any]) -> None:
+    async def _carry(self, offer: dict[str, Any], taken: dict[str, Any], resyncs: int) -> None:
         order = {"orderId": offer["orderId"]}
         if self.rng.random() < RELEASES:
             await self.say("release_delivery", **order, reason="flat tyre")
             return
         await self.pause()
         await self.say("arrived_pickup", **order)
-        if taken["status"] != "READY" and not await self._is_ready(order["orderId"]):
+        if taken["status"] != "READY" and not await self._is_ready(order["orderId"], resyncs):
             return
         await self.say("pick_up", **order)
         await self.pause()
@@ -235,12 +237,18 @@ class Rider(App):
         paid = {} if cash is None else {"cashCollected": cash}
         await self.say("complete_delivery", **order, **paid)
 
-    async def _is_ready(self, order_id: str) -> bool:
-        """Wait for the goods; False where they will not come."""
-        looks = self._looks
+    async def _is_ready(self, order_id: str, resyncs: int) -> bool:
+        """Wait for the goods; False where they will not come.
+
+        After `resyncs` of them he took the order; whatever was said before another is not repeated.
+        """
         while order_id not in self._ready:
             if order_id in self._gone:
                 return False
+            if self.resyncs > resyncs:
+                resyncs = self.resyncs
+                await self._look(order_id)
+                continue
             self._news.clear()
             try:
                 async with asyncio.timeout(MISSED_S):
@@ -248,9 +256,6 @@ class Rider(App):
             except TimeoutError:
                 if await self._look(order_id):
                     self.record.missed.append(f"{self.who} was not told that {order_id} is ready")
-            if self._looks > looks:
-                looks = self._looks
-                await self._look(order_id)
         return True
 
     async def _look(self, order_id: str) -> bool:

@@ -117,6 +117,7 @@ class App:
         self._badge = doors.office.sign(self.audience, name)
         self.tasks = asyncio.TaskGroup()
         self.is_here = asyncio.Event()
+        self.resyncs = 0
         self._commands = 0
         self.line = RoamingLine(self, random.Random(rng.random()))
 
@@ -132,6 +133,7 @@ class App:
             return
         self.record.heard.append(Heard(self.who, name, body, int(time.time() * 1000)))
         if name == "resync":
+            self.resyncs += 1
             self.tasks.create_task(self.rebuild())
         else:
             self.react(name, body)

@@ -1,11 +1,16 @@
 """Servers die under a working town, and nothing that was acknowledged is lost."""
 
+from random import Random
+from typing import Any, cast
+
 import pytest
 
-from tests.e2e import judgement
+from city.badge import BadgeOffice
+from tests.e2e import judgement, people
 from tests.e2e.chaos import Size, is_good, measure, shown
 from tests.e2e.judgement import Facts
-from tests.e2e.swarm import Ack, Heard, Record
+from tests.e2e.people import Rider
+from tests.e2e.swarm import Ack, Doors, Heard, Record
 
 AT_MS = 10_000
 ORDER = {
@@ -154,6 +159,40 @@ def test_a_resync_stands_for_what_was_said_before_it():
     ]
 
     assert not broken(with_heard(*resync))
+
+
+class Resynced(Rider):
+    """Takes an order; while he says that he is at the shop, Redis dies with the news for him."""
+
+    def __init__(self):
+        office = BadgeOffice("s" * 32, lambda: AT_MS)
+        super().__init__(
+            "rdr_1", Doors(lambda: [""], cast("Any", None), office), Record(), Random(1)
+        )
+        self.said = []
+
+    async def say(self, command, **facts):
+        self.said.append(command)
+        if command == "arrived_pickup":
+            self.resyncs += 1
+        return {"status": "PREPARING"}
+
+    async def ask(self, method, path, body=None, key=""):
+        return {"orderId": "ord_1", "status": "READY"}
+
+    async def pause(self, at_most_s=0.3):
+        """He hurries."""
+
+
+async def test_a_rider_who_was_resynced_before_he_waits_looks_at_once(monkeypatch):
+    """He waited for news that the resync stood for, and the run was taken for a broken one."""
+    monkeypatch.setattr(people, "MISSED_S", 0.01)
+    monkeypatch.setattr(people, "RELEASES", 0)
+    rider = Resynced()
+    await rider._answer({"orderId": "ord_1", "offerId": "off_1"})
+
+    assert rider.said[-2:] == ["arrived_dropoff", "complete_delivery"]
+    assert rider.record.missed == []
 
 
 @pytest.mark.slow
