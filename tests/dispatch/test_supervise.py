@@ -186,7 +186,7 @@ async def test_a_loop_that_fails_while_it_ends_is_not_started_again(
     assert (supervisor.names, pauses.seconds) == ((), [])
 
 
-async def test_a_cancelled_wait_does_not_end_its_loop(supervisor: Supervisor):
+async def test_a_cancelled_wait_does_not_end_its_loop(supervisor: Supervisor, pauses: Pauses):
     """When something that a loop waits for is cancelled, the loop itself lives on."""
     done = asyncio.Event()
     cancelled: asyncio.Future[Never] = asyncio.get_running_loop().create_future()
@@ -200,6 +200,7 @@ async def test_a_cancelled_wait_does_not_end_its_loop(supervisor: Supervisor):
 
     supervisor.spawn("waiting", loop)
     await done.wait()
+    assert pauses.seconds == [BACKOFF_S_MIN]
 
 
 async def test_two_loops_may_not_share_a_name(supervisor: Supervisor):

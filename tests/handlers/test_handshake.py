@@ -69,6 +69,8 @@ async def test_frames_sent_with_the_handshake_are_heard():
         _, writer = await asyncio.open_connection(*house.url[7:].split(":"))
         writer.write(request + frame(connect) + frame(fix))
         await Until().true(lambda: len(house.desk.heard) == 1)
+        [heard] = house.desk.heard
+        assert (heard.lat, heard.lng) == (1, 2)
         writer.transport.abort()
         await Until().true(lambda: len(house.sessions) == 0)
 

@@ -253,7 +253,9 @@ async def test_all_nodes_are_told_again_and_again(monkeypatch: pytest.MonkeyPatc
     (one, _), _ = two_nodes(ground, clock)
     async with Until().running(one.watch):
         await Until().true(lambda: ground.asked > 2)
+    asked = ground.asked
     await shared(ground, clock, rate_limits="off").watch()
+    assert ground.asked == asked
 
 
 def test_what_is_left_is_left_from_now_on():

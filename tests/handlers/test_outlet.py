@@ -185,6 +185,8 @@ async def test_a_client_that_never_reads_again_is_cut():
     case.wire.stop()
     case.outlet.tell(event(1))
     await Until().true(lambda: case.cuts == 1)
+    assert case.pipe.closed
+    assert case.wire.sent == []
 
 
 async def test_a_pipe_whose_client_has_gone_stays_quiet():

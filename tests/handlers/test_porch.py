@@ -226,6 +226,8 @@ async def test_the_frameworks_connections_are_not_needed_for_a_websocket():
         reader, writer = await asyncio.open_connection(*house.url[7:].split(":"))
         writer.write(WHOLE + frame(connect))
         await Until().true(lambda: len(house.sessions) == 1)
+        assert [session.identity for session in house.sessions] == ["rider:rdr_1"]
+        assert not house.http_server.connections
         writer.close()
         await reader.read()
         await Until().true(lambda: len(house.sessions) == 0)

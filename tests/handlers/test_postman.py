@@ -86,6 +86,7 @@ async def test_events_arrive_in_order(office, until):
     one, two = await office.come(), await office.come()
     await office.write(1, 2, 3)
     await until.true(lambda: one.numbers == two.numbers == [1, 2, 3])
+    assert one.said == two.said == [("news", 1), ("news", 2), ("news", 3)]
 
 
 async def test_clocks_that_differ_hide_nothing_from_a_new_app(office, until):
@@ -98,6 +99,7 @@ async def test_clocks_that_differ_hide_nothing_from_a_new_app(office, until):
     app = await office.come(at_ms=10_000)
     await office.write(3, at_ms=9_002)
     await until.true(lambda: app.numbers == [2, 3])
+    assert [name for name, _ in app.said] == ["news", "news"]
 
 
 async def test_a_new_inbox_needs_no_resync(office, until):
@@ -157,6 +159,7 @@ async def test_what_comes_while_redis_is_asked_is_told_after_it(office, until, m
     monkeypatch.setattr(office.inboxes, "head", slow_head)
     await office.postman.mend()
     await until.true(lambda: app.numbers == [1, 2, 3])
+    assert [name for name, _ in app.said] == ["news"] * 3
 
 
 async def test_a_mend_that_fails_is_done_again(office, until, monkeypatch):

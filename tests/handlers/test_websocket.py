@@ -155,6 +155,7 @@ async def test_a_client_without_a_goodbye_is_cut():
     case = Case()
     case.ws.close(0.01)
     await Until().true(lambda: case.wire.aborted == 1)
+    assert case.wire.written == goodbye(1000)
 
 
 async def test_whoever_ends_and_does_not_read_is_cut(monkeypatch: pytest.MonkeyPatch):

@@ -89,6 +89,7 @@ async def test_a_cut_connection_to_a_shard_is_mended(
         await until.true(lambda: bool(gaps))
         await clients.commands.spublish(CHANNEL, "again")
         await until.true(lambda: heard == [b"again"])
+    assert gaps == [True]
 
 
 async def test_who_listens_follows_a_slot_that_moves(

@@ -78,6 +78,7 @@ async def test_one_who_goes_while_he_asks_leaves_the_channel_to_others(redis, un
         await second
         await redis.commands.spublish("channel", "a")
         await until.true(lambda: heard == [b"a", b"a"])
+    assert first.cancelled()
 
 
 async def test_one_who_comes_back_at_once_is_heard(redis, until):
@@ -94,3 +95,4 @@ async def test_one_who_comes_back_at_once_is_heard(redis, until):
             await redis.commands.spublish("channel", str(n))
             await until.true(lambda n=n: heard[n:] == [str(n).encode()])
             await feeds.close("channel", heard.append)
+    assert heard == [str(n).encode() for n in range(50)]

@@ -53,6 +53,8 @@ async def test_a_full_bucket_takes_no_room(nodes, redis, until):
         return await redis.commands.dbsize() == 0
 
     await until.eventually(is_gone)
+    granted = [await nodes[1].take("http", "user:usr_1", 1 / 60, 3) for _ in range(4)]
+    assert [each.is_granted for each in granted] == [True] * 3 + [False]
 
 
 async def test_nobody_takes_from_anothers_bucket(nodes):

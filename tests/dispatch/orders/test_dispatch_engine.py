@@ -357,6 +357,8 @@ async def test_an_engine_that_begins_while_redis_is_away_waits_for_it(night, unt
 
     async with until.running(night.engine.run):
         await until.eventually(is_offered)
+    assert next(failures, None) is None
+    assert list((await night.dispatch(order_id)).offers) == ["a"]
 
 
 async def test_a_policy_holds_from_the_next_look_on(night):
