@@ -130,6 +130,20 @@ def _cluster_client(url: str) -> Redis:
     return cast("Redis", client)
 
 
+@contextmanager
+def sending() -> Iterator[None]:
+    """Whatever is raised where a line was lost unseen says that it is lost.
+
+    Source: uvloop 0.23, which raises RuntimeError where somebody writes after the line closed.
+
+    Errors: ConnectionError, the library's.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        raise ConnectionError(str(error) or "nothing could be sent") from error
+
+
 # Nothing was sent before a connection stands, so that only connecting may be repeated.
 _CONNECTING = Retry(ConstantBackoff(CONNECT_PAUSE_S), CONNECT_TRIES - 1)
 
@@ -141,14 +155,9 @@ class _Patient:
         await _CONNECTING.call_with_retry(super().connect, self._forget)  # type: ignore[misc]
 
     async def send_packed_command(self, *given: Any, **named: Any) -> None:
-        """Send; a line that was lost unseen is a lost line.
-
-        Source: uvloop 0.23, which raises RuntimeError where somebody writes after the line closed.
-        """
-        try:
+        """Send as the library does."""
+        with sending():
             await super().send_packed_command(*given, **named)  # type: ignore[misc]
-        except RuntimeError as error:
-            raise ConnectionError(str(error)) from error
 
     async def _forget(self, _error: Exception) -> None:
         await self.disconnect()  # type: ignore[attr-defined]

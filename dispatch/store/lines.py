@@ -8,7 +8,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ConnectionError  # noqa: A004 (redis has no other name for it)
 
 from dispatch.store.bulk import NOT_YET, READ_BYTES, answer_reader, packed_command
-from dispatch.store.connect import COMMAND_TIMEOUT_S, translate
+from dispatch.store.connect import COMMAND_TIMEOUT_S, sending, translate
 
 # A server that was silent for so long is asked whether it is still there: a machine that is gone
 # closes no connection.
@@ -103,10 +103,7 @@ class Line:
         stream: asyncio.StreamWriter | None = connection._writer if connection else None
         if stream is None:
             raise ConnectionError("there is no connection")
-        try:
+        with sending():
             async with asyncio.timeout(COMMAND_TIMEOUT_S):
                 stream.write(packed)
                 await stream.drain()
-        # Source: uvloop 0.23 raises RuntimeError where somebody writes after the line closed.
-        except (OSError, RuntimeError) as error:
-            raise ConnectionError(str(error) or "nothing could be sent") from error
