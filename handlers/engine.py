@@ -150,9 +150,13 @@ class Engine(engineio.AsyncServer):
         transport.set_protocol(ws)
         ws.connection_made(transport)
         transport.write(answer)
+        self._let_in(address, ws, beyond)
+        return True
+
+    def _let_in(self, address: str, ws: WebSocket, beyond: bytes) -> None:
+        """Begin with a WebSocket; `beyond` came in one piece with its request."""
         self.admit(address, "websocket").open(ws)
         ws.read(beyond)
-        return True
 
     def _turn_away(self, request: web.Request) -> web.Response | None:
         """Refuse an address that begins too many connections."""
@@ -203,8 +207,7 @@ class Engine(engineio.AsyncServer):
         except ConnectionError:
             # The client has gone before there was anything to be closed.
             return web.Response(status=400)
-        self.admit(address, "websocket").open(ws)
-        ws.read(beyond)
+        self._let_in(address, ws, beyond)
         return web.Response()
 
     async def _take_post(self, request: web.Request, sid: str) -> Any:
