@@ -13,6 +13,7 @@ from bench.live import cut, figures_of
 
 ROOT = Path(__file__).parents[2]
 RUN_S = 60
+# Two shops, two couriers, three orders, the last of them when nobody works.
 FILES = {
     "instance_parameters.txt": "meters_per_minute\tpickup service minutes\n320\t4\n",
     "restaurants.txt": "restaurant\tx\ty\nr1\t0\t0\nr2\t900\t0\n",
@@ -22,16 +23,6 @@ FILES = {
         "o1\t0\t-300\t1\tr1\t4\no2\t900\t-600\t1\tr2\t5\no3\t100\t-300\t90\tr1\t95\n"
     ),
 }
-
-
-@pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """Two shops, two couriers, three orders, the last of them when nobody works."""
-    city = tmp_path / "tiny"
-    city.mkdir()
-    for name, text in FILES.items():
-        (city / name).write_text(text)
-    return city
 
 
 def test_a_piece_of_a_day_has_its_own_orders_and_couriers(folder: Path):

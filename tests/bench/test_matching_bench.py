@@ -39,16 +39,6 @@ o5\t20000\t0\t31\tr2\t40
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
-    """The tiny city as files."""
-    city = tmp_path / "tiny"
-    city.mkdir()
-    for name, text in FILES.items():
-        (city / name).write_text(text)
-    return city
-
-
-@pytest.fixture
 def tiny(folder: Path) -> Instance:
     """The tiny city: two couriers, five orders, one of them beyond reach."""
     return mdrp.read(folder)
