@@ -13,6 +13,7 @@ from bench.phone import HungUp, Phone, ring
 from city.badge import LIFETIME_S, BadgeOffice
 from dispatch.keys import identity, pulses, visits
 from handlers.limits import JOINS
+from handlers.sockets import PER_IDENTITY_MAX
 from tests.e2e.fleet import Fleet, fleet
 from tests.e2e.listeners import wait_for
 from tests.waiting import Until
@@ -131,6 +132,20 @@ async def test_sockets_are_counted_over_both(two: Fleet):
     assert await wait_for(lambda: gone() != [], CLOSED_S) < CLOSED_S
     # Who came first at the two servers is who was noted first.
     assert gone() in ([0], [1])
+
+
+@pytest.mark.slow
+async def test_a_flood_of_sockets_over_both_ends_at_five(two: Fleet):
+    """Each server cuts its own sixth at once; over both the sockets that came last are left."""
+    token = two.office.sign("RIDER", "rdr_flood")
+    held = [phone for _ in range(15) for phone in await phones(two, token)]
+
+    def there() -> list[int]:
+        return [at for at, phone in enumerate(held) if phone._transport is not None]
+
+    assert await wait_for(lambda: len(there()) <= PER_IDENTITY_MAX, CLOSED_S) < CLOSED_S
+    assert len(there()) == PER_IDENTITY_MAX
+    assert min(there()) >= len(held) - 2 * PER_IDENTITY_MAX
 
 
 @pytest.mark.slow
