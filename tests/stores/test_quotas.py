@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from dispatch import keys
 from dispatch.store.quotas import Quotas, Spent
 
 
@@ -50,7 +51,7 @@ async def test_a_full_bucket_takes_no_room(nodes, redis, until):
     await nodes[0].take("http", "user:usr_1", 200, 3)
 
     async def is_gone():
-        return await redis.commands.dbsize() == 0
+        return not await redis.commands.exists(keys.quota("http", "user:usr_1"))
 
     await until.eventually(is_gone)
     granted = [await nodes[1].take("http", "user:usr_1", 1 / 60, 3) for _ in range(4)]
