@@ -46,7 +46,9 @@ MINIMUM = {"VENDOR": 50_000, "RIDER": 20_000}
 NETTINGS = 3
 # Payouts that wait to be sent here; above it they are left to the sweep.
 WAITING_MAX = 1_000
-SWEEP_EVERY_S = 5.0
+# Providers call back; this is for what they or a lost node have left. Source: measured, a question
+# to the table takes 1 to 1.8 ms of CPU, and a look asks sixteen for each state.
+SWEEP_EVERY_S = 10.0
 SWEPT = (PayoutState.SUBMITTED, PayoutState.APPROVED)
 # A provider who does not know a reference is asked again under it after this long: his books may
 # be behind. Under the same reference nothing is paid twice.

@@ -7,6 +7,7 @@ import structlog
 from dispatch.clock import Clock
 from dispatch.errors import Refused, StoreUnavailable
 from dispatch.orders.flow import Flow
+from ledger.accounts import SHARDS
 from ledger.commit import Ledger
 from ledger.table import TableUnavailable
 
@@ -17,7 +18,7 @@ WAITING_MAX = 10_000
 # each they are some 800 a second.
 AT_ONCE = 16
 # Source: ledger design, delivered -> paid within 60 s even after a kill.
-SWEEP_EVERY_S = 5.0
+SWEEP_EVERY_S = 10.0
 SWEEP_AFTER_MS = 10_000
 
 log = structlog.get_logger(__name__)
@@ -51,17 +52,25 @@ class Settler:
         """Settle what was left over, for as long as the server runs."""
         while True:
             try:
-                await self.sweep_once()
+                await self.sweep_once(SWEEP_EVERY_S)
             except TableUnavailable as error:
                 log.warning("settlement_sweep_deferred", cause=str(error))
-            await asyncio.sleep(SWEEP_EVERY_S)
+                await asyncio.sleep(SWEEP_EVERY_S)
 
-    async def sweep_once(self) -> int:
-        """Settle every delivered order that has waited too long; returns how many there were."""
-        late = await self._ledger.unsettled(self._clock.now_ms(), SWEEP_AFTER_MS)
-        for order_id in late:
-            await self.settle(order_id)
-        return len(late)
+    async def sweep_once(self, over_s: float = 0.0) -> int:
+        """Settle every delivered order that has waited too long; returns how many there were.
+
+        Its questions are spread over so many seconds: in a row they would keep others waiting.
+        """
+        count = 0
+        for shard in range(SHARDS):
+            await asyncio.sleep(over_s / SHARDS)
+            for order_id in await self._ledger.unsettled(
+                shard, self._clock.now_ms(), SWEEP_AFTER_MS
+            ):
+                await self.settle(order_id)
+                count += 1
+        return count
 
     async def settle(self, order_id: str) -> None:
         """Settle one order; what cannot be settled now is left to the sweep, and said."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ledger import accounts
-from ledger.accounts import SHARDS, balance_key
+from ledger.accounts import balance_key
 from ledger.backoff import delay_s
 from ledger.compose import (
     Draft,
@@ -210,17 +210,15 @@ class Ledger:
             raise LedgerRefused("conflict", "the payment is not what was asked for")
         return payment
 
-    async def unsettled(self, now_ms: int, older_than_ms: int) -> list[str]:
-        """Delivered orders whose money still waits after that time, the oldest of each shard.
+    async def unsettled(self, shard: int, now_ms: int, older_than_ms: int) -> list[str]:
+        """Delivered orders of a shard whose money still waits after that time, the oldest first.
 
-        DynamoDB: one Query of GSI2 a shard; act on it only by `post`, the index may lag.
+        DynamoDB: Query of GSI2, one page; act on it only by `post`, the index may lag.
         """
-        shards = [f"{PENDING_SETTLEMENT}#{shard}" for shard in range(SHARDS)]
-        queries = [Query(pk=pk, index="GSI2", limit=UNSETTLED_PAGE) for pk in shards]
-        pages = await asyncio.gather(*map(self._table.query, queries))
-        waiting = [item for page in pages for item in page.items]
+        query = Query(pk=f"{PENDING_SETTLEMENT}#{shard}", index="GSI2", limit=UNSETTLED_PAGE)
+        waiting = (await self._table.query(query)).items
         late = [item for item in waiting if item["deliveredAt"] <= now_ms - older_than_ms]
-        return [item["orderId"] for item in sorted(late, key=lambda item: item["deliveredAt"])]
+        return [item["orderId"] for item in late]
 
     def _open(
         self, order_id: str, user_id: str, vendor_id: str | None, pricing: Pricing, *, cash: bool

@@ -330,15 +330,35 @@ async def test_an_orders_lines_are_listed_together(books: Books, food: Pricing) 
 async def test_unsettled_orders_are_found_until_they_are_settled(
     books: Books, food: Pricing
 ) -> None:
-    """The sweeper sees what has waited long enough, oldest first, and nothing else."""
+    """The sweeper sees what has waited long enough, and nothing else."""
     for order_id in ("o1", "o2", "o3"):
         await deliver(books, food, order_id)
         books.clock.advance(1000)
     now = books.clock.now_ms()
-    assert await books.ledger.unsettled(now, 2000) == ["o1", "o2"]
+    assert await unsettled(books, now, 2000) == {"o1", "o2"}
     await books.ledger.post(Settle("o1"))
-    assert await books.ledger.unsettled(now, 0) == ["o2", "o3"]
-    assert await books.ledger.unsettled(now, 10_000) == []
+    assert await unsettled(books, now, 0) == {"o2", "o3"}
+    assert await unsettled(books, now, 10_000) == set()
+
+
+async def unsettled(books: Books, now_ms: int, older_than_ms: int) -> set[str]:
+    """What the sweeper would find in all shards."""
+    found = [
+        await books.ledger.unsettled(each, now_ms, older_than_ms) for each in range(accounts.SHARDS)
+    ]
+    return {order_id for some in found for order_id in some}
+
+
+async def test_the_oldest_unsettled_order_of_a_shard_is_found_first(
+    books: Books, food: Pricing
+) -> None:
+    """Who has waited longest is paid first, however many wait beside him."""
+    shard = accounts.shard_of("o1")
+    same = [f"o{i}" for i in range(1, 200) if accounts.shard_of(f"o{i}") == shard][:3]
+    for order_id in reversed(same):
+        await deliver(books, food, order_id)
+        books.clock.advance(1000)
+    assert await books.ledger.unsettled(shard, books.clock.now_ms(), 0) == same[::-1]
 
 
 async def test_what_a_caller_believes_spares_the_read(books: Books, food: Pricing) -> None:
