@@ -3,7 +3,10 @@
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Protocol
+
+from prometheus_client import Counter
 
 from dispatch import metrics
 from dispatch.wire import frames
@@ -16,6 +19,8 @@ BYTES_MAX = 256 * 1024
 COALESCIBLE = frozenset({b"rider_location_update", b"eta_update"})
 # Acknowledgements one socket may owe; a rider is offered one order at a time.
 ACKS_MAX = 64
+# Events that are counted; there are some forty.
+_NAMES_KEPT = 256
 
 # Source: RFC 6455 section 5.2, FIN with opcode 1 (text); lengths of 7, 16 and 64 bits.
 _TEXT = 0x81
@@ -259,6 +264,12 @@ def _position_key(frame: Frame) -> bytes | None:
     return payload_of(frame[: frame.find(b",", end + 2)])
 
 
+@lru_cache(_NAMES_KEPT)
+def _counter(event: bytes) -> Counter:
+    """How many such events were sent; looking it up costs more than counting."""
+    return metrics.EVENTS_SENT.labels(event.decode())
+
+
 class Outlet:
     """The way out to one socket: one namespace of one connection."""
 
@@ -273,7 +284,7 @@ class Outlet:
         """Send an encoded event (`dispatch.wire.frames`); never blocks, never raises."""
         self._pipe.send(framed(packet))
         start = packet.index(b'["') + 2
-        metrics.EVENTS_SENT.labels(packet[start : packet.index(b'"', start)].decode()).inc()
+        _counter(packet[start : packet.index(b'"', start)]).inc()
 
     def show(self, packet: bytes) -> None:
         """The same for a position, of which there are thousands a second, at the end of the turn.

@@ -50,7 +50,8 @@ class Guide:
     def greet(self, seat: Seat) -> None:
         """Tell an app that has just connected how often to report."""
         seat.cadence = None
-        self._settle(seat, busy_cadence(inf, None, is_watched=False) if seat.orders else IDLE)
+        is_watched = any(map(self._watchers.watched, seat.orders))
+        self._settle(seat, busy_cadence(inf, None, is_watched=is_watched) if seat.orders else IDLE)
 
     def rest(self, seat: Seat) -> None:
         """The rider carries nothing."""

@@ -30,7 +30,8 @@ class Leg:
 
     __slots__ = (
         "_before", "_east_m", "_inside", "_since_ms", "anchor", "eta_due_ms", "eta_told",
-        "is_there", "lat", "lng", "order_id", "ratio", "route_due_ms", "to",
+        "is_there", "lat", "lng", "order_id", "ratio", "route_due_ms", "speed_due_ms", "speed_mps",
+        "to",
     )  # fmt: skip
 
     def __init__(self, course: Course) -> None:
@@ -44,10 +45,13 @@ class Leg:
         self._since_ms = 0
         self._before: tuple[float, int] | None = None
         # For the forecast: where a stretch began whose speed is learned; what was told last, as
-        # (seconds, when); when it is worked out again; a router's seconds over ours.
+        # (seconds, when); when it is worked out again; the speed around him, and when it is looked
+        # up again; a router's seconds over ours.
         self.anchor: Position | None = None
         self.eta_told: tuple[float, int] | None = None
         self.eta_due_ms = 0
+        self.speed_mps = 0.0
+        self.speed_due_ms = 0
         self.ratio = 1.0
         self.route_due_ms = 0
 

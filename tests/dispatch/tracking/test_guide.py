@@ -1,11 +1,13 @@
 """A rider's fixes say how often he shall report, when he has arrived, and when he will be there."""
 
+import msgspec
 import orjson
 import pytest
 
 from dispatch.model import Course, DispatchState, Place
 from dispatch.store.cells import cell_of
 from dispatch.tracking.cadence import CLOSE, IDLE, ON_JOB, Cadence, busy_cadence
+from dispatch.tracking.forecast import Forecast
 from dispatch.tracking.guide import Arrival
 from matching.speeds import hour_of
 from tests.dispatch.tracking.node import DEGREE_M, DOUALA, Hub, Node, fix
@@ -100,6 +102,15 @@ async def test_an_app_is_told_when_its_cadence_changes():
     road.roster.release("rdr_1", "ord_1")
     road.drive(250, 300)
     assert road.advice[2:] == [(15_000, 50)]
+
+
+async def test_an_app_that_connects_while_it_is_watched_is_told_so_at_once():
+    """And not with its first fix once more."""
+    road = Road()
+    await road.watchers.join("ord_1", Etas())
+    road.lane.greet("rdr_1")
+    road.drive(0, 50)
+    assert road.advice == [(2_000, 8)]
 
 
 async def test_a_watcher_on_another_node_is_heard_of():
@@ -207,3 +218,17 @@ def test_a_slow_street_is_learned():
     assert seat.position is not None
     key = (cell_of(seat.position.lat, seat.position.lng), hour_of(seat.position.ts), None)
     assert road.speeds.speed_mps(key) < 0.7 * fresh.speeds.speed_mps(key)
+
+
+def test_what_others_learn_of_the_streets_shows_within_half_a_minute():
+    """A jam that their riders are in makes the way longer for one who has not reached it."""
+    road = Road()
+    road.drive(0)
+    [seat] = road.roster
+    [leg], position, forecast = seat.legs, seat.position, Forecast(road.speeds)
+    assert position is not None
+    before_s = forecast.seconds(leg, position, None, 1_000)
+    key = (cell_of(position.lat, position.lng), hour_of(position.ts), None)
+    road.speeds.learn(key, metres=1_000, seconds=1_000)
+    later = msgspec.structs.replace(position, received_at=position.received_at + 30_000)
+    assert forecast.seconds(leg, later, None, 1_000) > 1.5 * before_s
