@@ -3,6 +3,7 @@
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -79,6 +80,8 @@ class Sessions:
         self._clock = clock
         self._by_sid: dict[str, Session] = {}
         self._by_identity: dict[Identity, list[Session]] = {}
+        # Not before this does a token of theirs expire: ten thousand need not be looked at.
+        self._expiry_ms: float = inf
 
     def __len__(self) -> int:
         return len(self._by_sid)
@@ -96,6 +99,7 @@ class Sessions:
         It may not return, or two forgotten tabs would push each other out for ever.
         """
         self._by_sid[session.sid] = session
+        self._expiry_ms = min(self._expiry_ms, session.principal.expires_at_ms)
         siblings = self._by_identity.setdefault(session.identity, [])
         siblings.append(session)
         if len(siblings) > PER_IDENTITY_MAX:
@@ -113,12 +117,15 @@ class Sessions:
         """Cut the sockets whose token has expired; returns how many.
 
         They may return: with a fresh token at once, with the old one only to hear
-        `token_expired`. Source: a look at 10,000 sessions takes half a millisecond.
+        `token_expired`.
         """
         now_ms = self._clock.now_ms()
+        if now_ms < self._expiry_ms:
+            return 0
         expired = [s for s in self if s.principal.expires_at_ms <= now_ms]
         for session in expired:
             session.end("token_expired")
+        self._expiry_ms = min((s.principal.expires_at_ms for s in self), default=inf)
         return len(expired)
 
     def end_revoked(self, is_revoked: Callable[[Principal], bool]) -> int:

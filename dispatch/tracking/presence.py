@@ -290,7 +290,14 @@ class Roster:
         A lost rider without a socket has no seat any more.
         """
         self._forget_offers(now_ms - OFFERS_REMEMBERED_MS)
-        fell = [seat for seat in self._seats.values() if self._has_fallen(seat, now_ms)]
+        # Nearly all have reported: thousands are passed over each second.
+        fell = [
+            seat
+            for seat in self._seats.values()
+            if (last := seat.last) is not None
+            and (age_ms := now_ms - last.position.received_at) > self.fresh_ms
+            and self._has_fallen(seat, age_ms)
+        ]
         for seat in fell:
             self._unserve(seat)
             self._changed(seat)
@@ -304,13 +311,8 @@ class Roster:
                 seat.offered_at_ms = tuple(at for at in seat.offered_at_ms if at >= before_ms)
                 self._changed(seat)
 
-    def _has_fallen(self, seat: Seat, now_ms: int) -> bool:
-        """Grade a seat by the age of its last fix; whether it is worse than before."""
-        if seat.last is None or seat.state == "lost":
-            return False
-        age_ms = now_ms - seat.last.position.received_at
-        if age_ms <= self.fresh_ms:
-            return False
+    def _has_fallen(self, seat: Seat, age_ms: int) -> bool:
+        """Grade a silent seat by the age of its last fix; whether it is worse than before."""
         before = seat.state
         seat.state = "stale" if age_ms <= self.lost_ms else "lost"
         return seat.state != before
