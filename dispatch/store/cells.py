@@ -5,6 +5,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 import h3
+from h3.api.basic_int import latlng_to_cell as latlng_to_number
 
 from matching.geo import haversine_m
 
@@ -56,7 +57,7 @@ class _Shape(NamedTuple):
 
 def cell_of(lat: float, lng: float) -> str:
     """The one cell that holds a point."""
-    return h3.latlng_to_cell(lat, lng, RESOLUTION)
+    return _name(latlng_to_number(lat, lng, RESOLUTION))
 
 
 def around(circle: Circle) -> list[str] | None:
@@ -108,6 +109,12 @@ def _grown(start: str, touches: Callable[[str], bool]) -> list[str] | None:
         if len(found) > CELLS_MAX:
             return None
     return sorted(found)
+
+
+# Asked about every fix; the library's own way to a name takes as long as to find the number.
+@lru_cache(maxsize=16_384)
+def _name(number: int) -> str:
+    return h3.int_to_str(number)
 
 
 @lru_cache(maxsize=16_384)
