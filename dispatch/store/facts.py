@@ -107,15 +107,17 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 
 def pack(position: Position, facts: Facts) -> bytes:
     """A rider's line in the index."""
+    heading, speed, accuracy = position.heading, position.speed, position.accuracy
     where = _WHERE.pack(
         VERSION,
         position.received_at,
         position.lat,
         position.lng,
         position.ts,
-        _or_nan(position.heading),
-        _or_nan(position.speed),
-        _or_nan(position.accuracy),
+        # In place: three calls would take as long as the rest.
+        _NAN if heading is None else heading,
+        _NAN if speed is None else speed,
+        _NAN if accuracy is None else accuracy,
     )
     return where + facts.packed
 

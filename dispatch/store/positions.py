@@ -4,9 +4,9 @@ Step 4 of a fix's way: tracking.drain → [here] → store.feeds of other nodes.
 """
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 from redis.asyncio import Redis
@@ -15,7 +15,7 @@ from dispatch import keys
 from dispatch.ids import OrderId, RiderId
 from dispatch.model import Position
 from dispatch.store import cells
-from dispatch.store.bulk import Bulk, Command, Phrase
+from dispatch.store.bulk import HOLE, Bulk, Command, Phrase, listed
 from dispatch.store.cells import Box, Circle
 from dispatch.store.connect import Scripts
 from dispatch.store.crowd import Crowd, newest, pairs, read
@@ -46,16 +46,17 @@ REACHES_REMEMBERED = 4_096
 SWEEP_CELLS = 64
 SWEEP_RIDERS = 200
 
-_SET_FIX = Phrase("SET", None, None, "EX", FIX_TTL_S)
-_ADD_TO_TRAIL = Phrase("XADD", None, "MAXLEN", "~", TRAIL_ENTRIES, "*", "fix", None)
-_PUBLISH = Phrase("SPUBLISH", None, None)
-_PUBLISH_HEAD = _PUBLISH.pack(b"", b"")[: len(b"*3\r\n$8\r\nSPUBLISH\r\n")]
+_ID = HOLE.decode()
+_SET_FIX = Phrase("SET", keys.rider_fix(RiderId(_ID)), HOLE, "EX", FIX_TTL_S)
+_ADD_TO_TRAIL = Phrase(
+    "XADD", keys.order_trail(OrderId(_ID)), "MAXLEN", "~", TRAIL_ENTRIES, "*", "fix", HOLE
+)
 
 _encode = msgspec.json.Encoder().encode
 _position = msgspec.json.Decoder(Position)
 
 
-class Placed(msgspec.Struct, frozen=True, kw_only=True):
+class Placed(msgspec.Struct, frozen=True, gc=False):
     """A rider's newest position on its way to Redis, with what came with it.
 
     `cell` is None for one who is not to be found any more; `left` the cell he was in before, where
@@ -91,6 +92,17 @@ def unframed(message: bytes) -> tuple[bytes, bytes]:
     return node, packet
 
 
+class _Said(NamedTuple):
+    """The commands of a batch; which of them publish for which order; the trails kept anew.
+
+    Shapes: (place in `commands`, order id); order id -> ms.
+    """
+
+    commands: list[Command]
+    published: list[tuple[int, str]]
+    renewed: dict[str, int]
+
+
 class Positions:
     """The only writer of the geo index.
 
@@ -101,7 +113,8 @@ class Positions:
         self._bulk = Bulk(redis, scripts)
         self._together = together(self._bulk)
         self._scripts = scripts
-        self._node = node.encode()
+        message = framed(node.encode(), HOLE)
+        self._publish = Phrase("SPUBLISH", keys.order_positions(OrderId(_ID)), message)
         self._lost_ms = lost_ms
         self._renewed: dict[str, int] = {}
         self._cursors: dict[str, bytes] = {}
@@ -115,14 +128,13 @@ class Positions:
         Redis: one pipeline, one round trip; not atomic. Repeating it may double lines of a trail,
         which its readers leave out.
         """
-        commands = [
-            *_index(batch),
-            *(self._withdrawal(each) for each in gone),
-            *chain.from_iterable(self._of_rider(each) for each in batch),
-        ]
-        answers = await self._bulk.run(commands)
-        self._remember(batch)
-        return _heard(commands, answers)
+        said = _Said([*_index(batch), *(self._withdrawal(each) for each in gone)], [], {})
+        for placed in batch:
+            self._say(placed, said)
+        answers = await self._bulk.run(said.commands)
+        self._remember(said.renewed)
+        # SPUBLISH answers how many have heard it.
+        return frozenset(order_id for at, order_id in said.published if answers[at])
 
     async def near(self, circle: Circle, limit: int, now_ms: int, fresh_ms: int) -> list[Seen]:
         """The nearest riders who are available, free and fresh, at most `limit`, nearest first.
@@ -285,41 +297,26 @@ class Positions:
         answers = await self._bulk.run([(*_script(sha, cell), *arguments) for cell in touched])
         return _nearest((pair for answer in answers for pair in pairs(answer)), circle, limit)
 
-    def _of_rider(self, placed: Placed) -> Iterator[Command]:
+    def _say(self, placed: Placed, said: _Said) -> None:
         """What a rider has for himself: his last fix, the trails and channels of his orders."""
+        commands = said.commands
         newest, rider = _encode(placed.position), placed.rider_id.encode()
-        yield _SET_FIX.pack(keys.rider_fix(RiderId(placed.rider_id)).encode(), newest)
+        commands.append(_SET_FIX.pack(rider, newest))
         for order_id, fix in placed.trail:
             raw = newest if fix is placed.position else _encode(fix)
-            trail = keys.order_trail(OrderId(order_id))
-            yield _ADD_TO_TRAIL.pack(trail.encode(), rider + b"\n" + raw)
+            commands.append(_ADD_TO_TRAIL.pack(order_id.encode(), rider + b"\n" + raw))
             if self._renewed.get(order_id, 0) < fix.received_at - TRAIL_RENEW_MS:
-                yield ("EXPIRE", trail, TRAIL_TTL_S)
+                commands.append(("EXPIRE", keys.order_trail(OrderId(order_id)), TRAIL_TTL_S))
+                said.renewed[order_id] = fix.received_at
         for order_id, packet in placed.packets:
-            channel = keys.order_positions(OrderId(order_id)).encode()
-            yield _PUBLISH.pack(channel, framed(self._node, packet))
+            said.published.append((len(commands), order_id))
+            commands.append(self._publish.pack(order_id.encode(), packet))
 
-    def _remember(self, batch: Sequence[Placed]) -> None:
+    def _remember(self, renewed: Mapping[str, int]) -> None:
         """Note which trails have their time to live; those we forget are only renewed too often."""
         if len(self._renewed) > TRAILS_REMEMBERED:
             self._renewed.clear()
-        for placed in batch:
-            for order_id, fix in placed.trail:
-                if self._renewed.get(order_id, 0) < fix.received_at - TRAIL_RENEW_MS:
-                    self._renewed[order_id] = fix.received_at
-
-
-def _heard(commands: Sequence[Command], answers: Sequence[Any]) -> frozenset[str]:
-    """The orders whose positions somebody has heard: SPUBLISH answers how many those were."""
-    return frozenset(
-        # "*3", "$8", "SPUBLISH", the channel's length, the channel with the id in braces.
-        command.split(b"\r\n", 5)[4].partition(b"{")[2].partition(b"}")[0].decode()
-        for command, answer in zip(commands, answers, strict=True)
-        if answer.__class__ is int
-        and answer > 0
-        and isinstance(command, bytes)
-        and command.startswith(_PUBLISH_HEAD)
-    )
+        self._renewed.update(renewed)
 
 
 def _script(sha: str, cell: str) -> tuple[str | int, ...]:
@@ -330,15 +327,19 @@ def _index(batch: Sequence[Placed]) -> Iterator[Command]:
     """The geo sets and facts of a batch, one command for each cell and kind."""
     entered, left = _by_cell(batch)
     for cell, riders in entered.items():
-        facts = ((each.rider_id, pack(each.position, each.facts)) for each in riders)
-        yield ("HSET", keys.riders_facts(cell), *chain.from_iterable(facts))
-        free = [each for each in riders if each.facts.is_free]
-        if free:
-            points = ((each.position.lng, each.position.lat, each.rider_id) for each in free)
-            yield ("GEOADD", keys.riders_geo(cell), *chain.from_iterable(points))
-        if len(free) < len(riders):
-            others = (each.rider_id for each in riders if not each.facts.is_free)
-            yield ("ZREM", keys.riders_geo(cell), *others)
+        facts, points, others = list[bytes](), list[bytes | float](), list[bytes]()
+        for placed in riders:
+            rider, position, known = placed.rider_id.encode(), placed.position, placed.facts
+            facts += (rider, pack(position, known))
+            if known.is_free:
+                points += (position.lng, position.lat, rider)
+            else:
+                others.append(rider)
+        yield listed("HSET", keys.riders_facts(cell), facts)
+        if points:
+            yield ("GEOADD", keys.riders_geo(cell), *points)
+        if others:
+            yield listed("ZREM", keys.riders_geo(cell), others)
     for cell, rider_ids in left.items():
         yield ("ZREM", keys.riders_geo(cell), *rider_ids)
         yield ("HDEL", keys.riders_facts(cell), *rider_ids)
@@ -353,10 +354,11 @@ def _by_cell(batch: Sequence[Placed]) -> tuple[dict[str, list[Placed]], dict[str
     entered: dict[str, list[Placed]] = {}
     left: dict[str, list[str]] = {}
     for placed in batch:
-        if placed.cell is not None:
-            entered.setdefault(placed.cell, []).append(placed)
-        if placed.left is not None and placed.left != placed.cell:
-            left.setdefault(placed.left, []).append(placed.rider_id)
+        cell, before = placed.cell, placed.left
+        if cell is not None:
+            entered.setdefault(cell, []).append(placed)
+        if before is not None and before != cell:
+            left.setdefault(before, []).append(placed.rider_id)
     return entered, left
 
 

@@ -9,7 +9,7 @@ from redis.exceptions import ResponseError
 
 from dispatch.errors import StoreUnavailable
 from dispatch.store import bulk
-from dispatch.store.bulk import Bulk, Phrase
+from dispatch.store.bulk import HOLE, LENGTHS_KNOWN, Bulk, Phrase, listed
 from dispatch.store.connect import RedisClients, Scripts, open_redis
 
 pytestmark = pytest.mark.engines
@@ -35,15 +35,35 @@ async def test_the_answers_of_many_commands(many: Bulk):
 
 async def test_a_phrase_is_the_command_it_stands_for(many: Bulk):
     """A packed phrase says what its words say, whatever bytes the changing ones hold."""
-    phrase = Phrase("SETEX", None, 300, None)
+    phrase = Phrase("SETEX", HOLE, 300, HOLE)
     odd = bytes(range(256)) + b"%d%b\r\n"
     assert await many.run([phrase.pack(b"a%b", odd), ("GET", "a%b"), ("TTL", "a%b")]) == [
         b"OK",
         odd,
         300,
     ]
-    fixed = Phrase("HSET", None, "100 %d é", None)
+    fixed = Phrase("HSET", HOLE, "100 %d é", HOLE)
     assert await many.run([fixed.pack(b"h", b"v"), ("HGET", "h", "100 %d é")]) == [1, b"v"]
+
+
+async def test_what_changes_inside_of_a_word(many: Bulk):
+    """A hole may be a part of a word; what is short or long, empty or not ASCII, is sent whole."""
+    phrase = Phrase("SET", "a:{\0}:b", b"\xff\n\0")
+    values = ["", "é", "x" * (LENGTHS_KNOWN - 1), "x" * LENGTHS_KNOWN, "x" * 100_000]
+    await many.run([phrase.pack(f"k{i}".encode(), v.encode()) for i, v in enumerate(values)])
+    answers = await many.run([("GET", f"a:{{k{i}}}:b") for i in range(len(values))])
+    assert answers == [b"\xff\n" + each.encode() for each in values]
+    long = "k" * LENGTHS_KNOWN
+    await many.run([phrase.pack(long.encode(), b"v")])
+    assert await many.run([("GET", f"a:{{{long}}}:b")]) == [b"\xff\nv"]
+
+
+async def test_a_list_of_words_is_the_command_it_stands_for(many: Bulk):
+    """A packed list says what its words say, however long they are."""
+    pairs = {b"": b"empty", "é".encode(): b"\r\n$1", b"l" * LENGTHS_KNOWN: b"v" * 100_000}
+    words = [word for pair in pairs.items() for word in pair]
+    added, found = await many.run([listed("HSET", "é", words), ("HGETALL", "é")])
+    assert (added, found) == (3, words)
 
 
 async def test_one_bad_command_among_good_ones(many: Bulk):
