@@ -32,7 +32,7 @@ from dispatch.errors import StoreUnavailable
 COMMAND_TIMEOUT_S = 2.0
 CONNECT_TRIES = 2
 CONNECT_PAUSE_S = 0.05
-# One drain, one relay, and the commands of a busy moment; more of them wait their turn.
+# One for each `Bulk`, and the commands of a busy moment; more of them wait their turn.
 COMMAND_CONNECTIONS = 32
 WAITING_CONNECTIONS = 16
 # What the scheme of a cluster's URL ends with.

@@ -25,7 +25,9 @@ ON_CLUSTER = frozenset(
 )
 ON_ONE_ONLY = frozenset(
     {
+        "test_a_connection_that_redis_closed_between_two_calls",
         "test_a_full_redis_is_away",
+        "test_callers_one_after_the_other_share_a_connection",
         "test_a_cut_connection_is_mended_and_told",
         "test_other_nodes_hear_a_position",
     }

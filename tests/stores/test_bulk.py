@@ -10,7 +10,7 @@ from redis.exceptions import ResponseError
 from dispatch.errors import StoreUnavailable
 from dispatch.store import bulk
 from dispatch.store.bulk import HOLE, LENGTHS_KNOWN, Bulk, Phrase, listed
-from dispatch.store.connect import RedisClients, Scripts, open_redis
+from dispatch.store.connect import COMMAND_CONNECTIONS, RedisClients, Scripts, open_redis
 
 pytestmark = pytest.mark.engines
 
@@ -64,6 +64,25 @@ async def test_a_list_of_words_is_the_command_it_stands_for(many: Bulk):
     words = [word for pair in pairs.items() for word in pair]
     added, found = await many.run([listed("HSET", "é", words), ("HGETALL", "é")])
     assert (added, found) == (3, words)
+
+
+async def test_callers_one_after_the_other_share_a_connection(many: Bulk):
+    """One caller's connection serves the next; two at a time have one each."""
+    [one] = await many.run([("CLIENT", "ID")])
+    assert await many.run([("CLIENT", "ID")]) == [one]
+    both = await asyncio.gather(*(many.run([("CLIENT", "ID")]) for _ in range(2)))
+    assert [one] in both
+    assert both[0] != both[1]
+
+
+async def test_a_connection_that_redis_closed_between_two_calls(many: Bulk, redis: RedisClients):
+    """Redis hung up while nobody asked: the next caller gets another connection, and no error."""
+    for _ in range(COMMAND_CONNECTIONS + 1):
+        [one] = await many.run([("CLIENT", "ID")])
+        await redis.commands.client_kill_filter(_id=one)
+        # The loop has read the end of it once another connection was answered.
+        await redis.commands.ping()
+        assert await many.run([("CLIENT", "ID")]) != [one]
 
 
 async def test_one_bad_command_among_good_ones(many: Bulk):
