@@ -5,8 +5,9 @@ Step 4 of a fix's way: tracking.watch → [here] → store.positions.
 
 import asyncio
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
+import msgspec
 import structlog
 
 from dispatch import metrics
@@ -38,7 +39,7 @@ class Writer(Protocol):
         ...
 
 
-class _Taken(NamedTuple):
+class _Taken(msgspec.Struct, frozen=True, gc=False):
     """A seat as it went into a batch."""
 
     seat: Seat
@@ -224,14 +225,15 @@ def _taken(seat: Seat, position: Position) -> _Taken:
         gone = Gone(seat.rider_id, seat.cell, position.received_at)
     placed = None
     if cell is not None or trail or (is_news and seat.orders):
+        # By place: names would take twice as long.
         placed = Placed(
-            rider_id=seat.rider_id,
-            position=position,
-            facts=seat.facts,
-            cell=cell,
-            left=seat.cell if cell else None,
-            trail=trail,
-            packets=_packets(seat, position) if is_news else (),
+            seat.rider_id,
+            position,
+            seat.facts,
+            cell,
+            seat.cell if cell else None,
+            trail,
+            _packets(seat, position) if is_news else (),
         )
     return _Taken(seat, placed, gone, trail)
 
