@@ -36,7 +36,8 @@ def test_a_town_in_a_storm_keeps_its_promises(seeds, orders):
     code, line, said = run("--seeds", seeds, "--orders", orders)
 
     assert (code, line["figures"]["findings"]) == (0, {}), said
-    assert line["figures"]["simulated_s"] > 30
+    # How long a seed's story is, changes with every message that is sent or spared.
+    assert line["figures"]["simulated_s"] > 15
 
 
 @pytest.mark.slow
