@@ -107,7 +107,7 @@ class Bulk:
     """A pipeline without the library's work for each command; answers are as Redis sent them.
 
     Source: measured 2026-11-21, a flush of 100 riders with three commands each: 81 us of CPU a
-    rider through the library's pipeline, 7.5 us this way (bench/lane.py).
+    rider through the library's pipeline, 10 us this way (bench/lane.py).
     """
 
     def __init__(self, redis: Redis, scripts: Scripts) -> None:

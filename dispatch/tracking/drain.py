@@ -19,8 +19,8 @@ from dispatch.store.positions import Gone, Placed
 from dispatch.tracking.presence import Seat
 from dispatch.tracking.watch import packet_of
 
-# A pipeline of so many riders takes 4 ms of this process; more wait for the next one.
-# Source: measured 2026-11-21, 7.5 us a rider.
+# A pipeline of so many riders takes 5 ms of this process; more wait for the next one.
+# Source: measured 2026-11-21, 10 us a rider with an order (bench/lane.py).
 BATCH_MAX = 500
 # Source: promise, listeners are back within 2 s of Redis.
 RETRY_S = 0.25
