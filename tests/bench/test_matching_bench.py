@@ -137,6 +137,7 @@ def test_decisions_are_written_as_the_library_reads_them(tiny: Instance, tmp_pat
     assert lines["solution_info_couriers"][1:] == ["c1 3 0 r1", "c1 17 r1 o1"]
 
 
+@pytest.mark.slow
 def test_the_command_prints_its_lines(folder: Path, tmp_path: Path):
     """One line for the instance, one for the means, beside what others published."""
     (folder.parent / "baselines.csv").write_text("inst,policy,E,cpo\ntiny,H2,7.5,12\n")

@@ -16,6 +16,7 @@ KEYS = Keys("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "eu-west-
 GOOD = {"lanes_per_s": 1_000, "lanes_attempts": 1.05, "lanes_failures": 0, "settle_to_raw": 0.85}
 
 
+@pytest.mark.slow
 def test_lanes_carry_what_one_item_cannot() -> None:
     """In virtual time, so the same on any machine: lanes tenfold, and without a second attempt."""
     many = on_fake(Load(150), 64, seed=1)
@@ -27,6 +28,7 @@ def test_lanes_carry_what_one_item_cannot() -> None:
     assert 40 / one.lasted_s < 100
 
 
+@pytest.mark.slow
 def test_a_busy_vendor_is_carried_by_crowds() -> None:
     """One wallet takes one transaction after the other; together its orders go at least thrice."""
     together = on_fake(Load(60, vendors=1), 64, seed=1)
@@ -36,6 +38,7 @@ def test_a_busy_vendor_is_carried_by_crowds() -> None:
     assert alone.lasted_s > 3 * together.lasted_s
 
 
+@pytest.mark.slow
 def test_a_load_comes_again_from_its_seed() -> None:
     """Two runs of one seed take the same virtual time."""
     load = Load(20, processes=4)

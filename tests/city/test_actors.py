@@ -102,6 +102,7 @@ async def test_a_closed_service_is_counted(world: World) -> None:
     assert world.tally.happened["orders_placed"] >= 1
 
 
+@pytest.mark.slow
 async def test_changes_of_mind(
     world: World, miniature: Miniature, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,6 +115,7 @@ async def test_changes_of_mind(
     assert miniature.said["cancel_order"] >= 5
 
 
+@pytest.mark.slow
 async def test_rejections(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """A vendor who is out of stock says so, and his customer hears it."""
     monkeypatch.setattr(vendor, "REJECTS", 1.0)
@@ -121,6 +123,7 @@ async def test_rejections(world: World, monkeypatch: pytest.MonkeyPatch) -> None
     assert world.tally.happened["orders_accepted"] == 0
 
 
+@pytest.mark.slow
 async def test_breakdowns(world: World, miniature: Miniature) -> None:
     """A rider whose tyre is flat gives the delivery back."""
     with pytest.MonkeyPatch.context() as patch:
@@ -129,6 +132,7 @@ async def test_breakdowns(world: World, miniature: Miniature) -> None:
     assert miniature.said["release_delivery"] >= 2
 
 
+@pytest.mark.slow
 async def test_holes_in_the_network(
     world: World, miniature: Miniature, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,6 +151,7 @@ async def test_holes_in_the_network(
     assert world.tally.happened["network_holes"] >= 2
 
 
+@pytest.mark.slow
 async def test_an_open_delivery_is_resumed(world: World, miniature: Miniature) -> None:
     """A rider whose app was restarted on the way goes on to the door and ends the delivery."""
     place = {"lat": 4.05, "lng": 9.71}
@@ -163,6 +168,7 @@ async def test_an_open_delivery_is_resumed(world: World, miniature: Miniature) -
     assert not world.tally.errors
 
 
+@pytest.mark.slow
 async def test_a_customer_watches_again(world: World, miniature: Miniature) -> None:
     """A customer whose line broke asks again to see the order, and the order goes on."""
     miniature.services.add("PACKAGE")

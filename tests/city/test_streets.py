@@ -93,6 +93,7 @@ def test_doors_near_are_near(streets: Streets) -> None:
     assert all(350 < math.dist(akwa, door) < 850 for door in doors)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("vehicle", VEHICLES)
 @pytest.mark.parametrize("time_scale", [1.0, 2.5])
 def test_trips_arrive_at_a_legal_speed(streets: Streets, vehicle: str, time_scale: float) -> None:

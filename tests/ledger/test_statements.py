@@ -140,6 +140,7 @@ class Town:
         return dice.choice([(f"v{dice.randrange(2)}", goods), (None, parcel)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
 async def test_whatever_happens_the_books_balance(books: Books, seed: int) -> None:
     """40 random affairs, eight at a time over three processes: the sum of all accounts is zero."""

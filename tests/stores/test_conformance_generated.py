@@ -133,6 +133,7 @@ FIRST = st.tuples(
 )
 
 
+@pytest.mark.slow
 @settings(
     max_examples=2 * settings.default.max_examples,
     deadline=None,
