@@ -294,7 +294,8 @@ class Roster:
         fell = [
             seat
             for seat in self._seats.values()
-            if (last := seat.last) is not None
+            if seat.state != "lost"
+            and (last := seat.last) is not None
             and (age_ms := now_ms - last.position.received_at) > self.fresh_ms
             and self._has_fallen(seat, age_ms)
         ]

@@ -175,6 +175,18 @@ async def test_states_fall_one_by_one():
     assert fell == [[], [], ["stale"], [], ["lost"], []]
 
 
+async def test_a_lost_rider_stays_lost_where_the_clock_is_put_back():
+    """Only a fix of his brings him back; a second of the clock tells nothing of him."""
+    node = Node()
+    node.on_duty("rdr_1")
+    node.report("rdr_1", fix())
+    [seat] = node.roster
+    start_ms = node.clock.now_ms()
+    node.roster.sweep(start_ms + LOST_MS + 1)
+    assert node.roster.sweep(start_ms + LOST_MS) == []
+    assert seat.state == "lost"
+
+
 async def test_a_trail_that_nobody_fetches_stays_small():
     """While Redis is away a rider's trail keeps its newest fixes, no more than its room."""
     node = Node()
