@@ -11,7 +11,7 @@ export PYTHONDONTWRITEBYTECODE :=
 NODE_DONE := node_modules/.installed
 CONSOLE_DONE := console/dist/.built
 CONSOLE_SOURCES := $(shell find console -type f -not -path 'console/dist/*' 2>/dev/null)
-ROOMS := dispatch handlers matching ledger city tests bench
+ROOMS := concurrency dispatch handlers matching ledger city tests bench
 
 # npm and Node 20 from the machine where it has them, else from the wheel that the venv has.
 WITH_NODE = if ! { node -e 'process.exit(parseInt(process.versions.node) < 20)' \

@@ -17,18 +17,24 @@ from typing import NamedTuple, cast
 
 import msgspec
 
-from bench.line import print_line
-from bench.shelf import Shelf, items_of
-from ledger.accounts import balance_key
-from ledger.audit import Audit
-from ledger.compose import compose, wallet_legs
-from ledger.entries import JournalEntry
-from ledger.facts import Capture, Fact, Settle, TopUp
-from ledger.fin import Fin, FinState, Method, fin_key, terms_of
-from ledger.plan import plan
-from ledger.pricing import DEFAULT_RATES, Pricing, price_goods
-from ledger.table import Table
-from ledger.wallets import Balance
+from bench.common.result_line import print_line
+from bench.engines.sqlite_table import Shelf, items_of
+from ledger.core.accounts import balance_key
+from ledger.core.entries import JournalEntry
+from ledger.core.facts import Capture, Fact, Settle, TopUp
+from ledger.core.order_funds import (
+    Fin,
+    FinState,
+    Method,
+    fin_key,
+    terms_of,
+)
+from ledger.core.plan import plan
+from ledger.core.pricing import DEFAULT_RATES, Pricing, price_goods
+from ledger.dynamodb.table import Table
+from ledger.posting.transaction import compose, wallet_legs
+from ledger.records.wallets import Balance
+from ledger.reporting.audit import Audit
 
 START_MS = 1_763_000_000_000
 # Orders an hour in a city, so that a large run spreads over days.

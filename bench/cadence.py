@@ -15,9 +15,9 @@ from typing import Any
 
 import orjson
 
-from bench.harness import Failed, free_port, without_settings
-from bench.line import print_line
-from dispatch.tracking.cadence import CLOSE, IDLE, ON_JOB
+from bench.common.harness import Failed, free_port, without_settings
+from bench.common.result_line import print_line
+from dispatch.tracking.reporting_interval import CLOSE, IDLE, ON_JOB
 
 # Source: measured 2026-11-21 on the demo city, rounded down; fewer than this are spared where
 # cadences do not reach the apps.

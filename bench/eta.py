@@ -15,11 +15,11 @@ from pathlib import Path
 from statistics import fmean, median, quantiles
 from typing import Any, NamedTuple
 
-from bench.line import print_line
-from bench.traces import Step, read_traces
+from bench.common.result_line import print_line
+from bench.common.traces import Step, read_traces
 from dispatch.model import Course, DispatchState, Place, Position
-from dispatch.tracking.forecast import Forecast
-from dispatch.tracking.legs import DEGREE_M, OUT_M, SLOW_MPS, Leg
+from dispatch.tracking.eta import Forecast
+from dispatch.tracking.route_leg import DEGREE_M, OUT_M, SLOW_MPS, Leg
 from matching.eta import SPEED_MPS, travel_seconds
 from matching.speeds import PRIOR_S, Speeds
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 import hiredis
 from redis.asyncio import Redis
 
-from bench.harness import Failed
-from bench.twin import Ours
+from bench.common.harness import Failed
+from bench.engines.raw_baseline import Ours
 from dispatch.model import Position
-from dispatch.store.cells import cell_of
-from dispatch.store.connect import open_redis
-from dispatch.store.facts import Facts
-from dispatch.store.positions import Placed, Positions
+from dispatch.storage.redis_client import open_redis
+from dispatch.tracking.stores.geo_cells import cell_of
+from dispatch.tracking.stores.positions import Placed, Positions
+from dispatch.tracking.stores.rider_facts import Facts
 from dispatch.wire.events import LatLng, RiderLocationUpdate
 from dispatch.wire.frames import event_packet
 

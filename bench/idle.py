@@ -11,8 +11,15 @@ from pathlib import Path
 
 import uvloop
 
-from bench.line import print_line
-from bench.yard import Found, Size, Yard, ours, peer, seeded_engines
+from bench.common.peers import (
+    Found,
+    Size,
+    Yard,
+    ours,
+    peer,
+    seeded_engines,
+)
+from bench.common.result_line import print_line
 
 # Fixes a second of each rider: none within the run.
 SILENT = 1e-6

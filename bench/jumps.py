@@ -13,11 +13,17 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.line import print_line
-from bench.traces import Step, read_traces
+from bench.common.result_line import print_line
+from bench.common.traces import Step, read_traces
 from dispatch.model import Position
-from dispatch.tracking.intake import Admitted, Drop, admit, doubted, speed_max_mps
-from dispatch.tracking.legs import DEGREE_M
+from dispatch.tracking.checks import (
+    Admitted,
+    Drop,
+    admit,
+    doubted,
+    speed_max_mps,
+)
+from dispatch.tracking.route_leg import DEGREE_M
 from dispatch.wire.commands import Fix
 
 # Source: promises. A jump of less than what a van drives between two fixes cannot be told from it.

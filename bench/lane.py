@@ -13,19 +13,19 @@ from collections.abc import Callable
 
 import uvloop
 
-from bench.line import print_line
+from bench.common.result_line import print_line
 from dispatch import settings
 from dispatch.clock import ManualClock
 from dispatch.model import Course, DispatchState, Place
-from dispatch.store.connect import Scripts, open_redis
-from dispatch.store.embedded import embedded_engines
-from dispatch.store.positions import Positions
-from dispatch.tracking.drain import Drain
-from dispatch.tracking.forecast import Forecast
-from dispatch.tracking.guide import Guide
-from dispatch.tracking.lane import Lane
-from dispatch.tracking.presence import Roster
-from dispatch.tracking.watch import Watchers
+from dispatch.storage.embedded import embedded_engines
+from dispatch.storage.redis_client import Scripts, open_redis
+from dispatch.tracking.eta import Forecast
+from dispatch.tracking.fix_pipeline import Lane
+from dispatch.tracking.redis_writer import Drain
+from dispatch.tracking.rider_state import Roster
+from dispatch.tracking.stores.positions import Positions
+from dispatch.tracking.tracking_policy import Guide
+from dispatch.tracking.watchers import Watchers
 from dispatch.wire.commands import Fix
 from matching.speeds import Speeds
 

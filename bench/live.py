@@ -19,15 +19,15 @@ from typing import Any
 
 import uvloop
 
-from bench import mdrp
-from bench.audit import judge
-from bench.courier import Courier, Diary, Wall, degrees
-from bench.harness import Site, at_once, running
-from bench.line import print_line
-from bench.mdrp import SERVICEABLE, WORST, Instance, floor_of
-from bench.phone import Phone
-from bench.replay import BUNDLE_MAX, Choice, play
-from city.badge import UserType
+from bench.common.client import Phone
+from bench.common.harness import Site, at_once, running
+from bench.common.result_line import print_line
+from bench.mdrp import instances
+from bench.mdrp.instances import SERVICEABLE, WORST, Instance, floor_of
+from bench.mdrp.replay import BUNDLE_MAX, Choice, play
+from bench.mdrp.replay_courier import Courier, Diary, Wall, degrees
+from bench.mdrp.run_audit import judge
+from city.client.tokens import UserType
 from matching.solve import solve
 
 PACE = 60.0
@@ -61,7 +61,7 @@ def cut(instance: Instance, start: int, end: int) -> Instance:
 
 
 def says_no(instance: Instance, share: float, seed: int, courier: int, order: int) -> bool:
-    """Whether a courier says no to an order, as in bench.replay; always the same to the same."""
+    """Whether a courier says no to an order; the same answer for the same seed and pair."""
     text = f"{seed} {instance.couriers[courier].name} {instance.orders[order].name}"
     dice = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) / 2**64
     return dice < share
@@ -167,7 +167,7 @@ class Day:
 
 
 def figures_of(instance: Instance, diary: Diary) -> dict[str, float]:
-    """What the replayed day is worth, by the rules of bench.audit on the real times."""
+    """What the replayed day is worth, by the rules of bench.mdrp.run_audit on the real times."""
     over: list[float] = []
     missing = 0
     for row, order in enumerate(instance.orders):
@@ -230,7 +230,7 @@ def _parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Replay, compare, print; 1 where the server costs more than it may."""
     options = _parser().parse_args()
-    instance = cut(mdrp.read(options.instances / options.only), options.start, options.end)
+    instance = cut(instances.read(options.instances / options.only), options.start, options.end)
     # Whoever ends the bench ends its server and its engines.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     choice = Choice(

@@ -14,11 +14,11 @@ from pathlib import Path
 from statistics import fmean, quantiles
 from typing import NamedTuple
 
-from bench import mdrp, solution
-from bench.audit import Figures, Illegal, judge
-from bench.chart import draw
-from bench.line import print_line
-from bench.replay import Choice, Replay, play
+from bench.common.result_line import print_line
+from bench.mdrp import instances, solution
+from bench.mdrp.plot import draw
+from bench.mdrp.replay import Choice, Replay, play
+from bench.mdrp.run_audit import Figures, Illegal, judge
 from matching.solve import POLICIES, solve
 
 # The published columns, as the data's own table calls them.
@@ -103,7 +103,7 @@ def _table(rows: Sequence[Row], means: dict[str, float]) -> None:
 
 
 def _play(options: argparse.Namespace, name: str) -> Row:
-    instance = mdrp.read(options.instances / name)
+    instance = instances.read(options.instances / name)
     choice = Choice(
         partial(solve, policy=options.policy),
         options.declines,

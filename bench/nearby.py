@@ -16,15 +16,15 @@ from typing import Any
 
 import uvloop
 
-from bench.line import print_line
+from bench.common.result_line import print_line
 from dispatch import settings
 from dispatch.model import Position
-from dispatch.store.bulk import Bulk, Command
-from dispatch.store.cells import Circle, cell_of
-from dispatch.store.connect import RedisClients, Scripts, open_redis
-from dispatch.store.embedded import embedded_engines
-from dispatch.store.facts import Facts
-from dispatch.store.positions import Placed, Positions
+from dispatch.storage.embedded import embedded_engines
+from dispatch.storage.pipeline import Bulk, Command
+from dispatch.storage.redis_client import RedisClients, Scripts, open_redis
+from dispatch.tracking.stores.geo_cells import Circle, cell_of
+from dispatch.tracking.stores.positions import Placed, Positions
+from dispatch.tracking.stores.rider_facts import Facts
 from matching.score import rank
 
 SEED = 1

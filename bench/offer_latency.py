@@ -17,19 +17,26 @@ from typing import Any, NamedTuple
 
 import uvloop
 
-from bench.harness import at_once, running, spread_ms, uncollected
-from bench.line import print_line
-from bench.raw import Raw
-from bench.town import AT_ONCE, LAT, LNG, Job, Town, peopled
+from bench.common.harness import at_once, running, spread_ms, uncollected
+from bench.common.result_line import print_line
+from bench.common.scenario import (
+    AT_ONCE,
+    LAT,
+    LNG,
+    Job,
+    Town,
+    peopled,
+)
+from bench.engines.raw_engines import Raw
 from dispatch import settings
 from dispatch.model import Position
-from dispatch.store.cells import cell_of
-from dispatch.store.connect import RedisClients, Scripts, open_redis
-from dispatch.store.embedded import embedded_engines
-from dispatch.store.facts import Facts
-from dispatch.store.positions import Placed, Positions
-from ledger.dynamo import open_table
-from ledger.schema import ensure_table
+from dispatch.storage.embedded import embedded_engines
+from dispatch.storage.redis_client import RedisClients, Scripts, open_redis
+from dispatch.tracking.stores.geo_cells import cell_of
+from dispatch.tracking.stores.positions import Placed, Positions
+from dispatch.tracking.stores.rider_facts import Facts
+from ledger.dynamodb.client import open_table
+from ledger.dynamodb.schema import ensure_table
 
 # Source: performance design. Units: milliseconds.
 P99_MS_GOAL, P99_MS_FLOOR = 50.0, 250.0

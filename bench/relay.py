@@ -13,8 +13,16 @@ from typing import Any
 
 import uvloop
 
-from bench.line import print_line
-from bench.yard import Found, Size, Yard, limit, ours, peer, seeded_engines
+from bench.common.peers import (
+    Found,
+    Size,
+    Yard,
+    limit,
+    ours,
+    peer,
+    seeded_engines,
+)
+from bench.common.result_line import print_line
 
 
 async def measure(folder: Path, yard: Yard, size: Size, rounds: int) -> dict[str, object]:

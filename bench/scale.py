@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.line import print_line
+from bench.common.result_line import print_line
 from matching.problem import ANY_VEHICLE, NO_ZONE, Orders, Places, Problem, Riders
 from matching.solve import solve
 

@@ -15,22 +15,22 @@ from typing import Any, NamedTuple
 
 import uvloop
 
-from bench.line import print_line
-from bench.signed import Keys, SignedClient
-from bench.twin import WORKERS, Books, ours_on
-from ledger import backoff
-from ledger.commit import Ledger
-from ledger.dynamo import DynamoTable
-from ledger.facts import Capture, Settle, TopUp
-from ledger.fake import FakeDynamo, Pace
-from ledger.fin import Fin, mark_delivered
-from ledger.pricing import DEFAULT_RATES, price_goods
-from ledger.schema import ensure_table
-from ledger.table import TableUnavailable
-from tests import virtual
+from bench.common.result_line import print_line
+from bench.engines.minimal_dynamodb_client import Keys, SignedClient
+from bench.engines.raw_baseline import WORKERS, Books, ours_on
+from concurrency import backoff
+from ledger.core.facts import Capture, Settle, TopUp
+from ledger.core.order_funds import Fin, mark_delivered
+from ledger.core.pricing import DEFAULT_RATES, price_goods
+from ledger.dynamodb.client import DynamoTable
+from ledger.dynamodb.fake import FakeDynamo, Pace
+from ledger.dynamodb.schema import ensure_table
+from ledger.dynamodb.table import TableUnavailable
+from ledger.posting.ledger import Ledger
+from tests import virtual_time
 
 TABLE = "bench"
-# Platform lanes of all processes together. Source: handlers.app, LANES and LANE_BLOCKS.
+# Platform lanes of all processes together. Source: handlers.app.composition, LANES and LANE_BLOCKS.
 LANES = 64
 VENDORS, RIDERS = 100, 100
 # Settlements before those that count.
@@ -110,13 +110,13 @@ def on_fake(load: Load, callers: int, seed: int) -> Came:
     # Whoever waits by chance waits the same in every run.
     backoff._random = chance
     try:
-        return virtual.run(_on_fake(load, callers, chance))
+        return virtual_time.run(_on_fake(load, callers, chance))
     finally:
         backoff._random = before
 
 
 async def _on_fake(load: Load, callers: int, chance: random.Random) -> Came:
-    clock = virtual.clock()
+    clock = virtual_time.clock()
     fake = Counting(clock.monotonic_s, clock.sleep, Pace(round_trip_s=0.0, hold_s=0.0))
     table = DynamoTable(fake, TABLE)
     await ensure_table(table)
@@ -138,7 +138,7 @@ async def _on_fake(load: Load, callers: int, chance: random.Random) -> Came:
 
 
 async def _delivered(
-    load: Load, ledger: Ledger, table: DynamoTable, clock: virtual.VirtualClock
+    load: Load, ledger: Ledger, table: DynamoTable, clock: virtual_time.VirtualClock
 ) -> list[Fin]:
     """Orders that are handed over."""
     fins: list[Fin] = []

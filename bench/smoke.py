@@ -17,12 +17,12 @@ from typing import NamedTuple
 
 import uvloop
 
+from bench.common.closed_loop import relay
+from bench.common.harness import at_once, running, spread_ms
+from bench.common.result_line import print_line
+from bench.common.scenario import AT_ONCE, Job, Town, peopled
+from bench.engines.raw_baseline import WORKERS, Books, ours_on
 from bench.flush import flush
-from bench.harness import at_once, running, spread_ms
-from bench.line import print_line
-from bench.pairs import relay
-from bench.town import AT_ONCE, Job, Town, peopled
-from bench.twin import WORKERS, Books, ours_on
 
 # Vendors who accept at the same moment; with more of them orders wait for one another.
 OFFERS_AT_ONCE = 1

@@ -18,10 +18,16 @@ from typing import Any, NamedTuple
 import uvloop
 from redis.asyncio import Redis
 
-from bench.harness import Failed, Site, running, spread_ms, uncollected
-from bench.line import print_line
-from bench.stream import Seen, Stream, connect
-from bench.yard import seeded_engines
+from bench.common.harness import (
+    Failed,
+    Site,
+    running,
+    spread_ms,
+    uncollected,
+)
+from bench.common.open_loop import Seen, Stream, connect
+from bench.common.peers import seeded_engines
+from bench.common.result_line import print_line
 
 # Source: performance design. Units: milliseconds; how many times one worker.
 CROSS_P99_MS_GOAL, CROSS_P99_MS_FLOOR = 60.0, 150.0

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from city.demo import BadOptions, DemoOptions, run
+from city.demo.runner import BadOptions, DemoOptions, run
 
 DEFAULTS = DemoOptions()
 

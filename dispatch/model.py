@@ -5,7 +5,7 @@ from typing import Literal
 
 import msgspec
 
-from ledger.pricing import Pricing, Service
+from ledger.core.pricing import Pricing, Service
 
 
 class OrderStatus(StrEnum):

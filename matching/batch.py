@@ -8,9 +8,9 @@ leave now is sent; everything else is decided anew next time.
 from heapq import heapify, heappop, heappush
 
 from matching.cost import Costs, Weights
-from matching.exchange import exchange
-from matching.near import near_riders
+from matching.nearby import near_riders
 from matching.problem import Plan, Problem
+from matching.route_exchange import exchange
 from matching.schedule import Move, Schedule
 
 # An order with one rider alone regrets him this much. Units: minutes.

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 
 from matching.problem import Problem
+from matching.travel_times import Sheet, Ways, sheet_of
 from matching.trip import Trip
-from matching.ways import Sheet, Ways, sheet_of
 
 NEVER = float("inf")
 

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
+from bench.mdrp.greedy_policies import solve_nearest, solve_score
 from matching.batch import solve_batch
-from matching.one_by_one import solve_nearest, solve_score
 from matching.problem import Plan, Problem
 
 POLICIES: Mapping[str, Callable[[Problem], Plan]] = MappingProxyType(

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from matching.problem import Problem, Stop
-from matching.ways import Ways
+from matching.travel_times import Ways
 
 # An order that is lost already still wants to arrive; one minute of it counts this much.
 # Source: own choice, far below any order that can still be saved.

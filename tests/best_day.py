@@ -2,9 +2,9 @@
 
 from itertools import permutations
 
-from bench import mdrp
-from bench.audit import happened, judge
-from bench.mdrp import Instance, Trip
+from bench.mdrp import instances
+from bench.mdrp.instances import Instance, Trip
+from bench.mdrp.run_audit import happened, judge
 
 
 def best_possible(tiny: Instance) -> float:
@@ -37,7 +37,7 @@ def _driven(tiny: Instance, row: tuple[int, ...]) -> list[Trip] | None:
             shop = tiny.restaurants[places.pop()]
             placed = max(tiny.orders[o].placed for o in bundle)
             sent_at = max(free_at[courier], placed)
-            there = sent_at + mdrp.travel(tiny, at[courier], (shop.x, shop.y))
+            there = sent_at + instances.travel(tiny, at[courier], (shop.x, shop.y))
             picked_at = max(there + 2, *(tiny.orders[o].ready for o in bundle))
             if picked_at > tiny.couriers[courier].off:
                 return None

@@ -13,16 +13,18 @@ import pytest_asyncio
 from dispatch import ids, settings
 from dispatch.clock import SystemClock
 from dispatch.settings import Settings
-from dispatch.store.connect import RedisClients, Scripts, open_redis
-from dispatch.store.embedded import Endpoints, embedded_engines
-from ledger.dynamo import DynamoTable, open_table
-from ledger.fake import FakeDynamo
-from ledger.schema import ensure_table
+from dispatch.storage.embedded import Endpoints, embedded_engines
+from dispatch.storage.redis_client import RedisClients, Scripts, open_redis
+from ledger.dynamodb.client import DynamoTable, open_table
+from ledger.dynamodb.fake import FakeDynamo
+from ledger.dynamodb.schema import ensure_table
+from tests.redis_cluster import cluster
 from tests.waiting import Until
 
 # Examples of a property: in a run without the slow tests, and in a whole one. A busy machine is no
 # reason to fail, so none has a deadline of its own.
 QUICK, WHOLE = 25, 100
+REDIS_KINDS = ["one", pytest.param("cluster", marks=pytest.mark.slow)]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -53,9 +55,27 @@ async def engines(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[End
         yield endpoints
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run tests marked `redis_cluster` on one Redis, and once more on a cluster of three."""
+    is_for_both = metafunc.definition.get_closest_marker("redis_cluster") is not None
+    is_for_one = metafunc.definition.get_closest_marker("one_redis") is not None
+    if is_for_both and not is_for_one and "redis_url" in metafunc.fixturenames:
+        metafunc.parametrize("redis_url", REDIS_KINDS, indirect=True, scope="session")
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def cluster_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    """URL of the worker's Redis Cluster."""
+    async with cluster(tmp_path_factory.mktemp("cluster")) as shards:
+        yield shards.url
+
+
 @pytest.fixture(scope="session")
-def redis_url(engines: Endpoints) -> str:
-    """Where the worker's Redis is."""
+def redis_url(request: pytest.FixtureRequest) -> str:
+    """URL of the worker's Redis, of the kind that the test asks for."""
+    if getattr(request, "param", "one") == "cluster":
+        return request.getfixturevalue("cluster_url")
+    engines: Endpoints = request.getfixturevalue("engines")
     return engines.redis_url
 
 

@@ -4,17 +4,17 @@ import asyncio
 
 import pytest
 
-from tests import virtual
+from tests import virtual_time
 
 
 def test_a_long_wait_takes_no_time() -> None:
     """A year of sleep ends at once, and the clocks say that a year has passed."""
 
     async def main() -> tuple[float, int]:
-        await virtual.clock().sleep(365 * 86_400)
-        return virtual.clock().monotonic_s(), virtual.clock().now_ms()
+        await virtual_time.clock().sleep(365 * 86_400)
+        return virtual_time.clock().monotonic_s(), virtual_time.clock().now_ms()
 
-    assert virtual.run(main()) == (31_536_000.0, virtual.START_MS + 31_536_000_000)
+    assert virtual_time.run(main()) == (31_536_000.0, virtual_time.START_MS + 31_536_000_000)
 
 
 def test_timers_fire_in_their_order() -> None:
@@ -22,13 +22,13 @@ def test_timers_fire_in_their_order() -> None:
     woken: list[float] = []
 
     async def sleeper(seconds: float) -> None:
-        await virtual.clock().sleep(seconds)
+        await virtual_time.clock().sleep(seconds)
         woken.append(asyncio.get_running_loop().time())
 
     async def main() -> None:
         await asyncio.gather(*map(sleeper, [0.3, 0.1, 0.2]))
 
-    virtual.run(main())
+    virtual_time.run(main())
     assert woken == [0.1, 0.2, 0.3]
 
 
@@ -39,9 +39,9 @@ def test_timeouts_use_virtual_time() -> None:
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(5):
                 await asyncio.Event().wait()
-        return virtual.clock().monotonic_s()
+        return virtual_time.clock().monotonic_s()
 
-    assert virtual.run(main()) == 5.0
+    assert virtual_time.run(main()) == 5.0
 
 
 def test_waiting_for_nothing_is_an_error() -> None:
@@ -50,8 +50,8 @@ def test_waiting_for_nothing_is_an_error() -> None:
     async def main() -> None:
         await asyncio.Event().wait()
 
-    with pytest.raises(virtual.Stalled):
-        virtual.run(main())
+    with pytest.raises(virtual_time.Stalled):
+        virtual_time.run(main())
 
 
 def test_work_for_threads_runs_in_place() -> None:
@@ -62,4 +62,4 @@ def test_work_for_threads_runs_in_place() -> None:
             await asyncio.to_thread(int, "x")
         return await asyncio.to_thread(int, "7")
 
-    assert virtual.run(main()) == 7
+    assert virtual_time.run(main()) == 7

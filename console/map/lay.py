@@ -14,7 +14,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 
-from city.streets import (  # noqa: E402
+from city.model.streets import (  # noqa: E402
     AIRPORT,
     AVENUE_FACTOR,
     DISTRICTS,

@@ -6,15 +6,34 @@ from typing import Any
 import structlog
 from aiohttp import web
 
+from dispatch.accounts.revocations import Wish, of_identity
+from dispatch.accounts.sign_ins import Reused, SignIn
+from dispatch.accounts.store import (
+    CODE_MS,
+    Account,
+    Login,
+    Proof,
+    login,
+)
 from dispatch.errors import Refusal, Refused
-from dispatch.store.accounts import CODE_MS, Account, Login, Proof, login
-from dispatch.store.revocations import Wish, of_identity
-from dispatch.store.sign_ins import Reused, SignIn
-from dispatch.wire import requests
-from handlers.auth import AUDIENCE_OF, TokenRefused, Turn
-from handlers.desk import DESK, Desk
-from handlers.http.envelope import EDGE, PUBLIC, Created, Route, read_body, take
-from handlers.limits import CODES, CODES_FROM, SIGN_INS, SIGN_INS_FROM, Rate
+from dispatch.wire.http import requests
+from handlers.app.contexts import DESK, Desk
+from handlers.http.framework.envelope import (
+    EDGE,
+    PUBLIC,
+    Created,
+    Route,
+    read_body,
+    take,
+)
+from handlers.sessions.auth import AUDIENCE_OF, TokenRefused, Turn
+from handlers.sessions.rate_limits import (
+    CODES,
+    CODES_FROM,
+    SIGN_INS,
+    SIGN_INS_FROM,
+    Rate,
+)
 
 # A recall counts all tokens of its second as older; the next one is of the second after it.
 _AFTER_A_RECALL_MS = 1_000

@@ -5,17 +5,17 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
+from dispatch.catalogue.service_rates import service_named
 from dispatch.errors import Refusal, Refused
-from dispatch.store.cells import Circle
-from dispatch.store.config import service_named
-from dispatch.store.facts import Seen
-from dispatch.store.policies import Policy
-from dispatch.wire import requests
+from dispatch.orders.offers.policy_store import Policy
+from dispatch.tracking.stores.geo_cells import Circle
+from dispatch.tracking.stores.rider_facts import Seen
+from dispatch.wire.http import requests
 from dispatch.wire.snapshots import decisions_view
-from handlers.desk import DESK
-from handlers.http.envelope import PRINCIPAL, Route, read_body
+from handlers.app.contexts import DESK
+from handlers.http.framework.envelope import PRINCIPAL, Route, read_body
+from handlers.http.framework.pagination import id_of, listing, number_of, page_of
 from handlers.http.orders import get_all_orders
-from handlers.http.paging import id_of, listing, number_of, page_of
 
 # Source: wire contract, the search radius by default; and a whole city with its suburbs.
 RADIUS_KM_DEFAULT = "5"

@@ -4,12 +4,12 @@ from typing import Any
 
 from aiohttp import web
 
+from dispatch.catalogue.store import CatalogueItem
 from dispatch.errors import Refusal, Refused
-from dispatch.store.catalogue import CatalogueItem
-from dispatch.wire import requests
-from handlers.desk import DESK
-from handlers.http.envelope import EVERYONE, PRINCIPAL, Route, read_body
-from handlers.http.paging import id_of, listing, page_of
+from dispatch.wire.http import requests
+from handlers.app.contexts import DESK
+from handlers.http.framework.envelope import EVERYONE, PRINCIPAL, Route, read_body
+from handlers.http.framework.pagination import id_of, listing, page_of
 
 
 def item_view(item: CatalogueItem) -> dict[str, Any]:

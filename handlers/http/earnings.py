@@ -4,12 +4,12 @@ import asyncio
 from typing import Any
 
 from dispatch.model import Order, OrderStatus
-from dispatch.store.answering import answering
-from handlers.desk import Desk
-from ledger.accounts import owner as wallet
-from ledger.entries import DAY_MS, DAY_OFFSET_MS
-from ledger.history import Earned
-from ledger.money import CURRENCY
+from dispatch.storage.dynamodb_errors import answering
+from handlers.app.contexts import Desk
+from ledger.core.accounts import owner as wallet
+from ledger.core.entries import DAY_MS, DAY_OFFSET_MS
+from ledger.core.money import CURRENCY
+from ledger.reporting.history import Earned
 
 # Deliveries that wait to be settled; they wait a second, so that more of them are a fault that the
 # operators know of.

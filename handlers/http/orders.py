@@ -7,15 +7,22 @@ from aiohttp import web
 
 from dispatch.errors import Refusal, Refused
 from dispatch.model import Order, OrderStatus, PaymentMethod
-from dispatch.orders.drafts import Placement
+from dispatch.orders.placing.draft import Placement
 from dispatch.tracking.polyline import trail_of
-from dispatch.wire import commands, requests
+from dispatch.wire import commands
+from dispatch.wire.http import requests
 from dispatch.wire.snapshots import order_snapshot, trail_view
-from handlers.auth import Principal
-from handlers.desk import DESK
-from handlers.http.envelope import EVERYONE, PRINCIPAL, Created, Route, read_body
-from handlers.http.paging import id_of, listing, page_of
-from handlers.http.repeats import caller_of, once
+from handlers.app.contexts import DESK
+from handlers.http.framework.envelope import (
+    EVERYONE,
+    PRINCIPAL,
+    Created,
+    Route,
+    read_body,
+)
+from handlers.http.framework.idempotency import caller_of, once
+from handlers.http.framework.pagination import id_of, listing, page_of
+from handlers.sessions.auth import Principal
 
 STATUSES = frozenset(status.value for status in OrderStatus)
 

@@ -5,11 +5,11 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from dispatch.store.catalogue import Vendor
-from dispatch.store.riders import Rider
-from dispatch.wire import requests
-from handlers.desk import DESK, Desk
-from handlers.http.envelope import PRINCIPAL, Route, read_body
+from dispatch.catalogue.store import Vendor
+from dispatch.riders.store import Rider
+from dispatch.wire.http import requests
+from handlers.app.contexts import DESK, Desk
+from handlers.http.framework.envelope import PRINCIPAL, Route, read_body
 
 
 async def get_vendor(request: web.Request) -> Any:

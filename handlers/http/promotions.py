@@ -4,14 +4,14 @@ from typing import Any
 
 from aiohttp import web
 
+from dispatch.catalogue.promotions import promotion_view
 from dispatch.errors import Refusal, Refused
-from dispatch.store.promotions import promotion_view
-from dispatch.wire import requests
-from handlers.desk import DESK
-from handlers.http.envelope import PRINCIPAL, Created, Route, read_body
-from handlers.http.paging import id_of, listing, page_of
-from handlers.http.repeats import caller_of
-from ledger.promotions import PromotionState
+from dispatch.wire.http import requests
+from handlers.app.contexts import DESK
+from handlers.http.framework.envelope import PRINCIPAL, Created, Route, read_body
+from handlers.http.framework.idempotency import caller_of
+from handlers.http.framework.pagination import id_of, listing, page_of
+from ledger.records.promotions import PromotionState
 
 
 async def post_promotion(request: web.Request) -> Any:

@@ -4,14 +4,14 @@ from typing import Any
 
 from aiohttp import web
 
+from dispatch.accounts.revocations import Wish, of_identity, of_token
 from dispatch.errors import Refusal, Refused
 from dispatch.keys import identity
-from dispatch.store.revocations import Wish, of_identity, of_token
-from dispatch.wire import requests
-from handlers.auth import AUDIENCE_OF, TokenRefused
-from handlers.desk import DESK
-from handlers.http.envelope import EDGE, PRINCIPAL, Route, read_body
-from handlers.http.repeats import caller_of
+from dispatch.wire.http import requests
+from handlers.app.contexts import DESK
+from handlers.http.framework.envelope import EDGE, PRINCIPAL, Route, read_body
+from handlers.http.framework.idempotency import caller_of
+from handlers.sessions.auth import AUDIENCE_OF, TokenRefused
 
 
 async def post_revoke(request: web.Request) -> Any:

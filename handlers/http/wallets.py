@@ -5,16 +5,28 @@ from typing import Any
 from aiohttp import web
 
 from dispatch.errors import Refusal, Refused
-from dispatch.store.answering import answering
-from dispatch.store.payouts import payout_view
-from dispatch.wire import requests
-from handlers.desk import DESK
+from dispatch.money.payout_store import payout_view
+from dispatch.storage.dynamodb_errors import answering
+from dispatch.wire.http import requests
+from handlers.app.contexts import DESK
 from handlers.http.earnings import earnings_of
-from handlers.http.envelope import PRINCIPAL, Created, Roles, Route, read_body
-from handlers.http.paging import LIMIT_MAX, id_of, listing, moment_of, page_of
-from handlers.http.repeats import caller_of
-from ledger.accounts import owner as wallet
-from ledger.money import CURRENCY
+from handlers.http.framework.envelope import (
+    PRINCIPAL,
+    Created,
+    Roles,
+    Route,
+    read_body,
+)
+from handlers.http.framework.idempotency import caller_of
+from handlers.http.framework.pagination import (
+    LIMIT_MAX,
+    id_of,
+    listing,
+    moment_of,
+    page_of,
+)
+from ledger.core.accounts import owner as wallet
+from ledger.core.money import CURRENCY
 
 
 async def get_balance(request: web.Request) -> Any:

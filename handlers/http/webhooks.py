@@ -11,10 +11,16 @@ from aiohttp import web
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from dispatch.errors import Refusal, Refused
-from dispatch.store.receipts import Receipt, receipt_for
+from dispatch.events.idempotency_records import Receipt, receipt_for
 from dispatch.wire.webhooks import PaymentEvent, PayoutEvent
-from handlers.desk import DESK
-from handlers.http.envelope import BODY_S_MAX, PUBLIC, Route, failed, read_body
+from handlers.app.contexts import DESK
+from handlers.http.framework.envelope import (
+    BODY_S_MAX,
+    PUBLIC,
+    Route,
+    failed,
+    read_body,
+)
 
 ID_HEADER = "webhook-id"
 # Source: Standard Webhooks leaves the form of ids open; ours must fit into a key.

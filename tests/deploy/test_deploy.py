@@ -15,7 +15,7 @@ from packaging.requirements import Requirement
 
 from dispatch import settings
 from dispatch.settings import Settings
-from ledger.schema import TABLE_DEFINITION, TTL_ATTRIBUTE
+from ledger.dynamodb.schema import TABLE_DEFINITION, TTL_ATTRIBUTE
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEPLOY = REPOSITORY / "deploy"
@@ -212,7 +212,7 @@ def _or_before(before: str, file: str) -> str:
 def test_every_control_has_a_test_that_is_there():
     """SECURITY.md names files and tests; a test that was renamed must be renamed there."""
     text = (REPOSITORY / "SECURITY.md").read_text(encoding="utf-8")
-    named = re.findall(r"`((?:handlers|e2e|stores|protocol)/[\w/.]*|)(?:::(\w+))?`", text)
+    named = re.findall(r"`((?:handlers|e2e|dispatch|ledger|protocol)/[\w/.]*|)(?:::(\w+))?`", text)
     # `::test_x` stands in the file before it.
     files: list[str] = list(accumulate((file for file, _ in named), _or_before))
     named = [(file, name) for file, (_, name) in zip(files, named, strict=True)]

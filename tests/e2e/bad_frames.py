@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from handlers.audiences import COMMANDS
+from handlers.sockets.audiences import COMMANDS
 
 AUDIENCES = ("user", "vendor", "rider", "ops")
 _WEIRD: tuple[Any, ...] = (

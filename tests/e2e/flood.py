@@ -20,11 +20,11 @@ from typing import Any, NamedTuple
 
 import uvloop
 
-from bench.harness import Failed, Site, quantile
-from bench.line import print_line
-from bench.phone import Phone
+from bench.common.client import Phone
+from bench.common.harness import Failed, Site, quantile
+from bench.common.result_line import print_line
+from tests.e2e.attacker import KINDS
 from tests.e2e.fleet import fleet
-from tests.e2e.offender import KINDS
 
 # Source: promises.
 RISE_MAX = 0.20
@@ -90,7 +90,7 @@ class Offender:
 @asynccontextmanager
 async def _offender(site: Site) -> AsyncIterator[Offender]:
     child = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.e2e.offender", cwd=ROOT,
+        sys.executable, "-m", "tests.e2e.attacker", cwd=ROOT,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
         env={**os.environ, "TOKEN": site.office.sign("RIDER", "rdr_offender")},
     )  # fmt: skip

@@ -17,9 +17,9 @@ from typing import Any
 import aiohttp
 import uvloop
 
-from bench.harness import Site, quantile
-from bench.line import print_line
-from city.badge import UserType
+from bench.common.harness import Site, quantile
+from bench.common.result_line import print_line
+from city.client.tokens import UserType
 from tests.e2e.bad_frames import AUDIENCES, Mutants, raw_frames
 from tests.e2e.fleet import Fleet, fleet
 from tests.e2e.memory import rss_bytes

@@ -19,12 +19,12 @@ from typing import Any, NamedTuple
 import orjson
 import uvloop
 
-from bench.harness import Site
-from bench.line import print_line
-from bench.phone import Phone, Refused
-from bench.seeding import seed as seed_orders
-from city.badge import UserType
-from ledger.dynamo import open_table
+from bench.common.client import Phone, Refused
+from bench.common.harness import Site
+from bench.common.result_line import print_line
+from bench.common.seeding import seed as seed_orders
+from city.client.tokens import UserType
+from ledger.dynamodb.client import open_table
 from tests.e2e.fleet import fleet
 
 ORDERS = 40

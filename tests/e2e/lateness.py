@@ -16,12 +16,12 @@ from typing import Any, NamedTuple
 
 import uvloop
 
-from bench.harness import Failed, at_once, quantile
-from bench.line import print_line
-from bench.phone import Phone, Refused
-from bench.town import AT_ONCE, SHOPS, Town
-from city.badge import UserType
-from tests.e2e.asked import live_engines
+from bench.common.client import Phone, Refused
+from bench.common.harness import Failed, at_once, quantile
+from bench.common.result_line import print_line
+from bench.common.scenario import AT_ONCE, SHOPS, Town
+from city.client.tokens import UserType
+from tests.e2e.arguments import live_engines
 from tests.e2e.fleet import Fleet, cancel, fleet
 from tests.e2e.listeners import wait_for
 from tests.e2e.progress import telling

@@ -10,11 +10,11 @@ from typing import Any
 
 import aiohttp
 
-from city.client import Dial, Line
-from city.tally import Tally
+from city.client.socket_client import Dial, Line
+from city.demo.counters import Tally
+from dispatch.events.inbox import Inboxes, Letter
 from dispatch.keys import identity, inbox, inbox_head
-from dispatch.store.connect import RedisClients, Scripts, open_redis
-from dispatch.store.inbox import Inboxes, Letter
+from dispatch.storage.redis_client import RedisClients, Scripts, open_redis
 from tests.e2e.fleet import Fleet, cancel
 
 # Events of one round go to as many inboxes as one relay carries.

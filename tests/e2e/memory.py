@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from bench.harness import Site
+from bench.common.harness import Site
 
 
 def rss_bytes(pid: int) -> int:

@@ -18,10 +18,10 @@ from typing import Any, NamedTuple
 
 import uvloop
 
-from bench.harness import Site, running, spread_ms, uncollected
-from bench.line import print_line
-from bench.stream import LATE_S, Stream, connect
-from bench.yard import LOAD_CORE, pin, seeded_engines
+from bench.common.harness import Site, running, spread_ms, uncollected
+from bench.common.open_loop import LATE_S, Stream, connect
+from bench.common.peers import LOAD_CORE, pin, seeded_engines
+from bench.common.result_line import print_line
 from tests.e2e.memory import figure_of, rss_bytes
 
 # Source: promise, it coalesces instead of queueing. Units: milliseconds.

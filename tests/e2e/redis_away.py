@@ -14,10 +14,17 @@ from typing import Any, NamedTuple
 
 import uvloop
 
-from bench.harness import Failed, Site, at_once
-from bench.line import print_line
-from bench.phone import Phone
-from bench.town import AT_ONCE, LAT, LNG, SHOPS, Job, Town
+from bench.common.client import Phone
+from bench.common.harness import Failed, Site, at_once
+from bench.common.result_line import print_line
+from bench.common.scenario import (
+    AT_ONCE,
+    LAT,
+    LNG,
+    SHOPS,
+    Job,
+    Town,
+)
 from tests.e2e.fleet import Fleet, cancel, fleet
 from tests.e2e.progress import telling
 

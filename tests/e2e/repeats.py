@@ -18,17 +18,17 @@ from typing import Any, NamedTuple
 
 import uvloop
 
-from bench.harness import NAMESPACES, Failed, Site, at_once
-from bench.line import print_line
-from bench.phone import Phone, Refused, ring
-from bench.town import LAT, LNG
-from city.badge import UserType
+from bench.common.client import Phone, Refused, ring
+from bench.common.harness import NAMESPACES, Failed, Site, at_once
+from bench.common.result_line import print_line
+from bench.common.scenario import LAT, LNG
+from city.client.tokens import UserType
 from tests.e2e.fleet import Fleet, cancel, fleet
 from tests.e2e.listeners import wait_for
 from tests.e2e.progress import telling
 
 NODES = ("all", "all", "all")
-# Source: handlers.sockets, the eldest of one person's sockets beyond them is closed.
+# Source: session_registry; the oldest socket of an identity beyond this number is closed.
 APPS_MAX = 5
 RINGS_AT_ONCE = 16
 PRICE_XAF = 5_000

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import uvloop
 
-from bench.line import print_line
+from bench.common.result_line import print_line
 from tests.e2e.fleet import fleet
 from tests.e2e.listeners import Listener, listening, losses, publishing, wait_for
 from tests.e2e.progress import telling

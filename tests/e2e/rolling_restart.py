@@ -17,8 +17,8 @@ from typing import Any, NamedTuple
 
 import uvloop
 
-from bench.line import print_line
-from city.server import is_ready
+from bench.common.result_line import print_line
+from city.demo.server_process import is_ready
 from tests.e2e.fleet import Fleet, Node, cancel, fleet
 from tests.e2e.listeners import Listener, listening, losses, publishing, wait_for
 from tests.e2e.progress import telling

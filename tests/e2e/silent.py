@@ -14,8 +14,8 @@ from typing import Any
 
 import uvloop
 
-from bench.harness import Site, quantile
-from bench.line import print_line
+from bench.common.harness import Site, quantile
+from bench.common.result_line import print_line
 from tests.e2e.fleet import fleet
 from tests.e2e.memory import open_files
 

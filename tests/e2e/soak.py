@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 import uvloop
 
-from bench.harness import Site
-from bench.line import print_line
-from bench.phone import HungUp, Refused
+from bench.common.client import HungUp, Refused
+from bench.common.harness import Site
+from bench.common.result_line import print_line
 from tests.e2e.fleet import fleet
 from tests.e2e.memory import figure_of, open_files, rss_bytes
 

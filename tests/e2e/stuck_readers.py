@@ -14,9 +14,9 @@ from typing import Any
 
 import uvloop
 
-from bench.harness import Site, quantile
-from bench.line import print_line
-from bench.phone import TEXT, _frame
+from bench.common.client import TEXT, _frame
+from bench.common.harness import Site, quantile
+from bench.common.result_line import print_line
 from tests.e2e.fleet import fleet
 from tests.e2e.memory import figure_of, open_files, rss_bytes
 

@@ -1,6 +1,6 @@
 """Customers, vendors and riders who insist, whichever servers die, and the record of what they saw.
 
-Whatever they were acknowledged and told is written down here; tests.e2e.judgement judges it.
+Whatever they were acknowledged and told is written down here; tests.e2e.invariants judges it.
 """
 
 import asyncio
@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import aiohttp
 import orjson
 
-from bench.harness import NAMESPACES
-from city.badge import BadgeOffice, UserType
-from city.client import CommandRefused, Dial, Line, LineDown
-from city.tally import Tally
+from bench.common.harness import NAMESPACES
+from city.client.socket_client import CommandRefused, Dial, Line, LineDown
+from city.client.tokens import BadgeOffice, UserType
+from city.demo.counters import Tally
 
 # Quicker than the official client, so that a run of minutes holds as many returns as a day.
 BACKOFF_S = (0.05, 0.4)

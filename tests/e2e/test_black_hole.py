@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bench.town import LAT, LNG, Town
+from bench.common.scenario import LAT, LNG, Town
 from tests.e2e.fleet import fleet
 
 # A fifth of the usual times, so that the test is short.

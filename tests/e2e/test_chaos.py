@@ -5,11 +5,11 @@ from typing import Any, cast
 
 import pytest
 
-from city.badge import BadgeOffice
-from tests.e2e import judgement, people
+from city.client.tokens import BadgeOffice
+from tests.e2e import actors, invariants
+from tests.e2e.actors import Rider
 from tests.e2e.chaos import Size, is_good, measure, shown
-from tests.e2e.judgement import Facts
-from tests.e2e.people import Rider
+from tests.e2e.invariants import Facts
 from tests.e2e.swarm import Ack, Doors, Heard, Record
 
 AT_MS = 10_000
@@ -84,7 +84,7 @@ def good():
 
 def broken(facts):
     """The promises that the auditor finds broken."""
-    return {finding.name for finding in judgement.judge(facts) if finding.wrong}
+    return {finding.name for finding in invariants.judge(facts) if finding.wrong}
 
 
 def without(facts, **wanted):
@@ -117,7 +117,7 @@ SECOND = ack("rider:rdr_1", "accept_delivery", 4.0, orderId="ord_2", commandId="
 
 def test_a_good_run_is_found_good():
     """Where nothing is wrong nothing is found, and everything was looked at."""
-    findings = judgement.judge(good())
+    findings = invariants.judge(good())
 
     assert not broken(good())
     assert all(finding.of for finding in findings), findings
@@ -186,8 +186,8 @@ class Resynced(Rider):
 
 async def test_a_rider_who_was_resynced_before_he_waits_looks_at_once(monkeypatch):
     """He waited for news that the resync stood for, and the run was taken for a broken one."""
-    monkeypatch.setattr(people, "MISSED_S", 0.01)
-    monkeypatch.setattr(people, "RELEASES", 0)
+    monkeypatch.setattr(actors, "MISSED_S", 0.01)
+    monkeypatch.setattr(actors, "RELEASES", 0)
     rider = Resynced()
     await rider._answer({"orderId": "ord_1", "offerId": "off_1"})
 

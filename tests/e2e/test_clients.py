@@ -3,7 +3,7 @@
 import pytest
 import socketio
 
-from city.badge import BadgeOffice
+from city.client.tokens import BadgeOffice
 from dispatch.clock import SystemClock
 from tests.e2e.test_story import tell
 

@@ -7,7 +7,7 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 
-from city.badge import BadgeOffice
+from city.client.tokens import BadgeOffice
 from dispatch.clock import SystemClock
 from tests.e2e.conftest import start, stop
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.fleet import fleet
-from tests.e2e.street import Street, drive
-from tests.stores.cluster import cluster
+from tests.e2e.route import Street, drive
+from tests.redis_cluster import cluster
 from tests.waiting import Until
 
 SLOW_S = 30.0

@@ -8,8 +8,8 @@ from collections import Counter
 
 import pytest
 
-from bench.town import LAT, LNG, Town
-from tests.e2e.asked import Asked, live_engines
+from bench.common.scenario import LAT, LNG, Town
+from tests.e2e.arguments import Asked, live_engines
 from tests.e2e.fleet import fleet
 
 # Source: promise, another engine goes on at most 5 s after a kill; a pause looks the same.

@@ -6,9 +6,9 @@ import time
 import pytest
 import pytest_asyncio
 
-from bench.phone import Phone
-from bench.town import LAT, LNG, Job, Town
-from tests.e2e.asked import live_engines
+from bench.common.client import Phone
+from bench.common.scenario import LAT, LNG, Job, Town
+from tests.e2e.arguments import live_engines
 from tests.e2e.fleet import Fleet, fleet
 
 # Source: promise, another engine goes on at most 5 s after a kill.

@@ -15,10 +15,16 @@ import orjson
 import pytest
 import pytest_asyncio
 
-from bench.harness import at_once, running
-from bench.phone import Phone
-from bench.town import LAT, LNG, Job, Person, Town
-from bench.traces import ARCHIVE, Step, read_traces
+from bench.common.client import Phone
+from bench.common.harness import at_once, running
+from bench.common.scenario import (
+    LAT,
+    LNG,
+    Job,
+    Person,
+    Town,
+)
+from bench.common.traces import ARCHIVE, Step, read_traces
 from tests.waiting import Until
 
 # The folder is found beside this repository, or named.

@@ -8,12 +8,12 @@ import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from bench.harness import NAMESPACES
-from bench.phone import HungUp, Phone, ring
-from city.badge import LIFETIME_S, BadgeOffice
+from bench.common.client import HungUp, Phone, ring
+from bench.common.harness import NAMESPACES
+from city.client.tokens import LIFETIME_S, BadgeOffice
 from dispatch.keys import identity, pulses, visits
-from handlers.limits import JOINS
-from handlers.sockets import PER_IDENTITY_MAX
+from handlers.sessions.rate_limits import JOINS
+from handlers.sessions.session_registry import PER_IDENTITY_MAX
 from tests.e2e.fleet import Fleet, fleet
 from tests.e2e.listeners import wait_for
 from tests.waiting import Until

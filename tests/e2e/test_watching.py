@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from bench.town import LAT, LNG
+from bench.common.scenario import LAT, LNG
 from tests.e2e.fleet import fleet
 from tests.e2e.memory import figure_of
-from tests.e2e.street import Street, drive
+from tests.e2e.route import Street, drive
 from tests.waiting import Until
 
 pytestmark = pytest.mark.slow

@@ -18,11 +18,17 @@ from typing import Any, NamedTuple
 
 import uvloop
 
-from bench.harness import Failed, at_once, spread_ms
-from bench.line import print_line
-from bench.phone import Phone, Refused
-from bench.town import ALIVE_EVERY_S, LAT, LNG, Person, Town
-from city.badge import UserType
+from bench.common.client import Phone, Refused
+from bench.common.harness import Failed, at_once, spread_ms
+from bench.common.result_line import print_line
+from bench.common.scenario import (
+    ALIVE_EVERY_S,
+    LAT,
+    LNG,
+    Person,
+    Town,
+)
+from city.client.tokens import UserType
 from tests.e2e.fleet import Fleet, cancel, fleet
 from tests.e2e.progress import telling
 

@@ -3,11 +3,11 @@
 import pytest
 
 from dispatch.clock import ManualClock
-from ledger.commit import Ledger
-from ledger.dynamo import DynamoTable
-from ledger.pricing import DEFAULT_RATES, Pricing, price_goods
-from ledger.statements import Statements
-from tests.ledger.books import Books
+from ledger.core.pricing import DEFAULT_RATES, Pricing, price_goods
+from ledger.dynamodb.client import DynamoTable
+from ledger.posting.ledger import Ledger
+from ledger.reporting.statements import Statements
+from tests.ledger.scenarios.books import Books
 
 
 @pytest.fixture

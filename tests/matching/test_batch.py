@@ -11,7 +11,16 @@ from matching.problem import Bound, Problem, Stop, Task
 from matching.schedule import Schedule
 from matching.solve import solve
 from matching.trip import single
-from tests.problems import RULES, carriers, cost_of, every_plan, order, problem, rider, under_way
+from tests.matching_problems import (
+    RULES,
+    carriers,
+    cost_of,
+    every_plan,
+    order,
+    problem,
+    rider,
+    under_way,
+)
 
 AT = [(0.0, 0.0)]
 spots = st.tuples(st.integers(0, 30), st.integers(0, 30))

@@ -4,7 +4,7 @@ import pytest
 
 from matching.reasons import Reasons
 from matching.solve import solve
-from tests.problems import order, problem, rider, under_way
+from tests.matching_problems import order, problem, rider, under_way
 
 
 def test_the_chosen_one_is_the_cheapest_and_costs_what_the_plan_says():

@@ -12,8 +12,8 @@ import aiohttp
 import pytest
 import pytest_asyncio
 
-from handlers.connection import Timings
-from tests.handlers.edge import WS, House, edge
+from handlers.transport.engineio_session import Timings
+from tests.handlers.socket_edge import WS, House, edge
 from tests.waiting import Until
 
 # As short as the public suite's own, so that a heartbeat can be seen.

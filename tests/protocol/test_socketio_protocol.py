@@ -14,8 +14,8 @@ from contextlib import AsyncExitStack
 import pytest
 import pytest_asyncio
 
-from handlers.connection import Timings
-from tests.handlers.edge import House, Raw, edge
+from handlers.transport.engineio_session import Timings
+from tests.handlers.socket_edge import House, Raw, edge
 from tests.waiting import Until
 
 # The ping timeout is far away: what ends here is ended by its own fault.

@@ -12,12 +12,12 @@ from typing import Any
 
 import click
 
-from bench.line import print_line
+from bench.common.result_line import print_line
+from tests.simulation.auditor import judge
 from tests.simulation.evidence import Finding
-from tests.simulation.judge import judge
-from tests.simulation.plants import PLANTS
+from tests.simulation.faults import KINDS, STEADY
+from tests.simulation.planted_faults import PLANTS
 from tests.simulation.story import Options, tell
-from tests.simulation.weather import KINDS, STEADY
 
 # Findings of one seed that are printed; the log has what led to all of them.
 SHOWN = 20

@@ -9,10 +9,10 @@ import aiohttp
 import jwt
 import orjson
 
-from city import packets
-from tests.simulation.diary import Diary
-from tests.simulation.weather import Weather
-from tests.virtual import START_MS
+from city.client import packets
+from tests.simulation.event_log import Diary
+from tests.simulation.faults import Weather
+from tests.virtual_time import START_MS
 
 SECRET = "a secret of the simulation, 32 bytes or more"
 # How long a phone waits for an answer before it asks again.

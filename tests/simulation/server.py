@@ -9,13 +9,13 @@ from dispatch import ids
 from dispatch.clock import Clock
 from dispatch.errors import StoreUnavailable
 from dispatch.settings import Settings
-from dispatch.store.connect import Scripts, open_redis
-from handlers import app
-from ledger.dynamo import DynamoTable
-from ledger.fake import FakeDynamo
-from tests.simulation.diary import Diary
-from tests.simulation.town_loop import LIFE, Life, TownLoop
-from tests.simulation.wires import Plug
+from dispatch.storage.redis_client import Scripts, open_redis
+from handlers.app import composition
+from ledger.dynamodb.client import DynamoTable
+from ledger.dynamodb.fake import FakeDynamo
+from tests.simulation.event_log import Diary
+from tests.simulation.transport import Plug
+from tests.simulation.virtual_loop import LIFE, Life, TownLoop
 
 TABLE = "reeyo"
 REDIS_URL = "redis://redis:6379/0"
@@ -107,9 +107,11 @@ class Node:
             table = DynamoTable(Doomed(self._dynamo, self), TABLE)
             scripts = Scripts(redis.commands)
             await _insist(scripts)
-            basis = app.Basis(self._settings, clock, table, redis, scripts, ids.mint("node"))
+            basis = composition.Basis(
+                self._settings, clock, table, redis, scripts, ids.mint("node")
+            )
             plug: Any = Plug(self.name)
-            await app.run(basis, plug, self._stopped, self._ready)
+            await composition.run(basis, plug, self._stopped, self._ready)
             await table.finish()
 
     def _ready(self) -> None:

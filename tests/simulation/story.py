@@ -12,19 +12,19 @@ from typing import Any, NamedTuple
 import structlog
 
 from dispatch.settings import Settings
-from ledger.dynamo import DynamoTable
-from ledger.fake import FakeDynamo, Faults, Pace
-from ledger.schema import ensure_table
-from tests.simulation import given, plants
-from tests.simulation.diary import Diary
+from ledger.dynamodb.client import DynamoTable
+from ledger.dynamodb.fake import FakeDynamo, Faults, Pace
+from ledger.dynamodb.schema import ensure_table
+from tests.simulation import determinism, planted_faults
+from tests.simulation.actors import Customer, Manners, Rider, Vendor
+from tests.simulation.event_log import Diary
 from tests.simulation.evidence import Evidence
+from tests.simulation.fake_server import StandIn
+from tests.simulation.faults import Struck, Weather
 from tests.simulation.phone import SECRET, Exchange, Phone
 from tests.simulation.server import TABLE, Node
-from tests.simulation.stand_in import StandIn
-from tests.simulation.town_loop import TownLoop
-from tests.simulation.townsfolk import Customer, Manners, Rider, Vendor
-from tests.simulation.weather import Struck, Weather
-from tests.virtual import START_MS
+from tests.simulation.virtual_loop import TownLoop
+from tests.virtual_time import START_MS
 
 NODES = 3
 # In the town everything is quick.
@@ -66,8 +66,8 @@ def tell(options: Options) -> Outcome:
     loop = TownLoop()
     story = Story(options, loop)
     with ExitStack() as stack:
-        stack.enter_context(given.given(options.seed, loop.clock))
-        stack.enter_context(plants.planted(options.plant))
+        stack.enter_context(determinism.given(options.seed, loop.clock))
+        stack.enter_context(planted_faults.planted(options.plant))
         stack.enter_context(_heard_by(story.diary))
         loop.set_exception_handler(story.note_failure)
         runner = stack.enter_context(asyncio.Runner(loop_factory=lambda: loop))

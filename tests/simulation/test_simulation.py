@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-AUDIT = sorted([*HERE.glob("*_audit.py"), HERE / "judge.py", HERE / "evidence.py"])
+AUDIT = sorted([*HERE.glob("*_audit.py"), HERE / "auditor.py", HERE / "evidence.py"])
 ROOMS = {"dispatch", "handlers", "ledger", "matching"}
 
 

@@ -11,13 +11,13 @@ from dispatch.errors import StoreUnavailable
 from dispatch.ids import OrderId
 from dispatch.keys import order_positions
 from dispatch.model import Position
-from dispatch.store.positions import Gone, Placed, framed
-from dispatch.tracking.drain import Drain
-from dispatch.tracking.forecast import Forecast
-from dispatch.tracking.guide import Guide
-from dispatch.tracking.lane import Lane
-from dispatch.tracking.presence import Roster
-from dispatch.tracking.watch import Watchers
+from dispatch.tracking.eta import Forecast
+from dispatch.tracking.fix_pipeline import Lane
+from dispatch.tracking.redis_writer import Drain
+from dispatch.tracking.rider_state import Roster
+from dispatch.tracking.stores.positions import Gone, Placed, framed
+from dispatch.tracking.tracking_policy import Guide
+from dispatch.tracking.watchers import Watchers
 from dispatch.wire.commands import Fix
 from matching.speeds import Speeds
 

@@ -1,0 +1,178 @@
+"""Where a Node Socket.IO server and a bare C relay are built, and the load that drives any of us.
+
+Each server runs on one core and the load on the other.
+"""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from bench.common.harness import Failed, cpu_s, free_port, running
+from bench.common.seeding import seed
+from city.client.tokens import BadgeOffice
+from dispatch import settings
+from dispatch.storage.embedded import Endpoints, embedded_engines
+from ledger.dynamodb.client import open_table
+from ledger.dynamodb.schema import ensure_table
+
+SERVER_CORE, LOAD_CORE = 0, 1
+START_S = 10.0
+# Source: Socket.IO 4, the Node server's defaults; who compares two servers lets them do as much.
+HEARTBEAT = {"PING_INTERVAL_S": "25", "PING_TIMEOUT_S": "20"}
+_REGION, _TABLE = "eu-west-1", "reeyo"
+
+# What a load has measured, by its own names.
+Found = dict[str, float]
+
+
+class Size(NamedTuple):
+    """Pairs of a rider and his watcher, and how often each rider reports.
+
+    Units: fixes a second; at 0 each sends the next when his watcher has seen the last.
+    """
+
+    pairs: int
+    seconds: float
+    rate: float
+
+
+class Yard:
+    """Where the peer is built, and the load that drives whoever listens."""
+
+    def __init__(self, folder: Path, peer: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True)
+        for name in ("server.js", "package.json", "limit.c", "relay_load.c"):
+            shutil.copy(peer / name, folder)
+        modules = peer / "node_modules"
+        if modules.exists():
+            (folder / "node_modules").symlink_to(modules)
+        else:
+            self._say("npm", "install", "--silent", "--no-audit", "--no-fund")
+        for name in ("limit", "relay_load"):
+            self._say("gcc", "-O2", "-w", "-o", name, f"{name}.c")
+
+    def _say(self, *argv: str) -> None:
+        run = subprocess.run(argv, cwd=self.folder, capture_output=True, text=True, check=False)
+        if run.returncode:
+            raise Failed(f"{' '.join(argv)}: {run.stderr[-500:]}")
+
+    def write_tokens(self, office: BadgeOffice, pairs: int) -> None:
+        """A line for each pair: the rider's token, the watcher's, their order."""
+        lines = (
+            f"{office.sign('RIDER', f'rdr_{i}')} {office.sign('USER', f'usr_{i}')} ord_{i}\n"
+            for i in range(pairs)
+        )
+        (self.folder / "tokens").write_text("".join(lines))
+
+    async def drive(self, port: int, pid: int, size: Size) -> dict[str, float]:
+        """Let all pairs drive, and read what the load has measured.
+
+        `cpu_s` is what the server has used from the first connection to the end.
+
+        Errors: Failed.
+        """
+        before_s = cpu_s(pid)
+        argv = [
+            "./relay_load", str(port), "tokens", str(size.pairs), str(size.seconds),
+            str(size.rate), str(pid),
+        ]  # fmt: skip
+        load = await asyncio.create_subprocess_exec(
+            *argv, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+        os.sched_setaffinity(load.pid, {LOAD_CORE})
+        out, complaint = await load.communicate()
+        if load.returncode:
+            raise Failed(f"the load failed: {complaint.decode()[-500:]}")
+        words = (word.partition("=") for word in out.decode().split() if "=" in word)
+        found = {name: float(value.removesuffix("ms")) for name, _, value in words}
+        found["cpu_s"] = cpu_s(pid) - before_s
+        if found["errs"]:
+            raise Failed(f"{found['errs']:.0f} connections broke")
+        return found
+
+    @asynccontextmanager
+    async def serving(self, *argv: str, **environ: str) -> AsyncIterator[tuple[int, int]]:
+        """One of the others, listening; its port and its process."""
+        port = free_port()
+        child = await asyncio.create_subprocess_exec(
+            *argv, cwd=self.folder, env={**os.environ, **environ, "PORT": str(port)},
+            stdout=subprocess.DEVNULL,
+        )  # fmt: skip
+        try:
+            os.sched_setaffinity(child.pid, {SERVER_CORE})
+            await _listens(port)
+            yield port, child.pid
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                child.kill()
+            await child.wait()
+
+
+async def _listens(port: int) -> None:
+    end_s = time.monotonic() + START_S
+    while True:
+        try:
+            _, writer = await asyncio.open_connection("127.0.0.1", port)
+        except OSError:
+            if time.monotonic() > end_s:
+                raise Failed(f"nobody listens at {port}") from None
+            await asyncio.sleep(0.05)
+        else:
+            writer.close()
+            return
+
+
+@asynccontextmanager
+async def seeded_engines(folder: Path, pairs: int) -> AsyncIterator[Endpoints]:
+    """Engines with so many orders on their way."""
+    ours = settings.read({"DATA_DIR": str(folder / "engines")}, dev=True)
+    async with embedded_engines(ours) as engines:
+        async with open_table(engines.dynamodb_endpoint, _REGION, _TABLE) as table:
+            await ensure_table(table)
+            await seed(table, pairs)
+        yield engines
+
+
+async def ours(yard: Yard, engines: Endpoints, size: Size, folder: Path) -> Found:
+    """What the load says of this server, with the heartbeat of the peer."""
+    async with running(folder, engines, **HEARTBEAT) as site:
+        pin(site.pid)
+        yard.write_tokens(site.office, size.pairs)
+        return _told("ours", await yard.drive(int(site.url.rpartition(":")[2]), site.pid, size))
+
+
+async def peer(yard: Yard, engines: Endpoints, size: Size) -> Found:
+    """What it says of the Node server, with its client's automatic pipelining."""
+    secret = secrets.token_urlsafe(32)
+    yard.write_tokens(BadgeOffice(secret, lambda: int(time.time() * 1000)), size.pairs)
+    redis_port = engines.redis_url.rpartition(":")[2]
+    settings = {"JWT_SECRET": secret, "REDIS_PORT": redis_port, "PIPE": "1"}
+    async with yard.serving("node", "server.js", **settings) as (port, pid):
+        return _told("peer", await yard.drive(port, pid, size))
+
+
+async def limit(yard: Yard, size: Size) -> Found:
+    """What it says of the bare relay, below which no server on these sockets goes."""
+    async with yard.serving("./limit") as (port, pid):
+        return _told("limit", await yard.drive(port, pid, size))
+
+
+def _told(who: str, found: Found) -> Found:
+    print(who, found, file=sys.stderr)
+    return found
+
+
+def pin(pid: int) -> None:
+    """Keep a server to its core."""
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        os.sched_setaffinity(int(thread.name), {SERVER_CORE})

@@ -1,0 +1,99 @@
+"""Lines of `bench.relay` and `bench.connect` as a picture: this server beside the others.
+
+`python -m bench.common.socket_plot LINES PICTURE.svg`. Of several lines of a bench at one size the
+last counts.
+"""
+
+import argparse
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+from matplotlib.figure import Figure
+
+# Readable on white and on black: the page's own background shows through.
+INK = "#808890"
+COLOURS = {"ours": "#2a9d8f", "peer": "#e76f51", "limit": "#8a93a0"}
+NAMES = {"ours": "this server", "peer": "Node Socket.IO", "limit": "bare C relay"}
+WIDTH_INCHES, HEIGHT_INCHES = 10, 3.4
+# What of a `connect` line is shown, and in which words.
+_OF_CONNECT = {
+    "connect_cpu_ms": "CPU a connect, ms",
+    "kb_per_socket": "memory a socket, KB",
+    "cpu_us_per_fix": "CPU a fix, open loop, µs",
+}
+
+
+class Panel(NamedTuple):
+    """One group of bars."""
+
+    title: str
+    values: dict[str, float]
+
+
+def panels(lines: Iterable[str]) -> list[Panel]:
+    """What the lines say, in the order of the benches."""
+    found: dict[tuple[str, int], dict[str, Any]] = {}
+    for text in lines:
+        line = json.loads(text)
+        size = line["parameters"].get("sockets") or 2 * line["parameters"]["pairs"]
+        found[line["bench"], size] = line["figures"]
+    return [
+        panel
+        for (bench, size), figures in sorted(found.items(), key=lambda each: _place(*each[0]))
+        for panel in (_relay(figures, size) if bench == "relay" else _connect(figures, size))
+    ]
+
+
+def _place(bench: str, size: int) -> tuple[bool, int]:
+    return (bench != "relay", size)
+
+
+def _relay(figures: dict[str, Any], size: int) -> list[Panel]:
+    values = {who: figures[who]["cpu_us_per_fix"] for who in NAMES}
+    return [Panel(f"CPU a fix, {size:,} sockets,\nclosed loop, µs", values)]
+
+
+def _connect(figures: dict[str, Any], size: int) -> list[Panel]:
+    return [
+        Panel(f"{words},\n{size:,} sockets", {who: figures[who][name] for who in ("ours", "peer")})
+        for name, words in _OF_CONNECT.items()
+    ]
+
+
+def draw(path: Path, shown: Sequence[Panel]) -> None:
+    """Write the picture."""
+    # The same lines give the same file.
+    mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "bars", "text.color": INK})
+    figure = Figure((WIDTH_INCHES, HEIGHT_INCHES), layout="constrained")
+    for axes, panel in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
+        bars = axes.bar(
+            [NAMES[who] for who in panel.values],
+            list(panel.values.values()),
+            color=[COLOURS[who] for who in panel.values],
+        )
+        axes.bar_label(bars, fmt="%.3g", color=INK)
+        axes.set_title(panel.title, fontsize=9, color=INK)
+        axes.set_yticks([])
+        axes.tick_params(axis="x", colors=INK, labelsize=8, rotation=25)
+        axes.set_facecolor("none")
+        for side in axes.spines.values():
+            side.set_color("none")
+        axes.spines["bottom"].set_color(INK)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, transparent=True, metadata={"Date": None})
+
+
+def main() -> None:
+    """Draw the lines of one file."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("lines", type=Path, help="what the benches have printed, a line each")
+    parser.add_argument("picture", type=Path)
+    given = parser.parse_args()
+    draw(given.picture, panels(given.lines.read_text().splitlines()))
+
+
+if __name__ == "__main__":
+    main()

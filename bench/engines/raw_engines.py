@@ -1,0 +1,68 @@
+"""What the raw engines take for an offer: the round trips that nothing can do without, in a row."""
+
+import secrets
+import time
+
+from dispatch.ids import mint
+from dispatch.keys import riders_facts, riders_geo
+from dispatch.storage.redis_client import RedisClients, Scripts
+from dispatch.tracking.stores import geo_cells
+from dispatch.tracking.stores.geo_cells import Circle
+from ledger.dynamodb.client import DynamoTable
+from ledger.dynamodb.table import Item, Key, Put, Update
+
+# As wide as the first wave looks, as many as it ranks.
+REACH_KM, CANDIDATES = 1.5, 50
+# What an order, its entry in the outbox and a decision weigh, roughly.
+ORDER_BYTES, ENTRY_BYTES = 1_500, 600
+
+
+class Raw:
+    """An order of plain items, on the engines that the server uses."""
+
+    def __init__(self, redis: RedisClients, table: DynamoTable, at: tuple[float, float]) -> None:
+        self._redis = redis
+        self._scripts = Scripts(redis.commands)
+        self._table = table
+        self._cells = geo_cells.around(Circle(*at, REACH_KM)) or []
+        self._at = at
+
+    async def waits(self, orders: int) -> list[float]:
+        """The same for so many orders, one after the other. Units: seconds."""
+        return [await self._one() for _ in range(orders)]
+
+    async def _one(self) -> float:
+        key = Key(mint("raw"), "ORDER")
+        await self._table.transact([Put(item=_item(key, ORDER_BYTES))])
+        began_s = time.perf_counter()
+        await self._step(key, 1)
+        # The engine is told that there is something to do.
+        await self._redis.commands.spublish("raw", b"1")
+        await self._table.get(key)
+        await self._search()
+        await self._step(key, 2)
+        # The rider's node is told.
+        await self._redis.commands.spublish("raw", secrets.token_bytes(ENTRY_BYTES))
+        return time.perf_counter() - began_s
+
+    async def _step(self, key: Key, version: int) -> None:
+        """An order moves on, with an entry beside it, in one transaction."""
+        entry = Key(f"{key.pk}#OUT", f"ENTRY#{version}")
+        moved = Update(
+            key=key,
+            expression="SET #v = :v",
+            condition="attribute_exists(PK)",
+            names={"#v": "version"},
+            values={":v": version},
+        )
+        await self._table.transact([moved, Put(item=_item(entry, ENTRY_BYTES))])
+
+    async def _search(self) -> None:
+        lat, lng = self._at
+        for cell in self._cells:
+            names = (riders_geo(cell), riders_facts(cell))
+            await self._scripts.run("near", names, (lng, lat, REACH_KM, CANDIDATES, 0))
+
+
+def _item(key: Key, size: int) -> Item:
+    return {"PK": key.pk, "SK": key.sk, "body": "x" * size}

@@ -1,0 +1,109 @@
+"""A table in one SQLite file: what the audit reads, larger than memory and without an engine."""
+
+import sqlite3
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import orjson
+
+from ledger.dynamodb.table import (
+    Item,
+    Key,
+    Page,
+    Put,
+    Query,
+)
+from ledger.posting.transaction import Draft
+
+_SCHEMA = """
+CREATE TABLE item (pk TEXT, sk TEXT, body BLOB, PRIMARY KEY (pk, sk)) WITHOUT ROWID;
+CREATE TABLE place (idx TEXT, pk TEXT, sk TEXT, item_pk TEXT, item_sk TEXT,
+                    PRIMARY KEY (idx, pk, sk, item_pk, item_sk)) WITHOUT ROWID;
+PRAGMA journal_mode = OFF;
+PRAGMA synchronous = OFF;
+"""
+_INDEXES = ("GSI2", "GSI3")
+# Rows written at a time.
+BATCH = 20_000
+# Above every character of a key.
+_LAST = "\U0010ffff"
+
+
+class Shelf:
+    """Reads as a Table does; a query's cursor is the sort key it ended at."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = sqlite3.connect(path)
+        self._items: list[tuple[str, str, bytes]] = []
+        self._places: list[tuple[str, str, str, str, str]] = []
+
+    def make(self) -> None:
+        """An empty table."""
+        self._file.executescript(_SCHEMA)
+
+    def put(self, items: Iterable[Item]) -> None:
+        """Keep items; those of the same keys are replaced once `flush` was called."""
+        for item in items:
+            pk, sk = item["PK"], item["SK"]
+            self._items.append((pk, sk, orjson.dumps(item)))
+            self._places += [
+                (name, item[f"{name}PK"], item[f"{name}SK"], pk, sk)
+                for name in _INDEXES
+                if f"{name}PK" in item
+            ]
+        if len(self._items) >= BATCH:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was kept."""
+        self._file.executemany("INSERT OR REPLACE INTO item VALUES (?, ?, ?)", self._items)
+        self._file.executemany("INSERT OR REPLACE INTO place VALUES (?, ?, ?, ?, ?)", self._places)
+        self._file.commit()
+        self._items.clear()
+        self._places.clear()
+
+    def close(self) -> None:
+        """Leave the file."""
+        self._file.close()
+
+    async def get(self, key: Key) -> Item | None:
+        """One item."""
+        sql = "SELECT body FROM item WHERE pk = ? AND sk = ?"
+        row = self._file.execute(sql, key).fetchone()
+        return None if row is None else orjson.loads(row[0])
+
+    async def get_many(self, keys: Sequence[Key]) -> list[Item | None]:
+        """Several items in the order of `keys`."""
+        return [await self.get(key) for key in keys]
+
+    async def query(self, query: Query) -> Page:
+        """One page of a partition or index."""
+        assert not query.equals, "the audit filters nothing"
+        low, high = query.prefix, query.prefix + _LAST
+        if query.cursor is not None and query.forward:
+            low = query.cursor + "\0"
+        elif query.cursor is not None:
+            high = query.cursor
+        order = "ASC" if query.forward else "DESC"
+        if query.index is None:
+            sql = (
+                f"SELECT sk, body FROM item WHERE pk = ? AND sk >= ? AND sk < ? ORDER BY sk {order}"
+            )
+            rows = self._file.execute(f"{sql} LIMIT ?", (query.pk, low, high, query.limit + 1))
+        else:
+            sql = (
+                "SELECT place.sk, body FROM place JOIN item ON item.pk = item_pk AND "
+                "item.sk = item_sk WHERE idx = ? AND place.pk = ? AND place.sk >= ? AND "
+                f"place.sk < ? ORDER BY place.sk {order} LIMIT ?"
+            )
+            wanted = (query.index, query.pk, low, high, query.limit + 1)
+            rows = self._file.execute(sql, wanted)
+        found = rows.fetchall()
+        page = found[: query.limit]
+        cursor = page[-1][0] if len(found) > query.limit else None
+        return Page([orjson.loads(body) for _, body in page], cursor)
+
+
+def items_of(draft: Draft) -> list[Item]:
+    """The items that a transaction puts; balances are for whoever keeps them."""
+    return [write.item for write in draft.writes if isinstance(write, Put)]

@@ -1,0 +1,1 @@
+"""The simulated people: riders, customers, vendors, the operator."""

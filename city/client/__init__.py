@@ -1,0 +1,1 @@
+"""Clients of the public contract: Socket.IO, HTTP, tokens."""

@@ -1,0 +1,302 @@
+"""A small Socket.IO client: one namespace over one WebSocket, back again until it is stopped."""
+
+import asyncio
+import contextlib
+import os
+import socket as sockets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+import aiohttp
+
+from city.client import packets
+from city.demo.counters import Tally
+
+CONNECT_TIMEOUT_S = 10.0
+ANSWER_TIMEOUT_S = 10.0
+# Source: the defaults of the Socket.IO client: reconnectionDelay, -Max and randomizationFactor.
+BACKOFF_BASE_S = 1.0
+BACKOFF_CAP_S = 5.0
+BACKOFF_SPREAD = 0.5
+# Source: wire contract, no message comes near 16 KiB; snapshots of an area may.
+FRAME_BYTES_MAX = 1024 * 1024
+# The checker does not see through the decorator of aiohttp's class.
+CLOSE_TIMEOUT = aiohttp.ClientWSTimeout(ws_close=0.3)  # pyright: ignore[reportCallIssue]
+
+OnEvent = Callable[[str, dict[str, Any]], None]
+
+
+class LineDown(Exception):
+    """The connection went away, or the server did not answer in time; nothing is known."""
+
+
+class CommandRefused(Exception):
+    """The server understood and said no."""
+
+    def __init__(self, command: str, code: str, *, retryable: bool) -> None:
+        super().__init__(command, code)
+        self.command = command
+        self.code = code
+        self.retryable = retryable
+
+
+class ConnectionRefused(Exception):
+    """The server does not let us into the namespace."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """Where a line goes and who calls; a fresh token for each try."""
+
+    session: aiohttp.ClientSession
+    url: str
+    namespace: str
+    token: Callable[[], str]
+
+
+@dataclass(slots=True)
+class Line:
+    """One person's connection.
+
+    Commands need an open line: `call` says a command once, `insist` until it is answered. Events go
+    to `on_event` in the order in which the server said them, each durable one once.
+    """
+
+    dial: Dial
+    on_event: OnEvent
+    tally: Tally
+    rng: Random
+    openings: int = 0
+    is_open: bool = False
+    # Durable events of this epoch up to this number have been handed on.
+    epoch: str | None = None
+    seq: int = 0
+    _socket: aiohttp.ClientWebSocketResponse | None = None
+    _next_opening: asyncio.Event = field(default_factory=asyncio.Event)
+    _answers: dict[int, asyncio.Future[dict[str, Any]]] = field(default_factory=dict)
+    _last_ack_id: int = 0
+    _last_command_id: int = 0
+    _hole_s: float = 0.0
+
+    @property
+    def _who(self) -> str:
+        return self.dial.namespace.removeprefix("/")
+
+    async def opened(self, times: int = 1) -> None:
+        """Wait for the line to be open, having been opened at least so many times."""
+        while self.openings < times or not self.is_open:
+            await self._next_opening.wait()
+
+    async def run(self) -> None:
+        """Keep the line until cancelled."""
+        failures = 0
+        while True:
+            before = self.openings
+            try:
+                await self._hold()
+                self.tally.count("network_holes" if self._hole_s else "lines_closed")
+            except ConnectionRefused as refusal:
+                self.tally.error(self._who, "connect", refusal.code)
+            except (aiohttp.ClientError, OSError, packets.NotAPacket) as error:
+                self._count_break(error)
+            failures = 0 if self.openings > before else failures + 1
+            pause, self._hole_s = self._hole_s, 0.0
+            await asyncio.sleep(pause or self._backoff_s(failures))
+
+    async def say(self, name: str, payload: object) -> bool:
+        """Say something that needs no answer; tell whether there was a line to say it on."""
+        socket = self._socket
+        if socket is None or not self.is_open:
+            return False
+        try:
+            await socket.send_str(packets.event(self.dial.namespace, name, payload))
+        except (aiohttp.ClientError, OSError):
+            # The reading side sees the same end and opens the line again.
+            return False
+        return True
+
+    async def call(self, name: str, payload: object) -> dict[str, Any]:
+        """Say a command once and hand back the data of its answer.
+
+        Errors: CommandRefused; LineDown where nothing is known about it.
+        """
+        socket = self._socket
+        if socket is None or not self.is_open:
+            raise LineDown(name)
+        self._last_ack_id += 1
+        ack_id = self._last_ack_id
+        future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+        self._answers[ack_id] = future
+        started_s = asyncio.get_running_loop().time()
+        try:
+            await socket.send_str(packets.event(self.dial.namespace, name, payload, ack_id))
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                answer = await future
+        except TimeoutError as error:
+            self.tally.error(self._who, name, "no_answer")
+            raise LineDown(name) from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise LineDown(name) from error
+        finally:
+            self._answers.pop(ack_id, None)
+        self.tally.took("command_ack", (asyncio.get_running_loop().time() - started_s) * 1000)
+        return _data(name, answer)
+
+    async def insist(self, name: str, payload: dict[str, Any]) -> dict[str, Any]:
+        """Say a command until it is answered; its `commandId` gives the repeats one effect.
+
+        Errors: CommandRefused, where saying it again would not help.
+        """
+        self._last_command_id += 1
+        identified = {**payload, "commandId": self._command_id()}
+        tries = 0
+        while True:
+            await self.opened()
+            try:
+                return await self.call(name, identified)
+            except LineDown:
+                self.tally.count("commands_repeated")
+            except CommandRefused as refusal:
+                if not refusal.retryable:
+                    raise
+                self.tally.error(self._who, name, refusal.code)
+            tries += 1
+            await asyncio.sleep(self._backoff_s(tries - 1))
+
+    def lose(self, seconds: float) -> None:
+        """Drive into a hole of the network: the line breaks at once and stays down so long."""
+        if self._socket is not None:
+            self._hole_s = seconds
+            _cut(self._socket)
+
+    def _backoff_s(self, failures: int) -> float:
+        pause_s = min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2 ** min(failures, 10))
+        return pause_s * self.rng.uniform(1 - BACKOFF_SPREAD, 1 + BACKOFF_SPREAD)
+
+    def _command_id(self) -> str:
+        return f"cmd_{self.rng.getrandbits(64):016x}_{self._last_command_id}"
+
+    async def _hold(self) -> None:
+        socket = await self.dial.session.ws_connect(
+            f"{self.dial.url}/socket.io/?EIO=4&transport=websocket",
+            max_msg_size=FRAME_BYTES_MAX,
+            timeout=CLOSE_TIMEOUT,
+        )
+        self._socket = socket
+        try:
+            silence_s = await self._enter(socket)
+            while True:
+                packet = packets.read(await _frame(socket, silence_s))
+                if isinstance(packet, packets.Left):
+                    return
+                await self._take(socket, packet)
+        finally:
+            self._hang_up()
+            await socket.close()
+
+    async def _enter(self, socket: aiohttp.ClientWebSocketResponse) -> float:
+        greeting = packets.read(await _frame(socket, CONNECT_TIMEOUT_S))
+        if not isinstance(greeting, packets.Opened):
+            raise packets.NotAPacket(str(greeting))
+        auth: dict[str, Any] = {"token": self.dial.token()}
+        if self.epoch is not None:
+            auth["resume"] = {"epoch": self.epoch, "seq": self.seq}
+        await socket.send_str(packets.connect(self.dial.namespace, auth))
+        while True:
+            packet = packets.read(await _frame(socket, CONNECT_TIMEOUT_S))
+            if isinstance(packet, packets.ConnectRefused):
+                raise ConnectionRefused(packet.code)
+            if isinstance(packet, packets.Connected):
+                break
+            if isinstance(packet, packets.Left):
+                raise ConnectionRefused("closed")
+            await self._take(socket, packet)
+        self.openings += 1
+        self.tally.count("lines_opened")
+        self.is_open = True
+        if self.epoch is None and self.openings > 1:
+            # It stood nowhere in its inbox, so what was said while it was away is not replayed.
+            self.on_event("resync", {})
+        waiters, self._next_opening = self._next_opening, asyncio.Event()
+        waiters.set()
+        # Source: Engine.IO protocol 4, a client that hears no ping for so long closes.
+        return greeting.ping_interval_s + greeting.ping_timeout_s
+
+    async def _take(self, socket: aiohttp.ClientWebSocketResponse, packet: packets.Packet) -> None:
+        if isinstance(packet, packets.Pinged):
+            await socket.send_str(packets.PONG)
+        elif isinstance(packet, packets.Answered):
+            future = self._answers.get(packet.ack_id)
+            if future is not None and not future.done():
+                future.set_result(packet.answer)
+        elif isinstance(packet, packets.Said):
+            if packet.ack_id is not None:
+                receipt = packets.answer(self.dial.namespace, packet.ack_id, {"ok": True})
+                await socket.send_str(receipt)
+            if self._is_new(packet):
+                self.on_event(packet.name, packet.payload)
+
+    def _is_new(self, said: packets.Said) -> bool:
+        epoch, seq = said.payload.get("epoch"), said.payload.get("seq")
+        if not isinstance(epoch, str) or not isinstance(seq, int):
+            return True
+        if said.name != "resync" and epoch == self.epoch:
+            if seq <= self.seq:
+                self.tally.count("events_again")
+                return False
+            if seq > self.seq + 1:
+                self.tally.error(self._who, "inbox", "gap")
+        self.epoch, self.seq = epoch, seq
+        return True
+
+    def _hang_up(self) -> None:
+        self._socket = None
+        self.is_open = False
+        for future in self._answers.values():
+            if not future.done():
+                future.set_exception(LineDown("hung up"))
+
+    def _count_break(self, error: Exception) -> None:
+        if self._hole_s > 0:
+            self.tally.count("network_holes")
+        else:
+            self.tally.error(self._who, "line", type(error).__name__)
+
+
+async def _frame(socket: aiohttp.ClientWebSocketResponse, silence_s: float) -> str:
+    message = await socket.receive(timeout=silence_s)
+    if message.type is aiohttp.WSMsgType.TEXT:
+        return message.data
+    if message.type in {
+        aiohttp.WSMsgType.CLOSE,
+        aiohttp.WSMsgType.CLOSING,
+        aiohttp.WSMsgType.CLOSED,
+    }:
+        return packets.CLOSE
+    raise packets.NotAPacket(message.type.name)
+
+
+def _cut(socket: aiohttp.ClientWebSocketResponse) -> None:
+    # aiohttp offers only polite ends; a hole in the network says no goodbye. A second descriptor
+    # of the same connection may be shut down under it.
+    held = socket.get_extra_info("socket")
+    if held is None:
+        return
+    with contextlib.suppress(OSError), sockets.socket(fileno=os.dup(held.fileno())) as twin:
+        twin.shutdown(sockets.SHUT_RDWR)
+
+
+def _data(name: str, answer: dict[str, Any]) -> dict[str, Any]:
+    if answer.get("ok") is True:
+        data = answer.get("data")
+        return data if isinstance(data, dict) else {}
+    error = answer.get("error")
+    facts: dict[str, Any] = error if isinstance(error, dict) else {}
+    code = str(facts.get("code", "no_code"))
+    raise CommandRefused(name, code, retryable=facts.get("retryable") is True)

@@ -1,0 +1,1 @@
+"""The demo: a server process, a city on it, and its report."""

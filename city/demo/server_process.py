@@ -1,0 +1,155 @@
+"""The server as a child process: started, waited for, told to stop, never left behind."""
+
+import asyncio
+import ctypes
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import aiohttp
+
+START_TIMEOUT_S = 90.0
+LOOK_EVERY_S = 0.15
+PROGRESS_EVERY_S = 2.0
+# Source: demo's promise, everything ends within 5 s of Ctrl-C; the rest is the actors' and books'.
+STOP_TIMEOUT_S = 3.6
+LOG_LINES_SHOWN = 25
+# `<linux/prctl.h>`: the child gets a signal when its parent dies.
+PR_SET_PDEATHSIG = 1
+COMMAND = (sys.executable, "-c", "from handlers.app.cli import main; main()", "serve", "--dev")
+
+
+class ServerDown(Exception):
+    """The server did not come up, or went away."""
+
+
+@dataclass(slots=True)
+class Server:
+    """The server's process and its log."""
+
+    process: asyncio.subprocess.Process
+    log: Path
+    url: str
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the process is gone."""
+        return self.process.returncode is not None
+
+    async def wait(self) -> int:
+        """Wait for the process to end by itself."""
+        return await self.process.wait()
+
+    async def ready(self, session: aiohttp.ClientSession, progress: Callable[[str], None]) -> None:
+        """Wait until the server says that it is ready.
+
+        Errors: ServerDown.
+        """
+        loop = asyncio.get_running_loop()
+        started_s = told_s = loop.time()
+        while loop.time() < started_s + START_TIMEOUT_S:
+            if self.has_ended:
+                raise ServerDown(f"the server ended with {self.process.returncode}\n{self.tail()}")
+            if await is_ready(session, self.url):
+                progress(f"server ready after {loop.time() - started_s:.1f} s")
+                return
+            if loop.time() > told_s + PROGRESS_EVERY_S:
+                told_s = loop.time()
+                progress(f"waiting for the server ({told_s - started_s:.0f} s) ...")
+            await asyncio.sleep(LOOK_EVERY_S)
+        raise ServerDown(f"the server is not ready after {START_TIMEOUT_S:.0f} s\n{self.tail()}")
+
+    async def stop(self, within_s: float = STOP_TIMEOUT_S) -> bool:
+        """Ask the server to stop; tell whether it did so by itself."""
+        if self.has_ended:
+            return self.process.returncode == 0
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            async with asyncio.timeout(within_s):
+                await self.process.wait()
+        except TimeoutError:
+            await self.kill()
+            return False
+        return self.process.returncode == 0
+
+    async def kill(self) -> None:
+        """End the server at once; its engines die with it."""
+        if not self.has_ended:
+            self.process.kill()
+            await self.process.wait()
+
+    def tail(self) -> str:
+        """The last lines of the server's log."""
+        lines = self.log.read_text(errors="replace").splitlines()
+        return "\n".join(lines[-LOG_LINES_SHOWN:])
+
+
+async def start(environ: Mapping[str, str], port: int, secret: str) -> Server:
+    """Start the server on a port with a secret; its log goes beside its data.
+
+    Errors: ServerDown where somebody else has the port, whom we would take for our own.
+    """
+    if _is_taken(port):
+        raise ServerDown(f"port {port} is taken; choose another with --port")
+    folder = Path(environ.get("DATA_DIR") or "data")
+    log = _clean_log(folder)
+    # Unbuffered, so that the log tells the last words of a killed server.
+    fixed = {"PYTHONUNBUFFERED": "1", "JWT_SECRET": secret, "DATA_DIR": str(folder)}
+    child = {**environ, **fixed, "PORT": str(port)}
+    with log as output:
+        process = await asyncio.create_subprocess_exec(
+            *COMMAND,
+            env=child,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=asyncio.subprocess.STDOUT,
+            # A terminal's Ctrl-C reaches us alone; we stop the city first and then the server.
+            start_new_session=True,
+            preexec_fn=_die_with(os.getpid()) if sys.platform == "linux" else None,
+        )
+    return Server(process, Path(output.name), f"http://127.0.0.1:{port}")
+
+
+async def is_ready(session: aiohttp.ClientSession, url: str) -> bool:
+    """Ask the server whether it serves."""
+    try:
+        async with session.get(f"{url}/readyz", timeout=aiohttp.ClientTimeout(total=2)) as response:
+            return response.status == 200
+    except (aiohttp.ClientError, OSError):
+        return False
+
+
+async def check(session: aiohttp.ClientSession, url: str) -> None:
+    """Make sure that a server serves at an address.
+
+    Errors: ServerDown.
+    """
+    if not await is_ready(session, url):
+        raise ServerDown(f"{url} does not serve")
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _clean_log(folder: Path) -> BinaryIO:
+    folder.mkdir(parents=True, exist_ok=True)
+    return (folder / "server.log").open("wb")
+
+
+def _die_with(parent: int) -> Callable[[], None]:
+    libc = ctypes.CDLL(None)
+
+    def in_the_child() -> None:
+        libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        if os.getppid() != parent:
+            # The parent died before the call took hold.
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    return in_the_child

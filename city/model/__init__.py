@@ -1,0 +1,1 @@
+"""The simulated city: streets, motion, GPS, menus, clock and randomness."""

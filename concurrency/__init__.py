@@ -1,0 +1,1 @@
+"""Small asyncio helpers that know nothing of the product: batching, backoff, wake-up signals."""

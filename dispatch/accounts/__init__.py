@@ -1,0 +1,1 @@
+"""Accounts: sign-in, one-time codes, refresh tokens, revocations, connection counts."""

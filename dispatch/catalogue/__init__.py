@@ -1,0 +1,1 @@
+"""Catalogue: vendors and their items, service rates, promotions."""

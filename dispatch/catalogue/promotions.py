@@ -1,0 +1,160 @@
+"""Promotions as orders ask for them, and as operators make, list and stop them."""
+
+from contextlib import suppress
+from typing import Any
+
+import msgspec
+
+from dispatch.clock import Clock
+from dispatch.errors import Refusal, Refused
+from dispatch.events.audit_records import audit
+from dispatch.events.idempotency_records import Receipt, write_receipt
+from dispatch.events.kept_answers import Answers
+from dispatch.storage.dynamodb_errors import Answering
+from dispatch.storage.sharded_list import Place, page_over
+from dispatch.wire.http import requests
+from ledger.core.pricing import Pricing
+from ledger.dynamodb.table import Table, TransactionCancelled
+from ledger.records.promotions import (
+    Discounted,
+    NotApplicable,
+    Promotion,
+    PromotionState,
+    apply_to,
+    listed_pk,
+    make_promotion,
+    promotion_key,
+    read_promotion,
+    stop_promotion,
+    use_key,
+)
+
+
+class Promotions:
+    """Reads and writes promotions; every change leaves an audit record beside it."""
+
+    def __init__(self, table: Table, clock: Clock) -> None:
+        self._table = Answering(table)
+        self._answers = Answers(table, clock)
+        self._clock = clock
+
+    async def apply(self, code: str, user_id: str, pricing: Pricing) -> Discounted:
+        """The price of a customer's order with the discount of a promotion.
+
+        Errors: Refused PROMO_REFUSED, with the reason in its details.
+
+        DynamoDB: BatchGetItem.
+        """
+        named = code.upper()
+        keys = [promotion_key(named), use_key(named, user_id)]
+        item, use = await self._table.get_many(keys)
+        if item is None:
+            raise Refused(
+                Refusal.PROMO_REFUSED, f"there is no promotion {code}", {"reason": "unknown"}
+            )
+        used = use["used"] if use else 0
+        priced = apply_to(read_promotion(item), pricing, used, self._clock.now_ms())
+        if isinstance(priced, NotApplicable):
+            raise Refused(Refusal.PROMO_REFUSED, priced.message, {"reason": priced.reason})
+        return priced
+
+    async def get(self, code: str) -> Promotion:
+        """One promotion.
+
+        Errors: Refused NOT_FOUND.
+
+        DynamoDB: GetItem.
+        """
+        item = await self._table.get(promotion_key(code.upper()))
+        if item is None:
+            raise Refused(Refusal.NOT_FOUND, f"there is no promotion {code}")
+        return read_promotion(item)
+
+    async def create(
+        self, body: requests.NewPromotion, by: str, receipt: Receipt | None = None
+    ) -> dict[str, Any]:
+        """Make a promotion; a code is used once, and `receipt` is of the request.
+
+        Errors: Refused MALFORMED for one that could never hold; CONFLICT for a code that exists.
+        """
+        first = await self._answers.find(receipt)
+        if first is not None:
+            return first
+        promotion = _promised(body, by, self._clock.now_ms())
+        answer, now_ms = promotion_view(promotion), promotion.created_at
+        record = audit("create_promotion", by, {"code": promotion.code}, now_ms)
+        writes = [make_promotion(promotion), record]
+        if receipt is not None:
+            writes.append(write_receipt(receipt, answer, now_ms))
+        try:
+            await self._table.transact(writes)
+        except TransactionCancelled as cancelled:
+            # A copy of the same request may have been faster.
+            first = await self._answers.find(receipt)
+            if first is None:
+                message = f"there was a promotion {promotion.code} before"
+                raise Refused(Refusal.CONFLICT, message) from cancelled
+            return first
+        return answer
+
+    async def stop(self, code: str, admin_id: str, reason: str) -> Promotion:
+        """No further order gets it; stopping twice changes nothing.
+
+        Errors: Refused NOT_FOUND.
+        """
+        promotion = await self.get(code)
+        if promotion.promo_state is PromotionState.STOPPED:
+            return promotion
+        now_ms = self._clock.now_ms()
+        told = {"code": promotion.code, "reason": reason}
+        record = audit("stop_promotion", admin_id, told, now_ms)
+        with suppress(TransactionCancelled):
+            # Another operator may be faster.
+            await self._table.transact([stop_promotion(promotion.code, now_ms), record])
+        return await self.get(code)
+
+    async def list_in(
+        self, state: PromotionState, page: tuple[int, str | None]
+    ) -> tuple[list[Promotion], str | None]:
+        """Promotions that stand so, newest first; `page` is (limit, cursor).
+
+        Errors: Refused MALFORMED for a cursor that is not ours.
+
+        DynamoDB: Query of GSI2.
+        """
+        place = Place(listed_pk(state), "GSI2", forward=False)
+        items, cursor = await page_over(self._table, [place], page)
+        return [read_promotion(item) for item in items], cursor
+
+
+def _promised(body: requests.NewPromotion, by: str, now_ms: int) -> Promotion:
+    starts_at = now_ms if body.starts_at is None else body.starts_at
+    if (body.percent_bps is None) == (body.amount is None):
+        raise Refused(Refusal.MALFORMED, "percentBps, amount: one of them, and not both")
+    if body.cap is not None and body.percent_bps is None:
+        raise Refused(Refusal.MALFORMED, "cap: only a percentage has one")
+    if not max(starts_at, now_ms) < body.ends_at:
+        raise Refused(Refusal.MALFORMED, "endsAt: after startsAt and after now")
+    return Promotion(
+        code=body.code.upper(),
+        services=tuple(dict.fromkeys(body.services)),
+        starts_at=starts_at,
+        ends_at=body.ends_at,
+        per_user=body.per_user,
+        budget=body.budget,
+        percent_bps=body.percent_bps,
+        amount=body.amount,
+        cap=body.cap,
+        min_order_amount=body.min_order_amount,
+        created_by=by,
+        created_at=now_ms,
+        updated_at=now_ms,
+    )
+
+
+def promotion_view(promotion: Promotion) -> dict[str, Any]:
+    """A promotion as operators see it."""
+    fields = msgspec.to_builtins(promotion)
+    status = fields.pop("promoState")
+    given = {name: value for name, value in fields.items() if value is not None}
+    return {**given, "status": status, "left": promotion.budget - promotion.spent}

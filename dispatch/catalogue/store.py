@@ -1,0 +1,222 @@
+"""Vendors and what they sell: profiles, items at the server's prices, counted stock."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import msgspec
+
+from dispatch.clock import Clock
+from dispatch.errors import Refusal, Refused
+from dispatch.model import OrderLine, Place, Record
+from dispatch.storage.dynamodb_errors import Answering
+from dispatch.storage.item_patch import given_in, setting
+from dispatch.wire.http import requests
+from ledger.core.pricing import Service
+from ledger.dynamodb.table import (
+    Delete,
+    Key,
+    Page,
+    Put,
+    Query,
+    Table,
+    Update,
+    Write,
+)
+
+ITEM_PREFIX = "ITEM#"
+# Source: DynamoDB, BatchGetItem takes at most 100 keys; an order has at most 100 lines.
+ITEMS_PER_READ_MAX = 100
+
+
+class Vendor(Record, frozen=True):
+    """A vendor as he describes himself. Units: minutes, Unix milliseconds."""
+
+    vendor_id: str
+    name: str = ""
+    phone: str = ""
+    location: Place | None = None
+    services: tuple[Service, ...] = ("FOOD", "MART")
+    online: bool = False
+    prep_minutes: int | None = None
+    updated_at: int = 0
+
+
+class CatalogueItem(Record, frozen=True):
+    """One thing a vendor sells; `stock` is None where he does not count it. Units: whole XAF."""
+
+    item_id: str
+    vendor_id: str
+    name: str
+    price: int
+    category: str | None = None
+    available: bool = True
+    stock: int | None = None
+    updated_at: int = 0
+
+
+class Items(NamedTuple):
+    """A part of a catalogue; `cursor` opens the next part, None at the end."""
+
+    items: list[CatalogueItem]
+    cursor: str | None
+
+
+def profile_key(vendor_id: str) -> Key:
+    """Where a vendor's profile is kept."""
+    return Key(f"VENDOR#{vendor_id}", "PROFILE")
+
+
+def item_key(vendor_id: str, item_id: str) -> Key:
+    """Where an item is kept."""
+    return Key(f"VENDOR#{vendor_id}", f"{ITEM_PREFIX}{item_id}")
+
+
+class Catalogue:
+    """Profiles and items in DynamoDB."""
+
+    def __init__(self, table: Table, clock: Clock) -> None:
+        self._table = Answering(table)
+        self._clock = clock
+
+    async def vendor(self, vendor_id: str) -> Vendor | None:
+        """A vendor's profile, None where he never saved one.
+
+        DynamoDB: one GetItem, consistent.
+        """
+        item = await self._table.get(profile_key(vendor_id))
+        return msgspec.convert(item, Vendor) if item else None
+
+    async def put_vendor(self, vendor_id: str, patch: requests.VendorProfile) -> Vendor:
+        """Save what the patch names and keep the rest; the profile after it.
+
+        DynamoDB: one UpdateItem and one GetItem; repeating it changes nothing.
+        """
+        await self._save(vendor_id, given_in(patch))
+        saved = await self.vendor(vendor_id)
+        assert saved is not None, "a profile that was just saved is there"
+        return saved
+
+    async def set_online(self, vendor_id: str, *, online: bool) -> None:
+        """Open or close the shop.
+
+        DynamoDB: one UpdateItem; repeating it changes nothing.
+        """
+        await self._save(vendor_id, {"online": online})
+
+    async def _save(self, vendor_id: str, given: dict[str, Any]) -> None:
+        fields = {**given, "vendorId": vendor_id, "updatedAt": self._clock.now_ms()}
+        await self._table.transact([setting(profile_key(vendor_id), fields)])
+
+    async def items(self, vendor_id: str, limit: int, cursor: str | None = None) -> Items:
+        """One page of a vendor's catalogue, by item id.
+
+        Errors: Refused MALFORMED for a cursor that is not ours.
+        DynamoDB: one Query.
+        """
+        query = Query(pk=f"VENDOR#{vendor_id}", prefix=ITEM_PREFIX, limit=limit, cursor=cursor)
+        try:
+            page: Page = await self._table.query(query)
+        except ValueError as error:
+            raise Refused(Refusal.MALFORMED, "this cursor is not from this list") from error
+        return Items([msgspec.convert(item, CatalogueItem) for item in page.items], page.cursor)
+
+    async def items_by_id(self, vendor_id: str, ids: Sequence[str]) -> dict[str, CatalogueItem]:
+        """The named items that exist, by their id.
+
+        DynamoDB: one BatchGetItem, consistent item by item.
+        """
+        wanted = list(dict.fromkeys(ids))
+        assert len(wanted) <= ITEMS_PER_READ_MAX, "an order has at most 100 lines"
+        found = await self._table.get_many([item_key(vendor_id, i) for i in wanted])
+        items = [msgspec.convert(item, CatalogueItem) for item in found if item]
+        return {item.item_id: item for item in items}
+
+    async def shelf(
+        self, vendor_id: str, ids: Sequence[str]
+    ) -> tuple[Vendor | None, dict[str, CatalogueItem]]:
+        """A vendor with the named items that exist: all that an order is priced by.
+
+        DynamoDB: one BatchGetItem (two above 99 items), consistent item by item.
+        """
+        wanted = list(dict.fromkeys(ids))
+        keys = [profile_key(vendor_id), *(item_key(vendor_id, i) for i in wanted)]
+        profile, *found = await self._table.get_many(keys)
+        items = [msgspec.convert(item, CatalogueItem) for item in found if item]
+        vendor = msgspec.convert(profile, Vendor) if profile else None
+        return vendor, {item.item_id: item for item in items}
+
+    async def put_item(
+        self, vendor_id: str, item_id: str, body: requests.CatalogueItem
+    ) -> CatalogueItem:
+        """Save a whole item in place of what was there.
+
+        DynamoDB: one PutItem; repeating it changes nothing.
+        """
+        item = CatalogueItem(
+            item_id=item_id,
+            vendor_id=vendor_id,
+            name=body.name,
+            price=body.price,
+            category=body.category,
+            available=body.available,
+            stock=body.stock,
+            updated_at=self._clock.now_ms(),
+        )
+        await self._table.transact([Put(item=_record(item))])
+        return item
+
+    async def delete_item(self, vendor_id: str, item_id: str) -> None:
+        """Take an item out of the catalogue; an item that is not there is no error.
+
+        DynamoDB: one DeleteItem.
+        """
+        await self._table.transact([Delete(key=item_key(vendor_id, item_id))])
+
+    def reserve_stock(self, vendor_id: str, lines: Sequence[OrderLine]) -> list[Write]:
+        """Writes that take the counted lines of an order out of stock.
+
+        DynamoDB: one conditional update a line; a failed condition says the stock went meanwhile.
+        """
+        return [
+            Update(
+                key=item_key(vendor_id, line.item_id),
+                expression="SET stock = stock - :quantity",
+                condition="stock >= :quantity",
+                values={":quantity": line.quantity},
+            )
+            for line in lines
+            if line.stocked
+        ]
+
+    async def return_stock(self, vendor_id: str, lines: Sequence[OrderLine]) -> list[Write]:
+        """Writes that put the counted lines of an order back into stock.
+
+        An item that was deleted or is no longer counted is left out, so that an order can always
+        be called off.
+
+        DynamoDB: one BatchGetItem where lines are counted, then one conditional update a line.
+        """
+        counted = [line for line in lines if line.stocked]
+        if not counted:
+            return []
+        items = await self.items_by_id(vendor_id, [line.item_id for line in counted])
+        still = {item_id for item_id, item in items.items() if item.stock is not None}
+        return [
+            Update(
+                key=item_key(vendor_id, line.item_id),
+                expression="SET stock = stock + :quantity",
+                condition="attribute_exists(stock)",
+                values={":quantity": line.quantity},
+            )
+            for line in counted
+            if line.item_id in still
+        ]
+
+
+def _record(item: CatalogueItem) -> dict[str, Any]:
+    key = item_key(item.vendor_id, item.item_id)
+    record = {"PK": key.pk, "SK": key.sk, **msgspec.to_builtins(item)}
+    if item.category:
+        record["GSI1PK"] = f"VENDOR#{item.vendor_id}#CATEGORY#{item.category}"
+        record["GSI1SK"] = key.sk
+    return record

@@ -1,0 +1,1 @@
+"""Events: outbox and relay, inboxes, idempotency records, alerts, operations board, audit."""

@@ -1,0 +1,52 @@
+"""Alerts to the operators: raised once in a while each, kept for those who come later."""
+
+import msgspec
+
+from dispatch import keys, metrics
+from dispatch.storage.redis_client import RedisClients, Scripts, translate
+from dispatch.wire.events import Alert
+
+# What an operator who comes on duty still wants to know.
+KEPT = 50
+KEPT_MS = 24 * 3600_000
+
+_decoder = msgspec.json.Decoder(Alert)
+
+
+class Alerts:
+    """Raises and reads alerts.
+
+    Errors: every method raises StoreUnavailable where Redis is away.
+    """
+
+    def __init__(self, clients: RedisClients, scripts: Scripts) -> None:
+        self._redis = clients.commands
+        self._scripts = scripts
+
+    async def raise_(self, alert: Alert, every_ms: int) -> bool:
+        """Tell all operators, unless they were told the same of this order not long ago.
+
+        Redis: one script, one round trip; atomic. A repeated call is told once.
+        """
+        subject = alert.order_id or alert.rider_id or "-"
+        names = (keys.alert_raised(alert.kind, subject), keys.alerts())
+        text = msgspec.json.encode(alert)
+        arguments = (text, every_ms, KEPT, KEPT_MS, keys.alerts_channel(), alert.ts)
+        is_new = bool(await self._scripts.run("alert_raise", names, arguments))
+        if is_new:
+            metrics.ALERTS.labels(alert.kind).inc()
+        return is_new
+
+    async def recent(self) -> list[Alert]:
+        """The last alerts, oldest first.
+
+        Redis: LRANGE, one round trip.
+        """
+        with translate():
+            rows = await self._redis.lrange(keys.alerts(), 0, KEPT - 1)
+        return [_decoder.decode(row) for row in reversed(rows)]
+
+
+def parse_alert(message: bytes) -> Alert:
+    """An alert out of what `raise_` publishes."""
+    return _decoder.decode(message)

@@ -1,0 +1,1 @@
+"""Money: payments, payouts, settlement, corrections, and the ledger monitor."""

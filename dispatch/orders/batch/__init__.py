@@ -1,0 +1,1 @@
+"""Batch matching: all open orders and free riders decided together."""

@@ -1,0 +1,1 @@
+"""Offers: which riders are asked, in which waves, and what becomes of each offer."""

@@ -1,0 +1,158 @@
+"""What an order may contain and what it costs, from the server's own prices: pure."""
+
+from collections.abc import Mapping, Sequence
+
+from dispatch.catalogue.store import CatalogueItem, Vendor
+from dispatch.errors import Refusal, Refused
+from dispatch.model import OrderLine
+from dispatch.wire.http.requests import GoodsOrder, PackageOrder, WantedItem
+from ledger.core.pricing import (
+    Pricing,
+    Rates,
+    price_goods,
+    price_package,
+    with_tip,
+)
+from matching.geo import haversine_m
+
+# Source: ledger design, 0 < |amount| <= 10^12.
+TOTAL_MAX = 1_000_000_000_000
+# Source: DynamoDB, a transaction has at most 100 items; the order, its money and its news take
+# fewer than 20.
+COUNTED_LINES_MAX = 80
+
+Lines = tuple[OrderLine, ...]
+
+
+def price_goods_order(
+    body: GoodsOrder,
+    vendor: Vendor | None,
+    items: Mapping[str, CatalogueItem],
+    rates: Rates,
+) -> tuple[Lines, Pricing]:
+    """Check a FOOD or MART order and price it; lines of the same item become one.
+
+    Errors: Refused, in this order: NOT_FOUND, SERVICE_DISABLED, VENDOR_CLOSED, UNKNOWN_ITEM,
+        ITEM_UNAVAILABLE, BELOW_MINIMUM, MALFORMED for an order beyond what one may be.
+    """
+    assert rates.service == body.order_type
+    # A vendor who lists items exists, though he has not described himself yet.
+    if vendor is None and not items:
+        raise Refused(Refusal.NOT_FOUND, f"there is no vendor {body.vendor_id}")
+    _check_enabled(rates)
+    _check_open(body, vendor)
+    wanted = _merged(body.items)
+    _check_known(wanted, items)
+    _check_available(wanted, items)
+    lines = tuple(_line(items[item_id], quantity) for item_id, quantity in wanted.items())
+    pricing = price_goods(rates, sum(line.quantity * line.unit_price for line in lines))
+    pricing = with_tip(pricing, body.tip)
+    _check_total(pricing, lines)
+    _check_minimum(pricing, rates)
+    return lines, pricing
+
+
+def price_package_order(body: PackageOrder, rates: Rates) -> Pricing:
+    """Check a parcel and price it by the straight line from pickup to dropoff.
+
+    Errors: Refused SERVICE_DISABLED, TOO_HEAVY, in this order.
+    """
+    assert rates.service == "PACKAGE"
+    _check_enabled(rates)
+    parcel = body.package_details
+    if parcel.weight > rates.max_weight_kg:
+        raise Refused(
+            Refusal.TOO_HEAVY,
+            f"a parcel may weigh at most {rates.max_weight_kg:g} kg",
+            {"weight": parcel.weight, "maxWeightKg": rates.max_weight_kg},
+        )
+    metres = haversine_m(body.pickup.lat, body.pickup.lng, body.dropoff.lat, body.dropoff.lng)
+    pricing = with_tip(price_package(rates, round(metres), fragile=parcel.is_fragile), body.tip)
+    _check_total(pricing, ())
+    return pricing
+
+
+def _check_enabled(rates: Rates) -> None:
+    if not rates.enabled:
+        raise Refused(
+            Refusal.SERVICE_DISABLED, f"{rates.service} is not available yet", {"comingSoon": True}
+        )
+
+
+def _check_open(body: GoodsOrder, vendor: Vendor | None) -> None:
+    if vendor is None or not vendor.online:
+        raise Refused(Refusal.VENDOR_CLOSED, "the vendor is closed")
+    if vendor.location is None:
+        raise Refused(Refusal.VENDOR_CLOSED, "the vendor has not said where he is")
+    if body.order_type not in vendor.services:
+        raise Refused(Refusal.VENDOR_CLOSED, f"the vendor does not sell {body.order_type}")
+
+
+def _merged(wanted: Sequence[WantedItem]) -> dict[str, int]:
+    quantities: dict[str, int] = {}
+    for each in wanted:
+        quantities[each.item_id] = quantities.get(each.item_id, 0) + each.quantity
+    return quantities
+
+
+def _check_known(wanted: Mapping[str, int], items: Mapping[str, CatalogueItem]) -> None:
+    unknown = [item_id for item_id in wanted if item_id not in items]
+    if unknown:
+        raise Refused(
+            Refusal.UNKNOWN_ITEM,
+            f"the vendor does not list {', '.join(unknown[:3])}",
+            {"itemIds": unknown},
+        )
+
+
+def _check_available(wanted: Mapping[str, int], items: Mapping[str, CatalogueItem]) -> None:
+    missing = [
+        item_id for item_id, quantity in wanted.items() if not _has(items[item_id], quantity)
+    ]
+    if missing:
+        names = ", ".join(items[item_id].name for item_id in missing[:3])
+        raise Refused(
+            Refusal.ITEM_UNAVAILABLE,
+            f"not available in that quantity: {names}",
+            {"itemIds": missing, "items": [_left(items[item_id]) for item_id in missing]},
+        )
+
+
+def _has(item: CatalogueItem, quantity: int) -> bool:
+    return item.available and (item.stock is None or item.stock >= quantity)
+
+
+def _left(item: CatalogueItem) -> dict[str, object]:
+    left: dict[str, object] = {"itemId": item.item_id, "available": item.available}
+    if item.stock is not None:
+        left["stock"] = item.stock
+    return left
+
+
+def _line(item: CatalogueItem, quantity: int) -> OrderLine:
+    return OrderLine(
+        item_id=item.item_id,
+        name=item.name,
+        quantity=quantity,
+        unit_price=item.price,
+        stocked=item.stock is not None,
+    )
+
+
+def _check_total(pricing: Pricing, lines: Lines) -> None:
+    if pricing.total > TOTAL_MAX:
+        raise Refused(Refusal.MALFORMED, f"an order may cost at most {TOTAL_MAX} XAF")
+    if sum(line.stocked for line in lines) > COUNTED_LINES_MAX:
+        raise Refused(
+            Refusal.MALFORMED,
+            f"an order may have at most {COUNTED_LINES_MAX} items whose stock is counted",
+        )
+
+
+def _check_minimum(pricing: Pricing, rates: Rates) -> None:
+    if pricing.subtotal < rates.min_order_amount:
+        raise Refused(
+            Refusal.BELOW_MINIMUM,
+            f"the items must come to at least {rates.min_order_amount} XAF",
+            {"minOrderAmount": rates.min_order_amount, "subtotal": pricing.subtotal},
+        )

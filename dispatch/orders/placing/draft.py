@@ -1,0 +1,92 @@
+"""A new order out of what a customer asked for: pure."""
+
+from msgspec.structs import replace
+
+from dispatch.catalogue.store import Vendor
+from dispatch.model import (
+    Order,
+    OrderLine,
+    OrderStatus,
+    Parcel,
+    Payment,
+    PaymentMethod,
+    PaymentState,
+    Place,
+    Recipient,
+)
+from dispatch.wire.http import requests
+from ledger.core.pricing import Pricing
+
+Placement = requests.GoodsOrder | requests.PackageOrder
+
+
+def payment_for(method: str, payment_id: str, provider: str) -> Payment:
+    """How the order will be paid, and where that stands at its placement."""
+    if method == PaymentMethod.WALLET:
+        return Payment(method=PaymentMethod.WALLET, state=PaymentState.CAPTURED)
+    if method == PaymentMethod.CASH:
+        return Payment(method=PaymentMethod.CASH, state=PaymentState.DUE)
+    return Payment(
+        method=PaymentMethod.MOBILE_MONEY,
+        state=PaymentState.PENDING,
+        provider=provider,
+        payment_id=payment_id,
+    )
+
+
+def blank(order_id: str, user_id: str, pricing: Pricing, payment: Payment, now_ms: int) -> Order:
+    """An order that has not been written yet; where it goes is filled in by its kind."""
+    nowhere = Place(lat=0.0, lng=0.0)
+    return Order(
+        order_id=order_id,
+        order_type=pricing.service,
+        user_id=user_id,
+        status=OrderStatus.PENDING,
+        pricing=pricing,
+        pickup=nowhere,
+        dropoff=nowhere,
+        payment=payment,
+        created_at=now_ms,
+        updated_at=now_ms,
+        version=0,
+        times={OrderStatus.PENDING.value: now_ms},
+    )
+
+
+def with_parcel(order: Order, body: requests.PackageOrder) -> Order:
+    """The order of one parcel."""
+    details, to = body.package_details, body.recipient
+    parcel = Parcel(
+        category=details.category,
+        weight=details.weight,
+        description=details.description,
+        is_fragile=details.is_fragile,
+    )
+    return replace(
+        order,
+        pickup=_place(body.pickup),
+        dropoff=_place(body.dropoff),
+        parcel=parcel,
+        recipient=Recipient(name=to.name, phone=to.phone),
+        notes=body.notes,
+    )
+
+
+def with_goods(
+    order: Order, body: requests.GoodsOrder, vendor: Vendor, lines: tuple[OrderLine, ...]
+) -> Order:
+    """The order of goods from one vendor, who has a location."""
+    assert vendor.location is not None, "pricing refuses a vendor without a place"
+    return replace(
+        order,
+        vendor_id=vendor.vendor_id,
+        pickup=vendor.location,
+        dropoff=_place(body.delivery_address),
+        items=lines,
+        prep_minutes=vendor.prep_minutes,
+        notes=body.notes,
+    )
+
+
+def _place(address: requests.Address) -> Place:
+    return Place(lat=address.lat, lng=address.lng, address=address.address)

@@ -1,0 +1,52 @@
+"""What an order would cost a customer now: the server's prices, and the discount he asks for."""
+
+from typing import NamedTuple
+
+from dispatch.catalogue.promotions import Promotions
+from dispatch.catalogue.service_rates import Config
+from dispatch.catalogue.store import Catalogue, Vendor
+from dispatch.model import OrderLine
+from dispatch.orders.placing.basket import price_goods_order, price_package_order
+from dispatch.orders.placing.draft import Placement
+from dispatch.wire.http import requests
+from ledger.core.pricing import Pricing
+from ledger.records.promotions import Promotion
+
+
+class Quote(NamedTuple):
+    """A price, and what it was found with."""
+
+    pricing: Pricing
+    lines: tuple[OrderLine, ...] = ()
+    vendor: Vendor | None = None
+    promotion: Promotion | None = None
+
+
+class Quotes:
+    """Prices orders, for those who ask and for those who place them."""
+
+    def __init__(self, catalogue: Catalogue, config: Config, promotions: Promotions) -> None:
+        self._catalogue = catalogue
+        self._config = config
+        self._promotions = promotions
+
+    async def quote(self, user_id: str, body: Placement) -> Quote:
+        """Price what a customer wants.
+
+        Errors: Refused by the basket, then PROMO_REFUSED; StoreUnavailable.
+        """
+        quote = await self._whole(body)
+        if body.promo_code is None:
+            return quote
+        code = body.promo_code
+        promotion, pricing = await self._promotions.apply(code, user_id, quote.pricing)
+        return quote._replace(pricing=pricing, promotion=promotion)
+
+    async def _whole(self, body: Placement) -> Quote:
+        rates = (await self._config.services())[body.order_type]
+        if isinstance(body, requests.PackageOrder):
+            return Quote(price_package_order(body, rates))
+        wanted = [item.item_id for item in body.items]
+        vendor, items = await self._catalogue.shelf(body.vendor_id, wanted)
+        lines, pricing = price_goods_order(body, vendor, items, rates)
+        return Quote(pricing, lines, vendor)

@@ -1,0 +1,1 @@
+"""Order transitions, pure: the state machine and what each command does to an order."""

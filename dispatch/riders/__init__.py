@@ -1,0 +1,1 @@
+"""Riders: profiles, availability, workload, statistics, pauses after unread offers."""

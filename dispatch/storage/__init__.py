@@ -1,0 +1,1 @@
+"""Redis and DynamoDB mechanics without business rules: clients, pipelines, pub/sub, leases."""

@@ -1,0 +1,36 @@
+"""Commands of many callers in one round trip to Redis."""
+
+from functools import partial
+from typing import Any
+
+from concurrency.request_batcher import Gather, Terms
+from dispatch.errors import StoreUnavailable
+from dispatch.storage.pipeline import Bulk, Command
+
+TRIPS_AT_ONCE = 2
+COMMANDS_MAX = 200
+# Callers who may wait; above it they are told that Redis does not answer.
+WAITING_MAX = 20_000
+# Source: measured 2026-11-21, a trip of a few commands costs 0.15 ms of CPU; at this rate that is
+# a tenth of a core, and above it whoever waits 10 ms shares it with ten others.
+TERMS = Terms(
+    calls_at_once=TRIPS_AT_ONCE,
+    asked_max=COMMANDS_MAX,
+    waiting_max=WAITING_MAX,
+    free_per_s=700,
+    free_at_once=32,
+    linger_s=0.01,
+)
+
+
+def together(bulk: Bulk) -> Gather[Command, Any]:
+    """Asks one thing for each caller, for several at once where several ask.
+
+    Only for what may fail together: where one command of a trip fails, all of its callers hear so.
+    Source: measured 2026-11-21, a script called through the library takes 0.3 ms of CPU, in a
+    trip with others 0.03 ms.
+
+    Redis: one round trip, shared with others.
+    Errors: StoreUnavailable; ResponseError for a bug of ours, or of one who shared the trip.
+    """
+    return Gather(bulk.run, TERMS, partial(StoreUnavailable, "redis"))

@@ -1,0 +1,57 @@
+"""A list that is kept in several places, read page by page from one place after the other."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from dispatch.errors import Refusal, Refused
+from dispatch.storage.dynamodb_errors import Answering
+from ledger.dynamodb.table import Item, Query
+
+
+class Place(msgspec.Struct, frozen=True):
+    """A partition of the table (`index` None) or of an index."""
+
+    pk: str
+    index: str | None = None
+    forward: bool = True
+
+
+async def page_over(
+    table: Answering, places: Sequence[Place], page: tuple[int, str | None]
+) -> tuple[list[Item], str | None]:
+    """One page of the list; `page` is (limit, cursor).
+
+    Errors: Refused MALFORMED for a cursor that is not ours; StoreUnavailable.
+
+    DynamoDB: Query, one after the other until the page is full.
+    """
+    limit, cursor = page
+    at, inner = _split(cursor, len(places))
+    items: list[Item] = []
+    while at < len(places) and len(items) < limit:
+        query = Query(
+            pk=places[at].pk,
+            index=places[at].index,
+            limit=limit - len(items),
+            cursor=inner,
+            forward=places[at].forward,
+        )
+        try:
+            part = await table.query(query)
+        except ValueError as error:
+            raise Refused(Refusal.MALFORMED, "this cursor is not from this list") from error
+        items += part.items
+        inner = part.cursor
+        at += inner is None
+    return items, f"{at}.{inner or ''}" if at < len(places) else None
+
+
+def _split(cursor: str | None, places: int) -> tuple[int, str | None]:
+    if cursor is None:
+        return 0, None
+    at, dot, inner = cursor.partition(".")
+    # `int` alone would take digits of every alphabet.
+    if not dot or not (at.isascii() and at.isdigit()) or int(at) >= places:
+        raise Refused(Refusal.MALFORMED, "this cursor is not from this list")
+    return int(at), inner or None

@@ -1,1 +1,0 @@
-"""The stores: everything that speaks Redis, and the orders' part of DynamoDB."""

@@ -1,0 +1,1 @@
+"""Redis and DynamoDB stores of tracking: geo index, positions, trails, learned speeds."""

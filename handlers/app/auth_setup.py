@@ -1,0 +1,36 @@
+"""Who comes in and who does no more: the parts of it, put together."""
+
+from typing import NamedTuple
+
+from dispatch.accounts.revocations import Revocations
+from dispatch.accounts.sign_ins import SignIns
+from dispatch.accounts.store import Accounts
+from dispatch.clock import Clock
+from dispatch.settings import Settings
+from dispatch.storage.redis_client import RedisClients
+from handlers.gateways.code_sender import Courier
+from handlers.sessions.passwords import Passwords
+from ledger.dynamodb.table import Table
+
+
+class Reception(NamedTuple):
+    """Who has an account, who is signed in, who is so no more, and how he shows it."""
+
+    accounts: Accounts
+    sign_ins: SignIns
+    revocations: Revocations
+    passwords: Passwords
+    courier: Courier
+
+
+def open_reception(
+    table: Table, redis: RedisClients, settings: Settings, clock: Clock
+) -> Reception:
+    """Ready for the first who comes."""
+    return Reception(
+        accounts=Accounts(table, clock),
+        sign_ins=SignIns(table, clock),
+        revocations=Revocations(table, redis, clock),
+        passwords=Passwords(),
+        courier=Courier(settings, clock),
+    )

@@ -1,0 +1,268 @@
+"""The command line: serve, demo, token, table, ledger."""
+
+import asyncio
+import os
+import secrets
+import sys
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import wraps
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any, ParamSpec, TypeVar, get_args
+
+import click
+import msgspec
+import uvloop
+
+from dispatch import settings
+from dispatch.clock import SystemClock
+from dispatch.ids import is_id
+from dispatch.settings import JWT_SECRET_BYTES_MIN, Settings, SettingsError
+from dispatch.storage.embedded import EngineFailed, embedded_engines
+from handlers.sessions.auth import LIFETIME_S_MAX, Tokens, UserType
+from ledger.dynamodb.table import TableUnavailable
+
+# Source: click's own code for a wrong call; a setting is a part of the call.
+EXIT_BAD_SETTINGS = 2
+EXIT_UNAVAILABLE = 1
+EXIT_BROKEN = 1
+TOKEN_TTL_S = 24 * 3600
+DEV_SECRET = "dev-secret"  # noqa: S105 (a file's name)
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class _WrongTable(Exception):
+    """A table of that name is there with another schema."""
+
+
+class _Lazily(click.Group):
+    """A group whose `demo` is imported only when it is asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted([*super().list_commands(ctx), "demo"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name != "demo":
+            return super().get_command(ctx, cmd_name)
+        from city.__main__ import main as demo  # noqa: PLC0415 (a server needs no city)
+
+        return demo
+
+
+@click.group(cls=_Lazily, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="reeyo-dispatch")
+def main() -> None:
+    """Reeyo Dispatch: a real-time dispatch and tracking server for delivery companies.
+
+    Settings come from the environment; deploy/env.example lists them.
+    """
+
+
+def _one_line(command: Callable[P, T]) -> Callable[P, T]:
+    """Say in one line what the operator can put right; a bug keeps its traceback."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return command(*args, **kwargs)
+        except SettingsError as error:
+            click.echo(f"reeyo: {error}", err=True)
+            sys.exit(EXIT_BAD_SETTINGS)
+        except (EngineFailed, TableUnavailable, _WrongTable) as error:
+            click.echo(f"reeyo: {error}", err=True)
+            sys.exit(EXIT_UNAVAILABLE)
+
+    return run
+
+
+_dev = click.option(
+    "--dev", is_flag=True, help="A laptop's conveniences: a secret of its own, kept in DATA_DIR."
+)
+
+
+@main.command()
+@_dev
+@click.option(
+    "--role",
+    type=click.Choice(get_args(settings.Role)),
+    help="What this process does: hold sockets and HTTP (edge), look for riders and sweep "
+    "(engine), or both (all).  [default: ROLE, else all]",
+)
+@click.option("--host", help="The address to listen at.  [default: HOST, else 127.0.0.1]")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    help="The port to listen at.  [default: PORT, else 8080]",
+)
+@_one_line
+def serve(*, dev: bool, role: str | None, host: str | None, port: int | None) -> None:
+    """Run the server until SIGTERM or Ctrl-C.
+
+    Without REDIS_URL or DYNAMODB_ENDPOINT (or AWS credentials) it starts engines of its own, which
+    keep their data in DATA_DIR.
+    """
+    given = {"HOST": host, "PORT": None if port is None else str(port), "ROLE": role}
+    chosen = _settings({name: value for name, value in given.items() if value}, dev=dev)
+    # Imported here: the other commands need no sockets.
+    from handlers.app import composition  # noqa: PLC0415
+
+    _run(composition.serve(chosen))
+
+
+@main.command()
+@click.option(
+    "--type",
+    "user_type",
+    required=True,
+    type=click.Choice(get_args(UserType), case_sensitive=False),
+    help="Whose app the token is for.",
+)
+@click.option("--id", "owner", required=True, help="The user's, vendor's, rider's or admin's id.")
+@click.option(
+    "--ttl",
+    "ttl_s",
+    default=TOKEN_TTL_S,
+    show_default=True,
+    type=click.IntRange(1, LIFETIME_S_MAX),
+    help="Seconds until it expires.",
+)
+@_dev
+@_one_line
+def token(*, user_type: UserType, owner: str, ttl_s: int, dev: bool) -> None:
+    """Print a token signed with JWT_SECRET.
+
+    With --dev it is signed with the secret of the server that runs with --dev on the same DATA_DIR.
+    """
+    if not is_id(owner):
+        raise click.BadParameter("1 to 64 of A-Z a-z 0-9 _ -", param_hint="--id")
+    tokens = Tokens(_settings({}, dev=dev))
+    click.echo(tokens.issue(user_type, owner, ttl_s, SystemClock().now_ms()))
+
+
+@main.group()
+def table() -> None:
+    """The DynamoDB table."""
+
+
+@table.command()
+@_one_line
+def create() -> None:
+    """Create the table where it is missing; exit 0 when it is there and right."""
+    # No token is signed here, so that the operator's secret may stay where it is.
+    chosen = settings.read({"JWT_SECRET": secrets.token_urlsafe(), **os.environ})
+    is_new = _run(_create(chosen))
+    click.echo(f"{chosen.dynamodb_table} {'was created' if is_new else 'is there'}")
+
+
+async def _create(chosen: Settings) -> bool:
+    # Imported here: loading the AWS client takes a second.
+    from ledger.dynamodb.client import open_table  # noqa: PLC0415
+    from ledger.dynamodb.schema import SchemaMismatch, ensure_table  # noqa: PLC0415
+
+    # A Redis that is named is not started, and nothing here asks for one.
+    without_redis = msgspec.structs.replace(chosen, redis_url="redis://unused")
+    async with (
+        embedded_engines(without_redis) as found,
+        open_table(found.dynamodb_endpoint, chosen.aws_region, chosen.dynamodb_table) as opened,
+    ):
+        try:
+            return await ensure_table(opened)
+        except SchemaMismatch as error:
+            raise _WrongTable(str(error)) from error
+
+
+@main.group()
+def ledger() -> None:
+    """The books."""
+
+
+@ledger.command()
+@click.option("--from", "from_", default="", help="The first day or moment, as 2026-11-21T08:00.")
+@click.option("--to", default="", help="The moment after the last, UTC.  [default: now]")
+@_one_line
+def verify(*, from_: str, to: str) -> None:
+    """Verify the books; name the first thing that is wrong and exit 1, or exit 0.
+
+    Nothing is changed. Progress goes to stderr.
+    """
+    chosen = settings.read({"JWT_SECRET": secrets.token_urlsafe(), **os.environ})
+    broken = _run(_verify(chosen, _moment(from_) or 0, _moment(to)))
+    if broken is not None:
+        click.echo(broken)
+        sys.exit(EXIT_BROKEN)
+
+
+def _moment(text: str) -> int | None:
+    if not text:
+        return None
+    try:
+        return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp() * 1000)
+    except ValueError as error:
+        raise click.BadParameter(f"{text}: a date or time of ISO 8601, UTC") from error
+
+
+async def _verify(chosen: Settings, from_ms: int, to_ms: int | None) -> str | None:
+    # Imported here: loading the AWS client takes a second.
+    from ledger.dynamodb.client import open_table  # noqa: PLC0415
+    from ledger.reporting.audit import Audit  # noqa: PLC0415
+
+    clock = SystemClock()
+    without_redis = msgspec.structs.replace(chosen, redis_url="redis://unused")
+    async with (
+        embedded_engines(without_redis) as found,
+        open_table(found.dynamodb_endpoint, chosen.aws_region, chosen.dynamodb_table) as opened,
+    ):
+
+        def say() -> None:
+            seen = f"{audit.accounts} accounts, {audit.lines} lines, {audit.entries} entries"
+            click.echo(f"\r{seen}", err=True, nl=False)
+
+        audit = Audit(opened, clock.now_ms, say)
+        broken = None
+        async for each in audit.breaks(from_ms, to_ms):
+            broken = str(each)
+            break
+        say()
+        click.echo("", err=True)
+    return broken
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work)
+
+
+def _settings(overrides: Mapping[str, str], *, dev: bool) -> Settings:
+    environ = {**os.environ, **overrides}
+    chosen = settings.read(environ, dev=dev)
+    if not dev or environ.get("JWT_SECRET"):
+        return chosen
+    path = chosen.data_dir / DEV_SECRET
+    click.echo(f"reeyo: JWT_SECRET is not set, so tokens are signed with {path}", err=True)
+    return msgspec.structs.replace(chosen, jwt_secret=_dev_secret(path))
+
+
+def _dev_secret(path: Path) -> str:
+    """The secret of this folder, made when it is first asked for; only its owner may read it."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile("w", dir=path.parent) as fresh:
+            fresh.write(secrets.token_urlsafe(JWT_SECRET_BYTES_MIN))
+            fresh.flush()
+            # Whole or not at all, and never over a secret that another process has just made.
+            with suppress(FileExistsError):
+                os.link(fresh.name, path)
+        secret = path.read_text(encoding="ascii")
+    except OSError as error:
+        raise SettingsError(f"DATA_DIR cannot hold a secret: {error}") from error
+    if len(secret) < JWT_SECRET_BYTES_MIN:
+        raise SettingsError(f"{path} is damaged: remove it, and a new one is made")
+    return secret
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Adapters for outside services: payouts, SMS codes, routing engines."""

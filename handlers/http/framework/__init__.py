@@ -1,0 +1,1 @@
+"""What every HTTP endpoint stands on: envelope, paging, idempotency, API documents, health."""

@@ -1,0 +1,1 @@
+"""Sessions: authentication, token revocation, rate limits, client addresses, who is connected."""

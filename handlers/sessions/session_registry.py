@@ -1,0 +1,145 @@
+"""Who is connected here: one session per socket, found by its sid or by whom it speaks for."""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from dispatch.clock import Clock
+from dispatch.keys import Identity
+from handlers.sessions.auth import Principal
+from handlers.sessions.rate_limits import Limits
+from handlers.transport.send_buffer import Outlet, text_frame
+
+if TYPE_CHECKING:
+    from handlers.transport.engineio_session import Connection
+
+# Sockets one identity may hold in one namespace: a phone, a tablet, a browser, and two that a bad
+# network has left behind.
+PER_IDENTITY_MAX = 5
+# Source: promises, a socket is closed at most five seconds after its token's end.
+EXPIRY_EVERY_S = 1.0
+
+Job = Callable[[], Awaitable[None]]
+
+
+class Resume(msgspec.Struct, frozen=True):
+    """The last durable event an app has seen; one that cannot be right gets a `resync`."""
+
+    epoch: str
+    seq: int
+
+
+class Session:
+    """One socket: one principal in one namespace of one connection."""
+
+    __slots__ = (
+        "commands", "connected_at_ms", "connection", "fixes", "identity", "jobs", "namespace",
+        "outlet", "principal", "sid", "state", "worker",
+    )  # fmt: skip
+
+    def __init__(
+        self, connection: "Connection", sid: str, principal: Principal, limits: Limits
+    ) -> None:
+        self.connection = connection
+        self.sid = sid
+        self.principal = principal
+        self.namespace = f"/{principal.audience}"
+        self.identity: Identity = principal.identity
+        self.outlet = Outlet(connection.pipe)
+        self.connected_at_ms = 0
+        self.commands = limits.commands()
+        self.fixes = limits.fixes()
+        # What those who serve the socket keep with it, under names of their own.
+        self.state: dict[str, Any] = {}
+        # Commands that wait for their turn, the running one first; kept by the gate.
+        self.jobs: deque[Job] | None = None
+        self.worker: asyncio.Task[None] | None = None
+
+    def __str__(self) -> str:
+        return f"{self.identity} ({self.sid})"
+
+    def end(self, reason: str, *, may_return: bool = True) -> None:
+        """Cut the socket.
+
+        Where it may not return a DISCONNECT goes first, upon which the official client stays away
+        until its user wants otherwise; after a mere close it reconnects by itself.
+        """
+        if not may_return:
+            self.connection.pipe.send(text_frame(f"41{self.namespace},".encode()))
+        self.connection.end(reason)
+
+
+class Sessions:
+    """Every session of this process."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._by_sid: dict[str, Session] = {}
+        self._by_identity: dict[Identity, list[Session]] = {}
+        # Not before this does a token of theirs expire: ten thousand need not be looked at.
+        self._expiry_ms: float = inf
+
+    def __len__(self) -> int:
+        return len(self._by_sid)
+
+    def __iter__(self) -> Iterator[Session]:
+        return iter(self._by_sid.values())
+
+    def of(self, identity: Identity) -> Sequence[Session]:
+        """The sessions that speak for one identity, oldest first."""
+        return self._by_identity.get(identity, ())
+
+    def add(self, session: Session) -> None:
+        """Register a session; the oldest of too many is cut and told to stay away.
+
+        It may not return, or two forgotten tabs would push each other out for ever.
+        """
+        self._by_sid[session.sid] = session
+        self._expiry_ms = min(self._expiry_ms, session.principal.expires_at_ms)
+        siblings = self._by_identity.setdefault(session.identity, [])
+        siblings.append(session)
+        if len(siblings) > PER_IDENTITY_MAX:
+            siblings[0].end("too_many_sockets", may_return=False)
+
+    def remove(self, session: Session) -> None:
+        """Forget a session that has ended."""
+        del self._by_sid[session.sid]
+        siblings = self._by_identity[session.identity]
+        siblings.remove(session)
+        if not siblings:
+            del self._by_identity[session.identity]
+
+    def end_expired(self) -> int:
+        """Cut the sockets whose token has expired; returns how many.
+
+        They may return: with a fresh token at once, with the old one only to hear
+        `token_expired`.
+        """
+        now_ms = self._clock.now_ms()
+        if now_ms < self._expiry_ms:
+            return 0
+        expired = [s for s in self if s.principal.expires_at_ms <= now_ms]
+        for session in expired:
+            session.end("token_expired")
+        self._expiry_ms = min((s.principal.expires_at_ms for s in self), default=inf)
+        return len(expired)
+
+    def end_revoked(self, is_revoked: Callable[[Principal], bool]) -> int:
+        """Cut the sockets whose token was recalled; returns how many.
+
+        They may return: with another token at once, with the old one only to hear `token_invalid`.
+        """
+        revoked = [session for session in self if is_revoked(session.principal)]
+        for session in revoked:
+            session.end("token_revoked")
+        return len(revoked)
+
+    async def watch_expiry(self) -> None:
+        """Cut expired sockets for ever; to be supervised."""
+        while True:
+            await asyncio.sleep(EXPIRY_EVERY_S)
+            self.end_expired()

@@ -1,0 +1,1 @@
+"""Socket.IO: the command gate, one module per audience, and the delivery of events."""

@@ -1,0 +1,1 @@
+"""Transport: TCP connections, HTTP upgrades, WebSocket frames, Engine.IO sessions, send buffers."""

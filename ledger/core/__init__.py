@@ -1,0 +1,1 @@
+"""Pure double-entry rules: money, prices, accounts, entries, plans, cancellation terms."""

@@ -1,0 +1,247 @@
+"""An order's money: its state, its escrow and the prices it was made with, apart from its status.
+
+What dispatch must know of it are writes to put into the transactions of its own steps.
+"""
+
+import hashlib
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+import orjson
+
+from ledger.core.accounts import checked_id, shard_of
+from ledger.core.pricing import Pricing
+from ledger.dynamodb.table import (
+    Item,
+    Key,
+    Put,
+    Update,
+    Write,
+    in_time,
+)
+
+ABSENT = "attribute_not_exists(PK)"
+
+# Where GSI2 lists orders that hold money, and those that wait to be settled; both sharded.
+OPEN_ESCROW = "ESCROW#OPEN"
+PENDING_SETTLEMENT = "SETTLE#PENDING"
+
+
+class FinState(StrEnum):
+    """Where an order's money stands."""
+
+    # Mobile money has been asked for.
+    NONE = "NONE"
+    # Cash is due at the door.
+    DUE = "DUE"
+    CAPTURED = "CAPTURED"
+    DELIVERED = "DELIVERED"
+    SETTLED = "SETTLED"
+    # Paid, and given back.
+    CANCELLED = "CANCELLED"
+    # Never paid.
+    VOID = "VOID"
+
+
+class Method(StrEnum):
+    """How an order is paid."""
+
+    WALLET = "WALLET"
+    MOBILE_MONEY = "MOBILE_MONEY"
+    CASH = "CASH"
+
+
+class Fin(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """An order's money as it stands, or as a caller believes it to. Units: whole XAF."""
+
+    order_id: str
+    fin_state: FinState
+    method: Method
+    user_id: str
+    pricing: Pricing
+    escrow: int
+    vendor_id: str | None = None
+    rider_id: str | None = None
+    # What went back after the settlement: in all, and of that at everybody's cost.
+    refunded: int = 0
+    shared: int = 0
+    delivered_at: int | None = None
+
+
+class Guarded(msgspec.Struct, frozen=True):
+    """Writes for somebody else's transaction; `codes[i]` is the refusal when `writes[i]` fails."""
+
+    writes: tuple[Write, ...]
+    codes: tuple[str, ...]
+
+
+def fin_key(order_id: str) -> Key:
+    """Where an order's money is kept."""
+    return Key(f"ORDER#{checked_id(order_id)}", "FIN")
+
+
+def read_fin(item: Item) -> Fin:
+    """Decode a FIN item."""
+    return msgspec.convert(item, Fin)
+
+
+def terms_of(fin: Fin) -> str:
+    """What was agreed when the order was placed: who, how, at which price; it never changes.
+
+    Source: SHA-256 over JSON with sorted keys.
+    """
+    agreed = [fin.method, fin.user_id, fin.vendor_id, msgspec.to_builtins(fin.pricing)]
+    body = orjson.dumps(agreed, option=orjson.OPT_SORT_KEYS)
+    return hashlib.sha256(body).hexdigest()
+
+
+def open_fin(fin: Fin, now_ms: int) -> Put:
+    """Begin an order's money; there is none yet. DynamoDB: Put FIN if absent."""
+    key = fin_key(fin.order_id)
+    item: dict[str, Any] = {
+        "PK": key.pk,
+        "SK": key.sk,
+        **msgspec.to_builtins(fin),
+        "terms": terms_of(fin),
+        "v": 1,
+        "createdAt": now_ms,
+        "updatedAt": now_ms,
+    }
+    if fin.escrow:
+        item |= _open_escrow(fin.order_id)
+    return Put(item=item, condition=ABSENT)
+
+
+def capture_fin(fin: Fin, now_ms: int) -> Update:
+    """Mobile money has arrived, and `fin` is how the order's money will stand.
+
+    DynamoDB: FIN NONE → CAPTURED, if it was placed on these terms.
+    """
+    listed = _open_escrow(fin.order_id)
+    return Update(
+        key=fin_key(fin.order_id),
+        expression=(
+            "SET finState = :captured, escrow = :escrow, updatedAt = :now, v = v + :one, "
+            "GSI2PK = :pk, GSI2SK = :sk"
+        ),
+        condition="finState = :none AND terms = :terms",
+        values={
+            ":captured": FinState.CAPTURED,
+            ":none": FinState.NONE,
+            ":escrow": fin.escrow,
+            ":terms": terms_of(fin),
+            ":now": now_ms,
+            ":one": 1,
+            ":pk": listed["GSI2PK"],
+            ":sk": listed["GSI2SK"],
+        },
+    )
+
+
+def close_fin(fin: Fin, state: FinState, now_ms: int) -> Update:
+    """The escrow is given away, whole, if the order's money stands as `fin` says.
+
+    DynamoDB: FIN → SETTLED or CANCELLED.
+    """
+    condition = "finState = :from AND escrow = :escrow AND terms = :terms"
+    values: dict[str, Any] = {
+        ":from": fin.fin_state,
+        ":to": state,
+        ":escrow": fin.escrow,
+        ":terms": terms_of(fin),
+        ":zero": 0,
+        ":now": now_ms,
+        ":one": 1,
+    }
+    if fin.rider_id is not None:
+        condition += " AND riderId = :rider"
+        values[":rider"] = fin.rider_id
+    return Update(
+        key=fin_key(fin.order_id),
+        expression=(
+            "SET finState = :to, escrow = :zero, updatedAt = :now, v = v + :one "
+            "REMOVE GSI2PK, GSI2SK"
+        ),
+        condition=condition,
+        values=values,
+    )
+
+
+def refund_fin(fin: Fin, amount: int, *, is_shared: bool, now_ms: int) -> Update:
+    """Count what goes back after the settlement, if nothing went back since `fin` was read.
+
+    DynamoDB: FIN stays SETTLED.
+    """
+    return Update(
+        key=fin_key(fin.order_id),
+        expression=(
+            "SET refunded = refunded + :amount, #shared = #shared + :share, "
+            "updatedAt = :now, v = v + :one"
+        ),
+        condition="finState = :settled AND refunded = :refunded AND #shared = :shared",
+        names={"#shared": "shared"},
+        values={
+            ":settled": FinState.SETTLED,
+            ":refunded": fin.refunded,
+            ":shared": fin.shared,
+            ":amount": amount,
+            ":share": amount if is_shared else 0,
+            ":now": now_ms,
+            ":one": 1,
+        },
+    )
+
+
+def mark_delivered(
+    order_id: str, rider_id: str, now_ms: int, cash_collected: int | None = None
+) -> Guarded:
+    """The goods are handed over by this rider; the money waits to be settled.
+
+    DynamoDB: FIN CAPTURED | DUE → DELIVERED, listed in GSI2 until it is settled.
+    """
+    expression = (
+        "SET finState = :delivered, riderId = :rider, deliveredAt = :now, updatedAt = :now, "
+        "v = v + :one, GSI2PK = :pk, GSI2SK = :sk"
+    )
+    values: dict[str, Any] = {
+        ":delivered": FinState.DELIVERED,
+        ":captured": FinState.CAPTURED,
+        ":due": FinState.DUE,
+        ":rider": checked_id(rider_id),
+        ":now": now_ms,
+        ":one": 1,
+        ":pk": f"{PENDING_SETTLEMENT}#{shard_of(order_id)}",
+        ":sk": in_time(now_ms, order_id),
+    }
+    if cash_collected is not None:
+        expression += ", cashCollected = :cash"
+        values[":cash"] = cash_collected
+    write = Update(
+        key=fin_key(order_id),
+        expression=expression,
+        condition="finState IN (:captured, :due)",
+        values=values,
+    )
+    return Guarded((write,), ("wrong_state",))
+
+
+def void_fin(order_id: str, now_ms: int) -> Guarded:
+    """The order is called off before anything was paid. DynamoDB: FIN NONE | DUE → VOID."""
+    write = Update(
+        key=fin_key(order_id),
+        expression="SET finState = :void, updatedAt = :now, v = v + :one",
+        condition="finState IN (:none, :due)",
+        values={
+            ":void": FinState.VOID,
+            ":none": FinState.NONE,
+            ":due": FinState.DUE,
+            ":now": now_ms,
+            ":one": 1,
+        },
+    )
+    return Guarded((write,), ("wrong_state",))
+
+
+def _open_escrow(order_id: str) -> dict[str, str]:
+    return {"GSI2PK": f"{OPEN_ESCROW}#{shard_of(order_id)}", "GSI2SK": order_id}

@@ -1,0 +1,164 @@
+"""What an order costs and who gets which part: integers in, integers out, nothing lost."""
+
+from typing import Literal
+
+import msgspec
+
+from ledger.core.money import split
+
+Service = Literal["FOOD", "MART", "PACKAGE"]
+
+METRES_PER_KM = 1000
+# The least a customer pays himself, whatever the platform adds. Units: whole XAF.
+# Source: the smallest amount that can move.
+PAYABLE_MIN = 1
+
+
+class Rates(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The price list of one service, as configured; amounts in whole XAF.
+
+    Source: wire contract, business rules.
+    """
+
+    service: Service
+    enabled: bool
+    commission_bps: int
+    delivery_fee: int = 0
+    min_order_amount: int = 0
+    base_fee: int = 0
+    fee_per_km: int = 0
+    fragile_fee: int = 0
+    max_weight_kg: float = 50.0
+    version: int = 1
+
+
+DEFAULT_RATES: dict[Service, Rates] = {
+    "FOOD": Rates(
+        service="FOOD",
+        enabled=True,
+        commission_bps=1500,
+        delivery_fee=1500,
+        min_order_amount=2000,
+    ),
+    "MART": Rates(
+        service="MART",
+        enabled=False,
+        commission_bps=1000,
+        delivery_fee=2000,
+        min_order_amount=5000,
+    ),
+    "PACKAGE": Rates(
+        service="PACKAGE",
+        enabled=False,
+        commission_bps=2000,
+        base_fee=2000,
+        fee_per_km=500,
+        fragile_fee=1000,
+        max_weight_kg=50.0,
+    ),
+}
+
+
+class Pricing(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """The price of one order with its split, fixed when the order is placed; whole XAF."""
+
+    service: Service
+    subtotal: int
+    delivery_fee: int
+    total: int
+    commission: int
+    vendor_share: int
+    rider_share: int
+    commission_bps: int
+    rate_version: int
+    distance_m: int = 0
+    currency: str = "XAF"
+    # What the customer gives the rider on top; no commission is taken of it.
+    tip: int = 0
+    # What the platform pays in the customer's place; `total` is without it.
+    discount: int = 0
+
+    @property
+    def gross(self) -> int:
+        """What is divided in the end, whoever paid it."""
+        return self.total + self.discount
+
+    @property
+    def rider_part(self) -> int:
+        """What the rider gets in the end."""
+        return self.rider_share + self.tip
+
+
+def price_goods(rates: Rates, subtotal: int) -> Pricing:
+    """Price a FOOD or MART order.
+
+    Units: subtotal in whole XAF. The platform takes `subtotal * bps // 10000`, the vendor the rest.
+    """
+    assert subtotal >= 0
+    commission, vendor_share = split(subtotal, rates.commission_bps)
+    return _checked(
+        Pricing(
+            service=rates.service,
+            subtotal=subtotal,
+            delivery_fee=rates.delivery_fee,
+            total=subtotal + rates.delivery_fee,
+            commission=commission,
+            vendor_share=vendor_share,
+            rider_share=rates.delivery_fee,
+            commission_bps=rates.commission_bps,
+            rate_version=rates.version,
+        )
+    )
+
+
+def price_package(rates: Rates, distance_m: int, *, fragile: bool) -> Pricing:
+    """Price a parcel by distance.
+
+    Units: distance in metres. Rounding: half up to a whole franc, in integers.
+    """
+    assert distance_m >= 0
+    by_distance = (distance_m * rates.fee_per_km + METRES_PER_KM // 2) // METRES_PER_KM
+    fee = rates.base_fee + by_distance + (rates.fragile_fee if fragile else 0)
+    commission, rider_share = split(fee, rates.commission_bps)
+    return _checked(
+        Pricing(
+            service=rates.service,
+            subtotal=0,
+            delivery_fee=fee,
+            total=fee,
+            commission=commission,
+            vendor_share=0,
+            rider_share=rider_share,
+            commission_bps=rates.commission_bps,
+            rate_version=rates.version,
+            distance_m=distance_m,
+        )
+    )
+
+
+def with_tip(pricing: Pricing, tip: int) -> Pricing:
+    """The same order with something for the rider; all of it is his."""
+    assert tip >= 0
+    assert not pricing.tip
+    return _checked(msgspec.structs.replace(pricing, tip=tip, total=pricing.total + tip))
+
+
+def with_discount(pricing: Pricing, discount: int) -> Pricing:
+    """The same order, of which the platform pays a part; the parts of the others stay whole.
+
+    The tip is the customer's own gift, and a franc at least remains to be paid: nothing is captured
+    of nothing.
+    """
+    assert discount >= 0
+    assert not pricing.discount
+    given = min(discount, pricing.total - pricing.tip - PAYABLE_MIN)
+    if given <= 0:
+        return pricing
+    return _checked(msgspec.structs.replace(pricing, discount=given, total=pricing.total - given))
+
+
+def _checked(pricing: Pricing) -> Pricing:
+    parts = pricing.commission + pricing.vendor_share + pricing.rider_part
+    assert parts == pricing.gross, "the parts make the whole"
+    assert min(pricing.commission, pricing.vendor_share, pricing.rider_share) >= 0
+    return pricing

@@ -1,0 +1,1 @@
+"""The DynamoDB port, its client, schema and encodings."""

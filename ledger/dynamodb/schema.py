@@ -1,0 +1,125 @@
+"""The one table: its keys, its indexes, and how it comes to be there."""
+
+import asyncio
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from ledger.dynamodb.client import DynamoTable
+from ledger.dynamodb.table import TableUnavailable
+
+INDEXES = ("GSI1", "GSI2", "GSI3", "GSI4")
+
+# What everyone filters by; the engine may delete such items whenever it likes.
+TTL_ATTRIBUTE = "ttl"
+
+_KEY_ATTRIBUTES = ("PK", "SK", *(f"{index}{part}" for index in INDEXES for part in ("PK", "SK")))
+
+
+def _keys(prefix: str) -> list[dict[str, str]]:
+    return [
+        {"AttributeName": f"{prefix}PK", "KeyType": "HASH"},
+        {"AttributeName": f"{prefix}SK", "KeyType": "RANGE"},
+    ]
+
+
+# Everything CreateTable is told but the name; the template in deploy/ says the same.
+TABLE_DEFINITION: dict[str, Any] = {
+    "KeySchema": _keys(""),
+    "AttributeDefinitions": [
+        {"AttributeName": name, "AttributeType": "S"} for name in _KEY_ATTRIBUTES
+    ],
+    "GlobalSecondaryIndexes": [
+        {
+            "IndexName": index,
+            "KeySchema": _keys(index),
+            "Projection": {"ProjectionType": "ALL"},
+        }
+        for index in INDEXES
+    ],
+    "BillingMode": "PAY_PER_REQUEST",
+}
+
+# A new table of this shape is active within seconds on AWS, at once on the embedded engine.
+WAIT_S = 60.0
+POLL_S = 0.2
+
+
+class SchemaMismatch(Exception):
+    """The table is there, but its keys or indexes are not ours."""
+
+
+async def ensure_table(table: DynamoTable) -> bool:
+    """Create the table where it is missing and wait until it can be used; True if it was missing.
+
+    Errors: SchemaMismatch; TableUnavailable when the engine does not get ready in time.
+
+    DynamoDB: DescribeTable, CreateTable, UpdateTimeToLive; safe to call from many at once.
+    """
+    found = await _describe(table)
+    is_new = found is None
+    if is_new:
+        await _create(table)
+    description = await _until_active(table)
+    _compare(table.name, description)
+    await _ensure_ttl(table)
+    return is_new
+
+
+async def _describe(table: DynamoTable) -> dict[str, Any] | None:
+    try:
+        answer = await table.admin("describe_table")
+    except ClientError as error:
+        if error.response["Error"]["Code"] == "ResourceNotFoundException":
+            return None
+        raise
+    return answer["Table"]
+
+
+async def _create(table: DynamoTable) -> None:
+    try:
+        await table.admin("create_table", **TABLE_DEFINITION)
+    except ClientError as error:
+        # Another process was faster.
+        if error.response["Error"]["Code"] != "ResourceInUseException":
+            raise
+
+
+async def _until_active(table: DynamoTable) -> dict[str, Any]:
+    try:
+        async with asyncio.timeout(WAIT_S):
+            while True:
+                description = await _describe(table)
+                if description is not None and _is_active(description):
+                    return description
+                await asyncio.sleep(POLL_S)
+    except TimeoutError as error:
+        raise TableUnavailable(f"{table.name} was not active after {WAIT_S} s") from error
+
+
+def _is_active(description: dict[str, Any]) -> bool:
+    indexes = description.get("GlobalSecondaryIndexes", [])
+    states = [description["TableStatus"], *(i.get("IndexStatus", "ACTIVE") for i in indexes)]
+    return all(state == "ACTIVE" for state in states)
+
+
+def _compare(name: str, description: dict[str, Any]) -> None:
+    if description["KeySchema"] != TABLE_DEFINITION["KeySchema"]:
+        raise SchemaMismatch(f"{name} has other keys: {description['KeySchema']}")
+    there = {i["IndexName"]: i for i in description.get("GlobalSecondaryIndexes", [])}
+    for wanted in TABLE_DEFINITION["GlobalSecondaryIndexes"]:
+        index = there.get(wanted["IndexName"])
+        if index is None:
+            raise SchemaMismatch(f"{name} has no index {wanted['IndexName']}")
+        for part in ("KeySchema", "Projection"):
+            if index[part] != wanted[part]:
+                raise SchemaMismatch(f"{name}: {wanted['IndexName']} has another {part}")
+
+
+async def _ensure_ttl(table: DynamoTable) -> None:
+    answer = await table.admin("describe_time_to_live")
+    state = answer.get("TimeToLiveDescription", {}).get("TimeToLiveStatus", "DISABLED")
+    if state in {"ENABLED", "ENABLING"}:
+        return
+    specification = {"Enabled": True, "AttributeName": TTL_ATTRIBUTE}
+    await table.admin("update_time_to_live", TimeToLiveSpecification=specification)

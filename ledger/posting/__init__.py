@@ -1,0 +1,1 @@
+"""Posting: one fact becomes one entry in one DynamoDB transaction."""

@@ -1,0 +1,1 @@
+"""Ledger items and their conditional writes: wallets, holds, payments, payouts, promotions."""

@@ -1,0 +1,132 @@
+"""Cash on delivery: room held for a rider before he goes, and the hold's end.
+
+A rider's exposure is the cash he holds of ours and the cash he is on his way to collect.
+"""
+
+from ledger.core import accounts
+from ledger.core.accounts import balance_key, checked_id, shard_of
+from ledger.core.money import CURRENCY, checked
+from ledger.core.order_funds import Guarded
+from ledger.dynamodb.table import (
+    Item,
+    Key,
+    Put,
+    Update,
+    in_time,
+)
+from ledger.records.wallets import ACTIVE, GENESIS
+
+# Source: wire contract, business rules; whole XAF.
+CASH_LIMIT = 50_000
+
+# Where GSI2 lists open holds, sharded, the oldest first.
+OPEN_HOLDS = "HOLD#OPEN"
+
+OPEN = "OPEN"
+RELEASED = "RELEASED"
+POSTED = "POSTED"
+
+
+def hold_key(order_id: str) -> Key:
+    """Where the hold for one order's cash is kept."""
+    return Key(f"ORDER#{checked_id(order_id)}", "HOLD#CASH")
+
+
+def reserve_cash(order_id: str, rider_id: str, amount: int, limit: int, now_ms: int) -> Guarded:
+    """Hold room for an order's cash, unless the rider's exposure would pass the limit.
+
+    The limit is the caller's and is not kept: a changed one holds from the next order on.
+    Refusals: `conflict` where a hold is open already, `cash_limit` where there is no room.
+
+    DynamoDB: Put HOLD; Update RIDERCASH, which makes it on first use.
+    """
+    room = limit - checked(amount)
+    key = hold_key(order_id)
+    hold: Item = {
+        "PK": key.pk,
+        "SK": key.sk,
+        "hstate": OPEN,
+        "riderId": checked_id(rider_id),
+        "amount": amount,
+        "createdAt": now_ms,
+        "updatedAt": now_ms,
+        "GSI2PK": f"{OPEN_HOLDS}#{shard_of(order_id)}",
+        "GSI2SK": in_time(now_ms, order_id),
+    }
+    put = Put(
+        item=hold,
+        condition="attribute_not_exists(PK) OR hstate = :released",
+        values={":released": RELEASED},
+    )
+    return Guarded((put, _raise_exposure(rider_id, amount, room, now_ms)), ("conflict", CASH_CODE))
+
+
+CASH_CODE = "cash_limit"
+
+
+def release_cash(order_id: str, rider_id: str, amount: int, now_ms: int) -> Guarded:
+    """Give the room back: the order was called off or went to another rider.
+
+    DynamoDB: HOLD OPEN → RELEASED; Update RIDERCASH.
+    """
+    lower = Update(
+        key=balance_key(accounts.rider_cash(rider_id)),
+        expression=(
+            "SET held = held - :amount, exposure = exposure - :amount, v = v + :one, "
+            "updatedAt = :now"
+        ),
+        condition="held >= :amount",
+        values={":amount": checked(amount), ":one": 1, ":now": now_ms},
+    )
+    end = end_hold(order_id, rider_id, amount, to=RELEASED, now_ms=now_ms)
+    return Guarded((end, lower), ("wrong_state", "wrong_state"))
+
+
+def end_hold(order_id: str, rider_id: str, amount: int, *, to: str, now_ms: int) -> Update:
+    """End this rider's open hold. DynamoDB: HOLD OPEN → RELEASED or POSTED."""
+    return Update(
+        key=hold_key(order_id),
+        expression="SET hstate = :to, updatedAt = :now REMOVE GSI2PK, GSI2SK",
+        condition="hstate = :open AND riderId = :rider AND amount = :amount",
+        values={
+            ":to": to,
+            ":open": OPEN,
+            ":rider": checked_id(rider_id),
+            ":amount": amount,
+            ":now": now_ms,
+        },
+    )
+
+
+def _raise_exposure(rider_id: str, amount: int, room: int, now_ms: int) -> Update:
+    account = accounts.rider_cash(rider_id)
+    # An empty hand has room for what is within the limit; a missing wallet fails `exposure <=`.
+    fits = "exposure <= :room AND #status = :active"
+    return Update(
+        key=balance_key(account),
+        expression=(
+            "SET held = if_not_exists(held, :zero) + :amount, "
+            "exposure = if_not_exists(exposure, :zero) + :amount, "
+            "v = if_not_exists(v, :zero) + :one, "
+            "posted = if_not_exists(posted, :zero), "
+            "seq = if_not_exists(seq, :zero), "
+            "head = if_not_exists(head, :genesis), "
+            "#status = if_not_exists(#status, :active), "
+            "account = if_not_exists(account, :account), "
+            "ccy = if_not_exists(ccy, :ccy), "
+            "createdAt = if_not_exists(createdAt, :now), updatedAt = :now"
+        ),
+        condition=f"attribute_not_exists(PK) OR ({fits})" if room >= 0 else fits,
+        names={"#status": "status"},
+        values={
+            ":amount": amount,
+            ":room": room,
+            ":zero": 0,
+            ":one": 1,
+            ":genesis": GENESIS,
+            ":active": ACTIVE,
+            ":account": account,
+            ":ccy": CURRENCY,
+            ":now": now_ms,
+        },
+    )

@@ -1,0 +1,178 @@
+"""Vendors, their items and their counted stock on a real engine."""
+
+import msgspec
+import pytest
+
+from dispatch.catalogue.store import Catalogue, Vendor
+from dispatch.clock import ManualClock
+from dispatch.errors import Refused
+from dispatch.model import OrderLine, Place
+from dispatch.wire.http import requests
+from ledger.dynamodb.client import DynamoTable
+from ledger.dynamodb.table import Query, TransactionCancelled
+
+pytestmark = pytest.mark.engines
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def catalogue(table: DynamoTable, clock: ManualClock) -> Catalogue:
+    return Catalogue(table, clock)
+
+
+def profile(**fields: object) -> requests.VendorProfile:
+    return msgspec.convert(fields, requests.VendorProfile)
+
+
+def dish(**fields: object) -> requests.CatalogueItem:
+    return msgspec.convert({"name": "Ndolé", "price": 2500, **fields}, requests.CatalogueItem)
+
+
+def line(item_id: str, quantity: int, *, stocked: bool = True) -> OrderLine:
+    return OrderLine(
+        item_id=item_id, name=item_id, quantity=quantity, unit_price=1, stocked=stocked
+    )
+
+
+async def test_a_vendor_who_said_nothing_has_no_profile(catalogue: Catalogue) -> None:
+    """An unknown vendor is None and not an empty one."""
+    assert await catalogue.vendor("ven_1") is None
+
+
+async def test_a_patch_leaves_the_rest(catalogue: Catalogue, clock: ManualClock) -> None:
+    """What a later patch does not name stays as it was saved before."""
+    await catalogue.put_vendor(
+        "ven_1", profile(name="Chez Ada", location={"lat": 4, "lng": 9.7, "address": "Akwa"})
+    )
+    clock.advance(1000)
+    saved = await catalogue.put_vendor("ven_1", profile(services=["FOOD"], prepMinutes=0))
+
+    assert saved == Vendor(
+        vendor_id="ven_1",
+        name="Chez Ada",
+        location=Place(lat=4.0, lng=9.7, address="Akwa"),
+        services=("FOOD",),
+        prep_minutes=0,
+        updated_at=clock.now_ms(),
+    )
+    assert await catalogue.vendor("ven_1") == saved
+
+
+async def test_an_empty_patch_is_a_profile(catalogue: Catalogue) -> None:
+    """Saving nothing leaves a vendor who is there, closed, and serves both."""
+    saved = await catalogue.put_vendor("ven_1", profile())
+
+    assert (saved.online, saved.location, saved.services) == (False, None, ("FOOD", "MART"))
+
+
+async def test_opening_keeps_the_profile(catalogue: Catalogue) -> None:
+    """A vendor opens and closes without losing what he said about himself."""
+    await catalogue.put_vendor("ven_1", profile(name="Chez Ada"))
+    await catalogue.set_online("ven_1", online=True)
+    opened = await catalogue.vendor("ven_1")
+    await catalogue.set_online("ven_1", online=False)
+    closed = await catalogue.vendor("ven_1")
+
+    assert [(v.name, v.online) for v in (opened, closed) if v] == [
+        ("Chez Ada", True),
+        ("Chez Ada", False),
+    ]
+
+
+async def test_an_item_is_replaced_as_a_whole(catalogue: Catalogue, table: DynamoTable) -> None:
+    """Putting an item again drops the stock and category that the new one does not name."""
+    await catalogue.put_item("ven_1", "ndole", dish(category="Plats", stock=3))
+    listed = await table.query(Query(pk="VENDOR#ven_1#CATEGORY#Plats", index="GSI1"))
+    await catalogue.put_item("ven_1", "ndole", dish(price=3000, available=False))
+    item = (await catalogue.items_by_id("ven_1", ["ndole"]))["ndole"]
+    unlisted = await table.query(Query(pk="VENDOR#ven_1#CATEGORY#Plats", index="GSI1"))
+
+    assert [each["itemId"] for each in listed.items] == ["ndole"]
+    assert (item.price, item.stock, item.category, item.available) == (3000, None, None, False)
+    assert unlisted.items == []
+
+
+async def test_items_come_by_pages(catalogue: Catalogue) -> None:
+    """Pages of two give each item once, in the order of their ids, and then end."""
+    for item_id in ("e", "a", "d", "b", "c"):
+        await catalogue.put_item("ven_1", item_id, dish())
+    await catalogue.put_item("ven_2", "z", dish())
+    first = await catalogue.items("ven_1", 2)
+    second = await catalogue.items("ven_1", 2, first.cursor)
+    third = await catalogue.items("ven_1", 2, second.cursor)
+
+    pages = [[item.item_id for item in page.items] for page in (first, second, third)]
+    assert pages == [["a", "b"], ["c", "d"], ["e"]]
+    assert third.cursor is None
+
+
+@pytest.mark.parametrize("cursor", ["nonsense", "e30", "%%%", "a" * 10_000])
+async def test_a_cursor_is_ours_or_malformed(catalogue: Catalogue, cursor: str) -> None:
+    """A cursor that no page has given is refused and not guessed at."""
+    with pytest.raises(Refused) as refused:
+        await catalogue.items("ven_1", 2, cursor)
+
+    assert refused.value.code == "malformed"
+
+
+async def test_only_known_items_are_found(catalogue: Catalogue) -> None:
+    """An item of another vendor, one never listed and one deleted are all unknown."""
+    await catalogue.put_item("ven_1", "here", dish())
+    await catalogue.put_item("ven_1", "gone", dish())
+    await catalogue.put_item("ven_2", "theirs", dish())
+    await catalogue.delete_item("ven_1", "gone")
+    await catalogue.delete_item("ven_1", "never")
+
+    assert list(await catalogue.items_by_id("ven_1", ["here", "gone", "theirs", "here"])) == [
+        "here"
+    ]
+
+
+async def test_stock_goes_down_and_not_below_zero(catalogue: Catalogue, table: DynamoTable) -> None:
+    """Reserving takes what is there; asking for more than that writes nothing at all."""
+    await catalogue.put_item("ven_1", "juice", dish(stock=3))
+    await catalogue.put_item("ven_1", "cake", dish(stock=1))
+    await table.transact(catalogue.reserve_stock("ven_1", [line("juice", 2), line("cake", 1)]))
+    with pytest.raises(TransactionCancelled) as cancelled:
+        await table.transact(catalogue.reserve_stock("ven_1", [line("juice", 1), line("cake", 1)]))
+    items = await catalogue.items_by_id("ven_1", ["juice", "cake"])
+
+    assert cancelled.value.failed() == [1]
+    assert (items["juice"].stock, items["cake"].stock) == (1, 0)
+
+
+async def test_uncounted_lines_need_no_write(catalogue: Catalogue) -> None:
+    """A line whose stock is not counted neither takes nor returns anything."""
+    lines = [line("ndole", 2, stocked=False)]
+
+    assert catalogue.reserve_stock("ven_1", lines) == []
+    assert await catalogue.return_stock("ven_1", lines) == []
+
+
+async def test_stock_comes_back_where_it_is_still_counted(
+    catalogue: Catalogue, table: DynamoTable
+) -> None:
+    """An order called off returns its stock, but neither revives a deleted item nor counts one."""
+    await catalogue.put_item("ven_1", "juice", dish(stock=3))
+    await catalogue.put_item("ven_1", "soya", dish())
+    lines = [line("juice", 2), line("soya", 1), line("deleted", 1)]
+    await table.transact(await catalogue.return_stock("ven_1", lines))
+    items = await catalogue.items_by_id("ven_1", ["juice", "soya", "deleted"])
+
+    assert {item_id: item.stock for item_id, item in items.items()} == {"juice": 5, "soya": None}
+
+
+async def test_a_shelf_is_the_vendor_with_the_items_that_exist(catalogue: Catalogue) -> None:
+    """One read brings the profile and the named items; what is not listed is not there."""
+    assert await catalogue.shelf("ven_1", ["ndole"]) == (None, {})
+    await catalogue.put_vendor("ven_1", profile(name="Chez Ada"))
+    await catalogue.put_item("ven_1", "ndole", dish())
+    vendor, items = await catalogue.shelf("ven_1", ["ndole", "eru", "ndole"])
+
+    assert vendor is not None
+    assert vendor.name == "Chez Ada"
+    assert list(items) == ["ndole"]

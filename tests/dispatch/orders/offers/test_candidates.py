@@ -1,0 +1,73 @@
+"""Candidates: in which order they stand, and what keeps one from being asked."""
+
+import pytest
+
+from dispatch.orders.offers.candidates import Circumstances, bar_of, weigh
+from dispatch.tracking.stores.rider_facts import Seen
+from tests.factories import an_order, cash
+
+NOW = 5_000_000
+
+
+def a_rider(rider_id="rdr_1", **changes):
+    usual = {
+        "lat": 4.05, "lng": 9.7, "ts": NOW, "seen_at_ms": NOW, "heading": None, "speed": None,
+        "accuracy": 5.0, "available": True, "active": 0, "capacity": 1, "completion": 95.0,
+        "rating": 4.5, "recent_offers": 0, "cash_headroom_xaf": 50_000, "vehicle": None,
+        "name": "", "distance_km": 1.0,
+    }  # fmt: skip
+    return Seen(rider_id=rider_id, **{**usual, **changes})
+
+
+def around(holding=None, paused=None):
+    return Circumstances(NOW, 15_000, holding or {}, paused or {})
+
+
+@pytest.mark.parametrize(
+    ("changes", "bar"),
+    [
+        ({}, None),
+        ({"available": False}, "off duty"),
+        ({"active": 1}, "carries another order"),
+        ({"seen_at_ms": NOW - 15_000}, None),
+        ({"seen_at_ms": NOW - 16_500}, "last fix 16 s old"),
+        ({"cash_headroom_xaf": 11_499}, "cash limit: room for 11499 of 11500 XAF"),
+        ({"cash_headroom_xaf": 11_500}, None),
+    ],
+)
+def test_each_bar_has_its_reason(changes, bar):
+    """Whatever stands in a rider's way is said in words and figures."""
+    assert bar_of(an_order(payment=cash()), a_rider(**changes), around()) == bar
+
+
+def test_a_prepaid_order_needs_no_room_for_cash():
+    """Only cash on delivery fills a rider's pockets."""
+    assert bar_of(an_order(), a_rider(cash_headroom_xaf=0), around()) is None
+
+
+def test_a_paused_rider_and_one_who_holds_an_offer_are_passed_over():
+    """The reason says how long, and whether the offer is of this very order."""
+    paused = around(paused={"rdr_1": NOW + 61_000})
+    other = around(holding={"rdr_1": "ord_9"})
+    same = around(holding={"rdr_1": "ord_1"})
+    bars = [bar_of(an_order(), a_rider(), each) for each in (paused, other, same)]
+
+    assert bars == [
+        "paused for 61 s more: left offers unread",
+        "holds another offer",
+        "holds an offer of this order",
+    ]
+
+
+def test_candidates_stand_best_first_with_their_points():
+    """The score and its parts come along; ties go to whoever was asked least of late."""
+    found = [
+        a_rider("busy_evening", recent_offers=3),
+        a_rider("quiet_evening", recent_offers=1),
+        a_rider("near", distance_km=0.5),
+    ]
+    ranked = weigh(an_order(), found, around())
+
+    assert [each.rider_id for each in ranked] == ["near", "quiet_evening", "busy_evening"]
+    assert ranked[0].parts == {"distance": 36.0, "completion": 23.75, "rating": 22.5, "load": 0.0}
+    assert ranked[0].score == 82.25

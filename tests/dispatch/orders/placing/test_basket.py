@@ -1,0 +1,214 @@
+"""What an order may contain and what it costs."""
+
+import msgspec
+import pytest
+from msgspec.structs import replace
+
+from dispatch.catalogue.store import CatalogueItem, Vendor
+from dispatch.errors import Refused
+from dispatch.model import OrderLine, Place
+from dispatch.orders.placing.basket import COUNTED_LINES_MAX, price_goods_order, price_package_order
+from dispatch.wire.http.requests import GoodsOrder, PackageOrder
+from ledger.core.pricing import DEFAULT_RATES, Rates
+
+FOOD = DEFAULT_RATES["FOOD"]
+MART = replace(DEFAULT_RATES["MART"], enabled=True)
+PACKAGE = replace(DEFAULT_RATES["PACKAGE"], enabled=True)
+OPEN = Vendor(vendor_id="ven_1", name="Chez Ada", location=Place(lat=4.05, lng=9.7), online=True)
+ITEMS = {
+    "ndole": CatalogueItem(item_id="ndole", vendor_id="ven_1", name="Ndolé", price=2500),
+    "juice": CatalogueItem(item_id="juice", vendor_id="ven_1", name="Juice", price=700, stock=3),
+    "soya": CatalogueItem(
+        item_id="soya", vendor_id="ven_1", name="Soya", price=1000, available=False
+    ),
+}
+
+
+def goods(*wanted: tuple[str, int], kind: str = "FOOD") -> GoodsOrder:
+    return msgspec.convert(
+        {
+            "orderType": kind,
+            "vendorId": "ven_1",
+            "items": [{"itemId": item, "quantity": quantity} for item, quantity in wanted],
+            "deliveryAddress": {"lat": 4.06, "lng": 9.71, "address": "Akwa"},
+            "paymentMethod": "WALLET",
+        },
+        GoodsOrder,
+    )
+
+
+def parcel(
+    weight: float = 2.0, *, fragile: bool = False, dropoff: tuple[float, float] = (4.06, 9.71)
+) -> PackageOrder:
+    return msgspec.convert(
+        {
+            "orderType": "PACKAGE",
+            "pickup": {"lat": 4.05, "lng": 9.7},
+            "dropoff": {"lat": dropoff[0], "lng": dropoff[1]},
+            "packageDetails": {"category": "papers", "weight": weight, "isFragile": fragile},
+            "recipient": {"name": "Eto", "phone": "+237 600 00 00 00"},
+            "paymentMethod": "CASH",
+        },
+        PackageOrder,
+    )
+
+
+def test_prices_come_from_the_catalogue() -> None:
+    """Each line has the server's price, and the platform takes its part of the subtotal alone."""
+    lines, pricing = price_goods_order(goods(("ndole", 2), ("juice", 1)), OPEN, ITEMS, FOOD)
+
+    assert lines == (
+        OrderLine(item_id="ndole", name="Ndolé", quantity=2, unit_price=2500),
+        OrderLine(item_id="juice", name="Juice", quantity=1, unit_price=700, stocked=True),
+    )
+    assert (pricing.subtotal, pricing.delivery_fee, pricing.total) == (5700, 1500, 7200)
+    assert (pricing.commission, pricing.vendor_share, pricing.rider_share) == (855, 4845, 1500)
+
+
+def test_the_same_item_twice_is_one_line() -> None:
+    """Duplicate lines are added up, so that the stock is asked for once and for all of it."""
+    lines, pricing = price_goods_order(goods(("juice", 1), ("juice", 2)), OPEN, ITEMS, FOOD)
+
+    assert [(line.item_id, line.quantity) for line in lines] == [("juice", 3)]
+    assert pricing.subtotal == 2100
+
+
+def test_duplicates_do_not_get_round_the_stock() -> None:
+    """Two lines that fit the stock one by one are refused where together they do not."""
+    with pytest.raises(Refused) as refused:
+        price_goods_order(goods(("juice", 2), ("juice", 2)), OPEN, ITEMS, FOOD)
+
+    assert refused.value.code == "item_unavailable"
+    assert refused.value.details == {
+        "itemIds": ["juice"],
+        "items": [{"itemId": "juice", "available": True, "stock": 3}],
+    }
+
+
+CLOSED = replace(OPEN, online=False)
+GONE = replace(OPEN, location=None)
+FOOD_ONLY = replace(OPEN, services=("FOOD",))
+FOOD_OFF = replace(FOOD, enabled=False)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "vendor", "items", "rates", "code"),
+    [
+        ([("ndole", 1)], None, {}, FOOD, "not_found"),
+        ([("ndole", 1)], None, {}, FOOD_OFF, "not_found"),
+        ([("ndole", 1)], OPEN, ITEMS, FOOD_OFF, "service_disabled"),
+        ([("ghost", 1)], CLOSED, ITEMS, FOOD_OFF, "service_disabled"),
+        ([("ndole", 1)], None, ITEMS, FOOD, "vendor_closed"),
+        ([("ndole", 1)], CLOSED, ITEMS, FOOD, "vendor_closed"),
+        ([("ndole", 1)], GONE, ITEMS, FOOD, "vendor_closed"),
+        ([("ghost", 1)], CLOSED, ITEMS, FOOD, "vendor_closed"),
+        ([("ghost", 1)], OPEN, {}, FOOD, "unknown_item"),
+        ([("ghost", 1), ("soya", 1)], OPEN, ITEMS, FOOD, "unknown_item"),
+        ([("soya", 1)], OPEN, ITEMS, FOOD, "item_unavailable"),
+        ([("juice", 4)], OPEN, ITEMS, FOOD, "item_unavailable"),
+        ([("juice", 2)], OPEN, ITEMS, FOOD, "below_minimum"),
+    ],
+)
+def test_each_fault_has_its_own_code(
+    wanted: list[tuple[str, int]],
+    vendor: Vendor | None,
+    items: dict[str, CatalogueItem],
+    rates: Rates,
+    code: str,
+) -> None:
+    """An order is refused with the code of its fault; with two faults the earlier is told."""
+    with pytest.raises(Refused) as refused:
+        price_goods_order(goods(*wanted), vendor, items, rates)
+
+    assert refused.value.code == code
+
+
+def test_a_kitchen_does_not_sell_groceries() -> None:
+    """A vendor who serves FOOD alone is closed for MART."""
+    with pytest.raises(Refused) as refused:
+        price_goods_order(goods(("ndole", 9), kind="MART"), FOOD_ONLY, ITEMS, MART)
+
+    assert refused.value.code == "vendor_closed"
+
+
+def test_the_minimum_is_enough() -> None:
+    """A subtotal of exactly the minimum is accepted; one franc less names what is missing."""
+    exact = {"a": CatalogueItem(item_id="a", vendor_id="ven_1", name="A", price=2000)}
+    short = {"a": CatalogueItem(item_id="a", vendor_id="ven_1", name="A", price=1999)}
+
+    _, pricing = price_goods_order(goods(("a", 1)), OPEN, exact, FOOD)
+    with pytest.raises(Refused) as refused:
+        price_goods_order(goods(("a", 1)), OPEN, short, FOOD)
+
+    assert pricing.total == 3500
+    assert refused.value.details == {"minOrderAmount": 2000, "subtotal": 1999}
+
+
+def test_an_order_fits_the_ledger() -> None:
+    """An order above the largest amount of the ledger is refused before it reaches it."""
+    gold = {
+        f"g{i}": CatalogueItem(item_id=f"g{i}", vendor_id="ven_1", name="Gold", price=100_000_000)
+        for i in range(11)
+    }
+    with pytest.raises(Refused) as refused:
+        price_goods_order(goods(*((item, 1000) for item in gold)), OPEN, gold, FOOD)
+
+    assert refused.value.code == "malformed"
+
+
+def test_an_order_fits_one_transaction() -> None:
+    """More counted items than one transaction can take out of stock are refused."""
+    many = {
+        f"i{i}": CatalogueItem(item_id=f"i{i}", vendor_id="ven_1", name="I", price=100, stock=9)
+        for i in range(COUNTED_LINES_MAX + 1)
+    }
+    fit = list(many)[:COUNTED_LINES_MAX]
+
+    lines, _ = price_goods_order(goods(*((item, 1) for item in fit)), OPEN, many, FOOD)
+    with pytest.raises(Refused) as refused:
+        price_goods_order(goods(*((item, 1) for item in many)), OPEN, many, FOOD)
+
+    assert len(lines) == COUNTED_LINES_MAX
+    assert refused.value.code == "malformed"
+
+
+@pytest.mark.parametrize(
+    ("fragile", "dropoff", "metres", "total"),
+    [
+        # One hundredth of a degree of latitude is 1112 m on a sphere of 6371.0088 km.
+        (False, (4.06, 9.7), 1112, 2000 + 556),
+        (True, (4.06, 9.7), 1112, 3000 + 556),
+        (False, (4.05, 9.7), 0, 2000),
+    ],
+)
+def test_a_parcel_is_priced_by_distance(
+    fragile: bool, dropoff: tuple[float, float], metres: int, total: int
+) -> None:
+    """A parcel costs the base fee, its kilometres to the metre, and a surcharge if fragile."""
+    pricing = price_package_order(parcel(fragile=fragile, dropoff=dropoff), PACKAGE)
+
+    assert (pricing.distance_m, pricing.total, pricing.delivery_fee) == (metres, total, total)
+    assert pricing.commission == total * 2000 // 10_000
+    assert pricing.commission + pricing.rider_share == total
+
+
+@pytest.mark.parametrize(
+    ("weight", "rates", "code"),
+    [
+        (50.1, PACKAGE, "too_heavy"),
+        (50.1, DEFAULT_RATES["PACKAGE"], "service_disabled"),
+        (1.0, DEFAULT_RATES["PACKAGE"], "service_disabled"),
+        (1.0, replace(PACKAGE, fee_per_km=1_000_000_000_000), "malformed"),
+    ],
+)
+def test_a_parcel_may_be_refused(weight: float, rates: Rates, code: str) -> None:
+    """A parcel is refused with the code of its fault; a service that is off comes first."""
+    with pytest.raises(Refused) as refused:
+        price_package_order(parcel(weight), rates)
+
+    assert refused.value.code == code
+
+
+def test_the_heaviest_parcel_is_carried() -> None:
+    """A parcel of exactly the greatest weight is accepted."""
+    assert price_package_order(parcel(50.0), PACKAGE).total > 2000

@@ -1,0 +1,103 @@
+"""Feeds: nothing is missed after `open`, and a lost connection is found again."""
+
+import asyncio
+
+import pytest
+
+from dispatch.storage.pubsub import Feeds
+
+pytestmark = pytest.mark.redis_cluster
+
+
+async def test_what_is_said_after_open_is_heard(redis, until):
+    """The subscription stands when `open` returns, every time."""
+    feeds = Feeds(redis)
+    heard = []
+    async with until.running(feeds.run):
+        for n in range(50):
+            await feeds.open(f"channel:{n}", heard.append)
+            await redis.commands.spublish(f"channel:{n}", str(n))
+        await until.true(lambda: len(heard) == 50)
+
+    assert heard == [str(n).encode() for n in range(50)]
+
+
+async def test_the_last_listener_takes_the_subscription_with_him(redis, until):
+    """A node that nobody on it listens for gets no messages."""
+    feeds = Feeds(redis)
+    first, second = [], []
+    one, two = first.append, second.append
+    async with until.running(feeds.run):
+        await feeds.open("channel", one)
+        await feeds.open("channel", two)
+        await feeds.close("channel", one)
+        await redis.commands.spublish("channel", "a")
+        await until.true(lambda: second == [b"a"])
+        await feeds.close("channel", two)
+        await until.silent(redis.commands, "channel")
+
+    assert first == []
+
+
+@pytest.mark.one_redis
+async def test_a_cut_connection_is_mended_and_told(redis, until):
+    """After the cut the channel works again and whoever listens learns that there was a gap."""
+    feeds = Feeds(redis)
+    heard, gaps = [], []
+    feeds.on_gap(lambda: gaps.append(True))
+    async with until.running(feeds.run):
+        await feeds.open("channel", heard.append)
+        await redis.commands.client_kill_filter(_type="pubsub")
+        await until.true(lambda: bool(gaps))
+        await redis.commands.spublish("channel", "again")
+        await until.true(lambda: heard == [b"again"])
+
+    assert gaps == [True]
+
+
+async def test_channels_asked_for_together_are_all_heard(redis, until):
+    """A thousand apps that come at once ask in a few writes, and each hears its own channel."""
+    feeds = Feeds(redis)
+    heard: dict[str, list[bytes]] = {f"channel:{n}": [] for n in range(1_000)}
+    async with until.running(feeds.run):
+        await asyncio.gather(*(feeds.open(name, into.append) for name, into in heard.items()))
+        async with redis.commands.pipeline(transaction=False) as pipe:
+            for name in heard:
+                pipe.spublish(name, name)
+            await pipe.execute()
+        await until.true(lambda: all(heard.values()))
+
+    assert heard == {name: [name.encode()] for name in heard}
+
+
+async def test_one_who_goes_while_he_asks_leaves_the_channel_to_others(redis, until):
+    """Two ask for a channel and the first goes before it was sent: the second hears it."""
+    feeds = Feeds(redis)
+    heard = []
+    async with until.running(feeds.run):
+        await feeds.open("other", heard.append)
+        first = asyncio.ensure_future(feeds.open("channel", heard.append))
+        second = asyncio.ensure_future(feeds.open("channel", heard.append))
+        await asyncio.sleep(0)
+        first.cancel()
+        await second
+        await redis.commands.spublish("channel", "a")
+        await until.true(lambda: heard == [b"a", b"a"])
+    assert first.cancelled()
+
+
+async def test_one_who_comes_back_at_once_is_heard(redis, until):
+    """Left and asked for again in the same moments, as by an app that reconnects."""
+    feeds = Feeds(redis)
+    heard = []
+    async with until.running(feeds.run):
+        for n in range(50):
+            await feeds.open("channel", heard.append)
+            left = asyncio.ensure_future(feeds.close("channel", heard.append))
+            await asyncio.sleep(0)
+            again = asyncio.ensure_future(feeds.open("channel", heard.append))
+            await asyncio.gather(left, again)
+            await redis.commands.spublish("channel", str(n))
+            await until.true(lambda n=n: heard[n:] == [str(n).encode()])
+            await feeds.close("channel", heard.append)
+    assert heard == [str(n).encode() for n in range(50)]

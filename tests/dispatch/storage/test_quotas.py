@@ -1,0 +1,90 @@
+"""Quotas: one rate over all nodes together."""
+
+import asyncio
+
+import pytest
+
+from dispatch import keys
+from dispatch.storage.quotas import Quotas, Spent
+
+pytestmark = pytest.mark.redis_cluster
+
+
+@pytest.fixture
+async def nodes(redis, scripts):
+    """Two nodes' way to the same Redis."""
+    return Quotas(redis.commands, scripts), Quotas(redis.commands, scripts)
+
+
+async def test_two_nodes_give_no_more_than_one(nodes):
+    """A hundred tries at once, half of them at each node: as many pass as the bucket holds."""
+    tries = [nodes[n % 2].take("sign_in", "user:usr_1", 1 / 900, 5) for n in range(100)]
+    taken = await asyncio.gather(*tries)
+
+    granted = [each for each in taken if each.is_granted]
+    assert sorted(each.remaining for each in granted) == [0, 1, 2, 3, 4]
+    assert {each.remaining for each in taken if not each.is_granted} == {0}
+
+
+async def test_whoever_is_refused_learns_how_long(nodes):
+    """The wait is the time until the next token, and asking meanwhile does not lengthen it."""
+    one, _ = nodes
+    assert (await one.take("codes", "+237", 1 / 60, 1)).is_granted
+    waits = [(await one.take("codes", "+237", 1 / 60, 1)).wait_s for _ in range(20)]
+
+    assert all(50 < wait_s <= 60 for wait_s in waits)
+    assert waits == sorted(waits, reverse=True)
+
+
+async def test_a_bucket_fills_again(nodes, until):
+    """At its rate; and a full one leaves no key behind."""
+    one, two = nodes
+    while (await one.take("http", "user:usr_1", 200, 3)).is_granted:
+        pass
+
+    async def is_granted():
+        return (await two.take("http", "user:usr_1", 200, 3)).is_granted
+
+    await until.eventually(is_granted)
+
+
+async def test_a_full_bucket_takes_no_room(nodes, redis, until):
+    """A million callers of yesterday are forgotten."""
+    await nodes[0].take("http", "user:usr_1", 200, 3)
+
+    async def is_gone():
+        return not await redis.commands.exists(keys.quota("http", "user:usr_1"))
+
+    await until.eventually(is_gone)
+    granted = [await nodes[1].take("http", "user:usr_1", 1 / 60, 3) for _ in range(4)]
+    assert [each.is_granted for each in granted] == [True] * 3 + [False]
+
+
+async def test_nobody_takes_from_anothers_bucket(nodes):
+    """Neither another caller nor another thing that is limited."""
+    one, _ = nodes
+    for name, who in (("http", "user:usr_1"), ("http", "user:usr_2"), ("codes", "user:usr_1")):
+        assert (await one.take(name, who, 1, 1)).is_granted
+        assert not (await one.take(name, who, 1, 1)).is_granted
+
+
+def joins(tokens, who="user:usr_1"):
+    return Spent("join", who, 0.01, 5, tokens)
+
+
+async def test_what_two_nodes_give_comes_out_of_one_bucket(nodes):
+    """Each learns what both have left; below nothing is what they owe, at most another bucket."""
+    one, two = nodes
+    assert await one.spend([joins(2)]) == [3]
+    assert await two.spend([joins(2)]) == [1]
+    assert await one.spend([joins(4)]) == [-3]
+    assert await two.spend([joins(100)]) == [-5]
+    assert not (await one.take("join", "user:usr_1", 0.01, 5)).is_granted
+
+
+async def test_many_are_told_in_their_order(nodes):
+    """However many round trips it takes; nothing costs none."""
+    one, _ = nodes
+    given = [joins(1 + number % 5, f"user:usr_{number}") for number in range(450)]
+    assert await one.spend(given) == [4 - number % 5 for number in range(450)]
+    assert await one.spend([]) == []

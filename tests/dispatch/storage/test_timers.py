@@ -1,0 +1,97 @@
+"""Timers: an index of deadlines in the order of their time, which one engine works through."""
+
+import pytest
+
+from dispatch.errors import Deposed
+from dispatch.storage.leases import Leases
+from dispatch.storage.redis_client import Scripts
+from dispatch.storage.timers import CLAIM_MS, Timers
+
+pytestmark = pytest.mark.redis_cluster
+
+NOW_MS = 500
+
+
+@pytest.fixture
+async def scripts(redis):
+    ours = Scripts(redis.commands)
+    await ours.load()
+    return ours
+
+
+@pytest.fixture
+def timers(redis, scripts):
+    return Timers(redis, scripts, "douala")
+
+
+async def test_due_orders_come_oldest_first_with_the_next_moment(timers):
+    """What is due now, and when something will be."""
+    await timers.arm({"late": 100, "later": 200, "soon": 900})
+
+    assert await timers.claim(NOW_MS, 1, 1) == (["late"], 200)
+    assert await timers.claim(NOW_MS, 10, 1) == (["later"], 900)
+
+
+async def test_what_comes_late_puts_nothing_off(timers):
+    """A step that is relayed after its successor once moved the successor's timer."""
+    await timers.arm({"a": 100})
+    await timers.arm({"a": 700})
+
+    assert (await timers.claim(NOW_MS, 10, 1))[0] == ["a"]
+
+
+async def test_an_order_that_was_taken_comes_when_it_said(timers):
+    """One order has one timer, and none when it needs no engine."""
+    await timers.arm({"a": 100, "b": 100})
+    await timers.claim(NOW_MS, 10, 1)
+    await timers.put("a", 9_000, 1)
+    await timers.drop("b", 1)
+
+    assert await timers.claim(NOW_MS, 10, 1) == ([], 9_000)
+
+
+async def test_nobody_looks_twice_at_once_and_a_lost_look_is_repeated(timers):
+    """What was taken is left alone while its engine lives; after its death it comes up again."""
+    await timers.arm({"a": 100})
+    await timers.claim(NOW_MS, 10, 1)
+
+    assert await timers.claim(NOW_MS, 10, 1) == ([], NOW_MS + CLAIM_MS)
+    assert (await timers.claim(NOW_MS + CLAIM_MS, 10, 1))[0] == ["a"]
+
+
+async def test_a_step_during_a_look_is_looked_at(timers):
+    """A rider said no while the engine looked: the engine's own next moment once hid that."""
+    await timers.arm({"a": 100, "b": 100})
+    await timers.claim(NOW_MS, 10, 1)
+    await timers.arm({"a": NOW_MS, "b": NOW_MS})
+    await timers.put("a", 9_000, 1)
+    await timers.drop("b", 1)
+
+    assert (await timers.claim(NOW_MS, 10, 1))[0] == ["a", "b"]
+
+
+async def test_an_engine_of_an_older_token_is_refused(timers, scripts):
+    """Whoever was stopped and goes on takes nothing and puts nothing off."""
+    await timers.arm({"a": 100})
+    old = await Leases(scripts, "node_1").take("douala")
+    assert old is not None
+    await timers.claim(NOW_MS, 10, old.token)
+    await Leases(scripts, "node_1").release(old)
+    new = await Leases(scripts, "node_2").take("douala")
+    assert new is not None
+    for late in (
+        timers.claim(NOW_MS + CLAIM_MS, 10, old.token),
+        timers.put("a", 9_000, old.token),
+        timers.drop("a", old.token),
+    ):
+        with pytest.raises(Deposed):
+            await late
+
+    assert (await timers.claim(NOW_MS + CLAIM_MS, 10, new.token))[0] == ["a"]
+
+
+async def test_zones_do_not_see_each_other(timers, redis, scripts):
+    """Each zone's engine has its own timers."""
+    await timers.arm({"a": 100})
+
+    assert await Timers(redis, scripts, "yaounde").claim(NOW_MS, 10, 1) == ([], None)

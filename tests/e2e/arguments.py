@@ -1,0 +1,42 @@
+"""What the riders of a town are asked, and which engine asks them."""
+
+from collections import Counter
+from typing import Any
+
+from bench.common.scenario import Town
+from tests.e2e.fleet import Fleet, Node
+
+
+class Asked:
+    """Listens beside a town: who was asked to carry what, and who was asked twice at once."""
+
+    def __init__(self, town: Town) -> None:
+        self._told = town._to_rider
+        town._to_rider = self._hear
+        self.times: Counter[tuple[str, str]] = Counter()
+        self.doubled: list[str] = []
+        self._open: dict[str, str] = {}
+
+    def _hear(self, rider_id: str, name: str, payload: dict[str, Any], at_s: float) -> None:
+        order_id = payload.get("orderId", "")
+        if name == "delivery_request":
+            self.times[rider_id, order_id] += 1
+            if rider_id in self._open:
+                self.doubled.append(rider_id)
+            self._open[rider_id] = order_id
+        elif name == "delivery_request_closed":
+            self._open.pop(rider_id, None)
+        self._told(rider_id, name, payload, at_s)
+
+
+async def live_engines(running: Fleet) -> list[Node]:
+    """The nodes that say of themselves that their engine is the live one."""
+    return [node for node in running.nodes if node.role != "edge" and await is_live(node)]
+
+
+async def is_live(node: Node) -> bool:
+    """Whether an engine says of itself that it is the live one."""
+    if node.server.has_ended:
+        return False
+    async with node.site.session.get(f"{node.site.url}/metrics") as answer:
+        return "reeyo_engines_live 1.0" in await answer.text()

@@ -1,0 +1,195 @@
+"""Somebody who floods a server in one of five ways, in a process of his own."""
+
+import argparse
+import asyncio
+import json
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+import uvloop
+
+from bench.common.client import PING, TEXT, _frame
+
+# A tick's worth goes out at once; a machine that floods does not wait for answers.
+TICK_S = 0.01
+EVENTS_PER_S, PINGS_PER_S, CONNECTS_PER_S, BIG_PER_S = 5_000, 5_000, 200, 200
+SLOW_CONNECTIONS = 300
+BIG_BYTES = 60_000
+# Nobody else has his address, as on any network but a mobile one.
+ADDRESS = ("127.0.0.9", 0)
+_UPGRADE = (
+    b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n"
+    b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+_FIX = _frame(TEXT, b'42/rider,["location_update",{"lat":4.05,"lng":9.7}]')
+
+
+@dataclass
+class Flood:
+    """Where it goes, and what came of it. Units: seconds of the steady clock."""
+
+    host: str
+    port: int
+    token: str
+    until_s: float
+    began_s: float
+    sent: int = 0
+    cuts: int = 0
+    first_cut_s: float | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has gone on for long enough."""
+        return time.perf_counter() >= self.until_s
+
+    def note_cut(self) -> None:
+        """The server has had enough."""
+        self.cuts += 1
+        if self.first_cut_s is None:
+            self.first_cut_s = time.perf_counter() - self.began_s
+
+
+Line = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+
+
+async def _line(flood: Flood) -> Line:
+    return await asyncio.open_connection(flood.host, flood.port, local_addr=ADDRESS)
+
+
+async def _joined(flood: Flood) -> Line:
+    reader, writer = await _line(flood)
+    writer.write(_UPGRADE)
+    writer.write(_frame(TEXT, f'40/rider,{{"token":"{flood.token}"}}'.encode()))
+    return reader, writer
+
+
+async def _pour(flood: Flood, frame: bytes, per_s: int) -> None:
+    """Over one line after the other, each until it is cut."""
+    count = max(1, int(per_s * TICK_S))
+    while not flood.is_over:
+        with suppress(OSError):
+            reader, writer = await _joined(flood)
+            ended = asyncio.ensure_future(_read_all(reader))
+            while not flood.is_over and not ended.done() and not writer.is_closing():
+                writer.write(frame * count)
+                flood.sent += count
+                await asyncio.wait([ended], timeout=count / per_s)
+            if not flood.is_over:
+                flood.note_cut()
+            ended.cancel()
+            writer.transport.abort()
+
+
+async def _read_all(reader: asyncio.StreamReader) -> None:
+    with suppress(OSError):
+        while await reader.read(65_536):
+            pass
+
+
+async def _events(flood: Flood) -> None:
+    await _pour(flood, _FIX, EVENTS_PER_S)
+
+
+async def _pings(flood: Flood) -> None:
+    await _pour(flood, _frame(PING, b""), PINGS_PER_S)
+
+
+async def _big_frames(flood: Flood) -> None:
+    await _pour(flood, _frame(TEXT, b"4" * BIG_BYTES), BIG_PER_S)
+
+
+async def _connects(flood: Flood) -> None:
+    """Come, join, go; as often as that."""
+    jobs: set[asyncio.Task[None]] = set()
+    while not flood.is_over:
+        jobs.add(asyncio.ensure_future(_come_and_go(flood)))
+        jobs = {job for job in jobs if not job.done()}
+        await asyncio.sleep(1 / CONNECTS_PER_S)
+    await asyncio.gather(*jobs)
+
+
+async def _come_and_go(flood: Flood) -> None:
+    flood.sent += 1
+    with suppress(OSError):
+        reader, writer = await _joined(flood)
+        if b" 429 " in await reader.read(4_096):
+            flood.note_cut()
+        writer.transport.abort()
+
+
+async def _slow_headers(flood: Flood) -> None:
+    """Hundreds of requests that never end, each cut one replaced."""
+    await asyncio.gather(*(_drip(flood) for _ in range(SLOW_CONNECTIONS)))
+
+
+async def _drip(flood: Flood) -> None:
+    while not flood.is_over:
+        with suppress(OSError):
+            reader, writer = await _line(flood)
+            writer.write(b"GET /healthz HTTP/1.1\r\nX-Slow: ")
+            ended = asyncio.ensure_future(_read_all(reader))
+            while not flood.is_over and not ended.done() and not writer.is_closing():
+                writer.write(b"a")
+                flood.sent += 1
+                await asyncio.wait([ended], timeout=1.0)
+            if not flood.is_over:
+                flood.note_cut()
+            ended.cancel()
+            writer.transport.abort()
+
+
+KINDS: dict[str, Callable[[Flood], Awaitable[None]]] = {
+    "events": _events,
+    "connects": _connects,
+    "slow_headers": _slow_headers,
+    "big_frames": _big_frames,
+    "pings": _pings,
+}
+
+
+async def _sink(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Takes everything and says nothing but that a connection may be a WebSocket."""
+    writer.write(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+    await _read_all(reader)
+    writer.close()
+
+
+async def run(kind: str, where: str, token: str, seconds: float) -> Flood:
+    """Flood a server, or nobody where it is named "nobody"; what came of it."""
+    sink = await asyncio.start_server(_sink, "127.0.0.1", 0)
+    host, port = sink.sockets[0].getsockname()[:2]
+    if where != "nobody":
+        host, _, port = where.removeprefix("http://").partition(":")
+    now_s = time.perf_counter()
+    flood = Flood(host, int(port), token, now_s + seconds, now_s)
+    await KINDS[kind](flood)
+    sink.close()
+    return flood
+
+
+def _say(told: object) -> None:
+    sys.stdout.write(f"{json.dumps(told)}\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    """Flood as often as a line says so, and print what came of it.
+
+    Shapes: `kind where seconds` comes in, where `where` is http://host:port or "nobody".
+    """
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    # The start of this program takes a core for a second.
+    _say("ready")
+    for line in sys.stdin:
+        kind, where, seconds = line.split()
+        flood = uvloop.run(run(kind, where, os.environ.get("TOKEN", ""), float(seconds)))
+        _say({"sent": flood.sent, "cuts": flood.cuts, "first_cut_s": flood.first_cut_s})
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,101 @@
+"""Valid things to test with; override one field and keep the rest."""
+
+from dispatch.model import (
+    Asked,
+    Dispatch,
+    DispatchState,
+    Offer,
+    Order,
+    OrderStatus,
+    Payment,
+    PaymentMethod,
+    PaymentState,
+    Place,
+)
+from ledger.core.pricing import DEFAULT_RATES, price_goods, price_package
+
+AKWA = Place(lat=4.0511, lng=9.7085, address="Akwa")
+BALI = Place(lat=4.0400, lng=9.6950, address="Bali")
+_WITH_RIDER = frozenset(
+    {
+        DispatchState.ASSIGNED,
+        DispatchState.AT_PICKUP,
+        DispatchState.PICKED_UP,
+        DispatchState.AT_DROPOFF,
+        DispatchState.DONE,
+    }
+)
+
+
+def paid(state=PaymentState.CAPTURED, method=PaymentMethod.WALLET):
+    """A payment, captured from a wallet unless said otherwise."""
+    return Payment(method=method, state=state, provider="sandbox", payment_id="pay_1")
+
+
+def cash():
+    """A payment at the door."""
+    return Payment(method=PaymentMethod.CASH, state=PaymentState.DUE)
+
+
+def an_offer(offer_id="ofr_1", made_at_ms=1_000_000, wave=1):
+    """An offer with the standard window and grace."""
+    return Offer(
+        offer_id=offer_id,
+        wave=wave,
+        made_at_ms=made_at_ms,
+        expires_at_ms=made_at_ms + 15_000,
+        deadline_ms=made_at_ms + 18_000,
+        distance_km=1.2,
+    )
+
+
+def a_dispatch(state=DispatchState.SEARCHING, rider=None, offers=None, asked=None):
+    """The search beside an order; the rider is there where the state says so."""
+    carried = rider or ("rdr_1" if state in _WITH_RIDER else None)
+    offered = {"rdr_1": an_offer(made_at_ms=2_000_000)} if state is DispatchState.OFFERED else {}
+    told = {r: Asked(offer_id=o, outcome=out, at_ms=0) for r, (o, out) in (asked or {}).items()}
+    return Dispatch(
+        state=state,
+        started_at_ms=1_000_000,
+        rider_id=carried,
+        offer_id="ofr_won" if carried else None,
+        offers=offers if offers is not None else offered,
+        asked=told,
+    )
+
+
+def an_order(status=OrderStatus.PENDING, state=None, payment=None, version=1, **dispatch):
+    """A FOOD order of usr_1 from ven_1 for 10,000 plus delivery."""
+    return Order(
+        order_id="ord_1",
+        order_type="FOOD",
+        user_id="usr_1",
+        vendor_id="ven_1",
+        status=status,
+        pricing=price_goods(DEFAULT_RATES["FOOD"], 10_000),
+        pickup=AKWA,
+        dropoff=BALI,
+        payment=payment or paid(),
+        created_at=1_000_000,
+        updated_at=1_000_000,
+        version=version,
+        dispatch=a_dispatch(state, **dispatch) if state else None,
+    )
+
+
+def parcel_order(status=OrderStatus.PENDING, state=None, payment=None, version=1):
+    """A PACKAGE order of usr_1 over three kilometres."""
+    return Order(
+        order_id="ord_1",
+        order_type="PACKAGE",
+        user_id="usr_1",
+        status=status,
+        pricing=price_package(DEFAULT_RATES["PACKAGE"], 3_000, fragile=False),
+        pickup=AKWA,
+        dropoff=BALI,
+        payment=payment or paid(),
+        created_at=1_000_000,
+        updated_at=1_000_000,
+        version=version,
+        dispatch=a_dispatch(state) if state else None,
+    )

@@ -1,0 +1,181 @@
+"""How the operators' page is served: types, caches, what it may load, who gets a token."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+from aiohttp import ClientSession, web
+from aiohttp.test_utils import TestServer
+
+from handlers.http.framework.console import add_console
+
+PAGE = '<html><meta name="reeyo-session" content="paste"></html>'
+
+
+@pytest.fixture
+def dist(tmp_path: Path) -> Path:
+    """A built console."""
+    (tmp_path / "secret.json").write_text("{}")
+    folder = tmp_path / "dist"
+    (folder / "assets").mkdir(parents=True)
+    (folder / "index.html").write_text(PAGE)
+    (folder / ".built").write_text("")
+    (folder / "assets" / "main-ABC.js").write_text("run()")
+    (folder / "assets" / "main-ABC.js.br").write_bytes(b"packed")
+    (folder / "assets" / "main-ABC.css").write_text("a{}")
+    (folder / "assets" / "city.pmtiles").write_bytes(bytes(range(100)))
+    (folder / "assets" / "notes.txt").write_text("not a file of the page")
+    return folder
+
+
+@asynccontextmanager
+async def serving(dist: Path, token: Callable[[], str] | None) -> AsyncIterator[ClientSession]:
+    """A client of a server that has the console and nothing else."""
+    app = web.Application()
+    add_console(app, dist=dist, dev_token=token)
+    async with (
+        TestServer(app) as server,
+        ClientSession(server.make_url("/"), auto_decompress=False) as client,
+    ):
+        yield client
+
+
+@pytest.fixture
+async def client(dist: Path) -> AsyncIterator[ClientSession]:
+    """Of a production server."""
+    async with serving(dist, None) as client:
+        yield client
+
+
+@pytest.mark.parametrize("path", ["/", "/console"])
+async def test_short_addresses_lead_to_the_page(client: ClientSession, path: str):
+    """Who forgets the slash, or says nothing at all, is sent on and keeps his query."""
+    async with client.get(path + "?a=1", allow_redirects=False) as answer:
+        assert answer.status == 302
+        assert answer.headers["Location"] == "/console/?a=1"
+
+
+async def test_the_page_asks_the_server_each_time(client: ClientSession):
+    """The page itself is never old: it names the files that belong together."""
+    async with client.get("/console/") as answer:
+        assert answer.status == 200
+        assert answer.headers["Cache-Control"] == "no-cache"
+        assert answer.headers["Content-Type"] == "text/html; charset=utf-8"
+        assert await answer.text() == PAGE
+
+
+async def test_files_with_a_hash_in_their_name_are_kept_for_ever(client: ClientSession):
+    """A file that changes gets another name."""
+    async with client.get("/console/assets/main-ABC.css") as answer:
+        assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+        assert answer.headers["Content-Type"] == "text/css; charset=utf-8"
+
+
+async def test_a_page_that_has_not_changed_is_not_sent_again(client: ClientSession):
+    """Asking each time costs no second download."""
+    async with client.get("/console/") as first:
+        etag = first.headers["ETag"]
+    async with client.get("/console/", headers={"If-None-Match": etag}) as second:
+        assert second.status == 304
+
+
+async def test_who_takes_packed_files_gets_them(client: ClientSession):
+    """The build has packed them once, so that no request has to."""
+    headers = {"Accept-Encoding": "br"}
+    async with client.head("/console/assets/main-ABC.js", headers=headers) as answer:
+        assert answer.headers["Content-Encoding"] == "br"
+        assert answer.headers["Content-Type"] == "text/javascript; charset=utf-8"
+        assert answer.headers["Content-Length"] == str(len(b"packed"))
+        assert answer.headers["Vary"] == "Accept-Encoding"
+
+
+async def test_tiles_are_read_in_parts(client: ClientSession):
+    """A map of a country is one file, of which a browser wants a few kilobytes."""
+    headers = {"Range": "bytes=10-12"}
+    async with client.get("/console/assets/city.pmtiles", headers=headers) as answer:
+        assert answer.status == 206
+        assert await answer.read() == bytes([10, 11, 12])
+
+
+@pytest.mark.parametrize("path", ["/console/", "/console/assets/main-ABC.css", "/console/nothing"])
+async def test_the_page_may_load_itself_and_nothing_else(client: ClientSession, path: str):
+    """Every answer says so, a missing file's too."""
+    async with client.get(path) as answer:
+        policy = answer.headers["Content-Security-Policy"].split("; ")
+        assert {"default-src 'none'", "script-src 'self'", "style-src 'self'"} <= set(policy)
+        assert "unsafe" not in answer.headers["Content-Security-Policy"]
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+        assert answer.headers["Referrer-Policy"] == "no-referrer"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "nothing.js",
+        "assets",
+        "assets/",
+        "assets/notes.txt",
+        "assets/main-ABC.js.br",
+        ".built",
+        "../secret.json",
+        "..%2fsecret.json",
+        "assets/..%2f..%2fsecret.json",
+        "%2fetc%2fpasswd",
+        "assets%5c..%5csecret.json",
+        "index.html%00.js",
+    ],
+)
+async def test_only_files_of_the_page_are_served(client: ClientSession, name: str):
+    """Nothing beside the page, above it, hidden in it or of another kind can be had."""
+    async with client.get(f"/console/{name}") as answer:
+        assert answer.status == 404
+
+
+async def test_a_console_that_was_not_built_says_how(tmp_path: Path):
+    """Whoever forgot it reads one line, and after building needs no restart."""
+    async with serving(tmp_path, None) as client:
+        async with client.get("/console/") as answer:
+            assert answer.status == 503
+            assert "npm run build" in await answer.text()
+        (tmp_path / "index.html").write_text(PAGE)
+        async with client.get("/console/") as answer:
+            assert answer.status == 200
+
+
+async def test_production_gives_nobody_a_token(client: ClientSession):
+    """The page asks a person for it, and the address answers as if it were not there."""
+    async with client.get("/console/session.json") as answer:
+        assert answer.status == 404
+        assert answer.headers["Cache-Control"] == "no-store"
+
+
+async def test_a_developers_server_signs_its_own_page_in(dist: Path):
+    """The page is told to ask, and what it gets is fresh and kept nowhere."""
+    tokens = iter(["first", "second"])
+    async with serving(dist, lambda: next(tokens)) as client:
+        async with client.get("/console/") as answer:
+            assert 'content="fetch"' in await answer.text()
+        for token in ("first", "second"):
+            async with client.get("/console/session.json") as answer:
+                assert await answer.json() == {"token": token}
+                assert answer.headers["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("localhost:8080", 200),
+        ("127.0.0.1:8080", 200),
+        ("[::1]:8080", 200),
+        ("evil.example:8080", 404),
+        ("127.0.0.1.evil.example", 404),
+        ("localhost.evil.example", 404),
+    ],
+)
+async def test_a_strangers_name_for_this_machine_gets_no_token(dist: Path, host: str, status: int):
+    """A page whose DNS name was turned to this machine is of our origin, yet it is not ours."""
+    async with serving(dist, lambda: "token") as client:
+        headers = {"Host": host}
+        async with client.get("/console/session.json", headers=headers) as answer:
+            assert answer.status == status

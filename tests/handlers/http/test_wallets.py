@@ -1,0 +1,148 @@
+"""The wallet over HTTP: money comes in through a provider, once, and every line adds up."""
+
+import asyncio
+
+import pytest
+
+from tests.handlers.http_api import (
+    ADA,
+    ADMIN,
+    CHEZ_ADA,
+    Api,
+    food,
+)
+
+pytestmark = pytest.mark.engines
+
+TOP_UP = {"amount": 5000, "provider": "sandbox"}
+
+
+async def test_an_unused_wallet_is_empty(api: Api):
+    """A wallet nobody has used has zeros and no lines, for every role that may have one."""
+    balances = [(await api.ask(who, "GET /wallet/balance")).data for who in (ADA, CHEZ_ADA)]
+    lines = await api.ask(ADA, "GET /wallet/transactions")
+
+    empty = {"availableBalance": 0, "pendingBalance": 0, "totalEarned": 0, "currency": "XAF"}
+    assert balances == [empty, empty]
+    assert lines.data == {"items": [], "nextCursor": None}
+
+
+async def test_the_sandbox_pays_before_the_answer(api: Api):
+    """A top-up through the sandbox is in the wallet when its answer comes."""
+    topped = await api.ask(ADA, "POST /wallet/topup", TOP_UP)
+    balance = await api.ask(ADA, "GET /wallet/balance")
+
+    assert topped.status == 201
+    assert topped.data["status"] == "SUCCESS"
+    assert (topped.data["amount"], topped.data["balance"]) == (5000, 5000)
+    assert topped.data["paymentId"].startswith("pay_")
+    assert balance.data["availableBalance"] == 5000
+
+
+async def test_a_repeated_top_up_fills_once(api: Api):
+    """The same key gives the same answer, even after the wallet moved on; another body none."""
+    first = await api.ask(ADA, "POST /wallet/topup", TOP_UP, key="t-1")
+    await api.ask(ADA, "POST /wallet/topup", TOP_UP, key="t-2")
+    again = await api.ask(ADA, "POST /wallet/topup", TOP_UP, key="t-1")
+    other = await api.ask(ADA, "POST /wallet/topup", {**TOP_UP, "amount": 1}, key="t-1")
+    balance = await api.ask(ADA, "GET /wallet/balance")
+
+    assert (again.status, again.data) == (first.status, first.data)
+    assert (other.status, other.error["code"]) == (409, "conflict")
+    assert balance.data["availableBalance"] == 10_000
+
+
+async def test_copies_at_one_moment_fill_once(api: Api):
+    """Ten copies of one top-up beside each other bring its money once."""
+    answers = await asyncio.gather(
+        *(api.ask(ADA, "POST /wallet/topup", TOP_UP, key="t-1") for _ in range(10))
+    )
+    balance = await api.ask(ADA, "GET /wallet/balance")
+
+    assert {answer.status for answer in answers} == {201}
+    assert len({str(answer.data) for answer in answers}) == 1
+    assert balance.data["availableBalance"] == 5000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"amount": 0, "provider": "sandbox"},
+        {"amount": -5, "provider": "sandbox"},
+        {"amount": 10.5, "provider": "sandbox"},
+        {"amount": "5000", "provider": "sandbox"},
+        {"amount": 10**13, "provider": "sandbox"},
+        {"amount": True, "provider": "sandbox"},
+        {"amount": 5000},
+        {"amount": 5000, "provider": "Sand#Box"},
+        {"amount": 5000, "provider": "sandbox", "userId": "usr_2"},
+    ],
+)
+async def test_a_malformed_top_up_moves_nothing(api: Api, body: dict[str, object]):
+    """An amount that is no positive whole number, or an unknown field, is refused."""
+    refused = await api.ask(ADA, "POST /wallet/topup", body)
+    books = await api.ask(ADMIN, "GET /admin/ledger/trial-balance")
+
+    assert (refused.status, refused.error["code"]) == (400, "malformed")
+    assert books.data == {"total": 0, "accounts": [], "entries": 0}
+
+
+@pytest.mark.parametrize("provider", ["sandbox", "mtn"])
+async def test_production_has_no_sandbox(strict_api: Api, provider: str):
+    """Without --dev the sandbox is off, and without a webhook secret every other provider too."""
+    refused = await strict_api.ask(
+        ADA, "POST /wallet/topup", {"amount": 5000, "provider": provider}
+    )
+
+    assert (refused.status, refused.error["code"]) == (503, "service_disabled")
+
+
+async def test_another_provider_pays_later(api: Api):
+    """A top-up through a real provider waits for his word, and says so each time it is asked."""
+    asked = await api.ask(ADA, "POST /wallet/topup", {**TOP_UP, "provider": "mtn"}, key="t-1")
+    again = await api.ask(ADA, "POST /wallet/topup", {**TOP_UP, "provider": "mtn"}, key="t-1")
+    balance = await api.ask(ADA, "GET /wallet/balance")
+
+    assert (asked.status, asked.data["status"]) == (201, "PENDING")
+    assert again.data == asked.data
+    assert balance.data["availableBalance"] == 0
+
+
+async def test_lines_add_up(api: Api):
+    """Lines come newest first, each beginning where the one before it ended."""
+    await api.open_shop()
+    await api.fund(ADA, 10_000)
+    order_id = (await api.ask(ADA, "POST /orders", food())).data["orderId"]
+    await api.fund(ADA, 500)
+    first = (await api.ask(ADA, "GET /wallet/transactions?limit=2")).data
+    rest = (
+        await api.ask(ADA, f"GET /wallet/transactions?limit=2&cursor={first['nextCursor']}")
+    ).data
+
+    lines = first["items"] + rest["items"]
+    told = [(line["seq"], line["type"], line["amount"], line["balanceAfter"]) for line in lines]
+    assert told == [(3, "CREDIT", 500, 4000), (2, "DEBIT", 6500, 3500), (1, "CREDIT", 10000, 10000)]
+    assert [line["balanceBefore"] for line in lines] == [3500, 10_000, 0]
+    assert [line.get("orderId") for line in lines] == [None, order_id, None]
+    assert rest["nextCursor"] is None
+
+
+@pytest.mark.parametrize("query", ["limit=0", "limit=101", "cursor=nonsense"])
+async def test_lines_are_asked_for_properly(api: Api, query: str):
+    """A limit outside of 1 to 100 or a foreign cursor is malformed."""
+    refused = await api.ask(ADA, f"GET /wallet/transactions?{query}")
+
+    assert (refused.status, refused.error["code"]) == (400, "malformed")
+
+
+async def test_a_cursor_opens_one_wallet(api: Api):
+    """A cursor of one wallet is of no use in another's."""
+    await api.fund(ADA, 100)
+    await api.fund(ADA, 200)
+    page = (await api.ask(ADA, "GET /wallet/transactions?limit=1")).data
+    stolen = await api.ask(
+        ("USER", "usr_2"), f"GET /wallet/transactions?cursor={page['nextCursor']}"
+    )
+
+    assert (stolen.status, stolen.error["code"]) == (400, "malformed")

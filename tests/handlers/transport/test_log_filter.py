@@ -1,0 +1,88 @@
+"""Bytes that are no HTTP: answered, counted and forgotten, without the collector's help."""
+
+import asyncio
+import gc
+from collections.abc import Iterator
+
+import pytest
+from aiohttp.http_exceptions import HttpProcessingError
+from yarl import URL
+
+from dispatch import metrics
+from tests.handlers.socket_edge import WS, edge
+from tests.waiting import Until
+
+GARBAGE = [
+    b"BREW0 / HTTP/1.1\r\n\r\n",
+    b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n",
+    b"GET / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+    b"GET / HTTP/1.1\r\nA: " + b"a" * 20_000 + b"\r\n\r\n",
+]
+UPGRADE = (
+    f"GET {WS} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+).encode()
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """Rings stay for as long as the test runs."""
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+def kept() -> list[object]:
+    """The framework's errors that are still there."""
+    return [each for each in gc.get_objects() if isinstance(each, HttpProcessingError)]
+
+
+def refused() -> float:
+    return metrics.HTTP_REQUESTS.labels("none", "any", "400")._value.get()
+
+
+async def send(url: str, said: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    at = URL(url)
+    reader, writer = await asyncio.open_connection(at.host, at.port)
+    writer.write(said)
+    return reader, writer
+
+
+@pytest.mark.parametrize("garbage", GARBAGE)
+async def test_bytes_that_are_no_http_leave_no_traceback(
+    garbage: bytes, caplog: pytest.LogCaptureFixture
+):
+    """They are answered, counted, and not logged."""
+    before = refused()
+    async with edge() as house:
+        reader, writer = await send(house.url, garbage)
+        assert (await reader.readline()).startswith(b"HTTP/1.")
+        writer.close()
+    assert caplog.records == []
+    assert refused() == before + 1
+
+
+@pytest.mark.usefixtures("uncollected")
+@pytest.mark.parametrize("garbage", GARBAGE)
+async def test_bytes_that_are_no_http_wait_for_no_collector(garbage: bytes):
+    """Each error knew the frame that knew it: 9 % of memory after 100,000 bad frames."""
+    async with edge() as house:
+        reader, writer = await send(house.url, garbage)
+        assert (await reader.readline()).startswith(b"HTTP/1.")
+        writer.close()
+        await Until().true(lambda: kept() == [])
+
+
+@pytest.mark.usefixtures("uncollected")
+async def test_what_comes_behind_a_handshake_is_no_request():
+    """Whoever had gone before he was answered left his frames to be read as HTTP."""
+    before = refused()
+    async with edge() as house:
+        reader, writer = await send(house.url, UPGRADE + b"\x81\x80\x00\x00\x00\x00\r\n\r\n")
+        writer.write_eof()
+        await reader.read()
+        writer.close()
+        await Until().true(lambda: not house.http_server.connections)
+    assert kept() == []
+    assert refused() == before

@@ -1,0 +1,202 @@
+"""Every franc of every price is somebody's: all baskets, tips, discounts, refunds and fees."""
+
+from collections.abc import Iterator
+from itertools import islice
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ledger.core.cancellation_matrix import MATRIX, Fault, Stage, part
+from ledger.core.entries import JournalEntry
+from ledger.core.facts import (
+    BorneBy,
+    Capture,
+    Fact,
+    PartRefund,
+    Refund,
+    Rejection,
+    Settle,
+)
+from ledger.core.order_funds import Fin, FinState, Method
+from ledger.core.plan import plan
+from ledger.core.pricing import (
+    DEFAULT_RATES,
+    Pricing,
+    price_goods,
+    price_package,
+    with_discount,
+    with_tip,
+)
+
+ALL_SUBTOTALS = range(200_001)
+# A parcel's fee is 2,000 and half a franc a metre; these metres give every fee up to 202,000.
+ALL_METRES = range(0, 400_001, 2)
+
+subtotals = st.integers(1, 200_000)
+small = st.integers(0, 20_000)
+# Food with a tip and a discount of any size.
+prices = st.builds(
+    lambda subtotal, tip, discount: with_discount(
+        with_tip(price_goods(DEFAULT_RATES["FOOD"], subtotal), tip), discount
+    ),
+    subtotals,
+    small,
+    small,
+)
+
+
+def every_price(service: str) -> Iterator[Pricing]:
+    if service == "PACKAGE":
+        rates = DEFAULT_RATES["PACKAGE"]
+        return (price_package(rates, metres, fragile=False) for metres in ALL_METRES)
+    rates = DEFAULT_RATES[service]  # pyright: ignore[reportArgumentType]
+    return (price_goods(rates, subtotal) for subtotal in ALL_SUBTOTALS)
+
+
+def fin_of(pricing: Pricing, method: Method = Method.WALLET, **changes: object) -> Fin:
+    fin = Fin(
+        order_id="o1",
+        fin_state=FinState.SETTLED,
+        method=method,
+        user_id="u",
+        vendor_id=None if pricing.service == "PACKAGE" else "v",
+        rider_id="r",
+        pricing=pricing,
+        escrow=0 if method is Method.CASH else pricing.gross,
+    )
+    return msgspec.structs.replace(fin, **changes)
+
+
+def legs_of(fact: Fact, fin: Fin | None) -> dict[str, int]:
+    entry = plan(fact, fin, 0)
+    assert isinstance(entry, JournalEntry)
+    assert sum(leg.amount for leg in entry.legs) == 0
+    return {leg.account: leg.amount for leg in entry.legs}
+
+
+@pytest.mark.parametrize("service", ["FOOD", "MART", "PACKAGE"])
+def test_no_price_loses_a_franc(service: str):
+    """All subtotals to 200,000: the platform has the floor, nobody less than nothing."""
+    bps = DEFAULT_RATES[service].commission_bps  # pyright: ignore[reportArgumentType]
+    seen = 0
+    for price in every_price(service):
+        base = price.subtotal or (price.total if service == "PACKAGE" else 0)
+        assert price.commission == base * bps // 10_000
+        assert price.vendor_share >= 0 <= price.rider_share
+        assert price.commission + price.vendor_share + price.rider_share == price.total
+        seen += 1
+    assert seen == 200_001
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("service", ["FOOD", "MART", "PACKAGE"])
+def test_every_price_is_settled_as_it_was_quoted(service: str):
+    """By the live path, at every rest of a division: what was quoted is what each gets."""
+    settle = Settle("o1")
+    # Eleven shares no factor with 10,000, so that every rest comes about.
+    for price in islice(every_price(service), 0, None, 11):
+        legs = legs_of(settle, fin_of(price, fin_state=FinState.DELIVERED))
+        assert legs["ORDER#o1"] == -price.total
+        assert legs.get("PLATFORM#COMMISSION.0", 0) == price.commission
+        assert legs.get("VENDOR#v", 0) == price.vendor_share
+        assert legs["RIDER#r"] == price.rider_share
+
+
+@given(subtotals, small, st.integers(0, 300_000))
+def test_a_tip_and_a_discount_change_nobody_elses_part(subtotal: int, tip: int, discount: int):
+    """The rider has the tip, the platform pays the discount, vendor and commission stay."""
+    plain = price_goods(DEFAULT_RATES["FOOD"], subtotal)
+    price = with_discount(with_tip(plain, tip), discount)
+    assert price.total >= 1 + tip
+    assert price.discount == min(discount, plain.total - 1)
+    captured = legs_of(Capture("o1", "u", "v", "WALLET", price), None)
+    assert captured["USER#u"] == -price.total
+    assert captured.get("PLATFORM#PROMO.0", 0) == -price.discount
+    assert captured["ORDER#o1"] == price.gross
+    settled = legs_of(Settle("o1"), fin_of(price, fin_state=FinState.DELIVERED))
+    assert settled["RIDER#r"] == plain.rider_share + tip
+    assert settled["VENDOR#v"] == plain.vendor_share
+    cash = fin_of(price, Method.CASH, fin_state=FinState.DELIVERED)
+    assert legs_of(Settle("o1"), cash)["RIDERCASH#r"] == -price.total
+
+
+@given(
+    prices,
+    st.sampled_from(Stage),
+    st.sampled_from(Fault),
+    st.sampled_from([Method.WALLET, Method.CASH]),
+    st.sampled_from(["r", None]),
+)
+def test_whatever_is_called_off_is_divided_whole(
+    price: Pricing, stage: Stage, fault: Fault, method: Method, rider_id: str | None
+):
+    """By every cell of the matrix: nobody below zero, the customer pays for his own fault alone."""
+    parting = part(price, stage, fault, has_rider=rider_id is not None)
+    assert min(parting[:4]) >= 0
+    assert parting.by_customer or parting.customer == price.total
+    paid_before = FinState.DUE if method is Method.CASH else FinState.CAPTURED
+    fin = fin_of(price, method, fin_state=paid_before, rider_id=None)
+    entry = plan(Refund("o1", "x", stage, fault, rider_id), fin, 0)
+    legs = {leg.account: leg.amount for leg in getattr(entry, "legs", ())}
+    assert isinstance(entry, Rejection) == (method is Method.CASH and not parting.paid)
+    assert sum(legs.values()) == 0
+    assert legs.get("VENDOR#v", 0) == parting.vendor * bool(legs)
+    assert legs.get("RIDER#r", 0) == parting.rider * bool(legs)
+    assert legs.get("ORDER#o1", 0) == -fin.escrow * bool(legs)
+    expected = 0 if method is Method.CASH else parting.customer
+    assert legs.get("USER#u", 0) == expected
+
+
+def test_the_matrix_has_every_cell():
+    """A stage or a fault that is added wants its terms."""
+    assert set(MATRIX) == set(Stage)
+    assert all(set(row) == set(Fault) for row in MATRIX.values())
+
+
+@given(
+    prices,
+    st.lists(st.tuples(st.integers(1, 60_000), st.sampled_from(BorneBy)), max_size=12),
+    st.integers(0, 30_000),
+)
+def test_refunds_end_exactly_at_what_was_paid(
+    price: Pricing, asked: list[tuple[int, BorneBy]], purse: int
+):
+    """However many parts it comes in, what went back never passes what was paid."""
+    fin, told = fin_of(price), list[bool]()
+    for number, (amount, borne_by) in enumerate(asked):
+        fact = PartRefund("o1", f"r{number}", amount, "cold", borne_by)
+        entry = plan(fact, fin, 0, {"VENDOR#v": purse})
+        legs = {leg.account: leg.amount for leg in getattr(entry, "legs", ())}
+        told.append(bool(legs) == (amount <= price.total - fin.refunded))
+        back = legs.get("USER#u", 0)
+        shares = back * (borne_by is BorneBy.PARTIES)
+        assert back in (0, amount)
+        assert legs.get("VENDOR#v", 0) >= -purse
+        fin = msgspec.structs.replace(fin, refunded=fin.refunded + back, shared=fin.shared + shares)
+    assert all(told)
+    assert fin.refunded <= price.total
+
+
+@given(prices, st.lists(st.integers(1, 100), max_size=4))
+def test_a_full_refund_in_parts_takes_everything_back(price: Pricing, percents: list[int]):
+    """No franc drifts: vendor, rider, platform and promotion end where they began."""
+    fin, taken = fin_of(price), dict[str, int]()
+    for number, percent in enumerate([*percents, 100]):
+        left = price.total - fin.refunded
+        amount = -(-left * percent // 100)
+        fact = PartRefund("o1", f"r{number}", max(1, amount), "x", BorneBy.PARTIES)
+        entry = plan(fact, fin, 0, {"VENDOR#v": 10**9, "RIDER#r": 10**9})
+        legs = {leg.account: leg.amount for leg in getattr(entry, "legs", ())}
+        amount = legs.get("USER#u", 0)
+        for account, moved in legs.items():
+            taken[account] = taken.get(account, 0) + moved
+        fin = msgspec.structs.replace(
+            fin, refunded=fin.refunded + amount, shared=fin.shared + amount
+        )
+    assert taken["USER#u"] == price.total
+    assert taken.get("VENDOR#v", 0) == -price.vendor_share
+    assert taken.get("RIDER#r", 0) == -price.rider_part
+    assert taken.get("PLATFORM#COMMISSION.0", 0) == -price.commission
+    assert taken.get("PLATFORM#PROMO.0", 0) == price.discount

@@ -1,0 +1,259 @@
+"""What no engine of a laptop does and AWS does: conflicts, tokens that end, lag, lost replies."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import pytest
+from botocore.exceptions import ClientError, ConnectionClosedError
+
+from ledger.dynamodb.client import DynamoTable
+from ledger.dynamodb.fake import FakeDynamo, Fault, Faults, Pace
+from ledger.dynamodb.schema import ensure_table
+from ledger.dynamodb.table import (
+    Item,
+    Key,
+    Put,
+    Query,
+    TableUnavailable,
+    TransactionCancelled,
+    Update,
+)
+from tests import virtual_time
+
+T = TypeVar("T")
+A = Key("P", "a")
+ADD = Update(key=A, expression="SET n = n + :one", values={":one": 1})
+ABSENT = "attribute_not_exists(PK)"
+
+
+def item(sk: str, **attributes: object) -> Item:
+    return {"PK": "P", "SK": sk, **attributes}
+
+
+def on_fake(
+    story: Callable[[FakeDynamo, DynamoTable], Awaitable[T]],
+    pace: Pace | None = None,
+    faults: Faults | None = None,
+) -> T:
+    """Tell a story on a table with one item, on virtual time; faults begin with the story."""
+
+    async def main() -> T:
+        clock = virtual_time.clock()
+        fake = FakeDynamo(clock.monotonic_s, clock.sleep, pace)
+        table = DynamoTable(fake, "t")
+        await ensure_table(table)
+        await table.transact([Put(item=item("a", n=0))])
+        fake.faults = faults or Faults()
+        told = await story(fake, table)
+        await table.finish()
+        await fake.finish()
+        return told
+
+    return virtual_time.run(main())
+
+
+def code_of(error: ClientError) -> str:
+    answer: Any = error.response
+    return answer["Error"]["Code"]
+
+
+def raw(table: DynamoTable, *sks: str) -> list[dict[str, Any]]:
+    keys = [{"PK": {"S": "P"}, "SK": {"S": sk}} for sk in sks]
+    return [{"Put": {"TableName": table.name, "Item": key}} for key in keys]
+
+
+def test_transactions_that_meet_conflict() -> None:
+    """Of two transactions that share an item one is cancelled, with the place where they met."""
+
+    async def story(fake: FakeDynamo, table: DynamoTable) -> list[object]:
+        calls = (
+            fake.transact_write_items(TransactItems=raw(table, *sks)) for sks in ("bc", "xc", "yz")
+        )
+        results = await asyncio.gather(*calls, return_exceptions=True)
+        there = await table.get_many([Key("P", sk) for sk in "bcxyz"])
+        errors: list[Any] = [r.response for r in results if isinstance(r, ClientError)]
+        codes = [[each["Code"] for each in error["CancellationReasons"]] for error in errors]
+        return [codes, [one is not None for one in there]]
+
+    assert on_fake(story) == [
+        [["None", "TransactionConflict"]],
+        [True, True, False, True, True],
+    ]
+
+
+def test_a_snapshot_meets_a_transaction() -> None:
+    """TransactGetItems conflicts with a write under way; GetItem reads what stood before it."""
+
+    async def story(fake: FakeDynamo, table: DynamoTable) -> list[object]:
+        write = asyncio.create_task(table.transact([ADD]))
+        await virtual_time.clock().sleep(0.004)
+        before = await table.get(A)
+        key = {"PK": {"S": "P"}, "SK": {"S": "a"}}
+        with pytest.raises(ClientError) as raised:
+            await fake.transact_get_items(TransactItems=[{"Get": {"TableName": "t", "Key": key}}])
+        await write
+        return [before, code_of(raised.value), await table.snapshot([A])]
+
+    assert on_fake(story) == [item("a", n=0), "TransactionCanceledException", [item("a", n=1)]]
+
+
+def test_every_rival_gets_through() -> None:
+    """20 callers add one at the same moment: conflicts are retried inside, nothing is lost."""
+
+    async def story(fake: FakeDynamo, table: DynamoTable) -> tuple[object, bool]:
+        await asyncio.gather(*(table.transact([ADD]) for _ in range(20)))
+        return await table.get(A), table.counts.conflicts > 0
+
+    assert on_fake(story) == (item("a", n=20), True)
+
+
+def test_a_token_is_good_for_ten_minutes() -> None:
+    """Within them the same request changes nothing, another is refused; then it is a new one."""
+
+    async def story(fake: FakeDynamo, table: DynamoTable) -> list[object]:
+        seen: list[object] = []
+        for wait_s in (0, 599, 1, 0):
+            await virtual_time.clock().sleep(wait_s)
+            await table.transact([ADD], token="t")
+            seen.append((await table.get(A) or {})["n"])
+        with pytest.raises(ClientError) as raised:
+            await table.transact([Put(item=item("z"))], token="t")
+        return [*seen, code_of(raised.value)]
+
+    assert on_fake(story) == [1, 1, 2, 2, "IdempotentParameterMismatchException"]
+
+
+def test_a_token_under_way_is_in_progress() -> None:
+    """A repeat that comes before the first is done is told so, and then finds it done."""
+
+    async def story(fake: FakeDynamo, table: DynamoTable) -> list[object]:
+        await asyncio.gather(*(table.transact([ADD], token="t") for _ in range(2)))
+        return [await table.get(A), table.counts.conflicts > 0]
+
+    assert on_fake(story) == [item("a", n=1), True]
+
+
+def test_a_cancelled_transaction_leaves_its_token_free() -> None:
+    """What was not carried out may be tried again under the same token."""
+
+    async def story(fake: FakeDynamo, table: DynamoTable) -> object:
+        guarded = [
+            Put(item=item("b"), condition=ABSENT),
+            Put(item=item("a"), condition="n = :o", values={":o": 1}),
+        ]
+        with pytest.raises(TransactionCancelled):
+            await table.transact(guarded, token="t")
+        await table.transact([ADD])
+        await table.transact(guarded, token="t")
+        return await table.get(Key("P", "b"))
+
+    assert on_fake(story) == item("b")
+
+
+def test_an_index_is_behind_its_table() -> None:
+    """A write shows in an index after its lag, in its last state, whatever order news came in."""
+
+    async def story(fake: FakeDynamo, table: DynamoTable) -> list[object]:
+        query = Query(pk="G", index="GSI1")
+        seen: list[object] = []
+        for n in range(20):
+            await table.transact([Put(item=item("a", n=n, GSI1PK="G", GSI1SK=str(n % 3)))])
+        seen.append(len((await table.query(query)).items) <= 1)
+        await virtual_time.clock().sleep(2)
+        seen.append((await table.query(query)).items)
+        await table.transact([Put(item=item("a", n=99))])
+        seen.append(len((await table.query(query)).items))
+        await virtual_time.clock().sleep(2)
+        return [*seen, (await table.query(query)).items]
+
+    last = item("a", n=19, GSI1PK="G", GSI1SK="1")
+    assert on_fake(story, Pace(index_lag_s=2.0)) == [True, [last], 1, []]
+
+
+@pytest.mark.parametrize("fault", [f for f in Fault if f is not Fault.PARTIAL])
+def test_each_fault_is_outlived_with_one_effect(fault: Fault) -> None:
+    """Three times in a row, and the fourth attempt gets through; the sum has grown by one."""
+
+    async def story(fake: FakeDynamo, table: DynamoTable) -> list[object]:
+        await table.transact([ADD])
+        return [fake.faults.counts[fault], await table.get(A)]
+
+    script: dict[int, Fault] = {1: fault, 2: fault, 3: fault}
+    happened, after = on_fake(story, Pace(delay_s=0.5), Faults(script=script))
+    assert (happened in (1, 3), after) == (True, item("a", n=1))
+
+
+def test_a_partial_batch_is_completed() -> None:
+    """What a batch leaves for later is fetched later, and every item comes back."""
+
+    async def story(fake: FakeDynamo, table: DynamoTable) -> list[object]:
+        await table.transact([Put(item=item(sk)) for sk in "bcd"])
+        fake.faults.script = dict.fromkeys(range(fake.faults.calls + 1, 9), Fault.PARTIAL)
+        found = await table.get_many([Key("P", sk) for sk in "dcb"])
+        return [*found, fake.faults.counts[Fault.PARTIAL]]
+
+    assert on_fake(story) == [item("d"), item("c"), item("b"), 2]
+
+
+def test_an_engine_that_stays_away_is_given_up() -> None:
+    """With every request lost the table says after its deadline that it does not know."""
+
+    async def story(fake: FakeDynamo, table: DynamoTable) -> float:
+        start_s = virtual_time.clock().monotonic_s()
+        with pytest.raises(TableUnavailable):
+            await table.get(A)
+        return round(virtual_time.clock().monotonic_s() - start_s, 3)
+
+    assert on_fake(story, faults=Faults(rates={Fault.LOSE_REQUEST: 1.0})) == 5.0
+
+
+def test_a_request_that_arrived_outlives_its_caller() -> None:
+    """A caller who is gone after sending does not undo what he sent; one before it sends none."""
+
+    async def story(fake: FakeDynamo, table: DynamoTable) -> list[object]:
+        seen: list[object] = []
+        for left_s in (0.002, 0.004):
+            call = fake.transact_write_items(TransactItems=raw(table, "b"))
+            task = asyncio.ensure_future(call)
+            await virtual_time.clock().sleep(left_s)
+            task.cancel()
+            await fake.finish()
+            seen.append(await table.get(Key("P", "b")))
+        return seen
+
+    assert on_fake(story) == [None, item("b")]
+
+
+def test_a_caller_crashes_where_he_is_told_to() -> None:
+    """The third await of a write is its reply: the caller is gone, the write is there."""
+
+    class Crash(Exception):
+        pass
+
+    async def story(fake: FakeDynamo, table: DynamoTable) -> object:
+        fake.faults.crash_at, fake.faults.crash_with = 3, Crash()
+        with pytest.raises(Crash):
+            await table.transact([ADD])
+        return await table.get(A)
+
+    assert on_fake(story) == item("a", n=1)
+
+
+def test_the_same_seed_makes_the_same_day() -> None:
+    """Two runs with one seed agree on every count and moment; another seed has another day."""
+
+    def day(seed: int) -> list[object]:
+        async def story(fake: FakeDynamo, table: DynamoTable) -> list[object]:
+            calls = (
+                fake.transact_write_items(TransactItems=raw(table, sk)) for sk in "bcdefgh" * 9
+            )
+            results = await asyncio.gather(*calls, return_exceptions=True)
+            lost = [isinstance(result, ConnectionClosedError) for result in results]
+            return [lost, dict(fake.faults.counts), virtual_time.clock().monotonic_s()]
+
+        rates = {Fault.LOSE_REPLY: 0.2, Fault.CONFLICT: 0.2, Fault.DELAY: 0.1}
+        return on_fake(story, Pace(spread=0.5), Faults(seed, rates))
+
+    assert day(1) == day(1)
+    assert day(1) != day(2)

@@ -1,0 +1,436 @@
+"""The table against a real engine, and against a network that loses, refuses and delays."""
+
+import asyncio
+import gc
+import re
+import uuid
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import aiohttp
+import msgspec
+import orjson
+import pytest
+from aiohttp import web
+
+from ledger.dynamodb import client
+from ledger.dynamodb.client import DynamoTable, open_table
+from ledger.dynamodb.schema import INDEXES, TABLE_DEFINITION, SchemaMismatch, ensure_table
+from ledger.dynamodb.table import (
+    Check,
+    Delete,
+    Item,
+    Key,
+    Put,
+    Query,
+    TableUnavailable,
+    TransactionCancelled,
+    Update,
+)
+
+pytestmark = pytest.mark.engines
+
+REGION = "eu-west-1"
+ABSENT = "attribute_not_exists(PK)"
+ADD = "SET n = n + :one"
+ONE = {":one": 1}
+
+Fault = Callable[[web.Request, bytes], Awaitable[web.StreamResponse]]
+
+
+class Line:
+    """A bad line to the engine: faults happen in order, then everything goes through."""
+
+    def __init__(self, endpoint: str, session: aiohttp.ClientSession) -> None:
+        self._endpoint = endpoint
+        self._session = session
+        self.faults: deque[Fault] = deque(maxlen=1000)
+        self.bodies: list[bytes] = []
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        body = await request.read()
+        self.bodies.append(body)
+        fault = self.faults.popleft() if self.faults else self.deliver
+        return await fault(request, body)
+
+    async def deliver(self, request: web.Request, body: bytes) -> web.StreamResponse:
+        headers = {k: v for k, v in request.headers.items() if k.lower() != "host"}
+        async with self._session.post(self._endpoint, data=body, headers=headers) as answer:
+            return web.Response(
+                body=await answer.read(),
+                status=answer.status,
+                content_type="application/x-amz-json-1.0",
+            )
+
+    async def lose_request(self, request: web.Request, body: bytes) -> web.StreamResponse:
+        assert request.transport is not None
+        request.transport.abort()
+        return web.Response()
+
+    async def lose_reply(self, request: web.Request, body: bytes) -> web.StreamResponse:
+        await self.deliver(request, body)
+        return await self.lose_request(request, body)
+
+    def refuse(self, code: str, *reasons: str) -> Fault:
+        async def fault(request: web.Request, body: bytes) -> web.StreamResponse:
+            answer: dict[str, object] = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}"}
+            answer["CancellationReasons"] = [{"Code": reason} for reason in reasons]
+            status = 500 if code == "InternalServerError" else 400
+            return web.Response(
+                body=orjson.dumps(answer), status=status, content_type="application/x-amz-json-1.0"
+            )
+
+        return fault
+
+
+@asynccontextmanager
+async def bad_line(endpoint: str, table: DynamoTable) -> AsyncIterator[tuple[Line, DynamoTable]]:
+    """The same table, seen through a bad line."""
+    async with aiohttp.ClientSession() as session:
+        line = Line(endpoint, session)
+        app = web.Application()
+        app.router.add_post("/", line.handle)
+        runner = web.AppRunner(app)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        port = runner.addresses[0][1]
+        async with open_table(f"http://127.0.0.1:{port}", REGION, table.name) as through:
+            yield line, through
+        await runner.cleanup()
+
+
+def item(sk: str, **attributes: object) -> Item:
+    return {"PK": "P", "SK": sk, **attributes}
+
+
+async def test_an_item_comes_back_as_it_went(table: DynamoTable) -> None:
+    """Integers stay integers, floats floats, bytes bytes; None at the top is left out."""
+    kept = item(
+        "a",
+        big=10**30,
+        small=-7,
+        share=0.1,
+        tiny=1e-7,
+        raw=b"\x00\xff",
+        yes=True,
+        text="Douála",
+        nested={"list": [1, "two", None, {"three": 3.5}], "empty": {}},
+    )
+    await table.transact([Put(item={**kept, "gone": None})])
+    assert await table.get(Key("P", "a")) == kept
+
+
+async def test_what_is_not_there_is_none(table: DynamoTable) -> None:
+    """A missing item is None, in its place among those that are there."""
+    await table.transact([Put(item=item("b"))])
+    keys = [Key("P", "x"), Key("P", "b"), Key("P", "b")]
+    assert await table.get(keys[0]) is None
+    assert await table.get_many(keys) == [None, item("b"), item("b")]
+    assert await table.get_many([]) == []
+    assert await table.snapshot(keys[:2]) == [None, item("b")]
+    assert await table.snapshot([]) == []
+
+
+async def test_many_items_are_fetched_beyond_one_batch(table: DynamoTable) -> None:
+    """250 keys take three calls and come back in order."""
+    items = [item(f"{i:03d}", n=i) for i in range(250)]
+    for start in range(0, 250, 100):
+        await table.transact([Put(item=i) for i in items[start : start + 100]])
+    keys = [Key("P", i["SK"]) for i in reversed(items)]
+    calls = table.counts.calls
+    assert await table.get_many(keys) == items[::-1]
+    assert table.counts.calls == calls + 3
+
+
+async def test_a_failed_condition_cancels_all_and_shows_what_was_there(table: DynamoTable) -> None:
+    """Reasons stand in the order of the writes and carry the old items; nothing is written."""
+    await table.transact([Put(item=item("a", n=1)), Put(item=item("b", n=2))])
+    with pytest.raises(TransactionCancelled) as raised:
+        await table.transact(
+            [
+                Put(item=item("c")),
+                Update(key=Key("P", "a"), expression=ADD, condition="n > :one", values=ONE),
+                Put(item=item("b"), condition=ABSENT),
+                Check(key=Key("P", "z"), condition="attribute_exists(PK)"),
+            ]
+        )
+    assert raised.value.failed() == [1, 2, 3]
+    assert [reason.item for reason in raised.value.reasons] == [
+        None,
+        item("a", n=1),
+        item("b", n=2),
+        None,
+    ]
+    assert await table.get(Key("P", "c")) is None
+    assert table.counts.cancelled == 1
+
+
+async def test_updates_deletes_and_checks_go_together(table: DynamoTable) -> None:
+    """The four verbs work in one transaction."""
+    await table.transact([Put(item=item(sk, n=1)) for sk in "abc"])
+    await table.transact(
+        [
+            Update(key=Key("P", "a"), expression=ADD, values=ONE),
+            Delete(key=Key("P", "b"), condition="n = :one", values=ONE),
+            Check(key=Key("P", "c"), condition="#n = :one", names={"#n": "n"}, values=ONE),
+        ]
+    )
+    assert await table.get_many([Key("P", "a"), Key("P", "b")]) == [item("a", n=2), None]
+
+
+async def test_the_same_change_made_twice_happens_twice(table: DynamoTable) -> None:
+    """Two calls with equal bodies are two changes; only a given token makes them one."""
+    await table.transact([Put(item=item("a", n=0))])
+    add = [Update(key=Key("P", "a"), expression=ADD, values=ONE)]
+    await table.transact(add)
+    await table.transact(add)
+    assert await table.get(Key("P", "a")) == item("a", n=2)
+    token = uuid.uuid4().hex
+    await table.transact(add, token)
+    await table.transact(add, token)
+    assert await table.get(Key("P", "a")) == item("a", n=3)
+
+
+async def test_a_lost_reply_is_repeated_without_a_second_effect(
+    table: DynamoTable, dynamodb_endpoint: str
+) -> None:
+    """The transaction was done, its reply lost: the repeat has the same body and does nothing."""
+    await table.transact([Put(item=item("a", n=0))])
+    async with bad_line(dynamodb_endpoint, table) as (line, through):
+        line.faults.extend([line.lose_reply, line.lose_request])
+        await through.transact([Update(key=Key("P", "a"), expression=ADD, values=ONE)])
+        assert len(line.bodies) == 3
+        assert len(set(line.bodies)) == 1
+        assert (through.counts.attempts, through.counts.lost) == (3, 2)
+    assert await table.get(Key("P", "a")) == item("a", n=1)
+
+
+async def test_conflicts_throttling_and_breakage_are_retried(
+    table: DynamoTable, dynamodb_endpoint: str
+) -> None:
+    """What passes by itself is tried again and counted by its kind."""
+    async with bad_line(dynamodb_endpoint, table) as (line, through):
+        line.faults.extend(
+            [
+                line.refuse("TransactionCanceledException", "None", "TransactionConflict"),
+                line.refuse("TransactionInProgressException"),
+                line.refuse("TransactionCanceledException", "ThrottlingError"),
+                line.refuse("ProvisionedThroughputExceededException"),
+                line.refuse("InternalServerError"),
+            ]
+        )
+        await through.transact([Put(item=item("a")), Put(item=item("b"))])
+        counts = through.counts
+    assert (counts.conflicts, counts.throttled, counts.lost) == (2, 2, 1)
+    assert (counts.calls, counts.attempts) == (1, 6)
+    assert await table.get(Key("P", "b")) == item("b")
+
+
+async def test_an_unprocessed_batch_is_asked_for_again(
+    table: DynamoTable, dynamodb_endpoint: str
+) -> None:
+    """What a batch leaves for later is fetched later."""
+    await table.transact([Put(item=item("a")), Put(item=item("b"))])
+
+    async def half(request: web.Request, body: bytes) -> web.StreamResponse:
+        asked = orjson.loads(body)["RequestItems"][table.name]
+        later = {**asked, "Keys": asked["Keys"][1:]}
+        first = {table.name: [asked["Keys"][0]]}
+        answer = orjson.dumps({"Responses": first, "UnprocessedKeys": {table.name: later}})
+        return web.Response(body=answer, content_type="application/x-amz-json-1.0")
+
+    async with bad_line(dynamodb_endpoint, table) as (line, through):
+        line.faults.append(half)
+        keys = [Key("P", "a"), Key("P", "b")]
+        assert await through.get_many(keys) == [item("a"), item("b")]
+        assert (len(line.bodies), through.counts.throttled) == (2, 1)
+
+
+async def test_an_engine_that_stays_away_is_unavailable(
+    table: DynamoTable, dynamodb_endpoint: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the deadline the caller is told that the outcome is unknown."""
+    monkeypatch.setattr(client, "DEADLINE_S", 0.3)
+    async with bad_line(dynamodb_endpoint, table) as (line, through):
+        line.faults.extend([line.lose_request] * 1000)
+        with pytest.raises(TableUnavailable):
+            await through.transact([Put(item=item("a"))])
+        assert through.counts.failed == 1
+        line.faults.clear()
+    assert await table.get(Key("P", "a")) is None
+
+
+async def test_a_missing_table_is_unavailable_at_once(dynamodb_endpoint: str) -> None:
+    """No retry makes a table appear."""
+    async with open_table(dynamodb_endpoint, REGION, f"no-{uuid.uuid4().hex}") as nothing:
+        with pytest.raises(TableUnavailable, match="ResourceNotFound"):
+            await nothing.get(Key("P", "a"))
+        assert nothing.counts.attempts == 1
+
+
+async def test_a_caller_who_leaves_does_not_stop_the_transaction(
+    table: DynamoTable, dynamodb_endpoint: str
+) -> None:
+    """Cancelling the caller leaves the transaction to its end; closing the table waits for it."""
+    arrived, go = asyncio.Event(), asyncio.Event()
+    async with bad_line(dynamodb_endpoint, table) as (line, through):
+
+        async def hold(request: web.Request, body: bytes) -> web.StreamResponse:
+            arrived.set()
+            await go.wait()
+            return await line.deliver(request, body)
+
+        line.faults.append(hold)
+        caller = asyncio.create_task(through.transact([Put(item=item("a"))]))
+        await arrived.wait()
+        caller.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await caller
+        go.set()
+        await through.finish()
+    assert await table.get(Key("P", "a")) == item("a")
+
+
+async def walk(table: DynamoTable, query: Query) -> list[list[int]]:
+    """The `n` of every page."""
+    page = await table.query(query)
+    pages = [[found["n"] for found in page.items]]
+    while page.cursor is not None:
+        page = await table.query(msgspec.structs.replace(query, cursor=page.cursor))
+        pages.append([found["n"] for found in page.items])
+    return pages
+
+
+async def fill(table: DynamoTable, count: int) -> None:
+    """Items N#00.. under P and, by GSI2, under G in the opposite order."""
+    await table.transact(
+        [
+            Put(item=item(f"N#{i:02d}", n=i, odd=i % 2, GSI2PK="G", GSI2SK=f"S#{count - i:02d}"))
+            for i in range(count)
+        ]
+    )
+    await table.transact([Put(item=item("OTHER", n=-1)), Put(item={"PK": "Q", "SK": "N#1"})])
+
+
+async def test_a_query_pages_through_a_partition(table: DynamoTable) -> None:
+    """Pages are full, in order, and end without an empty one."""
+    await fill(table, 6)
+    assert await walk(table, Query(pk="P", prefix="N#", limit=3)) == [[0, 1, 2], [3, 4, 5]]
+    backward = Query(pk="P", prefix="N#", limit=4, forward=False)
+    assert await walk(table, backward) == [[5, 4, 3, 2], [1, 0]]
+    assert await walk(table, Query(pk="P", limit=50)) == [[0, 1, 2, 3, 4, 5, -1]]
+    assert await walk(table, Query(pk="nobody")) == [[]]
+
+
+async def test_a_query_pages_through_an_index(table: DynamoTable) -> None:
+    """An index has its own order and its own cursors."""
+    await fill(table, 5)
+    query = Query(pk="G", prefix="S#", index="GSI2", limit=2)
+    assert await walk(table, query) == [[4, 3], [2, 1], [0]]
+
+
+async def test_a_filter_still_fills_the_page(
+    table: DynamoTable, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With `equals` the pages hold `limit` matches, however many items lie between."""
+    monkeypatch.setattr(client, "FILTER_PAGE", 3)
+    await fill(table, 20)
+    query = Query(pk="P", prefix="N#", limit=4, equals={"odd": 1})
+    assert await walk(table, query) == [[1, 3, 5, 7], [9, 11, 13, 15], [17, 19]]
+
+
+async def test_a_cursor_opens_no_other_list(table: DynamoTable) -> None:
+    """A cursor of one partition, index or prefix, or a made-up one, is refused."""
+    await fill(table, 6)
+    cursor = (await table.query(Query(pk="P", prefix="N#", limit=2))).cursor
+    assert cursor is not None
+    assert re.fullmatch(r"[A-Za-z0-9_-]+", cursor)
+    others = [
+        Query(pk="Q", prefix="N#", cursor=cursor),
+        Query(pk="P", prefix="O", cursor=cursor),
+        Query(pk="P", index="GSI2", cursor=cursor),
+        *(Query(pk="P", cursor=text) for text in ("", "!", "é", "W10", "bnVsbA", "x" * 9001)),
+    ]
+    for other in others:
+        with pytest.raises(ValueError, match="cursor"):
+            await table.query(other)
+
+
+async def test_the_table_is_made_once_and_checked_ever_after(
+    table: DynamoTable, dynamodb_endpoint: str
+) -> None:
+    """Making it again changes nothing; many may try at once; another shape is refused."""
+    assert await ensure_table(table) is False
+    name = f"t-{uuid.uuid4().hex}"
+    async with open_table(dynamodb_endpoint, REGION, name) as other:
+        assert any(await asyncio.gather(*(ensure_table(other) for _ in range(5))))
+        description = (await other.admin("describe_table"))["Table"]
+        assert {i["IndexName"] for i in description["GlobalSecondaryIndexes"]} == set(INDEXES)
+        ttl = (await other.admin("describe_time_to_live"))["TimeToLiveDescription"]
+        assert (ttl["TimeToLiveStatus"], ttl["AttributeName"]) == ("ENABLED", "ttl")
+        await other.admin("delete_table")
+        plain = {k: v for k, v in TABLE_DEFINITION.items() if k != "GlobalSecondaryIndexes"}
+        plain["AttributeDefinitions"] = plain["AttributeDefinitions"][:2]
+        await other.admin("create_table", **plain)
+        with pytest.raises(SchemaMismatch, match="GSI1"):
+            await ensure_table(other)
+        await other.admin("delete_table")
+
+
+async def test_twenty_writers_win_once(table: DynamoTable) -> None:
+    """Of 20 who put the same item where none is, one succeeds and 19 see it."""
+    puts = [Put(item=item("one", n=i), condition=ABSENT) for i in range(20)]
+    results = await asyncio.gather(*(table.transact([put]) for put in puts), return_exceptions=True)
+    kept = await table.get(Key("P", "one"))
+    losers = [result for result in results if isinstance(result, TransactionCancelled)]
+    assert (results.count(None), len(losers)) == (1, 19)
+    assert all(loser.reasons[0].item == kept for loser in losers)
+
+
+async def test_calls_leave_nothing_for_the_collector(table: DynamoTable) -> None:
+    """Under the server's thresholds it comes rarely: what waited for it was 20 MiB once."""
+    await table.transact([Put(item=item("first"))])
+    gc.collect()
+    gc.disable()
+    try:
+        for number in range(50):
+            await table.transact([Put(item=item(f"N#{number}"))])
+            assert await table.get(Key("P", f"N#{number}"))
+        left = gc.collect()
+    finally:
+        gc.enable()
+    assert left < 50
+
+
+async def test_an_address_of_aws_is_that_of_its_region(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without rules the client still knows where to go, and whom to sign for."""
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAEXAMPLE")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    async with open_table(None, "eu-central-1", "reeyo") as there:
+        meta = there.client.meta
+        assert meta.endpoint_url == "https://dynamodb.eu-central-1.amazonaws.com"
+        assert there.client._request_signer.region_name == "eu-central-1"
+
+
+async def test_a_number_next_to_nothing_is_nothing(table):
+    """A latitude of 2e-308 is a number to JSON and none to DynamoDB: it was a 500 once."""
+    item = {"PK": "a", "SK": "b", "lat": 2e-308, "lng": -5e-324, "small": 1e-130}
+    await table.transact([Put(item=item)])
+    kept = await table.get(Key("a", "b"))
+
+    assert (kept["lat"], kept["lng"], kept["small"]) == (0, 0, 1e-130)
+
+
+async def test_the_first_call_prepares_nothing(table: DynamoTable, monkeypatch: pytest.MonkeyPatch):
+    """The stock way reads descriptions at its first use, and blocks the loop for 250 ms (hole 14).
+
+    Whoever opens the table has waited for that; nothing is read from disk after it.
+    """
+    with monkeypatch.context() as patch:
+        async with open_table(table.client.meta.endpoint_url, REGION, table.name) as fresh:
+            patch.setattr("botocore.loaders.JSONFileLoader.load_file", None)
+            patch.setattr("botocore.session.Session.create_client", None)
+            await fresh.transact([Put(item=item("first", n=1))])
+            assert await fresh.get(Key("P", "first")) == item("first", n=1)

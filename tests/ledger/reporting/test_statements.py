@@ -1,0 +1,196 @@
+"""What the books say of a wallet, and of all accounts together."""
+
+import asyncio
+import random
+from itertools import pairwise
+
+import pytest
+
+from ledger.core.accounts import SHARDS, Kind
+from ledger.core.entries import day_of
+from ledger.core.facts import Capture, Refund, Settle, TopUp
+from ledger.core.order_funds import mark_delivered, void_fin
+from ledger.core.pricing import DEFAULT_RATES, Pricing, price_goods, price_package
+from ledger.dynamodb.table import Query, TransactionCancelled
+from ledger.posting.ledger import Ledger, LedgerRefused
+from ledger.records.cash_holds import release_cash, reserve_cash
+from tests.ledger.scenarios.books import Books
+
+pytestmark = pytest.mark.engines
+
+ZERO = {"availableBalance": 0, "pendingBalance": 0, "totalEarned": 0, "currency": "XAF"}
+
+
+async def test_an_unused_wallet_reads_as_zeros(books: Books) -> None:
+    """No wallet is an empty wallet with no lines, and an empty ledger balances."""
+    for owner in ("USER", "VENDOR", "RIDER"):
+        assert await books.statements.balance(owner, "nobody") == ZERO
+        lines = await books.statements.transactions(owner, "nobody")
+        assert lines == {"items": [], "nextCursor": None}
+    assert await books.statements.trial_balance() == {"total": 0, "accounts": [], "entries": 0}
+
+
+@pytest.mark.parametrize(
+    ("owner_type", "owner_id"), [("RIDERCASH", "r"), ("user", "u"), ("USER", "a#b"), ("X", "y")]
+)
+async def test_only_owners_have_wallets(books: Books, owner_type: str, owner_id: str) -> None:
+    """Internal accounts, other cases and forged ids are refused."""
+    with pytest.raises(ValueError, match=r"wallet|id|Kind"):
+        await books.statements.balance(owner_type, owner_id)
+    with pytest.raises(ValueError, match=r"wallet|id|Kind"):
+        await books.statements.transactions(owner_type, owner_id)
+
+
+async def test_lines_run_from_the_newest_to_the_first(books: Books, food: Pricing) -> None:
+    """Each page goes on where the last ended; every balance is the one before plus the amount."""
+    for i in range(5):
+        await books.ledger.post(TopUp("u", 10_000 + i, "sandbox", f"p{i}"))
+        books.clock.advance(1000)
+    await books.ledger.post(Capture("o1", "u", "v", "WALLET", food))
+    first = await books.statements.transactions("USER", "u", limit=4)
+    rest = await books.statements.transactions("USER", "u", limit=4, cursor=first["nextCursor"])
+    lines = first["items"] + rest["items"]
+    assert ([line["seq"] for line in lines], rest["nextCursor"]) == ([6, 5, 4, 3, 2, 1], None)
+    assert lines[0] == {
+        "transactionId": lines[0]["transactionId"],
+        "seq": 6,
+        "type": "DEBIT",
+        "category": "ORDER_PAYMENT",
+        "amount": 13_499,
+        "balanceBefore": 50_010,
+        "balanceAfter": 36_511,
+        "createdAt": books.clock.now_ms(),
+        "orderId": "o1",
+    }
+    assert len({line["transactionId"] for line in lines}) == 6
+    assert "orderId" not in lines[1]
+    for newer, older in pairwise(lines):
+        assert newer["balanceBefore"] == older["balanceAfter"]
+    assert lines[-1]["balanceBefore"] == 0
+    with pytest.raises(ValueError, match="cursor"):
+        await books.statements.transactions("VENDOR", "v", cursor=first["nextCursor"])
+
+
+class Town:
+    """Random business over the whole ledger; a refusal is part of it, a fault is not."""
+
+    def __init__(self, books: Books, seed: int) -> None:
+        self._books = books
+        self._dice = random.Random(seed)
+        self._ledgers = [books.another() for _ in range(3)]
+        self.refused = 0
+
+    async def one(self, number: int) -> None:
+        """One piece of business, begun and ended in ways that chance decides."""
+        dice = self._dice
+        user, rider = f"u{dice.randrange(4)}", f"r{dice.randrange(3)}"
+        way = dice.choice([self._fill, self._wallet, self._mobile, self._cash])
+        try:
+            await way(f"o{number}", user, rider)
+        except (LedgerRefused, TransactionCancelled):
+            self.refused += 1
+
+    async def _fill(self, order_id: str, user: str, _rider: str) -> None:
+        fact = TopUp(user, self._dice.randrange(1, 40_000), "sandbox", order_id)
+        await asyncio.gather(*(ledger.post(fact) for ledger in self._ledgers))
+
+    async def _wallet(self, order_id: str, user: str, rider: str) -> None:
+        vendor, price = self._priced()
+        await self._ledger().post(Capture(order_id, user, vendor, "WALLET", price))
+        await self._end(order_id, rider)
+
+    async def _mobile(self, order_id: str, user: str, rider: str) -> None:
+        vendor, price = self._priced()
+        opening = self._ledger().fin_pending(order_id, user, vendor, price)
+        await self._books.table.transact([opening])
+        fact = Capture(order_id, user, vendor, "MOBILE_MONEY", price, order_id, "mtn")
+        await asyncio.gather(*(ledger.post(fact) for ledger in self._ledgers))
+        await self._end(order_id, rider)
+
+    async def _cash(self, order_id: str, user: str, rider: str) -> None:
+        vendor, price = self._priced()
+        now = self._books.clock.now_ms()
+        table = self._books.table
+        await table.transact([self._ledger().fin_cash(order_id, user, vendor, price)])
+        await table.transact(reserve_cash(order_id, rider, price.total, 50_000, now).writes)
+        delivered = mark_delivered(order_id, rider, now, price.total).writes
+        release = release_cash(order_id, rider, price.total, now).writes
+        off = (*void_fin(order_id, now).writes, *release)
+        await table.transact(self._dice.choice([delivered, delivered, off]))
+        await self._ledger().post(Settle(order_id))
+
+    async def _end(self, order_id: str, rider: str) -> None:
+        """Delivered and settled by two at once, called off by two at once, or left in escrow."""
+        now = self._books.clock.now_ms()
+        endings: list[Settle | Refund | None] = [Settle(order_id), Refund(order_id, "no"), None]
+        ending = self._dice.choice(endings)
+        delivered = mark_delivered(order_id, rider, now).writes
+        for _ in range(isinstance(ending, Settle)):
+            await self._books.table.transact(delivered)
+        facts = [fact for fact in (ending, ending) if fact]
+        await asyncio.gather(*(self._ledger().post(fact) for fact in facts))
+
+    def _ledger(self) -> Ledger:
+        return self._dice.choice(self._ledgers)
+
+    def _priced(self) -> tuple[str | None, Pricing]:
+        dice = self._dice
+        goods = price_goods(DEFAULT_RATES["FOOD"], dice.randrange(2000, 20_000))
+        parcel = price_package(DEFAULT_RATES["PACKAGE"], dice.randrange(20_000), fragile=True)
+        return dice.choice([(f"v{dice.randrange(2)}", goods), (None, parcel)])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [1, 2, 3])
+async def test_whatever_happens_the_books_balance(books: Books, seed: int) -> None:
+    """40 random affairs, eight at a time over three processes: the sum of all accounts is zero."""
+    town = Town(books, seed)
+    for start in range(0, 40, 8):
+        await asyncio.gather(*(town.one(start + i) for i in range(8)))
+        books.clock.advance(500)
+    trial = await books.statements.trial_balance()
+    balances = {row["account"]: row["balance"] for row in trial["accounts"]}
+    assert trial["total"] == sum(balances.values()) == 0
+    assert 0 < town.refused < 40
+    kinds = set(Kind) - {Kind.RECEIVABLE, Kind.SUSPENSE}
+    assert {name.split("#")[0] for name in balances} == kinds
+    for name in (n for n in balances if n.split("#")[0] in {"USER", "VENDOR", "RIDER"}):
+        await assert_chained(books, name, balances[name])
+    # Every entry is in the journal of its day, and counted once.
+    day = day_of(books.clock.now_ms())
+    queries = (Query(pk=f"JE#{day}#{i}", index="GSI3", limit=100) for i in range(SHARDS))
+    pages = await asyncio.gather(*map(books.table.query, queries))
+    entries = [item for page in pages for item in page.items]
+    assert len(entries) == trial["entries"]
+    assert all(sum(leg["amount"] for leg in entry["legs"]) == 0 for entry in entries)
+
+
+async def assert_chained(books: Books, account: str, balance: int) -> None:
+    """Lines are gapless and chained, and the last one says the balance, which is not below zero."""
+    owner_type, owner_id = account.split("#")
+    page = await books.statements.transactions(owner_type, owner_id, limit=200)
+    before = 0
+    for seq, line in enumerate(reversed(page["items"]), start=1):
+        sign = {"CREDIT": 1, "DEBIT": -1}[line["type"]]
+        assert (line["seq"], line["balanceBefore"]) == (seq, before)
+        before += sign * line["amount"]
+        assert line["balanceAfter"] == before
+    assert balance == before
+    assert balance >= 0
+
+
+async def test_the_sum_is_true_while_money_moves(books: Books, food: Pricing) -> None:
+    """Read in the middle of business, the sum is zero as soon as two readings agree."""
+    orders = [f"o{i}" for i in range(10)]
+    await books.ledger.post(TopUp("u", 200_000, "sandbox", "p"))
+
+    async def trade(order_id: str) -> None:
+        await books.ledger.post(Capture(order_id, "u", "v", "WALLET", food))
+        delivered = mark_delivered(order_id, "r", books.clock.now_ms())
+        await books.table.transact(delivered.writes)
+        await books.ledger.post(Settle(order_id))
+
+    reading = asyncio.create_task(books.statements.trial_balance())
+    await asyncio.gather(*map(trade, orders))
+    assert (await reading)["total"] == 0
+    assert (await books.statements.trial_balance())["entries"] == 21

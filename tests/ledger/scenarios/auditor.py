@@ -1,0 +1,229 @@
+"""Looks at every item of a table and says what is wrong with its money; knows no ledger code."""
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import orjson
+
+from ledger.dynamodb.attribute_values import from_item
+from ledger.dynamodb.fake import FakeDynamo
+
+Item = dict[str, Any]
+Items = Mapping[tuple[str, str], Item]
+
+GENESIS = "0" * 64
+TERMINAL = frozenset({"SETTLED", "CANCELLED", "VOID"})
+# What an order's status says about its money.
+MONEY_OF = {
+    "DELIVERED": frozenset({"DELIVERED"}),
+    "FUNDS_DISTRIBUTED": frozenset({"SETTLED"}),
+    "REJECTED": frozenset({"CANCELLED", "VOID"}),
+    "CANCELLED": frozenset({"CANCELLED", "VOID"}),
+}
+BEFORE_DELIVERY = frozenset({"NONE", "DUE", "CAPTURED"})
+
+
+def items_of(fake: FakeDynamo, table: str) -> Items:
+    """All items as they stand."""
+    images = fake.tables[table].images()
+    return {place: from_item(image) for place, image in images.items()}
+
+
+def breaks(items: Items) -> list[str]:
+    """Everything that is wrong, in words; nothing where the books are right."""
+    entries = {place: item for place, item in items.items() if place[1].startswith("JE#")}
+    moved: dict[str, int] = defaultdict(int)
+    claimed: dict[tuple[str, str], tuple[str, Item]] = {}
+    found: list[str] = []
+    for (pk, sk), entry in entries.items():
+        found += _entry(f"{pk}/{sk}", entry, moved, claimed)
+    found += _lines(items, claimed)
+    wallets = {pk[7:]: item for (pk, sk), item in items.items() if sk == "BALANCE"}
+    for account, item in wallets.items():
+        found += [*_wallet(account, item, items), *_floor(account, item)]
+    escrows = {f"ORDER#{i['orderId']}": i for (_, sk), i in items.items() if sk == "FIN"}
+    found += [flaw for account, fin in escrows.items() for flaw in _order(account, fin, items)]
+    balances = {account: item["posted"] for account, item in wallets.items()}
+    balances |= {account: fin["escrow"] for account, fin in escrows.items()}
+    for account in sorted(balances.keys() | moved.keys()):
+        if balances.get(account, 0) != moved[account]:
+            found.append(f"{account} has {balances.get(account)}, its entries {moved[account]}")
+    if sum(balances.values()):
+        found.append(f"all accounts sum to {sum(balances.values())}")
+    found += [*_cash(items, wallets), *_payments(items), *_payouts(items, wallets)]
+    return [*found, *_promotions(items), *_hands(items)]
+
+
+def unfinished(items: Items) -> list[str]:
+    """Orders that were delivered and whose money is not yet split."""
+    fins = [item for (_, sk), item in items.items() if sk == "FIN"]
+    return [fin["orderId"] for fin in fins if fin["finState"] == "DELIVERED"]
+
+
+def _entry(
+    name: str,
+    entry: Item,
+    moved: dict[str, int],
+    claimed: dict[tuple[str, str], tuple[str, Item]],
+) -> Iterator[str]:
+    if sum(leg["amount"] for leg in entry["legs"]):
+        yield f"{name} does not sum to zero"
+    accounts = [leg["account"] for leg in entry["legs"]]
+    if len(set(accounts)) < len(accounts):
+        yield f"{name} has two legs of one account"
+    for leg in entry["legs"]:
+        moved[leg["account"]] += leg["amount"]
+        if not leg["amount"]:
+            yield f"{name} has an empty leg"
+        if "seq" in leg:
+            place = (f"WALLET#{leg['account']}", f"TXN#{leg['seq']:012d}")
+            if place in claimed:
+                yield f"{place} belongs to {claimed[place][0]} and {name}"
+            claimed[place] = (name, leg)
+
+
+def _lines(items: Items, claimed: dict[tuple[str, str], tuple[str, Item]]) -> Iterator[str]:
+    lines = {place: item for place, item in items.items() if place[1].startswith("TXN#")}
+    for place in sorted(claimed.keys() - lines.keys()):
+        yield f"{claimed[place][0]} has no line {place}"
+    for place, line in lines.items():
+        name, leg = claimed.get(place, (None, {}))
+        told = (line["entry"], line["amount"], line["balanceAfter"])
+        if told != (name, leg.get("amount"), leg.get("after")):
+            yield f"{place} says {told}, its entry {name} {leg}"
+
+
+def _wallet(account: str, balance: Item, items: Items) -> Iterator[str]:
+    if "seq" not in balance:
+        return
+    before, head = 0, GENESIS
+    for seq in range(1, balance["seq"] + 1):
+        line = items.get((f"WALLET#{account}", f"TXN#{seq:012d}"))
+        if line is None:
+            yield f"{account} has no line {seq} of {balance['seq']}"
+            return
+        if (line["seq"], line["balanceBefore"], line["prev"]) != (seq, before, head):
+            yield f"{account} line {seq} does not follow the one before"
+        if line["balanceBefore"] + line["amount"] != line["balanceAfter"]:
+            yield f"{account} line {seq} does not add up"
+        if _hash(account, line) != line["hash"]:
+            yield f"{account} line {seq} has another hash"
+        before, head = line["balanceAfter"], line["hash"]
+    if (balance["posted"], balance["head"]) != (before, head):
+        yield f"{account} does not stand where its last line does"
+    if (f"WALLET#{account}", f"TXN#{balance['seq'] + 1:012d}") in items:
+        yield f"{account} has more lines than its balance knows"
+
+
+def _floor(account: str, balance: Item) -> Iterator[str]:
+    if "available" not in balance or account.startswith("RIDERCASH#"):
+        return
+    if balance["available"] != balance["posted"] - balance["held"]:
+        yield f"{account} may spend {balance['available']} of {balance['posted']}"
+    if balance["available"] < 0 or balance["held"] < 0:
+        yield f"{account} is below zero"
+
+
+def _hash(account: str, line: Item) -> str:
+    names = ("prev", "seq", "amount", "balanceBefore", "balanceAfter", "category", "entry")
+    body = [account, *(line[name] for name in names), line["createdAt"]]
+    return hashlib.sha256(orjson.dumps(body)).hexdigest()
+
+
+def _order(account: str, fin: Item, items: Items) -> Iterator[str]:
+    state = fin["finState"]
+    if state in TERMINAL and fin["escrow"]:
+        yield f"{account} is {state} and holds {fin['escrow']}"
+    settled = (account, "JE#SETTLE") in items
+    if settled != (state == "SETTLED"):
+        yield f"{account} is {state}, its settlement {'stands' if settled else 'is missing'}"
+    order = items.get((account, "METADATA"))
+    if order is not None:
+        allowed = MONEY_OF.get(order["status"], BEFORE_DELIVERY)
+        if state not in allowed:
+            yield f"{account} is {order['status']} and its money {state}"
+
+
+def _cash(items: Items, wallets: Mapping[str, Item]) -> Iterator[str]:
+    held: dict[str, int] = defaultdict(int)
+    for (_, sk), hold in items.items():
+        if sk == "HOLD#CASH" and hold["hstate"] == "OPEN":
+            held[f"RIDERCASH#{hold['riderId']}"] += hold["amount"]
+    riders = {a: w for a, w in wallets.items() if a.startswith("RIDERCASH#")}
+    for account in sorted(held.keys() | riders.keys()):
+        wallet = riders.get(account, {"held": 0, "posted": 0, "exposure": 0})
+        if wallet["held"] != held[account]:
+            yield f"{account} holds {wallet['held']}, open holds are {held[account]}"
+        if wallet["exposure"] != wallet["held"] - wallet["posted"] or wallet["posted"] > 0:
+            yield f"{account} is exposed by {wallet['exposure']}"
+
+
+def _payments(items: Items) -> Iterator[str]:
+    paid = [i for (_, sk), i in items.items() if sk == "PAYMENT" and i["pstate"] == "SUCCESS"]
+    legs = [
+        leg
+        for (_, sk), entry in items.items()
+        if sk in ("JE#TOPUP", "JE#CAPTURE")
+        for leg in entry["legs"]
+    ]
+    came_in = sum(-leg["amount"] for leg in legs if leg["account"].startswith("CLEARING#"))
+    if sum(payment["amount"] for payment in paid) != came_in:
+        yield f"providers paid {sum(p['amount'] for p in paid)}, the books took {came_in}"
+
+
+def _payouts(items: Items, wallets: Mapping[str, Item]) -> Iterator[str]:
+    held: dict[str, int] = defaultdict(int)
+    for (pk, sk), payout in items.items():
+        if not (pk.startswith("PAYOUT#") and sk == "REQUEST"):
+            continue
+        state = payout["pstate"]
+        if state in ("REQUESTED", "APPROVED", "SUBMITTED"):
+            held[f"{payout['ownerType']}#{payout['ownerId']}"] += payout["amount"]
+        if ((pk, "JE#PAID") in items) != (state in ("PAID", "RETURNED")):
+            yield f"{pk} is {state}, its entry is not"
+    for account, wallet in wallets.items():
+        if account.startswith(("VENDOR#", "RIDER#")) and wallet["held"] != held[account]:
+            yield f"{account} holds {wallet['held']}, its payouts {held[account]}"
+
+
+def _promotions(items: Items) -> Iterator[str]:
+    """What a promotion counts is what its orders cost the platform, and no turn is lost."""
+    spent: dict[str, int] = defaultdict(int)
+    turns: dict[tuple[str, str], int] = defaultdict(int)
+    for (_, sk), order in items.items():
+        if sk == "METADATA" and "promoCode" in order and not _is_free_again(order, items):
+            pk = f"PROMO#{order['promoCode']}"
+            spent[pk] += order["pricing"]["discount"]
+            turns[pk, f"USER#{order['userId']}"] += 1
+    for (pk, sk), item in items.items():
+        if pk.startswith("PROMO#") and sk.startswith("USER#") and item["used"] != turns[pk, sk]:
+            yield f"{sk} has used {pk} {item['used']} times, in {turns[pk, sk]} orders"
+        if sk != "PROMOTION":
+            continue
+        if item["spent"] != spent[pk] or item["spent"] > item["budget"]:
+            yield f"{pk} has spent {item['spent']}, its orders {spent[pk]}"
+
+
+def _is_free_again(order: Item, items: Items) -> bool:
+    if order["status"] not in ("CANCELLED", "REJECTED"):
+        return False
+    entry = items.get((f"ORDER#{order['orderId']}", "JE#CANCEL"), {"legs": []})
+    back = sum(x["amount"] for x in entry["legs"] if x["account"].startswith("PLATFORM#PROMO"))
+    # Nothing was paid for it, or all of it came back.
+    is_paid = (f"ORDER#{order['orderId']}", "JE#CAPTURE") in items
+    return not is_paid or back == order["pricing"]["discount"]
+
+
+def _hands(items: Items) -> Iterator[str]:
+    for (pk, sk), duty in items.items():
+        if sk != "DUTY":
+            continue
+        carried = [name.removeprefix("carries_") for name in duty if name.startswith("carries_")]
+        if duty.get("cnt", 0) != len(carried):
+            yield f"{pk} counts {duty.get('cnt')} orders and carries {carried}"
+        for order_id in carried:
+            order = items[f"ORDER#{order_id}", "METADATA"]
+            if order["dispatch"]["riderId"] != pk.removeprefix("RIDER#"):
+                yield f"{pk} carries {order_id}, which is another's"

@@ -1,0 +1,53 @@
+"""The death of a process, as the stories of crashes need it."""
+
+import asyncio
+
+import pytest
+
+from tests import virtual_time
+from tests.ledger.scenarios.process import Process
+
+
+def test_a_process_dies_without_cleaning_up() -> None:
+    """At its third await it is gone: neither its finally nor its other tasks wait once more."""
+    done: list[str] = []
+
+    async def helper() -> None:
+        for number in range(9):
+            await virtual_time.clock().sleep(1)
+            done.append(f"helper {number}")
+
+    async def work() -> None:
+        task = asyncio.ensure_future(helper())
+        try:
+            await virtual_time.clock().sleep(1.5)
+            done.append("work")
+            await task
+        finally:
+            await virtual_time.clock().sleep(1)
+            done.append("clean")
+
+    async def main() -> tuple[object, int]:
+        process = Process(dies_at=4)
+        answer = await process.run(work())
+        await virtual_time.clock().sleep(60)
+        return answer, process.awaits
+
+    assert virtual_time.run(main()) == (None, 4)
+    assert done == ["helper 0", "work"]
+
+
+def test_a_process_that_lives_gives_its_answer() -> None:
+    """Undisturbed it does what it would have done, and its errors are its caller's."""
+
+    async def seven() -> int:
+        await virtual_time.clock().sleep(1)
+        return 7
+
+    async def main() -> tuple[int | None, int]:
+        process = Process()
+        with pytest.raises(ValueError, match="invalid literal"):
+            await Process().run(asyncio.to_thread(int, "x"))
+        return await process.run(seven()), process.awaits
+
+    assert virtual_time.run(main()) == (7, 1)

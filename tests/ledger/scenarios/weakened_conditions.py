@@ -1,0 +1,120 @@
+"""A write with one of its conditions taken away: which there are, and how to make it."""
+
+import re
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import msgspec
+
+from ledger.dynamodb.table import Check, Key, Put, Write
+
+_WORD = re.compile(r"[#:]?\w+(?:\.#?\w+)*|<=|>=|<>|[=<>,()]")
+# What differs from order to order inside a path.
+_CARRIES = re.compile(r"carries_\w+")
+_OFFER_OF = re.compile(r"(dispatch\.offers)\.[^. ]+")
+# A check without a condition is no write at all.
+_ALWAYS = "attribute_exists(PK) OR attribute_not_exists(PK)"
+# The part of a key that says what kind of item it is.
+_KIND = re.compile(r"[A-Z]+(?:#[A-Z]+)?(?![a-z0-9_])|[A-Z]+")
+
+
+class Mutant(NamedTuple):
+    """One condition of one write, by what it is about and not by whose."""
+
+    verb: str
+    item: str
+    condition: str
+    taken: str
+
+
+def mutants_of(write: Write) -> dict[Mutant, str | None]:
+    """Each way to take one condition from a write, with what is left of it."""
+    if write.condition is None:
+        return {}
+    words = _WORD.findall(write.condition)
+    verb, item = type(write).__name__, _kind_of(_key_of(write))
+    whole = _named(write, words)
+    return {
+        Mutant(verb, item, whole, _named(write, words[start:stop])): _text(left)
+        for start, stop, left in _without_each(words)
+    }
+
+
+def weakened(write: Write, mutant: Mutant) -> Write:
+    """The write without the condition that the mutant takes; any other write as it is."""
+    left = mutants_of(write)
+    if mutant not in left:
+        return write
+    text = left[mutant] or (_ALWAYS if isinstance(write, Check) else None)
+    said = set(_WORD.findall(f"{text or ''} {getattr(write, 'expression', '')}"))
+    said |= {part for word in said for part in word.split(".")}
+    return msgspec.structs.replace(
+        write,
+        condition=text,
+        names={name: given for name, given in write.names.items() if name in said},
+        values={name: given for name, given in write.values.items() if name in said},
+    )
+
+
+def _key_of(write: Write) -> Key:
+    return Key(write.item["PK"], write.item["SK"]) if isinstance(write, Put) else write.key
+
+
+def _kind_of(key: Key) -> str:
+    kinds = []
+    for text in key:
+        found = _KIND.match(text)
+        kinds.append(found.group() if found else "*")
+    return "/".join(kinds)
+
+
+def _named(write: Write, words: list[str]) -> str:
+    told: list[str] = []
+    for word in words:
+        parts = (write.names.get(part, part) for part in word.split("."))
+        told.append(".".join(parts))
+    text = " ".join(told)
+    return _OFFER_OF.sub(r"\1.*", _CARRIES.sub("carries_*", text))
+
+
+def _text(words: list[str]) -> str | None:
+    return " ".join(words) or None
+
+
+def _without_each(words: list[str]) -> Iterator[tuple[int, int, list[str]]]:
+    """Each condition that others join by AND, or that stands alone: where it is, what is left.
+
+    A choice (OR) is one condition, and of each of its branches every condition is one too.
+    """
+    is_choice = len(list(_split(words, 0, len(words), "OR"))) > 1
+    if is_choice or len(list(_split(words, 0, len(words), "AND"))) == 1:
+        yield 0, len(words), []
+    yield from _inside(words, 0, len(words))
+
+
+def _inside(words: list[str], start: int, stop: int) -> Iterator[tuple[int, int, list[str]]]:
+    branches = list(_split(words, start, stop, "OR"))
+    for branch_start, branch_stop in branches:
+        parts = list(_split(words, branch_start, branch_stop, "AND"))
+        for part_start, part_stop in parts:
+            if len(parts) > 1:
+                yield part_start, part_stop, _cut(words, part_start, part_stop, branch_stop)
+            if words[part_start] == "(":
+                yield from _inside(words, part_start + 1, part_stop - 1)
+
+
+def _cut(words: list[str], start: int, stop: int, end: int) -> list[str]:
+    """Take a part away, with the AND behind it or, for the last one, before it."""
+    if stop < end:
+        return [*words[:start], *words[stop + 1 :]]
+    return [*words[: start - 1], *words[stop:]]
+
+
+def _split(words: list[str], start: int, stop: int, joint: str) -> Iterator[tuple[int, int]]:
+    depth, began = 0, start
+    for place in range(start, stop):
+        depth += {"(": 1, ")": -1}.get(words[place], 0)
+        if depth == 0 and words[place] == joint:
+            yield began, place
+            began = place + 1
+    yield began, stop
