@@ -21,12 +21,13 @@ from dispatch.orders.transitions.context import OffersMade
 from dispatch.orders.unit_of_work import Caller, Clerk
 from dispatch.riders.store import Riders
 from dispatch.storage.leases import Fence
-from dispatch.storage.redis_client import Scripts
+from dispatch.storage.redis_client import RedisClients, Scripts
 from dispatch.storage.timers import Timers
 from dispatch.tracking.stores.positions import Positions
 from dispatch.wire import commands
 from dispatch.wire.http import requests
 from ledger.core.facts import TopUp
+from ledger.dynamodb.client import DynamoTable
 from ledger.posting.ledger import Ledger
 from ledger.reporting.statements import Statements
 from matching.speeds import Speeds
@@ -176,7 +177,7 @@ class Shop:
 
 
 @pytest.fixture
-async def shop(table, redis):
+async def shop(table: DynamoTable, redis: RedisClients):
     scripts = Scripts(redis.commands)
     await scripts.load()
     opened = Shop(table, redis, scripts)
@@ -185,7 +186,7 @@ async def shop(table, redis):
 
 
 @pytest.fixture
-async def night(shop, redis):
+async def night(shop: Shop, redis: RedisClients):
     scripts = Scripts(redis.commands)
     await scripts.load()
     return Night(shop, redis, scripts)

@@ -1,12 +1,14 @@
 """A rider whose connection is there and says nothing, as one whose mast has burnt down."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.common.scenario import LAT, LNG, Town
 from tests.e2e.fleet import fleet
+from tests.waiting import Until
 
 # A fifth of the usual times, so that the test is short.
 SETTINGS = {
@@ -16,7 +18,7 @@ GONE_S = 12.0
 
 
 @pytest.mark.slow
-async def test_a_black_holed_rider_gets_no_offers_and_then_is_gone(tmp_path, until):
+async def test_a_black_holed_rider_gets_no_offers_and_then_is_gone(tmp_path: Path, until: Until):
     """Nobody closes his connection: his silence alone tells, stage by stage."""
     async with fleet(tmp_path, ["all"], **SETTINGS) as running:
         town = Town(running.nodes[0].site, 1)

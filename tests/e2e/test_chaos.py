@@ -1,5 +1,6 @@
 """Servers die under a working town, and nothing that was acknowledged is lost."""
 
+from pathlib import Path
 from random import Random
 from typing import Any, cast
 
@@ -184,7 +185,9 @@ class Resynced(Rider):
         """He hurries."""
 
 
-async def test_a_rider_who_was_resynced_before_he_waits_looks_at_once(monkeypatch):
+async def test_a_rider_who_was_resynced_before_he_waits_looks_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+):
     """He waited for news that the resync stood for, and the run was taken for a broken one."""
     monkeypatch.setattr(actors, "MISSED_S", 0.01)
     monkeypatch.setattr(actors, "RELEASES", 0)
@@ -197,7 +200,7 @@ async def test_a_rider_who_was_resynced_before_he_waits_looks_at_once(monkeypatc
 
 @pytest.mark.slow
 @pytest.mark.timeout(480)
-async def test_kills_cost_nothing_that_was_acknowledged(tmp_path):
+async def test_kills_cost_nothing_that_was_acknowledged(tmp_path: Path):
     """Two hundred orders under twenty `kill -9`: none lost, none carried twice, no money astray."""
     figures, findings = await measure(Size(orders=200, kills=20), 1, tmp_path)
 

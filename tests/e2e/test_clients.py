@@ -5,11 +5,13 @@ import socketio
 
 from city.client.tokens import BadgeOffice
 from dispatch.clock import SystemClock
+from tests.e2e.conftest import Server
 from tests.e2e.test_story import tell
+from tests.waiting import Until
 
 
 @pytest.mark.slow
-def test_the_official_client_in_javascript(server):
+def test_the_official_client_in_javascript(server: Server):
     """Both ways in, reconnects, answers in time, repeats, and nothing binary."""
     assert "0 failed" in tell("client.mjs", server)
     assert "Traceback" not in server.log.read_text()
@@ -17,7 +19,7 @@ def test_the_official_client_in_javascript(server):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("transports", [["websocket"], ["polling", "websocket"]])
-async def test_the_official_client_in_python(server, until, transports):
+async def test_the_official_client_in_python(server: Server, until: Until, transports):
     """It connects both ways, is answered, and comes back by itself when its line breaks."""
     office = BadgeOffice(server.secret, SystemClock().now_ms)
     client = socketio.AsyncClient(reconnection_delay=1, reconnection_delay_max=1)

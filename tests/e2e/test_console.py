@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.conftest import Server
+
 ROOT = Path(__file__).parents[2]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 CITY = ("--riders", "12", "--vendors", "6", "--customers", "20", "--orders-per-minute", "40")
@@ -33,13 +35,13 @@ def node() -> str:
 
 
 @pytest.fixture(scope="module")
-def console(node) -> None:
+def console(node: str) -> None:
     """The page, built from the sources as they are."""
     subprocess.run([node, "console/build.mjs"], cwd=ROOT, check=True, capture_output=True)
 
 
 @pytest.fixture
-def city(server) -> Iterator[None]:
+def city(server: Server) -> Iterator[None]:
     """Riders, shops and customers who use the server until the test ends."""
     environ = {**os.environ, "JWT_SECRET": server.secret}
     command = [sys.executable, "-m", "city", "--url", server.url, *CITY]
@@ -53,7 +55,7 @@ def city(server) -> Iterator[None]:
 @pytest.mark.slow
 @pytest.mark.timeout(STORY_S + 60)
 @pytest.mark.usefixtures("console", "city")
-def test_an_operator_sees_the_city_live(server, browser, node):
+def test_an_operator_sees_the_city_live(server: Server, browser: str, node: str):
     """The page signs in, draws, lists, follows, comes back, explains a wrong token; no errors."""
     environ = {
         **os.environ,

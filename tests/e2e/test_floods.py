@@ -1,5 +1,7 @@
 """Somebody floods, somebody guesses: the others do not feel it, and he learns nothing."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.e2e import flood, guess
@@ -9,7 +11,7 @@ RISE_MAX = 4.0
 
 
 @pytest.mark.slow
-async def test_a_flood_is_cut_and_others_are_served(tmp_path):
+async def test_a_flood_is_cut_and_others_are_served(tmp_path: Path):
     """A second of events, big frames and pings each; the command takes all kinds, and its time."""
     size = flood.Size(1.0, 1, ("events", "big_frames", "pings"))
     figures = await flood.measure(size, tmp_path)
@@ -18,7 +20,7 @@ async def test_a_flood_is_cut_and_others_are_served(tmp_path):
 
 
 @pytest.mark.slow
-async def test_guesses_tell_nothing(tmp_path):
+async def test_guesses_tell_nothing(tmp_path: Path):
     """Ids that are there and ids that are not: the same words, as soon, and no event of others."""
     figures = await guess.measure(700, 1, tmp_path)
 

@@ -2,6 +2,7 @@
 
 import json
 import urllib.request
+from pathlib import Path
 
 import pytest
 import schemathesis
@@ -17,7 +18,7 @@ NOBODY: dict[str, str] = {}
 
 
 @pytest.fixture
-def unlimited(tmp_path):
+def unlimited(tmp_path: Path):
     """A server that hears every request, however many they are."""
     running = start(tmp_path, RATE_LIMITS="off")
     yield running

@@ -5,10 +5,13 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
+from pathlib import Path
 from time import monotonic
 
 import pytest
 
+from tests.e2e.conftest import Server
 from tests.waiting import PAUSE_S
 
 KILLS = 3
@@ -19,7 +22,7 @@ END_S = 90
 
 @pytest.mark.slow
 @pytest.mark.timeout(200)
-def test_kills_cost_neither_orders_nor_money(tmp_path, killable):
+def test_kills_cost_neither_orders_nor_money(tmp_path: Path, killable: Callable[..., Server]):
     """After three `kill -9` the same server goes on, and the ledger balances to zero."""
     server = killable(tmp_path)
     told = tmp_path / "city.log"

@@ -1,12 +1,14 @@
 """Clients that hold on to what is not theirs: they go, and nothing of them stays."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.e2e import silent, soak, stuck_readers
 
 
 @pytest.mark.slow
-async def test_stuck_readers_go(tmp_path):
+async def test_stuck_readers_go(tmp_path: Path):
     """Whoever reads nothing is cut in time; memory, tasks, files and sockets are as before."""
     figures = await stuck_readers.measure(10, tmp_path)
 
@@ -15,7 +17,7 @@ async def test_stuck_readers_go(tmp_path):
 
 
 @pytest.mark.slow
-async def test_silent_connections_go(tmp_path):
+async def test_silent_connections_go(tmp_path: Path):
     """Nothing said, a header that drips, a WebSocket that only answers pings: all end in time."""
     figures = await silent.measure(300, tmp_path)
 
@@ -23,7 +25,7 @@ async def test_silent_connections_go(tmp_path):
 
 
 @pytest.mark.slow
-async def test_apps_that_come_and_go_leave_nothing(tmp_path):
+async def test_apps_that_come_and_go_leave_nothing(tmp_path: Path):
     """Ten seconds of them; the command takes ten minutes, and by hand two hours."""
     figures = await soak.measure(1 / 6, 1, tmp_path)
 

@@ -1,5 +1,7 @@
 """Lines that break, and servers that go: nobody misses anything, or he is told so."""
 
+from pathlib import Path
+
 import pytest
 
 from tests.e2e import resume, rolling_restart
@@ -10,7 +12,7 @@ BACK_S = 10.0
 
 
 @pytest.mark.slow
-async def test_whoever_comes_back_gets_what_he_missed(tmp_path):
+async def test_whoever_comes_back_gets_what_he_missed(tmp_path: Path):
     """Dropped again and again: no gap, nothing twice; outside of the window always a resync."""
     figures = await resume.measure(resume.Size(clients=30, drops=3), 1, tmp_path)
 
@@ -18,7 +20,7 @@ async def test_whoever_comes_back_gets_what_he_missed(tmp_path):
 
 
 @pytest.mark.slow
-async def test_servers_are_restarted_under_their_apps(tmp_path):
+async def test_servers_are_restarted_under_their_apps(tmp_path: Path):
     """Three servers go one after the other; nothing is lost, and everybody is back in time."""
     size = rolling_restart.Size(sockets=150, spread_s=1.0)
     figures = await rolling_restart.measure(size, 1, tmp_path)
@@ -27,7 +29,7 @@ async def test_servers_are_restarted_under_their_apps(tmp_path):
 
 
 @pytest.mark.slow
-async def test_a_redis_that_lost_its_last_second_says_so(tmp_path):
+async def test_a_redis_that_lost_its_last_second_says_so(tmp_path: Path):
     """It numbered anew what it had forgotten, and apps took the next events for known ones.
 
     Now each app is told to start afresh, and shows what is said after that.

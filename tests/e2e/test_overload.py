@@ -1,6 +1,7 @@
 """More fixes than a server can carry: it coalesces instead of queueing."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -8,7 +9,7 @@ from tests.e2e.overload import Size, is_good, measure
 
 
 @pytest.mark.slow
-async def test_twice_what_is_sustained_is_coalesced(tmp_path):
+async def test_twice_what_is_sustained_is_coalesced(tmp_path: Path):
     """What customers see stays fresh, memory stays flat, and whatever is left out is counted."""
     figures = await measure(Size(pairs=60, seconds=2.0), tmp_path)
 

@@ -5,12 +5,14 @@ import os
 import signal
 import time
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
 from bench.common.scenario import LAT, LNG, Town
 from tests.e2e.arguments import Asked, live_engines
 from tests.e2e.fleet import fleet
+from tests.waiting import Until
 
 # Source: promise, another engine goes on at most 5 s after a kill; a pause looks the same.
 TAKEOVER_S = 5.0
@@ -33,7 +35,7 @@ async def rush(town: Town, first: int) -> list[asyncio.Task[None]]:
 
 
 @pytest.mark.slow
-async def test_a_paused_engine_does_no_harm_when_it_goes_on(tmp_path, until):
+async def test_a_paused_engine_does_no_harm_when_it_goes_on(tmp_path: Path, until: Until):
     """Every order gets one rider, nobody is asked twice at once, and one engine is left."""
     async with fleet(tmp_path, ["edge", "engine", "engine"]) as running:
         town = Town(running.nodes[0].site, 1)

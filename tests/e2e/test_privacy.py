@@ -1,6 +1,7 @@
 """What a server writes down about people: their ids, and nothing that they would mind."""
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -15,7 +16,7 @@ PRIVATE = (
 
 
 @pytest.fixture
-def talkative(tmp_path):
+def talkative(tmp_path: Path):
     """A server that logs all that it can."""
     running = start(tmp_path, LOG_LEVEL="debug")
     yield running

@@ -1,6 +1,7 @@
 """Orders go on while Redis is away, and everything arrives when it is back."""
 
 import asyncio
+from pathlib import Path
 
 import pytest
 
@@ -11,7 +12,7 @@ from tests.e2e.redis_away import Size, is_good, measure
 
 @pytest.mark.slow
 @pytest.mark.parametrize("is_flushed", [False, True])
-async def test_nothing_is_lost_while_redis_is_away(tmp_path, is_flushed):
+async def test_nothing_is_lost_while_redis_is_away(tmp_path: Path, is_flushed):
     """Three seconds without Redis: every event arrives once, in order; positions never stop."""
     figures = await measure(Size(3.0, 8, is_flushed), 1, tmp_path)
 
@@ -20,7 +21,7 @@ async def test_nothing_is_lost_while_redis_is_away(tmp_path, is_flushed):
 
 
 @pytest.mark.slow
-async def test_a_server_that_is_started_without_redis_waits_for_it(tmp_path):
+async def test_a_server_that_is_started_without_redis_waits_for_it(tmp_path: Path):
     """One that was killed together with Redis came back first, and died of it."""
     async with fleet(tmp_path, ["all"]) as running:
         await running.valkey.kill()

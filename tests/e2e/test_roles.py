@@ -10,6 +10,7 @@ from bench.common.client import Phone
 from bench.common.scenario import LAT, LNG, Job, Town
 from tests.e2e.arguments import live_engines
 from tests.e2e.fleet import Fleet, fleet
+from tests.waiting import Until
 
 # Source: promise, another engine goes on at most 5 s after a kill.
 TAKEOVER_S = 5.0
@@ -45,7 +46,7 @@ async def place(town: Town, number: int) -> Job:
 
 
 @pytest.mark.slow
-async def test_positions_cross_from_edge_to_edge(running, town, until):
+async def test_positions_cross_from_edge_to_edge(running: Fleet, town: Town, until: Until):
     """The rider reports at one edge, his customer watches at the other; receipts count too."""
     job = await place(town, 0)
     await town.assign(job)
@@ -67,7 +68,7 @@ async def test_positions_cross_from_edge_to_edge(running, town, until):
 
 
 @pytest.mark.slow
-async def test_an_engine_holds_no_sockets(running):
+async def test_an_engine_holds_no_sockets(running: Fleet):
     """It answers those who watch over it, and nobody else."""
     engine = running.nodes[2].site
     statuses = []
@@ -85,7 +86,7 @@ async def test_an_engine_holds_no_sockets(running):
 
 
 @pytest.mark.slow
-async def test_another_engine_goes_on_after_a_kill(running, town, until):
+async def test_another_engine_goes_on_after_a_kill(running: Fleet, town: Town, until: Until):
     """The live engine is killed with an order on its way; the next offer comes within 5 s."""
     [live] = await live_engines(running)
     job = await place(town, 1)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.conftest import Server
+
 HERE = Path(__file__).parent
 STORY_S = 90
 
@@ -24,7 +26,7 @@ def tell(name, server):
 
 
 @pytest.mark.slow
-def test_the_main_job_end_to_end(server):
+def test_the_main_job_end_to_end(server: Server):
     """FOOD by wallet, MART by cash and PACKAGE by mobile money are delivered and settled."""
     said = tell("story.mjs", server)
 
@@ -33,6 +35,6 @@ def test_the_main_job_end_to_end(server):
 
 
 @pytest.mark.slow
-def test_riders_are_asked_one_after_the_other(server):
+def test_riders_are_asked_one_after_the_other(server: Server):
     """Nobody there, a no, a dead app, a rider who gives back, a rider an operator wants."""
     assert "0 failed" in tell("offers.mjs", server)

@@ -62,7 +62,7 @@ def test_a_town_that_decides_orders_together_keeps_them_too(mode):
 
 
 @pytest.mark.slow
-def test_a_seed_is_replayed_to_the_byte(tmp_path):
+def test_a_seed_is_replayed_to_the_byte(tmp_path: Path):
     """The same seed and options make the same diary, in another process as well."""
     for name, hash_seed in (("one", "0"), ("two", "77")):
         run("--seed", "4", "--orders", "8", "--log", tmp_path / name, hash_seed=hash_seed)

@@ -14,7 +14,8 @@ from dispatch.errors import StoreUnavailable
 from dispatch.events.inbox import Inboxes, parse_news
 from dispatch.events.operations_board import PULSE_MS
 from dispatch.storage.pubsub import Feeds
-from dispatch.storage.redis_client import Scripts
+from dispatch.storage.redis_client import RedisClients, Scripts
+from tests.waiting import Until
 
 pytestmark = pytest.mark.redis_cluster
 
@@ -64,7 +65,7 @@ class Nodes:
 
 
 @pytest.fixture
-async def nodes(redis, scripts, until):
+async def nodes(redis: RedisClients, scripts: Scripts, until: Until):
     opened = Nodes(redis, scripts)
     async with until.running(opened.feeds.run):
         await opened.feeds.open(keys.inbox_channel(ME), opened.hear)
@@ -77,7 +78,7 @@ def sids(heard):
     return [msgspec.json.decode(each.body, type=OneTooMany).sid for each in heard]
 
 
-async def test_the_oldest_of_too_many_has_to_go(nodes, until):
+async def test_the_oldest_of_too_many_has_to_go(nodes: Nodes, until: Until):
     """Wherever it is: all nodes of the identity hear which one, and it is told once."""
     await nodes.enter(nodes.one, "a", "b")
     await nodes.enter(nodes.two, "c", "d")
@@ -90,7 +91,9 @@ async def test_the_oldest_of_too_many_has_to_go(nodes, until):
     assert sids(nodes.heard) == ["a"]
 
 
-async def test_whoever_comes_while_others_are_judged_is_judged_after_them(nodes, until):
+async def test_whoever_comes_while_others_are_judged_is_judged_after_them(
+    nodes: Nodes, until: Until
+):
     """A client that goes on and on finds no gap: what came later is too many all the same."""
     await nodes.enter(nodes.one, "a", "b")
     await nodes.enter(nodes.two, "c", "d")
@@ -108,7 +111,7 @@ async def test_whoever_comes_while_others_are_judged_is_judged_after_them(nodes,
     assert await nodes.held() == ["n2 c", "n2 d", "n1 e"]
 
 
-async def test_who_leaves_makes_room(nodes):
+async def test_who_leaves_makes_room(nodes: Nodes):
     """And one who is noted again, as after a loss of Redis, is the same one in the same place."""
     await nodes.enter(nodes.one, "a", "b", "c")
     nodes.one.leave(ME, "b")
@@ -122,7 +125,7 @@ async def test_who_leaves_makes_room(nodes):
     assert nodes.heard == []
 
 
-async def test_sockets_of_a_killed_server_push_nobody_out(nodes):
+async def test_sockets_of_a_killed_server_push_nobody_out(nodes: Nodes):
     """A quiet app stays, though two others have come back before anybody knows of the kill.
 
     Each was counted twice for five seconds, and the oldest socket was told to stay away: the one
@@ -139,7 +142,7 @@ async def test_sockets_of_a_killed_server_push_nobody_out(nodes):
     assert await nodes.held() == ["n2 quiet", "n3 a2", "n3 b2"]
 
 
-async def test_an_app_that_every_server_dies_under_pushes_nobody_out(nodes):
+async def test_an_app_that_every_server_dies_under_pushes_nobody_out(nodes: Nodes):
     """Five kills in five seconds; what is left of each is not counted with what came after it."""
     await nodes.enter(nodes.two, "quiet")
     for at in range(5):
@@ -149,7 +152,7 @@ async def test_an_app_that_every_server_dies_under_pushes_nobody_out(nodes):
     assert nodes.heard == []
 
 
-async def test_a_silent_node_is_waited_for(nodes, until):
+async def test_a_silent_node_is_waited_for(nodes: Nodes, until: Until):
     """One that was only slow has proved that its sockets live: then the oldest goes."""
     await nodes.enter(nodes.one, "a")
     await nodes.enter(nodes.two, "b", "c", "d")
@@ -160,7 +163,7 @@ async def test_a_silent_node_is_waited_for(nodes, until):
     assert await nodes.held() == ["n2 b", "n2 c", "n2 d"]
 
 
-async def test_a_node_that_is_not_known_yet_keeps_its_own(nodes):
+async def test_a_node_that_is_not_known_yet_keeps_its_own(nodes: Nodes):
     """It has not reported so far; that it noted a socket just now is a sign of life."""
     await nodes.enter(nodes.one, "a")
     await nodes.enter(nodes.two, "b", "c", "d")
@@ -169,7 +172,7 @@ async def test_a_node_that_is_not_known_yet_keeps_its_own(nodes):
     assert nodes.heard == []
 
 
-async def test_too_many_are_not_forgotten_while_redis_is_away(nodes, until):
+async def test_too_many_are_not_forgotten_while_redis_is_away(nodes: Nodes, until: Until):
     """They are judged when it is back."""
     await nodes.enter(nodes.two, "a", "b", "c", "d")
     there = nodes.two._together
@@ -183,7 +186,9 @@ async def test_too_many_are_not_forgotten_while_redis_is_away(nodes, until):
     assert await nodes.held() == ["n2 b", "n2 c", "n2 d"]
 
 
-async def test_so_many_wait_to_be_judged(nodes, until, monkeypatch):
+async def test_so_many_wait_to_be_judged(
+    nodes: Nodes, until: Until, monkeypatch: pytest.MonkeyPatch
+):
     """Who finds no room is counted, and has its turn when its next socket comes."""
     before = counted()
     monkeypatch.setattr(module, "CROWDED_MAX", 0)
@@ -198,7 +203,7 @@ async def test_so_many_wait_to_be_judged(nodes, until, monkeypatch):
     assert await nodes.held() == ["n1 c", "n1 d", "n1 e"]
 
 
-async def test_nobody_else_is_counted(nodes):
+async def test_nobody_else_is_counted(nodes: Nodes):
     """Each identity has a line of its own, and it is forgotten."""
     for at in range(2 * MOST):
         nodes.one.enter(f"vendor:{at}", "s")
@@ -226,7 +231,7 @@ class Away:
 
 
 @pytest.mark.parametrize("is_full", [True, False])
-async def test_without_redis_nobody_waits_and_it_is_counted(redis, is_full):
+async def test_without_redis_nobody_waits_and_it_is_counted(redis: RedisClients, is_full):
     """Whoever comes is let in; a node's own count holds."""
     before = counted()
     away = cast("Any", Away(is_full))

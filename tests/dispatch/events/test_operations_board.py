@@ -2,12 +2,12 @@
 
 from dispatch import keys
 from dispatch.events.operations_board import FORGOTTEN_MS, PULSE_MS, Board, Pulse
-from dispatch.storage.redis_client import Scripts
+from dispatch.storage.redis_client import RedisClients, Scripts
 
 NOW_MS = 1_763_000_000_000
 
 
-async def test_nodes_that_report_live(redis):
+async def test_nodes_that_report_live(redis: RedisClients):
     """Whoever was silent for five seconds does not; after an hour nothing is left of it."""
     board = Board(redis, Scripts(redis.commands))
     silent, gone = NOW_MS - PULSE_MS - 1, NOW_MS - FORGOTTEN_MS - 1

@@ -15,8 +15,11 @@ from dispatch.events.outbox import (
     new_entry_id,
     write_entry,
 )
+from dispatch.storage.redis_client import RedisClients, Scripts
 from dispatch.storage.timers import Timers
+from ledger.dynamodb.client import DynamoTable
 from ledger.dynamodb.table import Query
+from tests.waiting import Until
 
 
 class House:
@@ -44,7 +47,7 @@ class House:
 
 
 @pytest.fixture
-async def house(table, redis, scripts):
+async def house(table: DynamoTable, redis: RedisClients, scripts: Scripts):
     return House(table, redis, scripts)
 
 
@@ -59,7 +62,9 @@ def away_at_first(append, times):
     return try_append
 
 
-async def test_what_waits_for_redis_keeps_its_order(house, until, monkeypatch):
+async def test_what_waits_for_redis_keeps_its_order(
+    house: House, until: Until, monkeypatch: pytest.MonkeyPatch
+):
     """An event that could not be relayed goes before those that were said after it."""
     monkeypatch.setattr(house.inboxes, "append", away_at_first(house.inboxes.append, times=2))
     async with until.running(house.outbox.run):
@@ -74,7 +79,9 @@ async def test_what_waits_for_redis_keeps_its_order(house, until, monkeypatch):
     assert await house.told() == [b'{"n":0}', b'{"n":1}', b'{"n":2}']
 
 
-async def test_the_sweep_leaves_alone_what_waits_here(house, until, monkeypatch):
+async def test_the_sweep_leaves_alone_what_waits_here(
+    house: House, until: Until, monkeypatch: pytest.MonkeyPatch
+):
     """It relays what lost nodes have left, and nothing twice."""
     append, begun, door = house.inboxes.append, asyncio.Event(), asyncio.Event()
 
@@ -102,7 +109,9 @@ async def test_the_sweep_leaves_alone_what_waits_here(house, until, monkeypatch)
     assert sum(swept) == 1
 
 
-async def test_what_was_told_leaves_the_table_together(house, until, monkeypatch):
+async def test_what_was_told_leaves_the_table_together(
+    house: House, until: Until, monkeypatch: pytest.MonkeyPatch
+):
     """Deleting waits a moment, out of the way of the next step, and takes all that was told."""
     transact, deleted = house.table.transact, []
 
@@ -124,7 +133,7 @@ async def test_what_was_told_leaves_the_table_together(house, until, monkeypatch
     assert [page.items for page in left] == [[], [], []]
 
 
-async def test_a_server_that_ends_deletes_what_it_has_told(house, until):
+async def test_a_server_that_ends_deletes_what_it_has_told(house: House, until: Until):
     """Closing waits for the last deletion, so that no sweep tells it again."""
     entry = await house.commit(1)
     async with until.running(house.outbox.run):

@@ -11,6 +11,7 @@ from dispatch.orders.unit_of_work import DUTY, Duty
 from dispatch.tracking.tracking_policy import Arrival
 from dispatch.wire import commands
 from ledger.dynamodb.table import Query
+from tests.dispatch.conftest import Shop
 
 pytestmark = pytest.mark.engines
 
@@ -24,7 +25,7 @@ async def on_the_way(shop):
     return order_id
 
 
-async def test_customer_and_vendor_hear_of_it_once(shop):
+async def test_customer_and_vendor_hear_of_it_once(shop: Shop):
     """Seen twice and then tapped, a rider's arrival at the pickup is one event for each side."""
     order_id = await on_the_way(shop)
     arrivals = Arrivals(shop.flow)
@@ -37,7 +38,7 @@ async def test_customer_and_vendor_hear_of_it_once(shop):
     assert (await shop.orders.get(order_id)).dispatch.state is DispatchState.AT_PICKUP
 
 
-async def test_a_node_without_the_lease_notes_it_as_well(shop):
+async def test_a_node_without_the_lease_notes_it_as_well(shop: Shop):
     """The node that hears the rider is seldom the one whose engine rules."""
     order_id = await on_the_way(shop)
     shop.fence.close()
@@ -45,7 +46,7 @@ async def test_a_node_without_the_lease_notes_it_as_well(shop):
     assert (await shop.told("user:usr_1")).count("rider_arrived") == 1
 
 
-async def test_what_was_seen_too_late_is_dropped(shop):
+async def test_what_was_seen_too_late_is_dropped(shop: Shop):
     """An order that went on meanwhile has no use for it: nothing is told or tried again."""
     order_id = await on_the_way(shop)
     tap = commands.ArrivedPickup(order_id=order_id)
@@ -54,7 +55,7 @@ async def test_what_was_seen_too_late_is_dropped(shop):
     assert (await shop.told("user:usr_1")).count("rider_arrived") == 1
 
 
-async def test_a_store_that_is_away_delays_it(shop, monkeypatch):
+async def test_a_store_that_is_away_delays_it(shop: Shop, monkeypatch: pytest.MonkeyPatch):
     """An arrival that cannot be written waits for the next try."""
 
     async def away(*_):
@@ -64,10 +65,12 @@ async def test_a_store_that_is_away_delays_it(shop, monkeypatch):
     assert not await Arrivals(shop.flow).note(Arrival("ord_1", "rdr_1", "pickup"))
 
 
-async def test_a_riders_node_learns_where_his_order_takes_him(shop):
+async def test_a_riders_node_learns_where_his_order_takes_him(shop: Shop):
     """With each state the rider's node is sent the course, and at the end that it is over."""
     order_id = await on_the_way(shop)
-    taken = course_of(await shop.orders.get(order_id))
+    order = await shop.orders.get(order_id)
+    assert order is not None
+    taken = course_of(order)
     command = commands.ReleaseDelivery(order_id=order_id, reason="flat tyre")
     await shop.flow.release_delivery(shop.as_("rider", "rdr_1"), command)
     duties = await written_duties(shop)

@@ -8,7 +8,8 @@ from dispatch.clock import SystemClock
 from dispatch.errors import StoreUnavailable
 from dispatch.leadership.leader_lease import Reign
 from dispatch.storage.leases import Fence, Leases
-from dispatch.storage.redis_client import Scripts
+from dispatch.storage.redis_client import RedisClients, Scripts
+from tests.waiting import Until
 
 
 class Work:
@@ -30,14 +31,14 @@ class Work:
 
 
 @pytest.fixture
-async def scripts(redis):
+async def scripts(redis: RedisClients):
     ours = Scripts(redis.commands)
     await ours.load()
     return ours
 
 
 @pytest.fixture
-def reign(scripts):
+def reign(scripts: Scripts):
     def of(node, work, ttl_ms=3_000):
         clock = SystemClock()
         return Reign(Leases(scripts, node, ttl_ms), Fence(clock), "douala", work.run, clock)
@@ -45,7 +46,7 @@ def reign(scripts):
     return of
 
 
-async def test_one_of_two_works(reign, until):
+async def test_one_of_two_works(reign, until: Until):
     """The other one waits, and goes on when the first has stopped."""
     first, second = Work(), Work()
     async with until.running(reign("node_2", second).run):
@@ -58,7 +59,7 @@ async def test_one_of_two_works(reign, until):
         await until.true(lambda: first.is_going_on, deadline_s=2.0)
 
 
-async def test_work_ends_when_the_lease_is_lost(reign, until, redis):
+async def test_work_ends_when_the_lease_is_lost(reign, until: Until, redis: RedisClients):
     """Within a renewal another node's lease is noticed, and the work is stopped."""
     work, other = Work(), Work()
     ruling = reign("node_1", work)
@@ -71,7 +72,9 @@ async def test_work_ends_when_the_lease_is_lost(reign, until, redis):
             assert not ruling.is_held
 
 
-async def test_work_ends_where_redis_does_not_answer(reign, until, monkeypatch):
+async def test_work_ends_where_redis_does_not_answer(
+    reign, until: Until, monkeypatch: pytest.MonkeyPatch
+):
     """After the lease's time nobody can know who works, so this node does not."""
     work = Work()
     ruling = reign("node_1", work, ttl_ms=300)
@@ -85,7 +88,7 @@ async def test_work_ends_where_redis_does_not_answer(reign, until, monkeypatch):
         await until.true(lambda: work.ended == 1, deadline_s=2.0)
 
 
-async def test_an_error_of_the_work_is_not_swallowed(scripts):
+async def test_an_error_of_the_work_is_not_swallowed(scripts: Scripts):
     """It rises to the supervisor, and the lease is free at once."""
 
     async def fail():

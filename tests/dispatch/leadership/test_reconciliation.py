@@ -8,7 +8,7 @@ from dispatch.leadership.reconciliation import COMPARE_EVERY_S, OpenOrders, Reco
 from dispatch.leadership.redis_instance import Birth
 from dispatch.model import Position
 from dispatch.orders.store import SHARDS, shard_of
-from dispatch.storage.redis_client import Scripts
+from dispatch.storage.redis_client import RedisClients, Scripts
 from dispatch.tracking.eta import Forecast
 from dispatch.tracking.fix_pipeline import Lane
 from dispatch.tracking.redis_writer import Drain
@@ -20,6 +20,7 @@ from dispatch.tracking.watchers import Watchers
 from dispatch.wire.commands import CancelOrder, Fix
 from dispatch.wire.events import OrderDot
 from matching.speeds import Speeds
+from tests.dispatch.conftest import Shop
 
 LATER_MS = 10**14
 
@@ -40,12 +41,14 @@ def counted():
 
 
 @pytest.fixture
-def reconciler(redis, counted):
+def reconciler(redis: RedisClients, counted: Counted):
     clock = ManualClock()
     return Reconciler(Birth(redis), [counted], clock), clock
 
 
-async def test_nothing_is_compared_while_redis_is_the_same(reconciler, counted):
+async def test_nothing_is_compared_while_redis_is_the_same(
+    reconciler: tuple[Reconciler, ManualClock], counted: Counted
+):
     """After the start it costs one round trip a second."""
     looks, clock = reconciler
     assert await looks.look()
@@ -55,7 +58,9 @@ async def test_nothing_is_compared_while_redis_is_the_same(reconciler, counted):
     assert counted.asked == [True]
 
 
-async def test_all_is_compared_now_and_then(reconciler, counted):
+async def test_all_is_compared_now_and_then(
+    reconciler: tuple[Reconciler, ManualClock], counted: Counted
+):
     """What was lost by itself is found too, within ten seconds."""
     looks, clock = reconciler
     await looks.look()
@@ -65,7 +70,9 @@ async def test_all_is_compared_now_and_then(reconciler, counted):
     assert counted.asked == [True, False]
 
 
-async def test_an_emptied_redis_is_noticed(reconciler, counted, redis):
+async def test_an_emptied_redis_is_noticed(
+    reconciler: tuple[Reconciler, ManualClock], counted: Counted, redis: RedisClients
+):
     """Its mark is gone, and the next look sets another."""
     looks, _ = reconciler
     await looks.look()
@@ -75,7 +82,7 @@ async def test_an_emptied_redis_is_noticed(reconciler, counted, redis):
     assert counted.asked == [True, True]
 
 
-async def test_a_gap_is_a_loss(reconciler, counted):
+async def test_a_gap_is_a_loss(reconciler: tuple[Reconciler, ManualClock], counted: Counted):
     """What was said while nobody listened is gone even where Redis kept its keys."""
     looks, _ = reconciler
     await looks.look()
@@ -86,11 +93,11 @@ async def test_a_gap_is_a_loss(reconciler, counted):
 
 
 @pytest.fixture
-def open_orders(shop):
+def open_orders(shop: Shop):
     return OpenOrders(shop.orders, shop.timers, shop.board, lambda: True)
 
 
-async def test_timers_and_board_come_back(shop, open_orders, redis):
+async def test_timers_and_board_come_back(shop: Shop, open_orders: OpenOrders, redis: RedisClients):
     """After FLUSHALL every search has its timer and every open order its line."""
     searching, waiting = await shop.place(), await shop.place()
     await shop.accept(searching)
@@ -106,7 +113,7 @@ async def test_timers_and_board_come_back(shop, open_orders, redis):
     assert {dot.order_id for dot in after} == {searching, waiting}
 
 
-async def test_only_the_live_engine_reads_the_orders(shop, redis):
+async def test_only_the_live_engine_reads_the_orders(shop: Shop, redis: RedisClients):
     """The others leave it to him; their own riders are theirs."""
     await shop.place()
     await shop.relay()
@@ -116,7 +123,7 @@ async def test_only_the_live_engine_reads_the_orders(shop, redis):
     assert await shop.board.read() == []
 
 
-async def test_a_timer_that_is_there_is_left_alone(shop, open_orders):
+async def test_a_timer_that_is_there_is_left_alone(shop: Shop, open_orders: OpenOrders):
     """Its moment may be newer than the one in the order."""
     order_id = await shop.place()
     await shop.accept(order_id)
@@ -128,7 +135,7 @@ async def test_a_timer_that_is_there_is_left_alone(shop, open_orders):
     assert await shop.timers.claim(LATER_MS - 1, 10, 1) == ([], LATER_MS)
 
 
-async def test_lines_of_orders_that_are_over_go(shop, open_orders):
+async def test_lines_of_orders_that_are_over_go(shop: Shop, open_orders: OpenOrders):
     """A line that was written late, or belongs to no order, does not stay for ever."""
     order_id = await shop.place()
     await shop.relay()
@@ -143,7 +150,7 @@ async def test_lines_of_orders_that_are_over_go(shop, open_orders):
     assert await shop.board.read() == []
 
 
-async def test_all_orders_have_their_turn(shop, open_orders):
+async def test_all_orders_have_their_turn(shop: Shop, open_orders: OpenOrders):
     """Where nothing is known to be lost each look compares one shard, and all come round."""
     placed = {await shop.place() for _ in range(5)}
     seen = set()
@@ -193,7 +200,7 @@ class Node:
 
 
 @pytest.fixture
-async def node(shop, redis):
+async def node(shop: Shop, redis: RedisClients):
     scripts = Scripts(redis.commands)
     await scripts.load()
     opened = Node(shop, redis)
@@ -201,7 +208,7 @@ async def node(shop, redis):
     return opened
 
 
-async def test_riders_return_to_the_index_without_a_fix(node, redis):
+async def test_riders_return_to_the_index_without_a_fix(node: Node, redis: RedisClients):
     """The node knows where they are; Redis need not wait for their next report."""
     await redis.commands.flushall()
     assert await node.found() == []
@@ -212,7 +219,7 @@ async def test_riders_return_to_the_index_without_a_fix(node, redis):
     assert isinstance(await node.positions.last("rdr_1"), Position)
 
 
-async def test_duty_that_was_missed_is_read_again(node):
+async def test_duty_that_was_missed_is_read_again(node: Node):
     """Orders that came into his hands and left them while nobody listened."""
     shop = node.shop
     order_id = await shop.place()

@@ -7,6 +7,8 @@ from dispatch.leadership import tick
 from dispatch.model import DispatchState, Outcome
 from dispatch.wire import commands
 from dispatch.wire.http import requests
+from tests.dispatch.dispatch_night import Night
+from tests.waiting import Until
 
 pytestmark = pytest.mark.engines
 
@@ -15,7 +17,7 @@ def outcomes(dispatch):
     return {rider: asked.outcome for rider, asked in dispatch.asked.items()}
 
 
-async def test_the_best_rider_is_asked_first_and_alone(night):
+async def test_the_best_rider_is_asked_first_and_alone(night: Night):
     """The first wave is one rider; nobody else hears of the order while he thinks."""
     night.streets.put("near", 0.3)
     night.streets.put("far", 0.9)
@@ -28,7 +30,7 @@ async def test_the_best_rider_is_asked_first_and_alone(night):
     assert await night.shop.told("rider:far") == []
 
 
-async def test_a_wave_is_asked_three_seconds_apart(night):
+async def test_a_wave_is_asked_three_seconds_apart(night: Night):
     """After a first no, three riders are asked one by one, each with a deadline of his own."""
     for rank, rider in enumerate(["a", "b", "c", "d", "e"]):
         night.streets.put(rider, 0.1 + rank / 10)
@@ -47,7 +49,7 @@ async def test_a_wave_is_asked_three_seconds_apart(night):
     assert [later - deadlines[0] for later in deadlines] == [0, 3_000, 6_000]
 
 
-async def test_whoever_is_not_asked_yet_never_hears_of_an_order_that_is_taken(night):
+async def test_whoever_is_not_asked_yet_never_hears_of_an_order_that_is_taken(night: Night):
     """The second of the wave takes it; the third was not asked and is not told anything."""
     for rank, rider in enumerate(["a", "b", "c", "d"]):
         night.streets.put(rider, 0.1 + rank / 10)
@@ -65,7 +67,7 @@ async def test_whoever_is_not_asked_yet_never_hears_of_an_order_that_is_taken(ni
     assert await night.shop.told("rider:b") == ["delivery_request", "delivery_request_closed"]
 
 
-async def test_an_offer_that_was_never_shown_goes_on_after_two_seconds(night):
+async def test_an_offer_that_was_never_shown_goes_on_after_two_seconds(night: Night):
     """Without a receipt the next rider is asked at once, long before the deadline."""
     night.streets.put("dead", 0.2)
     night.streets.put("alive", 0.4)
@@ -79,7 +81,7 @@ async def test_an_offer_that_was_never_shown_goes_on_after_two_seconds(night):
     assert outcomes(passed) == {"dead": Outcome.UNREAD}
 
 
-async def test_a_shown_offer_runs_to_its_deadline_and_not_a_moment_longer(night):
+async def test_a_shown_offer_runs_to_its_deadline_and_not_a_moment_longer(night: Night):
     """Fifteen seconds and three of grace, then the search goes on."""
     night.streets.put("slow", 0.2)
     order_id = await night.order()
@@ -92,7 +94,7 @@ async def test_a_shown_offer_runs_to_its_deadline_and_not_a_moment_longer(night)
     assert ended.state is DispatchState.EXHAUSTED
 
 
-async def test_nobody_left_is_said_once_and_looked_at_again(night):
+async def test_nobody_left_is_said_once_and_looked_at_again(night: Night):
     """The customer hears `no_riders` once; a rider who comes later is asked."""
     order_id = await night.order()
     empty = [await night.look(order_id, pause) for pause in (0, 2_000, 3_000, 5_000)]
@@ -105,7 +107,7 @@ async def test_nobody_left_is_said_once_and_looked_at_again(night):
     assert told == ["order_accepted", *["dispatch_status"] * 3]
 
 
-async def test_an_engine_that_starts_anew_knows_the_open_offers(night):
+async def test_an_engine_that_starts_anew_knows_the_open_offers(night: Night):
     """A restart in the middle of an offer neither ends it nor asks its rider for another order."""
     night.streets.put("only", 0.2)
     first, second = await night.order(), await night.order()
@@ -123,7 +125,7 @@ async def test_an_engine_that_starts_anew_knows_the_open_offers(night):
     assert outcomes(ended) == {"only": Outcome.EXPIRED}
 
 
-async def test_a_rider_holds_one_offer_at_a_time(night):
+async def test_a_rider_holds_one_offer_at_a_time(night: Night):
     """Two orders at once ask two riders; the freed one may be asked again."""
     night.streets.put("a", 0.2)
     night.streets.put("b", 0.4)
@@ -148,7 +150,7 @@ async def ignore(night, rider):
     return offered == [rider]
 
 
-async def test_three_unread_offers_in_a_row_pause_a_rider(night):
+async def test_three_unread_offers_in_a_row_pause_a_rider(night: Night):
     """A phone in a drawer is asked three times, then not for five minutes."""
     night.streets.put("drawer", 0.2)
     asked = [await ignore(night, "drawer") for _ in range(4)]
@@ -158,7 +160,7 @@ async def test_three_unread_offers_in_a_row_pause_a_rider(night):
     assert await ignore(night, "drawer")
 
 
-async def test_an_offer_that_was_shown_begins_the_row_anew(night):
+async def test_an_offer_that_was_shown_begins_the_row_anew(night: Night):
     """Two unread, one shown, two unread: nobody is paused."""
     night.streets.put("wakes", 0.2)
     asked = [await ignore(night, "wakes") for _ in range(2)]
@@ -173,7 +175,7 @@ async def test_an_offer_that_was_shown_begins_the_row_anew(night):
     assert await night.pauses.current(night.clock.now_ms()) == {}
 
 
-async def test_a_pause_ends_when_its_rider_shows_that_he_is_there(night):
+async def test_a_pause_ends_when_its_rider_shows_that_he_is_there(night: Night):
     """Whoever goes on duty again is asked again at once."""
     night.streets.put("back", 0.2)
     asked = [await ignore(night, "back") for _ in range(3)]
@@ -182,7 +184,7 @@ async def test_a_pause_ends_when_its_rider_shows_that_he_is_there(night):
     assert [*asked, await ignore(night, "back")] == [True] * 4
 
 
-async def test_cash_orders_pass_over_riders_who_carry_too_much_cash(night):
+async def test_cash_orders_pass_over_riders_who_carry_too_much_cash(night: Night):
     """A rider with room for less than the price is asked for prepaid orders only."""
     night.streets.put("full", 0.1, cash_headroom_xaf=9_499)
     night.streets.put("room", 0.5, cash_headroom_xaf=9_500)
@@ -192,7 +194,7 @@ async def test_cash_orders_pass_over_riders_who_carry_too_much_cash(night):
     assert list((await night.look(paid)).offers) == ["full"]
 
 
-async def test_a_search_that_takes_three_minutes_calls_an_operator_sparsely(night):
+async def test_a_search_that_takes_three_minutes_calls_an_operator_sparsely(night: Night):
     """One alert after three minutes, the next five minutes later, whatever the looks between."""
     order_id = await night.order()
     for _ in range(100):
@@ -226,7 +228,7 @@ async def ride(night, order_id, *distances_km):
     return await night.dispatch(order_id)
 
 
-async def test_a_rider_who_comes_nearer_is_left_alone(night):
+async def test_a_rider_who_comes_nearer_is_left_alone(night: Night):
     """Ten minutes of slow traffic are no reason to take the order away."""
     order_id = await taken(night)
     after = await ride(night, order_id, *[2.0 - i * 0.04 for i in range(40)])
@@ -234,7 +236,7 @@ async def test_a_rider_who_comes_nearer_is_left_alone(night):
     assert (after.state, after.rider_id) == (DispatchState.ASSIGNED, "paul")
 
 
-async def test_a_rider_who_sends_nothing_for_a_minute_loses_the_order(night):
+async def test_a_rider_who_sends_nothing_for_a_minute_loses_the_order(night: Night):
     """He is told, freed with his cash, left out; customer and operators learn it."""
     order_id = await taken(night)
     still = await ride(night, order_id, 1.9, None, None, None)
@@ -251,7 +253,7 @@ async def test_a_rider_who_sends_nothing_for_a_minute_loses_the_order(night):
     assert (await night.look(order_id)).offers == {}
 
 
-async def test_a_rider_who_comes_no_nearer_for_four_minutes_loses_the_order(night):
+async def test_a_rider_who_comes_no_nearer_for_four_minutes_loses_the_order(night: Night):
     """Fixes alone are not enough; fifty metres in four minutes are."""
     order_id = await taken(night)
     still = await ride(night, order_id, *[2.0] * 15)
@@ -261,7 +263,7 @@ async def test_a_rider_who_comes_no_nearer_for_four_minutes_loses_the_order(nigh
     assert outcomes(stalled) == {"paul": Outcome.STALLED}
 
 
-async def test_a_rider_who_stands_at_the_shop_does_not_stall(night):
+async def test_a_rider_who_stands_at_the_shop_does_not_stall(night: Night):
     """Within a hundred metres he waits for the goods."""
     order_id = await taken(night)
     after = await ride(night, order_id, *[0.09] * 40)
@@ -269,7 +271,7 @@ async def test_a_rider_who_stands_at_the_shop_does_not_stall(night):
     assert after.state is DispatchState.ASSIGNED
 
 
-async def test_time_in_which_nobody_looked_is_not_the_riders(night):
+async def test_time_in_which_nobody_looked_is_not_the_riders(night: Night):
     """After two minutes without the engine he has his minute to be heard from again."""
     order_id = await taken(night)
     night.clock.advance(120_000)
@@ -280,7 +282,7 @@ async def test_time_in_which_nobody_looked_is_not_the_riders(night):
     assert after.state is DispatchState.ASSIGNED
 
 
-async def test_after_the_pickup_nobody_is_followed(night):
+async def test_after_the_pickup_nobody_is_followed(night: Night):
     """The last look finds the order in his hands and lets its timer go."""
     order_id = await taken(night)
     vendor, him = night.shop.as_("vendor", "ven_1"), night.shop.as_("rider", "paul")
@@ -294,7 +296,7 @@ async def test_after_the_pickup_nobody_is_followed(night):
     assert await night.shop.timers.claim(night.clock.now_ms() + 2_000_000, 10, 1) == ([], None)
 
 
-async def test_every_look_that_decided_is_explained(night):
+async def test_every_look_that_decided_is_explained(night: Night):
     """First nobody, then one asked: riders, reasons and points are kept with the order."""
     night.streets.put("off", 0.4, available=False)
     night.streets.put("beyond", 9.0)
@@ -314,7 +316,7 @@ async def test_every_look_that_decided_is_explained(night):
     assert (one.wave, one.radius_km, asked.decisions) == (1, 1.5, 2)
 
 
-async def test_looks_that_find_nobody_are_one_decision(night):
+async def test_looks_that_find_nobody_are_one_decision(night: Night):
     """Half a minute of empty streets is one line that counts its looks."""
     order_id = await night.order()
     for _ in range(12):
@@ -325,7 +327,7 @@ async def test_looks_that_find_nobody_are_one_decision(night):
     assert nobody.until_ms - nobody.at_ms == 55_000
 
 
-async def test_an_order_keeps_its_first_and_its_last_decisions(night):
+async def test_an_order_keeps_its_first_and_its_last_decisions(night: Night):
     """Twenty at most: how the search began, and how it stands."""
     night.streets.put("far", 1.0)
     order_id = await night.order()
@@ -339,7 +341,9 @@ async def test_an_order_keeps_its_first_and_its_last_decisions(night):
     assert numbers == [*range(10), *range(last - 10, last)]
 
 
-async def test_an_engine_that_begins_while_redis_is_away_waits_for_it(night, until, monkeypatch):
+async def test_an_engine_that_begins_while_redis_is_away_waits_for_it(
+    night: Night, until: Until, monkeypatch: pytest.MonkeyPatch
+):
     """It had crashed on the way to its first look, with a traceback, and gave its zone back."""
     order_id = await night.order()
     arm, failures = night.shop.timers.arm, iter([StoreUnavailable("redis", "away")])
@@ -362,7 +366,7 @@ async def test_an_engine_that_begins_while_redis_is_away_waits_for_it(night, unt
     assert list((await night.dispatch(order_id)).offers) == ["a"]
 
 
-async def test_a_policy_holds_from_the_next_look_on(night):
+async def test_a_policy_holds_from_the_next_look_on(night: Night):
     """An operator makes waves come at once; no restart, and other services keep their own."""
     for rank, rider in enumerate(["a", "b", "c", "d"]):
         night.streets.put(rider, 0.1 + rank / 10)
@@ -377,7 +381,7 @@ async def test_a_policy_holds_from_the_next_look_on(night):
     assert (await night.policies.offers("MART")).wave_sizes == (1, 3, 5)
 
 
-async def test_nobody_is_asked_whose_hands_are_full(night):
+async def test_nobody_is_asked_whose_hands_are_full(night: Night):
     """He accepted another order a moment ago, and the index of free riders still has him."""
     first = await taken(night)
     second = await night.order()
@@ -392,7 +396,7 @@ async def test_nobody_is_asked_whose_hands_are_full(night):
     assert list(dispatch.offers) == ["marie"]
 
 
-async def test_an_engine_that_saw_him_accept_spares_him_at_once(night):
+async def test_an_engine_that_saw_him_accept_spares_him_at_once(night: Night):
     """The index learns with the next flush that his hands are full; nobody tries meanwhile."""
     await taken(night)
     night.streets.put("paul", 0.5)
@@ -404,7 +408,7 @@ async def test_an_engine_that_saw_him_accept_spares_him_at_once(night):
     assert [each.excluded for each in decision.candidates] == ["carries another order"]
 
 
-async def test_an_engine_writes_nothing_once_its_lease_is_over(night):
+async def test_an_engine_writes_nothing_once_its_lease_is_over(night: Night):
     """It was stopped between its look and its write: the order stays as it was."""
     night.streets.put("paul", 0.5)
     order_id = await night.order()

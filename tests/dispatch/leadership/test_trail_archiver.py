@@ -7,11 +7,13 @@ from dispatch.keys import order_trail
 from dispatch.leadership.trail_archiver import Keeper
 from dispatch.model import Position
 from dispatch.orders.unit_of_work import TRAIL_WHOLE_MS
-from dispatch.storage.redis_client import Scripts
+from dispatch.storage.redis_client import RedisClients, Scripts
 from dispatch.tracking.stores.positions import TRAIL_KEPT_TTL_S, Placed, Positions
 from dispatch.tracking.stores.rider_facts import Facts
 from dispatch.tracking.stores.trails import Trails
 from dispatch.wire import commands
+from ledger.dynamodb.client import DynamoTable
+from tests.dispatch.conftest import Shop
 
 pytestmark = pytest.mark.engines
 
@@ -50,7 +52,7 @@ class House:
 
 
 @pytest.fixture
-async def house(shop, redis, table):
+async def house(shop: Shop, redis: RedisClients, table: DynamoTable):
     return House(shop, redis, table)
 
 
@@ -63,7 +65,7 @@ async def delivered(house):
     return order_id
 
 
-async def test_the_trail_of_a_delivered_order_is_kept(house):
+async def test_the_trail_of_a_delivered_order_is_kept(house: House):
     """Some seconds after the delivery the way stands beside the order, and leaves Redis soon."""
     order_id = await delivered(house)
     await house.shop.relay()
@@ -75,7 +77,7 @@ async def test_the_trail_of_a_delivered_order_is_kept(house):
     assert await house.look() == 0
 
 
-async def test_a_node_killed_after_the_delivery_loses_no_trail(house):
+async def test_a_node_killed_after_the_delivery_loses_no_trail(house: House):
     """Whoever relays the order's end later, even twice, has the trail kept all the same."""
     order_id = await delivered(house)
     # The node that wrote the delivery said nothing to anybody; another one finds the entries.
@@ -85,7 +87,7 @@ async def test_a_node_killed_after_the_delivery_loses_no_trail(house):
     assert (await house.trails.get(order_id)).points == 2
 
 
-async def test_a_keeper_killed_half_way_is_made_good(house, monkeypatch):
+async def test_a_keeper_killed_half_way_is_made_good(house: House, monkeypatch: pytest.MonkeyPatch):
     """Killed after it wrote the trail and before it forgot the order: written again, the same."""
     order_id = await delivered(house)
     await house.shop.relay()
@@ -107,7 +109,9 @@ async def killed(_order_id):
     raise Killed
 
 
-async def test_a_table_that_is_away_keeps_the_trail_due(house, monkeypatch):
+async def test_a_table_that_is_away_keeps_the_trail_due(
+    house: House, monkeypatch: pytest.MonkeyPatch
+):
     """What cannot be written now stays in Redis and is written later."""
     order_id = await delivered(house)
     await house.shop.relay()
@@ -123,7 +127,7 @@ async def test_a_table_that_is_away_keeps_the_trail_due(house, monkeypatch):
     assert (await house.trails.get(order_id)).points == 2
 
 
-async def test_an_order_that_was_handed_on_has_its_last_riders_way(house):
+async def test_an_order_that_was_handed_on_has_its_last_riders_way(house: House):
     """The way of a rider who gave the order back is not part of it."""
     shop = house.shop
     order_id = await shop.place()
@@ -141,7 +145,7 @@ async def test_an_order_that_was_handed_on_has_its_last_riders_way(house):
     assert (kept.rider_id, kept.distance_m) == ("rdr_1", 1112)
 
 
-async def test_an_emptied_redis_costs_the_trail_and_nothing_else(house):
+async def test_an_emptied_redis_costs_the_trail_and_nothing_else(house: House):
     """Without fixes nothing is kept, and the order is not looked at again."""
     order_id = await delivered(house)
     await house.redis.commands.flushall()

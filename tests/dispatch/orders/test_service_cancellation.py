@@ -4,6 +4,7 @@ import pytest
 
 from dispatch.errors import Refusal, Refused
 from dispatch.wire import commands
+from tests.dispatch.conftest import Shop
 
 pytestmark = pytest.mark.engines
 
@@ -52,7 +53,7 @@ async def books(shop):
         ("IN_TRANSIT", "CUSTOMER", (6_800, 1_500, 90_500)),
     ],
 )
-async def test_who_had_worked_is_paid(shop, stage, fault, parts):
+async def test_who_had_worked_is_paid(shop: Shop, stage, fault, parts):
     """By the matrix: the customer pays for his own fault, the platform for every other."""
     order_id = await bring(shop, stage)
     await call_off(shop, order_id, fault)
@@ -63,7 +64,7 @@ async def test_who_had_worked_is_paid(shop, stage, fault, parts):
     assert f"ORDER#{order_id}" not in after
 
 
-async def test_the_fault_of_a_customer_who_pays_cash_is_his_debt(shop):
+async def test_the_fault_of_a_customer_who_pays_cash_is_his_debt(shop: Shop):
     """Nothing was paid, vendor and rider get theirs, the customer owes it; the hold is gone."""
     order_id = await bring(shop, "IN_TRANSIT", "CASH")
     await call_off(shop, order_id, "CUSTOMER")
@@ -74,7 +75,7 @@ async def test_the_fault_of_a_customer_who_pays_cash_is_his_debt(shop):
     assert (await shop.ledger.fin(order_id)).fin_state == "CANCELLED"
 
 
-async def test_a_customer_does_not_name_the_fault(shop):
+async def test_a_customer_does_not_name_the_fault(shop: Shop):
     """Once the kitchen works he cannot call off, whatever he says; before that it is free."""
     order_id = await bring(shop, "PREPARING")
     with pytest.raises(Refused) as raised:

@@ -3,19 +3,20 @@
 import pytest
 
 from dispatch.storage.leases import Leases
-from dispatch.storage.redis_client import Scripts
+from dispatch.storage.redis_client import RedisClients, Scripts
+from tests.waiting import Until
 
 pytestmark = pytest.mark.redis_cluster
 
 
 @pytest.fixture
-async def scripts(redis):
+async def scripts(redis: RedisClients):
     ours = Scripts(redis.commands)
     await ours.load()
     return ours
 
 
-async def test_one_node_holds_it(scripts):
+async def test_one_node_holds_it(scripts: Scripts):
     """The second one gets nothing, until the first gives it back."""
     one, two = Leases(scripts, "node_1"), Leases(scripts, "node_2")
     lease = await one.take("douala")
@@ -27,13 +28,13 @@ async def test_one_node_holds_it(scripts):
     assert await two.take("douala") is not None
 
 
-async def test_zones_have_leases_of_their_own(scripts):
+async def test_zones_have_leases_of_their_own(scripts: Scripts):
     """The engine of one city does not keep another city's from working."""
     assert await Leases(scripts, "node_1").take("douala") is not None
     assert await Leases(scripts, "node_2").take("yaounde") is not None
 
 
-async def test_a_lease_ends_by_itself(scripts, until):
+async def test_a_lease_ends_by_itself(scripts: Scripts, until: Until):
     """A killed holder gives nothing back; the next one comes all the same, with a later token."""
     first = await Leases(scripts, "node_1", ttl_ms=50).take("douala")
     two, taken = Leases(scripts, "node_2"), []
@@ -47,7 +48,7 @@ async def test_a_lease_ends_by_itself(scripts, until):
     assert taken[-1].token > first.token
 
 
-async def test_a_lost_lease_is_not_renewed(scripts, redis):
+async def test_a_lost_lease_is_not_renewed(scripts: Scripts, redis: RedisClients):
     """Whoever was stopped and goes on learns that another one has it now."""
     one, two = Leases(scripts, "node_1"), Leases(scripts, "node_2")
     lost = await one.take("douala")
@@ -61,7 +62,7 @@ async def test_a_lost_lease_is_not_renewed(scripts, redis):
     assert await two.renew(held)
 
 
-async def test_tokens_grow_over_a_flush(scripts, redis):
+async def test_tokens_grow_over_a_flush(scripts: Scripts, redis: RedisClients):
     """An emptied Redis has forgotten the last token; the next one is greater all the same."""
     leases = Leases(scripts, "node_1")
     before = await leases.take("douala")

@@ -5,11 +5,13 @@ import asyncio
 import pytest
 
 from dispatch.storage.pubsub import Feeds
+from dispatch.storage.redis_client import RedisClients
+from tests.waiting import Until
 
 pytestmark = pytest.mark.redis_cluster
 
 
-async def test_what_is_said_after_open_is_heard(redis, until):
+async def test_what_is_said_after_open_is_heard(redis: RedisClients, until: Until):
     """The subscription stands when `open` returns, every time."""
     feeds = Feeds(redis)
     heard = []
@@ -22,7 +24,7 @@ async def test_what_is_said_after_open_is_heard(redis, until):
     assert heard == [str(n).encode() for n in range(50)]
 
 
-async def test_the_last_listener_takes_the_subscription_with_him(redis, until):
+async def test_the_last_listener_takes_the_subscription_with_him(redis: RedisClients, until: Until):
     """A node that nobody on it listens for gets no messages."""
     feeds = Feeds(redis)
     first, second = [], []
@@ -40,7 +42,7 @@ async def test_the_last_listener_takes_the_subscription_with_him(redis, until):
 
 
 @pytest.mark.one_redis
-async def test_a_cut_connection_is_mended_and_told(redis, until):
+async def test_a_cut_connection_is_mended_and_told(redis: RedisClients, until: Until):
     """After the cut the channel works again and whoever listens learns that there was a gap."""
     feeds = Feeds(redis)
     heard, gaps = [], []
@@ -55,7 +57,7 @@ async def test_a_cut_connection_is_mended_and_told(redis, until):
     assert gaps == [True]
 
 
-async def test_channels_asked_for_together_are_all_heard(redis, until):
+async def test_channels_asked_for_together_are_all_heard(redis: RedisClients, until: Until):
     """A thousand apps that come at once ask in a few writes, and each hears its own channel."""
     feeds = Feeds(redis)
     heard: dict[str, list[bytes]] = {f"channel:{n}": [] for n in range(1_000)}
@@ -70,7 +72,9 @@ async def test_channels_asked_for_together_are_all_heard(redis, until):
     assert heard == {name: [name.encode()] for name in heard}
 
 
-async def test_one_who_goes_while_he_asks_leaves_the_channel_to_others(redis, until):
+async def test_one_who_goes_while_he_asks_leaves_the_channel_to_others(
+    redis: RedisClients, until: Until
+):
     """Two ask for a channel and the first goes before it was sent: the second hears it."""
     feeds = Feeds(redis)
     heard = []
@@ -86,7 +90,7 @@ async def test_one_who_goes_while_he_asks_leaves_the_channel_to_others(redis, un
     assert first.cancelled()
 
 
-async def test_one_who_comes_back_at_once_is_heard(redis, until):
+async def test_one_who_comes_back_at_once_is_heard(redis: RedisClients, until: Until):
     """Left and asked for again in the same moments, as by an app that reconnects."""
     feeds = Feeds(redis)
     heard = []

@@ -5,6 +5,7 @@ import pytest
 from dispatch.errors import StoreUnavailable
 from dispatch.storage.cluster import servers_of
 from dispatch.storage.pubsub_connection import Line
+from dispatch.storage.redis_client import RedisClients
 
 pytestmark = pytest.mark.engines
 
@@ -23,7 +24,7 @@ class Recorded:
 
 
 @pytest.fixture
-async def recorded(redis):
+async def recorded(redis: RedisClients):
     """Connections, hung up at the end."""
     found = Recorded(redis)
     yield found
@@ -31,7 +32,7 @@ async def recorded(redis):
         await each.disconnect(nowait=True)
 
 
-async def test_nothing_is_said_on_a_line_that_was_hung_up(recorded):
+async def test_nothing_is_said_on_a_line_that_was_hung_up(recorded: Recorded):
     """It is lost, and not dialled anew: what had been asked for before would not be heard."""
     line = Line(recorded.dial)
     await line.open()
@@ -43,7 +44,9 @@ async def test_nothing_is_said_on_a_line_that_was_hung_up(recorded):
     assert not connection.is_connected
 
 
-async def test_what_the_loop_makes_of_a_closed_line_is_a_lost_line(recorded, monkeypatch):
+async def test_what_the_loop_makes_of_a_closed_line_is_a_lost_line(
+    recorded: Recorded, monkeypatch: pytest.MonkeyPatch
+):
     """The loop raises an error of its own where somebody writes after the line closed."""
     line = Line(recorded.dial)
     await line.open()
@@ -56,7 +59,7 @@ async def test_what_the_loop_makes_of_a_closed_line_is_a_lost_line(recorded, mon
         await line.say("SSUBSCRIBE", ["channel"])
 
 
-async def test_a_line_that_is_open_hears_what_it_asked_for(recorded, redis):
+async def test_a_line_that_is_open_hears_what_it_asked_for(recorded: Recorded, redis: RedisClients):
     """The confirmation comes first, then what is said."""
     line = Line(recorded.dial)
     await line.open()

@@ -6,17 +6,19 @@ import pytest
 
 from dispatch import keys
 from dispatch.storage.quotas import Quotas, Spent
+from dispatch.storage.redis_client import RedisClients, Scripts
+from tests.waiting import Until
 
 pytestmark = pytest.mark.redis_cluster
 
 
 @pytest.fixture
-async def nodes(redis, scripts):
+async def nodes(redis: RedisClients, scripts: Scripts):
     """Two nodes' way to the same Redis."""
     return Quotas(redis.commands, scripts), Quotas(redis.commands, scripts)
 
 
-async def test_two_nodes_give_no_more_than_one(nodes):
+async def test_two_nodes_give_no_more_than_one(nodes: tuple[Quotas, Quotas]):
     """A hundred tries at once, half of them at each node: as many pass as the bucket holds."""
     tries = [nodes[n % 2].take("sign_in", "user:usr_1", 1 / 900, 5) for n in range(100)]
     taken = await asyncio.gather(*tries)
@@ -26,7 +28,7 @@ async def test_two_nodes_give_no_more_than_one(nodes):
     assert {each.remaining for each in taken if not each.is_granted} == {0}
 
 
-async def test_whoever_is_refused_learns_how_long(nodes):
+async def test_whoever_is_refused_learns_how_long(nodes: tuple[Quotas, Quotas]):
     """The wait is the time until the next token, and asking meanwhile does not lengthen it."""
     one, _ = nodes
     assert (await one.take("codes", "+237", 1 / 60, 1)).is_granted
@@ -36,7 +38,7 @@ async def test_whoever_is_refused_learns_how_long(nodes):
     assert waits == sorted(waits, reverse=True)
 
 
-async def test_a_bucket_fills_again(nodes, until):
+async def test_a_bucket_fills_again(nodes: tuple[Quotas, Quotas], until: Until):
     """At its rate; and a full one leaves no key behind."""
     one, two = nodes
     while (await one.take("http", "user:usr_1", 200, 3)).is_granted:
@@ -48,7 +50,9 @@ async def test_a_bucket_fills_again(nodes, until):
     await until.eventually(is_granted)
 
 
-async def test_a_full_bucket_takes_no_room(nodes, redis, until):
+async def test_a_full_bucket_takes_no_room(
+    nodes: tuple[Quotas, Quotas], redis: RedisClients, until: Until
+):
     """A million callers of yesterday are forgotten."""
     await nodes[0].take("http", "user:usr_1", 200, 3)
 
@@ -60,7 +64,7 @@ async def test_a_full_bucket_takes_no_room(nodes, redis, until):
     assert [each.is_granted for each in granted] == [True] * 3 + [False]
 
 
-async def test_nobody_takes_from_anothers_bucket(nodes):
+async def test_nobody_takes_from_anothers_bucket(nodes: tuple[Quotas, Quotas]):
     """Neither another caller nor another thing that is limited."""
     one, _ = nodes
     for name, who in (("http", "user:usr_1"), ("http", "user:usr_2"), ("codes", "user:usr_1")):
@@ -72,7 +76,7 @@ def joins(tokens, who="user:usr_1"):
     return Spent("join", who, 0.01, 5, tokens)
 
 
-async def test_what_two_nodes_give_comes_out_of_one_bucket(nodes):
+async def test_what_two_nodes_give_comes_out_of_one_bucket(nodes: tuple[Quotas, Quotas]):
     """Each learns what both have left; below nothing is what they owe, at most another bucket."""
     one, two = nodes
     assert await one.spend([joins(2)]) == [3]
@@ -82,7 +86,7 @@ async def test_what_two_nodes_give_comes_out_of_one_bucket(nodes):
     assert not (await one.take("join", "user:usr_1", 0.01, 5)).is_granted
 
 
-async def test_many_are_told_in_their_order(nodes):
+async def test_many_are_told_in_their_order(nodes: tuple[Quotas, Quotas]):
     """However many round trips it takes; nothing costs none."""
     one, _ = nodes
     given = [joins(1 + number % 5, f"user:usr_{number}") for number in range(450)]

@@ -4,7 +4,7 @@ import pytest
 
 from dispatch.errors import Deposed
 from dispatch.storage.leases import Leases
-from dispatch.storage.redis_client import Scripts
+from dispatch.storage.redis_client import RedisClients, Scripts
 from dispatch.storage.timers import CLAIM_MS, Timers
 
 pytestmark = pytest.mark.redis_cluster
@@ -13,18 +13,18 @@ NOW_MS = 500
 
 
 @pytest.fixture
-async def scripts(redis):
+async def scripts(redis: RedisClients):
     ours = Scripts(redis.commands)
     await ours.load()
     return ours
 
 
 @pytest.fixture
-def timers(redis, scripts):
+def timers(redis: RedisClients, scripts: Scripts):
     return Timers(redis, scripts, "douala")
 
 
-async def test_due_orders_come_oldest_first_with_the_next_moment(timers):
+async def test_due_orders_come_oldest_first_with_the_next_moment(timers: Timers):
     """What is due now, and when something will be."""
     await timers.arm({"late": 100, "later": 200, "soon": 900})
 
@@ -32,7 +32,7 @@ async def test_due_orders_come_oldest_first_with_the_next_moment(timers):
     assert await timers.claim(NOW_MS, 10, 1) == (["later"], 900)
 
 
-async def test_what_comes_late_puts_nothing_off(timers):
+async def test_what_comes_late_puts_nothing_off(timers: Timers):
     """A step that is relayed after its successor once moved the successor's timer."""
     await timers.arm({"a": 100})
     await timers.arm({"a": 700})
@@ -40,7 +40,7 @@ async def test_what_comes_late_puts_nothing_off(timers):
     assert (await timers.claim(NOW_MS, 10, 1))[0] == ["a"]
 
 
-async def test_an_order_that_was_taken_comes_when_it_said(timers):
+async def test_an_order_that_was_taken_comes_when_it_said(timers: Timers):
     """One order has one timer, and none when it needs no engine."""
     await timers.arm({"a": 100, "b": 100})
     await timers.claim(NOW_MS, 10, 1)
@@ -50,7 +50,7 @@ async def test_an_order_that_was_taken_comes_when_it_said(timers):
     assert await timers.claim(NOW_MS, 10, 1) == ([], 9_000)
 
 
-async def test_nobody_looks_twice_at_once_and_a_lost_look_is_repeated(timers):
+async def test_nobody_looks_twice_at_once_and_a_lost_look_is_repeated(timers: Timers):
     """What was taken is left alone while its engine lives; after its death it comes up again."""
     await timers.arm({"a": 100})
     await timers.claim(NOW_MS, 10, 1)
@@ -59,7 +59,7 @@ async def test_nobody_looks_twice_at_once_and_a_lost_look_is_repeated(timers):
     assert (await timers.claim(NOW_MS + CLAIM_MS, 10, 1))[0] == ["a"]
 
 
-async def test_a_step_during_a_look_is_looked_at(timers):
+async def test_a_step_during_a_look_is_looked_at(timers: Timers):
     """A rider said no while the engine looked: the engine's own next moment once hid that."""
     await timers.arm({"a": 100, "b": 100})
     await timers.claim(NOW_MS, 10, 1)
@@ -70,7 +70,7 @@ async def test_a_step_during_a_look_is_looked_at(timers):
     assert (await timers.claim(NOW_MS, 10, 1))[0] == ["a", "b"]
 
 
-async def test_an_engine_of_an_older_token_is_refused(timers, scripts):
+async def test_an_engine_of_an_older_token_is_refused(timers: Timers, scripts: Scripts):
     """Whoever was stopped and goes on takes nothing and puts nothing off."""
     await timers.arm({"a": 100})
     old = await Leases(scripts, "node_1").take("douala")
@@ -90,7 +90,7 @@ async def test_an_engine_of_an_older_token_is_refused(timers, scripts):
     assert (await timers.claim(NOW_MS + CLAIM_MS, 10, new.token))[0] == ["a"]
 
 
-async def test_zones_do_not_see_each_other(timers, redis, scripts):
+async def test_zones_do_not_see_each_other(timers: Timers, redis: RedisClients, scripts: Scripts):
     """Each zone's engine has its own timers."""
     await timers.arm({"a": 100})
 

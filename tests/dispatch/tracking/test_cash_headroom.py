@@ -9,6 +9,7 @@ from dispatch.errors import StoreUnavailable
 from dispatch.riders.store import Riders
 from dispatch.tracking.cash_headroom import Purses
 from dispatch.tracking.rider_state import Roster
+from ledger.dynamodb.client import DynamoTable
 from ledger.records.cash_holds import reserve_cash
 
 NOW = 1_763_000_000_000
@@ -35,7 +36,7 @@ def roster():
 
 
 @pytest.mark.engines
-async def test_a_rider_on_his_way_to_collect_cash_has_less_room(table, roster):
+async def test_a_rider_on_his_way_to_collect_cash_has_less_room(table: DynamoTable, roster: Roster):
     """What he will collect counts from his accept on; before that he has the whole limit."""
     riders = Riders(table, ManualClock())
     purses = Purses(riders, roster)
@@ -62,7 +63,7 @@ class Away:
         return 1_000
 
 
-async def test_a_rider_who_could_not_be_read_waits(roster):
+async def test_a_rider_who_could_not_be_read_waits(roster: Roster):
     """A store that is away loses nobody's change."""
     purses = Purses(cast("Riders", Away()), roster)
     purses.touch("rdr_1")
@@ -73,7 +74,7 @@ async def test_a_rider_who_could_not_be_read_waits(roster):
     assert roster.get("rdr_1").facts.cash_headroom_xaf == 1_000
 
 
-async def test_riders_of_other_nodes_are_not_read(roster):
+async def test_riders_of_other_nodes_are_not_read(roster: Roster):
     """Whoever has no seat here is another node's business."""
     riders = Away()
     purses = Purses(cast("Riders", riders), roster)

@@ -10,7 +10,9 @@ import pytest
 from dispatch.accounts.sign_ins import GRACE_MS
 from dispatch.accounts.store import CODE_MS, FAILURES_MAX, LOCKED_MS
 from dispatch.storage.pubsub import Feeds
+from dispatch.storage.redis_client import RedisClients
 from handlers.sessions.revocation_cache import Revoked
+from ledger.dynamodb.client import DynamoTable
 from tests.handlers.http_api import Answer, Api
 
 pytestmark = pytest.mark.engines
@@ -102,7 +104,7 @@ async def test_a_name_is_in_the_profile(api: Api):
     assert (profile["name"], profile["phone"]) == ("Awa", "+237600000001")
 
 
-async def test_a_wrong_password_and_no_account_are_the_same(api: Api, table):
+async def test_a_wrong_password_and_no_account_are_the_same(api: Api, table: DynamoTable):
     """The same words, the same calls to the store, and one hash each."""
     await register(api)
     heard = []
@@ -165,7 +167,7 @@ async def test_a_success_forgets_failures(api: Api):
         assert (await sign_in(api)).status == 200
 
 
-async def test_guesses_at_once_are_counted_one_by_one(api: Api, table):
+async def test_guesses_at_once_are_counted_one_by_one(api: Api, table: DynamoTable):
     """Thirty at the same moment: five passwords are looked at, and the right one is not among."""
     await register(api)
     with counted(api, table) as calls:
@@ -182,7 +184,7 @@ async def test_a_password_has_eight_characters(api: Api):
     assert (await sign_in(api)).status == 401
 
 
-async def test_passwords_are_kept_as_argon2id(api: Api, table):
+async def test_passwords_are_kept_as_argon2id(api: Api, table: DynamoTable):
     """Source: OWASP, at least 19 MiB and two rounds; nobody's password is found in the table."""
     await register(api)
     everything = str((await table.client.scan(TableName=table.name))["Items"])
@@ -223,7 +225,7 @@ async def test_copies_of_a_renewal_all_get_the_next(api: Api):
     assert {turn.number for turn in turns} == {1}
 
 
-async def test_a_token_that_comes_twice_ends_the_sign_in(api: Api, redis):
+async def test_a_token_that_comes_twice_ends_the_sign_in(api: Api, redis: RedisClients):
     """A thief and the app have the same one: neither goes on, and access tokens are recalled."""
     first = (await register(api)).data
     second = (await renew(api, first["refreshToken"])).data
@@ -255,7 +257,7 @@ async def test_a_sign_in_ends_a_month_after_its_last_use(api: Api):
     assert told(await renew(api, made["refreshToken"])) == (401, "token_expired")
 
 
-async def test_whoever_goes_is_gone(api: Api, redis):
+async def test_whoever_goes_is_gone(api: Api, redis: RedisClients):
     """His tokens are over on every server, his other phone's are not, and a repeat is no fault."""
     phone, tablet = (await register(api)).data, (await sign_in(api)).data
     gone = [
@@ -319,7 +321,7 @@ async def test_a_code_is_of_one_login(api: Api):
     assert (await prove(api, digits, userType="RIDER")).status == 401
 
 
-async def test_a_code_changes_the_password(api: Api, redis):
+async def test_a_code_changes_the_password(api: Api, redis: RedisClients):
     """Whoever had the old one is out everywhere, at once; the one with the phone stays."""
     await prove(api, await code(api), password=PASSWORD)
     thief = (await sign_in(api)).data
@@ -359,7 +361,7 @@ async def test_codes_need_somebody_who_sends_them(strict_api: Api):
     assert told(asked) == (503, "service_disabled")
 
 
-async def test_a_code_is_not_kept_as_it_is(api: Api, table):
+async def test_a_code_is_not_kept_as_it_is(api: Api, table: DynamoTable):
     """Whoever reads the table cannot sign in: a million of them are tried out within a second."""
     digits = await code(api)
     everything = str((await table.client.scan(TableName=table.name))["Items"])

@@ -7,6 +7,7 @@ import pytest
 from dispatch.money.payout_providers import SANDBOX_FAILS, SANDBOX_WAITS
 from ledger.core.accounts import clearing, rider, rider_cash, vendor
 from ledger.core.facts import Adjustment, Correction
+from ledger.dynamodb.client import DynamoTable
 from ledger.dynamodb.table import Update
 from ledger.records.adjustments import adjustment_key
 from tests.handlers.http_api import (
@@ -203,7 +204,7 @@ async def test_stopped_payouts_do_not_leave(api: Api):
     assert approved.status == 200
 
 
-async def test_a_rider_pays_his_cash_before_he_draws(api: Api, table):
+async def test_a_rider_pays_his_cash_before_he_draws(api: Api, table: DynamoTable):
     """What he has in hand is taken from his earnings first; without enough he draws nothing."""
     await earn(api, rider("rdr_1"), 50_000)
     account = rider_cash("rdr_1")

@@ -9,6 +9,7 @@ import pytest
 from dispatch.orders import store as orders_store
 from handlers.app.composition import SUBJECTS
 from handlers.http.framework.envelope import Route
+from ledger.dynamodb.client import DynamoTable
 from tests.factories import an_order
 from tests.handlers.http_api import ADMIN, Api, Who
 from tests.handlers.permission_matrix import ANYONE, HTTP, NEW_ROUTE
@@ -92,7 +93,7 @@ async def test_an_endpoint_is_of_its_roles(api: Api, name: str):
 
 
 @pytest.mark.parametrize("name", [name for name, asked in HTTP.items() if asked.of == "order"])
-async def test_an_order_of_others_is_not_there(api: Api, table, name: str):
+async def test_an_order_of_others_is_not_there(api: Api, table: DynamoTable, name: str):
     """A stranger of every role that may ask hears of it what he hears of an id that nobody has."""
     asked = HTTP[name]
     await table.transact([orders_store.insert(an_order())])
@@ -109,7 +110,7 @@ async def test_an_order_of_others_is_not_there(api: Api, table, name: str):
     assert len(set(heard.values())) <= 1
 
 
-async def test_lists_hold_nothing_of_others(api: Api, table):
+async def test_lists_hold_nothing_of_others(api: Api, table: DynamoTable):
     """Each role's own list and nobody else's, whatever is asked for."""
     await table.transact([orders_store.insert(an_order())])
     own = [len((await api.ask(OWNERS[r], "GET /orders")).data["items"]) for r in ROLES]

@@ -62,7 +62,9 @@ def is_good(tokens: Tokens, token: str, clock: ManualClock) -> bool:
         return refused.code != "token_invalid"
 
 
-async def test_one_token_is_recalled(store, revoked, tokens, clock):
+async def test_one_token_is_recalled(
+    store: Revocations, revoked: Revoked, tokens: Tokens, clock: ManualClock
+):
     """The others of its bearer stay."""
     one, other = (tokens.issue("RIDER", "rdr_1", 600, clock.now_ms()) for _ in range(2))
     await store.add(wish(of_token(tokens.read(one, clock.now_ms()).token_id)), {}, None)
@@ -72,7 +74,9 @@ async def test_one_token_is_recalled(store, revoked, tokens, clock):
     assert [is_good(tokens, each, clock) for each in (one, other)] == [False, True]
 
 
-async def test_all_tokens_of_somebody_are_recalled(store, revoked, tokens, clock):
+async def test_all_tokens_of_somebody_are_recalled(
+    store: Revocations, revoked: Revoked, tokens: Tokens, clock: ManualClock
+):
     """Those that he has; he may be given another, and nobody else loses anything."""
     before = tokens.issue("RIDER", "rdr_1", 600, clock.now_ms())
     other = tokens.issue("USER", "rdr_1", 600, clock.now_ms())
@@ -87,7 +91,9 @@ async def test_all_tokens_of_somebody_are_recalled(store, revoked, tokens, clock
     assert good == [False, False, True, True]
 
 
-async def test_a_list_of_several_pages_is_read(store, revoked, tokens, clock):
+async def test_a_list_of_several_pages_is_read(
+    store: Revocations, revoked: Revoked, tokens: Tokens, clock: ManualClock
+):
     """A node that starts learns everything that may still matter."""
     subjects = [of_token(f"tok_{number}") for number in range(PAGE + 20)]
     for at in range(0, len(subjects), 40):
@@ -102,7 +108,9 @@ async def test_a_list_of_several_pages_is_read(store, revoked, tokens, clock):
     assert told == [1]
 
 
-async def test_what_no_token_outlives_is_forgotten(store, revoked, tokens, clock):
+async def test_what_no_token_outlives_is_forgotten(
+    store: Revocations, revoked: Revoked, tokens: Tokens, clock: ManualClock
+):
     """The memory holds a month of recalls and not more."""
     await store.add(wish(of_identity(AWA)), {}, None)
     await revoked.look()
@@ -112,7 +120,7 @@ async def test_what_no_token_outlives_is_forgotten(store, revoked, tokens, clock
     assert revoked._known == {}
 
 
-async def test_a_repeated_recall_is_one(store, table, clock):
+async def test_a_repeated_recall_is_one(store: Revocations, table: DynamoTable, clock: ManualClock):
     """The same request gets its first answer, and one audit record says who did it and why."""
     receipt = receipt_for("ops:adm_1", "HTTP#1", b"")
     first = await store.add(wish(of_identity(AWA)), {"identities": [AWA]}, receipt)
@@ -139,7 +147,9 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("patient")
-async def test_news_come_over_redis(store, listening, tokens, clock, until):
+async def test_news_come_over_redis(
+    store: Revocations, listening: Revoked, tokens: Tokens, clock: ManualClock, until: Until
+):
     """A recall is known at once, long before the next look."""
     token = tokens.issue("RIDER", "rdr_1", 600, clock.now_ms())
     await listening._feeds.open("tokens:{revoked}:news", lambda _: None)
@@ -149,7 +159,9 @@ async def test_news_come_over_redis(store, listening, tokens, clock, until):
     assert is_good(tokens, other, clock)
 
 
-async def test_without_redis_the_list_is_looked_at(store, listening, tokens, clock, until):
+async def test_without_redis_the_list_is_looked_at(
+    store: Revocations, listening: Revoked, tokens: Tokens, clock: ManualClock, until: Until
+):
     """The table alone is enough, within the five seconds of the promise."""
 
     async def away(*_args: object) -> None:

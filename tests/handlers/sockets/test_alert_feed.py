@@ -7,9 +7,11 @@ import pytest
 
 from dispatch.events.alerts import Alerts
 from dispatch.storage.pubsub import Feeds
+from dispatch.storage.redis_client import RedisClients, Scripts
 from dispatch.wire.events import Alert
 from handlers.sockets.alert_feed import Alarm
 from handlers.transport.send_buffer import Outlet
+from tests.waiting import Until
 
 pytestmark = pytest.mark.engines
 
@@ -46,13 +48,15 @@ class Room:
 
 
 @pytest.fixture
-async def room(redis, scripts, until):
+async def room(redis: RedisClients, scripts: Scripts, until: Until):
     opened = Room(redis, scripts)
     async with until.running(opened.feeds.run):
         yield opened
 
 
-async def test_every_operator_is_told_at_once_and_latecomers_what_was_before(room, until):
+async def test_every_operator_is_told_at_once_and_latecomers_what_was_before(
+    room: Room, until: Until
+):
     """One who was there hears both; one who comes between hears both as well, each once."""
     early = await room.come("a")
     await room.raise_("ord_1")
@@ -64,7 +68,7 @@ async def test_every_operator_is_told_at_once_and_latecomers_what_was_before(roo
     assert early.told == late.told == [("no_riders", "ord_1"), ("no_riders", "ord_2")]
 
 
-async def test_the_same_alert_is_repeated_sparsely(room):
+async def test_the_same_alert_is_repeated_sparsely(room: Room):
     """Within its pause an alert is raised once, whoever raises it; another order's is another."""
     raised = [
         await room.raise_("ord_1", ts=1_000),
@@ -77,7 +81,7 @@ async def test_the_same_alert_is_repeated_sparsely(room):
     assert [each.order_id for each in await room.alerts.recent()] == ["ord_1", "ord_2", "ord_1"]
 
 
-async def test_whoever_has_gone_is_told_nothing(room, until):
+async def test_whoever_has_gone_is_told_nothing(room: Room, until: Until):
     """A closed socket gets no packets; the last fifty alerts are kept for the next."""
     gone, stays = await room.come("a"), await room.come("b")
     room.alarm.unwatch("a")

@@ -12,8 +12,10 @@ from dispatch.errors import StoreUnavailable
 from dispatch.events.inbox import Head, Inboxes, Letter
 from dispatch.orders.offers.display_receipts import OfferReceipts
 from dispatch.storage.pubsub import Feeds
+from dispatch.storage.redis_client import RedisClients, Scripts
 from handlers.sessions.session_registry import Resume
 from handlers.sockets.event_delivery import Postman
+from tests.waiting import Until
 
 OWNER = "user:usr_1"
 
@@ -75,13 +77,13 @@ class Office:
 
 
 @pytest.fixture
-async def office(redis, scripts, until):
+async def office(redis: RedisClients, scripts: Scripts, until: Until):
     opened = Office(redis, scripts)
     async with until.running(opened.feeds.run):
         yield opened
 
 
-async def test_events_arrive_in_order(office, until):
+async def test_events_arrive_in_order(office: Office, until: Until):
     """Each is told once, to every socket of its owner."""
     one, two = await office.come(), await office.come()
     await office.write(1, 2, 3)
@@ -89,7 +91,7 @@ async def test_events_arrive_in_order(office, until):
     assert one.said == two.said == [("news", 1), ("news", 2), ("news", 3)]
 
 
-async def test_clocks_that_differ_hide_nothing_from_a_new_app(office, until):
+async def test_clocks_that_differ_hide_nothing_from_a_new_app(office: Office, until: Until):
     """What was said after CONNECT is told, though its writer's clock is behind the server's.
 
     A node that is preempted between CONNECT and its own look at the clock is such a case.
@@ -102,7 +104,7 @@ async def test_clocks_that_differ_hide_nothing_from_a_new_app(office, until):
     assert [name for name, _ in app.said] == ["news", "news"]
 
 
-async def test_a_new_inbox_needs_no_resync(office, until):
+async def test_a_new_inbox_needs_no_resync(office: Office, until: Until):
     """After FLUSHALL the connected app hears on, under another epoch."""
     app = await office.come()
     await office.write(1, 2)
@@ -114,7 +116,7 @@ async def test_a_new_inbox_needs_no_resync(office, until):
     assert [name for name, _ in app.said] == ["news"] * 3
 
 
-async def test_resuming_in_an_inbox_that_is_gone_is_a_resync(office, until):
+async def test_resuming_in_an_inbox_that_is_gone_is_a_resync(office: Office, until: Until):
     """Whoever was away during a FLUSHALL learns that he missed something."""
     await office.write(1, 2)
     before = await office.inboxes.head(OWNER)
@@ -126,7 +128,7 @@ async def test_resuming_in_an_inbox_that_is_gone_is_a_resync(office, until):
     await until.true(lambda: app.numbers == [3])
 
 
-async def test_news_that_skip_something_wait_for_it(office, until):
+async def test_news_that_skip_something_wait_for_it(office: Office, until: Until):
     """An event that was not heard is fetched before the one that shows it missing is told."""
     app = await office.come()
     await office.write(1)
@@ -142,7 +144,9 @@ async def test_news_that_skip_something_wait_for_it(office, until):
     assert app.numbers == [1, 2]
 
 
-async def test_what_comes_while_redis_is_asked_is_told_after_it(office, until, monkeypatch):
+async def test_what_comes_while_redis_is_asked_is_told_after_it(
+    office: Office, until: Until, monkeypatch: pytest.MonkeyPatch
+):
     """Live news never overtake missed ones, and none is told twice."""
     app = await office.come()
     await office.write(1)
@@ -162,7 +166,9 @@ async def test_what_comes_while_redis_is_asked_is_told_after_it(office, until, m
     assert [name for name, _ in app.said] == ["news"] * 3
 
 
-async def test_a_mend_that_fails_is_done_again(office, until, monkeypatch):
+async def test_a_mend_that_fails_is_done_again(
+    office: Office, until: Until, monkeypatch: pytest.MonkeyPatch
+):
     """Redis goes away a second time; nothing is skipped."""
     app = await office.come()
     await office.write(1)
@@ -183,7 +189,7 @@ async def test_a_mend_that_fails_is_done_again(office, until, monkeypatch):
     assert app.numbers == [1, 2]
 
 
-async def test_a_gap_over_an_emptied_inbox_is_a_resync(office, until):
+async def test_a_gap_over_an_emptied_inbox_is_a_resync(office: Office, until: Until):
     """What was told in between is known to nobody; the app asks anew, and hears on."""
     app = await office.come()
     await office.write(1)
@@ -197,7 +203,7 @@ async def test_a_gap_over_an_emptied_inbox_is_a_resync(office, until):
     assert [name for name, _ in app.said] == ["news", "resync", "news"]
 
 
-async def test_an_app_that_stayed_hears_all_of_a_new_inbox(office, until):
+async def test_an_app_that_stayed_hears_all_of_a_new_inbox(office: Office, until: Until):
     """Redis came back empty, and events were relayed into it before the node could look."""
     app = await office.come()
     await office.write(1)
@@ -211,7 +217,7 @@ async def test_an_app_that_stayed_hears_all_of_a_new_inbox(office, until):
     assert app.numbers == [1, 2, 3]
 
 
-async def test_an_inbox_that_came_and_went_unseen_is_a_resync(office, until):
+async def test_an_inbox_that_came_and_went_unseen_is_a_resync(office: Office, until: Until):
     """Before a gap there was none, and after it there is none: what was in it nobody knows."""
     app = await office.come()
     office.postman._after_gap()
@@ -224,7 +230,7 @@ async def test_an_inbox_that_came_and_went_unseen_is_a_resync(office, until):
     assert [name for name, _ in app.said] == ["resync", "news"]
 
 
-async def test_a_first_event_that_was_missed_is_told_after_a_resync(office):
+async def test_a_first_event_that_was_missed_is_told_after_a_resync(office: Office):
     """It may not have been the first; all that is still known is told."""
     app = await office.come()
     office.postman._after_gap()
@@ -235,7 +241,7 @@ async def test_a_first_event_that_was_missed_is_told_after_a_resync(office):
     assert app.numbers == [1, 2]
 
 
-async def test_who_comes_back_knowing_of_no_inbox_is_resynced(office):
+async def test_who_comes_back_knowing_of_no_inbox_is_resynced(office: Office):
     """He was told that there is none; one may have come and gone while he was away."""
     app = await office.come(Resume(epoch="", seq=0))
     await office.write(1)
@@ -247,7 +253,7 @@ async def held(office):
     return [each.decode() for each in await office.redis.zrange(keys.visits(OWNER), 0, -1)]
 
 
-async def test_one_too_many_over_all_nodes_goes(office, until):
+async def test_one_too_many_over_all_nodes_goes(office: Office, until: Until):
     """The oldest, with a word to stay away; the others hear nothing of it."""
     apps = [await office.come() for _ in range(3)]
     seconds, _ = await office.redis.time()
@@ -258,7 +264,7 @@ async def test_one_too_many_over_all_nodes_goes(office, until):
     assert await held(office) == ["n1 sid_1", "n1 sid_2"]
 
 
-async def test_who_has_gone_is_counted_no_more(office, until):
+async def test_who_has_gone_is_counted_no_more(office: Office, until: Until):
     """Whoever stays is; and all of them again on a Redis that was emptied."""
     one, two = await office.come(), await office.come()
     await office.redis.flushall()

@@ -6,9 +6,10 @@ import random
 
 from handlers.transport.graceful_shutdown import Parting
 from tests.handlers.socket_edge import WS, edge
+from tests.waiting import Until
 
 
-async def test_every_socket_is_told_and_closed(until):
+async def test_every_socket_is_told_and_closed(until: Until):
     """Each hears `server_draining` with its own moment, then its connection closes."""
     async with edge() as house, house.rider("rdr_1") as one, house.rider("rdr_2") as two:
         parting = asyncio.ensure_future(Parting(house.server, 0.0, random.Random(1)).run())
@@ -20,7 +21,7 @@ async def test_every_socket_is_told_and_closed(until):
     assert ends == ["closed", "closed"]
 
 
-async def test_their_moments_are_spread(until):
+async def test_their_moments_are_spread(until: Until):
     """They lie anywhere in the time that the server takes."""
     async with edge() as house, house.rider("rdr_1") as one, house.rider("rdr_2") as two:
         parting = asyncio.ensure_future(Parting(house.server, 60.0, random.Random(1)).run())
@@ -42,7 +43,7 @@ async def test_nobody_new_is_let_in():
     assert answer.status == 503
 
 
-async def test_a_command_in_flight_is_answered(until):
+async def test_a_command_in_flight_is_answered(until: Until):
     """Its socket is closed after the answer, though its moment has come before."""
     async with edge() as house, house.rider("rdr_1") as raw:
         house.desk.door.clear()

@@ -414,7 +414,7 @@ async def test_an_address_of_aws_is_that_of_its_region(monkeypatch: pytest.Monke
         assert there.client._request_signer.region_name == "eu-central-1"
 
 
-async def test_a_number_next_to_nothing_is_nothing(table):
+async def test_a_number_next_to_nothing_is_nothing(table: DynamoTable):
     """A latitude of 2e-308 is a number to JSON and none to DynamoDB: it was a 500 once."""
     item = {"PK": "a", "SK": "b", "lat": 2e-308, "lng": -5e-324, "small": 1e-130}
     await table.transact([Put(item=item)])

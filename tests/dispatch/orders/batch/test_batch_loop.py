@@ -6,7 +6,9 @@ from dispatch.errors import Deposed
 from dispatch.model import DispatchState, OfferPolicy, Outcome
 from dispatch.orders.batch.mode import Backlog, Modes
 from dispatch.riders.store import duty_key
+from dispatch.storage.redis_client import RedisClients
 from dispatch.wire import commands
+from tests.dispatch.dispatch_night import Night
 
 pytestmark = pytest.mark.engines
 
@@ -31,7 +33,7 @@ async def explained(night, order_id):
     return (await night.decisions.of(order_id))[-1][1]
 
 
-async def test_orders_are_dealt_out_together(night):
+async def test_orders_are_dealt_out_together(night: Night):
     """Two orders and two riders: each has one, in one decision, and is told why him."""
     await night.set(mode="batch")
     night.streets.put("near", 0.3)
@@ -53,7 +55,7 @@ async def test_orders_are_dealt_out_together(night):
         assert decision.prep.source == "house"
 
 
-async def test_an_offer_of_a_batch_is_an_offer(night):
+async def test_an_offer_of_a_batch_is_an_offer(night: Night):
     """It is accepted as any other, and the engine then follows its rider."""
     await night.set(mode="batch")
     night.streets.put("near", 0.3)
@@ -66,7 +68,7 @@ async def test_an_offer_of_a_batch_is_an_offer(night):
     assert await night.shop.told("rider:near") == ["delivery_request", "order_ready_for_pickup"]
 
 
-async def test_a_no_is_remembered_and_the_next_is_asked(night):
+async def test_a_no_is_remembered_and_the_next_is_asked(night: Night):
     """Whoever declined is not asked again, though he is the nearest; why stands with the order."""
     await night.set(mode="batch")
     night.streets.put("near", 0.3)
@@ -82,7 +84,7 @@ async def test_a_no_is_remembered_and_the_next_is_asked(night):
     assert near.excluded == "asked before: declined"
 
 
-async def test_an_offer_that_was_never_shown_goes_on(night):
+async def test_an_offer_that_was_never_shown_goes_on(night: Night):
     """Receipts count in a batch as well: after two seconds the order is open again."""
     await night.set(mode="batch")
     night.streets.put("dead", 0.2)
@@ -96,7 +98,7 @@ async def test_an_offer_that_was_never_shown_goes_on(night):
     assert list((await night.dispatch(order_id)).offers) == ["alive"]
 
 
-async def test_nobody_is_sent_before_it_is_time(night):
+async def test_nobody_is_sent_before_it_is_time(night: Night):
     """Half an hour before the goods are ready nobody is asked; when it is time he is."""
     await night.set(mode="batch")
     night.streets.put("near", 0.3)
@@ -113,7 +115,7 @@ async def test_nobody_is_sent_before_it_is_time(night):
     assert (await explained(night, order_id)).prep.source == "vendor"
 
 
-async def test_a_vendor_who_says_nothing_is_known_by_his_past(night):
+async def test_a_vendor_who_says_nothing_is_known_by_his_past(night: Night):
     """Three orders took him half an hour each; the fourth rider is sent later than the first."""
     await night.set(mode="batch")
     for _ in range(3):
@@ -136,7 +138,7 @@ async def test_a_vendor_who_says_nothing_is_known_by_his_past(night):
     assert 20 < prep.minutes < 30
 
 
-async def test_riders_who_may_not_are_named(night):
+async def test_riders_who_may_not_are_named(night: Night):
     """Nobody is left: the order says so once, and why each of them could not."""
     await night.set(mode="batch")
     night.streets.put("poor", 0.2, cash_headroom_xaf=10)
@@ -154,7 +156,7 @@ async def test_riders_who_may_not_are_named(night):
     assert (await night.dispatch(order_id)).decisions == 1
 
 
-async def test_an_operator_hears_of_an_order_that_has_no_place(night):
+async def test_an_operator_hears_of_an_order_that_has_no_place(night: Night):
     """Nobody for three minutes is an alert here as well."""
     await night.set(mode="batch")
     order_id = await ready(night)
@@ -167,7 +169,7 @@ async def test_an_operator_hears_of_an_order_that_has_no_place(night):
     assert [each.kind for each in await night.alerts.recent()] == ["no_riders"]
 
 
-async def test_an_order_that_is_called_off_is_forgotten(night):
+async def test_an_order_that_is_called_off_is_forgotten(night: Night):
     """Its last look takes it out of the picture, and its rider is free for the next."""
     await night.set(mode="batch")
     night.streets.put("only", 0.3)
@@ -182,7 +184,7 @@ async def test_an_order_that_is_called_off_is_forgotten(night):
     assert list((await night.dispatch(second)).offers) == ["only"]
 
 
-async def test_an_emptied_board_hides_no_order(night, redis):
+async def test_an_emptied_board_hides_no_order(night: Night, redis: RedisClients):
     """Redis forgets everything: what the engine has looked at is decided all the same."""
     await night.set(mode="batch")
     night.streets.put("near", 0.3)
@@ -195,7 +197,7 @@ async def test_an_emptied_board_hides_no_order(night, redis):
     assert list((await night.dispatch(order_id)).offers) == ["near"]
 
 
-async def test_who_was_called_back_keeps_his_record(night):
+async def test_who_was_called_back_keeps_his_record(night: Night):
     """An order that was moved to another counts not as given back; he is told that it is gone."""
     await night.set(mode="batch")
     night.streets.put("near", 0.3)
@@ -210,7 +212,7 @@ async def test_who_was_called_back_keeps_his_record(night):
     assert (await night.shop.riders.duty("near")).orders == ()
 
 
-async def test_a_shift_that_ends_is_kept(night):
+async def test_a_shift_that_ends_is_kept(night: Night):
     """Whoever could not be at the shop before his shift ends is not asked."""
     await night.set(mode="batch")
     night.streets.put("leaves", 0.2, until_ms=night.clock.now_ms() + 60_000)
@@ -221,7 +223,7 @@ async def test_a_shift_that_ends_is_kept(night):
     assert list((await night.dispatch(order_id)).offers) == ["stays"]
 
 
-async def test_an_operators_wish_is_no_matter_for_a_batch(night):
+async def test_an_operators_wish_is_no_matter_for_a_batch(night: Night):
     """The rider he names is asked at once, alone, as in every other zone."""
     await night.set(mode="batch")
     night.streets.put("near", 0.2)
@@ -235,7 +237,7 @@ async def test_an_operators_wish_is_no_matter_for_a_batch(night):
     assert list(looked.offers) == ["wanted"]
 
 
-async def test_a_rider_may_hold_two_offers_of_one_shop(night):
+async def test_a_rider_may_hold_two_offers_of_one_shop(night: Night):
     """Where he may carry two orders, both are offered to him in the same moment."""
     await night.set(mode="batch")
     night.streets.put("only", 0.2, capacity=2)
@@ -245,7 +247,7 @@ async def test_a_rider_may_hold_two_offers_of_one_shop(night):
     assert [list((await night.dispatch(each)).offers) for each in orders] == [["only"], ["only"]]
 
 
-async def test_a_deposed_engine_decides_nothing(night):
+async def test_a_deposed_engine_decides_nothing(night: Night):
     """Its lease is over: no order is offered by it any more."""
     await night.set(mode="batch")
     night.streets.put("near", 0.3)
@@ -257,7 +259,7 @@ async def test_a_deposed_engine_decides_nothing(night):
     assert (await night.dispatch(order_id)).state is DispatchState.SEARCHING
 
 
-async def test_a_backlog_turns_batches_on_and_off(night):
+async def test_a_backlog_turns_batches_on_and_off(night: Night):
     """Three orders for one rider are decided together; when riders come, it is over."""
     await night.set(mode="auto")
     night.streets.put("only", 0.3)
