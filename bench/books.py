@@ -17,19 +17,19 @@ from typing import NamedTuple, cast
 
 import msgspec
 
-from bench.common.result_line import print_line
-from bench.engines.sqlite_table import Shelf, items_of
+from bench.common.result_line import print_result
+from bench.engines.sqlite_table import SqliteTable, put_items
 from ledger.core.accounts import balance_key
 from ledger.core.entries import JournalEntry
 from ledger.core.facts import Capture, Fact, Settle, TopUp
 from ledger.core.order_funds import (
-    Fin,
-    FinState,
-    Method,
-    fin_key,
-    terms_of,
+    FundingMethod,
+    FundsState,
+    OrderFunds,
+    funds_key,
+    hash_terms,
 )
-from ledger.core.plan import plan
+from ledger.core.plan import plan_entry
 from ledger.core.pricing import DEFAULT_RATES, Pricing, price_goods
 from ledger.dynamodb.table import Table
 from ledger.posting.transaction import compose, wallet_legs
@@ -38,75 +38,75 @@ from ledger.reporting.audit import Audit
 
 START_MS = 1_763_000_000_000
 # Orders an hour in a city, so that a large run spreads over days.
-APART_MS = 2_000
-AFTER_MS = 60_000
-USERS, VENDORS, RIDERS, LANES = 2_000, 200, 500, 64
+ORDER_INTERVAL_MS = 2_000
+AUDIT_DELAY_MS = 60_000
+USERS, VENDORS, RIDERS, SHARDS = 2_000, 200, 500, 64
 # Source: ledger design, figures. A line is one movement of a wallet.
 LINES_PER_S, MEMORY_MB = 20_000, 256
 LINES_PER_ORDER = 4
-FULL = 1_000_000
+FULL_LINES = 1_000_000
 
 
-class Verified(NamedTuple):
+class AuditRun(NamedTuple):
     """What came of one look. Units: seconds."""
 
     breaks: list[str]
     lines: int
     entries: int
-    took_s: float
+    elapsed_s: float
     cpu_s: float
 
 
-class Town:
+class LedgerWriter:
     """Writes orders into a shelf, from their payment to their settlement."""
 
-    def __init__(self, shelf: Shelf, seed: int) -> None:
-        self._shelf = shelf
-        self._chance = random.Random(seed)
+    def __init__(self, table: SqliteTable, seed: int) -> None:
+        self._table = table
+        self._rng = random.Random(seed)
         self._balances: dict[str, Balance] = {}
         self._number = 0
 
-    def order(self) -> None:
+    def write_order(self) -> None:
         """One order: a top-up, its payment, its settlement."""
         self._number += 1
-        number, chance = self._number, self._chance
-        now_ms = START_MS + number * APART_MS
+        number, chance = self._number, self._rng
+        now_ms = START_MS + number * ORDER_INTERVAL_MS
         user, vendor = f"u{chance.randrange(USERS)}", f"v{chance.randrange(VENDORS)}"
         pricing = price_goods(DEFAULT_RATES["FOOD"], chance.randrange(2_000, 50_000))
         order_id = f"o{number}"
-        fin = _fin(order_id, user, vendor, pricing)
+        fin = _captured_funds(order_id, user, vendor, pricing)
         self._post(TopUp(user, pricing.total, "sandbox", f"p{number}"), None, now_ms)
         self._post(Capture(order_id, user, vendor, "WALLET", pricing), None, now_ms)
         rider = f"r{chance.randrange(RIDERS)}"
-        ready = msgspec.structs.replace(fin, fin_state=FinState.DELIVERED, rider_id=rider)
+        ready = msgspec.structs.replace(fin, fin_state=FundsState.DELIVERED, rider_id=rider)
         self._post(Settle(order_id), ready, now_ms + 1)
-        over = msgspec.structs.replace(ready, fin_state=FinState.SETTLED, escrow=0)
-        key = fin_key(order_id)
-        kept = {"PK": key.pk, "SK": key.sk, **msgspec.to_builtins(over), "terms": terms_of(over)}
-        self._shelf.put([kept])
+        over = msgspec.structs.replace(ready, fin_state=FundsState.SETTLED, escrow=0)
+        key = funds_key(order_id)
+        kept = {"PK": key.pk, "SK": key.sk, **msgspec.to_builtins(over), "terms": hash_terms(over)}
+        self._table.put([kept])
 
-    def _post(self, fact: Fact, fin: Fin | None, now_ms: int) -> None:
-        entry = plan(fact, fin, self._number % LANES)
+    def _post(self, fact: Fact, funds: OrderFunds | None, now_ms: int) -> None:
+        entry = plan_entry(fact, funds, self._number % SHARDS)
         assert isinstance(entry, JournalEntry), "the town does nothing that is refused"
         legs = wallet_legs(entry)
         before = [self._balances.get(leg.account) or Balance(account=leg.account) for leg in legs]
         draft = compose(entry, (), (), before, now_ms)
         self._balances |= {balance.account: balance for balance in draft.balances}
-        self._shelf.put(item for item in items_of(draft) if item["SK"] != "BALANCE")
+        self._table.put(item for item in put_items(draft) if item["SK"] != "BALANCE")
 
-    def close(self) -> None:
+    def write_balances(self) -> None:
         """Write the balances, once, as they stand in the end."""
         for account, balance in self._balances.items():
             key = balance_key(account)
-            self._shelf.put([{"PK": key.pk, "SK": key.sk, **msgspec.to_builtins(balance)}])
-        self._shelf.flush()
+            self._table.put([{"PK": key.pk, "SK": key.sk, **msgspec.to_builtins(balance)}])
+        self._table.flush()
 
 
-def _fin(order_id: str, user: str, vendor: str, pricing: Pricing) -> Fin:
-    return Fin(
+def _captured_funds(order_id: str, user: str, vendor: str, pricing: Pricing) -> OrderFunds:
+    return OrderFunds(
         order_id=order_id,
-        fin_state=FinState.CAPTURED,
-        method=Method.WALLET,
+        fin_state=FundsState.CAPTURED,
+        method=FundingMethod.WALLET,
         user_id=user,
         vendor_id=vendor,
         pricing=pricing,
@@ -114,61 +114,61 @@ def _fin(order_id: str, user: str, vendor: str, pricing: Pricing) -> Fin:
     )
 
 
-def _orders(lines: int) -> int:
+def _order_count(lines: int) -> int:
     return -(-lines // LINES_PER_ORDER)
 
 
-def build(path: Path, lines: int, seed: int) -> None:
+def build_ledger(path: Path, lines: int, seed: int) -> None:
     """Write books of at least so many lines."""
-    shelf = Shelf(path)
-    shelf.make()
-    town = Town(shelf, seed)
-    for _ in range(_orders(lines)):
-        town.order()
-    town.close()
+    shelf = SqliteTable(path)
+    shelf.create()
+    town = LedgerWriter(shelf, seed)
+    for _ in range(_order_count(lines)):
+        town.write_order()
+    town.write_balances()
     shelf.close()
 
 
-async def verify(path: Path, lines: int) -> Verified:
+async def audit_ledger(path: Path, lines: int) -> AuditRun:
     """Look at all of it, a minute after its last order."""
-    shelf = Shelf(path)
-    ended_ms = START_MS + (_orders(lines) + 1) * APART_MS + AFTER_MS
+    shelf = SqliteTable(path)
+    ended_ms = START_MS + (_order_count(lines) + 1) * ORDER_INTERVAL_MS + AUDIT_DELAY_MS
     # It only reads, and a shelf is only read.
     audit = Audit(cast("Table", shelf), lambda: ended_ms)
     began_s, began_cpu_s = time.perf_counter(), time.process_time()
-    breaks = [str(each) async for each in audit.breaks()]
+    breaks = [str(each) async for each in audit.find_breaks()]
     took_s, cpu_s = time.perf_counter() - began_s, time.process_time() - began_cpu_s
     shelf.close()
-    return Verified(breaks, audit.lines, audit.entries, took_s, cpu_s)
+    return AuditRun(breaks, audit.line_count, audit.entry_count, took_s, cpu_s)
 
 
 def main() -> None:
     """Verify one town's books and print the line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--lines", type=int, default=20_000, help=f"Full size: {FULL}.")
+    parser.add_argument("--lines", type=int, default=20_000, help=f"Full size: {FULL_LINES}.")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="books-") as folder:
         path = Path(folder) / "books"
         # What the books were made with is not the memory of who verifies them.
         builder = multiprocessing.get_context("spawn").Process(
-            target=build, args=(path, given.lines, given.seed)
+            target=build_ledger, args=(path, given.lines, given.seed)
         )
         builder.start()
         builder.join()
-        came = asyncio.run(verify(path, given.lines))
+        came = asyncio.run(audit_ledger(path, given.lines))
     memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     figures: dict[str, object] = {
         "lines": came.lines,
         "entries": came.entries,
-        "lines_per_s": round(came.lines / came.took_s),
+        "lines_per_s": round(came.lines / came.elapsed_s),
         "lines_per_cpu_s": round(came.lines / came.cpu_s),
         "memory_mb": round(memory_mb),
         "false_alarms": len(came.breaks),
         "first": came.breaks[:3],
     }
-    print_line("books", {"lines": given.lines, "seed": given.seed}, figures)
-    slow = given.lines >= FULL and came.lines / came.cpu_s < LINES_PER_S
+    print_result("books", {"lines": given.lines, "seed": given.seed}, figures)
+    slow = given.lines >= FULL_LINES and came.lines / came.cpu_s < LINES_PER_S
     sys.exit(1 if came.breaks or slow or memory_mb > MEMORY_MB else 0)
 
 

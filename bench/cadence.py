@@ -15,8 +15,8 @@ from typing import Any
 
 import orjson
 
-from bench.common.harness import Failed, free_port, without_settings
-from bench.common.result_line import print_line
+from bench.common.harness import BenchFailed, free_port, without_settings
+from bench.common.result_line import print_result
 from dispatch.tracking.reporting_interval import CLOSE, IDLE, ON_JOB
 
 # Source: measured 2026-11-21 on the demo city, rounded down; fewer than this are spared where
@@ -32,22 +32,22 @@ async def measure(riders: int, seconds: float, seed: int) -> dict[str, Any]:
     Errors: Failed where the city does not end well.
     """
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        happened = (await _city(riders, seconds, seed, folder))["happened"]
+        happened = (await _run_city(riders, seconds, seed, folder))["happened"]
     sent = happened["fixes_sent"] + happened.get("fixes_sent_twice", 0)
     reported_s = happened["reporting_ms"] / 1000
     if not sent or not happened.get("offers_accepted"):
-        raise Failed(f"the city did not live: {happened}")
+        raise BenchFailed(f"the city did not live: {happened}")
     return {
         "fixes_sent": sent,
         "seconds_between_fixes": round(reported_s / sent, 2),
         "orders_delivered": happened.get("orders_delivered", 0),
-        **_spared("close", CLOSE.policy.interval_ms, sent, reported_s),
-        **_spared("on_job", ON_JOB.policy.interval_ms, sent, reported_s),
+        **_saved("close", CLOSE.policy.interval_ms, sent, reported_s),
+        **_saved("on_job", ON_JOB.policy.interval_ms, sent, reported_s),
         "idle_interval_ms": IDLE.policy.interval_ms,
     }
 
 
-def _spared(name: str, interval_ms: int, sent: int, reported_s: float) -> dict[str, Any]:
+def _saved(name: str, interval_ms: int, sent: int, reported_s: float) -> dict[str, Any]:
     """What everybody would have sent at one pace, and which share of that was spared."""
     without = reported_s * 1000 / interval_ms
     return {
@@ -56,7 +56,7 @@ def _spared(name: str, interval_ms: int, sent: int, reported_s: float) -> dict[s
     }
 
 
-async def _city(riders: int, seconds: float, seed: int, folder: str) -> dict[str, Any]:
+async def _run_city(riders: int, seconds: float, seed: int, folder: str) -> dict[str, Any]:
     argv = [
         sys.executable, "-m", "city", "--json", "--port", str(free_port()), "--seed", str(seed),
         "--duration", str(seconds), "--riders", str(riders),
@@ -70,7 +70,7 @@ async def _city(riders: int, seconds: float, seed: int, folder: str) -> dict[str
     )  # fmt: skip
     out, complaint = await child.communicate()
     if child.returncode:
-        raise Failed(f"the city ended with {child.returncode}: {complaint.decode()[-800:]}")
+        raise BenchFailed(f"the city ended with {child.returncode}: {complaint.decode()[-800:]}")
     return orjson.loads(out.splitlines()[-1])
 
 
@@ -83,7 +83,7 @@ def main() -> None:
     given = parser.parse_args()
     figures = asyncio.run(measure(given.riders, given.seconds, given.seed))
     is_good = figures["spared_of_close"] >= SPARED_MIN
-    print_line("cadence", vars(given), {**figures, "result": "goal" if is_good else "missed"})
+    print_result("cadence", vars(given), {**figures, "result": "goal" if is_good else "missed"})
     raise SystemExit(not is_good)
 
 

@@ -13,39 +13,39 @@ from pathlib import Path
 import uvloop
 
 from bench.common.peers import (
-    Found,
-    Size,
-    Yard,
-    ours,
-    peer,
+    LoadFigures,
+    LoadSize,
+    PeerBuilds,
+    measure_ours,
+    measure_peer,
     seeded_engines,
 )
-from bench.common.result_line import print_line
+from bench.common.result_line import print_result
 
 # A rider and his watcher.
-_SIDES = 2
+_SOCKETS_PER_PAIR = 2
 
 
-async def measure(folder: Path, yard: Yard, size: Size) -> dict[str, object]:
+async def measure(folder: Path, builds: PeerBuilds, size: LoadSize) -> dict[str, object]:
     """Both, one after the other."""
     async with seeded_engines(folder, size.pairs) as engines:
-        our = _named(await ours(yard, engines, size, folder / "server"), size)
-        their = _named(await peer(yard, engines, size), size)
+        our = _figures(await measure_ours(builds, engines, size, folder / "server"), size)
+        their = _figures(await measure_peer(builds, engines, size), size)
     ratios = {f"{name}_to_peer": round(our[name] / their[name], 3) for name in our if their[name]}
     return {"ours": our, "peer": their, **ratios}
 
 
-def _named(found: Found, size: Size) -> dict[str, float]:
-    connecting_s = found["cpu_s"] - found["cpu"] * size.seconds
+def _figures(measured: LoadFigures, size: LoadSize) -> dict[str, float]:
+    connecting_s = measured["cpu_s"] - measured["cpu"] * size.seconds
     return {
-        "connect_s": found["conn_s"],
-        "connect_cpu_ms": round(connecting_s * 1000 / (_SIDES * size.pairs), 3),
-        "kb_per_socket": found["rss_per_conn_kb"],
-        "cpu": found["cpu"],
-        "cpu_us_per_fix": round(found["cpu"] * 1e6 / found["relayed/s"], 1),
-        "fixes_per_s": found["relayed/s"],
-        "p50_ms": found["p50"],
-        "p99_ms": found["p99"],
+        "connect_s": measured["conn_s"],
+        "connect_cpu_ms": round(connecting_s * 1000 / (_SOCKETS_PER_PAIR * size.pairs), 3),
+        "kb_per_socket": measured["rss_per_conn_kb"],
+        "cpu": measured["cpu"],
+        "cpu_us_per_fix": round(measured["cpu"] * 1e6 / measured["relayed/s"], 1),
+        "fixes_per_s": measured["relayed/s"],
+        "p50_ms": measured["p50"],
+        "p99_ms": measured["p99"],
     }
 
 
@@ -57,12 +57,12 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0, help="of riders who report")
     parser.add_argument("--rate", type=float, default=0.4, help="fixes a second of each rider")
     given = parser.parse_args()
-    size = Size(given.sockets // _SIDES, given.seconds, given.rate)
+    size = LoadSize(given.sockets // _SOCKETS_PER_PAIR, given.seconds, given.rate)
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        yard = Yard(Path(name) / "yard", given.peer)
+        yard = PeerBuilds(Path(name) / "yard", given.peer)
         figures = uvloop.run(measure(Path(name), yard, size))
     parameters = {"sockets": given.sockets, "seconds": given.seconds, "rate": given.rate}
-    print_line("connect", parameters, figures)
+    print_result("connect", parameters, figures)
 
 
 if __name__ == "__main__":

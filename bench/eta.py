@@ -15,13 +15,13 @@ from pathlib import Path
 from statistics import fmean, median, quantiles
 from typing import Any, NamedTuple
 
-from bench.common.result_line import print_line
-from bench.common.traces import Step, read_traces
-from dispatch.model import Course, DispatchState, Place, Position
-from dispatch.tracking.eta import Forecast
-from dispatch.tracking.route_leg import DEGREE_M, OUT_M, SLOW_MPS, Leg
+from bench.common.result_line import print_result
+from bench.common.traces import TracePoint, read_traces
+from dispatch.model import DispatchState, Place, Position, RiderAssignment
+from dispatch.tracking.eta import EtaEstimator
+from dispatch.tracking.route_leg import DEGREE_M, DEPARTURE_RADIUS_M, SLOW_MAX_MPS, RouteLeg
 from matching.eta import SPEED_MPS, travel_seconds
-from matching.speeds import PRIOR_S, Speeds
+from matching.speeds import PRIOR_S, LearnedSpeeds
 
 SEED = 1
 # A drive to a place; shorter ones are a van moved to the next gate.
@@ -33,19 +33,19 @@ LAT, LNG, CELL_DEGREES, CELLS = 4.05, 9.7, 0.054, 5
 BEGIN_MS, HOUR_MS, HOURS = 1_763_000_000_000 // 86_400_000 * 86_400_000, 3_600_000, 24
 PRIORS_S = (150.0, PRIOR_S, 600.0, 1_200.0)
 
-Drive = Sequence[Step]
+Drive = Sequence[TracePoint]
 
 
-class Guess(NamedTuple):
+class Estimate(NamedTuple):
     """One moment of a drive: how long it took still, and what was said. Units: seconds."""
 
     truth_s: float
-    ours_s: float
+    learned_s: float
     default_s: float
     straight_s: float
 
 
-class Start(NamedTuple):
+class DriveStart(NamedTuple):
     """Where and when a drive is set down. Units: degrees, Unix milliseconds."""
 
     lat: float
@@ -53,7 +53,7 @@ class Start(NamedTuple):
     at_ms: int
 
 
-def drives_of(trace: Sequence[Step]) -> Iterator[Drive]:
+def drives_of(trace: Sequence[TracePoint]) -> Iterator[Drive]:
     """The parts of a trace that were driven without leaving the van, and led somewhere."""
     begin = 0
     for at in range(len(trace) + 1):
@@ -61,33 +61,35 @@ def drives_of(trace: Sequence[Step]) -> Iterator[Drive]:
             continue
         drive = trace[begin:at]
         begin = at + 1
-        if drive and _apart_m(drive[0], drive[-1]) >= DRIVE_M_MIN:
+        if drive and _distance_m(drive[0], drive[-1]) >= DRIVE_M_MIN:
             yield drive
 
 
-def _apart_m(a: Step, b: Step) -> float:
+def _distance_m(a: TracePoint, b: TracePoint) -> float:
     return math.hypot(a.x_m - b.x_m, a.y_m - b.y_m)
 
 
-def replay(drive: Drive, start: Start, forecast: Forecast) -> Iterator[Guess]:
+def estimate_along(drive: Drive, start: DriveStart, estimator: EtaEstimator) -> Iterator[Estimate]:
     """Drive to where the drive ended, and guess at every fix that is not there yet."""
-    fixes = [_set_down(step, drive[0], start) for step in drive]
+    fixes = [_shifted_fix(step, drive[0], start) for step in drive]
     place = Place(lat=fixes[-1].lat, lng=fixes[-1].lng)
-    course = Course(order_id="ord", state=DispatchState.ASSIGNED, pickup=place, dropoff=place)
-    leg = Leg(course)
+    course = RiderAssignment(
+        order_id="ord", state=DispatchState.ASSIGNED, pickup=place, dropoff=place
+    )
+    leg = RouteLeg(course)
     for fix in fixes:
-        away_m = leg.away_m(fix)
-        forecast.learn(leg, fix, VEHICLE, away_m)
-        if away_m > OUT_M:
-            yield Guess(
+        away_m = leg.distance_m(fix)
+        estimator.observe_speed(leg, fix, VEHICLE, away_m)
+        if away_m > DEPARTURE_RADIUS_M:
+            yield Estimate(
                 truth_s=(fixes[-1].ts - fix.ts) / 1000,
-                ours_s=forecast.seconds(leg, fix, VEHICLE, away_m),
+                learned_s=estimator.estimate_s(leg, fix, VEHICLE, away_m),
                 default_s=travel_seconds(away_m, SPEED_MPS[VEHICLE]),
                 straight_s=away_m / SPEED_MPS[VEHICLE],
             )
 
 
-def _set_down(step: Step, first: Step, start: Start) -> Position:
+def _shifted_fix(step: TracePoint, first: TracePoint, start: DriveStart) -> Position:
     east_m = DEGREE_M * math.cos(math.radians(start.lat))
     ts = start.at_ms + round((step.at_s - first.at_s) * 1000)
     return Position(
@@ -98,31 +100,33 @@ def _set_down(step: Step, first: Step, start: Start) -> Position:
     )
 
 
-def together(_rng: random.Random) -> Start:
+def start_in_one_cell(_rng: random.Random) -> DriveStart:
     """All in one quarter and one hour: much is known soon."""
-    return Start(LAT, LNG, BEGIN_MS)
+    return DriveStart(LAT, LNG, BEGIN_MS)
 
 
-def scattered(rng: random.Random) -> Start:
+def start_anywhere(rng: random.Random) -> DriveStart:
     """Over 25 cells and a day: little is known of any of them."""
     lat = LAT + rng.randrange(CELLS) * CELL_DEGREES
     lng = LNG + rng.randrange(CELLS) * CELL_DEGREES
-    return Start(lat, lng, BEGIN_MS + rng.randrange(HOURS) * HOUR_MS)
+    return DriveStart(lat, lng, BEGIN_MS + rng.randrange(HOURS) * HOUR_MS)
 
 
-def guesses(drives: Iterable[Drive], starts: Iterable[Start], prior_s: float) -> list[Guess]:
+def estimate_all(
+    drives: Iterable[Drive], starts: Iterable[DriveStart], prior_s: float
+) -> list[Estimate]:
     """One drive after the other; each is guessed by what those before it have taught."""
-    forecast = Forecast(Speeds(prior_s))
+    forecast = EtaEstimator(LearnedSpeeds(prior_s))
     return [
         guess
         for drive, start in zip(drives, starts, strict=True)
-        for guess in replay(drive, start, forecast)
+        for guess in estimate_along(drive, start, forecast)
     ]
 
 
-def errors(said_s: Sequence[float], truth_s: Sequence[float]) -> dict[str, float]:
+def error_stats(estimated_s: Sequence[float], truth_s: Sequence[float]) -> dict[str, float]:
     """How far off what was said is. Units: seconds; `bias_s` below 0 promises too much."""
-    off_s = [said - truth for said, truth in zip(said_s, truth_s, strict=True)]
+    off_s = [said - truth for said, truth in zip(estimated_s, truth_s, strict=True)]
     cuts = quantiles([abs(off) for off in off_s], n=100)
     return {
         "p50_s": round(cuts[49], 1),
@@ -133,14 +137,14 @@ def errors(said_s: Sequence[float], truth_s: Sequence[float]) -> dict[str, float
     }
 
 
-def slow_shares(traces: Iterable[Sequence[Step]]) -> dict[str, float]:
+def slow_shares(traces: Iterable[Sequence[TracePoint]]) -> dict[str, float]:
     """Of the steps on foot, and of those driven, how many count as slow."""
     counts = {False: [0, 0], True: [0, 0]}
     for trace in traces:
         for before, after in pairwise(trace):
             took_s = after.at_s - before.at_s
             if before.is_driving is after.is_driving and took_s > 0:
-                counts[after.is_driving][0] += _apart_m(before, after) <= SLOW_MPS * took_s
+                counts[after.is_driving][0] += _distance_m(before, after) <= SLOW_MAX_MPS * took_s
                 counts[after.is_driving][1] += 1
     return {
         "on_foot": round(counts[False][0] / counts[False][1], 4),
@@ -148,15 +152,17 @@ def slow_shares(traces: Iterable[Sequence[Step]]) -> dict[str, float]:
     }
 
 
-def measure(traces: Sequence[Sequence[Step]], seed: int, most: int | None) -> dict[str, object]:
+def measure(
+    traces: Sequence[Sequence[TracePoint]], seed: int, drives_max: int | None
+) -> dict[str, object]:
     """Every figure of the line."""
     rng = random.Random(seed)
     drives = [drive for trace in traces for drive in drives_of(trace)]
     rng.shuffle(drives)
-    drives = drives[:most]
-    close, wide = [together(rng) for _ in drives], [scattered(rng) for _ in drives]
-    found = {prior_s: guesses(drives, close, prior_s) for prior_s in PRIORS_S}
-    spread = {prior_s: guesses(drives, wide, prior_s) for prior_s in PRIORS_S}
+    drives = drives[:drives_max]
+    close, wide = [start_in_one_cell(rng) for _ in drives], [start_anywhere(rng) for _ in drives]
+    found = {prior_s: estimate_all(drives, close, prior_s) for prior_s in PRIORS_S}
+    spread = {prior_s: estimate_all(drives, wide, prior_s) for prior_s in PRIORS_S}
     said = found[PRIOR_S]
     truth_s = [guess.truth_s for guess in said]
     return {
@@ -164,28 +170,28 @@ def measure(traces: Sequence[Sequence[Step]], seed: int, most: int | None) -> di
         "guesses": len(said),
         "truth_p50_s": round(median(truth_s), 1),
         "detour_p50": round(median(map(detour, drives)), 3),
-        "ours": _ours(said),
-        "ours_scattered": _ours(spread[PRIOR_S]),
-        "default": errors([guess.default_s for guess in said], truth_s),
-        "straight": errors([guess.straight_s for guess in said], truth_s),
-        "mean_s_by_prior_s": _by_prior(found),
-        "scattered_mean_s_by_prior_s": _by_prior(spread),
+        "ours": _learned_errors(said),
+        "ours_scattered": _learned_errors(spread[PRIOR_S]),
+        "default": error_stats([guess.default_s for guess in said], truth_s),
+        "straight": error_stats([guess.straight_s for guess in said], truth_s),
+        "mean_s_by_prior_s": _mean_error_by_prior(found),
+        "scattered_mean_s_by_prior_s": _mean_error_by_prior(spread),
         "slow_steps": slow_shares(traces),
     }
 
 
-def _ours(found: Sequence[Guess]) -> dict[str, float]:
-    return errors([guess.ours_s for guess in found], [guess.truth_s for guess in found])
+def _learned_errors(found: Sequence[Estimate]) -> dict[str, float]:
+    return error_stats([guess.learned_s for guess in found], [guess.truth_s for guess in found])
 
 
-def _by_prior(found: Mapping[float, Sequence[Guess]]) -> dict[str, float]:
-    return {f"{prior_s:.0f}": _ours(some)["mean_s"] for prior_s, some in found.items()}
+def _mean_error_by_prior(found: Mapping[float, Sequence[Estimate]]) -> dict[str, float]:
+    return {f"{prior_s:.0f}": _learned_errors(some)["mean_s"] for prior_s, some in found.items()}
 
 
 def detour(drive: Drive) -> float:
     """How much longer the way was than the crow flies."""
-    way_m = sum(_apart_m(a, b) for a, b in pairwise(drive))
-    return way_m / _apart_m(drive[0], drive[-1])
+    way_m = sum(_distance_m(a, b) for a, b in pairwise(drive))
+    return way_m / _distance_m(drive[0], drive[-1])
 
 
 def main() -> None:
@@ -196,7 +202,7 @@ def main() -> None:
     parser.add_argument("--drives", type=int, help="at most so many; all of them are the full size")
     asked = parser.parse_args()
     figures = measure(list(read_traces(asked.traces)), asked.seed, asked.drives)
-    print_line("eta", {"seed": asked.seed, "drive_m_min": DRIVE_M_MIN}, figures)
+    print_result("eta", {"seed": asked.seed, "drive_m_min": DRIVE_M_MIN}, figures)
     sys.exit(int(not is_better(figures)))
 
 

@@ -9,39 +9,41 @@ from dataclasses import dataclass
 import hiredis
 from redis.asyncio import Redis
 
-from bench.common.harness import Failed
-from bench.engines.raw_baseline import Ours
+from bench.common.harness import BenchFailed
+from bench.engines.raw_baseline import ProductStack
 from dispatch.model import Position
 from dispatch.storage.redis_client import open_redis
 from dispatch.tracking.stores.geo_cells import cell_of
-from dispatch.tracking.stores.positions import Placed, Positions
-from dispatch.tracking.stores.rider_facts import Facts
+from dispatch.tracking.stores.positions import Positions, PositionUpdate
+from dispatch.tracking.stores.rider_facts import RiderFacts
 from dispatch.wire.events import LatLng, RiderLocationUpdate
-from dispatch.wire.frames import event_packet
+from dispatch.wire.frames import encode_event
 
 READ_BYTES = 65_536
 LOST_MS = 45_000
 
 
-class _Tap:
+class _RecordingProxy:
     """Stands before Redis and notes what is sent, so that it can be sent again as it was."""
 
     def __init__(self, host: str, port: int) -> None:
-        self._where = (host, port)
-        self.noted = b""
+        self._address = (host, port)
+        self.recorded = b""
 
-    async def talk(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def proxy_connection(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         """One client's line to Redis, until the client hangs up."""
-        from_redis, to_redis = await asyncio.open_connection(*self._where)
-        back = asyncio.create_task(_pour(from_redis, writer))
+        from_redis, to_redis = await asyncio.open_connection(*self._address)
+        back = asyncio.create_task(_copy_stream(from_redis, writer))
         while sent := await reader.read(READ_BYTES):
-            self.noted += sent
+            self.recorded += sent
             to_redis.write(sent)
         to_redis.close()
         await back
 
 
-class _Bare:
+class _RawConnection:
     """A connection that sends ready bytes and counts the answers."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -56,7 +58,7 @@ class _Bare:
             parser.feed(await self._reader.read(READ_BYTES))
             while (answer := parser.gets()) is not False:
                 if isinstance(answer, Exception):
-                    raise Failed(str(answer))
+                    raise BenchFailed(str(answer))
                 answered += 1
 
     def close(self) -> None:
@@ -65,40 +67,40 @@ class _Bare:
 
 
 @dataclass(slots=True)
-class _Way:
+class _Elapsed:
     """What one way has taken. Units: seconds."""
 
     wall_s: float = 0.0
     cpu_s: float = 0.0
 
-    async def go(self, flush: Awaitable[object], *, counts: bool) -> None:
+    async def time_flush(self, flush: Awaitable[object], *, is_measured: bool) -> None:
         began_s, used_s = time.perf_counter(), time.process_time()
         await flush
-        if counts:
+        if is_measured:
             self.wall_s += time.perf_counter() - began_s
             self.cpu_s += time.process_time() - used_s
 
 
-async def flush(ours: Ours, riders: int, rounds: int) -> dict[str, object]:
+async def measure_flush(product: ProductStack, riders: int, rounds: int) -> dict[str, object]:
     """The same commands by three ways, in turn; the first round only opens connections and cells.
 
     Units: microseconds a rider.
     """
-    redis = ours.redis.commands
+    redis = product.redis.commands
     where = redis.connection_pool.connection_kwargs
-    our_way, library, bare_way = _Way(), _Way(), _Way()
-    positions = Positions(redis, ours.scripts, "bench", LOST_MS)
-    bare = _Bare(*await asyncio.open_connection(where["host"], where["port"]))
-    async with _tapped(where["host"], where["port"]) as (tap, tapped):
-        noted = Positions(tapped, ours.scripts, "bench", LOST_MS)
+    our_way, library, bare_way = _Elapsed(), _Elapsed(), _Elapsed()
+    positions = Positions(redis, product.scripts, "bench", LOST_MS)
+    bare = _RawConnection(*await asyncio.open_connection(where["host"], where["port"]))
+    async with _recording_client(where["host"], where["port"]) as (tap, tapped):
+        noted = Positions(tapped, product.scripts, "bench", LOST_MS)
         for step in range(rounds + 1):
-            batch = [_placed(number, step) for number in range(riders)]
-            tap.noted = b""
+            batch = [_position_update(number, step) for number in range(riders)]
+            tap.recorded = b""
             await noted.put(batch)
-            commands, counts = _commands(tap.noted), step > 0
-            await our_way.go(positions.put(batch), counts=counts)
-            await library.go(_by_library(redis, commands), counts=counts)
-            await bare_way.go(bare.send(tap.noted, len(commands)), counts=counts)
+            commands, counts = _parse_commands(tap.recorded), step > 0
+            await our_way.time_flush(positions.put(batch), is_measured=counts)
+            await library.time_flush(_send_by_library(redis, commands), is_measured=counts)
+            await bare_way.time_flush(bare.send(tap.recorded, len(commands)), is_measured=counts)
     bare.close()
     per_rider = 1e6 / (riders * rounds)
     return {
@@ -111,10 +113,10 @@ async def flush(ours: Ours, riders: int, rounds: int) -> dict[str, object]:
 
 
 @asynccontextmanager
-async def _tapped(host: str, port: int) -> AsyncIterator[tuple[_Tap, Redis]]:
+async def _recording_client(host: str, port: int) -> AsyncIterator[tuple[_RecordingProxy, Redis]]:
     """A client whose line to Redis is tapped."""
-    tap = _Tap(host, port)
-    server = await asyncio.start_server(tap.talk, "127.0.0.1", 0)
+    tap = _RecordingProxy(host, port)
+    server = await asyncio.start_server(tap.proxy_connection, "127.0.0.1", 0)
     async with server, open_redis(f"redis://127.0.0.1:{_port(server)}") as clients:
         yield tap, clients.commands
 
@@ -123,13 +125,13 @@ def _port(server: asyncio.Server) -> int:
     return server.sockets[0].getsockname()[1]
 
 
-async def _pour(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _copy_stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     while said := await reader.read(READ_BYTES):
         writer.write(said)
     writer.close()
 
 
-def _commands(packed: bytes) -> list[list[bytes]]:
+def _parse_commands(packed: bytes) -> list[list[bytes]]:
     """What was sent, command by command."""
     parser = hiredis.Reader()
     parser.feed(packed)
@@ -139,14 +141,14 @@ def _commands(packed: bytes) -> list[list[bytes]]:
     return commands
 
 
-async def _by_library(redis: Redis, commands: Sequence[Sequence[bytes]]) -> None:
+async def _send_by_library(redis: Redis, commands: Sequence[Sequence[bytes]]) -> None:
     async with redis.pipeline(transaction=False) as pipe:
         for command in commands:
             pipe.execute_command(*command)
         await pipe.execute()
 
 
-def _placed(number: int, step: int) -> Placed:
+def _position_update(number: int, step: int) -> PositionUpdate:
     """A rider with an order, 30 m further than the step before."""
     now_ms = int(time.time() * 1000)
     rider, order = f"rdr_{number}", f"ord_{number}"
@@ -172,11 +174,11 @@ def _placed(number: int, step: int) -> Placed:
         received_at=now_ms,
         state="live",
     )
-    return Placed(
+    return PositionUpdate(
         rider_id=rider,
         position=position,
-        facts=Facts(available=True, active=1),
+        facts=RiderFacts(available=True, active=1),
         cell=cell_of(lat, lng),
         trail=[(order, position)],
-        packets=[(order, event_packet("/user", update))],
+        packets=[(order, encode_event("/user", update))],
     )

@@ -12,37 +12,37 @@ from pathlib import Path
 import uvloop
 
 from bench.common.peers import (
-    Found,
-    Size,
-    Yard,
-    ours,
-    peer,
+    LoadFigures,
+    LoadSize,
+    PeerBuilds,
+    measure_ours,
+    measure_peer,
     seeded_engines,
 )
-from bench.common.result_line import print_line
+from bench.common.result_line import print_result
 
 # Fixes a second of each rider: none within the run.
-SILENT = 1e-6
+NO_FIXES_PER_S = 1e-6
 
 
-async def measure(folder: Path, yard: Yard, size: Size) -> dict[str, object]:
+async def measure(folder: Path, builds: PeerBuilds, size: LoadSize) -> dict[str, object]:
     """Both, one after the other."""
     async with seeded_engines(folder, size.pairs) as engines:
-        our = await ours(yard, engines, size, folder / "server")
-        their = await peer(yard, engines, size)
+        our = await measure_ours(builds, engines, size, folder / "server")
+        their = await measure_peer(builds, engines, size)
     return {
-        **_named("ours", our),
-        **_named("peer", their),
+        **_figures("ours", our),
+        **_figures("peer", their),
         "connect_to_peer": round(our["conn_s"] / their["conn_s"], 3),
         "memory_to_peer": round(our["rss_per_conn_kb"] / their["rss_per_conn_kb"], 3),
     }
 
 
-def _named(who: str, found: Found) -> dict[str, object]:
+def _figures(name: str, measured: LoadFigures) -> dict[str, object]:
     return {
-        f"{who}_connect_s": found["conn_s"],
-        f"{who}_kb_per_socket": found["rss_per_conn_kb"],
-        f"{who}_idle_cpu": found["cpu"],
+        f"{name}_connect_s": measured["conn_s"],
+        f"{name}_kb_per_socket": measured["rss_per_conn_kb"],
+        f"{name}_idle_cpu": measured["cpu"],
     }
 
 
@@ -53,11 +53,11 @@ def main() -> None:
     parser.add_argument("--sockets", type=int, default=2_000, help="10000 is the full size")
     parser.add_argument("--seconds", type=float, default=20.0, help="of silence")
     given = parser.parse_args()
-    size = Size(given.sockets // 2, given.seconds, SILENT)
+    size = LoadSize(given.sockets // 2, given.seconds, NO_FIXES_PER_S)
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        yard = Yard(Path(name) / "yard", given.peer)
+        yard = PeerBuilds(Path(name) / "yard", given.peer)
         figures = uvloop.run(measure(Path(name), yard, size))
-    print_line("idle", {"sockets": given.sockets, "seconds": given.seconds}, figures)
+    print_result("idle", {"sockets": given.sockets, "seconds": given.seconds}, figures)
 
 
 if __name__ == "__main__":

@@ -13,52 +13,52 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.common.result_line import print_line
-from bench.common.traces import Step, read_traces
+from bench.common.result_line import print_result
+from bench.common.traces import TracePoint, read_traces
 from dispatch.model import Position
 from dispatch.tracking.checks import (
-    Admitted,
+    AcceptedFix,
     Drop,
-    admit,
-    doubted,
+    check_fix,
     speed_max_mps,
+    to_doubtful_fix,
 )
 from dispatch.tracking.route_leg import DEGREE_M
 from dispatch.wire.commands import Fix
 
 # Source: promises. A jump of less than what a van drives between two fixes cannot be told from it.
 FLAGGED_MIN, FALSE_FLAGS_MAX = 0.99, 0.005
-PROMISED_FROM_M = 1_000.0
+GOAL_FROM_M = 1_000.0
 JUMPS_M = (500.0, 1_000.0, 3_000.0, 20_000.0)
-EVERY_NINTH, FIRST = 9, 4
+JUMP_EVERY, FIRST_JUMP = 9, 4
 # What agents of these traces drive, and what their phones admit. Units: metres.
 VEHICLE, ACCURACY_M = "CAR", (4.0, 15.0)
 LAT, LNG, BEGIN_MS = 4.05, 9.7, 1_763_000_000_000
 
 
-class Way:
+class TraceHistory:
     """What is known of a rider, fix by fix."""
 
     def __init__(self) -> None:
-        self.last: Admitted | None = None
-        self.doubt: Admitted | None = None
-        self.anchor: Position | None = None
+        self.last_fix: AcceptedFix | None = None
+        self.doubtful_fix: AcceptedFix | None = None
+        self.trail_anchor: Position | None = None
         self.speed_max_mps = speed_max_mps(VEHICLE)
 
-    def take(self, fix: Fix) -> Drop | None:
+    def check(self, fix: Fix) -> Drop | None:
         """As a rider's fix is taken in: why it was not, or None."""
         assert fix.ts is not None
         now_ms = int(fix.ts)
-        verdict = admit(self, fix, now_ms)
+        verdict = check_fix(self, fix, now_ms)
         if isinstance(verdict, Drop):
             if verdict is Drop.TELEPORT:
-                self.doubt = doubted(self, fix, now_ms)
+                self.doubtful_fix = to_doubtful_fix(self, fix, now_ms)
             return verdict
-        self.last, self.doubt = verdict, None
+        self.last_fix, self.doubtful_fix = verdict, None
         return None
 
 
-def fixes_of(trace: Sequence[Step], rng: random.Random) -> list[Fix]:
+def fixes_of(trace: Sequence[TracePoint], rng: random.Random) -> list[Fix]:
     """A trace set down in Douala, as a phone would tell it."""
     east_m = DEGREE_M * math.cos(math.radians(LAT))
     return [
@@ -72,32 +72,32 @@ def fixes_of(trace: Sequence[Step], rng: random.Random) -> list[Fix]:
     ]
 
 
-def true_words(ways: Iterable[Sequence[Fix]]) -> Counter[Drop | None]:
+def check_true_fixes(traces: Iterable[Sequence[Fix]]) -> Counter[Drop | None]:
     """What is said of true fixes, the first of each trace left out."""
     words = Counter[Drop | None]()
-    for fixes in ways:
-        way = Way()
-        way.take(fixes[0])
-        words.update(way.take(fix) for fix in fixes[1:])
+    for fixes in traces:
+        way = TraceHistory()
+        way.check(fixes[0])
+        words.update(way.check(fix) for fix in fixes[1:])
     return words
 
 
-def planted_words(
-    ways: Iterable[Sequence[Fix]], jump_m: float, rng: random.Random
+def check_planted_jumps(
+    traces: Iterable[Sequence[Fix]], jump_m: float, rng: random.Random
 ) -> tuple[Counter[Drop | None], Counter[Drop | None]]:
     """What is said of jumps, and of the true fixes between them."""
     of_jumps, of_others = Counter[Drop | None](), Counter[Drop | None]()
-    for fixes in ways:
-        way = Way()
-        way.take(fixes[0])
+    for fixes in traces:
+        way = TraceHistory()
+        way.check(fixes[0])
         for at, fix in enumerate(fixes[1:], 1):
-            is_jump = at % EVERY_NINTH == FIRST
-            said = _away(fix, jump_m, rng) if is_jump else fix
-            (of_jumps if is_jump else of_others)[way.take(said)] += 1
+            is_jump = at % JUMP_EVERY == FIRST_JUMP
+            said = _displaced(fix, jump_m, rng) if is_jump else fix
+            (of_jumps if is_jump else of_others)[way.check(said)] += 1
     return of_jumps, of_others
 
 
-def _away(fix: Fix, metres: float, rng: random.Random) -> Fix:
+def _displaced(fix: Fix, metres: float, rng: random.Random) -> Fix:
     bearing = rng.uniform(0, math.tau)
     return Fix(
         lat=fix.lat + metres * math.cos(bearing) / DEGREE_M,
@@ -112,28 +112,28 @@ def measure(folder: Path, every: int, seed: int) -> dict[str, Any]:
     rng = random.Random(seed)
     traces = [trace for trace in read_traces(folder) if len(trace) > 1][::every]
     ways = [fixes_of(trace, rng) for trace in traces]
-    words = true_words(ways)
+    words = check_true_fixes(ways)
     figures: dict[str, Any] = {
         "traces": len(ways),
         "true_fixes": words.total(),
-        "false_flags": _share(words),
+        "false_flags": _teleport_share(words),
         "other_drops": words.total() - words[None] - words[Drop.TELEPORT],
     }
     for jump_m in JUMPS_M:
-        of_jumps, of_others = planted_words(ways, jump_m, rng)
+        of_jumps, of_others = check_planted_jumps(ways, jump_m, rng)
         figures[f"planted_{jump_m:.0f}_m"] = of_jumps.total()
-        figures[f"flagged_{jump_m:.0f}_m"] = _share(of_jumps)
-        figures[f"false_flags_beside_{jump_m:.0f}_m"] = _share(of_others)
+        figures[f"flagged_{jump_m:.0f}_m"] = _teleport_share(of_jumps)
+        figures[f"false_flags_beside_{jump_m:.0f}_m"] = _teleport_share(of_others)
     return figures
 
 
-def _share(words: Counter[Drop | None]) -> float:
-    return round(words[Drop.TELEPORT] / words.total(), 5)
+def _teleport_share(drops: Counter[Drop | None]) -> float:
+    return round(drops[Drop.TELEPORT] / drops.total(), 5)
 
 
 def is_good(figures: dict[str, Any]) -> bool:
     """Whether the promises were kept."""
-    promised = [jump_m for jump_m in JUMPS_M if jump_m >= PROMISED_FROM_M]
+    promised = [jump_m for jump_m in JUMPS_M if jump_m >= GOAL_FROM_M]
     false = [figures["false_flags"], *(figures[f"false_flags_beside_{m:.0f}_m"] for m in promised)]
     return max(false) <= FALSE_FLAGS_MAX and all(
         figures[f"flagged_{jump_m:.0f}_m"] >= FLAGGED_MIN for jump_m in promised
@@ -149,7 +149,7 @@ def main() -> None:
     given = parser.parse_args()
     figures = measure(given.traces, given.every, given.seed)
     result = "goal" if is_good(figures) else "missed"
-    print_line("jumps", {"every": given.every, "seed": given.seed}, {**figures, "result": result})
+    print_result("jumps", {"every": given.every, "seed": given.seed}, {**figures, "result": result})
     raise SystemExit(result == "missed")
 
 

@@ -13,86 +13,86 @@ from collections.abc import Callable
 
 import uvloop
 
-from bench.common.result_line import print_line
+from bench.common.result_line import print_result
 from dispatch import settings
 from dispatch.clock import ManualClock
-from dispatch.model import Course, DispatchState, Place
+from dispatch.model import DispatchState, Place, RiderAssignment
 from dispatch.storage.embedded import embedded_engines
 from dispatch.storage.redis_client import Scripts, open_redis
-from dispatch.tracking.eta import Forecast
-from dispatch.tracking.fix_pipeline import Lane
-from dispatch.tracking.redis_writer import Drain
-from dispatch.tracking.rider_state import Roster
+from dispatch.tracking.eta import EtaEstimator
+from dispatch.tracking.fix_pipeline import FixPipeline
+from dispatch.tracking.redis_writer import RedisWriter
+from dispatch.tracking.rider_state import RiderRegistry
 from dispatch.tracking.stores.positions import Positions
-from dispatch.tracking.tracking_policy import Guide
+from dispatch.tracking.tracking_policy import TrackingRules
 from dispatch.tracking.watchers import Watchers
 from dispatch.wire.commands import Fix
-from matching.speeds import Speeds
+from matching.speeds import LearnedSpeeds
 
 SEED = 1
 SIZES = {"smoke": (200, 5), "full": (1_000, 100)}
 STEP_MS = 4_000
 # Estimates come beside positions.
-POSITION = b'42/user,["rider_location_update"'
+POSITION_PREFIX = b'42/user,["rider_location_update"'
 # Nothing here connects to it.
 NO_DYNAMODB = "http://127.0.0.1:1"
 
 
-class Counting:
+class CountingWatcher:
     """A watcher that only counts."""
 
     def __init__(self) -> None:
-        self.told = 0
+        self.received = 0
 
-    def show(self, packet: bytes) -> None:
+    def send_position(self, packet: bytes) -> None:
         """Take a packet."""
         assert packet
-        self.told += packet.startswith(POSITION)
+        self.received += packet.startswith(POSITION_PREFIX)
 
 
-class Silence:
+class NoChannels:
     """No other nodes."""
 
-    async def open(self, channel: str, callback: Callable[[bytes], None]) -> None:
+    async def subscribe(self, channel: str, callback: Callable[[bytes], None]) -> None:
         """Nobody says anything."""
 
-    async def close(self, channel: str, callback: Callable[[bytes], None]) -> None:
+    async def unsubscribe(self, channel: str, callback: Callable[[bytes], None]) -> None:
         """Nobody did."""
 
 
-class City:
+class FixLoad:
     """Riders with one order each, some of them watched."""
 
     def __init__(self, positions: Positions, riders: int) -> None:
         self.clock = ManualClock()
-        self.watcher = Counting()
-        self.watchers = Watchers(Silence(), "bench")
-        self.drain = Drain(positions, self.clock, flush_ms=50, riders_max=100_000)
-        self.roster = Roster(self.drain, self.watchers, fresh_ms=15_000, lost_ms=45_000)
-        guide = Guide(self.watchers, Forecast(Speeds()))
-        self.lane = Lane(self.roster, self.watchers, self.drain, guide)
+        self.watcher = CountingWatcher()
+        self.watchers = Watchers(NoChannels(), "bench")
+        self.writer = RedisWriter(positions, self.clock, flush_ms=50, riders_max=100_000)
+        self.registry = RiderRegistry(self.writer, self.watchers, fresh_ms=15_000, lost_ms=45_000)
+        guide = TrackingRules(self.watchers, EtaEstimator(LearnedSpeeds()))
+        self.pipeline = FixPipeline(self.registry, self.watchers, self.writer, guide)
         self.rng = random.Random(SEED)
         self.places = [
             (4.0 + self.rng.random() * 0.1, 9.7 + self.rng.random() * 0.1) for _ in range(riders)
         ]
         for i in range(riders):
-            self.roster.seat(f"rdr_{i}")
-            self.roster.set_available(f"rdr_{i}", available=True)
-            self.roster.assign(f"rdr_{i}", f"ord_{i}")
-            self.roster.steer(f"rdr_{i}", self._course(i))
+            self.registry.connect(f"rdr_{i}")
+            self.registry.set_available(f"rdr_{i}", available=True)
+            self.registry.assign(f"rdr_{i}", f"ord_{i}")
+            self.registry.set_assignment(f"rdr_{i}", self._assignment(i))
 
-    def _course(self, i: int) -> Course:
+    def _assignment(self, i: int) -> RiderAssignment:
         lat, lng = self.places[i]
         pickup, dropoff = Place(lat=lat + 0.05, lng=lng), Place(lat=lat + 0.1, lng=lng)
         state = DispatchState.ASSIGNED
-        return Course(order_id=f"ord_{i}", state=state, pickup=pickup, dropoff=dropoff)
+        return RiderAssignment(order_id=f"ord_{i}", state=state, pickup=pickup, dropoff=dropoff)
 
-    async def watch(self) -> None:
+    async def add_watchers(self) -> None:
         """Let every order have its watcher."""
         for i in range(len(self.places)):
             await self.watchers.join(f"ord_{i}", self.watcher)
 
-    def drive(self, step: int) -> float:
+    def report_fixes(self, step: int) -> float:
         """Every rider reports once, 30 m further; the CPU that took. Units: seconds."""
         self.clock.advance(STEP_MS)
         now_ms = self.clock.now_ms()
@@ -100,7 +100,7 @@ class City:
             (f"rdr_{i}", Fix(lat + step * 0.00027, lng, 0.0, 8.0, 6.0, now_ms - 80, step))
             for i, (lat, lng) in enumerate(self.places)
         ]
-        report = self.lane.report
+        report = self.pipeline.process_fix
         began_s = time.process_time()
         for rider_id, fix in fixes:
             dropped = report(rider_id, fix, now_ms)
@@ -110,8 +110,8 @@ class City:
     async def flush(self) -> float:
         """Bring all that waits to Redis; the CPU that took. Units: seconds."""
         began_s = time.process_time()
-        while len(self.drain):
-            await self.drain.flush()
+        while len(self.writer):
+            await self.writer.flush()
         return time.process_time() - began_s
 
 
@@ -123,11 +123,11 @@ async def measure(riders: int, rounds: int) -> dict[str, object]:
             positions = Positions(
                 redis.commands, Scripts(redis.commands), "bench", ours.fix_lost_ms
             )
-            city = City(positions, riders)
-            alone, _ = await _drive(city, range(1, rounds + 1))
-            await city.watch()
-            watched, flushed = await _drive(city, range(rounds + 1, 2 * rounds + 1))
-    assert city.watcher.told == riders * rounds
+            city = FixLoad(positions, riders)
+            alone, _ = await _cheapest_round(city, range(1, rounds + 1))
+            await city.add_watchers()
+            watched, flushed = await _cheapest_round(city, range(rounds + 1, 2 * rounds + 1))
+    assert city.watcher.received == riders * rounds
     per_fix = 1e6 / riders
     return {
         "us_per_fix_without_watcher": round(alone * per_fix, 2),
@@ -136,9 +136,9 @@ async def measure(riders: int, rounds: int) -> dict[str, object]:
     }
 
 
-async def _drive(city: City, steps: range) -> tuple[float, float]:
+async def _cheapest_round(load: FixLoad, steps: range) -> tuple[float, float]:
     """The cheapest of several rounds: what others do on the machine only ever adds to it."""
-    rounds = [(city.drive(step), await city.flush()) for step in steps]
+    rounds = [(load.report_fixes(step), await load.flush()) for step in steps]
     return min(reported for reported, _ in rounds), min(flushed for _, flushed in rounds)
 
 
@@ -151,7 +151,7 @@ def main() -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         figures = runner.run(measure(riders, rounds))
     parameters = {"size": size, "riders": riders, "rounds": rounds, "seed": SEED}
-    print_line("lane", parameters, figures)
+    print_result("lane", parameters, figures)
 
 
 if __name__ == "__main__":

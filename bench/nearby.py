@@ -16,15 +16,15 @@ from typing import Any
 
 import uvloop
 
-from bench.common.result_line import print_line
+from bench.common.result_line import print_result
 from dispatch import settings
 from dispatch.model import Position
 from dispatch.storage.embedded import embedded_engines
-from dispatch.storage.pipeline import Bulk, Command
+from dispatch.storage.pipeline import Command, Pipeline
 from dispatch.storage.redis_client import RedisClients, Scripts, open_redis
 from dispatch.tracking.stores.geo_cells import Circle, cell_of
-from dispatch.tracking.stores.positions import Placed, Positions
-from dispatch.tracking.stores.rider_facts import Facts
+from dispatch.tracking.stores.positions import Positions, PositionUpdate
+from dispatch.tracking.stores.rider_facts import RiderFacts
 from matching.score import rank
 
 SEED = 1
@@ -35,25 +35,29 @@ FRESH_MS = 15_000
 CANDIDATES = 50
 # Douala and around, 30 km across; denser towards the middle.
 CENTRE, SPREAD_DEGREES = (4.05, 9.72), 0.07
-BATCH = 1_000
+BATCH_RIDERS = 1_000
 # Source: performance design. Units: milliseconds; round trips of a search, on average.
 P99_MS_GOAL, P99_MS_FLOOR = 10.0, 25.0
 TRIPS_MAX = 1.1
-RAW = "raw"
+RAW_KEY = "raw"
 # Nothing here connects to it.
 NO_DYNAMODB = "http://127.0.0.1:1"
 
 
-async def fill(positions: Positions, riders: int, busy_share: float, rng: random.Random) -> None:
+async def fill_index(
+    positions: Positions, riders: int, busy_share: float, rng: random.Random
+) -> None:
     """Put so many riders into the index, a share of them busy."""
-    for start in range(0, riders, BATCH):
-        await positions.put([_rider(i, busy_share, rng) for i in range(start, start + BATCH)])
+    for start in range(0, riders, BATCH_RIDERS):
+        await positions.put(
+            [_rider(i, busy_share, rng) for i in range(start, start + BATCH_RIDERS)]
+        )
 
 
-def _rider(number: int, busy_share: float, rng: random.Random) -> Placed:
-    lat, lng = _somewhere(rng)
+def _rider(number: int, busy_share: float, rng: random.Random) -> PositionUpdate:
+    lat, lng = _random_point(rng)
     seen_ms = NOW_MS - rng.randrange(10_000)
-    facts = Facts(
+    facts = RiderFacts(
         available=True,
         active=int(rng.random() < busy_share),
         completion=rng.uniform(70, 100),
@@ -62,47 +66,53 @@ def _rider(number: int, busy_share: float, rng: random.Random) -> Placed:
         name=f"Rider {number}",
     )
     position = Position(lat=lat, lng=lng, ts=seen_ms, received_at=seen_ms)
-    return Placed(rider_id=f"rdr_{number}", position=position, facts=facts, cell=cell_of(lat, lng))
+    return PositionUpdate(
+        rider_id=f"rdr_{number}", position=position, facts=facts, cell=cell_of(lat, lng)
+    )
 
 
-def _somewhere(rng: random.Random) -> tuple[float, float]:
+def _random_point(rng: random.Random) -> tuple[float, float]:
     return CENTRE[0] + rng.gauss(0, SPREAD_DEGREES), CENTRE[1] + rng.gauss(0, SPREAD_DEGREES)
 
 
-class Trips(Bulk):
+class CountingPipeline(Pipeline):
     """Counts the round trips."""
 
-    made = 0
+    round_trips = 0
 
     async def run(self, commands: Sequence[Command]) -> list[Any]:
         """One of them."""
-        self.made += 1
+        self.round_trips += 1
         return await super().run(commands)
 
 
-async def bare(redis: RedisClients, searches: int, rng: random.Random) -> dict[str, object]:
+async def time_geosearch(
+    redis: RedisClients, searches: int, rng: random.Random
+) -> dict[str, object]:
     """The same number of searches by one GEOSEARCH each; how long that took."""
     took_ms: list[float] = []
     for _ in range(searches):
-        lat, lng = _somewhere(rng)
+        lat, lng = _random_point(rng)
         began_s = time.perf_counter()
         await redis.commands.geosearch(
-            RAW, longitude=lng, latitude=lat, radius=5, unit="km", sort="ASC", count=CANDIDATES
+            RAW_KEY, longitude=lng, latitude=lat, radius=5, unit="km", sort="ASC", count=CANDIDATES
         )
         took_ms.append((time.perf_counter() - began_s) * 1000)
     cuts = quantiles(took_ms, n=100)
     return {"p50_ms": round(cuts[49], 2), "p99_ms": round(cuts[98], 2)}
 
 
-async def search(positions: Positions, searches: int, rng: random.Random) -> dict[str, object]:
+async def time_search(positions: Positions, searches: int, rng: random.Random) -> dict[str, object]:
     """Search and rank around random pickups; how long that took."""
     took_ms: list[float] = []
     found = 0
     began_cpu_s = time.process_time()
     for _ in range(searches):
-        lat, lng = _somewhere(rng)
+        lat, lng = _random_point(rng)
         began_s = time.perf_counter()
-        near = await positions.near(Circle(lat, lng, 5.0), CANDIDATES, NOW_MS, FRESH_MS)
+        near = await positions.find_nearest_free(
+            Circle(lat, lng, 5.0), CANDIDATES, NOW_MS, FRESH_MS
+        )
         ranked = rank(near)
         took_ms.append((time.perf_counter() - began_s) * 1000)
         found += len(ranked)
@@ -123,23 +133,26 @@ async def measure(riders: int, searches: int) -> dict[str, object]:
         async with embedded_engines(ours) as engines, open_redis(engines.redis_url) as redis:
             scripts = Scripts(redis.commands)
             positions = Positions(redis.commands, scripts, "bench", ours.fix_lost_ms)
-            trips = positions._bulk = Trips(redis.commands, scripts)
+            trips = positions._pipeline = CountingPipeline(redis.commands, scripts)
             for name, busy_share in (("half_busy", 0.5), ("nearly_all_busy", 0.99)):
                 rng = random.Random(SEED)
                 await redis.commands.flushall()
-                await fill(positions, riders, busy_share, rng)
-                trips.made = 0
-                found = await search(positions, searches, rng)
-                figures[name] = {**found, "round_trips_mean": round(trips.made / searches, 3)}
+                await fill_index(positions, riders, busy_share, rng)
+                trips.round_trips = 0
+                found = await time_search(positions, searches, rng)
+                figures[name] = {
+                    **found,
+                    "round_trips_mean": round(trips.round_trips / searches, 3),
+                }
                 await _copy_free(redis)
-                figures[f"{name}_bare"] = await bare(redis, searches, rng)
+                figures[f"{name}_bare"] = await time_geosearch(redis, searches, rng)
     return figures
 
 
 async def _copy_free(redis: RedisClients) -> None:
     """All free riders in one set, as a server without cells would have them."""
     cells = [key async for key in redis.commands.scan_iter("riders:*:geo")]
-    await redis.commands.zunionstore(RAW, cells)
+    await redis.commands.zunionstore(RAW_KEY, cells)
 
 
 def verdict(figures: dict[str, Any]) -> str:
@@ -168,7 +181,7 @@ def main() -> None:
     }
     result = verdict(figures)
     parameters |= {"candidates": CANDIDATES, "seed": SEED}
-    print_line("nearby", parameters, {**figures, "result": result})
+    print_result("nearby", parameters, {**figures, "result": result})
     raise SystemExit(result == "missed")
 
 

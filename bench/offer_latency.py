@@ -17,24 +17,24 @@ from typing import Any, NamedTuple
 
 import uvloop
 
-from bench.common.harness import at_once, running, spread_ms, uncollected
-from bench.common.result_line import print_line
+from bench.common.harness import gc_disabled, percentiles_ms, run_limited, running_server
+from bench.common.result_line import print_result
 from bench.common.scenario import (
-    AT_ONCE,
+    CONCURRENCY,
     LAT,
     LNG,
-    Job,
-    Town,
-    peopled,
+    BenchOrder,
+    Scenario,
+    running_scenario,
 )
-from bench.engines.raw_engines import Raw
+from bench.engines.raw_engines import RawOfferPath
 from dispatch import settings
 from dispatch.model import Position
 from dispatch.storage.embedded import embedded_engines
 from dispatch.storage.redis_client import RedisClients, Scripts, open_redis
 from dispatch.tracking.stores.geo_cells import cell_of
-from dispatch.tracking.stores.positions import Placed, Positions
-from dispatch.tracking.stores.rider_facts import Facts
+from dispatch.tracking.stores.positions import Positions, PositionUpdate
+from dispatch.tracking.stores.rider_facts import RiderFacts
 from ledger.dynamodb.client import open_table
 from ledger.dynamodb.schema import ensure_table
 
@@ -44,9 +44,9 @@ P99_MS_GOAL, P99_MS_FLOOR = 50.0, 250.0
 CITY_DEG, DOWNTOWN_DEG = 0.12, 0.05
 # A few more riders than orders: everybody carries one, and some are farther away.
 SPARE_RIDERS = 60
-BATCH = 1_000
+BATCH_RIDERS = 1_000
 # So that nobody in the index falls silent within a run. Units: milliseconds.
-AHEAD_MS = 600_000
+FRESH_FOR_MS = 600_000
 
 
 class Size(NamedTuple):
@@ -66,53 +66,53 @@ async def measure(size: Size, seed: int, folder: Path) -> dict[str, Any]:
             open_table(engines.dynamodb_endpoint, ours.aws_region, ours.dynamodb_table)
         )
         await ensure_table(table)
-        site = await stack.enter_async_context(running(folder / "server", engines))
+        site = await stack.enter_async_context(running_server(folder / "server", engines))
         riders = size.orders + SPARE_RIDERS
-        town = await stack.enter_async_context(peopled(site, size.orders, riders, seed))
-        await fill(redis, size.riders - len(town.riders), random.Random(seed))
-        waits_s = await _offers(town, size.orders)
-        raw_s = await Raw(redis, table, (LAT, LNG)).waits(size.orders)
+        town = await stack.enter_async_context(running_scenario(site, size.orders, riders, seed))
+        await fill_index(redis, size.riders - len(town.riders), random.Random(seed))
+        waits_s = await _offer_latencies_s(town, size.orders)
+        raw_s = await RawOfferPath(redis, table, (LAT, LNG)).measure_s(size.orders)
         return {
-            **spread_ms("accept_to_offer", waits_s),
-            **spread_ms("raw_engines", raw_s),
+            **percentiles_ms("accept_to_offer", waits_s),
+            **percentiles_ms("raw_engines", raw_s),
             "connected_riders": len(town.riders),
         }
 
 
-async def fill(redis: RedisClients, riders: int, rng: random.Random) -> None:
+async def fill_index(redis: RedisClients, riders: int, rng: random.Random) -> None:
     """Put free riders all over the city into the index, none of them near a shop."""
     scripts = Scripts(redis.commands)
     positions = Positions(redis.commands, scripts, "bench", lost_ms=45_000)
-    seen_ms = int(time.time() * 1000) + AHEAD_MS
-    for start in range(0, riders, BATCH):
-        numbers = range(start, min(riders, start + BATCH))
-        await positions.put([_resident(number, seen_ms, rng) for number in numbers])
+    seen_ms = int(time.time() * 1000) + FRESH_FOR_MS
+    for start in range(0, riders, BATCH_RIDERS):
+        numbers = range(start, min(riders, start + BATCH_RIDERS))
+        await positions.put([_idle_rider(number, seen_ms, rng) for number in numbers])
 
 
-def _resident(number: int, seen_ms: int, rng: random.Random) -> Placed:
+def _idle_rider(number: int, seen_ms: int, rng: random.Random) -> PositionUpdate:
     east, north = rng.uniform(-CITY_DEG, CITY_DEG), rng.uniform(DOWNTOWN_DEG, CITY_DEG)
     lat, lng = LAT + rng.choice((-north, north)), LNG + east
-    return Placed(
+    return PositionUpdate(
         rider_id=f"rdr_city_{number}",
         position=Position(lat=lat, lng=lng, ts=seen_ms, received_at=seen_ms),
-        facts=Facts(available=True, active=0, vehicle="MOTORBIKE", name=f"Rider {number}"),
+        facts=RiderFacts(available=True, active=0, vehicle="MOTORBIKE", name=f"Rider {number}"),
         cell=cell_of(lat, lng),
     )
 
 
-async def _offers(town: Town, orders: int) -> list[float]:
+async def _offer_latencies_s(scenario: Scenario, orders: int) -> list[float]:
     """How long each order's first offer took. Units: seconds."""
-    customers = [town.customers[number] for number in range(orders)]
+    customers = [scenario.customers[number] for number in range(orders)]
 
-    async def place(number: int) -> Job:
-        who = customers[number].who
-        order = await town.site.ask("POST", "/orders", who, town.basket(number))
-        return town.note(order["orderId"], number)
+    async def place(number: int) -> BenchOrder:
+        who = customers[number].identity
+        order = await scenario.site.request("POST", "/orders", who, scenario.order_body(number))
+        return scenario.add_order(order["orderId"], number)
 
-    jobs = await at_once(AT_ONCE, [partial(place, number) for number in range(orders)])
-    with uncollected():
+    jobs = await run_limited(CONCURRENCY, [partial(place, number) for number in range(orders)])
+    with gc_disabled():
         for job in jobs:
-            await town.assign(job)
+            await scenario.assign(job)
     return [job.offered_s - job.asked_s for job in jobs]
 
 
@@ -136,7 +136,7 @@ def main() -> None:
         figures = uvloop.run(measure(size, given.seed, Path(folder)))
     result = verdict(figures)
     parameters = {**size._asdict(), "seed": given.seed}
-    print_line("offer_latency", parameters, {**figures, "result": result})
+    print_result("offer_latency", parameters, {**figures, "result": result})
     raise SystemExit(result == "missed")
 
 

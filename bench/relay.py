@@ -14,32 +14,34 @@ from typing import Any
 import uvloop
 
 from bench.common.peers import (
-    Found,
-    Size,
-    Yard,
-    limit,
-    ours,
-    peer,
+    LoadFigures,
+    LoadSize,
+    PeerBuilds,
+    measure_limit,
+    measure_ours,
+    measure_peer,
     seeded_engines,
 )
-from bench.common.result_line import print_line
+from bench.common.result_line import print_result
 
 
-async def measure(folder: Path, yard: Yard, size: Size, rounds: int) -> dict[str, object]:
+async def measure(
+    folder: Path, builds: PeerBuilds, size: LoadSize, rounds: int
+) -> dict[str, object]:
     """All three, in turns."""
     async with seeded_engines(folder, size.pairs) as engines:
         found = [
             {
-                "ours": await ours(yard, engines, size, folder / str(number)),
-                "peer": await peer(yard, engines, size),
-                "limit": await limit(yard, size),
+                "ours": await measure_ours(builds, engines, size, folder / str(number)),
+                "peer": await measure_peer(builds, engines, size),
+                "limit": await measure_limit(builds, size),
             }
             for number in range(rounds)
         ]
     return _figures(found)
 
 
-def _figures(rounds: Sequence[dict[str, Found]]) -> dict[str, Any]:
+def _figures(rounds: Sequence[dict[str, LoadFigures]]) -> dict[str, Any]:
     """The cheapest of each over the rounds: what others do on the machine only ever adds."""
     best = {who: min((each[who] for each in rounds), key=_cost_us) for who in rounds[0]}
     cost = {who: _cost_us(found) for who, found in best.items()}
@@ -51,8 +53,8 @@ def _figures(rounds: Sequence[dict[str, Found]]) -> dict[str, Any]:
     return figures
 
 
-def _cost_us(found: Found) -> float:
-    return found.get("us_per_relay") or found["cpu"] * 1e6 / found["relayed/s"]
+def _cost_us(measured: LoadFigures) -> float:
+    return measured.get("us_per_relay") or measured["cpu"] * 1e6 / measured["relayed/s"]
 
 
 def main() -> None:
@@ -66,11 +68,11 @@ def main() -> None:
     )
     parser.add_argument("--rounds", type=int, default=2)
     given = parser.parse_args()
-    size = Size(given.pairs, given.seconds, given.rate)
+    size = LoadSize(given.pairs, given.seconds, given.rate)
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        yard = Yard(Path(name) / "yard", given.peer)
+        yard = PeerBuilds(Path(name) / "yard", given.peer)
         figures = uvloop.run(measure(Path(name), yard, size, given.rounds))
-    print_line("relay", {**size._asdict(), "rounds": given.rounds}, figures)
+    print_result("relay", {**size._asdict(), "rounds": given.rounds}, figures)
 
 
 if __name__ == "__main__":

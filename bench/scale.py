@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from bench.common.result_line import print_line
+from bench.common.result_line import print_result
 from matching.problem import ANY_VEHICLE, NO_ZONE, Orders, Places, Problem, Riders
 from matching.solve import solve
 
@@ -29,7 +29,7 @@ DENSITY = 5_000 / 30_000**2
 BUSY_SHARE, BUSY_MINUTES = 0.4, 20.0
 PREP_MINUTES, SHIFT_MINUTES = 25.0, 120.0
 # A motorbike, along the crow. Units: metres per minute.
-SPEED = 320.0
+SPEED_M_PER_MINUTE = 320.0
 # Units: seconds; source: issue of the matching room, one decision of the largest city.
 GOAL_S, GOAL_RIDERS = 1.0, 5_000
 # A decision may grow with the riders to this power at most; 2 is every pair.
@@ -46,7 +46,7 @@ class Measured(NamedTuple):
     served: int
 
 
-def city(riders: int, rng: np.random.Generator) -> Problem:
+def synthetic_city(riders: int, rng: np.random.Generator) -> Problem:
     """A busy moment of a synthetic city."""
     side = sqrt(riders / DENSITY)
     orders = int(riders * ORDERS_PER_RIDER)
@@ -59,13 +59,13 @@ def city(riders: int, rng: np.random.Generator) -> Problem:
             y=rng.uniform(0, side, riders),
             free_at=np.where(busy, rng.uniform(0, BUSY_MINUTES, riders), 0.0),
             until=rng.uniform(BUSY_MINUTES, SHIFT_MINUTES, riders),
-            speed=np.full(riders, SPEED),
+            speed=np.full(riders, SPEED_M_PER_MINUTE),
             capacity=np.full(riders, 3),
             kg=np.full(riders, 15.0),
             cash=np.full(riders, 50_000.0),
             vehicle=np.full(riders, ANY_VEHICLE),
             zone=np.full(riders, NO_ZONE),
-            accepts=rng.uniform(0.7, 0.95, riders),
+            acceptance_chance=rng.uniform(0.7, 0.95, riders),
             completion=np.full(riders, np.nan),
             rating=np.full(riders, np.nan),
             active=np.zeros(riders),
@@ -87,26 +87,28 @@ def _orders(orders: int, places: int, side: float, rng: np.random.Generator) -> 
         cash=np.where(rng.random(orders) < 0.5, 5_000.0, 0.0),
         vehicles=np.full(orders, ANY_VEHICLE),
         zone=np.full(orders, NO_ZONE),
-        shares=rng.random(orders) < 0.1,
+        may_share=rng.random(orders) < 0.1,
     )
 
 
 def measure(riders: int, seed: int) -> Measured:
     """The middle of some decisions of this size."""
     rng = np.random.default_rng(seed)
-    took, served = zip(*(_decide(city(riders, rng)) for _ in range(ROUNDS)), strict=True)
+    took, served = zip(
+        *(_time_decision(synthetic_city(riders, rng)) for _ in range(ROUNDS)), strict=True
+    )
     return Measured(riders, int(riders * ORDERS_PER_RIDER), median(took), min(served))
 
 
-def _decide(problem: Problem) -> tuple[float, int]:
+def _time_decision(problem: Problem) -> tuple[float, int]:
     """How long it took, and the orders that somebody has."""
     began_s = time.perf_counter()
     plan = solve(problem, "batch")
     took_s = time.perf_counter() - began_s
-    return took_s, len(problem.orders.place) - len(plan.left_over)
+    return took_s, len(problem.orders.place) - len(plan.unassigned)
 
 
-def power(rows: list[Measured]) -> float:
+def growth_power(rows: list[Measured]) -> float:
     """With which power of the riders the time grows, from the smallest size to the largest."""
     first, last = rows[0], rows[-1]
     return log(last.seconds / first.seconds) / log(last.riders / first.riders)
@@ -125,10 +127,10 @@ def main() -> None:
         each_us = row.seconds / row.riders * 1e6
         line = f"{row.riders:>8}{row.orders:>8}{row.seconds * 1000:>10.1f}{each_us:>10.1f}"
         print(f"{line}{row.served:>8}", file=sys.stderr)
-    grows = power(rows)
+    grows = growth_power(rows)
     late = rows[-1].riders >= GOAL_RIDERS and rows[-1].seconds > GOAL_S
     table = [{**row._asdict(), "seconds": round(row.seconds, 4)} for row in rows]
-    print_line(
+    print_result(
         "scale", {"size": size, "seed": options.seed}, {"sizes": table, "power": round(grows, 2)}
     )
     raise SystemExit(late or grows >= POWER_MAX)

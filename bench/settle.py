@@ -15,15 +15,15 @@ from typing import Any, NamedTuple
 
 import uvloop
 
-from bench.common.result_line import print_line
-from bench.engines.minimal_dynamodb_client import Keys, SignedClient
-from bench.engines.raw_baseline import WORKERS, Books, ours_on
+from bench.common.result_line import print_result
+from bench.engines.minimal_dynamodb_client import AwsKeys, MinimalDynamoClient
+from bench.engines.raw_baseline import WORKERS, LedgerComparison, running_product
 from concurrency import backoff
 from ledger.core.facts import Capture, Settle, TopUp
-from ledger.core.order_funds import Fin, mark_delivered
+from ledger.core.order_funds import OrderFunds, mark_delivered
 from ledger.core.pricing import DEFAULT_RATES, price_goods
 from ledger.dynamodb.client import DynamoTable
-from ledger.dynamodb.fake import FakeDynamo, Pace
+from ledger.dynamodb.fake import FakeDynamo, Latencies
 from ledger.dynamodb.schema import ensure_table
 from ledger.dynamodb.table import TableUnavailable
 from ledger.posting.ledger import Ledger
@@ -31,12 +31,12 @@ from tests import virtual_time
 
 TABLE = "bench"
 # Platform lanes of all processes together. Source: handlers.app.composition, LANES and LANE_BLOCKS.
-LANES = 64
+SHARDS = 64
 VENDORS, RIDERS = 100, 100
 # Settlements before those that count.
-WARM = 200
+WARM_UP_ORDERS = 200
 # What the embedded engine takes without asking who is there.
-KEYS = Keys("local", "local", "eu-west-1")
+KEYS = AwsKeys("local", "local", "eu-west-1")
 PRICING = price_goods(DEFAULT_RATES["FOOD"], 11_999)
 # Source: ledger design, figures; 75 is what it reckons for one platform item.
 GOALS = {"lanes_per_s": 1_000.0, "lanes_attempts": 1.05, "to_raw": 0.85}
@@ -67,23 +67,23 @@ class Load(NamedTuple):
     """
 
     orders: int
-    lanes: int = LANES
+    shards: int = SHARDS
     processes: int = 1
     vendors: int = VENDORS
-    believes: bool = True
+    are_funds_known: bool = True
 
 
-class Came(NamedTuple):
+class LoadResult(NamedTuple):
     """What came of a load; `attempts` are transactions for each settlement. Virtual seconds."""
 
-    lasted_s: float
+    elapsed_s: float
     attempts: float
     failures: int
 
     def figures(self, name: str, count: int) -> dict[str, object]:
         """Settlements a second, attempts for each, and those that failed."""
         return {
-            f"{name}_per_s": round(count / self.lasted_s, 1),
+            f"{name}_per_s": round(count / self.elapsed_s, 1),
             f"{name}_attempts": round(self.attempts, 3),
             f"{name}_failures": self.failures,
         }
@@ -92,7 +92,7 @@ class Came(NamedTuple):
 # On the fake, in virtual time.
 
 
-class Counting(FakeDynamo):
+class CountingDynamo(FakeDynamo):
     """Counts the transactions it is sent."""
 
     writes = 0
@@ -103,69 +103,73 @@ class Counting(FakeDynamo):
         return await super().transact_write_items(**request)
 
 
-def on_fake(load: Load, callers: int, seed: int) -> Came:
+def run_on_fake(load: Load, callers: int, seed: int) -> LoadResult:
     """Settle a load as fast as so many callers can."""
     chance = random.Random(seed)
     before = backoff._random
     # Whoever waits by chance waits the same in every run.
     backoff._random = chance
     try:
-        return virtual_time.run(_on_fake(load, callers, chance))
+        return virtual_time.run(_run_on_fake(load, callers, chance))
     finally:
         backoff._random = before
 
 
-async def _on_fake(load: Load, callers: int, chance: random.Random) -> Came:
+async def _run_on_fake(load: Load, callers: int, rng: random.Random) -> LoadResult:
     clock = virtual_time.clock()
-    fake = Counting(clock.monotonic_s, clock.sleep, Pace(round_trip_s=0.0, hold_s=0.0))
+    fake = CountingDynamo(clock.monotonic_s, clock.sleep, Latencies(round_trip_s=0.0, hold_s=0.0))
     table = DynamoTable(fake, TABLE)
     await ensure_table(table)
-    lanes = max(1, load.lanes // load.processes)
+    lanes = max(1, load.shards // load.processes)
     ledgers = [
-        Ledger(table, clock.now_ms, lanes, number * lanes if load.lanes > 1 else 0)
+        Ledger(table, clock.now_ms, lanes, number * lanes if load.shards > 1 else 0)
         for number in range(load.processes)
     ]
-    fins = await _delivered(load, ledgers[0], table, clock)
-    fake.pace = Pace(spread=0.2)
-    fake.faults.chance = chance
+    fins = await _deliver_orders(load, ledgers[0], table, clock)
+    fake.latencies = Latencies(spread=0.2)
+    fake.faults.rng = rng
     # An account's first movement is another write than all that follow.
-    await _settle(ledgers, fins[:WARM], callers, believes=True)
+    await _settle(ledgers, fins[:WARM_UP_ORDERS], callers, are_funds_known=True)
     before = fake.writes
     began_s = clock.monotonic_s()
-    failures = await _settle(ledgers, fins[WARM:], callers, believes=load.believes)
+    failures = await _settle(
+        ledgers, fins[WARM_UP_ORDERS:], callers, are_funds_known=load.are_funds_known
+    )
     lasted_s = clock.monotonic_s() - began_s
-    return Came(lasted_s, (fake.writes - before) / load.orders, failures)
+    return LoadResult(lasted_s, (fake.writes - before) / load.orders, failures)
 
 
-async def _delivered(
+async def _deliver_orders(
     load: Load, ledger: Ledger, table: DynamoTable, clock: virtual_time.VirtualClock
-) -> list[Fin]:
+) -> list[OrderFunds]:
     """Orders that are handed over."""
-    fins: list[Fin] = []
-    for number in range(load.orders + WARM):
+    fins: list[OrderFunds] = []
+    for number in range(load.orders + WARM_UP_ORDERS):
         order_id, user_id, vendor_id = f"o{number}", f"u{number}", f"v{number % load.vendors}"
         await ledger.post(TopUp(user_id, PRICING.total, "sandbox", f"p{number}"))
         await ledger.post(Capture(order_id, user_id, vendor_id, "WALLET", PRICING))
         delivered = mark_delivered(order_id, f"r{number % RIDERS}", clock.now_ms())
         await table.transact(delivered.writes)
-        fin = await ledger.fin(order_id)
+        fin = await ledger.get_funds(order_id)
         assert fin is not None, "it was captured"
         fins.append(fin)
     return fins
 
 
 async def _settle(
-    ledgers: Sequence[Ledger], fins: Sequence[Fin], callers: int, *, believes: bool
+    ledgers: Sequence[Ledger], funds: Sequence[OrderFunds], callers: int, *, are_funds_known: bool
 ) -> int:
     """Every caller takes the next order as soon as he has settled one; how many could not be."""
-    waiting = iter(fins)
+    waiting = iter(funds)
     failures = 0
 
     async def work(ledger: Ledger) -> None:
         nonlocal failures
         for fin in waiting:
             try:
-                await ledger.post(Settle(fin.order_id), believed=fin if believes else None)
+                await ledger.post(
+                    Settle(fin.order_id), expected_funds=fin if are_funds_known else None
+                )
             except TableUnavailable:
                 failures += 1
 
@@ -175,42 +179,42 @@ async def _settle(
     return failures
 
 
-def carried(size: Size, seed: int) -> dict[str, object]:
+def measure_on_fake(size: Size, seed: int) -> dict[str, object]:
     """What the books carry: many vendors or one, with lanes and without, of one process or four."""
     loads = {
         "lanes": Load(size.many),
         "lanes_of_four": Load(size.few, processes=4),
-        "one_platform_item": Load(size.few, lanes=1),
-        "one_platform_item_of_four": Load(size.few, lanes=1, processes=4),
+        "one_platform_item": Load(size.few, shards=1),
+        "one_platform_item_of_four": Load(size.few, shards=1, processes=4),
         "one_vendor": Load(size.few, vendors=1),
-        "one_vendor_one_by_one": Load(size.few, vendors=1, believes=False),
+        "one_vendor_one_by_one": Load(size.few, vendors=1, are_funds_known=False),
     }
     figures: dict[str, object] = {}
     for name, load in loads.items():
-        figures |= on_fake(load, size.callers, seed).figures(name, load.orders)
+        figures |= run_on_fake(load, size.callers, seed).figures(name, load.orders)
     return figures
 
 
 # On the embedded engine, in real time.
 
 
-async def on_engine(size: Size) -> dict[str, object]:
+async def measure_on_engine(size: Size) -> dict[str, object]:
     """Our settlements, the same transactions raw, and raw through a leaner client."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        async with ours_on(Path(folder)) as ours:
+        async with running_product(Path(folder)) as ours:
             endpoint = ours.table.client.meta.endpoint_url
-            async with SignedClient(endpoint, KEYS) as lean:
-                books = Books(ours, lean=lean)
-                await books.open()
-                await books.place(size.rounds * size.each)
-                await books.deliver()
+            async with MinimalDynamoClient(endpoint, KEYS) as lean:
+                books = LedgerComparison(ours, lean_client=lean)
+                await books.set_up()
+                await books.place_orders(size.rounds * size.each)
+                await books.deliver_orders()
                 for _ in range(size.rounds):
-                    await books.settle(size.each, believes=True)
-    race = books.believing
+                    await books.settle_orders(size.each, are_funds_known=True)
+    race = books.settling_known_funds
     return {**race.figures("settle"), **race.costs("settle")}
 
 
-def broken(figures: dict[str, object], *, timed: bool) -> list[str]:
+def missed_goals(figures: dict[str, object], *, timed: bool) -> list[str]:
     """The goals that were missed; those of real time only where they can be told."""
     held = {
         "lanes_per_s": _number(figures, "lanes_per_s") >= GOALS["lanes_per_s"],
@@ -234,10 +238,10 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     size = SIZES[given.size]
-    figures = carried(size, given.seed) | uvloop.run(on_engine(size))
-    figures["missed"] = broken(figures, timed=given.size == "full")
+    figures = measure_on_fake(size, given.seed) | uvloop.run(measure_on_engine(size))
+    figures["missed"] = missed_goals(figures, timed=given.size == "full")
     parameters = {"size": given.size, "seed": given.seed, "workers": WORKERS, **size._asdict()}
-    print_line("settle", parameters, figures)
+    print_result("settle", parameters, figures)
     sys.exit(1 if figures["missed"] else 0)
 
 

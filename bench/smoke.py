@@ -17,12 +17,12 @@ from typing import NamedTuple
 
 import uvloop
 
-from bench.common.closed_loop import relay
-from bench.common.harness import at_once, running, spread_ms
-from bench.common.result_line import print_line
-from bench.common.scenario import AT_ONCE, Job, Town, peopled
-from bench.engines.raw_baseline import WORKERS, Books, ours_on
-from bench.flush import flush
+from bench.common.closed_loop import measure_relay
+from bench.common.harness import percentiles_ms, run_limited, running_server
+from bench.common.result_line import print_result
+from bench.common.scenario import CONCURRENCY, BenchOrder, Scenario, running_scenario
+from bench.engines.raw_baseline import WORKERS, LedgerComparison, running_product
+from bench.flush import measure_flush
 
 # Vendors who accept at the same moment; with more of them orders wait for one another.
 OFFERS_AT_ONCE = 1
@@ -57,51 +57,57 @@ async def measure(size: Size, seed: int) -> dict[str, object]:
     """Every figure of a size."""
     async with AsyncExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-")))
-        ours = await stack.enter_async_context(ours_on(folder / "ours"))
-        site = await stack.enter_async_context(running(folder / "server"))
-        town = await stack.enter_async_context(peopled(site, size.pairs, size.riders, seed))
-        books = Books(ours)
-        await books.open()
-        placed = await _place(town, books, size)
-        jobs = [town.note(order_id, at) for at, order_id in enumerate(placed.first)]
-        await at_once(OFFERS_AT_ONCE, [partial(town.assign, job) for job in jobs])
-        offers = _offers(jobs)
-        town.is_calm = True
-        relayed = await relay(site, jobs, size.relay_s)
-        town.is_calm = False
-        settled = await _settle(town, jobs)
-        await books.deliver()
+        ours = await stack.enter_async_context(running_product(folder / "ours"))
+        site = await stack.enter_async_context(running_server(folder / "server"))
+        town = await stack.enter_async_context(
+            running_scenario(site, size.pairs, size.riders, seed)
+        )
+        books = LedgerComparison(ours)
+        await books.set_up()
+        placed = await _place_orders(town, books, size)
+        jobs = [town.add_order(order_id, at) for at, order_id in enumerate(placed.first)]
+        await run_limited(OFFERS_AT_ONCE, [partial(town.assign, job) for job in jobs])
+        offers = _offer_figures(jobs)
+        town.are_reports_paused = True
+        relayed = await measure_relay(site, jobs, size.relay_s)
+        town.are_reports_paused = False
+        settled = await _settle_orders(town, jobs)
+        await books.deliver_orders()
         for _ in range(size.rounds):
-            await books.settle(size.orders_each // 2, believes=False)
-            await books.settle(size.orders_each // 2, believes=True)
+            await books.settle_orders(size.orders_each // 2, are_funds_known=False)
+            await books.settle_orders(size.orders_each // 2, are_funds_known=True)
         figures = {**relayed, **offers, **placed.figures, **settled}
         figures |= books.settling.figures("ledger_settle")
-        figures |= books.believing.figures("ledger_believed_settle")
-        figures |= await flush(ours, size.flush_riders, size.flush_rounds)
+        figures |= books.settling_known_funds.figures("ledger_believed_settle")
+        figures |= await measure_flush(ours, size.flush_riders, size.flush_rounds)
         return figures
 
 
-class _Placed(NamedTuple):
+class _PlacedOrders(NamedTuple):
     """The orders of the first round of each customer, and how fast all were placed."""
 
     first: list[str]
     figures: dict[str, object]
 
 
-async def _place(town: Town, books: Books, size: Size) -> _Placed:
+async def _place_orders(
+    scenario: Scenario, comparison: LedgerComparison, size: Size
+) -> _PlacedOrders:
     """Place orders over HTTP, by our code alone and on the raw engine, in turns."""
-    customers = len(town.customers)
+    customers = len(scenario.customers)
     total = max(customers, size.rounds * size.orders_each * WORKERS)
     share = -(-total // size.rounds)
-    whos = [town.customers[number].who for number in range(customers)]
-    badges = [{"Authorization": f"Bearer {town.site.office.sign(*who)}"} for who in whos]
+    whos = [scenario.customers[number].identity for number in range(customers)]
+    badges = [{"Authorization": f"Bearer {scenario.site.signer.sign(*who)}"} for who in whos]
     took: list[float] = []
     orders: list[str] = []
 
     async def place(number: int) -> None:
         customer = number % customers
         began_s = time.perf_counter()
-        order = await town.site.send("POST", "/orders", badges[customer], town.basket(customer))
+        order = await scenario.site.send_request(
+            "POST", "/orders", badges[customer], scenario.order_body(customer)
+        )
         took.append(time.perf_counter() - began_s)
         orders[number] = order["orderId"]
 
@@ -110,35 +116,37 @@ async def _place(town: Town, books: Books, size: Size) -> _Placed:
         numbers = range(turn * share, (turn + 1) * share)
         orders.extend("" for _ in numbers)
         began_s = time.perf_counter()
-        await at_once(WORKERS, [partial(place, number) for number in numbers])
+        await run_limited(WORKERS, [partial(place, number) for number in numbers])
         passed_s += time.perf_counter() - began_s
-        await books.place(size.orders_each)
+        await comparison.place_orders(size.orders_each)
     rate = len(orders) / passed_s
-    race = books.placing
+    race = comparison.placing
     figures = {
         "orders_per_s": round(rate, 1),
         "orders_to_raw": round(rate / (race.count / race.raw_s), 3),
-        **spread_ms("orders", took),
+        **percentiles_ms("orders", took),
         **race.figures("flow_orders"),
     }
-    return _Placed(orders[:customers], figures)
+    return _PlacedOrders(orders[:customers], figures)
 
 
-def _offers(jobs: list[Job]) -> dict[str, object]:
+def _offer_figures(orders: list[BenchOrder]) -> dict[str, object]:
     return {
-        **spread_ms("accept_to_offer", [job.offered_s - job.asked_s for job in jobs]),
-        **spread_ms("accept_to_ack", [job.accepted_s - job.asked_s for job in jobs]),
+        **percentiles_ms("accept_to_offer", [job.offered_s - job.accept_sent_s for job in orders]),
+        **percentiles_ms(
+            "accept_to_ack", [job.accept_acked_s - job.accept_sent_s for job in orders]
+        ),
     }
 
 
-async def _settle(town: Town, jobs: list[Job]) -> dict[str, object]:
-    await at_once(AT_ONCE, [partial(town.carry, job) for job in jobs])
+async def _settle_orders(scenario: Scenario, orders: list[BenchOrder]) -> dict[str, object]:
+    await run_limited(CONCURRENCY, [partial(scenario.bring_to_door, job) for job in orders])
     began_s = time.perf_counter()
-    ends_s = await at_once(AT_ONCE, [partial(town.complete, job) for job in jobs])
-    waits_s = [end_s - job.completed_s for end_s, job in zip(ends_s, jobs, strict=True)]
+    ends_s = await run_limited(CONCURRENCY, [partial(scenario.complete, job) for job in orders])
+    waits_s = [end_s - job.completed_s for end_s, job in zip(ends_s, orders, strict=True)]
     return {
-        "settlements_per_s": round(len(jobs) / (max(ends_s) - began_s), 1),
-        **spread_ms("delivered_to_settled", waits_s),
+        "settlements_per_s": round(len(orders) / (max(ends_s) - began_s), 1),
+        **percentiles_ms("delivered_to_settled", waits_s),
     }
 
 
@@ -162,7 +170,7 @@ def main() -> None:
         "seconds": round(time.monotonic() - began_s, 1),
         **size._asdict(),
     }
-    print_line("smoke", parameters, figures)
+    print_result("smoke", parameters, figures)
 
 
 if __name__ == "__main__":

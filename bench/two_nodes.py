@@ -19,21 +19,21 @@ import uvloop
 from redis.asyncio import Redis
 
 from bench.common.harness import (
-    Failed,
-    Site,
-    running,
-    spread_ms,
-    uncollected,
+    BenchFailed,
+    RunningServer,
+    gc_disabled,
+    percentiles_ms,
+    running_server,
 )
-from bench.common.open_loop import Seen, Stream, connect
+from bench.common.open_loop import PairStream, StreamResult, connect_pairs
 from bench.common.peers import seeded_engines
-from bench.common.result_line import print_line
+from bench.common.result_line import print_result
 
 # Source: performance design. Units: milliseconds; how many times one worker.
 CROSS_P99_MS_GOAL, CROSS_P99_MS_FLOOR = 60.0, 150.0
 TWO_TO_ONE_GOAL, TWO_TO_ONE_FLOOR = 1.7, 1.4
 # A rider who is watched reports every two seconds; in the race each reports four times a second.
-CALM_PER_S, RACE_PER_S = 0.5, 4.0
+CALM_FIXES_PER_S, BUSY_FIXES_PER_S = 0.5, 4.0
 # What a position's packet weighs.
 RAW_BYTES = 330
 
@@ -49,61 +49,67 @@ async def measure(size: Size, folder: Path) -> dict[str, Any]:
     """One server alone, then two; the way between them, and the bare one."""
     async with seeded_engines(folder, size.pairs) as engines:
         async with AsyncExitStack() as stack:
-            one = await stack.enter_async_context(running(folder / "one", engines))
-            alone = await _race(await connect(size.pairs, [one], [one]), [one], size)
+            one = await stack.enter_async_context(running_server(folder / "one", engines))
+            alone = await _cpu_us_per_fix(
+                await connect_pairs(size.pairs, [one], [one]), [one], size
+            )
         async with AsyncExitStack() as stack:
             sites = [
-                await stack.enter_async_context(running(folder / name, engines))
+                await stack.enter_async_context(running_server(folder / name, engines))
                 for name in ("left", "right")
             ]
-            both = await _race(await connect(size.pairs, sites, sites), sites, size)
+            both = await _cpu_us_per_fix(await connect_pairs(size.pairs, sites, sites), sites, size)
         async with AsyncExitStack() as stack:
             left, right = [
-                await stack.enter_async_context(running(folder / name, engines))
+                await stack.enter_async_context(running_server(folder / name, engines))
                 for name in ("rider", "watcher")
             ]
-            crossing = await connect(size.pairs, [left], [right])
-            with uncollected():
-                seen = await crossing.flow(size.seconds, size.pairs * CALM_PER_S)
-        raw = await _raw(engines.redis_url, size)
-    _check(seen)
+            crossing = await connect_pairs(size.pairs, [left], [right])
+            with gc_disabled():
+                seen = await crossing.run(size.seconds, size.pairs * CALM_FIXES_PER_S)
+        raw = await _time_raw_pubsub(engines.redis_url, size)
+    _check_complete(seen)
     return {
-        **spread_ms("cross", seen.took_s),
+        **percentiles_ms("cross", seen.latencies_s),
         "cross_fixes": seen.sent,
-        "cross_lost": seen.sent - len(seen.took_s) - seen.overtaken,
-        "cross_overtaken": seen.overtaken,
-        **spread_ms("raw_pubsub", raw),
+        "cross_lost": seen.sent - len(seen.latencies_s) - seen.superseded,
+        "cross_overtaken": seen.superseded,
+        **percentiles_ms("raw_pubsub", raw),
         "one_cpu_us_per_fix": round(alone, 1),
         "two_cpu_us_per_fix": round(both, 1),
         "two_to_one": round(2 * alone / both, 2),
     }
 
 
-async def _race(stream: Stream, sites: Sequence[Site], size: Size) -> float:
+async def _cpu_us_per_fix(
+    stream: PairStream, servers: Sequence[RunningServer], size: Size
+) -> float:
     """CPU of all servers for each fix that was seen, at a brisk pace. Units: microseconds.
 
     Each server has as much to do as the one alone: what a flush costs by itself is shared by as
     many fixes.
     """
-    with uncollected():
-        before_s = [site.cpu_s() for site in sites]
-        seen = await stream.flow(size.seconds, size.pairs * RACE_PER_S * len(sites))
-        used_s = sum(site.cpu_s() for site in sites) - sum(before_s)
-    _check(seen)
-    print(f"{len(sites)} servers: {len(seen.took_s)} of {seen.sent} seen", file=sys.stderr)
-    return used_s * 1e6 / len(seen.took_s)
+    with gc_disabled():
+        before_s = [site.cpu_s() for site in servers]
+        seen = await stream.run(size.seconds, size.pairs * BUSY_FIXES_PER_S * len(servers))
+        used_s = sum(site.cpu_s() for site in servers) - sum(before_s)
+    _check_complete(seen)
+    print(f"{len(servers)} servers: {len(seen.latencies_s)} of {seen.sent} seen", file=sys.stderr)
+    return used_s * 1e6 / len(seen.latencies_s)
 
 
-def _check(seen: Seen) -> None:
-    lost = seen.sent - len(seen.took_s) - seen.overtaken
-    if lost or seen.backwards:
-        raise Failed(f"{lost} of {seen.sent} fixes were lost, {seen.backwards} went backwards")
+def _check_complete(seen: StreamResult) -> None:
+    lost = seen.sent - len(seen.latencies_s) - seen.superseded
+    if lost or seen.out_of_order:
+        raise BenchFailed(
+            f"{lost} of {seen.sent} fixes were lost, {seen.out_of_order} went backwards"
+        )
 
 
-async def _raw(url: str, size: Size) -> list[float]:
+async def _time_raw_pubsub(url: str, size: Size) -> list[float]:
     """The same messages at the same pace from one bare client to another. Units: seconds."""
     took_s: list[float] = []
-    count = int(size.seconds * size.pairs * CALM_PER_S)
+    count = int(size.seconds * size.pairs * CALM_FIXES_PER_S)
     async with Redis.from_url(url) as sender, Redis.from_url(url) as receiver:
         ear = receiver.pubsub()
         await ear.subscribe("raw")
@@ -118,7 +124,7 @@ async def _raw(url: str, size: Size) -> list[float]:
         listening = asyncio.create_task(listen())
         began_s = time.perf_counter()
         for number in range(count):
-            due_s = began_s + number / (size.pairs * CALM_PER_S)
+            due_s = began_s + number / (size.pairs * CALM_FIXES_PER_S)
             await asyncio.sleep(max(0.0, due_s - time.perf_counter()))
             said = f"{time.perf_counter():020.9f}".encode().ljust(RAW_BYTES)
             await sender.publish("raw", said)
@@ -146,7 +152,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         figures = uvloop.run(measure(size, Path(folder)))
     result = verdict(figures)
-    print_line("two_nodes", {**size._asdict(), "seed": given.seed}, {**figures, "result": result})
+    print_result("two_nodes", {**size._asdict(), "seed": given.seed}, {**figures, "result": result})
     raise SystemExit(result == "missed")
 
 

@@ -4,7 +4,7 @@ import sys
 
 import click
 
-from city.demo.runner import BadOptions, DemoOptions, run
+from city.demo.runner import DemoOptions, InvalidOptions, run
 
 DEFAULTS = DemoOptions()
 
@@ -47,7 +47,7 @@ def main(
     try:
         wanted = DemoOptions(duration_s=duration, url=url, port=port, **options)  # pyright: ignore[reportArgumentType]
         sys.exit(run(wanted))
-    except BadOptions as error:
+    except InvalidOptions as error:
         raise click.UsageError(str(error)) from error
 
 

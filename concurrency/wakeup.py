@@ -3,22 +3,22 @@
 import asyncio
 
 
-class Bell:
+class WakeUp:
     """Rung while its loop is busy, it ends the next rest at once."""
 
     def __init__(self) -> None:
-        self._rung = asyncio.Event()
+        self._event = asyncio.Event()
 
-    def ring(self) -> None:
+    def set(self) -> None:
         """Wake the loop; never waits."""
-        self._rung.set()
+        self._event.set()
 
-    async def rest(self, seconds: float) -> bool:
+    async def wait(self, timeout_s: float) -> bool:
         """Wait for the bell, or for as long; whether it rang."""
         try:
-            async with asyncio.timeout(seconds):
-                await self._rung.wait()
+            async with asyncio.timeout(timeout_s):
+                await self._event.wait()
         except TimeoutError:
             return False
-        self._rung.clear()
+        self._event.clear()
         return True

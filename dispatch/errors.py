@@ -28,7 +28,7 @@ class Refusal(StrEnum):
     INTERNAL = "internal"
 
     @property
-    def retryable(self) -> bool:
+    def is_retryable(self) -> bool:
         """Whether the same command may succeed later without being changed."""
         return self in _RETRYABLE
 
@@ -63,5 +63,5 @@ class StoreUnavailable(Exception):
         return f"{self.store} is unavailable: {self.cause}"
 
 
-class Deposed(Exception):
+class LeadershipLost(Exception):
     """This node's engine rules no more; another one does what it was about to do."""

@@ -19,7 +19,7 @@ def is_id(text: object) -> bool:
     return isinstance(text, str) and _ID.fullmatch(text) is not None
 
 
-def mint(prefix: str) -> str:
+def new_id(prefix: str) -> str:
     """A new identifier, sortable by the time it was made.
 
     Source: UUID version 7, RFC 9562 section 5.7, written as 32 hex digits.
@@ -27,11 +27,11 @@ def mint(prefix: str) -> str:
     return f"{prefix}_{uuid_utils.uuid7().hex}"
 
 
-def order_id() -> OrderId:
+def new_order_id() -> OrderId:
     """A new order's id."""
-    return OrderId(mint("ord"))
+    return OrderId(new_id("ord"))
 
 
-def offer_id() -> OfferId:
+def new_offer_id() -> OfferId:
     """A new offer's id; an offer belongs to one rider and one order."""
-    return OfferId(mint("ofr"))
+    return OfferId(new_id("ofr"))

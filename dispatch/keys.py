@@ -56,7 +56,7 @@ def order_trail(order: OrderId) -> str:
     return f"order:{{{order}}}:trail"
 
 
-def place_paces(place: str) -> str:
+def place_speeds(place: str) -> str:
     """How fast riders get on in one H3 cell, or in the whole city, by hour and vehicle.
 
     Redis: hash "<hour>:<vehicle>" -> "<metres> <seconds>". TTL: 30 d after the last. Writer and
@@ -65,7 +65,7 @@ def place_paces(place: str) -> str:
     return f"place:{{{place}}}:paces"
 
 
-def riders_answers() -> str:
+def riders_acceptance() -> str:
     """How often each rider said yes to offers, and how many answers that was; both fade.
 
     Redis: hash rider id -> "<yes> <answers>". TTL: 30 d after the last. Writer and reader:
@@ -74,7 +74,7 @@ def riders_answers() -> str:
     return "riders:{answers}"
 
 
-def vendor_preps(vendor: str) -> str:
+def vendor_prep_times(vendor: str) -> str:
     """How long a vendor's goods took, all day and by the hour of the day; it fades.
 
     Redis: hash "day" or hour -> "<minutes> <orders>". TTL: 30 d after the last. Writer and reader:
@@ -123,7 +123,7 @@ def inbox_channel(owner: Identity) -> str:
     return f"inbox:{{{owner}}}:news"
 
 
-def visits(owner: Identity) -> str:
+def connections(owner: Identity) -> str:
     """The sockets that one identity holds, wherever they are.
 
     Redis: sorted set "node sid" -> ms at which it was noted. TTL: 24 h after the newest came.
@@ -156,7 +156,7 @@ def engine_channel(zone: str) -> str:
     return f"timers:{{{zone}}}:wake"
 
 
-def birth() -> str:
+def redis_instance() -> str:
     """Which Redis this is; one that was emptied gets another mark.
 
     Redis: string. TTL: none. Writer and reader: store.birth.
@@ -204,7 +204,7 @@ def board_channel() -> str:
     return "board:{city}:news"
 
 
-def pulses() -> str:
+def node_reports() -> str:
     """How many riders each node holds, and when it last said so; display only.
 
     Redis: hash node -> "ms riders". TTL: none, a handful of nodes. Writer and reader: store.board.
@@ -237,7 +237,7 @@ def riders_paused() -> str:
     return "riders:{paused}"
 
 
-def order_pursuit(order: OrderId) -> str:
+def order_approach(order: OrderId) -> str:
     """How the rider of an order comes nearer to its pickup.
 
     Redis: string (JSON). TTL: 1 h. Writer and reader: store.pursuits.
@@ -277,9 +277,9 @@ def revoked_channel() -> str:
     return "tokens:{revoked}:news"
 
 
-def quota(name: str, who: str) -> str:
+def quota(name: str, subject: str) -> str:
     """When the bucket of somebody for something is full again.
 
     Redis: string (Unix microseconds). TTL: until then. Writer and reader: store.quotas.
     """
-    return f"quota:{{{who}}}:{name}"
+    return f"quota:{{{subject}}}:{name}"

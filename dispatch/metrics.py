@@ -6,9 +6,9 @@ from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 disable_created_metrics()
 
 # Source: promises; the goals lie between 5 ms (a fix) and 5 s (a lost engine found again).
-SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+LATENCY_BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 # Source: one flush per 40 ms at 2,000 fixes/s carries 80; 10,000 riders at once are the worst day.
-BATCHES = (1, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000)
+BATCH_SIZE_BUCKETS = (1, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000)
 
 FIXES_RECEIVED = Counter("reeyo_fixes_received_total", "Fixes that reached the server.")
 FIXES_RELAYED = Counter(
@@ -21,20 +21,27 @@ FIXES_DROPPED = Counter(
     ["reason"],
 )
 
-DRAIN_FLUSH_SECONDS = Histogram(
-    "reeyo_drain_flush_seconds", "One flush of positions into Redis.", buckets=SECONDS
+POSITION_WRITER_FLUSH_SECONDS = Histogram(
+    "reeyo_drain_flush_seconds", "One flush of positions into Redis.", buckets=LATENCY_BUCKETS_S
 )
-DRAIN_BATCH = Histogram("reeyo_drain_batch_fixes", "Fixes in one flush.", buckets=BATCHES)
-DRAIN_DROPPED = Counter(
+POSITION_WRITER_BATCH = Histogram(
+    "reeyo_drain_batch_fixes", "Fixes in one flush.", buckets=BATCH_SIZE_BUCKETS
+)
+POSITION_WRITER_DROPPED = Counter(
     "reeyo_drain_dropped_total", "Fixes that never reached Redis, by reason.", ["reason"]
 )
-DRAIN_WAITING = Gauge("reeyo_drain_waiting_riders", "Riders whose newest fix waits for a flush.")
+POSITION_WRITER_WAITING = Gauge(
+    "reeyo_drain_waiting_riders", "Riders whose newest fix waits for a flush."
+)
 
 COMMANDS = Counter(
     "reeyo_commands_total", "Commands answered; the code is `ok` or a refusal's.", ["name", "code"]
 )
 COMMAND_SECONDS = Histogram(
-    "reeyo_command_seconds", "From a command's arrival to its ack.", ["name"], buckets=SECONDS
+    "reeyo_command_seconds",
+    "From a command's arrival to its ack.",
+    ["name"],
+    buckets=LATENCY_BUCKETS_S,
 )
 
 OFFERS = Counter(
@@ -43,14 +50,18 @@ OFFERS = Counter(
     ["outcome"],
 )
 OFFER_LATENESS_SECONDS = Histogram(
-    "reeyo_offer_lateness_seconds", "From an offer's deadline to its end.", buckets=SECONDS
+    "reeyo_offer_lateness_seconds",
+    "From an offer's deadline to its end.",
+    buckets=LATENCY_BUCKETS_S,
 )
 MATCH_SECONDS = Histogram(
-    "reeyo_match_seconds", "One search for riders, from the index to the offers.", buckets=SECONDS
+    "reeyo_match_seconds",
+    "One search for riders, from the index to the offers.",
+    buckets=LATENCY_BUCKETS_S,
 )
 
 BATCH_SECONDS = Histogram(
-    "reeyo_batch_seconds", "One decision of all open orders together.", buckets=SECONDS
+    "reeyo_batch_seconds", "One decision of all open orders together.", buckets=LATENCY_BUCKETS_S
 )
 BATCHING = Gauge(
     "reeyo_batching", "1 where a service's orders are decided together now.", ["service"]
@@ -76,7 +87,7 @@ LEDGER_VERIFIED_MS = Gauge(
 LEDGER_LINES = Counter("reeyo_ledger_lines_verified_total", "Lines of wallets looked at.")
 
 OUTBOX_LAG_SECONDS = Histogram(
-    "reeyo_outbox_lag_seconds", "From an event's write to its relay.", buckets=SECONDS
+    "reeyo_outbox_lag_seconds", "From an event's write to its relay.", buckets=LATENCY_BUCKETS_S
 )
 OUTBOX_WAITING = Gauge("reeyo_outbox_waiting_events", "Events written and not yet relayed.")
 
@@ -94,10 +105,10 @@ HTTP_REQUESTS = Counter(
     "reeyo_http_requests_total", "HTTP requests by route template.", ["route", "method", "status"]
 )
 HTTP_SECONDS = Histogram(
-    "reeyo_http_request_seconds", "HTTP requests.", ["route", "method"], buckets=SECONDS
+    "reeyo_http_request_seconds", "HTTP requests.", ["route", "method"], buckets=LATENCY_BUCKETS_S
 )
 
-LIMITS_ALONE = Counter(
+SHARED_LIMITS_UNAVAILABLE = Counter(
     "reeyo_limits_alone_total", "Times a rate of all nodes could not be asked for.", ["rate"]
 )
 
@@ -111,17 +122,17 @@ ENGINES_LIVE = Gauge("reeyo_engines_live", "1 where this node is its zone's live
 RECONCILIATIONS = Counter(
     "reeyo_reconciliations_total", "Times that Redis was brought up to date, by reason.", ["reason"]
 )
-FEED_MESSAGES = Counter("reeyo_feed_messages_total", "Messages from other nodes and the relay.")
-LESSONS_LOST = Counter(
+PUBSUB_MESSAGES = Counter("reeyo_feed_messages_total", "Messages from other nodes and the relay.")
+LEARNING_SAMPLES_DROPPED = Counter(
     "reeyo_lessons_lost_total", "Answers and times that were not learned from: too many waited."
 )
-OFFER_RECEIPTS_LOST = Counter(
+DISPLAY_RECEIPTS_DROPPED = Counter(
     "reeyo_offer_receipts_lost_total", "Receipts of offers dropped before Redis had them."
 )
-RUSHES = Counter(
+LOAD_SHEDDING_STARTS = Counter(
     "reeyo_rushes_total", "Times at which the server was late, and let fixes overtake one another."
 )
-FIXES_AHEAD = Counter(
+FIXES_CLOCK_AHEAD = Counter(
     "reeyo_fixes_ahead_total", "Fixes taken whose phone's clock was ahead, dated back to now."
 )
 ARRIVALS = Counter(
@@ -132,7 +143,7 @@ ARRIVALS = Counter(
 ETAS = Counter(
     "reeyo_etas_total", "Times of arrival told to watchers, by whose estimate it was.", ["source"]
 )
-ROUTES = Counter(
+ROUTE_QUERIES = Counter(
     "reeyo_routes_total", "Questions to the router, by what came of them.", ["outcome"]
 )
 TRAILS = Counter(

@@ -22,7 +22,9 @@ class OrderStatus(StrEnum):
     CANCELLED = "CANCELLED"
 
 
-TERMINAL = frozenset({OrderStatus.FUNDS_DISTRIBUTED, OrderStatus.REJECTED, OrderStatus.CANCELLED})
+TERMINAL_STATUSES = frozenset(
+    {OrderStatus.FUNDS_DISTRIBUTED, OrderStatus.REJECTED, OrderStatus.CANCELLED}
+)
 
 
 class DispatchState(StrEnum):
@@ -100,7 +102,7 @@ class Recipient(Record, frozen=True):
     phone: str
 
 
-class Payment(Record, frozen=True):
+class OrderPayment(Record, frozen=True):
     """How and whether the order is paid. Units: whole XAF."""
 
     method: PaymentMethod
@@ -114,7 +116,7 @@ class Payment(Record, frozen=True):
         """Whether the provider's money has not come yet."""
         return self.state in (PaymentState.PENDING, PaymentState.FAILED)
 
-    def undone(self) -> "Payment":
+    def reversed(self) -> "OrderPayment":
         """The payment of an order that is called off."""
         captured = self.state is PaymentState.CAPTURED
         after = PaymentState.REFUNDED if captured else PaymentState.VOID
@@ -137,7 +139,7 @@ class Offer(Record, frozen=True):
 
 
 # How orders meet riders: each by itself, all together, or together while riders are short.
-Mode = Literal["offers", "batch", "auto"]
+MatchingMode = Literal["offers", "batch", "auto"]
 
 
 class OfferPolicy(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -146,7 +148,7 @@ class OfferPolicy(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     Source: matching and reliability designs; grace covers the way of an answer on a mobile network.
     """
 
-    mode: Mode = "offers"
+    mode: MatchingMode = "offers"
     # All orders together are decided this often, and sooner where a rider has said no.
     batch_every_ms: int = 5_000
     # With `auto`: orders that wait, for each free rider, above and below which the mode changes.
@@ -181,7 +183,7 @@ class OfferPolicy(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     near_m: int = 100
 
 
-class Outcome(StrEnum):
+class OfferOutcome(StrEnum):
     """What came of an offer that was not accepted."""
 
     DECLINED = "declined"
@@ -194,15 +196,15 @@ class Outcome(StrEnum):
     MOVED = "moved"
 
 
-class Asked(Record, frozen=True):
+class PastOffer(Record, frozen=True):
     """What came of an earlier offer of this order to a rider."""
 
     offer_id: str
-    outcome: Outcome
+    outcome: OfferOutcome
     at_ms: int
 
 
-class Considered(Record, frozen=True):
+class ConsideredRider(Record, frozen=True):
     """A rider as one look of the engine saw him. Units: kilometres, points, minutes.
 
     `excluded` says why he was not asked, None where he could have been; `offer_id` is there where
@@ -217,11 +219,11 @@ class Considered(Record, frozen=True):
     recent_offers: int = 0
     excluded: str | None = None
     offer_id: str | None = None
-    before: Asked | None = None
+    before: PastOffer | None = None
     cost: float | None = None
 
 
-class Prep(Record, frozen=True):
+class PrepTime(Record, frozen=True):
     """How long the goods take from the vendor's yes, and who says so. Units: minutes.
 
     `source` is "vendor", "learned" (of `orders` of his, more or less faded) or "house".
@@ -242,12 +244,12 @@ class Decision(Record, frozen=True):
     at_ms: int
     wave: int
     radius_km: float
-    candidates: tuple[Considered, ...] = ()
+    candidates: tuple[ConsideredRider, ...] = ()
     left_out: int = 0
     looks: int = 1
     until_ms: int | None = None
     batch: str | None = None
-    prep: Prep | None = None
+    prep: PrepTime | None = None
 
 
 class Dispatch(Record, frozen=True):
@@ -267,7 +269,7 @@ class Dispatch(Record, frozen=True):
     wave_asked: int = 0
     radius_km: float | None = None
     offers: dict[str, Offer] = {}
-    asked: dict[str, Asked] = {}
+    asked: dict[str, PastOffer] = {}
     due_at_ms: int | None = None
     wanted: str | None = None
     decisions: int = 0
@@ -284,7 +286,7 @@ class Order(Record, frozen=True):
     pricing: Pricing
     pickup: Place
     dropoff: Place
-    payment: Payment
+    payment: OrderPayment
     created_at: int
     updated_at: int
     version: int
@@ -310,7 +312,7 @@ class Order(Record, frozen=True):
     @property
     def is_terminal(self) -> bool:
         """Whether nothing more will happen to the order's state."""
-        return self.status in TERMINAL
+        return self.status in TERMINAL_STATUSES
 
 
 class Position(Record, frozen=True, gc=False):
@@ -344,7 +346,7 @@ class Trail(Record, frozen=True):
     to_ms: int | None = None
 
 
-class Course(Record, frozen=True):
+class RiderAssignment(Record, frozen=True):
     """Where the rider of an order has to go, and how far he is; what his node must know of it."""
 
     order_id: str
@@ -353,11 +355,11 @@ class Course(Record, frozen=True):
     dropoff: Place
 
 
-def course_of(order: Order) -> Course | None:
+def assignment_of(order: Order) -> RiderAssignment | None:
     """The course of the order's rider, None where nobody is on his way."""
     dispatch = order.dispatch
     if dispatch is None or dispatch.rider_id is None:
         return None
-    return Course(
+    return RiderAssignment(
         order_id=order.order_id, state=dispatch.state, pickup=order.pickup, dropoff=order.dropoff
     )

@@ -154,12 +154,12 @@ def read(environ: Mapping[str, str], *, dev: bool = False) -> Settings:
     try:
         settings = msgspec.convert({**given, "dev": dev}, Settings, strict=False, dec_hook=_decode)
     except msgspec.ValidationError as error:
-        raise SettingsError(_explained(str(error))) from error
+        raise SettingsError(_name_variable(str(error))) from error
     _check(settings)
     return settings
 
 
-def _explained(message: str) -> str:
+def _name_variable(message: str) -> str:
     """Msgspec's words about a field, said of the variable that the operator has set."""
     what, _, field = message.rpartition(" - at `$.")
     return f"{field.rstrip('`').upper()}: {what}" if what else message

@@ -48,7 +48,7 @@ class Supervisor:
         assert not self._stopping, f"{name} came while the server stops"
         # A name that is used again moves to the end: it was started last.
         self._tasks.pop(name, None)
-        self._tasks[name] = asyncio.create_task(self._keep(name, loop), name=name)
+        self._tasks[name] = asyncio.create_task(self._supervise(name, loop), name=name)
 
     async def stop(self, deadline_s: float) -> None:
         """End every loop, the youngest first, each after those that were started later.
@@ -64,21 +64,21 @@ class Supervisor:
             if not task.done():
                 _log.error("loop_outlived_stop", loop=name, deadline_s=deadline_s)
 
-    async def _keep(self, name: str, loop: Loop) -> None:
+    async def _supervise(self, name: str, loop: Loop) -> None:
         backoff_s = BACKOFF_S_MIN
         while True:
             started_s = self._clock_s()
             try:
                 await loop()
             except asyncio.CancelledError:
-                if _told_to_end():
+                if _is_cancelled():
                     raise
                 # Something that the loop waited for was cancelled, not the loop.
-                _crashed(name, back_in_s=backoff_s)
+                _report_crash(name, retry_in_s=backoff_s)
             except Exception:  # noqa: BLE001 (the other of the two places where a bug may end)
                 if self._clock_s() - started_s >= HEALTHY_S:
                     backoff_s = BACKOFF_S_MIN
-                _crashed(name, back_in_s=backoff_s)
+                _report_crash(name, retry_in_s=backoff_s)
             else:
                 return
             if self._stopping:
@@ -87,11 +87,11 @@ class Supervisor:
             backoff_s = min(backoff_s * 2, BACKOFF_S_MAX)
 
 
-def _told_to_end() -> bool:
+def _is_cancelled() -> bool:
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 
 
-def _crashed(name: str, *, back_in_s: float) -> None:
+def _report_crash(name: str, *, retry_in_s: float) -> None:
     metrics.LOOP_CRASHES.labels(name).inc()
-    _log.exception("loop_crashed", loop=name, back_in_s=back_in_s)
+    _log.exception("loop_crashed", loop=name, back_in_s=retry_in_s)

@@ -6,32 +6,32 @@ from typing import NamedTuple
 import numpy as np
 
 from matching.cost import Costs
-from matching.problem import Floats, Ints, Problem, allowed
-from matching.travel_times import ROUNDING
+from matching.problem import Floats, Ints, Problem, may_carry
+from matching.travel_times import ROUNDING_TOLERANCE
 
 # Riders an order is compared with.
 # Source: on the bench's development instances 24 find nothing better than 16, and 10 miss some.
-NEAR_MAX = 16
+NEARBY_MAX = 16
 # Riders around a pickup are gathered until there are so many for each one that is kept: some of
 # them are still busy, some must not carry the order.
-GATHER = 4
+OVERSAMPLING = 4
 # Cells of the grid. Units: metres.
 # Source: own choice; a city of 30 km has 225 of them, some 20 riders in each of 5,000.
 CELL_M = 2_000.0
 # So many riders are compared at once as quickly as a part of them is gathered.
 # Source: measured 2026-11-21, 60 us for either.
-ALL_MAX = 500
+SCAN_ALL_MAX = 500
 
 
-class _Around(NamedTuple):
+class _NearbyRiders(NamedTuple):
     """The riders around a place, when each could be there, and how far he goes for it."""
 
     riders: Ints
     arrives_at: Floats
-    way: Floats
+    travel: Floats
 
 
-class Grid:
+class RiderGrid:
     """Riders by the cell in which each will be free."""
 
     def __init__(self, x: Floats, y: Floats) -> None:
@@ -41,9 +41,9 @@ class Grid:
             self._cells.setdefault((int(cell[0]), int(cell[1])), []).append(rider)
         self._all = np.arange(len(columns))
 
-    def around(self, x: float, y: float, count: int) -> Ints:
+    def riders_around(self, x: float, y: float, count: int) -> Ints:
         """At least `count` riders, all there are within some distance; all riders if need be."""
-        if len(self._all) <= max(count, ALL_MAX):
+        if len(self._all) <= max(count, SCAN_ALL_MAX):
             return self._all
         column, row = floor(x / CELL_M), floor(y / CELL_M)
         found: list[int] = []
@@ -70,46 +70,46 @@ class Grid:
         return [cell for cell in dict.fromkeys(edge) if cell in self._cells]
 
 
-def near_riders(problem: Problem, costs: Costs) -> dict[int, list[int]]:
+def nearby_riders(problem: Problem, costs: Costs) -> dict[int, list[int]]:
     """For each order the riders who may carry it and could be there first, at most 16 of them.
 
     Riders with a trip from its place, or one that it may share, are among them if they are near.
     """
-    grid = Grid(problem.riders.x, problem.riders.y)
+    grid = RiderGrid(problem.riders.x, problem.riders.y)
     under_way: dict[int, list[int]] = {}
-    for bound in problem.bound:
-        under_way.setdefault(costs.sheet.place[bound.stops[0].order], []).append(bound.rider)
-    around: dict[int, _Around] = {}
+    for bound in problem.committed:
+        under_way.setdefault(costs.order_lists.place[bound.stops[0].order], []).append(bound.rider)
+    around: dict[int, _NearbyRiders] = {}
     near: dict[int, list[int]] = {}
-    for order, place in enumerate(costs.sheet.place):
+    for order, place in enumerate(costs.order_lists.place):
         if place not in around:
-            around[place] = _around(problem, grid, place)
-        best = _best(problem, around[place], order, costs.weights.rider_minute)
+            around[place] = _riders_around_place(problem, grid, place)
+        best = _best_riders(problem, around[place], order, costs.weights.rider_minute)
         if place in under_way:
             here = np.array(under_way[place], dtype=np.int64)
-            best = np.union1d(best, here[allowed(problem, here, order)])
+            best = np.union1d(best, here[may_carry(problem, here, order)])
         near[order] = best.tolist()
     return near
 
 
-def _around(problem: Problem, grid: Grid, place: int) -> _Around:
+def _riders_around_place(problem: Problem, grid: RiderGrid, place: int) -> _NearbyRiders:
     riders, x, y = problem.riders, problem.places.x[place], problem.places.y[place]
-    rows = grid.around(float(x), float(y), NEAR_MAX * GATHER)
+    rows = grid.riders_around(float(x), float(y), NEARBY_MAX * OVERSAMPLING)
     way = np.hypot(riders.x[rows] - x, riders.y[rows] - y) / riders.speed[rows]
-    if problem.rules.whole:
-        way = np.ceil(way - ROUNDING)
-    arrives_at = riders.free_at[rows] + way + problem.rules.before
+    if problem.rules.rounds_up_minutes:
+        way = np.ceil(way - ROUNDING_TOLERANCE)
+    arrives_at = riders.free_at[rows] + way + problem.rules.before_handover
     in_time = arrives_at <= riders.until[rows]
-    return _Around(rows[in_time], arrives_at[in_time], way[in_time])
+    return _NearbyRiders(rows[in_time], arrives_at[in_time], way[in_time])
 
 
-def _best(problem: Problem, around: _Around, order: int, rider_minute: float) -> Ints:
-    starts_at = np.maximum(around.arrives_at, problem.orders.ready[order])
-    first = np.argsort(starts_at + rider_minute * around.way, kind="stable")
-    riders = around.riders[first]
+def _best_riders(problem: Problem, nearby: _NearbyRiders, order: int, rider_minute: float) -> Ints:
+    starts_at = np.maximum(nearby.arrives_at, problem.orders.ready[order])
+    first = np.argsort(starts_at + rider_minute * nearby.travel, kind="stable")
+    riders = nearby.riders[first]
     # Nearly always enough of the first may carry it; the rest is looked at only where not.
-    some = riders[: 2 * NEAR_MAX]
-    fit = some[allowed(problem, some, order)]
-    if len(fit) < NEAR_MAX < len(riders):
-        fit = riders[allowed(problem, riders, order)]
-    return np.sort(fit[:NEAR_MAX])
+    some = riders[: 2 * NEARBY_MAX]
+    fit = some[may_carry(problem, some, order)]
+    if len(fit) < NEARBY_MAX < len(riders):
+        fit = riders[may_carry(problem, riders, order)]
+    return np.sort(fit[:NEARBY_MAX])

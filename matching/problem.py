@@ -25,12 +25,12 @@ class Rules(NamedTuple):
     rider an order that he has said yes to.
     """
 
-    before: float = 2.0
-    after: float = 2.0
-    whole: bool = False
-    late_cap: float = 120.0
+    before_handover: float = 2.0
+    after_handover: float = 2.0
+    rounds_up_minutes: bool = False
+    lost_after: float = 120.0
     tick: float = 1.0
-    move: float = 0.0
+    reassignment_threshold: float = 0.0
 
 
 class Riders(NamedTuple):
@@ -51,7 +51,7 @@ class Riders(NamedTuple):
     cash: Floats
     vehicle: Ints
     zone: Ints
-    accepts: Floats
+    acceptance_chance: Floats
     completion: Floats
     rating: Floats
     active: Floats
@@ -74,7 +74,7 @@ class Orders(NamedTuple):
     cash: Floats
     vehicles: Ints
     zone: Ints
-    shares: NDArray[np.bool_]
+    may_share: NDArray[np.bool_]
 
 
 class Places(NamedTuple):
@@ -92,7 +92,7 @@ class Stop(NamedTuple):
     is_pickup: bool
 
 
-class Bound(NamedTuple):
+class CommittedRider(NamedTuple):
     """A rider under way: the stops ahead of him, and when he is at the first of them.
 
     Stops may be added behind the first. An order whose pickup is still ahead may be given to
@@ -111,12 +111,12 @@ class Problem(NamedTuple):
     riders: Riders
     orders: Orders
     places: Places
-    bound: Sequence[Bound] = ()
+    committed: Sequence[CommittedRider] = ()
     blocked: Mapping[int, Collection[int]] = MappingProxyType({})
     rules: Rules = Rules()
 
 
-class Task(NamedTuple):
+class PlannedTrip(NamedTuple):
     """One trip of one rider: its stops in order, when the first of them happens, and why.
 
     `go` says that he must leave now, or that he is under way already; the others are a forecast
@@ -126,7 +126,7 @@ class Task(NamedTuple):
     rider: int
     stops: tuple[Stop, ...]
     starts_at: float
-    go: bool
+    is_firm: bool
     terms: Mapping[str, float]
 
     @property
@@ -138,16 +138,16 @@ class Task(NamedTuple):
 class Plan(NamedTuple):
     """Who carries what: one task after the other for each rider, and the orders nobody can take."""
 
-    tasks: Sequence[Task]
-    left_over: Sequence[int]
+    trips: Sequence[PlannedTrip]
+    unassigned: Sequence[int]
 
     @property
     def pairs(self) -> list[tuple[int, int]]:
         """(rider, order) of whoever must leave now or is under way."""
-        return [(task.rider, order) for task in self.tasks if task.go for order in task.orders]
+        return [(task.rider, order) for task in self.trips if task.is_firm for order in task.orders]
 
 
-def bar_of(problem: Problem, rider: int, order: int) -> str | None:
+def exclusion_reason(problem: Problem, rider: int, order: int) -> str | None:
     """Why a rider must not carry an order; None where he may."""
     riders, orders = problem.riders, problem.orders
     if rider in problem.blocked.get(order, ()):
@@ -166,7 +166,7 @@ def bar_of(problem: Problem, rider: int, order: int) -> str | None:
     return None
 
 
-def allowed(problem: Problem, riders: Ints, order: int) -> NDArray[np.bool_]:
+def may_carry(problem: Problem, riders: Ints, order: int) -> NDArray[np.bool_]:
     """The same for many riders at once. Shapes: riders (r,) rows, answer (r,)."""
     who, what = problem.riders, problem.orders
     zone, zones = int(what.zone[order]), who.zone[riders]

@@ -57,7 +57,7 @@ class Candidate(Protocol):
         ...
 
 
-class Facts(NamedTuple):
+class ScoreInputs(NamedTuple):
     """Riders as columns; NaN is unknown.
 
     Shapes: each (n,). Units: kilometres, percent, stars of five, deliveries.
@@ -69,7 +69,7 @@ class Facts(NamedTuple):
     active: Floats
 
 
-class Parts(NamedTuple):
+class ScoreParts(NamedTuple):
     """What the score is made of; they add up to it. Units: points."""
 
     distance: float
@@ -78,17 +78,17 @@ class Parts(NamedTuple):
     load: float
 
 
-class Ranked(NamedTuple):
+class RankedCandidate(NamedTuple):
     """A rider in his place: which of the candidates, how many points, and what they are for."""
 
     row: int
     score: float
-    parts: Parts
+    parts: ScoreParts
 
 
-def facts_of(candidates: Sequence[Candidate]) -> Facts:
+def score_inputs(candidates: Sequence[Candidate]) -> ScoreInputs:
     """The candidates as columns."""
-    return Facts(
+    return ScoreInputs(
         *(
             np.array(column, dtype=np.float64)
             for column in (
@@ -101,39 +101,39 @@ def facts_of(candidates: Sequence[Candidate]) -> Facts:
     )
 
 
-def parts(facts: Facts) -> Floats:
+def score_parts(inputs: ScoreInputs) -> Floats:
     """Each rider's points by what they are for. Shapes: (n,) columns in, (n, 4) out, as `Parts`."""
-    completion = np.clip(_known(facts.completion, COMPLETION_UNKNOWN), 0.0, COMPLETION_MAX)
-    rating = np.clip(_known(facts.rating, RATING_UNKNOWN), 0.0, RATING_MAX)
+    completion = np.clip(_fill_unknown(inputs.completion, COMPLETION_UNKNOWN), 0.0, COMPLETION_MAX)
+    rating = np.clip(_fill_unknown(inputs.rating, RATING_UNKNOWN), 0.0, RATING_MAX)
     return np.column_stack(
         (
-            np.maximum(0.0, DISTANCE_POINTS - POINTS_PER_KM * facts.distance_km),
+            np.maximum(0.0, DISTANCE_POINTS - POINTS_PER_KM * inputs.distance_km),
             COMPLETION_POINTS * completion / COMPLETION_MAX,
             RATING_POINTS * rating / RATING_MAX,
-            -np.minimum(LOAD_POINTS, POINTS_PER_DELIVERY * _known(facts.active, 0.0)),
+            -np.minimum(LOAD_POINTS, POINTS_PER_DELIVERY * _fill_unknown(inputs.active, 0.0)),
         )
     )
 
 
-def score(facts: Facts) -> Floats:
+def score(inputs: ScoreInputs) -> Floats:
     """Each rider's points, at most 90. Shapes: (n,) columns in, (n,) out.
 
     Source: wire contract, `max(0, 40 - 8 km) + 25 compl./100 + 25 rating/5 - min(10, 5 active)`.
     """
-    return parts(facts).sum(axis=1)
+    return score_parts(inputs).sum(axis=1)
 
 
-def rank(candidates: Sequence[Candidate]) -> list[Ranked]:
+def rank(candidates: Sequence[Candidate]) -> list[RankedCandidate]:
     """The candidates, best first; ties go to the rider asked least of late, then by id."""
-    table = np.round(parts(facts_of(candidates)), DECIMALS)
+    table = np.round(score_parts(score_inputs(candidates)), DECIMALS)
     ranked = [
-        Ranked(row, round(sum(points), DECIMALS), Parts(*points))
+        RankedCandidate(row, round(sum(points), DECIMALS), ScoreParts(*points))
         for row, points in enumerate(table.tolist())
     ]
-    return sorted(ranked, key=lambda each: _place(each, candidates[each.row]))
+    return sorted(ranked, key=lambda each: _rank_key(each, candidates[each.row]))
 
 
-def _place(ranked: Ranked, candidate: Candidate) -> tuple[float, int, str]:
+def _rank_key(ranked: RankedCandidate, candidate: Candidate) -> tuple[float, int, str]:
     return (-ranked.score, candidate.recent_offers, candidate.rider_id)
 
 
@@ -141,5 +141,5 @@ def _or_nan(value: float | None) -> float:
     return float("nan") if value is None else value
 
 
-def _known(column: Floats, unknown: float) -> Floats:
+def _fill_unknown(column: Floats, unknown: float) -> Floats:
     return np.where(np.isnan(column), unknown, column)

@@ -8,10 +8,10 @@ import numpy as np
 from matching.problem import Floats, Orders, Problem
 
 # Rounding up forgives what floating point adds to a whole number.
-ROUNDING = 1e-9
+ROUNDING_TOLERANCE = 1e-9
 
 
-class Sheet(NamedTuple):
+class OrderLists(NamedTuple):
     """The orders' columns as lists, for code that looks at one order at a time."""
 
     place: list[int]
@@ -21,44 +21,44 @@ class Sheet(NamedTuple):
     ready: list[float]
     kg: list[float]
     cash: list[float]
-    shares: list[bool]
+    may_share: list[bool]
 
 
-def sheet_of(orders: Orders) -> Sheet:
+def to_order_lists(orders: Orders) -> OrderLists:
     """The orders as a sheet."""
-    return Sheet(*(getattr(orders, column).tolist() for column in Sheet._fields))
+    return OrderLists(*(getattr(orders, column).tolist() for column in OrderLists._fields))
 
 
-class Ways:
+class TravelTimes:
     """Minutes between riders, places and drop-offs. Units: minutes.
 
     `own[o]` is the way of order o from its place to its drop-off; `back[o]` the ways from there to
     every place, and `from_place[p]` those from a place.
     """
 
-    def __init__(self, problem: Problem, sheet: Sheet, speed: float) -> None:
+    def __init__(self, problem: Problem, order_lists: OrderLists, speed: float) -> None:
         assert speed > 0, "a rider moves"
         orders, places = problem.orders, problem.places
         self._problem = problem
-        self.sheet = sheet
+        self.order_lists = order_lists
         self._speed = speed
-        self._hops: dict[tuple[int, int], float] = {}
+        self._drop_to_drop: dict[tuple[int, int], float] = {}
         self._from_place: dict[int, list[float]] = {}
-        self._riders: dict[int, list[float]] = {}
+        self._from_rider: dict[int, list[float]] = {}
         own = np.hypot(orders.x - places.x[orders.place], orders.y - places.y[orders.place])
-        self.own: list[float] = self._minutes(own).tolist()
+        self.place_to_drop: list[float] = self._minutes(own).tolist()
         across = np.hypot(
             orders.x[:, None] - places.x[None, :], orders.y[:, None] - places.y[None, :]
         )
-        self.back: list[list[float]] = self._minutes(across).tolist()
+        self.drop_to_places: list[list[float]] = self._minutes(across).tolist()
 
-    def of_rider(self, rider: int) -> list[float]:
+    def from_rider(self, rider: int) -> list[float]:
         """From where a rider will be free to every place."""
-        found = self._riders.get(rider)
+        found = self._from_rider.get(rider)
         if found is None:
             riders = self._problem.riders
             found = self._to_places(float(riders.x[rider]), float(riders.y[rider]))
-            self._riders[rider] = found
+            self._from_rider[rider] = found
         return found
 
     def from_place(self, place: int) -> list[float]:
@@ -73,16 +73,18 @@ class Ways:
     def between_drops(self, one: int, other: int) -> float:
         """From the drop-off of one order to that of another."""
         pair = (one, other) if one < other else (other, one)
-        found = self._hops.get(pair)
+        found = self._drop_to_drop.get(pair)
         if found is None:
-            sheet = self.sheet
-            found = self._one(hypot(sheet.x[one] - sheet.x[other], sheet.y[one] - sheet.y[other]))
-            self._hops[pair] = found
+            sheet = self.order_lists
+            found = self._minutes_of(
+                hypot(sheet.x[one] - sheet.x[other], sheet.y[one] - sheet.y[other])
+            )
+            self._drop_to_drop[pair] = found
         return found
 
-    def drop_from(self, place: int, order: int) -> float:
+    def to_drop(self, place: int, order: int) -> float:
         """From any place to the drop-off of an order."""
-        return self.back[order][place]
+        return self.drop_to_places[order][place]
 
     def _to_places(self, x: float, y: float) -> list[float]:
         places = self._problem.places
@@ -91,8 +93,16 @@ class Ways:
 
     def _minutes(self, metres: Floats) -> Floats:
         minutes = metres / self._speed
-        return np.ceil(minutes - ROUNDING) if self._problem.rules.whole else minutes
+        return (
+            np.ceil(minutes - ROUNDING_TOLERANCE)
+            if self._problem.rules.rounds_up_minutes
+            else minutes
+        )
 
-    def _one(self, metres: float) -> float:
+    def _minutes_of(self, metres: float) -> float:
         minutes = metres / self._speed
-        return float(ceil(minutes - ROUNDING)) if self._problem.rules.whole else minutes
+        return (
+            float(ceil(minutes - ROUNDING_TOLERANCE))
+            if self._problem.rules.rounds_up_minutes
+            else minutes
+        )

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from matching.problem import Problem, Stop
-from matching.travel_times import Ways
+from matching.travel_times import TravelTimes
 
 # An order that is lost already still wants to arrive; one minute of it counts this much.
 # Source: own choice, far below any order that can still be saved.
@@ -18,86 +18,90 @@ class Trip:
     """
 
     __slots__ = (
-        "_cap",
-        "_due",
+        "_drop_offsets",
+        "_lost_after",
         "cash",
         "count",
+        "delay_offset",
         "drops",
+        "duration",
         "kg",
-        "last",
+        "last_drop",
         "last_pickup",
+        "latest_start_on_time",
+        "may_share",
         "place",
         "places",
-        "ready",
-        "shares",
-        "shift",
-        "soon",
+        "ready_at",
         "stops",
-        "takes",
-        "ways",
+        "travel_times",
     )
 
-    def __init__(self, problem: Problem, ways: Ways, stops: Sequence[Stop]) -> None:
-        rules, sheet = problem.rules, ways.sheet
-        self.ways = ways
+    def __init__(self, problem: Problem, travel_times: TravelTimes, stops: Sequence[Stop]) -> None:
+        rules, sheet = problem.rules, travel_times.order_lists
+        self.travel_times = travel_times
         self.stops = tuple(stops)
         self.drops = [stop.order for stop in stops if not stop.is_pickup]
         self.count = len(self.drops)
         self.place = sheet.place[stops[0].order] if stops[0].is_pickup else -1
         self.places = {sheet.place[stop.order] for stop in stops if stop.is_pickup}
-        self.shares = all(sheet.shares[order] for order in self.drops)
+        self.may_share = all(sheet.may_share[order] for order in self.drops)
         self.kg = sum(sheet.kg[order] for order in self.drops)
         self.cash = sum(sheet.cash[order] for order in self.drops)
-        self.last = self.drops[-1]
-        self.ready = self.last_pickup = 0.0
-        self._cap = rules.late_cap
+        self.last_drop = self.drops[-1]
+        self.ready_at = self.last_pickup = 0.0
+        self._lost_after = rules.lost_after
         # Of every drop-off: how long after the first stop, less when the order was placed.
-        self._due: list[float] = []
+        self._drop_offsets: list[float] = []
         floors, at, before = 0.0, 0.0, None
         for stop in stops:
-            if before is not None and not _same_place(sheet.place, before, stop):
-                at += rules.after + _way(ways, before, stop) + rules.before
+            if before is not None and not _is_same_place(sheet.place, before, stop):
+                at += (
+                    rules.after_handover
+                    + _travel_between(travel_times, before, stop)
+                    + rules.before_handover
+                )
             if stop.is_pickup:
-                self.ready = max(self.ready, sheet.ready[stop.order] - at)
+                self.ready_at = max(self.ready_at, sheet.ready[stop.order] - at)
                 self.last_pickup = at
             else:
-                self._due.append(at - sheet.placed[stop.order])
-                floors += floor_of(problem, ways, stop.order)
+                self._drop_offsets.append(at - sheet.placed[stop.order])
+                floors += fastest_delivery_minutes(problem, travel_times, stop.order)
             before = stop
-        self.takes = at + rules.after
-        self.shift = sum(self._due) - floors
-        self.soon = min(self._cap - due for due in self._due)
+        self.duration = at + rules.after_handover
+        self.delay_offset = sum(self._drop_offsets) - floors
+        self.latest_start_on_time = min(self._lost_after - due for due in self._drop_offsets)
 
     def delay(self, starts_at: float) -> float:
         """How much later than at best its orders arrive, together, if it starts then."""
-        if starts_at <= self.soon:
-            return self.count * starts_at + self.shift
-        lost = sum(max(0.0, starts_at + due - self._cap) for due in self._due)
-        return self.count * starts_at + self.shift - lost * (1 - LOST_WEIGHT)
+        if starts_at <= self.latest_start_on_time:
+            return self.count * starts_at + self.delay_offset
+        lost = sum(max(0.0, starts_at + due - self._lost_after) for due in self._drop_offsets)
+        return self.count * starts_at + self.delay_offset - lost * (1 - LOST_WEIGHT)
 
 
-def floor_of(problem: Problem, ways: Ways, order: int) -> float:
+def fastest_delivery_minutes(problem: Problem, travel_times: TravelTimes, order: int) -> float:
     """From placing to the door if a rider stands ready at the shop. Units: minutes."""
-    sheet, rules = ways.sheet, problem.rules
+    sheet, rules = travel_times.order_lists, problem.rules
     wait = sheet.ready[order] - sheet.placed[order]
-    return wait + rules.after + ways.own[order] + rules.before
+    return wait + rules.after_handover + travel_times.place_to_drop[order] + rules.before_handover
 
 
-def single(problem: Problem, ways: Ways, order: int) -> Trip:
+def single_order_trip(problem: Problem, travel_times: TravelTimes, order: int) -> Trip:
     """One order on its own."""
-    return Trip(problem, ways, (Stop(order, is_pickup=True), Stop(order, is_pickup=False)))
+    return Trip(problem, travel_times, (Stop(order, is_pickup=True), Stop(order, is_pickup=False)))
 
 
-def _same_place(place: Sequence[int], one: Stop, other: Stop) -> bool:
+def _is_same_place(place: Sequence[int], one: Stop, other: Stop) -> bool:
     return one.is_pickup and other.is_pickup and place[one.order] == place[other.order]
 
 
-def _way(ways: Ways, start: Stop, end: Stop) -> float:
-    place = ways.sheet.place
+def _travel_between(travel_times: TravelTimes, start: Stop, end: Stop) -> float:
+    place = travel_times.order_lists.place
     if start.is_pickup and end.is_pickup:
-        return ways.from_place(place[start.order])[place[end.order]]
+        return travel_times.from_place(place[start.order])[place[end.order]]
     if start.is_pickup:
-        return ways.drop_from(place[start.order], end.order)
+        return travel_times.to_drop(place[start.order], end.order)
     if end.is_pickup:
-        return ways.back[start.order][place[end.order]]
-    return ways.between_drops(start.order, end.order)
+        return travel_times.drop_to_places[start.order][place[end.order]]
+    return travel_times.between_drops(start.order, end.order)

@@ -3,28 +3,28 @@
 from itertools import permutations
 
 from bench.mdrp import instances
-from bench.mdrp.instances import Instance, Trip
-from bench.mdrp.run_audit import happened, judge
+from bench.mdrp.instances import ExecutedTrip, Instance
+from bench.mdrp.run_audit import reconstruct_day, score_run
 
 
-def best_possible(tiny: Instance) -> float:
+def best_possible_delay(tiny: Instance) -> float:
     """The least E of all, if everything were known: every deal, sequence and bundle is tried."""
     bars = (-1, -2, -3, -4, -5)
     found = []
     for row in {tuple(row) for row in permutations([0, 1, 2, 3, *bars], 6)}:
-        trips = _driven(tiny, row)
+        trips = _to_trips(tiny, row)
         if trips is not None:
-            found.append(judge(tiny, trips).E)
+            found.append(score_run(tiny, trips).E)
     return min(found)
 
 
-def _driven(tiny: Instance, row: tuple[int, ...]) -> list[Trip] | None:
+def _to_trips(tiny: Instance, row: tuple[int, ...]) -> list[ExecutedTrip] | None:
     """A row as trips: -1 hands over to the second courier, any other bar ends a bundle."""
     if sum(each >= 0 for each in row) < 4:
         return None
     at = [(c.x, c.y) for c in tiny.couriers]
-    free_at = [c.on for c in tiny.couriers]
-    trips: list[Trip] = []
+    free_at = [c.on_time for c in tiny.couriers]
+    trips: list[ExecutedTrip] = []
     courier, bundle = 0, []
     for each in [*row, -2]:
         if each >= 0:
@@ -37,12 +37,12 @@ def _driven(tiny: Instance, row: tuple[int, ...]) -> list[Trip] | None:
             shop = tiny.restaurants[places.pop()]
             placed = max(tiny.orders[o].placed for o in bundle)
             sent_at = max(free_at[courier], placed)
-            there = sent_at + instances.travel(tiny, at[courier], (shop.x, shop.y))
+            there = sent_at + instances.travel_minutes(tiny, at[courier], (shop.x, shop.y))
             picked_at = max(there + 2, *(tiny.orders[o].ready for o in bundle))
-            if picked_at > tiny.couriers[courier].off:
+            if picked_at > tiny.couriers[courier].off_time:
                 return None
-            trips.append(Trip(courier, sent_at, sent_at, picked_at, tuple(bundle)))
-            day = happened(tiny, trips)
+            trips.append(ExecutedTrip(courier, sent_at, sent_at, picked_at, tuple(bundle)))
+            day = reconstruct_day(tiny, trips)
             last = tiny.orders[bundle[-1]]
             free_at[courier], at[courier] = day.dropped_at[bundle[-1]] + 2, (last.x, last.y)
             bundle = []

@@ -18,12 +18,12 @@ from dispatch.storage.redis_client import RedisClients, Scripts, open_redis
 from ledger.dynamodb.client import DynamoTable, open_table
 from ledger.dynamodb.fake import FakeDynamo
 from ledger.dynamodb.schema import ensure_table
-from tests.redis_cluster import cluster
+from tests.redis_cluster import start_cluster
 from tests.waiting import Until
 
 # Examples of a property: in a run without the slow tests, and in a whole one. A busy machine is no
 # reason to fail, so none has a deadline of its own.
-QUICK, WHOLE = 25, 100
+QUICK_EXAMPLES, FULL_EXAMPLES = 25, 100
 REDIS_KINDS = ["one", pytest.param("cluster", marks=pytest.mark.slow)]
 
 
@@ -31,7 +31,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Try few examples of each property in `make check`, and as many as usual otherwise."""
     is_quick = "not slow" in config.option.markexpr
     hypothesis.settings.register_profile(
-        "house", deadline=None, max_examples=QUICK if is_quick else WHOLE
+        "house", deadline=None, max_examples=QUICK_EXAMPLES if is_quick else FULL_EXAMPLES
     )
     hypothesis.settings.load_profile("house")
 
@@ -66,7 +66,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def cluster_url(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
     """URL of the worker's Redis Cluster."""
-    async with cluster(tmp_path_factory.mktemp("cluster")) as shards:
+    async with start_cluster(tmp_path_factory.mktemp("cluster")) as shards:
         yield shards.url
 
 
@@ -105,7 +105,7 @@ async def scripts(redis: RedisClients) -> Scripts:
 @pytest.fixture
 def table_name() -> str:
     """A table name that no other test has."""
-    return ids.mint("test")
+    return ids.new_id("test")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -134,8 +134,8 @@ async def table(dynamodb_client: Any, table_name: str) -> AsyncIterator[DynamoTa
     fresh = DynamoTable(dynamodb_client, table_name)
     await ensure_table(fresh)
     yield fresh
-    await fresh.finish()
-    await fresh.admin("delete_table")
+    await fresh.wait_for_transactions()
+    await fresh.call_admin("delete_table")
 
 
 @pytest.fixture

@@ -1,13 +1,13 @@
 """Valid things to test with; override one field and keep the rest."""
 
 from dispatch.model import (
-    Asked,
     Dispatch,
     DispatchState,
     Offer,
     Order,
+    OrderPayment,
     OrderStatus,
-    Payment,
+    PastOffer,
     PaymentMethod,
     PaymentState,
     Place,
@@ -27,14 +27,14 @@ _WITH_RIDER = frozenset(
 )
 
 
-def paid(state=PaymentState.CAPTURED, method=PaymentMethod.WALLET):
+def a_payment(state=PaymentState.CAPTURED, method=PaymentMethod.WALLET):
     """A payment, captured from a wallet unless said otherwise."""
-    return Payment(method=method, state=state, provider="sandbox", payment_id="pay_1")
+    return OrderPayment(method=method, state=state, provider="sandbox", payment_id="pay_1")
 
 
-def cash():
+def a_cash_payment():
     """A payment at the door."""
-    return Payment(method=PaymentMethod.CASH, state=PaymentState.DUE)
+    return OrderPayment(method=PaymentMethod.CASH, state=PaymentState.DUE)
 
 
 def an_offer(offer_id="ofr_1", made_at_ms=1_000_000, wave=1):
@@ -53,7 +53,7 @@ def a_dispatch(state=DispatchState.SEARCHING, rider=None, offers=None, asked=Non
     """The search beside an order; the rider is there where the state says so."""
     carried = rider or ("rdr_1" if state in _WITH_RIDER else None)
     offered = {"rdr_1": an_offer(made_at_ms=2_000_000)} if state is DispatchState.OFFERED else {}
-    told = {r: Asked(offer_id=o, outcome=out, at_ms=0) for r, (o, out) in (asked or {}).items()}
+    told = {r: PastOffer(offer_id=o, outcome=out, at_ms=0) for r, (o, out) in (asked or {}).items()}
     return Dispatch(
         state=state,
         started_at_ms=1_000_000,
@@ -75,7 +75,7 @@ def an_order(status=OrderStatus.PENDING, state=None, payment=None, version=1, **
         pricing=price_goods(DEFAULT_RATES["FOOD"], 10_000),
         pickup=AKWA,
         dropoff=BALI,
-        payment=payment or paid(),
+        payment=payment or a_payment(),
         created_at=1_000_000,
         updated_at=1_000_000,
         version=version,
@@ -83,7 +83,7 @@ def an_order(status=OrderStatus.PENDING, state=None, payment=None, version=1, **
     )
 
 
-def parcel_order(status=OrderStatus.PENDING, state=None, payment=None, version=1):
+def a_parcel_order(status=OrderStatus.PENDING, state=None, payment=None, version=1):
     """A PACKAGE order of usr_1 over three kilometres."""
     return Order(
         order_id="ord_1",
@@ -93,7 +93,7 @@ def parcel_order(status=OrderStatus.PENDING, state=None, payment=None, version=1
         pricing=price_package(DEFAULT_RATES["PACKAGE"], 3_000, fragile=False),
         pickup=AKWA,
         dropoff=BALI,
-        payment=payment or paid(),
+        payment=payment or a_payment(),
         created_at=1_000_000,
         updated_at=1_000_000,
         version=version,

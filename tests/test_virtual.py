@@ -44,7 +44,7 @@ def test_timeouts_use_virtual_time() -> None:
     assert virtual_time.run(main()) == 5.0
 
 
-def test_waiting_for_nothing_is_an_error() -> None:
+def test_a_wait_that_cannot_end_is_an_error() -> None:
     """A program that waits for what nobody will do is stopped instead of hanging."""
 
     async def main() -> None:

@@ -9,33 +9,33 @@ from redis.asyncio import Redis
 
 # Far above what any of these takes; a test that waits so long has failed.
 DEADLINE_S = 10.0
-PAUSE_S = 0.005
+POLL_S = 0.005
 
 
 class Until:
     """Asks until something holds."""
 
-    async def true(self, holds: Callable[[], bool], deadline_s: float = DEADLINE_S) -> None:
+    async def true(self, condition: Callable[[], bool], deadline_s: float = DEADLINE_S) -> None:
         """Return as soon as `holds()`; fail at the deadline."""
 
         async def ask() -> bool:
-            return holds()
+            return condition()
 
         await self.eventually(ask, deadline_s)
 
     async def eventually(
         self,
-        holds: Callable[[], Awaitable[bool]],
+        condition: Callable[[], Awaitable[bool]],
         deadline_s: float = DEADLINE_S,
-        pause_s: float = PAUSE_S,
+        pause_s: float = POLL_S,
     ) -> None:
         """Return as soon as `await holds()`; fail at the deadline."""
         end = monotonic() + deadline_s
-        while not await holds():
+        while not await condition():
             assert monotonic() < end, "what the test waits for did not come"
             await asyncio.sleep(pause_s)
 
-    async def silent(self, client: Redis, channel: str) -> None:
+    async def unsubscribed(self, client: Redis, channel: str) -> None:
         """Return once nobody is subscribed to a Redis channel."""
 
         async def nobody() -> bool:

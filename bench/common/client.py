@@ -14,17 +14,17 @@ from typing import Any, cast
 import orjson
 
 # Far above what any answer takes; whoever waits so long has found a fault.
-ANSWER_S = 20.0
+ACK_TIMEOUT_S = 20.0
 TEXT, CLOSE, PING, PONG = 0x1, 0x8, 0x9, 0xA
 # A key of zeros masks nothing: legal, and it costs the load nothing. The server unmasks all the
 # same, for it cannot know.
-_KEY = bytes(4)
-_POSITION = b'42/user,["rider_location_update",'
+_ZERO_MASK = bytes(4)
+_POSITION_PREFIX = b'42/user,["rider_location_update",'
 
 OnEvent = Callable[[str, dict[str, Any], float], None]
 
 
-class Refused(Exception):
+class CommandRefused(Exception):
     """The server understood and said no."""
 
     def __init__(self, command: str, code: str) -> None:
@@ -32,11 +32,11 @@ class Refused(Exception):
         self.code = code
 
 
-class HungUp(Exception):
+class ConnectionClosed(Exception):
     """The line is gone."""
 
 
-class Phone(asyncio.Protocol):
+class SocketClient(asyncio.Protocol):
     """One open line.
 
     `on_event` is told each event with the moment of its arrival (Units: seconds of the
@@ -50,20 +50,20 @@ class Phone(asyncio.Protocol):
         self.on_position: Callable[[bytes], None] | None = None
         self._loop = asyncio.get_running_loop()
         self._transport: asyncio.Transport | None = None
-        self._received = b""
+        self._buffer = b""
         self._is_upgraded = False
-        self._opened: asyncio.Future[None] = self._loop.create_future()
-        self._answers: dict[int, asyncio.Future[dict[str, Any]]] = {}
+        self._connected: asyncio.Future[None] = self._loop.create_future()
+        self._pending_acks: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._last_id = 0
         self.is_closing = False
 
-    async def opened(self) -> None:
+    async def wait_connected(self) -> None:
         """Wait for the namespace to let us in.
 
         Errors: Refused; HungUp.
         """
-        async with asyncio.timeout(ANSWER_S):
-            await self._opened
+        async with asyncio.timeout(ACK_TIMEOUT_S):
+            await self._connected
 
     async def call(self, name: str, payload: object) -> dict[str, Any]:
         """Say a command and hand back the data of its answer.
@@ -72,13 +72,13 @@ class Phone(asyncio.Protocol):
         """
         self._last_id += 1
         answer: asyncio.Future[dict[str, Any]] = self._loop.create_future()
-        self._answers[self._last_id] = answer
+        self._pending_acks[self._last_id] = answer
         said = orjson.dumps([name, payload])
         self.send(f"42{self._namespace},{self._last_id}".encode() + said)
-        async with asyncio.timeout(ANSWER_S):
+        async with asyncio.timeout(ACK_TIMEOUT_S):
             told = await answer
         if told.get("ok") is not True:
-            raise Refused(name, str(told.get("error", {}).get("code")))
+            raise CommandRefused(name, str(told.get("error", {}).get("code")))
         return told.get("data") or {}
 
     def send(self, packet: bytes) -> None:
@@ -87,8 +87,8 @@ class Phone(asyncio.Protocol):
         Errors: HungUp.
         """
         if self._transport is None:
-            raise HungUp(self._namespace)
-        self._transport.write(_frame(TEXT, packet))
+            raise ConnectionClosed(self._namespace)
+        self._transport.write(masked_frame(TEXT, packet))
 
     def close(self) -> None:
         """Hang up."""
@@ -111,21 +111,21 @@ class Phone(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read whole frames, keep the rest."""
-        received = self._received + data if self._received else data
+        received = self._buffer + data if self._buffer else data
         at = 0 if self._is_upgraded else self._read_upgrade(received)
         if not self._is_upgraded:
-            self._received = received
+            self._buffer = received
             return
-        while (frame := _whole(received, at)) is not None:
+        while (frame := _next_frame(received, at)) is not None:
             opcode, start, at = frame
-            self._hear(opcode, received[start:at])
-        self._received = received[at:]
+            self._handle_frame(opcode, received[start:at])
+        self._buffer = received[at:]
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Whoever waits for an answer gets none."""
         self._transport = None
-        lost = HungUp(f"{self._namespace}: {exc or 'closed by the server'}")
-        for waiting in (self._opened, *self._answers.values()):
+        lost = ConnectionClosed(f"{self._namespace}: {exc or 'closed by the server'}")
+        for waiting in (self._connected, *self._pending_acks.values()):
             if not waiting.done():
                 waiting.set_exception(lost)
                 # Where nobody waits any more, asyncio would complain on stderr.
@@ -138,22 +138,22 @@ class Phone(asyncio.Protocol):
         if end < 0:
             return 0
         if not received.startswith(b"HTTP/1.1 101"):
-            raise HungUp(received[:80].decode(errors="replace"))
+            raise ConnectionClosed(received[:80].decode(errors="replace"))
         self._is_upgraded = True
         return end + 4
 
-    def _hear(self, opcode: int, packet: bytes) -> None:
+    def _handle_frame(self, opcode: int, packet: bytes) -> None:
         if opcode == TEXT:
-            if self.on_position is not None and packet.startswith(_POSITION):
+            if self.on_position is not None and packet.startswith(_POSITION_PREFIX):
                 self.on_position(packet)
             else:
-                self._take(packet.decode())
+                self._handle_packet(packet.decode())
         elif opcode == PING and self._transport is not None:
-            self._transport.write(_frame(PONG, packet))
+            self._transport.write(masked_frame(PONG, packet))
         elif opcode == CLOSE and self._transport is not None:
             self._transport.close()
 
-    def _take(self, packet: str) -> None:
+    def _handle_packet(self, packet: str) -> None:
         kind, body = packet[:2], packet[2:].removeprefix(f"{self._namespace},")
         if packet == "2":
             self.send(b"3")
@@ -161,25 +161,27 @@ class Phone(asyncio.Protocol):
             hello = orjson.dumps({"token": self._token})
             self.send(f"40{self._namespace},".encode() + hello)
         elif kind == "40":
-            self._opened.set_result(None)
+            self._connected.set_result(None)
         elif kind == "44":
-            self._opened.set_exception(Refused("connect", body))
+            self._connected.set_exception(CommandRefused("connect", body))
         else:
             digits = len(body) - len(body.lstrip("0123456789"))
-            self._take_message(kind, body[:digits], orjson.loads(body[digits:] or "[]"))
+            self._handle_message(kind, body[:digits], orjson.loads(body[digits:] or "[]"))
 
-    def _take_message(self, kind: str, number: str, said: list[Any]) -> None:
+    def _handle_message(self, kind: str, number: str, arguments: list[Any]) -> None:
         if kind == "43":
-            answer = self._answers.pop(int(number), None)
+            answer = self._pending_acks.pop(int(number), None)
             if answer is not None and not answer.done():
-                answer.set_result(said[0])
+                answer.set_result(arguments[0])
         elif kind == "42":
             if number:
                 self.send(f"43{self._namespace},{number}[]".encode())
-            self._on_event(said[0], said[1] if len(said) > 1 else {}, time.perf_counter())
+            self._on_event(
+                arguments[0], arguments[1] if len(arguments) > 1 else {}, time.perf_counter()
+            )
 
 
-async def ring(url: str, namespace: str, token: str, on_event: OnEvent) -> Phone:
+async def connect(url: str, namespace: str, token: str, on_event: OnEvent) -> SocketClient:
     """Open a line to a server's namespace.
 
     Errors: Refused; HungUp; OSError.
@@ -187,22 +189,22 @@ async def ring(url: str, namespace: str, token: str, on_event: OnEvent) -> Phone
     host, _, port = url.removeprefix("http://").partition(":")
     loop = asyncio.get_running_loop()
     _, phone = await loop.create_connection(
-        lambda: Phone(namespace, token, on_event), host, int(port)
+        lambda: SocketClient(namespace, token, on_event), host, int(port)
     )
-    await phone.opened()
+    await phone.wait_connected()
     return phone
 
 
-def _frame(opcode: int, payload: bytes) -> bytes:
+def masked_frame(opcode: int, payload: bytes) -> bytes:
     """One masked frame, in one piece."""
     size = len(payload)
     if size < 126:
-        return bytes((0x80 | opcode, 0x80 | size)) + _KEY + payload
+        return bytes((0x80 | opcode, 0x80 | size)) + _ZERO_MASK + payload
     assert size < 65_536, "no message of the contract is so long"
-    return bytes((0x80 | opcode, 0x80 | 126)) + size.to_bytes(2, "big") + _KEY + payload
+    return bytes((0x80 | opcode, 0x80 | 126)) + size.to_bytes(2, "big") + _ZERO_MASK + payload
 
 
-def _whole(received: bytes, at: int) -> tuple[int, int, int] | None:
+def _next_frame(received: bytes, at: int) -> tuple[int, int, int] | None:
     """Opcode, start and end of the frame at a place; None where it is not all there."""
     if len(received) < at + 2:
         return None

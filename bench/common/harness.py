@@ -16,8 +16,8 @@ from typing import Any
 import aiohttp
 import orjson
 
-from bench.common.client import OnEvent, Phone, ring
-from city.client.tokens import BadgeOffice, UserType
+from bench.common.client import OnEvent, SocketClient, connect
+from city.client.tokens import TokenSigner, UserType
 from city.demo import server_process
 from city.demo.server_process import ServerDown
 from dispatch.settings import Settings
@@ -29,49 +29,53 @@ NAMESPACES: dict[UserType, str] = {
     "RIDER": "/rider",
     "ADMIN": "/ops",
 }
-REQUEST_S = 20.0
+REQUEST_TIMEOUT_S = 20.0
 # A drain, and the engines' last writes.
-STOP_S = 10.0
+STOP_TIMEOUT_S = 10.0
 # What a log of a run without faults does not say.
-FAULTS = ("Traceback", '"level": "error"')
+FAULT_MARKERS = ("Traceback", '"level": "error"')
 
 
-class Failed(Exception):
+class BenchFailed(Exception):
     """The bench did not measure what it says it measures."""
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class RunningServer:
     """A running server and those who may use it."""
 
     url: str
     pid: int
-    office: BadgeOffice
+    signer: TokenSigner
     session: aiohttp.ClientSession
 
-    async def ask(
-        self, method: str, path: str, who: tuple[UserType, str], body: object = None
+    async def request(
+        self, method: str, path: str, identity: tuple[UserType, str], body: object = None
     ) -> Any:
         """One HTTP request that must succeed; its data.
 
         Errors: Failed.
         """
-        headers = {"Authorization": f"Bearer {self.office.sign(*who)}"}
-        return await self.send(method, path, headers, body)
+        headers = {"Authorization": f"Bearer {self.signer.sign(*identity)}"}
+        return await self.send_request(method, path, headers, body)
 
-    async def send(self, method: str, path: str, headers: dict[str, str], body: object) -> Any:
+    async def send_request(
+        self, method: str, path: str, headers: dict[str, str], body: object
+    ) -> Any:
         """The same with headers that were made before, so that signing is not measured."""
         async with self.session.request(
             method, f"{self.url}/api/v1{path}", data=orjson.dumps(body), headers=headers
         ) as answer:
             raw = await answer.read()
         if answer.status not in (200, 201):
-            raise Failed(f"{method} {path} answered {answer.status}: {raw[:300].decode()}")
+            raise BenchFailed(f"{method} {path} answered {answer.status}: {raw[:300].decode()}")
         return orjson.loads(raw)["data"]
 
-    async def phone(self, who: tuple[UserType, str], on_event: OnEvent) -> Phone:
+    async def connect(self, identity: tuple[UserType, str], on_event: OnEvent) -> SocketClient:
         """A line into somebody's own namespace."""
-        return await ring(self.url, NAMESPACES[who[0]], self.office.sign(*who), on_event)
+        return await connect(
+            self.url, NAMESPACES[identity[0]], self.signer.sign(*identity), on_event
+        )
 
     def cpu_s(self) -> float:
         """CPU that the server has used, without its engines."""
@@ -85,9 +89,9 @@ def cpu_s(pid: int) -> float:
 
 
 @asynccontextmanager
-async def running(
-    folder: Path, engines: Endpoints | None = None, **changes: str
-) -> AsyncIterator[Site]:
+async def running_server(
+    folder: Path, engines: Endpoints | None = None, **overrides: str
+) -> AsyncIterator[RunningServer]:
     """A server on a folder; it ends with the block, cleanly. Its engines are these, or its own.
 
     `changes` are settings, in capitals.
@@ -99,27 +103,27 @@ async def running(
     if engines is not None:
         environ["REDIS_URL"] = engines.redis_url
         environ["DYNAMODB_ENDPOINT"] = engines.dynamodb_endpoint or ""
-    environ |= changes
+    environ |= overrides
     try:
-        child = await server_process.start(environ, free_port(), secret)
+        child = await server_process.start_server(environ, free_port(), secret)
     except ServerDown as down:
-        raise Failed(str(down)) from down
+        raise BenchFailed(str(down)) from down
     is_clean = False
     try:
-        timeout = aiohttp.ClientTimeout(total=REQUEST_S)
+        timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S)
         connector = aiohttp.TCPConnector(limit=0)
         async with aiohttp.ClientSession(timeout=timeout, connector=connector) as session:
-            await child.ready(session, _silently)
-            office = BadgeOffice(secret, lambda: int(time.time() * 1000))
-            yield Site(child.url, child.process.pid, office, session)
+            await child.wait_ready(session, _ignore_progress)
+            office = TokenSigner(secret, lambda: int(time.time() * 1000))
+            yield RunningServer(child.url, child.process.pid, office, session)
         is_clean = True
     except ServerDown as down:
-        raise Failed(str(down)) from down
+        raise BenchFailed(str(down)) from down
     finally:
-        has_stopped = await child.stop(STOP_S)
+        has_stopped = await child.stop(STOP_TIMEOUT_S)
     log = child.log.read_text(errors="replace")
-    if is_clean and (not has_stopped or any(fault in log for fault in FAULTS)):
-        raise Failed(f"the server did not end well\n{child.tail()}")
+    if is_clean and (not has_stopped or any(fault in log for fault in FAULT_MARKERS)):
+        raise BenchFailed(f"the server did not end well\n{child.log_tail()}")
 
 
 def without_settings(environ: "os._Environ[str]") -> dict[str, str]:
@@ -138,11 +142,11 @@ def free_port() -> int:
 def quantile(values: Sequence[float], share: float) -> float:
     """The value that `share` of the values do not exceed. Source: nearest rank."""
     if not values:
-        raise Failed("nothing was measured")
+        raise BenchFailed("nothing was measured")
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)]
 
 
-def spread_ms(name: str, seconds: Sequence[float]) -> dict[str, object]:
+def percentiles_ms(name: str, seconds: Sequence[float]) -> dict[str, object]:
     """The middle and the tail of durations, as two figures in milliseconds."""
     return {
         f"{name}_p50_ms": round(quantile(seconds, 0.50) * 1000, 2),
@@ -150,7 +154,7 @@ def spread_ms(name: str, seconds: Sequence[float]) -> dict[str, object]:
     }
 
 
-async def at_once(limit: int, jobs: Sequence[Callable[[], Awaitable[Any]]]) -> list[Any]:
+async def run_limited(limit: int, jobs: Sequence[Callable[[], Awaitable[Any]]]) -> list[Any]:
     """Do the jobs, at most `limit` at a time, and hand back what they returned, in their order."""
     queue = iter(enumerate(jobs))
     done: list[Any] = [None] * len(jobs)
@@ -166,7 +170,7 @@ async def at_once(limit: int, jobs: Sequence[Callable[[], Awaitable[Any]]]) -> l
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
+def gc_disabled() -> Iterator[None]:
     """No pause of this process' own collector inside the block."""
     gc.collect()
     gc.disable()
@@ -176,5 +180,5 @@ def uncollected() -> Iterator[None]:
         gc.enable()
 
 
-def _silently(_text: str) -> None:
+def _ignore_progress(_text: str) -> None:
     """Nobody watches."""

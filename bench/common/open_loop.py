@@ -6,23 +6,23 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from bench.common.client import Phone
-from bench.common.harness import Failed, Site, at_once
+from bench.common.client import SocketClient
+from bench.common.harness import BenchFailed, RunningServer, run_limited
 from bench.common.scenario import Person
 
 TICK_S = 0.002
 # Connects at once: enough to keep a server busy.
-CONNECTING = 16
+CONNECTS_AT_ONCE = 16
 # A motorbike in traffic, up and down a straight street. Units: metres per second, metres.
 SPEED_MPS, STREET_M = 8.0, 400.0
 METRES_PER_DEGREE = 111_195.1
 LAT, LNG = 4.04, 9.70
 # Whoever has not seen a fix by then never will.
-LATE_S = 10.0
-_TS = b'"ts":'
+LAST_FIX_TIMEOUT_S = 10.0
+_TS_PREFIX = b'"ts":'
 
 
-class Seen(NamedTuple):
+class StreamResult(NamedTuple):
     """What became of the fixes of a stretch of time. Units: seconds.
 
     `took_s` holds one for each fix that was seen; `sent` and `overtaken` count fixes that were
@@ -31,31 +31,31 @@ class Seen(NamedTuple):
     """
 
     sent: int
-    took_s: list[float]
-    age_s: list[float]
-    overtaken: int
-    backwards: int
+    latencies_s: list[float]
+    ages_s: list[float]
+    superseded: int
+    out_of_order: int
 
 
 class Pair:
     """A rider on his way and the customer who watches him; a fix is known by its time."""
 
-    def __init__(self, number: int, rider: Phone, watcher: Phone) -> None:
+    def __init__(self, number: int, rider: SocketClient, watcher: SocketClient) -> None:
         lat, lng = LAT + number % 64 * 0.0003, LNG + number // 64 * 0.0003
         self.rider = Person(("RIDER", f"rdr_{number}"), lat, lng, rider)
-        self._under_way: deque[tuple[int, float]] = deque()
+        self._in_flight: deque[tuple[int, float]] = deque()
         self._last_ms = 0
         self._shown_ms = 0
-        self.clear()
-        watcher.on_position = self._see
+        self.reset_counts()
+        watcher.on_position = self._on_position
 
-    def clear(self) -> None:
+    def reset_counts(self) -> None:
         """Count from now on."""
         self.sent = self.overtaken = self.backwards = 0
         self.took_s: list[float] = []
         self.age_s: list[float] = []
 
-    def report(self) -> None:
+    def send_fix(self) -> None:
         """Send one fix; where the last one has the same time, which is its name, none."""
         now_s = time.time()
         at_ms = int(now_s * 1000)
@@ -64,52 +64,52 @@ class Pair:
         self._last_ms = at_ms
         driven_m = now_s * SPEED_MPS % (2 * STREET_M)
         lat = self.rider.lat + min(driven_m, 2 * STREET_M - driven_m) / METRES_PER_DEGREE
-        self._under_way.append((at_ms, time.perf_counter()))
+        self._in_flight.append((at_ms, time.perf_counter()))
         self.sent += 1
-        self.rider.phone.send(self.rider.fix(lat, self.rider.lng, at_ms))
+        self.rider.socket.send(self.rider.fix_packet(lat, self.rider.lng, at_ms))
 
     @property
-    def waits(self) -> bool:
+    def has_unseen_fix(self) -> bool:
         """Whether a fix was sent that nobody has seen yet."""
-        return bool(self._under_way)
+        return bool(self._in_flight)
 
-    def _see(self, packet: bytes) -> None:
-        start = packet.index(_TS) + len(_TS)
+    def _on_position(self, packet: bytes) -> None:
+        start = packet.index(_TS_PREFIX) + len(_TS_PREFIX)
         at_ms = int(packet[start : packet.index(b",", start)])
         self.backwards += at_ms < self._shown_ms
         self._shown_ms = max(self._shown_ms, at_ms)
         now_s = time.perf_counter()
-        while self._under_way and self._under_way[0][0] <= at_ms:
-            sent_ms, sent_s = self._under_way.popleft()
+        while self._in_flight and self._in_flight[0][0] <= at_ms:
+            sent_ms, sent_s = self._in_flight.popleft()
             if sent_ms == at_ms:
                 self.took_s.append(now_s - sent_s)
             else:
                 self.overtaken += 1
-        if self._under_way:
-            self.age_s.append(now_s - self._under_way[0][1])
+        if self._in_flight:
+            self.age_s.append(now_s - self._in_flight[0][1])
 
 
-class Stream:
+class PairStream:
     """All pairs, connected."""
 
     def __init__(self, pairs: Sequence[Pair]) -> None:
         self._pairs = pairs
 
-    async def flow(self, seconds: float, fixes_per_s: float) -> Seen:
+    async def run(self, seconds: float, fixes_per_s: float) -> StreamResult:
         """Let the riders report in turn, so many fixes a second in all, and wait for the last."""
         for pair in self._pairs:
-            pair.clear()
+            pair.reset_counts()
         await self._send(seconds, fixes_per_s)
-        end_s = time.perf_counter() + LATE_S
+        end_s = time.perf_counter() + LAST_FIX_TIMEOUT_S
         # Nothing tells when the last fix was seen.
-        while any(pair.waits for pair in self._pairs) and time.perf_counter() < end_s:  # noqa: ASYNC110
+        while any(pair.has_unseen_fix for pair in self._pairs) and time.perf_counter() < end_s:  # noqa: ASYNC110
             await asyncio.sleep(TICK_S)
-        return Seen(
+        return StreamResult(
             sent=sum(pair.sent for pair in self._pairs),
-            took_s=[took for pair in self._pairs for took in pair.took_s],
-            age_s=[age for pair in self._pairs for age in pair.age_s],
-            overtaken=sum(pair.overtaken for pair in self._pairs),
-            backwards=sum(pair.backwards for pair in self._pairs),
+            latencies_s=[took for pair in self._pairs for took in pair.took_s],
+            ages_s=[age for pair in self._pairs for age in pair.age_s],
+            superseded=sum(pair.overtaken for pair in self._pairs),
+            out_of_order=sum(pair.backwards for pair in self._pairs),
         )
 
     async def _send(self, seconds: float, fixes_per_s: float) -> None:
@@ -117,16 +117,18 @@ class Stream:
         while (passed_s := time.perf_counter() - began_s) < seconds:
             due = int(passed_s * fixes_per_s)
             for number in range(sent, due):
-                self._pairs[number % count].report()
+                self._pairs[number % count].send_fix()
             sent = max(sent, due)
             await asyncio.sleep(TICK_S)
 
 
-def _heard(_name: str, _payload: dict[str, Any], _at_s: float) -> None:
+def _ignore_event(_name: str, _payload: dict[str, Any], _at_s: float) -> None:
     """Riders and customers only look at positions."""
 
 
-async def connect(pairs: int, riders_at: Sequence[Site], watchers_at: Sequence[Site]) -> Stream:
+async def connect_pairs(
+    pairs: int, riders_at: Sequence[RunningServer], watchers_at: Sequence[RunningServer]
+) -> PairStream:
     """Pairs of orders that `bench.common.seeding` has written; each server gets its share in turn.
 
     Errors: Failed.
@@ -136,17 +138,17 @@ async def connect(pairs: int, riders_at: Sequence[Site], watchers_at: Sequence[S
         rider_site = riders_at[number % len(riders_at)]
         # Each server's customers watch riders of every server.
         site = watchers_at[number // len(riders_at) % len(watchers_at)]
-        rider = await rider_site.phone(("RIDER", f"rdr_{number}"), _heard)
-        watcher = await site.phone(("USER", f"usr_{number}"), _heard)
+        rider = await rider_site.connect(("RIDER", f"rdr_{number}"), _ignore_event)
+        watcher = await site.connect(("USER", f"usr_{number}"), _ignore_event)
         pair = Pair(number, rider, watcher)
         # The first fix brings the rider's duty and the others' knowledge of it into place.
         snapshot = await watcher.call("subscribe_order", {"orderId": f"ord_{number}"})
         if snapshot.get("orderId") != f"ord_{number}":
-            raise Failed(f"ord_{number} is not watched: {snapshot}")
-        pair.report()
+            raise BenchFailed(f"ord_{number} is not watched: {snapshot}")
+        pair.send_fix()
         return pair
 
     jobs = [lambda number=number: join(number) for number in range(pairs)]
-    stream = Stream(await at_once(CONNECTING, jobs))
-    await stream.flow(1.0, pairs)
+    stream = PairStream(await run_limited(CONNECTS_AT_ONCE, jobs))
+    await stream.run(1.0, pairs)
     return stream

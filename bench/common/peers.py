@@ -16,25 +16,25 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.common.harness import Failed, cpu_s, free_port, running
-from bench.common.seeding import seed
-from city.client.tokens import BadgeOffice
+from bench.common.harness import BenchFailed, cpu_s, free_port, running_server
+from bench.common.seeding import seed_orders
+from city.client.tokens import TokenSigner
 from dispatch import settings
 from dispatch.storage.embedded import Endpoints, embedded_engines
 from ledger.dynamodb.client import open_table
 from ledger.dynamodb.schema import ensure_table
 
 SERVER_CORE, LOAD_CORE = 0, 1
-START_S = 10.0
+START_TIMEOUT_S = 10.0
 # Source: Socket.IO 4, the Node server's defaults; who compares two servers lets them do as much.
-HEARTBEAT = {"PING_INTERVAL_S": "25", "PING_TIMEOUT_S": "20"}
+HEARTBEAT_SETTINGS = {"PING_INTERVAL_S": "25", "PING_TIMEOUT_S": "20"}
 _REGION, _TABLE = "eu-west-1", "reeyo"
 
 # What a load has measured, by its own names.
-Found = dict[str, float]
+LoadFigures = dict[str, float]
 
 
-class Size(NamedTuple):
+class LoadSize(NamedTuple):
     """Pairs of a rider and his watcher, and how often each rider reports.
 
     Units: fixes a second; at 0 each sends the next when his watcher has seen the last.
@@ -45,7 +45,7 @@ class Size(NamedTuple):
     rate: float
 
 
-class Yard:
+class PeerBuilds:
     """Where the peer is built, and the load that drives whoever listens."""
 
     def __init__(self, folder: Path, peer: Path) -> None:
@@ -57,24 +57,24 @@ class Yard:
         if modules.exists():
             (folder / "node_modules").symlink_to(modules)
         else:
-            self._say("npm", "install", "--silent", "--no-audit", "--no-fund")
+            self._run_tool("npm", "install", "--silent", "--no-audit", "--no-fund")
         for name in ("limit", "relay_load"):
-            self._say("gcc", "-O2", "-w", "-o", name, f"{name}.c")
+            self._run_tool("gcc", "-O2", "-w", "-o", name, f"{name}.c")
 
-    def _say(self, *argv: str) -> None:
+    def _run_tool(self, *argv: str) -> None:
         run = subprocess.run(argv, cwd=self.folder, capture_output=True, text=True, check=False)
         if run.returncode:
-            raise Failed(f"{' '.join(argv)}: {run.stderr[-500:]}")
+            raise BenchFailed(f"{' '.join(argv)}: {run.stderr[-500:]}")
 
-    def write_tokens(self, office: BadgeOffice, pairs: int) -> None:
+    def write_tokens(self, signer: TokenSigner, pairs: int) -> None:
         """A line for each pair: the rider's token, the watcher's, their order."""
         lines = (
-            f"{office.sign('RIDER', f'rdr_{i}')} {office.sign('USER', f'usr_{i}')} ord_{i}\n"
+            f"{signer.sign('RIDER', f'rdr_{i}')} {signer.sign('USER', f'usr_{i}')} ord_{i}\n"
             for i in range(pairs)
         )
         (self.folder / "tokens").write_text("".join(lines))
 
-    async def drive(self, port: int, pid: int, size: Size) -> dict[str, float]:
+    async def run_load(self, port: int, pid: int, size: LoadSize) -> dict[str, float]:
         """Let all pairs drive, and read what the load has measured.
 
         `cpu_s` is what the server has used from the first connection to the end.
@@ -92,16 +92,16 @@ class Yard:
         os.sched_setaffinity(load.pid, {LOAD_CORE})
         out, complaint = await load.communicate()
         if load.returncode:
-            raise Failed(f"the load failed: {complaint.decode()[-500:]}")
+            raise BenchFailed(f"the load failed: {complaint.decode()[-500:]}")
         words = (word.partition("=") for word in out.decode().split() if "=" in word)
         found = {name: float(value.removesuffix("ms")) for name, _, value in words}
         found["cpu_s"] = cpu_s(pid) - before_s
         if found["errs"]:
-            raise Failed(f"{found['errs']:.0f} connections broke")
+            raise BenchFailed(f"{found['errs']:.0f} connections broke")
         return found
 
     @asynccontextmanager
-    async def serving(self, *argv: str, **environ: str) -> AsyncIterator[tuple[int, int]]:
+    async def running_peer(self, *argv: str, **environ: str) -> AsyncIterator[tuple[int, int]]:
         """One of the others, listening; its port and its process."""
         port = free_port()
         child = await asyncio.create_subprocess_exec(
@@ -110,7 +110,7 @@ class Yard:
         )  # fmt: skip
         try:
             os.sched_setaffinity(child.pid, {SERVER_CORE})
-            await _listens(port)
+            await _wait_listening(port)
             yield port, child.pid
         finally:
             with contextlib.suppress(ProcessLookupError):
@@ -118,14 +118,14 @@ class Yard:
             await child.wait()
 
 
-async def _listens(port: int) -> None:
-    end_s = time.monotonic() + START_S
+async def _wait_listening(port: int) -> None:
+    end_s = time.monotonic() + START_TIMEOUT_S
     while True:
         try:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
         except OSError:
             if time.monotonic() > end_s:
-                raise Failed(f"nobody listens at {port}") from None
+                raise BenchFailed(f"nobody listens at {port}") from None
             await asyncio.sleep(0.05)
         else:
             writer.close()
@@ -139,40 +139,44 @@ async def seeded_engines(folder: Path, pairs: int) -> AsyncIterator[Endpoints]:
     async with embedded_engines(ours) as engines:
         async with open_table(engines.dynamodb_endpoint, _REGION, _TABLE) as table:
             await ensure_table(table)
-            await seed(table, pairs)
+            await seed_orders(table, pairs)
         yield engines
 
 
-async def ours(yard: Yard, engines: Endpoints, size: Size, folder: Path) -> Found:
+async def measure_ours(
+    builds: PeerBuilds, engines: Endpoints, size: LoadSize, folder: Path
+) -> LoadFigures:
     """What the load says of this server, with the heartbeat of the peer."""
-    async with running(folder, engines, **HEARTBEAT) as site:
-        pin(site.pid)
-        yard.write_tokens(site.office, size.pairs)
-        return _told("ours", await yard.drive(int(site.url.rpartition(":")[2]), site.pid, size))
+    async with running_server(folder, engines, **HEARTBEAT_SETTINGS) as site:
+        pin_to_server_core(site.pid)
+        builds.write_tokens(site.signer, size.pairs)
+        return _print_figures(
+            "ours", await builds.run_load(int(site.url.rpartition(":")[2]), site.pid, size)
+        )
 
 
-async def peer(yard: Yard, engines: Endpoints, size: Size) -> Found:
+async def measure_peer(builds: PeerBuilds, engines: Endpoints, size: LoadSize) -> LoadFigures:
     """What it says of the Node server, with its client's automatic pipelining."""
     secret = secrets.token_urlsafe(32)
-    yard.write_tokens(BadgeOffice(secret, lambda: int(time.time() * 1000)), size.pairs)
+    builds.write_tokens(TokenSigner(secret, lambda: int(time.time() * 1000)), size.pairs)
     redis_port = engines.redis_url.rpartition(":")[2]
     settings = {"JWT_SECRET": secret, "REDIS_PORT": redis_port, "PIPE": "1"}
-    async with yard.serving("node", "server.js", **settings) as (port, pid):
-        return _told("peer", await yard.drive(port, pid, size))
+    async with builds.running_peer("node", "server.js", **settings) as (port, pid):
+        return _print_figures("peer", await builds.run_load(port, pid, size))
 
 
-async def limit(yard: Yard, size: Size) -> Found:
+async def measure_limit(builds: PeerBuilds, size: LoadSize) -> LoadFigures:
     """What it says of the bare relay, below which no server on these sockets goes."""
-    async with yard.serving("./limit") as (port, pid):
-        return _told("limit", await yard.drive(port, pid, size))
+    async with builds.running_peer("./limit") as (port, pid):
+        return _print_figures("limit", await builds.run_load(port, pid, size))
 
 
-def _told(who: str, found: Found) -> Found:
-    print(who, found, file=sys.stderr)
+def _print_figures(name: str, found: LoadFigures) -> LoadFigures:
+    print(name, found, file=sys.stderr)
     return found
 
 
-def pin(pid: int) -> None:
+def pin_to_server_core(pid: int) -> None:
     """Keep a server to its core."""
     for thread in Path(f"/proc/{pid}/task").iterdir():
         os.sched_setaffinity(int(thread.name), {SERVER_CORE})

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 
-def print_line(bench: str, parameters: dict[str, object], figures: dict[str, object]) -> None:
+def print_result(bench: str, parameters: dict[str, object], figures: dict[str, object]) -> None:
     """Print what was measured, where, on which commit and with which parameters."""
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     line = {

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from bench.common.client import Phone, Refused
-from bench.common.harness import Failed, Site, at_once
+from bench.common.client import CommandRefused, SocketClient
+from bench.common.harness import BenchFailed, RunningServer, run_limited
 from city.client.tokens import UserType
 
 # Source: the middle of Douala; a square of 8 km around it holds the shops.
@@ -20,41 +20,41 @@ SHOPS_WITHIN_DEG = 0.035
 RIDERS_WITHIN_DEG = 0.009
 SHOPS = 8
 PRICE_XAF = 5_000
-PURSE_XAF = 1_000_000
+BALANCE_XAF = 1_000_000
 # Connects, top-ups and steps of a delivery at once: enough to keep the server busy.
-AT_ONCE = 16
+CONCURRENCY = 16
 # Far above what an offer takes; the next wave comes after 18 s.
-OFFER_S = 30.0
+OFFER_TIMEOUT_S = 30.0
 # A rider whose last fix is older than 15 s gets no offer; each says so three times as often.
-ALIVE_EVERY_S, TICK_S = 5.0, 0.1
+REPORT_EVERY_S, TICK_S = 5.0, 0.1
 
 
 @dataclass(slots=True)
 class Person:
     """Somebody with an app. Units: degrees."""
 
-    who: tuple[UserType, str]
+    identity: tuple[UserType, str]
     lat: float
     lng: float
-    phone: Phone
-    fixes: int = 0
+    socket: SocketClient
+    fix_count: int = 0
 
-    def fix(self, lat: float, lng: float, at_ms: int) -> bytes:
+    def fix_packet(self, lat: float, lng: float, at_ms: int) -> bytes:
         """The packet of a rider's next fix."""
-        self.fixes += 1
+        self.fix_count += 1
         return (
             '42/rider,["location_update",'
             f'{{"lat":{lat:.6f},"lng":{lng:.6f},"heading":0,"speed":8,"accuracy":6,'
-            f'"ts":{at_ms},"seq":{self.fixes}}}]'
+            f'"ts":{at_ms},"seq":{self.fix_count}}}]'
         ).encode()
 
-    def stand(self, at_ms: int | None = None) -> None:
+    def report_position(self, at_ms: int | None = None) -> None:
         """Report from where the rider stands. Units: Unix milliseconds, now where not given."""
-        self.phone.send(self.fix(self.lat, self.lng, at_ms or int(time.time() * 1000)))
+        self.socket.send(self.fix_packet(self.lat, self.lng, at_ms or int(time.time() * 1000)))
 
 
 @dataclass(slots=True)
-class Job:
+class BenchOrder:
     """One order that is to be carried. Units: seconds of the steady clock."""
 
     order_id: str
@@ -63,98 +63,107 @@ class Job:
     rider: Person | None = None
     # Each offer as (rider, offer id).
     offers: asyncio.Queue[tuple[str, str]] = field(default_factory=asyncio.Queue)
-    asked_s: float = 0.0
-    accepted_s: float = 0.0
+    accept_sent_s: float = 0.0
+    accept_acked_s: float = 0.0
     offered_s: float = 0.0
     completed_s: float = 0.0
     settled: asyncio.Future[float] | None = None
 
     @property
-    def carrier(self) -> Person:
+    def assigned_rider(self) -> Person:
         """The rider who has it."""
         if self.rider is None:
-            raise Failed(f"nobody carries {self.order_id}")
+            raise BenchFailed(f"nobody carries {self.order_id}")
         return self.rider
 
 
-class Town:
+class Scenario:
     """Everybody, connected."""
 
-    def __init__(self, site: Site, seed: int) -> None:
+    def __init__(self, site: RunningServer, seed: int) -> None:
         self.site = site
         self._rng = random.Random(seed)
         self.shops: list[Person] = []
         self.customers: dict[int, Person] = {}
         self.riders: dict[str, Person] = {}
-        self.jobs: dict[str, Job] = {}
+        self.orders: dict[str, BenchOrder] = {}
         # Cleared while the riders' own reports would disturb a measurement.
-        self.is_calm = False
+        self.are_reports_paused = False
 
-    async def settle_in(self, customers: int, riders: int) -> None:
+    async def set_up(self, customers: int, riders: int) -> None:
         """Open the shops, fill the purses, put the riders on duty."""
         rng = self._rng
         for number in range(SHOPS):
-            lat, lng = (middle + _within(rng, SHOPS_WITHIN_DEG) for middle in (LAT, LNG))
-            await self.open_shop(number, lat, lng)
-        await at_once(AT_ONCE, [partial(self.move_in, number) for number in range(customers)])
+            lat, lng = (middle + _random_offset(rng, SHOPS_WITHIN_DEG) for middle in (LAT, LNG))
+            await self.add_shop(number, lat, lng)
+        await run_limited(
+            CONCURRENCY, [partial(self.add_customer, number) for number in range(customers)]
+        )
         at = [self.shops[number % SHOPS] for number in range(riders)]
         places = [
-            (shop.lat + _within(rng, RIDERS_WITHIN_DEG), shop.lng + _within(rng, RIDERS_WITHIN_DEG))
+            (
+                shop.lat + _random_offset(rng, RIDERS_WITHIN_DEG),
+                shop.lng + _random_offset(rng, RIDERS_WITHIN_DEG),
+            )
             for shop in at
         ]
-        hires = [partial(self.hire, number, *place) for number, place in enumerate(places)]
-        await at_once(AT_ONCE, hires)
+        hires = [partial(self.add_rider, number, *place) for number, place in enumerate(places)]
+        await run_limited(CONCURRENCY, hires)
 
-    async def open_shop(self, number: int, lat: float, lng: float) -> None:
+    async def add_shop(self, number: int, lat: float, lng: float) -> None:
         """A shop with one dish, open."""
         who: tuple[UserType, str] = ("VENDOR", f"ven_{number}")
         place = {"lat": lat, "lng": lng, "address": "Akwa"}
-        await self.site.ask("PUT", "/vendor/profile", who, {"name": who[1], "location": place})
+        await self.site.request("PUT", "/vendor/profile", who, {"name": who[1], "location": place})
         item = {"name": "Ndole", "price": PRICE_XAF}
-        await self.site.ask("PUT", "/vendor/items/ndole", who, item)
-        shop = Person(who, lat, lng, await self.site.phone(who, self._heard))
-        await shop.phone.call("set_online", {"online": True})
+        await self.site.request("PUT", "/vendor/items/ndole", who, item)
+        shop = Person(who, lat, lng, await self.site.connect(who, self._ignore_event))
+        await shop.socket.call("set_online", {"online": True})
         self.shops.append(shop)
 
-    async def move_in(self, number: int) -> None:
+    async def add_customer(self, number: int) -> None:
         """A customer with a full purse, a kilometre from his shop."""
         who: tuple[UserType, str] = ("USER", f"usr_{number}")
-        purse = {"amount": PURSE_XAF, "provider": "sandbox"}
-        await self.site.ask("POST", "/wallet/topup", who, purse)
+        purse = {"amount": BALANCE_XAF, "provider": "sandbox"}
+        await self.site.request("POST", "/wallet/topup", who, purse)
         shop = self.shop_of(number)
-        phone = await self.site.phone(who, self._heard)
+        phone = await self.site.connect(who, self._ignore_event)
         self.customers[number] = Person(who, shop.lat + 0.01, shop.lng, phone)
 
-    async def hire(self, number: int, lat: float, lng: float, at_ms: int | None = None) -> Person:
+    async def add_rider(
+        self, number: int, lat: float, lng: float, at_ms: int | None = None
+    ) -> Person:
         """A rider on duty, who has reported from where he stands."""
         who: tuple[UserType, str] = ("RIDER", f"rdr_{number}")
-        phone = await self.site.phone(who, partial(self._to_rider, who[1]))
+        phone = await self.site.connect(who, partial(self._on_rider_event, who[1]))
         rider = self.riders[who[1]] = Person(who, lat, lng, phone)
         await phone.call("set_availability", {"available": True})
-        rider.stand(at_ms)
+        rider.report_position(at_ms)
         return rider
 
     def shop_of(self, customer: int) -> Person:
         """Where a customer always orders."""
         return self.shops[customer % len(self.shops)]
 
-    async def live(self) -> None:
+    async def report_periodically(self) -> None:
         """Let the riders report that they are there, for as long as the bench runs."""
         riders = list(self.riders.values())
-        at, share = 0, max(1, round(len(riders) * TICK_S / ALIVE_EVERY_S))
+        at, share = 0, max(1, round(len(riders) * TICK_S / REPORT_EVERY_S))
         while True:
             await asyncio.sleep(TICK_S)
-            if self.is_calm:
+            if self.are_reports_paused:
                 continue
             for rider in riders[at : at + share]:
-                rider.stand()
+                rider.report_position()
             at = at + share if at + share < len(riders) else 0
 
-    def _heard(self, name: str, payload: dict[str, Any], at_s: float) -> None:
+    def _ignore_event(self, name: str, payload: dict[str, Any], at_s: float) -> None:
         """Customers and vendors only listen."""
 
-    def _to_rider(self, rider_id: str, name: str, payload: dict[str, Any], at_s: float) -> None:
-        job = self.jobs.get(payload.get("orderId", ""))
+    def _on_rider_event(
+        self, rider_id: str, name: str, payload: dict[str, Any], at_s: float
+    ) -> None:
+        job = self.orders.get(payload.get("orderId", ""))
         if job is None:
             return
         if name == "delivery_request":
@@ -165,80 +174,84 @@ class Town:
 
     # An order's way.
 
-    def basket(self, number: int) -> dict[str, Any]:
+    def order_body(self, number: int) -> dict[str, Any]:
         """What the customer of that number orders, always at the same shop."""
         customer, shop = self.customers[number], self.shop_of(number)
         door = {"lat": customer.lat, "lng": customer.lng, "address": "Rue Joffre"}
         return {
             "orderType": "FOOD",
-            "vendorId": shop.who[1],
+            "vendorId": shop.identity[1],
             "items": [{"itemId": "ndole", "quantity": 2}],
             "deliveryAddress": door,
             "paymentMethod": "WALLET",
         }
 
-    def note(self, order_id: str, customer: int) -> Job:
+    def add_order(self, order_id: str, customer: int) -> BenchOrder:
         """An order that was placed is to be carried."""
-        job = Job(order_id, self.shop_of(customer), self.customers[customer])
-        self.jobs[order_id] = job
+        job = BenchOrder(order_id, self.shop_of(customer), self.customers[customer])
+        self.orders[order_id] = job
         return job
 
-    async def assign(self, job: Job) -> None:
+    async def assign(self, bench_order: BenchOrder) -> None:
         """The vendor takes the order; whoever is offered it accepts."""
-        order = {"orderId": job.order_id}
-        await job.customer.phone.call("subscribe_order", order)
-        job.asked_s = time.perf_counter()
-        await job.shop.phone.call("accept_order", order)
-        job.accepted_s = time.perf_counter()
-        async with asyncio.timeout(OFFER_S):
-            while job.rider is None:
-                rider_id, offer_id = await job.offers.get()
-                await self._accept(job, self.riders[rider_id], offer_id)
+        order = {"orderId": bench_order.order_id}
+        await bench_order.customer.socket.call("subscribe_order", order)
+        bench_order.accept_sent_s = time.perf_counter()
+        await bench_order.shop.socket.call("accept_order", order)
+        bench_order.accept_acked_s = time.perf_counter()
+        async with asyncio.timeout(OFFER_TIMEOUT_S):
+            while bench_order.rider is None:
+                rider_id, offer_id = await bench_order.offers.get()
+                await self._accept(bench_order, self.riders[rider_id], offer_id)
 
-    async def _accept(self, job: Job, rider: Person, offer_id: str) -> None:
-        offer = {"orderId": job.order_id, "offerId": offer_id}
+    async def _accept(self, bench_order: BenchOrder, rider: Person, offer_id: str) -> None:
+        offer = {"orderId": bench_order.order_id, "offerId": offer_id}
         try:
-            await rider.phone.call("accept_delivery", offer)
-        except Refused:
+            await rider.socket.call("accept_delivery", offer)
+        except CommandRefused:
             # He has accepted another order in the moment in which he was offered this one.
-            await rider.phone.call("decline_delivery", offer)
+            await rider.socket.call("decline_delivery", offer)
             return
-        job.rider = rider
+        bench_order.rider = rider
 
-    async def carry(self, job: Job) -> None:
+    async def bring_to_door(self, bench_order: BenchOrder) -> None:
         """Cook, fetch and bring, as far as the customer's door."""
-        order = {"orderId": job.order_id}
+        order = {"orderId": bench_order.order_id}
         for step in ("order_preparing", "order_ready"):
-            await job.shop.phone.call(step, order)
+            await bench_order.shop.socket.call(step, order)
         for step in ("arrived_pickup", "pick_up", "arrived_dropoff"):
-            await job.carrier.phone.call(step, order)
+            await bench_order.assigned_rider.socket.call(step, order)
 
-    async def complete(self, job: Job) -> float:
+    async def complete(self, bench_order: BenchOrder) -> float:
         """Hand the goods over; when the rider was told that he is paid."""
-        job.settled = asyncio.get_running_loop().create_future()
-        await job.carrier.phone.call("complete_delivery", {"orderId": job.order_id})
-        job.completed_s = time.perf_counter()
-        return await asyncio.wait_for(job.settled, OFFER_S)
+        bench_order.settled = asyncio.get_running_loop().create_future()
+        await bench_order.assigned_rider.socket.call(
+            "complete_delivery", {"orderId": bench_order.order_id}
+        )
+        bench_order.completed_s = time.perf_counter()
+        return await asyncio.wait_for(bench_order.settled, OFFER_TIMEOUT_S)
 
-    def close(self) -> None:
+    def disconnect_all(self) -> None:
         """Everybody hangs up."""
         for person in (*self.shops, *self.customers.values(), *self.riders.values()):
-            person.phone.close()
+            person.socket.close()
 
 
-def _within(rng: random.Random, degrees: float) -> float:
+def _random_offset(rng: random.Random, degrees: float) -> float:
     return rng.uniform(-degrees, degrees)
 
 
 @asynccontextmanager
-async def peopled(site: Site, customers: int, riders: int, seed: int) -> AsyncIterator[Town]:
+async def running_scenario(
+    site: RunningServer, customers: int, riders: int, seed: int
+) -> AsyncIterator[Scenario]:
     """A town in which so many live; they hang up at the end of the block."""
-    town = Town(site, seed)
-    await town.settle_in(customers, riders)
-    living = asyncio.create_task(town.live())
+    town = Scenario(site, seed)
+    await town.set_up(customers, riders)
+    living = asyncio.create_task(town.report_periodically())
     try:
         yield town
     finally:
         living.cancel()
-        town.close()
+        town.disconnect_all()
         await asyncio.wait([living])

@@ -7,37 +7,39 @@ from dispatch.model import (
     Dispatch,
     DispatchState,
     Order,
+    OrderPayment,
     OrderStatus,
-    Payment,
     PaymentMethod,
     PaymentState,
     Place,
 )
 from dispatch.orders import store as orders_store
-from dispatch.riders.store import claim
+from dispatch.riders.store import claim_order
 from ledger.core.pricing import DEFAULT_RATES, price_goods
 from ledger.dynamodb.client import DynamoTable
 from ledger.dynamodb.table import Write
 
 # Source: DynamoDB, a transaction writes at most 100 items.
-_AT_ONCE = 100
+_TRANSACTION_ITEMS_MAX = 100
 _DOOR = Place(lat=4.06, lng=9.72, address="Akwa")
 
 
-async def seed(table: DynamoTable, pairs: int) -> None:
+async def seed_orders(table: DynamoTable, pairs: int) -> None:
     """Order `ord_i` of `usr_i`, on its way in the hands of `rdr_i`, for each of the pairs."""
     now_ms = int(time.time() * 1000)
     numbers = range(pairs)
-    await _write(table, [orders_store.insert(_under_way(number, now_ms)) for number in numbers])
-    await _write(table, [claim(f"rdr_{number}", f"ord_{number}", 1) for number in numbers])
+    await _write(
+        table, [orders_store.insert_order(_order_in_transit(number, now_ms)) for number in numbers]
+    )
+    await _write(table, [claim_order(f"rdr_{number}", f"ord_{number}", 1) for number in numbers])
 
 
 async def _write(table: DynamoTable, writes: Sequence[Write]) -> None:
-    for start in range(0, len(writes), _AT_ONCE):
-        await table.transact(writes[start : start + _AT_ONCE])
+    for start in range(0, len(writes), _TRANSACTION_ITEMS_MAX):
+        await table.transact(writes[start : start + _TRANSACTION_ITEMS_MAX])
 
 
-def _under_way(number: int, now_ms: int) -> Order:
+def _order_in_transit(number: int, now_ms: int) -> Order:
     return Order(
         order_id=f"ord_{number}",
         order_type="FOOD",
@@ -47,7 +49,7 @@ def _under_way(number: int, now_ms: int) -> Order:
         pricing=price_goods(DEFAULT_RATES["FOOD"], 10_000),
         pickup=_DOOR,
         dropoff=_DOOR,
-        payment=Payment(method=PaymentMethod.CASH, state=PaymentState.DUE),
+        payment=OrderPayment(method=PaymentMethod.CASH, state=PaymentState.DUE),
         created_at=now_ms,
         updated_at=now_ms,
         version=1,

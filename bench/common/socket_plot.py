@@ -19,7 +19,7 @@ COLOURS = {"ours": "#2a9d8f", "peer": "#e76f51", "limit": "#8a93a0"}
 NAMES = {"ours": "this server", "peer": "Node Socket.IO", "limit": "bare C relay"}
 WIDTH_INCHES, HEIGHT_INCHES = 10, 3.4
 # What of a `connect` line is shown, and in which words.
-_OF_CONNECT = {
+_CONNECT_PANELS = {
     "connect_cpu_ms": "CPU a connect, ms",
     "kb_per_socket": "memory a socket, KB",
     "cpu_us_per_fix": "CPU a fix, open loop, µs",
@@ -33,7 +33,7 @@ class Panel(NamedTuple):
     values: dict[str, float]
 
 
-def panels(lines: Iterable[str]) -> list[Panel]:
+def parse_panels(lines: Iterable[str]) -> list[Panel]:
     """What the lines say, in the order of the benches."""
     found: dict[tuple[str, int], dict[str, Any]] = {}
     for text in lines:
@@ -42,33 +42,35 @@ def panels(lines: Iterable[str]) -> list[Panel]:
         found[line["bench"], size] = line["figures"]
     return [
         panel
-        for (bench, size), figures in sorted(found.items(), key=lambda each: _place(*each[0]))
-        for panel in (_relay(figures, size) if bench == "relay" else _connect(figures, size))
+        for (bench, size), figures in sorted(found.items(), key=lambda each: _sort_key(*each[0]))
+        for panel in (
+            _relay_panels(figures, size) if bench == "relay" else _connect_panels(figures, size)
+        )
     ]
 
 
-def _place(bench: str, size: int) -> tuple[bool, int]:
+def _sort_key(bench: str, size: int) -> tuple[bool, int]:
     return (bench != "relay", size)
 
 
-def _relay(figures: dict[str, Any], size: int) -> list[Panel]:
+def _relay_panels(figures: dict[str, Any], size: int) -> list[Panel]:
     values = {who: figures[who]["cpu_us_per_fix"] for who in NAMES}
     return [Panel(f"CPU a fix, {size:,} sockets,\nclosed loop, µs", values)]
 
 
-def _connect(figures: dict[str, Any], size: int) -> list[Panel]:
+def _connect_panels(figures: dict[str, Any], size: int) -> list[Panel]:
     return [
         Panel(f"{words},\n{size:,} sockets", {who: figures[who][name] for who in ("ours", "peer")})
-        for name, words in _OF_CONNECT.items()
+        for name, words in _CONNECT_PANELS.items()
     ]
 
 
-def draw(path: Path, shown: Sequence[Panel]) -> None:
+def draw(path: Path, panels: Sequence[Panel]) -> None:
     """Write the picture."""
     # The same lines give the same file.
     mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "bars", "text.color": INK})
     figure = Figure((WIDTH_INCHES, HEIGHT_INCHES), layout="constrained")
-    for axes, panel in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown, strict=True):
+    for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
         bars = axes.bar(
             [NAMES[who] for who in panel.values],
             list(panel.values.values()),
@@ -92,7 +94,7 @@ def main() -> None:
     parser.add_argument("lines", type=Path, help="what the benches have printed, a line each")
     parser.add_argument("picture", type=Path)
     given = parser.parse_args()
-    draw(given.picture, panels(given.lines.read_text().splitlines()))
+    draw(given.picture, parse_panels(given.lines.read_text().splitlines()))
 
 
 if __name__ == "__main__":

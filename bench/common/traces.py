@@ -14,7 +14,7 @@ from typing import NamedTuple
 ARCHIVE = "trajectories.zip"
 
 
-class Step(NamedTuple):
+class TracePoint(NamedTuple):
     """A line of a trace. Units: seconds, metres from an arbitrary origin."""
 
     at_s: float
@@ -23,7 +23,7 @@ class Step(NamedTuple):
     is_driving: bool
 
 
-def read_traces(folder: Path) -> Iterator[list[Step]]:
+def read_traces(folder: Path) -> Iterator[list[TracePoint]]:
     """Every trace of the archive in a folder, in the order of their names.
 
     Errors: FileNotFoundError.
@@ -31,14 +31,14 @@ def read_traces(folder: Path) -> Iterator[list[Step]]:
     with zipfile.ZipFile(folder / ARCHIVE) as archive:
         for name in sorted(archive.namelist()):
             if name.endswith(".csv"):
-                yield _read(name, archive)
+                yield _read_trace(name, archive)
 
 
-def _read(name: str, archive: zipfile.ZipFile) -> list[Step]:
+def _read_trace(name: str, archive: zipfile.ZipFile) -> list[TracePoint]:
     with archive.open(name) as lines:
         return [
             # Fractions of a second are given to the nanosecond.
-            Step(
+            TracePoint(
                 datetime.fromisoformat(f"{row['timestamp'][:26]}+00:00").timestamp(),
                 float(row["x"]),
                 float(row["y"]),

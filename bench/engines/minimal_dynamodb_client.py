@@ -17,14 +17,14 @@ import orjson
 from botocore.exceptions import ClientError
 
 SERVICE = "dynamodb"
-CONTENT = "application/x-amz-json-1.0"
+CONTENT_TYPE = "application/x-amz-json-1.0"
 # As the product's client.
 POOL_SIZE = 64
 TIMEOUT_S = 3.0
-_SIGNED = "content-type;host;x-amz-date;x-amz-target"
+_SIGNED_HEADERS = "content-type;host;x-amz-date;x-amz-target"
 
 
-class Keys(NamedTuple):
+class AwsKeys(NamedTuple):
     """Who asks."""
 
     access_key: str
@@ -32,42 +32,44 @@ class Keys(NamedTuple):
     region: str
 
 
-def sign(keys: Keys, host: str, target: str, body: bytes, at: datetime) -> dict[str, str]:
+def signed_headers(
+    keys: AwsKeys, host: str, target: str, body: bytes, at: datetime
+) -> dict[str, str]:
     """The headers of one request. Source: AWS Signature Version 4."""
     moment = at.strftime("%Y%m%dT%H%M%SZ")
     digest = hashlib.sha256(body).hexdigest()
     canonical = (
-        f"POST\n/\n\ncontent-type:{CONTENT}\nhost:{host}\nx-amz-date:{moment}\n"
-        f"x-amz-target:{target}\n\n{_SIGNED}\n{digest}"
+        f"POST\n/\n\ncontent-type:{CONTENT_TYPE}\nhost:{host}\nx-amz-date:{moment}\n"
+        f"x-amz-target:{target}\n\n{_SIGNED_HEADERS}\n{digest}"
     )
     scope = f"{moment[:8]}/{keys.region}/{SERVICE}/aws4_request"
     told = hashlib.sha256(canonical.encode()).hexdigest()
     text = f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{told}"
-    key = _key_of_day(keys, moment[:8])
+    key = _signing_key(keys, moment[:8])
     signature = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
     return {
-        "Content-Type": CONTENT,
+        "Content-Type": CONTENT_TYPE,
         "X-Amz-Date": moment,
         "X-Amz-Target": target,
         "Authorization": (
             f"AWS4-HMAC-SHA256 Credential={keys.access_key}/{scope}, "
-            f"SignedHeaders={_SIGNED}, Signature={signature}"
+            f"SignedHeaders={_SIGNED_HEADERS}, Signature={signature}"
         ),
     }
 
 
 @lru_cache(maxsize=4)
-def _key_of_day(keys: Keys, day: str) -> bytes:
+def _signing_key(keys: AwsKeys, day: str) -> bytes:
     key = f"AWS4{keys.secret_key}".encode()
     for part in (day, keys.region, SERVICE, "aws4_request"):
         key = hmac.new(key, part.encode(), hashlib.sha256).digest()
     return key
 
 
-class SignedClient:
+class MinimalDynamoClient:
     """The calls that the ledger makes, named as aioboto3 names them."""
 
-    def __init__(self, endpoint: str, keys: Keys) -> None:
+    def __init__(self, endpoint: str, keys: AwsKeys) -> None:
         self._endpoint = endpoint
         self._host = urlsplit(endpoint).netloc
         self._keys = keys
@@ -104,21 +106,21 @@ class SignedClient:
         assert self._session is not None, "entered before it is used"
         body = orjson.dumps(request)
         target = f"DynamoDB_20120810.{operation}"
-        headers = sign(self._keys, self._host, target, body, datetime.now(UTC))
+        headers = signed_headers(self._keys, self._host, target, body, datetime.now(UTC))
         async with self._session.post(self._endpoint, data=body, headers=headers) as answer:
             told = orjson.loads(await answer.read())
             if answer.status >= 400:
-                raise _refused(operation, answer.status, told)
+                raise _client_error(operation, answer.status, told)
             return told
 
 
-def _refused(operation: str, status: int, told: dict[str, Any]) -> ClientError:
+def _client_error(operation: str, status: int, body: dict[str, Any]) -> ClientError:
     """The error as aioboto3 would raise it."""
-    code = str(told.get("__type", "")).rpartition("#")[2]
-    message = told.get("message", told.get("Message", ""))
+    code = str(body.get("__type", "")).rpartition("#")[2]
+    message = body.get("message", body.get("Message", ""))
     response: Any = {
         "Error": {"Code": code, "Message": message},
         "ResponseMetadata": {"HTTPStatusCode": status},
-        "CancellationReasons": told.get("CancellationReasons", []),
+        "CancellationReasons": body.get("CancellationReasons", []),
     }
     return ClientError(response, operation)

@@ -3,7 +3,7 @@
 import secrets
 import time
 
-from dispatch.ids import mint
+from dispatch.ids import new_id
 from dispatch.keys import riders_facts, riders_geo
 from dispatch.storage.redis_client import RedisClients, Scripts
 from dispatch.tracking.stores import geo_cells
@@ -12,40 +12,40 @@ from ledger.dynamodb.client import DynamoTable
 from ledger.dynamodb.table import Item, Key, Put, Update
 
 # As wide as the first wave looks, as many as it ranks.
-REACH_KM, CANDIDATES = 1.5, 50
+RADIUS_KM, CANDIDATES = 1.5, 50
 # What an order, its entry in the outbox and a decision weigh, roughly.
 ORDER_BYTES, ENTRY_BYTES = 1_500, 600
 
 
-class Raw:
+class RawOfferPath:
     """An order of plain items, on the engines that the server uses."""
 
     def __init__(self, redis: RedisClients, table: DynamoTable, at: tuple[float, float]) -> None:
         self._redis = redis
         self._scripts = Scripts(redis.commands)
         self._table = table
-        self._cells = geo_cells.around(Circle(*at, REACH_KM)) or []
+        self._cells = geo_cells.cells_in_circle(Circle(*at, RADIUS_KM)) or []
         self._at = at
 
-    async def waits(self, orders: int) -> list[float]:
+    async def measure_s(self, orders: int) -> list[float]:
         """The same for so many orders, one after the other. Units: seconds."""
-        return [await self._one() for _ in range(orders)]
+        return [await self._measure_one() for _ in range(orders)]
 
-    async def _one(self) -> float:
-        key = Key(mint("raw"), "ORDER")
+    async def _measure_one(self) -> float:
+        key = Key(new_id("raw"), "ORDER")
         await self._table.transact([Put(item=_item(key, ORDER_BYTES))])
         began_s = time.perf_counter()
-        await self._step(key, 1)
+        await self._write_transition(key, 1)
         # The engine is told that there is something to do.
         await self._redis.commands.spublish("raw", b"1")
         await self._table.get(key)
         await self._search()
-        await self._step(key, 2)
+        await self._write_transition(key, 2)
         # The rider's node is told.
         await self._redis.commands.spublish("raw", secrets.token_bytes(ENTRY_BYTES))
         return time.perf_counter() - began_s
 
-    async def _step(self, key: Key, version: int) -> None:
+    async def _write_transition(self, key: Key, version: int) -> None:
         """An order moves on, with an entry beside it, in one transaction."""
         entry = Key(f"{key.pk}#OUT", f"ENTRY#{version}")
         moved = Update(
@@ -61,7 +61,7 @@ class Raw:
         lat, lng = self._at
         for cell in self._cells:
             names = (riders_geo(cell), riders_facts(cell))
-            await self._scripts.run("near", names, (lng, lat, REACH_KM, CANDIDATES, 0))
+            await self._scripts.run("near", names, (lng, lat, RADIUS_KM, CANDIDATES, 0))
 
 
 def _item(key: Key, size: int) -> Item:

@@ -13,7 +13,7 @@ from ledger.dynamodb.table import (
     Put,
     Query,
 )
-from ledger.posting.transaction import Draft
+from ledger.posting.transaction import TransactionDraft
 
 _SCHEMA = """
 CREATE TABLE item (pk TEXT, sk TEXT, body BLOB, PRIMARY KEY (pk, sk)) WITHOUT ROWID;
@@ -24,52 +24,56 @@ PRAGMA synchronous = OFF;
 """
 _INDEXES = ("GSI2", "GSI3")
 # Rows written at a time.
-BATCH = 20_000
+BATCH_ROWS = 20_000
 # Above every character of a key.
-_LAST = "\U0010ffff"
+_KEY_END = "\U0010ffff"
 
 
-class Shelf:
+class SqliteTable:
     """Reads as a Table does; a query's cursor is the sort key it ended at."""
 
     def __init__(self, path: Path) -> None:
-        self._file = sqlite3.connect(path)
-        self._items: list[tuple[str, str, bytes]] = []
-        self._places: list[tuple[str, str, str, str, str]] = []
+        self._connection = sqlite3.connect(path)
+        self._item_rows: list[tuple[str, str, bytes]] = []
+        self._index_rows: list[tuple[str, str, str, str, str]] = []
 
-    def make(self) -> None:
+    def create(self) -> None:
         """An empty table."""
-        self._file.executescript(_SCHEMA)
+        self._connection.executescript(_SCHEMA)
 
     def put(self, items: Iterable[Item]) -> None:
         """Keep items; those of the same keys are replaced once `flush` was called."""
         for item in items:
             pk, sk = item["PK"], item["SK"]
-            self._items.append((pk, sk, orjson.dumps(item)))
-            self._places += [
+            self._item_rows.append((pk, sk, orjson.dumps(item)))
+            self._index_rows += [
                 (name, item[f"{name}PK"], item[f"{name}SK"], pk, sk)
                 for name in _INDEXES
                 if f"{name}PK" in item
             ]
-        if len(self._items) >= BATCH:
+        if len(self._item_rows) >= BATCH_ROWS:
             self.flush()
 
     def flush(self) -> None:
         """Write what was kept."""
-        self._file.executemany("INSERT OR REPLACE INTO item VALUES (?, ?, ?)", self._items)
-        self._file.executemany("INSERT OR REPLACE INTO place VALUES (?, ?, ?, ?, ?)", self._places)
-        self._file.commit()
-        self._items.clear()
-        self._places.clear()
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO item VALUES (?, ?, ?)", self._item_rows
+        )
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO place VALUES (?, ?, ?, ?, ?)", self._index_rows
+        )
+        self._connection.commit()
+        self._item_rows.clear()
+        self._index_rows.clear()
 
     def close(self) -> None:
         """Leave the file."""
-        self._file.close()
+        self._connection.close()
 
     async def get(self, key: Key) -> Item | None:
         """One item."""
         sql = "SELECT body FROM item WHERE pk = ? AND sk = ?"
-        row = self._file.execute(sql, key).fetchone()
+        row = self._connection.execute(sql, key).fetchone()
         return None if row is None else orjson.loads(row[0])
 
     async def get_many(self, keys: Sequence[Key]) -> list[Item | None]:
@@ -79,7 +83,7 @@ class Shelf:
     async def query(self, query: Query) -> Page:
         """One page of a partition or index."""
         assert not query.equals, "the audit filters nothing"
-        low, high = query.prefix, query.prefix + _LAST
+        low, high = query.prefix, query.prefix + _KEY_END
         if query.cursor is not None and query.forward:
             low = query.cursor + "\0"
         elif query.cursor is not None:
@@ -89,7 +93,9 @@ class Shelf:
             sql = (
                 f"SELECT sk, body FROM item WHERE pk = ? AND sk >= ? AND sk < ? ORDER BY sk {order}"
             )
-            rows = self._file.execute(f"{sql} LIMIT ?", (query.pk, low, high, query.limit + 1))
+            rows = self._connection.execute(
+                f"{sql} LIMIT ?", (query.pk, low, high, query.limit + 1)
+            )
         else:
             sql = (
                 "SELECT place.sk, body FROM place JOIN item ON item.pk = item_pk AND "
@@ -97,13 +103,13 @@ class Shelf:
                 f"place.sk < ? ORDER BY place.sk {order} LIMIT ?"
             )
             wanted = (query.index, query.pk, low, high, query.limit + 1)
-            rows = self._file.execute(sql, wanted)
+            rows = self._connection.execute(sql, wanted)
         found = rows.fetchall()
         page = found[: query.limit]
         cursor = page[-1][0] if len(found) > query.limit else None
         return Page([orjson.loads(body) for _, body in page], cursor)
 
 
-def items_of(draft: Draft) -> list[Item]:
+def put_items(draft: TransactionDraft) -> list[Item]:
     """The items that a transaction puts; balances are for whoever keeps them."""
     return [write.item for write in draft.writes if isinstance(write, Put)]

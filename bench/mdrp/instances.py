@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 # At every stop, before and after the goods change hands: half of the library's four minutes.
 # Units: minutes.
-HALF_SERVICE = 2
+HALF_SERVICE_MINUTES = 2
 # An order that could not arrive earlier than this at best is set aside. Units: minutes.
-SERVICEABLE = 90
+SERVICEABLE_MINUTES = 90
 # An order counts as delivered so late at most, and so if it never was. Units: minutes.
-WORST = 120
-LATE = 40
+WORST_MINUTES = 120
+LATE_MINUTES = 40
 PAY_PER_ORDER, PAY_PER_HOUR = 10, 15
 
 
@@ -35,8 +35,8 @@ class Courier(NamedTuple):
     name: str
     x: float
     y: float
-    on: int
-    off: int
+    on_time: int
+    off_time: int
 
 
 class Restaurant(NamedTuple):
@@ -57,7 +57,7 @@ class Instance(NamedTuple):
     restaurants: list[Restaurant]
 
 
-class Trip(NamedTuple):
+class ExecutedTrip(NamedTuple):
     """What a courier was told: when to leave, when his last order was added, what to bring.
 
     `picked_at` is what the run says of itself; whoever judges it works it out again.
@@ -71,7 +71,7 @@ class Trip(NamedTuple):
     orders: tuple[int, ...]
 
 
-def read(folder: Path) -> Instance:
+def read_instance(folder: Path) -> Instance:
     """The instance of a folder."""
     restaurants = [
         Restaurant(name, float(x), float(y)) for name, x, y in _rows(folder / "restaurants.txt")
@@ -95,13 +95,13 @@ def _rows(path: Path) -> list[list[str]]:
     return [line.split("\t") for line in lines if line.strip()]
 
 
-def travel(instance: Instance, start: tuple[float, float], end: tuple[float, float]) -> int:
+def travel_minutes(instance: Instance, start: tuple[float, float], end: tuple[float, float]) -> int:
     """From point to point. Units: whole minutes."""
     return ceil(hypot(start[0] - end[0], start[1] - end[1]) / instance.metres_per_minute)
 
 
-def floor_of(instance: Instance, order: Order) -> int:
+def fastest_delivery_minutes(instance: Instance, order: Order) -> int:
     """From click to door if a courier stands ready at the restaurant. Units: minutes."""
     restaurant = instance.restaurants[order.place]
-    way = travel(instance, (restaurant.x, restaurant.y), (order.x, order.y))
-    return order.ready - order.placed + HALF_SERVICE + way + HALF_SERVICE
+    way = travel_minutes(instance, (restaurant.x, restaurant.y), (order.x, order.y))
+    return order.ready - order.placed + HALF_SERVICE_MINUTES + way + HALF_SERVICE_MINUTES

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 WIDTH_INCHES_PER_ROW, HEIGHT_INCHES, DPI = 0.55, 5, 120
 
 
-class Row(Protocol):
+class InstanceResult(Protocol):
     """One instance."""
 
     @property
@@ -28,7 +28,7 @@ class Row(Protocol):
         ...
 
 
-def draw(path: Path, rows: Sequence[Row], policies: Sequence[str]) -> None:
+def draw(path: Path, rows: Sequence[InstanceResult], policies: Sequence[str]) -> None:
     """Write the PNG."""
     figure = Figure((4 + WIDTH_INCHES_PER_ROW * len(rows), HEIGHT_INCHES), layout="constrained")
     axes = figure.subplots()

@@ -7,8 +7,8 @@ from itertools import permutations
 from math import sqrt
 from typing import Any, NamedTuple
 
-from bench.common.client import Phone, Refused
-from bench.mdrp.instances import HALF_SERVICE, Instance, travel
+from bench.common.client import CommandRefused, SocketClient
+from bench.mdrp.instances import HALF_SERVICE_MINUTES, Instance, travel_minutes
 from matching.eta import DETOUR_DEFAULT
 
 # The middle of the replayed city. Units: degrees.
@@ -16,37 +16,37 @@ LAT, LNG = 4.05, 9.72
 METRES_PER_DEG = 111_195.1
 # A courier looks at his phone and decides. Units: minutes of the day.
 # Source: own choice, ten seconds.
-ANSWER = 1 / 6
+ANSWER_MINUTES = 1 / 6
 # He reports so often. Units: minutes of the day; source: matching design, every five seconds.
-REPORT = 1 / 12
+REPORT_EVERY_MINUTES = 1 / 12
 # Somebody who asks too early asks again after this. Units: seconds of the wall.
-AGAIN_S = 0.02
+RETRY_S = 0.02
 
 XY = tuple[float, float]
 
 
-class Wall:
+class ReplayClock:
     """Minutes of the day on a clock that runs `pace` times as fast as life."""
 
-    def __init__(self, first: float, pace: float) -> None:
-        self.first = first
-        self.pace = pace
-        self._began_s = time.monotonic()
+    def __init__(self, start_minute: float, speedup: float) -> None:
+        self.start_minute = start_minute
+        self.speedup = speedup
+        self._started_s = time.monotonic()
 
     def now(self) -> float:
         """The minute of the day."""
-        return self.first + (time.monotonic() - self._began_s) * self.pace / 60
+        return self.start_minute + (time.monotonic() - self._started_s) * self.speedup / 60
 
     def unix_ms(self, minute: float) -> int:
         """When a minute of the day is on everybody's clock."""
-        return int(time.time() * 1000 + (minute - self.now()) * 60_000 / self.pace)
+        return int(time.time() * 1000 + (minute - self.now()) * 60_000 / self.speedup)
 
-    async def until(self, minute: float) -> None:
+    async def wait_until(self, minute: float) -> None:
         """Wait for a minute of the day."""
-        await asyncio.sleep(max(0.0, minute - self.now()) * 60 / self.pace)
+        await asyncio.sleep(max(0.0, minute - self.now()) * 60 / self.speedup)
 
 
-class Leg(NamedTuple):
+class DriveLeg(NamedTuple):
     """A way from place to place by a bent street. Units: metres, minutes of the day."""
 
     start: XY
@@ -54,7 +54,7 @@ class Leg(NamedTuple):
     left_at: float
     arrives_at: float
 
-    def at(self, now: float) -> XY:
+    def position_at(self, now: float) -> XY:
         """Where he is; the street is as much longer than the crow flies as streets are."""
         if now >= self.arrives_at:
             return self.end
@@ -67,192 +67,195 @@ class Leg(NamedTuple):
         return (xa + part * (xb - xa), ya + part * (yb - ya))
 
 
-class Diary:
+class ReplayLog:
     """What happened. Units: minutes of the day, by order's row."""
 
     def __init__(self) -> None:
-        self.door_at: dict[int, float] = {}
-        self.asked = 0
+        self.delivered_at: dict[int, float] = {}
+        self.offered = 0
         self.declined = 0
         # The row of each order by its id.
-        self.row: dict[str, int] = {}
+        self.row_by_order: dict[str, int] = {}
 
 
-class Courier:
+class ReplayCourier:
     """One of them; says no where `declines` says so of his row and the order's."""
 
     def __init__(
         self,
-        day: tuple[Instance, Wall, Diary],
+        day: tuple[Instance, ReplayClock, ReplayLog],
         row: int,
         declines: Callable[[int, int], bool],
     ) -> None:
-        self._instance, self._wall, self._diary = day
+        self._instance, self._clock, self._log = day
         self._row = row
         self._declines = declines
         who = self._instance.couriers[row]
-        self._leg = Leg((who.x, who.y), (who.x, who.y), 0.0, 0.0)
-        self._todo: list[str] = []
-        self._news = asyncio.Event()
-        self._answers: set[asyncio.Task[None]] = set()
+        self._leg = DriveLeg((who.x, who.y), (who.x, who.y), 0.0, 0.0)
+        self._accepted: list[str] = []
+        self._changed = asyncio.Event()
+        self._answer_tasks: set[asyncio.Task[None]] = set()
         self._fixes = 0
-        self.phone: Phone | None = None
+        self.socket_client: SocketClient | None = None
 
     @property
-    def line(self) -> Phone:
+    def socket(self) -> SocketClient:
         """His open line."""
-        assert self.phone is not None, "he has been called"
-        return self.phone
+        assert self.socket_client is not None, "he has been called"
+        return self.socket_client
 
-    def wind(self, wall: Wall) -> None:
+    def set_clock(self, clock: ReplayClock) -> None:
         """The day begins by this clock."""
-        self._wall = wall
+        self._clock = clock
 
-    def hear(self, name: str, payload: dict[str, Any], _at_s: float) -> None:
+    def on_event(self, name: str, payload: dict[str, Any], _at_s: float) -> None:
         """What the server tells him."""
         if name == "delivery_request":
-            task = asyncio.create_task(self._answer(payload))
-            self._answers.add(task)
-            task.add_done_callback(self._answers.discard)
+            task = asyncio.create_task(self._answer_offer(payload))
+            self._answer_tasks.add(task)
+            task.add_done_callback(self._answer_tasks.discard)
         elif name in ("delivery_request_closed", "order_cancelled"):
-            if payload["orderId"] in self._todo:
-                self._todo.remove(payload["orderId"])
-            self._news.set()
+            if payload["orderId"] in self._accepted:
+                self._accepted.remove(payload["orderId"])
+            self._changed.set()
 
-    async def _answer(self, offer: dict[str, Any]) -> None:
-        wall, row = self._wall, self._diary.row[offer["orderId"]]
-        await wall.until(wall.now() + ANSWER)
+    async def _answer_offer(self, offer: dict[str, Any]) -> None:
+        wall, row = self._clock, self._log.row_by_order[offer["orderId"]]
+        await wall.wait_until(wall.now() + ANSWER_MINUTES)
         said = {"orderId": offer["orderId"], "offerId": offer["offerId"]}
-        self._diary.asked += 1
+        self._log.offered += 1
         try:
             if self._declines(self._row, row):
-                self._diary.declined += 1
-                await self.line.call("decline_delivery", said)
+                self._log.declined += 1
+                await self.socket.call("decline_delivery", said)
                 return
-            await self.line.call("accept_delivery", said)
-        except Refused:
+            await self.socket.call("accept_delivery", said)
+        except CommandRefused:
             # Too late, or his hands are full by now.
             return
-        self._todo.append(offer["orderId"])
-        self._news.set()
+        self._accepted.append(offer["orderId"])
+        self._changed.set()
 
-    async def live(self) -> None:
+    async def run_shift(self) -> None:
         """His shift, and the deliveries that he has said yes to in it."""
-        who, wall = self._instance.couriers[self._row], self._wall
-        await wall.until(who.on)
-        self._report()
-        until_ms = wall.unix_ms(who.off)
-        await self.line.call("set_availability", {"available": True, "until": until_ms})
-        reports = asyncio.create_task(self._keep_reporting())
+        who, wall = self._instance.couriers[self._row], self._clock
+        await wall.wait_until(who.on_time)
+        self._send_fix()
+        until_ms = wall.unix_ms(who.off_time)
+        await self.socket.call("set_availability", {"available": True, "until": until_ms})
+        reports = asyncio.create_task(self._report_periodically())
         try:
-            while self._todo or wall.now() < who.off:
-                left_s = max(AGAIN_S, (who.off - wall.now()) * 60 / wall.pace)
-                self._news.clear()
-                if not self._todo:
-                    await _heard(self._news, left_s)
-                if self._todo:
-                    await self._trip()
-            await self.line.call("set_availability", {"available": False})
+            while self._accepted or wall.now() < who.off_time:
+                left_s = max(RETRY_S, (who.off_time - wall.now()) * 60 / wall.speedup)
+                self._changed.clear()
+                if not self._accepted:
+                    await _wait_for_change(self._changed, left_s)
+                if self._accepted:
+                    await self._run_trip()
+            await self.socket.call("set_availability", {"available": False})
         finally:
             reports.cancel()
 
-    async def _keep_reporting(self) -> None:
+    async def _report_periodically(self) -> None:
         while True:
-            await self._wall.until(self._wall.now() + REPORT)
-            self._report()
+            await self._clock.wait_until(self._clock.now() + REPORT_EVERY_MINUTES)
+            self._send_fix()
 
-    def _report(self) -> None:
-        lat, lng = degrees(self._leg.at(self._wall.now()), self._wall.pace)
+    def _send_fix(self) -> None:
+        lat, lng = to_degrees(self._leg.position_at(self._clock.now()), self._clock.speedup)
         self._fixes += 1
-        self.line.send(
+        self.socket.send(
             (
                 f'42/rider,["location_update",{{"lat":{lat:.7f},"lng":{lng:.7f},"accuracy":4,'
                 f'"ts":{int(time.time() * 1000)},"seq":{self._fixes}}}]'
             ).encode()
         )
 
-    async def _trip(self) -> None:
+    async def _run_trip(self) -> None:
         """To a shop for all that he has there, then to the doors so that all wait least."""
-        orders, wall = self._instance.orders, self._wall
-        place = orders[self._diary.row[self._todo[0]]].place
+        orders, wall = self._instance.orders, self._clock
+        place = orders[self._log.row_by_order[self._accepted[0]]].place
         shop = self._instance.restaurants[place]
-        arrived_at = await self._drive((shop.x, shop.y))
+        arrived_at = await self._drive_to((shop.x, shop.y))
         told: set[str] = set()
-        while here := [each for each in self._todo if self._place(each) == place]:
+        while here := [each for each in self._accepted if self._restaurant_of(each) == place]:
             for order_id in here:
                 if order_id not in told:
                     told.add(order_id)
-                    await self._say("arrived_pickup", order_id)
-            ready = max(orders[self._diary.row[each]].ready for each in here)
-            if wall.now() >= max(ready, arrived_at + HALF_SERVICE):
+                    await self._send_command("arrived_pickup", order_id)
+            ready = max(orders[self._log.row_by_order[each]].ready for each in here)
+            if wall.now() >= max(ready, arrived_at + HALF_SERVICE_MINUTES):
                 break
-            self._news.clear()
-            left = max(ready, arrived_at + HALF_SERVICE) - wall.now()
-            await _heard(self._news, max(AGAIN_S, left * 60 / wall.pace))
+            self._changed.clear()
+            left = max(ready, arrived_at + HALF_SERVICE_MINUTES) - wall.now()
+            await _wait_for_change(self._changed, max(RETRY_S, left * 60 / wall.speedup))
         picked = [each for each in here if await self._pick_up(each)]
-        await wall.until(wall.now() + HALF_SERVICE)
-        for order_id in self._in_turn(picked):
-            row = self._diary.row[order_id]
-            arrived_at = await self._drive((orders[row].x, orders[row].y))
-            await wall.until(arrived_at + HALF_SERVICE)
-            self._diary.door_at[row] = wall.now()
+        await wall.wait_until(wall.now() + HALF_SERVICE_MINUTES)
+        for order_id in self._best_drop_order(picked):
+            row = self._log.row_by_order[order_id]
+            arrived_at = await self._drive_to((orders[row].x, orders[row].y))
+            await wall.wait_until(arrived_at + HALF_SERVICE_MINUTES)
+            self._log.delivered_at[row] = wall.now()
             # He taps as he leaves.
-            await wall.until(arrived_at + 2 * HALF_SERVICE)
-            await self._say("complete_delivery", order_id)
-            self._todo.remove(order_id)
+            await wall.wait_until(arrived_at + 2 * HALF_SERVICE_MINUTES)
+            await self._send_command("complete_delivery", order_id)
+            self._accepted.remove(order_id)
 
-    def _in_turn(self, picked: Sequence[str]) -> Sequence[str]:
+    def _best_drop_order(self, picked: Sequence[str]) -> Sequence[str]:
         """The sequence of doors in which the sum of all waits is least."""
         orders, start = self._instance.orders, self._leg.end
 
         def waits(turn: Sequence[str]) -> float:
             at, now, total = start, 0.0, 0.0
             for each in turn:
-                door = (orders[self._diary.row[each]].x, orders[self._diary.row[each]].y)
-                now += travel(self._instance, at, door) + 2 * HALF_SERVICE
+                door = (
+                    orders[self._log.row_by_order[each]].x,
+                    orders[self._log.row_by_order[each]].y,
+                )
+                now += travel_minutes(self._instance, at, door) + 2 * HALF_SERVICE_MINUTES
                 at, total = door, total + now
             return total
 
         return min(permutations(picked), key=waits)
 
-    def _place(self, order_id: str) -> int:
-        return self._instance.orders[self._diary.row[order_id]].place
+    def _restaurant_of(self, order_id: str) -> int:
+        return self._instance.orders[self._log.row_by_order[order_id]].place
 
     async def _pick_up(self, order_id: str) -> bool:
         """Take the goods; False where the order is no longer his."""
-        while order_id in self._todo:
-            if await self._say("pick_up", order_id):
+        while order_id in self._accepted:
+            if await self._send_command("pick_up", order_id):
                 return True
-            await asyncio.sleep(AGAIN_S)
+            await asyncio.sleep(RETRY_S)
         return False
 
-    async def _say(self, command: str, order_id: str) -> bool:
+    async def _send_command(self, command: str, order_id: str) -> bool:
         try:
-            await self.line.call(command, {"orderId": order_id})
-        except Refused:
+            await self.socket.call(command, {"orderId": order_id})
+        except CommandRefused:
             return False
         return True
 
-    async def _drive(self, end: XY) -> float:
+    async def _drive_to(self, end: XY) -> float:
         """Go there; when he arrived. Units: metres, minutes of the day."""
-        now = self._wall.now()
-        start = self._leg.at(now)
-        self._leg = Leg(start, end, now, now + travel(self._instance, start, end))
-        await self._wall.until(self._leg.arrives_at)
+        now = self._clock.now()
+        start = self._leg.position_at(now)
+        self._leg = DriveLeg(start, end, now, now + travel_minutes(self._instance, start, end))
+        await self._clock.wait_until(self._leg.arrives_at)
         return self._leg.arrives_at
 
 
-def degrees(at: XY, pace: float) -> tuple[float, float]:
+def to_degrees(at: XY, speedup: float) -> tuple[float, float]:
     """A point of a city that is as much smaller as its clock is faster: speeds are life's.
 
     Units: metres in, degrees out.
     """
-    return (LAT + at[1] / pace / METRES_PER_DEG, LNG + at[0] / pace / METRES_PER_DEG)
+    return (LAT + at[1] / speedup / METRES_PER_DEG, LNG + at[0] / speedup / METRES_PER_DEG)
 
 
-async def _heard(news: asyncio.Event, seconds: float) -> None:
+async def _wait_for_change(changed: asyncio.Event, seconds: float) -> None:
     try:
         async with asyncio.timeout(seconds):
-            await news.wait()
+            await changed.wait()
     except TimeoutError:
         return

@@ -6,13 +6,13 @@ Source: mdrplib's evaluator reads `solution_info_assignments.txt`, `..._orders.t
 
 from pathlib import Path
 
-from bench.mdrp.instances import Instance, Trip
-from bench.mdrp.run_audit import Day, happened
+from bench.mdrp.instances import ExecutedTrip, Instance
+from bench.mdrp.run_audit import AuditedDay, reconstruct_day
 
 
-def write(folder: Path, instance: Instance, trips: list[Trip]) -> None:
+def write_solution(folder: Path, instance: Instance, trips: list[ExecutedTrip]) -> None:
     """Write the three files of one run."""
-    day = happened(instance, trips)
+    day = reconstruct_day(instance, trips)
     folder.mkdir(parents=True, exist_ok=True)
     files = {
         "assignments": _assignments(instance, trips),
@@ -23,7 +23,7 @@ def write(folder: Path, instance: Instance, trips: list[Trip]) -> None:
         (folder / f"solution_info_{name}.txt").write_text("\n".join(lines) + "\n")
 
 
-def _assignments(instance: Instance, trips: list[Trip]) -> list[str]:
+def _assignments(instance: Instance, trips: list[ExecutedTrip]) -> list[str]:
     lines = ["assignment_time pickup_time courier bundle"]
     for trip in sorted(trips, key=lambda trip: (trip.fixed_at, trip.courier)):
         bundle = " ".join(instance.orders[row].name for row in trip.orders)
@@ -32,7 +32,7 @@ def _assignments(instance: Instance, trips: list[Trip]) -> list[str]:
     return lines
 
 
-def _orders(instance: Instance, day: Day) -> list[str]:
+def _orders(instance: Instance, day: AuditedDay) -> list[str]:
     lines = ["order placement_time restaurant ready_time pickup_time dropoff_time courier"]
     for row, order in enumerate(instance.orders):
         if row not in day.dropped_at:
@@ -46,7 +46,7 @@ def _orders(instance: Instance, day: Day) -> list[str]:
     return lines
 
 
-def _couriers(instance: Instance, day: Day) -> list[str]:
+def _couriers(instance: Instance, day: AuditedDay) -> list[str]:
     lines = ["courier departure_time origin destination"]
     for move in sorted(day.moves, key=lambda move: move.courier):
         courier = instance.couriers[move.courier].name

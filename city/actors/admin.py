@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from city.client.http_client import Api
-from city.model.city import World
+from city.model.city import City
 
 # Source: wire contract, new installations start with mart and packages off.
 SERVICES_TO_OPEN = ("mart", "packages")
 ADMIN_ID = "adm_city"
 # A read of all balances while the last settlements are being written may tear; look again.
-LOOKS_MAX, LOOK_PAUSE_S = 5, 0.15
+READS_MAX, READ_PAUSE_S = 5, 0.15
 
 
 @dataclass(frozen=True, slots=True)
-class Books:
+class TrialBalance:
     """The ledger as the server reports it. Units: whole XAF."""
 
     total: int
@@ -37,24 +37,24 @@ class Admin:
         for name in SERVICES_TO_OPEN:
             await self.api.put(f"/admin/config/services/{name}", {"enabled": True})
 
-    async def read_books(self) -> Books:
+    async def read_trial_balance(self) -> TrialBalance:
         """The trial balance, once it stands still or after some looks.
 
         Errors: ApiRefused.
         """
-        books = _books(await self.api.get("/admin/ledger/trial-balance"))
-        for _ in range(LOOKS_MAX - 1):
+        books = _trial_balance(await self.api.get("/admin/ledger/trial-balance"))
+        for _ in range(READS_MAX - 1):
             if books.total == 0:
                 break
-            await asyncio.sleep(LOOK_PAUSE_S)
-            books = _books(await self.api.get("/admin/ledger/trial-balance"))
+            await asyncio.sleep(READ_PAUSE_S)
+            books = _trial_balance(await self.api.get("/admin/ledger/trial-balance"))
         return books
 
 
-def hire(world: World) -> Admin:
+def make_admin(city: City) -> Admin:
     """An operator of this city."""
-    return Admin(world.api("ADMIN", ADMIN_ID))
+    return Admin(city.api("ADMIN", ADMIN_ID))
 
 
-def _books(data: dict[str, Any]) -> Books:
-    return Books(int(data["total"]), len(data["accounts"]), int(data["entries"]))
+def _trial_balance(data: dict[str, Any]) -> TrialBalance:
+    return TrialBalance(int(data["total"]), len(data["accounts"]), int(data["entries"]))

@@ -6,37 +6,37 @@ from random import Random
 from typing import Any, Literal
 
 from city.client.http_client import Api, ApiRefused
-from city.client.socket_client import CommandRefused, Line
+from city.client.socket_client import CommandRefused, SocketClient
 from city.model import menu
 from city.model.city import (
+    City,
     Service,
     Shop,
-    World,
-    place,
-    trip_m,
+    random_trip_m,
+    wire_location,
 )
 from city.model.streets import Point
 
-Method = Literal["WALLET", "MOBILE_MONEY", "CASH"]
+PaymentMethod = Literal["WALLET", "MOBILE_MONEY", "CASH"]
 
 # Source: guesses that give every branch of the contract its share of a demo.
-METHODS: dict[Method, float] = {"WALLET": 0.70, "CASH": 0.18, "MOBILE_MONEY": 0.12}
-CANCELS = 0.04
+PAYMENT_METHODS: dict[PaymentMethod, float] = {"WALLET": 0.70, "CASH": 0.18, "MOBILE_MONEY": 0.12}
+CANCEL_CHANCE = 0.04
 CANCEL_WITHIN_S = 25.0
-RATES = 0.7
+RATING_CHANCE = 0.7
 RATINGS = (5, 5, 5, 4, 4, 3, 2, 1)
-TOP_UP_XAF, PURSE_MIN_XAF = 60_000, 20_000
-TOP_UP_LOOKS, TOP_UP_LOOK_S = 20, 0.5
+TOP_UP_XAF, BALANCE_MIN_XAF = 60_000, 20_000
+TOP_UP_POLLS_MAX, TOP_UP_POLL_S = 20, 0.5
 # Source: wire contract, minimum orders; a basket is filled until it passes.
 BASKET_MIN_XAF: dict[Service, int] = {"FOOD": 2000, "MART": 5000, "PACKAGE": 0}
-BASKET_LINES_MAX = 8
+BASKET_ITEMS_MAX = 8
 # A customer who has heard no end by then looks the order up and reports what he sees.
 PATIENCE_S = 300.0
 NO_RIDER_PATIENCE_S = 8.0
 # Shops a customer chooses from: the nearest few.
-NEAR_SHOPS = 4
+NEAREST_SHOPS = 4
 
-ENDS = {
+END_BY_EVENT = {
     "order_delivered": "delivered",
     "order_cancelled": "cancelled",
     "order_rejected": "rejected",
@@ -47,236 +47,241 @@ ENDS = {
 class Customer:
     """One customer's app; at most one order at a time."""
 
-    world: World
+    city: City
     user_id: str
     home: Point
     is_busy: bool = True
     rng: Random = field(init=False)
     api: Api = field(init=False)
-    line: Line = field(init=False)
-    _wishes: asyncio.Queue[Service] = field(init=False)
-    _ends: dict[str, str] = field(default_factory=dict)
-    _news: asyncio.Event = field(default_factory=asyncio.Event)
+    socket: SocketClient = field(init=False)
+    _order_requests: asyncio.Queue[Service] = field(init=False)
+    _end_by_order: dict[str, str] = field(default_factory=dict)
+    _changed: asyncio.Event = field(default_factory=asyncio.Event)
     _is_without_rider: bool = False
-    _watched: str | None = None
+    _watched_order: str | None = None
     _watched_at_ms: int = 0
 
     def __post_init__(self) -> None:
-        self.rng = self.world.rng(f"customer/{self.user_id}")
-        self.api = self.world.api("USER", self.user_id)
-        self.line = self.world.line("USER", self.user_id, self.on_event)
+        self.rng = self.city.rng(f"customer/{self.user_id}")
+        self.api = self.city.api("USER", self.user_id)
+        self.socket = self.city.socket_client("USER", self.user_id, self.on_event)
         # Overflow: `wish` says no and the demand looks for somebody else.
-        self._wishes = asyncio.Queue(maxsize=1)
+        self._order_requests = asyncio.Queue(maxsize=1)
 
     async def run(self) -> None:
         """Live in the city until cancelled."""
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.line.run())
-            group.create_task(self._keep_watching())
+            group.create_task(self.socket.run())
+            group.create_task(self._resubscribe())
             while True:
-                self.is_busy, self._watched = False, None
-                service = await self._wishes.get()
+                self.is_busy, self._watched_order = False, None
+                service = await self._order_requests.get()
                 try:
-                    await self._order(service)
+                    await self._run_order(service)
                 except ApiRefused as refusal:
-                    self.world.tally.error("customer", refusal.route, refusal.code)
+                    self.city.counters.count_error("customer", refusal.route, refusal.code)
                 except CommandRefused as refusal:
-                    self.world.tally.error("customer", refusal.command, refusal.code)
+                    self.city.counters.count_error("customer", refusal.command, refusal.code)
 
-    def wish(self, service: Service) -> bool:
+    def request_order(self, service: Service) -> bool:
         """Become hungry; tell whether this customer has time to order."""
-        if self.is_busy or self._wishes.full():
+        if self.is_busy or self._order_requests.full():
             return False
         self.is_busy = True
-        self._wishes.put_nowait(service)
+        self._order_requests.put_nowait(service)
         return True
 
     def on_event(self, name: str, payload: dict[str, Any]) -> None:
         """What the server says to the customer."""
-        tally = self.world.tally
+        tally = self.city.counters
         if name == "rider_location_update":
-            self._see_rider(payload)
-        elif name in ENDS:
-            self._ends[str(payload.get("orderId"))] = ENDS[name]
-            self._news.set()
+            self._record_position(payload)
+        elif name in END_BY_EVENT:
+            self._end_by_order[str(payload.get("orderId"))] = END_BY_EVENT[name]
+            self._changed.set()
         elif name == "rider_assigned":
             tally.count("riders_assigned")
         elif name == "dispatch_status" and payload.get("state") == "no_riders":
             tally.count("no_riders")
             self._is_without_rider = True
-            self._news.set()
+            self._changed.set()
         elif name == "resync":
             tally.count("resyncs")
-            self._news.set()
+            self._changed.set()
 
-    def _see_rider(self, payload: dict[str, Any]) -> None:
-        self.world.tally.count("positions_seen")
+    def _record_position(self, payload: dict[str, Any]) -> None:
+        self.city.counters.count("positions_seen")
         received_ms = int(payload["receivedAt"])
         # What a new watcher is told first is the last position, however old.
         if received_ms > self._watched_at_ms:
-            spent_ms = self.world.clock.now_ms() - received_ms
-            self.world.tally.took("fix_to_watcher", spent_ms)
+            spent_ms = self.city.clock.now_ms() - received_ms
+            self.city.counters.record_duration("fix_to_watcher", spent_ms)
 
-    async def _order(self, service: Service) -> None:
-        self._ends.clear()
+    async def _run_order(self, service: Service) -> None:
+        self._end_by_order.clear()
         self._is_without_rider = False
-        body = await self._wanted(service)
+        body = await self._order_body(service)
         if body is None:
             return
         if body["paymentMethod"] == "WALLET":
-            await self._fill_purse()
+            await self._top_up_wallet()
         placed = await self.api.post("/orders", body)
         order_id = str(placed["orderId"])
-        self.world.tally.count("orders_placed")
-        self.world.tally.count(f"orders_{service.lower()}")
-        await self.line.insist("subscribe_order", {"orderId": order_id})
-        self._watched, self._watched_at_ms = order_id, self.world.clock.now_ms()
-        end = await self._follow(order_id)
-        self.world.tally.count(f"orders_{end}")
-        if end == "delivered" and self.rng.random() < RATES:
+        self.city.counters.count("orders_placed")
+        self.city.counters.count(f"orders_{service.lower()}")
+        await self.socket.call_until_answered("subscribe_order", {"orderId": order_id})
+        self._watched_order, self._watched_at_ms = order_id, self.city.clock.now_ms()
+        end = await self._follow_order(order_id)
+        self.city.counters.count(f"orders_{end}")
+        if end == "delivered" and self.rng.random() < RATING_CHANCE:
             rating = {"orderId": order_id, "rating": self.rng.choice(RATINGS)}
-            await self.line.insist("rate_order", rating)
-            self.world.tally.count("ratings")
-        self._watched = None
-        await self.line.insist("unsubscribe_order", {"orderId": order_id})
+            await self.socket.call_until_answered("rate_order", rating)
+            self.city.counters.count("ratings")
+        self._watched_order = None
+        await self.socket.call_until_answered("unsubscribe_order", {"orderId": order_id})
 
-    async def _keep_watching(self) -> None:
+    async def _resubscribe(self) -> None:
         """A new connection watches nothing: say again what is to be seen."""
         while True:
-            await self.line.opened(self.line.openings + 1)
-            if self._watched is None:
+            await self.socket.wait_connected(self.socket.connect_count + 1)
+            if self._watched_order is None:
                 continue
             try:
-                await self.line.insist("subscribe_order", {"orderId": self._watched})
-                self._watched_at_ms = self.world.clock.now_ms()
-                self.world.tally.count("watched_again")
+                await self.socket.call_until_answered(
+                    "subscribe_order", {"orderId": self._watched_order}
+                )
+                self._watched_at_ms = self.city.clock.now_ms()
+                self.city.counters.count("watched_again")
             except CommandRefused as refusal:
-                self.world.tally.error("customer", refusal.command, refusal.code)
+                self.city.counters.count_error("customer", refusal.command, refusal.code)
 
-    async def _wanted(self, service: Service) -> dict[str, Any] | None:
-        method = self.rng.choices(list(METHODS), list(METHODS.values()))[0]
+    async def _order_body(self, service: Service) -> dict[str, Any] | None:
+        method = self.rng.choices(list(PAYMENT_METHODS), list(PAYMENT_METHODS.values()))[0]
         if service == "PACKAGE":
-            return {"orderType": service, "paymentMethod": method, **self._parcel()}
-        shop = self._choose(service)
+            return {"orderType": service, "paymentMethod": method, **self._parcel_body()}
+        shop = self._choose_shop(service)
         if shop is None:
-            self.world.tally.count("no_shop_open")
+            self.city.counters.count("no_shop_open")
             return None
-        door = self.world.streets.spot_near(shop.door, trip_m(self.rng), self.rng)
+        door = self.city.streets.random_point_near(shop.location, random_trip_m(self.rng), self.rng)
         return {
             "orderType": service,
             "vendorId": shop.vendor_id,
-            "items": self._basket(await self._menu(shop), BASKET_MIN_XAF[service]),
-            "deliveryAddress": place(door, f"near {shop.district}"),
+            "items": self._fill_basket(await self._fetch_menu(shop), BASKET_MIN_XAF[service]),
+            "deliveryAddress": wire_location(door, f"near {shop.district}"),
             "paymentMethod": method,
         }
 
-    def _choose(self, service: Service) -> Shop | None:
-        shops = [shop for shop in self.world.open_shops.values() if shop.service == service]
-        shops.sort(key=lambda shop: _distance_squared(shop.door, self.home))
-        return self.rng.choice(shops[:NEAR_SHOPS]) if shops else None
+    def _choose_shop(self, service: Service) -> Shop | None:
+        shops = [shop for shop in self.city.open_shops.values() if shop.service == service]
+        shops.sort(key=lambda shop: _distance_squared(shop.location, self.home))
+        return self.rng.choice(shops[:NEAREST_SHOPS]) if shops else None
 
-    async def _menu(self, shop: Shop) -> dict[str, int]:
-        known = self.world.menus.get(shop.vendor_id)
+    async def _fetch_menu(self, shop: Shop) -> dict[str, int]:
+        known = self.city.menus.get(shop.vendor_id)
         if known is None:
             page = await self.api.get(f"/vendors/{shop.vendor_id}/items")
             known = {item["itemId"]: int(item["price"]) for item in page["items"]}
-            self.world.menus[shop.vendor_id] = known
+            self.city.menus[shop.vendor_id] = known
         return known
 
-    def _basket(self, prices: dict[str, int], minimum: int) -> list[dict[str, object]]:
+    def _fill_basket(self, prices: dict[str, int], minimum: int) -> list[dict[str, object]]:
         quantities: dict[str, int] = {}
         worth = 0
         while worth < minimum or (worth < 2 * minimum and self.rng.random() < 0.4):
             item = self.rng.choice(sorted(prices))
             quantities[item] = quantities.get(item, 0) + 1
             worth += prices[item]
-            if sum(quantities.values()) >= BASKET_LINES_MAX and worth >= minimum:
+            if sum(quantities.values()) >= BASKET_ITEMS_MAX and worth >= minimum:
                 break
         return [{"itemId": item, "quantity": number} for item, number in quantities.items()]
 
-    def _parcel(self) -> dict[str, Any]:
-        end = self.world.streets.spot_near(self.home, trip_m(self.rng), self.rng)
+    def _parcel_body(self) -> dict[str, Any]:
+        end = self.city.streets.random_point_near(self.home, random_trip_m(self.rng), self.rng)
         return {
-            "pickup": place(self.home, "home"),
-            "dropoff": place(end, "a friend's"),
+            "pickup": wire_location(self.home, "home"),
+            "dropoff": wire_location(end, "a friend's"),
             "packageDetails": {
-                "category": self.rng.choice(menu.PARCELS),
+                "category": self.rng.choice(menu.PARCEL_CATEGORIES),
                 "weight": round(self.rng.uniform(0.3, 12.0), 1),
                 "isFragile": self.rng.random() < 0.2,
             },
-            "recipient": {"name": menu.person(self.rng), "phone": menu.phone(self.rng)},
+            "recipient": {
+                "name": menu.random_person_name(self.rng),
+                "phone": menu.random_phone_number(self.rng),
+            },
         }
 
-    async def _fill_purse(self) -> None:
+    async def _top_up_wallet(self) -> None:
         balance = await self.api.get("/wallet/balance")
-        if balance["availableBalance"] >= PURSE_MIN_XAF:
+        if balance["availableBalance"] >= BALANCE_MIN_XAF:
             return
         await self.api.post("/wallet/topup", {"amount": TOP_UP_XAF, "provider": "sandbox"})
-        self.world.tally.count("top_ups")
-        for _ in range(TOP_UP_LOOKS):
+        self.city.counters.count("top_ups")
+        for _ in range(TOP_UP_POLLS_MAX):
             balance = await self.api.get("/wallet/balance")
-            if balance["availableBalance"] >= PURSE_MIN_XAF:
+            if balance["availableBalance"] >= BALANCE_MIN_XAF:
                 return
-            await asyncio.sleep(TOP_UP_LOOK_S)
-        self.world.tally.error("customer", "topup", "never_confirmed")
+            await asyncio.sleep(TOP_UP_POLL_S)
+        self.city.counters.count_error("customer", "topup", "never_confirmed")
 
-    async def _follow(self, order_id: str) -> str:
+    async def _follow_order(self, order_id: str) -> str:
         """Wait for the order's end, or make one."""
         loop = asyncio.get_running_loop()
         until = loop.time() + PATIENCE_S
-        if self.rng.random() < CANCELS:
+        if self.rng.random() < CANCEL_CHANCE:
             until = loop.time() + self.rng.uniform(0.5, CANCEL_WITHIN_S)
         is_planned = until < loop.time() + PATIENCE_S - 1
         while loop.time() < until:
-            if order_id in self._ends:
-                return self._ends[order_id]
-            self._news.clear()
+            if order_id in self._end_by_order:
+                return self._end_by_order[order_id]
+            self._changed.clear()
             if self._is_without_rider:
                 until = min(until, loop.time() + NO_RIDER_PATIENCE_S)
             try:
                 async with asyncio.timeout_at(until):
-                    await self._news.wait()
+                    await self._changed.wait()
             except TimeoutError:
                 break
         if not is_planned and not self._is_without_rider:
-            ended = await self._look(order_id)
+            ended = await self._fetch_order_end(order_id)
             if ended is not None:
                 return ended
         return await self._cancel(order_id)
 
-    async def _look(self, order_id: str) -> str | None:
+    async def _fetch_order_end(self, order_id: str) -> str | None:
         order = await self.api.get(f"/orders/{order_id}")
         status = str(order.get("status"))
         if status in {"DELIVERED", "FUNDS_DISTRIBUTED"}:
-            self.world.tally.error("customer", "missed_event", status)
+            self.city.counters.count_error("customer", "missed_event", status)
             return "delivered"
         if status in {"CANCELLED", "REJECTED"}:
-            self.world.tally.error("customer", "missed_event", status)
+            self.city.counters.count_error("customer", "missed_event", status)
             return status.lower()
         state = (order.get("dispatch") or {}).get("state")
-        self.world.tally.error("customer", "stuck", f"{status}/{state}")
+        self.city.counters.count_error("customer", "stuck", f"{status}/{state}")
         return None
 
     async def _cancel(self, order_id: str) -> str:
         """Call it off; where it is too late for that, wait for the rider after all."""
         try:
-            await self.line.insist(
+            await self.socket.call_until_answered(
                 "cancel_order", {"orderId": order_id, "reason": "changed my mind"}
             )
         except CommandRefused as refusal:
-            self.world.tally.count(f"cancel_refused:{refusal.code}")
+            self.city.counters.count(f"cancel_refused:{refusal.code}")
             return await self._wait_for_end(order_id)
         return "cancelled"
 
     async def _wait_for_end(self, order_id: str) -> str:
         try:
             async with asyncio.timeout(PATIENCE_S):
-                while order_id not in self._ends:
-                    self._news.clear()
-                    await self._news.wait()
+                while order_id not in self._end_by_order:
+                    self._changed.clear()
+                    await self._changed.wait()
         except TimeoutError:
-            return await self._look(order_id) or "lost"
-        return self._ends[order_id]
+            return await self._fetch_order_end(order_id) or "lost"
+        return self._end_by_order[order_id]
 
 
 def _distance_squared(a: Point, b: Point) -> float:

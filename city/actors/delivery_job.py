@@ -6,11 +6,11 @@ from typing import Any
 from city.model.streets import Point, to_metres
 
 DONE_STATES = frozenset({"DELIVERED", "FUNDS_DISTRIBUTED", "CANCELLED", "REJECTED"})
-BEFORE_PICKUP = frozenset({"ASSIGNED", "AT_PICKUP"})
+STATES_BEFORE_PICKUP = frozenset({"ASSIGNED", "AT_PICKUP"})
 
 
 @dataclass(slots=True)
-class Job:
+class DeliveryJob:
     """What a rider must know to deliver. Units: metres from the origin, whole XAF.
 
     `state` is the order's dispatch state when the rider took it up.
@@ -24,10 +24,10 @@ class Job:
     state: str = "ASSIGNED"
 
 
-def of_offer(offer: dict[str, Any]) -> Job:
+def job_from_offer(offer: dict[str, Any]) -> DeliveryJob:
     """The job that an accepted `delivery_request` makes."""
     cash = offer.get("cashToCollect")
-    return Job(
+    return DeliveryJob(
         order_id=str(offer["orderId"]),
         is_parcel=offer.get("orderType") == "PACKAGE",
         pickup=_point(offer["pickupLocation"]),
@@ -36,10 +36,10 @@ def of_offer(offer: dict[str, Any]) -> Job:
     )
 
 
-def of_order(order: dict[str, Any]) -> Job:
+def job_from_order(order: dict[str, Any]) -> DeliveryJob:
     """The job that an open order of an earlier run makes."""
     is_cash = order["payment"]["method"] == "CASH"
-    return Job(
+    return DeliveryJob(
         order_id=str(order["orderId"]),
         is_parcel=order["orderType"] == "PACKAGE",
         pickup=_point(order["locations"]["pickup"]),
@@ -55,5 +55,5 @@ def is_open_for(order: dict[str, Any], rider_id: str) -> bool:
     return dispatch.get("riderId") == rider_id and order["status"] not in DONE_STATES
 
 
-def _point(where: dict[str, float]) -> Point:
-    return to_metres(where["lat"], where["lng"])
+def _point(location: dict[str, float]) -> Point:
+    return to_metres(location["lat"], location["lng"])

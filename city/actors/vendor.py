@@ -7,28 +7,30 @@ from random import Random
 from typing import Any
 
 from city.client.http_client import Api, ApiRefused
-from city.client.socket_client import CommandRefused, Line
+from city.client.socket_client import CommandRefused, SocketClient
 from city.model import menu
-from city.model.city import Service, Shop, World, place
+from city.model.city import City, Service, Shop, wire_location
 
 # Source: guesses that give every branch of the contract its share of a demo.
-REJECTS = 0.03
-ANSWER_S, BEGIN_S = 0.8, 0.5
+REJECT_CHANCE = 0.03
+ANSWER_S, START_COOKING_S = 0.8, 0.5
 PREP_MEDIAN_S, PREP_SPREAD, PREP_MAX_S = 5.0, 0.6, 40.0
-ITEMS = 6
+MENU_ITEMS = 6
 OPEN_STATES = ("PENDING", "ACCEPTED", "PREPARING")
 PAGE = 50
 
 
-def open_shop(world: World, number: int, service: Service) -> Shop:
+def make_shop(city: City, number: int, service: Service) -> Shop:
     """Decide what the shop of a number is: where, its name, its prices."""
-    rng = world.rng(f"shop/{number}")
-    district, door = world.district_spot(rng)
+    rng = city.rng(f"shop/{number}")
+    district, door = city.random_district_point(rng)
     goods = menu.DISHES if service == "FOOD" else menu.GROCERIES
-    name = (menu.kitchen if service == "FOOD" else menu.market)(rng, district)
+    name = (menu.random_kitchen_name if service == "FOOD" else menu.random_market_name)(
+        rng, district
+    )
     prices = {
         item: round(goods[item][1] * rng.uniform(0.85, 1.3) / 50) * 50
-        for item in rng.sample(sorted(goods), ITEMS)
+        for item in rng.sample(sorted(goods), MENU_ITEMS)
     }
     return Shop(f"vnd_city_{number:03d}", name, service, district, door, prices)
 
@@ -37,68 +39,68 @@ def open_shop(world: World, number: int, service: Service) -> Shop:
 class Vendor:
     """One shop's app."""
 
-    world: World
+    city: City
     shop: Shop
     rng: Random = field(init=False)
     api: Api = field(init=False)
-    line: Line = field(init=False)
-    _arrivals: asyncio.Queue[dict[str, Any]] = field(init=False)
-    _served: set[str] = field(default_factory=set)
-    _off: set[str] = field(default_factory=set)
+    socket: SocketClient = field(init=False)
+    _new_orders: asyncio.Queue[dict[str, Any]] = field(init=False)
+    _orders_in_progress: set[str] = field(default_factory=set)
+    _cancelled_orders: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self.rng = self.world.rng(f"vendor/{self.shop.vendor_id}")
-        self.api = self.world.api("VENDOR", self.shop.vendor_id)
-        self.line = self.world.line("VENDOR", self.shop.vendor_id, self.on_event)
+        self.rng = self.city.rng(f"vendor/{self.shop.vendor_id}")
+        self.api = self.city.api("VENDOR", self.shop.vendor_id)
+        self.socket = self.city.socket_client("VENDOR", self.shop.vendor_id, self.on_event)
         # Overflow: counted as vendor.queue:full; the order stays PENDING for the next look.
-        self._arrivals = asyncio.Queue(maxsize=500)
+        self._new_orders = asyncio.Queue(maxsize=500)
 
     async def run(self) -> None:
         """Keep the shop until cancelled."""
-        await self._furnish()
+        await self._publish_catalogue()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self.line.run())
-            await self.line.insist("set_online", {"online": True})
-            self.world.open_shops[self.shop.vendor_id] = self.shop
-            self.world.first_shop.set()
-            self.world.tally.count("shops_open")
-            await self._look_for_orders()
+            group.create_task(self.socket.run())
+            await self.socket.call_until_answered("set_online", {"online": True})
+            self.city.open_shops[self.shop.vendor_id] = self.shop
+            self.city.first_shop_open.set()
+            self.city.counters.count("shops_open")
+            await self._fetch_open_orders()
             while True:
-                order = await self._arrivals.get()
-                group.create_task(self._serve(order))
+                order = await self._new_orders.get()
+                group.create_task(self._handle_order(order))
 
     def on_event(self, name: str, payload: dict[str, Any]) -> None:
         """What the server says to the shop."""
         order_id = str(payload.get("orderId", ""))
         if name == "new_order":
-            self._take({**payload.get("order", {}), "orderId": order_id})
-        elif name == "order_cancelled" and order_id in self._served:
-            self._off.add(order_id)
+            self._enqueue({**payload.get("order", {}), "orderId": order_id})
+        elif name == "order_cancelled" and order_id in self._orders_in_progress:
+            self._cancelled_orders.add(order_id)
         elif name == "order_settled":
-            self.world.tally.count("settled_to_vendors")
-            self.world.tally.settled_xaf += int(payload.get("amount", 0))
+            self.city.counters.count("settled_to_vendors")
+            self.city.counters.settled_xaf += int(payload.get("amount", 0))
         elif name == "resync":
-            self.world.tally.count("resyncs")
-            self._take({})
+            self.city.counters.count("resyncs")
+            self._enqueue({})
 
-    def _take(self, order: dict[str, Any]) -> None:
+    def _enqueue(self, order: dict[str, Any]) -> None:
         order_id = order.get("orderId")
-        if order_id in self._served:
+        if order_id in self._orders_in_progress:
             return
         try:
-            self._arrivals.put_nowait(order)
+            self._new_orders.put_nowait(order)
         except asyncio.QueueFull:
-            self.world.tally.error("vendor", "queue", "full")
+            self.city.counters.count_error("vendor", "queue", "full")
             return
         if order_id is not None:
-            self._served.add(order_id)
+            self._orders_in_progress.add(order_id)
 
-    async def _furnish(self) -> None:
+    async def _publish_catalogue(self) -> None:
         shop = self.shop
         profile = {
             "name": shop.name,
-            "phone": menu.phone(self.rng),
-            "location": place(shop.door, shop.district),
+            "phone": menu.random_phone_number(self.rng),
+            "location": wire_location(shop.location, shop.district),
             "services": [shop.service],
             "prepMinutes": math.ceil(PREP_MEDIAN_S / 60),
         }
@@ -108,58 +110,58 @@ class Vendor:
             body = {"name": goods[item][0], "price": price, "category": shop.service.lower()}
             await self.api.put(f"/vendor/items/{item}", body)
 
-    async def _look_for_orders(self) -> None:
+    async def _fetch_open_orders(self) -> None:
         """Take up what came while the shop was away."""
         for status in OPEN_STATES:
             try:
                 page = await self.api.get("/orders", status=status, limit=PAGE)
             except ApiRefused as refusal:
-                self.world.tally.error("vendor", "list_orders", refusal.code)
+                self.city.counters.count_error("vendor", "list_orders", refusal.code)
                 return
             for order in page["items"]:
-                self._take(order)
+                self._enqueue(order)
 
-    async def _serve(self, order: dict[str, Any]) -> None:
+    async def _handle_order(self, order: dict[str, Any]) -> None:
         if not order:
             # A resync: the events since are lost, the list is not.
-            await self._look_for_orders()
+            await self._fetch_open_orders()
             return
         order_id = order["orderId"]
-        self.world.tally.count("orders_seen_by_vendors")
+        self.city.counters.count("orders_seen_by_vendors")
         try:
-            await self._cook(order_id, str(order.get("status", "PENDING")))
+            await self._prepare_order(order_id, str(order.get("status", "PENDING")))
         except CommandRefused as refusal:
-            if order_id in self._off:
-                self.world.tally.count("cooked_in_vain")
+            if order_id in self._cancelled_orders:
+                self.city.counters.count("cooked_in_vain")
             else:
-                self.world.tally.error("vendor", refusal.command, refusal.code)
+                self.city.counters.count_error("vendor", refusal.command, refusal.code)
         finally:
-            self._served.discard(order_id)
-            self._off.discard(order_id)
+            self._orders_in_progress.discard(order_id)
+            self._cancelled_orders.discard(order_id)
 
-    async def _cook(self, order_id: str, status: str) -> None:
-        prep_s = min(self.world.wait_s(self.rng, PREP_MEDIAN_S, PREP_SPREAD), PREP_MAX_S)
+    async def _prepare_order(self, order_id: str, status: str) -> None:
+        prep_s = min(self.city.human_delay_s(self.rng, PREP_MEDIAN_S, PREP_SPREAD), PREP_MAX_S)
         if status == "PENDING":
-            await asyncio.sleep(self.world.wait_s(self.rng, ANSWER_S))
-            if self._is_off(order_id):
+            await asyncio.sleep(self.city.human_delay_s(self.rng, ANSWER_S))
+            if self._is_cancelled(order_id):
                 return
-            if self.rng.random() < REJECTS:
-                await self._say("reject_order", order_id, reason="out of stock")
-                self.world.tally.count("orders_rejected")
+            if self.rng.random() < REJECT_CHANCE:
+                await self._send_command("reject_order", order_id, reason="out of stock")
+                self.city.counters.count("orders_rejected")
                 return
-            await self._say("accept_order", order_id, prepMinutes=math.ceil(prep_s / 60))
-            self.world.tally.count("orders_accepted")
+            await self._send_command("accept_order", order_id, prepMinutes=math.ceil(prep_s / 60))
+            self.city.counters.count("orders_accepted")
         if status in {"PENDING", "ACCEPTED"}:
-            await asyncio.sleep(self.world.wait_s(self.rng, BEGIN_S))
-            if self._is_off(order_id):
+            await asyncio.sleep(self.city.human_delay_s(self.rng, START_COOKING_S))
+            if self._is_cancelled(order_id):
                 return
-            await self._say("order_preparing", order_id)
+            await self._send_command("order_preparing", order_id)
         await asyncio.sleep(prep_s)
-        if not self._is_off(order_id):
-            await self._say("order_ready", order_id)
+        if not self._is_cancelled(order_id):
+            await self._send_command("order_ready", order_id)
 
-    def _is_off(self, order_id: str) -> bool:
-        return order_id in self._off
+    def _is_cancelled(self, order_id: str) -> bool:
+        return order_id in self._cancelled_orders
 
-    async def _say(self, command: str, order_id: str, **facts: object) -> None:
-        await self.line.insist(command, {"orderId": order_id, **facts})
+    async def _send_command(self, command: str, order_id: str, **facts: object) -> None:
+        await self.socket.call_until_answered(command, {"orderId": order_id, **facts})

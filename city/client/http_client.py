@@ -9,7 +9,7 @@ from typing import Any
 import aiohttp
 import orjson
 
-from city.demo.counters import Tally
+from city.demo.counters import Counters
 
 REQUEST_TIMEOUT_S = 10.0
 # A server that restarts is away for seconds; after so many tries it is not a restart any more.
@@ -31,7 +31,7 @@ class ApiRefused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ApiResponse:
     """One HTTP answer with its envelope opened."""
 
     status: int
@@ -46,10 +46,10 @@ class Api:
 
     session: aiohttp.ClientSession
     url: str
-    token: Callable[[], str]
-    tally: Tally
+    token_source: Callable[[], str]
+    counters: Counters
     rng: Random
-    _signed: str = ""
+    _cached_token: str = ""
 
     async def get(self, path: str, **query: str | int) -> Any:
         """Read something.
@@ -57,24 +57,24 @@ class Api:
         Errors: ApiRefused.
         """
         text = "&".join(f"{name}={value}" for name, value in query.items())
-        return await self._ask("GET", f"{path}?{text}" if text else path, None)
+        return await self._request("GET", f"{path}?{text}" if text else path, None)
 
     async def put(self, path: str, body: dict[str, Any]) -> Any:
         """Set something.
 
         Errors: ApiRefused.
         """
-        return await self._ask("PUT", path, body)
+        return await self._request("PUT", path, body)
 
     async def post(self, path: str, body: dict[str, Any]) -> Any:
         """Do something once; its repeats after a lost answer carry the same key.
 
         Errors: ApiRefused.
         """
-        return await self._ask("POST", path, body)
+        return await self._request("POST", path, body)
 
-    async def _ask(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
-        headers = {"Authorization": f"Bearer {self._badge()}"}
+    async def _request(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
+        headers = {"Authorization": f"Bearer {self._token()}"}
         if method == "POST":
             headers["Idempotency-Key"] = f"key_{self.rng.getrandbits(96):024x}"
         content = None
@@ -83,20 +83,20 @@ class Api:
             content = orjson.dumps(body)
         route = f"{method} {path.partition('?')[0]}"
         for attempt in range(TRIES_MAX):
-            answer = await self._send(method, path, headers, content)
+            answer = await self._send_once(method, path, headers, content)
             if answer.status in range(200, 300):
                 return answer.data
             is_last = attempt == TRIES_MAX - 1
             if answer.status not in RETRYABLE | {0} or answer.code == "service_disabled" or is_last:
                 raise ApiRefused(route, answer.code, answer.status)
-            self.tally.count(f"http_repeated:{answer.code}")
+            self.counters.count(f"http_repeated:{answer.code}")
             pause = min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2**attempt)
             await asyncio.sleep(answer.retry_after_s or self.rng.uniform(0.1, 1) * pause)
         raise AssertionError("the last attempt returns or raises")
 
-    async def _send(
+    async def _send_once(
         self, method: str, path: str, headers: dict[str, str], content: bytes | None
-    ) -> Answer:
+    ) -> ApiResponse:
         started_s = asyncio.get_running_loop().time()
         try:
             async with self.session.request(
@@ -108,23 +108,23 @@ class Api:
             ) as response:
                 raw = await response.read()
         except (aiohttp.ClientError, OSError) as error:
-            return Answer(0, None, type(error).__name__, None)
+            return ApiResponse(0, None, type(error).__name__, None)
         spent_ms = (asyncio.get_running_loop().time() - started_s) * 1000
-        self.tally.took(f"http_{method.lower()}", spent_ms)
-        return _open(response, raw)
+        self.counters.record_duration(f"http_{method.lower()}", spent_ms)
+        return _parse_response(response, raw)
 
-    def _badge(self) -> str:
+    def _token(self) -> str:
         # Signed once: a token outlives every demo, and signing costs more than asking.
-        if not self._signed:
-            self._signed = self.token()
-        return self._signed
+        if not self._cached_token:
+            self._cached_token = self.token_source()
+        return self._cached_token
 
 
-def _open(response: aiohttp.ClientResponse, raw: bytes) -> Answer:
+def _parse_response(response: aiohttp.ClientResponse, raw: bytes) -> ApiResponse:
     try:
         envelope = orjson.loads(raw)
     except orjson.JSONDecodeError:
-        return Answer(response.status, None, "not_json", None)
+        return ApiResponse(response.status, None, "not_json", None)
     facts = envelope if isinstance(envelope, dict) else {}
     error = facts.get("error")
     code = str(error.get("code", "no_code")) if isinstance(error, dict) else "no_envelope"
@@ -132,5 +132,5 @@ def _open(response: aiohttp.ClientResponse, raw: bytes) -> Answer:
     status = response.status
     if status < 300 and facts.get("success") is not True:
         # A success without its envelope breaks the contract; treat it as a refusal to show it.
-        return Answer(599, None, "no_envelope", None)
-    return Answer(status, facts.get("data"), code, float(after) if after.isdigit() else None)
+        return ApiResponse(599, None, "no_envelope", None)
+    return ApiResponse(status, facts.get("data"), code, float(after) if after.isdigit() else None)

@@ -12,10 +12,10 @@ from typing import Any
 import aiohttp
 
 from city.client import packets
-from city.demo.counters import Tally
+from city.demo.counters import Counters
 
 CONNECT_TIMEOUT_S = 10.0
-ANSWER_TIMEOUT_S = 10.0
+ACK_TIMEOUT_S = 10.0
 # Source: the defaults of the Socket.IO client: reconnectionDelay, -Max and randomizationFactor.
 BACKOFF_BASE_S = 1.0
 BACKOFF_CAP_S = 5.0
@@ -28,7 +28,7 @@ CLOSE_TIMEOUT = aiohttp.ClientWSTimeout(ws_close=0.3)  # pyright: ignore[reportC
 OnEvent = Callable[[str, dict[str, Any]], None]
 
 
-class LineDown(Exception):
+class ConnectionLost(Exception):
     """The connection went away, or the server did not answer in time; nothing is known."""
 
 
@@ -51,71 +51,71 @@ class ConnectionRefused(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Dial:
+class ConnectionTarget:
     """Where a line goes and who calls; a fresh token for each try."""
 
     session: aiohttp.ClientSession
     url: str
     namespace: str
-    token: Callable[[], str]
+    token_source: Callable[[], str]
 
 
 @dataclass(slots=True)
-class Line:
+class SocketClient:
     """One person's connection.
 
     Commands need an open line: `call` says a command once, `insist` until it is answered. Events go
     to `on_event` in the order in which the server said them, each durable one once.
     """
 
-    dial: Dial
+    target: ConnectionTarget
     on_event: OnEvent
-    tally: Tally
+    counters: Counters
     rng: Random
-    openings: int = 0
+    connect_count: int = 0
     is_open: bool = False
     # Durable events of this epoch up to this number have been handed on.
     epoch: str | None = None
     seq: int = 0
     _socket: aiohttp.ClientWebSocketResponse | None = None
-    _next_opening: asyncio.Event = field(default_factory=asyncio.Event)
-    _answers: dict[int, asyncio.Future[dict[str, Any]]] = field(default_factory=dict)
+    _next_connect: asyncio.Event = field(default_factory=asyncio.Event)
+    _pending_acks: dict[int, asyncio.Future[dict[str, Any]]] = field(default_factory=dict)
     _last_ack_id: int = 0
     _last_command_id: int = 0
-    _hole_s: float = 0.0
+    _outage_s: float = 0.0
 
     @property
-    def _who(self) -> str:
-        return self.dial.namespace.removeprefix("/")
+    def _role(self) -> str:
+        return self.target.namespace.removeprefix("/")
 
-    async def opened(self, times: int = 1) -> None:
+    async def wait_connected(self, connect_count: int = 1) -> None:
         """Wait for the line to be open, having been opened at least so many times."""
-        while self.openings < times or not self.is_open:
-            await self._next_opening.wait()
+        while self.connect_count < connect_count or not self.is_open:
+            await self._next_connect.wait()
 
     async def run(self) -> None:
         """Keep the line until cancelled."""
         failures = 0
         while True:
-            before = self.openings
+            before = self.connect_count
             try:
-                await self._hold()
-                self.tally.count("network_holes" if self._hole_s else "lines_closed")
+                await self._run_connection()
+                self.counters.count("network_holes" if self._outage_s else "lines_closed")
             except ConnectionRefused as refusal:
-                self.tally.error(self._who, "connect", refusal.code)
-            except (aiohttp.ClientError, OSError, packets.NotAPacket) as error:
-                self._count_break(error)
-            failures = 0 if self.openings > before else failures + 1
-            pause, self._hole_s = self._hole_s, 0.0
+                self.counters.count_error(self._role, "connect", refusal.code)
+            except (aiohttp.ClientError, OSError, packets.InvalidPacket) as error:
+                self._count_failure(error)
+            failures = 0 if self.connect_count > before else failures + 1
+            pause, self._outage_s = self._outage_s, 0.0
             await asyncio.sleep(pause or self._backoff_s(failures))
 
-    async def say(self, name: str, payload: object) -> bool:
+    async def send_event(self, name: str, payload: object) -> bool:
         """Say something that needs no answer; tell whether there was a line to say it on."""
         socket = self._socket
         if socket is None or not self.is_open:
             return False
         try:
-            await socket.send_str(packets.event(self.dial.namespace, name, payload))
+            await socket.send_str(packets.event_packet(self.target.namespace, name, payload))
         except (aiohttp.ClientError, OSError):
             # The reading side sees the same end and opens the line again.
             return False
@@ -128,27 +128,31 @@ class Line:
         """
         socket = self._socket
         if socket is None or not self.is_open:
-            raise LineDown(name)
+            raise ConnectionLost(name)
         self._last_ack_id += 1
         ack_id = self._last_ack_id
         future: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-        self._answers[ack_id] = future
+        self._pending_acks[ack_id] = future
         started_s = asyncio.get_running_loop().time()
         try:
-            await socket.send_str(packets.event(self.dial.namespace, name, payload, ack_id))
-            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            await socket.send_str(
+                packets.event_packet(self.target.namespace, name, payload, ack_id)
+            )
+            async with asyncio.timeout(ACK_TIMEOUT_S):
                 answer = await future
         except TimeoutError as error:
-            self.tally.error(self._who, name, "no_answer")
-            raise LineDown(name) from error
+            self.counters.count_error(self._role, name, "no_answer")
+            raise ConnectionLost(name) from error
         except (aiohttp.ClientError, OSError) as error:
-            raise LineDown(name) from error
+            raise ConnectionLost(name) from error
         finally:
-            self._answers.pop(ack_id, None)
-        self.tally.took("command_ack", (asyncio.get_running_loop().time() - started_s) * 1000)
-        return _data(name, answer)
+            self._pending_acks.pop(ack_id, None)
+        self.counters.record_duration(
+            "command_ack", (asyncio.get_running_loop().time() - started_s) * 1000
+        )
+        return _ack_data(name, answer)
 
-    async def insist(self, name: str, payload: dict[str, Any]) -> dict[str, Any]:
+    async def call_until_answered(self, name: str, payload: dict[str, Any]) -> dict[str, Any]:
         """Say a command until it is answered; its `commandId` gives the repeats one effect.
 
         Errors: CommandRefused, where saying it again would not help.
@@ -157,23 +161,23 @@ class Line:
         identified = {**payload, "commandId": self._command_id()}
         tries = 0
         while True:
-            await self.opened()
+            await self.wait_connected()
             try:
                 return await self.call(name, identified)
-            except LineDown:
-                self.tally.count("commands_repeated")
+            except ConnectionLost:
+                self.counters.count("commands_repeated")
             except CommandRefused as refusal:
                 if not refusal.retryable:
                     raise
-                self.tally.error(self._who, name, refusal.code)
+                self.counters.count_error(self._role, name, refusal.code)
             tries += 1
             await asyncio.sleep(self._backoff_s(tries - 1))
 
-    def lose(self, seconds: float) -> None:
+    def simulate_outage(self, seconds: float) -> None:
         """Drive into a hole of the network: the line breaks at once and stays down so long."""
         if self._socket is not None:
-            self._hole_s = seconds
-            _cut(self._socket)
+            self._outage_s = seconds
+            _abort_connection(self._socket)
 
     def _backoff_s(self, failures: int) -> float:
         pause_s = min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2 ** min(failures, 10))
@@ -182,94 +186,96 @@ class Line:
     def _command_id(self) -> str:
         return f"cmd_{self.rng.getrandbits(64):016x}_{self._last_command_id}"
 
-    async def _hold(self) -> None:
-        socket = await self.dial.session.ws_connect(
-            f"{self.dial.url}/socket.io/?EIO=4&transport=websocket",
+    async def _run_connection(self) -> None:
+        socket = await self.target.session.ws_connect(
+            f"{self.target.url}/socket.io/?EIO=4&transport=websocket",
             max_msg_size=FRAME_BYTES_MAX,
             timeout=CLOSE_TIMEOUT,
         )
         self._socket = socket
         try:
-            silence_s = await self._enter(socket)
+            silence_s = await self._join_namespace(socket)
             while True:
-                packet = packets.read(await _frame(socket, silence_s))
-                if isinstance(packet, packets.Left):
+                packet = packets.parse_packet(await _receive_frame(socket, silence_s))
+                if isinstance(packet, packets.Disconnected):
                     return
-                await self._take(socket, packet)
+                await self._handle_packet(socket, packet)
         finally:
-            self._hang_up()
+            self._mark_closed()
             await socket.close()
 
-    async def _enter(self, socket: aiohttp.ClientWebSocketResponse) -> float:
-        greeting = packets.read(await _frame(socket, CONNECT_TIMEOUT_S))
-        if not isinstance(greeting, packets.Opened):
-            raise packets.NotAPacket(str(greeting))
-        auth: dict[str, Any] = {"token": self.dial.token()}
+    async def _join_namespace(self, socket: aiohttp.ClientWebSocketResponse) -> float:
+        greeting = packets.parse_packet(await _receive_frame(socket, CONNECT_TIMEOUT_S))
+        if not isinstance(greeting, packets.Handshake):
+            raise packets.InvalidPacket(str(greeting))
+        auth: dict[str, Any] = {"token": self.target.token_source()}
         if self.epoch is not None:
             auth["resume"] = {"epoch": self.epoch, "seq": self.seq}
-        await socket.send_str(packets.connect(self.dial.namespace, auth))
+        await socket.send_str(packets.connect_packet(self.target.namespace, auth))
         while True:
-            packet = packets.read(await _frame(socket, CONNECT_TIMEOUT_S))
+            packet = packets.parse_packet(await _receive_frame(socket, CONNECT_TIMEOUT_S))
             if isinstance(packet, packets.ConnectRefused):
                 raise ConnectionRefused(packet.code)
             if isinstance(packet, packets.Connected):
                 break
-            if isinstance(packet, packets.Left):
+            if isinstance(packet, packets.Disconnected):
                 raise ConnectionRefused("closed")
-            await self._take(socket, packet)
-        self.openings += 1
-        self.tally.count("lines_opened")
+            await self._handle_packet(socket, packet)
+        self.connect_count += 1
+        self.counters.count("lines_opened")
         self.is_open = True
-        if self.epoch is None and self.openings > 1:
+        if self.epoch is None and self.connect_count > 1:
             # It stood nowhere in its inbox, so what was said while it was away is not replayed.
             self.on_event("resync", {})
-        waiters, self._next_opening = self._next_opening, asyncio.Event()
+        waiters, self._next_connect = self._next_connect, asyncio.Event()
         waiters.set()
         # Source: Engine.IO protocol 4, a client that hears no ping for so long closes.
         return greeting.ping_interval_s + greeting.ping_timeout_s
 
-    async def _take(self, socket: aiohttp.ClientWebSocketResponse, packet: packets.Packet) -> None:
-        if isinstance(packet, packets.Pinged):
+    async def _handle_packet(
+        self, socket: aiohttp.ClientWebSocketResponse, packet: packets.Packet
+    ) -> None:
+        if isinstance(packet, packets.Heartbeat):
             await socket.send_str(packets.PONG)
-        elif isinstance(packet, packets.Answered):
-            future = self._answers.get(packet.ack_id)
+        elif isinstance(packet, packets.AckPacket):
+            future = self._pending_acks.get(packet.ack_id)
             if future is not None and not future.done():
-                future.set_result(packet.answer)
-        elif isinstance(packet, packets.Said):
+                future.set_result(packet.payload)
+        elif isinstance(packet, packets.EventPacket):
             if packet.ack_id is not None:
-                receipt = packets.answer(self.dial.namespace, packet.ack_id, {"ok": True})
+                receipt = packets.ack_packet(self.target.namespace, packet.ack_id, {"ok": True})
                 await socket.send_str(receipt)
             if self._is_new(packet):
                 self.on_event(packet.name, packet.payload)
 
-    def _is_new(self, said: packets.Said) -> bool:
-        epoch, seq = said.payload.get("epoch"), said.payload.get("seq")
+    def _is_new(self, event: packets.EventPacket) -> bool:
+        epoch, seq = event.payload.get("epoch"), event.payload.get("seq")
         if not isinstance(epoch, str) or not isinstance(seq, int):
             return True
-        if said.name != "resync" and epoch == self.epoch:
+        if event.name != "resync" and epoch == self.epoch:
             if seq <= self.seq:
-                self.tally.count("events_again")
+                self.counters.count("events_again")
                 return False
             if seq > self.seq + 1:
-                self.tally.error(self._who, "inbox", "gap")
+                self.counters.count_error(self._role, "inbox", "gap")
         self.epoch, self.seq = epoch, seq
         return True
 
-    def _hang_up(self) -> None:
+    def _mark_closed(self) -> None:
         self._socket = None
         self.is_open = False
-        for future in self._answers.values():
+        for future in self._pending_acks.values():
             if not future.done():
-                future.set_exception(LineDown("hung up"))
+                future.set_exception(ConnectionLost("hung up"))
 
-    def _count_break(self, error: Exception) -> None:
-        if self._hole_s > 0:
-            self.tally.count("network_holes")
+    def _count_failure(self, error: Exception) -> None:
+        if self._outage_s > 0:
+            self.counters.count("network_holes")
         else:
-            self.tally.error(self._who, "line", type(error).__name__)
+            self.counters.count_error(self._role, "line", type(error).__name__)
 
 
-async def _frame(socket: aiohttp.ClientWebSocketResponse, silence_s: float) -> str:
+async def _receive_frame(socket: aiohttp.ClientWebSocketResponse, silence_s: float) -> str:
     message = await socket.receive(timeout=silence_s)
     if message.type is aiohttp.WSMsgType.TEXT:
         return message.data
@@ -279,10 +285,10 @@ async def _frame(socket: aiohttp.ClientWebSocketResponse, silence_s: float) -> s
         aiohttp.WSMsgType.CLOSED,
     }:
         return packets.CLOSE
-    raise packets.NotAPacket(message.type.name)
+    raise packets.InvalidPacket(message.type.name)
 
 
-def _cut(socket: aiohttp.ClientWebSocketResponse) -> None:
+def _abort_connection(socket: aiohttp.ClientWebSocketResponse) -> None:
     # aiohttp offers only polite ends; a hole in the network says no goodbye. A second descriptor
     # of the same connection may be shut down under it.
     held = socket.get_extra_info("socket")
@@ -292,7 +298,7 @@ def _cut(socket: aiohttp.ClientWebSocketResponse) -> None:
         twin.shutdown(sockets.SHUT_RDWR)
 
 
-def _data(name: str, answer: dict[str, Any]) -> dict[str, Any]:
+def _ack_data(name: str, answer: dict[str, Any]) -> dict[str, Any]:
     if answer.get("ok") is True:
         data = answer.get("data")
         return data if isinstance(data, dict) else {}

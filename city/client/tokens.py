@@ -10,13 +10,13 @@ import jwt
 UserType = Literal["USER", "VENDOR", "RIDER", "ADMIN"]
 
 # Source: wire contract, a token is valid for at most 30 days; a day outlives any demo.
-LIFETIME_S = 24 * 3600
+TOKEN_LIFETIME_S = 24 * 3600
 # Source: RFC 7518 section 3.2, a key for HS256 has at least the size of the hash.
 SECRET_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
-class BadgeOffice:
+class TokenSigner:
     """Signs tokens with the server's secret."""
 
     secret: str
@@ -31,7 +31,7 @@ class BadgeOffice:
             "userId": user_id,
             "userType": user_type,
             "iat": issued,
-            "exp": issued + LIFETIME_S,
+            "exp": issued + TOKEN_LIFETIME_S,
         }
         if self.issuer:
             claims["iss"] = self.issuer
@@ -40,9 +40,9 @@ class BadgeOffice:
         return jwt.encode(claims, self.secret, algorithm="HS256")
 
 
-def open_office(environ: Mapping[str, str], now_ms: Callable[[], int]) -> BadgeOffice:
+def make_token_signer(environ: Mapping[str, str], now_ms: Callable[[], int]) -> TokenSigner:
     """An office with the environment's secret, or with a new one where it has none."""
-    return BadgeOffice(
+    return TokenSigner(
         secret=environ.get("JWT_SECRET") or secrets.token_urlsafe(SECRET_BYTES),
         now_ms=now_ms,
         issuer=environ.get("JWT_ISSUER") or None,

@@ -4,19 +4,19 @@ from collections import Counter
 from dataclasses import dataclass, field
 from random import Random
 
-from city.model.seeded_random import luck
+from city.model.seeded_random import seeded_random
 
 # Durations kept of each kind; beyond it every later one replaces a random earlier one.
 SAMPLE_MAX = 4096
 
 
 @dataclass(slots=True)
-class Sample:
+class DurationSample:
     """A fair sample of any number of durations. Units: milliseconds."""
 
     rng: Random
     seen: int = 0
-    kept: list[float] = field(default_factory=list)
+    values: list[float] = field(default_factory=list)
 
     def add(self, value_ms: float) -> None:
         """Take one duration in.
@@ -24,43 +24,43 @@ class Sample:
         Source: reservoir sampling, Vitter 1985, algorithm R.
         """
         self.seen += 1
-        if len(self.kept) < SAMPLE_MAX:
-            self.kept.append(value_ms)
+        if len(self.values) < SAMPLE_MAX:
+            self.values.append(value_ms)
             return
         place = self.rng.randrange(self.seen)
         if place < SAMPLE_MAX:
-            self.kept[place] = value_ms
+            self.values[place] = value_ms
 
     def percentile(self, share: float) -> float | None:
         """The value that `share` of the durations do not exceed."""
-        if not self.kept:
+        if not self.values:
             return None
-        return sorted(self.kept)[min(int(share * len(self.kept)), len(self.kept) - 1)]
+        return sorted(self.values)[min(int(share * len(self.values)), len(self.values) - 1)]
 
 
 @dataclass(slots=True)
-class Tally:
+class Counters:
     """Everything that happened to the city's people, as they saw it. Units: whole XAF."""
 
-    happened: Counter[str] = field(default_factory=Counter)
+    counts: Counter[str] = field(default_factory=Counter)
     # Keys read `who.what:code`, as in `rider.accept_delivery:offer_taken`.
     errors: Counter[str] = field(default_factory=Counter)
     settled_xaf: int = 0
-    samples: dict[str, Sample] = field(default_factory=dict)
+    samples: dict[str, DurationSample] = field(default_factory=dict)
 
-    def count(self, what: str, times: int = 1) -> None:
+    def count(self, name: str, times: int = 1) -> None:
         """Something has happened."""
-        self.happened[what] += times
+        self.counts[name] += times
 
-    def error(self, who: str, what: str, code: str) -> None:
+    def count_error(self, role: str, action: str, code: str) -> None:
         """Something was refused, failed or looked wrong."""
-        self.errors[f"{who}.{what}:{code}"] += 1
+        self.errors[f"{role}.{action}:{code}"] += 1
 
-    def took(self, what: str, milliseconds: float) -> None:
+    def record_duration(self, name: str, milliseconds: float) -> None:
         """Something took so long."""
-        if what not in self.samples:
-            self.samples[what] = Sample(luck(what))
-        self.samples[what].add(milliseconds)
+        if name not in self.samples:
+            self.samples[name] = DurationSample(seeded_random(name))
+        self.samples[name].add(milliseconds)
 
     @property
     def errors_total(self) -> int:

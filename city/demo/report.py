@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 from typing import Any
 
-from city.actors.admin import Books
-from city.demo.counters import Tally
+from city.actors.admin import TrialBalance
+from city.demo.counters import Counters
 
 # Refusals that belong to a living city: two riders want one order, a change of mind comes late.
-RACES = frozenset({"offer_taken", "offer_expired", "wrong_state", "not_found"})
+RACE_CODES = frozenset({"offer_taken", "offer_expired", "wrong_state", "not_found"})
 SHOWN_IN_SUMMARY = (
     "shops_open",
     "wishes",
@@ -28,17 +28,17 @@ SHOWN_IN_SUMMARY = (
 
 
 @dataclass(slots=True)
-class Pulse:
+class StatusLine:
     """The status line; remembers the last one to tell rates."""
 
-    tally: Tally
+    counters: Counters
     last_s: float
-    _fixes: int = 0
-    _seen: int = 0
+    _last_fixes: int = 0
+    _last_seen: int = 0
 
-    def line(self, now_s: float, started_s: float) -> str:
+    def render(self, now_s: float, started_s: float) -> str:
         """The line of this moment."""
-        happened = self.tally.happened
+        happened = self.counters.counts
         elapsed_s = max(now_s - self.last_s, 0.001)
         fixes, seen = happened["fixes_sent"], happened["positions_seen"]
         text = (
@@ -46,58 +46,58 @@ class Pulse:
             f"orders {happened['orders_placed']} placed "
             f"{happened['deliveries_completed']} delivered {happened['orders_settled']} settled "
             f"{happened['orders_cancelled'] + happened['orders_rejected']} off | "
-            f"fixes {(fixes - self._fixes) / elapsed_s:.0f}/s, "
-            f"{(seen - self._seen) / elapsed_s:.0f}/s seen | "
+            f"fixes {(fixes - self._last_fixes) / elapsed_s:.0f}/s, "
+            f"{(seen - self._last_seen) / elapsed_s:.0f}/s seen | "
             f"offers {happened['offers_heard']} made {happened['offers_accepted']} won | "
-            f"{self.tally.settled_xaf:,} XAF settled | "
-            f"errors {self.tally.errors_total}"
+            f"{self.counters.settled_xaf:,} XAF settled | "
+            f"errors {self.counters.errors_total}"
         )
-        self.last_s, self._fixes, self._seen = now_s, fixes, seen
+        self.last_s, self._last_fixes, self._last_seen = now_s, fixes, seen
         return text
 
 
 @dataclass(frozen=True, slots=True)
-class Closing:
+class Summary:
     """How a run of the city ended."""
 
-    tally: Tally
+    counters: Counters
     elapsed_s: float
     stopped_s: float
-    books: Books | None
+    trial_balance: TrialBalance | None
     has_server_stopped_well: bool
-    trouble: str | None = None
-    falls: list[str] = field(default_factory=list)
+    failure: str | None = None
+    crashes: list[str] = field(default_factory=list)
 
     @property
     def is_good(self) -> bool:
         """Whether the books were read and balance, and nothing of ours broke."""
-        balanced = self.books is not None and self.books.total == 0
-        return balanced and self.has_server_stopped_well and self.trouble is None
+        balanced = self.trial_balance is not None and self.trial_balance.total == 0
+        return balanced and self.has_server_stopped_well and self.failure is None
 
-    def facts(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """The run as one JSON object. Units: seconds, milliseconds, whole XAF."""
         return {
             "ok": self.is_good,
             "elapsedSeconds": round(self.elapsed_s, 1),
             "stopSeconds": round(self.stopped_s, 2),
             "trialBalance": None
-            if self.books is None
+            if self.trial_balance is None
             else {
-                "total": self.books.total,
-                "accounts": self.books.accounts,
-                "entries": self.books.entries,
+                "total": self.trial_balance.total,
+                "accounts": self.trial_balance.accounts,
+                "entries": self.trial_balance.entries,
             },
-            "settledXaf": self.tally.settled_xaf,
+            "settledXaf": self.counters.settled_xaf,
             "serverStoppedWell": self.has_server_stopped_well,
-            "trouble": self.trouble,
-            "happened": dict(sorted(self.tally.happened.items())),
-            "errors": dict(sorted(self.tally.errors.items())),
-            "durationsMs": self.tally.durations(),
+            "trouble": self.failure,
+            "happened": dict(sorted(self.counters.counts.items())),
+            "errors": dict(sorted(self.counters.errors.items())),
+            "durationsMs": self.counters.durations(),
         }
 
     def text(self) -> str:
         """The run for a reader."""
-        happened = self.tally.happened
+        happened = self.counters.counts
         lines = [
             "",
             f"The city ran for {self.elapsed_s:.0f} s and stopped in {self.stopped_s:.1f} s.",
@@ -105,35 +105,36 @@ class Closing:
         lines += [f"  {name:<18}{happened[name]:>9,}" for name in SHOWN_IN_SUMMARY]
         others = sorted(name for name in happened if name not in SHOWN_IN_SUMMARY)
         lines.append("  also: " + ", ".join(f"{name} {happened[name]:,}" for name in others))
-        for name, facts in self.tally.durations().items():
+        for name, facts in self.counters.durations().items():
             took = f"p50 {facts['p50']} ms, p99 {facts['p99']} ms"
             lines.append(f"  {name:<18}{facts['count']:>9,} times, {took}")
         lines += self._error_lines()
-        lines.append(f"  settled to vendors and riders: {self.tally.settled_xaf:,} XAF")
-        lines.append(self._books_line())
+        lines.append(f"  settled to vendors and riders: {self.counters.settled_xaf:,} XAF")
+        lines.append(self._trial_balance_line())
         if not self.has_server_stopped_well:
             lines.append("  the server did not stop by itself in time, or ended with an error")
-        if self.trouble:
-            lines.append(f"  trouble: {self.trouble}")
+        if self.failure:
+            lines.append(f"  trouble: {self.failure}")
         return "\n".join(lines)
 
     def _error_lines(self) -> list[str]:
         def is_race(name: str) -> bool:
-            return name.rpartition(":")[2] in RACES
+            return name.rpartition(":")[2] in RACE_CODES
 
-        races = {name: n for name, n in self.tally.errors.items() if is_race(name)}
-        faults = {name: n for name, n in self.tally.errors.items() if not is_race(name)}
+        races = {name: n for name, n in self.counters.errors.items() if is_race(name)}
+        faults = {name: n for name, n in self.counters.errors.items() if not is_race(name)}
         lines: list[str] = []
         for title, group in (("lost races", races), ("errors", faults)):
             listed = ", ".join(f"{name} {number}" for name, number in sorted(group.items()))
             lines.append(f"  {title}: {listed or 'none'}")
         return lines
 
-    def _books_line(self) -> str:
-        if self.books is None:
+    def _trial_balance_line(self) -> str:
+        if self.trial_balance is None:
             return "  trial balance: could not be read"
-        verdict = "balances" if self.books.total == 0 else "DOES NOT BALANCE"
+        verdict = "balances" if self.trial_balance.total == 0 else "DOES NOT BALANCE"
         return (
-            f"  trial balance: total {self.books.total} over {self.books.accounts} accounts "
-            f"and {self.books.entries:,} entries; the ledger {verdict}"
+            f"  trial balance: total {self.trial_balance.total} over "
+            f"{self.trial_balance.accounts} accounts "
+            f"and {self.trial_balance.entries:,} entries; the ledger {verdict}"
         )

@@ -14,7 +14,7 @@ from typing import BinaryIO
 import aiohttp
 
 START_TIMEOUT_S = 90.0
-LOOK_EVERY_S = 0.15
+POLL_EVERY_S = 0.15
 PROGRESS_EVERY_S = 2.0
 # Source: demo's promise, everything ends within 5 s of Ctrl-C; the rest is the actors' and books'.
 STOP_TIMEOUT_S = 3.6
@@ -29,7 +29,7 @@ class ServerDown(Exception):
 
 
 @dataclass(slots=True)
-class Server:
+class ServerProcess:
     """The server's process and its log."""
 
     process: asyncio.subprocess.Process
@@ -45,7 +45,9 @@ class Server:
         """Wait for the process to end by itself."""
         return await self.process.wait()
 
-    async def ready(self, session: aiohttp.ClientSession, progress: Callable[[str], None]) -> None:
+    async def wait_ready(
+        self, session: aiohttp.ClientSession, on_progress: Callable[[str], None]
+    ) -> None:
         """Wait until the server says that it is ready.
 
         Errors: ServerDown.
@@ -54,15 +56,19 @@ class Server:
         started_s = told_s = loop.time()
         while loop.time() < started_s + START_TIMEOUT_S:
             if self.has_ended:
-                raise ServerDown(f"the server ended with {self.process.returncode}\n{self.tail()}")
+                raise ServerDown(
+                    f"the server ended with {self.process.returncode}\n{self.log_tail()}"
+                )
             if await is_ready(session, self.url):
-                progress(f"server ready after {loop.time() - started_s:.1f} s")
+                on_progress(f"server ready after {loop.time() - started_s:.1f} s")
                 return
             if loop.time() > told_s + PROGRESS_EVERY_S:
                 told_s = loop.time()
-                progress(f"waiting for the server ({told_s - started_s:.0f} s) ...")
-            await asyncio.sleep(LOOK_EVERY_S)
-        raise ServerDown(f"the server is not ready after {START_TIMEOUT_S:.0f} s\n{self.tail()}")
+                on_progress(f"waiting for the server ({told_s - started_s:.0f} s) ...")
+            await asyncio.sleep(POLL_EVERY_S)
+        raise ServerDown(
+            f"the server is not ready after {START_TIMEOUT_S:.0f} s\n{self.log_tail()}"
+        )
 
     async def stop(self, within_s: float = STOP_TIMEOUT_S) -> bool:
         """Ask the server to stop; tell whether it did so by itself."""
@@ -83,21 +89,21 @@ class Server:
             self.process.kill()
             await self.process.wait()
 
-    def tail(self) -> str:
+    def log_tail(self) -> str:
         """The last lines of the server's log."""
         lines = self.log.read_text(errors="replace").splitlines()
         return "\n".join(lines[-LOG_LINES_SHOWN:])
 
 
-async def start(environ: Mapping[str, str], port: int, secret: str) -> Server:
+async def start_server(environ: Mapping[str, str], port: int, secret: str) -> ServerProcess:
     """Start the server on a port with a secret; its log goes beside its data.
 
     Errors: ServerDown where somebody else has the port, whom we would take for our own.
     """
-    if _is_taken(port):
+    if _is_port_taken(port):
         raise ServerDown(f"port {port} is taken; choose another with --port")
     folder = Path(environ.get("DATA_DIR") or "data")
-    log = _clean_log(folder)
+    log = _open_log(folder)
     # Unbuffered, so that the log tells the last words of a killed server.
     fixed = {"PYTHONUNBUFFERED": "1", "JWT_SECRET": secret, "DATA_DIR": str(folder)}
     child = {**environ, **fixed, "PORT": str(port)}
@@ -110,9 +116,9 @@ async def start(environ: Mapping[str, str], port: int, secret: str) -> Server:
             stderr=asyncio.subprocess.STDOUT,
             # A terminal's Ctrl-C reaches us alone; we stop the city first and then the server.
             start_new_session=True,
-            preexec_fn=_die_with(os.getpid()) if sys.platform == "linux" else None,
+            preexec_fn=_exit_with_parent(os.getpid()) if sys.platform == "linux" else None,
         )
-    return Server(process, Path(output.name), f"http://127.0.0.1:{port}")
+    return ServerProcess(process, Path(output.name), f"http://127.0.0.1:{port}")
 
 
 async def is_ready(session: aiohttp.ClientSession, url: str) -> bool:
@@ -124,7 +130,7 @@ async def is_ready(session: aiohttp.ClientSession, url: str) -> bool:
         return False
 
 
-async def check(session: aiohttp.ClientSession, url: str) -> None:
+async def check_ready(session: aiohttp.ClientSession, url: str) -> None:
     """Make sure that a server serves at an address.
 
     Errors: ServerDown.
@@ -133,17 +139,17 @@ async def check(session: aiohttp.ClientSession, url: str) -> None:
         raise ServerDown(f"{url} does not serve")
 
 
-def _is_taken(port: int) -> bool:
+def _is_port_taken(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
-def _clean_log(folder: Path) -> BinaryIO:
+def _open_log(folder: Path) -> BinaryIO:
     folder.mkdir(parents=True, exist_ok=True)
     return (folder / "server.log").open("wb")
 
 
-def _die_with(parent: int) -> Callable[[], None]:
+def _exit_with_parent(parent: int) -> Callable[[], None]:
     libc = ctypes.CDLL(None)
 
     def in_the_child() -> None:

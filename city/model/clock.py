@@ -4,7 +4,7 @@ import time
 from typing import Protocol
 
 
-class TownClock(Protocol):
+class CityClock(Protocol):
     """What an actor may ask about time."""
 
     def now_ms(self) -> int:

@@ -8,7 +8,7 @@ import math
 from dataclasses import dataclass, field
 from random import Random
 
-from city.model.motion import Truth
+from city.model.motion import TruePosition
 from city.model.streets import to_degrees
 
 # Source: GOAL, the median interval; everything below scales with the interval asked for.
@@ -18,7 +18,7 @@ JITTER_S = 0.017
 
 
 @dataclass(frozen=True, slots=True)
-class GapHabit:
+class GapDistribution:
     """How often an interval is long, and how: as shares."""
 
     after_regular: float
@@ -29,8 +29,8 @@ class GapHabit:
 
 
 # Source: GOAL, intervals of 5.5 s and more, 21 % of all on foot and 6.8 % of all driving.
-GAPS_STANDING = GapHabit(0.148, 0.441, 0.084, 0.198)
-GAPS_MOVING = GapHabit(0.047, 0.351, 0.111, 0.380)
+GAPS_STANDING = GapDistribution(0.148, 0.441, 0.084, 0.198)
+GAPS_MOVING = GapDistribution(0.047, 0.351, 0.111, 0.380)
 # Source: GOAL, beyond 14 s the excess is log-normal (ln: mean 2.1, sd 1.6).
 LONG_FROM_S = 13.9
 LONG_LN_MEAN, LONG_LN_SD = 2.1, 1.6
@@ -53,7 +53,7 @@ HEADING_SD_DEGREES = 4.0
 
 
 @dataclass(slots=True)
-class Phone:
+class GpsReceiver:
     """One rider's phone: when it reports next, and what it believes. Seeded, reads no clock."""
 
     rng: Random
@@ -76,33 +76,35 @@ class Phone:
         interval = self._gap_s(habit) if self._in_gap else self._regular_s()
         return interval * nominal_s / NOMINAL_S
 
-    def observe(self, truth: Truth, now_ms: int) -> dict[str, float | int]:
+    def observe(self, true_position: TruePosition, now_ms: int) -> dict[str, float | int]:
         """The fix that the phone makes of the truth at a moment, as on the wire."""
-        self._wander(max(now_ms - self._last_ms, 0) / 1000)
+        self._advance_drift(max(now_ms - self._last_ms, 0) / 1000)
         self._last_ms = now_ms
         self.seq += 1
-        is_standing = truth.speed < STANDING_SPEED
+        is_standing = true_position.speed_mps < STANDING_SPEED
         if not (is_standing and self._last and self.rng.random() < FROZEN_SHARE):
             self._last = to_degrees(
                 (
-                    truth.point[0] + self.drift[0] + self.rng.gauss(0, WHITE_SD_M),
-                    truth.point[1] + self.drift[1] + self.rng.gauss(0, WHITE_SD_M),
+                    true_position.point[0] + self.drift[0] + self.rng.gauss(0, WHITE_SD_M),
+                    true_position.point[1] + self.drift[1] + self.rng.gauss(0, WHITE_SD_M),
                 )
             )
         fix: dict[str, float | int] = {
             "lat": round(self._last[0], 6),
             "lng": round(self._last[1], 6),
             "accuracy": round(self._accuracy(), 1),
-            "speed": round(max(0.0, self.rng.gauss(truth.speed, SPEED_SD)), 2),
+            "speed": round(max(0.0, self.rng.gauss(true_position.speed_mps, SPEED_SD)), 2),
             "ts": now_ms,
             "seq": self.seq,
         }
         if not is_standing:
             # A phone that stands knows no heading.
-            fix["heading"] = round(self.rng.gauss(truth.heading, HEADING_SD_DEGREES) % 360, 1) % 360
+            fix["heading"] = (
+                round(self.rng.gauss(true_position.heading_deg, HEADING_SD_DEGREES) % 360, 1) % 360
+            )
         return fix
 
-    def _wander(self, elapsed_s: float) -> None:
+    def _advance_drift(self, elapsed_s: float) -> None:
         # An Ornstein-Uhlenbeck step: exact for any interval, so a gap ages the error as it should.
         keep = math.exp(-elapsed_s / DRIFT_TIME_S)
         fresh = self.sd_m * math.sqrt(1 - keep * keep)
@@ -118,7 +120,7 @@ class Phone:
         late = self.rng.expovariate(1 / JITTER_S)
         return NOMINAL_S + (late if self.rng.random() < 0.5 else -min(late, 0.5))
 
-    def _gap_s(self, habit: GapHabit) -> float:
+    def _gap_s(self, habit: GapDistribution) -> float:
         draw = self.rng.random()
         if draw < habit.beyond_14_s:
             excess = math.exp(self.rng.gauss(LONG_LN_MEAN, LONG_LN_SD))

@@ -24,9 +24,17 @@ GROCERIES = {
     "cafe": ("Cafe moulu, 250 g", 2300),
     "couches": ("Couches, paquet", 5500),
 }
-KITCHENS = ("Chez", "Maquis", "Tournedos", "Saveurs de", "La Terrasse", "Le Palais de", "Mama")
-MARKETS = ("Marche", "Superette", "Alimentation", "Mini-prix")
-GIVEN = (
+KITCHEN_PREFIXES = (
+    "Chez",
+    "Maquis",
+    "Tournedos",
+    "Saveurs de",
+    "La Terrasse",
+    "Le Palais de",
+    "Mama",
+)
+MARKET_PREFIXES = ("Marche", "Superette", "Alimentation", "Mini-prix")
+GIVEN_NAMES = (
     "Aline",
     "Blaise",
     "Carine",
@@ -52,7 +60,7 @@ GIVEN = (
     "Yvette",
     "Zacharie",
 )
-FAMILY = (
+FAMILY_NAMES = (
     "Abanda",
     "Biya",
     "Ekambi",
@@ -70,24 +78,24 @@ FAMILY = (
     "Wandji",
     "Youmbi",
 )
-PARCELS = ("documents", "clothes", "electronics", "medicine", "spare parts")
+PARCEL_CATEGORIES = ("documents", "clothes", "electronics", "medicine", "spare parts")
 
 
-def person(rng: Random) -> str:
+def random_person_name(rng: Random) -> str:
     """Somebody's name."""
-    return f"{rng.choice(GIVEN)} {rng.choice(FAMILY)}"
+    return f"{rng.choice(GIVEN_NAMES)} {rng.choice(FAMILY_NAMES)}"
 
 
-def phone(rng: Random) -> str:
+def random_phone_number(rng: Random) -> str:
     """Somebody's number. Source: Cameroon's plan, +237 6 and eight digits."""
     return f"+2376{rng.randrange(10**8):08d}"
 
 
-def kitchen(rng: Random, district: str) -> str:
+def random_kitchen_name(rng: Random, district: str) -> str:
     """A restaurant's name."""
-    return f"{rng.choice(KITCHENS)} {rng.choice(GIVEN)} ({district})"
+    return f"{rng.choice(KITCHEN_PREFIXES)} {rng.choice(GIVEN_NAMES)} ({district})"
 
 
-def market(rng: Random, district: str) -> str:
+def random_market_name(rng: Random, district: str) -> str:
     """A grocery's name."""
-    return f"{rng.choice(MARKETS)} {rng.choice(FAMILY)} ({district})"
+    return f"{rng.choice(MARKET_PREFIXES)} {rng.choice(FAMILY_NAMES)} ({district})"

@@ -15,7 +15,7 @@ STOPS_PER_MINUTE = 0.98
 STOP_MEAN_S = 8.0
 # Source: same traces: a step's speed correlates 0.92 with the next one's, sd 6.5 over a mean of
 # 8.4 m/s; most of it is the road, the driver's own share is taken as a quarter.
-MOOD_SD = 0.25
+CRUISE_SD = 0.25
 # The wire must never show more than this, whatever the time scale; a server may well refuse
 # positions of a motorbike beyond some 35 m/s.
 WIRE_SPEED_MAX = 20.0
@@ -30,35 +30,35 @@ class Vehicle:
     """What a rider moves with. Units: metres per second."""
 
     name: str
-    cruise: float
-    corner: float
+    cruise_mps: float
+    corner_mps: float
 
 
 # Source: motorbike and car from the traces (moving mean 8.4 m/s), a loaded bicycle and a walker
 # from common figures (15 and 5 km/h; a moving step on foot has a median of 1.2 m/s in the traces).
 VEHICLES = {
-    "MOTORBIKE": Vehicle("MOTORBIKE", cruise=8.4, corner=4.0),
-    "CAR": Vehicle("CAR", cruise=8.0, corner=3.5),
-    "BICYCLE": Vehicle("BICYCLE", cruise=4.2, corner=3.0),
-    "FOOT": Vehicle("FOOT", cruise=1.3, corner=1.3),
+    "MOTORBIKE": Vehicle("MOTORBIKE", cruise_mps=8.4, corner_mps=4.0),
+    "CAR": Vehicle("CAR", cruise_mps=8.0, corner_mps=3.5),
+    "BICYCLE": Vehicle("BICYCLE", cruise_mps=4.2, corner_mps=3.0),
+    "FOOT": Vehicle("FOOT", cruise_mps=1.3, corner_mps=1.3),
 }
 
 
 @dataclass(frozen=True, slots=True)
-class Truth:
+class TruePosition:
     """Where a rider really is. Units: metres from the origin, m/s, degrees from north."""
 
     point: Point
-    speed: float
-    heading: float
+    speed_mps: float
+    heading_deg: float
 
 
 @dataclass(frozen=True, slots=True)
-class Trip:
+class DrivenRoute:
     """A way driven: where the vehicle is at each step of its clock. Units: wall-clock seconds."""
 
     step_s: float
-    path: tuple[Truth, ...]
+    path: tuple[TruePosition, ...]
 
     @property
     def duration_s(self) -> float:
@@ -70,47 +70,49 @@ class Trip:
         """Where the trip arrives."""
         return self.path[-1].point
 
-    def at(self, elapsed_s: float) -> Truth:
+    def position_at(self, elapsed_s: float) -> TruePosition:
         """Where the vehicle is so long after its departure; it waits at the end."""
         place = max(elapsed_s, 0.0) / self.step_s
         index = int(place)
         if index >= len(self.path) - 1:
             last = self.path[-1]
-            return Truth(last.point, 0.0, last.heading)
+            return TruePosition(last.point, 0.0, last.heading_deg)
         here, there, part = self.path[index], self.path[index + 1], place - index
         point = (
             here.point[0] + part * (there.point[0] - here.point[0]),
             here.point[1] + part * (there.point[1] - here.point[1]),
         )
-        return Truth(point, here.speed + part * (there.speed - here.speed), here.heading)
+        return TruePosition(
+            point, here.speed_mps + part * (there.speed_mps - here.speed_mps), here.heading_deg
+        )
 
 
-def drive(route: Route, vehicle: Vehicle, rng: Random, time_scale: float = 1.0) -> Trip:
+def drive(route: Route, vehicle: Vehicle, rng: Random, time_scale: float = 1.0) -> DrivenRoute:
     """Drive a route.
 
     Units: `time_scale` is how many seconds of the city pass in one of the wall clock; the speed
     on the wire grows with it up to `WIRE_SPEED_MAX`.
     """
     top = WIRE_SPEED_MAX / time_scale
-    cruise = min(vehicle.cruise * max(0.4, rng.gauss(1.0, MOOD_SD)), top)
-    limits = _limits(route, cruise, min(vehicle.corner, cruise), top)
+    cruise = min(vehicle.cruise_mps * max(0.4, rng.gauss(1.0, CRUISE_SD)), top)
+    limits = _speed_limits(route, cruise, min(vehicle.corner_mps, cruise), top)
     along, speed, halted_s = 0.0, 0.0, 0.0
-    path = [_truth(route, limits, 0.0, 0.0)]
+    path = [_true_position(route, limits, 0.0, 0.0)]
     while along < route.length_m and len(path) < STEPS_MAX:
         if halted_s > 0:
             halted_s, speed = halted_s - STEP_S, 0.0
         elif speed > 0 and rng.random() < STOPS_PER_MINUTE * STEP_S / 60:
             halted_s = rng.expovariate(1 / STOP_MEAN_S)
         else:
-            allowed = _allowed(limits, along)
+            allowed = _allowed_speed(limits, along)
             speed = max(min(speed + ACCELERATION * STEP_S, allowed), min(0.8, allowed))
         along = min(along + speed * STEP_S, route.length_m)
-        path.append(_truth(route, limits, along, speed * time_scale))
-    return Trip(STEP_S / time_scale, tuple(path))
+        path.append(_true_position(route, limits, along, speed * time_scale))
+    return DrivenRoute(STEP_S / time_scale, tuple(path))
 
 
 @dataclass(frozen=True, slots=True)
-class _Limit:
+class _SpeedLimit:
     start_m: float
     end_m: float
     speed: float
@@ -119,17 +121,21 @@ class _Limit:
     heading: float
 
 
-def _limits(route: Route, cruise: float, corner: float, top: float) -> list[_Limit]:
-    limits: list[_Limit] = []
+def _speed_limits(
+    route: Route, cruise: float, corner: float, speed_max: float
+) -> list[_SpeedLimit]:
+    limits: list[_SpeedLimit] = []
     start = 0.0
-    for index, factor in enumerate(route.factors):
+    for index, factor in enumerate(route.speed_factors):
         a, b = route.points[index], route.points[index + 1]
         length = math.dist(a, b)
         bearing = math.atan2(b[0] - a[0], b[1] - a[1])
-        is_last = index == len(route.factors) - 1
-        end_speed = corner if is_last or _is_corner(route, index) else top
+        is_last = index == len(route.speed_factors) - 1
+        end_speed = corner if is_last or _is_corner(route, index) else speed_max
         limits.append(
-            _Limit(start, start + length, min(cruise * factor, top), end_speed, a, bearing)
+            _SpeedLimit(
+                start, start + length, min(cruise * factor, speed_max), end_speed, a, bearing
+            )
         )
         start += length
     return limits
@@ -142,21 +148,23 @@ def _is_corner(route: Route, index: int) -> bool:
     return abs((after - before + math.pi) % (2 * math.pi) - math.pi) > CORNER_RADIANS
 
 
-def _at(limits: list[_Limit], along: float) -> _Limit:
-    return next((limit for limit in limits if along < limit.end_m), limits[-1])
+def _limit_at(limits: list[_SpeedLimit], along_m: float) -> _SpeedLimit:
+    return next((limit for limit in limits if along_m < limit.end_m), limits[-1])
 
 
-def _allowed(limits: list[_Limit], along: float) -> float:
-    limit = _at(limits, along)
-    room = max(limit.end_m - along, 0.0)
+def _allowed_speed(limits: list[_SpeedLimit], along_m: float) -> float:
+    limit = _limit_at(limits, along_m)
+    room = max(limit.end_m - along_m, 0.0)
     return min(limit.speed, math.sqrt(limit.end_speed**2 + 2 * BRAKING * room))
 
 
-def _truth(route: Route, limits: list[_Limit], along: float, speed: float) -> Truth:
-    limit = _at(limits, along)
-    beyond = min(along, route.length_m) - limit.start_m
+def _true_position(
+    route: Route, limits: list[_SpeedLimit], along_m: float, speed: float
+) -> TruePosition:
+    limit = _limit_at(limits, along_m)
+    beyond = min(along_m, route.length_m) - limit.start_m
     point = (
         limit.origin[0] + beyond * math.sin(limit.heading),
         limit.origin[1] + beyond * math.cos(limit.heading),
     )
-    return Truth(point, speed, math.degrees(limit.heading) % 360)
+    return TruePosition(point, speed, math.degrees(limit.heading) % 360)

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from random import Random
 
-from city.model.seeded_random import luck
+from city.model.seeded_random import seeded_random
 
 # A point in metres east and north of the origin.
 Point = tuple[float, float]
@@ -21,12 +21,12 @@ METRES_PER_LNG = 111_320.0 * math.cos(math.radians(ORIGIN_LAT))
 # Source: estimated from a city plan of Akwa and New Bell: blocks of about 200 m, turned by 28
 # degrees. The rest of the city is drawn the same way; nothing here is surveyed.
 BLOCK_M = 200.0
-TURN = math.radians(28)
+GRID_ANGLE = math.radians(28)
 CROSSING_JITTER_M = 38.0
 MISSING_STREETS = 0.12
 AVENUE_EVERY = 5
 AVENUE_FACTOR = 1.3
-LANE_FACTOR = 0.9
+STREET_FACTOR = 0.9
 # The streets are the same in every run; only what happens on them follows the seed of the run.
 STREETS_SEED = 237
 
@@ -114,7 +114,7 @@ class Route:
     """
 
     points: tuple[Point, ...]
-    factors: tuple[float, ...]
+    speed_factors: tuple[float, ...]
     length_m: float
 
 
@@ -123,16 +123,16 @@ class Streets:
     """The road graph: crossings and the streets between them."""
 
     crossings: dict[Node, Point] = field(default_factory=dict)
-    streets: dict[Node, dict[Node, float]] = field(default_factory=dict)
+    adjacency: dict[Node, dict[Node, float]] = field(default_factory=dict)
 
-    def nearest(self, point: Point) -> Node:
+    def nearest_crossing(self, point: Point) -> Node:
         """The crossing next to a point."""
-        u, v = _turn(point, -TURN)
+        u, v = _rotate(point, -GRID_ANGLE)
         column, row = round(u / BLOCK_M), round(v / BLOCK_M)
         for reach in range(1, 80):
             near = [
                 (math.dist(point, self.crossings[node]), node)
-                for node in _square(column, row, reach)
+                for node in _nodes_within(column, row, reach)
                 if node in self.crossings
             ]
             if near:
@@ -141,15 +141,15 @@ class Streets:
 
     def route(self, start: Point, end: Point) -> Route:
         """The quickest way between two points, first and last steps off the road included."""
-        nodes = self._search(self.nearest(start), self.nearest(end))
-        factors = [LANE_FACTOR]
-        factors += [self.streets[a][b] for a, b in itertools.pairwise(nodes)]
+        nodes = self._quickest_path(self.nearest_crossing(start), self.nearest_crossing(end))
+        factors = [STREET_FACTOR]
+        factors += [self.adjacency[a][b] for a, b in itertools.pairwise(nodes)]
         points = [start, *(self.crossings[node] for node in nodes), end]
-        factors.append(LANE_FACTOR)
+        factors.append(STREET_FACTOR)
         length = sum(math.dist(a, b) for a, b in itertools.pairwise(points))
         return Route(tuple(points), tuple(factors), length)
 
-    def spot(self, district: District, rng: Random) -> Point:
+    def random_point(self, district: District, rng: Random) -> Point:
         """A house door in a district, some metres off a street."""
         centre = to_metres(district.lat, district.lng)
         while True:
@@ -157,12 +157,12 @@ class Streets:
                 centre[0] + rng.gauss(0, district.radius_m / 2),
                 centre[1] + rng.gauss(0, district.radius_m / 2),
             )
-            crossing = self.crossings[self.nearest(wanted)]
+            crossing = self.crossings[self.nearest_crossing(wanted)]
             door = (crossing[0] + rng.uniform(-40, 40), crossing[1] + rng.uniform(-40, 40))
             if is_on_land(door):
                 return door
 
-    def spot_near(self, point: Point, distance_m: float, rng: Random) -> Point:
+    def random_point_near(self, point: Point, distance_m: float, rng: Random) -> Point:
         """A house door about so far from a point, in any direction that is land."""
         for _ in range(32):
             angle = rng.uniform(0, 2 * math.pi)
@@ -171,11 +171,11 @@ class Streets:
                 point[1] + distance_m * math.sin(angle),
             )
             if is_on_land(wanted):
-                crossing = self.crossings[self.nearest(wanted)]
+                crossing = self.crossings[self.nearest_crossing(wanted)]
                 return crossing[0] + rng.uniform(-30, 30), crossing[1] + rng.uniform(-30, 30)
-        return self.crossings[self.nearest(point)]
+        return self.crossings[self.nearest_crossing(point)]
 
-    def _search(self, start: Node, goal: Node) -> list[Node]:
+    def _quickest_path(self, start: Node, goal: Node) -> list[Node]:
         target = self.crossings[goal]
         cost: dict[Node, float] = {start: 0.0}
         came: dict[Node, Node] = {}
@@ -185,7 +185,7 @@ class Streets:
             if node == goal:
                 break
             here = self.crossings[node]
-            for neighbour, factor in self.streets[node].items():
+            for neighbour, factor in self.adjacency[node].items():
                 there = self.crossings[neighbour]
                 reached = cost[node] + math.dist(here, there) / factor
                 if reached < cost.get(neighbour, math.inf):
@@ -199,10 +199,10 @@ class Streets:
         return nodes[::-1]
 
 
-def lay_streets() -> Streets:
+def build_streets() -> Streets:
     """Lay the city's streets: a turned, uneven grid on land, in one connected piece."""
-    rng = luck("streets", STREETS_SEED)
-    crossings = _lay_crossings(rng)
+    rng = seeded_random("streets", STREETS_SEED)
+    crossings = _build_crossings(rng)
     streets: dict[Node, dict[Node, float]] = {node: {} for node in crossings}
     for node in crossings:
         for neighbour, line in (
@@ -211,22 +211,22 @@ def lay_streets() -> Streets:
         ):
             is_avenue = line % AVENUE_EVERY == 0
             if neighbour in crossings and (is_avenue or rng.random() > MISSING_STREETS):
-                factor = AVENUE_FACTOR if is_avenue else LANE_FACTOR
+                factor = AVENUE_FACTOR if is_avenue else STREET_FACTOR
                 streets[node][neighbour] = factor
                 streets[neighbour][node] = factor
-    kept = _largest_piece(streets)
+    kept = _largest_component(streets)
     return Streets(
         {node: crossings[node] for node in crossings if node in kept},
         {node: streets[node] for node in streets if node in kept},
     )
 
 
-def _lay_crossings(rng: Random) -> dict[Node, Point]:
+def _build_crossings(rng: Random) -> dict[Node, Point]:
     reach = 60
     crossings: dict[Node, Point] = {}
     for column in range(-reach, reach + 1):
         for row in range(-reach, reach + 1):
-            x, y = _turn((column * BLOCK_M, row * BLOCK_M), TURN)
+            x, y = _rotate((column * BLOCK_M, row * BLOCK_M), GRID_ANGLE)
             x += rng.uniform(-CROSSING_JITTER_M, CROSSING_JITTER_M)
             y += rng.uniform(-CROSSING_JITTER_M, CROSSING_JITTER_M)
             if is_on_land((x, y)):
@@ -234,7 +234,7 @@ def _lay_crossings(rng: Random) -> dict[Node, Point]:
     return crossings
 
 
-def _largest_piece(streets: dict[Node, dict[Node, float]]) -> set[Node]:
+def _largest_component(streets: dict[Node, dict[Node, float]]) -> set[Node]:
     left = set(streets)
     largest: set[Node] = set()
     while len(left) > len(largest):
@@ -250,7 +250,7 @@ def _largest_piece(streets: dict[Node, dict[Node, float]]) -> set[Node]:
     return largest
 
 
-def _turn(point: Point, angle: float) -> Point:
+def _rotate(point: Point, angle: float) -> Point:
     x, y = point
     return (
         x * math.cos(angle) - y * math.sin(angle),
@@ -258,7 +258,7 @@ def _turn(point: Point, angle: float) -> Point:
     )
 
 
-def _square(column: int, row: int, reach: int) -> list[Node]:
+def _nodes_within(column: int, row: int, reach: int) -> list[Node]:
     return [
         (column + i, row + j) for i in range(-reach, reach + 1) for j in range(-reach, reach + 1)
     ]

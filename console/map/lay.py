@@ -22,16 +22,16 @@ from city.model.streets import (  # noqa: E402
     Node,
     Point,
     Streets,
-    lay_streets,
+    build_streets,
     to_degrees,
     to_metres,
 )
 
 Degrees = tuple[float, float]
 # Whole steps of 0.00001 degree, about 1.1 m.
-STEPS = 100_000
+STEPS_PER_DEGREE = 100_000
 # A curve between two drawn points has so many.
-PIECES = 5
+CURVE_SEGMENTS = 5
 
 # All below: latitude, longitude. The city's own bank of the Wouri is LAND's; it goes on upstream
 # and downstream of it, then back along the western bank.
@@ -117,50 +117,54 @@ WATERS = {
 
 def main() -> None:
     """Write the map."""
-    (HERE / "douala.json").write_text(draw(), encoding="utf-8")
+    (HERE / "douala.json").write_text(render_map(), encoding="utf-8")
 
 
-def draw() -> str:
+def render_map() -> str:
     """The map as one line of JSON."""
-    streets = lay_streets()
+    streets = build_streets()
     city_bank = LAND[:-2]
     water = (*city_bank, *UPSTREAM, *WEST_BANK, *SOUTH_BANK)
     map_of_douala = {
-        "water": [line(bent((*water, water[0])))],
-        "islands": [line(bent((*island, island[0]))) for island in ISLANDS],
-        "creeks": [line(bent(creek)) for creek in CREEKS],
-        "airport": [ring(AIRPORT)],
-        "runway": [line(RUNWAY)],
-        "streets": lattice(streets, is_avenue=False),
-        "avenues": lattice(streets, is_avenue=True),
-        "roads": [along(streets, road) for road in MAIN_ROADS.values()]
-        + [line(bent(road)) for road in OUTER_ROADS],
-        "railway": [line(bent(RAILWAY))],
+        "water": [encode_line(smooth_curve((*water, water[0])))],
+        "islands": [encode_line(smooth_curve((*island, island[0]))) for island in ISLANDS],
+        "creeks": [encode_line(smooth_curve(creek)) for creek in CREEKS],
+        "airport": [encode_ring(AIRPORT)],
+        "runway": [encode_line(RUNWAY)],
+        "streets": encode_streets(streets, is_avenue=False),
+        "avenues": encode_streets(streets, is_avenue=True),
+        "roads": [encode_street_route(streets, road) for road in MAIN_ROADS.values()]
+        + [encode_line(smooth_curve(road)) for road in OUTER_ROADS],
+        "railway": [encode_line(smooth_curve(RAILWAY))],
         "districts": [
-            {"name": quarter.name, "at": step((quarter.lat, quarter.lng)), "rank": quarter.weight}
+            {
+                "name": quarter.name,
+                "at": to_steps((quarter.lat, quarter.lng)),
+                "rank": quarter.weight,
+            }
             for quarter in DISTRICTS
         ],
-        "places": [{"name": name, "at": step(at), "rank": 1} for name, at in PLACES.items()],
-        "waters": [{"name": name, "at": step(at), "rank": 1} for name, at in WATERS.items()],
+        "places": [{"name": name, "at": to_steps(at), "rank": 1} for name, at in PLACES.items()],
+        "waters": [{"name": name, "at": to_steps(at), "rank": 1} for name, at in WATERS.items()],
     }
     return json.dumps(map_of_douala, separators=(",", ":")) + "\n"
 
 
-def step(at: Degrees) -> list[int]:
+def to_steps(position: Degrees) -> list[int]:
     """Longitude and latitude in whole steps."""
-    return [round(at[1] * STEPS), round(at[0] * STEPS)]
+    return [round(position[1] * STEPS_PER_DEGREE), round(position[0] * STEPS_PER_DEGREE)]
 
 
-def line(points: tuple[Degrees, ...] | list[Degrees]) -> list[int]:
+def encode_line(points: tuple[Degrees, ...] | list[Degrees]) -> list[int]:
     """Longitude, latitude, then the differences from point to point, in whole steps."""
-    steps = [step(point) for point in points]
+    steps = [to_steps(point) for point in points]
     flat = list(steps[0])
     for before, after in itertools.pairwise(steps):
         flat += [after[0] - before[0], after[1] - before[1]]
     return flat
 
 
-def bent(points: tuple[Degrees, ...]) -> list[Degrees]:
+def smooth_curve(points: tuple[Degrees, ...]) -> list[Degrees]:
     """The same points with a smooth curve through them; a closed line stays closed.
 
     Source: Catmull and Rom, "A class of local interpolating splines", 1974.
@@ -171,51 +175,54 @@ def bent(points: tuple[Degrees, ...]) -> list[Degrees]:
     padded = (before, *points, after)
     curve: list[Degrees] = [points[0]]
     for a, b, c, d in zip(padded, padded[1:], padded[2:], padded[3:], strict=False):
-        curve += [_between((a, b, c, d), part / PIECES) for part in range(1, PIECES + 1)]
+        curve += [
+            _catmull_rom((a, b, c, d), part / CURVE_SEGMENTS)
+            for part in range(1, CURVE_SEGMENTS + 1)
+        ]
     return curve
 
 
-def _between(near: tuple[Degrees, ...], t: float) -> Degrees:
+def _catmull_rom(control_points: tuple[Degrees, ...], t: float) -> Degrees:
     weights = (
         -t * (1 - t) ** 2 / 2,
         (2 - 5 * t**2 + 3 * t**3) / 2,
         t * (1 + 4 * t - 3 * t**2) / 2,
         -(t**2) * (1 - t) / 2,
     )
-    lat = sum(weight * point[0] for weight, point in zip(weights, near, strict=True))
-    lng = sum(weight * point[1] for weight, point in zip(weights, near, strict=True))
+    lat = sum(weight * point[0] for weight, point in zip(weights, control_points, strict=True))
+    lng = sum(weight * point[1] for weight, point in zip(weights, control_points, strict=True))
     return lat, lng
 
 
-def ring(points: tuple[Degrees, ...]) -> list[int]:
+def encode_ring(points: tuple[Degrees, ...]) -> list[int]:
     """A closed line."""
-    return line((*points, points[0]))
+    return encode_line((*points, points[0]))
 
 
-def along(streets: Streets, corners: tuple[Degrees, ...]) -> list[int]:
+def encode_street_route(streets: Streets, corners: tuple[Degrees, ...]) -> list[int]:
     """The way along the streets from corner to corner."""
     points: list[Point] = []
     for start, end in itertools.pairwise(corners):
         leg = streets.route(to_metres(*start), to_metres(*end)).points[1:-1]
         points += [point for point in leg if point not in points[-1:]]
-    return line([to_degrees(point) for point in points])
+    return encode_line([to_degrees(point) for point in points])
 
 
-def lattice(streets: Streets, *, is_avenue: bool) -> list[list[int]]:
+def encode_streets(streets: Streets, *, is_avenue: bool) -> list[list[int]]:
     """The streets as long lines: each goes straight on for as long as there is a street."""
     lines: list[list[int]] = []
     for direction in ((1, 0), (0, 1)):
         lines += [
-            line([to_degrees(streets.crossings[node]) for node in run])
-            for run in _runs(streets, direction, is_avenue=is_avenue)
+            encode_line([to_degrees(streets.crossings[node]) for node in run])
+            for run in _straight_runs(streets, direction, is_avenue=is_avenue)
         ]
     return lines
 
 
-def _runs(streets: Streets, direction: Node, *, is_avenue: bool) -> list[list[Node]]:
+def _straight_runs(streets: Streets, direction: Node, *, is_avenue: bool) -> list[list[Node]]:
     def goes_on(node: Node) -> bool:
         ahead = (node[0] + direction[0], node[1] + direction[1])
-        factor = streets.streets.get(node, {}).get(ahead)
+        factor = streets.adjacency.get(node, {}).get(ahead)
         return factor is not None and math.isclose(factor, AVENUE_FACTOR) == is_avenue
 
     runs: list[list[Node]] = []

@@ -9,13 +9,13 @@ import msgspec
 from dispatch import keys
 from dispatch.clock import Clock
 from dispatch.errors import StoreUnavailable
-from dispatch.events.audit_records import audit
-from dispatch.events.idempotency_records import Receipt, Receipts, write_receipt
-from dispatch.ids import mint
+from dispatch.events.audit_records import audit_record
+from dispatch.events.idempotency_records import IdempotencyRecords, RequestKey, write_record
+from dispatch.ids import new_id
 from dispatch.keys import Identity
 from dispatch.model import Record
-from dispatch.storage.dynamodb_errors import Answering
-from dispatch.storage.redis_client import RedisClients, translate
+from dispatch.storage.dynamodb_errors import RetryableTable
+from dispatch.storage.redis_client import RedisClients, translate_redis_errors
 from ledger.dynamodb.table import (
     Key,
     Page,
@@ -23,16 +23,16 @@ from ledger.dynamodb.table import (
     Query,
     Table,
     TransactionCancelled,
-    in_time,
+    time_sort_key,
 )
 
 _PK = "REVOKED"
 # Sign-ins that their owners have ended: many, and of no interest as soon as their tokens are over.
-_PK_BRIEF = "REVOKED#BRIEF"
+_PK_SIGN_OUTS = "REVOKED#BRIEF"
 # Source: wire contract, a token lives for 30 days at most; the day more is for clocks.
-KEPT_MS = 31 * 86_400_000
-PAGE = 100
-BRIEF_MS = 3_600_000
+REVOCATION_TTL_MS = 31 * 86_400_000
+PAGE_SIZE = 100
+SIGN_OUT_TTL_MS = 3_600_000
 
 
 class Revocation(Record, frozen=True):
@@ -44,7 +44,7 @@ class Revocation(Record, frozen=True):
     until_ms: int
 
 
-class Wish(NamedTuple):
+class RevocationRequest(NamedTuple):
     """What is to be recalled, by whom; `until_ms` as in Revocation."""
 
     subjects: Sequence[str]
@@ -53,17 +53,17 @@ class Wish(NamedTuple):
     until_ms: int | None = None
 
 
-def of_token(token_id: str) -> str:
+def token_subject(token_id: str) -> str:
     """The subject of one token."""
     return f"token:{token_id}"
 
 
-def of_identity(owner: Identity) -> str:
+def identity_subject(owner: Identity) -> str:
     """The subject of every token that an identity has until now."""
     return f"identity:{owner}"
 
 
-def of_sign_in(sign_in_id: str) -> str:
+def sign_in_subject(sign_in_id: str) -> str:
     """The subject of every access token that a sign-in has got."""
     return f"sign_in:{sign_in_id}"
 
@@ -72,12 +72,14 @@ class Revocations:
     """The list, oldest last, and a word to every node when it grows."""
 
     def __init__(self, table: Table, clients: RedisClients, clock: Clock) -> None:
-        self._table = Answering(table)
-        self._receipts = Receipts(table)
+        self._table = RetryableTable(table)
+        self._records = IdempotencyRecords(table)
         self._redis = clients.commands
         self._clock = clock
 
-    async def add(self, wish: Wish, answer: dict[str, Any], receipt: Receipt | None) -> Any:
+    async def add(
+        self, request: RevocationRequest, answer: dict[str, Any], request_key: RequestKey | None
+    ) -> Any:
         """Recall what is wished, and return `answer` with the moment it holds from.
 
         A repeat has no effect and gets the first answer.
@@ -86,22 +88,22 @@ class Revocations:
         DynamoDB: one transaction of the entries, the audit record and the receipt.
         Redis: SPUBLISH; where Redis is away the nodes look by themselves.
         """
-        first = await self._receipts.find(receipt)
+        first = await self._records.find(request_key)
         if first is not None:
             return first
         now_ms = self._clock.now_ms()
         answer = {**answer, "revokedAt": now_ms}
-        until_ms = wish.until_ms or now_ms + KEPT_MS
-        writes = [_entry(subject, now_ms, until_ms) for subject in wish.subjects]
-        what = {"subjects": list(wish.subjects), "reason": wish.reason}
-        writes.append(audit("revoke_tokens", wish.by, what, now_ms))
-        if receipt is not None:
-            writes.append(write_receipt(receipt, answer, now_ms))
+        until_ms = request.until_ms or now_ms + REVOCATION_TTL_MS
+        writes = [_entry(subject, now_ms, until_ms) for subject in request.subjects]
+        what = {"subjects": list(request.subjects), "reason": request.reason}
+        writes.append(audit_record("revoke_tokens", request.by, what, now_ms))
+        if request_key is not None:
+            writes.append(write_record(request_key, answer, now_ms))
         try:
             await self._table.transact(writes)
         except TransactionCancelled:
-            return await self._receipts.find(receipt)
-        await self._tell()
+            return await self._records.find(request_key)
+        await self._notify_nodes()
         return answer
 
     async def end_sign_in(self, sign_in_id: str) -> None:
@@ -111,12 +113,12 @@ class Revocations:
         Redis: PUBLISH, as in `add`.
         """
         now_ms = self._clock.now_ms()
-        entry = _entry(of_sign_in(sign_in_id), now_ms, now_ms + BRIEF_MS, _PK_BRIEF)
+        entry = _entry(sign_in_subject(sign_in_id), now_ms, now_ms + SIGN_OUT_TTL_MS, _PK_SIGN_OUTS)
         await self._table.transact([entry])
-        await self._tell()
+        await self._notify_nodes()
 
-    async def _tell(self) -> None:
-        with suppress(StoreUnavailable), translate():
+    async def _notify_nodes(self) -> None:
+        with suppress(StoreUnavailable), translate_redis_errors():
             await self._redis.spublish(keys.revoked_channel(), b"")
 
     async def since(self, at_ms: int) -> list[Revocation]:
@@ -124,10 +126,13 @@ class Revocations:
 
         DynamoDB: two Queries, more where more than a hundred were recalled; consistent.
         """
-        brief_ms = max(at_ms, self._clock.now_ms() - BRIEF_MS)
-        return [*await self._all(_PK, at_ms), *await self._all(_PK_BRIEF, brief_ms)]
+        brief_ms = max(at_ms, self._clock.now_ms() - SIGN_OUT_TTL_MS)
+        return [
+            *await self._query_since(_PK, at_ms),
+            *await self._query_since(_PK_SIGN_OUTS, brief_ms),
+        ]
 
-    async def _all(self, pk: str, at_ms: int) -> list[Revocation]:
+    async def _query_since(self, pk: str, at_ms: int) -> list[Revocation]:
         found: list[Revocation] = []
         cursor: str | None = None
         while True:
@@ -139,11 +144,14 @@ class Revocations:
                 return found
 
     async def _page(self, pk: str, cursor: str | None) -> Page:
-        return await self._table.query(Query(pk=pk, limit=PAGE, cursor=cursor, forward=False))
+        return await self._table.query(Query(pk=pk, limit=PAGE_SIZE, cursor=cursor, forward=False))
 
 
 def _entry(subject: str, now_ms: int, until_ms: int, pk: str = _PK) -> Put:
-    key = Key(pk, in_time(now_ms, mint("rev")))
+    key = Key(pk, time_sort_key(now_ms, new_id("rev")))
     entry = Revocation(subject=subject, at_ms=now_ms, until_ms=until_ms)
-    item = {**msgspec.to_builtins(entry), "ttl": min(until_ms, now_ms + KEPT_MS) // 1000 + 3600}
+    item = {
+        **msgspec.to_builtins(entry),
+        "ttl": min(until_ms, now_ms + REVOCATION_TTL_MS) // 1000 + 3600,
+    }
     return Put(item={"PK": key.pk, "SK": key.sk, **item}, condition="attribute_not_exists(PK)")

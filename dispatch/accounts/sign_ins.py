@@ -4,9 +4,9 @@ import msgspec
 
 from dispatch.accounts.store import Account, Login
 from dispatch.clock import Clock
-from dispatch.ids import mint
+from dispatch.ids import new_id
 from dispatch.model import Record
-from dispatch.storage.dynamodb_errors import Answering
+from dispatch.storage.dynamodb_errors import RetryableTable
 from dispatch.wire.http.requests import OwnerType
 from ledger.dynamodb.table import (
     Check,
@@ -22,7 +22,7 @@ from ledger.dynamodb.table import (
 # on its way. Source: RFC 9700 section 4.14.2 asks for detection of reuse; a phone tries again
 # within seconds.
 GRACE_MS = 10_000
-KEPT_S = 31 * 86_400
+SIGN_IN_TTL_S = 31 * 86_400
 
 
 class SignIn(Record, frozen=True):
@@ -38,7 +38,7 @@ class SignIn(Record, frozen=True):
     turned_at: int = 0
 
 
-class Reused(Exception):
+class RefreshTokenReused(Exception):
     """A refresh token came twice: the app has one, and a thief the other."""
 
     def __init__(self, sign_in: SignIn) -> None:
@@ -53,26 +53,26 @@ class SignIns:
     """
 
     def __init__(self, table: Table, clock: Clock) -> None:
-        self._table = Answering(table)
+        self._table = RetryableTable(table)
         self._clock = clock
 
-    async def begin(self, who: Login, account: Account) -> SignIn:
+    async def begin(self, login: Login, account: Account) -> SignIn:
         """Somebody has shown who he is.
 
         DynamoDB: one PutItem.
         """
         now_ms = self._clock.now_ms()
         begun = SignIn(
-            sign_in_id=mint("sin"),
+            sign_in_id=new_id("sin"),
             user_id=account.user_id,
             user_type=account.user_type,
-            phone=who.phone,
+            phone=login.phone,
             since=now_ms,
             turned_at=now_ms,
         )
         key = _key(begun.sign_in_id)
         item = {"PK": key.pk, "SK": key.sk, **msgspec.to_builtins(begun), "turn": 0}
-        await self._table.transact([Put(item={**item, "ttl": now_ms // 1000 + KEPT_S})])
+        await self._table.transact([Put(item={**item, "ttl": now_ms // 1000 + SIGN_IN_TTL_S})])
         return begun
 
     async def renew(self, sign_in_id: str, turn: int) -> SignIn | None:
@@ -88,7 +88,7 @@ class SignIns:
         if found is None:
             return None
         if turn != found.turn:
-            return await self._late(found, turn)
+            return await self._renew_in_grace(found, turn)
         now_ms = self._clock.now_ms()
         update = Update(
             key=_key(sign_in_id),
@@ -96,15 +96,18 @@ class SignIns:
             condition="turn = :turn",
             names={"#ttl": "ttl"},
             values={
-                ":next": turn + 1, ":now": now_ms, ":turn": turn, ":ttl": now_ms // 1000 + KEPT_S,
+                ":next": turn + 1,
+                ":now": now_ms,
+                ":turn": turn,
+                ":ttl": now_ms // 1000 + SIGN_IN_TTL_S,
             },
-        )  # fmt: skip
+        )
         try:
-            await self._table.transact([update, _is_still_good(found)])
+            await self._table.transact([update, _check_account(found)])
         except TransactionCancelled as cancelled:
-            if cancelled.failed() != [0]:
+            if cancelled.failed_positions() != [0]:
                 return None
-            return await self._after_a_copy(sign_in_id, turn)
+            return await self._renew_after_race(sign_in_id, turn)
         return msgspec.structs.replace(found, turn=turn + 1, turned_at=now_ms)
 
     async def find(self, sign_in_id: str) -> SignIn | None:
@@ -122,19 +125,19 @@ class SignIns:
         """
         await self._table.transact([Delete(key=_key(sign_in_id))])
 
-    async def _after_a_copy(self, sign_in_id: str, turn: int) -> SignIn | None:
+    async def _renew_after_race(self, sign_in_id: str, turn: int) -> SignIn | None:
         found = await self.find(sign_in_id)
-        return None if found is None else await self._late(found, turn)
+        return None if found is None else await self._renew_in_grace(found, turn)
 
-    async def _late(self, found: SignIn, turn: int) -> SignIn | None:
+    async def _renew_in_grace(self, found: SignIn, turn: int) -> SignIn | None:
         if turn > found.turn:
             # A table restored from a backup has forgotten that it gave this one.
             return None
         age_ms = self._clock.now_ms() - found.turned_at
         if turn < found.turn - 1 or age_ms > GRACE_MS:
-            raise Reused(found)
+            raise RefreshTokenReused(found)
         try:
-            await self._table.transact([_is_still_good(found)])
+            await self._table.transact([_check_account(found)])
         except TransactionCancelled:
             return None
         return found
@@ -144,7 +147,7 @@ def _key(sign_in_id: str) -> Key:
     return Key(f"SIGNIN#{sign_in_id}", "SIGNIN")
 
 
-def _is_still_good(sign_in: SignIn) -> Check:
+def _check_account(sign_in: SignIn) -> Check:
     """The account is there, and its password has not changed since."""
     return Check(
         key=Login(sign_in.user_type, sign_in.phone).key("ACCOUNT"),

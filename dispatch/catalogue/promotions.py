@@ -7,26 +7,26 @@ import msgspec
 
 from dispatch.clock import Clock
 from dispatch.errors import Refusal, Refused
-from dispatch.events.audit_records import audit
-from dispatch.events.idempotency_records import Receipt, write_receipt
-from dispatch.events.kept_answers import Answers
-from dispatch.storage.dynamodb_errors import Answering
-from dispatch.storage.sharded_list import Place, page_over
+from dispatch.events.audit_records import audit_record
+from dispatch.events.idempotency_records import RequestKey, write_record
+from dispatch.events.kept_answers import KeptAnswers
+from dispatch.storage.dynamodb_errors import RetryableTable
+from dispatch.storage.sharded_list import ListShard, query_shards
 from dispatch.wire.http import requests
 from ledger.core.pricing import Pricing
 from ledger.dynamodb.table import Table, TransactionCancelled
 from ledger.records.promotions import (
-    Discounted,
-    NotApplicable,
+    DiscountedPricing,
     Promotion,
+    PromotionRefusal,
     PromotionState,
-    apply_to,
-    listed_pk,
-    make_promotion,
+    apply_promotion,
+    create_promotion,
     promotion_key,
+    promotion_list_pk,
+    promotion_use_key,
     read_promotion,
     stop_promotion,
-    use_key,
 )
 
 
@@ -34,11 +34,11 @@ class Promotions:
     """Reads and writes promotions; every change leaves an audit record beside it."""
 
     def __init__(self, table: Table, clock: Clock) -> None:
-        self._table = Answering(table)
-        self._answers = Answers(table, clock)
+        self._table = RetryableTable(table)
+        self._answers = KeptAnswers(table, clock)
         self._clock = clock
 
-    async def apply(self, code: str, user_id: str, pricing: Pricing) -> Discounted:
+    async def apply(self, code: str, user_id: str, pricing: Pricing) -> DiscountedPricing:
         """The price of a customer's order with the discount of a promotion.
 
         Errors: Refused PROMO_REFUSED, with the reason in its details.
@@ -46,15 +46,15 @@ class Promotions:
         DynamoDB: BatchGetItem.
         """
         named = code.upper()
-        keys = [promotion_key(named), use_key(named, user_id)]
+        keys = [promotion_key(named), promotion_use_key(named, user_id)]
         item, use = await self._table.get_many(keys)
         if item is None:
             raise Refused(
                 Refusal.PROMO_REFUSED, f"there is no promotion {code}", {"reason": "unknown"}
             )
         used = use["used"] if use else 0
-        priced = apply_to(read_promotion(item), pricing, used, self._clock.now_ms())
-        if isinstance(priced, NotApplicable):
+        priced = apply_promotion(read_promotion(item), pricing, used, self._clock.now_ms())
+        if isinstance(priced, PromotionRefusal):
             raise Refused(Refusal.PROMO_REFUSED, priced.message, {"reason": priced.reason})
         return priced
 
@@ -71,26 +71,26 @@ class Promotions:
         return read_promotion(item)
 
     async def create(
-        self, body: requests.NewPromotion, by: str, receipt: Receipt | None = None
+        self, body: requests.NewPromotion, by: str, request_key: RequestKey | None = None
     ) -> dict[str, Any]:
         """Make a promotion; a code is used once, and `receipt` is of the request.
 
         Errors: Refused MALFORMED for one that could never hold; CONFLICT for a code that exists.
         """
-        first = await self._answers.find(receipt)
+        first = await self._answers.find(request_key)
         if first is not None:
             return first
-        promotion = _promised(body, by, self._clock.now_ms())
+        promotion = _build_promotion(body, by, self._clock.now_ms())
         answer, now_ms = promotion_view(promotion), promotion.created_at
-        record = audit("create_promotion", by, {"code": promotion.code}, now_ms)
-        writes = [make_promotion(promotion), record]
-        if receipt is not None:
-            writes.append(write_receipt(receipt, answer, now_ms))
+        record = audit_record("create_promotion", by, {"code": promotion.code}, now_ms)
+        writes = [create_promotion(promotion), record]
+        if request_key is not None:
+            writes.append(write_record(request_key, answer, now_ms))
         try:
             await self._table.transact(writes)
         except TransactionCancelled as cancelled:
             # A copy of the same request may have been faster.
-            first = await self._answers.find(receipt)
+            first = await self._answers.find(request_key)
             if first is None:
                 message = f"there was a promotion {promotion.code} before"
                 raise Refused(Refusal.CONFLICT, message) from cancelled
@@ -107,13 +107,13 @@ class Promotions:
             return promotion
         now_ms = self._clock.now_ms()
         told = {"code": promotion.code, "reason": reason}
-        record = audit("stop_promotion", admin_id, told, now_ms)
+        record = audit_record("stop_promotion", admin_id, told, now_ms)
         with suppress(TransactionCancelled):
             # Another operator may be faster.
             await self._table.transact([stop_promotion(promotion.code, now_ms), record])
         return await self.get(code)
 
-    async def list_in(
+    async def list_by_state(
         self, state: PromotionState, page: tuple[int, str | None]
     ) -> tuple[list[Promotion], str | None]:
         """Promotions that stand so, newest first; `page` is (limit, cursor).
@@ -122,12 +122,12 @@ class Promotions:
 
         DynamoDB: Query of GSI2.
         """
-        place = Place(listed_pk(state), "GSI2", forward=False)
-        items, cursor = await page_over(self._table, [place], page)
+        place = ListShard(promotion_list_pk(state), "GSI2", forward=False)
+        items, cursor = await query_shards(self._table, [place], page)
         return [read_promotion(item) for item in items], cursor
 
 
-def _promised(body: requests.NewPromotion, by: str, now_ms: int) -> Promotion:
+def _build_promotion(body: requests.NewPromotion, by: str, now_ms: int) -> Promotion:
     starts_at = now_ms if body.starts_at is None else body.starts_at
     if (body.percent_bps is None) == (body.amount is None):
         raise Refused(Refusal.MALFORMED, "percentBps, amount: one of them, and not both")

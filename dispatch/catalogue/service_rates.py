@@ -6,9 +6,9 @@ import msgspec
 
 from dispatch.clock import Clock
 from dispatch.errors import Refusal, Refused, StoreUnavailable
-from dispatch.events.audit_records import audit
-from dispatch.storage.dynamodb_errors import Answering
-from dispatch.storage.item_patch import given_in
+from dispatch.events.audit_records import audit_record
+from dispatch.storage.dynamodb_errors import RetryableTable
+from dispatch.storage.item_patch import given_fields
 from dispatch.wire.http import requests
 from ledger.core.pricing import DEFAULT_RATES, Rates, Service
 from ledger.dynamodb.table import (
@@ -22,16 +22,16 @@ from ledger.dynamodb.table import (
 SERVICES_KEY = Key("CONFIG#GLOBAL", "SERVICES")
 # Source: business rules, rates change without a restart; a second is soon enough, and spares a read
 # per order.
-CACHE_S = 1.0
+CACHE_TTL_S = 1.0
 # Operators change rates by hand; more rivals at one moment than this are a fault.
 WRITES_MAX = 5
 
-Names = dict[str, Service]
+ServiceNames = dict[str, Service]
 # Source: wire contract, `/config/service/{food|mart|packages}`.
-WIRE_NAMES: Names = {"food": "FOOD", "mart": "MART", "packages": "PACKAGE"}
+WIRE_NAMES: ServiceNames = {"food": "FOOD", "mart": "MART", "packages": "PACKAGE"}
 
 
-def service_named(name: str) -> Service:
+def parse_service(name: str) -> Service:
     """The service behind its name in a path.
 
     Errors: Refused NOT_FOUND.
@@ -44,17 +44,17 @@ def service_named(name: str) -> Service:
     return service
 
 
-class Config:
+class ServiceRates:
     """Rates of all services in one item; every change leaves an audit record beside it."""
 
     def __init__(self, table: Table, clock: Clock) -> None:
-        self._table = Answering(table)
+        self._table = RetryableTable(table)
         self._clock = clock
         self._lock = asyncio.Lock()
         self._rates: dict[Service, Rates] = {}
         self._read_at_s = float("-inf")
 
-    async def services(self) -> dict[Service, Rates]:
+    async def rates(self) -> dict[Service, Rates]:
         """The rates of every service, at most a second old.
 
         DynamoDB: one GetItem, consistent, at most once a second and process.
@@ -63,14 +63,14 @@ class Config:
             async with self._lock:
                 # Whoever waited for the lock finds what its holder read.
                 if not self._is_fresh():
-                    self._keep(await self._table.get(SERVICES_KEY))
+                    self._cache(await self._table.get(SERVICES_KEY))
         return self._rates
 
     def _is_fresh(self) -> bool:
-        return self._clock.monotonic_s() - self._read_at_s < CACHE_S
+        return self._clock.monotonic_s() - self._read_at_s < CACHE_TTL_S
 
-    def _keep(self, item: Item | None) -> None:
-        self._rates = _rates(item)
+    def _cache(self, item: Item | None) -> None:
+        self._rates = _read_rates(item)
         self._read_at_s = self._clock.monotonic_s()
 
     async def put_service(
@@ -85,38 +85,41 @@ class Config:
         """
         for _ in range(WRITES_MAX):
             item = await self._table.get(SERVICES_KEY)
-            before = _rates(item)
-            after = _patched(before[service], patch)
+            before = _read_rates(item)
+            after = _apply_patch(before[service], patch)
             version = item["version"] if item else 0
             now_ms = self._clock.now_ms()
-            changed = _item({**before, service: after}, version + 1)
+            changed = _to_item({**before, service: after}, version + 1)
             try:
                 await self._table.transact(
-                    [_put(changed, version), _audit(before[service], after, admin_id, now_ms)]
+                    [
+                        _put_if_version(changed, version),
+                        _audit_change(before[service], after, admin_id, now_ms),
+                    ]
                 )
             except TransactionCancelled:
                 continue
-            self._keep(changed)
+            self._cache(changed)
             return after
         raise StoreUnavailable("dynamodb", "the service configuration keeps changing")
 
 
-def _rates(item: Item | None) -> dict[Service, Rates]:
+def _read_rates(item: Item | None) -> dict[Service, Rates]:
     if item is None:
         return dict(DEFAULT_RATES)
     kept = msgspec.convert(item["services"], dict[Service, Rates])
     return {**DEFAULT_RATES, **kept}
 
 
-def _patched(rates: Rates, patch: requests.ServiceSettings) -> Rates:
-    given = {**msgspec.to_builtins(rates), **given_in(patch), "version": rates.version + 1}
+def _apply_patch(rates: Rates, patch: requests.ServiceSettings) -> Rates:
+    given = {**msgspec.to_builtins(rates), **given_fields(patch), "version": rates.version + 1}
     after = msgspec.convert(given, Rates)
     if after.service == "PACKAGE" and after.base_fee < 1:
         raise Refused(Refusal.MALFORMED, "baseFee: a parcel must cost at least 1 XAF")
     return after
 
 
-def _item(rates: dict[Service, Rates], version: int) -> Item:
+def _to_item(rates: dict[Service, Rates], version: int) -> Item:
     services = {service: msgspec.to_builtins(each) for service, each in rates.items()}
     return {
         "PK": SERVICES_KEY.pk,
@@ -126,7 +129,7 @@ def _item(rates: dict[Service, Rates], version: int) -> Item:
     }
 
 
-def _put(item: Item, version: int) -> Put:
+def _put_if_version(item: Item, version: int) -> Put:
     if version == 0:
         return Put(item=item, condition="attribute_not_exists(PK)")
     return Put(
@@ -137,10 +140,10 @@ def _put(item: Item, version: int) -> Put:
     )
 
 
-def _audit(before: Rates, after: Rates, admin_id: str, now_ms: int) -> Put:
+def _audit_change(before: Rates, after: Rates, admin_id: str, now_ms: int) -> Put:
     what = {
         "service": after.service,
         "before": msgspec.to_builtins(before),
         "after": msgspec.to_builtins(after),
     }
-    return audit("put_service", admin_id, what, now_ms)
+    return audit_record("put_service", admin_id, what, now_ms)

@@ -8,8 +8,8 @@ import msgspec
 from dispatch.clock import Clock
 from dispatch.errors import Refusal, Refused
 from dispatch.model import OrderLine, Place, Record
-from dispatch.storage.dynamodb_errors import Answering
-from dispatch.storage.item_patch import given_in, setting
+from dispatch.storage.dynamodb_errors import RetryableTable
+from dispatch.storage.item_patch import given_fields, set_fields
 from dispatch.wire.http import requests
 from ledger.core.pricing import Service
 from ledger.dynamodb.table import (
@@ -54,7 +54,7 @@ class CatalogueItem(Record, frozen=True):
     updated_at: int = 0
 
 
-class Items(NamedTuple):
+class ItemPage(NamedTuple):
     """A part of a catalogue; `cursor` opens the next part, None at the end."""
 
     items: list[CatalogueItem]
@@ -75,7 +75,7 @@ class Catalogue:
     """Profiles and items in DynamoDB."""
 
     def __init__(self, table: Table, clock: Clock) -> None:
-        self._table = Answering(table)
+        self._table = RetryableTable(table)
         self._clock = clock
 
     async def vendor(self, vendor_id: str) -> Vendor | None:
@@ -91,7 +91,7 @@ class Catalogue:
 
         DynamoDB: one UpdateItem and one GetItem; repeating it changes nothing.
         """
-        await self._save(vendor_id, given_in(patch))
+        await self._save(vendor_id, given_fields(patch))
         saved = await self.vendor(vendor_id)
         assert saved is not None, "a profile that was just saved is there"
         return saved
@@ -105,9 +105,9 @@ class Catalogue:
 
     async def _save(self, vendor_id: str, given: dict[str, Any]) -> None:
         fields = {**given, "vendorId": vendor_id, "updatedAt": self._clock.now_ms()}
-        await self._table.transact([setting(profile_key(vendor_id), fields)])
+        await self._table.transact([set_fields(profile_key(vendor_id), fields)])
 
-    async def items(self, vendor_id: str, limit: int, cursor: str | None = None) -> Items:
+    async def items(self, vendor_id: str, limit: int, cursor: str | None = None) -> ItemPage:
         """One page of a vendor's catalogue, by item id.
 
         Errors: Refused MALFORMED for a cursor that is not ours.
@@ -118,7 +118,7 @@ class Catalogue:
             page: Page = await self._table.query(query)
         except ValueError as error:
             raise Refused(Refusal.MALFORMED, "this cursor is not from this list") from error
-        return Items([msgspec.convert(item, CatalogueItem) for item in page.items], page.cursor)
+        return ItemPage([msgspec.convert(item, CatalogueItem) for item in page.items], page.cursor)
 
     async def items_by_id(self, vendor_id: str, ids: Sequence[str]) -> dict[str, CatalogueItem]:
         """The named items that exist, by their id.
@@ -131,7 +131,7 @@ class Catalogue:
         items = [msgspec.convert(item, CatalogueItem) for item in found if item]
         return {item.item_id: item for item in items}
 
-    async def shelf(
+    async def vendor_and_items(
         self, vendor_id: str, ids: Sequence[str]
     ) -> tuple[Vendor | None, dict[str, CatalogueItem]]:
         """A vendor with the named items that exist: all that an order is priced by.
@@ -162,7 +162,7 @@ class Catalogue:
             stock=body.stock,
             updated_at=self._clock.now_ms(),
         )
-        await self._table.transact([Put(item=_record(item))])
+        await self._table.transact([Put(item=_to_item(item))])
         return item
 
     async def delete_item(self, vendor_id: str, item_id: str) -> None:
@@ -213,7 +213,7 @@ class Catalogue:
         ]
 
 
-def _record(item: CatalogueItem) -> dict[str, Any]:
+def _to_item(item: CatalogueItem) -> dict[str, Any]:
     key = item_key(item.vendor_id, item.item_id)
     record = {"PK": key.pk, "SK": key.sk, **msgspec.to_builtins(item)}
     if item.category:

@@ -3,12 +3,12 @@
 import msgspec
 
 from dispatch import keys, metrics
-from dispatch.storage.redis_client import RedisClients, Scripts, translate
+from dispatch.storage.redis_client import RedisClients, Scripts, translate_redis_errors
 from dispatch.wire.events import Alert
 
 # What an operator who comes on duty still wants to know.
-KEPT = 50
-KEPT_MS = 24 * 3600_000
+ALERTS_MAX = 50
+ALERTS_TTL_MS = 24 * 3600_000
 
 _decoder = msgspec.json.Decoder(Alert)
 
@@ -23,7 +23,7 @@ class Alerts:
         self._redis = clients.commands
         self._scripts = scripts
 
-    async def raise_(self, alert: Alert, every_ms: int) -> bool:
+    async def raise_alert(self, alert: Alert, every_ms: int) -> bool:
         """Tell all operators, unless they were told the same of this order not long ago.
 
         Redis: one script, one round trip; atomic. A repeated call is told once.
@@ -31,7 +31,7 @@ class Alerts:
         subject = alert.order_id or alert.rider_id or "-"
         names = (keys.alert_raised(alert.kind, subject), keys.alerts())
         text = msgspec.json.encode(alert)
-        arguments = (text, every_ms, KEPT, KEPT_MS, keys.alerts_channel(), alert.ts)
+        arguments = (text, every_ms, ALERTS_MAX, ALERTS_TTL_MS, keys.alerts_channel(), alert.ts)
         is_new = bool(await self._scripts.run("alert_raise", names, arguments))
         if is_new:
             metrics.ALERTS.labels(alert.kind).inc()
@@ -42,8 +42,8 @@ class Alerts:
 
         Redis: LRANGE, one round trip.
         """
-        with translate():
-            rows = await self._redis.lrange(keys.alerts(), 0, KEPT - 1)
+        with translate_redis_errors():
+            rows = await self._redis.lrange(keys.alerts(), 0, ALERTS_MAX - 1)
         return [_decoder.decode(row) for row in reversed(rows)]
 
 

@@ -3,18 +3,18 @@
 from collections.abc import Mapping
 from typing import Any
 
-from dispatch.ids import mint
-from ledger.dynamodb.table import Put, in_time
+from dispatch.ids import new_id
+from ledger.dynamodb.table import Put, time_sort_key
 
 DAY_MS = 86_400_000
 
 
-def audit(action: str, by: str, what: Mapping[str, Any], now_ms: int) -> Put:
+def audit_record(action: str, by: str, details: Mapping[str, Any], now_ms: int) -> Put:
     """The record of one act; nothing ever changes it. DynamoDB: Put under its day."""
     record: dict[str, Any] = {
-        **what,
+        **details,
         "PK": f"AUDIT#{now_ms // DAY_MS}",
-        "SK": in_time(now_ms, mint("aud")),
+        "SK": time_sort_key(now_ms, new_id("aud")),
         "action": action,
         "by": by,
         "at": now_ms,

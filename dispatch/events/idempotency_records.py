@@ -9,10 +9,10 @@ from dispatch.errors import Refusal, Refused
 from ledger.dynamodb.table import Item, Key, Put, Table
 
 # Source: reliability design; clients repeat within minutes, a day covers a phone that was off.
-KEPT_S = 48 * 3600
+RECORD_TTL_S = 48 * 3600
 
 
-class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+class RequestKey(msgspec.Struct, frozen=True, kw_only=True):
     """Names one request of one caller: his `commandId` or `Idempotency-Key` and what it asked."""
 
     owner: str
@@ -20,52 +20,52 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     body_hash: str
 
     @property
-    def key(self) -> Key:
+    def record_key(self) -> Key:
         """Where the answer is kept."""
         return Key(f"RECEIPT#{self.owner}#{self.name}", "RECEIPT")
 
 
-def receipt_for(owner: str, name: str, body: object) -> Receipt:
+def request_key(owner: str, name: str, body: object) -> RequestKey:
     """The receipt of `body` (a struct or bytes) asked by `owner` under the name he gave it."""
     raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
-    return Receipt(owner=owner, name=name, body_hash=hashlib.sha256(raw).hexdigest())
+    return RequestKey(owner=owner, name=name, body_hash=hashlib.sha256(raw).hexdigest())
 
 
-class Receipts:
+class IdempotencyRecords:
     """Reads and builds receipts; they are written inside the transaction of their effect."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    async def find(self, receipt: Receipt | None) -> Any | None:
+    async def find(self, request_key: RequestKey | None) -> Any | None:
         """The first answer, or None where the request is new.
 
         Errors: Refused CONFLICT where the same name was used for another body.
         """
-        if receipt is None:
+        if request_key is None:
             return None
-        item = await self._table.get(receipt.key)
-        return None if item is None else first_answer(receipt, item)
+        item = await self._table.get(request_key.record_key)
+        return None if item is None else first_answer(request_key, item)
 
 
-def first_answer(receipt: Receipt, item: Item) -> Any:
+def first_answer(request_key: RequestKey, item: Item) -> Any:
     """The answer inside a stored receipt.
 
     Errors: Refused CONFLICT where the same name was used for another body.
     """
-    if item["bodyHash"] != receipt.body_hash:
+    if item["bodyHash"] != request_key.body_hash:
         raise Refused(Refusal.CONFLICT, "this id was used before for another request")
     return msgspec.json.decode(item["answer"])
 
 
-def write_receipt(receipt: Receipt, answer: object, now_ms: int) -> Put:
+def write_record(request_key: RequestKey, answer: object, now_ms: int) -> Put:
     """Keep `answer`; the condition lets only the first of several repeats through."""
     item: Item = {
-        "PK": receipt.key.pk,
-        "SK": receipt.key.sk,
-        "bodyHash": receipt.body_hash,
+        "PK": request_key.record_key.pk,
+        "SK": request_key.record_key.sk,
+        "bodyHash": request_key.body_hash,
         "answer": msgspec.json.encode(answer).decode(),
         "createdAt": now_ms,
-        "ttl": now_ms // 1000 + KEPT_S,
+        "ttl": now_ms // 1000 + RECORD_TTL_S,
     }
     return Put(item=item, condition="attribute_not_exists(PK)")

@@ -3,37 +3,37 @@
 from typing import Any
 
 from dispatch.clock import Clock
-from dispatch.events.idempotency_records import Receipt, Receipts, write_receipt
-from dispatch.storage.dynamodb_errors import Answering, answering
+from dispatch.events.idempotency_records import IdempotencyRecords, RequestKey, write_record
+from dispatch.storage.dynamodb_errors import RetryableTable, translate_dynamodb_errors
 from ledger.dynamodb.table import Table, TransactionCancelled
 
 
-class Answers:
+class KeptAnswers:
     """Finds and keeps answers; of several copies of a request one answer stays."""
 
     def __init__(self, table: Table, clock: Clock) -> None:
-        self._table = Answering(table)
-        self._receipts = Receipts(table)
+        self._table = RetryableTable(table)
+        self._records = IdempotencyRecords(table)
         self._clock = clock
 
-    async def find(self, receipt: Receipt | None) -> Any | None:
+    async def find(self, request_key: RequestKey | None) -> Any | None:
         """The first answer, or None where the request is new.
 
         Errors: Refused CONFLICT where the same name was used for another body; StoreUnavailable.
         """
-        with answering():
-            return await self._receipts.find(receipt)
+        with translate_dynamodb_errors():
+            return await self._records.find(request_key)
 
-    async def keep(self, receipt: Receipt | None, answer: Any) -> Any:
+    async def save(self, request_key: RequestKey | None, answer: Any) -> Any:
         """Keep `answer`, and return it, or the one that a copy of the request has kept before.
 
         Errors: as `find`.
         DynamoDB: one conditional Put, and one GetItem where it fails.
         """
-        if receipt is None:
+        if request_key is None:
             return answer
         try:
-            await self._table.transact([write_receipt(receipt, answer, self._clock.now_ms())])
+            await self._table.transact([write_record(request_key, answer, self._clock.now_ms())])
         except TransactionCancelled:
-            return await self.find(receipt)
+            return await self.find(request_key)
         return answer

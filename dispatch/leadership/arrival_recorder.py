@@ -6,48 +6,48 @@ import structlog
 
 from dispatch import metrics
 from dispatch.errors import Refused, StoreUnavailable
-from dispatch.orders.service import Flow
+from dispatch.orders.service import OrderService
 from dispatch.tracking.tracking_policy import Arrival
 
 # Arrivals that wait for their write; above it the newest is dropped and counted: his tap tells it.
-WAITING_MAX = 10_000
-AT_ONCE = 4
+QUEUE_MAX = 10_000
+WORKERS = 4
 RETRY_S = 1.0
 
 log = structlog.get_logger(__name__)
 
 
-class Arrivals:
+class ArrivalRecorder:
     """Writes arrivals down; a store that is away only delays them."""
 
-    def __init__(self, flow: Flow) -> None:
-        self._flow = flow
-        self._waiting: asyncio.Queue[Arrival] = asyncio.Queue(WAITING_MAX)
+    def __init__(self, order_service: OrderService) -> None:
+        self._order_service = order_service
+        self._queue: asyncio.Queue[Arrival] = asyncio.Queue(QUEUE_MAX)
 
-    def hand_over(self, arrival: Arrival) -> None:
+    def enqueue(self, arrival: Arrival) -> None:
         """Note an arrival soon; never waits."""
-        if self._waiting.full():
+        if self._queue.full():
             metrics.ARRIVALS.labels("overflow").inc()
             return
-        self._waiting.put_nowait(arrival)
+        self._queue.put_nowait(arrival)
 
     async def run(self) -> None:
         """Note what is handed over, for as long as the server runs."""
         async with asyncio.TaskGroup() as group:
-            for _ in range(AT_ONCE):
-                group.create_task(self._work())
+            for _ in range(WORKERS):
+                group.create_task(self._run_worker())
 
-    async def _work(self) -> None:
+    async def _run_worker(self) -> None:
         while True:
-            arrival = await self._waiting.get()
-            if not await self.note(arrival):
+            arrival = await self._queue.get()
+            if not await self.record(arrival):
                 await asyncio.sleep(RETRY_S)
-                self.hand_over(arrival)
+                self.enqueue(arrival)
 
-    async def note(self, arrival: Arrival) -> bool:
+    async def record(self, arrival: Arrival) -> bool:
         """Note one arrival; False where it must be tried again."""
         try:
-            await self._flow.note_arrival(*arrival)
+            await self._order_service.record_arrival(*arrival)
         except StoreUnavailable as error:
             log.warning("arrival_deferred", order_id=arrival.order_id, cause=str(error))
             return False
@@ -55,5 +55,5 @@ class Arrivals:
             # The order went on, or to another rider, before it could be written.
             metrics.ARRIVALS.labels("late").inc()
             return True
-        metrics.ARRIVALS.labels(arrival.at).inc()
+        metrics.ARRIVALS.labels(arrival.stop).inc()
         return True

@@ -3,23 +3,23 @@
 import uuid_utils
 
 from dispatch import keys
-from dispatch.storage.redis_client import RedisClients, translate
+from dispatch.storage.redis_client import RedisClients, translate_redis_errors
 
 
-class Birth:
+class RedisInstance:
     """Reads the mark, and sets one where there is none."""
 
     def __init__(self, clients: RedisClients) -> None:
         self._redis = clients.commands
 
-    async def mark(self) -> str:
+    async def read_id(self) -> str:
         """The mark of the Redis we speak to now; another one says that it was emptied meanwhile.
 
         Redis: SET NX and GET, one round trip; every node reads the same mark.
         """
-        with translate():
+        with translate_redis_errors():
             async with self._redis.pipeline(transaction=True) as pipe:
-                pipe.set(keys.birth(), uuid_utils.uuid7().hex, nx=True)
-                pipe.get(keys.birth())
+                pipe.set(keys.redis_instance(), uuid_utils.uuid7().hex, nx=True)
+                pipe.get(keys.redis_instance())
                 _, mark = await pipe.execute()
         return mark.decode()

@@ -8,60 +8,60 @@ import structlog
 from dispatch import metrics
 from dispatch.clock import Clock
 from dispatch.errors import StoreUnavailable
-from dispatch.orders.store import Orders
+from dispatch.orders.store import OrderStore
 from dispatch.storage.timers import Timers
-from dispatch.tracking.polyline import trail_of
+from dispatch.tracking.polyline import build_trail
 from dispatch.tracking.stores.positions import Positions
 from dispatch.tracking.stores.trails import Trails
 from ledger.dynamodb.table import TableUnavailable
 
-LOOK_EVERY_S = 1.0
+SWEEP_EVERY_S = 1.0
 # Trails kept in one look; each is a read of Redis, a read and a write of DynamoDB.
-AT_ONCE = 32
+TRAILS_PER_SWEEP = 32
 
 log = structlog.get_logger(__name__)
 
 
-class Keeper:
+class TrailArchiver:
     """Keeps what is due; a node that dies on the way leaves it to the next look of another."""
 
     def __init__(
-        self, orders: Orders, positions: Positions, timers: Timers, trails: Trails
+        self, orders: OrderStore, positions: Positions, timers: Timers, trails: Trails
     ) -> None:
         self._orders = orders
         self._positions = positions
         self._timers = timers
         self._trails = trails
 
-    async def run(self, clock: Clock, is_live: Callable[[], bool]) -> None:
+    async def run(self, clock: Clock, is_leader: Callable[[], bool]) -> None:
         """Keep trails on the live engine's node, for as long as the server runs."""
         while True:
-            await asyncio.sleep(LOOK_EVERY_S)
-            if not is_live():
+            await asyncio.sleep(SWEEP_EVERY_S)
+            if not is_leader():
                 continue
             try:
-                while await self.look(clock.now_ms()) == AT_ONCE:
+                while await self.sweep(clock.now_ms()) == TRAILS_PER_SWEEP:
                     pass
             except (StoreUnavailable, TableUnavailable) as error:
                 log.warning("trails_deferred", cause=str(error))
 
-    async def look(self, now_ms: int) -> int:
+    async def sweep(self, now_ms: int) -> int:
         """Keep the trails that are due, a bounded number; how many those were.
 
         Errors: StoreUnavailable, TableUnavailable; what is not kept stays due.
         """
-        due = await self._timers.trails_due(now_ms, AT_ONCE)
+        due = await self._timers.trails_due(now_ms, TRAILS_PER_SWEEP)
         for order_id in due:
-            await self._keep(order_id)
+            await self._archive(order_id)
         return len(due)
 
-    async def _keep(self, order_id: str) -> None:
+    async def _archive(self, order_id: str) -> None:
         order = await self._orders.get(order_id)
         rider_id = order.rider_id if order else None
-        fixes = await self._positions.trail(order_id, rider_id) if rider_id else []
+        fixes = await self._positions.read_trail(order_id, rider_id) if rider_id else []
         if rider_id is not None and fixes:
-            await self._trails.put(order_id, trail_of(rider_id, fixes))
+            await self._trails.put(order_id, build_trail(rider_id, fixes))
         # In this order: killed after the write, the same is written again.
-        await self._timers.trail_kept(order_id)
-        await self._positions.fade_trail(order_id)
+        await self._timers.drop_trail(order_id)
+        await self._positions.expire_trail(order_id)
         metrics.TRAILS.labels("kept" if fixes else "empty").inc()

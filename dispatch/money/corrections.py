@@ -8,23 +8,23 @@ import msgspec
 from dispatch import ids
 from dispatch.clock import Clock
 from dispatch.errors import Refusal, Refused
-from dispatch.events.audit_records import audit
-from dispatch.events.idempotency_records import write_receipt
-from dispatch.events.kept_answers import Answers
+from dispatch.events.audit_records import audit_record
+from dispatch.events.idempotency_records import write_record
+from dispatch.events.kept_answers import KeptAnswers
 from dispatch.model import OrderStatus
-from dispatch.money.ledger_errors import in_our_words
-from dispatch.orders.store import Orders
+from dispatch.money.ledger_errors import translate_ledger_errors
+from dispatch.orders.store import OrderStore
 from dispatch.orders.unit_of_work import Caller
-from dispatch.storage.dynamodb_errors import Answering
-from dispatch.storage.sharded_list import Place, page_over
+from dispatch.storage.dynamodb_errors import RetryableTable
+from dispatch.storage.sharded_list import ListShard, query_shards
 from dispatch.wire.http import requests
 from ledger.core import accounts
-from ledger.core.accounts import SHARDS, Pocket
+from ledger.core.accounts import LIST_SHARDS, PlatformAccount
 from ledger.core.facts import (
+    AdjustmentLeg,
     BorneBy,
-    Correction,
     Fact,
-    PartRefund,
+    PartialRefund,
     Remittance,
     Tip,
     entry_key,
@@ -32,15 +32,15 @@ from ledger.core.facts import (
 from ledger.dynamodb.table import Item, Table, TransactionCancelled, Write
 from ledger.posting.ledger import GuardFailed, Ledger
 from ledger.records.adjustments import (
+    AdjustmentProposal,
     AdjustmentState,
-    Proposal,
     adjustment_key,
-    decide,
-    propose,
-    queue_pk,
+    adjustment_queue_pk,
+    create_proposal,
+    decide_proposal,
     read_proposal,
 )
-from ledger.records.wallet_status import set_standing
+from ledger.records.wallet_status import set_wallet_status
 from ledger.records.wallets import transaction_id
 
 # How long after its delivery an order's rider may still be thanked.
@@ -50,13 +50,13 @@ TIP_WITHIN_MS = 7 * 86_400_000
 Answer = dict[str, Any]
 
 
-class Bursar:
+class CorrectionService:
     """Posts what people decide, each thing once under the name its asker gave it."""
 
     def __init__(self, table: Table, ledger: Ledger, clock: Clock) -> None:
-        self._table = Answering(table)
-        self._answers = Answers(table, clock)
-        self._orders = Orders(table)
+        self._table = RetryableTable(table)
+        self._answers = KeptAnswers(table, clock)
+        self._orders = OrderStore(table)
         self._ledger = ledger
         self._clock = clock
 
@@ -74,9 +74,11 @@ class Bursar:
         delivered_ms = order.times.get(OrderStatus.DELIVERED.value)
         if delivered_ms is None or self._clock.now_ms() - delivered_ms > TIP_WITHIN_MS:
             raise Refused(Refusal.WRONG_STATE, "a rider is tipped within a week of the delivery")
-        fact = Tip(order_id, ids.mint("tip"), caller.id, amount)
+        fact = Tip(order_id, ids.new_id("tip"), caller.id, amount)
         told = {"tipId": fact.tip_id, "orderId": order_id, "amount": amount}
-        return await self._post(caller, fact, {**told, **_line(fact, accounts.user(caller.id))})
+        return await self._post(
+            caller, fact, {**told, **_transaction_ref(fact, accounts.user(caller.id))}
+        )
 
     # Operators give back and take in.
 
@@ -92,21 +94,23 @@ class Bursar:
         borne_by = BorneBy(body.borne_by)
         if borne_by is BorneBy.VENDOR and order.vendor_id is None:
             raise Refused(Refusal.MALFORMED, "borneBy: a parcel has no vendor")
-        fact = PartRefund(order_id, ids.mint("ref"), body.amount, body.reason, borne_by)
+        fact = PartialRefund(order_id, ids.new_id("ref"), body.amount, body.reason, borne_by)
         told = {"refundId": fact.refund_id, "orderId": order_id, "amount": body.amount}
-        paid = _line(fact, accounts.user(order.user_id))
+        paid = _transaction_ref(fact, accounts.user(order.user_id))
         return await self._post(caller, fact, {**told, "borneBy": borne_by.value, **paid})
 
-    async def remit(self, caller: Caller, rider_id: str, body: requests.Remittance) -> Answer:
+    async def record_remittance(
+        self, caller: Caller, rider_id: str, body: requests.Remittance
+    ) -> Answer:
         """A rider handed cash in.
 
         Errors: Refused INSUFFICIENT_FUNDS where he owes less, CONFLICT for a reference that was
         used for another amount.
         """
-        remittance_id = body.reference or ids.mint("rem")
+        remittance_id = body.reference or ids.new_id("rem")
         fact = Remittance(rider_id, remittance_id, body.amount, body.desk)
         told = {"remittanceId": remittance_id, "riderId": rider_id, "amount": body.amount}
-        paid = _line(fact, accounts.rider_cash(rider_id))
+        paid = _transaction_ref(fact, accounts.rider_cash(rider_id))
         return await self._post(caller, fact, {**told, "desk": body.desk, **paid})
 
     # Corrections by two people.
@@ -116,31 +120,35 @@ class Bursar:
 
         Errors: Refused MALFORMED for corrections that do not sum to zero or name no account.
         """
-        legs = tuple(Correction(leg.account, leg.amount) for leg in body.legs)
+        legs = tuple(AdjustmentLeg(leg.account, leg.amount) for leg in body.legs)
         return await self._propose(caller, legs, body.reason)
 
-    async def shortage(self, caller: Caller, rider_id: str, body: requests.Shortage) -> Answer:
+    async def propose_shortage(
+        self, caller: Caller, rider_id: str, body: requests.Shortage
+    ) -> Answer:
         """Cash that a rider owes and does not have: whose loss it is, if another person agrees."""
         charged = {
-            "PLATFORM": lambda: accounts.platform(Pocket.LOSS, 0),
+            "PLATFORM": lambda: accounts.platform(PlatformAccount.LOSS, 0),
             "RIDER": lambda: accounts.rider(rider_id),
             "CUSTOMER": lambda: accounts.receivable("USER", body.customer_id or ""),
         }[body.charge]
         if body.charge == "CUSTOMER" and body.customer_id is None:
             raise Refused(Refusal.MALFORMED, "customerId: whose debt is it?")
         legs = (
-            Correction(accounts.rider_cash(rider_id), body.amount),
-            Correction(charged(), -body.amount),
+            AdjustmentLeg(accounts.rider_cash(rider_id), body.amount),
+            AdjustmentLeg(charged(), -body.amount),
         )
         return await self._propose(caller, legs, body.reason)
 
-    async def _propose(self, caller: Caller, legs: tuple[Correction, ...], reason: str) -> Answer:
-        first = await self._answers.find(caller.receipt)
+    async def _propose(
+        self, caller: Caller, legs: tuple[AdjustmentLeg, ...], reason: str
+    ) -> Answer:
+        first = await self._answers.find(caller.request_key)
         if first is not None:
             return first
         now_ms = self._clock.now_ms()
-        proposal = Proposal(
-            adjustment_id=ids.mint("adj"),
+        proposal = AdjustmentProposal(
+            adjustment_id=ids.new_id("adj"),
             corrections=legs,
             reason=reason,
             maker=caller.id,
@@ -148,41 +156,41 @@ class Bursar:
             updated_at=now_ms,
         )
         try:
-            proposed = propose(proposal)
+            proposed = create_proposal(proposal)
         except ValueError as error:
             raise Refused(Refusal.MALFORMED, f"legs: {error}") from error
         return await self._write(caller, [proposed], proposal_view(proposal))
 
-    async def agree(self, caller: Caller, adjustment_id: str) -> Answer:
+    async def approve(self, caller: Caller, adjustment_id: str) -> Answer:
         """Another person agrees, and the correction is posted.
 
         Errors: Refused NOT_FOUND, FORBIDDEN for its maker, WRONG_STATE, INSUFFICIENT_FUNDS.
         """
-        proposal = await self._checked(caller, adjustment_id)
+        proposal = await self._get_for_decision(caller, adjustment_id)
         now_ms = self._clock.now_ms()
-        step = decide(proposal, AdjustmentState.POSTED, caller.id, now_ms)
+        step = decide_proposal(proposal, AdjustmentState.POSTED, caller.id, now_ms)
         posted = msgspec.structs.replace(
             proposal, astate=AdjustmentState.POSTED, checker=caller.id, updated_at=now_ms
         )
-        return await self._post(caller, proposal.agreed(caller.id), proposal_view(posted), [step])
+        return await self._post(caller, proposal.to_fact(caller.id), proposal_view(posted), [step])
 
-    async def disagree(self, caller: Caller, adjustment_id: str) -> Answer:
+    async def reject(self, caller: Caller, adjustment_id: str) -> Answer:
         """Another person does not agree, and nothing moves.
 
         Errors: Refused NOT_FOUND, FORBIDDEN for its maker, WRONG_STATE.
         """
-        first = await self._answers.find(caller.receipt)
+        first = await self._answers.find(caller.request_key)
         if first is not None:
             return first
-        proposal = await self._checked(caller, adjustment_id)
+        proposal = await self._get_for_decision(caller, adjustment_id)
         now_ms = self._clock.now_ms()
-        step = decide(proposal, AdjustmentState.REJECTED, caller.id, now_ms)
+        step = decide_proposal(proposal, AdjustmentState.REJECTED, caller.id, now_ms)
         ended = msgspec.structs.replace(
             proposal, astate=AdjustmentState.REJECTED, checker=caller.id, updated_at=now_ms
         )
         return await self._write(caller, [step], proposal_view(ended))
 
-    async def proposals(
+    async def list_proposals(
         self, status: str, page: tuple[int, str | None]
     ) -> tuple[list[Answer], str | None]:
         """Corrections that stand so, oldest first in each shard; `page` is (limit, cursor).
@@ -192,11 +200,13 @@ class Bursar:
         DynamoDB: Query of GSI2.
         """
         state = AdjustmentState(status)
-        places = [Place(queue_pk(state, shard), "GSI2") for shard in range(SHARDS)]
-        items, cursor = await page_over(self._table, places, page)
+        places = [
+            ListShard(adjustment_queue_pk(state, shard), "GSI2") for shard in range(LIST_SHARDS)
+        ]
+        items, cursor = await query_shards(self._table, places, page)
         return [proposal_view(read_proposal(item)) for item in items], cursor
 
-    async def _checked(self, caller: Caller, adjustment_id: str) -> Proposal:
+    async def _get_for_decision(self, caller: Caller, adjustment_id: str) -> AdjustmentProposal:
         item = await self._table.get(adjustment_key(adjustment_id))
         if item is None:
             raise Refused(Refusal.NOT_FOUND, f"there is no adjustment {adjustment_id}")
@@ -207,8 +217,8 @@ class Bursar:
 
     # Wallets that may not be drawn from.
 
-    async def set_standing(
-        self, caller: Caller, account: str, body: requests.WalletStanding
+    async def set_wallet_status(
+        self, caller: Caller, account: str, body: requests.WalletStatusChange
     ) -> Answer:
         """Freeze, free or close a wallet; who did it and why is kept.
 
@@ -216,9 +226,9 @@ class Bursar:
         """
         now_ms = self._clock.now_ms()
         told = {"account": account, "status": body.status, "reason": body.reason}
-        kept = audit("set_standing", caller.id, told, now_ms)
+        kept = audit_record("set_standing", caller.id, told, now_ms)
         try:
-            await self._table.transact([set_standing(account, body.status, now_ms), kept])
+            await self._table.transact([set_wallet_status(account, body.status, now_ms), kept])
         except TransactionCancelled as cancelled:
             raise Refused(Refusal.WRONG_STATE, "only an empty wallet can be closed") from cancelled
         return told
@@ -228,49 +238,49 @@ class Bursar:
     async def _post(
         self, caller: Caller, fact: Fact, answer: Answer, guards: Sequence[Write] = ()
     ) -> Answer:
-        first = await self._answers.find(caller.receipt)
+        first = await self._answers.find(caller.request_key)
         if first is not None:
             return first
         writes = list(guards)
-        if caller.receipt is not None:
-            writes.append(write_receipt(caller.receipt, answer, self._clock.now_ms()))
+        if caller.request_key is not None:
+            writes.append(write_record(caller.request_key, answer, self._clock.now_ms()))
         try:
-            with in_our_words():
+            with translate_ledger_errors():
                 await self._ledger.post(fact, writes)
         except GuardFailed as failed:
-            return await self._unless_repeated(caller, failed.item)
+            return await self._first_answer_or_refuse(caller, failed.item)
         return answer
 
     async def _write(self, caller: Caller, writes: Sequence[Write], answer: Answer) -> Answer:
         kept = list(writes)
-        if caller.receipt is not None:
-            kept.append(write_receipt(caller.receipt, answer, self._clock.now_ms()))
+        if caller.request_key is not None:
+            kept.append(write_record(caller.request_key, answer, self._clock.now_ms()))
         try:
             await self._table.transact(kept)
         except TransactionCancelled as cancelled:
-            item = cancelled.reasons[cancelled.failed()[0]].item
-            return await self._unless_repeated(caller, item)
+            item = cancelled.reasons[cancelled.failed_positions()[0]].item
+            return await self._first_answer_or_refuse(caller, item)
         return answer
 
-    async def _unless_repeated(self, caller: Caller, item: Item | None) -> Answer:
+    async def _first_answer_or_refuse(self, caller: Caller, item: Item | None) -> Answer:
         """A copy's first answer.
 
         Errors: Refused WRONG_STATE where there was none.
         """
-        first = await self._answers.find(caller.receipt)
+        first = await self._answers.find(caller.request_key)
         if first is not None:
             return first
         state = item.get("astate", "changed") if item else "gone"
         raise Refused(Refusal.WRONG_STATE, f"it is {state} by now")
 
 
-def _line(fact: Fact, account: str) -> Answer:
+def _transaction_ref(fact: Fact, account: str) -> Answer:
     """The public name of the line that a fact becomes in a wallet."""
     key = entry_key(fact)
     return {"transactionId": transaction_id(f"{key.pk}/{key.sk}", account)}
 
 
-def proposal_view(proposal: Proposal) -> Answer:
+def proposal_view(proposal: AdjustmentProposal) -> Answer:
     """A correction as operators see it."""
     view = {
         "adjustmentId": proposal.adjustment_id,

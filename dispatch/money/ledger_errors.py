@@ -4,15 +4,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from dispatch.errors import Refusal, Refused
-from dispatch.storage.dynamodb_errors import answering
+from dispatch.storage.dynamodb_errors import translate_dynamodb_errors
 from ledger.posting.ledger import LedgerRefused
 
 
 @contextmanager
-def in_our_words() -> Iterator[None]:
+def translate_ledger_errors() -> Iterator[None]:
     """Turn what the ledger refuses, or cannot answer, into what a caller is told."""
     try:
-        with answering():
+        with translate_dynamodb_errors():
             yield
     except LedgerRefused as refused:
         # All other codes of the ledger are codes of the contract.

@@ -10,11 +10,11 @@ SANDBOX = "sandbox"
 # An operator pays by hand and says so.
 MANUAL = "manual"
 # Destinations by which a developer chooses what the sandbox does; any other is paid at once.
-SANDBOX_FAILS = "0000"
-SANDBOX_WAITS = "1111"
+SANDBOX_FAILS_DIGITS = "0000"
+SANDBOX_WAITS_DIGITS = "1111"
 
 
-class Word(StrEnum):
+class ProviderStatus(StrEnum):
     """What a provider says of a payout."""
 
     PAID = "PAID"
@@ -25,59 +25,65 @@ class Word(StrEnum):
     NOT_FOUND = "NOT_FOUND"
 
 
-class Told(NamedTuple):
+class ProviderReport(NamedTuple):
     """A provider's answer. Units: whole XAF."""
 
-    word: Word
+    status: ProviderStatus
     fee: int = 0
     reason: str = ""
 
 
-class Provider(Protocol):
+class PayoutProvider(Protocol):
     """A payout provider; a reference that he knows is paid once, however often it is sent.
 
     What cannot be reached, or answers late, is UNKNOWN and never an error.
     """
 
-    async def submit(self, payout: Payout, reference: str) -> Told:
+    async def submit(self, payout: Payout, reference: str) -> ProviderReport:
         """Ask him to pay."""
         ...
 
-    async def find(self, payout: Payout, reference: str) -> Told:
+    async def check_status(self, payout: Payout, reference: str) -> ProviderReport:
         """Ask him what has come of it."""
         ...
 
 
-class Sandbox:
+class SandboxProvider:
     """Pays whatever it is asked for; forgets with its process."""
 
     def __init__(self) -> None:
         # References heard, each once; a developer's afternoon.
-        self._heard: set[str] = set()
+        self._known_references: set[str] = set()
 
-    async def submit(self, payout: Payout, reference: str) -> Told:
+    async def submit(self, payout: Payout, reference: str) -> ProviderReport:
         """Pay at once, or as the destination's last digits say."""
         where = str(payout.destination)
-        is_new = reference not in self._heard
-        self._heard.add(reference)
-        if SANDBOX_FAILS in where:
-            return Told(Word.FAILED, reason="the sandbox refuses this destination")
-        return Told(Word.UNKNOWN if SANDBOX_WAITS in where and is_new else Word.PAID)
+        is_new = reference not in self._known_references
+        self._known_references.add(reference)
+        if SANDBOX_FAILS_DIGITS in where:
+            return ProviderReport(
+                ProviderStatus.FAILED, reason="the sandbox refuses this destination"
+            )
+        return ProviderReport(
+            ProviderStatus.UNKNOWN
+            if SANDBOX_WAITS_DIGITS in where and is_new
+            else ProviderStatus.PAID
+        )
 
-    async def find(self, payout: Payout, reference: str) -> Told:
+    async def check_status(self, payout: Payout, reference: str) -> ProviderReport:
         """What came of it: whoever was let wait is paid by now."""
-        if reference not in self._heard:
-            return Told(Word.NOT_FOUND)
+        if reference not in self._known_references:
+            return ProviderReport(ProviderStatus.NOT_FOUND)
         return await self.submit(payout, reference)
 
 
-class Manual:
+class ManualProvider:
     """Knows nothing by itself: an operator says what came of each payout."""
 
-    async def submit(self, payout: Payout, reference: str) -> Told:
+    async def submit(self, payout: Payout, reference: str) -> ProviderReport:
         """It waits for the operator."""
-        return Told(Word.UNKNOWN)
+        return ProviderReport(ProviderStatus.UNKNOWN)
 
-    async def find(self, payout: Payout, reference: str) -> Told:
+    async def check_status(self, payout: Payout, reference: str) -> ProviderReport:
         """It still waits."""
-        return Told(Word.UNKNOWN)
+        return ProviderReport(ProviderStatus.UNKNOWN)

@@ -3,34 +3,34 @@
 from typing import Any
 
 from dispatch.errors import Refusal, Refused
-from dispatch.storage.dynamodb_errors import Answering
-from dispatch.storage.sharded_list import Place, page_over
-from ledger.core.accounts import SHARDS
+from dispatch.storage.dynamodb_errors import RetryableTable
+from dispatch.storage.sharded_list import ListShard, query_shards
+from ledger.core.accounts import LIST_SHARDS
 from ledger.core.money import CURRENCY
 from ledger.dynamodb.table import Item, Query, Table, Update
 from ledger.records.payouts import (
-    GATE_KEY,
+    PAYOUT_STOP_KEY,
     Payout,
     PayoutState,
-    owner_pk,
+    owner_payouts_pk,
     payout_key,
-    queue_pk,
+    payout_queue_pk,
     read_payout,
 )
-from ledger.records.wallets import CASH_OUT
+from ledger.records.wallets import CASH_OUTSTANDING
 
 # Payouts read at a time from one shard of a queue.
-SWEEP_PAGE = 100
+SWEEP_PAGE_SIZE = 100
 # What the contract calls a request that nobody has decided.
 PENDING = "PENDING"
 STATUSES = frozenset({PENDING, *(state.value for state in PayoutState)})
 
 
-class Payouts:
+class PayoutStore:
     """Reads payouts, and stops and starts them."""
 
     def __init__(self, table: Table) -> None:
-        self._table = Answering(table)
+        self._table = RetryableTable(table)
 
     async def get(self, payout_id: str) -> Payout:
         """One payout, consistently read.
@@ -44,7 +44,7 @@ class Payouts:
             raise Refused(Refusal.NOT_FOUND, f"there is no payout {payout_id}")
         return read_payout(item)
 
-    async def list_for(
+    async def list_by_owner(
         self, owner_type: str, owner_id: str, page: tuple[int, str | None]
     ) -> tuple[list[Payout], str | None]:
         """One owner's payouts, newest first; `page` is (limit, cursor).
@@ -53,11 +53,11 @@ class Payouts:
 
         DynamoDB: Query of GSI1.
         """
-        place = Place(owner_pk(owner_type, owner_id), "GSI1", forward=False)
-        items, cursor = await page_over(self._table, [place], page)
+        place = ListShard(owner_payouts_pk(owner_type, owner_id), "GSI1", forward=False)
+        items, cursor = await query_shards(self._table, [place], page)
         return [read_payout(item) for item in items], cursor
 
-    async def list_in(
+    async def list_by_status(
         self, status: str, page: tuple[int, str | None]
     ) -> tuple[list[Payout], str | None]:
         """Payouts that stand so, shard by shard, oldest first in each.
@@ -67,19 +67,19 @@ class Payouts:
         DynamoDB: Query of GSI2, a shard after the other.
         """
         state = PayoutState.REQUESTED if status == PENDING else PayoutState(status)
-        places = [Place(queue_pk(state, shard), "GSI2") for shard in range(SHARDS)]
-        items, cursor = await page_over(self._table, places, page)
+        places = [ListShard(payout_queue_pk(state, shard), "GSI2") for shard in range(LIST_SHARDS)]
+        items, cursor = await query_shards(self._table, places, page)
         return [read_payout(item) for item in items], cursor
 
-    async def oldest(self, state: PayoutState, shard: int) -> list[Payout]:
+    async def list_oldest(self, state: PayoutState, shard: int) -> list[Payout]:
         """The oldest payouts of a shard that stand so; the index may lag behind the truth.
 
         DynamoDB: Query of GSI2, one page.
         """
-        query = Query(pk=queue_pk(state, shard), index="GSI2", limit=SWEEP_PAGE)
+        query = Query(pk=payout_queue_pk(state, shard), index="GSI2", limit=SWEEP_PAGE_SIZE)
         return [read_payout(item) for item in (await self._table.query(query)).items]
 
-    async def riders_with_cash(
+    async def list_riders_with_cash(
         self, page: tuple[int, str | None]
     ) -> tuple[list[dict[str, Any]], str | None]:
         """Riders who have cash of ours, since when; the longest first in each shard.
@@ -88,19 +88,19 @@ class Payouts:
 
         DynamoDB: Query of GSI2, a shard after the other.
         """
-        places = [Place(f"{CASH_OUT}#{shard}", "GSI2") for shard in range(SHARDS)]
-        items, cursor = await page_over(self._table, places, page)
-        return [_owing(item) for item in items], cursor
+        places = [ListShard(f"{CASH_OUTSTANDING}#{shard}", "GSI2") for shard in range(LIST_SHARDS)]
+        items, cursor = await query_shards(self._table, places, page)
+        return [_cash_view(item) for item in items], cursor
 
-    async def gate(self) -> Item:
+    async def get_gate(self) -> Item:
         """Whether payouts are stopped, since when and why."""
-        item = await self._table.get(GATE_KEY) or {}
+        item = await self._table.get(PAYOUT_STOP_KEY) or {}
         return {name: item.get(name) for name in ("stopped", "reason", "by", "at")}
 
     async def set_gate(self, *, stopped: bool, reason: str, by: str, now_ms: int) -> None:
         """Stop payouts, or let them go on. DynamoDB: one update."""
         change = Update(
-            key=GATE_KEY,
+            key=PAYOUT_STOP_KEY,
             expression="SET stopped = :stopped, reason = :reason, #by = :by, #at = :at",
             names={"#by": "by", "#at": "at"},
             values={":stopped": stopped, ":reason": reason, ":by": by, ":at": now_ms},
@@ -108,7 +108,7 @@ class Payouts:
         await self._table.transact([change])
 
 
-def _owing(item: Item) -> dict[str, Any]:
+def _cash_view(item: Item) -> dict[str, Any]:
     since, _, rider_id = item["GSI2SK"].partition("#")
     return {
         "riderId": rider_id,

@@ -3,22 +3,22 @@
 import msgspec
 
 from dispatch.model import Decision
-from dispatch.storage.dynamodb_errors import Answering
+from dispatch.storage.dynamodb_errors import RetryableTable
 from ledger.dynamodb.table import Item, Put, Query, Table
 
 # The first ten tell how the search began and the last ten how it ended; the rest is counted.
-FIRST_KEPT = 10
-LAST_KEPT = 10
-KEPT = FIRST_KEPT + LAST_KEPT
+FIRST_STORED = 10
+LAST_STORED = 10
+STORED_MAX = FIRST_STORED + LAST_STORED
 
 _decoder = msgspec.json.Decoder(Decision)
 
 
 def slot_of(number: int) -> int:
     """Where the `number`-th decision (from 0) is kept, in the place of an older one after ten."""
-    if number < FIRST_KEPT:
+    if number < FIRST_STORED:
         return number
-    return FIRST_KEPT + (number - FIRST_KEPT) % LAST_KEPT
+    return FIRST_STORED + (number - FIRST_STORED) % LAST_STORED
 
 
 def write_decision(order_id: str, number: int, decision: Decision) -> Put:
@@ -32,18 +32,18 @@ def write_decision(order_id: str, number: int, decision: Decision) -> Put:
     return Put(item=item)
 
 
-class Decisions:
+class DecisionStore:
     """Reads decisions, and adds to the last one where its order is not written."""
 
     def __init__(self, table: Table) -> None:
-        self._table = Answering(table)
+        self._table = RetryableTable(table)
 
-    async def of(self, order_id: str) -> list[tuple[int, Decision]]:
+    async def list_for(self, order_id: str) -> list[tuple[int, Decision]]:
         """What is kept of an order's decisions with their numbers, oldest first.
 
         DynamoDB: Query, one round trip, consistent.
         """
-        query = Query(pk=f"ORDER#{order_id}", prefix="DECISION#", limit=KEPT)
+        query = Query(pk=f"ORDER#{order_id}", prefix="DECISION#", limit=STORED_MAX)
         page = await self._table.query(query)
         kept = [(item["number"], _decoder.decode(item["decision"])) for item in page.items]
         return sorted(kept, key=lambda each: each[0])

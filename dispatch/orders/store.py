@@ -19,25 +19,25 @@ from ledger.dynamodb.table import (
     Query,
     Table,
     Update,
-    in_time,
+    time_sort_key,
 )
 
 # Source: 16 partitions take 16,000 writes/s on DynamoDB, above any single city's orders.
 SHARDS = 16
 # Orders read at a time where the oldest of them are looked for.
-PENDING_PAGE = 50
+PENDING_PAGE_SIZE = 50
 # A page of whole orders takes this process 4 ms; positions have their turn before the next.
-OPEN_PAGE = 32
+OPEN_PAGE_SIZE = 32
 
 _INDEX = {"user": "GSI1", "vendor": "GSI2", "rider": "GSI3"}
 # What the caller's audience must find of itself in the order, for the write to go through.
-_OWNER = {"user": ("userId",), "vendor": ("vendorId",), "rider": ("dispatch", "riderId")}
+_OWNER_PATH = {"user": ("userId",), "vendor": ("vendorId",), "rider": ("dispatch", "riderId")}
 
 
-class Clause(msgspec.Struct, frozen=True, kw_only=True):
+class ConditionClause(msgspec.Struct, frozen=True, kw_only=True):
     """A condition on the order as it stands, with its names and values."""
 
-    text: str
+    expression: str
     names: dict[str, str] = {}
     values: dict[str, Any] = {}
 
@@ -52,17 +52,19 @@ def order_key(order_id: str) -> Key:
     return Key(f"ORDER#{order_id}", "METADATA")
 
 
-def owned_by(audience: str, owner: str) -> Clause:
+def owned_by(audience: str, owner: str) -> ConditionClause:
     """The order belongs to `owner` at the moment of the write."""
-    path = _OWNER[audience]
+    path = _OWNER_PATH[audience]
     names = {f"#o{i}": part for i, part in enumerate(path)}
-    return Clause(text=".".join(names) + " = :owner", names=names, values={":owner": owner})
+    return ConditionClause(
+        expression=".".join(names) + " = :owner", names=names, values={":owner": owner}
+    )
 
 
-def offered_to(rider: str, offer_id: str, now_ms: int) -> Clause:
+def offered_to(rider: str, offer_id: str, now_ms: int) -> ConditionClause:
     """The order offers itself to `rider` under this very offer, whose time is not over."""
-    return Clause(
-        text="#od.#of.#ri.#oi = :offer AND #od.#of.#ri.#dl >= :now",
+    return ConditionClause(
+        expression="#od.#of.#ri.#oi = :offer AND #od.#of.#ri.#dl >= :now",
         names={
             "#od": "dispatch",
             "#of": "offers",
@@ -74,21 +76,21 @@ def offered_to(rider: str, offer_id: str, now_ms: int) -> Clause:
     )
 
 
-def insert(order: Order) -> Put:
+def insert_order(order: Order) -> Put:
     """The write that brings a new order in."""
     key = order_key(order.order_id)
-    item = {"PK": key.pk, "SK": key.sk, **msgspec.to_builtins(order), **_indexes(order)}
+    item = {"PK": key.pk, "SK": key.sk, **msgspec.to_builtins(order), **_index_keys(order)}
     return Put(item=item, condition="attribute_not_exists(PK)")
 
 
-def change(before: Order, after: Order, clause: Clause | None = None) -> Update:
+def update_order(before: Order, after: Order, clause: ConditionClause | None = None) -> Update:
     """The write that takes an order from one version to the next; only what differs is set.
 
     DynamoDB: one Update; the condition holds the version and, by `clause`, the ownership.
     """
     assert after.version == before.version + 1, "a step is one version"
-    old = {**msgspec.to_builtins(before), **_indexes(before)}
-    new = {**msgspec.to_builtins(after), **_indexes(after)}
+    old = {**msgspec.to_builtins(before), **_index_keys(before)}
+    new = {**msgspec.to_builtins(after), **_index_keys(after)}
     assert old["orderId"] == new["orderId"]
     changed = sorted(name for name, value in new.items() if old.get(name) != value)
     gone = sorted(old.keys() - new.keys())
@@ -97,7 +99,7 @@ def change(before: Order, after: Order, clause: Clause | None = None) -> Update:
     spelled = list(names)
     sets = ", ".join(f"{spelled[i]} = :s{i}" for i in range(len(changed)))
     removes = ", ".join(spelled[len(changed) :])
-    condition = "#ver = :ver" + (f" AND {clause.text}" if clause else "")
+    condition = "#ver = :ver" + (f" AND {clause.expression}" if clause else "")
     return Update(
         key=order_key(before.order_id),
         expression=f"SET {sets}" + (f" REMOVE {removes}" if removes else ""),
@@ -107,8 +109,8 @@ def change(before: Order, after: Order, clause: Clause | None = None) -> Update:
     )
 
 
-def _indexes(order: Order) -> dict[str, str]:
-    moment = f"ORDER#{in_time(order.created_at, order.order_id)}"
+def _index_keys(order: Order) -> dict[str, str]:
+    moment = f"ORDER#{time_sort_key(order.created_at, order.order_id)}"
     keys = {"GSI1PK": f"USER#{order.user_id}#ORDERS", "GSI1SK": moment}
     if order.vendor_id is not None:
         keys |= {"GSI2PK": f"VENDOR#{order.vendor_id}#ORDERS", "GSI2SK": moment}
@@ -124,7 +126,7 @@ def from_item(item: Item) -> Order:
     return msgspec.convert(item, Order, strict=False)
 
 
-class Orders:
+class OrderStore:
     """Reads orders."""
 
     def __init__(self, table: Table) -> None:
@@ -155,10 +157,10 @@ class Orders:
         """
         index = _INDEX[audience]
         partition = f"{audience.upper()}#{owner}#ORDERS"
-        found = await self._page(partition, index, status, page)
+        found = await self._query_page(partition, index, status, page)
         return [from_item(item) for item in found.items], found.cursor
 
-    async def _page(
+    async def _query_page(
         self, partition: str, index: str, status: str | None, page: tuple[int, str | None]
     ) -> Page:
         query = Query(
@@ -185,11 +187,11 @@ class Orders:
         stages = _stages(status)
         places = [f"ORDERS#{stage}#{shard}" for stage in stages for shard in range(SHARDS)]
         limit, cursor = page
-        at, inner = _split(cursor, len(places))
+        at, inner = _parse_cursor(cursor, len(places))
         exact = status if status in set(OrderStatus) else None
         orders: list[Order] = []
         while at < len(places) and len(orders) < limit:
-            part = await self._page(places[at], "GSI4", exact, (limit - len(orders), inner))
+            part = await self._query_page(places[at], "GSI4", exact, (limit - len(orders), inner))
             orders.extend(from_item(item) for item in part.items)
             inner = part.cursor
             at += inner is None
@@ -212,7 +214,7 @@ class Orders:
             query = Query(
                 pk=f"ORDERS#OPEN#{shard}",
                 index="GSI4",
-                limit=PENDING_PAGE,
+                limit=PENDING_PAGE_SIZE,
                 cursor=cursor,
                 equals={"status": OrderStatus.PENDING.value},
             )
@@ -230,7 +232,9 @@ class Orders:
         for each in range(SHARDS) if shard is None else (shard,):
             cursor: str | None = None
             while True:
-                page = await self._page(f"ORDERS#OPEN#{each}", "GSI4", None, (OPEN_PAGE, cursor))
+                page = await self._query_page(
+                    f"ORDERS#OPEN#{each}", "GSI4", None, (OPEN_PAGE_SIZE, cursor)
+                )
                 orders.extend(from_item(item) for item in page.items)
                 cursor = page.cursor
                 if cursor is None:
@@ -247,10 +251,10 @@ def _stages(status: str | None) -> Sequence[str]:
     return ("CLOSED",) if status in closed else ("OPEN",)
 
 
-def _split(cursor: str | None, places: int) -> tuple[int, str | None]:
+def _parse_cursor(cursor: str | None, partitions: int) -> tuple[int, str | None]:
     if cursor is None:
         return 0, None
     at, dot, inner = cursor.partition(".")
-    if not dot or not at.isdigit() or int(at) >= places:
+    if not dot or not at.isdigit() or int(at) >= partitions:
         raise Refused(Refusal.MALFORMED, "this cursor is not from this list")
     return int(at), inner or None

@@ -13,34 +13,39 @@ from msgspec.structs import replace
 from dispatch import metrics
 from dispatch.clock import Clock
 from dispatch.errors import Refusal, Refused, StoreUnavailable
-from dispatch.events.idempotency_records import Receipt, Receipts, first_answer, write_receipt
-from dispatch.events.operations_board import Line
+from dispatch.events.idempotency_records import (
+    IdempotencyRecords,
+    RequestKey,
+    first_answer,
+    write_record,
+)
+from dispatch.events.operations_board import BoardLine
 from dispatch.events.outbox import (
-    Entry,
     Outbox,
-    Saying,
+    OutboxEntry,
+    OutboxEvent,
     new_entry_id,
     write_entry,
 )
 from dispatch.keys import identity
-from dispatch.model import Course, Order, OrderStatus, course_of
+from dispatch.model import Order, OrderStatus, RiderAssignment, assignment_of
 from dispatch.orders.store import (
-    Clause,
-    Orders,
-    change,
+    ConditionClause,
+    OrderStore,
     from_item,
-    insert,
+    insert_order,
     order_key,
     owned_by,
+    update_order,
 )
-from dispatch.orders.transitions.context import Ask, Step
-from dispatch.orders.transitions.state_machine import decide
-from dispatch.orders.transitions.waves import wants_engine
-from dispatch.storage.dynamodb_errors import answering
+from dispatch.orders.transitions.context import Transition, TransitionRequest
+from dispatch.orders.transitions.state_machine import decide_transition
+from dispatch.orders.transitions.waves import needs_dispatch
+from dispatch.storage.dynamodb_errors import translate_dynamodb_errors
 from dispatch.wire import frames
-from dispatch.wire.snapshots import brief, order_dot
+from dispatch.wire.snapshots import order_marker, order_summary
 from ledger.core.facts import Fact
-from ledger.core.order_funds import Fin
+from ledger.core.order_funds import OrderFunds
 from ledger.dynamodb.table import (
     Item,
     Table,
@@ -49,16 +54,16 @@ from ledger.dynamodb.table import (
     Write,
 )
 from ledger.posting.ledger import GuardFailed, Ledger, LedgerRefused
-from ledger.posting.locks import Locks
+from ledger.posting.locks import KeyedLocks
 
 # Each attempt loses only to another step of the same order, and a wave holds few riders.
-ATTEMPTS = 12
+ATTEMPTS_MAX = 12
 
 # What the node that holds a rider's sockets must know of his hands, and where they take him.
-DUTY = "duty"
+WORKLOAD_CHANGE = "duty"
 # What the node of an order's rider still has of its trail when the order ends is in Redis by then.
 # Source: the drain flushes every 40 ms, and is back within 2 s of Redis.
-TRAIL_WHOLE_MS = 5_000
+TRAIL_FLUSHED_AFTER_MS = 5_000
 
 log = structlog.get_logger(__name__)
 
@@ -68,50 +73,50 @@ class Caller(msgspec.Struct, frozen=True, kw_only=True):
 
     audience: str
     id: str
-    receipt: Receipt | None = None
+    request_key: RequestKey | None = None
 
 
 ENGINE = Caller(audience="engine", id="engine")
 
 
-class Extra(NamedTuple):
+class ExtraWrite(NamedTuple):
     """A further write of a step, and what it means when its condition fails."""
 
     write: Write
     refusal: Refused
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class ExtraWrites(msgspec.Struct, frozen=True, kw_only=True):
     """What goes into a step's transaction besides the order, its saying and the receipt."""
 
-    extras: Sequence[Extra] = ()
+    writes: Sequence[ExtraWrite] = ()
     fact: Fact | None = None
     # The order's money as the order itself tells it; the ledger checks it by its condition.
-    believed: Fin | None = None
-    clause: Clause | None = None
+    expected_funds: OrderFunds | None = None
+    condition: ConditionClause | None = None
     # What the caller is told, now and when he repeats himself; None tells him the order in brief.
     answer: object = None
 
 
 # Finds out what else a step writes, from the order as it was read.
-Planner = Callable[[Order, Step], Awaitable[Plan]]
+ExtraWritesFactory = Callable[[Order, Transition], Awaitable[ExtraWrites]]
 # Finds out what a step must know, from the order as it was read.
-Asker = Callable[[Order], Awaitable[Ask]]
+TransitionRequestFactory = Callable[[Order], Awaitable[TransitionRequest]]
 
 
-class Carried(msgspec.Struct, frozen=True, kw_only=True):
+class Committed(msgspec.Struct, frozen=True, kw_only=True):
     """A step that is written; `order` is None where a repeat got its first `answer` again."""
 
     answer: Any
     order: Order | None = None
-    step: Step | None = None
+    transition: Transition | None = None
 
 
-class _Outrun(Exception):
+class _StaleOrder(Exception):
     """The order has changed since it was read."""
 
 
-class _Repeated(Exception):
+class _RepeatedCommand(Exception):
     """The same command was carried out meanwhile."""
 
     def __init__(self, answer: object) -> None:
@@ -119,26 +124,26 @@ class _Repeated(Exception):
         self.answer = answer
 
 
-class Clerk:
+class OrderUnitOfWork:
     """Writes steps."""
 
     def __init__(self, table: Table, ledger: Ledger, outbox: Outbox, clock: Clock) -> None:
         self._table = table
-        self._orders = Orders(table)
-        self._receipts = Receipts(table)
+        self._orders = OrderStore(table)
+        self._idempotency_records = IdempotencyRecords(table)
         self._ledger = ledger
         self._outbox = outbox
         self._clock = clock
-        self._turns = Locks()
+        self._order_locks = KeyedLocks()
 
-    async def carry(
+    async def commit(
         self,
         caller: Caller,
         order_id: str,
-        asker: Ask | Asker,
-        plan: Planner,
-        known: Order | None = None,
-    ) -> Carried:
+        request: TransitionRequest | TransitionRequestFactory,
+        extra_writes_for: ExtraWritesFactory,
+        loaded: Order | None = None,
+    ) -> Committed:
         """Load, decide and write one step of an order; start again when somebody was faster.
 
         Whoever has just read the order hands it over as `known`, and it is not read again unless
@@ -149,79 +154,87 @@ class Clerk:
 
         Errors: Refused by the machine, the money or an extra write; StoreUnavailable.
         """
-        assert known is None or caller.receipt is None, "a repeat is known by its receipt"
-        async with self._turns.hold((order_id,)):
-            return await self._carry(caller, order_id, asker, plan, known)
+        assert loaded is None or caller.request_key is None, "a repeat is known by its receipt"
+        async with self._order_locks.hold((order_id,)):
+            return await self._commit_with_retries(
+                caller, order_id, request, extra_writes_for, loaded
+            )
 
-    async def _carry(
+    async def _commit_with_retries(
         self,
         caller: Caller,
         order_id: str,
-        asker: Ask | Asker,
-        plan: Planner,
-        known: Order | None,
-    ) -> Carried:
-        for _ in range(ATTEMPTS):
+        request: TransitionRequest | TransitionRequestFactory,
+        extra_writes_for: ExtraWritesFactory,
+        loaded: Order | None,
+    ) -> Committed:
+        for _ in range(ATTEMPTS_MAX):
             try:
                 # Inside: what is not there takes the same way as what is somebody else's.
-                first, order = await self._look_up(caller, order_id, known)
-                known = None
+                first, order = await self._find_answer_and_order(caller, order_id, loaded)
+                loaded = None
                 if first is not None:
-                    return Carried(answer=first)
-                ask = asker if isinstance(asker, Ask) else await asker(order)
-                step = decide(order, replace(ask, now_ms=self._clock.now_ms()))
+                    return Committed(answer=first)
+                ask = request if isinstance(request, TransitionRequest) else await request(order)
+                step = decide_transition(order, replace(ask, now_ms=self._clock.now_ms()))
                 if step.order is order:
-                    return Carried(answer=brief(order), order=order, step=step)
-                return await self._write(caller, order, step, await plan(order, step))
-            except _Outrun:
+                    return Committed(answer=order_summary(order), order=order, transition=step)
+                return await self._commit_transition(
+                    caller, order, step, await extra_writes_for(order, step)
+                )
+            except _StaleOrder:
                 continue
-            except _Repeated as repeated:
-                return Carried(answer=repeated.answer)
+            except _RepeatedCommand as repeated:
+                return Committed(answer=repeated.answer)
             except Refused:
-                return await self._unless_repeated(caller)
+                return await self._first_answer_or_raise(caller)
         raise StoreUnavailable(
             "dynamodb", f"order {order_id} changes faster than it can be written"
         )
 
-    async def bring_in(self, caller: Caller, step: Step, plan: Plan, answer: object) -> Carried:
+    async def commit_new(
+        self, caller: Caller, transition: Transition, extra_writes: ExtraWrites, answer: object
+    ) -> Committed:
         """Write a new order.
 
         Errors: Refused by the money or an extra write; StoreUnavailable.
         """
-        assert step.order.version == 1, "a new order enters at its first version"
+        assert transition.order.version == 1, "a new order enters at its first version"
         try:
-            return await self._commit(caller, insert(step.order), (None, step), (plan, answer))
-        except _Repeated as repeated:
-            return Carried(answer=repeated.answer)
+            return await self._commit_writes(
+                caller, insert_order(transition.order), (None, transition), (extra_writes, answer)
+            )
+        except _RepeatedCommand as repeated:
+            return Committed(answer=repeated.answer)
         except Refused:
-            return await self._unless_repeated(caller)
-        except _Outrun as error:
+            return await self._first_answer_or_raise(caller)
+        except _StaleOrder as error:
             raise Refused(Refusal.CONFLICT, "this order exists already") from error
 
-    async def _unless_repeated(self, caller: Caller) -> Carried:
+    async def _first_answer_or_raise(self, caller: Caller) -> Committed:
         """Answer a refusal: a copy of the same command that ran beside may have been the reason.
 
         Errors: the Refused that is being handled, where there was no such copy.
         """
-        if (first := await self.repeat_of(caller)) is None:
+        if (first := await self.find_first_answer(caller)) is None:
             raise  # noqa: PLE0704 (called from an except block)
-        return Carried(answer=first)
+        return Committed(answer=first)
 
-    async def repeat_of(self, caller: Caller) -> Any | None:
+    async def find_first_answer(self, caller: Caller) -> Any | None:
         """The first answer to a command that was carried out before."""
-        with answering():
-            return await self._receipts.find(caller.receipt)
+        with translate_dynamodb_errors():
+            return await self._idempotency_records.find(caller.request_key)
 
     async def load(self, order_id: str) -> Order:
         """One order.
 
         Errors: Refused NOT_FOUND; StoreUnavailable.
         """
-        with answering():
-            return _found(order_id, await self._orders.get(order_id))
+        with translate_dynamodb_errors():
+            return _require_found(order_id, await self._orders.get(order_id))
 
-    async def _look_up(
-        self, caller: Caller, order_id: str, known: Order | None
+    async def _find_answer_and_order(
+        self, caller: Caller, order_id: str, loaded: Order | None
     ) -> tuple[Any | None, Order]:
         """The first answer where this is a repeat, and the order.
 
@@ -230,74 +243,82 @@ class Clerk:
         DynamoDB: one BatchGetItem, or one GetItem where the command has no name; none where the
         order is known.
         """
-        if known is not None:
-            return None, known
-        if caller.receipt is None:
+        if loaded is not None:
+            return None, loaded
+        if caller.request_key is None:
             return None, await self.load(order_id)
-        with answering():
-            order, item = await self._table.get_many([order_key(order_id), caller.receipt.key])
-        first = None if item is None else first_answer(caller.receipt, item)
-        return first, _found(order_id, from_item(order) if order else None)
+        with translate_dynamodb_errors():
+            order, item = await self._table.get_many(
+                [order_key(order_id), caller.request_key.record_key]
+            )
+        first = None if item is None else first_answer(caller.request_key, item)
+        return first, _require_found(order_id, from_item(order) if order else None)
 
-    async def _write(self, caller: Caller, before: Order, step: Step, plan: Plan) -> Carried:
-        clause = plan.clause
+    async def _commit_transition(
+        self, caller: Caller, before: Order, transition: Transition, extra_writes: ExtraWrites
+    ) -> Committed:
+        clause = extra_writes.condition
         if clause is None and caller.audience in ("user", "vendor", "rider"):
             clause = owned_by(caller.audience, caller.id)
-        write = change(before, step.order, clause)
-        answer = brief(step.order) if plan.answer is None else plan.answer
-        return await self._commit(caller, write, (before, step), (plan, answer))
+        write = update_order(before, transition.order, clause)
+        answer = (
+            order_summary(transition.order) if extra_writes.answer is None else extra_writes.answer
+        )
+        return await self._commit_writes(
+            caller, write, (before, transition), (extra_writes, answer)
+        )
 
-    async def _commit(
+    async def _commit_writes(
         self,
         caller: Caller,
         order_write: Write,
-        change_: tuple[Order | None, Step],
-        with_: tuple[Plan, object],
-    ) -> Carried:
-        (before, step), (plan, answer) = change_, with_
-        entry = entry_for(before, step, self._clock.now_ms())
+        before_and_transition: tuple[Order | None, Transition],
+        extras_and_answer: tuple[ExtraWrites, object],
+    ) -> Committed:
+        (before, step), (plan, answer) = before_and_transition, extras_and_answer
+        entry = outbox_entry_for(before, step, self._clock.now_ms())
         writes = [order_write, write_entry(entry)]
-        if caller.receipt is not None:
-            writes.append(write_receipt(caller.receipt, answer, entry.at_ms))
+        if caller.request_key is not None:
+            writes.append(write_record(caller.request_key, answer, entry.at_ms))
         first_extra = len(writes)
-        writes.extend(extra.write for extra in plan.extras)
+        writes.extend(extra.write for extra in plan.writes)
         try:
             await self._transact(plan, writes)
         except GuardFailed as failed:
-            raise _meaning(caller, failed, first_extra, plan) from failed
-        self._outbox.hand_over(entry)
-        _count(before, step.order)
-        return Carried(answer=answer, order=step.order, step=step)
+            raise _error_for_failed_write(caller, failed, first_extra, plan) from failed
+        self._outbox.enqueue(entry)
+        _count_transition(before, step.order)
+        return Committed(answer=answer, order=step.order, transition=step)
 
-    async def _transact(self, plan: Plan, writes: Sequence[Write]) -> None:
+    async def _transact(self, extra_writes: ExtraWrites, writes: Sequence[Write]) -> None:
         """One transaction, through the ledger where money moves.
 
         Errors: GuardFailed with the first failed write; Refused for the money; StoreUnavailable.
         """
         try:
-            if plan.fact is None:
+            if extra_writes.fact is None:
                 await self._table.transact(writes)
                 return
-            posted = await self._ledger.post(plan.fact, writes, plan.believed)
+            posted = await self._ledger.post(extra_writes.fact, writes, extra_writes.expected_funds)
         except TransactionCancelled as cancelled:
-            position = cancelled.failed()[0]
+            position = cancelled.failed_positions()[0]
             raise GuardFailed(position, cancelled.reasons[position].item) from cancelled
         except LedgerRefused as refused:
-            raise Refused(_MONEY[refused.code], refused.message) from refused
+            raise Refused(_LEDGER_REFUSALS[refused.code], refused.message) from refused
         except TableUnavailable as error:
             raise StoreUnavailable("dynamodb", str(error)) from error
-        if posted.replayed:
+        if posted.is_replayed:
             # Somebody else posted this very fact, with his own write of the order beside it.
             raise GuardFailed(0, None)
 
 
-def _found(order_id: str, order: Order | None) -> Order:
+def _require_found(order_id: str, order: Order | None) -> Order:
     if order is None:
         raise Refused(Refusal.NOT_FOUND, f"there is no order {order_id} of yours")
     return order
 
 
-_MONEY = {
+_LEDGER_REFUSALS = {
     "insufficient_funds": Refusal.INSUFFICIENT_FUNDS,
     "frozen": Refusal.FORBIDDEN,
     "conflict": Refusal.CONFLICT,
@@ -306,87 +327,96 @@ _MONEY = {
 }
 
 
-def _meaning(caller: Caller, failed: GuardFailed, first_extra: int, plan: Plan) -> Exception:
+def _error_for_failed_write(
+    caller: Caller, failed: GuardFailed, first_extra: int, extra_writes: ExtraWrites
+) -> Exception:
     """What a failed condition says to the caller; writes stand in the order of `_commit`."""
     if failed.position >= first_extra:
-        return plan.extras[failed.position - first_extra].refusal
-    if failed.position == first_extra - 1 and caller.receipt is not None:
-        return _first(caller.receipt, failed.item)
-    return _Outrun()
+        return extra_writes.writes[failed.position - first_extra].refusal
+    if failed.position == first_extra - 1 and caller.request_key is not None:
+        return _error_for_repeat(caller.request_key, failed.item)
+    return _StaleOrder()
 
 
-def _first(receipt: Receipt, item: Item | None) -> Exception:
+def _error_for_repeat(request_key: RequestKey, item: Item | None) -> Exception:
     if item is None:
-        return _Outrun()
+        return _StaleOrder()
     try:
-        return _Repeated(first_answer(receipt, item))
+        return _RepeatedCommand(first_answer(request_key, item))
     except Refused as refused:
         return refused
 
 
-def entry_for(before: Order | None, step: Step, now_ms: int) -> Entry:
+def outbox_entry_for(before: Order | None, transition: Transition, now_ms: int) -> OutboxEntry:
     """What is to be told and timed once the step is written."""
-    after = step.order
-    says = [Saying(s.to, s.event.event, frames.body(s.event).decode()) for s in step.says]
-    says.extend(_duties(before, step))
-    return Entry(
+    after = transition.order
+    says = [
+        OutboxEvent(s.receiver, s.event.event, frames.encode_body(s.event).decode())
+        for s in transition.events
+    ]
+    says.extend(_workload_events(before, transition))
+    return OutboxEntry(
         entry_id=new_entry_id(),
         order_id=after.order_id,
         at_ms=now_ms,
-        says=tuple(says),
-        line=Line(order_dot(after), ended=after.is_terminal),
-        due_at_ms=_due(before, after),
-        tally=_tally(before, step),
-        trail_due_ms=now_ms + TRAIL_WHOLE_MS if _has_trail(step) else None,
+        events=tuple(says),
+        line=BoardLine(order_marker(after), ended=after.is_terminal),
+        due_at_ms=_due_at_ms(before, after),
+        counters=_counter_increments(before, transition),
+        trail_due_ms=now_ms + TRAIL_FLUSHED_AFTER_MS if _has_finished_trail(transition) else None,
     )
 
 
-class Duty(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class WorkloadChange(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """A rider takes an order up, goes on with it, or puts it down."""
 
     order_id: str
     carries: bool
-    course: Course | None = None
+    course: RiderAssignment | None = None
 
 
-def _duties(before: Order | None, step: Step) -> Iterator[Saying]:
-    after, course = step.order, course_of(step.order)
-    if step.frees is not None:
-        yield _duty(step.frees, Duty(order_id=after.order_id, carries=False))
-    elif course is not None and (before is None or course != course_of(before)):
+def _workload_events(before: Order | None, transition: Transition) -> Iterator[OutboxEvent]:
+    after, course = transition.order, assignment_of(transition.order)
+    if transition.released_rider_id is not None:
+        yield _workload_event(
+            transition.released_rider_id, WorkloadChange(order_id=after.order_id, carries=False)
+        )
+    elif course is not None and (before is None or course != assignment_of(before)):
         assert after.rider_id is not None, "a course is a rider's"
-        yield _duty(after.rider_id, Duty(order_id=after.order_id, carries=True, course=course))
+        yield _workload_event(
+            after.rider_id, WorkloadChange(order_id=after.order_id, carries=True, course=course)
+        )
 
 
-def _duty(rider: str, duty: Duty) -> Saying:
-    body = msgspec.json.encode(duty).decode()
-    return Saying(identity("rider", rider), DUTY, body, kept=False)
+def _workload_event(rider: str, change: WorkloadChange) -> OutboxEvent:
+    body = msgspec.json.encode(change).decode()
+    return OutboxEvent(identity("rider", rider), WORKLOAD_CHANGE, body, is_durable=False)
 
 
-def _has_trail(step: Step) -> bool:
+def _has_finished_trail(transition: Transition) -> bool:
     """Whether the step ends the way of a rider with the order, and not only his part in it."""
-    is_over = step.order.status in (OrderStatus.DELIVERED, OrderStatus.CANCELLED)
-    return is_over and step.frees is not None
+    is_over = transition.order.status in (OrderStatus.DELIVERED, OrderStatus.CANCELLED)
+    return is_over and transition.released_rider_id is not None
 
 
-def _due(before: Order | None, after: Order) -> int | None:
-    if after.dispatch is not None and wants_engine(after):
+def _due_at_ms(before: Order | None, after: Order) -> int | None:
+    if after.dispatch is not None and needs_dispatch(after):
         return after.dispatch.due_at_ms
     # The engine looks a last time and lets go of the riders it had asked.
-    wanted = before is not None and wants_engine(before)
+    wanted = before is not None and needs_dispatch(before)
     return after.updated_at if wanted else None
 
 
-_TALLY = {
+_COUNTER_BY_STATUS = {
     OrderStatus.DELIVERED: "ordersDelivered",
     OrderStatus.CANCELLED: "ordersCancelled",
     OrderStatus.REJECTED: "ordersCancelled",
 }
 
 
-def _tally(before: Order | None, step: Step) -> dict[str, int]:
-    after = step.order
-    offers = sum(said.event.event == "delivery_request" for said in step.says)
+def _counter_increments(before: Order | None, transition: Transition) -> dict[str, int]:
+    after = transition.order
+    offers = sum(said.event.event == "delivery_request" for said in transition.events)
     tally = {"offersMade": offers} if offers else {}
     if before is None:
         return {**tally, "ordersPlaced": 1}
@@ -394,11 +424,11 @@ def _tally(before: Order | None, step: Step) -> dict[str, int]:
         return tally
     if after.status is OrderStatus.FUNDS_DISTRIBUTED:
         tally["settledXaf"] = after.pricing.total
-    elif after.status in _TALLY:
-        tally[_TALLY[after.status]] = 1
+    elif after.status in _COUNTER_BY_STATUS:
+        tally[_COUNTER_BY_STATUS[after.status]] = 1
     return tally
 
 
-def _count(before: Order | None, after: Order) -> None:
+def _count_transition(before: Order | None, after: Order) -> None:
     if before is None or before.status is not after.status:
         metrics.ORDER_TRANSITIONS.labels(after.order_type, after.status.value).inc()

@@ -6,12 +6,12 @@ import msgspec
 
 from dispatch.clock import Clock
 from dispatch.model import Record
-from dispatch.storage.dynamodb_errors import Answering
-from dispatch.storage.item_patch import given_in, setting
+from dispatch.storage.dynamodb_errors import RetryableTable
+from dispatch.storage.item_patch import given_fields, set_fields
 from dispatch.wire.http import requests
 from ledger.core.accounts import balance_key, rider_cash
 from ledger.dynamodb.table import Check, Key, Table, Update
-from ledger.records.cash_holds import CASH_LIMIT
+from ledger.records.cash_holds import CASH_LIMIT_XAF
 
 # Source: wire contract, rider score; what stands for a rider of whom nothing is known.
 COMPLETION_DEFAULT = 95.0
@@ -21,10 +21,10 @@ HISTORY_MIN = 10
 
 # The attribute that says a rider carries an order: flat, so that it can be set and removed without
 # a map around it that must exist first.
-CARRIES = "carries_"
+CARRIED_PREFIX = "carries_"
 
-Ending = Literal["delivered", "given_back", "called_off"]
-_COUNTER: dict[Ending, str | None] = {
+ReleaseReason = Literal["delivered", "given_back", "called_off"]
+_COUNTERS: dict[ReleaseReason, str | None] = {
     "delivered": "delivered",
     "given_back": "givenBack",
     "called_off": None,
@@ -41,7 +41,7 @@ class Rider(Record, frozen=True):
     updated_at: int = 0
 
 
-class Duty(Record, frozen=True):
+class Workload(Record, frozen=True):
     """Whether a rider takes orders and until when (Unix ms), and which he carries."""
 
     available: bool = False
@@ -49,7 +49,7 @@ class Duty(Record, frozen=True):
     until_ms: int | None = None
 
 
-class Stats(Record, frozen=True):
+class RiderStats(Record, frozen=True):
     """How a rider has done. Units: percent of accepted deliveries, stars out of five."""
 
     completion: float = COMPLETION_DEFAULT
@@ -61,7 +61,7 @@ def profile_key(rider_id: str) -> Key:
     return Key(f"RIDER#{rider_id}", "PROFILE")
 
 
-def duty_key(rider_id: str) -> Key:
+def workload_key(rider_id: str) -> Key:
     """Where it is kept what a rider carries, and how he has done."""
     return Key(f"RIDER#{rider_id}", "DUTY")
 
@@ -70,7 +70,7 @@ class Riders:
     """Profiles and duty in DynamoDB; the writes of an assignment are built here and sent by it."""
 
     def __init__(self, table: Table, clock: Clock) -> None:
-        self._table = Answering(table)
+        self._table = RetryableTable(table)
         self._clock = clock
 
     async def profile(self, rider_id: str) -> Rider | None:
@@ -86,13 +86,13 @@ class Riders:
 
         DynamoDB: one UpdateItem and one GetItem; repeating it changes nothing.
         """
-        fields = {**given_in(patch), "riderId": rider_id, "updatedAt": self._clock.now_ms()}
-        await self._table.transact([setting(profile_key(rider_id), fields)])
+        fields = {**given_fields(patch), "riderId": rider_id, "updatedAt": self._clock.now_ms()}
+        await self._table.transact([set_fields(profile_key(rider_id), fields)])
         saved = await self.profile(rider_id)
         assert saved is not None, "a profile that was just saved is there"
         return saved
 
-    async def save_available(
+    async def save_availability(
         self, rider_id: str, *, available: bool, until_ms: int | None = None
     ) -> None:
         """Go on or off duty, perhaps until a moment.
@@ -100,30 +100,30 @@ class Riders:
         DynamoDB: one UpdateItem; repeating it changes nothing.
         """
         await self._table.transact(
-            [set_available(rider_id, available=available, until_ms=until_ms)]
+            [set_availability(rider_id, available=available, until_ms=until_ms)]
         )
 
-    async def duty(self, rider_id: str) -> Duty:
+    async def workload(self, rider_id: str) -> Workload:
         """Whether the rider takes orders, and which he carries.
 
         DynamoDB: one GetItem, consistent.
         """
-        return _duty(await self._table.get(duty_key(rider_id)))
+        return _workload(await self._table.get(workload_key(rider_id)))
 
-    async def stats(self, rider_id: str) -> Stats:
+    async def stats(self, rider_id: str) -> RiderStats:
         """How the rider has done; the contract's defaults until there is enough to say.
 
         DynamoDB: one GetItem, consistent.
         """
-        return _stats(await self._table.get(duty_key(rider_id)))
+        return _stats(await self._table.get(workload_key(rider_id)))
 
-    async def duty_and_stats(self, rider_id: str) -> tuple[Duty, Stats]:
+    async def workload_and_stats(self, rider_id: str) -> tuple[Workload, RiderStats]:
         """Both at once.
 
         DynamoDB: one GetItem, consistent.
         """
-        item = await self._table.get(duty_key(rider_id))
-        return _duty(item), _stats(item)
+        item = await self._table.get(workload_key(rider_id))
+        return _workload(item), _stats(item)
 
     async def cash_headroom(self, rider_id: str) -> int:
         """How much cash the rider may still collect. Units: whole XAF.
@@ -131,60 +131,60 @@ class Riders:
         DynamoDB: one GetItem, consistent.
         """
         item = await self._table.get(balance_key(rider_cash(rider_id)))
-        return max(0, CASH_LIMIT - int(item.get("exposure", 0))) if item else CASH_LIMIT
+        return max(0, CASH_LIMIT_XAF - int(item.get("exposure", 0))) if item else CASH_LIMIT_XAF
 
 
-def set_available(rider_id: str, *, available: bool, until_ms: int | None = None) -> Update:
+def set_availability(rider_id: str, *, available: bool, until_ms: int | None = None) -> Update:
     """The rider goes on or off duty; what he carries stays with him.
 
     DynamoDB: one unconditional update; repeating it changes nothing.
     """
-    return setting(duty_key(rider_id), {"available": available, "untilMs": until_ms or 0})
+    return set_fields(workload_key(rider_id), {"available": available, "untilMs": until_ms or 0})
 
 
-def claim(rider_id: str, order_id: str, capacity: int) -> Update:
+def claim_order(rider_id: str, order_id: str, capacity: int) -> Update:
     """The rider takes one more order.
 
     DynamoDB: fails where his hands are full or the order is already in them.
     """
     assert capacity >= 1
     return Update(
-        key=duty_key(rider_id),
+        key=workload_key(rider_id),
         expression="SET #order = :one, cnt = if_not_exists(cnt, :zero) + :one",
         condition="attribute_not_exists(#order) AND (attribute_not_exists(cnt) OR cnt < :capacity)",
-        names={"#order": f"{CARRIES}{order_id}"},
+        names={"#order": f"{CARRIED_PREFIX}{order_id}"},
         values={":zero": 0, ":one": 1, ":capacity": capacity},
     )
 
 
-def has_room(rider_id: str, capacity: int) -> Check:
+def check_capacity(rider_id: str, capacity: int) -> Check:
     """The rider could take one more order.
 
     DynamoDB: fails where his hands are full.
     """
     assert capacity >= 1
     return Check(
-        key=duty_key(rider_id),
+        key=workload_key(rider_id),
         condition="attribute_not_exists(cnt) OR cnt < :capacity",
         values={":capacity": capacity},
     )
 
 
-def release(rider_id: str, order_id: str, ending: Ending = "called_off") -> Update:
+def release_order(rider_id: str, order_id: str, reason: ReleaseReason = "called_off") -> Update:
     """The order leaves the rider's hands, and how it left them is counted.
 
     DynamoDB: fails where the order is not in his hands, so that it is counted once.
     """
     sets = "cnt = cnt - :one"
-    names = {"#order": f"{CARRIES}{order_id}"}
+    names = {"#order": f"{CARRIED_PREFIX}{order_id}"}
     values = {":one": 1}
-    counter = _COUNTER[ending]
+    counter = _COUNTERS[reason]
     if counter is not None:
         sets += ", #counter = if_not_exists(#counter, :zero) + :one"
         names["#counter"] = counter
         values[":zero"] = 0
     return Update(
-        key=duty_key(rider_id),
+        key=workload_key(rider_id),
         expression=f"SET {sets} REMOVE #order",
         condition="attribute_exists(#order)",
         names=names,
@@ -192,14 +192,14 @@ def release(rider_id: str, order_id: str, ending: Ending = "called_off") -> Upda
     )
 
 
-def rate(rider_id: str, stars: int) -> Update:
+def rate_rider(rider_id: str, stars: int) -> Update:
     """A customer's stars for the rider.
 
     DynamoDB: counts each time it is sent; the order's own condition lets it through once.
     """
     assert 1 <= stars <= 5
     return Update(
-        key=duty_key(rider_id),
+        key=workload_key(rider_id),
         expression=(
             "SET stars = if_not_exists(stars, :zero) + :stars, "
             "ratings = if_not_exists(ratings, :zero) + :one"
@@ -208,24 +208,26 @@ def rate(rider_id: str, stars: int) -> Update:
     )
 
 
-def _duty(item: dict[str, Any] | None) -> Duty:
+def _workload(item: dict[str, Any] | None) -> Workload:
     if item is None:
-        return Duty()
-    carried = (name.removeprefix(CARRIES) for name in item if name.startswith(CARRIES))
-    return Duty(
+        return Workload()
+    carried = (
+        name.removeprefix(CARRIED_PREFIX) for name in item if name.startswith(CARRIED_PREFIX)
+    )
+    return Workload(
         available=bool(item.get("available")),
         orders=tuple(sorted(carried)),
         until_ms=int(item.get("untilMs") or 0) or None,
     )
 
 
-def _stats(item: dict[str, Any] | None) -> Stats:
+def _stats(item: dict[str, Any] | None) -> RiderStats:
     if item is None:
-        return Stats()
+        return RiderStats()
     delivered, given_back = item.get("delivered", 0), item.get("givenBack", 0)
     stars, ratings = item.get("stars", 0), item.get("ratings", 0)
     taken = delivered + given_back
-    return Stats(
+    return RiderStats(
         completion=100 * delivered / taken if taken >= HISTORY_MIN else COMPLETION_DEFAULT,
         rating=stars / ratings if ratings >= HISTORY_MIN else RATING_DEFAULT,
     )

@@ -18,14 +18,14 @@ STOP_S = 3.0
 _log = structlog.get_logger(__name__)
 
 
-class Child:
+class ChildProcess:
     """One process of its own group, so that a Ctrl-C at the terminal reaches only us.
 
     Source: prctl(2), PR_SET_PDEATHSIG: the kernel kills it when the thread that started it ends,
     by whatever means; so it is started from a thread that lives as long as the server.
     """
 
-    def __init__(self, argv: Sequence[str | Path], log: Path, keep_open: int) -> None:
+    def __init__(self, argv: Sequence[str | Path], log: Path, inherited_fd: int) -> None:
         """Start `argv` with its output in `log`; the descriptor `keep_open` stays open in it."""
         with log.open("wb") as output:
             # Only the parent's own death may be missed, and the child looks for that itself.
@@ -35,8 +35,8 @@ class Child:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 process_group=0,
-                pass_fds=(keep_open,),
-                preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509 (two system calls, no locks)
+                pass_fds=(inherited_fd,),
+                preexec_fn=_make_preexec(os.getpid()),  # noqa: PLW1509 (two system calls, no locks)
             )
         self._log = log
 
@@ -50,19 +50,19 @@ class Child:
         """Whether the process still runs."""
         return self._process.poll() is None
 
-    def last_words(self) -> str:
+    def last_output_line(self) -> str:
         """The last line that the process wrote."""
         lines = self._log.read_text(errors="replace").strip().splitlines()
         return lines[-1].strip() if lines else "no output"
 
-    async def ended(self) -> int:
+    async def wait(self) -> int:
         """Wait for the end of the process and say its exit code; negative for a signal."""
         if self.is_alive:
             loop = asyncio.get_running_loop()
             end: asyncio.Future[None] = loop.create_future()
             # Source: pidfd_open(2), readable once the process has ended.
             descriptor = os.pidfd_open(self._process.pid)
-            loop.add_reader(descriptor, _settle, end)
+            loop.add_reader(descriptor, _set_done, end)
             try:
                 await end
             finally:
@@ -75,7 +75,7 @@ class Child:
         try:
             if self.is_alive:
                 self._process.send_signal(signal.SIGTERM)
-                await asyncio.wait_for(self.ended(), STOP_S)
+                await asyncio.wait_for(self.wait(), STOP_S)
         except TimeoutError:
             _log.exception("engine_did_not_stop", pid=self.pid, log=str(self._log))
         finally:
@@ -83,12 +83,12 @@ class Child:
             self._process.wait()
 
 
-def _settle(end: asyncio.Future[None]) -> None:
+def _set_done(end: asyncio.Future[None]) -> None:
     if not end.done():
         end.set_result(None)
 
 
-def _die_with(parent: int) -> Callable[[], None]:
+def _make_preexec(parent: int) -> Callable[[], None]:
     """What the child does before it becomes the program; looked up before the fork."""
     prctl = ctypes.CDLL(None, use_errno=True).prctl
 

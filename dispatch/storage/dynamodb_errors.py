@@ -15,7 +15,7 @@ from ledger.dynamodb.table import (
 )
 
 
-class Answering:
+class RetryableTable:
     """A Table whose callers may simply try again when it raises StoreUnavailable."""
 
     def __init__(self, table: Table) -> None:
@@ -23,12 +23,12 @@ class Answering:
 
     async def get(self, key: Key) -> Item | None:
         """One item, consistently read."""
-        with answering():
+        with translate_dynamodb_errors():
             return await self._table.get(key)
 
     async def get_many(self, keys: Sequence[Key]) -> list[Item | None]:
         """Several items in the order of `keys`; each consistent by itself."""
-        with answering():
+        with translate_dynamodb_errors():
             return await self._table.get_many(keys)
 
     async def query(self, query: Query) -> Page:
@@ -36,7 +36,7 @@ class Answering:
 
         Errors: ValueError for a cursor that was made for another list.
         """
-        with answering():
+        with translate_dynamodb_errors():
             return await self._table.query(query)
 
     async def transact(self, writes: Sequence[Write]) -> None:
@@ -44,12 +44,12 @@ class Answering:
 
         Errors: TransactionCancelled where a condition failed.
         """
-        with answering():
+        with translate_dynamodb_errors():
             await self._table.transact(writes)
 
 
 @contextmanager
-def answering() -> Iterator[None]:
+def translate_dynamodb_errors() -> Iterator[None]:
     """Turn TableUnavailable into StoreUnavailable."""
     try:
         yield

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from dispatch.clock import SystemClock
 from dispatch.settings import Settings
-from dispatch.storage.child_process import Child
+from dispatch.storage.child_process import ChildProcess
 from dispatch.supervise import Supervisor
 
 HOST = "127.0.0.1"
@@ -32,7 +32,7 @@ PORT_TRIES = 3
 PORT_MIN, PORT_COUNT = 20_000, 12_000
 
 _REPOSITORY = Path(__file__).resolve().parents[2]
-_LIST_TABLES = (
+_LIST_TABLES_REQUEST = (
     b"POST / HTTP/1.1\r\n"
     b"Host: 127.0.0.1\r\n"
     b"Connection: close\r\n"
@@ -49,7 +49,7 @@ class EngineFailed(Exception):
     """An engine that cannot be started, or a folder that cannot be used; one line says why."""
 
 
-class _EndedAtOnce(EngineFailed):
+class _ExitedAtStart(EngineFailed):
     """Perhaps its port was taken before it could listen."""
 
 
@@ -72,9 +72,9 @@ async def embedded_engines(settings: Settings) -> AsyncIterator[Endpoints]:
         yield _endpoints(settings, None, None)
         return
     async with AsyncExitStack() as stack:
-        lock = await stack.enter_async_context(_locked(settings.data_dir))
-        valkey = _valkey(settings.data_dir, lock) if settings.embeds_redis else None
-        dynoxide = _dynoxide(settings.data_dir, lock) if settings.embeds_dynamodb else None
+        lock = await stack.enter_async_context(_lock_folder(settings.data_dir))
+        valkey = _make_valkey(settings.data_dir, lock) if settings.embeds_redis else None
+        dynoxide = _make_dynoxide(settings.data_dir, lock) if settings.embeds_dynamodb else None
         supervisor = Supervisor(SystemClock().monotonic_s)
         engines = [engine for engine in (valkey, dynoxide) if engine]
         for engine in engines:
@@ -83,11 +83,13 @@ async def embedded_engines(settings: Settings) -> AsyncIterator[Endpoints]:
         # The keepers end before the engines, or they would start them again.
         stack.push_async_callback(supervisor.stop, STOP_S)
         for engine in engines:
-            supervisor.spawn(f"engine-{engine.name}", engine.keep)
+            supervisor.spawn(f"engine-{engine.name}", engine.run)
         yield _endpoints(settings, valkey, dynoxide)
 
 
-def _endpoints(settings: Settings, valkey: "Engine | None", dynoxide: "Engine | None") -> Endpoints:
+def _endpoints(
+    settings: Settings, valkey: "EngineProcess | None", dynoxide: "EngineProcess | None"
+) -> Endpoints:
     redis_url = f"redis://{HOST}:{valkey.port}" if valkey else settings.redis_url
     assert redis_url is not None, "a Redis is either ours or named"
     return Endpoints(
@@ -96,23 +98,28 @@ def _endpoints(settings: Settings, valkey: "Engine | None", dynoxide: "Engine | 
     )
 
 
-class Engine:
+class EngineProcess:
     """A server of ours on a free port, with its data in a folder.
 
     It is ready when it answers `question` with something that starts with `answer`.
     """
 
     def __init__(
-        self, folder: Path, lock: int, command: "Command", question: bytes, answer: bytes
+        self,
+        folder: Path,
+        lock_fd: int,
+        build_argv: "ArgvBuilder",
+        ready_request: bytes,
+        ready_response: bytes,
     ) -> None:
         self.name = folder.name
         self.port = 0
         self._folder = folder
-        self._lock = lock
-        self._command = command
-        self._question = question
-        self._answer = answer
-        self._child: Child | None = None
+        self._lock_fd = lock_fd
+        self._build_argv = build_argv
+        self._ready_request = ready_request
+        self._ready_response = ready_response
+        self._child: ChildProcess | None = None
 
     async def start(self) -> None:
         """Start the engine on a free port and wait until it answers.
@@ -124,11 +131,11 @@ class Engine:
             try:
                 await self._start()
                 break
-            except _EndedAtOnce:
+            except _ExitedAtStart:
                 if attempt == PORT_TRIES:
                     raise
 
-    async def keep(self) -> None:
+    async def run(self) -> None:
         """Wait for the engine's end, which is an error; after one, start it again.
 
         Errors: EngineFailed.
@@ -136,8 +143,10 @@ class Engine:
         if self._child is None or not self._child.is_alive:
             await self._start()
         assert self._child is not None, "an engine is started before it is kept"
-        code = await self._child.ended()
-        raise EngineFailed(f"{self.name} ended by itself ({code}): {self._child.last_words()}")
+        code = await self._child.wait()
+        raise EngineFailed(
+            f"{self.name} ended by itself ({code}): {self._child.last_output_line()}"
+        )
 
     async def stop(self) -> None:
         """End the engine in order."""
@@ -149,40 +158,40 @@ class Engine:
         try:
             async with asyncio.timeout(START_S):
                 # Nothing tells when a server begins to answer; this happens at start only.
-                while child.is_alive and not await self._answers():  # noqa: ASYNC110
+                while child.is_alive and not await self._is_ready():  # noqa: ASYNC110
                     await asyncio.sleep(POLL_S)
         except TimeoutError as error:
             await child.stop()
             raise EngineFailed(f"{self.name} gave no answer within {START_S:.0f} s") from error
         if not child.is_alive:
-            raise _EndedAtOnce(f"{self.name} did not start: {child.last_words()}")
+            raise _ExitedAtStart(f"{self.name} did not start: {child.last_output_line()}")
 
-    def _launch(self) -> Child:
-        argv = self._command(self.port, self._folder)
+    def _launch(self) -> ChildProcess:
+        argv = self._build_argv(self.port, self._folder)
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
-            return Child(argv, self._folder / "engine.log", keep_open=self._lock)
+            return ChildProcess(argv, self._folder / "engine.log", inherited_fd=self._lock_fd)
         except OSError as error:
             raise EngineFailed(f"{self.name} cannot be started: {error}") from error
 
-    async def _answers(self) -> bool:
+    async def _is_ready(self) -> bool:
         try:
             reader, writer = await asyncio.open_connection(HOST, self.port)
         except ConnectionError:
             return False
         try:
-            writer.write(self._question)
-            return (await reader.readline()).startswith(self._answer)
+            writer.write(self._ready_request)
+            return (await reader.readline()).startswith(self._ready_response)
         except ConnectionError:
             return False
         finally:
             writer.close()
 
 
-Command = Callable[[int, Path], Sequence[str | Path]]
+ArgvBuilder = Callable[[int, Path], Sequence[str | Path]]
 
 
-def _valkey(data_dir: Path, lock: int) -> Engine:
+def _make_valkey(data_dir: Path, lock_fd: int) -> EngineProcess:
     if platform.system() != "Linux":
         raise EngineFailed(f"no Redis is embedded on {platform.system()}: set REDIS_URL")
     # Imported where it is needed: it costs 0.3 s, and a server with a Redis of its own has none.
@@ -210,10 +219,10 @@ def _valkey(data_dir: Path, lock: int) -> Engine:
         options = (part for name, value in given.items() for part in (f"--{name}", value))
         return (binary, *options)
 
-    return Engine(data_dir / "valkey", lock, command, b"PING\r\n", b"+PONG")
+    return EngineProcess(data_dir / "valkey", lock_fd, command, b"PING\r\n", b"+PONG")
 
 
-def _dynoxide(data_dir: Path, lock: int) -> Engine:
+def _make_dynoxide(data_dir: Path, lock_fd: int) -> EngineProcess:
     here = f"{platform.system()} {platform.machine()}"
     if here != "Linux x86_64":
         raise EngineFailed(f"no DynamoDB engine is embedded on {here}: set DYNAMODB_ENDPOINT")
@@ -229,7 +238,9 @@ def _dynoxide(data_dir: Path, lock: int) -> Engine:
         database = folder / "table.db"
         return (binary, "serve", "--host", HOST, "--port", str(port), "--db-path", database)
 
-    return Engine(data_dir / "dynoxide", lock, command, _LIST_TABLES, b"HTTP/1.1 200")
+    return EngineProcess(
+        data_dir / "dynoxide", lock_fd, command, _LIST_TABLES_REQUEST, b"HTTP/1.1 200"
+    )
 
 
 def _free_port() -> int:
@@ -241,20 +252,20 @@ def _free_port() -> int:
 
 
 @asynccontextmanager
-async def _locked(folder: Path) -> AsyncIterator[int]:
+async def _lock_folder(folder: Path) -> AsyncIterator[int]:
     """Hold a folder for this server and its engines; the engines inherit the descriptor.
 
     So the folder is free again only when the last of them has ended, however that came.
     """
-    descriptor = _open_lock(folder)
+    descriptor = _open_lock_file(folder)
     try:
-        await _lock(descriptor, folder)
+        await _acquire_lock(descriptor, folder)
         yield descriptor
     finally:
         os.close(descriptor)
 
 
-def _open_lock(folder: Path) -> int:
+def _open_lock_file(folder: Path) -> int:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         return os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -262,7 +273,7 @@ def _open_lock(folder: Path) -> int:
         raise EngineFailed(f"DATA_DIR cannot be used: {error}") from error
 
 
-async def _lock(descriptor: int, folder: Path) -> None:
+async def _acquire_lock(descriptor: int, folder: Path) -> None:
     try:
         async with asyncio.timeout(LOCK_S):
             # flock(2) can be waited for only by blocking the whole thread.

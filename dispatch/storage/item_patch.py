@@ -7,13 +7,13 @@ import msgspec
 from ledger.dynamodb.table import Key, Update
 
 
-def given_in(patch: msgspec.Struct) -> dict[str, Any]:
+def given_fields(patch: msgspec.Struct) -> dict[str, Any]:
     """What the patch names, under the names of the wire; a null says as little as an absence."""
     fields = msgspec.to_builtins(patch)
     return {name: value for name, value in fields.items() if value is not None}
 
 
-def setting(key: Key, fields: dict[str, Any], condition: str | None = None) -> Update:
+def set_fields(key: Key, fields: dict[str, Any], condition: str | None = None) -> Update:
     """An update that sets each of `fields` and leaves the others as they are."""
     assert fields, "an update sets something"
     names = {f"#{name}": name for name in fields}

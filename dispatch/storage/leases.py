@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from dispatch import keys
 from dispatch.clock import Clock
-from dispatch.errors import Deposed
+from dispatch.errors import LeadershipLost
 from dispatch.storage.redis_client import Scripts
 
 # Source: promise, another engine goes on at most 5 s after a kill: three for the lease's end, half
@@ -30,7 +30,7 @@ class Leases:
         self._node = node
         self.ttl_ms = ttl_ms
 
-    async def take(self, name: str) -> Lease | None:
+    async def acquire(self, name: str) -> Lease | None:
         """Take a lease, None where another node holds it.
 
         Redis: one script; atomic. Repeating it gives a new token for the same lease.
@@ -71,15 +71,15 @@ class Fence:
         self._until_s = float("-inf")
 
     @property
-    def left_s(self) -> float:
+    def remaining_s(self) -> float:
         """For how long the lease is ours, whatever Redis does."""
         return self._until_s - self._clock.monotonic_s()
 
-    def open(self, token: int, until_s: float) -> None:
+    def grant(self, token: int, until_s: float) -> None:
         """The lease is ours under this token until then. Units: seconds of the steady clock."""
         self._token, self._until_s = token, until_s
 
-    def close(self) -> None:
+    def revoke(self) -> None:
         """The lease is ours no more."""
         self._until_s = float("-inf")
 
@@ -88,6 +88,6 @@ class Fence:
 
         Errors: Deposed.
         """
-        if self.left_s <= 0:
-            raise Deposed(f"lease {self._token} is over")
+        if self.remaining_s <= 0:
+            raise LeadershipLost(f"lease {self._token} is over")
         return self._token

@@ -13,11 +13,11 @@ from typing import Any
 import structlog
 from redis.exceptions import AskError, ClusterDownError, TryAgainError
 
-from concurrency.request_batcher import Gather, Terms
+from concurrency.request_batcher import BatcherLimits, RequestBatcher
 from dispatch import metrics
 from dispatch.errors import StoreUnavailable
-from dispatch.storage.cluster import Servers, servers_of
-from dispatch.storage.pubsub_connection import Line
+from dispatch.storage.cluster import RedisServers, servers_of
+from dispatch.storage.pubsub_connection import PubSubConnection
 from dispatch.storage.redis_client import RedisClients
 
 Callback = Callable[[bytes], None]
@@ -29,22 +29,22 @@ CONFIRM_S = 2.0
 
 # Source: measured 2026-11-21, a write of its own for each channel costs 50 us of CPU here and as
 # much at the server; some hundred apps that come back each second ask for a thousand channels.
-JOINING = Terms(
-    calls_at_once=1,
-    asked_max=1_000,
+SUBSCRIBE_LIMITS = BatcherLimits(
+    concurrent_calls_max=1,
+    batch_max=1_000,
     waiting_max=100_000,
-    free_per_s=500,
-    free_at_once=32,
+    unbatched_per_s=500,
+    unbatched_burst=32,
     linger_s=0.005,
 )
 
 # What a server of a cluster says of a channel that it does not hold, or cannot serve now.
-_REDIRECTIONS = (AskError, ClusterDownError, TryAgainError)
+_REDIRECT_ERRORS = (AskError, ClusterDownError, TryAgainError)
 
 log = structlog.get_logger(__name__)
 
 
-class Feeds:
+class PubSub:
     """Subscriptions of this node, kept over reconnects and over moves within a cluster.
 
     `on_gap` callbacks run after every reconnect: what was said meanwhile is lost here, and whoever
@@ -52,22 +52,22 @@ class Feeds:
     """
 
     def __init__(self, clients: RedisClients) -> None:
-        self._servers: Servers = servers_of(clients.listener)
+        self._servers: RedisServers = servers_of(clients.listener)
         self._callbacks: dict[str, list[Callback]] = {}
-        self._gaps: list[Callable[[], None]] = []
+        self._gap_callbacks: list[Callable[[], None]] = []
         # By the name of the server, and which of them each channel is at.
-        self._feeds: dict[str, _Feed] = {}
-        self._at: dict[str, _Feed] = {}
+        self._by_server: dict[str, _ServerSubscriptions] = {}
+        self._by_channel: dict[str, _ServerSubscriptions] = {}
         # Servers whose feeds nobody runs yet; whether channels may have moved.
-        self._fresh: list[_Feed] = []
-        self._is_doubtful = False
+        self._not_started: list[_ServerSubscriptions] = []
+        self._may_have_moved = False
         self._wake = asyncio.Event()
 
     def on_gap(self, callback: Callable[[], None]) -> None:
         """Call back after every reconnect."""
-        self._gaps.append(callback)
+        self._gap_callbacks.append(callback)
 
-    async def open(self, channel: str, callback: Callback) -> None:
+    async def subscribe(self, channel: str, callback: Callback) -> None:
         """Listen to a channel; from the moment this returns nothing said there is missed.
 
         Redis: SSUBSCRIBE for the first listener of this node, confirmed by Redis.
@@ -76,18 +76,18 @@ class Feeds:
         listeners = self._callbacks.setdefault(channel, [])
         listeners.append(callback)
         if len(listeners) == 1:
-            await (await self._feed_of(channel)).join(channel)
-        await self.confirmed(channel)
+            await (await self._subscriptions_for(channel)).subscribe(channel)
+        await self.wait_subscribed(channel)
 
-    async def confirmed(self, channel: str) -> None:
+    async def wait_subscribed(self, channel: str) -> None:
         """Return once Redis has confirmed a channel that somebody opened.
 
         Errors: StoreUnavailable.
         """
-        if (feed := self._at.get(channel)) is not None:
-            await feed.confirmed(channel)
+        if (feed := self._by_channel.get(channel)) is not None:
+            await feed.wait_subscribed(channel)
 
-    async def close(self, channel: str, callback: Callback) -> None:
+    async def unsubscribe(self, channel: str, callback: Callback) -> None:
         """Stop listening; the last listener of this node takes the subscription with him.
 
         Redis: SUNSUBSCRIBE for all who stop at about the same time; where somebody else is about to
@@ -99,146 +99,146 @@ class Feeds:
         if listeners or channel not in self._callbacks:
             return
         del self._callbacks[channel]
-        if (feed := self._at.pop(channel, None)) is not None:
-            await feed.leave(channel)
+        if (feed := self._by_channel.pop(channel, None)) is not None:
+            await feed.unsubscribe(channel)
 
     async def run(self) -> None:
         """Hand messages to their callbacks, for as long as the server runs."""
-        self._fresh = list(self._feeds.values())
+        self._not_started = list(self._by_server.values())
         async with asyncio.TaskGroup() as group:
             while True:
-                while self._fresh:
-                    group.create_task(self._fresh.pop().run())
-                if self._is_doubtful:
-                    await self._settle()
+                while self._not_started:
+                    group.create_task(self._not_started.pop().run())
+                if self._may_have_moved:
+                    await self._relocate()
                 await self._wake.wait()
                 self._wake.clear()
 
-    async def _feed_of(self, channel: str) -> "_Feed":
+    async def _subscriptions_for(self, channel: str) -> "_ServerSubscriptions":
         """The feed of the server that holds a channel.
 
         Errors: StoreUnavailable where that is not known.
         """
         try:
-            name = await self._servers.holder(channel)
+            name = await self._servers.server_for(channel)
         except StoreUnavailable:
-            self._doubt()
+            self._mark_moved()
             raise
-        feed = self._feeds.get(name)
+        feed = self._by_server.get(name)
         if feed is None:
-            line = Line(lambda: self._servers.dial(name))
-            feed = self._feeds[name] = _Feed(line, self)
-            self._fresh.append(feed)
+            line = PubSubConnection(lambda: self._servers.make_connection(name))
+            feed = self._by_server[name] = _ServerSubscriptions(line, self)
+            self._not_started.append(feed)
             self._wake.set()
-        self._at[channel] = feed
+        self._by_channel[channel] = feed
         return feed
 
-    async def _settle(self) -> None:
+    async def _relocate(self) -> None:
         """Let each channel be at the server that holds it now."""
-        self._is_doubtful = False
+        self._may_have_moved = False
         with suppress(StoreUnavailable):
-            await self._servers.look()
+            await self._servers.refresh()
             for channel in list(self._callbacks):
-                await self._settle_one(channel)
-            for callback in self._gaps:
+                await self._relocate_channel(channel)
+            for callback in self._gap_callbacks:
                 callback()
             return
         await asyncio.sleep(RECONNECT_S)
-        self._doubt()
+        self._mark_moved()
 
-    async def _settle_one(self, channel: str) -> None:
-        before = self._at.get(channel)
-        feed = await self._feed_of(channel)
+    async def _relocate_channel(self, channel: str) -> None:
+        before = self._by_channel.get(channel)
+        feed = await self._subscriptions_for(channel)
         if channel not in self._callbacks:
             # Its last listener went while we asked.
-            self._at.pop(channel, None)
+            self._by_channel.pop(channel, None)
         elif before is not feed or channel not in feed.channels:
             if before is not None and before is not feed:
                 before.forget(channel)
-            await feed.join(channel)
+            await feed.subscribe(channel)
 
-    def _doubt(self) -> None:
-        self._is_doubtful = True
+    def _mark_moved(self) -> None:
+        self._may_have_moved = True
         self._wake.set()
 
     # What a feed tells.
 
-    def heard(self, messages: list[tuple[str, bytes]]) -> None:
+    def deliver(self, messages: list[tuple[str, bytes]]) -> None:
         """Messages came, as (channel, data)."""
-        metrics.FEED_MESSAGES.inc(len(messages))
+        metrics.PUBSUB_MESSAGES.inc(len(messages))
         for channel, data in messages:
             for callback in tuple(self._callbacks.get(channel, ())):
                 callback(data)
 
-    def mended(self) -> None:
+    def report_gap(self) -> None:
         """A connection was lost and is back."""
-        for callback in self._gaps:
+        for callback in self._gap_callbacks:
             callback()
 
-    def moved(self) -> None:
+    def report_move(self) -> None:
         """A server does not hold a channel, or does not answer: another one may hold it now."""
         if self._servers.can_move:
-            self._doubt()
+            self._mark_moved()
 
 
-class _Feed:
+class _ServerSubscriptions:
     """What is listened to at one server."""
 
-    def __init__(self, line: Line, owner: Feeds) -> None:
-        self._line = line
-        self._owner = owner
+    def __init__(self, connection: PubSubConnection, pubsub: PubSub) -> None:
+        self._connection = connection
+        self._pubsub = pubsub
         self.channels: set[str] = set()
-        self._asked: dict[str, asyncio.Event] = {}
+        self._unconfirmed: dict[str, asyncio.Event] = {}
         # Channels that go with the next SUNSUBSCRIBE, and those that went and are not confirmed.
-        self._leaving: set[str] = set()
-        self._parting: Counter[str] = Counter()
-        self._any = asyncio.Event()
+        self._to_unsubscribe: set[str] = set()
+        self._unsubscribing: Counter[str] = Counter()
+        self._has_channels = asyncio.Event()
         self._lock = asyncio.Lock()
-        self._joining: Gather[str, None] = Gather(
-            self._join, JOINING, partial(StoreUnavailable, "redis")
+        self._subscribe_batcher: RequestBatcher[str, None] = RequestBatcher(
+            self._send_subscribe, SUBSCRIBE_LIMITS, partial(StoreUnavailable, "redis")
         )
 
-    async def join(self, channel: str) -> None:
+    async def subscribe(self, channel: str) -> None:
         """Ask to hear a channel, together with others that are asked for at about the same time.
 
         Errors: StoreUnavailable; it is asked for again.
         """
         self.channels.add(channel)
-        self._asked[channel] = asyncio.Event()
-        self._leaving.discard(channel)
-        await self._joining.ask(channel)
+        self._unconfirmed[channel] = asyncio.Event()
+        self._to_unsubscribe.discard(channel)
+        await self._subscribe_batcher.request(channel)
 
-    async def _join(self, channels: Sequence[str]) -> list[None]:
+    async def _send_subscribe(self, channels: Sequence[str]) -> list[None]:
         async with self._lock:
             try:
-                if not self._line.is_open:
-                    await self._open()
+                if not self._connection.is_open:
+                    await self._connect()
                 # Those that were left again meanwhile are not wanted any more.
                 elif wanted := [each for each in channels if each in self.channels]:
-                    await self._line.say("SSUBSCRIBE", wanted)
+                    await self._connection.send("SSUBSCRIBE", wanted)
             finally:
-                self._any.set()
+                self._has_channels.set()
         return [None] * len(channels)
 
-    async def confirmed(self, channel: str) -> None:
+    async def wait_subscribed(self, channel: str) -> None:
         """Return once the server has confirmed a channel. Errors: StoreUnavailable."""
-        if (asked := self._asked.get(channel)) is not None:
-            await _within(asked)
+        if (asked := self._unconfirmed.get(channel)) is not None:
+            await _wait_confirmed(asked)
 
-    async def leave(self, channel: str) -> None:
+    async def unsubscribe(self, channel: str) -> None:
         """Hear a channel no more."""
         self.forget(channel)
-        self._leaving.add(channel)
-        if len(self._leaving) > 1:
+        self._to_unsubscribe.add(channel)
+        if len(self._to_unsubscribe) > 1:
             return
         # Those who leave in this turn of the loop go along.
         await asyncio.sleep(0)
         async with self._lock:
-            leaving, self._leaving = self._leaving, set()
-            if leaving and self._line.is_open:
-                self._parting.update(leaving)
+            leaving, self._to_unsubscribe = self._to_unsubscribe, set()
+            if leaving and self._connection.is_open:
+                self._unsubscribing.update(leaving)
                 with suppress(StoreUnavailable):
-                    await self._line.say("SUNSUBSCRIBE", sorted(leaving))
+                    await self._connection.send("SUNSUBSCRIBE", sorted(leaving))
 
     def forget(self, channel: str) -> None:
         """The channel is not here any more."""
@@ -248,75 +248,75 @@ class _Feed:
     async def run(self) -> None:
         """Listen, for as long as the server runs."""
         while True:
-            await self._any.wait()
+            await self._has_channels.wait()
             try:
                 while True:
-                    self._take(await self._line.hear())
+                    self._handle_replies(await self._connection.read())
             except StoreUnavailable as error:
                 log.warning("feeds_away", cause=error.cause)
                 await self._reconnect()
 
-    async def _open(self) -> None:
+    async def _connect(self) -> None:
         """Connect and ask for everything. Errors: StoreUnavailable."""
-        await self._line.open()
-        await self._line.say("SSUBSCRIBE", sorted(self.channels))
+        await self._connection.open()
+        await self._connection.send("SSUBSCRIBE", sorted(self.channels))
 
     async def _reconnect(self) -> None:
-        await self._line.close()
-        self._parting.clear()
+        await self._connection.close()
+        self._unsubscribing.clear()
         while self.channels:
             await asyncio.sleep(RECONNECT_S)
             try:
                 async with self._lock:
-                    if not self._line.is_open:
-                        await self._open()
+                    if not self._connection.is_open:
+                        await self._connect()
             except StoreUnavailable:
-                self._owner.moved()
+                self._pubsub.report_move()
             else:
-                self._owner.mended()
+                self._pubsub.report_gap()
                 return
         # Whatever was heard here is heard from somewhere else.
-        self._any.clear()
+        self._has_channels.clear()
 
-    def _take(self, told: list[Any]) -> None:
+    def _handle_replies(self, replies: list[Any]) -> None:
         messages: list[tuple[str, bytes]] = []
-        for each in told:
+        for each in replies:
             if isinstance(each, Exception):
-                self._complain(each)
+                self._handle_error(each)
             elif isinstance(each, list) and len(each) == 3:
                 kind, channel, data = each
                 if kind == b"smessage":
                     messages.append((channel.decode(), data))
                 else:
-                    self._note(kind, channel.decode())
+                    self._handle_confirmation(kind, channel.decode())
         if messages:
-            self._owner.heard(messages)
+            self._pubsub.deliver(messages)
 
-    def _note(self, kind: bytes, channel: str) -> None:
+    def _handle_confirmation(self, kind: bytes, channel: str) -> None:
         if kind == b"ssubscribe":
             self._confirm(channel)
-        elif self._parting[channel] > 0:
-            self._parting[channel] -= 1
+        elif self._unsubscribing[channel] > 0:
+            self._unsubscribing[channel] -= 1
         elif channel in self.channels:
             # Nobody asked for it: the channel's slot has gone to another server.
             self.channels.discard(channel)
-            self._owner.moved()
+            self._pubsub.report_move()
 
-    def _complain(self, error: Exception) -> None:
-        if not isinstance(error, _REDIRECTIONS):
+    def _handle_error(self, error: Exception) -> None:
+        if not isinstance(error, _REDIRECT_ERRORS):
             raise error
         # Which channel it was is not said; those that are not confirmed are asked for again.
-        self.channels.difference_update(self._asked)
-        self._owner.moved()
+        self.channels.difference_update(self._unconfirmed)
+        self._pubsub.report_move()
 
     def _confirm(self, channel: str) -> None:
-        if (asked := self._asked.pop(channel, None)) is not None:
+        if (asked := self._unconfirmed.pop(channel, None)) is not None:
             asked.set()
 
 
-async def _within(confirmed: asyncio.Event) -> None:
+async def _wait_confirmed(event: asyncio.Event) -> None:
     try:
         async with asyncio.timeout(CONFIRM_S):
-            await confirmed.wait()
+            await event.wait()
     except TimeoutError as error:
         raise StoreUnavailable("redis", "a subscription was not confirmed") from error

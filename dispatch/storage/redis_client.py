@@ -34,14 +34,14 @@ CONNECT_TRIES = 2
 CONNECT_PAUSE_S = 0.05
 # One for each `Bulk`, and the commands of a busy moment; more of them wait their turn.
 COMMAND_CONNECTIONS = 32
-WAITING_CONNECTIONS = 16
+LISTENER_CONNECTIONS = 16
 # What the scheme of a cluster's URL ends with.
-CLUSTER = "+cluster"
+CLUSTER_SUFFIX = "+cluster"
 # To each server of a cluster; its client refuses more of them, where that of one server waits.
 SHARD_CONNECTIONS = 512
 
 # The server is there but cannot do the work now: full, a replica, or a cluster being resharded.
-_UNAVAILABLE = (
+_UNAVAILABLE_ERRORS = (
     ConnectionError,
     TimeoutError,
     OutOfMemoryError,
@@ -55,7 +55,7 @@ _UNAVAILABLE = (
     RedisClusterException,
 )
 # Each capability keeps its scripts in a folder `lua` beside its stores.
-_LUA = Path(__file__).parents[1]
+_LUA_ROOT = Path(__file__).parents[1]
 
 
 class RedisClients(NamedTuple):
@@ -81,15 +81,15 @@ async def open_redis(url: str) -> AsyncIterator[RedisClients]:
     """
     async with AsyncExitStack() as stack:
         scheme, _, where = url.partition("://")
-        if scheme.endswith(CLUSTER):
-            shards = _cluster_client(f"{scheme.removesuffix(CLUSTER)}://{where}")
+        if scheme.endswith(CLUSTER_SUFFIX):
+            shards = _cluster_client(f"{scheme.removesuffix(CLUSTER_SUFFIX)}://{where}")
             stack.push_async_callback(shards.aclose)
             yield RedisClients(shards, shards)
             return
         sizes = (
             (COMMAND_CONNECTIONS, COMMAND_TIMEOUT_S),
             # Blocking pub/sub reads ignore the timeout; (re)connecting and subscribing keep it.
-            (WAITING_CONNECTIONS, COMMAND_TIMEOUT_S),
+            (LISTENER_CONNECTIONS, COMMAND_TIMEOUT_S),
         )
         clients = [_client(url, connections, timeout_s) for connections, timeout_s in sizes]
         for client in clients:
@@ -110,7 +110,7 @@ def _client(url: str, connections: int, timeout_s: float) -> Redis:
         protocol=2,
     )
     # A `rediss://` URL overrules the argument of from_url, so the class is set after it.
-    pool.connection_class = _PATIENT.get(pool.connection_class, pool.connection_class)
+    pool.connection_class = _RETRYING_CLASSES.get(pool.connection_class, pool.connection_class)
     return Redis.from_pool(pool)
 
 
@@ -127,12 +127,12 @@ def _cluster_client(url: str) -> Redis:
     # Every server that it finds is dialled with these.
     known = client.nodes_manager.connection_kwargs
     kind = known.get("connection_class", Connection)
-    known["connection_class"] = _PATIENT.get(kind, kind)
+    known["connection_class"] = _RETRYING_CLASSES.get(kind, kind)
     return cast("Redis", client)
 
 
 @contextmanager
-def sending() -> Iterator[None]:
+def translate_send_errors() -> Iterator[None]:
     """Whatever is raised where a line was lost unseen says that it is lost.
 
     Source: uvloop 0.23, which raises RuntimeError where somebody writes after the line closed.
@@ -146,37 +146,40 @@ def sending() -> Iterator[None]:
 
 
 # Nothing was sent before a connection stands, so that only connecting may be repeated.
-_CONNECTING = Retry(ConstantBackoff(CONNECT_PAUSE_S), CONNECT_TRIES - 1)
+_CONNECT_RETRY = Retry(ConstantBackoff(CONNECT_PAUSE_S), CONNECT_TRIES - 1)
 
 
-class _Patient:
+class _RetryingConnect:
     """Connects a second time where the first failed; commands are never repeated."""
 
     async def connect(self) -> None:
-        await _CONNECTING.call_with_retry(super().connect, self._forget)  # type: ignore[misc]
+        await _CONNECT_RETRY.call_with_retry(super().connect, self._disconnect_after)  # type: ignore[misc]
 
-    async def send_packed_command(self, *given: Any, **named: Any) -> None:
+    async def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
         """Send as the library does."""
-        with sending():
-            await super().send_packed_command(*given, **named)  # type: ignore[misc]
+        with translate_send_errors():
+            await super().send_packed_command(*args, **kwargs)  # type: ignore[misc]
 
-    async def _forget(self, _error: Exception) -> None:
+    async def _disconnect_after(self, _error: Exception) -> None:
         await self.disconnect()  # type: ignore[attr-defined]
 
 
-class _PatientConnection(_Patient, Connection):
+class _RetryingConnection(_RetryingConnect, Connection):
     """The same in plain text."""
 
 
-class _PatientSSLConnection(_Patient, SSLConnection):
+class _RetryingSSLConnection(_RetryingConnect, SSLConnection):
     """The same over TLS."""
 
 
-_PATIENT: dict[type, type] = {Connection: _PatientConnection, SSLConnection: _PatientSSLConnection}
+_RETRYING_CLASSES: dict[type, type] = {
+    Connection: _RetryingConnection,
+    SSLConnection: _RetryingSSLConnection,
+}
 
 
 @contextmanager
-def translate() -> Iterator[None]:
+def translate_redis_errors() -> Iterator[None]:
     """Turn "Redis cannot answer now" into StoreUnavailable; errors of our own calls rise.
 
     Whoever was told to end meanwhile is ended, though the library took that for a timeout of its
@@ -184,17 +187,17 @@ def translate() -> Iterator[None]:
 
     Errors: StoreUnavailable; whether the command was carried out may be unknown.
     """
-    before = _times_told_to_end()
+    before = _count_cancellations()
     try:
         yield
-        if _times_told_to_end() > before:
+        if _count_cancellations() > before:
             raise asyncio.CancelledError
-    except _UNAVAILABLE as error:
+    except _UNAVAILABLE_ERRORS as error:
         metrics.STORE_ERRORS.labels("redis", type(error).__name__).inc()
         raise StoreUnavailable("redis", str(error) or type(error).__name__) from error
 
 
-def _times_told_to_end() -> int:
+def _count_cancellations() -> int:
     try:
         task = asyncio.current_task()
     except RuntimeError:
@@ -206,9 +209,9 @@ def _times_told_to_end() -> int:
 class Scripts:
     """The Lua scripts below `folder`, by file name; loaded once, then called by their hash."""
 
-    def __init__(self, client: Redis, folder: Path = _LUA) -> None:
+    def __init__(self, client: Redis, folder: Path = _LUA_ROOT) -> None:
         self._client = client
-        self._sources = _read(folder)
+        self._sources = _read_scripts(folder)
         self._hashes = {
             name: hashlib.sha1(source, usedforsecurity=False).hexdigest()
             for name, source in self._sources.items()
@@ -224,7 +227,7 @@ class Scripts:
         Redis: SCRIPT LOAD for each, one round trip; on a cluster one after the other, to every
         server; idempotent.
         """
-        with translate():
+        with translate_redis_errors():
             if isinstance(self._client, RedisCluster):
                 for source in self._sources.values():
                     await self._client.script_load(source)
@@ -240,7 +243,7 @@ class Scripts:
         Redis: EVALSHA, else EVAL; one round trip, two after a restart; atomic.
         """
         call = (len(keys), *keys, *args)
-        with translate():
+        with translate_redis_errors():
             try:
                 return await self._client.evalsha(self._hashes[name], *call)
             except NoScriptError:
@@ -248,5 +251,5 @@ class Scripts:
                 return await self._client.eval(self._sources[name].decode(), *call)
 
 
-def _read(folder: Path) -> Mapping[str, bytes]:
+def _read_scripts(folder: Path) -> Mapping[str, bytes]:
     return {path.stem: path.read_bytes() for path in sorted(folder.rglob("*.lua"))}

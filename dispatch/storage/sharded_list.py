@@ -5,11 +5,11 @@ from collections.abc import Sequence
 import msgspec
 
 from dispatch.errors import Refusal, Refused
-from dispatch.storage.dynamodb_errors import Answering
+from dispatch.storage.dynamodb_errors import RetryableTable
 from ledger.dynamodb.table import Item, Query
 
 
-class Place(msgspec.Struct, frozen=True):
+class ListShard(msgspec.Struct, frozen=True):
     """A partition of the table (`index` None) or of an index."""
 
     pk: str
@@ -17,8 +17,8 @@ class Place(msgspec.Struct, frozen=True):
     forward: bool = True
 
 
-async def page_over(
-    table: Answering, places: Sequence[Place], page: tuple[int, str | None]
+async def query_shards(
+    table: RetryableTable, shards: Sequence[ListShard], page: tuple[int, str | None]
 ) -> tuple[list[Item], str | None]:
     """One page of the list; `page` is (limit, cursor).
 
@@ -27,15 +27,15 @@ async def page_over(
     DynamoDB: Query, one after the other until the page is full.
     """
     limit, cursor = page
-    at, inner = _split(cursor, len(places))
+    at, inner = _parse_cursor(cursor, len(shards))
     items: list[Item] = []
-    while at < len(places) and len(items) < limit:
+    while at < len(shards) and len(items) < limit:
         query = Query(
-            pk=places[at].pk,
-            index=places[at].index,
+            pk=shards[at].pk,
+            index=shards[at].index,
             limit=limit - len(items),
             cursor=inner,
-            forward=places[at].forward,
+            forward=shards[at].forward,
         )
         try:
             part = await table.query(query)
@@ -44,14 +44,14 @@ async def page_over(
         items += part.items
         inner = part.cursor
         at += inner is None
-    return items, f"{at}.{inner or ''}" if at < len(places) else None
+    return items, f"{at}.{inner or ''}" if at < len(shards) else None
 
 
-def _split(cursor: str | None, places: int) -> tuple[int, str | None]:
+def _parse_cursor(cursor: str | None, shard_count: int) -> tuple[int, str | None]:
     if cursor is None:
         return 0, None
     at, dot, inner = cursor.partition(".")
     # `int` alone would take digits of every alphabet.
-    if not dot or not (at.isascii() and at.isdigit()) or int(at) >= places:
+    if not dot or not (at.isascii() and at.isdigit()) or int(at) >= shard_count:
         raise Refused(Refusal.MALFORMED, "this cursor is not from this list")
     return int(at), inner or None

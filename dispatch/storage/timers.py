@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from dispatch import keys
-from dispatch.errors import Deposed
-from dispatch.storage.pipeline import Bulk, Command
-from dispatch.storage.redis_client import RedisClients, Scripts, translate
+from dispatch.errors import LeadershipLost
+from dispatch.storage.pipeline import Command, Pipeline
+from dispatch.storage.redis_client import RedisClients, Scripts, translate_redis_errors
 
 # An order that was taken comes up again after this long, should its engine have died.
 # Source: as long as a lease, so that it is no later than another engine.
@@ -22,7 +22,7 @@ class Timers:
 
     def __init__(self, clients: RedisClients, scripts: Scripts, zone: str) -> None:
         self._redis = clients.commands
-        self._bulk = Bulk(clients.commands, scripts)
+        self._pipeline = Pipeline(clients.commands, scripts)
         self._scripts = scripts
         self.zone = zone
         # What this engine has taken and not put back, and until when; at most what is looked at.
@@ -43,25 +43,25 @@ class Timers:
         if due:
             commands.append(("ZADD", keys.timers(self.zone), "LT", *_scores(due)))
             commands.append(("SPUBLISH", keys.engine_channel(self.zone), "1"))
-        await self._bulk.run(commands)
+        await self._pipeline.run(commands)
 
     async def trails_due(self, now_ms: int, limit: int) -> list[str]:
         """Orders whose trails wait to be kept, oldest first.
 
         Redis: ZRANGE.
         """
-        with translate():
+        with translate_redis_errors():
             found: Any = await self._redis.zrange(
                 keys.trails_due(self.zone), "-inf", now_ms, byscore=True, offset=0, num=limit
             )
         return [order.decode() for order in found]
 
-    async def trail_kept(self, order_id: str) -> None:
+    async def drop_trail(self, order_id: str) -> None:
         """Forget an order whose trail is kept, or has nothing to keep.
 
         Redis: ZREM; idempotent.
         """
-        with translate():
+        with translate_redis_errors():
             await self._redis.zrem(keys.trails_due(self.zone), order_id)
 
     async def arm_missing(self, due: Mapping[str, int]) -> int:
@@ -71,7 +71,7 @@ class Timers:
         """
         if not due:
             return 0
-        with translate():
+        with translate_redis_errors():
             added = await self._redis.zadd(keys.timers(self.zone), dict(due), nx=True)
             missing = int(added or 0)
             if missing:
@@ -90,13 +90,13 @@ class Timers:
         self._claims |= dict.fromkeys(taken, until_ms)
         return taken, int(float(later)) if later else None
 
-    async def put(self, order_id: str, due_ms: int, token: int) -> None:
+    async def reschedule(self, order_id: str, due_ms: int, token: int) -> None:
         """Say when an order that was taken wants its next look. Units: Unix ms.
 
         Errors: Deposed where another engine rules.
         Redis: one script; idempotent.
         """
-        await self._put_back(order_id, due_ms, token)
+        await self._set_due(order_id, due_ms, token)
 
     async def drop(self, order_id: str, token: int) -> None:
         """An order that was taken needs no engine any more.
@@ -104,19 +104,21 @@ class Timers:
         Errors: Deposed where another engine rules.
         Redis: one script; idempotent.
         """
-        await self._put_back(order_id, "", token)
+        await self._set_due(order_id, "", token)
 
-    async def _put_back(self, order_id: str, due_ms: int | str, token: int) -> None:
+    async def _set_due(self, order_id: str, due_ms: int | str, token: int) -> None:
         claimed_ms = self._claims.pop(order_id, 0)
         await self._run("timers_put", token, (order_id, claimed_ms, due_ms))
 
     async def _run(self, script: str, token: int, arguments: Iterable[str | int]) -> Any:
         names = (keys.timers(self.zone), keys.lease_token(self.zone))
         sha = self._scripts.sha(script)
-        [answer] = await self._bulk.run([("EVALSHA", sha, len(names), *names, token, *arguments)])
+        [answer] = await self._pipeline.run(
+            [("EVALSHA", sha, len(names), *names, token, *arguments)]
+        )
         if answer is None:
             self._claims.clear()
-            raise Deposed(self.zone)
+            raise LeadershipLost(self.zone)
         return answer
 
 

@@ -25,11 +25,11 @@ SEQ_MAX = 2**53 - 1
 AGE_MAX_MS = 24 * 3_600_000
 # A phone's clock may be this much ahead and still be believed in which of two fixes is newer.
 # Source: Android and iOS set their clocks by network within seconds.
-AHEAD_MAX_MS = 10_000
+CLOCK_AHEAD_MAX_MS = 10_000
 # A count that falls although time goes on belongs to an app that was started anew; replays and
 # reorders of one connection are over long before.
 # Source: promises, after 15 s without a fix a rider is stale anyway.
-RECOUNT_MS = 15_000
+SEQ_RESTART_MS = 15_000
 # Source: dispatch study, the accuracy gate of 50 m; unknown counts as the worst that passes.
 ACCURACY_MAX_M = 50.0
 # What positions may differ by beyond what both phones admit.
@@ -39,7 +39,7 @@ SLACK_M = 100.0
 # A rider who stays within this of the last point of his trail adds none to it.
 # Source: the same traces, a standing agent's fixes spread by 3 m; wire contract, the finest
 # `minDisplacementM` is 8.
-MOVED_M = 5.0
+MOVED_MIN_M = 5.0
 # A degree of latitude, and at most one of longitude, on the earth of `matching.geo`.
 DEGREE_M = 111_195.1
 # Faster than anything a rider uses in a city. Units: metres per second.
@@ -49,7 +49,7 @@ SPEED_MAX_MPS: Mapping[str, float] = MappingProxyType(
 )
 SPEED_UNKNOWN_MPS = 40.0
 # Source: no vehicle on a road; a phone that says more means "unknown".
-SPEED_SAID_MAX_MPS = 150.0
+SPEED_REPORTED_MAX_MPS = 150.0
 # A full turn. Units: degrees.
 HEADING_MAX = 360.0
 
@@ -67,7 +67,7 @@ class Drop(StrEnum):
     NOT_MOVED = "not_moved"
 
 
-class Admitted(msgspec.Struct, frozen=True, gc=False):
+class AcceptedFix(msgspec.Struct, frozen=True, gc=False):
     """A fix that was taken. Units: Unix milliseconds.
 
     `order_ms` says which of two fixes is newer where their counts do not; `was_ahead` that the
@@ -76,43 +76,43 @@ class Admitted(msgspec.Struct, frozen=True, gc=False):
     """
 
     position: Position
-    order_ms: int
-    was_ahead: bool = False
+    sort_ms: int
+    was_clock_ahead: bool = False
     has_moved: bool = True
 
 
-class Track(Protocol):
+class FixHistory(Protocol):
     """What is known of a rider before a fix. Units: metres per second.
 
     `doubt` is the last fix that was too far away to be believed alone, `anchor` the last one that
     went into a trail.
     """
 
-    last: Admitted | None
-    doubt: Admitted | None
-    anchor: Position | None
+    last_fix: AcceptedFix | None
+    doubtful_fix: AcceptedFix | None
+    trail_anchor: Position | None
     speed_max_mps: float
 
 
-class Case(msgspec.Struct, gc=False):
+class FixCheck(msgspec.Struct, gc=False):
     """A fix on its way through the steps. `ts` and `order_ms` begin as now."""
 
-    track: Track
+    history: FixHistory
     fix: Fix
     now_ms: int
     ts: int
-    order_ms: int
-    was_ahead: bool = False
+    sort_ms: int
+    was_clock_ahead: bool = False
     has_moved: bool = True
 
-    def admitted(self) -> Admitted:
+    def to_accepted_fix(self) -> AcceptedFix:
         """The fix as it is kept; what a phone says to mean "unknown" becomes None."""
         fix = self.fix
         heading, speed, accuracy = fix.heading, fix.speed, fix.accuracy
         # Comparisons with NaN are false.
         if heading is not None and not 0.0 <= heading <= HEADING_MAX:
             heading = None
-        if speed is not None and not 0.0 <= speed <= SPEED_SAID_MAX_MPS:
+        if speed is not None and not 0.0 <= speed <= SPEED_REPORTED_MAX_MPS:
             speed = None
         if accuracy is not None and not 0.0 <= accuracy <= ACCURACY_MAX_M:
             accuracy = None
@@ -120,12 +120,12 @@ class Case(msgspec.Struct, gc=False):
         position = Position(
             fix.lat, fix.lng, self.ts, self.now_ms, heading, speed, accuracy, fix.seq
         )
-        return Admitted(position, self.order_ms, self.was_ahead, self.has_moved)
+        return AcceptedFix(position, self.sort_ms, self.was_clock_ahead, self.has_moved)
 
 
-def well_formed(case: Case) -> Drop | None:
+def well_formed(check: FixCheck) -> Drop | None:
     """Counts and times are numbers that can be; NaN and the infinite are none."""
-    ts, seq = case.fix.ts, case.fix.seq
+    ts, seq = check.fix.ts, check.fix.seq
     if ts is not None and not 0 < ts < inf:
         return Drop.MALFORMED
     if seq is not None and not 0 <= seq <= SEQ_MAX:
@@ -133,67 +133,67 @@ def well_formed(case: Case) -> Drop | None:
     return None
 
 
-def on_globe(case: Case) -> Drop | None:
+def on_globe(check: FixCheck) -> Drop | None:
     """The place is one that a map can show; NaN is nowhere."""
-    fix = case.fix
+    fix = check.fix
     if -LAT_MAX <= fix.lat <= LAT_MAX and -LNG_MAX <= fix.lng <= LNG_MAX:
         return None
     return Drop.OFF_GLOBE
 
 
-def in_time(case: Case) -> Drop | None:
+def in_time(check: FixCheck) -> Drop | None:
     """A future time becomes now; a missing one is the time of arrival; one of yesterday is late."""
-    said = case.fix.ts
+    said = check.fix.ts
     if said is None:
         return None
-    ahead_ms = said - case.now_ms
+    ahead_ms = said - check.now_ms
     if ahead_ms > 0:
-        case.was_ahead = True
-        if ahead_ms <= AHEAD_MAX_MS:
-            case.order_ms = int(said)
+        check.was_clock_ahead = True
+        if ahead_ms <= CLOCK_AHEAD_MAX_MS:
+            check.sort_ms = int(said)
         return None
     if ahead_ms < -AGE_MAX_MS:
         return Drop.STALE
-    case.ts = case.order_ms = int(said)
+    check.ts = check.sort_ms = int(said)
     return None
 
 
-def newer(case: Case) -> Drop | None:
+def newer(check: FixCheck) -> Drop | None:
     """The fix comes after the last one taken."""
-    last = case.track.last
-    if last is None or _is_newer(case, last):
+    last = check.history.last_fix
+    if last is None or _is_newer(check, last):
         return None
     return Drop.STALE
 
 
-def accurate(case: Case) -> Drop | None:
+def accurate(check: FixCheck) -> Drop | None:
     """The phone does not admit to be lost; saying nothing is not admitting."""
-    accuracy = case.fix.accuracy
+    accuracy = check.fix.accuracy
     if accuracy is None or 0 <= accuracy <= ACCURACY_MAX_M:
         return None
     return Drop.INACCURATE
 
 
-def reachable(case: Case) -> Drop | None:
+def reachable(check: FixCheck) -> Drop | None:
     """The vehicle can have come here since the last fix, or a second fix agrees with the doubt."""
-    last, doubt = case.track.last, case.track.doubt
-    if last is None or _can_reach(case, last):
+    last, doubt = check.history.last_fix, check.history.doubtful_fix
+    if last is None or _can_reach(check, last):
         return None
-    if doubt is not None and _is_newer(case, doubt) and _can_reach(case, doubt):
+    if doubt is not None and _is_newer(check, doubt) and _can_reach(check, doubt):
         return None
     return Drop.TELEPORT
 
 
-def moved(case: Case) -> Drop | None:
+def moved(check: FixCheck) -> Drop | None:
     """The rider has left the last point of his trail; the fix of one who has not is taken too."""
-    anchor, fix = case.track.anchor, case.fix
+    anchor, fix = check.history.trail_anchor, check.fix
     if anchor is not None:
         apart = abs(fix.lat - anchor.lat) + abs(fix.lng - anchor.lng)
-        case.has_moved = apart * DEGREE_M > MOVED_M
+        check.has_moved = apart * DEGREE_M > MOVED_MIN_M
     return None
 
 
-STEPS: tuple[Callable[[Case], Drop | None], ...] = (
+STEPS: tuple[Callable[[FixCheck], Drop | None], ...] = (
     well_formed,
     on_globe,
     in_time,
@@ -204,21 +204,21 @@ STEPS: tuple[Callable[[Case], Drop | None], ...] = (
 )
 
 
-def admit(track: Track, fix: Fix, now_ms: int) -> Admitted | Drop:
+def check_fix(history: FixHistory, fix: Fix, now_ms: int) -> AcceptedFix | Drop:
     """Take a fix after those before it, or name the first step that refuses it."""
-    case = Case(track, fix, now_ms, now_ms, now_ms)
+    case = FixCheck(history, fix, now_ms, now_ms, now_ms)
     for step in STEPS:
         drop = step(case)
         if drop is not None:
             return drop
-    return case.admitted()
+    return case.to_accepted_fix()
 
 
-def doubted(track: Track, fix: Fix, now_ms: int) -> Admitted:
+def to_doubtful_fix(history: FixHistory, fix: Fix, now_ms: int) -> AcceptedFix:
     """A fix refused as TELEPORT, to be remembered: a second one that agrees with it is taken."""
-    case = Case(track, fix, now_ms, now_ms, now_ms)
+    case = FixCheck(history, fix, now_ms, now_ms, now_ms)
     in_time(case)
-    return case.admitted()
+    return case.to_accepted_fix()
 
 
 def speed_max_mps(vehicle: str | None) -> float:
@@ -226,27 +226,27 @@ def speed_max_mps(vehicle: str | None) -> float:
     return SPEED_MAX_MPS.get(vehicle or "", SPEED_UNKNOWN_MPS)
 
 
-def _is_newer(case: Case, before: Admitted) -> bool:
+def _is_newer(check: FixCheck, previous: AcceptedFix) -> bool:
     """Whether the fix comes after `before`: by count where both have one, else by time."""
-    count, counted = case.fix.seq, before.position.seq
+    count, counted = check.fix.seq, previous.position.seq
     if count is not None and counted is not None:
-        return count > counted or case.order_ms >= before.order_ms + RECOUNT_MS
-    if case.fix.ts is None:
+        return count > counted or check.sort_ms >= previous.sort_ms + SEQ_RESTART_MS
+    if check.fix.ts is None:
         # Without a time of its own it comes after what came before it.
-        return case.order_ms >= before.order_ms
-    return case.order_ms > before.order_ms
+        return check.sort_ms >= previous.sort_ms
+    return check.sort_ms > previous.sort_ms
 
 
-def _can_reach(case: Case, before: Admitted) -> bool:
-    was, fix = before.position, case.fix
+def _can_reach(check: FixCheck, previous: AcceptedFix) -> bool:
+    was, fix = previous.position, check.fix
     # Around two sides of a square is at least as far: most fixes need no trigonometry.
     if (abs(fix.lat - was.lat) + abs(fix.lng - was.lng)) * DEGREE_M <= SLACK_M:
         return True
     # A clock that was put back, or a count that overruled it, leaves the time of arrival.
-    elapsed_ms = max(case.order_ms - before.order_ms, case.now_ms - was.received_at, 0)
-    blur_m = SLACK_M + _blur(fix.accuracy) + _blur(was.accuracy)
-    return distance_m(was, fix) <= blur_m + case.track.speed_max_mps * elapsed_ms / 1000
+    elapsed_ms = max(check.sort_ms - previous.sort_ms, check.now_ms - was.received_at, 0)
+    blur_m = SLACK_M + _accuracy_m(fix.accuracy) + _accuracy_m(was.accuracy)
+    return distance_m(was, fix) <= blur_m + check.history.speed_max_mps * elapsed_ms / 1000
 
 
-def _blur(accuracy: float | None) -> float:
+def _accuracy_m(accuracy: float | None) -> float:
     return ACCURACY_MAX_M if accuracy is None else accuracy

@@ -22,17 +22,17 @@ _DEGREE_M = 111_195.1
 Metres = NDArray[np.float64]
 
 
-def trail_of(rider_id: str, fixes: Sequence[Position]) -> Trail:
+def build_trail(rider_id: str, fixes: Sequence[Position]) -> Trail:
     """What is kept of the fixes of an order's rider, oldest first.
 
     The distance is that of the simplified way: a standing phone's drift is not driven.
     """
     if not fixes:
         return Trail(rider_id=rider_id)
-    way = simplified(fixes)
+    way = simplify(fixes)
     return Trail(
         rider_id=rider_id,
-        polyline=encode([(fix.lat, fix.lng) for fix in way]),
+        polyline=encode_polyline([(fix.lat, fix.lng) for fix in way]),
         points=len(way),
         distance_m=round(sum(distance_m(a, b) for a, b in pairwise(way))),
         from_ms=fixes[0].ts,
@@ -40,14 +40,14 @@ def trail_of(rider_id: str, fixes: Sequence[Position]) -> Trail:
     )
 
 
-def simplified(fixes: Sequence[Position], tolerance_m: float = TOLERANCE_M) -> list[Position]:
+def simplify(fixes: Sequence[Position], tolerance_m: float = TOLERANCE_M) -> list[Position]:
     """The fewest of the fixes of which the way strays no further than the tolerance.
 
     Source: Ramer 1972, Douglas and Peucker 1973; distances on a plane that touches the way.
     """
     if len(fixes) < 3:
         return list(fixes)
-    points = _on_plane(fixes)
+    points = _project_to_plane(fixes)
     is_kept = np.zeros(len(fixes), dtype=bool)
     is_kept[[0, -1]] = True
     spans = [(0, len(fixes) - 1)]
@@ -55,7 +55,7 @@ def simplified(fixes: Sequence[Position], tolerance_m: float = TOLERANCE_M) -> l
         first, last = spans.pop()
         if last - first < 2:
             continue
-        off_m = _distances(points[first + 1 : last], points[first], points[last])
+        off_m = _distances_m(points[first + 1 : last], points[first], points[last])
         furthest = int(off_m.argmax())
         if off_m[furthest] > tolerance_m:
             middle = first + 1 + furthest
@@ -64,7 +64,7 @@ def simplified(fixes: Sequence[Position], tolerance_m: float = TOLERANCE_M) -> l
     return [fix for fix, kept in zip(fixes, is_kept, strict=True) if kept]
 
 
-def _on_plane(fixes: Sequence[Position]) -> Metres:
+def _project_to_plane(fixes: Sequence[Position]) -> Metres:
     """Shapes: (n, 2). Units: metres east and north of the first fix."""
     degrees = np.array([(fix.lng, fix.lat) for fix in fixes])
     # A way over the date line goes on beyond 180.
@@ -73,7 +73,7 @@ def _on_plane(fixes: Sequence[Position]) -> Metres:
     return (degrees - degrees[0]) * (east_m, _DEGREE_M)
 
 
-def _distances(points: Metres, start: Metres, end: Metres) -> Metres:
+def _distances_m(points: Metres, start: Metres, end: Metres) -> Metres:
     """How far points lie from the line between two others. Shapes: (n, 2) to (n,)."""
     along = end - start
     length2 = float(along @ along)
@@ -83,7 +83,7 @@ def _distances(points: Metres, start: Metres, end: Metres) -> Metres:
     return np.hypot(apart[:, 0], apart[:, 1])
 
 
-def encode(points: Sequence[tuple[float, float]]) -> str:
+def encode_polyline(points: Sequence[tuple[float, float]]) -> str:
     """Points (lat, lng) as an encoded polyline.
 
     Source: Encoded Polyline Algorithm Format, Google Maps Platform.
@@ -93,14 +93,14 @@ def encode(points: Sequence[tuple[float, float]]) -> str:
     for lat, lng in points:
         here = (round(lat * _UNITS), round(lng * _UNITS))
         for now, then in zip(here, before, strict=True):
-            letters.append(_letters(now - then))
+            letters.append(_encode_number(now - then))
         before = here
     return "".join(letters)
 
 
-def _letters(difference: int) -> str:
+def _encode_number(delta: int) -> str:
     """A number as five-bit pieces, lowest first, the sign in the lowest bit."""
-    rest = ~(difference << 1) if difference < 0 else difference << 1
+    rest = ~(delta << 1) if delta < 0 else delta << 1
     text = ""
     while rest >= 0x20:
         text += chr((0x20 | (rest & 0x1F)) + 63)

@@ -14,10 +14,10 @@ from dispatch import metrics
 from dispatch.clock import Clock
 from dispatch.errors import StoreUnavailable
 from dispatch.model import Position
-from dispatch.tracking.rider_state import Seat
+from dispatch.tracking.rider_state import RiderState
 from dispatch.tracking.stores.geo_cells import cell_of
-from dispatch.tracking.stores.positions import Gone, Placed
-from dispatch.tracking.watchers import packet_of
+from dispatch.tracking.stores.positions import IndexRemoval, PositionUpdate
+from dispatch.tracking.watchers import position_packet
 
 # A pipeline of so many riders takes 5 ms of this process; more wait for the next one.
 # Source: measured 2026-11-21, 10 us a rider with an order (bench/lane.py).
@@ -28,10 +28,12 @@ RETRY_S = 0.25
 log = structlog.get_logger(__name__)
 
 
-class Writer(Protocol):
+class PositionSink(Protocol):
     """Where positions go."""
 
-    async def put(self, batch: Sequence[Placed], gone: Sequence[Gone] = ()) -> frozenset[str]:
+    async def put(
+        self, batch: Sequence[PositionUpdate], removals: Sequence[IndexRemoval] = ()
+    ) -> frozenset[str]:
         """Write a batch; the orders that somebody on another node watches.
 
         Errors: StoreUnavailable.
@@ -39,65 +41,65 @@ class Writer(Protocol):
         ...
 
 
-class _Taken(msgspec.Struct, frozen=True, gc=False):
+class _BatchEntry(msgspec.Struct, frozen=True, gc=False):
     """A seat as it went into a batch."""
 
-    seat: Seat
-    placed: Placed | None
-    gone: Gone | None
+    rider: RiderState
+    update: PositionUpdate | None
+    removal: IndexRemoval | None
     trail: list[tuple[str, Position]]
 
 
-class Drain:
+class RedisWriter:
     """The riders whose newest state Redis does not have yet, each once, however often he reports.
 
     Above `riders_max` the rider who has waited longest is dropped and counted.
     """
 
-    def __init__(self, writer: Writer, clock: Clock, flush_ms: int, riders_max: int) -> None:
-        self._writer = writer
+    def __init__(self, sink: PositionSink, clock: Clock, flush_ms: int, riders_max: int) -> None:
+        self._sink = sink
         self._clock = clock
         self._flush_s = flush_ms / 1000
         self._riders_max = riders_max
-        self._waiting: dict[str, Seat] = {}
-        self._coalesced = 0
-        self._some = asyncio.Event()
-        self._many = asyncio.Event()
+        self._waiting: dict[str, RiderState] = {}
+        self._coalesced_count = 0
+        self._has_waiting = asyncio.Event()
+        self._is_batch_full = asyncio.Event()
         self._lock = asyncio.Lock()
-        self._is_away = False
+        self._is_redis_unavailable = False
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def offer(self, seat: Seat) -> None:
+    def enqueue_fix(self, rider: RiderState) -> None:
         """The seat has a new fix."""
-        if seat.rider_id in self._waiting:
-            self._coalesced += not seat.orders
+        if rider.rider_id in self._waiting:
+            self._coalesced_count += not rider.orders
         else:
-            self.touch(seat)
+            self.enqueue(rider)
 
-    def touch(self, seat: Seat) -> None:
+    def enqueue(self, rider: RiderState) -> None:
         """The seat has changed."""
         waiting = self._waiting
         # A rider who was forgotten and came back has another seat.
-        waiting[seat.rider_id] = seat
+        waiting[rider.rider_id] = rider
         count = len(waiting)
         if count == 1:
-            self._some.set()
+            self._has_waiting.set()
         elif count >= BATCH_MAX:
-            self._many.set()
+            self._is_batch_full.set()
             if count > self._riders_max:
                 self._drop_oldest()
 
     async def run(self) -> None:
         """Flush by size or age, for as long as the server runs."""
         while True:
-            await self._some.wait()
+            await self._has_waiting.wait()
             await self._wait_for_more()
             try:
                 await self.flush()
             except StoreUnavailable as error:
-                self._note_away(error)
+                self._note_unavailable(error)
                 await asyncio.sleep(RETRY_S)
 
     async def flush(self) -> None:
@@ -106,37 +108,37 @@ class Drain:
         Errors: StoreUnavailable; nothing is lost, they wait on.
         """
         async with self._lock:
-            batch = self._take()
+            batch = self._take_batch()
             if not batch:
                 return
             began_s = self._clock.monotonic_s()
             await self._write(batch)
-            self._is_away = False
-            metrics.DRAIN_FLUSH_SECONDS.observe(self._clock.monotonic_s() - began_s)
-            metrics.DRAIN_BATCH.observe(len(batch))
-            self._count()
+            self._is_redis_unavailable = False
+            metrics.POSITION_WRITER_FLUSH_SECONDS.observe(self._clock.monotonic_s() - began_s)
+            metrics.POSITION_WRITER_BATCH.observe(len(batch))
+            self._export_counts()
 
-    async def _write(self, batch: Sequence[_Taken]) -> None:
+    async def _write(self, batch: Sequence[_BatchEntry]) -> None:
         is_settled = False
         try:
-            heard = await self._writer.put(
-                [each.placed for each in batch if each.placed],
-                [each.gone for each in batch if each.gone],
+            heard = await self._sink.put(
+                [each.update for each in batch if each.update],
+                [each.removal for each in batch if each.removal],
             )
             is_settled = True
         except (StoreUnavailable, asyncio.CancelledError):
-            self._put_back(batch)
+            self._requeue(batch)
             is_settled = True
             raise
         finally:
             if not is_settled:
                 # A bug of ours: the same batch would fail for ever, and everyone behind it.
-                metrics.DRAIN_DROPPED.labels("failed").inc(len(batch))
+                metrics.POSITION_WRITER_DROPPED.labels("failed").inc(len(batch))
         for taken in batch:
-            seat, placed = taken.seat, taken.placed
-            seat.cell = placed.cell if placed else None
+            seat, placed = taken.rider, taken.update
+            seat.indexed_cell = placed.cell if placed else None
             if placed and placed.packets:
-                seat.is_heard = bool(heard) and not heard.isdisjoint(seat.orders)
+                seat.is_watched_elsewhere = bool(heard) and not heard.isdisjoint(seat.orders)
 
     async def close(self, deadline_s: float) -> None:
         """Flush what waits within a deadline; what is left is counted and forgotten."""
@@ -146,101 +148,105 @@ class Drain:
         except TimeoutError:
             log.warning("drain_closed_early", riders=len(self._waiting))
         if self._waiting:
-            metrics.DRAIN_DROPPED.labels("closed").inc(len(self._waiting))
+            metrics.POSITION_WRITER_DROPPED.labels("closed").inc(len(self._waiting))
             self._waiting.clear()
-        metrics.DRAIN_WAITING.set(0)
+        metrics.POSITION_WRITER_WAITING.set(0)
 
     async def _flush_all(self) -> None:
         while self._waiting:
             try:
                 await self.flush()
             except StoreUnavailable as error:
-                self._note_away(error)
+                self._note_unavailable(error)
                 await asyncio.sleep(RETRY_S)
 
     async def _wait_for_more(self) -> None:
         try:
             async with asyncio.timeout(self._flush_s):
-                await self._many.wait()
+                await self._is_batch_full.wait()
         except TimeoutError:
             return
 
-    def _take(self) -> list[_Taken]:
+    def _take_batch(self) -> list[_BatchEntry]:
         """Riders who have waited longest, as they are now; whoever changes from here on waits."""
         waiting = self._waiting
         if len(waiting) <= BATCH_MAX:
             seats = list(waiting.values())
             waiting.clear()
-            self._some.clear()
+            self._has_waiting.clear()
         else:
             seats = [waiting.pop(rider_id) for rider_id in list(waiting)[:BATCH_MAX]]
         if len(waiting) < BATCH_MAX:
-            self._many.clear()
-        return [_taken(seat, seat.last.position) for seat in seats if seat.last is not None]
+            self._is_batch_full.clear()
+        return [
+            _batch_entry(seat, seat.last_fix.position)
+            for seat in seats
+            if seat.last_fix is not None
+        ]
 
-    def _put_back(self, batch: Sequence[_Taken]) -> None:
+    def _requeue(self, batch: Sequence[_BatchEntry]) -> None:
         """What was not written waits again, before those who came meanwhile."""
         for taken in batch:
-            seat = taken.seat
-            seat.flushed = None
-            seat.trail[:0] = taken.trail
-            count_lost(seat.trim())
-        before = {taken.seat.rider_id: taken.seat for taken in batch}
+            seat = taken.rider
+            seat.flushed_position = None
+            seat.pending_trail[:0] = taken.trail
+            count_lost_trail_fixes(seat.trim_trail())
+        before = {taken.rider.rider_id: taken.rider for taken in batch}
         self._waiting = before | self._waiting
-        self._some.set()
+        self._has_waiting.set()
         while len(self._waiting) > self._riders_max:
             self._drop_oldest()
 
     def _drop_oldest(self) -> None:
         del self._waiting[next(iter(self._waiting))]
-        metrics.DRAIN_DROPPED.labels("overflow").inc()
+        metrics.POSITION_WRITER_DROPPED.labels("overflow").inc()
 
-    def _note_away(self, error: StoreUnavailable) -> None:
-        self._count()
-        if not self._is_away:
-            self._is_away = True
+    def _note_unavailable(self, error: StoreUnavailable) -> None:
+        self._export_counts()
+        if not self._is_redis_unavailable:
+            self._is_redis_unavailable = True
             log.warning("drain_away", cause=error.cause, riders=len(self._waiting))
 
-    def _count(self) -> None:
-        metrics.DRAIN_WAITING.set(len(self._waiting))
-        if self._coalesced:
-            metrics.DRAIN_DROPPED.labels("coalesced").inc(self._coalesced)
-            self._coalesced = 0
+    def _export_counts(self) -> None:
+        metrics.POSITION_WRITER_WAITING.set(len(self._waiting))
+        if self._coalesced_count:
+            metrics.POSITION_WRITER_DROPPED.labels("coalesced").inc(self._coalesced_count)
+            self._coalesced_count = 0
 
 
-def count_lost(fixes: int) -> None:
+def count_lost_trail_fixes(fixes: int) -> None:
     """Count fixes that a trail will not have because too many waited."""
     if fixes:
-        metrics.DRAIN_DROPPED.labels("trail").inc(fixes)
+        metrics.POSITION_WRITER_DROPPED.labels("trail").inc(fixes)
 
 
-def _taken(seat: Seat, position: Position) -> _Taken:
+def _batch_entry(rider: RiderState, position: Position) -> _BatchEntry:
     """A seat as it is now, for one batch; what it brings along is taken out of it."""
-    trail, seat.trail = seat.trail, []
-    is_news = position is not seat.flushed
-    seat.flushed = position
-    cell = cell_of(position.lat, position.lng) if seat.is_indexed else None
+    trail, rider.pending_trail = rider.pending_trail, []
+    is_news = position is not rider.flushed_position
+    rider.flushed_position = position
+    cell = cell_of(position.lat, position.lng) if rider.is_indexed else None
     gone = None
-    if cell is None and seat.cell is not None:
-        gone = Gone(seat.rider_id, seat.cell, position.received_at)
+    if cell is None and rider.indexed_cell is not None:
+        gone = IndexRemoval(rider.rider_id, rider.indexed_cell, position.received_at)
     placed = None
-    if cell is not None or trail or (is_news and seat.orders):
+    if cell is not None or trail or (is_news and rider.orders):
         # By place: names would take twice as long.
-        placed = Placed(
-            seat.rider_id,
+        placed = PositionUpdate(
+            rider.rider_id,
             position,
-            seat.facts,
+            rider.facts,
             cell,
-            seat.cell if cell else None,
+            rider.indexed_cell if cell else None,
             trail,
-            _packets(seat, position) if is_news else (),
+            _watcher_packets(rider, position) if is_news else (),
         )
-    return _Taken(seat, placed, gone, trail)
+    return _BatchEntry(rider, placed, gone, trail)
 
 
-def _packets(seat: Seat, position: Position) -> list[tuple[str, bytes]]:
-    packets = [(order_id, packet_of(seat, position, order_id)) for order_id in seat.orders]
-    if seat.notes:
-        packets += seat.notes
-        seat.notes.clear()
+def _watcher_packets(rider: RiderState, position: Position) -> list[tuple[str, bytes]]:
+    packets = [(order_id, position_packet(rider, position, order_id)) for order_id in rider.orders]
+    if rider.extra_packets:
+        packets += rider.extra_packets
+        rider.extra_packets.clear()
     return packets

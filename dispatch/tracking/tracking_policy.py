@@ -8,18 +8,18 @@ from math import inf
 from typing import NamedTuple
 
 from dispatch.model import Position
-from dispatch.tracking.eta import Forecast
-from dispatch.tracking.reporting_interval import IDLE, Cadence, busy_cadence
-from dispatch.tracking.rider_state import Seat
-from dispatch.tracking.route_leg import Leg
+from dispatch.tracking.eta import EtaEstimator
+from dispatch.tracking.reporting_interval import IDLE, ReportingInterval, busy_interval
+from dispatch.tracking.rider_state import RiderState
+from dispatch.tracking.route_leg import RouteLeg
 from dispatch.tracking.watchers import Watchers
 from dispatch.wire.events import EtaUpdate, Stop
-from dispatch.wire.frames import event_packet
+from dispatch.wire.frames import encode_event
 
 # A rider who is farther away than this cannot arrive anywhere within the pause, however fast he
 # reports: he is looked at this often.
 FAR_M = 300.0
-LOOK_EVERY_MS = 500
+EVALUATE_EVERY_MS = 500
 
 
 class Arrival(NamedTuple):
@@ -27,80 +27,82 @@ class Arrival(NamedTuple):
 
     order_id: str
     rider_id: str
-    at: Stop
+    stop: Stop
 
 
-class Guide:
+class TrackingRules:
     """Looks at each fix of a busy rider; plain functions that await nothing."""
 
-    def __init__(self, watchers: Watchers, forecast: Forecast) -> None:
+    def __init__(self, watchers: Watchers, eta_estimator: EtaEstimator) -> None:
         self._watchers = watchers
-        self._forecast = forecast
-        self._advise: Callable[[str, bytes], None] = _nobody_hears
-        self._arrived: Callable[[Arrival], None] = _nobody_notes
+        self._eta_estimator = eta_estimator
+        self._policy_callback: Callable[[str, bytes], None] = _ignore_policy
+        self._arrival_callback: Callable[[Arrival], None] = _ignore_arrival
 
     def on_policy(self, callback: Callable[[str, bytes], None]) -> None:
         """Call back with (rider id, packet) when a rider's cadence changes."""
-        self._advise = callback
+        self._policy_callback = callback
 
     def on_arrival(self, callback: Callable[[Arrival], None]) -> None:
         """Call back when a rider was seen at a place of his order, once for each."""
-        self._arrived = callback
+        self._arrival_callback = callback
 
-    def greet(self, seat: Seat) -> None:
+    def send_tracking_policy(self, rider: RiderState) -> None:
         """Tell an app that has just connected how often to report."""
-        seat.cadence = None
-        is_watched = any(map(self._watchers.watched, seat.orders))
-        self._settle(seat, busy_cadence(inf, None, is_watched=is_watched) if seat.orders else IDLE)
+        rider.reporting_interval = None
+        is_watched = any(map(self._watchers.is_watched, rider.orders))
+        self._set_interval(
+            rider, busy_interval(inf, None, is_watched=is_watched) if rider.orders else IDLE
+        )
 
-    def rest(self, seat: Seat) -> None:
+    def set_idle(self, rider: RiderState) -> None:
         """The rider carries nothing."""
-        self._settle(seat, IDLE)
+        self._set_interval(rider, IDLE)
 
-    def follow(self, seat: Seat, at: Position) -> None:
+    def evaluate_fix(self, rider: RiderState, position: Position) -> None:
         """Look at a fix of a rider who carries something."""
-        is_watched, nearest_m = seat.is_heard, inf
-        for leg in seat.legs:
-            away_m = leg.away_m(at)
+        is_watched, nearest_m = rider.is_watched_elsewhere, inf
+        for leg in rider.legs:
+            away_m = leg.distance_m(position)
             nearest_m = min(nearest_m, away_m)
-            if self._watchers.watched(leg.order_id):
+            if self._watchers.is_watched(leg.order_id):
                 is_watched = True
-            if leg.arrives(away_m, at):
-                self._arrived(Arrival(leg.order_id, seat.rider_id, leg.to))
-            if not leg.is_there:
-                self._foretell(seat, leg, away_m)
-        seat.guide_due_ms = at.received_at + LOOK_EVERY_MS if nearest_m > FAR_M else 0
-        cadence = busy_cadence(nearest_m, seat.cadence, is_watched=is_watched)
-        if cadence is not seat.cadence:
-            self._settle(seat, cadence)
+            if leg.detect_arrival(away_m, position):
+                self._arrival_callback(Arrival(leg.order_id, rider.rider_id, leg.to))
+            if not leg.has_arrived:
+                self._update_eta(rider, leg, away_m)
+        rider.rules_due_ms = position.received_at + EVALUATE_EVERY_MS if nearest_m > FAR_M else 0
+        cadence = busy_interval(nearest_m, rider.reporting_interval, is_watched=is_watched)
+        if cadence is not rider.reporting_interval:
+            self._set_interval(rider, cadence)
 
-    def _settle(self, seat: Seat, cadence: Cadence) -> None:
-        seat.cadence = cadence
-        self._advise(seat.rider_id, cadence.packet)
+    def _set_interval(self, rider: RiderState, interval: ReportingInterval) -> None:
+        rider.reporting_interval = interval
+        self._policy_callback(rider.rider_id, interval.packet)
 
-    def _foretell(self, seat: Seat, leg: Leg, away_m: float) -> None:
+    def _update_eta(self, rider: RiderState, leg: RouteLeg, away_m: float) -> None:
         """Tell the watchers when the rider will be there, where that is news."""
-        position = seat.position
+        position = rider.position
         assert position is not None, "a fix has just come"
-        vehicle = seat.about.vehicle
-        self._forecast.learn(leg, position, vehicle, away_m)
-        is_here = self._watchers.watched(leg.order_id)
-        if position.received_at < leg.eta_due_ms or not (is_here or seat.is_heard):
+        vehicle = rider.attributes.vehicle
+        self._eta_estimator.observe_speed(leg, position, vehicle, away_m)
+        is_here = self._watchers.is_watched(leg.order_id)
+        if position.received_at < leg.eta_due_ms or not (is_here or rider.is_watched_elsewhere):
             return
-        eta_s = self._forecast.news(leg, position, vehicle, away_m)
+        eta_s = self._eta_estimator.estimate_if_changed(leg, position, vehicle, away_m)
         if eta_s is None:
             return
         update = EtaUpdate(order_id=leg.order_id, eta_seconds=round(eta_s), to=leg.to)
-        packet = event_packet("/user", update)
+        packet = encode_event("/user", update)
         if is_here:
-            self._watchers.tell(leg.order_id, packet)
-        if seat.is_heard:
-            seat.notes.append((leg.order_id, packet))
+            self._watchers.send_update(leg.order_id, packet)
+        if rider.is_watched_elsewhere:
+            rider.extra_packets.append((leg.order_id, packet))
 
 
-def _nobody_hears(_rider_id: str, _packet: bytes) -> None:
+def _ignore_policy(_rider_id: str, _packet: bytes) -> None:
     """Before the riders' audience is wired nobody can be told."""
 
 
-def _nobody_notes(_arrival: Arrival) -> None:
+def _ignore_arrival(_arrival: Arrival) -> None:
     """Before the steps of orders are wired nobody notes arrivals."""

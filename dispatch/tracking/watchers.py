@@ -14,82 +14,82 @@ from dispatch.errors import StoreUnavailable
 from dispatch.ids import OrderId
 from dispatch.keys import order_positions
 from dispatch.model import Position
-from dispatch.tracking.rider_state import Seat, State
-from dispatch.tracking.stores.positions import unframed
+from dispatch.tracking.rider_state import Freshness, RiderState
+from dispatch.tracking.stores.positions import decode_node_message
 from dispatch.wire.events import LatLng, RiderLocationUpdate
-from dispatch.wire.frames import body
+from dispatch.wire.frames import encode_body
 
 # Subscriptions changed side by side when many riders come or go at once.
-FOLLOWED_AT_ONCE = 256
+SUBSCRIPTIONS_AT_ONCE = 256
 # How long a node waits for the word of a rider's own node that he is stale or lost, before it
 # takes that node for dead and says so itself.
 # Source: a node tells within 1 s, a flush takes 40 ms, listeners are back within 2 s of Redis.
-OTHER_NODE_MS = 3_000
+REMOTE_GRACE_MS = 3_000
 # How a position begins and ends; its state is its last field.
-_POSITION = f'42/user,["{RiderLocationUpdate.event}",'.encode()
-_ENDS: dict[State, bytes] = {
+_POSITION_PREFIX = f'42/user,["{RiderLocationUpdate.event}",'.encode()
+_FRESHNESS_SUFFIXES: dict[Freshness, bytes] = {
     state: f'"state":"{state}"}}]'.encode() for state in ("live", "stale", "lost")
 }
 # When its fix was received is said just before that.
-_RECEIVED = b'"receivedAt":'
+_RECEIVED_AT_FIELD = b'"receivedAt":'
 
 
 class Watcher(Protocol):
     """Somebody who is shown positions; it must not wait, and must know itself again."""
 
-    def show(self, packet: bytes) -> None:
+    def send_position(self, packet: bytes) -> None:
         """Send a position, or drop it for a newer one."""
         ...
 
     def __hash__(self) -> int: ...
 
 
-class Feeds(Protocol):
+class PositionChannels(Protocol):
     """What other nodes say."""
 
-    async def open(self, channel: str, callback: Callable[[bytes], None]) -> None:
+    async def subscribe(self, channel: str, callback: Callable[[bytes], None]) -> None:
         """Listen; where Redis is away StoreUnavailable, and the listener is kept all the same."""
         ...
 
-    async def close(self, channel: str, callback: Callable[[bytes], None]) -> None:
+    async def unsubscribe(self, channel: str, callback: Callable[[bytes], None]) -> None:
         """Listen no more."""
         ...
 
 
-def packet_of(seat: Seat, position: Position, order_id: str) -> bytes:
+def position_packet(rider: RiderState, position: Position, order_id: str) -> bytes:
     """What the watchers of one of a rider's orders are told, encoded once for all nodes."""
-    known = seat.encoded
-    if known and known[0] is position and known[1] == seat.state and known[2] == order_id:
+    known = rider.last_encoded
+    if known and known[0] is position and known[1] == rider.freshness and known[2] == order_id:
         return known[3]
-    return _encoded(seat, position, order_id)
+    return _encode_position(rider, position, order_id)
 
 
-def _encoded(seat: Seat, position: Position, order_id: str) -> bytes:
+def _encode_position(rider: RiderState, position: Position, order_id: str) -> bytes:
     # By place: names would take as long as the rest of it.
     update = RiderLocationUpdate(
         order_id,
-        seat.rider_id,
+        rider.rider_id,
         LatLng(position.lat, position.lng),
         position.heading,
         position.speed,
         position.accuracy,
         position.ts,
         position.received_at,
-        seat.state,
+        rider.freshness,
     )
-    packet = b"%b%b]" % (_POSITION, body(update))
-    seat.encoded = (position, seat.state, order_id, packet)
+    packet = b"%b%b]" % (_POSITION_PREFIX, encode_body(update))
+    rider.last_encoded = (position, rider.freshness, order_id, packet)
     return packet
 
 
-class _Audience:
+class _OrderAudience:
     """Who watches an order, and when the newest fix was received that they were told of."""
 
-    __slots__ = ("told_ms", "watchers")
+    __slots__ = ("last_sent_ms", "watchers")
 
     def __init__(self) -> None:
         self.watchers: tuple[Watcher, ...] = ()
-        self.told_ms = 0
+        self.last_sent_ms = 0
 
 
 class Watchers:
@@ -99,175 +99,175 @@ class Watchers:
     of this node serves.
     """
 
-    def __init__(self, feeds: Feeds, node: str) -> None:
-        self._feeds = feeds
+    def __init__(self, channels: PositionChannels, node: str) -> None:
+        self._channels = channels
         self._node = node.encode()
-        self._audiences: dict[str, _Audience] = {}
-        self._orders: dict[Watcher, set[str]] = {}
-        self._served: set[str] = set()
-        self._followed: dict[str, Callable[[bytes], None]] = {}
+        self._audiences: dict[str, _OrderAudience] = {}
+        self._orders_by_watcher: dict[Watcher, set[str]] = {}
+        self._local_orders: set[str] = set()
+        self._subscriptions: dict[str, Callable[[bytes], None]] = {}
         # The last positions from other nodes: those since the last `fade`, and when each came.
-        self._heard_since: dict[str, bytes] = {}
-        self._shown: dict[str, tuple[int, bytes]] = {}
+        self._new_remote_packets: dict[str, bytes] = {}
+        self._remote_packets: dict[str, tuple[int, bytes]] = {}
         # In the order in which they did.
-        self._moved: dict[str, None] = {}
-        self._has_moved = asyncio.Event()
+        self._changed_orders: dict[str, None] = {}
+        self._has_changes = asyncio.Event()
 
-    def watched(self, order_id: str) -> bool:
+    def is_watched(self, order_id: str) -> bool:
         """Whether anybody here watches the order."""
         return order_id in self._audiences
 
-    def relay(self, seat: Seat, position: Position) -> int:
+    def relay_position(self, rider: RiderState, position: Position) -> int:
         """Show where a rider is to everybody here who watches one of his orders; how many."""
         told = 0
-        for order_id in seat.orders:
+        for order_id in rider.orders:
             if order_id in self._audiences:
-                packet = _encoded(seat, position, order_id)
-                told += self.show(order_id, packet, position.received_at)
+                packet = _encode_position(rider, position, order_id)
+                told += self.send_position(order_id, packet, position.received_at)
         return told
 
-    def show(self, order_id: str, packet: bytes, received_ms: int) -> int:
+    def send_position(self, order_id: str, packet: bytes, received_ms: int) -> int:
         """Show everybody here who watches the order a position; how many they are.
 
         What was received before that of which they know is not shown: a rider may have gone on to
         another node, and the one that he left learns of it by his silence.
         """
         audience = self._audiences.get(order_id)
-        if audience is None or received_ms < audience.told_ms:
+        if audience is None or received_ms < audience.last_sent_ms:
             return 0
-        audience.told_ms = received_ms
+        audience.last_sent_ms = received_ms
         for watcher in audience.watchers:
-            watcher.show(packet)
+            watcher.send_position(packet)
         return len(audience.watchers)
 
-    def tell(self, order_id: str, packet: bytes) -> None:
+    def send_update(self, order_id: str, packet: bytes) -> None:
         """Tell everybody here who watches the order something else that a newer one replaces."""
         audience = self._audiences.get(order_id)
         for watcher in audience.watchers if audience is not None else ():
-            watcher.show(packet)
+            watcher.send_position(packet)
 
     async def join(self, order_id: str, watcher: Watcher) -> None:
         """Let somebody watch an order; whatever is told after this returns, he is told.
 
         A snapshot taken after it and the packets since join without a gap.
         """
-        audience = self._audiences.setdefault(order_id, _Audience())
+        audience = self._audiences.setdefault(order_id, _OrderAudience())
         if watcher not in audience.watchers:
             audience.watchers = (*audience.watchers, watcher)
-            self._orders.setdefault(watcher, set()).add(order_id)
-        await self._follow(order_id)
+            self._orders_by_watcher.setdefault(watcher, set()).add(order_id)
+        await self._sync_subscription(order_id)
 
     async def leave(self, order_id: str, watcher: Watcher) -> None:
         """Somebody watches an order no more."""
-        self._drop(order_id, watcher)
-        await self._follow(order_id)
+        self._remove_watcher(order_id, watcher)
+        await self._sync_subscription(order_id)
 
     async def leave_all(self, watcher: Watcher) -> None:
         """Somebody is gone."""
-        orders = sorted(self._orders.get(watcher, ()))
+        orders = sorted(self._orders_by_watcher.get(watcher, ()))
         # All at once, before anything is awaited: he must be told nothing more.
         for order_id in orders:
-            self._drop(order_id, watcher)
+            self._remove_watcher(order_id, watcher)
         for order_id in orders:
-            await self._follow(order_id)
+            await self._sync_subscription(order_id)
 
-    def fade(self, now_ms: int, fresh_ms: int, lost_ms: int) -> None:
+    def downgrade_silent(self, now_ms: int, fresh_ms: int, lost_ms: int) -> None:
         """Tell of riders of other nodes who went silent although their nodes did not say so.
 
         A node that was killed says nothing; its riders shall not stand on the map as live.
         """
-        for order_id, packet in self._heard_since.items():
-            self._shown[order_id] = (now_ms, packet)
-        self._heard_since.clear()
-        for order_id, (at_ms, packet) in self._shown.items():
-            age_ms = now_ms - at_ms - OTHER_NODE_MS
+        for order_id, packet in self._new_remote_packets.items():
+            self._remote_packets[order_id] = (now_ms, packet)
+        self._new_remote_packets.clear()
+        for order_id, (at_ms, packet) in self._remote_packets.items():
+            age_ms = now_ms - at_ms - REMOTE_GRACE_MS
             if age_ms > fresh_ms:
-                aged = _aged(packet, "stale" if age_ms <= lost_ms else "lost")
+                aged = _downgraded(packet, "stale" if age_ms <= lost_ms else "lost")
                 if aged != packet:
-                    self._shown[order_id] = (at_ms, aged)
-                    self.show(order_id, aged, _received_ms(aged))
+                    self._remote_packets[order_id] = (at_ms, aged)
+                    self.send_position(order_id, aged, _received_ms(aged))
 
-    def serve(self, order_id: str) -> None:
+    def mark_local(self, order_id: str) -> None:
         """A rider of this node reports for the order: what others say of it is not needed."""
-        if order_id not in self._served:
-            self._served.add(order_id)
-            self._move(order_id)
+        if order_id not in self._local_orders:
+            self._local_orders.add(order_id)
+            self._mark_changed(order_id)
 
-    def unserve(self, order_id: str) -> None:
+    def unmark_local(self, order_id: str) -> None:
         """No rider of this node reports for the order any more; another node's may."""
-        if order_id in self._served:
-            self._served.discard(order_id)
-            self._move(order_id)
+        if order_id in self._local_orders:
+            self._local_orders.discard(order_id)
+            self._mark_changed(order_id)
 
     async def run(self) -> None:
         """Follow or leave other nodes' positions as riders come and go, while the server runs."""
         while True:
-            await self._has_moved.wait()
-            await self.settle()
+            await self._has_changes.wait()
+            await self.sync_subscriptions()
 
-    async def settle(self) -> None:
+    async def sync_subscriptions(self) -> None:
         """Follow exactly what should be followed."""
-        self._has_moved.clear()
-        while self._moved:
-            some = list(islice(self._moved, FOLLOWED_AT_ONCE))
+        self._has_changes.clear()
+        while self._changed_orders:
+            some = list(islice(self._changed_orders, SUBSCRIPTIONS_AT_ONCE))
             for order_id in some:
-                del self._moved[order_id]
+                del self._changed_orders[order_id]
             # One after the other would take a turn of the loop each, and a busy loop's are long.
-            await asyncio.gather(*(self._follow(order_id) for order_id in some))
+            await asyncio.gather(*(self._sync_subscription(order_id) for order_id in some))
 
-    def _move(self, order_id: str) -> None:
+    def _mark_changed(self, order_id: str) -> None:
         if order_id in self._audiences:
-            self._moved[order_id] = None
-            self._has_moved.set()
+            self._changed_orders[order_id] = None
+            self._has_changes.set()
 
-    def _drop(self, order_id: str, watcher: Watcher) -> None:
+    def _remove_watcher(self, order_id: str, watcher: Watcher) -> None:
         audience = self._audiences.get(order_id)
         if audience is not None:
             audience.watchers = tuple(each for each in audience.watchers if each is not watcher)
             if not audience.watchers:
                 del self._audiences[order_id]
-        orders = self._orders.get(watcher)
+        orders = self._orders_by_watcher.get(watcher)
         if orders is not None:
             orders.discard(order_id)
             if not orders:
-                del self._orders[watcher]
+                del self._orders_by_watcher[watcher]
 
-    async def _follow(self, order_id: str) -> None:
+    async def _sync_subscription(self, order_id: str) -> None:
         """Make one subscription what it should be; noted before anything is awaited."""
-        is_wanted = order_id in self._audiences and order_id not in self._served
-        callback = self._followed.get(order_id)
+        is_wanted = order_id in self._audiences and order_id not in self._local_orders
+        callback = self._subscriptions.get(order_id)
         channel = order_positions(OrderId(order_id))
         if is_wanted and callback is None:
-            callback = self._followed[order_id] = partial(self._heard, order_id)
+            callback = self._subscriptions[order_id] = partial(self._on_message, order_id)
             # Kept by the feeds until Redis is back; positions of this node need no Redis.
             with suppress(StoreUnavailable):
-                await self._feeds.open(channel, callback)
+                await self._channels.subscribe(channel, callback)
         elif not is_wanted and callback is not None:
-            del self._followed[order_id]
-            self._heard_since.pop(order_id, None)
-            self._shown.pop(order_id, None)
-            await self._feeds.close(channel, callback)
+            del self._subscriptions[order_id]
+            self._new_remote_packets.pop(order_id, None)
+            self._remote_packets.pop(order_id, None)
+            await self._channels.unsubscribe(channel, callback)
 
-    def _heard(self, order_id: str, message: bytes) -> None:
-        node, packet = unframed(message)
+    def _on_message(self, order_id: str, message: bytes) -> None:
+        node, packet = decode_node_message(message)
         if node == self._node:
             return
-        if not packet.startswith(_POSITION):
-            self.tell(order_id, packet)
-        elif self.show(order_id, packet, _received_ms(packet)):
-            self._heard_since[order_id] = packet
+        if not packet.startswith(_POSITION_PREFIX):
+            self.send_update(order_id, packet)
+        elif self.send_position(order_id, packet, _received_ms(packet)):
+            self._new_remote_packets[order_id] = packet
 
 
 def _received_ms(packet: bytes) -> int:
     """When the server received the fix of a packet. Units: Unix milliseconds."""
-    start = packet.rindex(_RECEIVED) + len(_RECEIVED)
+    start = packet.rindex(_RECEIVED_AT_FIELD) + len(_RECEIVED_AT_FIELD)
     return int(packet[start : packet.index(b",", start)])
 
 
-def _aged(packet: bytes, state: State) -> bytes:
+def _downgraded(packet: bytes, freshness: Freshness) -> bytes:
     """The packet with a worse state; as it is where it says so, or worse, already."""
-    better = ("live",) if state == "stale" else ("live", "stale")
+    better = ("live",) if freshness == "stale" else ("live", "stale")
     for before in better:
-        if packet.endswith(_ENDS[before]):
-            return packet.removesuffix(_ENDS[before]) + _ENDS[state]
+        if packet.endswith(_FRESHNESS_SUFFIXES[before]):
+            return packet.removesuffix(_FRESHNESS_SUFFIXES[before]) + _FRESHNESS_SUFFIXES[freshness]
     return packet

@@ -17,7 +17,7 @@ def refused(refusal: Refused) -> Ack:
     error: dict[str, Any] = {
         "code": refusal.code.value,
         "message": refusal.message,
-        "retryable": refusal.code.retryable,
+        "retryable": refusal.code.is_retryable,
     }
     if refusal.details:
         error["details"] = refusal.details

@@ -9,9 +9,9 @@ from dispatch.ids import ID_PATTERN
 
 Id = Annotated[str, Meta(pattern=ID_PATTERN, max_length=64)]
 Reason = Annotated[str, Meta(max_length=200)]
-FaultOf = Literal["CUSTOMER", "VENDOR", "RIDER", "PLATFORM"]
+FaultParty = Literal["CUSTOMER", "VENDOR", "RIDER", "PLATFORM"]
 # Source: JavaScript's Number.MAX_SAFE_INTEGER, the latest moment that an app can say exactly.
-MS_MAX = 2**53 - 1
+UNIX_MS_MAX = 2**53 - 1
 Amount = Annotated[int, Meta(ge=0, le=1_000_000_000_000)]
 
 
@@ -44,7 +44,7 @@ class CancelOrder(OrderCommand, frozen=True):
     """Call the order off; at whose door it lies is for operators to say."""
 
     reason: Reason | None = None
-    fault: FaultOf | None = None
+    fault: FaultParty | None = None
 
 
 class RateOrder(OrderCommand, frozen=True):
@@ -111,7 +111,7 @@ class SetAvailability(Command, frozen=True):
     """Go on or off duty, perhaps until a moment (Unix ms) after which he picks nothing up."""
 
     available: bool
-    until: Annotated[int, Meta(ge=0, le=MS_MAX)] | None = None
+    until: Annotated[int, Meta(ge=0, le=UNIX_MS_MAX)] | None = None
 
 
 class AcceptDelivery(OrderCommand, frozen=True):

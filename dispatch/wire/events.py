@@ -11,10 +11,10 @@ import msgspec
 
 SearchState = Literal["searching", "offered", "no_riders"]
 Stop = Literal["pickup", "dropoff"]
-ClosedBecause = Literal["taken", "expired", "cancelled"]
+CloseReason = Literal["taken", "expired", "cancelled"]
 
 
-class Delivery(StrEnum):
+class DeliveryClass(StrEnum):
     """What happens to an event whose receiver is away."""
 
     DURABLE = "durable"
@@ -25,7 +25,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defa
     """Something that has happened."""
 
     event: ClassVar[str]
-    delivery: ClassVar[Delivery] = Delivery.DURABLE
+    delivery_class: ClassVar[DeliveryClass] = DeliveryClass.DURABLE
 
 
 class OrderEvent(Event, frozen=True, kw_only=True):
@@ -168,7 +168,7 @@ class DeliveryRequestClosed(OrderEvent, frozen=True, kw_only=True):
 
     event = "delivery_request_closed"
     offer_id: str
-    reason: ClosedBecause
+    reason: CloseReason
 
 
 class TrackingPolicy(Event, frozen=True, kw_only=True):
@@ -178,7 +178,7 @@ class TrackingPolicy(Event, frozen=True, kw_only=True):
     """
 
     event = "tracking_policy"
-    delivery = Delivery.LATEST
+    delivery_class = DeliveryClass.LATEST
     interval_ms: int
     min_displacement_m: int
 
@@ -190,7 +190,7 @@ class RiderLocationUpdate(Event, frozen=True, gc=False):
     """
 
     event = "rider_location_update"
-    delivery = Delivery.LATEST
+    delivery_class = DeliveryClass.LATEST
     order_id: str
     rider_id: str
     location: LatLng
@@ -206,13 +206,13 @@ class EtaUpdate(Event, frozen=True, kw_only=True):
     """To the watchers of an order: how long its rider still needs to his next place, `to`."""
 
     event = "eta_update"
-    delivery = Delivery.LATEST
+    delivery_class = DeliveryClass.LATEST
     order_id: str
     eta_seconds: int
     to: Stop
 
 
-class RiderDot(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+class RiderMarker(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """One rider on the operators' map; `gone` says he left it."""
 
     rider_id: str
@@ -227,7 +227,7 @@ class RiderDot(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_d
     gone: bool = False
 
 
-class OrderDot(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
+class OrderMarker(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
     """One order on the operators' map; `gone` says it left it."""
 
     order_id: str
@@ -261,9 +261,9 @@ class AreaDelta(Event, frozen=True, kw_only=True):
     """To an operator: what changed inside the watched window since the last delta."""
 
     event = "area_delta"
-    delivery = Delivery.LATEST
-    riders: list[RiderDot]
-    orders: list[OrderDot]
+    delivery_class = DeliveryClass.LATEST
+    riders: list[RiderMarker]
+    orders: list[OrderMarker]
     totals: Totals
     ts: int
 
@@ -272,7 +272,7 @@ class Alert(Event, frozen=True, kw_only=True):
     """To the operators: something wants a human."""
 
     event = "alert"
-    delivery = Delivery.LATEST
+    delivery_class = DeliveryClass.LATEST
     kind: str
     message: str
     order_id: str | None = None
@@ -284,7 +284,7 @@ class Resync(Event, frozen=True, kw_only=True):
     """To anyone: the window of missed events has passed; take fresh snapshots."""
 
     event = "resync"
-    delivery = Delivery.LATEST
+    delivery_class = DeliveryClass.LATEST
     epoch: str
     seq: int
 
@@ -293,5 +293,5 @@ class ServerDraining(Event, frozen=True, kw_only=True):
     """To all: this node goes away; come back elsewhere after a while."""
 
     event = "server_draining"
-    delivery = Delivery.LATEST
+    delivery_class = DeliveryClass.LATEST
     after_ms: int

@@ -11,15 +11,15 @@ from dispatch.wire.events import Event
 
 _encode = msgspec.json.Encoder().encode
 # Pairs of a namespace and an event; there are some forty.
-_HEADS_KEPT = 256
+_PREFIXES_CACHED = 256
 
 
-def body(event: Event) -> bytes:
+def encode_body(event: Event) -> bytes:
     """An event's JSON object."""
     return _encode(event)
 
 
-def packet(namespace: str, name: str, body: bytes, ack_id: int | None = None) -> bytes:
+def encode_packet(namespace: str, name: str, body: bytes, ack_id: int | None = None) -> bytes:
     """An EVENT packet of Socket.IO in an Engine.IO message.
 
     `namespace` as in "/user"; `body` is one JSON value; with `ack_id` the client acknowledges.
@@ -29,11 +29,11 @@ def packet(namespace: str, name: str, body: bytes, ack_id: int | None = None) ->
     return b'%b["%b",%b]' % (f"42{namespace},{number}".encode(), name.encode(), body)
 
 
-def event_packet(namespace: str, event: Event) -> bytes:
+def encode_event(namespace: str, event: Event) -> bytes:
     """An EVENT packet that says `event`."""
-    return _head(namespace, event.event) + _encode(event) + b"]"
+    return _packet_prefix(namespace, event.event) + _encode(event) + b"]"
 
 
-@lru_cache(_HEADS_KEPT)
-def _head(namespace: str, name: str) -> bytes:
+@lru_cache(_PREFIXES_CACHED)
+def _packet_prefix(namespace: str, name: str) -> bytes:
     return f'42{namespace},["{name}",'.encode()

@@ -6,16 +6,24 @@ from typing import Any
 import msgspec
 
 from dispatch.model import Decision, Dispatch, Order, Trail
-from dispatch.wire.events import LatLng, OrderDot
+from dispatch.wire.events import LatLng, OrderMarker
 
 Snapshot = dict[str, Any]
 
 # What a customer pays; how the platform splits it is not his to see.
-_PRICE_FOR_ALL = ("subtotal", "deliveryFee", "tip", "discount", "total", "currency", "distanceM")
-_WHERE_GIVEN = (
+_PUBLIC_PRICE_FIELDS = (
+    "subtotal",
+    "deliveryFee",
+    "tip",
+    "discount",
+    "total",
+    "currency",
+    "distanceM",
+)
+_OPTIONAL_FIELDS = (
     "vendorId", "items", "prepMinutes", "reason", "rating", "notes", "recipient", "promoCode",
 )  # fmt: skip
-_SHARE_OF = {"vendor": ("commission", "vendorShare"), "rider": ("riderShare",)}
+_SHARE_FIELDS = {"vendor": ("commission", "vendorShare"), "rider": ("riderShare",)}
 
 
 def order_snapshot(order: Order, audience: str) -> Snapshot:
@@ -34,7 +42,7 @@ def order_snapshot(order: Order, audience: str) -> Snapshot:
         "updatedAt": order.updated_at,
         "userId": order.user_id,
     }
-    for name in _WHERE_GIVEN:
+    for name in _OPTIONAL_FIELDS:
         if name in record:
             snapshot[name] = record[name]
     if "parcel" in record:
@@ -56,7 +64,7 @@ def pricing_view(pricing: dict[str, Any], audience: str) -> Snapshot:
     """The price as `audience` may see it."""
     if audience == "ops":
         return pricing
-    seen = _PRICE_FOR_ALL + _SHARE_OF.get(audience, ())
+    seen = _PUBLIC_PRICE_FIELDS + _SHARE_FIELDS.get(audience, ())
     return {name: pricing[name] for name in seen if name in pricing}
 
 
@@ -78,10 +86,10 @@ def trail_view(order: Order, trail: Trail | None, *, is_final: bool) -> Snapshot
     }
 
 
-def order_dot(order: Order) -> OrderDot:
+def order_marker(order: Order) -> OrderMarker:
     """The order as one line on the operators' map."""
     dispatch = order.dispatch
-    return OrderDot(
+    return OrderMarker(
         order_id=order.order_id,
         order_type=order.order_type,
         status=order.status.value,
@@ -96,7 +104,7 @@ def order_dot(order: Order) -> OrderDot:
     )
 
 
-def brief(order: Order) -> Snapshot:
+def order_summary(order: Order) -> Snapshot:
     """What a command's acknowledgement says of the order it changed."""
     return {
         "orderId": order.order_id,
@@ -106,10 +114,10 @@ def brief(order: Order) -> Snapshot:
     }
 
 
-def decisions_view(order: Order, kept: Sequence[tuple[int, Decision]]) -> list[Snapshot]:
+def decisions_view(order: Order, decisions: Sequence[tuple[int, Decision]]) -> list[Snapshot]:
     """Whom the engine asked, why not the others, and what came of each offer, oldest first."""
-    outcomes = _outcomes(order, kept)
-    return [_decision_view(number, decision, outcomes) for number, decision in kept]
+    outcomes = _outcome_by_offer(order, decisions)
+    return [_decision_view(number, decision, outcomes) for number, decision in decisions]
 
 
 def _decision_view(number: int, decision: Decision, outcomes: dict[str, str]) -> Snapshot:
@@ -123,9 +131,11 @@ def _decision_view(number: int, decision: Decision, outcomes: dict[str, str]) ->
     return view
 
 
-def _outcomes(order: Order, kept: Sequence[tuple[int, Decision]]) -> dict[str, str]:
+def _outcome_by_offer(order: Order, decisions: Sequence[tuple[int, Decision]]) -> dict[str, str]:
     """What came of each offer, by its id; a later decision remembers what the order forgot."""
-    earlier = [each.before for _, decision in kept for each in decision.candidates if each.before]
+    earlier = [
+        each.before for _, decision in decisions for each in decision.candidates if each.before
+    ]
     dispatch = order.dispatch
     now = list(dispatch.asked.values()) if dispatch else []
     outcomes = {asked.offer_id: asked.outcome.value for asked in (*earlier, *now)}

@@ -7,14 +7,14 @@ from msgspec import Meta
 
 from dispatch.wire.commands import Amount, Id
 
-SUCCEEDED = "payment.succeeded"
-FAILED = "payment.failed"
+PAYMENT_SUCCEEDED = "payment.succeeded"
+PAYMENT_FAILED = "payment.failed"
 PAYOUT_PAID = "payout.paid"
 PAYOUT_FAILED = "payout.failed"
 PAYOUT_RETURNED = "payout.returned"
 
 
-class PaymentNews(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class PaymentReport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The payment an event is about; what we do not know is ignored. Units: whole XAF."""
 
     payment_id: Id
@@ -27,7 +27,7 @@ class PaymentEvent(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """One event. Source: Standard Webhooks, payload structure (`type`, `timestamp`, `data`)."""
 
     type: Annotated[str, Meta(min_length=1, max_length=100)]
-    data: PaymentNews
+    data: PaymentReport
     timestamp: str | None = None
 
 

@@ -8,29 +8,29 @@ from dispatch.accounts.store import Accounts
 from dispatch.clock import Clock
 from dispatch.settings import Settings
 from dispatch.storage.redis_client import RedisClients
-from handlers.gateways.code_sender import Courier
+from handlers.gateways.code_sender import CodeSender
 from handlers.sessions.passwords import Passwords
 from ledger.dynamodb.table import Table
 
 
-class Reception(NamedTuple):
+class AuthServices(NamedTuple):
     """Who has an account, who is signed in, who is so no more, and how he shows it."""
 
     accounts: Accounts
     sign_ins: SignIns
     revocations: Revocations
     passwords: Passwords
-    courier: Courier
+    code_sender: CodeSender
 
 
-def open_reception(
+def build_auth_services(
     table: Table, redis: RedisClients, settings: Settings, clock: Clock
-) -> Reception:
+) -> AuthServices:
     """Ready for the first who comes."""
-    return Reception(
+    return AuthServices(
         accounts=Accounts(table, clock),
         sign_ins=SignIns(table, clock),
         revocations=Revocations(table, redis, clock),
         passwords=Passwords(),
-        courier=Courier(settings, clock),
+        code_sender=CodeSender(settings, clock),
     )

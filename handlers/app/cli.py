@@ -21,25 +21,25 @@ from dispatch.clock import SystemClock
 from dispatch.ids import is_id
 from dispatch.settings import JWT_SECRET_BYTES_MIN, Settings, SettingsError
 from dispatch.storage.embedded import EngineFailed, embedded_engines
-from handlers.sessions.auth import LIFETIME_S_MAX, Tokens, UserType
+from handlers.sessions.auth import TOKEN_TTL_S_MAX, Tokens, UserType
 from ledger.dynamodb.table import TableUnavailable
 
 # Source: click's own code for a wrong call; a setting is a part of the call.
 EXIT_BAD_SETTINGS = 2
 EXIT_UNAVAILABLE = 1
-EXIT_BROKEN = 1
+EXIT_LEDGER_BREAK = 1
 TOKEN_TTL_S = 24 * 3600
-DEV_SECRET = "dev-secret"  # noqa: S105 (a file's name)
+DEV_SECRET_FILE = "dev-secret"  # noqa: S105 (a file's name)
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-class _WrongTable(Exception):
+class _TableMismatch(Exception):
     """A table of that name is there with another schema."""
 
 
-class _Lazily(click.Group):
+class _LazyGroup(click.Group):
     """A group whose `demo` is imported only when it is asked for."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -53,7 +53,7 @@ class _Lazily(click.Group):
         return demo
 
 
-@click.group(cls=_Lazily, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="reeyo-dispatch")
 def main() -> None:
     """Reeyo Dispatch: a real-time dispatch and tracking server for delivery companies.
@@ -62,7 +62,7 @@ def main() -> None:
     """
 
 
-def _one_line(command: Callable[P, T]) -> Callable[P, T]:
+def _exit_with_one_line(command: Callable[P, T]) -> Callable[P, T]:
     """Say in one line what the operator can put right; a bug keeps its traceback."""
 
     @wraps(command)
@@ -72,20 +72,20 @@ def _one_line(command: Callable[P, T]) -> Callable[P, T]:
         except SettingsError as error:
             click.echo(f"reeyo: {error}", err=True)
             sys.exit(EXIT_BAD_SETTINGS)
-        except (EngineFailed, TableUnavailable, _WrongTable) as error:
+        except (EngineFailed, TableUnavailable, _TableMismatch) as error:
             click.echo(f"reeyo: {error}", err=True)
             sys.exit(EXIT_UNAVAILABLE)
 
     return run
 
 
-_dev = click.option(
+_dev_option = click.option(
     "--dev", is_flag=True, help="A laptop's conveniences: a secret of its own, kept in DATA_DIR."
 )
 
 
 @main.command()
-@_dev
+@_dev_option
 @click.option(
     "--role",
     type=click.Choice(get_args(settings.Role)),
@@ -98,7 +98,7 @@ _dev = click.option(
     type=click.IntRange(0, 65535),
     help="The port to listen at.  [default: PORT, else 8080]",
 )
-@_one_line
+@_exit_with_one_line
 def serve(*, dev: bool, role: str | None, host: str | None, port: int | None) -> None:
     """Run the server until SIGTERM or Ctrl-C.
 
@@ -106,11 +106,11 @@ def serve(*, dev: bool, role: str | None, host: str | None, port: int | None) ->
     keep their data in DATA_DIR.
     """
     given = {"HOST": host, "PORT": None if port is None else str(port), "ROLE": role}
-    chosen = _settings({name: value for name, value in given.items() if value}, dev=dev)
+    chosen = _read_settings({name: value for name, value in given.items() if value}, dev=dev)
     # Imported here: the other commands need no sockets.
     from handlers.app import composition  # noqa: PLC0415
 
-    _run(composition.serve(chosen))
+    _run_event_loop(composition.serve(chosen))
 
 
 @main.command()
@@ -127,11 +127,11 @@ def serve(*, dev: bool, role: str | None, host: str | None, port: int | None) ->
     "ttl_s",
     default=TOKEN_TTL_S,
     show_default=True,
-    type=click.IntRange(1, LIFETIME_S_MAX),
+    type=click.IntRange(1, TOKEN_TTL_S_MAX),
     help="Seconds until it expires.",
 )
-@_dev
-@_one_line
+@_dev_option
+@_exit_with_one_line
 def token(*, user_type: UserType, owner: str, ttl_s: int, dev: bool) -> None:
     """Print a token signed with JWT_SECRET.
 
@@ -139,7 +139,7 @@ def token(*, user_type: UserType, owner: str, ttl_s: int, dev: bool) -> None:
     """
     if not is_id(owner):
         raise click.BadParameter("1 to 64 of A-Z a-z 0-9 _ -", param_hint="--id")
-    tokens = Tokens(_settings({}, dev=dev))
+    tokens = Tokens(_read_settings({}, dev=dev))
     click.echo(tokens.issue(user_type, owner, ttl_s, SystemClock().now_ms()))
 
 
@@ -149,16 +149,16 @@ def table() -> None:
 
 
 @table.command()
-@_one_line
+@_exit_with_one_line
 def create() -> None:
     """Create the table where it is missing; exit 0 when it is there and right."""
     # No token is signed here, so that the operator's secret may stay where it is.
     chosen = settings.read({"JWT_SECRET": secrets.token_urlsafe(), **os.environ})
-    is_new = _run(_create(chosen))
+    is_new = _run_event_loop(_create_table(chosen))
     click.echo(f"{chosen.dynamodb_table} {'was created' if is_new else 'is there'}")
 
 
-async def _create(chosen: Settings) -> bool:
+async def _create_table(chosen: Settings) -> bool:
     # Imported here: loading the AWS client takes a second.
     from ledger.dynamodb.client import open_table  # noqa: PLC0415
     from ledger.dynamodb.schema import SchemaMismatch, ensure_table  # noqa: PLC0415
@@ -172,7 +172,7 @@ async def _create(chosen: Settings) -> bool:
         try:
             return await ensure_table(opened)
         except SchemaMismatch as error:
-            raise _WrongTable(str(error)) from error
+            raise _TableMismatch(str(error)) from error
 
 
 @main.group()
@@ -183,20 +183,20 @@ def ledger() -> None:
 @ledger.command()
 @click.option("--from", "from_", default="", help="The first day or moment, as 2026-11-21T08:00.")
 @click.option("--to", default="", help="The moment after the last, UTC.  [default: now]")
-@_one_line
+@_exit_with_one_line
 def verify(*, from_: str, to: str) -> None:
     """Verify the books; name the first thing that is wrong and exit 1, or exit 0.
 
     Nothing is changed. Progress goes to stderr.
     """
     chosen = settings.read({"JWT_SECRET": secrets.token_urlsafe(), **os.environ})
-    broken = _run(_verify(chosen, _moment(from_) or 0, _moment(to)))
+    broken = _run_event_loop(_verify_ledger(chosen, _parse_time_ms(from_) or 0, _parse_time_ms(to)))
     if broken is not None:
         click.echo(broken)
-        sys.exit(EXIT_BROKEN)
+        sys.exit(EXIT_LEDGER_BREAK)
 
 
-def _moment(text: str) -> int | None:
+def _parse_time_ms(text: str) -> int | None:
     if not text:
         return None
     try:
@@ -205,7 +205,7 @@ def _moment(text: str) -> int | None:
         raise click.BadParameter(f"{text}: a date or time of ISO 8601, UTC") from error
 
 
-async def _verify(chosen: Settings, from_ms: int, to_ms: int | None) -> str | None:
+async def _verify_ledger(chosen: Settings, from_ms: int, to_ms: int | None) -> str | None:
     # Imported here: loading the AWS client takes a second.
     from ledger.dynamodb.client import open_table  # noqa: PLC0415
     from ledger.reporting.audit import Audit  # noqa: PLC0415
@@ -218,12 +218,13 @@ async def _verify(chosen: Settings, from_ms: int, to_ms: int | None) -> str | No
     ):
 
         def say() -> None:
-            seen = f"{audit.accounts} accounts, {audit.lines} lines, {audit.entries} entries"
+            seen = f"{audit.account_count} accounts, {audit.line_count} lines, "
+            seen += f"{audit.entry_count} entries"
             click.echo(f"\r{seen}", err=True, nl=False)
 
         audit = Audit(opened, clock.now_ms, say)
         broken = None
-        async for each in audit.breaks(from_ms, to_ms):
+        async for each in audit.find_breaks(from_ms, to_ms):
             broken = str(each)
             break
         say()
@@ -231,22 +232,22 @@ async def _verify(chosen: Settings, from_ms: int, to_ms: int | None) -> str | No
     return broken
 
 
-def _run(work: Coroutine[Any, Any, T]) -> T:
+def _run_event_loop(coroutine: Coroutine[Any, Any, T]) -> T:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(work)
+        return runner.run(coroutine)
 
 
-def _settings(overrides: Mapping[str, str], *, dev: bool) -> Settings:
+def _read_settings(overrides: Mapping[str, str], *, dev: bool) -> Settings:
     environ = {**os.environ, **overrides}
     chosen = settings.read(environ, dev=dev)
     if not dev or environ.get("JWT_SECRET"):
         return chosen
-    path = chosen.data_dir / DEV_SECRET
+    path = chosen.data_dir / DEV_SECRET_FILE
     click.echo(f"reeyo: JWT_SECRET is not set, so tokens are signed with {path}", err=True)
-    return msgspec.structs.replace(chosen, jwt_secret=_dev_secret(path))
+    return msgspec.structs.replace(chosen, jwt_secret=_read_dev_secret(path))
 
 
-def _dev_secret(path: Path) -> str:
+def _read_dev_secret(path: Path) -> str:
     """The secret of this folder, made when it is first asked for; only its owner may read it."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

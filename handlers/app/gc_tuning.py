@@ -7,7 +7,7 @@ import gc
 GC_THRESHOLDS = (200_000, 50, 1_000)
 
 
-def quieten_collector() -> None:
+def tune_gc() -> None:
     """Pass over what is there now for ever, and look seldom at what comes."""
     gc.collect()
     gc.freeze()

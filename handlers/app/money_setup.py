@@ -4,67 +4,67 @@ from typing import NamedTuple
 
 from dispatch.catalogue.promotions import Promotions
 from dispatch.clock import Clock
-from dispatch.leadership.order_timeouts import Lapses
-from dispatch.money.corrections import Bursar
-from dispatch.money.ledger_monitor import Warden
-from dispatch.money.payments import Cashier, Tills
+from dispatch.leadership.order_timeouts import OrderTimeouts
+from dispatch.money.corrections import CorrectionService
+from dispatch.money.ledger_monitor import LedgerMonitor
+from dispatch.money.payments import PaymentService, PaymentSources
 from dispatch.money.payout_providers import (
     MANUAL,
     SANDBOX,
-    Manual,
-    Provider,
-    Sandbox,
+    ManualProvider,
+    PayoutProvider,
+    SandboxProvider,
 )
-from dispatch.money.payout_store import Payouts
-from dispatch.money.payouts import Payer
-from dispatch.money.settlement_worker import Settler
-from dispatch.orders.service import Flow
-from dispatch.orders.store import Orders
+from dispatch.money.payout_store import PayoutStore
+from dispatch.money.payouts import PayoutService
+from dispatch.money.settlement_worker import SettlementWorker
+from dispatch.orders.service import OrderService
+from dispatch.orders.store import OrderStore
 from dispatch.settings import Settings
-from handlers.gateways.payout_gateway import Bank
+from handlers.gateways.payout_gateway import PayoutGateway
 from ledger.dynamodb.table import Table
 from ledger.posting.ledger import Ledger
 from ledger.reporting.history import History
 from ledger.reporting.statements import Statements
 
 
-class Counters(NamedTuple):
+class MoneyServices(NamedTuple):
     """Each by its name at the desk."""
 
-    cashier: Cashier
-    settler: Settler
-    lapses: Lapses
-    payer: Payer
-    bursar: Bursar
+    payment_service: PaymentService
+    settlement_worker: SettlementWorker
+    order_timeouts: OrderTimeouts
+    payout_service: PayoutService
+    correction_service: CorrectionService
     statements: Statements
     history: History
-    payouts: Payouts
+    payout_store: PayoutStore
     promotions: Promotions
-    warden: Warden
+    ledger_monitor: LedgerMonitor
 
 
-def open_counters(
-    table: Table, ledger: Ledger, flow: Flow, settings: Settings, clock: Clock
-) -> Counters:
+def build_money_services(
+    table: Table, ledger: Ledger, order_service: OrderService, settings: Settings, clock: Clock
+) -> MoneyServices:
     """The counters as the settings want them."""
-    tills = Tills(sandbox=settings.dev, webhooks=bool(settings.webhook_secret))
-    return Counters(
-        cashier=Cashier(table, ledger, flow, tills, clock),
-        settler=Settler(flow, ledger, clock),
-        lapses=Lapses(flow, Orders(table), clock),
-        payer=Payer(table, ledger, _provider(settings, clock), clock),
-        bursar=Bursar(table, ledger, clock),
+    tills = PaymentSources(sandbox=settings.dev, webhooks=bool(settings.webhook_secret))
+    return MoneyServices(
+        payment_service=PaymentService(table, ledger, order_service, tills, clock),
+        settlement_worker=SettlementWorker(order_service, ledger, clock),
+        order_timeouts=OrderTimeouts(order_service, OrderStore(table), clock),
+        payout_service=PayoutService(table, ledger, _payout_provider(settings, clock), clock),
+        correction_service=CorrectionService(table, ledger, clock),
         statements=Statements(table),
         history=History(table),
-        payouts=Payouts(table),
+        payout_store=PayoutStore(table),
         promotions=Promotions(table, clock),
-        warden=Warden(table, clock),
+        ledger_monitor=LedgerMonitor(table, clock),
     )
 
 
-def _provider(settings: Settings, clock: Clock) -> tuple[str, Provider]:
+def _payout_provider(settings: Settings, clock: Clock) -> tuple[str, PayoutProvider]:
     """Who pays out: the operator's gateway, a developer's sandbox, or a person who says so."""
     if settings.payout_url is not None:
-        bank = Bank(settings.payout_url, settings.webhook_secret, clock)
+        bank = PayoutGateway(settings.payout_url, settings.webhook_secret, clock)
         return settings.payout_provider, bank
-    return (SANDBOX, Sandbox()) if settings.dev else (MANUAL, Manual())
+    return (SANDBOX, SandboxProvider()) if settings.dev else (MANUAL, ManualProvider())

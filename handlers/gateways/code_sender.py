@@ -9,7 +9,7 @@ import structlog
 from dispatch.clock import Clock
 from dispatch.errors import Refusal, Refused
 from dispatch.settings import Settings
-from handlers.gateways.request_signing import signed
+from handlers.gateways.request_signing import signed_headers
 
 # A person waits for it, and a request has fifteen seconds in all.
 SEND_S_MAX = 5.0
@@ -17,21 +17,21 @@ SEND_S_MAX = 5.0
 log = structlog.get_logger(__name__)
 
 
-class Courier:
+class CodeSender:
     """Sends a code to whoever has the phone."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._url = settings.code_url
         self._secret = settings.webhook_secret
-        self._shows = settings.dev and settings.code_url is None
+        self._returns_code = settings.dev and settings.code_url is None
         self._clock = clock
 
-    def check(self) -> None:
+    def require_enabled(self) -> None:
         """Whether codes are sent at all. Errors: Refused SERVICE_DISABLED."""
-        if self._url is None and not self._shows:
+        if self._url is None and not self._returns_code:
             raise Refused(Refusal.SERVICE_DISABLED, "nobody here sends codes")
 
-    async def send(self, phone: str, code: str, until_ms: int) -> dict[str, Any]:
+    async def send(self, phone: str, code: str, expires_at_ms: int) -> dict[str, Any]:
         """Send it; what the answer to the request says beside that it was.
 
         Shapes: the gateway is sent `{phone, code, expiresAt}`, signed by Standard Webhooks, and
@@ -40,8 +40,8 @@ class Courier:
         """
         if self._url is None:
             return {"devCode": code}
-        body = msgspec.json.encode({"phone": f"+{phone}", "code": code, "expiresAt": until_ms})
-        headers = signed(self._secret, body, self._clock.now_ms())
+        body = msgspec.json.encode({"phone": f"+{phone}", "code": code, "expiresAt": expires_at_ms})
+        headers = signed_headers(self._secret, body, self._clock.now_ms())
         timeout = aiohttp.ClientTimeout(total=SEND_S_MAX)
         try:
             async with (

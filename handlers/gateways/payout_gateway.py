@@ -8,20 +8,20 @@ import structlog
 from msgspec import Meta
 
 from dispatch.clock import Clock
-from dispatch.money.payout_providers import Told, Word
-from handlers.gateways.request_signing import signed
+from dispatch.money.payout_providers import ProviderReport, ProviderStatus
+from handlers.gateways.request_signing import signed_headers
 from ledger.core.money import CURRENCY
 from ledger.records.payouts import Payout
 
 # A provider's network may take its time; what is not known by then is asked for five seconds later.
 CALL_S_MAX = 10.0
 # Longer than any answer that says what we ask.
-ANSWER_BYTES_MAX = 16 * 1024
+RESPONSE_BYTES_MAX = 16 * 1024
 
 log = structlog.get_logger(__name__)
 
 
-class _Answer(msgspec.Struct, frozen=True, kw_only=True):
+class _Response(msgspec.Struct, frozen=True, kw_only=True):
     """What the gateway says of a reference; what we do not know is ignored. Units: whole XAF."""
 
     status: Literal["PENDING", "PAID", "FAILED"]
@@ -29,10 +29,14 @@ class _Answer(msgspec.Struct, frozen=True, kw_only=True):
     reason: Annotated[str, Meta(max_length=200)] = ""
 
 
-_WORDS = {"PENDING": Word.UNKNOWN, "PAID": Word.PAID, "FAILED": Word.FAILED}
+_STATUSES = {
+    "PENDING": ProviderStatus.UNKNOWN,
+    "PAID": ProviderStatus.PAID,
+    "FAILED": ProviderStatus.FAILED,
+}
 
 
-class Bank:
+class PayoutGateway:
     """A payout provider behind `PAYOUT_URL`.
 
     Shapes: `PUT {url}/{reference}` `{payoutId, reference, amount, currency, destination}` asks,
@@ -45,7 +49,7 @@ class Bank:
         self._secret = secret
         self._clock = clock
 
-    async def submit(self, payout: Payout, reference: str) -> Told:
+    async def submit(self, payout: Payout, reference: str) -> ProviderReport:
         """Ask it to pay; whatever is not a clear word is UNKNOWN, for the money may be gone."""
         body = {
             "payoutId": payout.payout_id,
@@ -54,14 +58,14 @@ class Bank:
             "currency": CURRENCY,
             "destination": payout.destination,
         }
-        return await self._ask("PUT", reference, msgspec.json.encode(body))
+        return await self._request("PUT", reference, msgspec.json.encode(body))
 
-    async def find(self, payout: Payout, reference: str) -> Told:
+    async def check_status(self, payout: Payout, reference: str) -> ProviderReport:
         """Ask it what has come of a reference."""
-        return await self._ask("GET", reference, b"")
+        return await self._request("GET", reference, b"")
 
-    async def _ask(self, method: str, reference: str, body: bytes) -> Told:
-        headers = signed(self._secret, body, self._clock.now_ms())
+    async def _request(self, method: str, reference: str, body: bytes) -> ProviderReport:
+        headers = signed_headers(self._secret, body, self._clock.now_ms())
         timeout = aiohttp.ClientTimeout(total=CALL_S_MAX)
         url: Any = f"{self._url}/{reference}"
         try:
@@ -69,21 +73,21 @@ class Bank:
                 aiohttp.ClientSession(timeout=timeout) as http,
                 http.request(method, url, data=body or None, headers=headers) as answer,
             ):
-                raw = await answer.content.read(ANSWER_BYTES_MAX)
+                raw = await answer.content.read(RESPONSE_BYTES_MAX)
                 status = answer.status
         except (TimeoutError, aiohttp.ClientError) as error:
-            return _unclear(reference, type(error).__name__)
+            return _report_unknown(reference, type(error).__name__)
         if status == 404 and method == "GET":
-            return Told(Word.NOT_FOUND)
+            return ProviderReport(ProviderStatus.NOT_FOUND)
         if status >= 300:
-            return _unclear(reference, str(status))
+            return _report_unknown(reference, str(status))
         try:
-            told = msgspec.json.decode(raw, type=_Answer)
+            told = msgspec.json.decode(raw, type=_Response)
         except msgspec.DecodeError as error:
-            return _unclear(reference, str(error))
-        return Told(_WORDS[told.status], told.fee, told.reason)
+            return _report_unknown(reference, str(error))
+        return ProviderReport(_STATUSES[told.status], told.fee, told.reason)
 
 
-def _unclear(reference: str, cause: str) -> Told:
+def _report_unknown(reference: str, cause: str) -> ProviderReport:
     log.warning("payout_unclear", reference=reference, cause=cause)
-    return Told(Word.UNKNOWN)
+    return ProviderReport(ProviderStatus.UNKNOWN)

@@ -4,12 +4,12 @@ from datetime import UTC, datetime
 
 from standardwebhooks.webhooks import Webhook
 
-from dispatch.ids import mint
+from dispatch.ids import new_id
 
 
-def signed(secret: str, body: bytes, now_ms: int) -> dict[str, str]:
+def signed_headers(secret: str, body: bytes, now_ms: int) -> dict[str, str]:
     """The headers of a request. Source: Standard Webhooks."""
-    number, now_s = mint("msg"), now_ms // 1000
+    number, now_s = new_id("msg"), now_ms // 1000
     at = datetime.fromtimestamp(now_s, UTC)
     return {
         "Content-Type": "application/json",

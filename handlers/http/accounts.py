@@ -6,37 +6,37 @@ from typing import Any
 import structlog
 from aiohttp import web
 
-from dispatch.accounts.revocations import Wish, of_identity
-from dispatch.accounts.sign_ins import Reused, SignIn
+from dispatch.accounts.revocations import RevocationRequest, identity_subject
+from dispatch.accounts.sign_ins import RefreshTokenReused, SignIn
 from dispatch.accounts.store import (
-    CODE_MS,
+    CODE_TTL_MS,
     Account,
     Login,
-    Proof,
-    login,
+    NewCredentials,
+    parse_login,
 )
 from dispatch.errors import Refusal, Refused
 from dispatch.wire.http import requests
 from handlers.app.contexts import DESK, Desk
 from handlers.http.framework.envelope import (
-    EDGE,
+    HTTP_EDGE,
     PUBLIC,
     Created,
     Route,
+    enforce_rate_limit,
     read_body,
-    take,
 )
-from handlers.sessions.auth import AUDIENCE_OF, TokenRefused, Turn
+from handlers.sessions.auth import AUDIENCE_OF, RefreshClaims, TokenRefused
 from handlers.sessions.rate_limits import (
-    CODES,
-    CODES_FROM,
-    SIGN_INS,
-    SIGN_INS_FROM,
+    CODE_ADDRESS_RATE,
+    CODE_RATE,
+    SIGN_IN_ADDRESS_RATE,
+    SIGN_IN_RATE,
     Rate,
 )
 
 # A recall counts all tokens of its second as older; the next one is of the second after it.
-_AFTER_A_RECALL_MS = 1_000
+_AFTER_REVOCATION_MS = 1_000
 
 log = structlog.get_logger(__name__)
 
@@ -47,18 +47,18 @@ async def post_register(request: web.Request) -> Any:
     Errors: Refused CONFLICT where the phone has an account with another password.
     """
     desk, body = request.app[DESK], await read_body(request, requests.Registration)
-    who = login(body.user_type, body.phone)
-    await _try(request, desk, who)
+    who = parse_login(body.user_type, body.phone)
+    await _count_attempt(request, desk, who)
     found = await desk.accounts.find(who)
     if found is None:
         kept = await desk.passwords.hash(body.password)
-        made = await desk.accounts.create(who, Proof(password_hash=kept, name=body.name))
+        made = await desk.accounts.create(who, NewCredentials(password_hash=kept, name=body.name))
         # None: a copy of this request was faster.
         found = made or await desk.accounts.find(who)
     if found is None or not await desk.passwords.matches(found.password_hash, body.password):
         raise Refused(Refusal.CONFLICT, "this phone has an account")
-    await desk.accounts.forget_tries(who)
-    return Created(await _signed_in(request, who, found))
+    await desk.accounts.clear_tries(who)
+    return Created(await _begin_sign_in(request, who, found))
 
 
 async def post_login(request: web.Request) -> Any:
@@ -67,14 +67,14 @@ async def post_login(request: web.Request) -> Any:
     Errors: Refused WRONG_CREDENTIALS, after the same work whether there is such an account.
     """
     desk, body = request.app[DESK], await read_body(request, requests.Credentials)
-    who = login(body.user_type, body.phone)
-    await _try(request, desk, who)
+    who = parse_login(body.user_type, body.phone)
+    await _count_attempt(request, desk, who)
     found = await desk.accounts.find(who)
     kept = found.password_hash if found else None
     if not await desk.passwords.matches(kept, body.password) or found is None:
         raise Refused(Refusal.WRONG_CREDENTIALS, "no such account, or another password")
-    await desk.accounts.forget_tries(who)
-    return await _signed_in(request, who, found)
+    await desk.accounts.clear_tries(who)
+    return await _begin_sign_in(request, who, found)
 
 
 async def post_refresh(request: web.Request) -> Any:
@@ -82,25 +82,25 @@ async def post_refresh(request: web.Request) -> Any:
 
     Errors: TokenRefused; where a token comes a second time its sign-in ends, for both who have it.
     """
-    desk, edge = request.app[DESK], request.app[EDGE]
-    body = await read_body(request, requests.Renewal)
+    desk, edge = request.app[DESK], request.app[HTTP_EDGE]
+    body = await read_body(request, requests.RefreshRequest)
     turn = edge.tokens.read_refresh(body.refresh_token, edge.clock.now_ms())
     try:
-        renewed = await desk.sign_ins.renew(turn.sign_in, turn.number)
-    except Reused as reused:
+        renewed = await desk.sign_ins.renew(turn.sign_in, turn.renewal_count)
+    except RefreshTokenReused as reused:
         log.warning("refresh_token_reused", user=reused.sign_in.user_id)
-        await _end(desk, turn.sign_in)
+        await _end_sign_in(desk, turn.sign_in)
         raise TokenRefused("token_invalid") from None
     if renewed is None:
         raise TokenRefused("token_invalid")
-    return _told(request, renewed, edge.clock.now_ms())
+    return _tokens_view(request, renewed, edge.clock.now_ms())
 
 
 async def post_logout(request: web.Request) -> Any:
     """End a sign-in; its sockets are closed within five seconds. Errors: TokenRefused."""
-    edge, body = request.app[EDGE], await read_body(request, requests.Renewal)
+    edge, body = request.app[HTTP_EDGE], await read_body(request, requests.RefreshRequest)
     turn = edge.tokens.read_refresh(body.refresh_token, edge.clock.now_ms())
-    await _end(request.app[DESK], turn.sign_in)
+    await _end_sign_in(request.app[DESK], turn.sign_in)
     return {}
 
 
@@ -109,15 +109,15 @@ async def post_code_request(request: web.Request) -> Any:
 
     Errors: Refused SERVICE_DISABLED where nobody sends codes.
     """
-    desk, edge = request.app[DESK], request.app[EDGE]
-    body = await read_body(request, requests.CodeWish)
-    who = login(body.user_type, body.phone)
-    desk.courier.check()
-    await _limit(request, CODES_FROM, CODES, who)
+    desk, edge = request.app[DESK], request.app[HTTP_EDGE]
+    body = await read_body(request, requests.CodeRequest)
+    who = parse_login(body.user_type, body.phone)
+    desk.code_sender.require_enabled()
+    await _enforce_rate_limits(request, CODE_ADDRESS_RATE, CODE_RATE, who)
     code = f"{secrets.randbelow(1_000_000):06d}"
-    await desk.accounts.keep_code(who, edge.tokens.seal(f"{who.who}:{code}"))
-    shown = await desk.courier.send(who.phone, code, edge.clock.now_ms() + CODE_MS)
-    return {"expiresInMs": CODE_MS, **shown}
+    await desk.accounts.save_code(who, edge.tokens.keyed_hash(f"{who.label}:{code}"))
+    shown = await desk.code_sender.send(who.phone, code, edge.clock.now_ms() + CODE_TTL_MS)
+    return {"expiresInMs": CODE_TTL_MS, **shown}
 
 
 async def post_code_verify(request: web.Request) -> Any:
@@ -127,74 +127,86 @@ async def post_code_verify(request: web.Request) -> Any:
 
     Errors: Refused WRONG_CREDENTIALS.
     """
-    desk, edge = request.app[DESK], request.app[EDGE]
-    body = await read_body(request, requests.CodeProof)
-    who = login(body.user_type, body.phone)
-    await _limit(request, SIGN_INS_FROM, SIGN_INS, who, "by_code")
-    if not await desk.accounts.take_code(who, edge.tokens.seal(f"{who.who}:{body.code}")):
+    desk, edge = request.app[DESK], request.app[HTTP_EDGE]
+    body = await read_body(request, requests.CodeVerification)
+    who = parse_login(body.user_type, body.phone)
+    await _enforce_rate_limits(request, SIGN_IN_ADDRESS_RATE, SIGN_IN_RATE, who, "by_code")
+    if not await desk.accounts.consume_code(
+        who, edge.tokens.keyed_hash(f"{who.label}:{body.code}")
+    ):
         raise Refused(Refusal.WRONG_CREDENTIALS, "another code, or one that is over")
     kept = await desk.passwords.hash(body.password) if body.password else None
-    proof = Proof(password_hash=kept, name=body.name, is_proven=True)
+    proof = NewCredentials(password_hash=kept, name=body.name, is_phone_verified=True)
     made = await desk.accounts.create(who, proof)
     if made is not None:
-        return Created(await _signed_in(request, who, made))
-    return await _proven(request, who, proof)
+        return Created(await _begin_sign_in(request, who, made))
+    return await _sign_in_proven(request, who, proof)
 
 
-async def _proven(request: web.Request, who: Login, proof: Proof) -> dict[str, Any]:
+async def _sign_in_proven(
+    request: web.Request, login: Login, proof: NewCredentials
+) -> dict[str, Any]:
     desk = request.app[DESK]
-    before = await desk.accounts.find(who)
+    before = await desk.accounts.find(login)
     assert before is not None, "an account that could not be made is there"
-    after = await desk.accounts.prove(who, before, proof)
-    await desk.accounts.forget_tries(who)
+    after = await desk.accounts.verify_phone(login, before, proof)
+    await desk.accounts.clear_tries(login)
     if after.since == before.since:
-        return await _signed_in(request, who, after)
-    owner = of_identity(f"{AUDIENCE_OF[who.user_type]}:{after.user_id}")
-    wish = Wish([owner], owner.removeprefix("identity:"), "password changed by code")
+        return await _begin_sign_in(request, login, after)
+    owner = identity_subject(f"{AUDIENCE_OF[login.user_type]}:{after.user_id}")
+    wish = RevocationRequest([owner], owner.removeprefix("identity:"), "password changed by code")
     recalled = await desk.revocations.add(wish, {}, None)
-    return await _signed_in(request, who, after, recalled["revokedAt"] + _AFTER_A_RECALL_MS)
+    return await _begin_sign_in(request, login, after, recalled["revokedAt"] + _AFTER_REVOCATION_MS)
 
 
-async def _try(request: web.Request, desk: Desk, who: Login) -> None:
+async def _count_attempt(request: web.Request, desk: Desk, login: Login) -> None:
     """Count a try by password. Errors: Refused RATE_LIMITED."""
-    await _limit(request, SIGN_INS_FROM, SIGN_INS, who)
-    wait_ms = await desk.accounts.count_try(who)
+    await _enforce_rate_limits(request, SIGN_IN_ADDRESS_RATE, SIGN_IN_RATE, login)
+    wait_ms = await desk.accounts.count_try(login)
     if wait_ms:
         details: dict[str, object] = {"retryAfterMs": wait_ms}
         raise Refused(Refusal.RATE_LIMITED, "locked after five failures", details)
 
 
-async def _limit(
-    request: web.Request, everyones: Rate, own: Rate, who: Login, how: str = "by_password"
+async def _enforce_rate_limits(
+    request: web.Request,
+    address_rate: Rate,
+    login_rate: Rate,
+    login: Login,
+    method: str = "by_password",
 ) -> None:
     """Take from the buckets of an address and of a login. Errors: Refused RATE_LIMITED."""
-    address = request.app[EDGE].proxies.client_of(request)
-    await take(request, everyones, f"from:{address}", "too many tries from your address")
-    await take(request, own, f"{who.who}:{how}", "too many tries; wait some minutes")
+    address = request.app[HTTP_EDGE].proxies.client_address(request)
+    await enforce_rate_limit(
+        request, address_rate, f"from:{address}", "too many tries from your address"
+    )
+    await enforce_rate_limit(
+        request, login_rate, f"{login.label}:{method}", "too many tries; wait some minutes"
+    )
 
 
-async def _signed_in(
-    request: web.Request, who: Login, account: Account, now_ms: int | None = None
+async def _begin_sign_in(
+    request: web.Request, login: Login, account: Account, now_ms: int | None = None
 ) -> dict[str, Any]:
-    begun = await request.app[DESK].sign_ins.begin(who, account)
-    return _told(request, begun, now_ms or request.app[EDGE].clock.now_ms())
+    begun = await request.app[DESK].sign_ins.begin(login, account)
+    return _tokens_view(request, begun, now_ms or request.app[HTTP_EDGE].clock.now_ms())
 
 
-def _told(request: web.Request, sign_in: SignIn, now_ms: int) -> dict[str, Any]:
-    turn = Turn(sign_in.sign_in_id, sign_in.turn)
-    tokens = request.app[EDGE].tokens
+def _tokens_view(request: web.Request, sign_in: SignIn, now_ms: int) -> dict[str, Any]:
+    turn = RefreshClaims(sign_in.sign_in_id, sign_in.turn)
+    tokens = request.app[HTTP_EDGE].tokens
     pair = tokens.issue_pair(sign_in.user_type, sign_in.user_id, turn, now_ms)
     return {
         "userId": sign_in.user_id,
         "userType": sign_in.user_type,
         "accessToken": pair.access,
-        "accessExpiresAt": pair.access_until_ms,
+        "accessExpiresAt": pair.access_expires_at_ms,
         "refreshToken": pair.refresh,
-        "refreshExpiresAt": pair.refresh_until_ms,
+        "refreshExpiresAt": pair.refresh_expires_at_ms,
     }
 
 
-async def _end(desk: Desk, sign_in_id: str) -> None:
+async def _end_sign_in(desk: Desk, sign_in_id: str) -> None:
     # In this order: a repeat of what failed in between ends the rest.
     await desk.revocations.end_sign_in(sign_in_id)
     await desk.sign_ins.end(sign_in_id)
@@ -203,8 +215,8 @@ async def _end(desk: Desk, sign_in_id: str) -> None:
 ROUTES = (
     Route("POST", "/api/v1/auth/register", PUBLIC, post_register, requests.Registration),
     Route("POST", "/api/v1/auth/login", PUBLIC, post_login, requests.Credentials),
-    Route("POST", "/api/v1/auth/refresh", PUBLIC, post_refresh, requests.Renewal),
-    Route("POST", "/api/v1/auth/logout", PUBLIC, post_logout, requests.Renewal),
-    Route("POST", "/api/v1/auth/otp/request", PUBLIC, post_code_request, requests.CodeWish),
-    Route("POST", "/api/v1/auth/otp/verify", PUBLIC, post_code_verify, requests.CodeProof),
+    Route("POST", "/api/v1/auth/refresh", PUBLIC, post_refresh, requests.RefreshRequest),
+    Route("POST", "/api/v1/auth/logout", PUBLIC, post_logout, requests.RefreshRequest),
+    Route("POST", "/api/v1/auth/otp/request", PUBLIC, post_code_request, requests.CodeRequest),
+    Route("POST", "/api/v1/auth/otp/verify", PUBLIC, post_code_verify, requests.CodeVerification),
 )

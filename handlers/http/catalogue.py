@@ -26,19 +26,19 @@ def item_view(item: CatalogueItem) -> dict[str, Any]:
 
 async def get_own_items(request: web.Request) -> Any:
     """The vendor's own catalogue."""
-    return await _items(request, request[PRINCIPAL].id)
+    return await _items_page(request, request[PRINCIPAL].id)
 
 
 async def get_vendor_items(request: web.Request) -> Any:
     """The catalogue of any vendor who is there."""
     vendor_id = id_of(request, "vendorId")
-    page = await _items(request, vendor_id)
+    page = await _items_page(request, vendor_id)
     if not page["items"] and await request.app[DESK].catalogue.vendor(vendor_id) is None:
         raise Refused(Refusal.NOT_FOUND, f"there is no vendor {vendor_id}")
     return page
 
 
-async def _items(request: web.Request, vendor_id: str) -> dict[str, Any]:
+async def _items_page(request: web.Request, vendor_id: str) -> dict[str, Any]:
     page = page_of(request)
     items, cursor = await request.app[DESK].catalogue.items(vendor_id, page.limit, page.cursor)
     return listing([item_view(item) for item in items], cursor)

@@ -8,7 +8,7 @@ from aiohttp import web
 from dispatch.errors import Refusal, Refused
 from dispatch.model import Order, OrderStatus, PaymentMethod
 from dispatch.orders.placing.draft import Placement
-from dispatch.tracking.polyline import trail_of
+from dispatch.tracking.polyline import build_trail
 from dispatch.wire import commands
 from dispatch.wire.http import requests
 from dispatch.wire.snapshots import order_snapshot, trail_view
@@ -20,21 +20,21 @@ from handlers.http.framework.envelope import (
     Route,
     read_body,
 )
-from handlers.http.framework.idempotency import caller_of, once
+from handlers.http.framework.idempotency import caller_of, run_once
 from handlers.http.framework.pagination import id_of, listing, page_of
 from handlers.sessions.auth import Principal
 
 STATUSES = frozenset(status.value for status in OrderStatus)
 
 
-class _Kind(msgspec.Struct, rename="camel"):
+class _OrderTypeOnly(msgspec.Struct, rename="camel"):
     """What tells one kind of order from the other."""
 
     order_type: Literal["FOOD", "MART", "PACKAGE"]
 
 
-async def _placement(request: web.Request) -> Placement:
-    kind = await read_body(request, _Kind)
+async def _read_placement(request: web.Request) -> Placement:
+    kind = await read_body(request, _OrderTypeOnly)
     if kind.order_type == "PACKAGE":
         return await read_body(request, requests.PackageOrder)
     return await read_body(request, requests.GoodsOrder)
@@ -42,19 +42,19 @@ async def _placement(request: web.Request) -> Placement:
 
 async def post_order(request: web.Request) -> Any:
     """Place an order."""
-    desk, body = request.app[DESK], await _placement(request)
+    desk, body = request.app[DESK], await _read_placement(request)
     if body.payment_method == PaymentMethod.MOBILE_MONEY:
-        desk.cashier.check_till(desk.settings.payment_provider)
-    answer = await desk.flow.place_order(caller_of(request, body), body)
-    await desk.cashier.settle_sandbox(answer)
+        desk.payment_service.check_provider(desk.settings.payment_provider)
+    answer = await desk.order_service.place_order(caller_of(request, body), body)
+    await desk.payment_service.pay_by_sandbox(answer)
     return Created(answer)
 
 
 async def post_quote(request: web.Request) -> Any:
     """Say what an order would cost."""
-    desk, body = request.app[DESK], await _placement(request)
+    desk, body = request.app[DESK], await _read_placement(request)
     caller = caller_of(request, body)
-    return await once(request, body, lambda: desk.flow.quote(caller, body))
+    return await run_once(request, body, lambda: desk.order_service.quote(caller, body))
 
 
 async def get_order(request: web.Request) -> Any:
@@ -65,7 +65,7 @@ async def get_order(request: web.Request) -> Any:
 async def _own_order(request: web.Request) -> Order:
     order_id = id_of(request, "orderId")
     order = await request.app[DESK].orders.get(order_id)
-    if order is None or not _concerns(order, request[PRINCIPAL]):
+    if order is None or not _is_party(order, request[PRINCIPAL]):
         raise Refused(Refusal.NOT_FOUND, f"there is no order {order_id} of yours")
     return order
 
@@ -79,11 +79,11 @@ async def get_trail(request: web.Request) -> Any:
     kept = await desk.trails.get(order.order_id)
     if kept is not None:
         return trail_view(order, kept, is_final=True)
-    fixes = await desk.positions.trail(order.order_id, rider_id)
-    return trail_view(order, trail_of(rider_id, fixes), is_final=False)
+    fixes = await desk.positions.read_trail(order.order_id, rider_id)
+    return trail_view(order, build_trail(rider_id, fixes), is_final=False)
 
 
-def _concerns(order: Order, principal: Principal) -> bool:
+def _is_party(order: Order, principal: Principal) -> bool:
     """Whether the order is the caller's, whatever his role."""
     owners = {"user": order.user_id, "vendor": order.vendor_id, "rider": order.rider_id}
     return principal.audience == "ops" or owners[principal.audience] == principal.id
@@ -94,7 +94,7 @@ async def get_orders(request: web.Request) -> Any:
     principal = request[PRINCIPAL]
     if principal.audience == "ops":
         return await get_all_orders(request)
-    page, status = page_of(request), _status(request, STATUSES)
+    page, status = page_of(request), _status_filter(request, STATUSES)
     orders, cursor = await request.app[DESK].orders.list_for(
         principal.audience, principal.id, status, page
     )
@@ -103,15 +103,15 @@ async def get_orders(request: web.Request) -> Any:
 
 async def get_all_orders(request: web.Request) -> Any:
     """The orders of the whole company, for operators."""
-    page, status = page_of(request), _status(request, STATUSES | {"OPEN", "CLOSED"})
+    page, status = page_of(request), _status_filter(request, STATUSES | {"OPEN", "CLOSED"})
     orders, cursor = await request.app[DESK].orders.list_all(status, page)
     return listing([order_snapshot(order, "ops") for order in orders], cursor)
 
 
-def _status(request: web.Request, known: frozenset[str]) -> str | None:
+def _status_filter(request: web.Request, allowed: frozenset[str]) -> str | None:
     status = request.query.get("status")
-    if status is not None and status not in known:
-        raise Refused(Refusal.MALFORMED, f"status: one of {', '.join(sorted(known))}")
+    if status is not None and status not in allowed:
+        raise Refused(Refusal.MALFORMED, f"status: one of {', '.join(sorted(allowed))}")
     return status
 
 
@@ -121,7 +121,7 @@ async def post_cancel(request: web.Request) -> Any:
     command = commands.CancelOrder(
         order_id=id_of(request, "orderId"), reason=body.reason, fault=body.fault
     )
-    return await request.app[DESK].flow.cancel_order(caller_of(request, body), command)
+    return await request.app[DESK].order_service.cancel_order(caller_of(request, body), command)
 
 
 async def post_rating(request: web.Request) -> Any:
@@ -130,13 +130,13 @@ async def post_rating(request: web.Request) -> Any:
     command = commands.RateOrder(
         order_id=id_of(request, "orderId"), rating=body.rating, comment=body.comment
     )
-    return await request.app[DESK].flow.rate_order(caller_of(request, body), command)
+    return await request.app[DESK].order_service.rate_order(caller_of(request, body), command)
 
 
 async def post_tip(request: web.Request) -> Any:
     """Thank the rider of a delivered order."""
     body = await read_body(request, requests.Tip)
-    bursar, order_id = request.app[DESK].bursar, id_of(request, "orderId")
+    bursar, order_id = request.app[DESK].correction_service, id_of(request, "orderId")
     return Created(await bursar.tip(caller_of(request, body), order_id, body.amount))
 
 

@@ -50,14 +50,14 @@ async def put_rider(request: web.Request) -> Any:
     desk, body = request.app[DESK], await read_body(request, requests.RiderProfile)
     rider_id = request[PRINCIPAL].id
     saved = await desk.riders.put_profile(rider_id, body)
-    _, about = await desk.rider(rider_id)
-    desk.roster.describe(rider_id, about)
+    _, about = await desk.load_rider(rider_id)
+    desk.rider_registry.set_attributes(rider_id, about)
     return await rider_view(desk, saved)
 
 
 async def rider_view(desk: Desk, rider: Rider) -> dict[str, Any]:
     """A profile with all of its fields, and how the rider stands."""
-    duty, stats = await desk.riders.duty_and_stats(rider.rider_id)
+    duty, stats = await desk.riders.workload_and_stats(rider.rider_id)
     return {
         "riderId": rider.rider_id,
         "name": rider.name,

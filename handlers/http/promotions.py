@@ -18,7 +18,7 @@ async def post_promotion(request: web.Request) -> Any:
     """Make a promotion."""
     body = await read_body(request, requests.NewPromotion)
     by = caller_of(request, body)
-    return Created(await request.app[DESK].promotions.create(body, by.id, by.receipt))
+    return Created(await request.app[DESK].promotions.create(body, by.id, by.request_key))
 
 
 async def get_promotions(request: web.Request) -> Any:
@@ -28,7 +28,7 @@ async def get_promotions(request: web.Request) -> Any:
     if status not in known:
         raise Refused(Refusal.MALFORMED, f"status: one of {', '.join(known)}")
     page = page_of(request)
-    found, cursor = await request.app[DESK].promotions.list_in(PromotionState(status), page)
+    found, cursor = await request.app[DESK].promotions.list_by_state(PromotionState(status), page)
     return listing([promotion_view(each) for each in found], cursor)
 
 
@@ -37,9 +37,9 @@ async def get_promotion(request: web.Request) -> Any:
     return promotion_view(await request.app[DESK].promotions.get(id_of(request, "code")))
 
 
-async def post_stop(request: web.Request) -> Any:
+async def post_promotion_stop(request: web.Request) -> Any:
     """End a promotion; orders that have its discount keep it."""
-    body = await read_body(request, requests.Reasoned)
+    body = await read_body(request, requests.ReasonBody)
     promotions, code = request.app[DESK].promotions, id_of(request, "code")
     return promotion_view(await promotions.stop(code, request[PRINCIPAL].id, body.reason))
 
@@ -50,5 +50,5 @@ ROUTES = (
     Route("POST", _BASE, _ADMIN, post_promotion, requests.NewPromotion),
     Route("GET", _BASE, _ADMIN, get_promotions),
     Route("GET", f"{_BASE}/{{code}}", _ADMIN, get_promotion),
-    Route("POST", f"{_BASE}/{{code}}/stop", _ADMIN, post_stop, requests.Reasoned),
+    Route("POST", f"{_BASE}/{{code}}/stop", _ADMIN, post_promotion_stop, requests.ReasonBody),
 )

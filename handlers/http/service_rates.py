@@ -4,7 +4,7 @@ from typing import Any
 
 from aiohttp import web
 
-from dispatch.catalogue.service_rates import WIRE_NAMES, service_named
+from dispatch.catalogue.service_rates import WIRE_NAMES, parse_service
 from dispatch.errors import Refusal, Refused
 from dispatch.wire.http import requests
 from handlers.app.contexts import DESK
@@ -37,7 +37,7 @@ def rates_view(rates: Rates, name: str) -> dict[str, Any]:
 
 async def get_config(request: web.Request) -> Any:
     """All services; those that are off say so."""
-    rates = await request.app[DESK].config.services()
+    rates = await request.app[DESK].service_rates.rates()
     views = {name: rates_view(rates[service], name) for name, service in WIRE_NAMES.items()}
     return {"currency": CURRENCY, "services": views}
 
@@ -48,8 +48,8 @@ async def get_service(request: web.Request) -> Any:
     Errors: Refused SERVICE_DISABLED where it is off.
     """
     name = request.match_info["service"].lower()
-    service = service_named(name)
-    rates = (await request.app[DESK].config.services())[service]
+    service = parse_service(name)
+    rates = (await request.app[DESK].service_rates.rates())[service]
     if not rates.enabled:
         raise Refused(
             Refusal.SERVICE_DISABLED, f"{name} is not available yet", {"comingSoon": True}
@@ -60,10 +60,10 @@ async def get_service(request: web.Request) -> Any:
 async def put_service(request: web.Request) -> Any:
     """Change a service's price list, as an operator, who sees all of it."""
     name = request.match_info["service"].lower()
-    service = service_named(name)
+    service = parse_service(name)
     body = await read_body(request, requests.ServiceSettings)
     desk = request.app[DESK]
-    rates = await desk.config.put_service(service, body, request[PRINCIPAL].id)
+    rates = await desk.service_rates.put_service(service, body, request[PRINCIPAL].id)
     fees = {**rates_view(rates, name), "commissionBps": rates.commission_bps}
     return {**fees, "version": rates.version}
 

@@ -4,12 +4,12 @@ from typing import Any
 
 from aiohttp import web
 
-from dispatch.accounts.revocations import Wish, of_identity, of_token
+from dispatch.accounts.revocations import RevocationRequest, identity_subject, token_subject
 from dispatch.errors import Refusal, Refused
 from dispatch.keys import identity
 from dispatch.wire.http import requests
 from handlers.app.contexts import DESK
-from handlers.http.framework.envelope import EDGE, PRINCIPAL, Route, read_body
+from handlers.http.framework.envelope import HTTP_EDGE, PRINCIPAL, Route, read_body
 from handlers.http.framework.idempotency import caller_of
 from handlers.sessions.auth import AUDIENCE_OF, TokenRefused
 
@@ -20,9 +20,9 @@ async def post_revoke(request: web.Request) -> Any:
     Its sockets are closed within five seconds, on every server.
     """
     body = await read_body(request, requests.TokenRevocation)
-    receipt, by = caller_of(request, body).receipt, request[PRINCIPAL].identity
+    receipt, by = caller_of(request, body).request_key, request[PRINCIPAL].identity
     subjects, answer = _subjects(request, body)
-    wish = Wish(subjects, by, body.reason)
+    wish = RevocationRequest(subjects, by, body.reason)
     return await request.app[DESK].revocations.add(wish, answer, receipt)
 
 
@@ -35,13 +35,13 @@ def _subjects(
     if body.user_id is not None:
         kinds = [body.user_type] if body.user_type else list(AUDIENCE_OF)
         owners = [identity(AUDIENCE_OF[kind], body.user_id) for kind in kinds]
-        return [of_identity(owner) for owner in owners], {"identities": owners}
-    token_id = body.jti if body.jti is not None else _id_of(request, body.token)
-    return [of_token(token_id)], {"tokenId": token_id}
+        return [identity_subject(owner) for owner in owners], {"identities": owners}
+    token_id = body.jti if body.jti is not None else _token_id_of(request, body.token)
+    return [token_subject(token_id)], {"tokenId": token_id}
 
 
-def _id_of(request: web.Request, token: object) -> str:
-    edge = request.app[EDGE]
+def _token_id_of(request: web.Request, token: object) -> str:
+    edge = request.app[HTTP_EDGE]
     try:
         return edge.tokens.read(token, edge.clock.now_ms()).token_id
     except TokenRefused as refused:

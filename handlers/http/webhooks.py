@@ -11,14 +11,14 @@ from aiohttp import web
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from dispatch.errors import Refusal, Refused
-from dispatch.events.idempotency_records import Receipt, receipt_for
+from dispatch.events.idempotency_records import RequestKey, request_key
 from dispatch.wire.webhooks import PaymentEvent, PayoutEvent
 from handlers.app.contexts import DESK
 from handlers.http.framework.envelope import (
     BODY_S_MAX,
     PUBLIC,
     Route,
-    failed,
+    failure_response,
     read_body,
 )
 
@@ -29,53 +29,53 @@ _EVENT_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _PROVIDER = re.compile(r"[a-z0-9_]{1,32}")
 
 
-async def post_payment(request: web.Request) -> Any:
+async def post_payment_event(request: web.Request) -> Any:
     """Take one event of a payment provider.
 
     Errors: Refused NOT_FOUND for payments nobody asked for; 401 where the signature does not hold.
     """
-    receipt = await _receipt(request, "provider")
+    receipt = await _verified_request_key(request, "provider")
     if receipt is None:
-        return _unsigned()
+        return _signature_refusal()
     event = await read_body(request, PaymentEvent)
     provider = request.match_info["provider"]
-    return await request.app[DESK].cashier.news(provider, event, receipt)
+    return await request.app[DESK].payment_service.handle_webhook_event(provider, event, receipt)
 
 
-async def post_payout(request: web.Request) -> Any:
+async def post_payout_event(request: web.Request) -> Any:
     """Take one event of a payout provider.
 
     Errors: Refused NOT_FOUND for payouts he was not asked for; 401 where the signature does not
     hold.
     """
-    receipt = await _receipt(request, "payouts")
+    receipt = await _verified_request_key(request, "payouts")
     if receipt is None:
-        return _unsigned()
+        return _signature_refusal()
     event = await read_body(request, PayoutEvent)
     provider = request.match_info["provider"]
-    return await request.app[DESK].payer.news(provider, event, receipt)
+    return await request.app[DESK].payout_service.handle_webhook_event(provider, event, receipt)
 
 
-async def _receipt(request: web.Request, side: str) -> Receipt | None:
+async def _verified_request_key(request: web.Request, source: str) -> RequestKey | None:
     """The receipt of a signed event; None where its signature does not hold."""
     provider = request.match_info["provider"]
     if _PROVIDER.fullmatch(provider) is None:
         raise Refused(Refusal.NOT_FOUND, "there is no such provider")
-    raw = await _raw(request)
+    raw = await _read_raw(request)
     secret = request.app[DESK].settings.webhook_secret
     if not is_signed(secret, raw, dict(request.headers)):
         return None
     event_id = request.headers[ID_HEADER]
     if _EVENT_ID.fullmatch(event_id) is None:
         raise Refused(Refusal.MALFORMED, f"{ID_HEADER}: 1 to 128 characters of plain text")
-    return receipt_for(f"{side}:{provider}", event_id, raw)
+    return request_key(f"{source}:{provider}", event_id, raw)
 
 
-def _unsigned() -> web.Response:
-    return failed(401, "signature_invalid", "the event's signature does not hold")
+def _signature_refusal() -> web.Response:
+    return failure_response(401, "signature_invalid", "the event's signature does not hold")
 
 
-async def _raw(request: web.Request) -> bytes:
+async def _read_raw(request: web.Request) -> bytes:
     try:
         async with asyncio.timeout(BODY_S_MAX):
             return await request.read()
@@ -103,7 +103,7 @@ ROUTES = (
         "POST",
         "/api/v1/webhooks/payments/{provider}",
         PUBLIC,
-        post_payment,
+        post_payment_event,
         PaymentEvent,
         # A provider may send thousands from one address; what is not signed costs one hash.
         is_limited=False,
@@ -112,7 +112,7 @@ ROUTES = (
         "POST",
         "/api/v1/webhooks/payouts/{provider}",
         PUBLIC,
-        post_payout,
+        post_payout_event,
         PayoutEvent,
         is_limited=False,
     ),

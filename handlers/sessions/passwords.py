@@ -13,7 +13,7 @@ from dispatch.errors import Refusal, Refused
 
 # Source: OWASP Password Storage Cheat Sheet, the least for Argon2id: 19 MiB, two rounds, one lane;
 # measured 25 ms on one core.
-MEMORY_KIB, ROUNDS, LANES = 19 * 1024, 2, 1
+MEMORY_KIB, TIME_COST, PARALLELISM = 19 * 1024, 2, 1
 # At once, and waiting for their turn: a core is left for those who have signed in, and the last in
 # the line waits a second.
 THREADS = 1
@@ -22,36 +22,40 @@ WAITING_MAX = 40
 _T = TypeVar("_T")
 
 
-def _nobodys() -> str:
+def _dummy_hash() -> str:
     """A hash that no password has; to compare with costs what any other costs."""
     salt, digest = (base64.b64encode(bytes(size)).decode().rstrip("=") for size in (16, 32))
-    return f"$argon2id$v=19$m={MEMORY_KIB},t={ROUNDS},p={LANES}${salt}${digest}"
+    return f"$argon2id$v=19$m={MEMORY_KIB},t={TIME_COST},p={PARALLELISM}${salt}${digest}"
 
 
 class Passwords:
     """Hashes and compares; whoever comes while too many wait is told to try again."""
 
     def __init__(self) -> None:
-        self._hasher = PasswordHasher(time_cost=ROUNDS, memory_cost=MEMORY_KIB, parallelism=LANES)
+        self._hasher = PasswordHasher(
+            time_cost=TIME_COST, memory_cost=MEMORY_KIB, parallelism=PARALLELISM
+        )
         self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="passwords")
         self._waiting = 0
-        self._nobodys = _nobodys()
+        self._dummy_hash = _dummy_hash()
 
     async def hash(self, password: str) -> str:
         """What is kept of a password. Errors: Refused UNAVAILABLE where too many wait."""
         return await self._run(lambda: self._hasher.hash(password))
 
-    async def matches(self, kept: str | None, password: str) -> bool:
+    async def matches(self, stored_hash: str | None, password: str) -> bool:
         """Whether it is the password; without a kept one it is not, and takes as long.
 
         Errors: Refused UNAVAILABLE where too many wait.
         """
-        is_equal = await self._run(lambda: self._is_equal(kept or self._nobodys, password))
-        return is_equal and kept is not None
+        is_equal = await self._run(
+            lambda: self._is_equal(stored_hash or self._dummy_hash, password)
+        )
+        return is_equal and stored_hash is not None
 
-    def _is_equal(self, kept: str, password: str) -> bool:
+    def _is_equal(self, stored_hash: str, password: str) -> bool:
         try:
-            return self._hasher.verify(kept, password)
+            return self._hasher.verify(stored_hash, password)
         except (VerifyMismatchError, InvalidHashError):
             return False
 

@@ -11,22 +11,22 @@ import msgspec
 from dispatch.clock import Clock
 from dispatch.keys import Identity
 from handlers.sessions.auth import Principal
-from handlers.sessions.rate_limits import Limits
-from handlers.transport.send_buffer import Outlet, text_frame
+from handlers.sessions.rate_limits import RateLimits
+from handlers.transport.send_buffer import SocketSender, text_frame
 
 if TYPE_CHECKING:
-    from handlers.transport.engineio_session import Connection
+    from handlers.transport.engineio_session import EngineIoSession
 
 # Sockets one identity may hold in one namespace: a phone, a tablet, a browser, and two that a bad
 # network has left behind.
-PER_IDENTITY_MAX = 5
+SOCKETS_PER_IDENTITY_MAX = 5
 # Source: promises, a socket is closed at most five seconds after its token's end.
-EXPIRY_EVERY_S = 1.0
+EXPIRY_CHECK_EVERY_S = 1.0
 
 Job = Callable[[], Awaitable[None]]
 
 
-class Resume(msgspec.Struct, frozen=True):
+class ResumePoint(msgspec.Struct, frozen=True):
     """The last durable event an app has seen; one that cannot be right gets a `resync`."""
 
     epoch: str
@@ -37,22 +37,32 @@ class Session:
     """One socket: one principal in one namespace of one connection."""
 
     __slots__ = (
-        "commands", "connected_at_ms", "connection", "fixes", "identity", "jobs", "namespace",
-        "outlet", "principal", "sid", "state", "worker",
+        "command_bucket",
+        "connected_at_ms",
+        "connection",
+        "fix_bucket",
+        "identity",
+        "jobs",
+        "namespace",
+        "principal",
+        "sender",
+        "sid",
+        "state",
+        "worker",
     )  # fmt: skip
 
     def __init__(
-        self, connection: "Connection", sid: str, principal: Principal, limits: Limits
+        self, connection: "EngineIoSession", sid: str, principal: Principal, limits: RateLimits
     ) -> None:
         self.connection = connection
         self.sid = sid
         self.principal = principal
         self.namespace = f"/{principal.audience}"
         self.identity: Identity = principal.identity
-        self.outlet = Outlet(connection.pipe)
+        self.sender = SocketSender(connection.send_buffer)
         self.connected_at_ms = 0
-        self.commands = limits.commands()
-        self.fixes = limits.fixes()
+        self.command_bucket = limits.command_bucket()
+        self.fix_bucket = limits.fix_bucket()
         # What those who serve the socket keep with it, under names of their own.
         self.state: dict[str, Any] = {}
         # Commands that wait for their turn, the running one first; kept by the gate.
@@ -69,11 +79,11 @@ class Session:
         until its user wants otherwise; after a mere close it reconnects by itself.
         """
         if not may_return:
-            self.connection.pipe.send(text_frame(f"41{self.namespace},".encode()))
+            self.connection.send_buffer.send(text_frame(f"41{self.namespace},".encode()))
         self.connection.end(reason)
 
 
-class Sessions:
+class SessionRegistry:
     """Every session of this process."""
 
     def __init__(self, clock: Clock) -> None:
@@ -81,7 +91,7 @@ class Sessions:
         self._by_sid: dict[str, Session] = {}
         self._by_identity: dict[Identity, list[Session]] = {}
         # Not before this does a token of theirs expire: ten thousand need not be looked at.
-        self._expiry_ms: float = inf
+        self._next_expiry_ms: float = inf
 
     def __len__(self) -> int:
         return len(self._by_sid)
@@ -89,7 +99,7 @@ class Sessions:
     def __iter__(self) -> Iterator[Session]:
         return iter(self._by_sid.values())
 
-    def of(self, identity: Identity) -> Sequence[Session]:
+    def for_identity(self, identity: Identity) -> Sequence[Session]:
         """The sessions that speak for one identity, oldest first."""
         return self._by_identity.get(identity, ())
 
@@ -99,10 +109,10 @@ class Sessions:
         It may not return, or two forgotten tabs would push each other out for ever.
         """
         self._by_sid[session.sid] = session
-        self._expiry_ms = min(self._expiry_ms, session.principal.expires_at_ms)
+        self._next_expiry_ms = min(self._next_expiry_ms, session.principal.expires_at_ms)
         siblings = self._by_identity.setdefault(session.identity, [])
         siblings.append(session)
-        if len(siblings) > PER_IDENTITY_MAX:
+        if len(siblings) > SOCKETS_PER_IDENTITY_MAX:
             siblings[0].end("too_many_sockets", may_return=False)
 
     def remove(self, session: Session) -> None:
@@ -120,12 +130,12 @@ class Sessions:
         `token_expired`.
         """
         now_ms = self._clock.now_ms()
-        if now_ms < self._expiry_ms:
+        if now_ms < self._next_expiry_ms:
             return 0
         expired = [s for s in self if s.principal.expires_at_ms <= now_ms]
         for session in expired:
             session.end("token_expired")
-        self._expiry_ms = min((s.principal.expires_at_ms for s in self), default=inf)
+        self._next_expiry_ms = min((s.principal.expires_at_ms for s in self), default=inf)
         return len(expired)
 
     def end_revoked(self, is_revoked: Callable[[Principal], bool]) -> int:
@@ -141,5 +151,5 @@ class Sessions:
     async def watch_expiry(self) -> None:
         """Cut expired sockets for ever; to be supervised."""
         while True:
-            await asyncio.sleep(EXPIRY_EVERY_S)
+            await asyncio.sleep(EXPIRY_CHECK_EVERY_S)
             self.end_expired()

@@ -5,68 +5,68 @@ import structlog
 from dispatch import keys
 from dispatch.errors import StoreUnavailable
 from dispatch.events.alerts import Alerts, parse_alert
-from dispatch.storage.pubsub import Feeds
+from dispatch.storage.pubsub import PubSub
 from dispatch.wire import frames
 from dispatch.wire.events import Alert
-from handlers.transport.send_buffer import Outlet
+from handlers.transport.send_buffer import SocketSender
 
 log = structlog.get_logger(__name__)
 
 
-class Alarm:
+class AlertFeed:
     """Every operator's socket of this node."""
 
-    def __init__(self, alerts: Alerts, feeds: Feeds) -> None:
+    def __init__(self, alerts: Alerts, pubsub: PubSub) -> None:
         self._alerts = alerts
-        self._feeds = feeds
-        self._outlets: dict[str, Outlet] = {}
+        self._pubsub = pubsub
+        self._senders: dict[str, SocketSender] = {}
         # By socket, what is raised while the last alerts are looked up; that takes milliseconds.
-        self._held: dict[str, list[Alert]] = {}
-        self._listening = False
+        self._pending: dict[str, list[Alert]] = {}
+        self._is_listening = False
 
-    async def raise_(self, alert: Alert, every_ms: int) -> bool:
+    async def raise_alert(self, alert: Alert, every_ms: int) -> bool:
         """Tell the operators of every node, unless they were told the same not long ago.
 
         Errors: StoreUnavailable.
         """
-        return await self._alerts.raise_(alert, every_ms)
+        return await self._alerts.raise_alert(alert, every_ms)
 
-    async def watch(self, sid: str, outlet: Outlet) -> None:
+    async def subscribe(self, sid: str, sender: SocketSender) -> None:
         """Tell a new socket the last alerts and, from here on, each new one once.
 
         Where Redis is away the past is left out; new alerts come as soon as it is back.
         """
-        held = self._held[sid] = []
+        held = self._pending[sid] = []
         try:
-            await self._listen()
+            await self._open_channel()
             recent = await self._alerts.recent()
         except StoreUnavailable as error:
             log.warning("alerts_not_shown", cause=error.cause)
             recent = []
         finally:
-            del self._held[sid]
-        self._outlets[sid] = outlet
+            del self._pending[sid]
+        self._senders[sid] = sender
         for alert in [*recent, *(each for each in held if each not in recent)]:
-            outlet.tell(_packet(alert))
+            sender.send_event(_encode(alert))
 
-    async def _listen(self) -> None:
-        if self._listening:
+    async def _open_channel(self) -> None:
+        if self._is_listening:
             return
-        self._listening = True
-        await self._feeds.open(keys.alerts_channel(), self._heard)
+        self._is_listening = True
+        await self._pubsub.subscribe(keys.alerts_channel(), self._on_message)
 
-    def unwatch(self, sid: str) -> None:
+    def unsubscribe(self, sid: str) -> None:
         """The socket is gone."""
-        self._outlets.pop(sid, None)
+        self._senders.pop(sid, None)
 
-    def _heard(self, message: bytes) -> None:
+    def _on_message(self, message: bytes) -> None:
         alert = parse_alert(message)
-        for held in self._held.values():
+        for held in self._pending.values():
             held.append(alert)
-        packet = _packet(alert)
-        for outlet in self._outlets.values():
-            outlet.tell(packet)
+        packet = _encode(alert)
+        for outlet in self._senders.values():
+            outlet.send_event(packet)
 
 
-def _packet(alert: Alert) -> bytes:
-    return frames.event_packet("/ops", alert)
+def _encode(alert: Alert) -> bytes:
+    return frames.encode_event("/ops", alert)

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 
 from dispatch.keys import identity
-from dispatch.orders.unit_of_work import Duty
+from dispatch.orders.unit_of_work import WorkloadChange
 from handlers.app.contexts import Desk
-from handlers.sessions.session_registry import Resume, Session, Sessions
+from handlers.sessions.session_registry import ResumePoint, Session, SessionRegistry
 from handlers.sockets import ops, rider, user, vendor
-from handlers.sockets.event_delivery import Postman
-from handlers.sockets.gate import Audience
+from handlers.sockets.event_delivery import EventDelivery
+from handlers.sockets.gate import AudienceRoutes
 
 # What each kind of client may say.
 COMMANDS = {
@@ -19,63 +19,63 @@ COMMANDS = {
 }
 
 
-def duty(desk: Desk) -> Callable[[str, Duty], None]:
+def apply_workload_changes(desk: Desk) -> Callable[[str, WorkloadChange], None]:
     """Note at a desk what a rider takes up or puts down, whoever has decided it."""
 
-    def note(rider_id: str, duty: Duty) -> None:
+    def note(rider_id: str, duty: WorkloadChange) -> None:
         if duty.carries:
-            desk.roster.assign(rider_id, duty.order_id, desk.clock.now_ms())
+            desk.rider_registry.assign(rider_id, duty.order_id, desk.clock.now_ms())
         else:
-            desk.roster.release(rider_id, duty.order_id)
+            desk.rider_registry.release(rider_id, duty.order_id)
         if duty.course is not None:
-            desk.roster.steer(rider_id, duty.course)
-        desk.purses.touch(rider_id)
+            desk.rider_registry.set_assignment(rider_id, duty.course)
+        desk.cash_headroom.refresh_soon(rider_id)
 
     return note
 
 
-def advice(sessions: Sessions) -> Callable[[str, bytes], None]:
+def push_tracking_policy(sessions: SessionRegistry) -> Callable[[str, bytes], None]:
     """Tell all apps of a rider how often to report."""
 
     def advise(rider_id: str, packet: bytes) -> None:
-        for session in sessions.of(identity("rider", rider_id)):
-            session.outlet.tell(packet)
+        for session in sessions.for_identity(identity("rider", rider_id)):
+            session.sender.send_event(packet)
 
     return advise
 
 
-def audiences(desk: Desk, postman: Postman) -> list[Audience]:
+def build_audiences(desk: Desk, event_delivery: EventDelivery) -> list[AudienceRoutes]:
     """The audiences, served by a desk; their inboxes by a postman."""
 
-    async def greet(session: Session, resume: Resume | None) -> None:
-        await postman.greet(session, resume)
+    async def greet(session: Session, resume: ResumePoint | None) -> None:
+        await event_delivery.attach(session, resume)
 
-    async def greet_rider(session: Session, resume: Resume | None) -> None:
+    async def greet_rider(session: Session, resume: ResumePoint | None) -> None:
         await rider.on_connect(desk, session)
-        await postman.greet(session, resume)
+        await event_delivery.attach(session, resume)
 
-    async def greet_ops(session: Session, resume: Resume | None) -> None:
-        await postman.greet(session, resume)
+    async def greet_ops(session: Session, resume: ResumePoint | None) -> None:
+        await event_delivery.attach(session, resume)
         await ops.on_connect(desk, session)
 
     async def part(session: Session) -> None:
-        await postman.part(session)
+        await event_delivery.detach(session)
 
     async def part_rider(session: Session) -> None:
         await rider.on_disconnect(desk, session)
-        await postman.part(session)
+        await event_delivery.detach(session)
 
     async def part_user(session: Session) -> None:
         await user.on_disconnect(desk, session)
-        await postman.part(session)
+        await event_delivery.detach(session)
 
     async def part_ops(session: Session) -> None:
         await ops.on_disconnect(desk, session)
-        await postman.part(session)
+        await event_delivery.detach(session)
 
     return [
-        Audience("user", user.COMMANDS, greet, part_user),
-        Audience("vendor", vendor.COMMANDS, greet, part),
-        Audience("rider", rider.COMMANDS, greet_rider, part_rider),
-        Audience("ops", ops.COMMANDS, greet_ops, part_ops),
+        AudienceRoutes("user", user.COMMANDS, greet, part_user),
+        AudienceRoutes("vendor", vendor.COMMANDS, greet, part),
+        AudienceRoutes("rider", rider.COMMANDS, greet_rider, part_rider),
+        AudienceRoutes("ops", ops.COMMANDS, greet_ops, part_ops),
     ]

@@ -20,11 +20,16 @@ from dispatch.wire import acks
 from dispatch.wire.commands import Audience as AudienceName
 from handlers.http.framework import envelope
 from handlers.sessions.auth import TokenRefused, Tokens
-from handlers.sessions.rate_limits import JOINS, Bucket
-from handlers.sessions.session_registry import Job, Resume, Session, Sessions
+from handlers.sessions.rate_limits import JOIN_RATE, TokenBucket
+from handlers.sessions.session_registry import Job, ResumePoint, Session, SessionRegistry
 from handlers.sockets.validation_messages import explain
-from handlers.transport.engineio_server import SOCKET_PATH, NotAdmitted, Server, TooOften
-from handlers.transport.engineio_session import Connection
+from handlers.transport.engineio_server import (
+    SOCKET_PATH,
+    ConnectRefused,
+    JoinRateExceeded,
+    SocketIoServer,
+)
+from handlers.transport.engineio_session import EngineIoSession
 from handlers.transport.send_buffer import text_frame
 from ledger.dynamodb.table import TableUnavailable
 
@@ -40,15 +45,15 @@ REQUEST_S_MAX = 15.0
 # What is not there, or not yours, is told no sooner than this: to read something takes longer than
 # to read nothing, and whoever guesses ids must not feel it. Source: measured, the stores answer
 # within 10 ms; the ranks of 10,000 guesses in tests.e2e.guess.
-NOT_THERE_S = 0.02
+NOT_FOUND_S_MIN = 0.02
 
 # Gets the composition ("desk"), the session and the decoded command; its answer goes into the ack.
 # A plain function runs at once, in the order of arrival; a coroutine after the earlier ones.
 Handler = Callable[[Any, Session, Any], Awaitable[object] | object]
-OnConnect = Callable[[Session, Resume | None], Awaitable[None]]
+OnConnect = Callable[[Session, ResumePoint | None], Awaitable[None]]
 OnDisconnect = Callable[[Session], Awaitable[None]]
 
-_encoder = msgspec.json.Encoder()
+_json_encoder = msgspec.json.Encoder()
 
 
 class Limit(StrEnum):
@@ -58,7 +63,7 @@ class Limit(StrEnum):
     FIX = "fix"
 
 
-class Command(NamedTuple):
+class CommandRoute(NamedTuple):
     """One line of an audience's table."""
 
     struct: type[msgspec.Struct]
@@ -66,7 +71,7 @@ class Command(NamedTuple):
     limit: Limit = Limit.COMMAND
 
 
-class Audience(NamedTuple):
+class AudienceRoutes(NamedTuple):
     """What one kind of client may say, and what is to be done when it comes and goes.
 
     `on_connect` runs after CONNECT went out and before the socket's first awaiting command;
@@ -74,40 +79,48 @@ class Audience(NamedTuple):
     """
 
     name: AudienceName
-    commands: Mapping[str, Command]
+    commands: Mapping[str, CommandRoute]
     on_connect: OnConnect | None = None
     on_disconnect: OnDisconnect | None = None
 
 
-class _Row:
+class _CompiledRoute:
     """A command, ready to be run."""
 
     __slots__ = (
-        "accepted", "decode", "handler", "is_fix", "is_plain", "name", "namespace", "seconds",
-        "struct", "takes_bare_id",
-    )  # fmt: skip
+        "accepted_counter",
+        "decode",
+        "handler",
+        "is_fix",
+        "is_sync",
+        "name",
+        "namespace",
+        "seconds_histogram",
+        "struct",
+        "takes_bare_id",
+    )
 
-    def __init__(self, namespace: str, name: str, command: Command) -> None:
+    def __init__(self, namespace: str, name: str, command: CommandRoute) -> None:
         self.namespace = namespace
         self.name = name
         self.struct = command.struct
         self.handler = command.handler
         self.is_fix = command.limit is Limit.FIX
-        self.is_plain = not inspect.iscoroutinefunction(command.handler)
+        self.is_sync = not inspect.iscoroutinefunction(command.handler)
         self.decode = msgspec.json.Decoder(command.struct).decode
         required = [f.encode_name for f in msgspec.structs.fields(command.struct) if f.required]
         # `subscribe_order "ord_1"` means `{orderId: "ord_1"}`. Source: wire contract.
         self.takes_bare_id = required == ["orderId"]
-        self.accepted: Counter = metrics.COMMANDS.labels(name, "ok")
-        self.seconds: Histogram = metrics.COMMAND_SECONDS.labels(name)
+        self.accepted_counter: Counter = metrics.COMMANDS.labels(name, "ok")
+        self.seconds_histogram: Histogram = metrics.COMMAND_SECONDS.labels(name)
 
 
 class Gate:
     """Decides who comes in, and answers every command once."""
 
     def __init__(
-        self, server: Server, sessions: Sessions, tokens: Tokens, desk: object,
-        audiences: list[Audience],
+        self, server: SocketIoServer, sessions: SessionRegistry, tokens: Tokens, desk: object,
+        audiences: list[AudienceRoutes],
     ) -> None:  # fmt: skip
         self._server = server
         self._sessions = sessions
@@ -116,36 +129,38 @@ class Gate:
         self._clock = server.clock
         self._audiences = {f"/{audience.name}": audience for audience in audiences}
         self.namespaces = frozenset(self._audiences)
-        self._rows = {
-            (namespace, name): _Row(namespace, name, command)
+        self._routes = {
+            (namespace, name): _CompiledRoute(namespace, name, command)
             for namespace, audience in self._audiences.items()
             for name, command in audience.commands.items()
         }
         # By namespace and the beginning of a frame, as far as the end of the command's name.
-        self._quick = {
+        self._fast_routes = {
             namespace: {
                 f'42{namespace},["{row.name}': row
-                for row in self._rows.values()
-                if row.is_plain and row.namespace == namespace
+                for row in self._routes.values()
+                if row.is_sync and row.namespace == namespace
             }
             for namespace in self.namespaces
         }
         self._workers: set[asyncio.Task[None]] = set()
-        server.door = self
+        server.namespace_handler = self
 
     # Coming and going.
 
-    def admit(self, connection: Connection, namespace: str, auth: object) -> Session:
+    def admit(self, connection: EngineIoSession, namespace: str, auth: object) -> Session:
         """Let the bearer of a token into his own namespace. Errors: NotAdmitted, TooOften."""
         token = auth.get("token") if isinstance(auth, dict) else None
         try:
             principal = self._tokens.verify(token, self._clock.now_ms())
         except TokenRefused as refused:
-            raise NotAdmitted(refused.code) from None
+            raise ConnectRefused(refused.code) from None
         if f"/{principal.audience}" != namespace:
-            raise NotAdmitted("wrong_user_type")
-        if self._server.limits.wait_s(JOINS, principal.identity, self._clock.monotonic_s()):
-            raise TooOften
+            raise ConnectRefused("wrong_user_type")
+        if self._server.limits.take_or_wait_s(
+            JOIN_RATE, principal.identity, self._clock.monotonic_s()
+        ):
+            raise JoinRateExceeded
         session = Session(
             connection, self._server.eio.generate_id(), principal, self._server.limits
         )
@@ -153,24 +168,24 @@ class Gate:
         session.connected_at_ms = self._clock.now_ms()
         return session
 
-    def welcome(self, session: Session, auth: object) -> None:
+    def on_join(self, session: Session, auth: object) -> None:
         """Register a session; CONNECT went out, so whatever is told now comes after it."""
         self._sessions.add(session)
-        if self._quick[session.namespace]:
-            session.connection.hear_quickly = self._hearing(session)
+        if self._fast_routes[session.namespace]:
+            session.connection.try_fast_path = self._fast_handler(session)
         hook = self._audiences[session.namespace].on_connect
         if hook is not None:
-            resume = _resume(auth)
-            self._line_up(session, partial(self._run_hook, session, partial(hook, session, resume)))
+            resume = _parse_resume_point(auth)
+            self._enqueue(session, partial(self._run_hook, session, partial(hook, session, resume)))
 
-    def part(self, session: Session) -> None:
+    def on_leave(self, session: Session) -> None:
         """Forget a session; its audience hears of it after the socket's last command."""
         self._sessions.remove(session)
         hook = self._audiences[session.namespace].on_disconnect
         if hook is not None:
-            self._line_up(session, partial(self._run_hook, session, partial(hook, session)))
+            self._enqueue(session, partial(self._run_hook, session, partial(hook, session)))
 
-    async def finish(self, deadline_s: float = FINISH_S_MAX) -> None:
+    async def finish_commands(self, deadline_s: float = FINISH_S_MAX) -> None:
         """Wait until every command that was taken has been answered, or until the deadline."""
         if self._workers:
             _, late = await asyncio.wait(self._workers, timeout=deadline_s)
@@ -178,13 +193,17 @@ class Gate:
 
     # Commands.
 
-    def _hearing(self, session: Session) -> Callable[[str], bool]:
+    def _fast_handler(self, session: Session) -> Callable[[str], bool]:
         """Step 0 of a fix's way: runs a plain command whose frame is as the official client's.
 
         One function for each socket, so that a fix is found, read, limited and run in one go.
         False, with nothing done, leaves anything unusual to `hear`.
         """
-        rows, now_s, desk = self._quick[session.namespace], self._clock.monotonic_s, self._desk
+        rows, now_s, desk = (
+            self._fast_routes[session.namespace],
+            self._clock.monotonic_s,
+            self._desk,
+        )
         # A phone says one command again and again: the row is looked for where it says another.
         row, head, start = next(iter(rows.values())), "\0", 0
 
@@ -202,83 +221,91 @@ class Gate:
                 command = row.decode(text[start:-1])
             except (msgspec.MsgspecError, RecursionError):
                 return False
-            bucket = session.fixes if row.is_fix else session.commands
+            bucket = session.fix_bucket if row.is_fix else session.command_bucket
             if not bucket.take(now_s()):
-                self._limit(row, bucket, session, None)
+                self._refuse_rate_limited(row, bucket, session, None)
                 return True
             try:
                 row.handler(desk, session, command)
             except Exception as error:  # noqa: BLE001
-                self._turn_down(row.name, session, None, error)
+                self._refuse(row.name, session, None, error)
                 return True
             if not row.is_fix:
-                row.accepted.inc()
+                row.accepted_counter.inc()
             return True
 
         return hear
 
-    def hear(self, session: Session, said: list[Any], ack_id: int | None) -> None:
+    def on_event(self, session: Session, event: list[Any], ack_id: int | None) -> None:
         """Run one command: its name, then its payload."""
-        row = self._rows.get((session.namespace, said[0]))
+        row = self._routes.get((session.namespace, event[0]))
         try:
-            command = _decode(row, said)
+            command = _decode(row, event)
         except Refused as refused:
-            session.connection.strike()
-            self._turn_down(row.name if row else "unknown", session, ack_id, refused)
+            session.connection.count_violation()
+            self._refuse(row.name if row else "unknown", session, ack_id, refused)
             return
         assert row is not None, "an unknown command is not decoded"
-        if not self._is_within_limits(row, session, ack_id):
+        if not self._take_token_or_refuse(row, session, ack_id):
             return
-        if row.is_plain:
-            self._run(row, session, command, ack_id)
+        if row.is_sync:
+            self._run_sync(row, session, command, ack_id)
             return
         since_s = self._clock.monotonic_s()
         if len(session.jobs or ()) >= BACKLOG_MAX:
             refused = Refused(Refusal.RATE_LIMITED, "too many commands wait for their answers")
-            self._turn_down(row.name, session, ack_id, refused)
+            self._refuse(row.name, session, ack_id, refused)
             return
-        self._line_up(session, partial(self._answer, row, session, command, (ack_id, since_s)))
+        self._enqueue(session, partial(self._run_async, row, session, command, (ack_id, since_s)))
 
-    def receipt(self, session: Session, ack_id: int) -> bool:
+    def on_ack(self, session: Session, ack_id: int) -> bool:
         """The client acknowledges an event; False where none waits for that."""
         try:
-            return session.outlet.acknowledged(ack_id)
+            return session.sender.resolve_ack(ack_id)
         except Exception:
             log.exception("receipt_failed", who=session.identity)
             return True
 
-    def _is_within_limits(self, row: _Row, session: Session, ack_id: int | None) -> bool:
-        bucket = session.fixes if row.is_fix else session.commands
+    def _take_token_or_refuse(
+        self, route: _CompiledRoute, session: Session, ack_id: int | None
+    ) -> bool:
+        bucket = session.fix_bucket if route.is_fix else session.command_bucket
         if bucket.take(self._clock.monotonic_s()):
             return True
-        self._limit(row, bucket, session, ack_id)
+        self._refuse_rate_limited(route, bucket, session, ack_id)
         return False
 
-    def _limit(self, row: _Row, bucket: Bucket, session: Session, ack_id: int | None) -> None:
-        session.connection.strike()
+    def _refuse_rate_limited(
+        self, route: _CompiledRoute, bucket: TokenBucket, session: Session, ack_id: int | None
+    ) -> None:
+        session.connection.count_violation()
         refused = Refused(Refusal.RATE_LIMITED, f"at most {bucket.rate_per_s:g} a second")
-        self._turn_down(row.name, session, ack_id, refused)
+        self._refuse(route.name, session, ack_id, refused)
 
-    def _run(
-        self, row: _Row, session: Session, command: msgspec.Struct, ack_id: int | None
+    def _run_sync(
+        self, route: _CompiledRoute, session: Session, command: msgspec.Struct, ack_id: int | None
     ) -> None:
         try:
-            answer = row.handler(self._desk, session, command)
-            self._accept(row, session, ack_id, answer)
+            answer = route.handler(self._desk, session, command)
+            self._acknowledge(route, session, ack_id, answer)
         except Exception as error:  # noqa: BLE001
-            self._turn_down(row.name, session, ack_id, error)
+            self._refuse(route.name, session, ack_id, error)
 
-    async def _answer(
-        self, row: _Row, session: Session, command: msgspec.Struct, asked: tuple[int | None, float]
+    async def _run_async(
+        self,
+        route: _CompiledRoute,
+        session: Session,
+        command: msgspec.Struct,
+        ack_and_start: tuple[int | None, float],
     ) -> None:
-        ack_id, since_s = asked
+        ack_id, since_s = ack_and_start
         try:
-            answer = await row.handler(self._desk, session, command)  # type: ignore[misc]
-            self._accept(row, session, ack_id, answer)
+            answer = await route.handler(self._desk, session, command)  # type: ignore[misc]
+            self._acknowledge(route, session, ack_id, answer)
         except Exception as error:  # noqa: BLE001
-            await _even_out(error, self._clock.monotonic_s() - since_s)
-            self._turn_down(row.name, session, ack_id, error)
-        row.seconds.observe(self._clock.monotonic_s() - since_s)
+            await _pad_not_found(error, self._clock.monotonic_s() - since_s)
+            self._refuse(route.name, session, ack_id, error)
+        route.seconds_histogram.observe(self._clock.monotonic_s() - since_s)
 
     async def _run_hook(self, session: Session, hook: Callable[[], Awaitable[None]]) -> None:
         try:
@@ -288,14 +315,16 @@ class Gate:
             log.exception("hook_failed", who=session.identity)
             session.end("hook_failed")
 
-    def _accept(self, row: _Row, session: Session, ack_id: int | None, answer: object) -> None:
+    def _acknowledge(
+        self, route: _CompiledRoute, session: Session, ack_id: int | None, answer: object
+    ) -> None:
         if ack_id is not None:
             _send_ack(session, ack_id, acks.accepted(answer))
-        if not row.is_fix:
+        if not route.is_fix:
             # Fixes are counted where they are taken in (`reeyo_fixes_received_total`).
-            row.accepted.inc()
+            route.accepted_counter.inc()
 
-    def _turn_down(self, name: str, session: Session, ack_id: int | None, error: Exception) -> None:
+    def _refuse(self, name: str, session: Session, ack_id: int | None, error: Exception) -> None:
         refused = refusal_of(error)
         metrics.COMMANDS.labels(name, refused.code.value).inc()
         if refused.code is Refusal.INTERNAL:
@@ -303,18 +332,18 @@ class Gate:
         if ack_id is not None:
             _send_ack(session, ack_id, acks.refused(refused))
 
-    def _line_up(self, session: Session, job: Job) -> None:
+    def _enqueue(self, session: Session, job: Job) -> None:
         """Do a job after the socket's earlier ones."""
         if session.jobs is None:
             session.jobs = deque()
         session.jobs.append(job)
         if session.worker is None:
-            session.worker = asyncio.get_running_loop().create_task(_work(session))
+            session.worker = asyncio.get_running_loop().create_task(_run_jobs(session))
             self._workers.add(session.worker)
             session.worker.add_done_callback(self._workers.discard)
 
 
-async def _work(session: Session) -> None:
+async def _run_jobs(session: Session) -> None:
     jobs = session.jobs
     while jobs:
         # The running job stays at the head: the backlog counts it.
@@ -323,44 +352,50 @@ async def _work(session: Session) -> None:
     session.worker = session.jobs = None
 
 
-def _decode(row: _Row | None, said: list[Any]) -> msgspec.Struct:
-    if row is None:
+def _decode(route: _CompiledRoute | None, data: list[Any]) -> msgspec.Struct:
+    if route is None:
         raise Refused(Refusal.MALFORMED, "there is no such command in this namespace")
-    if len(said) > 2:
+    if len(data) > 2:
         raise Refused(Refusal.MALFORMED, "a command has one payload")
-    payload = said[1] if len(said) == 2 else None
+    payload = data[1] if len(data) == 2 else None
     if payload is None:
         payload = {}
-    elif isinstance(payload, str) and row.takes_bare_id:
+    elif isinstance(payload, str) and route.takes_bare_id:
         payload = {"orderId": payload}
     elif not isinstance(payload, dict):
         raise Refused(Refusal.MALFORMED, "the payload must be an object")
     try:
-        return msgspec.convert(payload, row.struct)
+        return msgspec.convert(payload, route.struct)
     except msgspec.ValidationError as error:
         raise Refused(Refusal.MALFORMED, explain(error)) from None
 
 
 def _send_ack(session: Session, ack_id: int, ack: acks.Ack) -> None:
     head = f"43{session.namespace},{ack_id}["
-    session.connection.pipe.send(text_frame(head.encode() + _encoder.encode(ack) + b"]"))
+    session.connection.send_buffer.send(
+        text_frame(head.encode() + _json_encoder.encode(ack) + b"]")
+    )
 
 
-def _resume(auth: object) -> Resume | None:
+def _parse_resume_point(auth: object) -> ResumePoint | None:
     """Where the client says it stopped; nonsense becomes a place that gets a `resync`."""
     given = auth.get("resume") if isinstance(auth, dict) else None
     if given is None:
         return None
     try:
-        return msgspec.convert(given, Resume)
+        return msgspec.convert(given, ResumePoint)
     except msgspec.ValidationError:
-        return Resume(epoch="", seq=0)
+        return ResumePoint(epoch="", seq=0)
 
 
-async def _even_out(error: Exception, took_s: float) -> None:
+async def _pad_not_found(error: Exception, elapsed_s: float) -> None:
     """Let what is not yours take as long as what is not there."""
-    if isinstance(error, Refused) and error.code is Refusal.NOT_FOUND and took_s < NOT_THERE_S:
-        await asyncio.sleep(NOT_THERE_S - took_s)
+    if (
+        isinstance(error, Refused)
+        and error.code is Refusal.NOT_FOUND
+        and elapsed_s < NOT_FOUND_S_MIN
+    ):
+        await asyncio.sleep(NOT_FOUND_S_MIN - elapsed_s)
 
 
 def refusal_of(error: Exception) -> Refused:
@@ -377,24 +412,24 @@ async def http_gate(request: web.Request, handler: HttpHandler) -> web.StreamRes
     """Every HTTP request's way in and out; nothing but the envelope leaves it."""
     if request.path.startswith(SOCKET_PATH):
         return await handler(request)
-    since_s = request.app[envelope.EDGE].clock.monotonic_s()
+    since_s = request.app[envelope.HTTP_EDGE].clock.monotonic_s()
     try:
         async with asyncio.timeout(REQUEST_S_MAX):
-            response = envelope.preflight(request) or await handler(request)
+            response = envelope.preflight_response(request) or await handler(request)
     except TokenRefused as refused:
-        response = envelope.token_refusal(refused)
+        response = envelope.token_refusal_response(refused)
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        response = envelope.framework_refusal(error)
+        response = envelope.framework_refusal_response(error)
     except TimeoutError:
         log.warning("request_timed_out", path=request.path[:200])
-        response = envelope.refusal(Refused(Refusal.UNAVAILABLE, "this took too long"))
+        response = envelope.refusal_response(Refused(Refusal.UNAVAILABLE, "this took too long"))
     except Exception as error:
-        await _even_out(error, request.app[envelope.EDGE].clock.monotonic_s() - since_s)
+        await _pad_not_found(error, request.app[envelope.HTTP_EDGE].clock.monotonic_s() - since_s)
         refused = refusal_of(error)
         if refused.code is Refusal.INTERNAL:
             log.exception("request_failed", path=request.path[:200])
-        response = envelope.refusal(refused)
-    envelope.finish(request, response, since_s)
+        response = envelope.refusal_response(refused)
+    envelope.finish_response(request, response, since_s)
     return response

@@ -10,161 +10,166 @@ import structlog
 from dispatch import keys
 from dispatch.clock import Clock
 from dispatch.errors import StoreUnavailable
-from dispatch.events.operations_board import Board, parse_line
-from dispatch.model import TERMINAL
-from dispatch.storage.pubsub import Feeds
-from dispatch.tracking.stores.geo_cells import Box
+from dispatch.events.operations_board import OperationsBoard, parse_line
+from dispatch.model import TERMINAL_STATUSES
+from dispatch.storage.pubsub import PubSub
+from dispatch.tracking.stores.geo_cells import BoundingBox
 from dispatch.tracking.stores.positions import Positions
-from dispatch.tracking.stores.rider_facts import Seen
+from dispatch.tracking.stores.rider_facts import IndexedRider
 from dispatch.wire import frames
 from dispatch.wire.commands import Bbox
-from dispatch.wire.events import AreaDelta, LatLng, OrderDot, RiderDot
-from handlers.transport.send_buffer import Outlet
+from dispatch.wire.events import AreaDelta, LatLng, OrderMarker, RiderMarker
+from handlers.transport.send_buffer import SocketSender
 
 # Source: a map that moves once a second reads as live, and a city costs one query a second.
 TICK_S = 1.0
 # Orders kept on this node's copy of the board; it is bounded by what is open in the city.
-LINES_MAX = 50_000
+BOARD_ORDERS_MAX = 50_000
 # How long the map still shows an order that has ended.
-SHOWN_ENDED_MS = 3_000
-_ENDED = frozenset(status.value for status in TERMINAL)
+ENDED_SHOWN_MS = 3_000
+_ENDED = frozenset(status.value for status in TERMINAL_STATUSES)
 
 log = structlog.get_logger(__name__)
 
 
-class Window(msgspec.Struct):
+class Viewport(msgspec.Struct):
     """One operator's window and what he has been shown of it."""
 
     bbox: Bbox
-    outlet: Outlet
-    riders: dict[str, RiderDot] = {}
-    orders: dict[str, OrderDot] = {}
+    sender: SocketSender
+    riders: dict[str, RiderMarker] = {}
+    orders: dict[str, OrderMarker] = {}
 
 
-class Span(NamedTuple):
+class FixAgeLimits(NamedTuple):
     """How old a fix may be. Units: milliseconds."""
 
     fresh_ms: int
     lost_ms: int
 
 
-class Areas:
+class ViewportFeed:
     """Every watched window of this node."""
 
     def __init__(
-        self, board: Board, positions: Positions, feeds: Feeds, clock: Clock, span: Span
+        self,
+        board: OperationsBoard,
+        positions: Positions,
+        pubsub: PubSub,
+        clock: Clock,
+        age_limits: FixAgeLimits,
     ) -> None:
         self._board = board
         self._positions = positions
-        self._feeds = feeds
+        self._pubsub = pubsub
         self._clock = clock
-        self._span = span
-        self._windows: dict[str, Window] = {}
-        self._lines: dict[str, OrderDot] = {}
-        self._loaded = False
-        self._listening = False
-        feeds.on_gap(self._forget_lines)
+        self._age_limits = age_limits
+        self._viewports: dict[str, Viewport] = {}
+        self._orders: dict[str, OrderMarker] = {}
+        self._is_loaded = False
+        self._is_listening = False
+        pubsub.on_gap(self._discard_board)
 
-    async def watch(self, sid: str, bbox: Bbox, outlet: Outlet) -> AreaDelta:
+    async def watch(self, sid: str, bbox: Bbox, sender: SocketSender) -> AreaDelta:
         """Show a window; what it holds now, and deltas from here on.
 
         Errors: StoreUnavailable.
         """
-        await self._load()
-        window = Window(bbox=bbox, outlet=outlet)
-        snapshot = await self._look(window)
-        self._windows[sid] = window
+        await self._load_board()
+        window = Viewport(bbox=bbox, sender=sender)
+        snapshot = await self._compute_delta(window)
+        self._viewports[sid] = window
         return snapshot
 
     def unwatch(self, sid: str) -> None:
         """Show it no more."""
-        self._windows.pop(sid, None)
+        self._viewports.pop(sid, None)
 
     async def run(self) -> None:
         """Tell every window its changes, for as long as the server runs."""
         while True:
             await asyncio.sleep(TICK_S)
-            if self._windows:
+            if self._viewports:
                 await self.tick()
 
     async def tick(self) -> None:
         """Tell every window what changed since the last tick."""
         try:
-            await self._load()
-            for window in list(self._windows.values()):
-                delta = await self._look(window)
-                window.outlet.tell(frames.event_packet("/ops", delta))
+            await self._load_board()
+            for window in list(self._viewports.values()):
+                delta = await self._compute_delta(window)
+                window.sender.send_event(frames.encode_event("/ops", delta))
         except StoreUnavailable as error:
             # The map stands still while Redis is away; the next tick tells the difference.
             log.warning("area_tick_missed", cause=error.cause)
 
-    async def _load(self) -> None:
-        if self._loaded:
+    async def _load_board(self) -> None:
+        if self._is_loaded:
             return
-        if not self._listening:
-            self._listening = True
-            await self._feeds.open(keys.board_channel(), self._note)
-        self._loaded = True
+        if not self._is_listening:
+            self._is_listening = True
+            await self._pubsub.subscribe(keys.board_channel(), self._on_board_message)
+        self._is_loaded = True
         for line in await self._read_board():
-            known = self._lines.get(line.order_id)
+            known = self._orders.get(line.order_id)
             if known is None or known.version < line.version:
-                self._lines[line.order_id] = line
+                self._orders[line.order_id] = line
 
-    async def _read_board(self) -> list[OrderDot]:
+    async def _read_board(self) -> list[OrderMarker]:
         try:
             return await self._board.read()
         except StoreUnavailable:
             # Nothing was read: the next look asks again.
-            self._loaded = False
+            self._is_loaded = False
             raise
 
-    def _forget_lines(self) -> None:
+    def _discard_board(self) -> None:
         # What the board said meanwhile is unknown; the subscription itself was renewed.
-        self._lines.clear()
-        self._loaded = False
+        self._orders.clear()
+        self._is_loaded = False
 
-    def _note(self, message: bytes) -> None:
+    def _on_board_message(self, message: bytes) -> None:
         line = parse_line(message)
-        known = self._lines.get(line.order_id)
-        if (known is None or known.version < line.version) and len(self._lines) < LINES_MAX:
-            self._lines[line.order_id] = line
+        known = self._orders.get(line.order_id)
+        if (known is None or known.version < line.version) and len(self._orders) < BOARD_ORDERS_MAX:
+            self._orders[line.order_id] = line
 
-    async def _look(self, window: Window) -> AreaDelta:
-        box = window.bbox
+    async def _compute_delta(self, viewport: Viewport) -> AreaDelta:
+        box = viewport.bbox
         now_ms = self._clock.now_ms()
-        seen = await self._positions.in_box(
-            Box(south=box.south, west=box.west, north=box.north, east=box.east),
-            now_ms - self._span.lost_ms,
+        seen = await self._positions.find_in_box(
+            BoundingBox(south=box.south, west=box.west, north=box.north, east=box.east),
+            now_ms - self._age_limits.lost_ms,
         )
-        riders = {each.rider_id: _dot(each, now_ms, self._span) for each in seen}
-        orders = {line.order_id: line for line in self._inside(box)}
+        riders = {each.rider_id: _rider_marker(each, now_ms, self._age_limits) for each in seen}
+        orders = {line.order_id: line for line in self._orders_in(box)}
         delta = AreaDelta(
-            riders=_changed_riders(window.riders, riders),
-            orders=_changed_orders(window.orders, orders),
+            riders=_changed_riders(viewport.riders, riders),
+            orders=_changed_orders(viewport.orders, orders),
             totals=await self._board.totals(now_ms),
             ts=now_ms,
         )
-        window.riders, window.orders = riders, orders
+        viewport.riders, viewport.orders = riders, orders
         return delta
 
-    def _inside(self, box: Bbox) -> Iterable[OrderDot]:
+    def _orders_in(self, box: Bbox) -> Iterable[OrderMarker]:
         """Orders with an end in the window; one that has ended is shown for a moment more."""
-        before_ms = self._clock.now_ms() - SHOWN_ENDED_MS
+        before_ms = self._clock.now_ms() - ENDED_SHOWN_MS
         over = [
             order_id
-            for order_id, line in self._lines.items()
+            for order_id, line in self._orders.items()
             if line.status in _ENDED and line.updated_at < before_ms
         ]
         for order_id in over:
-            del self._lines[order_id]
+            del self._orders[order_id]
         return (
             line
-            for line in self._lines.values()
-            if any(_holds(box, place) for place in (line.pickup, line.dropoff))
+            for line in self._orders.values()
+            if any(_contains(box, place) for place in (line.pickup, line.dropoff))
         )
 
 
-def _holds(box: Bbox, place: LatLng | None) -> bool:
+def _contains(box: Bbox, place: LatLng | None) -> bool:
     return (
         place is not None
         and box.south <= place.lat <= box.north
@@ -172,28 +177,32 @@ def _holds(box: Bbox, place: LatLng | None) -> bool:
     )
 
 
-def _dot(seen: Seen, now_ms: int, span: Span) -> RiderDot:
-    age_ms = now_ms - seen.seen_at_ms
-    return RiderDot(
-        rider_id=seen.rider_id,
-        lat=seen.lat,
-        lng=seen.lng,
-        heading=seen.heading,
-        accuracy=seen.accuracy,
-        ts=seen.ts,
-        received_at=seen.seen_at_ms,
-        state="live" if age_ms <= span.fresh_ms else "stale",
-        duty=seen.duty,
+def _rider_marker(rider: IndexedRider, now_ms: int, age_limits: FixAgeLimits) -> RiderMarker:
+    age_ms = now_ms - rider.seen_at_ms
+    return RiderMarker(
+        rider_id=rider.rider_id,
+        lat=rider.lat,
+        lng=rider.lng,
+        heading=rider.heading,
+        accuracy=rider.accuracy,
+        ts=rider.ts,
+        received_at=rider.seen_at_ms,
+        state="live" if age_ms <= age_limits.fresh_ms else "stale",
+        duty=rider.duty_status,
     )
 
 
-def _changed_riders(before: dict[str, RiderDot], after: dict[str, RiderDot]) -> list[RiderDot]:
+def _changed_riders(
+    before: dict[str, RiderMarker], after: dict[str, RiderMarker]
+) -> list[RiderMarker]:
     changed = [dot for rider, dot in after.items() if before.get(rider) != dot]
-    gone = [RiderDot(rider_id=rider, gone=True) for rider in before.keys() - after.keys()]
+    gone = [RiderMarker(rider_id=rider, gone=True) for rider in before.keys() - after.keys()]
     return changed + gone
 
 
-def _changed_orders(before: dict[str, OrderDot], after: dict[str, OrderDot]) -> list[OrderDot]:
+def _changed_orders(
+    before: dict[str, OrderMarker], after: dict[str, OrderMarker]
+) -> list[OrderMarker]:
     changed = [dot for order, dot in after.items() if before.get(order) != dot]
-    gone = [OrderDot(order_id=order, gone=True) for order in before.keys() - after.keys()]
+    gone = [OrderMarker(order_id=order, gone=True) for order in before.keys() - after.keys()]
     return changed + gone

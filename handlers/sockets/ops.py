@@ -8,16 +8,16 @@ from dispatch.wire.commands import Bbox
 from handlers.app.contexts import Desk
 from handlers.sessions.session_registry import Session
 from handlers.sockets.caller import caller_of
-from handlers.sockets.gate import Command
+from handlers.sockets.gate import CommandRoute
 
 
 async def on_watch_area(desk: Desk, session: Session, command: commands.WatchArea) -> Any:
     """Show a window of the city now and as it changes; a new window replaces the old one."""
-    bbox = _window(command.bbox)
-    return await desk.areas.watch(session.sid, bbox, session.outlet)
+    bbox = _parse_bbox(command.bbox)
+    return await desk.viewport_feed.watch(session.sid, bbox, session.sender)
 
 
-def _window(bbox: Bbox | list[float]) -> Bbox:
+def _parse_bbox(bbox: Bbox | list[float]) -> Bbox:
     if isinstance(bbox, Bbox):
         named = bbox
     else:
@@ -32,28 +32,28 @@ def _window(bbox: Bbox | list[float]) -> Bbox:
 
 async def on_unwatch_area(desk: Desk, session: Session, command: commands.UnwatchArea) -> Any:
     """Show the window no more."""
-    desk.areas.unwatch(session.sid)
+    desk.viewport_feed.unwatch(session.sid)
     return {}
 
 
 async def on_reassign(desk: Desk, session: Session, command: commands.Reassign) -> Any:
     """Take an order from its rider and search again."""
-    return await desk.flow.reassign(caller_of(session, command), command)
+    return await desk.order_service.reassign(caller_of(session, command), command)
 
 
 async def on_connect(desk: Desk, session: Session) -> None:
     """Tell what wants an operator, now and from here on."""
-    await desk.alarm.watch(session.sid, session.outlet)
+    await desk.alert_feed.subscribe(session.sid, session.sender)
 
 
 async def on_disconnect(desk: Desk, session: Session) -> None:
     """Nobody watches any more."""
-    desk.areas.unwatch(session.sid)
-    desk.alarm.unwatch(session.sid)
+    desk.viewport_feed.unwatch(session.sid)
+    desk.alert_feed.unsubscribe(session.sid)
 
 
 COMMANDS = {
-    "watch_area": Command(commands.WatchArea, on_watch_area),
-    "unwatch_area": Command(commands.UnwatchArea, on_unwatch_area),
-    "reassign": Command(commands.Reassign, on_reassign),
+    "watch_area": CommandRoute(commands.WatchArea, on_watch_area),
+    "unwatch_area": CommandRoute(commands.UnwatchArea, on_unwatch_area),
+    "reassign": CommandRoute(commands.Reassign, on_reassign),
 }

@@ -4,19 +4,19 @@ import asyncio
 from typing import Any
 
 from dispatch.errors import Refusal, Refused
-from dispatch.model import TERMINAL, Order, OrderStatus, Position
+from dispatch.model import TERMINAL_STATUSES, Order, OrderStatus, Position
 from dispatch.riders.store import Rider
 from dispatch.wire import commands
 from dispatch.wire.snapshots import order_snapshot
 from handlers.app.contexts import Desk
 from handlers.sessions.session_registry import Session
 from handlers.sockets.caller import caller_of
-from handlers.sockets.gate import Command
+from handlers.sockets.gate import CommandRoute
 
 # Source: security design; a customer follows a handful of orders, not a city's.
-WATCHED_MAX = 20
+WATCHED_ORDERS_MAX = 20
 # Nobody carries these any more.
-_OVER = TERMINAL | {OrderStatus.DELIVERED}
+_FINISHED = TERMINAL_STATUSES | {OrderStatus.DELIVERED}
 
 
 async def on_subscribe_order(desk: Desk, session: Session, command: commands.SubscribeOrder) -> Any:
@@ -27,34 +27,34 @@ async def on_subscribe_order(desk: Desk, session: Session, command: commands.Sub
     """
     order_id = command.order_id
     order = await _own_order(desk, session, order_id)
-    watched = _watched(session)
-    if len(watched | {order_id}) > WATCHED_MAX:
-        await _leave_ended(desk, session)
-    if len(watched | {order_id}) > WATCHED_MAX:
-        raise Refused(Refusal.RATE_LIMITED, f"watch at most {WATCHED_MAX} orders at once")
+    watched = _watched_order_ids(session)
+    if len(watched | {order_id}) > WATCHED_ORDERS_MAX:
+        await _unwatch_finished(desk, session)
+    if len(watched | {order_id}) > WATCHED_ORDERS_MAX:
+        raise Refused(Refusal.RATE_LIMITED, f"watch at most {WATCHED_ORDERS_MAX} orders at once")
     watched.add(order_id)
-    joining = desk.watchers.join(order_id, session.outlet)
+    joining = desk.watchers.join(order_id, session.sender)
     if order.rider_id is None:
         await joining
         # A rider who came meanwhile may have been shown before anybody here watched.
         order = await _own_order(desk, session, order_id)
-        profile = await _profile(desk, order)
+        profile = await _rider_profile(desk, order)
     else:
-        _, profile = await asyncio.gather(joining, _profile(desk, order))
+        _, profile = await asyncio.gather(joining, _rider_profile(desk, order))
     return {**order_snapshot(order, "user"), **await _rider_view(desk, order, profile)}
 
 
-async def _leave_ended(desk: Desk, session: Session) -> None:
+async def _unwatch_finished(desk: Desk, session: Session) -> None:
     """An app that is open for days keeps room for new orders."""
-    watched = tuple(_watched(session))
+    watched = tuple(_watched_order_ids(session))
     orders = await asyncio.gather(*map(desk.orders.get, watched))
     for order_id, order in zip(watched, orders, strict=True):
-        if order is None or order.status in _OVER:
-            _watched(session).discard(order_id)
-            await desk.watchers.leave(order_id, session.outlet)
+        if order is None or order.status in _FINISHED:
+            _watched_order_ids(session).discard(order_id)
+            await desk.watchers.leave(order_id, session.sender)
 
 
-def _watched(session: Session) -> set[str]:
+def _watched_order_ids(session: Session) -> set[str]:
     return session.state.setdefault("watched", set())
 
 
@@ -65,7 +65,7 @@ async def _own_order(desk: Desk, session: Session, order_id: str) -> Order:
     return order
 
 
-async def _profile(desk: Desk, order: Order) -> Rider | None:
+async def _rider_profile(desk: Desk, order: Order) -> Rider | None:
     return None if order.rider_id is None else await desk.riders.profile(order.rider_id)
 
 
@@ -92,39 +92,39 @@ async def _rider_view(desk: Desk, order: Order, profile: Rider | None) -> dict[s
 
 async def _last_position(desk: Desk, rider_id: str) -> Position | None:
     """What this node has seen itself is newer than Redis by up to one flush."""
-    here = desk.lane.last_position(rider_id)
+    here = desk.fix_pipeline.last_position(rider_id)
     if here is not None:
         return here.position
-    return await desk.positions.last(rider_id)
+    return await desk.positions.last_position(rider_id)
 
 
 async def on_unsubscribe_order(
     desk: Desk, session: Session, command: commands.UnsubscribeOrder
 ) -> Any:
     """Stop showing the order."""
-    _watched(session).discard(command.order_id)
-    await desk.watchers.leave(command.order_id, session.outlet)
+    _watched_order_ids(session).discard(command.order_id)
+    await desk.watchers.leave(command.order_id, session.sender)
     return {"orderId": command.order_id}
 
 
 async def on_cancel_order(desk: Desk, session: Session, command: commands.CancelOrder) -> Any:
     """Call the order off."""
-    return await desk.flow.cancel_order(caller_of(session, command), command)
+    return await desk.order_service.cancel_order(caller_of(session, command), command)
 
 
 async def on_rate_order(desk: Desk, session: Session, command: commands.RateOrder) -> Any:
     """Say how it was."""
-    return await desk.flow.rate_order(caller_of(session, command), command)
+    return await desk.order_service.rate_order(caller_of(session, command), command)
 
 
 async def on_disconnect(desk: Desk, session: Session) -> None:
     """Nobody watches any more."""
-    await desk.watchers.leave_all(session.outlet)
+    await desk.watchers.leave_all(session.sender)
 
 
 COMMANDS = {
-    "subscribe_order": Command(commands.SubscribeOrder, on_subscribe_order),
-    "unsubscribe_order": Command(commands.UnsubscribeOrder, on_unsubscribe_order),
-    "cancel_order": Command(commands.CancelOrder, on_cancel_order),
-    "rate_order": Command(commands.RateOrder, on_rate_order),
+    "subscribe_order": CommandRoute(commands.SubscribeOrder, on_subscribe_order),
+    "unsubscribe_order": CommandRoute(commands.UnsubscribeOrder, on_unsubscribe_order),
+    "cancel_order": CommandRoute(commands.CancelOrder, on_cancel_order),
+    "rate_order": CommandRoute(commands.RateOrder, on_rate_order),
 }

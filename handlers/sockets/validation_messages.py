@@ -7,7 +7,7 @@ import msgspec
 # A message never grows with what a client has sent.
 _CHARS_MAX = 160
 
-_AT = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
+_PATH = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
 _MISSING = re.compile(r"^Object missing required field `(?P<name>[^`]*)`$")
 _UNKNOWN = re.compile(r"^Object contains unknown field `(?P<name>[^`]*)`$")
 _BOUND = re.compile(r"^Expected `(?P<kind>\w+)` (?P<sign>[<>]=?) (?P<bound>\S+)$")
@@ -35,7 +35,7 @@ def explain(error: msgspec.DecodeError | msgspec.ValidationError) -> str:
     if not isinstance(error, msgspec.ValidationError):
         return "the payload is not one JSON object"
     text = str(error)
-    at = _AT.search(text)
+    at = _PATH.search(text)
     path = at["path"] if at else ""
     return _sentence(text[: at.start()] if at else text, path)[:_CHARS_MAX]
 
@@ -43,13 +43,13 @@ def explain(error: msgspec.DecodeError | msgspec.ValidationError) -> str:
 def _sentence(fault: str, path: str) -> str:
     subject = f"`{path}`" if path else "the payload"
     if match := _MISSING.match(fault):
-        return f"`{_join(path, match['name'])}` is required"
+        return f"`{_join_path(path, match['name'])}` is required"
     if match := _UNKNOWN.match(fault):
-        return f"`{_join(path, match['name'])}` is not known here"
+        return f"`{_join_path(path, match['name'])}` is not known here"
     if match := _BOUND.match(fault):
         return f"{subject} must be {_SIGNS[match['sign']]} {match['bound']}"
     if match := _LENGTH.match(fault):
-        return f"{subject} must have {_amount(match)}"
+        return f"{subject} must have {_length_limit(match)}"
     if _PATTERN.match(fault):
         return f"{subject} has the wrong form"
     if match := _TYPE.match(fault):
@@ -58,11 +58,11 @@ def _sentence(fault: str, path: str) -> str:
     return f"{subject} has a value that is not allowed"
 
 
-def _amount(match: re.Match[str]) -> str:
+def _length_limit(match: re.Match[str]) -> str:
     one, many = ("entry", "entries") if match["kind"] == "array" else ("character", "characters")
     unit = one if match["bound"] == "1" else many
     return f"{_SIGNS[match['sign']]} {match['bound']} {unit}"
 
 
-def _join(path: str, name: str) -> str:
+def _join_path(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name

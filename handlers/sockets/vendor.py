@@ -6,27 +6,27 @@ from dispatch.wire import commands
 from handlers.app.contexts import Desk
 from handlers.sessions.session_registry import Session
 from handlers.sockets.caller import caller_of
-from handlers.sockets.gate import Command
+from handlers.sockets.gate import CommandRoute
 
 
 async def on_accept_order(desk: Desk, session: Session, command: commands.AcceptOrder) -> Any:
     """Take the order."""
-    return await desk.flow.accept_order(caller_of(session, command), command)
+    return await desk.order_service.accept_order(caller_of(session, command), command)
 
 
 async def on_reject_order(desk: Desk, session: Session, command: commands.RejectOrder) -> Any:
     """Turn the order down."""
-    return await desk.flow.reject_order(caller_of(session, command), command)
+    return await desk.order_service.reject_order(caller_of(session, command), command)
 
 
 async def on_order_preparing(desk: Desk, session: Session, command: commands.OrderPreparing) -> Any:
     """Say that the kitchen has begun."""
-    return await desk.flow.order_preparing(caller_of(session, command), command)
+    return await desk.order_service.order_preparing(caller_of(session, command), command)
 
 
 async def on_order_ready(desk: Desk, session: Session, command: commands.OrderReady) -> Any:
     """Say that the goods wait for the rider."""
-    return await desk.flow.order_ready(caller_of(session, command), command)
+    return await desk.order_service.order_ready(caller_of(session, command), command)
 
 
 async def on_set_online(desk: Desk, session: Session, command: commands.SetOnline) -> Any:
@@ -36,9 +36,9 @@ async def on_set_online(desk: Desk, session: Session, command: commands.SetOnlin
 
 
 COMMANDS = {
-    "accept_order": Command(commands.AcceptOrder, on_accept_order),
-    "reject_order": Command(commands.RejectOrder, on_reject_order),
-    "order_preparing": Command(commands.OrderPreparing, on_order_preparing),
-    "order_ready": Command(commands.OrderReady, on_order_ready),
-    "set_online": Command(commands.SetOnline, on_set_online),
+    "accept_order": CommandRoute(commands.AcceptOrder, on_accept_order),
+    "reject_order": CommandRoute(commands.RejectOrder, on_reject_order),
+    "order_preparing": CommandRoute(commands.OrderPreparing, on_order_preparing),
+    "order_ready": CommandRoute(commands.OrderReady, on_order_ready),
+    "set_online": CommandRoute(commands.SetOnline, on_set_online),
 }

@@ -17,22 +17,22 @@ from socketio import packet as packets
 from dispatch import metrics
 from dispatch.clock import Clock
 from dispatch.settings import Settings
-from handlers.sessions.client_address import Proxies
-from handlers.sessions.origins import Origins
-from handlers.sessions.rate_limits import CONNECTIONS, Bucket, Limits
+from handlers.sessions.client_address import TrustedProxies
+from handlers.sessions.origins import AllowedOrigins
+from handlers.sessions.rate_limits import CONNECTION_RATE, RateLimits, TokenBucket
 from handlers.sessions.session_registry import Session
 from handlers.transport.accept_queue import Headers
 from handlers.transport.engineio_session import (
+    CLOSE_REASONS,
     OPEN,
-    PARTINGS,
-    BadFrame,
-    Connection,
-    Timings,
-    Waits,
+    BadPacket,
+    EngineIoSession,
+    SessionDeadlines,
+    SessionTimeouts,
 )
-from handlers.transport.read_batch import Turn
+from handlers.transport.read_batch import ReadBatch
 from handlers.transport.send_buffer import text_frame
-from handlers.transport.upgrade import NoHandshake, answer_to, take_over
+from handlers.transport.upgrade import BadUpgrade, switch_protocol, upgrade_response
 from handlers.transport.websocket import WebSocket
 
 log = structlog.get_logger(__name__)
@@ -44,11 +44,11 @@ CONNECTS_MAX = 20
 # What says that a request goes on after its headers.
 _BODY_HEADERS = frozenset({"content-length", "transfer-encoding"})
 # Lines a second about frames that were refused; the counters have them all.
-COMPLAINTS_PER_S = 1
-COMPLAINTS_BURST = 10
+CUT_LOG_LINES_PER_S = 1
+CUT_LOG_BURST = 10
 
 
-class Json:
+class OrjsonCodec:
     """orjson in the shape of the standard library's module.
 
     Source: reliability design, hole 7: the standard one dies of deep nesting, this one says
@@ -66,33 +66,33 @@ class Json:
         return orjson.loads(text)
 
 
-class Door(Protocol):
+class NamespaceHandler(Protocol):
     """Who decides about clients and answers their commands."""
 
     namespaces: frozenset[str]
 
-    def admit(self, connection: Connection, namespace: str, auth: object) -> Session:
+    def admit(self, connection: EngineIoSession, namespace: str, auth: object) -> Session:
         """Let a client into a namespace. Errors: NotAdmitted, TooOften."""
         ...
 
-    def welcome(self, session: Session, auth: object) -> None:
+    def on_join(self, session: Session, auth: object) -> None:
         """The session is open; CONNECT went out."""
         ...
 
-    def hear(self, session: Session, said: list[Any], ack_id: int | None) -> None:
+    def on_event(self, session: Session, event: list[Any], ack_id: int | None) -> None:
         """Handle one event: its name, then its arguments."""
         ...
 
-    def receipt(self, session: Session, ack_id: int) -> bool:
+    def on_ack(self, session: Session, ack_id: int) -> bool:
         """The client acknowledges an event; False where none waits for that."""
         ...
 
-    def part(self, session: Session) -> None:
+    def on_leave(self, session: Session) -> None:
         """The session is over."""
         ...
 
 
-class NotAdmitted(Exception):
+class ConnectRefused(Exception):
     """A client may not join a namespace; the code goes into its CONNECT_ERROR."""
 
     def __init__(self, code: str) -> None:
@@ -100,22 +100,22 @@ class NotAdmitted(Exception):
         self.code = code
 
 
-class TooOften(Exception):
+class JoinRateExceeded(Exception):
     """Somebody joins again and again; he is cut.
 
     The official client then comes back later by itself, which it does not after a CONNECT_ERROR.
     """
 
 
-class Engine(engineio.AsyncServer):
+class EngineIoServer(engineio.AsyncServer):
     """The Engine.IO server: handshakes, polls and upgrades."""
 
-    host: "Server"
+    host: "SocketIoServer"
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self._async: Any = {**driver._async, "translate_request": self._environ}
-        self.sockets: dict[str, Connection]
+        self.sockets: dict[str, EngineIoSession]
 
     async def handle_request(self, *args: Any, **kwargs: Any) -> Any:
         """Serve one HTTP request; a client that begins with a WebSocket takes the short way."""
@@ -123,19 +123,19 @@ class Engine(engineio.AsyncServer):
         query = request.query
         if self.host.is_closing:
             return web.Response(status=503, headers={"Retry-After": "1"})
-        if "sid" not in query and (refused := self._turn_away(request)) is not None:
+        if "sid" not in query and (refused := self._check_connection_rate(request)) is not None:
             return refused
         if "j" in query:
             return web.Response(status=400, text='"JSONP is not served"')
         if request.method == "POST":
-            return await self._take_post(request, query.get("sid", ""))
+            return await self._handle_post(request, query.get("sid", ""))
         is_upgrade = request.headers.get("Upgrade", "").lower() == "websocket"
         is_new = request.method == "GET" and is_upgrade and "sid" not in query
         if not is_new or query.get("transport") != "websocket" or query.get("EIO") != "4":
             return await super().handle_request(request)
-        return self._take_websocket(request)
+        return self._accept_websocket(request)
 
-    def open(self, transport: asyncio.Transport, headers: Headers, beyond: bytes) -> bool:
+    def open_websocket(self, transport: asyncio.Transport, headers: Headers, tail: bytes) -> bool:
         """Open a WebSocket on a connection whose first request asks for one.
 
         False, with nothing done, leaves it to `handle_request`, which also says why not.
@@ -144,49 +144,49 @@ class Engine(engineio.AsyncServer):
         is_plain = "Host" in headers and not _BODY_HEADERS & {name.lower() for name in headers}
         if host.is_closing or not is_plain:
             return False
-        if not host.may_enter(headers.get("Origin"), headers["Host"]):
+        if not host.is_origin_allowed(headers.get("Origin"), headers["Host"]):
             return False
         try:
-            answer = answer_to(headers)
-        except NoHandshake:
+            answer = upgrade_response(headers)
+        except BadUpgrade:
             return False
-        address = host.proxies.client_behind(transport.get_extra_info("peername")[0], headers)
-        if host.limits.wait_s(CONNECTIONS, address, host.clock.monotonic_s()):
+        address = host.proxies.resolve_address(transport.get_extra_info("peername")[0], headers)
+        if host.limits.take_or_wait_s(CONNECTION_RATE, address, host.clock.monotonic_s()):
             return False
-        ws = WebSocket(host.frame_bytes_max, host.turn)
+        ws = WebSocket(host.frame_bytes_max, host.read_batch)
         transport.set_protocol(ws)
         ws.connection_made(transport)
         transport.write(answer)
-        self._let_in(address, ws, beyond)
+        self._start_websocket_session(address, ws, tail)
         return True
 
-    def _let_in(self, address: str, ws: WebSocket, beyond: bytes) -> None:
+    def _start_websocket_session(self, address: str, ws: WebSocket, tail: bytes) -> None:
         """Begin with a WebSocket; `beyond` came in one piece with its request."""
-        self.admit(address, "websocket").open(ws)
-        ws.read(beyond)
+        self.open_session(address, "websocket").attach_websocket(ws)
+        ws.consume(tail)
 
-    def _turn_away(self, request: web.Request) -> web.Response | None:
+    def _check_connection_rate(self, request: web.Request) -> web.Response | None:
         """Refuse an address that begins too many connections."""
-        address, now_s = self.host.proxies.client_of(request), self.host.clock.monotonic_s()
-        wait_s = self.host.limits.wait_s(CONNECTIONS, address, now_s)
+        address, now_s = self.host.proxies.client_address(request), self.host.clock.monotonic_s()
+        wait_s = self.host.limits.take_or_wait_s(CONNECTION_RATE, address, now_s)
         if not wait_s:
             return None
         self._log_error_once("", "too-many")
         headers = {"Retry-After": str(max(1, math.ceil(wait_s)))}
         return web.Response(status=429, headers=headers)
 
-    def admit(self, address: str, transport: str) -> Connection:
+    def open_session(self, address: str, transport: str) -> EngineIoSession:
         """Open a session; its first packet says how to go on."""
-        connection = Connection(self.host, self.generate_id(), address)
+        connection = EngineIoSession(self.host, self.generate_id(), address)
         self.sockets[connection.sid] = connection
         opening = {
             "sid": connection.sid,
             "upgrades": self._upgrades(connection.sid, transport),
-            "pingTimeout": int(self.host.timings.ping_timeout_s * 1000),
-            "pingInterval": int(self.host.timings.ping_interval_s * 1000),
+            "pingTimeout": int(self.host.timeouts.ping_timeout_s * 1000),
+            "pingInterval": int(self.host.timeouts.ping_interval_s * 1000),
             "maxPayload": self.host.frame_bytes_max,
         }
-        connection.pipe.send(text_frame(OPEN.encode() + orjson.dumps(opening)))
+        connection.send_buffer.send(text_frame(OPEN.encode() + orjson.dumps(opening)))
         return connection
 
     def _log_error_once(self, message: str, message_key: str) -> None:
@@ -198,29 +198,29 @@ class Engine(engineio.AsyncServer):
     ) -> Any:
         assert transport == "polling", "WebSockets are taken before the library sees them"
         assert jsonp_index is None, "JSONP is refused before the library sees it"
-        connection = self.admit(environ["REMOTE_ADDR"], transport)
+        connection = self.open_session(environ["REMOTE_ADDR"], transport)
         return self._ok(await connection.poll())
 
-    def _take_websocket(self, request: web.Request) -> web.Response:
-        if not self.host.may_enter(request.headers.get("Origin"), request.host):
+    def _accept_websocket(self, request: web.Request) -> web.Response:
+        if not self.host.is_origin_allowed(request.headers.get("Origin"), request.host):
             self._log_error_once("", "bad-origin")
             return web.Response(status=400, text='"Not an accepted origin"')
-        address = self.host.proxies.client_of(request)
-        ws = WebSocket(self.host.frame_bytes_max, self.host.turn)
+        address = self.host.proxies.client_address(request)
+        ws = WebSocket(self.host.frame_bytes_max, self.host.read_batch)
         try:
-            beyond = take_over(request, ws)
-        except NoHandshake as refused:
+            beyond = switch_protocol(request, ws)
+        except BadUpgrade as refused:
             return web.Response(status=400, text=f'"{refused}"')
         except ConnectionError:
             # The client has gone before there was anything to be closed.
             return web.Response(status=400)
-        self._let_in(address, ws, beyond)
+        self._start_websocket_session(address, ws, beyond)
         return web.Response()
 
-    async def _take_post(self, request: web.Request, sid: str) -> Any:
+    async def _handle_post(self, request: web.Request, sid: str) -> Any:
         environ = self._environ(request)
         connection = self.sockets.get(sid)
-        if connection is None or connection.upgraded or not self._is_welcome(environ):
+        if connection is None or connection.upgraded or not self._is_origin_allowed(environ):
             return await self._make_response(self._bad_request("Bad request"), environ)
         frames = await connection.read_post(request)
         # The first bad frame ends the connection; those behind it are not looked at.
@@ -230,14 +230,14 @@ class Engine(engineio.AsyncServer):
 
     def _environ(self, request: web.Request) -> dict[str, Any]:
         """The library's view of a request, with the client's true address."""
-        address = self.host.proxies.client_of(request)
+        address = self.host.proxies.client_address(request)
         return {**driver.translate_request(request), "REMOTE_ADDR": address}
 
-    def _is_welcome(self, environ: Mapping[str, Any]) -> bool:
-        return self.host.may_enter(environ.get("HTTP_ORIGIN"), environ.get("HTTP_HOST", ""))
+    def _is_origin_allowed(self, environ: Mapping[str, Any]) -> bool:
+        return self.host.is_origin_allowed(environ.get("HTTP_ORIGIN"), environ.get("HTTP_HOST", ""))
 
 
-class Server(socketio.AsyncServer):
+class SocketIoServer(socketio.AsyncServer):
     """The Socket.IO server: packets in, sessions joined and parted.
 
     The library's rooms, `emit` and manager are not used: every disconnect walks through all rooms,
@@ -245,34 +245,38 @@ class Server(socketio.AsyncServer):
     outlet is the one way out.
     """
 
-    door: Door
-    eio: Engine
+    namespace_handler: NamespaceHandler
+    eio: EngineIoServer
 
     def __init__(
-        self, settings: Settings, clock: Clock, limits: Limits, timings: Timings | None = None
+        self,
+        settings: Settings,
+        clock: Clock,
+        limits: RateLimits,
+        timeouts: SessionTimeouts | None = None,
     ) -> None:
         self.clock = clock
         self.limits = limits
-        self.timings = timings or Timings.of(settings)
-        self.waits = Waits(self.timings)
-        self.turn = Turn()
+        self.timeouts = timeouts or SessionTimeouts.from_settings(settings)
+        self.deadlines = SessionDeadlines(self.timeouts)
+        self.read_batch = ReadBatch()
         self.frame_bytes_max = settings.frame_bytes_max
         self.is_closing = False
-        self.proxies = Proxies(settings)
-        self._origins = Origins(settings)
-        self._complaints = Bucket(COMPLAINTS_PER_S, COMPLAINTS_BURST)
+        self.proxies = TrustedProxies(settings)
+        self._origins = AllowedOrigins(settings)
+        self._cut_log_bucket = TokenBucket(CUT_LOG_LINES_PER_S, CUT_LOG_BURST)
         options: dict[str, Any] = {
             "async_mode": "aiohttp",
-            "json": Json,
+            "json": OrjsonCodec,
             "monitor_clients": False,
             "max_http_buffer_size": settings.frame_bytes_max,
-            "cors_allowed_origins": self._allow_origin,
+            "cors_allowed_origins": self._is_cors_origin_allowed,
             "logger": logging.getLogger("socketio.server"),
             "engineio_logger": logging.getLogger("engineio.server"),
         }
         super().__init__(**options)
         self.eio.host = self
-        self._handle: dict[int, Callable[[Connection, packets.Packet], None]] = {
+        self._packet_handlers: dict[int, Callable[[EngineIoSession, packets.Packet], None]] = {
             packets.CONNECT: self._on_connect,
             packets.DISCONNECT: self._on_disconnect,
             packets.EVENT: self._on_event,
@@ -293,99 +297,105 @@ class Server(socketio.AsyncServer):
         connections = list(self.eio.sockets.values())
         for connection in connections:
             connection.end("server_draining")
-        await asyncio.gather(*(connection.gone() for connection in connections))
+        await asyncio.gather(*(connection.wait_closed() for connection in connections))
 
-    def may_enter(self, origin: str | None, host: str) -> bool:
+    def is_origin_allowed(self, origin: str | None, host: str) -> bool:
         """Tell whether a page may open a socket; apps send no origin."""
-        return origin is None or self._origins.allow(origin, host)
+        return origin is None or self._origins.is_allowed(origin, host)
 
-    def heard(self, connection: Connection, text: str) -> None:
+    def on_message(self, connection: EngineIoSession, text: str) -> None:
         """Handle one Engine.IO message. Errors: BadFrame."""
         try:
             packet = packets.Packet(encoded_packet=text[1:])
         except (ValueError, RecursionError):
-            raise BadFrame("malformed") from None
+            raise BadPacket("malformed") from None
         kind = packet.packet_type
         if kind in (packets.BINARY_EVENT, packets.BINARY_ACK) or packet.attachment_count:
-            raise BadFrame("binary")
-        if kind not in self._handle:
-            raise BadFrame("malformed")
-        self._handle[kind](connection, packet)
+            raise BadPacket("binary")
+        if kind not in self._packet_handlers:
+            raise BadPacket("malformed")
+        self._packet_handlers[kind](connection, packet)
 
-    def ended(self, connection: Connection, reason: str) -> None:
+    def on_session_end(self, connection: EngineIoSession, reason: str) -> None:
         """Part with a connection's sessions, and say why it was cut."""
         self.eio.sockets.pop(connection.sid, None)
         sessions = list(connection.sessions.values())
         for session in sessions:
-            self._part(session)
-        if reason in PARTINGS:
+            self._leave_namespace(session)
+        if reason in CLOSE_REASONS:
             return
         namespace = sessions[0].namespace if sessions else "none"
         metrics.SOCKETS_ENDED.labels(namespace, reason).inc()
-        if self._complaints.take(self.clock.monotonic_s()):
+        if self._cut_log_bucket.take(self.clock.monotonic_s()):
             who = sessions[0].identity if sessions else "nobody"
             log.info("socket_cut", reason=reason, who=who, remote=connection.address)
 
-    def _on_connect(self, connection: Connection, packet: packets.Packet) -> None:
+    def _on_connect(self, connection: EngineIoSession, packet: packets.Packet) -> None:
         namespace, auth = packet.namespace or "/", packet.data
-        connection.connects += 1
-        if connection.connects > CONNECTS_MAX or not isinstance(auth, dict | None):
-            raise BadFrame("malformed")
+        connection.connect_count += 1
+        if connection.connect_count > CONNECTS_MAX or not isinstance(auth, dict | None):
+            raise BadPacket("malformed")
         try:
             session = self._admit(connection, namespace, auth)
-        except NotAdmitted as refused:
-            self._say(connection, packets.CONNECT_ERROR, namespace, {"message": refused.code})
+        except ConnectRefused as refused:
+            self._send_connect_reply(
+                connection, packets.CONNECT_ERROR, namespace, {"message": refused.code}
+            )
             return
-        except TooOften:
+        except JoinRateExceeded:
             connection.end("too_many_joins", abort=True)
             return
-        self._say(connection, packets.CONNECT, namespace, {"sid": session.sid})
+        self._send_connect_reply(connection, packets.CONNECT, namespace, {"sid": session.sid})
         connection.join(namespace, session)
         metrics.SOCKETS.labels(namespace).inc()
-        self.door.welcome(session, auth)
+        self.namespace_handler.on_join(session, auth)
 
-    def _admit(self, connection: Connection, namespace: str, auth: object) -> Session:
-        if namespace not in self.door.namespaces:
-            raise NotAdmitted("unknown_namespace")
+    def _admit(self, connection: EngineIoSession, namespace: str, auth: object) -> Session:
+        if namespace not in self.namespace_handler.namespaces:
+            raise ConnectRefused("unknown_namespace")
         if namespace in connection.sessions:
-            raise NotAdmitted("already_connected")
-        return self.door.admit(connection, namespace, auth)
+            raise ConnectRefused("already_connected")
+        return self.namespace_handler.admit(connection, namespace, auth)
 
-    def _on_disconnect(self, connection: Connection, packet: packets.Packet) -> None:
+    def _on_disconnect(self, connection: EngineIoSession, packet: packets.Packet) -> None:
         session = connection.sessions.get(packet.namespace or "/")
         if session is None:
-            connection.strike()
+            connection.count_violation()
             return
         connection.leave(session.namespace)
-        self._part(session)
+        self._leave_namespace(session)
 
-    def _on_event(self, connection: Connection, packet: packets.Packet) -> None:
+    def _on_event(self, connection: EngineIoSession, packet: packets.Packet) -> None:
         session, said = connection.sessions.get(packet.namespace or "/"), packet.data
         if session is None:
-            raise BadFrame("not_connected")
+            raise BadPacket("not_connected")
         if not isinstance(said, list) or not said or not isinstance(said[0], str):
-            raise BadFrame("malformed")
-        self.door.hear(session, said, packet.id)
+            raise BadPacket("malformed")
+        self.namespace_handler.on_event(session, said, packet.id)
 
-    def _on_ack(self, connection: Connection, packet: packets.Packet) -> None:
+    def _on_ack(self, connection: EngineIoSession, packet: packets.Packet) -> None:
         session = connection.sessions.get(packet.namespace or "/")
         if session is None:
-            raise BadFrame("not_connected")
+            raise BadPacket("not_connected")
         if packet.id is None or not isinstance(packet.data, list):
-            raise BadFrame("malformed")
-        if not self.door.receipt(session, packet.id):
-            connection.strike()
+            raise BadPacket("malformed")
+        if not self.namespace_handler.on_ack(session, packet.id):
+            connection.count_violation()
 
-    def _part(self, session: Session) -> None:
+    def _leave_namespace(self, session: Session) -> None:
         metrics.SOCKETS.labels(session.namespace).dec()
-        self.door.part(session)
+        self.namespace_handler.on_leave(session)
 
-    def _say(self, connection: Connection, kind: int, namespace: str, body: object) -> None:
+    def _send_connect_reply(
+        self, connection: EngineIoSession, packet_type: int, namespace: str, body: object
+    ) -> None:
         prefix = "" if namespace == "/" else f"{namespace},"
-        connection.pipe.send(text_frame(f"4{kind}{prefix}".encode() + orjson.dumps(body)))
+        connection.send_buffer.send(
+            text_frame(f"4{packet_type}{prefix}".encode() + orjson.dumps(body))
+        )
 
-    def _allow_origin(self, origin: str, environ: Mapping[str, Any]) -> bool:
-        return self.may_enter(origin, environ.get("HTTP_HOST", ""))
+    def _is_cors_origin_allowed(self, origin: str, environ: Mapping[str, Any]) -> bool:
+        return self.is_origin_allowed(origin, environ.get("HTTP_HOST", ""))
 
-    def _engineio_server_class(self) -> type[Engine]:
-        return Engine
+    def _engineio_server_class(self) -> type[EngineIoServer]:
+        return EngineIoServer

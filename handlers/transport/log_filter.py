@@ -8,7 +8,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from dispatch import metrics
 
 
-class NoHttp(logging.LoggerAdapter[logging.Logger]):
+class NonHttpLogFilter(logging.LoggerAdapter[logging.Logger]):
     """The framework's logger, without its complaints about bytes that are no HTTP.
 
     Source: measured, 1 KB a line, traceback and all; port scanners send little else.
@@ -27,4 +27,4 @@ class NoHttp(logging.LoggerAdapter[logging.Logger]):
 
 
 # What the framework is to complain to.
-NO_HTTP = NoHttp(logging.getLogger("aiohttp.server"))
+HTTP_SERVER_LOGGER = NonHttpLogFilter(logging.getLogger("aiohttp.server"))

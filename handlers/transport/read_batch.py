@@ -13,15 +13,15 @@ from typing import Protocol
 READS_MAX = 64
 
 
-class Ear(Protocol):
+class FrameConsumer(Protocol):
     """Who reads what a client has sent."""
 
-    def read(self, data: bytes) -> None:
+    def consume(self, data: bytes) -> None:
         """Read it now."""
         ...
 
 
-class Mouth(Protocol):
+class FrameProducer(Protocol):
     """Who tells a client something."""
 
     def send(self, frame: bytes) -> None:
@@ -29,7 +29,7 @@ class Mouth(Protocol):
         ...
 
 
-class Turn:
+class ReadBatch:
     """What waits for the end of a turn: at most `READS_MAX` reads, and what they give rise to.
 
     Only positions are written late. They may come after what is told in the same turn: each of them
@@ -37,40 +37,40 @@ class Turn:
     """
 
     def __init__(self) -> None:
-        self._reads: deque[tuple[Ear, bytes]] = deque()
-        self._writes: list[tuple[Mouth, bytes]] = []
-        self._is_due = False
+        self._reads: deque[tuple[FrameConsumer, bytes]] = deque()
+        self._writes: list[tuple[FrameProducer, bytes]] = []
+        self._is_scheduled = False
 
-    def read(self, ear: Ear, data: bytes) -> None:
+    def add_read(self, consumer: FrameConsumer, data: bytes) -> None:
         """A client has sent something."""
-        self._reads.append((ear, data))
-        if not self._is_due:
-            self._fall_due()
+        self._reads.append((consumer, data))
+        if not self._is_scheduled:
+            self._schedule_flush()
         elif len(self._reads) >= READS_MAX:
-            self.end()
+            self.flush()
 
-    def write(self, mouth: Mouth, frame: bytes) -> None:
+    def add_write(self, producer: FrameProducer, frame: bytes) -> None:
         """A client shall be told something."""
-        self._writes.append((mouth, frame))
-        if not self._is_due:
-            self._fall_due()
+        self._writes.append((producer, frame))
+        if not self._is_scheduled:
+            self._schedule_flush()
 
-    def end(self) -> None:
+    def flush(self) -> None:
         """Read what was sent, then tell what there is to tell."""
         reads = self._reads
         try:
             while reads:
                 ear, data = reads.popleft()
-                ear.read(data)
+                ear.consume(data)
         finally:
-            self._is_due = False
+            self._is_scheduled = False
             if reads:
                 # A bug of ours comes through here; the others are read all the same.
-                self._fall_due()
+                self._schedule_flush()
             writes, self._writes = self._writes, []
             for mouth, frame in writes:
                 mouth.send(frame)
 
-    def _fall_due(self) -> None:
-        self._is_due = True
-        asyncio.get_running_loop().call_soon(self.end)
+    def _schedule_flush(self) -> None:
+        self._is_scheduled = True
+        asyncio.get_running_loop().call_soon(self.flush)

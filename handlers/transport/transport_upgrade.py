@@ -9,60 +9,60 @@ from typing import Protocol
 from handlers.transport.frame_reader import TEXT
 from handlers.transport.websocket import WebSocket
 
-_ASKED, _ANSWERED, _MOVES = "2probe", b"3probe", "5"
+_PROBE_PING, _PROBE_PONG, _UPGRADE_PACKET = "2probe", b"3probe", "5"
 
 
-class Mover(Protocol):
+class UpgradableSession(Protocol):
     """Whose session may move."""
 
-    def answered(self) -> None:
+    def on_probed(self) -> None:
         """The WebSocket works; a poll that waits should let go."""
         ...
 
-    def move(self, ws: WebSocket) -> None:
+    def on_upgraded(self, ws: WebSocket) -> None:
         """The client speaks over the WebSocket from here on."""
         ...
 
-    def stay(self) -> None:
+    def on_upgrade_failed(self) -> None:
         """The polls go on as if nothing had been."""
         ...
 
 
-class Probe:
+class TransportUpgrade:
     """One try. Units: seconds that it may take."""
 
-    __slots__ = ("_mover", "_timer", "_ws")
+    __slots__ = ("_session", "_timer", "_ws")
 
-    def __init__(self, ws: WebSocket, mover: Mover, patience_s: float) -> None:
+    def __init__(self, ws: WebSocket, session: UpgradableSession, timeout_s: float) -> None:
         self._ws = ws
-        self._mover = mover
-        self._timer = asyncio.get_running_loop().call_later(patience_s, self.give_up)
-        ws.hear = self._expect_question
-        ws.ended = self.give_up
+        self._session = session
+        self._timer = asyncio.get_running_loop().call_later(timeout_s, self.cancel)
+        ws.on_text = self._on_probe_ping
+        ws.on_end = self.cancel
 
-    def _expect_question(self, text: str) -> None:
-        if text != _ASKED:
-            self.give_up()
+    def _on_probe_ping(self, text: str) -> None:
+        if text != _PROBE_PING:
+            self.cancel()
             return
-        self._ws.hear = self._expect_move
-        self._ws.write(TEXT, _ANSWERED)
-        self._mover.answered()
+        self._ws.on_text = self._on_upgrade_packet
+        self._ws.write_short_frame(TEXT, _PROBE_PONG)
+        self._session.on_probed()
 
-    def _expect_move(self, text: str) -> None:
-        if text != _MOVES:
-            self.give_up()
+    def _on_upgrade_packet(self, text: str) -> None:
+        if text != _UPGRADE_PACKET:
+            self.cancel()
             return
         self._timer.cancel()
-        self._mover.move(self._ws)
+        self._session.on_upgraded(self._ws)
 
-    def give_up(self, _reason: str = "") -> None:
+    def cancel(self, _reason: str = "") -> None:
         """Throw the WebSocket away."""
         self._timer.cancel()
-        self._ws.forget()
-        self._ws.ended = _over
+        self._ws.discard_input()
+        self._ws.on_end = _ignore_end
         self._ws.abort()
-        self._mover.stay()
+        self._session.on_upgrade_failed()
 
 
-def _over(_reason: str) -> None:
+def _ignore_end(_reason: str) -> None:
     """Its end was noted."""

@@ -15,11 +15,11 @@ _VERSION = "13"
 _KEY_BYTES = 16
 
 
-class NoHandshake(Exception):
+class BadUpgrade(Exception):
     """The request does not ask for a WebSocket as it should."""
 
 
-def answer_to(headers: Mapping[str, str]) -> bytes:
+def upgrade_response(headers: Mapping[str, str]) -> bytes:
     """The server's half of the opening handshake; no extension is agreed to.
 
     Source: RFC 6455 section 4.2.
@@ -28,16 +28,16 @@ def answer_to(headers: Mapping[str, str]) -> bytes:
     if "websocket" not in _tokens(headers, "Upgrade") or "upgrade" not in _tokens(
         headers, "Connection"
     ):
-        raise NoHandshake("no upgrade to a WebSocket")
+        raise BadUpgrade("no upgrade to a WebSocket")
     if headers.get("Sec-WebSocket-Version") != _VERSION:
-        raise NoHandshake(f"version {_VERSION} is spoken here")
+        raise BadUpgrade(f"version {_VERSION} is spoken here")
     key = headers.get("Sec-WebSocket-Key", "")
     try:
         is_key = len(base64.b64decode(key, validate=True)) == _KEY_BYTES
     except (binascii.Error, ValueError):
         is_key = False
     if not is_key:
-        raise NoHandshake("no key")
+        raise BadUpgrade("no key")
     digest = hashlib.sha1(key.encode() + _GUID, usedforsecurity=False).digest()
     return (
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
@@ -49,13 +49,13 @@ def _tokens(headers: Mapping[str, str], name: str) -> list[str]:
     return [token.strip().lower() for token in headers.get(name, "").split(",")]
 
 
-def take_over(request: web.Request, ws: WebSocket) -> bytes:
+def switch_protocol(request: web.Request, ws: WebSocket) -> bytes:
     """Give a request's TCP connection to a WebSocket; what the client has sent beyond the request.
 
     The framework takes the connection for lost; the answer it gets from its handler goes nowhere.
     Errors: NoHandshake; ConnectionError where the client is gone.
     """
-    answer = answer_to(request.headers)
+    answer = upgrade_response(request.headers)
     # Private names of the pinned release; test_upgrade.py holds us to them.
     protocol, transport = request.protocol, request.transport
     if transport is None or transport.is_closing():

@@ -9,17 +9,17 @@ from ledger.dynamodb.table import Key
 
 # Source: wire contract. `#` would forge a key, `.` a lane.
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_LANED = re.compile(r"[A-Z0-9_-]{1,64}\.[0-9]{1,4}")
-_OWED = re.compile(r"(USER|VENDOR|RIDER)\.[A-Za-z0-9_-]{1,64}")
+_SHARDED_NAME = re.compile(r"[A-Z0-9_-]{1,64}\.[0-9]{1,4}")
+_OWNER_NAME = re.compile(r"(USER|VENDOR|RIDER)\.[A-Za-z0-9_-]{1,64}")
 
 # Lists that would otherwise be one hot partition are kept in this many.
 # Source: 16 partitions take 16,000 writes a second on DynamoDB.
-SHARDS = 16
+LIST_SHARDS = 16
 # Names whose kind is remembered: a settlement asks for one a dozen times.
 NAMES_KEPT = 10_000
 
 
-class Kind(StrEnum):
+class AccountKind(StrEnum):
     """What an account is; the first part of its name.
 
     Credits are positive: what we owe and earn is above zero, what is owed to us below.
@@ -45,22 +45,24 @@ class Kind(StrEnum):
     @property
     def has_lines(self) -> bool:
         """Whether each movement is a numbered line of a wallet."""
-        return self in _LINED
+        return self in _KINDS_WITH_LINES
 
     @property
-    def has_lanes(self) -> bool:
+    def is_sharded(self) -> bool:
         """Whether the account is many, so that no single item is in everybody's way."""
-        return self in _IN_LANES
+        return self in _SHARDED_KINDS
 
 
-_LINED = frozenset({Kind.USER, Kind.VENDOR, Kind.RIDER, Kind.RIDERCASH})
-OWNERS = frozenset({Kind.USER, Kind.VENDOR, Kind.RIDER})
-_IN_LANES = frozenset({Kind.PLATFORM, Kind.CLEARING, Kind.SUSPENSE})
+_KINDS_WITH_LINES = frozenset(
+    {AccountKind.USER, AccountKind.VENDOR, AccountKind.RIDER, AccountKind.RIDERCASH}
+)
+OWNERS = frozenset({AccountKind.USER, AccountKind.VENDOR, AccountKind.RIDER})
+_SHARDED_KINDS = frozenset({AccountKind.PLATFORM, AccountKind.CLEARING, AccountKind.SUSPENSE})
 # Where the cash lies that riders have handed in.
 CASH_DESK = "CASHDESK"
 
 
-class Pocket(StrEnum):
+class PlatformAccount(StrEnum):
     """The platform's own accounts."""
 
     COMMISSION = "COMMISSION"
@@ -85,37 +87,37 @@ def checked_id(text: str) -> str:
 
 def user(user_id: str) -> str:
     """A customer's wallet."""
-    return f"{Kind.USER}#{checked_id(user_id)}"
+    return f"{AccountKind.USER}#{checked_id(user_id)}"
 
 
 def vendor(vendor_id: str) -> str:
     """A vendor's wallet."""
-    return f"{Kind.VENDOR}#{checked_id(vendor_id)}"
+    return f"{AccountKind.VENDOR}#{checked_id(vendor_id)}"
 
 
 def rider(rider_id: str) -> str:
     """A rider's earnings."""
-    return f"{Kind.RIDER}#{checked_id(rider_id)}"
+    return f"{AccountKind.RIDER}#{checked_id(rider_id)}"
 
 
 def rider_cash(rider_id: str) -> str:
     """The cash a rider has collected and not yet handed in."""
-    return f"{Kind.RIDERCASH}#{checked_id(rider_id)}"
+    return f"{AccountKind.RIDERCASH}#{checked_id(rider_id)}"
 
 
 def escrow(order_id: str) -> str:
     """What was paid for an order and not yet given to anyone."""
-    return f"{Kind.ORDER}#{checked_id(order_id)}"
+    return f"{AccountKind.ORDER}#{checked_id(order_id)}"
 
 
-def platform(pocket: Pocket, lane: int) -> str:
+def platform(account: PlatformAccount, shard: int) -> str:
     """One of the platform's own accounts, one lane of it."""
-    return f"{Kind.PLATFORM}#{pocket}.{lane}"
+    return f"{AccountKind.PLATFORM}#{account}.{shard}"
 
 
-def commission(lane: int) -> str:
+def commission(shard: int) -> str:
     """The platform's commission, one lane of it."""
-    return platform(Pocket.COMMISSION, lane)
+    return platform(PlatformAccount.COMMISSION, shard)
 
 
 def owner(owner_type: str, owner_id: str) -> str:
@@ -123,7 +125,7 @@ def owner(owner_type: str, owner_id: str) -> str:
 
     Errors: ValueError for another type or a malformed id.
     """
-    kind = Kind(owner_type)
+    kind = AccountKind(owner_type)
     if kind not in OWNERS:
         raise ValueError(f"no wallet for {owner_type}")
     return f"{kind}#{checked_id(owner_id)}"
@@ -131,23 +133,25 @@ def owner(owner_type: str, owner_id: str) -> str:
 
 def receivable(owner_type: str, owner_id: str) -> str:
     """What an owner owes us beyond his wallet."""
-    return f"{Kind.RECEIVABLE}#{owner(owner_type, owner_id).replace('#', '.')}"
+    return f"{AccountKind.RECEIVABLE}#{owner(owner_type, owner_id).replace('#', '.')}"
 
 
-def clearing(provider: str, lane: int) -> str:
+def clearing(provider: str, shard: int) -> str:
     """What came in through a payment provider, one lane of it."""
-    return f"{Kind.CLEARING}#{checked_id(provider).upper()}.{lane}"
+    return f"{AccountKind.CLEARING}#{checked_id(provider).upper()}.{shard}"
 
 
 @lru_cache(maxsize=NAMES_KEPT)
-def kind_of(account: str) -> Kind:
+def kind_of(account: str) -> AccountKind:
     """What kind of account a name names.
 
     Errors: ValueError for a name outside the chart.
     """
     head, _, tail = account.partition("#")
-    kind = Kind(head)
-    pattern = _OWED if kind is Kind.RECEIVABLE else _LANED if kind.has_lanes else _ID
+    kind = AccountKind(head)
+    pattern = (
+        _OWNER_NAME if kind is AccountKind.RECEIVABLE else _SHARDED_NAME if kind.is_sharded else _ID
+    )
     if pattern.fullmatch(tail) is None:
         raise ValueError(f"not an account: {account!r}")
     return kind
@@ -168,9 +172,9 @@ LINE_PREFIX = "TXN#"
 
 def listing_key(account: str) -> Key:
     """Where an account is named in the list of all accounts that ever moved."""
-    return Key(f"ACCOUNTS#{shard_of(account)}", account)
+    return Key(f"ACCOUNTS#{list_shard_of(account)}", account)
 
 
-def shard_of(text: str) -> int:
+def list_shard_of(text: str) -> int:
     """A stable shard of a name. Source: CRC-32, ISO 3309; spread matters here, not secrecy."""
-    return crc32(text.encode()) % SHARDS
+    return crc32(text.encode()) % LIST_SHARDS

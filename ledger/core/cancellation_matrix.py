@@ -29,7 +29,7 @@ class Fault(StrEnum):
     PLATFORM = "PLATFORM"
 
 
-class Terms(NamedTuple):
+class CancellationTerms(NamedTuple):
     """Which part of what he would have earned each gets all the same. Units: basis points."""
 
     vendor_bps: int = 0
@@ -37,37 +37,37 @@ class Terms(NamedTuple):
     platform_bps: int = 0
 
 
-FREE = Terms()
+FREE = CancellationTerms()
 _ALL_FREE = dict.fromkeys(Fault, FREE)
 
 # What a customer is at fault for he pays himself; everything else is the platform's to pay.
 # Source: half of the goods' price is spent once a kitchen works, all of it once it is done; a rider
 # who waits at the counter has made half of his way. The house's choice, version 1.
-MATRIX: dict[Stage, dict[Fault, Terms]] = {
+MATRIX: dict[Stage, dict[Fault, CancellationTerms]] = {
     Stage.PENDING: _ALL_FREE,
     Stage.ACCEPTED: _ALL_FREE,
     Stage.PREPARING: {
-        Fault.CUSTOMER: Terms(vendor_bps=5_000),
+        Fault.CUSTOMER: CancellationTerms(vendor_bps=5_000),
         Fault.VENDOR: FREE,
-        Fault.RIDER: Terms(vendor_bps=5_000),
-        Fault.PLATFORM: Terms(vendor_bps=5_000),
+        Fault.RIDER: CancellationTerms(vendor_bps=5_000),
+        Fault.PLATFORM: CancellationTerms(vendor_bps=5_000),
     },
     Stage.READY: {
-        Fault.CUSTOMER: Terms(vendor_bps=10_000, rider_bps=5_000),
-        Fault.VENDOR: Terms(rider_bps=5_000),
-        Fault.RIDER: Terms(vendor_bps=10_000),
-        Fault.PLATFORM: Terms(vendor_bps=10_000, rider_bps=5_000),
+        Fault.CUSTOMER: CancellationTerms(vendor_bps=10_000, rider_bps=5_000),
+        Fault.VENDOR: CancellationTerms(rider_bps=5_000),
+        Fault.RIDER: CancellationTerms(vendor_bps=10_000),
+        Fault.PLATFORM: CancellationTerms(vendor_bps=10_000, rider_bps=5_000),
     },
     Stage.IN_TRANSIT: {
-        Fault.CUSTOMER: Terms(10_000, 10_000, 10_000),
-        Fault.VENDOR: Terms(rider_bps=10_000),
-        Fault.RIDER: Terms(vendor_bps=10_000),
-        Fault.PLATFORM: Terms(vendor_bps=10_000, rider_bps=10_000),
+        Fault.CUSTOMER: CancellationTerms(10_000, 10_000, 10_000),
+        Fault.VENDOR: CancellationTerms(rider_bps=10_000),
+        Fault.RIDER: CancellationTerms(vendor_bps=10_000),
+        Fault.PLATFORM: CancellationTerms(vendor_bps=10_000, rider_bps=10_000),
     },
 }
 
 
-class Parting(NamedTuple):
+class CancellationSplit(NamedTuple):
     """How an order that is called off is divided. Units: whole XAF.
 
     The customer gets `customer` back of what he paid; vendor, rider and platform get theirs, out of
@@ -78,15 +78,17 @@ class Parting(NamedTuple):
     vendor: int
     rider: int
     platform: int
-    by_customer: bool
+    is_customer_fault: bool
 
     @property
-    def paid(self) -> int:
+    def compensation(self) -> int:
         """What is paid to those who had worked already."""
         return self.vendor + self.rider + self.platform
 
 
-def part(pricing: Pricing, stage: Stage, fault: Fault, *, has_rider: bool) -> Parting:
+def split_cancellation(
+    pricing: Pricing, stage: Stage, fault: Fault, *, has_rider: bool
+) -> CancellationSplit:
     """Divide an order that is called off; a rider nobody had sent gets nothing."""
     terms = MATRIX[stage][fault]
     vendor, _ = split(pricing.vendor_share, terms.vendor_bps)
@@ -94,4 +96,4 @@ def part(pricing: Pricing, stage: Stage, fault: Fault, *, has_rider: bool) -> Pa
     platform, _ = split(pricing.commission, terms.platform_bps)
     by_customer = fault is Fault.CUSTOMER
     kept = vendor + rider + platform if by_customer else 0
-    return Parting(max(0, pricing.total - kept), vendor, rider, platform, by_customer)
+    return CancellationSplit(max(0, pricing.total - kept), vendor, rider, platform, by_customer)

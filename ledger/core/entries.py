@@ -9,16 +9,16 @@ from zlib import crc32
 import msgspec
 import orjson
 
-from ledger.core.accounts import SHARDS, kind_of
+from ledger.core.accounts import LIST_SHARDS, kind_of
 from ledger.core.money import AMOUNT_MAX, CURRENCY
-from ledger.dynamodb.table import Item, Key, in_time
+from ledger.dynamodb.table import Item, Key, time_sort_key
 
 # Douala keeps UTC+1 the whole year. Source: IANA time zone Africa/Douala.
 DAY_OFFSET_MS = 3_600_000
 DAY_MS = 86_400_000
 
 
-class Unbalanced(ValueError):
+class UnbalancedEntry(ValueError):
     """Legs that cannot be a journal entry; a fault in a plan, never in what someone asked."""
 
 
@@ -39,7 +39,7 @@ class JournalEntry(msgspec.Struct, frozen=True, kw_only=True):
 
     key: Key
     kind: str
-    intent: str
+    fact_hash: str
     legs: tuple[Leg, ...]
     order_id: str | None = None
     details: dict[str, Any] = {}
@@ -55,7 +55,7 @@ class JournalEntry(msgspec.Struct, frozen=True, kw_only=True):
         return sum(leg.amount for leg in self.legs if leg.amount > 0)
 
 
-def balanced(legs: Iterable[Leg]) -> tuple[Leg, ...]:
+def balance_legs(legs: Iterable[Leg]) -> tuple[Leg, ...]:
     """Legs of an entry: one an account, none of zero, in the order of their accounts.
 
     Errors: Unbalanced when they do not sum to zero, are none, or one passes the largest amount.
@@ -69,21 +69,21 @@ def balanced(legs: Iterable[Leg]) -> tuple[Leg, ...]:
         merged[leg.account] = Leg(leg.account, amount, category)
     kept = tuple(leg for _, leg in sorted(merged.items()) if leg.amount)
     if not kept:
-        raise Unbalanced("an entry moves something")
+        raise UnbalancedEntry("an entry moves something")
     if sum(leg.amount for leg in kept) != 0:
-        raise Unbalanced(f"legs sum to {sum(leg.amount for leg in kept)}")
+        raise UnbalancedEntry(f"legs sum to {sum(leg.amount for leg in kept)}")
     if any(abs(leg.amount) > AMOUNT_MAX for leg in kept):
-        raise Unbalanced(f"a leg is above {AMOUNT_MAX}")
+        raise UnbalancedEntry(f"a leg is above {AMOUNT_MAX}")
     return kept
 
 
-def intent_of(fact: msgspec.Struct) -> str:
+def hash_fact(fact: msgspec.Struct) -> str:
     """A hash of everything a fact says. Source: SHA-256 over JSON with sorted keys."""
     body = [type(fact).__name__, msgspec.to_builtins(fact)]
     return hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
-def day_of(at_ms: int) -> str:
+def business_day(at_ms: int) -> str:
     """The business day of a moment, as `2026-11-21` in Douala."""
     days = (at_ms + DAY_OFFSET_MS) // DAY_MS
     return date.fromordinal(date(1970, 1, 1).toordinal() + days).isoformat()
@@ -95,19 +95,19 @@ def entry_item(entry: JournalEntry, recorded_at_ms: int, lines: dict[str, Item])
     DynamoDB: under its cause, and in GSI3 by business day, sharded.
     """
     key = entry.key
-    shard = crc32(entry.entry_id.encode()) % SHARDS
+    shard = crc32(entry.entry_id.encode()) % LIST_SHARDS
     return {
         "PK": key.pk,
         "SK": key.sk,
         "kind": entry.kind,
-        "intent": entry.intent,
+        "intent": entry.fact_hash,
         "ccy": CURRENCY,
         "legs": [_leg_item(leg, lines.get(leg.account)) for leg in entry.legs],
         "orderId": entry.order_id,
         "recordedAt": recorded_at_ms,
         **entry.details,
-        "GSI3PK": f"JE#{day_of(recorded_at_ms)}#{shard}",
-        "GSI3SK": in_time(recorded_at_ms, entry.entry_id),
+        "GSI3PK": f"JE#{business_day(recorded_at_ms)}#{shard}",
+        "GSI3SK": time_sort_key(recorded_at_ms, entry.entry_id),
     }
 
 

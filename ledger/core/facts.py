@@ -10,7 +10,7 @@ from ledger.core.cancellation_matrix import Fault, Stage
 from ledger.core.pricing import Pricing
 from ledger.dynamodb.table import Key
 
-Code = Literal["insufficient_funds", "frozen", "conflict", "wrong_state", "not_found"]
+RejectionCode = Literal["insufficient_funds", "frozen", "conflict", "wrong_state", "not_found"]
 OwnerType = Literal["USER", "VENDOR", "RIDER"]
 
 
@@ -64,7 +64,7 @@ class Refund(msgspec.Struct, frozen=True):
     rider_id: str | None = None
 
 
-class PartRefund(msgspec.Struct, frozen=True):
+class PartialRefund(msgspec.Struct, frozen=True):
     """A customer gets money back for an order that was settled. Units: whole XAF."""
 
     order_id: str
@@ -108,7 +108,7 @@ class Netting(msgspec.Struct, frozen=True):
     debt: int
 
 
-class Correction(msgspec.Struct, frozen=True):
+class AdjustmentLeg(msgspec.Struct, frozen=True):
     """One leg of an adjustment, as its maker wrote it. Units: whole XAF."""
 
     account: str
@@ -119,7 +119,7 @@ class Adjustment(msgspec.Struct, frozen=True):
     """Two people agree that the books were wrong, or that something was lost."""
 
     adjustment_id: str
-    corrections: tuple[Correction, ...]
+    corrections: tuple[AdjustmentLeg, ...]
     reason: str
     maker: str
     checker: str
@@ -152,7 +152,7 @@ Fact = (
     | Capture
     | Settle
     | Refund
-    | PartRefund
+    | PartialRefund
     | Tip
     | Remittance
     | Netting
@@ -161,13 +161,13 @@ Fact = (
     | PayoutReturned
 )
 # Facts that depend on the order's money as it stands.
-OrderFact = Settle | Refund | PartRefund | Tip
+OrderFact = Settle | Refund | PartialRefund | Tip
 
 
 class Rejection(msgspec.Struct, frozen=True):
     """Why a fact cannot become an entry."""
 
-    code: Code
+    code: RejectionCode
     message: str
 
 
@@ -176,8 +176,8 @@ def entry_key(fact: Fact) -> Key:
     match fact:
         case TopUp():
             return Key(payment_pk(fact.provider, fact.payment_id), "JE#TOPUP")
-        case Capture() | Settle() | Refund() | PartRefund() | Tip():
-            return Key(accounts.escrow(fact.order_id), _of_order(fact))
+        case Capture() | Settle() | Refund() | PartialRefund() | Tip():
+            return Key(accounts.escrow(fact.order_id), _order_sort_key(fact))
         case Remittance():
             return Key(f"REMIT#{accounts.checked_id(fact.remittance_id)}", "JE#REMIT")
         case Adjustment():
@@ -190,7 +190,7 @@ def entry_key(fact: Fact) -> Key:
             return Key(payout_pk(fact.payout_id), "JE#RETURNED")
 
 
-def _of_order(fact: Capture | Settle | Refund | PartRefund | Tip) -> str:
+def _order_sort_key(fact: Capture | Settle | Refund | PartialRefund | Tip) -> str:
     match fact:
         case Capture():
             return "JE#CAPTURE"
@@ -198,7 +198,7 @@ def _of_order(fact: Capture | Settle | Refund | PartRefund | Tip) -> str:
             return "JE#SETTLE"
         case Refund():
             return "JE#CANCEL"
-        case PartRefund():
+        case PartialRefund():
             return f"JE#REFUND#{accounts.checked_id(fact.refund_id)}"
         case Tip():
             return f"JE#TIP#{accounts.checked_id(fact.tip_id)}"

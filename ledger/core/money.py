@@ -9,7 +9,7 @@ AMOUNT_MAX = 10**12
 BPS_WHOLE = 10_000
 
 
-def checked(amount: int) -> int:
+def checked_amount(amount: int) -> int:
     """The amount itself, when it is one that may move.
 
     Errors: ValueError for anything but a whole number of 1 to 10^12 francs.

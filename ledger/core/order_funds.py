@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 import orjson
 
-from ledger.core.accounts import checked_id, shard_of
+from ledger.core.accounts import checked_id, list_shard_of
 from ledger.core.pricing import Pricing
 from ledger.dynamodb.table import (
     Item,
@@ -18,17 +18,17 @@ from ledger.dynamodb.table import (
     Put,
     Update,
     Write,
-    in_time,
+    time_sort_key,
 )
 
-ABSENT = "attribute_not_exists(PK)"
+IF_ABSENT = "attribute_not_exists(PK)"
 
 # Where GSI2 lists orders that hold money, and those that wait to be settled; both sharded.
 OPEN_ESCROW = "ESCROW#OPEN"
 PENDING_SETTLEMENT = "SETTLE#PENDING"
 
 
-class FinState(StrEnum):
+class FundsState(StrEnum):
     """Where an order's money stands."""
 
     # Mobile money has been asked for.
@@ -44,7 +44,7 @@ class FinState(StrEnum):
     VOID = "VOID"
 
 
-class Method(StrEnum):
+class FundingMethod(StrEnum):
     """How an order is paid."""
 
     WALLET = "WALLET"
@@ -52,12 +52,12 @@ class Method(StrEnum):
     CASH = "CASH"
 
 
-class Fin(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class OrderFunds(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """An order's money as it stands, or as a caller believes it to. Units: whole XAF."""
 
     order_id: str
-    fin_state: FinState
-    method: Method
+    fin_state: FundsState
+    method: FundingMethod
     user_id: str
     pricing: Pricing
     escrow: int
@@ -69,68 +69,68 @@ class Fin(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     delivered_at: int | None = None
 
 
-class Guarded(msgspec.Struct, frozen=True):
+class GuardedWrites(msgspec.Struct, frozen=True):
     """Writes for somebody else's transaction; `codes[i]` is the refusal when `writes[i]` fails."""
 
     writes: tuple[Write, ...]
     codes: tuple[str, ...]
 
 
-def fin_key(order_id: str) -> Key:
+def funds_key(order_id: str) -> Key:
     """Where an order's money is kept."""
     return Key(f"ORDER#{checked_id(order_id)}", "FIN")
 
 
-def read_fin(item: Item) -> Fin:
+def read_funds(item: Item) -> OrderFunds:
     """Decode a FIN item."""
-    return msgspec.convert(item, Fin)
+    return msgspec.convert(item, OrderFunds)
 
 
-def terms_of(fin: Fin) -> str:
+def hash_terms(funds: OrderFunds) -> str:
     """What was agreed when the order was placed: who, how, at which price; it never changes.
 
     Source: SHA-256 over JSON with sorted keys.
     """
-    agreed = [fin.method, fin.user_id, fin.vendor_id, msgspec.to_builtins(fin.pricing)]
+    agreed = [funds.method, funds.user_id, funds.vendor_id, msgspec.to_builtins(funds.pricing)]
     body = orjson.dumps(agreed, option=orjson.OPT_SORT_KEYS)
     return hashlib.sha256(body).hexdigest()
 
 
-def open_fin(fin: Fin, now_ms: int) -> Put:
+def open_funds(funds: OrderFunds, now_ms: int) -> Put:
     """Begin an order's money; there is none yet. DynamoDB: Put FIN if absent."""
-    key = fin_key(fin.order_id)
+    key = funds_key(funds.order_id)
     item: dict[str, Any] = {
         "PK": key.pk,
         "SK": key.sk,
-        **msgspec.to_builtins(fin),
-        "terms": terms_of(fin),
+        **msgspec.to_builtins(funds),
+        "terms": hash_terms(funds),
         "v": 1,
         "createdAt": now_ms,
         "updatedAt": now_ms,
     }
-    if fin.escrow:
-        item |= _open_escrow(fin.order_id)
-    return Put(item=item, condition=ABSENT)
+    if funds.escrow:
+        item |= _open_escrow_keys(funds.order_id)
+    return Put(item=item, condition=IF_ABSENT)
 
 
-def capture_fin(fin: Fin, now_ms: int) -> Update:
+def capture_funds(funds: OrderFunds, now_ms: int) -> Update:
     """Mobile money has arrived, and `fin` is how the order's money will stand.
 
     DynamoDB: FIN NONE → CAPTURED, if it was placed on these terms.
     """
-    listed = _open_escrow(fin.order_id)
+    listed = _open_escrow_keys(funds.order_id)
     return Update(
-        key=fin_key(fin.order_id),
+        key=funds_key(funds.order_id),
         expression=(
             "SET finState = :captured, escrow = :escrow, updatedAt = :now, v = v + :one, "
             "GSI2PK = :pk, GSI2SK = :sk"
         ),
         condition="finState = :none AND terms = :terms",
         values={
-            ":captured": FinState.CAPTURED,
-            ":none": FinState.NONE,
-            ":escrow": fin.escrow,
-            ":terms": terms_of(fin),
+            ":captured": FundsState.CAPTURED,
+            ":none": FundsState.NONE,
+            ":escrow": funds.escrow,
+            ":terms": hash_terms(funds),
             ":now": now_ms,
             ":one": 1,
             ":pk": listed["GSI2PK"],
@@ -139,26 +139,26 @@ def capture_fin(fin: Fin, now_ms: int) -> Update:
     )
 
 
-def close_fin(fin: Fin, state: FinState, now_ms: int) -> Update:
+def close_funds(funds: OrderFunds, state: FundsState, now_ms: int) -> Update:
     """The escrow is given away, whole, if the order's money stands as `fin` says.
 
     DynamoDB: FIN → SETTLED or CANCELLED.
     """
     condition = "finState = :from AND escrow = :escrow AND terms = :terms"
     values: dict[str, Any] = {
-        ":from": fin.fin_state,
+        ":from": funds.fin_state,
         ":to": state,
-        ":escrow": fin.escrow,
-        ":terms": terms_of(fin),
+        ":escrow": funds.escrow,
+        ":terms": hash_terms(funds),
         ":zero": 0,
         ":now": now_ms,
         ":one": 1,
     }
-    if fin.rider_id is not None:
+    if funds.rider_id is not None:
         condition += " AND riderId = :rider"
-        values[":rider"] = fin.rider_id
+        values[":rider"] = funds.rider_id
     return Update(
-        key=fin_key(fin.order_id),
+        key=funds_key(funds.order_id),
         expression=(
             "SET finState = :to, escrow = :zero, updatedAt = :now, v = v + :one "
             "REMOVE GSI2PK, GSI2SK"
@@ -168,13 +168,13 @@ def close_fin(fin: Fin, state: FinState, now_ms: int) -> Update:
     )
 
 
-def refund_fin(fin: Fin, amount: int, *, is_shared: bool, now_ms: int) -> Update:
+def refund_funds(funds: OrderFunds, amount: int, *, is_shared: bool, now_ms: int) -> Update:
     """Count what goes back after the settlement, if nothing went back since `fin` was read.
 
     DynamoDB: FIN stays SETTLED.
     """
     return Update(
-        key=fin_key(fin.order_id),
+        key=funds_key(funds.order_id),
         expression=(
             "SET refunded = refunded + :amount, #shared = #shared + :share, "
             "updatedAt = :now, v = v + :one"
@@ -182,9 +182,9 @@ def refund_fin(fin: Fin, amount: int, *, is_shared: bool, now_ms: int) -> Update
         condition="finState = :settled AND refunded = :refunded AND #shared = :shared",
         names={"#shared": "shared"},
         values={
-            ":settled": FinState.SETTLED,
-            ":refunded": fin.refunded,
-            ":shared": fin.shared,
+            ":settled": FundsState.SETTLED,
+            ":refunded": funds.refunded,
+            ":shared": funds.shared,
             ":amount": amount,
             ":share": amount if is_shared else 0,
             ":now": now_ms,
@@ -195,7 +195,7 @@ def refund_fin(fin: Fin, amount: int, *, is_shared: bool, now_ms: int) -> Update
 
 def mark_delivered(
     order_id: str, rider_id: str, now_ms: int, cash_collected: int | None = None
-) -> Guarded:
+) -> GuardedWrites:
     """The goods are handed over by this rider; the money waits to be settled.
 
     DynamoDB: FIN CAPTURED | DUE → DELIVERED, listed in GSI2 until it is settled.
@@ -205,43 +205,43 @@ def mark_delivered(
         "v = v + :one, GSI2PK = :pk, GSI2SK = :sk"
     )
     values: dict[str, Any] = {
-        ":delivered": FinState.DELIVERED,
-        ":captured": FinState.CAPTURED,
-        ":due": FinState.DUE,
+        ":delivered": FundsState.DELIVERED,
+        ":captured": FundsState.CAPTURED,
+        ":due": FundsState.DUE,
         ":rider": checked_id(rider_id),
         ":now": now_ms,
         ":one": 1,
-        ":pk": f"{PENDING_SETTLEMENT}#{shard_of(order_id)}",
-        ":sk": in_time(now_ms, order_id),
+        ":pk": f"{PENDING_SETTLEMENT}#{list_shard_of(order_id)}",
+        ":sk": time_sort_key(now_ms, order_id),
     }
     if cash_collected is not None:
         expression += ", cashCollected = :cash"
         values[":cash"] = cash_collected
     write = Update(
-        key=fin_key(order_id),
+        key=funds_key(order_id),
         expression=expression,
         condition="finState IN (:captured, :due)",
         values=values,
     )
-    return Guarded((write,), ("wrong_state",))
+    return GuardedWrites((write,), ("wrong_state",))
 
 
-def void_fin(order_id: str, now_ms: int) -> Guarded:
+def void_funds(order_id: str, now_ms: int) -> GuardedWrites:
     """The order is called off before anything was paid. DynamoDB: FIN NONE | DUE → VOID."""
     write = Update(
-        key=fin_key(order_id),
+        key=funds_key(order_id),
         expression="SET finState = :void, updatedAt = :now, v = v + :one",
         condition="finState IN (:none, :due)",
         values={
-            ":void": FinState.VOID,
-            ":none": FinState.NONE,
-            ":due": FinState.DUE,
+            ":void": FundsState.VOID,
+            ":none": FundsState.NONE,
+            ":due": FundsState.DUE,
             ":now": now_ms,
             ":one": 1,
         },
     )
-    return Guarded((write,), ("wrong_state",))
+    return GuardedWrites((write,), ("wrong_state",))
 
 
-def _open_escrow(order_id: str) -> dict[str, str]:
-    return {"GSI2PK": f"{OPEN_ESCROW}#{shard_of(order_id)}", "GSI2SK": order_id}
+def _open_escrow_keys(order_id: str) -> dict[str, str]:
+    return {"GSI2PK": f"{OPEN_ESCROW}#{list_shard_of(order_id)}", "GSI2SK": order_id}

@@ -84,7 +84,7 @@ class Pricing(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         return self.total + self.discount
 
     @property
-    def rider_part(self) -> int:
+    def rider_total(self) -> int:
         """What the rider gets in the end."""
         return self.rider_share + self.tip
 
@@ -96,7 +96,7 @@ def price_goods(rates: Rates, subtotal: int) -> Pricing:
     """
     assert subtotal >= 0
     commission, vendor_share = split(subtotal, rates.commission_bps)
-    return _checked(
+    return _check_split(
         Pricing(
             service=rates.service,
             subtotal=subtotal,
@@ -120,7 +120,7 @@ def price_package(rates: Rates, distance_m: int, *, fragile: bool) -> Pricing:
     by_distance = (distance_m * rates.fee_per_km + METRES_PER_KM // 2) // METRES_PER_KM
     fee = rates.base_fee + by_distance + (rates.fragile_fee if fragile else 0)
     commission, rider_share = split(fee, rates.commission_bps)
-    return _checked(
+    return _check_split(
         Pricing(
             service=rates.service,
             subtotal=0,
@@ -140,7 +140,7 @@ def with_tip(pricing: Pricing, tip: int) -> Pricing:
     """The same order with something for the rider; all of it is his."""
     assert tip >= 0
     assert not pricing.tip
-    return _checked(msgspec.structs.replace(pricing, tip=tip, total=pricing.total + tip))
+    return _check_split(msgspec.structs.replace(pricing, tip=tip, total=pricing.total + tip))
 
 
 def with_discount(pricing: Pricing, discount: int) -> Pricing:
@@ -154,11 +154,13 @@ def with_discount(pricing: Pricing, discount: int) -> Pricing:
     given = min(discount, pricing.total - pricing.tip - PAYABLE_MIN)
     if given <= 0:
         return pricing
-    return _checked(msgspec.structs.replace(pricing, discount=given, total=pricing.total - given))
+    return _check_split(
+        msgspec.structs.replace(pricing, discount=given, total=pricing.total - given)
+    )
 
 
-def _checked(pricing: Pricing) -> Pricing:
-    parts = pricing.commission + pricing.vendor_share + pricing.rider_part
+def _check_split(pricing: Pricing) -> Pricing:
+    parts = pricing.commission + pricing.vendor_share + pricing.rider_total
     assert parts == pricing.gross, "the parts make the whole"
     assert min(pricing.commission, pricing.vendor_share, pricing.rider_share) >= 0
     return pricing

@@ -8,7 +8,7 @@ from typing import Any
 AttributeValue = dict[str, Any]
 
 # Source: DynamoDB, data types: a number's magnitude is at least 1E-130.
-SMALLEST = 1e-130
+MAGNITUDE_MIN = 1e-130
 
 
 def to_attribute(value: Any) -> AttributeValue:
@@ -52,7 +52,7 @@ def from_item(item: Mapping[str, AttributeValue]) -> dict[str, Any]:
 def _encode_float(value: float) -> AttributeValue:
     if not math.isfinite(value):
         raise ValueError(f"{value} is not a number that can be kept")
-    if abs(value) < SMALLEST:
+    if abs(value) < MAGNITUDE_MIN:
         # No measure of ours means it, and DynamoDB would refuse the whole write.
         return {"N": "0"}
     return {"N": repr(value)}

@@ -16,10 +16,11 @@ from botocore.exceptions import ConnectionError as BotoConnectionError
 
 from concurrency.backoff import delay_s
 from ledger.dynamodb.attribute_values import from_item, to_attribute, to_item
-from ledger.dynamodb.batched_reads import reads
+from ledger.dynamodb.batched_reads import batch_reads
 from ledger.dynamodb.cursors import read_cursor, write_cursor
-from ledger.dynamodb.response_parsing import Bodies
+from ledger.dynamodb.response_parsing import PlainJsonParsers
 from ledger.dynamodb.table import (
+    CancelReason,
     Check,
     Delete,
     Item,
@@ -27,7 +28,6 @@ from ledger.dynamodb.table import (
     Page,
     Put,
     Query,
-    Reason,
     TableUnavailable,
     TransactionCancelled,
     Update,
@@ -48,25 +48,33 @@ TOKEN_BYTES = 18
 # Items read at a time when a filter throws some of them away.
 FILTER_PAGE = 100
 
-_THROTTLED = frozenset(
+_THROTTLE_CODES = frozenset(
     {
         "ProvisionedThroughputExceededException",
         "RequestLimitExceeded",
         "ThrottlingException",
     }
 )
-_CONFLICTS = frozenset({"TransactionConflictException", "TransactionInProgressException"})
-_BROKEN = frozenset({"InternalServerError", "ServiceUnavailable"})
+_CONFLICT_CODES = frozenset({"TransactionConflictException", "TransactionInProgressException"})
+_SERVER_ERROR_CODES = frozenset({"InternalServerError", "ServiceUnavailable"})
 # Reasons inside a cancelled transaction that no retry cures: the request itself is wrong.
-_WRONG = frozenset({"ValidationError", "ItemCollectionSizeLimitExceeded"})
-_CONDITION = "ConditionalCheckFailed"
+_INVALID_REASONS = frozenset({"ValidationError", "ItemCollectionSizeLimitExceeded"})
+_CONDITION_FAILED = "ConditionalCheckFailed"
 _T = TypeVar("_T")
 
 
-class Counts:
+class TableCounts:
     """How the table's calls went, since the start."""
 
-    __slots__ = ("attempts", "calls", "cancelled", "conflicts", "failed", "lost", "throttled")
+    __slots__ = (
+        "attempts",
+        "calls",
+        "cancelled",
+        "conflicts",
+        "given_up",
+        "throttled",
+        "unanswered",
+    )
 
     def __init__(self) -> None:
         self.calls = 0
@@ -76,9 +84,9 @@ class Counts:
         # Attempts repeated after another transaction's conflict, throttling, or no answer at all.
         self.conflicts = 0
         self.throttled = 0
-        self.lost = 0
+        self.unanswered = 0
         # Calls given up.
-        self.failed = 0
+        self.given_up = 0
 
 
 class DynamoTable:
@@ -87,22 +95,22 @@ class DynamoTable:
     def __init__(self, client: Any, name: str) -> None:
         self.client = client
         self.name = name
-        self.counts = Counts()
-        self._running: set[asyncio.Task[None]] = set()
-        self._reads = reads(self._get, self.get_many)
+        self.counts = TableCounts()
+        self._transactions: set[asyncio.Task[None]] = set()
+        self._batched_reads = batch_reads(self._get, self.get_many)
 
     async def get(self, key: Key) -> Item | None:
         """One item, read consistently after this call began.
 
         DynamoDB: GetItem; BatchGetItem where several are asked for at about the same time.
         """
-        return await self._reads.ask(key)
+        return await self._batched_reads.request(key)
 
     async def _get(self, key: Key) -> Item | None:
         answer = await self._call(
-            "get_item", {"Key": _key(key), "TableName": self.name, "ConsistentRead": True}
+            "get_item", {"Key": _encode_key(key), "TableName": self.name, "ConsistentRead": True}
         )
-        return _item(answer)
+        return _decode_item(answer)
 
     async def get_many(self, keys: Sequence[Key]) -> list[Item | None]:
         """Several items in the order of `keys`; each consistent by itself, not with one another.
@@ -120,9 +128,9 @@ class DynamoTable:
         if not keys:
             return []
         assert len(keys) <= BATCH_MAX, "a snapshot has at most 100 items"
-        gets = [{"Get": {"TableName": self.name, "Key": _key(key)}} for key in keys]
+        gets = [{"Get": {"TableName": self.name, "Key": _encode_key(key)}} for key in keys]
         answer = await self._call("transact_get_items", {"TransactItems": gets})
-        return [_item(response) for response in answer["Responses"]]
+        return [_decode_item(response) for response in answer["Responses"]]
 
     async def query(self, query: Query) -> Page:
         """One page of a partition or index.
@@ -166,12 +174,12 @@ class DynamoTable:
             "TransactItems": [_write_request(self.name, write) for write in writes],
             "ClientRequestToken": token or secrets.token_urlsafe(TOKEN_BYTES),
         }
-        task = asyncio.ensure_future(self._write(request))
-        self._running.add(task)
-        task.add_done_callback(self._finished)
+        task = asyncio.ensure_future(self._send_transaction(request))
+        self._transactions.add(task)
+        task.add_done_callback(self._on_transaction_done)
         await asyncio.shield(task)
 
-    async def admin(self, operation: str, **request: Any) -> dict[str, Any]:
+    async def call_admin(self, operation: str, **request: Any) -> dict[str, Any]:
         """A call about the table itself, as `describe_table`, tried once.
 
         Errors: ClientError as the engine says it; TableUnavailable where it says nothing.
@@ -181,23 +189,25 @@ class DynamoTable:
         except (HTTPClientError, BotoConnectionError) as error:
             raise TableUnavailable(f"{self.name}: {error}") from error
 
-    async def finish(self) -> None:
+    async def wait_for_transactions(self) -> None:
         """Wait for transactions whose callers have gone."""
-        while self._running:
-            await asyncio.wait(self._running)
+        while self._transactions:
+            await asyncio.wait(self._transactions)
 
-    async def _write(self, request: dict[str, Any]) -> None:
+    async def _send_transaction(self, request: dict[str, Any]) -> None:
         await self._call("transact_write_items", request)
 
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._running.discard(task)
+    def _on_transaction_done(self, task: asyncio.Task[None]) -> None:
+        self._transactions.discard(task)
         # Where the caller is gone nobody else asks, and asyncio would complain on stderr.
         if not task.cancelled():
             task.exception()
 
     async def _get_batch(self, keys: Sequence[Key]) -> dict[Key, Item]:
         found: dict[Key, Item] = {}
-        wanted: Any = {self.name: {"Keys": [_key(key) for key in keys], "ConsistentRead": True}}
+        wanted: Any = {
+            self.name: {"Keys": [_encode_key(key) for key in keys], "ConsistentRead": True}
+        }
 
         async def attempt() -> bool:
             nonlocal wanted
@@ -206,7 +216,7 @@ class DynamoTable:
                 found[Key(item["PK"], item["SK"])] = item
             wanted = answer.get("UnprocessedKeys")
             if wanted:
-                raise _Unprocessed
+                raise _UnprocessedKeys
             return True
 
         await self._retry(attempt)
@@ -226,47 +236,54 @@ class DynamoTable:
                     self.counts.attempts += 1
                     try:
                         return await attempt()
-                    except (ClientError, HTTPClientError, BotoConnectionError, _Unprocessed) as e:
-                        self._weigh(e)
+                    except (
+                        ClientError,
+                        HTTPClientError,
+                        BotoConnectionError,
+                        _UnprocessedKeys,
+                    ) as e:
+                        self._raise_unless_retryable(e)
                         cause = e
                     failures += 1
                     await asyncio.sleep(delay_s(failures))
         except TimeoutError as late:
-            self.counts.failed += 1
+            self.counts.given_up += 1
             raise TableUnavailable(f"no answer in {DEADLINE_S} s: {cause}") from cause or late
 
-    def _weigh(self, error: Exception) -> None:
+    def _raise_unless_retryable(self, error: Exception) -> None:
         """Return where the call is worth another attempt, raise what it means where it is not."""
-        if isinstance(error, _Unprocessed):
+        if isinstance(error, _UnprocessedKeys):
             self.counts.throttled += 1
             return
         if not isinstance(error, ClientError):
-            self.counts.lost += 1
+            self.counts.unanswered += 1
             return
         code = error.response["Error"]["Code"]
         status = error.response["ResponseMetadata"]["HTTPStatusCode"]
         if code == "TransactionCanceledException":
-            self._weigh_cancelled(error)
-        elif code in _CONFLICTS:
+            self._raise_unless_conflict(error)
+        elif code in _CONFLICT_CODES:
             self.counts.conflicts += 1
-        elif code in _THROTTLED:
+        elif code in _THROTTLE_CODES:
             self.counts.throttled += 1
-        elif code in _BROKEN or status >= 500:
-            self.counts.lost += 1
+        elif code in _SERVER_ERROR_CODES or status >= 500:
+            self.counts.unanswered += 1
         elif code in {"ValidationException", "IdempotentParameterMismatchException"}:
             # A fault of ours, not the table's.
             raise error
         else:
-            self.counts.failed += 1
+            self.counts.given_up += 1
             raise TableUnavailable(f"{self.name}: {code}") from error
 
-    def _weigh_cancelled(self, error: ClientError) -> None:
-        reasons = [_reason(reason) for reason in error.response.get("CancellationReasons", [])]
+    def _raise_unless_conflict(self, error: ClientError) -> None:
+        reasons = [
+            _decode_reason(reason) for reason in error.response.get("CancellationReasons", [])
+        ]
         codes = {reason.code for reason in reasons}
-        if _CONDITION in codes:
+        if _CONDITION_FAILED in codes:
             self.counts.cancelled += 1
             raise TransactionCancelled(reasons) from error
-        if codes & _WRONG:
+        if codes & _INVALID_REASONS:
             raise error
         if "TransactionConflict" in codes:
             self.counts.conflicts += 1
@@ -274,7 +291,7 @@ class DynamoTable:
             self.counts.throttled += 1
 
 
-class _Unprocessed(Exception):
+class _UnprocessedKeys(Exception):
     """The engine left some of a batch for later."""
 
 
@@ -300,7 +317,7 @@ async def open_table(
         user_agent="reeyo-dispatch",
     )
     basis = get_session()
-    basis.register_component("response_parser_factory", Bodies())
+    basis.register_component("response_parser_factory", PlainJsonParsers())
     session = aioboto3.Session(botocore_session=basis, **_credentials(endpoint_url))
     client: Any = session.client("dynamodb", endpoint_url=endpoint_url, config=config)
     async with client as opened:
@@ -312,7 +329,7 @@ async def open_table(
         try:
             yield table
         finally:
-            await table.finish()
+            await table.wait_for_transactions()
 
 
 def _credentials(endpoint_url: str | None) -> dict[str, str]:
@@ -323,20 +340,20 @@ def _credentials(endpoint_url: str | None) -> dict[str, str]:
     return {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
 
 
-def _key(key: Key) -> dict[str, Any]:
+def _encode_key(key: Key) -> dict[str, Any]:
     return {"PK": {"S": key.pk}, "SK": {"S": key.sk}}
 
 
-def _item(answer: dict[str, Any]) -> Item | None:
+def _decode_item(answer: dict[str, Any]) -> Item | None:
     return from_item(answer["Item"]) if answer.get("Item") else None
 
 
-def _reason(reason: dict[str, Any]) -> Reason:
+def _decode_reason(reason: dict[str, Any]) -> CancelReason:
     code = reason.get("Code")
-    return Reason(None if code == "None" else code, _item(reason))
+    return CancelReason(None if code == "None" else code, _decode_item(reason))
 
 
-def _expressions(write: Write) -> dict[str, Any]:
+def _condition_parameters(write: Write) -> dict[str, Any]:
     request: dict[str, Any] = {}
     if write.condition is not None:
         request["ConditionExpression"] = write.condition
@@ -349,16 +366,16 @@ def _expressions(write: Write) -> dict[str, Any]:
 
 
 def _write_request(table: str, write: Write) -> dict[str, Any]:
-    request = {"TableName": table, **_expressions(write)}
+    request = {"TableName": table, **_condition_parameters(write)}
     match write:
         case Put(item=item):
             return {"Put": {**request, "Item": to_item(item)}}
         case Update(key=key, expression=text):
-            return {"Update": {**request, "Key": _key(key), "UpdateExpression": text}}
+            return {"Update": {**request, "Key": _encode_key(key), "UpdateExpression": text}}
         case Delete(key=key):
-            return {"Delete": {**request, "Key": _key(key)}}
+            return {"Delete": {**request, "Key": _encode_key(key)}}
         case Check(key=key):
-            return {"ConditionCheck": {**request, "Key": _key(key)}}
+            return {"ConditionCheck": {**request, "Key": _encode_key(key)}}
 
 
 def _query_request(table: str, query: Query) -> dict[str, Any]:

@@ -7,10 +7,10 @@ import msgspec
 from ledger.dynamodb.table import Item, Query, Table
 
 # Items read at a time.
-PAGE = 1_000
+PAGE_ITEMS = 1_000
 
 
-async def pages_of(table: Table, query: Query) -> AsyncIterator[list[Item]]:
+async def iterate_pages(table: Table, query: Query) -> AsyncIterator[list[Item]]:
     """Every page of a list that holds something.
 
     Errors: TableUnavailable.

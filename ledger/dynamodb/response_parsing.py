@@ -7,11 +7,13 @@ from aiobotocore.parsers import AioJSONParser, AioResponseParserFactory
 
 # What reads answer with. Only bytes in them are not as JSON has them.
 # Source: DynamoDB API, the Output shapes of these operations.
-_PLAIN = frozenset({"GetItemOutput", "BatchGetItemOutput", "QueryOutput", "TransactGetItemsOutput"})
-_BYTES = (b'"B":', b'"BS":')
+_READ_OUTPUTS = frozenset(
+    {"GetItemOutput", "BatchGetItemOutput", "QueryOutput", "TransactGetItemsOutput"}
+)
+_BINARY_MARKERS = (b'"B":', b'"BS":')
 
 
-class Bodies(AioResponseParserFactory):
+class PlainJsonParsers(AioResponseParserFactory):
     """Makes parsers for a client of DynamoDB and nothing else.
 
     The library walks through an answer value by value beside its description of the service.
@@ -30,13 +32,13 @@ class Bodies(AioResponseParserFactory):
         """
         assert protocol_name == "json", "DynamoDB speaks JSON"
         if self._parser is None:
-            self._parser = _Parser(**self._defaults)
+            self._parser = _PlainJsonParser(**self._defaults)
         return self._parser
 
 
-class _Parser(AioJSONParser):
+class _PlainJsonParser(AioJSONParser):
     def _handle_json_body(self, raw_body: bytes, shape: Any) -> Any:
-        if shape.name not in _PLAIN or any(kind in raw_body for kind in _BYTES):
+        if shape.name not in _READ_OUTPUTS or any(kind in raw_body for kind in _BINARY_MARKERS):
             return super()._handle_json_body(raw_body, shape)
         try:
             body = orjson.loads(raw_body)

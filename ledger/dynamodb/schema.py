@@ -16,7 +16,7 @@ TTL_ATTRIBUTE = "ttl"
 _KEY_ATTRIBUTES = ("PK", "SK", *(f"{index}{part}" for index in INDEXES for part in ("PK", "SK")))
 
 
-def _keys(prefix: str) -> list[dict[str, str]]:
+def _key_schema(prefix: str) -> list[dict[str, str]]:
     return [
         {"AttributeName": f"{prefix}PK", "KeyType": "HASH"},
         {"AttributeName": f"{prefix}SK", "KeyType": "RANGE"},
@@ -25,14 +25,14 @@ def _keys(prefix: str) -> list[dict[str, str]]:
 
 # Everything CreateTable is told but the name; the template in deploy/ says the same.
 TABLE_DEFINITION: dict[str, Any] = {
-    "KeySchema": _keys(""),
+    "KeySchema": _key_schema(""),
     "AttributeDefinitions": [
         {"AttributeName": name, "AttributeType": "S"} for name in _KEY_ATTRIBUTES
     ],
     "GlobalSecondaryIndexes": [
         {
             "IndexName": index,
-            "KeySchema": _keys(index),
+            "KeySchema": _key_schema(index),
             "Projection": {"ProjectionType": "ALL"},
         }
         for index in INDEXES
@@ -41,7 +41,7 @@ TABLE_DEFINITION: dict[str, Any] = {
 }
 
 # A new table of this shape is active within seconds on AWS, at once on the embedded engine.
-WAIT_S = 60.0
+ACTIVE_WAIT_S = 60.0
 POLL_S = 0.2
 
 
@@ -60,15 +60,15 @@ async def ensure_table(table: DynamoTable) -> bool:
     is_new = found is None
     if is_new:
         await _create(table)
-    description = await _until_active(table)
-    _compare(table.name, description)
+    description = await _wait_until_active(table)
+    _check_schema(table.name, description)
     await _ensure_ttl(table)
     return is_new
 
 
 async def _describe(table: DynamoTable) -> dict[str, Any] | None:
     try:
-        answer = await table.admin("describe_table")
+        answer = await table.call_admin("describe_table")
     except ClientError as error:
         if error.response["Error"]["Code"] == "ResourceNotFoundException":
             return None
@@ -78,23 +78,23 @@ async def _describe(table: DynamoTable) -> dict[str, Any] | None:
 
 async def _create(table: DynamoTable) -> None:
     try:
-        await table.admin("create_table", **TABLE_DEFINITION)
+        await table.call_admin("create_table", **TABLE_DEFINITION)
     except ClientError as error:
         # Another process was faster.
         if error.response["Error"]["Code"] != "ResourceInUseException":
             raise
 
 
-async def _until_active(table: DynamoTable) -> dict[str, Any]:
+async def _wait_until_active(table: DynamoTable) -> dict[str, Any]:
     try:
-        async with asyncio.timeout(WAIT_S):
+        async with asyncio.timeout(ACTIVE_WAIT_S):
             while True:
                 description = await _describe(table)
                 if description is not None and _is_active(description):
                     return description
                 await asyncio.sleep(POLL_S)
     except TimeoutError as error:
-        raise TableUnavailable(f"{table.name} was not active after {WAIT_S} s") from error
+        raise TableUnavailable(f"{table.name} was not active after {ACTIVE_WAIT_S} s") from error
 
 
 def _is_active(description: dict[str, Any]) -> bool:
@@ -103,7 +103,7 @@ def _is_active(description: dict[str, Any]) -> bool:
     return all(state == "ACTIVE" for state in states)
 
 
-def _compare(name: str, description: dict[str, Any]) -> None:
+def _check_schema(name: str, description: dict[str, Any]) -> None:
     if description["KeySchema"] != TABLE_DEFINITION["KeySchema"]:
         raise SchemaMismatch(f"{name} has other keys: {description['KeySchema']}")
     there = {i["IndexName"]: i for i in description.get("GlobalSecondaryIndexes", [])}
@@ -117,9 +117,9 @@ def _compare(name: str, description: dict[str, Any]) -> None:
 
 
 async def _ensure_ttl(table: DynamoTable) -> None:
-    answer = await table.admin("describe_time_to_live")
+    answer = await table.call_admin("describe_time_to_live")
     state = answer.get("TimeToLiveDescription", {}).get("TimeToLiveStatus", "DISABLED")
     if state in {"ENABLED", "ENABLING"}:
         return
     specification = {"Enabled": True, "AttributeName": TTL_ATTRIBUTE}
-    await table.admin("update_time_to_live", TimeToLiveSpecification=specification)
+    await table.call_admin("update_time_to_live", TimeToLiveSpecification=specification)

@@ -18,7 +18,7 @@ class Key(NamedTuple):
     sk: str
 
 
-def in_time(at_ms: int, name: str) -> str:
+def time_sort_key(at_ms: int, name: str) -> str:
     """A sort key: the older first. Units: Unix milliseconds. Source: 13 digits last until 2286."""
     return f"{at_ms:013d}#{name}"
 
@@ -63,7 +63,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
 Write = Put | Update | Delete | Check
 
 
-class Reason(NamedTuple):
+class CancelReason(NamedTuple):
     """Why one write of a cancelled transaction stood in the way; `code` is None where it did not.
 
     `item` is what was there when a condition failed.
@@ -76,11 +76,11 @@ class Reason(NamedTuple):
 class TransactionCancelled(Exception):
     """A condition did not hold; nothing was written. `reasons` stand in the order of the writes."""
 
-    def __init__(self, reasons: Sequence[Reason]) -> None:
+    def __init__(self, reasons: Sequence[CancelReason]) -> None:
         super().__init__(tuple(reason.code for reason in reasons))
         self.reasons = tuple(reasons)
 
-    def failed(self) -> list[int]:
+    def failed_positions(self) -> list[int]:
         """Positions of the writes whose condition failed."""
         return [i for i, r in enumerate(self.reasons) if r.code == "ConditionalCheckFailed"]
 

@@ -11,14 +11,14 @@ from typing import Generic, TypeVar
 
 # Requests that go together. Source: a settlement has up to 11 writes with its order's, a
 # transaction at most 100.
-TOGETHER_MAX = 8
+BATCH_REQUESTS_MAX = 8
 
 Request = TypeVar("Request")
-Answer = TypeVar("Answer")
-Waiting = tuple[Request, asyncio.Future[Answer]]
+Response = TypeVar("Response")
+PendingRequest = tuple[Request, asyncio.Future[Response]]
 
 
-class Crowds(Generic[Request, Answer]):
+class GroupCommit(Generic[Request, Response]):
     """Lets the first of each crowd go alone, and those who came meanwhile together.
 
     `together` answers None where they must go one by one after all. Bounded by the callers, each of
@@ -27,78 +27,78 @@ class Crowds(Generic[Request, Answer]):
 
     def __init__(
         self,
-        alone: Callable[[Request], Awaitable[Answer]],
-        together: Callable[[Sequence[Request]], Awaitable[Sequence[Answer] | None]],
+        run_one: Callable[[Request], Awaitable[Response]],
+        run_batch: Callable[[Sequence[Request]], Awaitable[Sequence[Response] | None]],
     ) -> None:
-        self._alone = alone
-        self._together = together
-        self._waiting: dict[str, deque[Waiting[Request, Answer]]] = {}
-        self._pumps: set[asyncio.Task[None]] = set()
+        self._run_one = run_one
+        self._run_batch = run_batch
+        self._waiting: dict[str, deque[PendingRequest[Request, Response]]] = {}
+        self._workers: set[asyncio.Task[None]] = set()
 
-    async def join(self, name: str, request: Request) -> Answer:
+    async def submit(self, group_key: str, request: Request) -> Response:
         """Carry out a request in the crowd of that name.
 
         Errors: whatever the request alone would raise.
         """
-        crowd = self._waiting.get(name)
+        crowd = self._waiting.get(group_key)
         if crowd is not None:
-            answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+            answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
             crowd.append((request, answer))
             return await answer
-        self._waiting[name] = deque()
+        self._waiting[group_key] = deque()
         try:
-            return await self._alone(request)
+            return await self._run_one(request)
         finally:
-            self._leave(name)
+            self._start_worker(group_key)
 
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def _leave(self, name: str) -> None:
-        if not self._waiting[name]:
-            del self._waiting[name]
+    def _start_worker(self, group_key: str) -> None:
+        if not self._waiting[group_key]:
+            del self._waiting[group_key]
             return
-        pump = asyncio.ensure_future(self._pump(name))
-        self._pumps.add(pump)
-        pump.add_done_callback(self._pumps.discard)
+        pump = asyncio.ensure_future(self._run_queued(group_key))
+        self._workers.add(pump)
+        pump.add_done_callback(self._workers.discard)
 
-    async def _pump(self, name: str) -> None:
-        crowd = self._waiting[name]
+    async def _run_queued(self, group_key: str) -> None:
+        crowd = self._waiting[group_key]
         while crowd:
-            taken = [crowd.popleft() for _ in range(min(TOGETHER_MAX, len(crowd)))]
+            taken = [crowd.popleft() for _ in range(min(BATCH_REQUESTS_MAX, len(crowd)))]
             # Whoever has gone before his turn wants nothing more.
             group = [(request, answer) for request, answer in taken if not answer.done()]
             if group:
-                await self._serve(group)
-        del self._waiting[name]
+                await self._run_together(group)
+        del self._waiting[group_key]
 
-    async def _serve(self, group: list[Waiting[Request, Answer]]) -> None:
-        if len(group) > 1:
-            answers = await self._together([request for request, _ in group])
+    async def _run_together(self, requests: list[PendingRequest[Request, Response]]) -> None:
+        if len(requests) > 1:
+            answers = await self._run_batch([request for request, _ in requests])
             if answers is not None:
-                for (_, future), answer in zip(group, answers, strict=True):
-                    _tell(future, answer)
+                for (_, future), answer in zip(requests, answers, strict=True):
+                    _set_result(future, answer)
                 return
-        for request, future in group:
-            alone = asyncio.ensure_future(self._alone(request))
+        for request, future in requests:
+            alone = asyncio.ensure_future(self._run_one(request))
             await asyncio.wait([alone])
-            _hand_on(alone, future)
+            _copy_outcome(alone, future)
 
 
-def _tell(future: asyncio.Future[Answer], answer: Answer) -> None:
+def _set_result(future: asyncio.Future[Response], answer: Response) -> None:
     if not future.done():
         future.set_result(answer)
 
 
-def _hand_on(done: asyncio.Future[Answer], future: asyncio.Future[Answer]) -> None:
+def _copy_outcome(source: asyncio.Future[Response], target: asyncio.Future[Response]) -> None:
     """Give the caller what came of his request, good or bad, if he still waits."""
-    if done.cancelled():
-        future.cancel()
+    if source.cancelled():
+        target.cancel()
         return
-    error = done.exception()
-    if future.done():
+    error = source.exception()
+    if target.done():
         return
     if error is None:
-        future.set_result(done.result())
+        target.set_result(source.result())
     else:
-        future.set_exception(error)
+        target.set_exception(error)

@@ -12,26 +12,26 @@ from typing import NamedTuple
 from concurrency.backoff import delay_s
 from ledger.core import accounts
 from ledger.core.accounts import balance_key
-from ledger.core.entries import JournalEntry, Leg, intent_of
+from ledger.core.entries import JournalEntry, Leg, hash_fact
 from ledger.core.facts import (
-    Code,
     Fact,
     OrderFact,
-    PartRefund,
+    PartialRefund,
     Rejection,
+    RejectionCode,
     Settle,
     entry_key,
 )
 from ledger.core.order_funds import (
     PENDING_SETTLEMENT,
-    Fin,
-    FinState,
-    Method,
-    fin_key,
-    open_fin,
-    read_fin,
+    FundingMethod,
+    FundsState,
+    OrderFunds,
+    funds_key,
+    open_funds,
+    read_funds,
 )
-from ledger.core.plan import Means, plan
+from ledger.core.plan import AvailableBalances, plan_entry
 from ledger.core.pricing import Pricing
 from ledger.dynamodb.table import (
     Item,
@@ -42,20 +42,20 @@ from ledger.dynamodb.table import (
     TransactionCancelled,
     Write,
 )
-from ledger.posting.group_commit import Crowds
-from ledger.posting.locks import Lanes, Locks
+from ledger.posting.group_commit import GroupCommit
+from ledger.posting.locks import AccountShards, KeyedLocks
 from ledger.posting.transaction import (
-    Draft,
-    Part,
-    Posted,
+    PostedEntry,
+    PostingPart,
+    TransactionDraft,
     compose,
-    compose_together,
-    posted_from,
+    compose_batch,
+    read_posted,
     wallet_legs,
 )
-from ledger.records.effects import effects
-from ledger.records.payments import Payment, payment_key, read_payment
-from ledger.records.wallets import ACTIVE, Balance, read_balance, weigh
+from ledger.records.effects import build_effects
+from ledger.records.payments import ProviderPayment, payment_key, read_payment
+from ledger.records.wallets import ACTIVE, Balance, explain_rejected_balance, read_balance
 
 # How long a fact is planned again because balances moved on; the locks make one try enough where a
 # single process writes to a wallet. Source: as long as a call to the table is repeated.
@@ -63,15 +63,15 @@ DEADLINE_S = 5.0
 # Writes of one transaction. Source: API limit of TransactWriteItems.
 WRITES_MAX = 100
 # Balances remembered; the oldest is forgotten first, which costs a read.
-REMEMBERED = 10_000
+BALANCES_CACHED_MAX = 10_000
 # Orders read from each shard of those that wait to be settled.
-UNSETTLED_PAGE = 100
+UNSETTLED_PAGE_ORDERS = 100
 
 
 class LedgerRefused(Exception):
     """The fact cannot be posted as things stand; nothing was written."""
 
-    def __init__(self, code: Code, message: str) -> None:
+    def __init__(self, code: RejectionCode, message: str) -> None:
         super().__init__(code, message)
         self.code = code
         self.message = message
@@ -92,25 +92,25 @@ class GuardFailed(Exception):
 class _Request(NamedTuple):
     fact: Fact
     guards: Sequence[Write]
-    believed: Fin | None
+    expected_funds: OrderFunds | None
 
 
 class Ledger:
     """The books of one table."""
 
     def __init__(
-        self, table: Table, now_ms: Callable[[], int], lanes: int = 8, first_lane: int = 0
+        self, table: Table, now_ms: Callable[[], int], shards: int = 8, first_shard: int = 0
     ) -> None:
         self._table = table
         self._now_ms = now_ms
-        self._lanes = Lanes(lanes, first_lane)
-        self._locks = Locks()
-        self._balances: OrderedDict[str, Balance] = OrderedDict()
-        self._crowds = Crowds(self._alone, self._together)
+        self._shards = AccountShards(shards, first_shard)
+        self._locks = KeyedLocks()
+        self._cached_balances: OrderedDict[str, Balance] = OrderedDict()
+        self._group_commit = GroupCommit(self._post_one, self._post_batch)
 
     async def post(
-        self, fact: Fact, guards: Sequence[Write] = (), believed: Fin | None = None
-    ) -> Posted:
+        self, fact: Fact, guards: Sequence[Write] = (), expected_funds: OrderFunds | None = None
+    ) -> PostedEntry:
         """Post a fact together with the caller's own writes, once and for ever.
 
         A repetition gets the first answer; its guards are not looked at, for the first writer's
@@ -124,29 +124,35 @@ class Ledger:
         DynamoDB: one TransactWriteItems; before it one read of FIN for a fact about an order that
         believes nothing, and one batch for balances that are not remembered.
         """
-        request = _Request(fact, guards, believed)
-        if isinstance(fact, Settle) and believed is not None and believed.vendor_id is not None:
-            return await self._crowds.join(accounts.vendor(believed.vendor_id), request)
-        return await self._alone(request)
+        request = _Request(fact, guards, expected_funds)
+        if (
+            isinstance(fact, Settle)
+            and expected_funds is not None
+            and expected_funds.vendor_id is not None
+        ):
+            return await self._group_commit.submit(
+                accounts.vendor(expected_funds.vendor_id), request
+            )
+        return await self._post_one(request)
 
-    async def _alone(self, request: _Request) -> Posted:
+    async def _post_one(self, request: _Request) -> PostedEntry:
         fact, guards, believed = request
         loop = asyncio.get_running_loop()
         until_s = loop.time() + DEADLINE_S
         failures = 0
-        with self._lanes.borrow() as lane:
+        with self._shards.borrow() as lane:
             async with self._locks.hold([entry_key(fact).pk]):
                 while not failures or loop.time() < until_s:
-                    fin, entry = await self._plan(fact, believed, lane)
+                    fin, entry = await self._plan_fact(fact, believed, lane)
                     believed = None
-                    posted = await self._try(fact, fin, entry, guards)
+                    posted = await self._try_commit(fact, fin, entry, guards)
                     if posted is not None:
                         return posted
                     failures += 1
-                    await self._give_way(failures, entry)
+                    await self._back_off(failures, entry)
         raise TableUnavailable(f"{entry_key(fact)} was overtaken {failures} times")
 
-    async def _together(self, requests: Sequence[_Request]) -> list[Posted] | None:
+    async def _post_batch(self, requests: Sequence[_Request]) -> list[PostedEntry] | None:
         """Post several settlements in one transaction; None where each must go by itself.
 
         DynamoDB: one TransactWriteItems, with one update of each balance.
@@ -154,29 +160,29 @@ class Ledger:
         keys = [entry_key(request.fact).pk for request in requests]
         if len(set(keys)) < len(keys):
             return None
-        with self._lanes.borrow() as lane:
+        with self._shards.borrow() as lane:
             async with self._locks.hold(keys):
-                parts = self._parts(requests, lane)
+                parts = self._plan_batch(requests, lane)
                 legs = [leg for part in parts or () for leg in wallet_legs(part.entry)]
                 if parts is None:
                     return None
                 async with self._locks.hold(leg.account for leg in legs):
-                    return await self._post_parts(parts, sorted({leg.account for leg in legs}))
+                    return await self._commit_batch(parts, sorted({leg.account for leg in legs}))
 
-    def _parts(self, requests: Sequence[_Request], lane: int) -> list[Part] | None:
-        parts: list[Part] = []
+    def _plan_batch(self, requests: Sequence[_Request], shard: int) -> list[PostingPart] | None:
+        parts: list[PostingPart] = []
         for fact, guards, fin in requests:
-            entry = plan(fact, fin, lane)
+            entry = plan_entry(fact, fin, shard)
             if isinstance(entry, Rejection):
                 return None
-            parts.append(Part(entry, effects(fact, fin, self._now_ms()), guards))
+            parts.append(PostingPart(entry, build_effects(fact, fin, self._now_ms()), guards))
         return parts
 
-    async def _post_parts(
-        self, parts: Sequence[Part], accounts_: Sequence[str]
-    ) -> list[Posted] | None:
+    async def _commit_batch(
+        self, parts: Sequence[PostingPart], accounts_: Sequence[str]
+    ) -> list[PostedEntry] | None:
         balances = await self._read_balances(accounts_)
-        bundle = compose_together(parts, balances, self._now_ms())
+        bundle = compose_batch(parts, balances, self._now_ms())
         if len(bundle.writes) > WRITES_MAX:
             return None
         try:
@@ -184,28 +190,30 @@ class Ledger:
         except (TransactionCancelled, TableUnavailable):
             # Each by itself finds out what stood in the way, or whether it stands already.
             for account in accounts_:
-                self._balances.pop(account, None)
+                self._cached_balances.pop(account, None)
             return None
         for balance in bundle.balances:
-            self._remember(balance)
+            self._cache_balance(balance)
         return list(bundle.posted)
 
-    async def fin(self, order_id: str) -> Fin | None:
+    async def get_funds(self, order_id: str) -> OrderFunds | None:
         """An order's money as it stands. DynamoDB: GetItem."""
-        item = await self._table.get(fin_key(order_id))
-        return None if item is None else read_fin(item)
+        item = await self._table.get(funds_key(order_id))
+        return None if item is None else read_funds(item)
 
-    def fin_cash(self, order_id: str, user_id: str, vendor_id: str | None, pricing: Pricing) -> Put:
+    def open_cash_funds(
+        self, order_id: str, user_id: str, vendor_id: str | None, pricing: Pricing
+    ) -> Put:
         """The write that opens a cash order's money at placement."""
-        return self._open(order_id, user_id, vendor_id, pricing, cash=True)
+        return self._open_funds(order_id, user_id, vendor_id, pricing, is_cash=True)
 
-    def fin_pending(
+    def open_pending_funds(
         self, order_id: str, user_id: str, vendor_id: str | None, pricing: Pricing
     ) -> Put:
         """The write that opens the money of an order to be paid by mobile money."""
-        return self._open(order_id, user_id, vendor_id, pricing, cash=False)
+        return self._open_funds(order_id, user_id, vendor_id, pricing, is_cash=False)
 
-    async def payment(self, provider: str, payment_id: str, amount: int) -> Payment:
+    async def match_payment(self, provider: str, payment_id: str, amount: int) -> ProviderPayment:
         """The payment that a provider reports, if it is what was asked for.
 
         Errors: LedgerRefused `not_found`, or `conflict` where the amount is another.
@@ -218,152 +226,152 @@ class Ledger:
             raise LedgerRefused("conflict", "the payment is not what was asked for")
         return payment
 
-    async def unsettled(self, shard: int, now_ms: int, older_than_ms: int) -> list[str]:
+    async def list_unsettled(self, shard: int, now_ms: int, older_than_ms: int) -> list[str]:
         """Delivered orders of a shard whose money still waits after that time, the oldest first.
 
         DynamoDB: Query of GSI2, one page; act on it only by `post`, the index may lag.
         """
-        query = Query(pk=f"{PENDING_SETTLEMENT}#{shard}", index="GSI2", limit=UNSETTLED_PAGE)
+        query = Query(pk=f"{PENDING_SETTLEMENT}#{shard}", index="GSI2", limit=UNSETTLED_PAGE_ORDERS)
         waiting = (await self._table.query(query)).items
         late = [item for item in waiting if item["deliveredAt"] <= now_ms - older_than_ms]
         return [item["orderId"] for item in late]
 
-    def _open(
-        self, order_id: str, user_id: str, vendor_id: str | None, pricing: Pricing, *, cash: bool
+    def _open_funds(
+        self, order_id: str, user_id: str, vendor_id: str | None, pricing: Pricing, *, is_cash: bool
     ) -> Put:
-        fin = Fin(
+        fin = OrderFunds(
             order_id=order_id,
-            fin_state=FinState.DUE if cash else FinState.NONE,
-            method=Method.CASH if cash else Method.MOBILE_MONEY,
+            fin_state=FundsState.DUE if is_cash else FundsState.NONE,
+            method=FundingMethod.CASH if is_cash else FundingMethod.MOBILE_MONEY,
             user_id=user_id,
             vendor_id=vendor_id,
             pricing=pricing,
             escrow=0,
         )
-        return open_fin(fin, self._now_ms())
+        return open_funds(fin, self._now_ms())
 
-    async def _give_way(self, failures: int, entry: JournalEntry | Rejection) -> None:
+    async def _back_off(self, failures: int, entry: JournalEntry | Rejection) -> None:
         # The refusal itself brought the balance as it stands; only who fails again has rivals.
         if failures == 1 or isinstance(entry, Rejection):
             return
         await asyncio.sleep(delay_s(failures))
         for leg in entry.legs:
-            self._balances.pop(leg.account, None)
+            self._cached_balances.pop(leg.account, None)
 
-    async def _plan(
-        self, fact: Fact, believed: Fin | None, lane: int
-    ) -> tuple[Fin | None, JournalEntry | Rejection]:
-        if believed is not None:
-            entry = plan(fact, believed, lane)
+    async def _plan_fact(
+        self, fact: Fact, expected_funds: OrderFunds | None, shard: int
+    ) -> tuple[OrderFunds | None, JournalEntry | Rejection]:
+        if expected_funds is not None:
+            entry = plan_entry(fact, expected_funds, shard)
             # A refusal is never founded on a belief.
             if not isinstance(entry, Rejection):
-                return believed, entry
-        fin = await self.fin(fact.order_id) if isinstance(fact, OrderFact) else None
-        means = await self._means(fin) if isinstance(fact, PartRefund) and fin else {}
-        return fin, plan(fact, fin, lane, means)
+                return expected_funds, entry
+        fin = await self.get_funds(fact.order_id) if isinstance(fact, OrderFact) else None
+        means = await self._read_available(fin) if isinstance(fact, PartialRefund) and fin else {}
+        return fin, plan_entry(fact, fin, shard, means)
 
-    async def _means(self, fin: Fin) -> Means:
+    async def _read_available(self, funds: OrderFunds) -> AvailableBalances:
         """What those who share in an order could give back now. DynamoDB: BatchGetItem."""
-        parties = [accounts.vendor(fin.vendor_id)] if fin.vendor_id else []
-        parties += [accounts.rider(fin.rider_id)] if fin.rider_id else []
+        parties = [accounts.vendor(funds.vendor_id)] if funds.vendor_id else []
+        parties += [accounts.rider(funds.rider_id)] if funds.rider_id else []
         items = await self._table.get_many([balance_key(account) for account in parties])
         found = [read_balance(a, item) for a, item in zip(parties, items, strict=True)]
         return {each.account: each.available for each in found if each.status == ACTIVE}
 
-    async def _try(
+    async def _try_commit(
         self,
         fact: Fact,
-        fin: Fin | None,
+        funds: OrderFunds | None,
         entry: JournalEntry | Rejection,
         guards: Sequence[Write],
-    ) -> Posted | None:
+    ) -> PostedEntry | None:
         """Try once; None when what was planned with has moved on."""
         if isinstance(entry, Rejection):
-            posted = await self._replayed(fact)
+            posted = await self._find_posted(fact)
             if posted is None:
                 raise LedgerRefused(entry.code, entry.message)
             return posted
         async with self._locks.hold(leg.account for leg in wallet_legs(entry)):
-            draft = await self._draft(fact, fin, entry, guards)
+            draft = await self._compose_draft(fact, funds, entry, guards)
             try:
                 await self._table.transact(draft.writes)
             except TransactionCancelled as cancelled:
-                return await self._weigh(fact, draft, cancelled)
+                return await self._explain_cancelled(fact, draft, cancelled)
             except TableUnavailable:
-                return await self._unknown(fact, draft)
+                return await self._resolve_unknown(fact, draft)
             for balance in draft.balances:
-                self._remember(balance)
-            return draft.posted
+                self._cache_balance(balance)
+            return draft.entry_posted
 
-    async def _draft(
-        self, fact: Fact, fin: Fin | None, entry: JournalEntry, guards: Sequence[Write]
-    ) -> Draft:
+    async def _compose_draft(
+        self, fact: Fact, funds: OrderFunds | None, entry: JournalEntry, guards: Sequence[Write]
+    ) -> TransactionDraft:
         now_ms = self._now_ms()
         balances = await self._read_balances([leg.account for leg in wallet_legs(entry)])
-        return compose(entry, effects(fact, fin, now_ms), guards, balances, now_ms)
+        return compose(entry, build_effects(fact, funds, now_ms), guards, balances, now_ms)
 
-    async def _weigh(
-        self, fact: Fact, draft: Draft, cancelled: TransactionCancelled
-    ) -> Posted | None:
+    async def _explain_cancelled(
+        self, fact: Fact, draft: TransactionDraft, error: TransactionCancelled
+    ) -> PostedEntry | None:
         # Read back even where the entry is not among the reasons: they need not all be reported.
-        posted = await self._replayed(fact)
+        posted = await self._find_posted(fact)
         if posted is not None:
             return posted
-        failed = [(draft.roles[i], cancelled.reasons[i].item) for i in cancelled.failed()]
+        failed = [(draft.roles[i], error.reasons[i].item) for i in error.failed_positions()]
         for role, item in failed:
             if role.kind == "guard":
-                raise GuardFailed(role.at, item)
+                raise GuardFailed(role.position, item)
         for role, item in failed:
             if role.kind == "effect":
-                _refuse(draft.effects[role.at].weigh(item))
+                _raise_if_rejected(draft.effects[role.position].explain(item))
         for role, _ in failed:
             if role.kind == "line":
-                self._balances.pop(draft.legs[role.at].account, None)
+                self._cached_balances.pop(draft.legs[role.position].account, None)
         for role, item in failed:
             if role.kind == "balance":
-                self._weigh_balance(fact, draft.legs[role.at], item)
+                self._check_balance(fact, draft.legs[role.position], item)
         return None
 
-    def _weigh_balance(self, fact: Fact, leg: Leg, item: Item | None) -> None:
-        self._remember(read_balance(leg.account, item))
+    def _check_balance(self, fact: Fact, leg: Leg, item: Item | None) -> None:
+        self._cache_balance(read_balance(leg.account, item))
         # A refund takes less where there is less.
-        if not isinstance(fact, PartRefund):
-            _refuse(weigh(leg, item))
+        if not isinstance(fact, PartialRefund):
+            _raise_if_rejected(explain_rejected_balance(leg, item))
 
-    async def _unknown(self, fact: Fact, draft: Draft) -> Posted:
+    async def _resolve_unknown(self, fact: Fact, draft: TransactionDraft) -> PostedEntry:
         for balance in draft.balances:
-            self._balances.pop(balance.account, None)
-        posted = await self._replayed(fact)
+            self._cached_balances.pop(balance.account, None)
+        posted = await self._find_posted(fact)
         if posted is None:
             raise TableUnavailable(f"{draft.entry.entry_id} may or may not stand")
         return posted
 
-    async def _replayed(self, fact: Fact) -> Posted | None:
+    async def _find_posted(self, fact: Fact) -> PostedEntry | None:
         """The answer of the entry, where it stands already."""
         item = await self._table.get(entry_key(fact))
         if item is None:
             return None
-        if item["intent"] != intent_of(fact):
+        if item["intent"] != hash_fact(fact):
             raise LedgerRefused("conflict", f"{item['PK']}/{item['SK']} says something else")
-        return posted_from(item, replayed=True)
+        return read_posted(item, replayed=True)
 
     async def _read_balances(self, accounts: Sequence[str]) -> list[Balance]:
-        found = {a: self._balances[a] for a in accounts if a in self._balances}
+        found = {a: self._cached_balances[a] for a in accounts if a in self._cached_balances}
         unknown = [account for account in accounts if account not in found]
         if unknown:
             items = await self._table.get_many([balance_key(account) for account in unknown])
             for account, item in zip(unknown, items, strict=True):
                 found[account] = read_balance(account, item)
-                self._remember(found[account])
+                self._cache_balance(found[account])
         return [found[account] for account in accounts]
 
-    def _remember(self, balance: Balance) -> None:
-        self._balances[balance.account] = balance
-        self._balances.move_to_end(balance.account)
-        if len(self._balances) > REMEMBERED:
-            self._balances.popitem(last=False)
+    def _cache_balance(self, balance: Balance) -> None:
+        self._cached_balances[balance.account] = balance
+        self._cached_balances.move_to_end(balance.account)
+        if len(self._cached_balances) > BALANCES_CACHED_MAX:
+            self._cached_balances.popitem(last=False)
 
 
-def _refuse(rejection: Rejection | None) -> None:
+def _raise_if_rejected(rejection: Rejection | None) -> None:
     if rejection is not None:
         raise LedgerRefused(rejection.code, rejection.message)

@@ -4,19 +4,19 @@ from enum import StrEnum
 
 import msgspec
 
-from ledger.core.accounts import shard_of
-from ledger.core.facts import Adjustment, Correction, adjustment_pk
-from ledger.core.order_funds import ABSENT
-from ledger.core.plan import plan
+from ledger.core.accounts import list_shard_of
+from ledger.core.facts import Adjustment, AdjustmentLeg, adjustment_pk
+from ledger.core.order_funds import IF_ABSENT
+from ledger.core.plan import plan_entry
 from ledger.dynamodb.table import (
     Item,
     Key,
     Put,
     Update,
-    in_time,
+    time_sort_key,
 )
 
-QUEUE = "ADJQ"
+ADJUSTMENT_QUEUE = "ADJQ"
 
 
 class AdjustmentState(StrEnum):
@@ -27,11 +27,11 @@ class AdjustmentState(StrEnum):
     REJECTED = "REJECTED"
 
 
-class Proposal(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class AdjustmentProposal(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """An adjustment as its maker wrote it, and what came of it. Units: whole XAF, Unix ms."""
 
     adjustment_id: str
-    corrections: tuple[Correction, ...]
+    corrections: tuple[AdjustmentLeg, ...]
     reason: str
     maker: str
     created_at: int
@@ -39,7 +39,7 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     astate: AdjustmentState = AdjustmentState.PENDING
     checker: str | None = None
 
-    def agreed(self, checker: str) -> Adjustment:
+    def to_fact(self, checker: str) -> Adjustment:
         """The fact, once another person agrees."""
         return Adjustment(self.adjustment_id, self.corrections, self.reason, self.maker, checker)
 
@@ -49,35 +49,37 @@ def adjustment_key(adjustment_id: str) -> Key:
     return Key(adjustment_pk(adjustment_id), "REQUEST")
 
 
-def read_proposal(item: Item) -> Proposal:
+def read_proposal(item: Item) -> AdjustmentProposal:
     """Decode a REQUEST item."""
-    return msgspec.convert(item, Proposal)
+    return msgspec.convert(item, AdjustmentProposal)
 
 
-def queue_pk(state: AdjustmentState, shard: int) -> str:
+def adjustment_queue_pk(state: AdjustmentState, shard: int) -> str:
     """One shard of the list of adjustments that stand so."""
-    return f"{QUEUE}#{state}#{shard}"
+    return f"{ADJUSTMENT_QUEUE}#{state}#{shard}"
 
 
-def propose(proposal: Proposal) -> Put:
+def create_proposal(proposal: AdjustmentProposal) -> Put:
     """Write an adjustment down. DynamoDB: Put REQUEST if absent.
 
     Errors: ValueError for corrections that could not become an entry.
     """
-    plan(proposal.agreed(checker=""), None, 0)
+    plan_entry(proposal.to_fact(checker=""), None, 0)
     key = adjustment_key(proposal.adjustment_id)
     item: Item = {
         "PK": key.pk,
         "SK": key.sk,
         **msgspec.to_builtins(proposal),
-        **_queued(proposal.adjustment_id, proposal.astate, proposal.created_at),
+        **_queue_keys(proposal.adjustment_id, proposal.astate, proposal.created_at),
     }
-    return Put(item=item, condition=ABSENT)
+    return Put(item=item, condition=IF_ABSENT)
 
 
-def decide(proposal: Proposal, to: AdjustmentState, checker: str, now_ms: int) -> Update:
+def decide_proposal(
+    proposal: AdjustmentProposal, to: AdjustmentState, checker: str, now_ms: int
+) -> Update:
     """Another person than the maker agrees or not. DynamoDB: PENDING → POSTED | REJECTED."""
-    listed = _queued(proposal.adjustment_id, to, now_ms)
+    listed = _queue_keys(proposal.adjustment_id, to, now_ms)
     return Update(
         key=adjustment_key(proposal.adjustment_id),
         expression=(
@@ -95,8 +97,8 @@ def decide(proposal: Proposal, to: AdjustmentState, checker: str, now_ms: int) -
     )
 
 
-def _queued(adjustment_id: str, state: AdjustmentState, now_ms: int) -> dict[str, str]:
+def _queue_keys(adjustment_id: str, state: AdjustmentState, now_ms: int) -> dict[str, str]:
     return {
-        "GSI2PK": queue_pk(state, shard_of(adjustment_id)),
-        "GSI2SK": in_time(now_ms, adjustment_id),
+        "GSI2PK": adjustment_queue_pk(state, list_shard_of(adjustment_id)),
+        "GSI2SK": time_sort_key(now_ms, adjustment_id),
     }

@@ -4,27 +4,27 @@ A rider's exposure is the cash he holds of ours and the cash he is on his way to
 """
 
 from ledger.core import accounts
-from ledger.core.accounts import balance_key, checked_id, shard_of
-from ledger.core.money import CURRENCY, checked
-from ledger.core.order_funds import Guarded
+from ledger.core.accounts import balance_key, checked_id, list_shard_of
+from ledger.core.money import CURRENCY, checked_amount
+from ledger.core.order_funds import GuardedWrites
 from ledger.dynamodb.table import (
     Item,
     Key,
     Put,
     Update,
-    in_time,
+    time_sort_key,
 )
 from ledger.records.wallets import ACTIVE, GENESIS
 
 # Source: wire contract, business rules; whole XAF.
-CASH_LIMIT = 50_000
+CASH_LIMIT_XAF = 50_000
 
 # Where GSI2 lists open holds, sharded, the oldest first.
 OPEN_HOLDS = "HOLD#OPEN"
 
-OPEN = "OPEN"
-RELEASED = "RELEASED"
-POSTED = "POSTED"
+HOLD_OPEN = "OPEN"
+HOLD_RELEASED = "RELEASED"
+HOLD_POSTED = "POSTED"
 
 
 def hold_key(order_id: str) -> Key:
@@ -32,7 +32,9 @@ def hold_key(order_id: str) -> Key:
     return Key(f"ORDER#{checked_id(order_id)}", "HOLD#CASH")
 
 
-def reserve_cash(order_id: str, rider_id: str, amount: int, limit: int, now_ms: int) -> Guarded:
+def reserve_cash(
+    order_id: str, rider_id: str, amount: int, limit: int, now_ms: int
+) -> GuardedWrites:
     """Hold room for an order's cash, unless the rider's exposure would pass the limit.
 
     The limit is the caller's and is not kept: a changed one holds from the next order on.
@@ -40,31 +42,33 @@ def reserve_cash(order_id: str, rider_id: str, amount: int, limit: int, now_ms: 
 
     DynamoDB: Put HOLD; Update RIDERCASH, which makes it on first use.
     """
-    room = limit - checked(amount)
+    room = limit - checked_amount(amount)
     key = hold_key(order_id)
     hold: Item = {
         "PK": key.pk,
         "SK": key.sk,
-        "hstate": OPEN,
+        "hstate": HOLD_OPEN,
         "riderId": checked_id(rider_id),
         "amount": amount,
         "createdAt": now_ms,
         "updatedAt": now_ms,
-        "GSI2PK": f"{OPEN_HOLDS}#{shard_of(order_id)}",
-        "GSI2SK": in_time(now_ms, order_id),
+        "GSI2PK": f"{OPEN_HOLDS}#{list_shard_of(order_id)}",
+        "GSI2SK": time_sort_key(now_ms, order_id),
     }
     put = Put(
         item=hold,
         condition="attribute_not_exists(PK) OR hstate = :released",
-        values={":released": RELEASED},
+        values={":released": HOLD_RELEASED},
     )
-    return Guarded((put, _raise_exposure(rider_id, amount, room, now_ms)), ("conflict", CASH_CODE))
+    return GuardedWrites(
+        (put, _raise_exposure(rider_id, amount, room, now_ms)), ("conflict", CASH_LIMIT_CODE)
+    )
 
 
-CASH_CODE = "cash_limit"
+CASH_LIMIT_CODE = "cash_limit"
 
 
-def release_cash(order_id: str, rider_id: str, amount: int, now_ms: int) -> Guarded:
+def release_cash(order_id: str, rider_id: str, amount: int, now_ms: int) -> GuardedWrites:
     """Give the room back: the order was called off or went to another rider.
 
     DynamoDB: HOLD OPEN → RELEASED; Update RIDERCASH.
@@ -76,10 +80,10 @@ def release_cash(order_id: str, rider_id: str, amount: int, now_ms: int) -> Guar
             "updatedAt = :now"
         ),
         condition="held >= :amount",
-        values={":amount": checked(amount), ":one": 1, ":now": now_ms},
+        values={":amount": checked_amount(amount), ":one": 1, ":now": now_ms},
     )
-    end = end_hold(order_id, rider_id, amount, to=RELEASED, now_ms=now_ms)
-    return Guarded((end, lower), ("wrong_state", "wrong_state"))
+    end = end_hold(order_id, rider_id, amount, to=HOLD_RELEASED, now_ms=now_ms)
+    return GuardedWrites((end, lower), ("wrong_state", "wrong_state"))
 
 
 def end_hold(order_id: str, rider_id: str, amount: int, *, to: str, now_ms: int) -> Update:
@@ -90,7 +94,7 @@ def end_hold(order_id: str, rider_id: str, amount: int, *, to: str, now_ms: int)
         condition="hstate = :open AND riderId = :rider AND amount = :amount",
         values={
             ":to": to,
-            ":open": OPEN,
+            ":open": HOLD_OPEN,
             ":rider": checked_id(rider_id),
             ":amount": amount,
             ":now": now_ms,
@@ -98,7 +102,7 @@ def end_hold(order_id: str, rider_id: str, amount: int, *, to: str, now_ms: int)
     )
 
 
-def _raise_exposure(rider_id: str, amount: int, room: int, now_ms: int) -> Update:
+def _raise_exposure(rider_id: str, amount: int, headroom: int, now_ms: int) -> Update:
     account = accounts.rider_cash(rider_id)
     # An empty hand has room for what is within the limit; a missing wallet fails `exposure <=`.
     fits = "exposure <= :room AND #status = :active"
@@ -116,11 +120,11 @@ def _raise_exposure(rider_id: str, amount: int, room: int, now_ms: int) -> Updat
             "ccy = if_not_exists(ccy, :ccy), "
             "createdAt = if_not_exists(createdAt, :now), updatedAt = :now"
         ),
-        condition=f"attribute_not_exists(PK) OR ({fits})" if room >= 0 else fits,
+        condition=f"attribute_not_exists(PK) OR ({fits})" if headroom >= 0 else fits,
         names={"#status": "status"},
         values={
             ":amount": amount,
-            ":room": room,
+            ":room": headroom,
             ":zero": 0,
             ":one": 1,
             ":genesis": GENESIS,

@@ -9,7 +9,7 @@ from ledger.core.facts import (
     Capture,
     Fact,
     Netting,
-    PartRefund,
+    PartialRefund,
     PayoutPaid,
     PayoutReturned,
     Refund,
@@ -20,19 +20,19 @@ from ledger.core.facts import (
     TopUp,
 )
 from ledger.core.order_funds import (
-    Fin,
-    FinState,
-    Method,
-    capture_fin,
-    close_fin,
-    open_fin,
-    refund_fin,
-    terms_of,
+    FundingMethod,
+    FundsState,
+    OrderFunds,
+    capture_funds,
+    close_funds,
+    hash_terms,
+    open_funds,
+    refund_funds,
 )
 from ledger.dynamodb.table import Item, Write
-from ledger.records.cash_holds import POSTED, end_hold
-from ledger.records.payments import Payment, PaymentState, succeed
-from ledger.records.payouts import PayoutState, pay_out, return_payout
+from ledger.records.cash_holds import HOLD_POSTED, end_hold
+from ledger.records.payments import PaymentState, ProviderPayment, complete_payment
+from ledger.records.payouts import PayoutState, mark_paid, mark_returned
 
 
 class Effect(NamedTuple):
@@ -42,54 +42,54 @@ class Effect(NamedTuple):
     """
 
     write: Write
-    weigh: Callable[[Item | None], Rejection | None]
+    explain: Callable[[Item | None], Rejection | None]
 
 
-def effects(fact: Fact, fin: Fin | None, now_ms: int) -> list[Effect]:
+def build_effects(fact: Fact, funds: OrderFunds | None, now_ms: int) -> list[Effect]:
     """The writes that go with the fact's entry; `fin` as it was planned with."""
     match fact:
         case TopUp():
-            return [_paid(fact, now_ms)]
+            return [_payment_effect(fact, now_ms)]
         case Capture(method="WALLET"):
-            return [Effect(open_fin(_captured(fact), now_ms), _not_absent)]
+            return [Effect(open_funds(_captured_funds(fact), now_ms), _reject_existing)]
         case Capture():
-            captured = _captured(fact)
-            capture = capture_fin(captured, now_ms)
-            return [Effect(capture, _not_awaited(captured)), _paid(fact, now_ms)]
+            captured = _captured_funds(fact)
+            capture = capture_funds(captured, now_ms)
+            return [Effect(capture, _reject_not_awaited(captured)), _payment_effect(fact, now_ms)]
         case Settle():
-            return _settled(fin, now_ms)
+            return _settlement_effects(funds, now_ms)
         case Refund():
-            assert fin is not None, "planned with it"
-            return [Effect(close_fin(fin, FinState.CANCELLED, now_ms), _look_again)]
-        case PartRefund():
-            assert fin is not None, "planned with it"
+            assert funds is not None, "planned with it"
+            return [Effect(close_funds(funds, FundsState.CANCELLED, now_ms), _replan)]
+        case PartialRefund():
+            assert funds is not None, "planned with it"
             is_shared = fact.borne_by is BorneBy.PARTIES
-            counted = refund_fin(fin, fact.amount, is_shared=is_shared, now_ms=now_ms)
-            return [Effect(counted, _look_again)]
+            counted = refund_funds(funds, fact.amount, is_shared=is_shared, now_ms=now_ms)
+            return [Effect(counted, _replan)]
         case PayoutPaid():
-            return [Effect(pay_out(fact, now_ms), _not_in(PayoutState.SUBMITTED))]
+            return [Effect(mark_paid(fact, now_ms), _reject_payout_state(PayoutState.SUBMITTED))]
         case PayoutReturned():
-            return [Effect(return_payout(fact, now_ms), _not_in(PayoutState.PAID))]
+            return [Effect(mark_returned(fact, now_ms), _reject_payout_state(PayoutState.PAID))]
         case Tip() | Remittance() | Netting() | Adjustment():
             return []
 
 
-def _settled(fin: Fin | None, now_ms: int) -> list[Effect]:
-    assert fin is not None, "planned with it"
-    closing = Effect(close_fin(fin, FinState.SETTLED, now_ms), _look_again)
-    if fin.method != Method.CASH:
+def _settlement_effects(funds: OrderFunds | None, now_ms: int) -> list[Effect]:
+    assert funds is not None, "planned with it"
+    closing = Effect(close_funds(funds, FundsState.SETTLED, now_ms), _replan)
+    if funds.method != FundingMethod.CASH:
         return [closing]
-    assert fin.rider_id is not None, "a delivered order had a rider"
-    total = fin.pricing.total
-    hold = end_hold(fin.order_id, fin.rider_id, total, to=POSTED, now_ms=now_ms)
-    return [closing, Effect(hold, _not_held)]
+    assert funds.rider_id is not None, "a delivered order had a rider"
+    total = funds.pricing.total
+    hold = end_hold(funds.order_id, funds.rider_id, total, to=HOLD_POSTED, now_ms=now_ms)
+    return [closing, Effect(hold, _reject_hold)]
 
 
-def _captured(fact: Capture) -> Fin:
-    return Fin(
+def _captured_funds(fact: Capture) -> OrderFunds:
+    return OrderFunds(
         order_id=fact.order_id,
-        fin_state=FinState.CAPTURED,
-        method=Method(fact.method),
+        fin_state=FundsState.CAPTURED,
+        method=FundingMethod(fact.method),
         user_id=fact.user_id,
         vendor_id=fact.vendor_id,
         pricing=fact.pricing,
@@ -97,48 +97,48 @@ def _captured(fact: Capture) -> Fin:
     )
 
 
-def _paid(fact: TopUp | Capture, now_ms: int) -> Effect:
+def _payment_effect(fact: TopUp | Capture, now_ms: int) -> Effect:
     assert fact.provider is not None
     assert fact.payment_id is not None
     is_capture = isinstance(fact, Capture)
-    payment = Payment(
+    payment = ProviderPayment(
         provider=fact.provider,
         payment_id=fact.payment_id,
         user_id=fact.user_id,
         amount=fact.pricing.total if is_capture else fact.amount,
         order_id=fact.order_id if is_capture else None,
     )
-    return Effect(succeed(payment, now_ms), _not_payable)
+    return Effect(complete_payment(payment, now_ms), _reject_payment)
 
 
-def _look_again(_item: Item | None) -> None:
+def _replan(_item: Item | None) -> None:
     return None
 
 
-def _not_absent(item: Item | None) -> Rejection:
+def _reject_existing(item: Item | None) -> Rejection:
     state = item["finState"] if item else "gone"
     return Rejection("wrong_state", f"the order's money is {state} already")
 
 
-def _not_awaited(captured: Fin) -> Callable[[Item | None], Rejection]:
+def _reject_not_awaited(captured: OrderFunds) -> Callable[[Item | None], Rejection]:
     def weigh(item: Item | None) -> Rejection:
         if item is None:
             return Rejection("not_found", f"no money is kept for order {captured.order_id}")
-        if item["finState"] != FinState.NONE:
+        if item["finState"] != FundsState.NONE:
             return Rejection("wrong_state", f"the order's money is {item['finState']}, not awaited")
-        assert item["terms"] != terms_of(captured)
+        assert item["terms"] != hash_terms(captured)
         return Rejection("conflict", "the order was placed on other terms")
 
     return weigh
 
 
-def _not_payable(item: Item | None) -> Rejection:
+def _reject_payment(item: Item | None) -> Rejection:
     if item is not None and item["pstate"] == PaymentState.SUCCESS:
         return Rejection("conflict", "the payment was used already")
     return Rejection("conflict", "the payment is not what was asked for")
 
 
-def _not_in(wanted: PayoutState) -> Callable[[Item | None], Rejection]:
+def _reject_payout_state(wanted: PayoutState) -> Callable[[Item | None], Rejection]:
     def weigh(item: Item | None) -> Rejection:
         state = item["pstate"] if item else "missing"
         return Rejection("wrong_state", f"the payout is {state}, not {wanted}")
@@ -146,6 +146,6 @@ def _not_in(wanted: PayoutState) -> Callable[[Item | None], Rejection]:
     return weigh
 
 
-def _not_held(item: Item | None) -> Rejection:
+def _reject_hold(item: Item | None) -> Rejection:
     state = item["hstate"] if item else "missing"
     return Rejection("wrong_state", f"the hold on the rider's cash is {state}")

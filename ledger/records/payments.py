@@ -6,8 +6,8 @@ from typing import Any
 import msgspec
 
 from ledger.core.facts import payment_pk
-from ledger.core.money import checked
-from ledger.core.order_funds import ABSENT
+from ledger.core.money import checked_amount
+from ledger.core.order_funds import IF_ABSENT
 from ledger.dynamodb.table import Item, Key, Put, Update
 
 
@@ -19,7 +19,7 @@ class PaymentState(StrEnum):
     FAILED = "FAILED"
 
 
-class Payment(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class ProviderPayment(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Money asked of a customer through a provider. Units: whole XAF.
 
     With `order_id` it pays that order, without it tops up the customer's wallet.
@@ -38,19 +38,19 @@ def payment_key(provider: str, payment_id: str) -> Key:
     return Key(payment_pk(provider, payment_id), "PAYMENT")
 
 
-def read_payment(item: Item) -> Payment:
+def read_payment(item: Item) -> ProviderPayment:
     """Decode a PAYMENT item."""
-    return msgspec.convert({**item, "state": item["pstate"]}, Payment)
+    return msgspec.convert({**item, "state": item["pstate"]}, ProviderPayment)
 
 
-def start_payment(payment: Payment, now_ms: int) -> Put:
+def start_payment(payment: ProviderPayment, now_ms: int) -> Put:
     """Write down what was asked before the provider is called. DynamoDB: Put PAYMENT if absent."""
-    checked(payment.amount)
+    checked_amount(payment.amount)
     key = payment_key(payment.provider, payment.payment_id)
     fields = msgspec.to_builtins(payment)
     state = fields.pop("state")
     kept = {"pstate": state, "createdAt": now_ms, "updatedAt": now_ms}
-    return Put(item={"PK": key.pk, "SK": key.sk, **fields, **kept}, condition=ABSENT)
+    return Put(item={"PK": key.pk, "SK": key.sk, **fields, **kept}, condition=IF_ABSENT)
 
 
 def fail_payment(provider: str, payment_id: str, now_ms: int) -> Update:
@@ -67,7 +67,7 @@ def fail_payment(provider: str, payment_id: str, now_ms: int) -> Update:
     )
 
 
-def succeed(payment: Payment, now_ms: int) -> Update:
+def complete_payment(payment: ProviderPayment, now_ms: int) -> Update:
     """The provider says that it was paid, if it is what was asked for; once.
 
     A success may follow a failure: the money is there all the same. A payment that nobody asked for
@@ -78,7 +78,7 @@ def succeed(payment: Payment, now_ms: int) -> Update:
     names = {"provider", "payment_id", "user_id", "amount", "order_id"}
     given = {
         field.encode_name: getattr(payment, field.name)
-        for field in msgspec.structs.fields(Payment)
+        for field in msgspec.structs.fields(ProviderPayment)
         if field.name in names and getattr(payment, field.name) is not None
     }
     # Who pays, how much and for what must be what was asked.

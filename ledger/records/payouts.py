@@ -11,24 +11,24 @@ from uuid import UUID, uuid5
 import msgspec
 
 from ledger.core import accounts
-from ledger.core.accounts import Kind, balance_key, checked_id, shard_of
+from ledger.core.accounts import AccountKind, balance_key, checked_id, list_shard_of
 from ledger.core.facts import OwnerType, PayoutPaid, PayoutReturned, payout_pk
-from ledger.core.money import checked
-from ledger.core.order_funds import ABSENT, Guarded
+from ledger.core.money import checked_amount
+from ledger.core.order_funds import IF_ABSENT, GuardedWrites
 from ledger.dynamodb.table import (
     Check,
     Item,
     Key,
     Put,
     Update,
-    in_time,
+    time_sort_key,
 )
 from ledger.records.wallets import ACTIVE
 
 # Where GSI2 lists payouts by state, sharded.
-QUEUE = "PAYOUTQ"
+PAYOUT_QUEUE = "PAYOUTQ"
 # Whether payouts go out at all; the audit stops them where the books are broken.
-GATE_KEY = Key("CONFIG#GLOBAL", "PAYOUTS")
+PAYOUT_STOP_KEY = Key("CONFIG#GLOBAL", "PAYOUTS")
 # Names of our references at providers. Source: drawn once, RFC 9562 version 4.
 _NAMESPACE = UUID("6f2d1f5e-6f0b-4a55-9d0f-3c1f2a8b7d90")
 
@@ -47,7 +47,7 @@ class PayoutState(StrEnum):
 
 
 # The money is held and has not left.
-OPEN = (PayoutState.REQUESTED, PayoutState.APPROVED, PayoutState.SUBMITTED)
+OPEN_STATES = (PayoutState.REQUESTED, PayoutState.APPROVED, PayoutState.SUBMITTED)
 
 
 class Payout(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -89,22 +89,22 @@ def read_payout(item: Item) -> Payout:
     return msgspec.convert(item, Payout)
 
 
-def reference_of(payout_id: str) -> str:
+def provider_reference(payout_id: str) -> str:
     """Our reference of a payout at its provider: the same for every call about it."""
     return str(uuid5(_NAMESPACE, checked_id(payout_id)))
 
 
-def queue_pk(state: PayoutState, shard: int) -> str:
+def payout_queue_pk(state: PayoutState, shard: int) -> str:
     """One shard of the list of payouts that stand so."""
-    return f"{QUEUE}#{state}#{shard}"
+    return f"{PAYOUT_QUEUE}#{state}#{shard}"
 
 
-def owner_pk(owner_type: str, owner_id: str) -> str:
+def owner_payouts_pk(owner_type: str, owner_id: str) -> str:
     """The list of one owner's payouts in GSI1."""
     return f"ENTITY#{accounts.owner(owner_type, owner_id)}#PAYOUTS"
 
 
-def request_payout(payout: Payout, now_ms: int) -> Guarded:
+def request_payout(payout: Payout, now_ms: int) -> GuardedWrites:
     """Ask for a payout and hold its money; a rider must have handed in his cash before.
 
     DynamoDB: Put REQUEST if absent; Update BALANCE if it has the amount; Check RIDERCASH.
@@ -114,9 +114,9 @@ def request_payout(payout: Payout, now_ms: int) -> Guarded:
         "PK": key.pk,
         "SK": key.sk,
         **msgspec.to_builtins(payout),
-        "GSI1PK": owner_pk(payout.owner_type, payout.owner_id),
-        "GSI1SK": f"PAYOUT#{in_time(now_ms, payout.payout_id)}",
-        **_queued(payout.payout_id, PayoutState.REQUESTED, now_ms),
+        "GSI1PK": owner_payouts_pk(payout.owner_type, payout.owner_id),
+        "GSI1SK": f"PAYOUT#{time_sort_key(now_ms, payout.payout_id)}",
+        **_queue_keys(payout.payout_id, PayoutState.REQUESTED, now_ms),
     }
     hold = Update(
         key=balance_key(payout.account),
@@ -127,56 +127,58 @@ def request_payout(payout: Payout, now_ms: int) -> Guarded:
         condition="available >= :amount AND #status = :active",
         names={"#status": "status"},
         values={
-            ":amount": checked(payout.amount),
+            ":amount": checked_amount(payout.amount),
             ":active": ACTIVE,
             ":one": 1,
             ":now": now_ms,
         },
     )
-    asked = Guarded((Put(item=item, condition=ABSENT), hold), ("conflict", "insufficient_funds"))
-    if payout.owner_type != Kind.RIDER:
+    asked = GuardedWrites(
+        (Put(item=item, condition=IF_ABSENT), hold), ("conflict", "insufficient_funds")
+    )
+    if payout.owner_type != AccountKind.RIDER:
         return asked
     empty_handed = Check(
         key=balance_key(accounts.rider_cash(payout.owner_id)),
         condition="attribute_not_exists(PK) OR posted = :zero",
         values={":zero": 0},
     )
-    return Guarded((*asked.writes, empty_handed), (*asked.codes, "cash_owed"))
+    return GuardedWrites((*asked.writes, empty_handed), (*asked.codes, "cash_owed"))
 
 
-def approve_payout(payout_id: str, by: str, now_ms: int) -> Guarded:
+def approve_payout(payout_id: str, by: str, now_ms: int) -> GuardedWrites:
     """Another person than the requester agrees. DynamoDB: REQUESTED → APPROVED, while open."""
-    step = _step(
+    step = _transition(
         payout_id,
         (PayoutState.REQUESTED, PayoutState.APPROVED),
         now_ms,
         ("approvedBy = :by", "requestedBy <> :by", {":by": by}),
     )
-    return Guarded((step, gate_is_open()), ("wrong_state", "payouts_stopped"))
+    return GuardedWrites((step, check_not_stopped()), ("wrong_state", "payouts_stopped"))
 
 
-def submit_payout(payout_id: str, now_ms: int) -> Guarded:
+def submit_payout(payout_id: str, now_ms: int) -> GuardedWrites:
     """About to be sent to the provider, under a reference that is known from now on.
 
     DynamoDB: APPROVED → SUBMITTED, while payouts are not stopped.
     """
-    values = {":ref": reference_of(payout_id)}
-    step = _step(
+    values = {":ref": provider_reference(payout_id)}
+    step = _transition(
         payout_id,
         (PayoutState.APPROVED, PayoutState.SUBMITTED),
         now_ms,
         ("providerRef = :ref, submittedAt = :now", "", values),
     )
-    return Guarded((step, gate_is_open()), ("wrong_state", "payouts_stopped"))
+    return GuardedWrites((step, check_not_stopped()), ("wrong_state", "payouts_stopped"))
 
 
-def end_unpaid(payout: Payout, to: PayoutState, reason: str, now_ms: int) -> Guarded:
+def end_unpaid_payout(payout: Payout, to: PayoutState, reason: str, now_ms: int) -> GuardedWrites:
     """Nothing will be paid, and what was held may be spent again.
 
     DynamoDB: REQUESTED → REJECTED | CANCELLED, SUBMITTED → FAILED; Update BALANCE.
     """
     before = PayoutState.SUBMITTED if to is PayoutState.FAILED else PayoutState.REQUESTED
-    step = _step(
+    step = _transition(
         payout.payout_id, (before, to), now_ms, ("reason = :reason", "", {":reason": reason})
     )
     freed = Update(
@@ -188,53 +190,55 @@ def end_unpaid(payout: Payout, to: PayoutState, reason: str, now_ms: int) -> Gua
         condition="held >= :amount",
         values={":amount": payout.amount, ":one": 1, ":now": now_ms},
     )
-    return Guarded((step, freed), ("wrong_state", "wrong_state"))
+    return GuardedWrites((step, freed), ("wrong_state", "wrong_state"))
 
 
-def pay_out(fact: PayoutPaid, now_ms: int) -> Update:
+def mark_paid(fact: PayoutPaid, now_ms: int) -> Update:
     """The provider has paid. DynamoDB: SUBMITTED → PAID, if it is what was asked for."""
-    return _step(
+    return _transition(
         fact.payout_id,
         (PayoutState.SUBMITTED, PayoutState.PAID),
         now_ms,
-        ("fee = :fee", *_same(fact, {":fee": fact.fee})),
+        ("fee = :fee", *_matches_request(fact, {":fee": fact.fee})),
     )
 
 
-def return_payout(fact: PayoutReturned, now_ms: int) -> Update:
+def mark_returned(fact: PayoutReturned, now_ms: int) -> Update:
     """What was paid came back. DynamoDB: PAID → RETURNED, if it is what was asked for."""
-    return _step(
+    return _transition(
         fact.payout_id,
         (PayoutState.PAID, PayoutState.RETURNED),
         now_ms,
-        ("reason = :reason", *_same(fact, {":reason": fact.reason})),
+        ("reason = :reason", *_matches_request(fact, {":reason": fact.reason})),
     )
 
 
-def gate_is_open() -> Check:
+def check_not_stopped() -> Check:
     """Payouts are not stopped."""
     return Check(
-        key=GATE_KEY,
+        key=PAYOUT_STOP_KEY,
         condition="attribute_not_exists(stopped) OR stopped = :no",
         values={":no": False},
     )
 
 
-def _same(fact: PayoutPaid | PayoutReturned, values: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+def _matches_request(
+    fact: PayoutPaid | PayoutReturned, values: dict[str, Any]
+) -> tuple[str, dict[str, Any]]:
     asked = {":owner": fact.owner_id, ":type": fact.owner_type, ":amount": fact.amount}
     return "ownerId = :owner AND ownerType = :type AND amount = :amount", {**values, **asked}
 
 
-def _step(
+def _transition(
     payout_id: str,
     states: tuple[PayoutState, PayoutState],
     now_ms: int,
-    more: tuple[str, str, dict[str, Any]],
+    change: tuple[str, str, dict[str, Any]],
 ) -> Update:
     """One step of a payout; `more` is what else is set, asked for, and their values."""
     before, after = states
-    sets, condition, values = more
-    listed = _queued(payout_id, after, now_ms)
+    sets, condition, values = change
+    listed = _queue_keys(payout_id, after, now_ms)
     return Update(
         key=payout_key(payout_id),
         expression=f"SET pstate = :to, updatedAt = :now, GSI2PK = :pk, GSI2SK = :sk, {sets}",
@@ -250,8 +254,8 @@ def _step(
     )
 
 
-def _queued(payout_id: str, state: PayoutState, now_ms: int) -> dict[str, str]:
+def _queue_keys(payout_id: str, state: PayoutState, now_ms: int) -> dict[str, str]:
     return {
-        "GSI2PK": queue_pk(state, shard_of(payout_id)),
-        "GSI2SK": in_time(now_ms, payout_id),
+        "GSI2PK": payout_queue_pk(state, list_shard_of(payout_id)),
+        "GSI2SK": time_sort_key(now_ms, payout_id),
     }

@@ -10,19 +10,19 @@ from typing import NamedTuple
 import msgspec
 
 from ledger.core.accounts import checked_id
-from ledger.core.money import checked, split
-from ledger.core.order_funds import ABSENT, Guarded
+from ledger.core.money import checked_amount, split
+from ledger.core.order_funds import IF_ABSENT, GuardedWrites
 from ledger.core.pricing import Pricing, Service, with_discount
 from ledger.dynamodb.table import (
     Item,
     Key,
     Put,
     Update,
-    in_time,
+    time_sort_key,
 )
 
 # Where GSI2 lists promotions that stand so; operators make a few a day.
-LISTED = "PROMOS"
+PROMOTION_LIST = "PROMOS"
 
 
 class PromotionState(StrEnum):
@@ -57,14 +57,14 @@ class Promotion(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     promo_state: PromotionState = PromotionState.ACTIVE
 
 
-class Discounted(NamedTuple):
+class DiscountedPricing(NamedTuple):
     """A price with its discount."""
 
     promotion: Promotion
     pricing: Pricing
 
 
-class NotApplicable(NamedTuple):
+class PromotionRefusal(NamedTuple):
     """Why a promotion does not hold for an order: a word for programs, and one for people."""
 
     reason: str
@@ -76,14 +76,14 @@ def promotion_key(code: str) -> Key:
     return Key(f"PROMO#{checked_id(code)}", "PROMOTION")
 
 
-def use_key(code: str, user_id: str) -> Key:
+def promotion_use_key(code: str, user_id: str) -> Key:
     """Where is kept how often a customer has used a promotion."""
     return Key(f"PROMO#{checked_id(code)}", f"USER#{checked_id(user_id)}")
 
 
-def listed_pk(state: PromotionState) -> str:
+def promotion_list_pk(state: PromotionState) -> str:
     """The list of promotions that stand so, in GSI2."""
-    return f"{LISTED}#{state}"
+    return f"{PROMOTION_LIST}#{state}"
 
 
 def read_promotion(item: Item) -> Promotion:
@@ -91,33 +91,33 @@ def read_promotion(item: Item) -> Promotion:
     return msgspec.convert(item, Promotion)
 
 
-def apply_to(
+def apply_promotion(
     promotion: Promotion, pricing: Pricing, used: int, now_ms: int
-) -> Discounted | NotApplicable:
+) -> DiscountedPricing | PromotionRefusal:
     """The price with the promotion's discount, or why it has none; `used` is by this customer."""
     base = pricing.subtotal or pricing.delivery_fee
     if promotion.promo_state is not PromotionState.ACTIVE:
-        return NotApplicable("stopped", "this promotion has ended")
+        return PromotionRefusal("stopped", "this promotion has ended")
     if now_ms < promotion.starts_at:
-        return NotApplicable("not_yet", "this promotion has not begun")
+        return PromotionRefusal("not_yet", "this promotion has not begun")
     if now_ms >= promotion.ends_at:
-        return NotApplicable("over", "this promotion has ended")
+        return PromotionRefusal("over", "this promotion has ended")
     if pricing.service not in promotion.services:
-        return NotApplicable("service", f"this promotion is not for {pricing.service}")
+        return PromotionRefusal("service", f"this promotion is not for {pricing.service}")
     if base < promotion.min_order_amount:
         least = promotion.min_order_amount
-        return NotApplicable("minimum", f"this promotion is for orders of {least} XAF or more")
+        return PromotionRefusal("minimum", f"this promotion is for orders of {least} XAF or more")
     if used >= promotion.per_user:
-        return NotApplicable("used", "you have used this promotion already")
-    priced = with_discount(pricing, _discount(promotion, base))
+        return PromotionRefusal("used", "you have used this promotion already")
+    priced = with_discount(pricing, _discount_amount(promotion, base))
     if not priced.discount:
-        return NotApplicable("nothing", "there is nothing to take off this order")
+        return PromotionRefusal("nothing", "there is nothing to take off this order")
     if priced.discount > promotion.budget - promotion.spent:
-        return NotApplicable("spent", "this promotion is used up")
-    return Discounted(promotion, priced)
+        return PromotionRefusal("spent", "this promotion is used up")
+    return DiscountedPricing(promotion, priced)
 
 
-def _discount(promotion: Promotion, base: int) -> int:
+def _discount_amount(promotion: Promotion, base: int) -> int:
     """What is taken off goods, or off a parcel's fee where there are none."""
     if promotion.percent_bps is None:
         assert promotion.amount is not None, "either a rate or an amount"
@@ -126,19 +126,19 @@ def _discount(promotion: Promotion, base: int) -> int:
     return part if promotion.cap is None else min(part, promotion.cap)
 
 
-def make_promotion(promotion: Promotion) -> Put:
+def create_promotion(promotion: Promotion) -> Put:
     """Write a promotion down; a code is used once. DynamoDB: Put PROMOTION if absent."""
-    checked(promotion.budget)
+    checked_amount(promotion.budget)
     key = promotion_key(promotion.code)
     return Put(
         item={
             "PK": key.pk,
             "SK": key.sk,
             **msgspec.to_builtins(promotion),
-            "GSI2PK": listed_pk(promotion.promo_state),
-            "GSI2SK": in_time(promotion.created_at, promotion.code),
+            "GSI2PK": promotion_list_pk(promotion.promo_state),
+            "GSI2SK": time_sort_key(promotion.created_at, promotion.code),
         },
-        condition=ABSENT,
+        condition=IF_ABSENT,
     )
 
 
@@ -152,12 +152,12 @@ def stop_promotion(code: str, now_ms: int) -> Update:
             ":stopped": PromotionState.STOPPED,
             ":active": PromotionState.ACTIVE,
             ":now": now_ms,
-            ":pk": listed_pk(PromotionState.STOPPED),
+            ":pk": promotion_list_pk(PromotionState.STOPPED),
         },
     )
 
 
-def use_promotion(promotion: Promotion, user_id: str, discount: int, now_ms: int) -> Guarded:
+def use_promotion(promotion: Promotion, user_id: str, discount: int, now_ms: int) -> GuardedWrites:
     """An order takes its discount out of the budget, and its customer's turn.
 
     Refusals: `promo_over` where it was stopped, ended or spent meanwhile, `promo_used` where the
@@ -170,7 +170,7 @@ def use_promotion(promotion: Promotion, user_id: str, discount: int, now_ms: int
         expression="SET spent = spent + :amount, uses = uses + :one, updatedAt = :now",
         condition="promoState = :active AND endsAt > :now AND spent <= :room",
         values={
-            ":amount": checked(discount),
+            ":amount": checked_amount(discount),
             ":room": promotion.budget - discount,
             ":active": PromotionState.ACTIVE,
             ":one": 1,
@@ -178,15 +178,15 @@ def use_promotion(promotion: Promotion, user_id: str, discount: int, now_ms: int
         },
     )
     turn = Update(
-        key=use_key(promotion.code, user_id),
+        key=promotion_use_key(promotion.code, user_id),
         expression="SET used = if_not_exists(used, :zero) + :one, updatedAt = :now",
         condition="attribute_not_exists(used) OR used < :limit",
         values={":limit": promotion.per_user, ":zero": 0, ":one": 1, ":now": now_ms},
     )
-    return Guarded((spend, turn), ("promo_over", "promo_used"))
+    return GuardedWrites((spend, turn), ("promo_over", "promo_used"))
 
 
-def return_promotion(code: str, user_id: str, amount: int, now_ms: int) -> Guarded:
+def return_promotion(code: str, user_id: str, amount: int, now_ms: int) -> GuardedWrites:
     """An order that was called off gives back its discount and its customer's turn.
 
     DynamoDB: Update PROMOTION and the customer's use of it.
@@ -195,12 +195,12 @@ def return_promotion(code: str, user_id: str, amount: int, now_ms: int) -> Guard
         key=promotion_key(code),
         expression="SET spent = spent - :amount, uses = uses - :one, updatedAt = :now",
         condition="spent >= :amount",
-        values={":amount": checked(amount), ":one": 1, ":now": now_ms},
+        values={":amount": checked_amount(amount), ":one": 1, ":now": now_ms},
     )
     turn = Update(
-        key=use_key(code, user_id),
+        key=promotion_use_key(code, user_id),
         expression="SET used = used - :one, updatedAt = :now",
         condition="used >= :one",
         values={":one": 1, ":now": now_ms},
     )
-    return Guarded((unspend, turn), ("wrong_state", "wrong_state"))
+    return GuardedWrites((unspend, turn), ("wrong_state", "wrong_state"))

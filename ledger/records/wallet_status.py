@@ -8,10 +8,10 @@ from ledger.dynamodb.table import Update
 from ledger.records.wallets import CLOSED, GENESIS
 
 # What a wallet that was never used begins with.
-_EMPTY = ("posted", "held", "available", "earned", "entries", "seq")
+_ZERO_FIELDS = ("posted", "held", "available", "earned", "entries", "seq")
 
 
-def set_standing(account: str, status: str, now_ms: int) -> Update:
+def set_wallet_status(account: str, status: str, now_ms: int) -> Update:
     """Freeze, free or close a wallet; only an empty one can be closed.
 
     A frozen or closed wallet still receives what its owner is owed; nothing leaves it but what was
@@ -28,7 +28,7 @@ def set_standing(account: str, status: str, now_ms: int) -> Update:
         ":ccy": CURRENCY,
         ":now": now_ms,
     }
-    begun = ", ".join(f"{name} = if_not_exists({name}, :zero)" for name in _EMPTY)
+    begun = ", ".join(f"{name} = if_not_exists({name}, :zero)" for name in _ZERO_FIELDS)
     is_empty = "attribute_not_exists(PK) OR (posted = :zero AND held = :zero)"
     return Update(
         key=balance_key(account),

@@ -7,24 +7,24 @@ import msgspec
 import orjson
 
 from ledger.core.accounts import (
-    Kind,
+    AccountKind,
     balance_key,
     kind_of,
     line_key,
+    list_shard_of,
     listing_key,
-    shard_of,
 )
 from ledger.core.entries import JournalEntry, Leg
 from ledger.core.facts import Rejection
 from ledger.core.money import CURRENCY
-from ledger.core.order_funds import ABSENT
+from ledger.core.order_funds import IF_ABSENT
 from ledger.core.plan import CANCELLATION_FEE, ORDER_EARNINGS, PAYOUT, TIP
 from ledger.dynamodb.table import (
     Item,
     Put,
     Update,
     Write,
-    in_time,
+    time_sort_key,
 )
 
 ACTIVE = "ACTIVE"
@@ -33,9 +33,9 @@ FROZEN = "FROZEN"
 # Empty, and to stay so; money that comes in all the same stays until it is opened again.
 CLOSED = "CLOSED"
 # Where GSI2 lists riders who have cash of ours, sharded, whoever has it longest first.
-CASH_OUT = "RIDERCASH#OUT"
+CASH_OUTSTANDING = "RIDERCASH#OUT"
 # Movements that count as earnings.
-EARNED = frozenset({ORDER_EARNINGS, TIP, CANCELLATION_FEE})
+EARNING_CATEGORIES = frozenset({ORDER_EARNINGS, TIP, CANCELLATION_FEE})
 # What the first line of every wallet is chained to.
 GENESIS = "0" * 64
 
@@ -65,7 +65,7 @@ class Balance(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         return self.v == 0
 
 
-class Line(NamedTuple):
+class WalletLine(NamedTuple):
     """One movement in a wallet. Units: whole XAF, below zero for a debit."""
 
     transaction_id: str
@@ -80,17 +80,17 @@ class Movement(NamedTuple):
     `listing` is the account's place in the list of accounts, with its first movement.
     """
 
-    after: Balance
+    balance_after: Balance
     line: Put | None
     listing: Put | None
 
 
-class Stamp(NamedTuple):
+class EntryStamp(NamedTuple):
     """What all movements of one entry share; `counted` is the account that counts the entry."""
 
     entry: JournalEntry
     recorded_at: int
-    counted: str
+    counting_account: str
 
 
 def read_balance(account: str, item: Item | None) -> Balance:
@@ -103,27 +103,27 @@ def transaction_id(entry_id: str, account: str) -> str:
     return f"txn_{hashlib.sha256(f'{entry_id}|{account}'.encode()).hexdigest()[:32]}"
 
 
-def move(leg: Leg, balance: Balance, stamp: Stamp) -> Movement:
+def apply_leg(leg: Leg, balance: Balance, stamp: EntryStamp) -> Movement:
     """Carry a leg into its wallet."""
-    after = _after(leg, balance, stamp)
+    after = _apply_amount(leg, balance, stamp)
     if not kind_of(leg.account).has_lines:
-        return Movement(after, None, _listing(after) if balance.is_new else None)
-    line = _line(leg, balance, stamp)
+        return Movement(after, None, _account_listing(after) if balance.is_new else None)
+    line = _line_item(leg, balance, stamp)
     return Movement(
-        after=msgspec.structs.replace(after, seq=balance.seq + 1, head=line["hash"]),
-        line=Put(item=line, condition=ABSENT),
-        listing=_listing(after) if balance.seq == 0 else None,
+        balance_after=msgspec.structs.replace(after, seq=balance.seq + 1, head=line["hash"]),
+        line=Put(item=line, condition=IF_ABSENT),
+        listing=_account_listing(after) if balance.seq == 0 else None,
     )
 
 
 def write_balance(before: Balance, after: Balance) -> Write:
     """Take a balance from one standing to another, over one leg or several of one direction."""
     if kind_of(before.account).has_lines:
-        return _move_wallet(before, after)
-    return _move_lane(before, after)
+        return _write_wallet(before, after)
+    return _write_shard(before, after)
 
 
-def weigh(leg: Leg, item: Item | None) -> Rejection | None:
+def explain_rejected_balance(leg: Leg, item: Item | None) -> Rejection | None:
     """What a refused balance means; None where it only moved on and is worth another look.
 
     `item` is the balance as it stands.
@@ -132,7 +132,7 @@ def weigh(leg: Leg, item: Item | None) -> Rejection | None:
     kind = kind_of(leg.account)
     if leg.amount > 0:
         # What is paid back can be no more than what is owed.
-        is_debt = kind in {Kind.RIDERCASH, Kind.RECEIVABLE}
+        is_debt = kind in {AccountKind.RIDERCASH, AccountKind.RECEIVABLE}
         if is_debt and -balance.posted < leg.amount:
             return Rejection(
                 "insufficient_funds", f"{leg.account} owes {-balance.posted}, not {leg.amount}"
@@ -140,7 +140,7 @@ def weigh(leg: Leg, item: Item | None) -> Rejection | None:
         return None
     if not kind.has_lines:
         return None
-    counter = _counter(leg)
+    counter = _debited_counter(leg)
     if counter == "available" and balance.status != ACTIVE:
         return Rejection("frozen", f"{leg.account} is {balance.status}")
     spendable = balance.available if counter == "available" else balance.held
@@ -149,32 +149,32 @@ def weigh(leg: Leg, item: Item | None) -> Rejection | None:
     return None
 
 
-def _counter(leg: Leg) -> str:
+def _debited_counter(leg: Leg) -> str:
     """Out of what a debit comes: what may be spent, or what was held for it."""
-    is_held = kind_of(leg.account) is Kind.RIDERCASH or leg.category == PAYOUT
+    is_held = kind_of(leg.account) is AccountKind.RIDERCASH or leg.category == PAYOUT
     return "held" if is_held else "available"
 
 
-def _after(leg: Leg, balance: Balance, stamp: Stamp) -> Balance:
+def _apply_amount(leg: Leg, balance: Balance, stamp: EntryStamp) -> Balance:
     changes = {"posted": balance.posted + leg.amount}
-    is_cash = kind_of(leg.account) is Kind.RIDERCASH
+    is_cash = kind_of(leg.account) is AccountKind.RIDERCASH
     if leg.amount < 0:
-        counter = _counter(leg)
+        counter = _debited_counter(leg)
         changes[counter] = getattr(balance, counter) + leg.amount
     elif not is_cash:
         changes["available"] = balance.available + leg.amount
-    is_earned = leg.category in EARNED and leg.amount > 0
+    is_earned = leg.category in EARNING_CATEGORIES and leg.amount > 0
     return msgspec.structs.replace(
         balance,
         **changes,
         earned=balance.earned + (leg.amount if is_earned else 0),
-        entries=balance.entries + (leg.account == stamp.counted),
+        entries=balance.entries + (leg.account == stamp.counting_account),
         updated_at=stamp.recorded_at,
         v=balance.v + 1,
     )
 
 
-def _line(leg: Leg, balance: Balance, stamp: Stamp) -> Item:
+def _line_item(leg: Leg, balance: Balance, stamp: EntryStamp) -> Item:
     recorded_at = stamp.recorded_at
     key = line_key(leg.account, balance.seq + 1)
     entry = stamp.entry
@@ -192,12 +192,12 @@ def _line(leg: Leg, balance: Balance, stamp: Stamp) -> Item:
     }
     if entry.order_id is not None:
         line["GSI1PK"] = f"ORDER#{entry.order_id}#TRANSACTIONS"
-        line["GSI1SK"] = in_time(recorded_at, leg.account)
+        line["GSI1SK"] = time_sort_key(recorded_at, leg.account)
     return {"PK": key.pk, "SK": key.sk, **line, "hash": line_hash(leg.account, line)}
 
 
 # What a line's hash covers, besides its account.
-HASHED = (
+HASHED_FIELDS = (
     "prev",
     "seq",
     "amount",
@@ -211,15 +211,15 @@ HASHED = (
 
 def line_hash(account: str, line: Item) -> str:
     """The hash that chains a line to the one before. Source: SHA-256 over a JSON list."""
-    body = [account, *(line[name] for name in HASHED)]
+    body = [account, *(line[name] for name in HASHED_FIELDS)]
     return hashlib.sha256(orjson.dumps(body)).hexdigest()
 
 
-def _move_wallet(before: Balance, after: Balance) -> Write:
+def _write_wallet(before: Balance, after: Balance) -> Write:
     account, delta = before.account, after.posted - before.posted
-    is_cash = kind_of(account) is Kind.RIDERCASH
+    is_cash = kind_of(account) is AccountKind.RIDERCASH
     if before.is_new and delta > 0 and not is_cash:
-        return Put(item=_item(after), condition=ABSENT)
+        return Put(item=_balance_item(after), condition=IF_ABSENT)
     # Lines are numbered without gaps, so the line before ours must still be the last.
     condition = "seq = :before"
     names: dict[str, str] = {}
@@ -248,7 +248,7 @@ def _move_wallet(before: Balance, after: Balance) -> Write:
         values[":active"] = ACTIVE
     removes = ""
     if is_cash:
-        cash = _cash_in_hand(before, after, values)
+        cash = _cash_changes(before, after, values)
         condition, sets, removes = condition + cash[0], sets + cash[1], cash[2]
     return Update(
         key=balance_key(account),
@@ -267,13 +267,13 @@ def _move_wallet(before: Balance, after: Balance) -> Write:
 _COUNTERS = ("available", "held")
 
 
-def _cash_in_hand(before: Balance, after: Balance, values: dict[str, Any]) -> tuple[str, str, str]:
+def _cash_changes(before: Balance, after: Balance, values: dict[str, Any]) -> tuple[str, str, str]:
     """What else changes with a rider's cash: condition, SET and REMOVE; `values` grows."""
     delta = after.posted - before.posted
     if delta < 0:
         rider_id = before.account.partition("#")[2]
-        values[":pk"] = f"{CASH_OUT}#{shard_of(rider_id)}"
-        values[":since"] = in_time(after.updated_at, rider_id)
+        values[":pk"] = f"{CASH_OUTSTANDING}#{list_shard_of(rider_id)}"
+        values[":since"] = time_sort_key(after.updated_at, rider_id)
         # He is exposed since he took the order, and has the cash since the first of them.
         return "", "GSI2PK = :pk, GSI2SK = if_not_exists(GSI2SK, :since), ", ""
     values[":owed"] = -delta
@@ -282,16 +282,16 @@ def _cash_in_hand(before: Balance, after: Balance, values: dict[str, Any]) -> tu
 
 
 # Lanes have no lines, no floor and no earnings.
-_WALLET_ONLY = frozenset({"held", "available", "earned", "seq", "head", "status"})
+_WALLET_ONLY_FIELDS = frozenset({"held", "available", "earned", "seq", "head", "status"})
 
 
-def _move_lane(before: Balance, after: Balance) -> Write:
+def _write_shard(before: Balance, after: Balance) -> Write:
     delta = after.posted - before.posted
-    is_repaid = kind_of(before.account) is Kind.RECEIVABLE and delta > 0
+    is_repaid = kind_of(before.account) is AccountKind.RECEIVABLE and delta > 0
     if before.is_new and not is_repaid:
-        item = _item(after)
-        lane = {name: value for name, value in item.items() if name not in _WALLET_ONLY}
-        return Put(item=lane, condition=ABSENT)
+        item = _balance_item(after)
+        lane = {name: value for name, value in item.items() if name not in _WALLET_ONLY_FIELDS}
+        return Put(item=lane, condition=IF_ABSENT)
     # Nobody needs a lane's balance before it moves, so additions may come in any order.
     values = {
         ":d": delta,
@@ -309,7 +309,7 @@ def _move_lane(before: Balance, after: Balance) -> Write:
     )
 
 
-def _item(balance: Balance) -> Item:
+def _balance_item(balance: Balance) -> Item:
     key = balance_key(balance.account)
     fields = msgspec.to_builtins(balance)
     return {
@@ -321,7 +321,7 @@ def _item(balance: Balance) -> Item:
     }
 
 
-def _listing(after: Balance) -> Put:
+def _account_listing(after: Balance) -> Put:
     """The account's place in the list of all accounts, with its first movement."""
     key = listing_key(after.account)
     return Put(item={"PK": key.pk, "SK": key.sk, "createdAt": after.updated_at})

@@ -3,36 +3,36 @@
 from hashlib import blake2b
 
 # Source: 128 bits; two different sets of a million things agree by chance once in 10^26.
-_BYTES = 16
-_WHOLE = 1 << (8 * _BYTES)
+_DIGEST_BYTES = 16
+_MODULUS = 1 << (8 * _DIGEST_BYTES)
 
 
-class Marks:
+class MultisetHash:
     """A sum of marks for each account; claims add to it, findings take from it."""
 
     def __init__(self) -> None:
         self._sums: dict[str, int] = {}
 
-    def claim(self, account: str, *told: object) -> None:
+    def add_expected(self, account: str, *fields: object) -> None:
         """Something that must be found."""
-        self._add(account, _mark(told))
+        self._add(account, _hash_element(fields))
 
-    def find(self, account: str, *told: object) -> None:
+    def add_found(self, account: str, *fields: object) -> None:
         """Something that must have been claimed."""
-        self._add(account, -_mark(told))
+        self._add(account, -_hash_element(fields))
 
-    def odd(self) -> list[str]:
+    def mismatched_accounts(self) -> list[str]:
         """Accounts where claims and findings differ."""
         return sorted(self._sums)
 
     def _add(self, account: str, mark: int) -> None:
-        after = (self._sums.get(account, 0) + mark) % _WHOLE
+        after = (self._sums.get(account, 0) + mark) % _MODULUS
         if after:
             self._sums[account] = after
         else:
             self._sums.pop(account, None)
 
 
-def _mark(told: tuple[object, ...]) -> int:
-    text = "|".join(map(str, told)).encode()
-    return int.from_bytes(blake2b(text, digest_size=_BYTES).digest(), "little")
+def _hash_element(fields: tuple[object, ...]) -> int:
+    text = "|".join(map(str, fields)).encode()
+    return int.from_bytes(blake2b(text, digest_size=_DIGEST_BYTES).digest(), "little")

@@ -6,7 +6,7 @@ import pytest
 
 
 @pytest.fixture
-def folder(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+def instance_folder(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     """The module's city, `FILES`, in a folder that is named "tiny"."""
     city = tmp_path / "tiny"
     city.mkdir()

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from bench.books import build, verify
-from bench.engines.sqlite_table import Shelf
+from bench.books import audit_ledger, build_ledger
+from bench.engines.sqlite_table import SqliteTable
 from ledger.core.accounts import line_key, vendor
 from ledger.dynamodb.table import Key, Query
 
@@ -15,38 +15,38 @@ LINES = 800
 
 
 @pytest.fixture(scope="module")
-def books(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def ledger_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two hundred orders in a file."""
     path = tmp_path_factory.mktemp("books") / "books"
-    build(path, LINES, seed=1)
+    build_ledger(path, LINES, seed=1)
     return path
 
 
-def test_right_books_are_called_right(books: Path) -> None:
+def test_right_books_are_called_right(ledger_path: Path) -> None:
     """Every line and entry is looked at, and nothing is found."""
-    came = asyncio.run(verify(books, LINES))
+    came = asyncio.run(audit_ledger(ledger_path, LINES))
     assert (came.breaks, came.lines, came.entries) == ([], 800, 600)
 
 
-def test_a_franc_too_many_is_found_among_them(books: Path) -> None:
+def test_a_franc_too_many_is_found_among_them(ledger_path: Path) -> None:
     """One line of one vendor; put right again afterwards."""
-    shelf = Shelf(books)
+    shelf = SqliteTable(ledger_path)
     key = line_key(vendor("v7"), 1)
     before = asyncio.run(shelf.get(key))
     assert before is not None
     shelf.put([{**before, "amount": before["amount"] + 1}])
     shelf.flush()
-    came = asyncio.run(verify(books, LINES))
+    came = asyncio.run(audit_ledger(ledger_path, LINES))
     shelf.put([before])
     shelf.flush()
     assert any("VENDOR#v7" in each for each in came.breaks)
-    assert asyncio.run(verify(books, LINES)).breaks == []
+    assert asyncio.run(audit_ledger(ledger_path, LINES)).breaks == []
 
 
 def test_a_shelf_reads_as_a_table_does(tmp_path: Path) -> None:
     """Pages in both directions, by prefix and through an index; what is not there is None."""
-    shelf = Shelf(tmp_path / "shelf")
-    shelf.make()
+    shelf = SqliteTable(tmp_path / "shelf")
+    shelf.create()
     rows = [{"PK": "A", "SK": f"N#{n}", "GSI2PK": "L", "GSI2SK": f"{9 - n}"} for n in range(5)]
     shelf.put([*rows, {"PK": "A", "SK": "OTHER"}])
     shelf.flush()

@@ -1,7 +1,7 @@
 """What a load has told, as the figures of a connect and of a fix."""
 
-from bench.common.peers import Size
-from bench.connect import _named
+from bench.common.peers import LoadSize
+from bench.connect import _figures
 
 
 def test_working_is_not_counted_as_connecting():
@@ -10,7 +10,7 @@ def test_working_is_not_counted_as_connecting():
         "conn_s": 2.0, "cpu_s": 3.5, "cpu": 0.25, "rss_per_conn_kb": 12.0, "relayed/s": 400.0,
         "p50": 1.0, "p99": 3.0,
     }  # fmt: skip
-    named = _named(told, Size(pairs=500, seconds=6.0, rate=0.4))
+    named = _figures(told, LoadSize(pairs=500, seconds=6.0, rate=0.4))
     assert named["connect_cpu_ms"] == 2.0
     assert named["cpu_us_per_fix"] == 625.0
     assert (named["connect_s"], named["kb_per_socket"], named["p99_ms"]) == (2.0, 12.0, 3.0)

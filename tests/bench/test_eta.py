@@ -28,7 +28,7 @@ def lines() -> Iterator[str]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def trace_folder(tmp_path: Path) -> Path:
     """An archive of ten such traces."""
     with zipfile.ZipFile(tmp_path / ARCHIVE, "w") as archive:
         for number in range(10):
@@ -36,9 +36,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_steady_town_is_learned(folder: Path) -> None:
+def test_a_steady_town_is_learned(trace_folder: Path) -> None:
     """Where everybody drives 15 m/s the default is far off, and what was learned comes near."""
-    figures: dict[str, Any] = eta.measure(list(read_traces(folder)), seed=1, most=None)
+    figures: dict[str, Any] = eta.measure(list(read_traces(trace_folder)), seed=1, drives_max=None)
 
     assert (figures["drives"], figures["detour_p50"]) == (10, 1.0)
     # From 900 m away 1.4 times the way at 7.3 m/s takes 172.6 s, and 123.3 s without the detour.
@@ -51,9 +51,9 @@ def test_a_steady_town_is_learned(folder: Path) -> None:
     assert all(a < b for a, b in pairwise(figures["mean_s_by_prior_s"].values()))
 
 
-def test_a_short_hop_is_no_drive(folder: Path) -> None:
+def test_a_short_hop_is_no_drive(trace_folder: Path) -> None:
     """A van that is moved to the next gate goes nowhere; a walk is no drive either."""
-    trace = next(read_traces(folder))
+    trace = next(read_traces(trace_folder))
 
     assert [len(drive) for drive in eta.drives_of(trace)] == [STEPS]
     assert list(eta.drives_of(trace[:4])) == []

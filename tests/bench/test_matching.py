@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from bench.mdrp import instances, solution
-from bench.mdrp.instances import Instance, Trip
-from bench.mdrp.replay import Choice, play
-from bench.mdrp.run_audit import Illegal, happened, judge
+from bench.mdrp.instances import ExecutedTrip, Instance
+from bench.mdrp.replay import ReplayOptions, replay_day
+from bench.mdrp.run_audit import RuleViolation, reconstruct_day, score_run
 from matching.solve import POLICIES, solve
-from tests.best_day import best_possible
+from tests.best_day import best_possible_delay
 
 ROOT = Path(__file__).parents[2]
 FILES = {
@@ -39,25 +39,25 @@ o5\t20000\t0\t31\tr2\t40
 
 
 @pytest.fixture
-def tiny(folder: Path) -> Instance:
+def tiny_instance(instance_folder: Path) -> Instance:
     """The tiny city: two couriers, five orders, one of them beyond reach."""
-    return instances.read(folder)
+    return instances.read_instance(instance_folder)
 
 
-def _choice(policy: str = "batch", **fields) -> Choice:
-    return Choice(partial(solve, policy=policy), **fields)
+def _choice(policy: str = "batch", **fields) -> ReplayOptions:
+    return ReplayOptions(partial(solve, policy=policy), **fields)
 
 
 # c1 leaves at 3 for r1, ten minutes away: there at 13, hands over from 15 on, rides 15 minutes.
-GOOD = Trip(courier=0, sent_at=3, fixed_at=3, picked_at=15, orders=(0,))
+GOOD = ExecutedTrip(courier=0, sent_at=3, fixed_at=3, picked_at=15, orders=(0,))
 
 
-def test_the_day_is_worked_out_from_what_couriers_were_told(tiny: Instance):
+def test_the_day_is_worked_out_from_what_couriers_were_told(tiny_instance: Instance):
     """Pickup at 15, away at 17, 15 minutes to go, two at the door: 34, its floor; free at 36."""
-    second = Trip(courier=0, sent_at=36, fixed_at=36, picked_at=53, orders=(2,))
-    day = happened(tiny, [GOOD, second])
+    second = ExecutedTrip(courier=0, sent_at=36, fixed_at=36, picked_at=53, orders=(2,))
+    day = reconstruct_day(tiny_instance, [GOOD, second])
     assert (day.picked_at, day.dropped_at) == ({0: 15, 2: 53}, {0: 34, 2: 72})
-    figures = judge(tiny, [GOOD, second])
+    figures = score_run(tiny_instance, [GOOD, second])
     # o5 is too far for anybody. The others: 0, 120 - 23, 68 - 31, 120 - 24 over their floors.
     assert (figures.orders, figures.set_aside) == (4, 1)
     assert pytest.approx((0 + 97 + 37 + 96) / 4) == figures.E
@@ -70,14 +70,14 @@ def test_the_day_is_worked_out_from_what_couriers_were_told(tiny: Instance):
 @pytest.mark.parametrize(
     ("trips", "why"),
     [
-        ([GOOD, Trip(1, 60, 60, 92, (0,))], "delivered twice"),
+        ([GOOD, ExecutedTrip(1, 60, 60, 92, (0,))], "delivered twice"),
         ([GOOD._replace(orders=(0, 0))], "delivered twice"),
         ([GOOD._replace(orders=(0, 2))], "before it is placed"),
-        ([Trip(1, 4, 4, 13, (1,))], "before he is free"),
-        ([GOOD, Trip(0, 35, 35, 52, (2,))], "before he is free"),
+        ([ExecutedTrip(1, 4, 4, 13, (1,))], "before he is free"),
+        ([GOOD, ExecutedTrip(0, 35, 35, 52, (2,))], "before he is free"),
         ([GOOD._replace(fixed_at=16, orders=(0, 2))], "after the pickup"),
         ([GOOD._replace(fixed_at=2)], "before he leaves"),
-        ([Trip(1, 85, 85, 92, (3,))], "after his shift"),
+        ([ExecutedTrip(1, 85, 85, 92, (3,))], "after his shift"),
         ([GOOD._replace(sent_at=0, fixed_at=0, picked_at=14)], "before the food is ready"),
         ([GOOD._replace(sent_at=5, fixed_at=5, picked_at=16)], "before he is there"),
         ([GOOD._replace(picked_at=16)], "later than he would"),
@@ -85,52 +85,55 @@ def test_the_day_is_worked_out_from_what_couriers_were_told(tiny: Instance):
         ([GOOD._replace(orders=())], "for nothing"),
     ],
 )
-def test_an_illegal_run_is_void(tiny: Instance, trips: list[Trip], why: str):
+def test_an_illegal_run_is_void(tiny_instance: Instance, trips: list[ExecutedTrip], why: str):
     """Each rule has a run that breaks it, and is found."""
-    with pytest.raises(Illegal, match=why):
-        judge(tiny, trips)
+    with pytest.raises(RuleViolation, match=why):
+        score_run(tiny_instance, trips)
 
 
-def test_nobody_is_faster_than_the_floor(tiny: Instance, monkeypatch: pytest.MonkeyPatch):
+def test_nobody_is_faster_than_the_floor(tiny_instance: Instance, monkeypatch: pytest.MonkeyPatch):
     """Should the harness ever work out an arrival below its floor, it voids the run."""
-    monkeypatch.setattr("bench.mdrp.run_audit.floor_of", lambda instance, order: 35)
-    with pytest.raises(Illegal, match="faster than anybody"):
-        judge(tiny, [GOOD])
+    monkeypatch.setattr("bench.mdrp.run_audit.fastest_delivery_minutes", lambda instance, order: 35)
+    with pytest.raises(RuleViolation, match="faster than anybody"):
+        score_run(tiny_instance, [GOOD])
 
 
-def test_the_tiny_city_is_served_as_well_as_anybody_could(tiny: Instance):
+def test_the_tiny_city_is_served_as_well_as_anybody_could(tiny_instance: Instance):
     """Not knowing the future, `batch` is here as good as the best of all plans that know it."""
-    ours = judge(tiny, play(tiny, _choice()).trips)
+    ours = score_run(tiny_instance, replay_day(tiny_instance, _choice()).trips)
     assert ours.undelivered == 0
-    assert pytest.approx(best_possible(tiny)) == ours.E
+    assert pytest.approx(best_possible_delay(tiny_instance)) == ours.E
 
 
 @pytest.mark.parametrize("policy", sorted(POLICIES))
-def test_every_policy_plays_by_the_rules(tiny: Instance, policy: str):
+def test_every_policy_plays_by_the_rules(tiny_instance: Instance, policy: str):
     """Whatever decides, the run is legal, and nobody beats the one who knows the future."""
-    assert best_possible(tiny) <= judge(tiny, play(tiny, _choice(policy)).trips).E
+    assert (
+        best_possible_delay(tiny_instance)
+        <= score_run(tiny_instance, replay_day(tiny_instance, _choice(policy)).trips).E
+    )
 
 
 @pytest.mark.parametrize("mean_prep", [False, True])
-def test_a_run_is_settled_by_its_seed(tiny: Instance, mean_prep: bool):
+def test_a_run_is_settled_by_its_seed(tiny_instance: Instance, mean_prep: bool):
     """Twice the same choice is twice the same day, declines and guesses included."""
-    choice = _choice(declines=0.5, mean_prep=mean_prep, seed=3)
-    once, again = play(tiny, choice), play(tiny, choice)
-    assert (once.trips, once.asked, once.declined) == (again.trips, again.asked, again.declined)
+    choice = _choice(decline_share=0.5, uses_mean_prep=mean_prep, seed=3)
+    once, again = replay_day(tiny_instance, choice), replay_day(tiny_instance, choice)
+    assert (once.trips, once.offered, once.declined) == (again.trips, again.offered, again.declined)
     assert once.declined > 0
-    judge(tiny, once.trips)
+    score_run(tiny_instance, once.trips)
 
 
-def test_where_everybody_declines_nothing_arrives(tiny: Instance):
+def test_where_everybody_declines_nothing_arrives(tiny_instance: Instance):
     """A no bars the pair for good, so that each of eight pairs is asked once."""
-    replay = play(tiny, _choice(declines=1.0))
+    replay = replay_day(tiny_instance, _choice(decline_share=1.0))
     assert replay.trips == []
-    assert replay.asked == replay.declined <= 2 * len(tiny.orders)
+    assert replay.offered == replay.declined <= 2 * len(tiny_instance.orders)
 
 
-def test_decisions_are_written_as_the_library_reads_them(tiny: Instance, tmp_path: Path):
+def test_decisions_are_written_as_the_library_reads_them(tiny_instance: Instance, tmp_path: Path):
     """Three tables: what was told and when, when orders moved, and every way of every courier."""
-    solution.write(tmp_path, tiny, [GOOD])
+    solution.write_solution(tmp_path, tiny_instance, [GOOD])
     lines = {path.stem: path.read_text().splitlines() for path in tmp_path.glob("*.txt")}
     assert lines["solution_info_assignments"][1:] == ["3 15 c1 o1"]
     assert lines["solution_info_orders"][1:] == ["o1 0 r1 15 15 34 c1"]
@@ -138,11 +141,11 @@ def test_decisions_are_written_as_the_library_reads_them(tiny: Instance, tmp_pat
 
 
 @pytest.mark.slow
-def test_the_command_prints_its_lines(folder: Path, tmp_path: Path):
+def test_the_command_prints_its_lines(instance_folder: Path, tmp_path: Path):
     """One line for the instance, one for the means, beside what others published."""
-    (folder.parent / "baselines.csv").write_text("inst,policy,E,cpo\ntiny,H2,7.5,12\n")
+    (instance_folder.parent / "baselines.csv").write_text("inst,policy,E,cpo\ntiny,H2,7.5,12\n")
     out = tmp_path / "out"
-    command = [sys.executable, "-m", "bench.matching", "--instances", str(folder.parent)]
+    command = [sys.executable, "-m", "bench.matching", "--instances", str(instance_folder.parent)]
     run = subprocess.run(
         [*command, "--dump", str(out), "--chart", str(out / "chart.png")],
         cwd=ROOT,

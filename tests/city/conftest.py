@@ -22,12 +22,12 @@ NAMESPACES = {"USER": "/user", "VENDOR": "/vendor", "RIDER": "/rider"}
 Json = dict[str, Any]
 
 
-class No(Exception):
+class CommandError(Exception):
     """A refusal with its code."""
 
 
 @dataclass
-class Miniature:
+class FakeServer:
     """Orders, offers and wallets in memory; every command in the order of the contract."""
 
     url: str = ""
@@ -35,39 +35,39 @@ class Miniature:
     items: dict[str, Json] = field(default_factory=dict)
     riders: dict[str, bool] = field(default_factory=dict)
     balances: Counter[str] = field(default_factory=Counter)
-    said: Counter[str] = field(default_factory=Counter)
+    command_counts: Counter[str] = field(default_factory=Counter)
     fixes: dict[str, list[Json]] = field(default_factory=lambda: defaultdict(list))
     batches: int = 0
     services: set[str] = field(default_factory=lambda: {"FOOD"})
-    total: int = 0
+    trial_balance_total: int = 0
     server: socketio.AsyncServer = field(
         default_factory=lambda: socketio.AsyncServer(async_mode="aiohttp")
     )
     seqs: Counter[str] = field(default_factory=Counter)
     numbers: Any = field(default_factory=lambda: itertools.count(1))
 
-    async def tell(self, user_type: str, who: str, name: str, **facts: Any) -> None:
+    async def send_event(self, user_type: str, identity: str, name: str, **facts: Any) -> None:
         """A durable event to one identity."""
-        self.seqs[who] += 1
-        payload = {**facts, "epoch": EPOCH, "seq": self.seqs[who], "ts": 1}
-        await self.server.emit(name, payload, to=who, namespace=NAMESPACES[user_type])
+        self.seqs[identity] += 1
+        payload = {**facts, "epoch": EPOCH, "seq": self.seqs[identity], "ts": 1}
+        await self.server.emit(name, payload, to=identity, namespace=NAMESPACES[user_type])
 
-    async def run_command(self, who: str, name: str, facts: Json) -> Json:
+    async def run_command(self, identity: str, name: str, facts: Json) -> Json:
         """Run one socket command; the answer's data."""
-        self.said[name] += 1
+        self.command_counts[name] += 1
         if name == "set_availability":
-            self.riders[who] = True
+            self.riders[identity] = True
             return {}
         if name == "location_batch":
             self.batches += 1
-            self.fixes[who] += facts["fixes"]
+            self.fixes[identity] += facts["fixes"]
             return {}
         if name == "set_online":
             return {}
         order = self.orders.get(str(facts.get("orderId")))
         if order is None:
-            raise No("not_found")
-        return await getattr(self, f"do_{name}", self.do_nothing)(order, who, facts)
+            raise CommandError("not_found")
+        return await getattr(self, f"do_{name}", self.do_nothing)(order, identity, facts)
 
     async def do_nothing(self, *_: object) -> Json:
         """A command without an effect here."""
@@ -75,49 +75,49 @@ class Miniature:
 
     async def do_accept_order(self, order: Json, *_: object) -> Json:
         """Find a rider as soon as the vendor takes the order."""
-        self.move(order, {"PENDING"}, "ACCEPTED")
-        await self.tell("USER", order["userId"], "order_accepted", orderId=order["orderId"])
+        self.set_status(order, {"PENDING"}, "ACCEPTED")
+        await self.send_event("USER", order["userId"], "order_accepted", orderId=order["orderId"])
         await self.offer(order)
         return {}
 
     async def do_reject_order(self, order: Json, *_: object) -> Json:
         """The order ends."""
-        self.move(order, {"PENDING"}, "REJECTED")
-        await self.tell("USER", order["userId"], "order_rejected", orderId=order["orderId"])
+        self.set_status(order, {"PENDING"}, "REJECTED")
+        await self.send_event("USER", order["userId"], "order_rejected", orderId=order["orderId"])
         return {}
 
     async def do_order_preparing(self, order: Json, *_: object) -> Json:
         """The kitchen begins."""
-        self.move(order, {"ACCEPTED"}, "PREPARING")
+        self.set_status(order, {"ACCEPTED"}, "PREPARING")
         return {}
 
     async def do_order_ready(self, order: Json, *_: object) -> Json:
         """The rider hears it, if there is one."""
-        self.move(order, {"ACCEPTED", "PREPARING"}, "READY")
-        await self.say_ready(order)
+        self.set_status(order, {"ACCEPTED", "PREPARING"}, "READY")
+        await self.send_ready(order)
         return {}
 
     async def do_accept_delivery(self, order: Json, who: str, _: Json) -> Json:
         """The first one wins."""
         if order["dispatch"]["state"] != "OFFERED":
-            raise No("offer_taken")
+            raise CommandError("offer_taken")
         order["dispatch"] = {"state": "ASSIGNED", "riderId": who}
         self.riders[who] = False
         facts = {"orderId": order["orderId"], "riderId": who}
-        await self.tell("USER", order["userId"], "rider_assigned", **facts)
-        await self.say_ready(order)
+        await self.send_event("USER", order["userId"], "rider_assigned", **facts)
+        await self.send_ready(order)
         return {}
 
     async def do_decline_delivery(self, order: Json, who: str, _: Json) -> Json:
         """Ask somebody else, unless somebody has it."""
         if order["dispatch"]["state"] == "OFFERED":
-            await self.offer(order, besides=who)
+            await self.offer(order, except_rider=who)
         return {}
 
     async def do_release_delivery(self, order: Json, who: str, _: Json) -> Json:
         """Ask somebody else, and the rider is free again."""
         self.riders[who] = True
-        await self.offer(order, besides=who)
+        await self.offer(order, except_rider=who)
         return {}
 
     async def do_arrived_pickup(self, order: Json, *_: object) -> Json:
@@ -127,7 +127,7 @@ class Miniature:
 
     async def do_pick_up(self, order: Json, *_: object) -> Json:
         """The goods leave."""
-        self.move(order, {"READY", "PENDING"}, "IN_TRANSIT")
+        self.set_status(order, {"READY", "PENDING"}, "IN_TRANSIT")
         order["dispatch"]["state"] = "PICKED_UP"
         return {}
 
@@ -135,45 +135,51 @@ class Miniature:
         """The order ends and the money goes out."""
         is_cash = order["payment"]["method"] == "CASH"
         if is_cash != ("cashCollected" in facts):
-            raise No("malformed")
-        self.move(order, {"IN_TRANSIT"}, "FUNDS_DISTRIBUTED")
+            raise CommandError("malformed")
+        self.set_status(order, {"IN_TRANSIT"}, "FUNDS_DISTRIBUTED")
         self.riders[who] = True
         facts = {"orderId": order["orderId"]}
-        await self.tell("USER", order["userId"], "order_delivered", **facts)
-        await self.tell("RIDER", who, "order_settled", amount=1500, **facts)
+        await self.send_event("USER", order["userId"], "order_delivered", **facts)
+        await self.send_event("RIDER", who, "order_settled", amount=1500, **facts)
         if order["vendorId"]:
-            await self.tell("VENDOR", order["vendorId"], "order_settled", amount=2000, **facts)
+            await self.send_event(
+                "VENDOR", order["vendorId"], "order_settled", amount=2000, **facts
+            )
         return {}
 
     async def do_cancel_order(self, order: Json, *_: object) -> Json:
         """The order ends; who is in it hears it."""
-        self.move(order, {"PENDING", "ACCEPTED", "PREPARING", "READY"}, "CANCELLED")
+        self.set_status(order, {"PENDING", "ACCEPTED", "PREPARING", "READY"}, "CANCELLED")
         facts = {"orderId": order["orderId"], "reason": "x", "refundAmount": 0}
         rider = order["dispatch"].get("riderId")
         if rider:
             self.riders[rider] = True
-            await self.tell("RIDER", rider, "order_cancelled", **facts)
+            await self.send_event("RIDER", rider, "order_cancelled", **facts)
         if order["vendorId"]:
-            await self.tell("VENDOR", order["vendorId"], "order_cancelled", **facts)
+            await self.send_event("VENDOR", order["vendorId"], "order_cancelled", **facts)
         return {}
 
-    def move(self, order: Json, states: set[str], to: str) -> None:
+    def set_status(self, order: Json, states: set[str], to: str) -> None:
         """One step of an order."""
         if order["status"] not in states:
-            raise No("wrong_state")
+            raise CommandError("wrong_state")
         order["status"] = to
 
-    async def say_ready(self, order: Json) -> None:
+    async def send_ready(self, order: Json) -> None:
         """Tell the rider that the goods wait."""
         rider = order["dispatch"].get("riderId")
         if rider and order["status"] == "READY":
-            await self.tell("RIDER", rider, "order_ready_for_pickup", orderId=order["orderId"])
+            await self.send_event(
+                "RIDER", rider, "order_ready_for_pickup", orderId=order["orderId"]
+            )
 
-    async def offer(self, order: Json, besides: str = "") -> None:
+    async def offer(self, order: Json, except_rider: str = "") -> None:
         """Offer to the nearest free riders; the first one who says yes has it."""
         order["dispatch"] = {"state": "OFFERED"}
-        free = [rider for rider, is_free in self.riders.items() if is_free and rider != besides]
-        free.sort(key=lambda rider: self.away(rider, order["locations"]["pickup"]))
+        free = [
+            rider for rider, is_free in self.riders.items() if is_free and rider != except_rider
+        ]
+        free.sort(key=lambda rider: self.distance(rider, order["locations"]["pickup"]))
         for rider in free[:OFFERS_AT_ONCE]:
             request = {
                 "offerId": f"ofr_{next(self.numbers)}",
@@ -185,17 +191,17 @@ class Miniature:
             }
             if order["payment"]["method"] == "CASH":
                 request["cashToCollect"] = order["pricing"]["total"]
-            await self.tell("RIDER", rider, "delivery_request", **request)
+            await self.send_event("RIDER", rider, "delivery_request", **request)
 
-    def away(self, rider: str, where: Json) -> float:
+    def distance(self, rider: str, location: Json) -> float:
         """How far a rider is, by his last fix; one without a fix is nowhere."""
         last = (self.fixes[rider] or [{"lat": 90, "lng": 0}])[-1]
-        return math.dist((last["lat"], last["lng"]), (where["lat"], where["lng"]))
+        return math.dist((last["lat"], last["lng"]), (location["lat"], location["lng"]))
 
-    def place(self, who: str, body: Json) -> Json:
+    def place_order(self, identity: str, body: Json) -> Json:
         """A new order."""
         if body["orderType"] not in self.services:
-            raise No("service_disabled")
+            raise CommandError("service_disabled")
         order_id = f"ord_{next(self.numbers)}"
         shop = self.items.get(body.get("vendorId", ""), {})
         home = body.get("pickup") or shop["location"]
@@ -203,7 +209,7 @@ class Miniature:
         worth = sum(prices[line["itemId"]] * line["quantity"] for line in body.get("items", []))
         self.orders[order_id] = {
             "orderId": order_id,
-            "userId": who,
+            "userId": identity,
             "vendorId": body.get("vendorId"),
             "orderType": body["orderType"],
             "status": "PENDING",
@@ -218,7 +224,7 @@ class Miniature:
         return self.orders[order_id]
 
 
-def namespace_of(mini: Miniature, user_type: str) -> socketio.AsyncNamespace:
+def make_namespace(mini: FakeServer, user_type: str) -> socketio.AsyncNamespace:
     class Audience(socketio.AsyncNamespace):
         async def on_connect(self, sid: str, _: object, auth: Json) -> None:
             who = identity(auth["token"], user_type)
@@ -234,7 +240,7 @@ def namespace_of(mini: Miniature, user_type: str) -> socketio.AsyncNamespace:
                 return None
             try:
                 return {"ok": True, "data": await mini.run_command(who, event, args[1])}
-            except No as no:
+            except CommandError as no:
                 return {"ok": False, "error": {"code": str(no), "message": "", "retryable": False}}
 
     return Audience(NAMESPACES[user_type])
@@ -249,7 +255,7 @@ def identity(token: str, user_type: str) -> str:
     return claims["userId"]
 
 
-def who_asks(request: web.Request) -> str:
+def caller_of(request: web.Request) -> str:
     token = request.headers["Authorization"].removeprefix("Bearer ")
     return jwt.decode(token, SECRET, algorithms=["HS256"])["userId"]
 
@@ -259,18 +265,18 @@ def success(data: Any, status: int = 200) -> web.Response:
     return web.Response(body=body, status=status, content_type="application/json")
 
 
-def shop_routes(mini: Miniature) -> web.RouteTableDef:
+def shop_routes(mini: FakeServer) -> web.RouteTableDef:
     table = web.RouteTableDef()
 
     @table.put("/api/v1/vendor/profile")
     async def vendor_profile(request: web.Request) -> web.Response:
         body = await request.json()
-        mini.items[who_asks(request)] = {"location": body["location"], "items": {}}
+        mini.items[caller_of(request)] = {"location": body["location"], "items": {}}
         return success({})
 
     @table.put("/api/v1/vendor/items/{item}")
     async def vendor_item(request: web.Request) -> web.Response:
-        shop = mini.items[who_asks(request)]
+        shop = mini.items[caller_of(request)]
         shop["items"][request.match_info["item"]] = await request.json()
         return success({})
 
@@ -283,7 +289,7 @@ def shop_routes(mini: Miniature) -> web.RouteTableDef:
     return table
 
 
-def town_routes(mini: Miniature) -> web.RouteTableDef:
+def city_routes(mini: FakeServer) -> web.RouteTableDef:
     table = web.RouteTableDef()
 
     @table.get("/readyz")
@@ -302,26 +308,28 @@ def town_routes(mini: Miniature) -> web.RouteTableDef:
 
     @table.get("/api/v1/admin/ledger/trial-balance")
     async def trial_balance(_: web.Request) -> web.Response:
-        return success({"total": mini.total, "accounts": [], "entries": len(mini.orders)})
+        return success(
+            {"total": mini.trial_balance_total, "accounts": [], "entries": len(mini.orders)}
+        )
 
     @table.get("/api/v1/wallet/balance")
     async def balance(request: web.Request) -> web.Response:
-        return success({"availableBalance": mini.balances[who_asks(request)]})
+        return success({"availableBalance": mini.balances[caller_of(request)]})
 
     @table.post("/api/v1/wallet/topup")
     async def top_up(request: web.Request) -> web.Response:
-        mini.balances[who_asks(request)] += (await request.json())["amount"]
+        mini.balances[caller_of(request)] += (await request.json())["amount"]
         return success({}, 201)
 
     return table
 
 
-def order_routes(mini: Miniature) -> web.RouteTableDef:
+def order_routes(mini: FakeServer) -> web.RouteTableDef:
     table = web.RouteTableDef()
 
     @table.get("/api/v1/orders")
     async def orders(request: web.Request) -> web.Response:
-        who, status = who_asks(request), request.query.get("status")
+        who, status = caller_of(request), request.query.get("status")
         mine = [
             order
             for order in mini.orders.values()
@@ -337,10 +345,10 @@ def order_routes(mini: Miniature) -> web.RouteTableDef:
     @table.post("/api/v1/orders")
     async def place(request: web.Request) -> web.Response:
         assert request.headers["Idempotency-Key"]
-        order = mini.place(who_asks(request), await request.json())
+        order = mini.place_order(caller_of(request), await request.json())
         if order["vendorId"]:
             facts = {"orderId": order["orderId"], "order": order}
-            await mini.tell("VENDOR", order["vendorId"], "new_order", **facts)
+            await mini.send_event("VENDOR", order["vendorId"], "new_order", **facts)
         else:
             await mini.offer(order)
         return success(order, 201)
@@ -352,21 +360,21 @@ def order_routes(mini: Miniature) -> web.RouteTableDef:
 async def envelope(request: web.Request, handler: Any) -> web.StreamResponse:
     try:
         return await handler(request)
-    except No as no:
+    except CommandError as no:
         body = {"success": False, "error": {"code": str(no), "message": ""}}
         return web.json_response(body, status=409)
 
 
 @pytest_asyncio.fixture
-async def miniature() -> AsyncIterator[Miniature]:
+async def fake_server() -> AsyncIterator[FakeServer]:
     """A running miniature of the server."""
-    mini = Miniature()
+    mini = FakeServer()
     app = web.Application(middlewares=[envelope])
-    for table in (shop_routes, town_routes, order_routes):
+    for table in (shop_routes, city_routes, order_routes):
         app.add_routes(table(mini))
     mini.server.attach(app)
     for user_type in NAMESPACES:
-        mini.server.register_namespace(namespace_of(mini, user_type))
+        mini.server.register_namespace(make_namespace(mini, user_type))
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()

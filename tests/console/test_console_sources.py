@@ -7,10 +7,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 CONSOLE = ROOT / "console"
-TESTS_S = 90
+TESTS_TIMEOUT_S = 90
 
 
-def node() -> str:
+def node_path() -> str:
     """Node of the machine, or the one that came with the Python packages."""
     return shutil.which("node") or str(ROOT / ".venv/bin/node")
 
@@ -18,15 +18,18 @@ def node() -> str:
 def test_the_console_passes_its_own_tests():
     """The picture of the city, its motion, news and rates are what the console's tests say."""
     told = subprocess.run(
-        [node(), str(CONSOLE / "test.mjs")], capture_output=True, text=True, timeout=TESTS_S,
+        [node_path(), str(CONSOLE / "test.mjs")],
+        capture_output=True,
+        text=True,
+        timeout=TESTS_TIMEOUT_S,
         check=False,
-    )  # fmt: skip
+    )
 
     assert told.returncode == 0, told.stdout + told.stderr
     assert "\n# fail 0" in told.stdout
 
 
-def test_the_map_has_the_streets_that_the_simulated_riders_follow():
+def test_the_map_is_up_to_date():
     """The map in the console is what `console/map/lay.py` draws from the city's streets now."""
     spec = importlib.util.spec_from_file_location("lay", CONSOLE / "map/lay.py")
     assert spec is not None
@@ -34,4 +37,4 @@ def test_the_map_has_the_streets_that_the_simulated_riders_follow():
     lay = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(lay)
 
-    assert (CONSOLE / "map/douala.json").read_text(encoding="utf-8") == lay.draw()
+    assert (CONSOLE / "map/douala.json").read_text(encoding="utf-8") == lay.render_map()

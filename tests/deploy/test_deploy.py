@@ -20,16 +20,16 @@ from ledger.dynamodb.schema import TABLE_DEFINITION, TTL_ATTRIBUTE
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEPLOY = REPOSITORY / "deploy"
 # Named in env.example, but read by others: the AWS client, the embedded engine, the compose file.
-NOT_OURS = {"AWS_SECRET_ACCESS_KEY", "REEYO_NODE_MODULES", "REDIS_PASSWORD", "PUBLISH"}
+FOREIGN_VARIABLES = {"AWS_SECRET_ACCESS_KEY", "REEYO_NODE_MODULES", "REDIS_PASSWORD", "PUBLISH"}
 
 
-def lint(tool: str, file: str) -> subprocess.CompletedProcess[str]:
+def run_linter(tool: str, file: str) -> subprocess.CompletedProcess[str]:
     """Run one of the linters of this environment on a file; neither needs a network."""
     argv = [str(Path(sys.executable).with_name(tool)), str(DEPLOY / file)]
     return subprocess.run(argv, capture_output=True, text=True, check=False)
 
 
-def example() -> dict[str, str]:
+def example_settings() -> dict[str, str]:
     """The names and values in env.example, whether commented out or not."""
     lines = (DEPLOY / "env.example").read_text(encoding="utf-8")
     return dict(re.findall(r"^(?:# )?([A-Z][A-Z0-9_]+)=(.*)$", lines, re.MULTILINE))
@@ -49,33 +49,35 @@ def resources() -> dict[str, Any]:
 @pytest.mark.parametrize(("tool", "file"), [("hadolint", "Dockerfile"), ("cfn-lint", "table.yaml")])
 def test_the_linters_find_nothing(tool: str, file: str):
     """The Dockerfile and the template pass their linters without a remark."""
-    result = lint(tool, file)
+    result = run_linter(tool, file)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
 
 
 def test_every_setting_is_in_the_example():
     """env.example names exactly the settings that the server reads; `dev` is no variable."""
     ours = {name.upper() for name in Settings.__struct_fields__} - {"DEV"}
-    assert set(example()) - NOT_OURS == ours
-    assert set(example()) >= NOT_OURS
+    assert set(example_settings()) - FOREIGN_VARIABLES == ours
+    assert set(example_settings()) >= FOREIGN_VARIABLES
 
 
-def written(value: object) -> str:
+def env_text(value: object) -> str:
     """A default as the example spells it."""
     return {"()": "", "None": ""}.get(str(value), str(value))
 
 
-def test_the_example_tells_the_defaults():
+def test_the_example_has_the_defaults():
     """Each value in env.example is the default of its setting."""
     fields = msgspec.structs.fields(Settings)
-    defaults = {field.name.upper(): written(field.default) for field in fields}
-    given = {name: value for name, value in example().items() if name not in NOT_OURS}
+    defaults = {field.name.upper(): env_text(field.default) for field in fields}
+    given = {
+        name: value for name, value in example_settings().items() if name not in FOREIGN_VARIABLES
+    }
     assert given == {name: defaults[name] for name in given}
 
 
-def test_the_example_can_be_started_with():
+def test_the_example_is_a_valid_environment():
     """With a secret filled in, the example is a valid environment."""
-    chosen = settings.read({**example(), "JWT_SECRET": "x" * 32})
+    chosen = settings.read({**example_settings(), "JWT_SECRET": "x" * 32})
     assert (chosen.port, chosen.data_dir, chosen.redis_url) == (8080, Path("data"), None)
 
 
@@ -96,34 +98,34 @@ def test_the_table_cannot_be_lost_by_mistake(resources: dict[str, Any]):
     assert (table["DeletionPolicy"], table["UpdateReplacePolicy"]) == ("Retain", "Retain")
 
 
-def copied() -> list[str]:
+def copied_paths() -> list[str]:
     """What the Dockerfile takes from the repository."""
     text = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
     lines = re.findall(r"^COPY (?!--from)(.*) \S+$", text, re.MULTILINE)
     return [part for line in lines for part in line.split()]
 
 
-def test_the_image_is_made_of_what_is_there():
+def test_the_image_copies_existing_paths():
     """Everything that the Dockerfile copies is in the repository and let into the build."""
     let_in = (DEPLOY / "Dockerfile.dockerignore").read_text(encoding="utf-8").split("\n")
-    assert [part for part in copied() if not (REPOSITORY / part).exists()] == []
-    assert [part for part in copied() if f"!{part}" not in let_in] == []
+    assert [part for part in copied_paths() if not (REPOSITORY / part).exists()] == []
+    assert [part for part in copied_paths() if f"!{part}" not in let_in] == []
 
 
-def test_the_image_holds_every_room():
+def test_the_image_has_every_package():
     """Each package of the server is copied into the image."""
     rooms = {path.parent.name for path in REPOSITORY.glob("*/__init__.py")}
-    assert rooms <= set(copied())
+    assert rooms <= set(copied_paths())
 
 
-def test_the_image_is_not_root_and_is_asked_for_its_health():
+def test_the_image_has_a_user_and_a_health_check():
     """The container runs under a user of its own and is healthy when it is ready."""
     text = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
     assert re.search(r"^USER [1-9]\d+$", text, re.MULTILINE)
     assert re.search(r"^HEALTHCHECK .*\\\n.*/readyz", text, re.MULTILINE)
 
 
-def packages(file: str) -> dict[str, str]:
+def locked_packages(file: str) -> dict[str, str]:
     """The blocks of a lock file, by package and version."""
     text = (REPOSITORY / file).read_text(encoding="utf-8")
     blocks = re.split(r"\n(?=\S+==)", text)
@@ -133,7 +135,7 @@ def packages(file: str) -> dict[str, str]:
 
 def test_the_image_installs_what_was_tested():
     """Every package of the image has the version and the hashes of the lock at the root."""
-    image, tested = packages("deploy/requirements.txt"), packages("requirements.txt")
+    image, tested = locked_packages("deploy/requirements.txt"), locked_packages("requirements.txt")
     assert len(image) > 30
     assert [name for name, hashes in image.items() if tested.get(name) != hashes] == []
 
@@ -141,7 +143,7 @@ def test_the_image_installs_what_was_tested():
 @pytest.mark.parametrize("file", ["requirements.txt", "deploy/requirements.txt"])
 def test_every_package_of_a_lock_has_its_hashes(file: str):
     """What a registry gives under the same name and version is taken if it is the same."""
-    assert [name for name, hashes in packages(file).items() if not hashes] == []
+    assert [name for name, hashes in locked_packages(file).items() if not hashes] == []
 
 
 def test_every_requirement_has_a_floor_that_the_lock_keeps():
@@ -149,7 +151,7 @@ def test_every_requirement_has_a_floor_that_the_lock_keeps():
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     needs = [Requirement(each) for each in project["dependencies"]]
     developers = map(Requirement, project["optional-dependencies"]["dev"])
-    locked = dict(name.split("==") for name in packages("requirements.txt"))
+    locked = dict(name.split("==") for name in locked_packages("requirements.txt"))
     assert all({">=", "<"} == {each.operator for each in need.specifier} for need in needs)
     unkept = [
         need.name
@@ -175,7 +177,7 @@ def test_compose_starts_what_the_server_needs(compose: dict[str, Any]):
 def test_compose_settings_are_settings(compose: dict[str, Any]):
     """The server in the compose file is given settings that it knows, and valid ones."""
     given = compose["services"]["server"]["environment"]
-    assert set(given) - NOT_OURS <= {name.upper() for name in Settings.__struct_fields__}
+    assert set(given) - FOREIGN_VARIABLES <= {name.upper() for name in Settings.__struct_fields__}
     chosen = settings.read(given)
     assert not chosen.embeds_redis
     assert not chosen.embeds_dynamodb
@@ -205,16 +207,16 @@ def test_compose_redis_is_the_embedded_one(compose: dict[str, Any]):
     }
 
 
-def _or_before(before: str, file: str) -> str:
+def _or_previous(before: str, file: str) -> str:
     return file or before
 
 
-def test_every_control_has_a_test_that_is_there():
+def test_tests_named_in_security_md_exist():
     """SECURITY.md names files and tests; a test that was renamed must be renamed there."""
     text = (REPOSITORY / "SECURITY.md").read_text(encoding="utf-8")
     named = re.findall(r"`((?:handlers|e2e|dispatch|ledger|protocol)/[\w/.]*|)(?:::(\w+))?`", text)
     # `::test_x` stands in the file before it.
-    files: list[str] = list(accumulate((file for file, _ in named), _or_before))
+    files: list[str] = list(accumulate((file for file, _ in named), _or_previous))
     named = [(file, name) for file, (_, name) in zip(files, named, strict=True)]
     gone = [
         (file, name)

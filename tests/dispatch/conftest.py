@@ -5,20 +5,20 @@ from typing import Literal, cast
 import pytest
 
 from dispatch.catalogue.promotions import Promotions
-from dispatch.catalogue.service_rates import Config
+from dispatch.catalogue.service_rates import ServiceRates
 from dispatch.catalogue.store import Catalogue
 from dispatch.clock import ManualClock
-from dispatch.events.idempotency_records import receipt_for
+from dispatch.events.idempotency_records import request_key
 from dispatch.events.inbox import Inboxes
-from dispatch.events.operations_board import Board
+from dispatch.events.operations_board import OperationsBoard
 from dispatch.events.outbox import Outbox
 from dispatch.model import Position
-from dispatch.money.settlement_worker import Settler
-from dispatch.orders.learned_stats import Tallies
-from dispatch.orders.service import Flow, Stores
-from dispatch.orders.store import Orders
-from dispatch.orders.transitions.context import OffersMade
-from dispatch.orders.unit_of_work import Caller, Clerk
+from dispatch.money.settlement_worker import SettlementWorker
+from dispatch.orders.learned_stats import LearnedStats
+from dispatch.orders.service import OrderService, OrderStores
+from dispatch.orders.store import OrderStore
+from dispatch.orders.transitions.context import OfferFacts
+from dispatch.orders.unit_of_work import Caller, OrderUnitOfWork
 from dispatch.riders.store import Riders
 from dispatch.storage.leases import Fence
 from dispatch.storage.redis_client import RedisClients, Scripts
@@ -30,25 +30,25 @@ from ledger.core.facts import TopUp
 from ledger.dynamodb.client import DynamoTable
 from ledger.posting.ledger import Ledger
 from ledger.reporting.statements import Statements
-from matching.speeds import Speeds
-from tests.dispatch.dispatch_night import Night
+from matching.speeds import LearnedSpeeds
+from tests.dispatch.dispatch_night import DispatchScenario
 from tests.factories import an_offer
 
-HOME = requests.Address(lat=4.040, lng=9.695, address="Bali")
+DELIVERY_ADDRESS = requests.Address(lat=4.040, lng=9.695, address="Bali")
 
 
-class Whereabouts:
+class FixedPositions:
     """Where riders were last, as the index of positions would say: all at the shop, at first."""
 
     def __init__(self):
-        self.at = Position(lat=4.051, lng=9.708, ts=0, received_at=0)
+        self.position = Position(lat=4.051, lng=9.708, ts=0, received_at=0)
 
-    async def last(self, rider_id):
+    async def last_position(self, rider_id):
         """Every rider is at the same place."""
-        return self.at
+        return self.position
 
 
-class Shop:
+class OrderScenario:
     """Everything an order needs, and short words for what its parties do."""
 
     def __init__(self, table, redis, scripts):
@@ -56,37 +56,37 @@ class Shop:
         self.table = table
         self.inboxes = Inboxes(redis, scripts)
         self.timers = Timers(redis, scripts, "douala")
-        self.board = Board(redis, scripts)
+        self.board = OperationsBoard(redis, scripts)
         self.outbox = Outbox(table, self.inboxes, self.timers, self.board, self.clock)
         self.ledger = Ledger(table, self.clock.now_ms)
-        self.orders = Orders(table)
+        self.orders = OrderStore(table)
         self.catalogue = Catalogue(table, self.clock)
-        self.config = Config(table, self.clock)
+        self.service_rates = ServiceRates(table, self.clock)
         self.riders = Riders(table, self.clock)
         self.statements = Statements(table)
         self.fence = Fence(self.clock)
-        self.fence.open(1, float("inf"))
-        self.speeds, self.whereabouts = Speeds(), Whereabouts()
-        self.tallies = Tallies(redis, scripts, self.clock)
-        self.flow = Flow(
-            Stores(
+        self.fence.grant(1, float("inf"))
+        self.speeds, self.positions = LearnedSpeeds(), FixedPositions()
+        self.learned_stats = LearnedStats(redis, scripts, self.clock)
+        self.order_service = OrderService(
+            OrderStores(
                 catalogue=self.catalogue,
-                config=self.config,
+                service_rates=self.service_rates,
                 promotions=Promotions(table, self.clock),
                 riders=self.riders,
-                positions=cast("Positions", self.whereabouts),
+                positions=cast("Positions", self.positions),
                 speeds=self.speeds,
-                tallies=self.tallies,
+                learned_stats=self.learned_stats,
                 ledger=self.ledger,
-                clerk=Clerk(table, self.ledger, self.outbox, self.clock),
+                unit_of_work=OrderUnitOfWork(table, self.ledger, self.outbox, self.clock),
                 fence=self.fence,
                 payment_provider="sandbox",
             ),
             self.clock,
         )
-        self.settler = Settler(self.flow, self.ledger, self.clock)
+        self.settlement_worker = SettlementWorker(self.order_service, self.ledger, self.clock)
 
-    async def open(self, stock=None):
+    async def open_vendor(self, stock=None):
         """The vendor opens with one dish, and the customer has 100,000."""
         place = requests.Address(lat=4.051, lng=9.708, address="Akwa")
         profile = requests.VendorProfile(name="Chez Wou", location=place, online=True)
@@ -95,17 +95,17 @@ class Shop:
         await self.catalogue.put_item("ven_1", "ndole", dish)
         for service in ("MART", "PACKAGE"):
             on = requests.ServiceSettings(enabled=True)
-            await self.config.put_service(service, on, "adm_1")
+            await self.service_rates.put_service(service, on, "adm_1")
         await self.ledger.post(TopUp("usr_1", 100_000, "sandbox", "pay_first"))
 
-    def as_(self, audience, owner, key=None):
+    def caller(self, audience, owner, key=None):
         """A caller, who may repeat himself under `key`."""
-        receipt = receipt_for(f"{audience}:{owner}", key, b"same") if key else None
-        return Caller(audience=audience, id=owner, receipt=receipt)
+        receipt = request_key(f"{audience}:{owner}", key, b"same") if key else None
+        return Caller(audience=audience, id=owner, request_key=receipt)
 
-    async def place(
+    async def place_order(
         self,
-        method: requests.Method = "WALLET",
+        method: requests.PaymentMethodName = "WALLET",
         service: Literal["FOOD", "MART"] = "FOOD",
         quantity=2,
         key=None,
@@ -114,53 +114,55 @@ class Shop:
         body = requests.GoodsOrder(
             order_type=service,
             vendor_id="ven_1",
-            items=[requests.WantedItem(item_id="ndole", quantity=quantity)],
-            delivery_address=HOME,
+            items=[requests.BasketItem(item_id="ndole", quantity=quantity)],
+            delivery_address=DELIVERY_ADDRESS,
             payment_method=method,
         )
-        placed = await self.flow.place_order(self.as_("user", "usr_1", key), body)
+        placed = await self.order_service.place_order(self.caller("user", "usr_1", key), body)
         return placed["orderId"]
 
-    async def accept(self, order_id, key=None):
+    async def accept_order(self, order_id, key=None):
         """The vendor takes the order."""
         command = commands.AcceptOrder(order_id=order_id)
-        return await self.flow.accept_order(self.as_("vendor", "ven_1", key), command)
+        return await self.order_service.accept_order(self.caller("vendor", "ven_1", key), command)
 
-    async def offer(self, order_id, *riders):
+    async def make_offers(self, order_id, *riders):
         """The engine asks these riders; offer ids by rider."""
         now_ms = self.clock.now_ms()
         offers = {r: an_offer(f"ofr_{r}_{order_id[-6:]}", made_at_ms=now_ms) for r in riders}
-        made = OffersMade(trip_km=2.0, due_at_ms=now_ms + 2_000)
-        await self.flow.make_offers(order_id, offers, made)
+        made = OfferFacts(trip_km=2.0, due_at_ms=now_ms + 2_000)
+        await self.order_service.make_offers(order_id, offers, made)
         return {rider: offer.offer_id for rider, offer in offers.items()}
 
-    async def take(self, order_id, rider, offer_id, key=None):
+    async def accept_delivery(self, order_id, rider, offer_id, key=None):
         """A rider accepts his offer."""
         command = commands.AcceptDelivery(order_id=order_id, offer_id=offer_id)
-        return await self.flow.accept_delivery(self.as_("rider", rider, key), command)
+        return await self.order_service.accept_delivery(self.caller("rider", rider, key), command)
 
-    async def carry(self, order_id, rider="rdr_1"):
+    async def deliver(self, order_id, rider="rdr_1"):
         """The whole way of an accepted order to its delivery."""
-        offers = await self.offer(order_id, rider)
-        await self.take(order_id, rider, offers[rider])
+        offers = await self.make_offers(order_id, rider)
+        await self.accept_delivery(order_id, rider, offers[rider])
         order = await self.orders.get(order_id)
-        vendor, him = self.as_("vendor", "ven_1"), self.as_("rider", rider)
-        await self.flow.arrived_pickup(him, commands.ArrivedPickup(order_id=order_id))
-        await self.flow.order_ready(vendor, commands.OrderReady(order_id=order.order_id))
-        await self.flow.pick_up(him, commands.PickUp(order_id=order_id))
-        await self.flow.complete_delivery(him, commands.CompleteDelivery(order_id=order_id))
+        vendor, him = self.caller("vendor", "ven_1"), self.caller("rider", rider)
+        await self.order_service.arrived_pickup(him, commands.ArrivedPickup(order_id=order_id))
+        await self.order_service.order_ready(vendor, commands.OrderReady(order_id=order.order_id))
+        await self.order_service.pick_up(him, commands.PickUp(order_id=order_id))
+        await self.order_service.complete_delivery(
+            him, commands.CompleteDelivery(order_id=order_id)
+        )
 
-    async def told(self, identity):
+    async def event_names(self, identity):
         """What an identity was told, in order; whatever waits is relayed first."""
-        return [entry.name for entry in await self.entries(identity)]
+        return [entry.name for entry in await self.inbox_entries(identity)]
 
-    async def entries(self, identity):
+    async def inbox_entries(self, identity):
         """The same with what each says."""
-        await self.relay()
+        await self.relay_outbox()
         head = await self.inboxes.head(identity)
-        return await self.inboxes.since(identity, head.epoch, 0) if head.epoch else []
+        return await self.inboxes.events_after(identity, head.epoch, 0) if head.epoch else []
 
-    async def relay(self):
+    async def relay_outbox(self):
         """Relay everything that was written, as the sweep of another node would."""
         self.clock.advance(1_001)
         for shard in range(8):
@@ -171,22 +173,22 @@ class Shop:
         """Where the order stands."""
         return (await self.orders.get(order_id)).status.value
 
-    async def has(self, kind, owner):
+    async def wallet_balance(self, kind, owner):
         """What a wallet holds."""
         return (await self.statements.balance(kind, owner))["availableBalance"]
 
 
 @pytest.fixture
-async def shop(table: DynamoTable, redis: RedisClients):
+async def order_scenario(table: DynamoTable, redis: RedisClients):
     scripts = Scripts(redis.commands)
     await scripts.load()
-    opened = Shop(table, redis, scripts)
-    await opened.open()
+    opened = OrderScenario(table, redis, scripts)
+    await opened.open_vendor()
     return opened
 
 
 @pytest.fixture
-async def night(shop: Shop, redis: RedisClients):
+async def dispatch_scenario(order_scenario: OrderScenario, redis: RedisClients):
     scripts = Scripts(redis.commands)
     await scripts.load()
-    return Night(shop, redis, scripts)
+    return DispatchScenario(order_scenario, redis, scripts)

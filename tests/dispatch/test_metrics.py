@@ -5,7 +5,7 @@ from prometheus_client import REGISTRY, Counter, Gauge, Histogram, generate_late
 from dispatch import metrics
 
 # Each of these has a handful of values, all of them spelled in the source; a route is a template.
-KINDS = {
+LABELS = {
     "at", "code", "invariant", "kind", "loop", "method", "name", "namespace", "outcome", "rate",
     "reason", "route", "service", "source", "status", "store", "to",
 }  # fmt: skip
@@ -19,10 +19,10 @@ def test_there_are_series():
 
 def test_no_label_holds_an_id():
     """A label names a kind; a series per rider or order would fill any monitor."""
-    assert {label for one in SERIES for label in one._labelnames} <= KINDS
+    assert {label for one in SERIES for label in one._labelnames} <= LABELS
 
 
-def test_names_say_whose_they_are_and_what_they_count():
+def test_names_have_prefix_and_unit():
     """A name begins with the product's and ends with its unit; a counter's with `_total`."""
     names = {type(one): set[str]() for one in SERIES}
     for one in SERIES:

@@ -36,7 +36,7 @@ def crashing(times: int, done: asyncio.Event) -> Callable[[], Awaitable[None]]:
     return loop
 
 
-async def flushed(name: str) -> None:
+async def clean_up(name: str) -> None:
     """A clean-up that gives way to the event loop a few times."""
     for turn in name:
         await asyncio.get_running_loop().run_in_executor(None, str, turn)
@@ -77,7 +77,7 @@ async def test_pauses_have_an_upper_bound(supervisor: Supervisor, pauses: Pauses
     assert max(pauses.seconds) == pauses.seconds[-1] == BACKOFF_S_MAX
 
 
-async def test_a_loop_that_had_recovered_starts_over_soon(
+async def test_backoff_resets_after_a_healthy_run(
     supervisor: Supervisor, pauses: Pauses, clock: ManualClock
 ):
     """A crash after a healthy while is the first of its kind and waits the shortest pause."""
@@ -95,7 +95,7 @@ async def test_a_loop_that_had_recovered_starts_over_soon(
     assert pauses.seconds == [BACKOFF_S_MIN, BACKOFF_S_MIN * 2, BACKOFF_S_MIN]
 
 
-async def test_a_crash_is_counted_and_told_with_its_error(supervisor: Supervisor):
+async def test_crash_is_counted_and_logged(supervisor: Supervisor):
     """Nobody has to guess why a loop failed: the series counts it and the log holds the error."""
     done = asyncio.Event()
     before = crashes("told")
@@ -133,7 +133,7 @@ async def test_loops_end_in_the_reverse_order_of_their_start(supervisor: Supervi
             try:
                 await asyncio.Event().wait()
             finally:
-                await flushed(name)
+                await clean_up(name)
                 ended.append(name)
 
         return loop

@@ -3,30 +3,30 @@
 from collections import Counter
 from typing import Any
 
-from bench.common.scenario import Town
+from bench.common.scenario import Scenario
 from tests.e2e.fleet import Fleet, Node
 
 
-class Asked:
+class OfferObserver:
     """Listens beside a town: who was asked to carry what, and who was asked twice at once."""
 
-    def __init__(self, town: Town) -> None:
-        self._told = town._to_rider
-        town._to_rider = self._hear
-        self.times: Counter[tuple[str, str]] = Counter()
-        self.doubled: list[str] = []
-        self._open: dict[str, str] = {}
+    def __init__(self, scenario: Scenario) -> None:
+        self._forward = scenario._on_rider_event
+        scenario._on_rider_event = self._on_event
+        self.offer_counts: Counter[tuple[str, str]] = Counter()
+        self.overlapping_offers: list[str] = []
+        self._open_offers: dict[str, str] = {}
 
-    def _hear(self, rider_id: str, name: str, payload: dict[str, Any], at_s: float) -> None:
+    def _on_event(self, rider_id: str, name: str, payload: dict[str, Any], at_s: float) -> None:
         order_id = payload.get("orderId", "")
         if name == "delivery_request":
-            self.times[rider_id, order_id] += 1
-            if rider_id in self._open:
-                self.doubled.append(rider_id)
-            self._open[rider_id] = order_id
+            self.offer_counts[rider_id, order_id] += 1
+            if rider_id in self._open_offers:
+                self.overlapping_offers.append(rider_id)
+            self._open_offers[rider_id] = order_id
         elif name == "delivery_request_closed":
-            self._open.pop(rider_id, None)
-        self._told(rider_id, name, payload, at_s)
+            self._open_offers.pop(rider_id, None)
+        self._forward(rider_id, name, payload, at_s)
 
 
 async def live_engines(running: Fleet) -> list[Node]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import uvloop
 
-from bench.common.client import PING, TEXT, _frame
+from bench.common.client import PING, TEXT, masked_frame
 
 # A tick's worth goes out at once; a machine that floods does not wait for answers.
 TICK_S = 0.01
@@ -20,13 +20,13 @@ EVENTS_PER_S, PINGS_PER_S, CONNECTS_PER_S, BIG_PER_S = 5_000, 5_000, 200, 200
 SLOW_CONNECTIONS = 300
 BIG_BYTES = 60_000
 # Nobody else has his address, as on any network but a mobile one.
-ADDRESS = ("127.0.0.9", 0)
+LOCAL_ADDRESS = ("127.0.0.9", 0)
 _UPGRADE = (
     b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n"
     b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
-_FIX = _frame(TEXT, b'42/rider,["location_update",{"lat":4.05,"lng":9.7}]')
+_FIX = masked_frame(TEXT, b'42/rider,["location_update",{"lat":4.05,"lng":9.7}]')
 
 
 @dataclass
@@ -47,40 +47,40 @@ class Flood:
         """Whether it has gone on for long enough."""
         return time.perf_counter() >= self.until_s
 
-    def note_cut(self) -> None:
+    def record_cut(self) -> None:
         """The server has had enough."""
         self.cuts += 1
         if self.first_cut_s is None:
             self.first_cut_s = time.perf_counter() - self.began_s
 
 
-Line = tuple[asyncio.StreamReader, asyncio.StreamWriter]
+Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-async def _line(flood: Flood) -> Line:
-    return await asyncio.open_connection(flood.host, flood.port, local_addr=ADDRESS)
+async def _connect(flood: Flood) -> Streams:
+    return await asyncio.open_connection(flood.host, flood.port, local_addr=LOCAL_ADDRESS)
 
 
-async def _joined(flood: Flood) -> Line:
-    reader, writer = await _line(flood)
+async def _connect_and_join(flood: Flood) -> Streams:
+    reader, writer = await _connect(flood)
     writer.write(_UPGRADE)
-    writer.write(_frame(TEXT, f'40/rider,{{"token":"{flood.token}"}}'.encode()))
+    writer.write(masked_frame(TEXT, f'40/rider,{{"token":"{flood.token}"}}'.encode()))
     return reader, writer
 
 
-async def _pour(flood: Flood, frame: bytes, per_s: int) -> None:
+async def _flood_frames(flood: Flood, frame: bytes, per_s: int) -> None:
     """Over one line after the other, each until it is cut."""
     count = max(1, int(per_s * TICK_S))
     while not flood.is_over:
         with suppress(OSError):
-            reader, writer = await _joined(flood)
+            reader, writer = await _connect_and_join(flood)
             ended = asyncio.ensure_future(_read_all(reader))
             while not flood.is_over and not ended.done() and not writer.is_closing():
                 writer.write(frame * count)
                 flood.sent += count
                 await asyncio.wait([ended], timeout=count / per_s)
             if not flood.is_over:
-                flood.note_cut()
+                flood.record_cut()
             ended.cancel()
             writer.transport.abort()
 
@@ -91,46 +91,46 @@ async def _read_all(reader: asyncio.StreamReader) -> None:
             pass
 
 
-async def _events(flood: Flood) -> None:
-    await _pour(flood, _FIX, EVENTS_PER_S)
+async def _flood_events(flood: Flood) -> None:
+    await _flood_frames(flood, _FIX, EVENTS_PER_S)
 
 
-async def _pings(flood: Flood) -> None:
-    await _pour(flood, _frame(PING, b""), PINGS_PER_S)
+async def _flood_pings(flood: Flood) -> None:
+    await _flood_frames(flood, masked_frame(PING, b""), PINGS_PER_S)
 
 
-async def _big_frames(flood: Flood) -> None:
-    await _pour(flood, _frame(TEXT, b"4" * BIG_BYTES), BIG_PER_S)
+async def _flood_big_frames(flood: Flood) -> None:
+    await _flood_frames(flood, masked_frame(TEXT, b"4" * BIG_BYTES), BIG_PER_S)
 
 
-async def _connects(flood: Flood) -> None:
+async def _flood_connects(flood: Flood) -> None:
     """Come, join, go; as often as that."""
     jobs: set[asyncio.Task[None]] = set()
     while not flood.is_over:
-        jobs.add(asyncio.ensure_future(_come_and_go(flood)))
+        jobs.add(asyncio.ensure_future(_join_and_leave(flood)))
         jobs = {job for job in jobs if not job.done()}
         await asyncio.sleep(1 / CONNECTS_PER_S)
     await asyncio.gather(*jobs)
 
 
-async def _come_and_go(flood: Flood) -> None:
+async def _join_and_leave(flood: Flood) -> None:
     flood.sent += 1
     with suppress(OSError):
-        reader, writer = await _joined(flood)
+        reader, writer = await _connect_and_join(flood)
         if b" 429 " in await reader.read(4_096):
-            flood.note_cut()
+            flood.record_cut()
         writer.transport.abort()
 
 
-async def _slow_headers(flood: Flood) -> None:
+async def _flood_slow_headers(flood: Flood) -> None:
     """Hundreds of requests that never end, each cut one replaced."""
-    await asyncio.gather(*(_drip(flood) for _ in range(SLOW_CONNECTIONS)))
+    await asyncio.gather(*(_send_slow_header(flood) for _ in range(SLOW_CONNECTIONS)))
 
 
-async def _drip(flood: Flood) -> None:
+async def _send_slow_header(flood: Flood) -> None:
     while not flood.is_over:
         with suppress(OSError):
-            reader, writer = await _line(flood)
+            reader, writer = await _connect(flood)
             writer.write(b"GET /healthz HTTP/1.1\r\nX-Slow: ")
             ended = asyncio.ensure_future(_read_all(reader))
             while not flood.is_over and not ended.done() and not writer.is_closing():
@@ -138,33 +138,33 @@ async def _drip(flood: Flood) -> None:
                 flood.sent += 1
                 await asyncio.wait([ended], timeout=1.0)
             if not flood.is_over:
-                flood.note_cut()
+                flood.record_cut()
             ended.cancel()
             writer.transport.abort()
 
 
 KINDS: dict[str, Callable[[Flood], Awaitable[None]]] = {
-    "events": _events,
-    "connects": _connects,
-    "slow_headers": _slow_headers,
-    "big_frames": _big_frames,
-    "pings": _pings,
+    "events": _flood_events,
+    "connects": _flood_connects,
+    "slow_headers": _flood_slow_headers,
+    "big_frames": _flood_big_frames,
+    "pings": _flood_pings,
 }
 
 
-async def _sink(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _discard_input(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Takes everything and says nothing but that a connection may be a WebSocket."""
     writer.write(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
     await _read_all(reader)
     writer.close()
 
 
-async def run(kind: str, where: str, token: str, seconds: float) -> Flood:
+async def run_flood(kind: str, target: str, token: str, seconds: float) -> Flood:
     """Flood a server, or nobody where it is named "nobody"; what came of it."""
-    sink = await asyncio.start_server(_sink, "127.0.0.1", 0)
+    sink = await asyncio.start_server(_discard_input, "127.0.0.1", 0)
     host, port = sink.sockets[0].getsockname()[:2]
-    if where != "nobody":
-        host, _, port = where.removeprefix("http://").partition(":")
+    if target != "nobody":
+        host, _, port = target.removeprefix("http://").partition(":")
     now_s = time.perf_counter()
     flood = Flood(host, int(port), token, now_s + seconds, now_s)
     await KINDS[kind](flood)
@@ -172,8 +172,8 @@ async def run(kind: str, where: str, token: str, seconds: float) -> Flood:
     return flood
 
 
-def _say(told: object) -> None:
-    sys.stdout.write(f"{json.dumps(told)}\n")
+def _print_json(result: object) -> None:
+    sys.stdout.write(f"{json.dumps(result)}\n")
     sys.stdout.flush()
 
 
@@ -184,11 +184,11 @@ def main() -> None:
     """
     argparse.ArgumentParser(description=__doc__).parse_args()
     # The start of this program takes a core for a second.
-    _say("ready")
+    _print_json("ready")
     for line in sys.stdin:
         kind, where, seconds = line.split()
-        flood = uvloop.run(run(kind, where, os.environ.get("TOKEN", ""), float(seconds)))
-        _say({"sent": flood.sent, "cuts": flood.cuts, "first_cut_s": flood.first_cut_s})
+        flood = uvloop.run(run_flood(kind, where, os.environ.get("TOKEN", ""), float(seconds)))
+        _print_json({"sent": flood.sent, "cuts": flood.cuts, "first_cut_s": flood.first_cut_s})
 
 
 if __name__ == "__main__":

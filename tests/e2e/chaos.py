@@ -22,37 +22,37 @@ import aiohttp
 import uvloop
 from boto3.dynamodb.types import TypeDeserializer
 
-from bench.common.harness import at_once
-from bench.common.result_line import print_line
+from bench.common.harness import run_limited
+from bench.common.result_line import print_result
 from bench.common.scenario import LAT, LNG
 from city.demo.server_process import ServerDown
 from tests.e2e import invariants
 from tests.e2e.actors import Customer, Rider, Vendor
 from tests.e2e.fleet import Fleet, Node, fleet
-from tests.e2e.invariants import Facts, Finding
+from tests.e2e.invariants import CheckResult, RunEvidence
 from tests.e2e.listeners import wait_for
-from tests.e2e.progress import say, telling
-from tests.e2e.swarm import FIX_EVERY_S, TICK_S, Doors, Record
+from tests.e2e.progress import print_progress, report_progress
+from tests.e2e.swarm import FIX_EVERY_S, TICK_S, ServerAccess, SwarmRecord
 
 # Two nodes hold sockets, two may be the live engine; every kill hits one, the other or both.
 ROLES = ("all", "edge", "engine")
 CUSTOMERS, VENDORS, RIDERS = 40, 8, 70
 SHOPS_WITHIN_DEG = 0.008
-AT_ONCE = 8
+CONCURRENT_TOP_UPS = 8
 # Source: promise, all orders have ended within 60 s of the last fault.
-ENDED_S = 60.0
+END_TIMEOUT_S = 60.0
 # Beyond it nothing more is waited for.
 GIVE_UP_S = 120.0
-LAST_WORDS_S = 1.0
+FINAL_EVENTS_S = 1.0
 # Orders under way at once; riders are more.
 OPEN_MAX = 50
 # A kill waits for its share of the orders to end, so that work is spread over all kills on a slow
 # machine as well; but no longer than that.
-HELD_UP_S = 10.0
-LOOK_S = 0.25
-REDIS_AWAY_S = 1.5
-REDIS_SHARE = 0.1
-EVERY_S = 1.0
+PACING_S_MAX = 10.0
+POLL_S = 0.25
+REDIS_DOWN_S_MAX = 1.5
+REDIS_KILL_SHARE = 0.1
+KILL_EVERY_S = 1.0
 # Where orders are decided together; everything is quick here.
 BATCH_EVERY_MS = 1_000
 
@@ -65,92 +65,92 @@ class Size(NamedTuple):
 
     orders: int
     kills: int
-    every_s: float = EVERY_S
-    redis_share: float = REDIS_SHARE
+    every_s: float = KILL_EVERY_S
+    redis_share: float = REDIS_KILL_SHARE
     mode: str = "offers"
 
 
 @dataclass(slots=True)
-class Seat:
+class NodeSlot:
     """A place in the fleet: killed, it is taken by another process at once, at the same port."""
 
     role: str
     node: Node
     is_up: bool = True
-    reviving: "asyncio.Task[None] | None" = None
+    restarting: "asyncio.Task[None] | None" = None
 
 
 @dataclass(slots=True)
-class Reaper:
+class NodeKiller:
     """Kills, and sees to it that what was killed comes back."""
 
     fleet: Fleet
-    seats: list[Seat]
+    slots: list[NodeSlot]
     rng: random.Random
     kills: int = 0
     redis_kills: int = 0
-    last_s: float = field(default_factory=time.perf_counter)
+    last_fault_s: float = field(default_factory=time.perf_counter)
 
     def urls(self) -> list[str]:
         """Where a balancer would send people now; anywhere where nothing is up."""
-        edges = [seat for seat in self.seats if seat.role != "engine"]
+        edges = [seat for seat in self.slots if seat.role != "engine"]
         up = [seat for seat in edges if seat.is_up]
         return [seat.node.site.url for seat in up or edges]
 
-    def progress(self, size: Size) -> float:
+    def completed_share(self, size: Size) -> float:
         """How far it has come, from 0 to 1."""
         return self.kills / size.kills if size.kills else 1.0
 
-    async def kill_again(self, size: Size, ended: Callable[[], int]) -> None:
+    async def kill_repeatedly(self, size: Size, ended_count: Callable[[], int]) -> None:
         """So many kills, at random times, spread over the orders."""
         while self.kills < size.kills:
             due = size.orders * (self.kills + 1) // size.kills - OPEN_MAX
-            await wait_for(lambda: ended() >= due, HELD_UP_S)  # noqa: B023 (it is over when we go on)
+            await wait_for(lambda: ended_count() >= due, PACING_S_MAX)  # noqa: B023 (it is over when we go on)
             await asyncio.sleep(self.rng.expovariate(1 / size.every_s))
             if self.rng.random() < size.redis_share:
                 await self._kill_redis()
-            await self._kill(self.rng.choice(self.seats))
-        await asyncio.gather(*(seat.reviving for seat in self.seats if seat.reviving))
+            await self._kill(self.rng.choice(self.slots))
+        await asyncio.gather(*(seat.restarting for seat in self.slots if seat.restarting))
 
-    async def _kill(self, seat: Seat) -> None:
+    async def _kill(self, slot: NodeSlot) -> None:
         self.kills += 1
-        seat.is_up = False
-        await seat.node.server.kill()
-        self.last_s = time.perf_counter()
-        if seat.reviving is None or seat.reviving.done():
-            seat.reviving = asyncio.create_task(self._revive(seat))
+        slot.is_up = False
+        await slot.node.server.kill()
+        self.last_fault_s = time.perf_counter()
+        if slot.restarting is None or slot.restarting.done():
+            slot.restarting = asyncio.create_task(self._restart(slot))
 
-    async def _revive(self, seat: Seat) -> None:
+    async def _restart(self, slot: NodeSlot) -> None:
         """Bring it back; it may be killed again before it is ready."""
-        port = int(seat.node.site.url.rpartition(":")[2])
-        while not seat.is_up:
-            seat.node = await self.fleet.spawn(seat.role, port)
+        port = int(slot.node.site.url.rpartition(":")[2])
+        while not slot.is_up:
+            slot.node = await self.fleet.spawn(slot.role, port)
             try:
-                await seat.node.server.ready(self.fleet.session, lambda _line: None)
+                await slot.node.server.wait_ready(self.fleet.session, lambda _line: None)
             except ServerDown:
-                if seat.node.server.process.returncode != -9:
+                if slot.node.server.process.returncode != -9:
                     raise
                 continue
-            seat.is_up = not seat.node.server.has_ended
+            slot.is_up = not slot.node.server.has_ended
 
     async def _kill_redis(self) -> None:
         self.redis_kills += 1
         await self.fleet.valkey.kill()
-        await asyncio.sleep(self.rng.uniform(0, REDIS_AWAY_S))
+        await asyncio.sleep(self.rng.uniform(0, REDIS_DOWN_S_MAX))
         await self.fleet.valkey.start()
-        self.last_s = time.perf_counter()
+        self.last_fault_s = time.perf_counter()
 
 
-class Town:
+class Swarm:
     """Everybody in it."""
 
-    def __init__(self, doors: Doors, seed: int) -> None:
+    def __init__(self, servers: ServerAccess, seed: int) -> None:
         rng = random.Random(seed)
-        self.record = Record()
+        self.record = SwarmRecord()
 
         def people(kind: Any, prefix: str, count: int) -> list[Any]:
             return [
-                kind(f"{prefix}_{n}", doors, self.record, random.Random(rng.random()))
+                kind(f"{prefix}_{n}", servers, self.record, random.Random(rng.random()))
                 for n in range(count)
             ]
 
@@ -160,56 +160,61 @@ class Town:
         self.rng = rng
         self.placed = self.ended = 0
 
-    async def settle_in(self) -> None:
+    async def prepare(self) -> None:
         """Shops and purses, before the first kill."""
         for vendor in self.vendors:
-            await vendor.open_shop(LAT + self._near(), LNG + self._near())
+            await vendor.open_shop(LAT + self._random_offset_deg(), LNG + self._random_offset_deg())
         for rider in self.riders:
-            rider.lat, rider.lng = LAT + self._near(), LNG + self._near()
-        await at_once(AT_ONCE, [customer.fill_purse for customer in self.customers])
+            rider.lat, rider.lng = LAT + self._random_offset_deg(), LNG + self._random_offset_deg()
+        await run_limited(
+            CONCURRENT_TOP_UPS, [customer.top_up_wallet for customer in self.customers]
+        )
 
-    def _near(self) -> float:
+    def _random_offset_deg(self) -> float:
         return self.rng.uniform(-SHOPS_WITHIN_DEG, SHOPS_WITHIN_DEG)
 
-    async def are_here(self) -> None:
+    async def wait_until_online(self) -> None:
         """Wait until everybody has come in and said so."""
         for person in (*self.customers, *self.vendors, *self.riders):
-            await person.is_here.wait()
+            await person.is_online.wait()
 
-    async def live(self) -> None:
+    async def run(self) -> None:
         """All lines, for as long as it is let."""
         async with asyncio.TaskGroup() as group:
             for person in (*self.customers, *self.vendors, *self.riders):
-                group.create_task(person.live())
-            group.create_task(self._report())
+                group.create_task(person.run())
+            group.create_task(self._report_positions())
 
-    async def _report(self) -> None:
+    async def _report_positions(self) -> None:
         """Riders say in turn where they are."""
         turn = 0.0
         while True:
             await asyncio.sleep(TICK_S)
             before, turn = int(turn), turn + len(self.riders) * TICK_S / FIX_EVERY_S
             for number in range(before, int(turn)):
-                await self.riders[number % len(self.riders)].report()
+                await self.riders[number % len(self.riders)].report_position()
 
-    async def trade(self, orders: int, progress: Callable[[], float]) -> None:
+    async def place_orders(self, orders: int, completed_share: Callable[[], float]) -> None:
         """So many orders, as the kills go on; until all have ended. `progress` runs from 0 to 1."""
         open_ = asyncio.Semaphore(OPEN_MAX)
         async with asyncio.TaskGroup() as group:
             for number in range(orders):
-                await wait_for(lambda: number <= progress() * orders + OPEN_MAX, HELD_UP_S)  # noqa: B023
+                await wait_for(
+                    lambda number=number: number <= completed_share() * orders + OPEN_MAX,
+                    PACING_S_MAX,
+                )
                 await open_.acquire()
-                order = group.create_task(self._one(number))
+                order = group.create_task(self._run_order(number))
                 order.add_done_callback(lambda _: open_.release())
 
-    async def _one(self, number: int) -> None:
+    async def _run_order(self, number: int) -> None:
         self.placed += 1
-        vendor = self.rng.choice(self.vendors).name
-        await self.customers[number % len(self.customers)].order(number, vendor)
+        vendor = self.rng.choice(self.vendors).user_id
+        await self.customers[number % len(self.customers)].place_and_wait(number, vendor)
         self.ended += 1
 
 
-async def raw_items(running: Fleet) -> list[dict[str, Any]]:
+async def scan_table(running: Fleet) -> list[dict[str, Any]]:
     """Every item of the table, as the engine has it."""
     read = TypeDeserializer()
     keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local"}
@@ -226,7 +231,7 @@ async def raw_items(running: Fleet) -> list[dict[str, Any]]:
         ]
 
 
-def is_over(items: Sequence[dict[str, Any]]) -> bool:
+def is_quiescent(items: Sequence[dict[str, Any]]) -> bool:
     """Whether no order moves any more and nothing waits to be said."""
     return not any(
         item["PK"].startswith("OUTBOX#") or str(item.get("GSI4PK", "")).startswith("ORDERS#OPEN")
@@ -234,25 +239,27 @@ def is_over(items: Sequence[dict[str, Any]]) -> bool:
     )
 
 
-async def wait_for_end(running: Fleet, trading: "asyncio.Task[None]", last_s: float) -> float:
+async def wait_until_quiescent(
+    running: Fleet, ordering: "asyncio.Task[None]", last_fault_s: float
+) -> float:
     """How long after the last fault the last order has ended. Units: seconds."""
-    await asyncio.wait([trading], timeout=max(0.0, last_s + GIVE_UP_S - time.perf_counter()))
-    end_s = last_s + GIVE_UP_S
+    await asyncio.wait([ordering], timeout=max(0.0, last_fault_s + GIVE_UP_S - time.perf_counter()))
+    end_s = last_fault_s + GIVE_UP_S
     # The table tells nobody that nothing moves any more.
-    while not is_over(await raw_items(running)) and time.perf_counter() < end_s:  # noqa: ASYNC110
-        await asyncio.sleep(LOOK_S)
-    return time.perf_counter() - last_s
+    while not is_quiescent(await scan_table(running)) and time.perf_counter() < end_s:  # noqa: ASYNC110
+        await asyncio.sleep(POLL_S)
+    return time.perf_counter() - last_fault_s
 
 
-def progress(town: Town, reaper: Reaper) -> str:
+def describe_progress(swarm: Swarm, killer: NodeKiller) -> str:
     """How it goes."""
     return (
-        f"{town.ended} of {town.placed} orders ended, {reaper.kills} kills,"
-        f" {reaper.redis_kills} of Redis, {len(town.record.acks)} acknowledged"
+        f"{swarm.ended} of {swarm.placed} orders ended, {killer.kills} kills,"
+        f" {killer.redis_kills} of Redis, {len(swarm.record.acks)} acknowledged"
     )
 
 
-async def measure(size: Size, seed: int, folder: Path) -> tuple[dict[str, Any], list[Finding]]:
+async def measure(size: Size, seed: int, folder: Path) -> tuple[dict[str, Any], list[CheckResult]]:
     """One run and its judgement."""
     rng = random.Random(seed)
     connector = aiohttp.TCPConnector(limit=0, force_close=True)
@@ -260,64 +267,72 @@ async def measure(size: Size, seed: int, folder: Path) -> tuple[dict[str, Any], 
         fleet(folder, ROLES) as running,
         aiohttp.ClientSession(connector=connector) as session,
     ):
-        seats = [Seat(node.role, node) for node in running.nodes]
-        reaper = Reaper(running, seats, rng)
-        town = Town(Doors(reaper.urls, session, running.office), seed)
-        await town.settle_in()
+        seats = [NodeSlot(node.role, node) for node in running.nodes]
+        reaper = NodeKiller(running, seats, rng)
+        town = Swarm(ServerAccess(reaper.urls, session, running.token_signer), seed)
+        await town.prepare()
         door = next(node for node in running.nodes if node.role != "engine")
         how = {"mode": size.mode, "batchEveryMs": BATCH_EVERY_MS}
-        await door.site.ask("PUT", "/admin/config/offers/food", ("ADMIN", "adm_1"), how)
+        await door.site.request("PUT", "/admin/config/offers/food", ("ADMIN", "adm_1"), how)
         async with (
-            telling("chaos", partial(progress, town, reaper)),
+            report_progress("chaos", partial(describe_progress, town, reaper)),
             asyncio.TaskGroup() as group,
         ):
-            living = group.create_task(town.live())
-            await town.are_here()
-            trading = group.create_task(town.trade(size.orders, lambda: reaper.progress(size)))
-            await reaper.kill_again(size, lambda: town.ended)
-            ended_s = await wait_for_end(running, trading, reaper.last_s)
+            living = group.create_task(town.run())
+            await town.wait_until_online()
+            trading = group.create_task(
+                town.place_orders(size.orders, lambda: reaper.completed_share(size))
+            )
+            await reaper.kill_repeatedly(size, lambda: town.ended)
+            ended_s = await wait_until_quiescent(running, trading, reaper.last_fault_s)
             # What was relayed last is still on its way to the apps.
-            await asyncio.sleep(LAST_WORDS_S)
+            await asyncio.sleep(FINAL_EVENTS_S)
             for task in (trading, living):
                 task.cancel()
-        facts = Facts(town.record, await raw_items(running), _faults(running), len(running.nodes))
-        findings = invariants.judge(facts)
+        facts = RunEvidence(
+            town.record, await scan_table(running), _log_faults(running), len(running.nodes)
+        )
+        findings = invariants.run_checks(facts)
         return _figures(town, reaper, facts, ended_s), findings
 
 
-def _faults(running: Fleet) -> list[str]:
-    return [line for node in running.nodes for line in node.faults]
+def _log_faults(running: Fleet) -> list[str]:
+    return [line for node in running.nodes for line in node.log_faults]
 
 
-def _figures(town: Town, reaper: Reaper, facts: Facts, ended_s: float) -> dict[str, Any]:
-    happened = town.record.tally.happened
+def _figures(
+    swarm: Swarm, killer: NodeKiller, evidence: RunEvidence, ended_s: float
+) -> dict[str, Any]:
+    happened = swarm.record.counters.counts
     return {
-        "kills": reaper.kills,
-        "redis_kills": reaper.redis_kills,
+        "kills": killer.kills,
+        "redis_kills": killer.redis_kills,
         "ended_after_last_fault_s": round(ended_s, 1),
-        "statuses": dict(Counter(order["status"] for order in facts.orders.values())),
-        "acknowledged": len(facts.done),
-        "refused": len(town.record.acks) - len(facts.done),
+        "statuses": dict(Counter(order["status"] for order in evidence.orders.values())),
+        "acknowledged": len(evidence.acknowledged),
+        "refused": len(swarm.record.acks) - len(evidence.acknowledged),
         "commands_repeated": happened["commands_repeated"],
         "lines_opened": happened["lines_opened"],
-        "events": len(town.record.heard),
-        "resyncs": sum(heard.name == "resync" for heard in town.record.heard),
-        "events_excused_by_resync": invariants.excused(facts),
-        "positions": town.record.positions,
+        "events": len(swarm.record.events),
+        "resyncs": sum(heard.name == "resync" for heard in swarm.record.events),
+        "events_excused_by_resync": invariants.count_events_lost_to_resync(evidence),
+        "positions": swarm.record.position_count,
     }
 
 
-def is_good(figures: dict[str, Any], findings: Sequence[Finding]) -> bool:
+def is_good(figures: dict[str, Any], results: Sequence[CheckResult]) -> bool:
     """Whether the promises were kept; a promise that nothing was held against is not."""
     return (
-        all(finding.of and not finding.wrong for finding in findings)
-        and figures["ended_after_last_fault_s"] <= ENDED_S
+        all(finding.checked_count and not finding.violations for finding in results)
+        and figures["ended_after_last_fault_s"] <= END_TIMEOUT_S
     )
 
 
-def shown(findings: Sequence[Finding]) -> dict[str, str]:
+def summarize_results(results: Sequence[CheckResult]) -> dict[str, str]:
     """Each promise as how many were wrong of how many."""
-    return {finding.name: f"{len(finding.wrong)} of {finding.of}" for finding in findings}
+    return {
+        finding.name: f"{len(finding.violations)} of {finding.checked_count}" for finding in results
+    }
 
 
 def main() -> None:
@@ -326,9 +341,9 @@ def main() -> None:
     parser.add_argument("--orders", type=int, default=200)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument(
-        "--every", type=float, default=EVERY_S, help="seconds between kills, on average"
+        "--every", type=float, default=KILL_EVERY_S, help="seconds between kills, on average"
     )
-    parser.add_argument("--redis-share", type=float, default=REDIS_SHARE, help="of the kills")
+    parser.add_argument("--redis-share", type=float, default=REDIS_KILL_SHARE, help="of the kills")
     parser.add_argument(
         "--mode", choices=("offers", "batch", "auto"), default="offers", help="how riders are asked"
     )
@@ -338,13 +353,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="reeyo-") as folder:
         figures, findings = uvloop.run(measure(size, given.seed, Path(folder)))
     for finding in findings:
-        for wrong in finding.wrong[:20]:
-            say("chaos", f"{finding.name}: {wrong}")
+        for wrong in finding.violations[:20]:
+            print_progress("chaos", f"{finding.name}: {wrong}")
     result = "kept" if is_good(figures, findings) else "broken"
-    print_line(
+    print_result(
         "chaos",
         {**size._asdict(), "seed": given.seed},
-        {**figures, **shown(findings), "result": result},
+        {**figures, **summarize_results(findings), "result": result},
     )
     raise SystemExit(result != "kept")
 

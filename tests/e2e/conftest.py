@@ -16,11 +16,11 @@ from typing import NamedTuple
 import pytest
 
 ROOT = Path(__file__).parents[2]
-START_S = 30.0
-STOP_S = 10.0
+START_TIMEOUT_S = 30.0
+STOP_TIMEOUT_S = 10.0
 
 
-class Server(NamedTuple):
+class RunningServer(NamedTuple):
     """A running server, and the secret that signs tokens for it."""
 
     url: str
@@ -36,7 +36,7 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def start(folder: Path, **settings: str) -> Server:
+def start_server(folder: Path, **settings: str) -> RunningServer:
     """Start a server on a folder and wait until it is ready."""
     port = int(settings.pop("PORT", 0)) or free_port()
     secret = settings.setdefault("JWT_SECRET", secrets.token_urlsafe(32))
@@ -47,8 +47,8 @@ def start(folder: Path, **settings: str) -> Server:
             [sys.executable, "-m", "handlers.app.cli", "serve", "--dev"],
             cwd=ROOT, env=environ, stdout=out, stderr=out, start_new_session=True,
         )  # fmt: skip
-    server = Server(f"http://127.0.0.1:{port}", secret, log, process)
-    end = monotonic() + START_S
+    server = RunningServer(f"http://127.0.0.1:{port}", secret, log, process)
+    end = monotonic() + START_TIMEOUT_S
     while not is_ready(server):
         assert process.poll() is None, f"the server ended:\n{log.read_text()}"
         assert monotonic() < end, f"the server was never ready:\n{log.read_text()}"
@@ -56,7 +56,7 @@ def start(folder: Path, **settings: str) -> Server:
     return server
 
 
-def is_ready(server: Server) -> bool:
+def is_ready(server: RunningServer) -> bool:
     """Whether the server would take traffic."""
     try:
         with urllib.request.urlopen(f"{server.url}/readyz", timeout=2) as answer:
@@ -65,34 +65,34 @@ def is_ready(server: Server) -> bool:
         return False
 
 
-def stop(server: Server) -> int:
+def stop_server(server: RunningServer) -> int:
     """End a server as an operator does; its exit code."""
     server.process.send_signal(signal.SIGTERM)
-    return server.process.wait(STOP_S)
+    return server.process.wait(STOP_TIMEOUT_S)
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     """One server for the stories of this worker."""
-    running = start(tmp_path_factory.mktemp("server"))
+    running = start_server(tmp_path_factory.mktemp("server"))
     yield running
-    stop(running)
+    stop_server(running)
 
 
 @pytest.fixture
-def killable() -> Iterator[Callable[..., Server]]:
+def restartable_server() -> Iterator[Callable[..., RunningServer]]:
     """Starts a server on a folder; given a running one, kills it first and takes its place."""
-    running: list[Server] = []
+    running: list[RunningServer] = []
 
-    def go_on(folder: Path, before: Server | None = None) -> Server:
+    def go_on(folder: Path, before: RunningServer | None = None) -> RunningServer:
         if before is None:
-            running.append(start(folder))
+            running.append(start_server(folder))
             return running[-1]
         before.process.kill()
-        before.process.wait(STOP_S)
+        before.process.wait(STOP_TIMEOUT_S)
         port = before.url.rpartition(":")[2]
-        running.append(start(folder, PORT=port, JWT_SECRET=before.secret))
+        running.append(start_server(folder, PORT=port, JWT_SECRET=before.secret))
         return running[-1]
 
     yield go_on
-    stop(running[-1])
+    stop_server(running[-1])

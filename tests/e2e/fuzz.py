@@ -17,10 +17,10 @@ from typing import Any
 import aiohttp
 import uvloop
 
-from bench.common.harness import Site, quantile
-from bench.common.result_line import print_line
+from bench.common.harness import RunningServer, quantile
+from bench.common.result_line import print_result
 from city.client.tokens import UserType
-from tests.e2e.bad_frames import AUDIENCES, Mutants, raw_frames
+from tests.e2e.bad_frames import AUDIENCES, FrameMutator, raw_frames
 from tests.e2e.fleet import Fleet, fleet
 from tests.e2e.memory import rss_bytes
 
@@ -29,95 +29,100 @@ GROWTH_MAX = 0.05
 LOG_BYTES_MAX = 200
 CONTROL_P99_S_MAX = 1.0
 # Frames after which the server has its working set: pools, caches, a row for each metric.
-WARM_SHARE = 0.2
+WARM_UP_SHARE = 0.2
 # After each batch the client asks whether the server is there; most connections end sooner.
 BATCH = 8
-BATCHES_PER_LINE = 40
-MARK = 424242
-ANSWER_S = 20.0
+BATCHES_PER_CONNECTION = 40
+PROBE_ACK_ID = 424242
+ANSWER_TIMEOUT_S = 20.0
 RAW_SHARE = 0.3
-LINES = 8
+CONNECTIONS = 8
 ASK_EVERY_S = 0.05
 _UPGRADE = (
     b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\n"
     b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
     b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 )
-TYPES: dict[str, UserType] = {"user": "USER", "vendor": "VENDOR", "rider": "RIDER", "ops": "ADMIN"}
+USER_TYPES: dict[str, UserType] = {
+    "user": "USER",
+    "vendor": "VENDOR",
+    "rider": "RIDER",
+    "ops": "ADMIN",
+}
 
 
 @dataclass
 class Run:
     """What has been sent, and what the healthy one has seen."""
 
-    site: Site
+    site: RunningServer
     # Frames that the server has certainly looked at, and those behind the end of a connection.
     frames: int = 0
     sent: int = 0
-    lines: int = 0
-    raws: int = 0
-    took_s: list[float] = field(default_factory=list)
+    connections: int = 0
+    raw_connections: int = 0
+    control_answer_s: list[float] = field(default_factory=list)
     control_breaks: int = 0
 
 
-async def _attack(run: Run, mutants: Mutants, draw: random.Random, upto: int) -> None:
-    while run.frames < upto:
-        run.lines += 1
+async def _attack(run: Run, mutants: FrameMutator, rng: random.Random, frame_count: int) -> None:
+    while run.frames < frame_count:
+        run.connections += 1
         with suppress(aiohttp.ClientError, OSError):
-            if draw.random() < RAW_SHARE:
-                await _garbage(run, draw)
+            if rng.random() < RAW_SHARE:
+                await _send_garbage(run, rng)
             else:
-                await _bad_client(run, mutants, draw)
+                await _send_bad_packets(run, mutants, rng)
 
 
-async def _bad_client(run: Run, mutants: Mutants, draw: random.Random) -> None:
+async def _send_bad_packets(run: Run, mutants: FrameMutator, rng: random.Random) -> None:
     """Send until the server has enough of it; only what it certainly looked at is counted."""
-    audience = draw.choice(AUDIENCES)
+    audience = rng.choice(AUDIENCES)
     url = f"{run.site.url}/socket.io/?EIO=4&transport=websocket"
     async with run.site.session.ws_connect(url, max_msg_size=0) as ws:
-        token = run.site.office.sign(TYPES[audience], f"bad_{draw.randrange(50)}")
+        token = run.site.signer.sign(USER_TYPES[audience], f"bad_{rng.randrange(50)}")
         await ws.send_str(f'40/{audience},{{"token":"{token}"}}')
-        for _ in range(BATCHES_PER_LINE):
+        for _ in range(BATCHES_PER_CONNECTION):
             for _ in range(BATCH):
                 frame = mutants.frame(audience)
                 await (ws.send_bytes(frame) if isinstance(frame, bytes) else ws.send_str(frame))
             run.sent += BATCH
-            await ws.send_str(f'42/{audience},{MARK}["are you there"]')
-            if not await _is_answered(ws, f"43/{audience},{MARK}["):
+            await ws.send_str(f'42/{audience},{PROBE_ACK_ID}["are you there"]')
+            if not await _is_answered(ws, f"43/{audience},{PROBE_ACK_ID}["):
                 # One of them ended the connection; those behind it were not looked at.
                 run.frames += 1
                 return
             run.frames += BATCH
 
 
-async def _is_answered(ws: aiohttp.ClientWebSocketResponse, head: str) -> bool:
-    async with asyncio.timeout(ANSWER_S):
+async def _is_answered(ws: aiohttp.ClientWebSocketResponse, ack_prefix: str) -> bool:
+    async with asyncio.timeout(ANSWER_TIMEOUT_S):
         async for message in ws:
             if message.type is not aiohttp.WSMsgType.TEXT:
                 return False
             if message.data == "2":
                 await ws.send_str("3")
-            if message.data.startswith(head):
+            if message.data.startswith(ack_prefix):
                 return True
     return False
 
 
-async def _garbage(run: Run, draw: random.Random) -> None:
+async def _send_garbage(run: Run, rng: random.Random) -> None:
     """Broken HTTP, or broken WebSocket frames behind a good handshake."""
     host, _, port = run.site.url.removeprefix("http://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     try:
-        if draw.random() < 0.3:
-            writer.write(draw.randbytes(draw.randint(1, 300)) + b"\r\n\r\n")
+        if rng.random() < 0.3:
+            writer.write(rng.randbytes(rng.randint(1, 300)) + b"\r\n\r\n")
             run.frames += 1
         else:
-            said = raw_frames(draw)
-            await _in_pieces(writer, _UPGRADE + said, draw)
+            said = raw_frames(rng)
+            await _write_in_pieces(writer, _UPGRADE + said, rng)
             # How many frames there are in it is for the server to say.
             run.frames += 1
-        run.raws += 1
+        run.raw_connections += 1
         await writer.drain()
-        if draw.random() < 0.3:
+        if rng.random() < 0.3:
             # Half a connection: it says nothing more, and may still listen.
             writer.write_eof()
         # What it says to that, or nothing: some garbage is the beginning of something.
@@ -128,29 +133,29 @@ async def _garbage(run: Run, draw: random.Random) -> None:
         writer.transport.abort()
 
 
-async def _in_pieces(writer: asyncio.StreamWriter, said: bytes, draw: random.Random) -> None:
+async def _write_in_pieces(writer: asyncio.StreamWriter, data: bytes, rng: random.Random) -> None:
     """Send it as a network would that cuts where it likes, or all at once."""
-    at, most = 0, draw.choice((1, 7, 200, len(said)))
-    while at < len(said) and not writer.is_closing():
-        size = draw.randint(1, most) if most > 1 or at < 400 else len(said)
-        writer.write(said[at : at + size])
+    at, most = 0, rng.choice((1, 7, 200, len(data)))
+    while at < len(data) and not writer.is_closing():
+        size = rng.randint(1, most) if most > 1 or at < 400 else len(data)
+        writer.write(data[at : at + size])
         at += size
-        if draw.random() < 0.1:
+        if rng.random() < 0.1:
             await writer.drain()
             await asyncio.sleep(0)
 
 
 @asynccontextmanager
-async def _control(run: Run) -> AsyncIterator[None]:
+async def _run_control(run: Run) -> AsyncIterator[None]:
     """A rider's app that does everything right, and is answered."""
 
     async def ask() -> None:
-        phone = await run.site.phone(("RIDER", "rdr_control"), lambda _n, _d, _s: None)
+        phone = await run.site.connect(("RIDER", "rdr_control"), lambda _n, _d, _s: None)
         try:
             while True:
                 began_s = time.perf_counter()
                 await phone.call("set_availability", {"available": True})
-                run.took_s.append(time.perf_counter() - began_s)
+                run.control_answer_s.append(time.perf_counter() - began_s)
                 await asyncio.sleep(ASK_EVERY_S)
         finally:
             phone.close()
@@ -170,20 +175,20 @@ async def measure(frames: int, seed: int, folder: Path) -> dict[str, Any]:
     # Without limits: with them most frames would be refused before they are looked at.
     async with fleet(folder, ["all"], RATE_LIMITS="off") as running:
         run = Run(running.nodes[0].site)
-        async with _control(run):
-            await _all(run, seed, int(frames * WARM_SHARE))
+        async with _run_control(run):
+            await _attack_concurrently(run, seed, int(frames * WARM_UP_SHARE))
             warm = rss_bytes(run.site.pid)
             log_before = running.nodes[0].server.log.stat().st_size
             sent_before = run.frames
-            await _all(run, seed + 1, frames)
+            await _attack_concurrently(run, seed + 1, frames)
             grown = rss_bytes(run.site.pid) - warm
         return _figures(run, running, (warm, grown, log_before, sent_before))
 
 
-async def _all(run: Run, seed: int, upto: int) -> None:
+async def _attack_concurrently(run: Run, seed: int, frame_count: int) -> None:
     jobs = (
-        _attack(run, Mutants(seed * 100 + n), random.Random(seed * 100 + n), upto)
-        for n in range(LINES)
+        _attack(run, FrameMutator(seed * 100 + n), random.Random(seed * 100 + n), frame_count)
+        for n in range(CONNECTIONS)
     )
     await asyncio.gather(*jobs)
 
@@ -195,16 +200,16 @@ def _figures(run: Run, running: Fleet, before: tuple[int, int, int, int]) -> dic
     return {
         "frames": run.frames,
         "sent": run.sent,
-        "connections": run.lines,
-        "raw_connections": run.raws,
+        "connections": run.connections,
+        "raw_connections": run.raw_connections,
         "crashes": int(node.server.has_ended),
-        "tracebacks": len(node.faults),
+        "tracebacks": len(node.log_faults),
         "rss_mib": round(warm / 2**20, 1),
         "rss_growth": round(grown / warm, 4),
         "log_bytes_per_frame": round(logged / max(1, run.frames - sent_before), 2),
-        "control_answers": len(run.took_s),
+        "control_answers": len(run.control_answer_s),
         "control_breaks": run.control_breaks,
-        "control_p99_ms": round(quantile(run.took_s, 0.99) * 1000, 1),
+        "control_p99_ms": round(quantile(run.control_answer_s, 0.99) * 1000, 1),
     }
 
 
@@ -227,7 +232,7 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="reeyo-fuzz-") as folder:
         figures = uvloop.run(measure(given.frames, given.seed, Path(folder)))
-    print_line("fuzz", vars(given), figures)
+    print_result("fuzz", vars(given), figures)
     if not is_good(figures):
         raise SystemExit(1)
 

@@ -16,15 +16,15 @@ from typing import Any, NamedTuple
 
 import uvloop
 
-from bench.common.client import Phone, Refused
-from bench.common.harness import Failed, at_once, quantile
-from bench.common.result_line import print_line
-from bench.common.scenario import AT_ONCE, SHOPS, Town
+from bench.common.client import CommandRefused, SocketClient
+from bench.common.harness import BenchFailed, quantile, run_limited
+from bench.common.result_line import print_result
+from bench.common.scenario import CONCURRENCY, SHOPS, Scenario
 from city.client.tokens import UserType
 from tests.e2e.arguments import live_engines
 from tests.e2e.fleet import Fleet, cancel, fleet
 from tests.e2e.listeners import wait_for
-from tests.e2e.progress import telling
+from tests.e2e.progress import report_progress
 
 NODES = ("edge", "edge", "engine", "engine")
 # As short as a policy may be, so that many offers end in little time.
@@ -35,13 +35,13 @@ POLICY = {
     "receiptMs": 2_000, "silenceMs": 0, "refillMs": 1_000, "retryMs": [500],
 }  # fmt: skip
 # Of all riders' answers so many come early, so many late; the others never.
-EARLY, LATE = 0.1, 0.1
+EARLY_SHARE, LATE_SHARE = 0.1, 0.1
 # By how much they miss the deadline. Units: ms.
-NEAR_MS = (30, 400)
+MISS_MS_RANGE = (30, 400)
 # Source: promises, p99 of how late offers end; the second where engines are killed.
-LATE_P99_MS, LATE_KILLED_MS = 1_000, 5_000
+LATE_P99_MS_MAX, LATE_P99_MS_MAX_WITH_KILLS = 1_000, 5_000
 KILL_EVERY_S = 12.0
-ENDED_S = 15.0
+END_TIMEOUT_S = 15.0
 
 
 class Size(NamedTuple):
@@ -52,7 +52,7 @@ class Size(NamedTuple):
     kill: bool
 
 
-class Offered(NamedTuple):
+class MadeOffer(NamedTuple):
     """One offer. Units: Unix ms by the server's clock, which is ours on one machine."""
 
     offer_id: str
@@ -71,39 +71,41 @@ class Run:
         self.fleet = running
         self.size = size
         self.rng = random.Random(seed)
-        self.town = Town(running.nodes[0].site, seed)
+        self.scenario = Scenario(running.nodes[0].site, seed)
         self.edges = [node.site for node in running.nodes if node.role == "edge"]
-        self.offers: dict[str, Offered] = {}
-        self.ended: set[str] = set()
+        self.offers: dict[str, MadeOffer] = {}
+        self.ended_offers: set[str] = set()
         self.late_ms: list[int] = []
-        self.kills = self.closed_early = self.refused_early = self.accepted_late = 0
-        self.accepted = self.refused = self.strange = 0
-        self.answering: set[asyncio.Task[None]] = set()
+        self.kills = self.closed_early_count = self.refused_early = self.accepted_late = 0
+        self.accepted = self.refused = self.unexpected_refusals = 0
+        self.accept_tasks: set[asyncio.Task[None]] = set()
 
     async def prepare(self) -> None:
         """As many orders as riders, so that everybody is asked again and again."""
         operator: tuple[UserType, str] = ("ADMIN", "adm_1")
-        await self.town.site.ask("PUT", "/admin/config/offers/food", operator, POLICY)
-        await self.town.settle_in(SHOPS, 0)
-        await at_once(AT_ONCE, [partial(self._hire, number) for number in range(self.size.open)])
+        await self.scenario.site.request("PUT", "/admin/config/offers/food", operator, POLICY)
+        await self.scenario.set_up(SHOPS, 0)
+        await run_limited(
+            CONCURRENCY, [partial(self._hire, number) for number in range(self.size.open)]
+        )
 
     async def _hire(self, number: int) -> None:
         """A rider at one of the edges, near one of the shops."""
-        shop = self.town.shops[number % SHOPS]
+        shop = self.scenario.shops[number % SHOPS]
         site = self.edges[number % len(self.edges)]
-        rider = await self.town.hire(number, shop.lat + 0.0001 * number, shop.lng)
-        rider.phone.close()
-        line: asyncio.Future[Phone] = asyncio.get_running_loop().create_future()
+        rider = await self.scenario.add_rider(number, shop.lat + 0.0001 * number, shop.lng)
+        rider.socket.close()
+        line: asyncio.Future[SocketClient] = asyncio.get_running_loop().create_future()
 
         def hear(name: str, body: dict[str, Any], _at_s: float) -> None:
             # The first words may come with the bytes that let him in, before there is a line.
-            line.add_done_callback(lambda there: self._hear(there.result(), name, body))
+            line.add_done_callback(lambda there: self._on_event(there.result(), name, body))
 
-        rider.phone = await site.phone(rider.who, hear)
-        line.set_result(rider.phone)
-        rider.stand()
+        rider.socket = await site.connect(rider.identity, hear)
+        line.set_result(rider.socket)
+        rider.report_position()
 
-    async def ask(self) -> None:
+    async def place_orders(self) -> None:
         """Place the orders, spread over the life of an offer, so that they do not all end at once.
 
         Errors: Failed.
@@ -111,57 +113,59 @@ class Run:
         pause_s = (WINDOW_MS + GRACE_MS) / 1000 / self.size.open
         for number in range(self.size.open):
             customer = number % SHOPS
-            who = self.town.customers[customer].who
-            placed = await self.town.site.ask("POST", "/orders", who, self.town.basket(customer))
-            shop = self.town.shop_of(customer).phone
+            who = self.scenario.customers[customer].identity
+            placed = await self.scenario.site.request(
+                "POST", "/orders", who, self.scenario.order_body(customer)
+            )
+            shop = self.scenario.shop_of(customer).socket
             await shop.call("accept_order", {"orderId": placed["orderId"]})
             await asyncio.sleep(pause_s)
 
-    def _hear(self, phone: Phone, name: str, body: dict[str, Any]) -> None:
+    def _on_event(self, client: SocketClient, name: str, payload: dict[str, Any]) -> None:
         if name == "delivery_request" and len(self.offers) < self.size.offers:
-            deadline_ms = body["expiresAt"] + GRACE_MS
-            offer = Offered(body["offerId"], body["orderId"], deadline_ms)
+            deadline_ms = payload["expiresAt"] + GRACE_MS
+            offer = MadeOffer(payload["offerId"], payload["orderId"], deadline_ms)
             self.offers[offer.offer_id] = offer
-            self._hesitate(phone, offer)
-        elif name == "delivery_request_closed" and body["offerId"] in self.offers:
-            self._end(self.offers[body["offerId"]], body)
+            self._schedule_accept(client, offer)
+        elif name == "delivery_request_closed" and payload["offerId"] in self.offers:
+            self._record_end(self.offers[payload["offerId"]], payload)
 
-    def _end(self, offer: Offered, body: dict[str, Any]) -> None:
+    def _record_end(self, offer: MadeOffer, payload: dict[str, Any]) -> None:
         """The server closed an offer."""
-        if offer.offer_id in self.ended:
+        if offer.offer_id in self.ended_offers:
             return
-        self.ended.add(offer.offer_id)
-        self.closed_early += body["ts"] <= offer.deadline_ms
+        self.ended_offers.add(offer.offer_id)
+        self.closed_early_count += payload["ts"] <= offer.deadline_ms
         self.late_ms.append(_now_ms() - offer.deadline_ms)
 
-    def _hesitate(self, phone: Phone, offer: Offered) -> None:
-        drawn, miss_ms = self.rng.random(), self.rng.uniform(*NEAR_MS)
-        if drawn < EARLY + LATE:
-            at_ms = offer.deadline_ms + (-miss_ms if drawn < EARLY else miss_ms)
-            task = asyncio.ensure_future(self._accept(phone, offer, at_ms))
-            self.answering.add(task)
-            task.add_done_callback(self.answering.discard)
+    def _schedule_accept(self, client: SocketClient, offer: MadeOffer) -> None:
+        drawn, miss_ms = self.rng.random(), self.rng.uniform(*MISS_MS_RANGE)
+        if drawn < EARLY_SHARE + LATE_SHARE:
+            at_ms = offer.deadline_ms + (-miss_ms if drawn < EARLY_SHARE else miss_ms)
+            task = asyncio.ensure_future(self._accept_at(client, offer, at_ms))
+            self.accept_tasks.add(task)
+            task.add_done_callback(self.accept_tasks.discard)
 
-    async def _accept(self, phone: Phone, offer: Offered, at_ms: float) -> None:
+    async def _accept_at(self, client: SocketClient, offer: MadeOffer, at_ms: float) -> None:
         """Accept at a moment; whoever wins gives the order back, so that it goes on."""
         await asyncio.sleep(max(0.0, at_ms - _now_ms()) / 1000)
         command = {"orderId": offer.order_id, "offerId": offer.offer_id}
         try:
-            told = await phone.call("accept_delivery", command)
-        except Refused as refused:
+            told = await client.call("accept_delivery", command)
+        except CommandRefused as refused:
             self.refused += 1
-            self.strange += refused.code != "offer_expired"
+            self.unexpected_refusals += refused.code != "offer_expired"
             # Heard before the deadline, it was decided before it.
             self.refused_early += _now_ms() < offer.deadline_ms
             return
         self.accepted += 1
-        self.ended.add(offer.offer_id)
+        self.ended_offers.add(offer.offer_id)
         self.accepted_late += told["updatedAt"] > offer.deadline_ms
-        await phone.call("release_delivery", {"orderId": offer.order_id, "reason": "a flat tyre"})
+        await client.call("release_delivery", {"orderId": offer.order_id, "reason": "a flat tyre"})
 
     # Engines that die.
 
-    async def kill(self) -> None:
+    async def kill_engines(self) -> None:
         """Kill the live engine now and then; another process takes its place."""
         while True:
             await asyncio.sleep(KILL_EVERY_S)
@@ -170,12 +174,12 @@ class Run:
                 self.kills += 1
                 await self.fleet.launch("engine")
 
-    async def all_ended(self) -> None:
+    async def wait_until_ended(self) -> None:
         """Wait until all offers were made and have ended, as long as that may take."""
         longest_s = self.size.offers / self.size.open * (WINDOW_MS + GRACE_MS) / 1000
-        await wait_for(lambda: len(self.offers) >= self.size.offers, 3 * longest_s + ENDED_S)
-        await wait_for(lambda: self.ended >= self.offers.keys(), ENDED_S)
-        await asyncio.gather(*self.answering)
+        await wait_for(lambda: len(self.offers) >= self.size.offers, 3 * longest_s + END_TIMEOUT_S)
+        await wait_for(lambda: self.ended_offers >= self.offers.keys(), END_TIMEOUT_S)
+        await asyncio.gather(*self.accept_tasks)
 
     def progress(self) -> str:
         """How far it has come."""
@@ -187,10 +191,10 @@ class Run:
             "offers": len(self.offers),
             "accepted": self.accepted,
             "refused": self.refused,
-            "strange_refusals": self.strange,
+            "strange_refusals": self.unexpected_refusals,
             "closed": len(self.late_ms),
-            "never_ended": len(self.offers.keys() - self.ended),
-            "ended_early": self.closed_early + self.refused_early,
+            "never_ended": len(self.offers.keys() - self.ended_offers),
+            "ended_early": self.closed_early_count + self.refused_early,
             "accepted_late": self.accepted_late,
             "late_p50_ms": quantile(self.late_ms, 0.50),
             "late_p99_ms": quantile(self.late_ms, 0.99),
@@ -207,26 +211,26 @@ async def measure(size: Size, seed: int, folder: Path) -> dict[str, Any]:
     async with AsyncExitStack() as stack:
         running = await stack.enter_async_context(fleet(folder, NODES))
         run = Run(running, size, seed)
-        stack.callback(run.town.close)
+        stack.callback(run.scenario.disconnect_all)
         await run.prepare()
-        await stack.enter_async_context(telling("lateness", run.progress))
-        tasks = [asyncio.create_task(run.town.live())]
+        await stack.enter_async_context(report_progress("lateness", run.progress))
+        tasks = [asyncio.create_task(run.scenario.report_periodically())]
         if size.kill:
-            tasks.append(asyncio.create_task(run.kill()))
-        await run.ask()
-        await run.all_ended()
+            tasks.append(asyncio.create_task(run.kill_engines()))
+        await run.place_orders()
+        await run.wait_until_ended()
         for task in tasks:
             if task.done():
-                raise Failed(f"somebody stopped: {task.exception()!r}")
+                raise BenchFailed(f"somebody stopped: {task.exception()!r}")
             await cancel(task)
-        faults = sum(len(node.faults) for node in running.nodes)
+        faults = sum(len(node.log_faults) for node in running.nodes)
         return run.figures() | {"faults": faults}
 
 
 def is_good(figures: dict[str, Any], size: Size, slack: float = 1.0) -> bool:
     """Whether the promises were kept; `slack` stretches those of time on a shared machine."""
     wrong = ("strange_refusals", "never_ended", "ended_early", "accepted_late", "faults")
-    limit_ms = LATE_KILLED_MS if size.kill else LATE_P99_MS
+    limit_ms = LATE_P99_MS_MAX_WITH_KILLS if size.kill else LATE_P99_MS_MAX
     in_time = figures["late_p99_ms"] <= limit_ms * slack
     is_full = figures["offers"] == size.offers and figures["accepted"] and figures["refused"]
     return bool(is_full and in_time and not any(figures[name] for name in wrong))
@@ -244,7 +248,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="reeyo-") as folder:
         figures = uvloop.run(measure(size, given.seed, Path(folder)))
     result = "kept" if is_good(figures, size) else "broken"
-    print_line("lateness", {**size._asdict(), "seed": given.seed}, {**figures, "result": result})
+    print_result("lateness", {**size._asdict(), "seed": given.seed}, {**figures, "result": result})
     raise SystemExit(result != "kept")
 
 

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from bench.common.harness import Site
+from bench.common.harness import RunningServer
 
 
 def rss_bytes(pid: int) -> int:
@@ -12,12 +12,12 @@ def rss_bytes(pid: int) -> int:
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-def open_files(pid: int) -> int:
+def count_open_files(pid: int) -> int:
     """File descriptors of a process, its connections above all."""
     return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
 
 
-async def figure_of(site: Site, series: str) -> float:
+async def read_metric(site: RunningServer, series: str) -> float:
     """One figure of a server's own; 0 where the series has none yet."""
     async with site.session.get(f"{site.url}/metrics") as answer:
         text = await answer.text()

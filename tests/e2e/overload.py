@@ -18,25 +18,25 @@ from typing import Any, NamedTuple
 
 import uvloop
 
-from bench.common.harness import Site, running, spread_ms, uncollected
-from bench.common.open_loop import LATE_S, Stream, connect
-from bench.common.peers import LOAD_CORE, pin, seeded_engines
-from bench.common.result_line import print_line
-from tests.e2e.memory import figure_of, rss_bytes
+from bench.common.harness import RunningServer, gc_disabled, percentiles_ms, running_server
+from bench.common.open_loop import LAST_FIX_TIMEOUT_S, PairStream, connect_pairs
+from bench.common.peers import LOAD_CORE, pin_to_server_core, seeded_engines
+from bench.common.result_line import print_result
+from tests.e2e.memory import read_metric, rss_bytes
 
 # Source: promise, it coalesces instead of queueing. Units: milliseconds.
 P99_MS_MAX = 250.0
 # What is sustained is seen this soon by nearly all, and none of it is left out. Units: seconds.
-CALM_S, CALM_SHARE = 0.1, 0.99
+SUSTAINED_LATENCY_S_MAX, SUSTAINED_SHARE_MIN = 0.1, 0.99
 # Growth while overloaded that no queue explains. Units: bytes.
 GROWTH_BYTES_MAX = 16 * 2**20
-START_PER_S, FASTER = 500.0, 1.3
+START_PER_S, RATE_STEP = 500.0, 1.3
 STEPS_MAX = 20
 # The load must have been twice as fast, or nothing is shown.
 SENT_SHARE = 0.9
-RECEIVED = "reeyo_fixes_received_total"
+RECEIVED_METRIC = "reeyo_fixes_received_total"
 # Where a newer fix takes an older one's place: before the checks, and on a watcher's way out.
-LOSSES = {
+LOSS_METRICS = {
     "coalesced": 'reeyo_fixes_dropped_total{reason="coalesced"}',
     "superseded": 'reeyo_events_dropped_total{reason="superseded"}',
 }
@@ -55,17 +55,17 @@ async def measure(size: Size, folder: Path) -> dict[str, Any]:
     """The pace that is sustained, and what becomes of twice as much."""
     async with (
         seeded_engines(folder, size.pairs) as engines,
-        running(folder / "server", engines) as site,
+        running_server(folder / "server", engines) as site,
     ):
-        pin(site.pid)
-        with _on_its_core(), uncollected():
-            stream = await connect(size.pairs, [site], [site])
-            pace = await sustained(stream, size)
-            return await _overloaded(site, stream, size, pace)
+        pin_to_server_core(site.pid)
+        with _pinned_to_load_core(), gc_disabled():
+            stream = await connect_pairs(size.pairs, [site], [site])
+            pace = await find_sustained_rate(stream, size)
+            return await _measure_overload(site, stream, size, pace)
 
 
 @contextmanager
-def _on_its_core() -> Iterator[None]:
+def _pinned_to_load_core() -> Iterator[None]:
     """Keep the load to its core inside the block."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {LOAD_CORE})
@@ -75,56 +75,63 @@ def _on_its_core() -> Iterator[None]:
         os.sched_setaffinity(0, before)
 
 
-async def sustained(stream: Stream, size: Size) -> float:
+async def find_sustained_rate(stream: PairStream, size: Size) -> float:
     """The greatest pace of those tried that customers see in time. Units: fixes a second.
 
     Where not even the first one is, that is the pace: the machine is overloaded by others.
     """
     pace = found = START_PER_S
     for _ in range(STEPS_MAX):
-        seen = await stream.flow(size.seconds / 2, pace)
-        calm = sum(took <= CALM_S for took in seen.took_s) >= CALM_SHARE * seen.sent
+        seen = await stream.run(size.seconds / 2, pace)
+        calm = (
+            sum(took <= SUSTAINED_LATENCY_S_MAX for took in seen.latencies_s)
+            >= SUSTAINED_SHARE_MIN * seen.sent
+        )
         if not calm:
             break
-        found, pace = pace, pace * FASTER
+        found, pace = pace, pace * RATE_STEP
     return found
 
 
-async def _overloaded(site: Site, stream: Stream, size: Size, pace: float) -> dict[str, Any]:
+async def _measure_overload(
+    site: RunningServer, stream: PairStream, size: Size, rate_per_s: float
+) -> dict[str, Any]:
     await asyncio.sleep(EXPORT_S)
-    before, rss = await _counters(site), rss_bytes(site.pid)
-    seen = await stream.flow(size.seconds, 2 * pace)
-    after = await _settled(site, before, seen.sent)
+    before, rss = await _read_counters(site), rss_bytes(site.pid)
+    seen = await stream.run(size.seconds, 2 * rate_per_s)
+    after = await _wait_for_counters(site, before, seen.sent)
     counted = {name: int(after[name] - before[name]) for name in after}
-    lost = seen.sent - len(seen.took_s)
+    lost = seen.sent - len(seen.latencies_s)
     return {
-        "sustained_per_s": round(pace),
+        "sustained_per_s": round(rate_per_s),
         "offered_per_s": round(seen.sent / size.seconds),
-        "shown_per_s": round(len(seen.took_s) / size.seconds),
-        **spread_ms("overloaded", seen.took_s),
+        "shown_per_s": round(len(seen.latencies_s) / size.seconds),
+        **percentiles_ms("overloaded", seen.latencies_s),
         "rss_growth_mib": round((rss_bytes(site.pid) - rss) / 2**20, 1),
         **counted,
         "sent": seen.sent,
         "not_shown": lost,
-        "uncounted": lost - sum(counted[name] for name in LOSSES),
+        "uncounted": lost - sum(counted[name] for name in LOSS_METRICS),
         "unheard": seen.sent - counted["received"],
-        "backwards": seen.backwards,
+        "backwards": seen.out_of_order,
     }
 
 
-async def _settled(site: Site, before: dict[str, float], sent: int) -> dict[str, float]:
+async def _wait_for_counters(
+    site: RunningServer, before: dict[str, float], sent: int
+) -> dict[str, float]:
     """The counters once they know of all that was sent, or when they should have known."""
-    end_s = time.monotonic() + LATE_S
+    end_s = time.monotonic() + LAST_FIX_TIMEOUT_S
     while True:
         await asyncio.sleep(EXPORT_S)
-        after = await _counters(site)
+        after = await _read_counters(site)
         if after["received"] - before["received"] >= sent or time.monotonic() > end_s:
             return after
 
 
-async def _counters(site: Site) -> dict[str, float]:
-    found = {name: await figure_of(site, series) for name, series in LOSSES.items()}
-    return {**found, "received": await figure_of(site, RECEIVED)}
+async def _read_counters(site: RunningServer) -> dict[str, float]:
+    found = {name: await read_metric(site, series) for name, series in LOSS_METRICS.items()}
+    return {**found, "received": await read_metric(site, RECEIVED_METRIC)}
 
 
 def is_good(figures: dict[str, Any], slack: float = 1.0) -> bool:
@@ -148,7 +155,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="reeyo-overload-") as folder:
         figures = uvloop.run(measure(size, Path(folder)))
     figures["result"] = "kept" if is_good(figures) else "broken"
-    print_line("overload", {**size._asdict(), "seed": given.seed}, figures)
+    print_result("overload", {**size._asdict(), "seed": given.seed}, figures)
     raise SystemExit(figures["result"] != "kept")
 
 

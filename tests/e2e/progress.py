@@ -7,22 +7,22 @@ from contextlib import asynccontextmanager
 
 from tests.e2e.fleet import cancel
 
-TELL_EVERY_S = 10.0
+PROGRESS_EVERY_S = 10.0
 
 
-def say(command: str, line: str) -> None:
+def print_progress(command: str, line: str) -> None:
     """One line for whoever watches."""
     sys.stderr.write(f"{command}: {line}\n")
 
 
 @asynccontextmanager
-async def telling(command: str, progress: Callable[[], str]) -> AsyncIterator[None]:
+async def report_progress(command: str, progress: Callable[[], str]) -> AsyncIterator[None]:
     """Say every ten seconds how far the block has come."""
 
     async def tell() -> None:
         while True:
-            await asyncio.sleep(TELL_EVERY_S)
-            say(command, progress())
+            await asyncio.sleep(PROGRESS_EVERY_S)
+            print_progress(command, progress())
 
     task = asyncio.create_task(tell())
     try:

@@ -18,26 +18,26 @@ from typing import Any, NamedTuple
 
 import uvloop
 
-from bench.common.client import Phone, Refused, ring
-from bench.common.harness import NAMESPACES, Failed, Site, at_once
-from bench.common.result_line import print_line
+from bench.common.client import CommandRefused, SocketClient, connect
+from bench.common.harness import NAMESPACES, BenchFailed, RunningServer, run_limited
+from bench.common.result_line import print_result
 from bench.common.scenario import LAT, LNG
 from city.client.tokens import UserType
 from tests.e2e.fleet import Fleet, cancel, fleet
 from tests.e2e.listeners import wait_for
-from tests.e2e.progress import telling
+from tests.e2e.progress import report_progress
 
 NODES = ("all", "all", "all")
 # Source: session_registry; the oldest socket of an identity beyond this number is closed.
-APPS_MAX = 5
-RINGS_AT_ONCE = 16
+CLIENTS_MAX = 5
+CONCURRENT_CONNECTS = 16
 PRICE_XAF = 5_000
 TOPUP_XAF = 200_000
 # Source: wire contract, FOOD: 15 % of the subtotal to the platform, a delivery fee of 1500.
 SUBTOTAL_XAF, VENDOR_XAF, FEE_XAF = 10_000, 8_500, 1_500
-ALIVE_EVERY_S = 4.0
-HEARD_S = 10.0
-Who = tuple[UserType, str]
+REPORT_EVERY_S = 4.0
+EVENT_TIMEOUT_S = 10.0
+UserRef = tuple[UserType, str]
 
 
 class Size(NamedTuple):
@@ -47,74 +47,76 @@ class Size(NamedTuple):
     rounds: int
 
 
-class Crowd:
+class MultiClientUser:
     """One person with as many apps as he may have, which say all copies of a command at once."""
 
-    def __init__(self, who: Who, sites: Sequence[Site]) -> None:
-        self.who = who
+    def __init__(self, user: UserRef, sites: Sequence[RunningServer]) -> None:
+        self.user = user
         self.sites = sites
         self.copies = 0
-        self.phones: list[Phone] = []
+        self.clients: list[SocketClient] = []
         # What the first of the apps was told: (event, order) and how often.
-        self.heard: Counter[tuple[str, str]] = Counter()
+        self.event_counts: Counter[tuple[str, str]] = Counter()
         self.offers: dict[str, str] = {}
 
-    async def come(self, copies: int) -> None:
+    async def connect(self, copies: int) -> None:
         """Open the apps, one for each copy as far as one person may have so many."""
         self.copies = copies
-        apps = min(copies, APPS_MAX)
-        rings = [partial(self._ring, number) for number in range(apps)]
-        self.phones = await at_once(RINGS_AT_ONCE, rings)
+        apps = min(copies, CLIENTS_MAX)
+        rings = [partial(self._connect_one, number) for number in range(apps)]
+        self.clients = await run_limited(CONCURRENT_CONNECTS, rings)
 
-    async def _ring(self, number: int) -> Phone:
+    async def _connect_one(self, number: int) -> SocketClient:
         site = self.sites[number % len(self.sites)]
-        hear = self._hear if number == 0 else _ignore
-        token = site.office.sign(*self.who)
-        return await ring(site.url, NAMESPACES[self.who[0]], token, hear)
+        hear = self._on_event if number == 0 else _ignore_event
+        token = site.signer.sign(*self.user)
+        return await connect(site.url, NAMESPACES[self.user[0]], token, hear)
 
-    def _hear(self, name: str, body: dict[str, Any], _at_s: float) -> None:
+    def _on_event(self, name: str, body: dict[str, Any], _at_s: float) -> None:
         order_id = body.get("orderId", "")
-        self.heard[name, order_id] += 1
+        self.event_counts[name, order_id] += 1
         if name == "delivery_request":
             self.offers[order_id] = body["offerId"]
 
-    async def say(self, name: str, command: dict[str, Any]) -> list[str]:
+    async def send_copies(self, command: str, payload: dict[str, Any]) -> list[str]:
         """One command in all its copies, from the apps in turn; the answers as text."""
-        phones = islice(cycle(self.phones), self.copies)
-        return await asyncio.gather(*(_answer(phone, name, command) for phone in phones))
+        phones = islice(cycle(self.clients), self.copies)
+        return await asyncio.gather(*(_send_one(phone, command, payload) for phone in phones))
 
-    async def post(self, path: str, key: str, body: object) -> list[str]:
+    async def post_copies(self, path: str, key: str, body: object) -> list[str]:
         """One request in all its copies, under one key."""
         sites = islice(cycle(self.sites), self.copies)
         return await asyncio.gather(*(self._post(site, path, key, body) for site in sites))
 
-    async def _post(self, site: Site, path: str, key: str, body: object) -> str:
-        token = site.office.sign(*self.who)
+    async def _post(self, site: RunningServer, path: str, key: str, body: object) -> str:
+        token = site.signer.sign(*self.user)
         headers = {"Authorization": f"Bearer {token}", "Idempotency-Key": key}
-        return _text(await site.send("POST", path, headers, body))
+        return _to_json(await site.send_request("POST", path, headers, body))
 
-    async def balance(self) -> int:
+    async def read_balance(self) -> int:
         """What the wallet holds."""
-        return (await self.sites[0].ask("GET", "/wallet/balance", self.who))["availableBalance"]
+        return (await self.sites[0].request("GET", "/wallet/balance", self.user))[
+            "availableBalance"
+        ]
 
     def close(self) -> None:
         """Hang up."""
-        for phone in self.phones:
+        for phone in self.clients:
             phone.close()
 
 
-def _ignore(_name: str, _body: dict[str, Any], _at_s: float) -> None:
+def _ignore_event(_name: str, _body: dict[str, Any], _at_s: float) -> None:
     """Only the first app is asked what it heard."""
 
 
-def _text(data: object) -> str:
+def _to_json(data: object) -> str:
     return json.dumps(data, sort_keys=True)
 
 
-async def _answer(phone: Phone, name: str, command: dict[str, Any]) -> str:
+async def _send_one(client: SocketClient, name: str, command: dict[str, Any]) -> str:
     try:
-        return _text(await phone.call(name, command))
-    except Refused as refused:
+        return _to_json(await client.call(name, command))
+    except CommandRefused as refused:
         return f"refused: {refused.code}"
 
 
@@ -124,185 +126,193 @@ class Run:
     def __init__(self, running: Fleet, size: Size) -> None:
         sites = [node.site for node in running.nodes]
         self.site, self.size = sites[0], size
-        self.user = Crowd(("USER", "usr_0"), sites)
-        self.vendor = Crowd(("VENDOR", "ven_0"), sites)
-        self.riders = [Crowd(("RIDER", f"rdr_{number}"), sites) for number in range(3)]
+        self.user = MultiClientUser(("USER", "usr_0"), sites)
+        self.vendor = MultiClientUser(("VENDOR", "ven_0"), sites)
+        self.riders = [MultiClientUser(("RIDER", f"rdr_{number}"), sites) for number in range(3)]
         self.answers: Counter[str] = Counter()
-        self.wrong: list[str] = []
-        self._fixes = 0
-        self._last_key = 0
+        self.violations: list[str] = []
+        self._fix_count = 0
+        self._key_count = 0
 
     async def prepare(self) -> None:
         """The shop is open; the riders stand at growing distances and are asked in that order."""
         place = {"lat": LAT, "lng": LNG, "address": "Akwa"}
         profile = {"name": "Chez Wou", "location": place}
-        await self.site.ask("PUT", "/vendor/profile", self.vendor.who, profile)
+        await self.site.request("PUT", "/vendor/profile", self.vendor.user, profile)
         dish = {"name": "Ndole", "price": PRICE_XAF}
-        await self.site.ask("PUT", "/vendor/items/ndole", self.vendor.who, dish)
+        await self.site.request("PUT", "/vendor/items/ndole", self.vendor.user, dish)
         # Whoever gave an order back may be asked again in the next round.
         policy = {"silenceMs": 0, "refillMs": 1_000, "retryMs": [500]}
-        await self.site.ask("PUT", "/admin/config/offers/food", ("ADMIN", "adm_1"), policy)
+        await self.site.request("PUT", "/admin/config/offers/food", ("ADMIN", "adm_1"), policy)
         for crowd in (self.user, self.vendor, *self.riders):
-            await crowd.come(self.size.copies)
-        await self.vendor.phones[0].call("set_online", {"online": True})
+            await crowd.connect(self.size.copies)
+        await self.vendor.clients[0].call("set_online", {"online": True})
 
-    async def on_duty(self, rider: Crowd, *, available: bool) -> None:
+    async def set_on_duty(self, rider: MultiClientUser, *, available: bool) -> None:
         """Only riders on duty are asked."""
-        await rider.phones[0].call("set_availability", {"available": available})
-        self.stand()
+        await rider.clients[0].call("set_availability", {"available": available})
+        self.report_positions()
 
-    def stand(self) -> None:
+    def report_positions(self) -> None:
         """Every rider says where he is."""
-        self._fixes += 1
+        self._fix_count += 1
         for number, rider in enumerate(self.riders):
-            fix = {"lat": LAT + 0.001 * (number + 1), "lng": LNG, "seq": self._fixes}
+            fix = {"lat": LAT + 0.001 * (number + 1), "lng": LNG, "seq": self._fix_count}
             packet = f'42/rider,["location_update",{json.dumps(fix)}]'
-            rider.phones[0].send(packet.encode())
+            rider.clients[0].send(packet.encode())
 
-    async def live(self) -> None:
+    async def keep_reporting(self) -> None:
         """Riders say that they are there, for as long as the run takes."""
         while True:
-            self.stand()
-            await asyncio.sleep(ALIVE_EVERY_S)
+            self.report_positions()
+            await asyncio.sleep(REPORT_EVERY_S)
 
     # What is said, and what must have come of it.
 
-    def _key(self) -> str:
-        self._last_key += 1
-        return f"key_{self._last_key}"
+    def _next_key(self) -> str:
+        self._key_count += 1
+        return f"key_{self._key_count}"
 
-    def _judge(self, kind: str, answers: Sequence[str]) -> dict[str, Any]:
+    def _check_answers(self, kind: str, answers: Sequence[str]) -> dict[str, Any]:
         """All answers are the same, and none is a refusal."""
         self.answers[kind] += len(answers)
         distinct = set(answers)
         if len(distinct) != 1 or answers[0].startswith("refused"):
-            self.wrong.append(f"{kind}: {sorted(distinct)[:3]}")
+            self.violations.append(f"{kind}: {sorted(distinct)[:3]}")
         granted = [answer for answer in answers if not answer.startswith("refused")]
         return json.loads(granted[0]) if granted else {}
 
-    async def _once(self, kind: str, crowd: Crowd, name: str, order_id: str) -> None:
+    async def _expect_event_once(
+        self, kind: str, user: MultiClientUser, name: str, order_id: str
+    ) -> None:
         """Somebody hears of it, and only once."""
-        await wait_for(lambda: crowd.heard[name, order_id] > 0, HEARD_S)
-        if crowd.heard[name, order_id] != 1:
-            self.wrong.append(f"{kind}: {name} was heard {crowd.heard[name, order_id]} times")
+        await wait_for(lambda: user.event_counts[name, order_id] > 0, EVENT_TIMEOUT_S)
+        if user.event_counts[name, order_id] != 1:
+            self.violations.append(
+                f"{kind}: {name} was heard {user.event_counts[name, order_id]} times"
+            )
 
-    async def _is(self, kind: str, crowd: Crowd, amount: int) -> None:
+    async def _expect_balance(self, kind: str, user: MultiClientUser, amount: int) -> None:
         """A wallet holds what it should."""
-        found = await crowd.balance()
+        found = await user.read_balance()
         if found != amount:
-            self.wrong.append(f"{kind}: {crowd.who[1]} has {found}, not {amount}")
+            self.violations.append(f"{kind}: {user.user[1]} has {found}, not {amount}")
 
-    async def say(self, who: Crowd, name: str, order_id: str, **more: object) -> None:
+    async def send_command(
+        self, user: MultiClientUser, name: str, order_id: str, **fields: object
+    ) -> None:
         """One command about an order, in copies."""
-        command = {"orderId": order_id, "commandId": self._key(), **more}
-        self._judge(name, await who.say(name, command))
+        command = {"orderId": order_id, "commandId": self._next_key(), **fields}
+        self._check_answers(name, await user.send_copies(name, command))
 
-    async def place(self) -> str:
+    async def place_order(self) -> str:
         """An order, in copies; the vendor hears of one."""
         body = {
             "orderType": "FOOD",
-            "vendorId": self.vendor.who[1],
+            "vendorId": self.vendor.user[1],
             "items": [{"itemId": "ndole", "quantity": 2}],
             "deliveryAddress": {"lat": LAT + 0.01, "lng": LNG, "address": "Rue Joffre"},
             "paymentMethod": "WALLET",
         }
-        answers = await self.user.post("/orders", self._key(), body)
-        order_id = self._judge("POST /orders", answers)["orderId"]
-        await self._once("POST /orders", self.vendor, "new_order", order_id)
+        answers = await self.user.post_copies("/orders", self._next_key(), body)
+        order_id = self._check_answers("POST /orders", answers)["orderId"]
+        await self._expect_event_once("POST /orders", self.vendor, "new_order", order_id)
         return order_id
 
-    async def asked(self, rider: Crowd, order_id: str) -> str:
+    async def wait_for_offer(self, rider: MultiClientUser, order_id: str) -> str:
         """The offer that a rider got."""
         rider.offers.pop(order_id, None)
-        await wait_for(lambda: order_id in rider.offers, HEARD_S)
+        await wait_for(lambda: order_id in rider.offers, EVENT_TIMEOUT_S)
         if order_id not in rider.offers:
-            raise Failed(f"{rider.who[1]} was not offered {order_id}")
+            raise BenchFailed(f"{rider.user[1]} was not offered {order_id}")
         return rider.offers[order_id]
 
-    async def round(self) -> None:
+    async def run_round(self) -> None:
         """Money in, an order from its place to its end, and three that are called off."""
-        before = await self.user.balance(), await self.vendor.balance()
+        before = await self.user.read_balance(), await self.vendor.read_balance()
         topup = {"amount": TOPUP_XAF, "provider": "sandbox"}
-        answers = await self.user.post("/wallet/topup", self._key(), topup)
-        self._judge("POST /wallet/topup", answers)
-        await self._is("POST /wallet/topup", self.user, before[0] + TOPUP_XAF)
+        answers = await self.user.post_copies("/wallet/topup", self._next_key(), topup)
+        self._check_answers("POST /wallet/topup", answers)
+        await self._expect_balance("POST /wallet/topup", self.user, before[0] + TOPUP_XAF)
         paid = before[0] + TOPUP_XAF - SUBTOTAL_XAF - FEE_XAF
-        order_id = await self.place()
-        await self._is("POST /orders", self.user, paid)
+        order_id = await self.place_order()
+        await self._expect_balance("POST /orders", self.user, paid)
         await self.deliver(order_id)
-        await self._once("complete_delivery", self.vendor, "order_settled", order_id)
-        await self._is("complete_delivery", self.vendor, before[1] + VENDOR_XAF)
+        await self._expect_event_once("complete_delivery", self.vendor, "order_settled", order_id)
+        await self._expect_balance("complete_delivery", self.vendor, before[1] + VENDOR_XAF)
         for call_off, event in (
             (self.cancel_by_socket, "order_cancelled"),
             (self.cancel_by_http, "order_cancelled"),
             (self.reject, "order_rejected"),
         ):
-            order_id = await self.place()
+            order_id = await self.place_order()
             await call_off(order_id)
-            await self._once(call_off.__name__, self.user, event, order_id)
-            await self._is(call_off.__name__, self.user, paid)
+            await self._expect_event_once(call_off.__name__, self.user, event, order_id)
+            await self._expect_balance(call_off.__name__, self.user, paid)
 
     async def deliver(self, order_id: str) -> None:
         """Declined by the first rider, given back by the second, brought by the third."""
         first, second, third = self.riders
-        before = await third.balance()
-        await self.on_duty(first, available=True)
-        offering = asyncio.ensure_future(self.asked(first, order_id))
+        before = await third.read_balance()
+        await self.set_on_duty(first, available=True)
+        offering = asyncio.ensure_future(self.wait_for_offer(first, order_id))
         for step, event in (
             ("accept_order", "order_accepted"),
             ("order_preparing", "order_preparing"),
             ("order_ready", "order_ready"),
         ):
-            await self.say(self.vendor, step, order_id)
-            await self._once(step, self.user, event, order_id)
+            await self.send_command(self.vendor, step, order_id)
+            await self._expect_event_once(step, self.user, event, order_id)
         offer_id = await offering
-        await self.on_duty(first, available=False)
-        await self.say(first, "decline_delivery", order_id, offerId=offer_id)
-        await self._taken(second, order_id)
-        await self.on_duty(second, available=False)
-        await self.say(second, "release_delivery", order_id, reason="a flat tyre")
-        await self._taken(third, order_id, times=2)
-        await self.on_duty(third, available=False)
+        await self.set_on_duty(first, available=False)
+        await self.send_command(first, "decline_delivery", order_id, offerId=offer_id)
+        await self._accept_offer(second, order_id)
+        await self.set_on_duty(second, available=False)
+        await self.send_command(second, "release_delivery", order_id, reason="a flat tyre")
+        await self._accept_offer(third, order_id, times=2)
+        await self.set_on_duty(third, available=False)
         for step, event in (
             ("arrived_pickup", "rider_arrived"),
             ("pick_up", "order_picked_up"),
             ("arrived_dropoff", None),
             ("complete_delivery", "order_delivered"),
         ):
-            await self.say(third, step, order_id)
+            await self.send_command(third, step, order_id)
             if event is not None:
-                await self._once(step, self.user, event, order_id)
-        await self._once("complete_delivery", third, "order_settled", order_id)
-        await self._is("complete_delivery", third, before + FEE_XAF)
-        await self.say(self.user, "rate_order", order_id, rating=5)
+                await self._expect_event_once(step, self.user, event, order_id)
+        await self._expect_event_once("complete_delivery", third, "order_settled", order_id)
+        await self._expect_balance("complete_delivery", third, before + FEE_XAF)
+        await self.send_command(self.user, "rate_order", order_id, rating=5)
 
-    async def _taken(self, rider: Crowd, order_id: str, times: int = 1) -> None:
+    async def _accept_offer(self, rider: MultiClientUser, order_id: str, times: int = 1) -> None:
         """A rider comes on duty, is asked, and accepts."""
-        offering = asyncio.ensure_future(self.asked(rider, order_id))
-        await self.on_duty(rider, available=True)
+        offering = asyncio.ensure_future(self.wait_for_offer(rider, order_id))
+        await self.set_on_duty(rider, available=True)
         offer_id = await offering
-        await self.say(rider, "accept_delivery", order_id, offerId=offer_id)
+        await self.send_command(rider, "accept_delivery", order_id, offerId=offer_id)
         seen = ("rider_assigned", order_id)
-        await wait_for(lambda: self.user.heard[seen] >= times, HEARD_S)
-        if self.user.heard[seen] != times:
-            self.wrong.append(f"accept_delivery: {self.user.heard[seen]} rider_assigned")
+        await wait_for(lambda: self.user.event_counts[seen] >= times, EVENT_TIMEOUT_S)
+        if self.user.event_counts[seen] != times:
+            self.violations.append(
+                f"accept_delivery: {self.user.event_counts[seen]} rider_assigned"
+            )
 
     async def cancel_by_socket(self, order_id: str) -> None:
         """The customer calls it off in his app."""
-        await self.say(self.user, "cancel_order", order_id, reason="too late")
+        await self.send_command(self.user, "cancel_order", order_id, reason="too late")
 
     async def cancel_by_http(self, order_id: str) -> None:
         """The same by a request."""
-        answers = await self.user.post(f"/orders/{order_id}/cancel", self._key(), {})
-        self._judge("POST /orders/{id}/cancel", answers)
+        answers = await self.user.post_copies(f"/orders/{order_id}/cancel", self._next_key(), {})
+        self._check_answers("POST /orders/{id}/cancel", answers)
 
     async def reject(self, order_id: str) -> None:
         """The vendor turns it down."""
-        await self.say(self.vendor, "reject_order", order_id, reason="sold out")
+        await self.send_command(self.vendor, "reject_order", order_id, reason="sold out")
 
-    async def books(self) -> int:
+    async def read_trial_balance(self) -> int:
         """What the ledger's accounts come to; nothing, if all is right."""
-        found = await self.site.ask("GET", "/admin/ledger/trial-balance", ("ADMIN", "adm_1"))
+        found = await self.site.request("GET", "/admin/ledger/trial-balance", ("ADMIN", "adm_1"))
         return found["total"]
 
     def progress(self) -> str:
@@ -325,18 +335,18 @@ async def measure(size: Size, folder: Path) -> dict[str, Any]:
         run = Run(running, size)
         stack.callback(run.close)
         await run.prepare()
-        await stack.enter_async_context(telling("repeats", run.progress))
-        living = asyncio.create_task(run.live())
+        await stack.enter_async_context(report_progress("repeats", run.progress))
+        living = asyncio.create_task(run.keep_reporting())
         for _ in range(size.rounds):
-            await run.round()
+            await run.run_round()
         await cancel(living)
         return {
             "kinds": len(run.answers),
             "commands": sum(run.answers.values()) // size.copies,
             "answers": sum(run.answers.values()),
-            "wrong": run.wrong,
-            "trial_balance": await run.books(),
-            "faults": sum(len(node.faults) for node in running.nodes),
+            "wrong": run.violations,
+            "trial_balance": await run.read_trial_balance(),
+            "faults": sum(len(node.log_faults) for node in running.nodes),
         }
 
 
@@ -357,7 +367,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="reeyo-") as folder:
         figures = uvloop.run(measure(size, Path(folder)))
     result = "kept" if is_good(figures) else "broken"
-    print_line("repeats", {**size._asdict(), "seed": given.seed}, {**figures, "result": result})
+    print_result("repeats", {**size._asdict(), "seed": given.seed}, {**figures, "result": result})
     raise SystemExit(result != "kept")
 
 

@@ -17,19 +17,19 @@ from typing import Any, NamedTuple
 
 import uvloop
 
-from bench.common.result_line import print_line
+from bench.common.result_line import print_result
 from city.demo.server_process import is_ready
 from tests.e2e.fleet import Fleet, Node, cancel, fleet
-from tests.e2e.listeners import Listener, listening, losses, publishing, wait_for
-from tests.e2e.progress import telling
+from tests.e2e.listeners import Listener, connect_listeners, count_losses, open_publisher, wait_for
+from tests.e2e.progress import report_progress
 
 NODES = 3
 # Six hundred events a second to three thousand apps: far more than their orders would bring.
-SAY_EVERY_S = 0.1
+PUBLISH_EVERY_S = 0.1
 PROBE_EVERY_S = 0.1
-CHUNK = 65_536
+CHUNK_BYTES = 65_536
 # Source: promises, all back within 10 s, a server ends within 30.
-BACK_S, EXIT_S = 10.0, 30.0
+RECONNECT_S_MAX, EXIT_S_MAX = 10.0, 30.0
 
 
 class Size(NamedTuple):
@@ -37,7 +37,7 @@ class Size(NamedTuple):
 
     sockets: int
     spread_s: float
-    say_every_s: float = SAY_EVERY_S
+    publish_every_s: float = PUBLISH_EVERY_S
 
 
 class Balancer:
@@ -46,7 +46,7 @@ class Balancer:
     def __init__(self, running: Fleet) -> None:
         self._fleet = running
         self._ready: list[Node] = []
-        self._turn = count()
+        self._next_index = count()
         self.url = ""
 
     async def probe(self) -> None:
@@ -58,32 +58,32 @@ class Balancer:
             self._ready = [n for n, is_up in zip(nodes, answers, strict=True) if is_up]
             await asyncio.sleep(PROBE_EVERY_S)
 
-    async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, there and back."""
         with suppress(OSError):
             if ready := self._ready:
-                node = ready[next(self._turn) % len(ready)]
+                node = ready[next(self._next_index) % len(ready)]
                 host, _, port = node.site.url.removeprefix("http://").partition(":")
                 there, back = await asyncio.open_connection(host, int(port))
-                await asyncio.gather(_pump(reader, back), _pump(there, writer))
+                await asyncio.gather(_copy_stream(reader, back), _copy_stream(there, writer))
         writer.close()
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _copy_stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     with suppress(OSError):
         # The other way may have ended meanwhile; uvloop forgives no write after that.
-        while (data := await reader.read(CHUNK)) and not writer.is_closing():
+        while (data := await reader.read(CHUNK_BYTES)) and not writer.is_closing():
             writer.write(data)
             await writer.drain()
     writer.close()
 
 
 @asynccontextmanager
-async def balanced(running: Fleet) -> AsyncIterator[Balancer]:
+async def start_balancer(running: Fleet) -> AsyncIterator[Balancer]:
     """A balancer in front of the fleet."""
     balancer = Balancer(running)
     probing = asyncio.ensure_future(balancer.probe())
-    door = await asyncio.start_server(balancer.carry, "127.0.0.1", 0, backlog=4096)
+    door = await asyncio.start_server(balancer.forward, "127.0.0.1", 0, backlog=4096)
     balancer.url = f"http://127.0.0.1:{door.sockets[0].getsockname()[1]}"
     try:
         yield balancer
@@ -97,42 +97,42 @@ async def measure(size: Size, seed: int, folder: Path) -> dict[str, Any]:
     spread = {"DRAIN_SPREAD_S": str(size.spread_s)}
     async with (
         fleet(folder, ["all"] * NODES, **spread) as running,
-        publishing(running) as publisher,
-        balanced(running) as balancer,
-        listening(running, [balancer.url], size.sockets, seed) as listeners,
-        telling("rolling_restart", partial(_progress, running, listeners)),
+        open_publisher(running) as publisher,
+        start_balancer(running) as balancer,
+        connect_listeners(running, [balancer.url], size.sockets, seed) as listeners,
+        report_progress("rolling_restart", partial(_progress, running, listeners)),
     ):
         owners = [each.owner for each in listeners]
         # An app without a past cannot say where it stopped.
-        await publisher.say(owners)
-        await wait_for(lambda: all(e.heard for e in listeners), EXIT_S)
+        await publisher.publish(owners)
+        await wait_for(lambda: all(e.received for e in listeners), EXIT_S_MAX)
         saying = asyncio.ensure_future(
-            publisher.keep_saying(owners, random.Random(seed), size.say_every_s)
+            publisher.publish_until_stopped(owners, random.Random(seed), size.publish_every_s)
         )
         exits_s, backs_s = [], []
         for node in list(running.nodes):
-            before = sum(each.line.openings for each in listeners)
+            before = sum(each.socket.connect_count for each in listeners)
             began_s = time.perf_counter()
-            exits_s.append(await node.end())
-            await wait_for(lambda: all(e.line.is_open for e in listeners), EXIT_S)
+            exits_s.append(await node.stop())
+            await wait_for(lambda: all(e.socket.is_open for e in listeners), EXIT_S_MAX)
             backs_s.append(time.perf_counter() - began_s)
-            assert sum(each.line.openings for each in listeners) > before, "nobody was there"
+            assert sum(each.socket.connect_count for each in listeners) > before, "nobody was there"
             await running.launch()
-        publisher.is_quiet = True
+        publisher.is_stopped = True
         await saying
-        said = publisher.said
+        said = publisher.published
         await wait_for(
-            lambda: all(e.heard[-1:] == [said.get(e.owner, 0)] for e in listeners), EXIT_S
+            lambda: all(e.received[-1:] == [said.get(e.owner, 0)] for e in listeners), EXIT_S_MAX
         )
-        return losses(listeners, said) | {
+        return count_losses(listeners, said) | {
             "exit_max_s": round(max(exits_s), 2),
             "back_max_s": round(max(backs_s), 2),
-            "faults": sum(len(node.faults) for node in running.nodes),
+            "faults": sum(len(node.log_faults) for node in running.nodes),
         }
 
 
 def _progress(running: Fleet, listeners: Sequence[Listener]) -> str:
-    there = sum(each.line.is_open for each in listeners)
+    there = sum(each.socket.is_open for each in listeners)
     return f"server {len(running.nodes)}, {there} of {len(listeners)} apps are there"
 
 
@@ -142,8 +142,8 @@ def is_good(figures: dict[str, Any]) -> bool:
     return (
         figures["events"] > 0
         and not any(figures[name] for name in wrong)
-        and figures["back_max_s"] <= BACK_S
-        and figures["exit_max_s"] <= EXIT_S
+        and figures["back_max_s"] <= RECONNECT_S_MAX
+        and figures["exit_max_s"] <= EXIT_S_MAX
     )
 
 
@@ -153,7 +153,10 @@ def main() -> None:
     parser.add_argument("--sockets", type=int, default=150)
     parser.add_argument("--spread", type=float, default=6.0, help="as servers have it by default")
     parser.add_argument(
-        "--say-every", type=float, default=SAY_EVERY_S, help="seconds between rounds of 64 events"
+        "--say-every",
+        type=float,
+        default=PUBLISH_EVERY_S,
+        help="seconds between rounds of 64 events",
     )
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
@@ -161,7 +164,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="reeyo-") as folder:
         figures = uvloop.run(measure(size, given.seed, Path(folder)))
     result = "kept" if is_good(figures) else "broken"
-    print_line(
+    print_result(
         "rolling_restart", {**size._asdict(), "seed": given.seed}, {**figures, "result": result}
     )
     raise SystemExit(result != "kept")

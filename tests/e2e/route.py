@@ -8,81 +8,88 @@ from typing import Any
 
 import orjson
 
-from bench.common.client import Phone
-from bench.common.harness import Site
+from bench.common.client import SocketClient
+from bench.common.harness import RunningServer
 from bench.common.open_loop import METRES_PER_DEGREE
 from bench.common.scenario import (
     LAT,
     LNG,
-    Job,
+    BenchOrder,
     Person,
-    Town,
+    Scenario,
 )
 from tests.e2e.fleet import Fleet, cancel
 
-STAND_S = 0.5
+REPORT_EVERY_S = 0.5
 
 
-class Window:
+class CustomerScreen:
     """One screen of a customer: what it was told of its order, in the order of arrival."""
 
-    def __init__(self, phone: Phone) -> None:
-        self.phone = phone
-        self.told: list[dict[str, Any]] = []
-        phone.on_position = self._see
+    def __init__(self, client: SocketClient) -> None:
+        self.client = client
+        self.positions: list[dict[str, Any]] = []
+        client.on_position = self._on_position
 
-    def _see(self, packet: bytes) -> None:
-        self.told.append(orjson.loads(packet[packet.index(b"[") :])[1])
+    def _on_position(self, packet: bytes) -> None:
+        self.positions.append(orjson.loads(packet[packet.index(b"[") :])[1])
 
-    def stand_still(self) -> None:
+    def stop_reading(self) -> None:
         """Read no more, and let the kernel keep little."""
-        wire = self.phone._transport
+        wire = self.client._transport
         assert wire is not None, "the line is open"
         wire.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         wire.pause_reading()
 
     @property
-    def riders(self) -> list[str]:
+    def rider_ids(self) -> list[str]:
         """Whom it was shown."""
-        return [each["riderId"] for each in self.told]
+        return [each["riderId"] for each in self.positions]
 
     @property
     def north_m(self) -> list[int]:
         """How far north of the shop each position lay."""
-        return [round((each["location"]["lat"] - LAT) * METRES_PER_DEGREE) for each in self.told]
+        return [
+            round((each["location"]["lat"] - LAT) * METRES_PER_DEGREE) for each in self.positions
+        ]
 
 
-class Street:
+class TwoServerScenario:
     """A shop and its customer at one server, riders at another, and an order between them."""
 
     def __init__(self, running: Fleet) -> None:
-        self.here, self.there = (node.site for node in running.nodes)
-        self.town = Town(self.here, seed=1)
-        self.away = Town(self.there, seed=1)
+        self.vendor_site, self.rider_site = (node.site for node in running.nodes)
+        self.vendor_scenario = Scenario(self.vendor_site, seed=1)
+        self.rider_scenario = Scenario(self.rider_site, seed=1)
         # Whoever is hired at either server is known to both.
-        self.away.jobs, self.away.riders = self.town.jobs, self.town.riders
+        self.rider_scenario.orders, self.rider_scenario.riders = (
+            self.vendor_scenario.orders,
+            self.vendor_scenario.riders,
+        )
 
-    async def open(self) -> Job:
+    async def assign_order(self) -> BenchOrder:
         """An order that the one rider of the street, who is at the other server, has taken."""
-        await self.town.open_shop(0, LAT, LNG)
-        await self.town.move_in(0)
-        await self.away.hire(0, LAT, LNG)
-        who = self.town.customers[0].who
-        order = await self.here.ask("POST", "/orders", who, self.town.basket(0))
-        job = self.town.note(order["orderId"], 0)
-        async with self.awake():
-            await self.town.assign(job)
+        await self.vendor_scenario.add_shop(0, LAT, LNG)
+        await self.vendor_scenario.add_customer(0)
+        await self.rider_scenario.add_rider(0, LAT, LNG)
+        who = self.vendor_scenario.customers[0].identity
+        order = await self.vendor_site.request(
+            "POST", "/orders", who, self.vendor_scenario.order_body(0)
+        )
+        job = self.vendor_scenario.add_order(order["orderId"], 0)
+        async with self.riders_reporting():
+            await self.vendor_scenario.assign(job)
         return job
 
     @asynccontextmanager
-    async def awake(self) -> AsyncIterator[None]:
+    async def riders_reporting(self) -> AsyncIterator[None]:
         """Riders say again and again where they stand, or they are asked nothing."""
 
         async def stand() -> None:
             while True:
-                for rider in self.town.riders.values():
-                    rider.stand()
-                await asyncio.sleep(STAND_S)
+                for rider in self.vendor_scenario.riders.values():
+                    rider.report_position()
+                await asyncio.sleep(REPORT_EVERY_S)
 
         standing = asyncio.ensure_future(stand())
         try:
@@ -90,20 +97,22 @@ class Street:
         finally:
             await cancel(standing)
 
-    async def window(self, site: Site, order_id: str) -> Window:
+    async def open_screen(self, site: RunningServer, order_id: str) -> CustomerScreen:
         """One more screen of the customer, at a server."""
-        phone = await site.phone(self.town.customers[0].who, lambda _n, _d, _s: None)
-        opened = Window(phone)
+        phone = await site.connect(
+            self.vendor_scenario.customers[0].identity, lambda _n, _d, _s: None
+        )
+        opened = CustomerScreen(phone)
         await phone.call("subscribe_order", {"orderId": order_id})
         return opened
 
     def close(self) -> None:
         """Everybody hangs up."""
-        self.town.close()
+        self.vendor_scenario.disconnect_all()
 
 
-def drive(rider: Person, north_m: float, **more: Any) -> dict[str, Any]:
+def next_fix(rider: Person, north_m: float, **fields: Any) -> dict[str, Any]:
     """The next fix of a rider, so far north of the shop."""
-    rider.fixes += 1
+    rider.fix_count += 1
     lat = LAT + north_m / METRES_PER_DEGREE
-    return {"lat": lat, "lng": LNG, "accuracy": 5, "seq": rider.fixes, **more}
+    return {"lat": lat, "lng": LNG, "accuracy": 5, "seq": rider.fix_count, **fields}

@@ -14,15 +14,15 @@ from typing import Any
 
 import uvloop
 
-from bench.common.harness import Site, quantile
-from bench.common.result_line import print_line
+from bench.common.harness import RunningServer, quantile
+from bench.common.result_line import print_result
 from tests.e2e.fleet import fleet
-from tests.e2e.memory import open_files
+from tests.e2e.memory import count_open_files
 
 # Source: promises.
 CLOSED_S_MAX = 10.0
-DRIP_S = 1.0
-AT_ONCE = 200
+BYTE_EVERY_S = 1.0
+CONCURRENT_CONNECTS = 200
 _UPGRADE = (
     b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n"
     b"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
@@ -32,13 +32,13 @@ _UPGRADE = (
 _PONG = b"\x81\x81\x00\x00\x00\x003"
 
 
-async def _wait(site: Site, kind: int, gate: asyncio.Semaphore) -> float:
+async def _wait_until_closed(site: RunningServer, kind: int, semaphore: asyncio.Semaphore) -> float:
     """Connect, be silent in one of three ways, and wait for the end; how long that took."""
     host, _, port = site.url.removeprefix("http://").partition(":")
-    async with gate:
+    async with semaphore:
         reader, writer = await asyncio.open_connection(host, int(port))
     began_s = time.perf_counter()
-    dripping = asyncio.ensure_future(_drip(writer)) if kind == 1 else None
+    dripping = asyncio.ensure_future(_send_slow_header(writer)) if kind == 1 else None
     if kind == 2:
         writer.write(_UPGRADE)
     try:
@@ -55,11 +55,11 @@ async def _wait(site: Site, kind: int, gate: asyncio.Semaphore) -> float:
     return time.perf_counter() - began_s
 
 
-async def _drip(writer: asyncio.StreamWriter) -> None:
+async def _send_slow_header(writer: asyncio.StreamWriter) -> None:
     """A header that never ends, one letter at a time."""
     writer.write(b"GET /healthz HTTP/1.1\r\nX-Slow: ")
     while True:
-        await asyncio.sleep(DRIP_S)
+        await asyncio.sleep(BYTE_EVERY_S)
         writer.write(b"a")
 
 
@@ -69,9 +69,9 @@ async def measure(connections: int, folder: Path) -> dict[str, Any]:
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 65_536)), hard))
     async with fleet(folder, ["all"]) as running:
         node = running.nodes[0]
-        files = open_files(node.site.pid)
-        gate = asyncio.Semaphore(AT_ONCE)
-        jobs = [_wait(node.site, number % 3, gate) for number in range(connections)]
+        files = count_open_files(node.site.pid)
+        gate = asyncio.Semaphore(CONCURRENT_CONNECTS)
+        jobs = [_wait_until_closed(node.site, number % 3, gate) for number in range(connections)]
         try:
             async with asyncio.timeout(6 * CLOSED_S_MAX):
                 took_s = await asyncio.gather(*jobs)
@@ -81,8 +81,8 @@ async def measure(connections: int, folder: Path) -> dict[str, Any]:
             "connections": connections,
             "closed_p50_s": round(quantile(took_s, 0.5), 2),
             "closed_max_s": round(max(took_s), 2),
-            "files_more": open_files(node.site.pid) - files,
-            "faults": len(node.faults),
+            "files_more": count_open_files(node.site.pid) - files,
+            "faults": len(node.log_faults),
         }
 
 
@@ -103,7 +103,7 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="reeyo-silent-") as folder:
         figures = uvloop.run(measure(given.connections, Path(folder)))
-    print_line("silent", vars(given), figures)
+    print_result("silent", vars(given), figures)
     if not is_good(figures):
         raise SystemExit(1)
 

@@ -14,74 +14,74 @@ from typing import Any
 
 import uvloop
 
-from bench.common.client import TEXT, _frame
-from bench.common.harness import Site, quantile
-from bench.common.result_line import print_line
+from bench.common.client import TEXT, masked_frame
+from bench.common.harness import RunningServer, quantile
+from bench.common.result_line import print_result
 from tests.e2e.fleet import fleet
-from tests.e2e.memory import figure_of, open_files, rss_bytes
+from tests.e2e.memory import count_open_files, read_metric, rss_bytes
 
 # Source: promises.
-GONE_S_MAX = 10.0
+DISCONNECT_S_MAX = 10.0
 GROWTH_BYTES_MAX = 64 * 2**20
 # Pools of connections to the stores may have grown by some.
 FILES_MORE_MAX = 40
 # What runs at the moment of the look, whoever is connected.
 TASKS_MORE_MAX = 5
 CONTROL_P99_S_MAX = 1.0
-LOOK_S = 0.1
+POLL_S = 0.1
 # What a reader asks for: more than the kernels' buffers and the queue hold.
-ASKS = 4_000
-PACE_S = 0.05
-SMALL_BUFFER = 4096
-SOCKETS = 'reeyo_sockets{namespace="/rider"}'
+COMMANDS_PER_READER = 4_000
+SEND_EVERY_S = 0.05
+RECEIVE_BUFFER_BYTES = 4096
+SOCKETS_METRIC = 'reeyo_sockets{namespace="/rider"}'
 
 
-def _stuck(site: Site, number: int) -> socket.socket:
+def _connect_stuck_reader(site: RunningServer, number: int) -> socket.socket:
     """Somebody who joined, and reads nothing from then on."""
     host, _, port = site.url.removeprefix("http://").partition(":")
     line = socket.socket()
-    line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SMALL_BUFFER)
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
     line.connect((host, int(port)))
     line.sendall(
         b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\n"
         b"Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
         b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
     )
-    token = site.office.sign("RIDER", f"rdr_stuck{number}")
-    line.sendall(_frame(TEXT, f'40/rider,{{"token":"{token}"}}'.encode()))
+    token = site.signer.sign("RIDER", f"rdr_stuck{number}")
+    line.sendall(masked_frame(TEXT, f'40/rider,{{"token":"{token}"}}'.encode()))
     line.setblocking(False)
     return line
 
 
-async def _ask_for_ever(line: socket.socket) -> None:
+async def _send_commands(reader: socket.socket) -> None:
     loop = asyncio.get_running_loop()
-    asks = b"".join(_frame(TEXT, f'42/rider,{n}["fly",{{}}]'.encode()) for n in range(100))
+    asks = b"".join(masked_frame(TEXT, f'42/rider,{n}["fly",{{}}]'.encode()) for n in range(100))
     try:
-        for _ in range(ASKS // 100):
-            async with asyncio.timeout(GONE_S_MAX):
-                await loop.sock_sendall(line, asks)
-            await asyncio.sleep(PACE_S)
+        for _ in range(COMMANDS_PER_READER // 100):
+            async with asyncio.timeout(DISCONNECT_S_MAX):
+                await loop.sock_sendall(reader, asks)
+            await asyncio.sleep(SEND_EVERY_S)
     except (OSError, TimeoutError):
         # The server has had enough, or reads no more of what it could not answer.
         return
 
 
-async def _control(site: Site, took_s: list[float]) -> None:
-    phone = await site.phone(("RIDER", "rdr_control"), lambda _n, _d, _s: None)
+async def _run_control(site: RunningServer, answer_s: list[float]) -> None:
+    phone = await site.connect(("RIDER", "rdr_control"), lambda _n, _d, _s: None)
     try:
         while True:
             began_s = time.perf_counter()
             await phone.call("set_availability", {"available": True})
-            took_s.append(time.perf_counter() - began_s)
-            await asyncio.sleep(LOOK_S / 2)
+            answer_s.append(time.perf_counter() - began_s)
+            await asyncio.sleep(POLL_S / 2)
     finally:
         phone.close()
 
 
-async def _until_joined(site: Site, sockets: int) -> None:
+async def _wait_until_joined(site: RunningServer, sockets: int) -> None:
     # Nothing tells when a server has heard everybody.
-    while await figure_of(site, SOCKETS) < sockets:  # noqa: ASYNC110
-        await asyncio.sleep(LOOK_S)
+    while await read_metric(site, SOCKETS_METRIC) < sockets:  # noqa: ASYNC110
+        await asyncio.sleep(POLL_S)
 
 
 async def measure(readers: int, folder: Path) -> dict[str, Any]:
@@ -89,21 +89,21 @@ async def measure(readers: int, folder: Path) -> dict[str, Any]:
     async with fleet(folder, ["all"]) as running:
         node = running.nodes[0]
         site, took_s = node.site, []
-        control = asyncio.ensure_future(_control(site, took_s))
+        control = asyncio.ensure_future(_run_control(site, took_s))
         await asyncio.sleep(1)
-        rss, files = rss_bytes(site.pid), open_files(site.pid)
-        tasks = await figure_of(site, "reeyo_tasks")
-        lines = [_stuck(site, number) for number in range(readers)]
-        await _until_joined(site, readers + 1)
-        asking = asyncio.gather(*(_ask_for_ever(line) for line in lines))
+        rss, files = rss_bytes(site.pid), count_open_files(site.pid)
+        tasks = await read_metric(site, "reeyo_tasks")
+        lines = [_connect_stuck_reader(site, number) for number in range(readers)]
+        await _wait_until_joined(site, readers + 1)
+        asking = asyncio.gather(*(_send_commands(line) for line in lines))
         began_s, peak = time.perf_counter(), rss
         gone_s = None
-        while time.perf_counter() - began_s < 3 * GONE_S_MAX:
+        while time.perf_counter() - began_s < 3 * DISCONNECT_S_MAX:
             peak = max(peak, rss_bytes(site.pid))
-            if await figure_of(site, SOCKETS) <= 1:
+            if await read_metric(site, SOCKETS_METRIC) <= 1:
                 gone_s = time.perf_counter() - began_s
                 break
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(POLL_S)
         await asking
         for line in lines:
             line.close()
@@ -113,13 +113,13 @@ async def measure(readers: int, folder: Path) -> dict[str, Any]:
             "gone_s": None if gone_s is None else round(gone_s, 2),
             "rss_peak_mib": round((peak - rss) / 2**20, 1),
             "rss_after_mib": round((rss_bytes(site.pid) - rss) / 2**20, 1),
-            "files_more": open_files(site.pid) - files,
-            "tasks_more": await figure_of(site, "reeyo_tasks") - tasks,
-            "sockets": await figure_of(site, SOCKETS) - 1,
+            "files_more": count_open_files(site.pid) - files,
+            "tasks_more": await read_metric(site, "reeyo_tasks") - tasks,
+            "sockets": await read_metric(site, SOCKETS_METRIC) - 1,
             "control_answers": len(took_s),
             "control_p99_ms": round(quantile(took_s, 0.99) * 1000, 1),
             "control_breaks": int(control.done()),
-            "faults": len(node.faults),
+            "faults": len(node.log_faults),
         }
         control.cancel()
         await asyncio.wait([control])
@@ -131,7 +131,7 @@ def is_good(figures: dict[str, Any]) -> bool:
     gone_s = figures["gone_s"]
     return (
         gone_s is not None
-        and gone_s <= GONE_S_MAX
+        and gone_s <= DISCONNECT_S_MAX
         and figures["rss_peak_mib"] * 2**20 <= GROWTH_BYTES_MAX
         and figures["files_more"] <= FILES_MORE_MAX
         and figures["tasks_more"] <= TASKS_MORE_MAX
@@ -148,7 +148,7 @@ def main() -> None:
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="reeyo-stuck-") as folder:
         figures = uvloop.run(measure(given.readers, Path(folder)))
-    print_line("stuck_readers", vars(given), figures)
+    print_result("stuck_readers", vars(given), figures)
     if not is_good(figures):
         raise SystemExit(1)
 

@@ -15,23 +15,23 @@ import aiohttp
 import orjson
 
 from bench.common.harness import NAMESPACES
-from city.client.socket_client import CommandRefused, Dial, Line, LineDown
-from city.client.tokens import BadgeOffice, UserType
-from city.demo.counters import Tally
+from city.client.socket_client import CommandRefused, ConnectionLost, ConnectionTarget, SocketClient
+from city.client.tokens import TokenSigner, UserType
+from city.demo.counters import Counters
 
 # Quicker than the official client, so that a run of minutes holds as many returns as a day.
 BACKOFF_S = (0.05, 0.4)
 REQUEST_S = 8.0
 # Source: RFC 9110, what a balancer or a server says that cannot answer now.
-AGAIN = frozenset({429, 502, 503, 504})
+RETRY_STATUSES = frozenset({429, 502, 503, 504})
 # Some commands are said again though they were answered: the first answer must come again.
-REPEATS = 0.1
+REPEAT_SHARE = 0.1
 # What only looks answers with what there is to see now.
-READS = frozenset({"subscribe_order"})
+READ_COMMANDS = frozenset({"subscribe_order"})
 # So long a rider waits for news of the goods before he looks for himself; news come in a second.
-MISSED_S = 45.0
+MISSED_EVENT_S = 45.0
 FIX_EVERY_S, TICK_S = 3.0, 0.1
-PAGE = 100
+PAGE_SIZE = 100
 
 
 class Ack(NamedTuple):
@@ -40,13 +40,13 @@ class Ack(NamedTuple):
     Units: seconds of the steady clock.
     """
 
-    who: str
+    identity: str
     command: str
     payload: dict[str, Any]
     data: dict[str, Any]
     code: str
-    asked_s: float
-    told_s: float
+    sent_s: float
+    answered_s: float
 
     @property
     def order_id(self) -> str:
@@ -54,161 +54,169 @@ class Ack(NamedTuple):
         return str(self.payload.get("orderId") or self.data.get("orderId", ""))
 
 
-class Heard(NamedTuple):
+class ReceivedEvent(NamedTuple):
     """One event that an app has shown. Units: Unix milliseconds, the app's clock."""
 
-    who: str
+    identity: str
     name: str
-    body: dict[str, Any]
+    payload: dict[str, Any]
     at_ms: int
 
 
 @dataclass(slots=True)
-class Record:
+class SwarmRecord:
     """Everything that the swarm was acknowledged and told."""
 
     acks: list[Ack] = field(default_factory=list)
-    heard: list[Heard] = field(default_factory=list)
+    events: list[ReceivedEvent] = field(default_factory=list)
     # Commands whose repeat was answered otherwise than the command itself.
-    unequal: list[str] = field(default_factory=list)
-    repeats: int = 0
+    unequal_answers: list[str] = field(default_factory=list)
+    repeat_count: int = 0
     # News that an app found only by looking, though nobody had told it to resync.
-    missed: list[str] = field(default_factory=list)
-    tally: Tally = field(default_factory=Tally)
-    positions: int = 0
+    missed_events: list[str] = field(default_factory=list)
+    counters: Counters = field(default_factory=Counters)
+    position_count: int = 0
 
 
 @dataclass(slots=True)
-class Doors:
+class ServerAccess:
     """Where apps come in: the servers that a balancer would believe to be up."""
 
     urls: Callable[[], Sequence[str]]
     session: aiohttp.ClientSession
-    office: BadgeOffice
+    token_signer: TokenSigner
 
 
-class RoamingLine(Line):
+class RoamingSocketClient(SocketClient):
     """Comes back at another server, and sooner than the official client does."""
 
-    def __init__(self, app: "App", rng: random.Random) -> None:
-        super().__init__(app.dial(), app.heard, app.record.tally, rng)
-        self._app = app
+    def __init__(self, client: "RetryingClient", rng: random.Random) -> None:
+        super().__init__(client.choose_target(), client.on_event, client.record.counters, rng)
+        self._client = client
 
-    async def _hold(self) -> None:
-        self.dial = self._app.dial()
-        await super()._hold()
+    async def _run_connection(self) -> None:
+        self.target = self._client.choose_target()
+        await super()._run_connection()
 
     def _backoff_s(self, failures: int) -> float:
         del failures
         return self.rng.uniform(*BACKOFF_S)
 
 
-class App:
+class RetryingClient:
     """One person's app: insists until it is answered, and writes down what it was told."""
 
-    audience: UserType
+    user_type: UserType
 
-    def __init__(self, name: str, doors: Doors, record: Record, rng: random.Random) -> None:
-        self.name = name
-        self.who = f"{NAMESPACES[self.audience].removeprefix('/')}:{name}"
-        self.doors = doors
+    def __init__(
+        self, user_id: str, servers: ServerAccess, record: SwarmRecord, rng: random.Random
+    ) -> None:
+        self.user_id = user_id
+        self.identity = f"{NAMESPACES[self.user_type].removeprefix('/')}:{user_id}"
+        self.servers = servers
         self.record = record
         self.rng = rng
-        self._badge = doors.office.sign(self.audience, name)
+        self._token = servers.token_signer.sign(self.user_type, user_id)
         self.tasks = asyncio.TaskGroup()
-        self.is_here = asyncio.Event()
+        self.is_online = asyncio.Event()
         self.resyncs = 0
-        self._commands = 0
-        self.line = RoamingLine(self, random.Random(rng.random()))
+        self._command_count = 0
+        self.socket = RoamingSocketClient(self, random.Random(rng.random()))
 
-    def dial(self) -> Dial:
+    def choose_target(self) -> ConnectionTarget:
         """A server to call, another one each time."""
-        url = self.rng.choice(self.doors.urls())
-        return Dial(self.doors.session, url, NAMESPACES[self.audience], lambda: self._badge)
+        url = self.rng.choice(self.servers.urls())
+        return ConnectionTarget(
+            self.servers.session, url, NAMESPACES[self.user_type], lambda: self._token
+        )
 
-    def heard(self, name: str, body: dict[str, Any]) -> None:
+    def on_event(self, name: str, payload: dict[str, Any]) -> None:
         """One event; each durable one once."""
         if name == "rider_location_update":
-            self.record.positions += 1
+            self.record.position_count += 1
             return
-        self.record.heard.append(Heard(self.who, name, body, int(time.time() * 1000)))
+        self.record.events.append(
+            ReceivedEvent(self.identity, name, payload, int(time.time() * 1000))
+        )
         if name == "resync":
             self.resyncs += 1
-            self.tasks.create_task(self.rebuild())
+            self.tasks.create_task(self.fetch_snapshots())
         else:
-            self.react(name, body)
+            self.handle_event(name, payload)
 
-    def react(self, name: str, body: dict[str, Any]) -> None:
+    def handle_event(self, name: str, payload: dict[str, Any]) -> None:
         """What the person does about an event."""
 
-    async def rebuild(self) -> None:
+    async def fetch_snapshots(self) -> None:
         """Take fresh snapshots."""
 
-    async def say(self, command: str, **facts: object) -> dict[str, Any]:
+    async def send_command(self, command: str, **fields: object) -> dict[str, Any]:
         """Say a command until it is answered, over whichever server; some say it again.
 
         Errors: CommandRefused.
         """
-        self._commands += 1
-        payload = {**facts, "commandId": f"{self.name}-{self._commands}"}
-        answer = await self._insist(command, payload)
-        if command not in READS and self.rng.random() < REPEATS:
-            self.record.repeats += 1
-            again = await self._insist(command, payload)
+        self._command_count += 1
+        payload = {**fields, "commandId": f"{self.user_id}-{self._command_count}"}
+        answer = await self._send_until_answered(command, payload)
+        if command not in READ_COMMANDS and self.rng.random() < REPEAT_SHARE:
+            self.record.repeat_count += 1
+            again = await self._send_until_answered(command, payload)
             if again != answer:
-                self.record.unequal.append(f"{self.who} {command}: {answer} then {again}")
+                self.record.unequal_answers.append(
+                    f"{self.identity} {command}: {answer} then {again}"
+                )
         return answer
 
-    async def _insist(self, command: str, payload: dict[str, Any]) -> dict[str, Any]:
+    async def _send_until_answered(self, command: str, payload: dict[str, Any]) -> dict[str, Any]:
         asked_s = time.perf_counter()
-        note = partial(self._note, command, payload, asked_s)
+        note = partial(self._record_ack, command, payload, asked_s)
         while True:
-            await self.line.opened()
+            await self.socket.wait_connected()
             try:
-                data = await self.line.call(command, payload)
-            except LineDown:
-                self.record.tally.count("commands_repeated")
+                data = await self.socket.call(command, payload)
+            except ConnectionLost:
+                self.record.counters.count("commands_repeated")
             except CommandRefused as refusal:
                 if not refusal.retryable:
                     note({}, refusal.code)
                     raise
-                self.record.tally.count(f"said_{refusal.code}")
+                self.record.counters.count(f"said_{refusal.code}")
             else:
                 note(data, "")
                 return data
             await asyncio.sleep(self.rng.uniform(*BACKOFF_S))
 
-    def _note(
-        self, command: str, payload: dict[str, Any], asked_s: float, data: dict[str, Any], code: str
+    def _record_ack(
+        self, command: str, payload: dict[str, Any], sent_s: float, data: dict[str, Any], code: str
     ) -> None:
         told_s = time.perf_counter()
-        self.record.acks.append(Ack(self.who, command, payload, data, code, asked_s, told_s))
+        self.record.acks.append(Ack(self.identity, command, payload, data, code, sent_s, told_s))
 
-    async def ask(self, method: str, path: str, body: object = None, key: str = "") -> Any:
+    async def request(self, method: str, path: str, body: object = None, key: str = "") -> Any:
         """Ask over HTTP until it is answered; a `key` gives the repeats one effect.
 
         Errors: CommandRefused.
         """
-        headers = {"Authorization": f"Bearer {self._badge}"}
+        headers = {"Authorization": f"Bearer {self._token}"}
         if key:
             headers["Idempotency-Key"] = key
         content = None if body is None else orjson.dumps(body)
         while True:
-            status, raw = await self._once(method, path, headers, content)
+            status, raw = await self._request_once(method, path, headers, content)
             if status in (200, 201):
                 return orjson.loads(raw)["data"]
-            if status and status not in AGAIN:
+            if status and status not in RETRY_STATUSES:
                 code = str(orjson.loads(raw)["error"]["code"])
                 raise CommandRefused(f"{method} {path}", code, retryable=False)
-            self.record.tally.count(f"http_again_{status}")
+            self.record.counters.count(f"http_again_{status}")
             await asyncio.sleep(self.rng.uniform(*BACKOFF_S))
 
-    async def _once(
+    async def _request_once(
         self, method: str, path: str, headers: dict[str, str], content: bytes | None
     ) -> tuple[int, bytes]:
-        url = f"{self.rng.choice(self.doors.urls())}/api/v1{path}"
+        url = f"{self.rng.choice(self.servers.urls())}/api/v1{path}"
         try:
-            async with self.doors.session.request(
+            async with self.servers.session.request(
                 method, url, data=content, headers=headers,
                 timeout=aiohttp.ClientTimeout(total=REQUEST_S),
             ) as answer:  # fmt: skip
@@ -216,17 +224,17 @@ class App:
         except (aiohttp.ClientError, OSError):
             return 0, b""
 
-    async def live(self) -> None:
+    async def run(self) -> None:
         """Keep the line and do what there is to do, until cancelled."""
         async with self.tasks:
-            self.tasks.create_task(self.line.run())
-            await self.line.opened()
-            await self.arrive()
-            self.is_here.set()
+            self.tasks.create_task(self.socket.run())
+            await self.socket.wait_connected()
+            await self.go_online()
+            self.is_online.set()
 
-    async def arrive(self) -> None:
+    async def go_online(self) -> None:
         """What the person does first."""
 
-    async def pause(self, at_most_s: float = 0.3) -> None:
+    async def pause(self, max_s: float = 0.3) -> None:
         """The time that a person takes."""
-        await asyncio.sleep(self.rng.uniform(0, at_most_s))
+        await asyncio.sleep(self.rng.uniform(0, max_s))

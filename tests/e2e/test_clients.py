@@ -3,25 +3,25 @@
 import pytest
 import socketio
 
-from city.client.tokens import BadgeOffice
+from city.client.tokens import TokenSigner
 from dispatch.clock import SystemClock
-from tests.e2e.conftest import Server
-from tests.e2e.test_story import tell
+from tests.e2e.conftest import RunningServer
+from tests.e2e.test_story import run_script
 from tests.waiting import Until
 
 
 @pytest.mark.slow
-def test_the_official_client_in_javascript(server: Server):
+def test_the_official_client_in_javascript(server: RunningServer):
     """Both ways in, reconnects, answers in time, repeats, and nothing binary."""
-    assert "0 failed" in tell("client.mjs", server)
+    assert "0 failed" in run_script("client.mjs", server)
     assert "Traceback" not in server.log.read_text()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("transports", [["websocket"], ["polling", "websocket"]])
-async def test_the_official_client_in_python(server: Server, until: Until, transports):
+async def test_the_official_client_in_python(server: RunningServer, until: Until, transports):
     """It connects both ways, is answered, and comes back by itself when its line breaks."""
-    office = BadgeOffice(server.secret, SystemClock().now_ms)
+    office = TokenSigner(server.secret, SystemClock().now_ms)
     client = socketio.AsyncClient(reconnection_delay=1, reconnection_delay_max=1)
     came: list[int] = []
     client.on("connect", lambda: came.append(1), namespace="/rider")

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Server
+from tests.e2e.conftest import RunningServer
 
 ROOT = Path(__file__).parents[2]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 CITY = ("--riders", "12", "--vendors", "6", "--customers", "20", "--orders-per-minute", "40")
 # Without a graphics card, on a machine that does other things, a picture takes seconds.
-STORY_S = 280
+SCRIPT_TIMEOUT_S = 280
 CITY_STOPS_S = 10
 
 
@@ -29,19 +29,19 @@ def browser() -> str:
 
 
 @pytest.fixture(scope="module")
-def node() -> str:
+def node_path() -> str:
     """Node of the machine, or the one that came with the Python packages."""
     return shutil.which("node") or str(ROOT / ".venv/bin/node")
 
 
 @pytest.fixture(scope="module")
-def console(node: str) -> None:
+def built_console(node_path: str) -> None:
     """The page, built from the sources as they are."""
-    subprocess.run([node, "console/build.mjs"], cwd=ROOT, check=True, capture_output=True)
+    subprocess.run([node_path, "console/build.mjs"], cwd=ROOT, check=True, capture_output=True)
 
 
 @pytest.fixture
-def city(server: Server) -> Iterator[None]:
+def running_city(server: RunningServer) -> Iterator[None]:
     """Riders, shops and customers who use the server until the test ends."""
     environ = {**os.environ, "JWT_SECRET": server.secret}
     command = [sys.executable, "-m", "city", "--url", server.url, *CITY]
@@ -53,9 +53,9 @@ def city(server: Server) -> Iterator[None]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(STORY_S + 60)
-@pytest.mark.usefixtures("console", "city")
-def test_an_operator_sees_the_city_live(server: Server, browser: str, node: str):
+@pytest.mark.timeout(SCRIPT_TIMEOUT_S + 60)
+@pytest.mark.usefixtures("built_console", "running_city")
+def test_an_operator_sees_the_city_live(server: RunningServer, browser: str, node_path: str):
     """The page signs in, draws, lists, follows, comes back, explains a wrong token; no errors."""
     environ = {
         **os.environ,
@@ -64,8 +64,8 @@ def test_an_operator_sees_the_city_live(server: Server, browser: str, node: str)
         "CHROMIUM": browser,
     }
     told = subprocess.run(
-        [node, str(Path(__file__).parent / "console.mjs")],
-        env=environ, capture_output=True, text=True, timeout=STORY_S, check=False,
+        [node_path, str(Path(__file__).parent / "console.mjs")],
+        env=environ, capture_output=True, text=True, timeout=SCRIPT_TIMEOUT_S, check=False,
     )  # fmt: skip
 
     assert told.returncode == 0, told.stdout + told.stderr

@@ -20,7 +20,7 @@ async def test_a_flood_is_cut_and_others_are_served(tmp_path: Path):
 
 
 @pytest.mark.slow
-async def test_guesses_tell_nothing(tmp_path: Path):
+async def test_guessed_ids_reveal_nothing(tmp_path: Path):
     """Ids that are there and ids that are not: the same words, as soon, and no event of others."""
     figures = await guess.measure(700, 1, tmp_path)
 

@@ -8,62 +8,62 @@ import pytest
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 
-from city.client.tokens import BadgeOffice
+from city.client.tokens import TokenSigner
 from dispatch.clock import SystemClock
-from tests.e2e.conftest import start, stop
+from tests.e2e.conftest import start_server, stop_server
 
 # Of each endpoint, for each who asks.
 EXAMPLES = 5
-NOBODY: dict[str, str] = {}
+ANONYMOUS: dict[str, str] = {}
 
 
 @pytest.fixture
-def unlimited(tmp_path: Path):
+def unlimited_server(tmp_path: Path):
     """A server that hears every request, however many they are."""
-    running = start(tmp_path, RATE_LIMITS="off")
+    running = start_server(tmp_path, RATE_LIMITS="off")
     yield running
-    stop(running)
+    stop_server(running)
 
 
 # Whatever is drawn from a description may be rare, large or slow.
-PATIENT = (
+SUPPRESSED_HEALTH_CHECKS = (
     HealthCheck.filter_too_much, HealthCheck.too_slow, HealthCheck.data_too_large,
     HealthCheck.large_base_example,
 )  # fmt: skip
 
 
-def strange(operation, as_whom, answers):
+def call_operation(operation, headers, answers):
     """Ask one endpoint what its description lets through."""
 
     @settings(
         max_examples=EXAMPLES, deadline=None, derandomize=True, database=None,
-        phases=[Phase.generate], suppress_health_check=PATIENT,
+        phases=[Phase.generate], suppress_health_check=SUPPRESSED_HEALTH_CHECKS,
     )  # fmt: skip
     @given(case=operation.as_strategy())
     def ask(case):
-        answer = case.call(headers=as_whom)
+        answer = case.call(headers=headers)
         answers.append((answer.status_code, case.method, case.path))
 
     ask()
 
 
 @pytest.mark.slow
-def test_no_request_breaks_the_server(unlimited):
+def test_no_request_breaks_the_server(unlimited_server):
     """Requests drawn from /openapi.json, as its roles and as nobody: no 500, no traceback."""
-    office = BadgeOffice(unlimited.secret, SystemClock().now_ms)
-    with urllib.request.urlopen(f"{unlimited.url}/openapi.json", timeout=10) as answer:
+    office = TokenSigner(unlimited_server.secret, SystemClock().now_ms)
+    with urllib.request.urlopen(f"{unlimited_server.url}/openapi.json", timeout=10) as answer:
         document = json.load(answer)
     schema = schemathesis.openapi.from_dict(document)
-    schema.config.update(base_url=unlimited.url)
-    operations = [found.ok() for found in schema.get_all_operations()]
+    schema.config.update(base_url=unlimited_server.url)
+    operations = [found.ok_stages() for found in schema.get_all_operations()]
     answers: list[tuple[int, str, str]] = []
     for operation in operations:
         roles = operation.definition.raw.get("x-roles", [])
         bearers = [{"Authorization": f"Bearer {office.sign(role, 'fuzz')}"} for role in roles]
-        for as_whom in (*bearers, NOBODY):
-            strange(operation, as_whom, answers)
+        for as_whom in (*bearers, ANONYMOUS):
+            call_operation(operation, as_whom, answers)
 
     assert len(operations) == sum(len(methods) for methods in document["paths"].values())
     assert [each for each in answers if each[0] in (429, 500)] == []
     assert {200, 400, 401, 404} <= {status for status, _, _ in answers}
-    assert "Traceback" not in unlimited.log.read_text()
+    assert "Traceback" not in unlimited_server.log.read_text()

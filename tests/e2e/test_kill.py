@@ -11,20 +11,22 @@ from time import monotonic
 
 import pytest
 
-from tests.e2e.conftest import Server
-from tests.waiting import PAUSE_S
+from tests.e2e.conftest import RunningServer
+from tests.waiting import POLL_S
 
 KILLS = 3
-LIVES_S = 8.0
+RUN_S = 8.0
 DURATION_S = 45
-END_S = 90
+END_TIMEOUT_S = 90
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(200)
-def test_kills_cost_neither_orders_nor_money(tmp_path: Path, killable: Callable[..., Server]):
+def test_kills_cost_neither_orders_nor_money(
+    tmp_path: Path, restartable_server: Callable[..., RunningServer]
+):
     """After three `kill -9` the same server goes on, and the ledger balances to zero."""
-    server = killable(tmp_path)
+    server = restartable_server(tmp_path)
     told = tmp_path / "city.log"
     environ = {**os.environ, "JWT_SECRET": server.secret, "DATA_DIR": str(tmp_path / "city")}
     command = [
@@ -35,9 +37,9 @@ def test_kills_cost_neither_orders_nor_money(tmp_path: Path, killable: Callable[
     with told.open("wb") as out:
         city = subprocess.Popen(command, env=environ, stdout=out, stderr=out)
         for _ in range(KILLS):
-            wait_s(LIVES_S, city)
-            server = killable(tmp_path, server)
-        code = city.wait(END_S)
+            let_run(RUN_S, city)
+            server = restartable_server(tmp_path, server)
+        code = city.wait(END_TIMEOUT_S)
     summary = json.loads(told.read_text().strip().splitlines()[-1])
 
     assert code == 0, told.read_text()[-3000:]
@@ -46,9 +48,9 @@ def test_kills_cost_neither_orders_nor_money(tmp_path: Path, killable: Callable[
     assert "Traceback" not in server.log.read_text()
 
 
-def wait_s(seconds, city):
+def let_run(seconds, city):
     """Let the city live for a while; it must not end by itself."""
     end = monotonic() + seconds
     while monotonic() < end:
         assert city.poll() is None, "the city ended early"
-        signal.sigtimedwait([], PAUSE_S)
+        signal.sigtimedwait([], POLL_S)

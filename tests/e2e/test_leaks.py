@@ -8,7 +8,7 @@ from tests.e2e import silent, soak, stuck_readers
 
 
 @pytest.mark.slow
-async def test_stuck_readers_go(tmp_path: Path):
+async def test_stuck_readers_are_disconnected(tmp_path: Path):
     """Whoever reads nothing is cut in time; memory, tasks, files and sockets are as before."""
     figures = await stuck_readers.measure(10, tmp_path)
 
@@ -17,7 +17,7 @@ async def test_stuck_readers_go(tmp_path: Path):
 
 
 @pytest.mark.slow
-async def test_silent_connections_go(tmp_path: Path):
+async def test_silent_connections_are_closed(tmp_path: Path):
     """Nothing said, a header that drips, a WebSocket that only answers pings: all end in time."""
     figures = await silent.measure(300, tmp_path)
 
@@ -25,10 +25,10 @@ async def test_silent_connections_go(tmp_path: Path):
 
 
 @pytest.mark.slow
-async def test_apps_that_come_and_go_leave_nothing(tmp_path: Path):
+async def test_short_lived_clients_leak_nothing(tmp_path: Path):
     """Ten seconds of them; the command takes ten minutes, and by hand two hours."""
     figures = await soak.measure(1 / 6, 1, tmp_path)
 
     # The pools of a server that is seconds old still fill.
     assert soak.is_good({**figures, "rss_growth": 0}), figures
-    assert figures["lives"] >= soak.APPS
+    assert figures["lives"] >= soak.CLIENTS

@@ -7,11 +7,11 @@ import pytest
 from dispatch import settings
 from dispatch.storage.redis_client import RedisClients
 from ledger.dynamodb.client import DynamoTable
-from tests.handlers.http_api import SECRET, Api, build_desk, serve
+from tests.handlers.http_api import SECRET, ApiClient, build_desk, serve
 
 
 @pytest.fixture
-async def api(table: DynamoTable, redis: RedisClients) -> AsyncIterator[Api]:
+async def api(table: DynamoTable, redis: RedisClients) -> AsyncIterator[ApiClient]:
     """A developer's server: the sandbox pays, webhooks are signed with SECRET."""
     ours = settings.read({"WEBHOOK_SECRET": SECRET, "RATE_LIMITS": "off"}, dev=True)
     async for each in serve(build_desk(table, redis, ours)):
@@ -19,7 +19,7 @@ async def api(table: DynamoTable, redis: RedisClients) -> AsyncIterator[Api]:
 
 
 @pytest.fixture
-async def strict_api(table: DynamoTable, redis: RedisClients) -> AsyncIterator[Api]:
+async def production_api(table: DynamoTable, redis: RedisClients) -> AsyncIterator[ApiClient]:
     """A production server without a webhook secret."""
     ours = settings.read({"JWT_SECRET": "s" * 32})
     async for each in serve(build_desk(table, redis, ours)):

@@ -25,11 +25,11 @@ STAGES: dict[str, tuple[S, D | None]] = {
     "rejected": (S.REJECTED, None),
     "cancelled": (S.CANCELLED, None),
 }
-_ALL = ", ".join(STAGES)
-_NOT_HIS = "placed, searching, exhausted, cooking, ready, rejected, cancelled"
+_ALL_STAGES = ", ".join(STAGES)
+_STAGES_WITHOUT_RIDER = "placed, searching, exhausted, cooking, ready, rejected, cancelled"
 
 
-class Told(NamedTuple):
+class CommandRule(NamedTuple):
     """A command: what is said, and what its owner hears in each stage.
 
     `ok` names the stages in which it works, `codes` those with an answer of their own; the rest is
@@ -37,63 +37,81 @@ class Told(NamedTuple):
     """
 
     body: dict[str, Any]
-    ok: str = ""
-    codes: dict[str, str] = {}
-    otherwise: str = "wrong_state"
+    ok_stages: str = ""
+    codes_by_stages: dict[str, str] = {}
+    default_code: str = "wrong_state"
 
     @property
     def is_about_an_order(self) -> bool:
         """Whether it names an order, which may be somebody else's."""
         return "orderId" in self.body
 
-    def expected(self, stage: str) -> str:
+    def expected_code(self, stage: str) -> str:
         """What the owner of an order in this stage hears."""
-        for stages, code in self.codes.items():
+        for stages, code in self.codes_by_stages.items():
             if stage in stages.split(", "):
                 return code
-        return "ok" if stage in self.ok.split(", ") else self.otherwise
+        return "ok" if stage in self.ok_stages.split(", ") else self.default_code
 
 
-O: dict[str, Any] = {"orderId": "{order}"}  # noqa: E741 (an order)
-OFFER = {**O, "offerId": "{offer}"}
+ORDER: dict[str, Any] = {"orderId": "{order}"}
+OFFER = {**ORDER, "offerId": "{offer}"}
 # An order that no rider has is not there for riders.
 # An offer that was another one is over, whoever has the order now.
-_LATE = {_NOT_HIS: "not_found"}
-NOBODYS = {f"{_NOT_HIS}, offered": "not_found"}
+_NOT_FOUND_WITHOUT_RIDER = {_STAGES_WITHOUT_RIDER: "not_found"}
+NOT_FOUND_UNASSIGNED = {f"{_STAGES_WITHOUT_RIDER}, offered": "not_found"}
 
-SOCKETS: dict[tuple[str, str], Told] = {
-    ("user", "subscribe_order"): Told(O, ok=_ALL),
-    ("user", "unsubscribe_order"): Told(O, ok=_ALL),
-    ("user", "cancel_order"): Told(
+COMMAND_RULES: dict[tuple[str, str], CommandRule] = {
+    ("user", "subscribe_order"): CommandRule(ORDER, ok_stages=_ALL_STAGES),
+    ("user", "unsubscribe_order"): CommandRule(ORDER, ok_stages=_ALL_STAGES),
+    ("user", "cancel_order"): CommandRule(
         # Once the kitchen has begun the shop's goods are lost, and operators decide.
-        {**O, "reason": "late"},
-        ok="placed, searching, offered, exhausted",
+        {**ORDER, "reason": "late"},
+        ok_stages="placed, searching, offered, exhausted",
     ),
-    ("user", "rate_order"): Told({**O, "rating": 5}, ok="delivered, settled"),
-    ("vendor", "accept_order"): Told({**O, "prepMinutes": 5}, ok="placed"),
-    ("vendor", "reject_order"): Told({**O, "reason": "closed"}, ok="placed"),
-    ("vendor", "order_preparing"): Told(O, ok="searching, offered, exhausted"),
-    ("vendor", "order_ready"): Told(O, ok="searching, offered, exhausted, cooking, assigned"),
-    ("vendor", "set_online"): Told({"online": True}),
-    ("rider", "location_update"): Told({"lat": 4.05, "lng": 9.7}),
-    ("rider", "update_location"): Told({"lat": 4.05, "lng": 9.7}),
-    ("rider", "location_batch"): Told({"fixes": [{"lat": 4.05, "lng": 9.7}]}),
-    ("rider", "set_availability"): Told({"available": True}),
-    ("rider", "accept_delivery"): Told(OFFER, "offered", _LATE, "offer_expired"),
-    ("rider", "decline_delivery"): Told(OFFER, "offered", _LATE, "offer_expired"),
-    ("rider", "arrived_pickup"): Told(O, ok="assigned", codes=NOBODYS),
-    ("rider", "pick_up"): Told(O, ok="at pickup", codes=NOBODYS),
-    ("rider", "arrived_dropoff"): Told(O, ok="carried", codes=NOBODYS),
-    ("rider", "complete_delivery"): Told(O, ok="carried, at the door", codes=NOBODYS),
-    ("rider", "release_delivery"): Told(
-        {**O, "reason": "flat tyre"}, ok="assigned, at pickup", codes=NOBODYS
+    ("user", "rate_order"): CommandRule({**ORDER, "rating": 5}, ok_stages="delivered, settled"),
+    ("vendor", "accept_order"): CommandRule({**ORDER, "prepMinutes": 5}, ok_stages="placed"),
+    ("vendor", "reject_order"): CommandRule({**ORDER, "reason": "closed"}, ok_stages="placed"),
+    ("vendor", "order_preparing"): CommandRule(ORDER, ok_stages="searching, offered, exhausted"),
+    ("vendor", "order_ready"): CommandRule(
+        ORDER, ok_stages="searching, offered, exhausted, cooking, assigned"
     ),
-    ("ops", "watch_area"): Told({"bbox": [9.6, 4.0, 9.8, 4.1]}),
-    ("ops", "unwatch_area"): Told({}),
-    ("ops", "reassign"): Told(O, ok="searching, exhausted, cooking, assigned, ready, at pickup"),
+    ("vendor", "set_online"): CommandRule({"online": True}),
+    ("rider", "location_update"): CommandRule({"lat": 4.05, "lng": 9.7}),
+    ("rider", "update_location"): CommandRule({"lat": 4.05, "lng": 9.7}),
+    ("rider", "location_batch"): CommandRule({"fixes": [{"lat": 4.05, "lng": 9.7}]}),
+    ("rider", "set_availability"): CommandRule({"available": True}),
+    ("rider", "accept_delivery"): CommandRule(
+        OFFER, "offered", _NOT_FOUND_WITHOUT_RIDER, "offer_expired"
+    ),
+    ("rider", "decline_delivery"): CommandRule(
+        OFFER, "offered", _NOT_FOUND_WITHOUT_RIDER, "offer_expired"
+    ),
+    ("rider", "arrived_pickup"): CommandRule(
+        ORDER, ok_stages="assigned", codes_by_stages=NOT_FOUND_UNASSIGNED
+    ),
+    ("rider", "pick_up"): CommandRule(
+        ORDER, ok_stages="at pickup", codes_by_stages=NOT_FOUND_UNASSIGNED
+    ),
+    ("rider", "arrived_dropoff"): CommandRule(
+        ORDER, ok_stages="carried", codes_by_stages=NOT_FOUND_UNASSIGNED
+    ),
+    ("rider", "complete_delivery"): CommandRule(
+        ORDER, ok_stages="carried, at the door", codes_by_stages=NOT_FOUND_UNASSIGNED
+    ),
+    ("rider", "release_delivery"): CommandRule(
+        {**ORDER, "reason": "flat tyre"},
+        ok_stages="assigned, at pickup",
+        codes_by_stages=NOT_FOUND_UNASSIGNED,
+    ),
+    ("ops", "watch_area"): CommandRule({"bbox": [9.6, 4.0, 9.8, 4.1]}),
+    ("ops", "unwatch_area"): CommandRule({}),
+    ("ops", "reassign"): CommandRule(
+        ORDER, ok_stages="searching, exhausted, cooking, assigned, ready, at pickup"
+    ),
 }
 # What says nothing about an order, so that it answers alike for one that is not there.
-TELLS_NOTHING = frozenset({"unsubscribe_order"})
+ANSWERS_FOR_ANY_ORDER = frozenset({"unsubscribe_order"})
 
 NEW_COMMAND = """
 {audience}: {name} has no row. Say who may use it: add
@@ -102,7 +120,7 @@ to SOCKETS in permission_matrix.py (stages: {stages}); without an orderId: Told(
 """
 
 
-class Asked(NamedTuple):
+class EndpointRule(NamedTuple):
     """An endpoint: who may ask, what a good request has, and whose thing its path names.
 
     `roles` are spelled out here a second time on purpose. `of` is "order" where the path holds an
@@ -112,10 +130,10 @@ class Asked(NamedTuple):
     roles: str
     body: Any = None
     query: str = ""
-    of: str = ""
+    owned_object: str = ""
 
 
-ANYONE = ""
+PUBLIC = ""
 _GOODS = {
     "orderType": "FOOD",
     "vendorId": "ven_1",
@@ -128,84 +146,86 @@ _EVERYONE = "USER VENDOR RIDER ADMIN"
 _CODE = {"userType": "USER", "phone": "+237600000001"}
 _PASSWORD = {**_CODE, "password": "correct horse"}
 
-HTTP: dict[str, Asked] = {
-    "POST /auth/register": Asked(ANYONE, _PASSWORD),
-    "POST /auth/login": Asked(ANYONE, _PASSWORD),
-    "POST /auth/refresh": Asked(ANYONE, {"refreshToken": "x"}),
-    "POST /auth/logout": Asked(ANYONE, {"refreshToken": "x"}),
-    "POST /auth/otp/request": Asked(ANYONE, _CODE),
-    "POST /auth/otp/verify": Asked(ANYONE, {**_CODE, "code": "000000"}),
-    "GET /config": Asked(ANYONE),
-    "GET /config/service/{service}": Asked(ANYONE),
-    "PUT /admin/config/services/{service}": Asked("ADMIN", {"enabled": True}),
-    "GET /vendor/profile": Asked("VENDOR"),
-    "PUT /vendor/profile": Asked("VENDOR", {"name": "Chez Ada"}),
-    "GET /vendor/items": Asked("VENDOR"),
-    "PUT /vendor/items/{itemId}": Asked("VENDOR", {"name": "Ndole", "price": 2500}),
-    "DELETE /vendor/items/{itemId}": Asked("VENDOR"),
-    "GET /vendors/{vendorId}/items": Asked(_EVERYONE),
-    "GET /rider/profile": Asked("RIDER"),
-    "PUT /rider/profile": Asked("RIDER", {"name": "Awa"}),
-    "POST /orders": Asked("USER", _GOODS),
-    "POST /orders/quote": Asked("USER", _GOODS),
-    "GET /orders": Asked(_EVERYONE),
-    "GET /orders/{orderId}": Asked(_EVERYONE, of="order"),
-    "GET /orders/{orderId}/trail": Asked(_EVERYONE, of="order"),
-    "POST /orders/{orderId}/cancel": Asked("USER ADMIN", {}, of="order"),
-    "POST /orders/{orderId}/rating": Asked("USER", {"rating": 5}, of="order"),
-    "GET /wallet/balance": Asked("USER VENDOR RIDER"),
-    "GET /wallet/transactions": Asked("USER VENDOR RIDER"),
-    "POST /wallet/topup": Asked("USER", {"amount": 1, "provider": "sandbox"}),
-    "GET /wallet/statement": Asked("USER VENDOR RIDER"),
-    "POST /wallet/payout": Asked("VENDOR RIDER", {"amount": 60_000, "destination": "1"}),
-    "GET /wallet/payouts": Asked("VENDOR RIDER"),
-    "POST /wallet/payouts/{payoutId}/cancel": Asked("VENDOR RIDER"),
-    "GET /rider/earnings": Asked("RIDER"),
-    "GET /vendor/earnings": Asked("VENDOR"),
-    "POST /orders/{orderId}/tip": Asked("USER", {"amount": 1}, of="order"),
-    "GET /admin/payouts": Asked("ADMIN"),
-    "POST /admin/payouts/{payoutId}/approve": Asked("ADMIN"),
-    "POST /admin/payouts/{payoutId}/reject": Asked("ADMIN", {"reason": "x"}),
-    "POST /admin/payouts/{payoutId}/outcome": Asked("ADMIN", {"status": "PAID"}),
-    "GET /admin/ledger/payout-gate": Asked("ADMIN"),
-    "PUT /admin/ledger/payout-gate": Asked("ADMIN", {"stopped": False, "reason": "x"}),
-    "POST /admin/orders/{orderId}/refund": Asked("ADMIN", {"amount": 1, "reason": "x"}, of="order"),
-    "POST /admin/riders/{riderId}/remittances": Asked("ADMIN", {"amount": 1}),
-    "POST /admin/riders/{riderId}/shortages": Asked(
+ENDPOINT_RULES: dict[str, EndpointRule] = {
+    "POST /auth/register": EndpointRule(PUBLIC, _PASSWORD),
+    "POST /auth/login": EndpointRule(PUBLIC, _PASSWORD),
+    "POST /auth/refresh": EndpointRule(PUBLIC, {"refreshToken": "x"}),
+    "POST /auth/logout": EndpointRule(PUBLIC, {"refreshToken": "x"}),
+    "POST /auth/otp/request": EndpointRule(PUBLIC, _CODE),
+    "POST /auth/otp/verify": EndpointRule(PUBLIC, {**_CODE, "code": "000000"}),
+    "GET /config": EndpointRule(PUBLIC),
+    "GET /config/service/{service}": EndpointRule(PUBLIC),
+    "PUT /admin/config/services/{service}": EndpointRule("ADMIN", {"enabled": True}),
+    "GET /vendor/profile": EndpointRule("VENDOR"),
+    "PUT /vendor/profile": EndpointRule("VENDOR", {"name": "Chez Ada"}),
+    "GET /vendor/items": EndpointRule("VENDOR"),
+    "PUT /vendor/items/{itemId}": EndpointRule("VENDOR", {"name": "Ndole", "price": 2500}),
+    "DELETE /vendor/items/{itemId}": EndpointRule("VENDOR"),
+    "GET /vendors/{vendorId}/items": EndpointRule(_EVERYONE),
+    "GET /rider/profile": EndpointRule("RIDER"),
+    "PUT /rider/profile": EndpointRule("RIDER", {"name": "Awa"}),
+    "POST /orders": EndpointRule("USER", _GOODS),
+    "POST /orders/quote": EndpointRule("USER", _GOODS),
+    "GET /orders": EndpointRule(_EVERYONE),
+    "GET /orders/{orderId}": EndpointRule(_EVERYONE, owned_object="order"),
+    "GET /orders/{orderId}/trail": EndpointRule(_EVERYONE, owned_object="order"),
+    "POST /orders/{orderId}/cancel": EndpointRule("USER ADMIN", {}, owned_object="order"),
+    "POST /orders/{orderId}/rating": EndpointRule("USER", {"rating": 5}, owned_object="order"),
+    "GET /wallet/balance": EndpointRule("USER VENDOR RIDER"),
+    "GET /wallet/transactions": EndpointRule("USER VENDOR RIDER"),
+    "POST /wallet/topup": EndpointRule("USER", {"amount": 1, "provider": "sandbox"}),
+    "GET /wallet/statement": EndpointRule("USER VENDOR RIDER"),
+    "POST /wallet/payout": EndpointRule("VENDOR RIDER", {"amount": 60_000, "destination": "1"}),
+    "GET /wallet/payouts": EndpointRule("VENDOR RIDER"),
+    "POST /wallet/payouts/{payoutId}/cancel": EndpointRule("VENDOR RIDER"),
+    "GET /rider/earnings": EndpointRule("RIDER"),
+    "GET /vendor/earnings": EndpointRule("VENDOR"),
+    "POST /orders/{orderId}/tip": EndpointRule("USER", {"amount": 1}, owned_object="order"),
+    "GET /admin/payouts": EndpointRule("ADMIN"),
+    "POST /admin/payouts/{payoutId}/approve": EndpointRule("ADMIN"),
+    "POST /admin/payouts/{payoutId}/reject": EndpointRule("ADMIN", {"reason": "x"}),
+    "POST /admin/payouts/{payoutId}/outcome": EndpointRule("ADMIN", {"status": "PAID"}),
+    "GET /admin/ledger/payout-gate": EndpointRule("ADMIN"),
+    "PUT /admin/ledger/payout-gate": EndpointRule("ADMIN", {"stopped": False, "reason": "x"}),
+    "POST /admin/orders/{orderId}/refund": EndpointRule(
+        "ADMIN", {"amount": 1, "reason": "x"}, owned_object="order"
+    ),
+    "POST /admin/riders/{riderId}/remittances": EndpointRule("ADMIN", {"amount": 1}),
+    "POST /admin/riders/{riderId}/shortages": EndpointRule(
         "ADMIN", {"amount": 1, "charge": "RIDER", "reason": "x"}
     ),
-    "GET /admin/riders/cash": Asked("ADMIN"),
-    "POST /admin/adjustments": Asked(
+    "GET /admin/riders/cash": EndpointRule("ADMIN"),
+    "POST /admin/adjustments": EndpointRule(
         "ADMIN",
         {
             "legs": [{"account": "USER#a", "amount": 1}, {"account": "USER#b", "amount": -1}],
             "reason": "x",
         },
     ),
-    "GET /admin/adjustments": Asked("ADMIN"),
-    "POST /admin/adjustments/{adjustmentId}/approve": Asked("ADMIN"),
-    "POST /admin/adjustments/{adjustmentId}/reject": Asked("ADMIN"),
-    "GET /admin/wallets/{ownerType}/{ownerId}": Asked("ADMIN"),
-    "GET /admin/wallets/{ownerType}/{ownerId}/statement": Asked("ADMIN"),
-    "PUT /admin/wallets/{ownerType}/{ownerId}/status": Asked(
+    "GET /admin/adjustments": EndpointRule("ADMIN"),
+    "POST /admin/adjustments/{adjustmentId}/approve": EndpointRule("ADMIN"),
+    "POST /admin/adjustments/{adjustmentId}/reject": EndpointRule("ADMIN"),
+    "GET /admin/wallets/{ownerType}/{ownerId}": EndpointRule("ADMIN"),
+    "GET /admin/wallets/{ownerType}/{ownerId}/statement": EndpointRule("ADMIN"),
+    "PUT /admin/wallets/{ownerType}/{ownerId}/status": EndpointRule(
         "ADMIN", {"status": "ACTIVE", "reason": "x"}
     ),
-    "POST /admin/promotions": Asked(
+    "POST /admin/promotions": EndpointRule(
         "ADMIN",
         {"code": "NDOLE", "services": ["FOOD"], "amount": 1, "budget": 1, "endsAt": 10**13 - 1},
     ),
-    "GET /admin/promotions": Asked("ADMIN"),
-    "GET /admin/promotions/{code}": Asked("ADMIN"),
-    "POST /admin/promotions/{code}/stop": Asked("ADMIN", {"reason": "x"}),
-    "GET /admin/orders": Asked("ADMIN"),
-    "GET /admin/orders/{orderId}/decisions": Asked("ADMIN", of="order"),
-    "GET /admin/config/offers/{service}": Asked("ADMIN"),
-    "PUT /admin/config/offers/{service}": Asked("ADMIN", {"windowMs": 15_000}),
-    "GET /admin/riders/nearby": Asked("ADMIN", query="?lat=4.05&lng=9.7"),
-    "GET /admin/ledger/trial-balance": Asked("ADMIN"),
-    "POST /admin/tokens/revoke": Asked("ADMIN", {"jti": "a"}),
-    "POST /webhooks/payments/{provider}": Asked(ANYONE, {}),
-    "POST /webhooks/payouts/{provider}": Asked(ANYONE, {}),
+    "GET /admin/promotions": EndpointRule("ADMIN"),
+    "GET /admin/promotions/{code}": EndpointRule("ADMIN"),
+    "POST /admin/promotions/{code}/stop": EndpointRule("ADMIN", {"reason": "x"}),
+    "GET /admin/orders": EndpointRule("ADMIN"),
+    "GET /admin/orders/{orderId}/decisions": EndpointRule("ADMIN", owned_object="order"),
+    "GET /admin/config/offers/{service}": EndpointRule("ADMIN"),
+    "PUT /admin/config/offers/{service}": EndpointRule("ADMIN", {"windowMs": 15_000}),
+    "GET /admin/riders/nearby": EndpointRule("ADMIN", query="?lat=4.05&lng=9.7"),
+    "GET /admin/ledger/trial-balance": EndpointRule("ADMIN"),
+    "POST /admin/tokens/revoke": EndpointRule("ADMIN", {"jti": "a"}),
+    "POST /webhooks/payments/{provider}": EndpointRule(PUBLIC, {}),
+    "POST /webhooks/payouts/{provider}": EndpointRule(PUBLIC, {}),
 }
 
 NEW_ROUTE = """

@@ -17,6 +17,6 @@ async def books(table: DynamoTable) -> Books:
 
 
 @pytest.fixture
-def food() -> Pricing:
+def food_pricing() -> Pricing:
     """A basket of 11,999: vendor 10,200, rider 1,500, platform 1,799; 13,499 in all."""
     return price_goods(DEFAULT_RATES["FOOD"], 11_999)

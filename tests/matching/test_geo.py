@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from matching.geo import EARTH_RADIUS_M, bearing_deg, distance_m, distances_m, haversine_m
 
 
-class Spot(NamedTuple):
+class GeoPoint(NamedTuple):
     lat: float
     lng: float
 
 
-spots = st.builds(Spot, st.floats(-90, 90), st.floats(-180, 180))
+spots = st.builds(GeoPoint, st.floats(-90, 90), st.floats(-180, 180))
 
 
 @pytest.mark.parametrize(
@@ -24,29 +24,29 @@ spots = st.builds(Spot, st.floats(-90, 90), st.floats(-180, 180))
     [
         # Nashville to Los Angeles airport, the common test case of haversine implementations,
         # 2887.26 km on a radius of 6372.8 km.
-        (Spot(36.12, -86.67), Spot(33.94, -118.40), 2886.44),
+        (GeoPoint(36.12, -86.67), GeoPoint(33.94, -118.40), 2886.44),
         # One degree along the equator and one along a meridian: a 360th of the girth.
-        (Spot(0, 0), Spot(0, 1), 111.195),
-        (Spot(4, 9.7), Spot(5, 9.7), 111.195),
+        (GeoPoint(0, 0), GeoPoint(0, 1), 111.195),
+        (GeoPoint(4, 9.7), GeoPoint(5, 9.7), 111.195),
         # Over the date line, not around the world.
-        (Spot(0, 179.5), Spot(0, -179.5), 111.195),
-        (Spot(90, 0), Spot(-90, 77), math.pi * EARTH_RADIUS_M / 1000),
+        (GeoPoint(0, 179.5), GeoPoint(0, -179.5), 111.195),
+        (GeoPoint(90, 0), GeoPoint(-90, 77), math.pi * EARTH_RADIUS_M / 1000),
     ],
 )
-def test_known_distances(a: Spot, b: Spot, km: float):
+def test_known_distances(a: GeoPoint, b: GeoPoint, km: float):
     """Known pairs of places are as far apart as published, within ten metres in a thousand km."""
     assert distance_m(a, b) / 1000 == pytest.approx(km, rel=1e-5)
 
 
 @given(spots, spots)
-def test_a_distance_has_no_direction(a: Spot, b: Spot):
+def test_a_distance_has_no_direction(a: GeoPoint, b: GeoPoint):
     """There and back are equally long, never negative, never more than half the globe."""
     assert distance_m(a, b) == pytest.approx(distance_m(b, a), abs=1e-6)
     assert 0 <= distance_m(a, b) <= math.pi * EARTH_RADIUS_M * (1 + 1e-12)
 
 
 @given(spots, st.lists(spots, max_size=8))
-def test_many_at_once_are_the_same_as_one_by_one(a: Spot, others: list[Spot]):
+def test_many_at_once_are_the_same_as_one_by_one(a: GeoPoint, others: list[GeoPoint]):
     """The columns give what the single pair gives."""
     together = distances_m(a.lat, a.lng, [o.lat for o in others], [o.lng for o in others])
     apart = [haversine_m(a.lat, a.lng, o.lat, o.lng) for o in others]
@@ -55,14 +55,20 @@ def test_many_at_once_are_the_same_as_one_by_one(a: Spot, others: list[Spot]):
 
 @pytest.mark.parametrize(
     ("b", "degrees"),
-    [(Spot(5, 9), 0), (Spot(4, 10), 90), (Spot(3, 9), 180), (Spot(4, 8), 270), (Spot(4, 9), 0)],
+    [
+        (GeoPoint(5, 9), 0),
+        (GeoPoint(4, 10), 90),
+        (GeoPoint(3, 9), 180),
+        (GeoPoint(4, 8), 270),
+        (GeoPoint(4, 9), 0),
+    ],
 )
-def test_bearings_of_the_compass(b: Spot, degrees: float):
+def test_bearings_of_the_compass(b: GeoPoint, degrees: float):
     """North is 0 and the angle grows with the clock; near the equator east is due east."""
-    assert bearing_deg(Spot(4, 9), b) == pytest.approx(degrees, abs=0.04)
+    assert bearing_deg(GeoPoint(4, 9), b) == pytest.approx(degrees, abs=0.04)
 
 
 @given(spots, spots)
-def test_a_bearing_is_an_angle(a: Spot, b: Spot):
+def test_a_bearing_is_an_angle(a: GeoPoint, b: GeoPoint):
     """Whatever the points, a bearing is at least 0 and below 360."""
     assert 0 <= bearing_deg(a, b) < 360

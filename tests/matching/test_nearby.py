@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from matching.nearby import Grid
-from matching.problem import NO_ZONE, allowed, bar_of
+from matching.nearby import RiderGrid
+from matching.problem import NO_ZONE, exclusion_reason, may_carry
 from tests.matching_problems import order, problem, rider
 
 
@@ -13,9 +13,9 @@ def test_the_nearest_are_among_those_around(count):
     """Whatever the cells look like, the nearest riders are found, and as many as asked for."""
     rng = np.random.default_rng(7)
     x, y = rng.normal(0, 9_000, 2_000), rng.normal(0, 4_000, 2_000)
-    grid = Grid(x, y)
+    grid = RiderGrid(x, y)
     for east, north in rng.normal(0, 9_000, (20, 2)).tolist():
-        found = grid.around(east, north, count)
+        found = grid.riders_around(east, north, count)
         nearest = np.argsort(np.hypot(x - east, y - north))[:count]
         assert len(found) >= count
         assert len(set(found.tolist())) == len(found)
@@ -26,8 +26,8 @@ def test_the_nearest_are_among_those_around(count):
 def test_nobody_around_is_nobody():
     """An empty city has no riders, and a far pickup finds all there are."""
     nobody = np.zeros(0)
-    assert not len(Grid(nobody, nobody).around(0.0, 0.0, 5))
-    assert Grid(np.zeros(2), np.zeros(2)).around(90_000.0, 0.0, 5).tolist() == [0, 1]
+    assert not len(RiderGrid(nobody, nobody).riders_around(0.0, 0.0, 5))
+    assert RiderGrid(np.zeros(2), np.zeros(2)).riders_around(90_000.0, 0.0, 5).tolist() == [0, 1]
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_nobody_around_is_nobody():
 def test_why_a_rider_may_not_carry_an_order(who, what, bar):
     """Each bar has a name, for whoever asks why."""
     facts = problem([rider(0, **who)], [order(0, 10, **what)], [(0.0, 0.0)])
-    assert bar_of(facts, 0, 0) == bar
-    assert allowed(facts, np.array([0]), 0).tolist() == [bar is None]
+    assert exclusion_reason(facts, 0, 0) == bar
+    assert may_carry(facts, np.array([0]), 0).tolist() == [bar is None]
     blocked = facts._replace(blocked={0: {0}})
-    assert bar_of(blocked, 0, 0) == "blocked"
+    assert exclusion_reason(blocked, 0, 0) == "blocked"

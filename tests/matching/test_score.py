@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from matching.score import Parts, facts_of, rank, score
+from matching.score import ScoreParts, rank, score, score_inputs
 
 
 @dataclass(frozen=True)
-class Asked:
+class StubCandidate:
     distance_km: float
     completion: float | None = None
     rating: float | None = None
@@ -24,40 +24,40 @@ class Asked:
     ("rider", "parts"),
     [
         # At the door, perfect: all points there are.
-        (Asked(0, 100, 5), Parts(40, 25, 25, 0)),
+        (StubCandidate(0, 100, 5), ScoreParts(40, 25, 25, 0)),
         # Nobody knows him yet: 95 % and 4.5 stars.
-        (Asked(0), Parts(40, 23.75, 22.5, 0)),
+        (StubCandidate(0), ScoreParts(40, 23.75, 22.5, 0)),
         # 1.5 km cost 12, two thirds of 25, three fifths of 25.
-        (Asked(1.5, 80, 3), Parts(28, 20, 15, 0)),
+        (StubCandidate(1.5, 80, 3), ScoreParts(28, 20, 15, 0)),
         # Distance is worth nothing from 5 km on, and never less than nothing.
-        (Asked(5, 100, 5), Parts(0, 25, 25, 0)),
-        (Asked(7, 100, 5), Parts(0, 25, 25, 0)),
+        (StubCandidate(5, 100, 5), ScoreParts(0, 25, 25, 0)),
+        (StubCandidate(7, 100, 5), ScoreParts(0, 25, 25, 0)),
         # Deliveries cost 5 each, two at most.
-        (Asked(2, 90, 4, 1), Parts(24, 22.5, 20, -5)),
-        (Asked(2, 90, 4, 2), Parts(24, 22.5, 20, -10)),
-        (Asked(2, 90, 4, 9), Parts(24, 22.5, 20, -10)),
+        (StubCandidate(2, 90, 4, 1), ScoreParts(24, 22.5, 20, -5)),
+        (StubCandidate(2, 90, 4, 2), ScoreParts(24, 22.5, 20, -10)),
+        (StubCandidate(2, 90, 4, 9), ScoreParts(24, 22.5, 20, -10)),
         # The worst there is.
-        (Asked(9, 0, 0, 3), Parts(0, 0, 0, -10)),
+        (StubCandidate(9, 0, 0, 3), ScoreParts(0, 0, 0, -10)),
         # Figures off their scale count as its end.
-        (Asked(0, 130, 9), Parts(40, 25, 25, 0)),
+        (StubCandidate(0, 130, 9), ScoreParts(40, 25, 25, 0)),
     ],
 )
-def test_the_parts_of_a_score(rider: Asked, parts: Parts):
+def test_the_parts_of_a_score(rider: StubCandidate, parts: ScoreParts):
     """Each part is what the business rule says, and the score is their sum."""
     [ranked] = rank([rider])
     assert ranked.parts == pytest.approx(parts)
     assert ranked.score == pytest.approx(sum(parts))
-    assert score(facts_of([rider])) == pytest.approx([sum(parts)])
+    assert score(score_inputs([rider])) == pytest.approx([sum(parts)])
 
 
 def test_the_best_come_first_and_ties_go_to_the_patient():
     """Higher scores first; among equals who was asked least; then the id, so that it is settled."""
     riders = [
-        Asked(1, 90, 4, recent_offers=2, rider_id="often"),
-        Asked(1, 90, 4, recent_offers=0, rider_id="b"),
-        Asked(3, 90, 4, recent_offers=0, rider_id="far"),
-        Asked(1, 90, 4, recent_offers=0, rider_id="a"),
-        Asked(1.0001, 90, 4, recent_offers=1, rider_id="a hand further"),
+        StubCandidate(1, 90, 4, recent_offers=2, rider_id="often"),
+        StubCandidate(1, 90, 4, recent_offers=0, rider_id="b"),
+        StubCandidate(3, 90, 4, recent_offers=0, rider_id="far"),
+        StubCandidate(1, 90, 4, recent_offers=0, rider_id="a"),
+        StubCandidate(1.0001, 90, 4, recent_offers=1, rider_id="a hand further"),
     ]
     order = [riders[each.row].rider_id for each in rank(riders)]
     assert order == ["a", "b", "a hand further", "often", "far"]
@@ -66,11 +66,11 @@ def test_the_best_come_first_and_ties_go_to_the_patient():
 def test_nobody_to_rank():
     """No candidates are no answer, not an error."""
     assert rank([]) == []
-    assert score(facts_of([])).shape == (0,)
+    assert score(score_inputs([])).shape == (0,)
 
 
 riders = st.builds(
-    Asked,
+    StubCandidate,
     st.floats(0, 50),
     st.none() | st.floats(0, 100),
     st.none() | st.floats(0, 5),
@@ -81,11 +81,11 @@ riders = st.builds(
 
 
 @given(st.lists(riders, max_size=20))
-def test_a_ranking_is_every_rider_once_best_first(candidates: list[Asked]):
+def test_a_ranking_is_every_rider_once_best_first(candidates: list[StubCandidate]):
     """Nobody is lost or doubled, scores fall, and both ways to a score agree to the cent."""
     ranked = rank(candidates)
     scores = [each.score for each in ranked]
     assert sorted(each.row for each in ranked) == list(range(len(candidates)))
     assert scores == sorted(scores, reverse=True)
-    columns = score(facts_of(candidates))
+    columns = score(score_inputs(candidates))
     assert np.allclose(columns[[each.row for each in ranked]], np.array(scores), atol=0.025)

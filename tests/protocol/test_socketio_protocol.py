@@ -14,157 +14,157 @@ from contextlib import AsyncExitStack
 import pytest
 import pytest_asyncio
 
-from handlers.transport.engineio_session import Timings
-from tests.handlers.socket_edge import House, Raw, edge
+from handlers.transport.engineio_session import SessionTimeouts
+from tests.handlers.socket_edge import RawClient, RunningEdge, run_edge
 from tests.waiting import Until
 
 # The ping timeout is far away: what ends here is ended by its own fault.
-TIMINGS = Timings(ping_interval_s=0.1, ping_timeout_s=30, connect_s=0.5)
+TIMINGS = SessionTimeouts(ping_interval_s=0.1, ping_timeout_s=30, connect_timeout_s=0.5)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def house() -> AsyncIterator[House]:
-    async with edge(TIMINGS) as house:
+async def edge() -> AsyncIterator[RunningEdge]:
+    async with run_edge(TIMINGS) as house:
         yield house
 
 
-async def is_closed(raw: Raw) -> bool:
+async def is_closed(raw: RawClient) -> bool:
     """Whether the server closes, all pings answered."""
     async with asyncio.timeout(5):
-        return await raw.next() == "closed"
+        return await raw.next_packet() == "closed"
 
 
 # Connect.
 
 
-async def test_1_the_main_namespace_answers(house: House):
+async def test_1_the_main_namespace_answers(edge: RunningEdge):
     """The suite's server lets in; ours serves audiences only, and says so in its form."""
-    async with house.raw() as raw:
-        await raw.say("40")
-        assert await raw.next() == '44{"message":"unknown_namespace"}'
+    async with edge.connect() as raw:
+        await raw.send("40")
+        assert await raw.next_packet() == '44{"message":"unknown_namespace"}'
 
 
-async def test_2_the_main_namespace_answers_a_payload(house: House):
+async def test_2_the_main_namespace_answers_a_payload(edge: RunningEdge):
     """A token does not open what is not served."""
-    async with house.raw() as raw:
-        await raw.say(f'40{{"token":"{house.token()}"}}')
-        assert await raw.next() == '44{"message":"unknown_namespace"}'
+    async with edge.connect() as raw:
+        await raw.send(f'40{{"token":"{edge.issue_token()}"}}')
+        assert await raw.next_packet() == '44{"message":"unknown_namespace"}'
 
 
-async def test_3_a_custom_namespace_answers(house: House):
+async def test_3_a_custom_namespace_answers(edge: RunningEdge):
     """Without a payload there is no token, and the answer names what is missing."""
-    async with house.raw() as raw:
-        await raw.say("40/rider,")
-        assert await raw.next() == '44/rider,{"message":"token_required"}'
+    async with edge.connect() as raw:
+        await raw.send("40/rider,")
+        assert await raw.next_packet() == '44/rider,{"message":"token_required"}'
 
 
-async def test_4_a_custom_namespace_is_joined_with_a_payload(house: House):
+async def test_4_a_custom_namespace_is_joined_with_a_payload(edge: RunningEdge):
     """CONNECT is answered with a sid of the namespace's own, before anything else."""
-    async with house.raw() as raw:
-        packet = await raw.join("/rider", token=house.token())
+    async with edge.connect() as raw:
+        packet = await raw.join("/rider", token=edge.issue_token())
         told = json.loads(packet.removeprefix("40/rider,"))
     assert sorted(told) == ["sid"]
-    assert told["sid"] != raw.opening["sid"]
+    assert told["sid"] != raw.handshake["sid"]
 
 
-async def test_5_an_unknown_namespace_is_refused(house: House):
+async def test_5_an_unknown_namespace_is_refused(edge: RunningEdge):
     """With an object that has a `message`; the stock library sends a bare text."""
-    async with house.raw() as raw:
-        await raw.say("40/random")
-        assert await raw.next() == '44/random,{"message":"unknown_namespace"}'
+    async with edge.connect() as raw:
+        await raw.send("40/random")
+        assert await raw.next_packet() == '44/random,{"message":"unknown_namespace"}'
 
 
 @pytest.mark.parametrize("first", ["4abc", '42["x"]', "41/rider,x", "40/rider,[]", '40/rider,"t"'])
-async def test_6_an_invalid_handshake_closes(house: House, first: str):
+async def test_6_an_invalid_handshake_closes(edge: RunningEdge, first: str):
     """Must close, 1 of 5: the stock library leaves the connection open."""
-    async with house.raw() as raw:
-        await raw.say(first)
+    async with edge.connect() as raw:
+        await raw.send(first)
         assert await is_closed(raw)
 
 
-async def test_7_without_a_handshake_it_closes(house: House):
+async def test_7_without_a_handshake_it_closes(edge: RunningEdge):
     """Must close, 2 of 5: answering pings is not enough."""
-    async with house.raw() as raw:
+    async with edge.connect() as raw:
         assert await is_closed(raw)
 
 
 # Disconnect.
 
 
-async def test_8_whoever_is_not_in_the_main_namespace_cannot_leave_it(house: House):
+async def test_8_leaving_an_unjoined_main_namespace_is_ignored(edge: RunningEdge):
     """The suite leaves the main namespace; ours hears it and goes on."""
-    async with house.rider() as raw:
-        await raw.say("41")
-        assert (await raw.ask("arrived_pickup", "ord_1"))["ok"] is True
+    async with edge.connect_rider() as raw:
+        await raw.send("41")
+        assert (await raw.send_command("arrived_pickup", "ord_1"))["ok"] is True
 
 
-async def test_9_a_custom_namespace_is_joined_and_left(house: House):
+async def test_9_a_custom_namespace_is_joined_and_left(edge: RunningEdge):
     """Its session ends, and the other one on the same connection does not."""
-    async with house.raw() as raw:
-        await raw.join("/rider", token=house.token(owner="rdr_leaves"))
-        await raw.join("/user", token=house.token("USER", "usr_stays"))
-        assert await raw.next() == '42/user,["hello",{"you":"usr_stays"}]'
-        await raw.say("41/rider,")
-        await Until().true(lambda: not house.sessions.of("rider:rdr_leaves"))
-        await raw.say('42/user,1["subscribe_order","ord_1"]')
-        assert (await raw.next()).startswith('43/user,1[{"ok":true')
+    async with edge.connect() as raw:
+        await raw.join("/rider", token=edge.issue_token(owner="rdr_leaves"))
+        await raw.join("/user", token=edge.issue_token("USER", "usr_stays"))
+        assert await raw.next_packet() == '42/user,["hello",{"you":"usr_stays"}]'
+        await raw.send("41/rider,")
+        await Until().true(lambda: not edge.sessions.for_identity("rider:rdr_leaves"))
+        await raw.send('42/user,1["subscribe_order","ord_1"]')
+        assert (await raw.next_packet()).startswith('43/user,1[{"ok":true')
 
 
 # Messages.
 
 
-async def test_10_a_plain_event_is_heard(house: House):
+async def test_10_a_plain_event_is_handled(edge: RunningEdge):
     """Without an ack id nothing is answered; the next answer is the next command's."""
-    async with house.rider() as raw:
-        await raw.say('42/rider,["location_update",{"lat":4.05,"lng":9.7,"seq":1}]')
-        assert (await raw.ask("arrived_pickup", "ord_1", 5))["ok"] is True
-    assert house.desk.heard[-2:] == [house.desk.heard[-2], "ord_1"]
-    assert (house.desk.heard[-2].lat, house.desk.heard[-2].seq) == (4.05, 1)
+    async with edge.connect_rider() as raw:
+        await raw.send('42/rider,["location_update",{"lat":4.05,"lng":9.7,"seq":1}]')
+        assert (await raw.send_command("arrived_pickup", "ord_1", 5))["ok"] is True
+    assert edge.desk.received[-2:] == [edge.desk.received[-2], "ord_1"]
+    assert (edge.desk.received[-2].lat, edge.desk.received[-2].seq) == (4.05, 1)
 
 
-async def test_11_binary_attachments_close(house: House):
+async def test_11_binary_attachments_close(edge: RunningEdge):
     """The suite has them echoed; here nothing is binary, and its announcement is the end."""
-    async with house.rider() as raw:
-        await raw.say('452-/rider,["message",{"_placeholder":true,"num":0}]')
+    async with edge.connect_rider() as raw:
+        await raw.send('452-/rider,["message",{"_placeholder":true,"num":0}]')
         assert await is_closed(raw)
 
 
-async def test_12_an_event_is_acknowledged(house: House):
+async def test_12_an_event_is_acknowledged(edge: RunningEdge):
     """With the id it was sent with, whatever that is."""
     async with AsyncExitStack() as stack:
-        raw = await stack.enter_async_context(house.rider())
+        raw = await stack.enter_async_context(edge.connect_rider())
         for ack_id in (0, 1, 456, 999_999):
-            assert (await raw.ask("arrived_pickup", "ord_1", ack_id))["ok"] is True
+            assert (await raw.send_command("arrived_pickup", "ord_1", ack_id))["ok"] is True
 
 
-async def test_13_binary_attachments_with_an_ack_close(house: House):
+async def test_13_binary_attachments_with_an_ack_close(edge: RunningEdge):
     """As without."""
-    async with house.rider() as raw:
-        await raw.say('452-/rider,789["message",{"_placeholder":true,"num":0}]')
+    async with edge.connect_rider() as raw:
+        await raw.send('452-/rider,789["message",{"_placeholder":true,"num":0}]')
         assert await is_closed(raw)
 
 
 @pytest.mark.parametrize("frame", ["4abc", "47", "49/rider,[]"])
-async def test_14_an_unknown_packet_type_closes(house: House, frame: str):
+async def test_14_an_unknown_packet_type_closes(edge: RunningEdge, frame: str):
     """Must close, 3 of 5."""
-    async with house.rider() as raw:
-        await raw.say(frame)
+    async with edge.connect_rider() as raw:
+        await raw.send(frame)
         assert await is_closed(raw)
 
 
 @pytest.mark.parametrize(
     "frame", ["42{}", "42/rider,{}", '42/rider,"x"', "42/rider,[]", "42/rider,"]
 )
-async def test_15_an_invalid_payload_closes(house: House, frame: str):
+async def test_15_an_invalid_payload_closes(edge: RunningEdge, frame: str):
     """Must close, 4 of 5."""
-    async with house.rider() as raw:
-        await raw.say(frame)
+    async with edge.connect_rider() as raw:
+        await raw.send(frame)
         assert await is_closed(raw)
 
 
 @pytest.mark.parametrize("frame", ['42abc["x",1]', '42/rider,abc["x",1]', '42/rider,-1["x",1]'])
-async def test_16_an_invalid_ack_id_closes(house: House, frame: str):
+async def test_16_an_invalid_ack_id_closes(edge: RunningEdge, frame: str):
     """Must close, 5 of 5."""
-    async with house.rider() as raw:
-        await raw.say(frame)
+    async with edge.connect_rider() as raw:
+        await raw.send(frame)
         assert await is_closed(raw)

@@ -12,15 +12,15 @@ from typing import Any
 
 import click
 
-from bench.common.result_line import print_line
-from tests.simulation.auditor import judge
-from tests.simulation.evidence import Finding
-from tests.simulation.faults import KINDS, STEADY
-from tests.simulation.planted_faults import PLANTS
-from tests.simulation.story import Options, tell
+from bench.common.result_line import print_result
+from tests.simulation.auditor import find_violations
+from tests.simulation.evidence import Violation
+from tests.simulation.faults import KINDS, THROTTLED_KIND
+from tests.simulation.planted_faults import PLANTED_BUGS
+from tests.simulation.story import Options, run_simulation
 
 # Findings of one seed that are printed; the log has what led to all of them.
-SHOWN = 20
+FINDINGS_SHOWN_MAX = 20
 
 
 @click.command(help=__doc__)
@@ -31,7 +31,7 @@ SHOWN = 20
     "--faults",
     default="all",
     show_default=True,
-    help=f"all, none, {STEADY} (DynamoDB, all the time), or some of: {','.join(KINDS)}",
+    help=f"all, none, {THROTTLED_KIND} (DynamoDB, all the time), or some of: {','.join(KINDS)}",
 )
 @click.option(
     "--mode",
@@ -40,7 +40,7 @@ SHOWN = 20
     show_default=True,
     help="How orders meet riders.",
 )
-@click.option("--plant", type=click.Choice(sorted(PLANTS)), help="Plant a bug to be found.")
+@click.option("--plant", type=click.Choice(sorted(PLANTED_BUGS)), help="Plant a bug to be found.")
 @click.option("--log", type=click.Path(path_type=Path), help="Where to write the last diary.")
 def main(*, seed: int | None, seeds: str, log: Path | None, **options: Any) -> None:
     """Run, judge, print; the exit code is 1 where the auditor found something."""
@@ -50,17 +50,17 @@ def main(*, seed: int | None, seeds: str, log: Path | None, **options: Any) -> N
     named: dict[str, tuple[str, ...]] = {"all": KINDS, "none": ()}
     kinds = named[faults] if faults in named else tuple(faults.split(","))
     runs, seconds, calls = 0, 0.0, 0
-    struck, found = Counter[str](), dict[int, list[Finding]]()
+    struck, found = Counter[str](), dict[int, list[Violation]]()
     for each in range(int(first), int(last or first) + 1):
-        outcome = tell(Options(each, orders, kinds, plant, mode))
-        runs, seconds, calls = runs + 1, seconds + outcome.seconds, calls + outcome.calls
+        outcome = run_simulation(Options(each, orders, kinds, plant, mode))
+        runs, seconds, calls = runs + 1, seconds + outcome.seconds, calls + outcome.dynamodb_calls
         struck += Counter(outcome.faults)
-        if findings := judge(outcome.evidence):
+        if findings := find_violations(outcome.evidence):
             found[each] = findings
-            for finding in findings[:SHOWN]:
+            for finding in findings[:FINDINGS_SHOWN_MAX]:
                 click.echo(f"seed {each}: {' | '.join(finding)}", err=True)
         if log is not None:
-            log.write_bytes(outcome.diary.text())
+            log.write_bytes(outcome.event_log.to_json_lines())
         if found and plant:
             # One seed is enough to find a bug that is known.
             break
@@ -81,7 +81,7 @@ def main(*, seed: int | None, seeds: str, log: Path | None, **options: Any) -> N
         "seeds_with_findings": sorted(found),
         "result": "broken" if found else "kept",
     }
-    print_line("simulation", {"seeds": f"{first}-{last or first}", **options}, figures)
+    print_result("simulation", {"seeds": f"{first}-{last or first}", **options}, figures)
     sys.exit(1 if found else 0)
 
 

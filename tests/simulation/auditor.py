@@ -5,10 +5,10 @@ and the stores' raw items, are all he knows.
 """
 
 from tests.simulation import events_audit, money_audit, orders_audit
-from tests.simulation.evidence import Evidence, Finding
+from tests.simulation.evidence import Evidence, Violation
 
 
-def judge(evidence: Evidence) -> list[Finding]:
+def find_violations(evidence: Evidence) -> list[Violation]:
     """All findings of a run, in a fixed order."""
     findings = [
         *orders_audit.audit(evidence),

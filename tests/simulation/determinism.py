@@ -15,11 +15,11 @@ import handlers.transport.graceful_shutdown
 from tests.virtual_time import VirtualClock
 
 
-class _Ids:
+class _SeededIds:
     """Ids that sort by virtual time, as UUID version 7 does by the machine's."""
 
     def __init__(self, seed: int, clock: VirtualClock) -> None:
-        self._chance = random.Random(f"ids/{seed}")
+        self._rng = random.Random(f"ids/{seed}")
         self._clock = clock
         self._count = 0
 
@@ -28,22 +28,22 @@ class _Ids:
         self._count += 1
         number = self._clock.now_ms() << 80 | 0x7 << 76 | 0b10 << 62
         number |= (self._count >> 16 & 0xFFF) << 64 | (self._count & 0xFFFF) << 46
-        return uuid.UUID(int=number | self._chance.getrandbits(46))
+        return uuid.UUID(int=number | self._rng.getrandbits(46))
 
     def token_bytes(self, size: int = 32) -> bytes:
         """As `secrets.token_bytes`."""
-        return self._chance.randbytes(size)
+        return self._rng.randbytes(size)
 
     def token_urlsafe(self, size: int = 32) -> str:
         """As `secrets.token_urlsafe`, shorter."""
-        return self._chance.randbytes(size * 3 // 4).hex()[:size]
+        return self._rng.randbytes(size * 3 // 4).hex()[:size]
 
     def randbelow(self, bound: int) -> int:
         """As `secrets.randbelow`."""
-        return self._chance.randrange(bound)
+        return self._rng.randrange(bound)
 
 
-class _Seeded:
+class _SeededRandomModule:
     """Stands for the module `random` where somebody makes an unseeded generator."""
 
     def __init__(self, seed: int) -> None:
@@ -55,9 +55,9 @@ class _Seeded:
 
 
 @contextmanager
-def given(seed: int, clock: VirtualClock) -> Iterator[None]:
+def deterministic(seed: int, clock: VirtualClock) -> Iterator[None]:
     """Every time and every chance inside comes from the virtual clock and the seed."""
-    ids, before = _Ids(seed, clock), random.getstate()
+    ids, before = _SeededIds(seed, clock), random.getstate()
     random.seed(f"module/{seed}")
 
     def now_s() -> float:
@@ -74,7 +74,9 @@ def given(seed: int, clock: VirtualClock) -> Iterator[None]:
         mock.patch.object(secrets, "token_urlsafe", ids.token_urlsafe),
         mock.patch.object(secrets, "randbelow", ids.randbelow),
         mock.patch.object(concurrency.backoff, "_random", random.Random(f"backoff/{seed}")),
-        mock.patch.object(handlers.transport.graceful_shutdown, "random", _Seeded(seed)),
+        mock.patch.object(
+            handlers.transport.graceful_shutdown, "random", _SeededRandomModule(seed)
+        ),
     ]
     for patch in patches:
         patch.start()

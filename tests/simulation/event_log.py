@@ -6,23 +6,23 @@ import orjson
 
 from tests.virtual_time import START_MS, VirtualClock
 
-Line = dict[str, Any]
+LogRecord = dict[str, Any]
 
 
-class Diary:
+class EventLog:
     """The lines of one run. Units: `t` in virtual seconds since the start."""
 
     def __init__(self, clock: VirtualClock) -> None:
         self._clock = clock
-        self.lines: list[Line] = []
-        self.is_open = True
+        self.records: list[LogRecord] = []
+        self.is_recording = True
 
-    def note(self, who: str, what: str, **facts: Any) -> None:
+    def record(self, actor: str, action: str, **fields: Any) -> None:
         """Write one line."""
-        if self.is_open:
+        if self.is_recording:
             at_s = (self._clock.now_ms() - START_MS) / 1000
-            self.lines.append({"t": at_s, "who": who, "what": what, **facts})
+            self.records.append({"t": at_s, "who": actor, "what": action, **fields})
 
-    def text(self) -> bytes:
+    def to_json_lines(self) -> bytes:
         """The whole diary, one JSON object a line."""
-        return b"".join(orjson.dumps(line) + b"\n" for line in self.lines)
+        return b"".join(orjson.dumps(line) + b"\n" for line in self.records)

@@ -9,18 +9,18 @@ from fakeredis import FakeServer
 from fakeredis._clients._tcp_server import encode_reply
 from fakeredis._socket import FakeSocket
 
-from tests.simulation.transport import End, Network, Plug
+from tests.simulation.transport import BoundSocket, MemoryNetwork, MemoryTransport
 
 # What redis-py's URL names.
-HOST = "redis"
+REDIS_HOST = "redis"
 
 
-class _Talk(FakeSocket):
+class _FakeRedisConnection(FakeSocket):
     """One client's conversation; answers go out at once."""
 
     _connection_error_class = redis.ConnectionError
-    transport: End
-    run: str
+    transport: MemoryTransport
+    run_id: str
 
     def __hash__(self) -> int:
         """Sets of listeners have an order of their own, and the same one every time."""
@@ -38,7 +38,7 @@ class _Talk(FakeSocket):
     ) -> Any:
         """Scripts ask which run of the server this is, which fakeredis does not know."""
         if op == b"INFO":
-            return b"# Server\r\nrun_id:%s\r\n" % self.run.encode()
+            return b"# Server\r\nrun_id:%s\r\n" % self.run_id.encode()
         return super()._lua_redis_call(lua_runtime, expected_globals, op, *args)
 
     def _get_server_runtime(self, server: FakeServer) -> Any:
@@ -46,73 +46,73 @@ class _Talk(FakeSocket):
         runtime = super()._get_server_runtime(server)
         known: Any = server
         if b"struct" not in known._lua_expected_globals:
-            runtime.globals()[b"struct"] = runtime.table_from({b"unpack": _unpack})
+            runtime.globals()[b"struct"] = runtime.table_from({b"unpack": _lua_struct_unpack})
             known._lua_expected_globals.add(b"struct")
         return runtime
 
 
-def _unpack(layout: bytes, text: bytes, start: float = 1) -> tuple[Any, ...]:
+def _lua_struct_unpack(layout: bytes, text: bytes, start: float = 1) -> tuple[Any, ...]:
     """Source: Lua's struct library; the position behind what was read comes last."""
     at, form = int(start) - 1, layout.decode()
     return (*struct.unpack_from(form, text, at), at + struct.calcsize(form) + 1)
 
 
-class _Session(asyncio.Protocol):
+class _FakeRedisProtocol(asyncio.Protocol):
     """One connection."""
 
-    def __init__(self, server: FakeServer, run: str) -> None:
+    def __init__(self, server: FakeServer, run_id: str) -> None:
         self._server = server
-        self._run = run
-        self._talk: _Talk | None = None
+        self._run_id = run_id
+        self._connection: _FakeRedisConnection | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """A client is there."""
-        self._talk = _Talk(self._server, 0, client_class=redis.Redis)
-        assert isinstance(transport, End)
-        self._talk.transport, self._talk.run = transport, self._run
+        self._connection = _FakeRedisConnection(self._server, 0, client_class=redis.Redis)
+        assert isinstance(transport, MemoryTransport)
+        self._connection.transport, self._connection.run_id = transport, self._run_id
 
     def data_received(self, data: bytes) -> None:
         """Carry out what came."""
-        if self._talk is not None:
-            self._talk.sendall(data)
+        if self._connection is not None:
+            self._connection.sendall(data)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""
-        if self._talk is not None:
-            self._talk.close()
-            self._talk = None
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
 
 
-class StandIn:
+class FakeRedis:
     """One Redis server, which can go away, come back, and come back empty."""
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: MemoryNetwork) -> None:
         self._network = network
         self.server = FakeServer(version=(7, 4))
         self._listener: Any = None
-        self._runs = 0
+        self._run_count = 0
         # The name of its present run; it changes with every start.
-        self.run = ""
+        self.run_id = ""
 
     @property
-    def is_away(self) -> bool:
+    def is_down(self) -> bool:
         """Whether nobody answers."""
         return not self._listener.is_open
 
     async def start(self) -> None:
         """Take connections."""
         loop: Any = asyncio.get_running_loop()
-        self._runs += 1
-        self.run = f"run{self._runs}"
+        self._run_count += 1
+        self.run_id = f"run{self._run_count}"
         self._listener = await loop.create_server(
-            lambda: _Session(self.server, self.run), sock=Plug(HOST)
+            lambda: _FakeRedisProtocol(self.server, self.run_id), sock=BoundSocket(REDIS_HOST)
         )
 
-    def stop(self, *, forgets: bool) -> None:
+    def stop(self, *, loses_data: bool) -> None:
         """Go away; `forgets` loses everything it knew."""
         self._listener.close()
-        self._network.cut(HOST)
-        if forgets:
+        self._network.reset_connections(REDIS_HOST)
+        if loses_data:
             self.server = FakeServer(version=(7, 4))
 
     def flush(self) -> None:
@@ -121,7 +121,7 @@ class StandIn:
             for database in self.server.dbs.values():
                 database.clear()
 
-    def hash_of(self, name: str) -> dict[str, str]:
+    def read_hash(self, name: str) -> dict[str, str]:
         """A hash as it stands, for who judges."""
         item = self.server.dbs[0]._dict.get(name.encode())
         if item is None:

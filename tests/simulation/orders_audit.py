@@ -4,12 +4,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from tests.simulation.evidence import Evidence, Finding, Version, orders, rider_of, state_of
+from tests.simulation.evidence import (
+    Evidence,
+    OrderVersion,
+    Violation,
+    dispatch_state_of,
+    order_versions,
+    rider_of,
+)
 
 TERMINAL = frozenset({"FUNDS_DISTRIBUTED", "REJECTED", "CANCELLED"})
-CARRIED = frozenset({"ASSIGNED", "AT_PICKUP", "PICKED_UP", "AT_DROPOFF"})
+CARRYING_STATES = frozenset({"ASSIGNED", "AT_PICKUP", "PICKED_UP", "AT_DROPOFF"})
 # Source: wire contract, order states.
-NEXT = {
+NEXT_STATUSES = {
     "PENDING": {"ACCEPTED", "REJECTED", "CANCELLED"},
     "ACCEPTED": {"PREPARING", "READY", "IN_TRANSIT", "CANCELLED"},
     "PREPARING": {"READY", "CANCELLED"},
@@ -19,21 +26,21 @@ NEXT = {
 }
 # Source: offer policy, a rider sees an offer end this long before it really does. Units: seconds.
 GRACE_S = 3.0
-CAPACITY = 1
+RIDER_CAPACITY = 1
 
 # What must have been written when a command was acknowledged: of an order, for who said it.
-_Kept = Callable[[Mapping[str, Any], str, Mapping[str, Any]], bool]
+_EffectCheck = Callable[[Mapping[str, Any], str, Mapping[str, Any]], bool]
 
 
-def _has_status(*statuses: str) -> _Kept:
+def _has_status(*statuses: str) -> _EffectCheck:
     return lambda order, _who, _said: order["status"] in statuses
 
 
-def _has_rider_at(*states: str) -> _Kept:
-    return lambda order, who, _said: state_of(order) in states and rider_of(order) == who
+def _has_rider_at(*states: str) -> _EffectCheck:
+    return lambda order, who, _said: dispatch_state_of(order) in states and rider_of(order) == who
 
 
-KEPT: dict[str, _Kept] = {
+EFFECT_CHECKS: dict[str, _EffectCheck] = {
     "accept_order": _has_status("ACCEPTED"),
     "reject_order": _has_status("REJECTED"),
     "order_preparing": _has_status("PREPARING"),
@@ -48,67 +55,73 @@ KEPT: dict[str, _Kept] = {
 }
 
 
-def audit(evidence: Evidence) -> Iterator[Finding]:
+def audit(evidence: Evidence) -> Iterator[Violation]:
     """Everything that is wrong with the orders."""
-    known = orders(evidence)
-    yield from _placed(evidence, known)
-    yield from _acknowledged(evidence, known)
-    yield from _late(evidence)
-    yield from _capacity(evidence)
+    known = order_versions(evidence)
+    yield from _check_placed(evidence, known)
+    yield from _check_acknowledged(evidence, known)
+    yield from _check_late_accepts(evidence)
+    yield from _check_capacity(evidence)
     for order_id, versions in known.items():
-        yield from _way(order_id, versions)
-        yield from _end(evidence, order_id, versions)
+        yield from _check_transitions(order_id, versions)
+        yield from _check_end(evidence, order_id, versions)
 
 
-def _placed(evidence: Evidence, known: Mapping[str, Sequence[Version]]) -> Iterator[Finding]:
+def _check_placed(
+    evidence: Evidence, versions_by_order: Mapping[str, Sequence[OrderVersion]]
+) -> Iterator[Violation]:
     told: dict[str, dict[str, str]] = {}
-    for line in evidence.of("told", "user:"):
+    for line in evidence.records_of("told", "user:"):
         if line["method"] != "POST" or line["path"] != "/orders":
             continue
         order_id = line["data"]["orderId"]
         told.setdefault(line["who"], {})[line["id"]] = order_id
-        versions = known.get(order_id)
+        versions = versions_by_order.get(order_id)
         if versions is None or versions[0].at_s > line["t"] + 0.001:
-            yield Finding("acknowledged", line["who"], f"placed {order_id}, and it is not there")
+            yield Violation("acknowledged", line["who"], f"placed {order_id}, and it is not there")
     asked: dict[str, set[str]] = {}
-    for line in evidence.of("asks", "user:"):
+    for line in evidence.records_of("asks", "user:"):
         if line["method"] == "POST" and line["path"] == "/orders":
             asked.setdefault(line["who"], set()).add(line["id"])
-    for order_id, versions in known.items():
+    for order_id, versions in versions_by_order.items():
         who = f"user:{versions[0].order['userId']}"
         is_told = order_id in told.get(who, {}).values()
         # What he was never told may be his only where he still asks.
         if not is_told and len(asked.get(who, ())) <= len(told.get(who, ())):
-            yield Finding("once", who, f"{order_id} was placed, and never told")
+            yield Violation("once", who, f"{order_id} was placed, and never told")
     for who, placed in told.items():
         if len(set(placed.values())) < len(placed):
-            yield Finding("once", who, "two requests made one order")
+            yield Violation("once", who, "two requests made one order")
 
 
-def _acknowledged(evidence: Evidence, known: Mapping[str, Sequence[Version]]) -> Iterator[Finding]:
-    said = {(x["who"], x["id"]): x["payload"] for x in evidence.of("says")}
-    for line in evidence.of("answered"):
+def _check_acknowledged(
+    evidence: Evidence, versions_by_order: Mapping[str, Sequence[OrderVersion]]
+) -> Iterator[Violation]:
+    said = {(x["who"], x["id"]): x["payload"] for x in evidence.records_of("says")}
+    for line in evidence.records_of("answered"):
         command = line["command"]
-        if command not in KEPT:
+        if command not in EFFECT_CHECKS:
             continue
         payload = said[line["who"], line["id"]]
         who = line["who"].partition(":")[2]
-        before = [v for v in known.get(payload["orderId"], ()) if v.at_s <= line["t"] + 0.001]
-        if not any(KEPT[command](version.order, who, payload) for version in before):
+        before = [
+            v for v in versions_by_order.get(payload["orderId"], ()) if v.at_s <= line["t"] + 0.001
+        ]
+        if not any(EFFECT_CHECKS[command](version.order, who, payload) for version in before):
             text = f"{command} of {payload['orderId']} was acknowledged at {line['t']}, not kept"
-            yield Finding("acknowledged", line["who"], text)
+            yield Violation("acknowledged", line["who"], text)
 
 
-def _late(evidence: Evidence) -> Iterator[Finding]:
+def _check_late_accepts(evidence: Evidence) -> Iterator[Violation]:
     ends: dict[str, float] = {}
-    for line in evidence.of("hears", "rider:"):
+    for line in evidence.records_of("hears", "rider:"):
         if line["event"] == "delivery_request":
             offer = line["payload"]
             # As the server's clock had it: the payload's own time, moved to the diary's.
             ends[offer["offerId"]] = offer["expiresAt"] / 1000 + GRACE_S
     start_s = _start_s(evidence)
-    said = {(x["who"], x["id"]): x for x in evidence.of("says", "rider:")}
-    for line in evidence.of("answered", "rider:"):
+    said = {(x["who"], x["id"]): x for x in evidence.records_of("says", "rider:")}
+    for line in evidence.records_of("answered", "rider:"):
         asked = said[line["who"], line["id"]]
         if line["command"] != "accept_delivery":
             continue
@@ -117,19 +130,19 @@ def _late(evidence: Evidence) -> Iterator[Finding]:
             text = (
                 f"{asked['payload']['offerId']} was accepted {asked['t'] + start_s - end_s:.3f} s"
             )
-            yield Finding("late", line["who"], f"{text} after its end")
+            yield Violation("late", line["who"], f"{text} after its end")
 
 
 def _start_s(evidence: Evidence) -> float:
     return evidence.start_ms / 1000
 
 
-def _capacity(evidence: Evidence) -> Iterator[Finding]:
+def _check_capacity(evidence: Evidence) -> Iterator[Violation]:
     hands: dict[str, set[str]] = {}
     holder: dict[str, str] = {}
-    for order_id, version in _in_time(evidence):
+    for order_id, version in _versions_by_time(evidence):
         order = version.order
-        carries = state_of(order) in CARRIED and order["status"] not in TERMINAL
+        carries = dispatch_state_of(order) in CARRYING_STATES and order["status"] not in TERMINAL
         rider = rider_of(order) if carries else None
         before = holder.pop(order_id, None)
         if before is not None:
@@ -138,38 +151,40 @@ def _capacity(evidence: Evidence) -> Iterator[Finding]:
             continue
         if before is not None and before != rider:
             text = f"{order_id} went from {before} to {rider} in one step"
-            yield Finding("assigned", f"order:{order_id}", text)
+            yield Violation("assigned", f"order:{order_id}", text)
         holder[order_id] = rider
         hands.setdefault(rider, set()).add(order_id)
-        if len(hands[rider]) > CAPACITY:
+        if len(hands[rider]) > RIDER_CAPACITY:
             text = f"carries {sorted(hands[rider])} at {version.at_s:.3f}"
-            yield Finding("capacity", f"rider:{rider}", text)
+            yield Violation("capacity", f"rider:{rider}", text)
 
 
-def _in_time(evidence: Evidence) -> Iterator[tuple[str, Version]]:
-    versions = [(v, order_id) for order_id, vs in orders(evidence).items() for v in vs]
+def _versions_by_time(evidence: Evidence) -> Iterator[tuple[str, OrderVersion]]:
+    versions = [(v, order_id) for order_id, vs in order_versions(evidence).items() for v in vs]
     versions.sort(key=lambda pair: pair[0].at_s)
     return ((order_id, version) for version, order_id in versions)
 
 
-def _way(order_id: str, versions: Sequence[Version]) -> Iterator[Finding]:
+def _check_transitions(order_id: str, versions: Sequence[OrderVersion]) -> Iterator[Violation]:
     about = f"order:{order_id}"
     for before, after in pairwise(versions):
         old, new = before.order, after.order
         if not new:
-            yield Finding("way", about, "it was deleted")
+            yield Violation("way", about, "it was deleted")
             continue
         if new["version"] != old["version"] + 1:
-            yield Finding("way", about, f"version {old['version']} became {new['version']}")
-        is_legal = new["status"] == old["status"] or new["status"] in NEXT.get(old["status"], ())
+            yield Violation("way", about, f"version {old['version']} became {new['version']}")
+        is_legal = new["status"] == old["status"] or new["status"] in NEXT_STATUSES.get(
+            old["status"], ()
+        )
         if not is_legal:
-            yield Finding("way", about, f"{old['status']} became {new['status']}")
-        yield from _offers(about, old, new, after.at_s)
+            yield Violation("way", about, f"{old['status']} became {new['status']}")
+        yield from _check_offer_ends(about, old, new, after.at_s)
 
 
-def _offers(
-    about: str, old: Mapping[str, Any], new: Mapping[str, Any], at_s: float
-) -> Iterator[Finding]:
+def _check_offer_ends(
+    subject: str, old: Mapping[str, Any], new: Mapping[str, Any], at_s: float
+) -> Iterator[Violation]:
     """No offer is called expired before its time."""
     ended = (new.get("dispatch") or {}).get("asked") or {}
     for rider, offer in ((old.get("dispatch") or {}).get("offers") or {}).items():
@@ -177,14 +192,18 @@ def _offers(
         if asked is None or asked["offerId"] != offer["offerId"]:
             continue
         if asked["outcome"] == "expired" and asked["atMs"] <= offer["deadlineMs"]:
-            yield Finding("early", about, f"{rider}'s offer expired early, at {at_s:.3f}")
+            yield Violation("early", subject, f"{rider}'s offer expired early, at {at_s:.3f}")
 
 
-def _end(evidence: Evidence, order_id: str, versions: Sequence[Version]) -> Iterator[Finding]:
+def _check_end(
+    evidence: Evidence, order_id: str, versions: Sequence[OrderVersion]
+) -> Iterator[Violation]:
     last = versions[-1]
     ended = next((v.at_s for v in versions if v.order.get("status") in TERMINAL), None)
     if ended is None:
-        state = f"{last.order.get('status')}/{state_of(last.order)}"
-        yield Finding("ends", f"order:{order_id}", f"is still {state}")
-    elif ended > evidence.calm_s + evidence.patience_s:
-        yield Finding("ends", f"order:{order_id}", f"ended {ended - evidence.calm_s:.1f} s late")
+        state = f"{last.order.get('status')}/{dispatch_state_of(last.order)}"
+        yield Violation("ends", f"order:{order_id}", f"is still {state}")
+    elif ended > evidence.faults_end_s + evidence.settle_timeout_s:
+        yield Violation(
+            "ends", f"order:{order_id}", f"ended {ended - evidence.faults_end_s:.1f} s late"
+        )

@@ -10,17 +10,17 @@ import jwt
 import orjson
 
 from city.client import packets
-from tests.simulation.event_log import Diary
-from tests.simulation.faults import Weather
+from tests.simulation.event_log import EventLog
+from tests.simulation.faults import FaultSchedule
 from tests.virtual_time import START_MS
 
 SECRET = "a secret of the simulation, 32 bytes or more"
 # How long a phone waits for an answer before it asks again.
-ANSWER_S = 5.0
+ANSWER_TIMEOUT_S = 5.0
 # Source: the defaults of the Socket.IO client, made shorter so that stories are not about waiting.
 BACKOFF_S, BACKOFF_S_MAX = 0.5, 3.0
 # Source: Engine.IO protocol 4, a client that hears no ping for both intervals closes.
-SILENCE_S = 20.0
+PING_TIMEOUT_S = 20.0
 _NAMESPACE = {"USER": "user", "VENDOR": "vendor", "RIDER": "rider", "ADMIN": "ops"}
 
 
@@ -36,12 +36,12 @@ class _NoAnswer(Exception):
     """Nothing is known of what was asked."""
 
 
-class Exchange:
+class ServerPool:
     """Where phones find the servers: one pool of connections to each, over the town's network."""
 
-    def __init__(self, names: list[str]) -> None:
-        self.names = names
-        self._sessions = {name: self._session(name) for name in names}
+    def __init__(self, node_names: list[str]) -> None:
+        self.node_names = node_names
+        self._sessions = {name: self._open_session(name) for name in node_names}
 
     def session(self, name: str) -> aiohttp.ClientSession:
         """The way to one server."""
@@ -52,40 +52,45 @@ class Exchange:
         for session in self._sessions.values():
             await session.close()
 
-    def _session(self, name: str) -> aiohttp.ClientSession:
+    def _open_session(self, name: str) -> aiohttp.ClientSession:
         connector = aiohttp.UnixConnector(path=name, limit=0)
         return aiohttp.ClientSession(connector=connector, timeout=aiohttp.ClientTimeout(total=None))
 
 
-class Phone:
+class SimulatedClient:
     """One person's app. `on_event` hears each event once; `on_lost` says that some were missed."""
 
     def __init__(
-        self, kind: str, owner: str, exchange: Exchange, diary: Diary, weather: Weather
+        self,
+        user_type: str,
+        user_id: str,
+        servers: ServerPool,
+        event_log: EventLog,
+        faults: FaultSchedule,
     ) -> None:
-        self.namespace = f"/{_NAMESPACE[kind]}"
-        self.who = f"{_NAMESPACE[kind]}:{owner}"
-        self.chance = random.Random(f"{weather.seed}/{self.who}")
-        self.on_event: Callable[[str, dict[str, Any]], None] = _ignore
-        self.on_open: Callable[[], None] = _nothing
-        self.on_lost: Callable[[], None] = _nothing
-        self.is_off = False
-        self._exchange = exchange
-        self._diary = diary
-        self._weather = weather
+        self.namespace = f"/{_NAMESPACE[user_type]}"
+        self.actor = f"{_NAMESPACE[user_type]}:{user_id}"
+        self.rng = random.Random(f"{faults.seed}/{self.actor}")
+        self.on_event: Callable[[str, dict[str, Any]], None] = _ignore_event
+        self.on_open: Callable[[], None] = _do_nothing
+        self.on_resync: Callable[[], None] = _do_nothing
+        self.is_offline = False
+        self._servers = servers
+        self._event_log = event_log
+        self._faults = faults
         now_s = START_MS // 1000
-        claims = {"userId": owner, "userType": kind, "iat": now_s, "exp": now_s + 86_400}
+        claims = {"userId": user_id, "userType": user_type, "iat": now_s, "exp": now_s + 86_400}
         self._token = jwt.encode(claims, SECRET, algorithm="HS256")
         self._socket: aiohttp.ClientWebSocketResponse | None = None
-        self._opened = asyncio.Event()
-        self._answers: dict[int, asyncio.Future[Any]] = {}
+        self._joined = asyncio.Event()
+        self._pending_answers: dict[int, asyncio.Future[Any]] = {}
         self._ack_id = 0
         # By the number of an acknowledgement, the name of the command that it answers.
-        self._asked: dict[int, str] = {}
-        self._names = 0
-        self._line = 0
+        self._command_ids: dict[int, str] = {}
+        self._request_count = 0
+        self._connection_number = 0
         self._resume: dict[str, Any] | None = None
-        self._loose: set[asyncio.Task[None]] = set()
+        self._send_tasks: set[asyncio.Task[None]] = set()
 
     # The line.
 
@@ -93,156 +98,168 @@ class Phone:
         """Keep a line to some server, for ever."""
         failures = 0
         while True:
-            if self.is_off:
+            if self.is_offline:
                 await asyncio.sleep(0.5)
                 continue
-            lines = self._line
+            lines = self._connection_number
             try:
-                await self._hold(self.chance.choice(self._exchange.names))
-            except (aiohttp.ClientError, OSError, packets.NotAPacket):
+                await self._hold_connection(self.rng.choice(self._servers.node_names))
+            except (aiohttp.ClientError, OSError, packets.InvalidPacket):
                 # The next try may find another server.
                 pass
             finally:
-                self._hang_up()
-            failures = 0 if self._line > lines else failures + 1
+                self._on_disconnect()
+            failures = 0 if self._connection_number > lines else failures + 1
             pause_s = min(BACKOFF_S_MAX, BACKOFF_S * 2**failures)
-            await asyncio.sleep(self.chance.uniform(0.5, 1) * pause_s)
+            await asyncio.sleep(self.rng.uniform(0.5, 1) * pause_s)
 
-    def cut(self) -> None:
+    def drop_connection(self) -> None:
         """Lose the connection."""
         if self._socket is not None and (end := self._socket.get_extra_info("end")) is not None:
-            end.break_off()
+            end.reset()
 
-    def say(self, name: str, payload: Any) -> None:
+    def emit(self, name: str, payload: Any) -> None:
         """Say something that wants no answer, if there is a line."""
-        if self._opened.is_set():
-            self._send(packets.event(self.namespace, name, payload))
+        if self._joined.is_set():
+            self._send_with_faults(packets.event_packet(self.namespace, name, payload))
 
-    async def insist(self, name: str, payload: dict[str, Any]) -> dict[str, Any]:
+    async def send_command(self, name: str, payload: dict[str, Any]) -> dict[str, Any]:
         """Say a command under a name of its own until it is answered. Errors: Refused."""
-        self._names += 1
-        command_id = f"c{self._names}"
-        self._diary.note(self.who, "says", command=name, id=command_id, payload=payload)
+        self._request_count += 1
+        command_id = f"c{self._request_count}"
+        self._event_log.record(self.actor, "says", command=name, id=command_id, payload=payload)
         while True:
-            await self._opened.wait()
+            await self._joined.wait()
             try:
-                answer = await self._ask(name, {**payload, "commandId": command_id})
+                answer = await self._send_once(name, {**payload, "commandId": command_id})
             except _NoAnswer:
-                await asyncio.sleep(self.chance.uniform(0.1, 0.5))
+                await asyncio.sleep(self.rng.uniform(0.1, 0.5))
                 continue
             if answer["ok"]:
-                self._diary.note(self.who, "answered", command=name, id=command_id, data=answer)
+                self._event_log.record(
+                    self.actor, "answered", command=name, id=command_id, data=answer
+                )
                 return answer["data"] or {}
             if answer["error"]["retryable"]:
-                await asyncio.sleep(self.chance.uniform(0.3, 1.0))
+                await asyncio.sleep(self.rng.uniform(0.3, 1.0))
                 continue
             code = answer["error"]["code"]
-            self._diary.note(self.who, "refused", command=name, id=command_id, code=code)
+            self._event_log.record(self.actor, "refused", command=name, id=command_id, code=code)
             raise Refused(code)
 
-    async def _ask(self, name: str, payload: dict[str, Any]) -> dict[str, Any]:
+    async def _send_once(self, name: str, payload: dict[str, Any]) -> dict[str, Any]:
         self._ack_id += 1
         ack_id = self._ack_id
-        self._asked[ack_id] = payload["commandId"]
-        future = self._answers[ack_id] = asyncio.get_running_loop().create_future()
-        self._send(packets.event(self.namespace, name, payload, ack_id))
+        self._command_ids[ack_id] = payload["commandId"]
+        future = self._pending_answers[ack_id] = asyncio.get_running_loop().create_future()
+        self._send_with_faults(packets.event_packet(self.namespace, name, payload, ack_id))
         try:
-            async with asyncio.timeout(ANSWER_S):
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
                 return await future
         except TimeoutError as error:
             raise _NoAnswer from error
         finally:
-            self._answers.pop(ack_id, None)
+            self._pending_answers.pop(ack_id, None)
 
-    async def _hold(self, name: str) -> None:
-        session = self._exchange.session(name)
-        async with asyncio.timeout(ANSWER_S) as patience:
+    async def _hold_connection(self, name: str) -> None:
+        session = self._servers.session(name)
+        async with asyncio.timeout(ANSWER_TIMEOUT_S) as patience:
             url = f"http://{name}/socket.io/?EIO=4&transport=websocket"
             async with session.ws_connect(url, max_msg_size=1 << 20) as socket:
                 self._socket = socket
-                await self._enter(socket, name)
+                await self._join(socket, name)
                 patience.reschedule(None)
-                await self._listen(socket)
+                await self._read_packets(socket)
 
-    async def _enter(self, socket: aiohttp.ClientWebSocketResponse, name: str) -> None:
+    async def _join(self, socket: aiohttp.ClientWebSocketResponse, name: str) -> None:
         auth: dict[str, Any] = {"token": self._token}
         if self._resume is not None:
             auth["resume"] = dict(self._resume)
         while True:
-            packet = packets.read(await _frame(socket))
-            if isinstance(packet, packets.Opened):
-                await socket.send_str(packets.connect(self.namespace, auth))
+            packet = packets.parse_packet(await _read_frame(socket))
+            if isinstance(packet, packets.Handshake):
+                await socket.send_str(packets.connect_packet(self.namespace, auth))
             elif isinstance(packet, packets.Connected):
                 break
-            elif isinstance(packet, packets.Left | packets.ConnectRefused):
-                raise packets.NotAPacket(str(packet))
-        self._line += 1
+            elif isinstance(packet, packets.Disconnected | packets.ConnectRefused):
+                raise packets.InvalidPacket(str(packet))
+        self._connection_number += 1
         resume = auth.get("resume")
-        self._diary.note(self.who, "opens", line=self._line, node=name, resume=resume)
-        self._opened.set()
+        self._event_log.record(
+            self.actor, "opens", line=self._connection_number, node=name, resume=resume
+        )
+        self._joined.set()
         self.on_open()
 
-    async def _listen(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+    async def _read_packets(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         while True:
-            packet = packets.read(await _frame(socket))
-            if isinstance(packet, packets.Pinged):
+            packet = packets.parse_packet(await _read_frame(socket))
+            if isinstance(packet, packets.Heartbeat):
                 await socket.send_str(packets.PONG)
-            elif isinstance(packet, packets.Left):
+            elif isinstance(packet, packets.Disconnected):
                 return
-            elif isinstance(packet, packets.Answered):
-                self._take_answer(packet)
-            elif isinstance(packet, packets.Said):
-                self._hear(packet)
+            elif isinstance(packet, packets.AckPacket):
+                self._on_answer(packet)
+            elif isinstance(packet, packets.EventPacket):
+                self._on_event_packet(packet)
 
-    def _take_answer(self, packet: packets.Answered) -> None:
-        if self._weather.drops():
+    def _on_answer(self, packet: packets.AckPacket) -> None:
+        if self._faults.drops_answer():
             return
-        self._diary.note(self.who, "acked", id=self._asked.get(packet.ack_id), answer=packet.answer)
-        future = self._answers.get(packet.ack_id)
+        self._event_log.record(
+            self.actor, "acked", id=self._command_ids.get(packet.ack_id), answer=packet.payload
+        )
+        future = self._pending_answers.get(packet.ack_id)
         if future is not None and not future.done():
-            future.set_result(packet.answer)
+            future.set_result(packet.payload)
 
-    def _hear(self, said: packets.Said) -> None:
-        self._diary.note(self.who, "hears", line=self._line, event=said.name, payload=said.payload)
-        if said.ack_id is not None:
-            self._send(packets.answer(self.namespace, said.ack_id, {"ok": True}))
-        epoch, seq = said.payload.get("epoch"), said.payload.get("seq")
-        if said.name == "resync":
+    def _on_event_packet(self, packet: packets.EventPacket) -> None:
+        self._event_log.record(
+            self.actor,
+            "hears",
+            line=self._connection_number,
+            event=packet.name,
+            payload=packet.payload,
+        )
+        if packet.ack_id is not None:
+            self._send_with_faults(packets.ack_packet(self.namespace, packet.ack_id, {"ok": True}))
+        epoch, seq = packet.payload.get("epoch"), packet.payload.get("seq")
+        if packet.name == "resync":
             self._resume = {"epoch": epoch, "seq": seq}
-            self.on_lost()
+            self.on_resync()
             return
         if isinstance(seq, int):
             known = self._resume
             if known is not None and known["epoch"] == epoch and seq <= known["seq"]:
                 return
             self._resume = {"epoch": epoch, "seq": seq}
-        self.on_event(said.name, said.payload)
+        self.on_event(packet.name, packet.payload)
 
-    def _send(self, text: str) -> None:
+    def _send_with_faults(self, packet: str) -> None:
         """Give a packet to the network, which may lose it, repeat it, or keep it for a while."""
-        for late_s in self._weather.copies():
-            task = asyncio.get_running_loop().create_task(self._carry(text, late_s))
-            self._loose.add(task)
-            task.add_done_callback(self._loose.discard)
+        for late_s in self._faults.copy_delays_s():
+            task = asyncio.get_running_loop().create_task(self._send_delayed(packet, late_s))
+            self._send_tasks.add(task)
+            task.add_done_callback(self._send_tasks.discard)
 
-    async def _carry(self, text: str, late_s: float) -> None:
+    async def _send_delayed(self, packet: str, delay_s: float) -> None:
         socket = self._socket
-        if late_s:
-            await asyncio.sleep(late_s)
+        if delay_s:
+            await asyncio.sleep(delay_s)
         if socket is None or socket.closed:
             return
         try:
-            await socket.send_str(text)
+            await socket.send_str(packet)
         except (aiohttp.ClientError, OSError):
             # Who listens learns of it too.
             return
 
-    def _hang_up(self) -> None:
-        if self._opened.is_set():
-            self._diary.note(self.who, "closed", line=self._line)
+    def _on_disconnect(self) -> None:
+        if self._joined.is_set():
+            self._event_log.record(self.actor, "closed", line=self._connection_number)
         self._socket = None
-        self._opened.clear()
-        for future in self._answers.values():
+        self._joined.clear()
+        for future in self._pending_answers.values():
             if not future.done():
                 future.set_exception(_NoAnswer())
 
@@ -261,45 +278,50 @@ class Phone:
         return await self._http("POST", path, body)
 
     async def _http(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
-        self._names += 1
-        key = f"k{self._names}"
+        self._request_count += 1
+        key = f"k{self._request_count}"
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
         if method == "POST":
             headers["Idempotency-Key"] = key
-        self._diary.note(self.who, "asks", method=method, path=path, id=key, body=body)
+        self._event_log.record(self.actor, "asks", method=method, path=path, id=key, body=body)
         while True:
             status, envelope = await self._request(method, path, headers, body)
             if status in range(200, 300):
                 data = envelope["data"]
-                self._diary.note(
-                    self.who, "told", method=method, path=path, id=key, status=status, data=data
+                self._event_log.record(
+                    self.actor, "told", method=method, path=path, id=key, status=status, data=data
                 )
                 return data
             code = envelope.get("error", {}).get("code", "none")
             if status in {0, 429, 502} or (status == 503 and code != "service_disabled"):
-                await asyncio.sleep(self.chance.uniform(0.2, 1.0))
+                await asyncio.sleep(self.rng.uniform(0.2, 1.0))
                 continue
-            self._diary.note(self.who, "denied", method=method, path=path, id=key, code=code)
+            self._event_log.record(
+                self.actor, "denied", method=method, path=path, id=key, code=code
+            )
             raise Refused(code)
 
     async def _request(
         self, method: str, path: str, headers: dict[str, str], body: dict[str, Any] | None
     ) -> tuple[int, dict[str, Any]]:
-        name = self.chance.choice(self._exchange.names)
+        name = self.rng.choice(self._servers.node_names)
         content = None if body is None else orjson.dumps(body)
-        answers = [self._once(name, method, path, headers, content) for _ in self._weather.copies()]
+        answers = [
+            self._request_once(name, method, path, headers, content)
+            for _ in self._faults.copy_delays_s()
+        ]
         if not answers:
-            await asyncio.sleep(ANSWER_S)
+            await asyncio.sleep(ANSWER_TIMEOUT_S)
             return 0, {}
         return (await asyncio.gather(*answers))[0]
 
-    async def _once(
+    async def _request_once(
         self, name: str, method: str, path: str, headers: dict[str, str], content: bytes | None
     ) -> tuple[int, dict[str, Any]]:
         url = f"http://{name}/api/v1{path}"
         try:
-            async with asyncio.timeout(ANSWER_S):
-                session = self._exchange.session(name)
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                session = self._servers.session(name)
                 async with session.request(method, url, data=content, headers=headers) as response:
                     status, envelope = response.status, orjson.loads(await response.read())
         except (aiohttp.ClientError, OSError, TimeoutError, orjson.JSONDecodeError):
@@ -307,20 +329,20 @@ class Phone:
         if method == "POST":
             key = headers["Idempotency-Key"]
             answer = {"ok": status < 300, **envelope}
-            self._diary.note(self.who, "acked", id=key, answer=answer)
+            self._event_log.record(self.actor, "acked", id=key, answer=answer)
         return status, envelope
 
 
-async def _frame(socket: aiohttp.ClientWebSocketResponse) -> str:
-    message = await socket.receive(timeout=SILENCE_S)
+async def _read_frame(socket: aiohttp.ClientWebSocketResponse) -> str:
+    message = await socket.receive(timeout=PING_TIMEOUT_S)
     if message.type is aiohttp.WSMsgType.TEXT:
         return message.data
     return packets.CLOSE
 
 
-def _ignore(_name: str, _payload: dict[str, Any]) -> None:
+def _ignore_event(_name: str, _payload: dict[str, Any]) -> None:
     """Before anybody listens."""
 
 
-def _nothing() -> None:
+def _do_nothing() -> None:
     """Before anybody listens."""

@@ -11,80 +11,80 @@ from msgspec.structs import replace
 
 from dispatch.events.inbox import Inboxes
 from dispatch.events.outbox import Outbox
-from dispatch.orders.unit_of_work import Carried, Clerk
+from dispatch.orders.unit_of_work import Committed, OrderUnitOfWork
 
 # How long the early answer is ahead of its write.
-EARLY_S = 0.4
+EARLY_ANSWER_S = 0.4
 
 
 @contextmanager
-def planted(name: str | None) -> Iterator[None]:
+def planted_bug(name: str | None) -> Iterator[None]:
     """Run with one of the bugs in the product, or with none."""
     with ExitStack() as stack:
-        for owner, what, wrong in PLANTS[name]() if name else ():
+        for owner, what, wrong in PLANTED_BUGS[name]() if name else ():
             stack.enter_context(mock.patch.object(owner, what, wrong))
         yield
 
 
-Swap = tuple[Any, str, Any]
+Patch = tuple[Any, str, Any]
 
 
-def _ack_before_write() -> list[Swap]:
+def _ack_before_write() -> list[Patch]:
     """The answer goes out while the write is still to come."""
-    commit, kept = Clerk._commit, set[Any]()
+    commit, kept = OrderUnitOfWork._commit_writes, set[Any]()
 
-    async def late(clerk: Clerk, *what: Any) -> None:
-        await asyncio.sleep(EARLY_S)
+    async def late(clerk: OrderUnitOfWork, *what: Any) -> None:
+        await asyncio.sleep(EARLY_ANSWER_S)
         with suppress(Exception):
             await commit(clerk, *what)
 
-    async def early(clerk: Clerk, *what: Any) -> Carried:
+    async def early(clerk: OrderUnitOfWork, *what: Any) -> Committed:
         (_, step), (_, answer) = what[2], what[3]
         task = asyncio.create_task(late(clerk, *what))
         kept.add(task)
         task.add_done_callback(kept.discard)
-        return Carried(answer=answer, order=step.order, step=step)
+        return Committed(answer=answer, order=step.order, transition=step)
 
-    return [(Clerk, "_commit", early)]
+    return [(OrderUnitOfWork, "_commit_writes", early)]
 
 
-def _outbox_forgets() -> list[Swap]:
+def _outbox_drops_entries() -> list[Patch]:
     """One entry of nine is deleted and was delivered to nobody."""
-    tell, turns = Outbox._tell, count(1)
+    tell, turns = Outbox._publish, count(1)
 
     async def forgetful(outbox: Outbox, entries: Any) -> None:
         await tell(outbox, [each for each in entries if next(turns) % 9])
 
-    return [(Outbox, "_tell", forgetful)]
+    return [(Outbox, "_publish", forgetful)]
 
 
-def _resume_skips() -> list[Swap]:
+def _resume_skips_first() -> list[Patch]:
     """The first event that was missed is left out of the replay."""
-    since = Inboxes.since
+    since = Inboxes.events_after
 
     async def shortened(inboxes: Inboxes, owner: str, epoch: str, seq: int) -> Any:
         found = await since(inboxes, owner, epoch, seq)
         return found[1:] if found else found
 
-    return [(Inboxes, "since", shortened)]
+    return [(Inboxes, "events_after", shortened)]
 
 
-def _repeats_count() -> list[Swap]:
+def _repeats_run_again() -> list[Patch]:
     """A repeated request is carried out again."""
-    bring_in = Clerk.bring_in
+    bring_in = OrderUnitOfWork.commit_new
 
-    async def again(clerk: Clerk, caller: Any, *what: Any) -> Any:
-        return await bring_in(clerk, replace(caller, receipt=None), *what)
+    async def again(clerk: OrderUnitOfWork, caller: Any, *what: Any) -> Any:
+        return await bring_in(clerk, replace(caller, request_key=None), *what)
 
-    async def never(_clerk: Clerk, _caller: Any) -> None:
+    async def never(_clerk: OrderUnitOfWork, _caller: Any) -> None:
         return None
 
-    return [(Clerk, "bring_in", again), (Clerk, "repeat_of", never)]
+    return [(OrderUnitOfWork, "commit_new", again), (OrderUnitOfWork, "find_first_answer", never)]
 
 
-PLANTS: dict[str, Callable[[], list[Swap]]] = {
+PLANTED_BUGS: dict[str, Callable[[], list[Patch]]] = {
     "ack-before-write": _ack_before_write,
-    "outbox-forgets": _outbox_forgets,
-    "resume-skips": _resume_skips,
-    "repeats-count": _repeats_count,
+    "outbox-forgets": _outbox_drops_entries,
+    "resume-skips": _resume_skips_first,
+    "repeats-count": _repeats_run_again,
 }

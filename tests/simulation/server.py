@@ -13,20 +13,20 @@ from dispatch.storage.redis_client import Scripts, open_redis
 from handlers.app import composition
 from ledger.dynamodb.client import DynamoTable
 from ledger.dynamodb.fake import FakeDynamo
-from tests.simulation.event_log import Diary
-from tests.simulation.transport import Plug
-from tests.simulation.virtual_loop import LIFE, Life, TownLoop
+from tests.simulation.event_log import EventLog
+from tests.simulation.transport import BoundSocket
+from tests.simulation.virtual_loop import CURRENT_PROCESS, SimulatedProcess, SimulationLoop
 
 TABLE = "reeyo"
 REDIS_URL = "redis://redis:6379/0"
 # An orchestrator starts a server that could not start again after this long.
-AGAIN_S = 1.0
+RESTART_S = 1.0
 
 
-class Doomed:
+class DyingDynamoClient:
     """The low-level client of one server, which may die with a write done and nothing said."""
 
-    def __init__(self, dynamo: FakeDynamo, node: "Node") -> None:
+    def __init__(self, dynamo: FakeDynamo, node: "SimulatedNode") -> None:
         self._dynamo = dynamo
         self._node = node
 
@@ -36,97 +36,103 @@ class Doomed:
     async def transact_write_items(self, **request: Any) -> Any:
         """As the fake's; an order's step may be the last thing the server does."""
         answer = await self._dynamo.transact_write_items(**request)
-        if self._node.dies_after and _is_step(request):
-            self._node.dies_after -= 1
-            if not self._node.dies_after:
+        if self._node.dies_after_commits and _is_order_commit(request):
+            self._node.dies_after_commits -= 1
+            if not self._node.dies_after_commits:
                 self._node.kill()
                 await asyncio.get_running_loop().create_future()
         return answer
 
 
-def _is_step(request: dict[str, Any]) -> bool:
+def _is_order_commit(request: dict[str, Any]) -> bool:
     puts = [part["Put"]["Item"] for part in request["TransactItems"] if "Put" in part]
     return any(item["PK"]["S"].startswith("OUTBOX#") for item in puts)
 
 
-class Node:
+class SimulatedNode:
     """A server that is started again whenever it has ended."""
 
-    def __init__(self, name: str, settings: Settings, dynamo: FakeDynamo, diary: Diary) -> None:
+    def __init__(
+        self, name: str, settings: Settings, dynamo: FakeDynamo, event_log: EventLog
+    ) -> None:
         self.name = name
         # After so many steps of orders it dies; 0 is never.
-        self.dies_after = 0
-        self.lives: list[Life] = []
+        self.dies_after_commits = 0
+        self.processes: list[SimulatedProcess] = []
         self._settings = settings
         self._dynamo = dynamo
-        self._diary = diary
-        self._life: Life | None = None
-        self._gone = asyncio.Event()
-        self._stopped = asyncio.Event()
+        self._event_log = event_log
+        self._process: SimulatedProcess | None = None
+        self._killed = asyncio.Event()
+        self._stop_requested = asyncio.Event()
         # How long it stays away after its next end.
-        self.away_s = AGAIN_S
+        self.downtime_s = RESTART_S
 
-    async def run(self, clock: Clock) -> None:
+    async def run_and_restart(self, clock: Clock) -> None:
         """Live, again and again."""
         while True:
-            life = self._life = Life(self.name)
-            self.lives.append(life)
-            self._gone, self._stopped, self.dies_after = asyncio.Event(), asyncio.Event(), 0
+            life = self._process = SimulatedProcess(self.name)
+            self.processes.append(life)
+            self._killed, self._stop_requested, self.dies_after_commits = (
+                asyncio.Event(),
+                asyncio.Event(),
+                0,
+            )
             context = contextvars.copy_context()
-            context.run(LIFE.set, life)
+            context.run(CURRENT_PROCESS.set, life)
             loop = asyncio.get_running_loop()
-            task = loop.create_task(self._live(clock), context=context)
-            gone = loop.create_task(self._gone.wait())
+            task = loop.create_task(self._serve(clock), context=context)
+            gone = loop.create_task(self._killed.wait())
             await asyncio.wait([task, gone], return_when=asyncio.FIRST_COMPLETED)
             gone.cancel()
-            if not life.is_over:
+            if not life.has_ended:
                 # It ended by itself: its connections end with it.
-                why = "stopped" if self._stopped.is_set() else repr(task.exception())
-                self._diary.note("node:" + self.name, "ended", why=why)
-                _loop().kill(life)
-            await asyncio.sleep(self.away_s)
-            self.away_s = AGAIN_S
+                why = "stopped" if self._stop_requested.is_set() else repr(task.exception())
+                self._event_log.record("node:" + self.name, "ended", why=why)
+                _simulation_loop().kill(life)
+            await asyncio.sleep(self.downtime_s)
+            self.downtime_s = RESTART_S
 
     def kill(self) -> bool:
         """End it where it stands; False where it was not running."""
-        if self._life is None or self._life.is_over:
+        if self._process is None or self._process.has_ended:
             return False
-        self._diary.note("node:" + self.name, "killed")
-        _loop().kill(self._life)
-        self._gone.set()
+        self._event_log.record("node:" + self.name, "killed")
+        _simulation_loop().kill(self._process)
+        self._killed.set()
         return True
 
     def stop(self) -> None:
         """Ask it to end in order, as by SIGTERM."""
-        self._diary.note("node:" + self.name, "asked to stop")
-        self._stopped.set()
+        self._event_log.record("node:" + self.name, "asked to stop")
+        self._stop_requested.set()
 
-    async def _live(self, clock: Clock) -> None:
+    async def _serve(self, clock: Clock) -> None:
         async with AsyncExitStack() as stack:
             redis = await stack.enter_async_context(open_redis(REDIS_URL))
-            table = DynamoTable(Doomed(self._dynamo, self), TABLE)
+            table = DynamoTable(DyingDynamoClient(self._dynamo, self), TABLE)
             scripts = Scripts(redis.commands)
-            await _insist(scripts)
-            basis = composition.Basis(
-                self._settings, clock, table, redis, scripts, ids.mint("node")
+            await _load_scripts(scripts)
+            basis = composition.Infrastructure(
+                self._settings, clock, table, redis, scripts, ids.new_id("node")
             )
-            plug: Any = Plug(self.name)
-            await composition.run(basis, plug, self._stopped, self._ready)
-            await table.finish()
+            plug: Any = BoundSocket(self.name)
+            await composition.run(basis, plug, self._stop_requested, self._on_ready)
+            await table.wait_for_transactions()
 
-    def _ready(self) -> None:
-        self._diary.note("node:" + self.name, "ready")
+    def _on_ready(self) -> None:
+        self._event_log.record("node:" + self.name, "ready")
 
 
-def _loop() -> TownLoop:
+def _simulation_loop() -> SimulationLoop:
     loop = asyncio.get_running_loop()
-    assert isinstance(loop, TownLoop)
+    assert isinstance(loop, SimulationLoop)
     return loop
 
 
-async def _insist(scripts: Scripts) -> None:
+async def _load_scripts(scripts: Scripts) -> None:
     while True:
         try:
             return await scripts.load()
         except StoreUnavailable:
-            await asyncio.sleep(AGAIN_S)
+            await asyncio.sleep(RESTART_S)

@@ -13,29 +13,29 @@ import structlog
 
 from dispatch.settings import Settings
 from ledger.dynamodb.client import DynamoTable
-from ledger.dynamodb.fake import FakeDynamo, Faults, Pace
+from ledger.dynamodb.fake import FakeDynamo, FaultInjector, Latencies
 from ledger.dynamodb.schema import ensure_table
 from tests.simulation import determinism, planted_faults
-from tests.simulation.actors import Customer, Manners, Rider, Vendor
-from tests.simulation.event_log import Diary
+from tests.simulation.actors import Behaviour, Customer, Rider, Vendor
+from tests.simulation.event_log import EventLog
 from tests.simulation.evidence import Evidence
-from tests.simulation.fake_server import StandIn
-from tests.simulation.faults import Struck, Weather
-from tests.simulation.phone import SECRET, Exchange, Phone
-from tests.simulation.server import TABLE, Node
-from tests.simulation.virtual_loop import TownLoop
+from tests.simulation.fake_server import FakeRedis
+from tests.simulation.faults import FaultSchedule, FaultTargets
+from tests.simulation.phone import SECRET, ServerPool, SimulatedClient
+from tests.simulation.server import TABLE, SimulatedNode
+from tests.simulation.virtual_loop import SimulationLoop
 from tests.virtual_time import START_MS
 
 NODES = 3
 # In the town everything is quick.
 BATCH_EVERY_MS = 2_000
 # Source: promises, all orders are terminal within a minute of the last fault.
-PATIENCE_S = 60.0
+SETTLE_TIMEOUT_S = 60.0
 # For what is on its way when the last order has ended.
-SETTLING_S = 8.0
+FINAL_EVENTS_S = 8.0
 # A storm ends even where orders got stuck in it, and so does the reading of what is left.
-STORM_S, STORM_S_PER_ORDER = 120.0, 12.0
-GATHER_S = 120.0
+FAULT_PHASE_S, FAULT_PHASE_S_PER_ORDER = 120.0, 12.0
+COLLECT_S = 120.0
 TERMINAL = ("FUNDS_DISTRIBUTED", "REJECTED", "CANCELLED")
 
 
@@ -45,7 +45,7 @@ class Options(NamedTuple):
     seed: int
     orders: int
     faults: tuple[str, ...] = ()
-    plant: str | None = None
+    planted_bug: str | None = None
     # How orders meet riders, as an operator sets it.
     mode: str = "offers"
 
@@ -53,70 +53,70 @@ class Options(NamedTuple):
 class Outcome(NamedTuple):
     """What a run left behind. Units: virtual seconds."""
 
-    diary: Diary
+    event_log: EventLog
     evidence: Evidence
     seconds: float
     faults: dict[str, int]
     # To DynamoDB, from the first order to the end of the last.
-    calls: int
+    dynamodb_calls: int
 
 
-def tell(options: Options) -> Outcome:
+def run_simulation(options: Options) -> Outcome:
     """Run the town once."""
-    loop = TownLoop()
-    story = Story(options, loop)
+    loop = SimulationLoop()
+    story = SimulationRun(options, loop)
     with ExitStack() as stack:
-        stack.enter_context(determinism.given(options.seed, loop.clock))
-        stack.enter_context(planted_faults.planted(options.plant))
-        stack.enter_context(_heard_by(story.diary))
-        loop.set_exception_handler(story.note_failure)
+        stack.enter_context(determinism.deterministic(options.seed, loop.clock))
+        stack.enter_context(planted_faults.planted_bug(options.planted_bug))
+        stack.enter_context(_record_logged_errors(story.event_log))
+        loop.set_exception_handler(story.record_failure)
         runner = stack.enter_context(asyncio.Runner(loop_factory=lambda: loop))
         outcome = runner.run(story.run())
         # What the killed have left ends in order, unseen.
-        for life in [life for node in story.nodes for life in node.lives if life.is_over]:
-            loop.bury(life)
+        for life in [life for node in story.nodes for life in node.processes if life.has_ended]:
+            loop.release_killed(life)
     return outcome
 
 
-class Story:
+class SimulationRun:
     """The parts of one run."""
 
-    def __init__(self, options: Options, loop: TownLoop) -> None:
+    def __init__(self, options: Options, loop: SimulationLoop) -> None:
         self.options = options
-        self.diary = Diary(loop.clock)
-        self.weather = Weather(options.seed, options.faults, self.diary)
-        self.nodes: list[Node] = []
+        self.event_log = EventLog(loop.clock)
+        self.faults = FaultSchedule(options.seed, options.faults, self.event_log)
+        self.nodes: list[SimulatedNode] = []
         self._loop = loop
-        self._chance = random.Random(f"story/{options.seed}")
-        self._manners = Manners()
-        self._phones: list[Phone] = []
-        self._history: list[tuple[float, tuple[str, str], Any]] = []
+        self._rng = random.Random(f"story/{options.seed}")
+        self._behaviour = Behaviour()
+        self._clients: list[SimulatedClient] = []
+        self._item_versions: list[tuple[float, tuple[str, str], Any]] = []
         self._tasks: list[asyncio.Task[None]] = []
-        self._wanted = 0
-        self._all_wanted = asyncio.Event()
-        self._calm_s = 0.0
-        self._calls = 0
+        self._begun_orders = 0
+        self._all_begun = asyncio.Event()
+        self._faults_end_s = 0.0
+        self._dynamodb_calls = 0
 
-    def note_failure(self, _loop: Any, context: dict[str, Any]) -> None:
+    def record_failure(self, _loop: Any, context: dict[str, Any]) -> None:
         """What nobody caught is an error as well."""
-        error = _told(context.get("exception"))
-        self.diary.note("log", "error", event=context["message"], error=error)
+        error = _format_error(context.get("exception"))
+        self.event_log.record("log", "error", event=context["message"], error=error)
 
     async def run(self) -> Outcome:
         """Build the town, live in it, and gather what there is to judge."""
         loop = self._loop
-        loop.network.ways = self.weather.way_s
-        self._redis = StandIn(loop.network)
+        loop.network.latency_s = self.faults.latency_s
+        self._redis = FakeRedis(loop.network)
         await self._redis.start()
         await self._open_table()
-        self._exchange = Exchange([f"node{number}" for number in range(NODES)])
-        self._serve()
+        self._exchange = ServerPool([f"node{number}" for number in range(NODES)])
+        self._start_nodes()
         try:
-            people = await self._settle_in()
-            await self._live(people)
-            return await self._gather(people)
+            people = await self._start_people()
+            await self._run_orders(people)
+            return await self._collect_evidence(people)
         finally:
-            self.diary.is_open = False
+            self.event_log.is_recording = False
             for task in self._tasks:
                 task.cancel()
             await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -124,8 +124,8 @@ class Story:
 
     async def _open_table(self) -> None:
         loop = self._loop
-        pace = Pace(round_trip_s=0.006, hold_s=0.008, index_lag_s=0.2, spread=0.5)
-        faults = Faults(self.options.seed)
+        pace = Latencies(round_trip_s=0.006, hold_s=0.008, index_lag_s=0.2, spread=0.5)
+        faults = FaultInjector(self.options.seed)
         self._dynamo = FakeDynamo(loop.time, asyncio.sleep, pace, faults)
         await ensure_table(DynamoTable(self._dynamo, TABLE))
         shelves: Any = self._dynamo.tables[TABLE]
@@ -133,23 +133,23 @@ class Story:
 
         def watched(place: tuple[str, str], image: Any, lag_s: float) -> None:
             put(place, image, lag_s)
-            self._history.append((loop.time(), place, image))
+            self._item_versions.append((loop.time(), place, image))
 
         shelves.put = watched
 
-    def _serve(self) -> None:
+    def _start_nodes(self) -> None:
         settings = Settings(
             jwt_secret=SECRET, redis_url="redis://redis:6379/0", dynamodb_endpoint="http://fake",
             dev=True, drain_spread_s=2.0,
         )  # fmt: skip
-        for name in self._exchange.names:
-            node = Node(name, settings, self._dynamo, self.diary)
+        for name in self._exchange.node_names:
+            node = SimulatedNode(name, settings, self._dynamo, self.event_log)
             self.nodes.append(node)
-            self._start(node.run(self._loop.clock))
+            self._start_task(node.run_and_restart(self._loop.clock))
 
-    async def _settle_in(self) -> "People":
-        counts = _sizes(self.options.orders)
-        admin = self._phone("ADMIN", "adm")
+    async def _start_people(self) -> "People":
+        counts = _population_sizes(self.options.orders)
+        admin = self._start_client("ADMIN", "adm")
         for service in ("mart", "packages"):
             await admin.put(f"/admin/config/services/{service}", {"enabled": True})
         if self.options.mode != "offers":
@@ -157,48 +157,55 @@ class Story:
                 how = {"mode": self.options.mode, "batchEveryMs": BATCH_EVERY_MS}
                 await admin.put(f"/admin/config/offers/{service}", how)
         shops = [
-            Vendor(self._phone("VENDOR", f"v{n}"), self._manners, "FOOD" if n % 3 else "MART")
+            Vendor(
+                self._start_client("VENDOR", f"v{n}"), self._behaviour, "FOOD" if n % 3 else "MART"
+            )
             for n in range(counts[0])
         ]
-        riders = [Rider(self._phone("RIDER", f"r{n}"), self._manners) for n in range(counts[1])]
-        await asyncio.gather(*(shop.open() for shop in shops))
+        riders = [
+            Rider(self._start_client("RIDER", f"r{n}"), self._behaviour) for n in range(counts[1])
+        ]
+        await asyncio.gather(*(shop.open_shop() for shop in shops))
         for rider in riders:
-            self._start(rider.run())
+            self._start_task(rider.run())
         guests = [
-            Customer(self._phone("USER", f"u{n}"), self._manners, shops) for n in range(counts[2])
+            Customer(self._start_client("USER", f"u{n}"), self._behaviour, shops)
+            for n in range(counts[2])
         ]
         await asyncio.sleep(2)
         return People(admin, shops, riders, guests)
 
-    async def _live(self, people: "People") -> None:
+    async def _run_orders(self, people: "People") -> None:
         before = self._dynamo.faults.calls
-        struck = Struck(self.nodes, self._redis, self._dynamo, self._phones[1:])
-        strikes = asyncio.create_task(self.weather.run(struck))
+        struck = FaultTargets(self.nodes, self._redis, self._dynamo, self._clients[1:])
+        strikes = asyncio.create_task(self.faults.run(struck))
         left = iter(range(self.options.orders))
-        guests = [asyncio.create_task(self._be_hungry(each, left)) for each in people.guests]
+        guests = [asyncio.create_task(self._place_orders(each, left)) for each in people.customers]
         self._tasks += guests
         with suppress(TimeoutError):
-            async with asyncio.timeout(STORM_S + self.options.orders * STORM_S_PER_ORDER):
-                await self._all_wanted.wait()
-                await asyncio.sleep(self._chance.uniform(2, 10))
-        self._manners.are_calm = self.weather.is_calm = True
+            async with asyncio.timeout(
+                FAULT_PHASE_S + self.options.orders * FAULT_PHASE_S_PER_ORDER
+            ):
+                await self._all_begun.wait()
+                await asyncio.sleep(self._rng.uniform(2, 10))
+        self._behaviour.is_cooperative = self.faults.is_stopped = True
         await strikes
-        self._calm_s = self._loop.time()
-        self.diary.note("weather", "calm")
-        for _ in range(round(PATIENCE_S)):
+        self._faults_end_s = self._loop.time()
+        self.event_log.record("weather", "calm")
+        for _ in range(round(SETTLE_TIMEOUT_S)):
             if not self._open_orders():
                 break
             await asyncio.sleep(1)
-        self._calls = self._dynamo.faults.calls - before
-        await asyncio.sleep(SETTLING_S)
+        self._dynamodb_calls = self._dynamo.faults.calls - before
+        await asyncio.sleep(FINAL_EVENTS_S)
 
-    async def _be_hungry(self, guest: Customer, left: Iterator[int]) -> None:
-        for _ in left:
-            self._wanted += 1
-            if self._wanted == self.options.orders:
-                self._all_wanted.set()
-            await guest.order()
-            await asyncio.sleep(guest.phone.chance.uniform(0.5, 4))
+    async def _place_orders(self, customer: Customer, order_numbers: Iterator[int]) -> None:
+        for _ in order_numbers:
+            self._begun_orders += 1
+            if self._begun_orders == self.options.orders:
+                self._all_begun.set()
+            await customer.place_and_wait()
+            await asyncio.sleep(customer.client.rng.uniform(0.5, 4))
 
     def _open_orders(self) -> int:
         """How many orders of the table have not ended."""
@@ -208,52 +215,53 @@ class Story:
             if sk == "METADATA" and "orderId" in image
         )
 
-    async def _gather(self, people: "People") -> Outcome:
+    async def _collect_evidence(self, people: "People") -> Outcome:
         with suppress(TimeoutError):
-            async with asyncio.timeout(GATHER_S):
-                for guest in people.guests:
-                    await guest.phone.get("/orders?limit=100")
-                for who in (*people.guests, *people.riders, *people.shops):
-                    await who.phone.get("/wallet/balance")
+            async with asyncio.timeout(COLLECT_S):
+                for guest in people.customers:
+                    await guest.client.get("/orders?limit=100")
+                for who in (*people.customers, *people.riders, *people.vendors):
+                    await who.client.get("/wallet/balance")
                 await people.admin.get("/admin/ledger/trial-balance")
         whole = {
-            phone.who: self._redis.hash_of(f"inbox:{{{phone.who}}}:head") for phone in self._phones
+            phone.actor: self._redis.read_hash(f"inbox:{{{phone.actor}}}:head")
+            for phone in self._clients
         }
         # What an earlier run of Redis left is no inbox any more.
-        heads = {who: head for who, head in whole.items() if head.get("run") == self._redis.run}
-        self.diary.note("weather", "end")
+        heads = {who: head for who, head in whole.items() if head.get("run") == self._redis.run_id}
+        self.event_log.record("weather", "end")
         evidence = Evidence(
-            lines=self.diary.lines,
-            history=self._history,
+            records=self.event_log.records,
+            item_versions=self._item_versions,
             items=self._dynamo.tables[TABLE].images(),
-            heads=heads,
-            calm_s=self._calm_s,
+            inbox_heads=heads,
+            faults_end_s=self._faults_end_s,
             start_ms=START_MS,
-            patience_s=PATIENCE_S,
+            settle_timeout_s=SETTLE_TIMEOUT_S,
         )
-        faults = dict(sorted((self.weather.counts | _dynamo_faults(self._dynamo)).items()))
-        return Outcome(self.diary, evidence, self._loop.time(), faults, self._calls)
+        faults = dict(sorted((self.faults.counts | _dynamo_faults(self._dynamo)).items()))
+        return Outcome(self.event_log, evidence, self._loop.time(), faults, self._dynamodb_calls)
 
-    def _phone(self, kind: str, owner: str) -> Phone:
-        phone = Phone(kind, owner, self._exchange, self.diary, self.weather)
-        self._phones.append(phone)
-        self._start(phone.run())
+    def _start_client(self, user_type: str, user_id: str) -> SimulatedClient:
+        phone = SimulatedClient(user_type, user_id, self._exchange, self.event_log, self.faults)
+        self._clients.append(phone)
+        self._start_task(phone.run())
         return phone
 
-    def _start(self, work: Any) -> None:
-        self._tasks.append(self._loop.create_task(work))
+    def _start_task(self, coroutine: Any) -> None:
+        self._tasks.append(self._loop.create_task(coroutine))
 
 
 class People(NamedTuple):
     """Who lives in the town."""
 
-    admin: Phone
-    shops: list[Vendor]
+    admin: SimulatedClient
+    vendors: list[Vendor]
     riders: list[Rider]
-    guests: list[Customer]
+    customers: list[Customer]
 
 
-def _sizes(orders: int) -> tuple[int, int, int]:
+def _population_sizes(orders: int) -> tuple[int, int, int]:
     """Shops, riders and customers of a town for so many orders."""
     return max(3, orders // 12), max(4, min(40, orders // 4)), max(5, min(30, orders // 3))
 
@@ -263,14 +271,14 @@ def _dynamo_faults(dynamo: FakeDynamo) -> Counter[str]:
 
 
 @contextmanager
-def _heard_by(diary: Diary) -> Iterator[None]:
+def _record_logged_errors(event_log: EventLog) -> Iterator[None]:
     """What the servers log as an error is written down; the rest is not printed."""
 
     def hear(_logger: Any, level: str, line: Any) -> Any:
         if level in ("error", "critical"):
             error = line.get("exc_info")
             facts = {name: str(value) for name, value in line.items() if name != "exc_info"}
-            diary.note("log", level, **facts, error=_told(error))
+            event_log.record("log", level, **facts, error=_format_error(error))
         raise structlog.DropEvent
 
     before = structlog.get_config()
@@ -283,7 +291,7 @@ def _heard_by(diary: Diary) -> Iterator[None]:
         structlog.configure(**before)
 
 
-def _told(error: Any) -> str:
+def _format_error(error: Any) -> str:
     """An error and where it came from, in words that are the same in every run."""
     if error is True:
         error = sys.exc_info()[1]

@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-AUDIT = sorted([*HERE.glob("*_audit.py"), HERE / "auditor.py", HERE / "evidence.py"])
-ROOMS = {"dispatch", "handlers", "ledger", "matching"}
+AUDIT_MODULES = sorted([*HERE.glob("*_audit.py"), HERE / "auditor.py", HERE / "evidence.py"])
+PRODUCT_PACKAGES = {"dispatch", "handlers", "ledger", "matching"}
 
 
-def run(*options, hash_seed="0"):
+def run_command(*options, hash_seed="0"):
     """Run the command; its exit code and its line."""
     done = subprocess.run(
         [sys.executable, "-m", "tests.simulation", *options],
@@ -31,9 +31,9 @@ def run(*options, hash_seed="0"):
 @pytest.mark.parametrize(
     ("seeds", "orders"), [("1", "3"), pytest.param("1-2", "8", marks=pytest.mark.slow)]
 )
-def test_a_town_in_a_storm_keeps_its_promises(seeds, orders):
+def test_promises_are_kept_under_every_fault(seeds, orders):
     """Seeds with every kind of fault: nothing lost, doubled, late, or out of balance."""
-    code, line, said = run("--seeds", seeds, "--orders", orders)
+    code, line, said = run_command("--seeds", seeds, "--orders", orders)
 
     assert (code, line["figures"]["findings"]) == (0, {}), said
     # How long a seed's story is, changes with every message that is sent or spared.
@@ -44,8 +44,8 @@ def test_a_town_in_a_storm_keeps_its_promises(seeds, orders):
 def test_a_throttled_table_is_not_flooded():
     """Of all calls 30 % are refused and 10 % lose their reply: all is kept in thrice the calls."""
     seed = ("--seed", "1", "--orders", "8", "--faults")
-    _, calm, _ = run(*seed, "none")
-    code, line, said = run(*seed, "throttled")
+    _, calm, _ = run_command(*seed, "none")
+    code, line, said = run_command(*seed, "throttled")
 
     assert (code, line["figures"]["findings"]) == (0, {}), said
     assert line["figures"]["faults"]["dynamo_throttle"] > 100
@@ -54,18 +54,18 @@ def test_a_throttled_table_is_not_flooded():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["batch", "auto"])
-def test_a_town_that_decides_orders_together_keeps_them_too(mode):
+def test_promises_are_kept_in_batch_modes(mode):
     """The same storm where a policy, or a backlog, has orders decided in batches."""
-    code, line, said = run("--seeds", "1-2", "--orders", "8", "--mode", mode)
+    code, line, said = run_command("--seeds", "1-2", "--orders", "8", "--mode", mode)
 
     assert (code, line["figures"]["findings"]) == (0, {}), said
 
 
 @pytest.mark.slow
-def test_a_seed_is_replayed_to_the_byte(tmp_path: Path):
+def test_a_seed_replays_byte_for_byte(tmp_path: Path):
     """The same seed and options make the same diary, in another process as well."""
     for name, hash_seed in (("one", "0"), ("two", "77")):
-        run("--seed", "4", "--orders", "8", "--log", tmp_path / name, hash_seed=hash_seed)
+        run_command("--seed", "4", "--orders", "8", "--log", tmp_path / name, hash_seed=hash_seed)
     first, second = ((tmp_path / name).read_bytes() for name in ("one", "two"))
 
     assert len(first) > 50_000
@@ -85,14 +85,14 @@ def test_a_seed_is_replayed_to_the_byte(tmp_path: Path):
 def test_a_planted_bug_is_found(plant, faults, rule):
     """Whoever breaks a promise is found by the rule that says it."""
     options = ("--orders", "10", "--faults", faults, "--plant", plant)
-    code, line, _ = run("--seeds", "1-8", *options)
+    code, line, _ = run_command("--seeds", "1-8", *options)
 
     assert code == 1
     assert rule in line["figures"]["findings"]
 
 
-@pytest.mark.parametrize("path", AUDIT)
-def test_the_auditor_knows_nothing_of_the_product(path):
+@pytest.mark.parametrize("path", AUDIT_MODULES)
+def test_the_auditor_imports_no_product_code(path):
     """He judges by what clients saw and by raw items, and shares no code with what he judges."""
     tree = ast.parse(path.read_text())
     names = [
@@ -103,4 +103,4 @@ def test_the_auditor_knows_nothing_of_the_product(path):
     ]
     names += [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
 
-    assert ROOMS.isdisjoint(name.partition(".")[0] for name in names)
+    assert PRODUCT_PACKAGES.isdisjoint(name.partition(".")[0] for name in names)

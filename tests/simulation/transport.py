@@ -9,15 +9,15 @@ from collections.abc import Callable
 from typing import Any
 
 # Bytes that may be on their way or unread before a writer is asked to wait, and to go on.
-HIGH_BYTES, LOW_BYTES = 64 * 1024, 16 * 1024
+HIGH_WATER_BYTES, LOW_WATER_BYTES = 64 * 1024, 16 * 1024
 # Between two deliveries of one connection, so that they keep their order.
-TICK_S = 4e-6
+DELIVERY_GAP_S = 4e-6
 
 # Who speaks to whom -> how long the way of the next bytes is. Units: seconds.
-Ways = Callable[[str, str, random.Random], float]
+LatencyFunction = Callable[[str, str, random.Random], float]
 
 
-class Plug:
+class BoundSocket:
     """Stands for a bound socket where a server wants one."""
 
     family = socket.AF_INET
@@ -33,13 +33,13 @@ class Plug:
 class Listener:
     """A name at which a process takes connections; what aiohttp holds of its server."""
 
-    def __init__(self, factory: Callable[[], Any], plug: Plug, life: Any) -> None:
+    def __init__(self, factory: Callable[[], Any], bound_socket: BoundSocket, process: Any) -> None:
         self.factory = factory
-        self.plug = plug
-        self.life = life
+        self.bound_socket = bound_socket
+        self.process = process
         self.context = contextvars.copy_context()
         self.is_open = True
-        self.sockets = [plug]
+        self.sockets = [bound_socket]
 
     def close(self) -> None:
         """Take no more connections."""
@@ -49,89 +49,91 @@ class Listener:
         """It is closed at once."""
 
 
-class Network:
+class MemoryNetwork:
     """Every connection of the town, and the names one can connect to."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
-        self.ways: Ways = _short
+        self.latency_s: LatencyFunction = _constant_latency
         self._listeners: dict[str, Listener] = {}
-        self._ends: dict[int, End] = {}
-        self._made = 0
+        self._transports: dict[int, MemoryTransport] = {}
+        self._connection_count = 0
 
     def listen(self, listener: Listener) -> Listener:
         """Take connections under the name of the plug."""
-        self._listeners[listener.plug.name] = listener
+        self._listeners[listener.bound_socket.name] = listener
         return listener
 
-    async def connect(self, factory: Callable[[], Any], name: str, life: Any) -> tuple[Any, Any]:
+    async def connect(self, factory: Callable[[], Any], name: str, process: Any) -> tuple[Any, Any]:
         """Open a connection. Errors: ConnectionRefusedError."""
-        self._made += 1
-        number = self._made
+        self._connection_count += 1
+        number = self._connection_count
         chance = random.Random(number)
-        here = life.name if life is not None else "client"
-        await asyncio.sleep(self.ways(here, name, chance))
+        here = process.name if process is not None else "client"
+        await asyncio.sleep(self.latency_s(here, name, chance))
         listener = self._listeners.get(name)
         if listener is None or not listener.is_open:
             raise ConnectionRefusedError(f"nobody listens at {name}")
-        near = End(self, 2 * number, (here, name), life)
-        far = End(self, 2 * number + 1, (name, here), listener.life)
+        near = MemoryTransport(self, 2 * number, (here, name), process)
+        far = MemoryTransport(self, 2 * number + 1, (name, here), listener.process)
         far.context = listener.context.copy()
         near.peer, far.peer = far, near
-        self._ends[near.number], self._ends[far.number] = near, far
-        self.loop.call_soon(far.begin, listener.factory, context=far.context)
+        self._transports[near.number], self._transports[far.number] = near, far
+        self.loop.call_soon(far.open, listener.factory, context=far.context)
         protocol = factory()
-        near.begin(lambda: protocol)
+        near.open(lambda: protocol)
         return near, protocol
 
-    def cut_all(self, life: Any) -> None:
+    def disconnect_process(self, process: Any) -> None:
         """A process is gone: its connections break, its names answer no more."""
         for name, listener in list(self._listeners.items()):
-            if listener.life is life:
+            if listener.process is process:
                 listener.close()
                 del self._listeners[name]
-        for end in [end for end in self._ends.values() if end.life is life]:
-            end.break_off()
+        for end in [end for end in self._transports.values() if end.process is process]:
+            end.reset()
 
-    def cut(self, name: str) -> int:
+    def reset_connections(self, name: str) -> int:
         """Break every connection to a name; returns how many they were."""
-        ends = [end for end in self._ends.values() if end.route[0] == name]
+        ends = [end for end in self._transports.values() if end.route[0] == name]
         for end in ends:
-            end.break_off()
+            end.reset()
         return len(ends)
 
-    def forget(self, end: "End") -> None:
+    def remove(self, transport: "MemoryTransport") -> None:
         """The connection is over on this side."""
-        self._ends.pop(end.number, None)
+        self._transports.pop(transport.number, None)
 
 
-class End(asyncio.Transport):
+class MemoryTransport(asyncio.Transport):
     """One side of a connection."""
 
-    peer: "End"
+    peer: "MemoryTransport"
 
-    def __init__(self, network: Network, number: int, route: tuple[str, str], life: Any) -> None:
+    def __init__(
+        self, network: MemoryNetwork, number: int, route: tuple[str, str], process: Any
+    ) -> None:
         name, place = ("peername", (route[1], number)), ("sockname", (route[0], 80))
         super().__init__(dict((name, place, ("end", self))))
         self.number = number
         self.route = route
-        self.life = life
+        self.process = process
         self.context = contextvars.copy_context()
         self._network = network
         self._loop = network.loop
-        self._chance = random.Random(number)
+        self._rng = random.Random(number)
         self._protocol: Any = None
-        self._due_s = 0.0
+        self._last_delivery_s = 0.0
         self._is_closing = False
         self._is_lost = False
         # What has arrived and is not read yet.
-        self._unread: deque[bytes] = deque()
+        self._received: deque[bytes] = deque()
         self._is_reading = True
         # What was sent and is not read yet by the peer.
-        self._waiting = 0
+        self._in_flight_bytes = 0
         self._is_paused = False
 
-    def begin(self, factory: Callable[[], Any]) -> None:
+    def open(self, factory: Callable[[], Any]) -> None:
         """The connection stands."""
         self._protocol = factory()
         self._protocol.connection_made(self)
@@ -143,9 +145,9 @@ class End(asyncio.Transport):
         if self._is_closing or self._is_lost or not data:
             return
         raw = bytes(data)
-        self._waiting += len(raw)
-        self._later(self.peer._arrived, raw)
-        if self._waiting > HIGH_BYTES and not self._is_paused:
+        self._in_flight_bytes += len(raw)
+        self._deliver_later(self.peer._on_data, raw)
+        if self._in_flight_bytes > HIGH_WATER_BYTES and not self._is_paused:
             self._is_paused = True
             self._protocol.pause_writing()
 
@@ -157,12 +159,12 @@ class End(asyncio.Transport):
         """Send what was written, and no more."""
         if not self.is_closing():
             self._is_closing = True
-            self._later(self.peer._ended, None)
-            self._loop.call_soon(self._lost, None, context=self.context)
+            self._deliver_later(self.peer._on_eof, None)
+            self._loop.call_soon(self._finish, None, context=self.context)
 
     def abort(self) -> None:
         """End without a word."""
-        self.break_off()
+        self.reset()
 
     def can_write_eof(self) -> bool:
         """It cannot."""
@@ -175,7 +177,7 @@ class End(asyncio.Transport):
     def resume_reading(self) -> None:
         """Hand over what was kept."""
         self._is_reading = True
-        self._loop.call_soon(self._hand_over, context=self.context)
+        self._loop.call_soon(self._pass_to_protocol, context=self.context)
 
     def is_reading(self) -> bool:
         """Whether what arrives is handed over."""
@@ -191,56 +193,58 @@ class End(asyncio.Transport):
 
     def get_write_buffer_size(self) -> int:
         """Bytes the peer has not read."""
-        return self._waiting
+        return self._in_flight_bytes
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
         """They are the same for all."""
 
     # What happens to it.
 
-    def break_off(self) -> None:
+    def reset(self) -> None:
         """The connection breaks: what is on its way is lost, and both sides learn of it."""
         for end in (self, self.peer):
             if not end._is_lost:
                 reset = ConnectionResetError("the connection broke")
-                end._loop.call_soon(end._lost, reset, context=end.context)
+                end._loop.call_soon(end._finish, reset, context=end.context)
 
-    def _later(self, arrive: Callable[[Any], None], what: Any) -> None:
-        way_s = self._network.ways(*self.route, self._chance)
-        self._due_s = max(self._due_s + TICK_S, self._loop.time() + way_s)
-        self._loop.call_at(self._due_s, arrive, what, context=self.peer.context)
+    def _deliver_later(self, deliver: Callable[[Any], None], data: Any) -> None:
+        way_s = self._network.latency_s(*self.route, self._rng)
+        self._last_delivery_s = max(
+            self._last_delivery_s + DELIVERY_GAP_S, self._loop.time() + way_s
+        )
+        self._loop.call_at(self._last_delivery_s, deliver, data, context=self.peer.context)
 
-    def _arrived(self, data: bytes) -> None:
+    def _on_data(self, data: bytes) -> None:
         if not self._is_lost:
-            self._unread.append(data)
-            self._hand_over()
+            self._received.append(data)
+            self._pass_to_protocol()
 
-    def _hand_over(self) -> None:
-        while self._unread and self._is_reading and not self._is_lost and not self._is_closing:
-            data = self._unread.popleft()
-            self.peer._was_read(len(data))
+    def _pass_to_protocol(self) -> None:
+        while self._received and self._is_reading and not self._is_lost and not self._is_closing:
+            data = self._received.popleft()
+            self.peer._on_peer_read(len(data))
             self._protocol.data_received(data)
 
-    def _was_read(self, size: int) -> None:
-        self._waiting -= size
-        if self._is_paused and self._waiting <= LOW_BYTES and not self._is_lost:
+    def _on_peer_read(self, size: int) -> None:
+        self._in_flight_bytes -= size
+        if self._is_paused and self._in_flight_bytes <= LOW_WATER_BYTES and not self._is_lost:
             self._is_paused = False
             self._loop.call_soon(self._protocol.resume_writing, context=self.context)
 
-    def _ended(self, _nothing: None) -> None:
+    def _on_eof(self, _nothing: None) -> None:
         if not self._is_lost and not self._is_closing:
             self._protocol.eof_received()
-            self._lost(None)
+            self._finish(None)
 
-    def _lost(self, error: Exception | None) -> None:
+    def _finish(self, error: Exception | None) -> None:
         if self._is_lost:
             return
         self._is_lost = self._is_closing = True
-        self._unread.clear()
-        self._network.forget(self)
+        self._received.clear()
+        self._network.remove(self)
         if self._protocol is not None:
             self._protocol.connection_lost(error)
 
 
-def _short(_from: str, _to: str, _chance: random.Random) -> float:
+def _constant_latency(_from: str, _to: str, _chance: random.Random) -> float:
     return 0.001

@@ -6,23 +6,28 @@ Step 4 of an order's way, where all are decided at once: orders.tableau -> [here
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from dispatch.model import Considered, Decision, DispatchState, Order
-from dispatch.orders.batch.prep_time import prep_of
-from dispatch.orders.batch.problem_builder import Tableau, Town, is_open, tableau
+from dispatch.model import ConsideredRider, Decision, DispatchState, Order
+from dispatch.orders.batch.prep_time import prep_time_of
+from dispatch.orders.batch.problem_builder import (
+    BatchInput,
+    BatchProblem,
+    build_problem,
+    is_undecided,
+)
 from dispatch.orders.transitions import waves
 from dispatch.orders.transitions.context import dispatch_of
-from dispatch.tracking.stores.rider_facts import Seen
+from dispatch.tracking.stores.rider_facts import IndexedRider
 from matching.geo import haversine_m
-from matching.problem import Plan, Task
-from matching.reasons import Reasons
+from matching.problem import Plan, PlannedTrip
+from matching.reasons import PlanExplainer
 from matching.solve import solve
 
 METRES_PER_KM = 1000
 # Riders whom a decision names beside the chosen one: who could have, and who took no part at all.
-NAMED_MAX, OUT_MAX = 8, 4
+ALTERNATIVES_MAX, EXCLUDED_MAX = 8, 4
 
 
-class Question(NamedTuple):
+class PlannedOffer(NamedTuple):
     """A rider to be asked for an order, and why him."""
 
     order: Order
@@ -31,119 +36,140 @@ class Question(NamedTuple):
     decision: Decision
 
 
-class Verdict(NamedTuple):
+class BatchDecision(NamedTuple):
     """What follows from one decision: whom to ask, what to take from whom, and what nobody can do.
 
     `planned` orders wait for a rider who is on the way to being free, or for their time.
     """
 
-    asks: Sequence[Question] = ()
-    moves: Sequence[Order] = ()
-    nobody: Sequence[tuple[Order, Decision]] = ()
-    planned: int = 0
+    offers: Sequence[PlannedOffer] = ()
+    reassignments: Sequence[Order] = ()
+    unassignable: Sequence[tuple[Order, Decision]] = ()
+    waiting_count: int = 0
 
 
-def decide(town: Town, batch: str) -> Verdict:
+def decide_batch(batch_input: BatchInput, batch_id: str) -> BatchDecision:
     """Decide; `batch` names the decision. The same town gives the same verdict."""
-    board = tableau(town)
+    board = build_problem(batch_input)
     if not board.orders:
-        return Verdict()
+        return BatchDecision()
     plan = solve(board.problem, "batch")
-    why = _Why(town, board, batch)
-    asks = [ask for task in plan.tasks if task.go for ask in why.asks(task)]
-    moves = list(_moves(board, plan))
-    left = [board.orders[row] for row in plan.left_over]
-    nobody = [(each, why.nobody(each)) for each in left if is_open(each, town.batched)]
-    planned = sum(is_open(each, town.batched) for each in board.orders) - len(asks) - len(nobody)
-    return Verdict(asks, moves, nobody, planned)
+    why = _DecisionExplainer(batch_input, board, batch_id)
+    asks = [ask for task in plan.trips if task.is_firm for ask in why.planned_offers(task)]
+    moves = list(_reassignments(board, plan))
+    left = [board.orders[row] for row in plan.unassigned]
+    nobody = [
+        (each, why.unassignable_decision(each))
+        for each in left
+        if is_undecided(each, batch_input.batched_services)
+    ]
+    planned = (
+        sum(is_undecided(each, batch_input.batched_services) for each in board.orders)
+        - len(asks)
+        - len(nobody)
+    )
+    return BatchDecision(asks, moves, nobody, planned)
 
 
-def _moves(board: Tableau, plan: Plan) -> Iterator[Order]:
+def _reassignments(problem: BatchProblem, plan: Plan) -> Iterator[Order]:
     """Orders that somebody has said yes to, and that another rider shall have by now."""
-    for task in plan.tasks:
-        rider_id = board.riders[task.rider].seen.rider_id
+    for task in plan.trips:
+        rider_id = problem.riders[task.rider].rider.rider_id
         for row in task.orders:
-            order = board.orders[row]
+            order = problem.orders[row]
             is_his = order.rider_id in (None, rider_id)
             if not is_his and dispatch_of(order).state is DispatchState.ASSIGNED:
                 yield order
 
 
-class _Why:
+class _DecisionExplainer:
     """Puts a plan into words."""
 
-    def __init__(self, town: Town, board: Tableau, batch: str) -> None:
-        self._town = town
-        self._board = board
-        self._batch = batch
-        self._row = {order.order_id: row for row, order in enumerate(board.orders)}
-        self._reasons = Reasons(board.problem)
+    def __init__(self, batch_input: BatchInput, problem: BatchProblem, batch_id: str) -> None:
+        self._batch_input = batch_input
+        self._problem = problem
+        self._batch_id = batch_id
+        self._row_by_order_id = {order.order_id: row for row, order in enumerate(problem.orders)}
+        self._reasons = PlanExplainer(problem.problem)
 
-    def asks(self, task: Task) -> Iterator[Question]:
+    def planned_offers(self, task: PlannedTrip) -> Iterator[PlannedOffer]:
         """The orders of a trip that its rider has not been asked for."""
-        seen = self._board.riders[task.rider].seen
+        seen = self._problem.riders[task.rider].rider
         for row in task.orders:
-            order = self._board.orders[row]
-            if is_open(order, self._town.batched):
-                km = _km(order, seen)
-                yield Question(order, seen.rider_id, km, self._decision(order, (seen, task)))
+            order = self._problem.orders[row]
+            if is_undecided(order, self._batch_input.batched_services):
+                km = _distance_km(order, seen)
+                yield PlannedOffer(order, seen.rider_id, km, self._decision(order, (seen, task)))
 
-    def nobody(self, order: Order) -> Decision:
+    def unassignable_decision(self, order: Order) -> Decision:
         """Why nobody could take an order."""
         return self._decision(order, None)
 
-    def _decision(self, order: Order, chosen: tuple[Seen, Task] | None) -> Decision:
-        rows: list[Considered] = []
-        if chosen is not None:
-            seen, task = chosen
-            rows.append(self._considered(order, seen, task.terms))
+    def _decision(
+        self, order: Order, rider_and_trip: tuple[IndexedRider, PlannedTrip] | None
+    ) -> Decision:
+        rows: list[ConsideredRider] = []
+        if rider_and_trip is not None:
+            seen, task = rider_and_trip
+            rows.append(self._considered_rider(order, seen, task.terms))
         named = {row.rider_id for row in rows}
-        rows += [each for each in self._around(order) if each.rider_id not in named]
-        rows += self._out(order)
+        rows += [each for each in self._alternatives(order) if each.rider_id not in named]
+        rows += self._nearest_excluded(order)
         dispatch = dispatch_of(order)
-        preps = self._town.preps.get(order.vendor_id or "", {})
+        preps = self._batch_input.prep_times.get(order.vendor_id or "", {})
         return Decision(
-            at_ms=self._town.now_ms,
-            wave=dispatch.wave + (chosen is not None),
+            at_ms=self._batch_input.now_ms,
+            wave=dispatch.wave + (rider_and_trip is not None),
             radius_km=max((row.distance_km for row in rows), default=0.0),
             candidates=tuple(rows),
-            left_out=max(0, len(self._board.riders) + len(self._board.out) - len(rows)),
-            batch=self._batch,
-            prep=prep_of(order, preps),
+            left_out=max(0, len(self._problem.riders) + len(self._problem.excluded) - len(rows)),
+            batch=self._batch_id,
+            prep=prep_time_of(order, preps),
         )
 
-    def _around(self, order: Order) -> Iterator[Considered]:
+    def _alternatives(self, order: Order) -> Iterator[ConsideredRider]:
         """Who else could have taken it, or must not; cheapest first."""
         dispatch = dispatch_of(order)
-        policy = self._town.policies[order.order_type]
-        for each in self._reasons.around(self._row[order.order_id], NAMED_MAX):
-            seen = self._board.riders[each.rider].seen
+        policy = self._batch_input.policies[order.order_type]
+        for each in self._reasons.alternatives(
+            self._row_by_order_id[order.order_id], ALTERNATIVES_MAX
+        ):
+            seen = self._problem.riders[each.rider].rider
             asked = dispatch.asked.get(seen.rider_id)
-            bar = each.bar
-            if asked and not waves.may_refill(dispatch, seen.rider_id, self._town.now_ms, policy):
+            bar = each.excluded
+            if asked and not waves.may_ask_again(
+                dispatch, seen.rider_id, self._batch_input.now_ms, policy
+            ):
                 bar = f"asked before: {asked.outcome.value}"
-            yield self._considered(order, seen, each.terms, bar)
+            yield self._considered_rider(order, seen, each.terms, bar)
 
-    def _out(self, order: Order) -> Iterator[Considered]:
+    def _nearest_excluded(self, order: Order) -> Iterator[ConsideredRider]:
         """Those near who take no part."""
-        out = sorted(self._board.out, key=lambda each: (_km(order, each[0]), each[0].rider_id))
-        for seen, bar in out[:OUT_MAX]:
-            yield self._considered(order, seen, {}, bar)
+        out = sorted(
+            self._problem.excluded,
+            key=lambda each: (_distance_km(order, each[0]), each[0].rider_id),
+        )
+        for seen, bar in out[:EXCLUDED_MAX]:
+            yield self._considered_rider(order, seen, {}, bar)
 
-    def _considered(
-        self, order: Order, seen: Seen, terms: Mapping[str, float], bar: str | None = None
-    ) -> Considered:
-        return Considered(
-            rider_id=seen.rider_id,
-            distance_km=round(_km(order, seen), 3),
+    def _considered_rider(
+        self,
+        order: Order,
+        rider: IndexedRider,
+        terms: Mapping[str, float],
+        exclusion: str | None = None,
+    ) -> ConsideredRider:
+        return ConsideredRider(
+            rider_id=rider.rider_id,
+            distance_km=round(_distance_km(order, rider), 3),
             parts={name: round(value, 3) for name, value in terms.items()},
             cost=round(sum(terms.values()), 3) if terms else None,
-            recent_offers=seen.recent_offers,
-            excluded=bar,
-            before=dispatch_of(order).asked.get(seen.rider_id),
+            recent_offers=rider.recent_offers,
+            excluded=exclusion,
+            before=dispatch_of(order).asked.get(rider.rider_id),
         )
 
 
-def _km(order: Order, seen: Seen) -> float:
-    metres = haversine_m(seen.lat, seen.lng, order.pickup.lat, order.pickup.lng)
+def _distance_km(order: Order, rider: IndexedRider) -> float:
+    metres = haversine_m(rider.lat, rider.lng, order.pickup.lat, order.pickup.lng)
     return metres / METRES_PER_KM

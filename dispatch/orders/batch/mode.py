@@ -18,40 +18,40 @@ class Backlog(NamedTuple):
         return self.orders / max(1, self.riders)
 
 
-class Modes:
+class ModeSwitch:
     """What holds now; remembers only which services a backlog has moved to batches."""
 
     def __init__(self) -> None:
         self._policies: dict[Service, OfferPolicy] = {}
-        self._crowded: frozenset[Service] = frozenset()
+        self._backlogged: frozenset[Service] = frozenset()
 
     @property
-    def batched(self) -> frozenset[Service]:
+    def batched_services(self) -> frozenset[Service]:
         """The services whose orders are decided together."""
-        return frozenset(each for each in self._policies if self.is_batch(each))
+        return frozenset(each for each in self._policies if self.is_batched(each))
 
-    def is_batch(self, service: Service) -> bool:
+    def is_batched(self, service: Service) -> bool:
         """Whether a service's orders are decided together."""
         policy = self._policies.get(service)
         if policy is None or policy.mode == "offers":
             return False
-        return policy.mode == "batch" or service in self._crowded
+        return policy.mode == "batch" or service in self._backlogged
 
-    def wants_look(self) -> bool:
+    def may_need_batch(self) -> bool:
         """Whether any service may need it that all orders are looked at together."""
         return any(policy.mode != "offers" for policy in self._policies.values())
 
-    def hear(self, service: Service, policy: OfferPolicy) -> bool:
+    def set_policy(self, service: Service, policy: OfferPolicy) -> bool:
         """This policy holds from now on; whether its mode is news."""
         before = self._policies.get(service)
         self._policies[service] = policy
         return policy.mode != (before.mode if before else "offers")
 
-    def weigh(self, backlog: Backlog) -> None:
+    def update_backlog(self, backlog: Backlog) -> None:
         """Between the two bounds everything stays as it is: no mode flickers."""
-        self._crowded = frozenset(
+        self._backlogged = frozenset(
             service
             for service, policy in self._policies.items()
             if backlog.per_rider > policy.batch_above
-            or (service in self._crowded and backlog.per_rider >= policy.batch_below)
+            or (service in self._backlogged and backlog.per_rider >= policy.batch_below)
         )

@@ -2,16 +2,16 @@
 
 from collections.abc import Mapping
 
-from dispatch.model import Order, OrderStatus, Prep
-from matching.prep_times import DAY, Tally, estimate
+from dispatch.model import Order, OrderStatus, PrepTime
+from matching.prep_times import ALL_DAY, FadedSum, estimate_prep_minutes
 from matching.speeds import hour_of
 
 MINUTE_MS = 60_000
 # Goods that should have been ready and are not are expected after this. Units: minutes.
-OVERDUE = 1.0
+OVERDUE_MINUTES = 1.0
 
 
-def prep_of(order: Order, known: Mapping[str, Tally]) -> Prep | None:
+def prep_time_of(order: Order, learned: Mapping[str, FadedSum]) -> PrepTime | None:
     """How long the goods take from the vendor's yes; None where there is no vendor or no yes yet.
 
     `known` is what was learned of the vendor, by "day" or hour.
@@ -20,23 +20,25 @@ def prep_of(order: Order, known: Mapping[str, Tally]) -> Prep | None:
     if order.vendor_id is None or accepted_ms is None:
         return None
     if order.prep_minutes is not None:
-        return Prep(minutes=float(order.prep_minutes), source="vendor")
-    day = known.get(DAY, Tally())
-    minutes = estimate(day, known.get(str(hour_of(accepted_ms)), Tally()))
+        return PrepTime(minutes=float(order.prep_minutes), source="vendor")
+    day = learned.get(ALL_DAY, FadedSum())
+    minutes = estimate_prep_minutes(day, learned.get(str(hour_of(accepted_ms)), FadedSum()))
     source = "learned" if day.weight else "house"
-    return Prep(minutes=round(minutes, 1), source=source, orders=round(day.weight, 1))
+    return PrepTime(minutes=round(minutes, 1), source=source, orders=round(day.weight, 1))
 
 
-def ready_at_ms(order: Order, known: Mapping[str, Tally], now_ms: int, pace: float) -> float:
+def ready_at_ms(
+    order: Order, learned: Mapping[str, FadedSum], now_ms: int, time_scale: float
+) -> float:
     """When the goods are, were, or will be ready. Units: Unix ms.
 
     In a replay that is `pace` times faster than life, so are the vendor's minutes.
     """
     if OrderStatus.READY in order.times:
         return order.times[OrderStatus.READY]
-    prep = prep_of(order, known)
+    prep = prep_time_of(order, learned)
     if prep is None:
         return min(now_ms, order.created_at)
-    minute_ms = MINUTE_MS / pace
+    minute_ms = MINUTE_MS / time_scale
     promised_ms = order.times[OrderStatus.ACCEPTED] + prep.minutes * minute_ms
-    return max(promised_ms, now_ms + OVERDUE * minute_ms)
+    return max(promised_ms, now_ms + OVERDUE_MINUTES * minute_ms)

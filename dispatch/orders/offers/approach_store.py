@@ -4,13 +4,13 @@ import msgspec
 
 from dispatch import keys
 from dispatch.ids import OrderId
-from dispatch.storage.redis_client import RedisClients, translate
+from dispatch.storage.redis_client import RedisClients, translate_redis_errors
 
 # Longer than any way to a pickup; forgotten ones go by themselves.
 TTL_S = 3600
 
 
-class Pursuit(msgspec.Struct, frozen=True, kw_only=True):
+class Approach(msgspec.Struct, frozen=True, kw_only=True):
     """One rider on his way to one pickup. Units: metres, Unix ms of the server.
 
     `best_m` is the nearest he has been and `nearer_at_ms` when he last came noticeably nearer;
@@ -24,10 +24,10 @@ class Pursuit(msgspec.Struct, frozen=True, kw_only=True):
     best_m: float | None = None
 
 
-_decoder = msgspec.json.Decoder(Pursuit)
+_decoder = msgspec.json.Decoder(Approach)
 
 
-class Pursuits:
+class ApproachStore:
     """Reads and writes pursuits.
 
     Errors: every method raises StoreUnavailable where Redis is away.
@@ -36,20 +36,20 @@ class Pursuits:
     def __init__(self, clients: RedisClients) -> None:
         self._redis = clients.commands
 
-    async def get(self, order_id: str) -> Pursuit | None:
+    async def get(self, order_id: str) -> Approach | None:
         """What is known of an order's rider.
 
         Redis: GET.
         """
-        with translate():
-            raw = await self._redis.get(keys.order_pursuit(OrderId(order_id)))
+        with translate_redis_errors():
+            raw = await self._redis.get(keys.order_approach(OrderId(order_id)))
         return None if raw is None else _decoder.decode(raw)
 
-    async def put(self, order_id: str, pursuit: Pursuit) -> None:
+    async def put(self, order_id: str, approach: Approach) -> None:
         """Keep it for the next look.
 
         Redis: SET; idempotent.
         """
-        with translate():
-            text = msgspec.json.encode(pursuit)
-            await self._redis.set(keys.order_pursuit(OrderId(order_id)), text, ex=TTL_S)
+        with translate_redis_errors():
+            text = msgspec.json.encode(approach)
+            await self._redis.set(keys.order_approach(OrderId(order_id)), text, ex=TTL_S)

@@ -5,9 +5,9 @@ from typing import NamedTuple
 
 from dispatch import keys
 from dispatch.ids import RiderId
-from dispatch.storage.pipeline import Bulk
-from dispatch.storage.redis_client import RedisClients, Scripts, translate
-from dispatch.tracking.stores.index_scan import pairs
+from dispatch.storage.pipeline import Pipeline
+from dispatch.storage.redis_client import RedisClients, Scripts, translate_redis_errors
+from dispatch.tracking.stores.index_scan import in_pairs
 
 # Offers left unread longer ago than this are no row any more.
 STREAK_TTL_S = 30 * 60
@@ -22,7 +22,7 @@ class PauseRule(NamedTuple):
     pause_ms: int
 
 
-class Pauses:
+class OfferPauses:
     """Counts unread offers and keeps the pauses that follow.
 
     Errors: every method raises StoreUnavailable where Redis is away.
@@ -30,10 +30,14 @@ class Pauses:
 
     def __init__(self, clients: RedisClients, scripts: Scripts) -> None:
         self._redis = clients.commands
-        self._bulk = Bulk(clients.commands, scripts)
+        self._pipeline = Pipeline(clients.commands, scripts)
 
-    async def note(
-        self, unread: Iterable[str], read: Iterable[str], now_ms: int, rule: PauseRule
+    async def count_unread(
+        self,
+        unread_rider_ids: Iterable[str],
+        read_rider_ids: Iterable[str],
+        now_ms: int,
+        rule: PauseRule,
     ) -> list[str]:
         """Count offers that were not shown, forget the row of riders whose offers were.
 
@@ -41,14 +45,14 @@ class Pauses:
         Redis: INCR, EXPIRE and DEL in one pipeline, a second one where somebody is paused; a
         repeated call may count twice.
         """
-        counted = list(unread)
-        with translate():
+        counted = list(unread_rider_ids)
+        with translate_redis_errors():
             async with self._redis.pipeline(transaction=False) as pipe:
                 for rider in counted:
                     pipe.incr(keys.rider_unread(RiderId(rider)))
                 for rider in counted:
                     pipe.expire(keys.rider_unread(RiderId(rider)), STREAK_TTL_S)
-                for rider in read:
+                for rider in read_rider_ids:
                     pipe.delete(keys.rider_unread(RiderId(rider)))
                 rows = (await pipe.execute())[: len(counted)]
         full = [r for r, row in zip(counted, rows, strict=True) if row >= rule.unread_max]
@@ -57,7 +61,7 @@ class Pauses:
         return full
 
     async def _pause(self, riders: list[str], now_ms: int, until_ms: int) -> None:
-        with translate():
+        with translate_redis_errors():
             async with self._redis.pipeline(transaction=False) as pipe:
                 pipe.zadd(keys.riders_paused(), dict.fromkeys(riders, until_ms))
                 pipe.zremrangebyscore(keys.riders_paused(), "-inf", now_ms)
@@ -71,7 +75,7 @@ class Pauses:
 
         Redis: ZREM and DEL, one round trip; idempotent.
         """
-        with translate():
+        with translate_redis_errors():
             async with self._redis.pipeline(transaction=False) as pipe:
                 pipe.zrem(keys.riders_paused(), rider)
                 pipe.delete(keys.rider_unread(RiderId(rider)))
@@ -83,7 +87,7 @@ class Pauses:
         Redis: ZRANGE by score, one round trip.
         """
         key = keys.riders_paused()
-        [rows] = await self._bulk.run(
+        [rows] = await self._pipeline.run(
             [("ZRANGE", key, f"({now_ms}", "+inf", "BYSCORE", "WITHSCORES")]
         )
-        return {rider.decode(): int(float(until_ms)) for rider, until_ms in pairs(rows)}
+        return {rider.decode(): int(float(until_ms)) for rider, until_ms in in_pairs(rows)}

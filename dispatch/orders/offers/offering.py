@@ -5,24 +5,26 @@ Step 4 of an order's way: orders.search or orders.batches -> [here] -> orders.fl
 
 from dispatch.errors import Refused
 from dispatch.model import Offer, Order
-from dispatch.orders.offers.lookups import Finds
-from dispatch.orders.offers.offer_holds import Holdings
-from dispatch.orders.service import Flow
-from dispatch.orders.transitions.context import OffersMade, dispatch_of
+from dispatch.orders.offers.lookups import EngineLookups
+from dispatch.orders.offers.offer_holds import OfferHolds
+from dispatch.orders.service import OrderService
+from dispatch.orders.transitions.context import OfferFacts, dispatch_of
 from matching.geo import distance_m
 
 METRES_PER_KM = 1000
 
 
-class Asking:
+class OfferMaker:
     """Makes offers, and knows who holds one."""
 
-    def __init__(self, flow: Flow, finds: Finds, holdings: Holdings) -> None:
-        self._flow = flow
-        self._finds = finds
-        self.holdings = holdings
+    def __init__(
+        self, order_service: OrderService, lookups: EngineLookups, holds: OfferHolds
+    ) -> None:
+        self._order_service = order_service
+        self._lookups = lookups
+        self.holds = holds
 
-    async def ask(self, order: Order, offers: dict[str, Offer], made: OffersMade) -> None:
+    async def make_offers(self, order: Order, offers: dict[str, Offer], facts: OfferFacts) -> None:
         """Offer an order to riders, and look at it again in time.
 
         Nothing is awaited before they hold their offers: nobody is asked twice at once.
@@ -30,15 +32,15 @@ class Asking:
         Errors: Refused where the order moved on or a rider's hands are full; StoreUnavailable.
         """
         for rider, offer in offers.items():
-            self.holdings.put(rider, order.order_id, offer.deadline_ms)
+            self.holds.add(rider, order.order_id, offer.deadline_ms)
         try:
-            await self._flow.make_offers(order.order_id, offers, made, order)
+            await self._order_service.make_offers(order.order_id, offers, facts, order)
         except Refused as refused:
-            self.holdings.let_go(order.order_id, dispatch_of(order).offers)
+            self.holds.release(order.order_id, dispatch_of(order).offers)
             if refused.details is not None:
-                self.holdings.spare(str(refused.details["riderId"]))
+                self.holds.mark_busy(str(refused.details["riderId"]))
             raise
-        await self._finds.put_timer(order.order_id, made.due_at_ms)
+        await self._lookups.put_timer(order.order_id, facts.due_at_ms)
 
 
 def trip_km(order: Order) -> float:

@@ -7,10 +7,10 @@ import msgspec
 
 from dispatch.clock import Clock
 from dispatch.errors import Refusal, Refused, StoreUnavailable
-from dispatch.events.audit_records import audit
+from dispatch.events.audit_records import audit_record
 from dispatch.model import OfferPolicy
-from dispatch.storage.dynamodb_errors import Answering
-from dispatch.storage.item_patch import given_in
+from dispatch.storage.dynamodb_errors import RetryableTable
+from dispatch.storage.item_patch import given_fields
 from dispatch.wire.http import requests
 from ledger.core.pricing import Service
 from ledger.dynamodb.table import (
@@ -24,55 +24,55 @@ from ledger.dynamodb.table import (
 # A second is soon enough, and spares a read per look.
 CACHE_S = 1.0
 # Operators change policies by hand; more rivals at one moment than this are a fault.
-WRITES_MAX = 5
+WRITE_ATTEMPTS_MAX = 5
 SERVICES: tuple[Service, ...] = get_args(Service)
 
 
-class Policy(msgspec.Struct, frozen=True):
+class VersionedPolicy(msgspec.Struct, frozen=True):
     """A policy and how often it was changed; version 0 is the house's own."""
 
-    offers: OfferPolicy
+    policy: OfferPolicy
     version: int
 
 
-class Policies:
+class OfferPolicyStore:
     """The policies of one zone; every change leaves an audit record."""
 
     def __init__(self, table: Table, clock: Clock, zone: str) -> None:
-        self._table = Answering(table)
+        self._table = RetryableTable(table)
         self._clock = clock
         self.zone = zone
         self._lock = asyncio.Lock()
-        self._known: dict[Service, Policy] = {}
+        self._cached: dict[Service, VersionedPolicy] = {}
         self._read_at_s = float("-inf")
 
     def _key(self, service: Service) -> Key:
         return Key("CONFIG#GLOBAL", f"OFFERS#{self.zone}#{service}")
 
-    async def offers(self, service: Service) -> OfferPolicy:
+    async def get(self, service: Service) -> OfferPolicy:
         """How riders are asked for a service's orders, at most a second old.
 
         DynamoDB: one BatchGetItem, consistent, at most once a second and process.
         """
-        return (await self.policy(service)).offers
+        return (await self.get_versioned(service)).policy
 
-    async def policy(self, service: Service) -> Policy:
+    async def get_versioned(self, service: Service) -> VersionedPolicy:
         """The same with its version."""
         if not self._is_fresh():
             async with self._lock:
                 # Whoever waited for the lock finds what its holder read.
                 if not self._is_fresh():
                     items = await self._table.get_many([self._key(each) for each in SERVICES])
-                    self._known = dict(zip(SERVICES, map(_policy, items), strict=True))
+                    self._cached = dict(zip(SERVICES, map(_from_item, items), strict=True))
                     self._read_at_s = self._clock.monotonic_s()
-        return self._known[service]
+        return self._cached[service]
 
     def _is_fresh(self) -> bool:
         return self._clock.monotonic_s() - self._read_at_s < CACHE_S
 
     async def put_offers(
         self, service: Service, patch: requests.OfferSettings, admin_id: str
-    ) -> Policy:
+    ) -> VersionedPolicy:
         """Change what the patch names; the policy after it, one version on.
 
         Errors: Refused MALFORMED where its parts do not fit together; StoreUnavailable where rivals
@@ -80,12 +80,12 @@ class Policies:
         DynamoDB: GetItem, then one transaction of the item (if its version is unchanged) and the
             audit record.
         """
-        for _ in range(WRITES_MAX):
-            before = _policy(await self._table.get(self._key(service)))
-            after = Policy(_patched(before.offers, patch), before.version + 1)
+        for _ in range(WRITE_ATTEMPTS_MAX):
+            before = _from_item(await self._table.get(self._key(service)))
+            after = VersionedPolicy(_apply_patch(before.policy, patch), before.version + 1)
             writes = [
-                _put(self._key(service), after),
-                _audit(before, after, (self.zone, service, admin_id), self._clock.now_ms()),
+                _put_write(self._key(service), after),
+                _audit_write(before, after, (self.zone, service, admin_id), self._clock.now_ms()),
             ]
             try:
                 await self._table.transact(writes)
@@ -96,14 +96,16 @@ class Policies:
         raise StoreUnavailable("dynamodb", "the offer policy keeps changing")
 
 
-def _policy(item: Item | None) -> Policy:
+def _from_item(item: Item | None) -> VersionedPolicy:
     if item is None:
-        return Policy(OfferPolicy(), 0)
-    return Policy(msgspec.convert(item["policy"], OfferPolicy, strict=False), item["version"])
+        return VersionedPolicy(OfferPolicy(), 0)
+    return VersionedPolicy(
+        msgspec.convert(item["policy"], OfferPolicy, strict=False), item["version"]
+    )
 
 
-def _patched(policy: OfferPolicy, patch: requests.OfferSettings) -> OfferPolicy:
-    after = msgspec.convert({**msgspec.to_builtins(policy), **given_in(patch)}, OfferPolicy)
+def _apply_patch(policy: OfferPolicy, patch: requests.OfferSettings) -> OfferPolicy:
+    after = msgspec.convert({**msgspec.to_builtins(policy), **given_fields(patch)}, OfferPolicy)
     if list(after.radii_km) != sorted(set(after.radii_km)):
         raise Refused(Refusal.MALFORMED, "radiiKm: each radius must be wider than the one before")
     if after.batch_below >= after.batch_above:
@@ -113,11 +115,11 @@ def _patched(policy: OfferPolicy, patch: requests.OfferSettings) -> OfferPolicy:
     return after
 
 
-def _put(key: Key, policy: Policy) -> Put:
+def _put_write(key: Key, policy: VersionedPolicy) -> Put:
     item: Item = {
         "PK": key.pk,
         "SK": key.sk,
-        "policy": msgspec.to_builtins(policy.offers),
+        "policy": msgspec.to_builtins(policy.policy),
         "version": policy.version,
     }
     if policy.version == 1:
@@ -130,12 +132,17 @@ def _put(key: Key, policy: Policy) -> Put:
     )
 
 
-def _audit(before: Policy, after: Policy, of: tuple[str, str, str], now_ms: int) -> Put:
-    zone, service, admin_id = of
+def _audit_write(
+    before: VersionedPolicy,
+    after: VersionedPolicy,
+    zone_service_admin: tuple[str, str, str],
+    now_ms: int,
+) -> Put:
+    zone, service, admin_id = zone_service_admin
     what = {
         "zone": zone,
         "service": service,
-        "before": msgspec.to_builtins(before.offers),
-        "after": msgspec.to_builtins(after.offers),
+        "before": msgspec.to_builtins(before.policy),
+        "after": msgspec.to_builtins(after.policy),
     }
-    return audit("put_offers", admin_id, what, now_ms)
+    return audit_record("put_offers", admin_id, what, now_ms)

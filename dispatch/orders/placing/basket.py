@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dispatch.catalogue.store import CatalogueItem, Vendor
 from dispatch.errors import Refusal, Refused
 from dispatch.model import OrderLine
-from dispatch.wire.http.requests import GoodsOrder, PackageOrder, WantedItem
+from dispatch.wire.http.requests import BasketItem, GoodsOrder, PackageOrder
 from ledger.core.pricing import (
     Pricing,
     Rates,
@@ -41,10 +41,10 @@ def price_goods_order(
         raise Refused(Refusal.NOT_FOUND, f"there is no vendor {body.vendor_id}")
     _check_enabled(rates)
     _check_open(body, vendor)
-    wanted = _merged(body.items)
-    _check_known(wanted, items)
+    wanted = _merge_items(body.items)
+    _check_listed(wanted, items)
     _check_available(wanted, items)
-    lines = tuple(_line(items[item_id], quantity) for item_id, quantity in wanted.items())
+    lines = tuple(_order_line(items[item_id], quantity) for item_id, quantity in wanted.items())
     pricing = price_goods(rates, sum(line.quantity * line.unit_price for line in lines))
     pricing = with_tip(pricing, body.tip)
     _check_total(pricing, lines)
@@ -88,14 +88,14 @@ def _check_open(body: GoodsOrder, vendor: Vendor | None) -> None:
         raise Refused(Refusal.VENDOR_CLOSED, f"the vendor does not sell {body.order_type}")
 
 
-def _merged(wanted: Sequence[WantedItem]) -> dict[str, int]:
+def _merge_items(wanted: Sequence[BasketItem]) -> dict[str, int]:
     quantities: dict[str, int] = {}
     for each in wanted:
         quantities[each.item_id] = quantities.get(each.item_id, 0) + each.quantity
     return quantities
 
 
-def _check_known(wanted: Mapping[str, int], items: Mapping[str, CatalogueItem]) -> None:
+def _check_listed(wanted: Mapping[str, int], items: Mapping[str, CatalogueItem]) -> None:
     unknown = [item_id for item_id in wanted if item_id not in items]
     if unknown:
         raise Refused(
@@ -107,29 +107,31 @@ def _check_known(wanted: Mapping[str, int], items: Mapping[str, CatalogueItem]) 
 
 def _check_available(wanted: Mapping[str, int], items: Mapping[str, CatalogueItem]) -> None:
     missing = [
-        item_id for item_id, quantity in wanted.items() if not _has(items[item_id], quantity)
+        item_id
+        for item_id, quantity in wanted.items()
+        if not _is_in_stock(items[item_id], quantity)
     ]
     if missing:
         names = ", ".join(items[item_id].name for item_id in missing[:3])
         raise Refused(
             Refusal.ITEM_UNAVAILABLE,
             f"not available in that quantity: {names}",
-            {"itemIds": missing, "items": [_left(items[item_id]) for item_id in missing]},
+            {"itemIds": missing, "items": [_availability(items[item_id]) for item_id in missing]},
         )
 
 
-def _has(item: CatalogueItem, quantity: int) -> bool:
+def _is_in_stock(item: CatalogueItem, quantity: int) -> bool:
     return item.available and (item.stock is None or item.stock >= quantity)
 
 
-def _left(item: CatalogueItem) -> dict[str, object]:
+def _availability(item: CatalogueItem) -> dict[str, object]:
     left: dict[str, object] = {"itemId": item.item_id, "available": item.available}
     if item.stock is not None:
         left["stock"] = item.stock
     return left
 
 
-def _line(item: CatalogueItem, quantity: int) -> OrderLine:
+def _order_line(item: CatalogueItem, quantity: int) -> OrderLine:
     return OrderLine(
         item_id=item.item_id,
         name=item.name,

@@ -6,9 +6,9 @@ from dispatch.catalogue.store import Vendor
 from dispatch.model import (
     Order,
     OrderLine,
+    OrderPayment,
     OrderStatus,
     Parcel,
-    Payment,
     PaymentMethod,
     PaymentState,
     Place,
@@ -20,13 +20,13 @@ from ledger.core.pricing import Pricing
 Placement = requests.GoodsOrder | requests.PackageOrder
 
 
-def payment_for(method: str, payment_id: str, provider: str) -> Payment:
+def payment_for(method: str, payment_id: str, provider: str) -> OrderPayment:
     """How the order will be paid, and where that stands at its placement."""
     if method == PaymentMethod.WALLET:
-        return Payment(method=PaymentMethod.WALLET, state=PaymentState.CAPTURED)
+        return OrderPayment(method=PaymentMethod.WALLET, state=PaymentState.CAPTURED)
     if method == PaymentMethod.CASH:
-        return Payment(method=PaymentMethod.CASH, state=PaymentState.DUE)
-    return Payment(
+        return OrderPayment(method=PaymentMethod.CASH, state=PaymentState.DUE)
+    return OrderPayment(
         method=PaymentMethod.MOBILE_MONEY,
         state=PaymentState.PENDING,
         provider=provider,
@@ -34,7 +34,9 @@ def payment_for(method: str, payment_id: str, provider: str) -> Payment:
     )
 
 
-def blank(order_id: str, user_id: str, pricing: Pricing, payment: Payment, now_ms: int) -> Order:
+def blank_order(
+    order_id: str, user_id: str, pricing: Pricing, payment: OrderPayment, now_ms: int
+) -> Order:
     """An order that has not been written yet; where it goes is filled in by its kind."""
     nowhere = Place(lat=0.0, lng=0.0)
     return Order(

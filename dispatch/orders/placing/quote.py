@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from dispatch.catalogue.promotions import Promotions
-from dispatch.catalogue.service_rates import Config
+from dispatch.catalogue.service_rates import ServiceRates
 from dispatch.catalogue.store import Catalogue, Vendor
 from dispatch.model import OrderLine
 from dispatch.orders.placing.basket import price_goods_order, price_package_order
@@ -22,12 +22,14 @@ class Quote(NamedTuple):
     promotion: Promotion | None = None
 
 
-class Quotes:
+class QuoteService:
     """Prices orders, for those who ask and for those who place them."""
 
-    def __init__(self, catalogue: Catalogue, config: Config, promotions: Promotions) -> None:
+    def __init__(
+        self, catalogue: Catalogue, service_rates: ServiceRates, promotions: Promotions
+    ) -> None:
         self._catalogue = catalogue
-        self._config = config
+        self._service_rates = service_rates
         self._promotions = promotions
 
     async def quote(self, user_id: str, body: Placement) -> Quote:
@@ -35,18 +37,18 @@ class Quotes:
 
         Errors: Refused by the basket, then PROMO_REFUSED; StoreUnavailable.
         """
-        quote = await self._whole(body)
+        quote = await self._quote_without_discount(body)
         if body.promo_code is None:
             return quote
         code = body.promo_code
         promotion, pricing = await self._promotions.apply(code, user_id, quote.pricing)
         return quote._replace(pricing=pricing, promotion=promotion)
 
-    async def _whole(self, body: Placement) -> Quote:
-        rates = (await self._config.services())[body.order_type]
+    async def _quote_without_discount(self, body: Placement) -> Quote:
+        rates = (await self._service_rates.rates())[body.order_type]
         if isinstance(body, requests.PackageOrder):
             return Quote(price_package_order(body, rates))
         wanted = [item.item_id for item in body.items]
-        vendor, items = await self._catalogue.shelf(body.vendor_id, wanted)
+        vendor, items = await self._catalogue.vendor_and_items(body.vendor_id, wanted)
         lines, pricing = price_goods_order(body, vendor, items, rates)
         return Quote(pricing, lines, vendor)

@@ -6,23 +6,23 @@ import msgspec
 
 from dispatch.keys import Identity, identity
 from dispatch.model import (
-    Asked,
     Decision,
     Dispatch,
     DispatchState,
     Offer,
+    OfferOutcome,
     Order,
-    Outcome,
+    PastOffer,
     Position,
 )
 from dispatch.wire import events
 from dispatch.wire.events import Event
 
 
-class Said(NamedTuple):
+class AddressedEvent(NamedTuple):
     """One event for one receiver."""
 
-    to: Identity
+    receiver: Identity
     event: Event
 
 
@@ -33,7 +33,7 @@ class Actor(msgspec.Struct, frozen=True):
     id: str
 
 
-class Ask(msgspec.Struct, frozen=True, kw_only=True):
+class TransitionRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A command about one order at one moment. Units: Unix milliseconds.
 
     `name` is the command's name on the wire; `facts` are what the caller found out beforehand.
@@ -46,19 +46,19 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     facts: Any = None
 
 
-class Step(msgspec.Struct, frozen=True, kw_only=True):
+class Transition(msgspec.Struct, frozen=True, kw_only=True):
     """What a command leads to: the order after it and what is said once it is written.
 
     `claims` and `frees` name the rider whose hands fill or empty.
     """
 
     order: Order
-    says: tuple[Said, ...] = ()
-    claims: str | None = None
-    frees: str | None = None
+    events: tuple[AddressedEvent, ...] = ()
+    claimed_rider_id: str | None = None
+    released_rider_id: str | None = None
 
 
-class AssignedTo(msgspec.Struct, frozen=True, kw_only=True):
+class AssignmentFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of the rider who accepts; `at` is where he was last.
 
     Units: metres per second, how fast one gets on there now.
@@ -66,14 +66,14 @@ class AssignedTo(msgspec.Struct, frozen=True, kw_only=True):
 
     name: str | None = None
     vehicle: str | None = None
-    at: Position | None = None
+    position: Position | None = None
     speed_mps: float | None = None
 
 
 # Versions of events are those of the order after the step.
 
 
-class OffersMade(msgspec.Struct, frozen=True, kw_only=True):
+class OfferFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What the engine knows of a wave besides its offers. Units: kilometres, Unix ms."""
 
     trip_km: float
@@ -82,27 +82,27 @@ class OffersMade(msgspec.Struct, frozen=True, kw_only=True):
     decision: Decision | None = None
 
 
-class NobodyLeft(msgspec.Struct, frozen=True, kw_only=True):
+class NoCandidateFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What the engine knows where nobody can be asked. Units: Unix ms."""
 
-    look_again_ms: int
+    retry_at_ms: int
     decision: Decision | None = None
 
 
-def user_of(order: Order) -> Identity:
+def user_identity(order: Order) -> Identity:
     """The customer."""
     return identity("user", order.user_id)
 
 
-def both(order: Order, event: Event) -> tuple[Said, ...]:
+def to_user_and_vendor(order: Order, event: Event) -> tuple[AddressedEvent, ...]:
     """To the customer, and to the vendor where there is one."""
-    said = (Said(user_of(order), event),)
+    said = (AddressedEvent(user_identity(order), event),)
     if order.vendor_id is None:
         return said
-    return (*said, Said(identity("vendor", order.vendor_id), event))
+    return (*said, AddressedEvent(identity("vendor", order.vendor_id), event))
 
 
-def mark(order: Order) -> dict[str, Any]:
+def event_fields(order: Order) -> dict[str, Any]:
     """What every event of the step after `order` carries."""
     return {"order_id": order.order_id, "version": order.version + 1}
 
@@ -113,7 +113,7 @@ def dispatch_of(order: Order) -> Dispatch:
     return order.dispatch
 
 
-def searching(order: Order, now_ms: int) -> Dispatch:
+def start_search(order: Order, now_ms: int) -> Dispatch:
     """A search that the engine looks at now; whom the order has asked is kept."""
     before = order.dispatch
     return Dispatch(
@@ -125,35 +125,41 @@ def searching(order: Order, now_ms: int) -> Dispatch:
     )
 
 
-def status(order: Order, state: events.SearchState) -> Said:
+def search_status_event(order: Order, state: events.SearchState) -> AddressedEvent:
     """To the customer: how the search goes."""
-    return Said(user_of(order), events.DispatchStatus(**mark(order), state=state))
+    return AddressedEvent(
+        user_identity(order), events.DispatchStatus(**event_fields(order), state=state)
+    )
 
 
-def closed(
-    order: Order, offers: dict[str, Offer], reason: events.ClosedBecause
-) -> tuple[Said, ...]:
+def offer_closed_events(
+    order: Order, offers: dict[str, Offer], reason: events.CloseReason
+) -> tuple[AddressedEvent, ...]:
     """To riders: these offers are no longer yours to take."""
     return tuple(
-        Said(
+        AddressedEvent(
             identity("rider", rider),
-            events.DeliveryRequestClosed(**mark(order), offer_id=offer.offer_id, reason=reason),
+            events.DeliveryRequestClosed(
+                **event_fields(order), offer_id=offer.offer_id, reason=reason
+            ),
         )
         for rider, offer in offers.items()
     )
 
 
-def remembered(
-    dispatch: Dispatch, offers: dict[str, Offer], outcome: Outcome, now_ms: int
-) -> dict[str, Asked]:
+def add_past_offers(
+    dispatch: Dispatch, offers: dict[str, Offer], outcome: OfferOutcome, now_ms: int
+) -> dict[str, PastOffer]:
     """The memory of whom this order has asked, with `offers` ended by `outcome`."""
     news = {
-        rider: Asked(offer_id=offer.offer_id, outcome=outcome, at_ms=now_ms)
+        rider: PastOffer(offer_id=offer.offer_id, outcome=outcome, at_ms=now_ms)
         for rider, offer in offers.items()
     }
     return {**dispatch.asked, **news}
 
 
-def ready_for(order: Order, rider: str) -> Said:
+def pickup_ready_event(order: Order, rider: str) -> AddressedEvent:
     """To the rider: the goods wait for you."""
-    return Said(identity("rider", rider), events.OrderReadyForPickup(**mark(order)))
+    return AddressedEvent(
+        identity("rider", rider), events.OrderReadyForPickup(**event_fields(order))
+    )

@@ -10,15 +10,15 @@ import msgspec
 from msgspec.structs import replace
 
 from dispatch.model import (
-    Asked,
-    Considered,
+    ConsideredRider,
     Decision,
     Dispatch,
     DispatchState,
     Offer,
+    OfferOutcome,
     OfferPolicy,
     Order,
-    Outcome,
+    PastOffer,
 )
 
 
@@ -31,23 +31,23 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     rider_id: str
     distance_km: float
     score: float = 0.0
-    parts: dict[str, float] = {}
+    score_parts: dict[str, float] = {}
     recent_offers: int = 0
-    bar: str | None = None
+    exclusion: str | None = None
 
 
-class Pick(NamedTuple):
+class Wave(NamedTuple):
     """Who is asked now, as part of which wave, inside which circle; nobody where it is empty."""
 
-    chosen: Sequence[Candidate]
-    wave: int
+    candidates: Sequence[Candidate]
+    number: int
     radius_km: float
 
 
-_SILENT = frozenset({Outcome.EXPIRED, Outcome.UNREAD, Outcome.TAKEN})
-_LOOKING = frozenset({DispatchState.SEARCHING, DispatchState.OFFERED, DispatchState.EXHAUSTED})
-_COMING = frozenset({DispatchState.ASSIGNED, DispatchState.AT_PICKUP})
-_CARRIED = frozenset({DispatchState.PICKED_UP, DispatchState.AT_DROPOFF})
+_SILENT_OUTCOMES = frozenset({OfferOutcome.EXPIRED, OfferOutcome.UNREAD, OfferOutcome.TAKEN})
+_SEARCHING = frozenset({DispatchState.SEARCHING, DispatchState.OFFERED, DispatchState.EXHAUSTED})
+_BEFORE_PICKUP = frozenset({DispatchState.ASSIGNED, DispatchState.AT_PICKUP})
+_AFTER_PICKUP = frozenset({DispatchState.PICKED_UP, DispatchState.AT_DROPOFF})
 # Riders whom one decision names; the rest is counted.
 EXPLAINED_MAX = 32
 
@@ -73,20 +73,20 @@ def may_ask(dispatch: Dispatch, rider: str, now_ms: int, policy: OfferPolicy) ->
     return asked is None or now_ms - asked.at_ms >= policy.silence_ms
 
 
-def may_refill(dispatch: Dispatch, rider: str, now_ms: int, policy: OfferPolicy) -> bool:
+def may_ask_again(dispatch: Dispatch, rider: str, now_ms: int, policy: OfferPolicy) -> bool:
     """Whether a rider who kept silent may be asked again because nobody else is left."""
     asked = dispatch.asked.get(rider)
-    if asked is None or asked.outcome not in _SILENT:
+    if asked is None or asked.outcome not in _SILENT_OUTCOMES:
         return asked is None
     return now_ms - asked.at_ms >= policy.refill_ms
 
 
-def wishes(dispatch: Dispatch) -> bool:
+def has_unasked_wanted_rider(dispatch: Dispatch) -> bool:
     """Whether an operator wants a rider who was not asked yet."""
     return dispatch.wanted is not None and dispatch.wanted not in dispatch.asked
 
 
-def room_in_wave(dispatch: Dispatch, policy: OfferPolicy) -> int:
+def remaining_in_wave(dispatch: Dispatch, policy: OfferPolicy) -> int:
     """How many riders of the present wave are still to be asked; 0 where its circle is closed.
 
     The rider an operator wants is not put under pressure by others beside him.
@@ -96,22 +96,22 @@ def room_in_wave(dispatch: Dispatch, policy: OfferPolicy) -> int:
     return max(0, wave_size(policy, dispatch.wave) - dispatch.wave_asked)
 
 
-def next_ask_ms(dispatch: Dispatch, policy: OfferPolicy) -> int | None:
+def next_offer_at_ms(dispatch: Dispatch, policy: OfferPolicy) -> int | None:
     """When the next rider of a wave with open offers is asked; None where it has no more."""
-    if not dispatch.offers or not room_in_wave(dispatch, policy):
+    if not dispatch.offers or not remaining_in_wave(dispatch, policy):
         return None
     return max(offer.made_at_ms for offer in dispatch.offers.values()) + policy.stagger_ms
 
 
-def may_pick(dispatch: Dispatch, now_ms: int, policy: OfferPolicy) -> bool:
+def may_pick_wave(dispatch: Dispatch, now_ms: int, policy: OfferPolicy) -> bool:
     """Whether somebody may be asked now: nobody is, or the wave's next rider has his turn."""
-    turn_ms = next_ask_ms(dispatch, policy)
+    turn_ms = next_offer_at_ms(dispatch, policy)
     return not dispatch.offers or (turn_ms is not None and now_ms >= turn_ms)
 
 
 def pick_wave(
     dispatch: Dispatch, ranked: Sequence[Candidate], now_ms: int, policy: OfferPolicy
-) -> Pick:
+) -> Wave:
     """The next of the wave out of `ranked` (best first), or the first of a new wave.
 
     One rider at a time, but for a policy without a stagger. The circle of a wave with open offers
@@ -119,26 +119,26 @@ def pick_wave(
     only where nobody else is left and no offer is open.
     """
     open_ = bool(dispatch.offers)
-    room = room_in_wave(dispatch, policy)
+    room = remaining_in_wave(dispatch, policy)
     wave = dispatch.wave if room else dispatch.wave + 1
-    ranked = [c for c in ranked if c.bar is None and c.rider_id not in dispatch.offers]
+    ranked = [c for c in ranked if c.exclusion is None and c.rider_id not in dispatch.offers]
     wanted = [c for c in ranked if c.rider_id == dispatch.wanted]
     if wanted and wanted[0].rider_id not in dispatch.asked and not open_:
-        return Pick(wanted[:1], wave, wanted[0].distance_km)
+        return Wave(wanted[:1], wave, wanted[0].distance_km)
     fresh = [c for c in ranked if may_ask(dispatch, c.rider_id, now_ms, policy)]
     pool = fresh
     if not fresh and not open_:
-        pool = [c for c in ranked if may_refill(dispatch, c.rider_id, now_ms, policy)]
-    circles = _circles(dispatch, wave, policy)
+        pool = [c for c in ranked if may_ask_again(dispatch, c.rider_id, now_ms, policy)]
+    circles = _radii_to_try_km(dispatch, wave, policy)
     count = 1 if policy.stagger_ms else room or wave_size(policy, wave)
     for radius_km in circles:
         near = [c for c in pool if c.distance_km <= radius_km]
         if near:
-            return Pick(near[:count], wave, radius_km)
-    return Pick((), wave, circles[-1])
+            return Wave(near[:count], wave, radius_km)
+    return Wave((), wave, circles[-1])
 
 
-def _circles(dispatch: Dispatch, wave: int, policy: OfferPolicy) -> list[float]:
+def _radii_to_try_km(dispatch: Dispatch, wave: int, policy: OfferPolicy) -> list[float]:
     """The radii that are tried one after the other."""
     same_wave = wave == dispatch.wave and dispatch.radius_km is not None
     first_km = dispatch.radius_km if same_wave else wave_radius_km(policy, wave)
@@ -149,19 +149,19 @@ def _circles(dispatch: Dispatch, wave: int, policy: OfferPolicy) -> list[float]:
 
 
 def offers_for(
-    pick: Pick, now_ms: int, policy: OfferPolicy, mint: Callable[[], str]
+    wave: Wave, now_ms: int, policy: OfferPolicy, new_offer_id: Callable[[], str]
 ) -> dict[str, Offer]:
     """One offer for each chosen rider, each with a deadline of its own; `mint` makes offer ids."""
     return {
         candidate.rider_id: Offer(
-            offer_id=mint(),
-            wave=pick.wave,
+            offer_id=new_offer_id(),
+            wave=wave.number,
             made_at_ms=now_ms,
             expires_at_ms=now_ms + policy.window_ms,
             deadline_ms=now_ms + policy.window_ms + policy.grace_ms,
             distance_km=candidate.distance_km,
         )
-        for candidate in pick.chosen
+        for candidate in wave.candidates
     }
 
 
@@ -181,12 +181,14 @@ def with_offers(
     )
 
 
-def expired(offers: Mapping[str, Offer], now_ms: int) -> frozenset[str]:
+def expired_riders(offers: Mapping[str, Offer], now_ms: int) -> frozenset[str]:
     """Riders whose time to answer is over."""
     return frozenset(rider for rider, offer in offers.items() if now_ms > offer.deadline_ms)
 
 
-def receipt_due(offers: Mapping[str, Offer], now_ms: int, policy: OfferPolicy) -> dict[str, str]:
+def offers_with_receipt_due(
+    offers: Mapping[str, Offer], now_ms: int, policy: OfferPolicy
+) -> dict[str, str]:
     """Offers (rider -> offer id) whose receipt should be there by now."""
     return {
         rider: offer.offer_id
@@ -195,97 +197,100 @@ def receipt_due(offers: Mapping[str, Offer], now_ms: int, policy: OfferPolicy) -
     }
 
 
-def next_look_ms(dispatch: Dispatch, now_ms: int, policy: OfferPolicy) -> int:
+def next_check_at_ms(dispatch: Dispatch, now_ms: int, policy: OfferPolicy) -> int:
     """When the engine must look again: at a receipt's, an answer's, or the next rider's time."""
     moments = [
         moment
         for offer in dispatch.offers.values()
         for moment in (offer.made_at_ms + policy.receipt_ms, offer.deadline_ms + 1)
     ]
-    turn_ms = next_ask_ms(dispatch, policy)
+    turn_ms = next_offer_at_ms(dispatch, policy)
     if turn_ms is not None:
         moments.append(turn_ms)
     return min((moment for moment in moments if moment > now_ms), default=now_ms)
 
 
-def wants_rider(order: Order) -> bool:
+def is_searching(order: Order) -> bool:
     """Whether the order still looks for a rider."""
-    return _is_in(order, _LOOKING)
+    return _is_in_state(order, _SEARCHING)
 
 
-def is_coming(order: Order) -> bool:
+def is_before_pickup(order: Order) -> bool:
     """Whether a rider is on his way to the pickup, or waits there."""
-    return _is_in(order, _COMING)
+    return _is_in_state(order, _BEFORE_PICKUP)
 
 
-def is_carried(order: Order) -> bool:
+def is_after_pickup(order: Order) -> bool:
     """Whether a rider is on his way to the customer with it."""
-    return _is_in(order, _CARRIED)
+    return _is_in_state(order, _AFTER_PICKUP)
 
 
-def wants_engine(order: Order) -> bool:
+def needs_dispatch(order: Order) -> bool:
     """Whether the engine has anything to see to."""
-    return wants_rider(order) or is_coming(order)
+    return is_searching(order) or is_before_pickup(order)
 
 
-def _is_in(order: Order, states: frozenset[DispatchState]) -> bool:
+def _is_in_state(order: Order, states: frozenset[DispatchState]) -> bool:
     return order.dispatch is not None and order.dispatch.state in states and not order.is_terminal
 
 
-def explain(
+def explain_decision(
     dispatch: Dispatch,
     ranked: Sequence[Candidate],
-    pick: Pick,
+    wave: Wave,
     offers: Mapping[str, Offer],
-    moment: tuple[int, OfferPolicy],
+    now_and_policy: tuple[int, OfferPolicy],
 ) -> Decision:
     """What a look saw and did, in words; at most 32 riders, those who were asked first.
 
     `offers` are those made to the chosen; `moment` is when, and by which policy.
     """
-    now_ms, policy = moment
-    asked = {candidate.rider_id for candidate in pick.chosen}
+    now_ms, policy = now_and_policy
+    asked = {candidate.rider_id for candidate in wave.candidates}
     rows = [
-        _considered(c, offers.get(c.rider_id), dispatch.asked.get(c.rider_id)) for c in pick.chosen
+        _considered_rider(c, offers.get(c.rider_id), dispatch.asked.get(c.rider_id))
+        for c in wave.candidates
     ]
     others = [c for c in ranked if c.rider_id not in asked]
     for c in others:
-        row = _considered(c, None, dispatch.asked.get(c.rider_id))
-        rows.append(replace(row, excluded=_excluded(dispatch, c, pick, now_ms, policy)))
+        row = _considered_rider(c, None, dispatch.asked.get(c.rider_id))
+        rows.append(replace(row, excluded=_exclusion(dispatch, c, wave, now_ms, policy)))
     rows.sort(key=lambda row: (row.offer_id is None, row.excluded is not None))
     return Decision(
         at_ms=now_ms,
-        wave=pick.wave,
-        radius_km=pick.radius_km,
+        wave=wave.number,
+        radius_km=wave.radius_km,
         candidates=tuple(rows[:EXPLAINED_MAX]),
         left_out=max(0, len(rows) - EXPLAINED_MAX),
     )
 
 
-def _considered(candidate: Candidate, offer: Offer | None, before: Asked | None) -> Considered:
-    return Considered(
+def _considered_rider(
+    candidate: Candidate, offer: Offer | None, past_offer: PastOffer | None
+) -> ConsideredRider:
+    return ConsideredRider(
         rider_id=candidate.rider_id,
         distance_km=round(candidate.distance_km, 3),
         score=candidate.score,
-        parts=candidate.parts,
+        parts=candidate.score_parts,
         recent_offers=candidate.recent_offers,
         offer_id=offer.offer_id if offer else None,
-        before=before,
+        before=past_offer,
     )
 
 
-def _excluded(
-    dispatch: Dispatch, candidate: Candidate, pick: Pick, now_ms: int, policy: OfferPolicy
+def _exclusion(
+    dispatch: Dispatch, candidate: Candidate, wave: Wave, now_ms: int, policy: OfferPolicy
 ) -> str | None:
     """Why a rider in reach was not asked; None where he only stood behind the chosen."""
     widest_km = policy.radii_km[-1]
     asked = dispatch.asked.get(candidate.rider_id)
     if candidate.distance_km > widest_km:
         return f"beyond {widest_km:g} km"
-    if candidate.bar is not None:
-        return candidate.bar
+    if candidate.exclusion is not None:
+        return candidate.exclusion
     if asked is not None and not may_ask(dispatch, candidate.rider_id, now_ms, policy):
         return f"asked before: {asked.outcome.value}"
-    if candidate.distance_km > pick.radius_km:
-        return f"beyond the {pick.radius_km:g} km of wave {pick.wave}"
+    if candidate.distance_km > wave.radius_km:
+        return f"beyond the {wave.radius_km:g} km of wave {wave.number}"
     return None

@@ -18,8 +18,8 @@ RESOLUTION = 6
 # Source: a disk of 50 km touches 250.
 CELLS_MAX = 256
 # H3, Redis and we agree on a round earth but not on its radius (6,371.0 to 6,372.8 km).
-SLACK = 1.001
-SLACK_M = 10.0
+RADIUS_SLACK_FACTOR = 1.001
+RADIUS_SLACK_M = 10.0
 
 
 class Circle(NamedTuple):
@@ -30,7 +30,7 @@ class Circle(NamedTuple):
     radius_km: float
 
 
-class Box(NamedTuple):
+class BoundingBox(NamedTuple):
     """A map window; one whose west lies east of its east crosses the date line. Units: degrees."""
 
     south: float
@@ -38,7 +38,7 @@ class Box(NamedTuple):
     north: float
     east: float
 
-    def holds(self, lat: float, lng: float) -> bool:
+    def contains(self, lat: float, lng: float) -> bool:
         """Whether the point is inside."""
         if not self.south <= lat <= self.north:
             return False
@@ -47,7 +47,7 @@ class Box(NamedTuple):
         return lng >= self.west or lng <= self.east
 
 
-class _Shape(NamedTuple):
+class _CellCircle(NamedTuple):
     """A cell as a circle around it. Units: degrees, metres."""
 
     lat: float
@@ -57,49 +57,51 @@ class _Shape(NamedTuple):
 
 def cell_of(lat: float, lng: float) -> str:
     """The one cell that holds a point."""
-    return _name(latlng_to_number(lat, lng, RESOLUTION))
+    return _cell_name(latlng_to_number(lat, lng, RESOLUTION))
 
 
-def around(circle: Circle) -> list[str] | None:
+def cells_in_circle(circle: Circle) -> list[str] | None:
     """Every cell that touches a circle, perhaps a few that only come near; None are too many."""
     lat, lng, radius_m = circle.lat, circle.lng, circle.radius_km * 1000
     start = cell_of(lat, lng)
-    return _grown(start, lambda cell: touches_circle(cell, lat, lng, radius_m))
+    return _flood_fill(start, lambda cell: touches_circle(cell, lat, lng, radius_m))
 
 
-def inside(box: Box) -> list[str] | None:
+def cells_in_box(box: BoundingBox) -> list[str] | None:
     """Every cell that touches a box, perhaps a few that only come near; None are too many."""
     width = (box.east - box.west) % 360
     middle = (box.west + width / 2 + 180) % 360 - 180
     start = cell_of((box.south + box.north) / 2, middle)
-    return _grown(start, lambda cell: touches_box(cell, box))
+    return _flood_fill(start, lambda cell: touches_box(cell, box))
 
 
 def touches_circle(cell: str, lat: float, lng: float, radius_m: float) -> bool:
     """Whether a cell may hold a point within `radius_m` of here."""
-    shape = _shape(cell)
-    reach_m = (radius_m + shape.radius_m) * SLACK + SLACK_M
+    shape = _bounding_circle(cell)
+    reach_m = (radius_m + shape.radius_m) * RADIUS_SLACK_FACTOR + RADIUS_SLACK_M
     return haversine_m(lat, lng, shape.lat, shape.lng) <= reach_m
 
 
-def touches_box(cell: str, box: Box) -> bool:
+def touches_box(cell: str, box: BoundingBox) -> bool:
     """Whether a cell may hold a point of the box."""
-    shape = _shape(cell)
+    shape = _bounding_circle(cell)
     lat = min(max(shape.lat, box.south), box.north)
-    lng = shape.lng if box.holds(lat, shape.lng) else _nearer(shape.lng, box.west, box.east)
+    lng = (
+        shape.lng if box.contains(lat, shape.lng) else _nearest_edge(shape.lng, box.west, box.east)
+    )
     # Towards the poles the nearest point of a meridian lies a little off the parallel.
-    reach_m = shape.radius_m * 1.05 + SLACK_M
+    reach_m = shape.radius_m * 1.05 + RADIUS_SLACK_M
     return haversine_m(lat, lng, shape.lat, shape.lng) <= reach_m
 
 
-def _nearer(lng: float, west: float, east: float) -> float:
+def _nearest_edge(lng: float, west: float, east: float) -> float:
     def turn(edge: float) -> float:
         return abs((lng - edge + 180) % 360 - 180)
 
     return min(west, east, key=turn)
 
 
-def _grown(start: str, touches: Callable[[str], bool]) -> list[str] | None:
+def _flood_fill(start: str, touches: Callable[[str], bool]) -> list[str] | None:
     """The cells that touch, from neighbour to neighbour: what touches an area hangs together."""
     found, edge = {start}, [start]
     while edge:
@@ -113,7 +115,7 @@ def _grown(start: str, touches: Callable[[str], bool]) -> list[str] | None:
 
 # Asked about every fix; the library's own way to a name takes as long as to find the number.
 @lru_cache(maxsize=16_384)
-def _name(number: int) -> str:
+def _cell_name(number: int) -> str:
     return h3.int_to_str(number)
 
 
@@ -123,7 +125,7 @@ def _neighbours(cell: str) -> list[str]:
 
 
 @lru_cache(maxsize=16_384)
-def _shape(cell: str) -> _Shape:
+def _bounding_circle(cell: str) -> _CellCircle:
     lat, lng = h3.cell_to_latlng(cell)
     corners = h3.cell_to_boundary(cell)
-    return _Shape(lat, lng, max(haversine_m(lat, lng, *corner) for corner in corners))
+    return _CellCircle(lat, lng, max(haversine_m(lat, lng, *corner) for corner in corners))

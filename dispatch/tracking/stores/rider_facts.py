@@ -8,25 +8,25 @@ import msgspec
 from dispatch.model import Position
 
 # A reader leaves out what another version has written; the next fix writes it anew.
-VERSION = 2
+LAYOUT_VERSION = 2
 # The scripts read the version, `seen_at_ms`, lat and lng, and know no more of the layout.
 # Version, seen_at_ms; lat, lng, ts, heading, speed, accuracy, of which the last three may be NaN,
 # which is unknown.
-_WHERE = struct.Struct("<Bd6d")
+_POSITION_LAYOUT = struct.Struct("<Bd6d")
 # How such a line begins.
-_SPOT = struct.Struct("<B3d")
+_HEAD_LAYOUT = struct.Struct("<B3d")
 # Available, active, capacity; completion, rating and until_ms, NaN is unknown; recent_offers,
 # cash_headroom_xaf. After them the vehicle, a zero byte and the name.
-_WHO = struct.Struct("<BBB3dHI")
-_SMALL = 0xFF
+_FACTS_LAYOUT = struct.Struct("<BBB3dHI")
+_BYTE_MAX = 0xFF
 _OFFERS_MAX = 0xFFFF
 _CASH_MAX = 0xFFFF_FFFF
 _NAN = float("nan")
 
-Duty = Literal["off", "idle", "busy"]
+DutyStatus = Literal["off", "idle", "busy"]
 
 
-class Facts(msgspec.Struct, frozen=True, kw_only=True):
+class RiderFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What is known of a rider beside where he is; None is unknown.
 
     Units: percent, stars out of five, whole XAF he may still collect, offers of the last hour, Unix
@@ -52,10 +52,10 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         return self.available and self.active < self.capacity
 
     def __post_init__(self) -> None:
-        numbers = _WHO.pack(
+        numbers = _FACTS_LAYOUT.pack(
             self.available,
-            min(self.active, _SMALL),
-            min(self.capacity, _SMALL),
+            min(self.active, _BYTE_MAX),
+            min(self.capacity, _BYTE_MAX),
             _or_nan(self.completion),
             _or_nan(self.rating),
             _or_nan(self.until_ms),
@@ -66,7 +66,7 @@ class Facts(msgspec.Struct, frozen=True, kw_only=True):
         msgspec.structs.force_setattr(self, "packed", numbers + words)
 
 
-class Seen(msgspec.Struct, frozen=True, kw_only=True):
+class IndexedRider(msgspec.Struct, frozen=True, kw_only=True):
     """A rider as the index has him. Units: as in Facts and Position; `seen_at_ms` is the server's.
 
     `distance_km` is from where the search began, as the crow flies; 0 where it had no beginning.
@@ -98,18 +98,18 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
         return self.available and self.active < self.capacity
 
     @property
-    def duty(self) -> Duty:
+    def duty_status(self) -> DutyStatus:
         """Whether he takes orders or carries some, as operators see it."""
         if self.active:
             return "busy"
         return "idle" if self.available else "off"
 
 
-def pack(position: Position, facts: Facts) -> bytes:
+def pack_rider(position: Position, facts: RiderFacts) -> bytes:
     """A rider's line in the index."""
     heading, speed, accuracy = position.heading, position.speed, position.accuracy
-    where = _WHERE.pack(
-        VERSION,
+    where = _POSITION_LAYOUT.pack(
+        LAYOUT_VERSION,
         position.received_at,
         position.lat,
         position.lng,
@@ -122,25 +122,25 @@ def pack(position: Position, facts: Facts) -> bytes:
     return where + facts.packed
 
 
-def spot(packed: bytes) -> tuple[float, float, float] | None:
+def unpack_head(packed: bytes) -> tuple[float, float, float] | None:
     """When and where the rider of a line was seen; None where another version wrote it.
 
     Shapes: (seen_at_ms, lat, lng).
     Source: measured 2026-11-21, a tenth of what `unpack` takes; a search reads some hundred lines
     and wants the nearest.
     """
-    version, seen_at_ms, lat, lng = _SPOT.unpack_from(packed)
-    return (seen_at_ms, lat, lng) if version == VERSION else None
+    version, seen_at_ms, lat, lng = _HEAD_LAYOUT.unpack_from(packed)
+    return (seen_at_ms, lat, lng) if version == LAYOUT_VERSION else None
 
 
-def unpack(rider_id: str, packed: bytes, distance_km: float = 0.0) -> Seen | None:
+def unpack_rider(rider_id: str, packed: bytes, distance_km: float = 0.0) -> IndexedRider | None:
     """The rider of a line; None where another version of the server wrote it."""
-    if packed[0] != VERSION:
+    if packed[0] != LAYOUT_VERSION:
         return None
-    _, seen_at_ms, lat, lng, ts, heading, speed, accuracy = _WHERE.unpack_from(packed)
-    who = _WHO.unpack_from(packed, _WHERE.size)
-    vehicle, _, name = packed[_WHERE.size + _WHO.size :].decode().partition("\0")
-    return Seen(
+    _, seen_at_ms, lat, lng, ts, heading, speed, accuracy = _POSITION_LAYOUT.unpack_from(packed)
+    who = _FACTS_LAYOUT.unpack_from(packed, _POSITION_LAYOUT.size)
+    vehicle, _, name = packed[_POSITION_LAYOUT.size + _FACTS_LAYOUT.size :].decode().partition("\0")
+    return IndexedRider(
         rider_id=rider_id,
         lat=lat,
         lng=lng,

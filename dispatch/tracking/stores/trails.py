@@ -3,7 +3,7 @@
 import msgspec
 
 from dispatch.model import Trail
-from dispatch.storage.dynamodb_errors import Answering
+from dispatch.storage.dynamodb_errors import RetryableTable
 from ledger.dynamodb.table import Item, Key, Put, Table
 
 
@@ -18,7 +18,7 @@ class Trails:
     """
 
     def __init__(self, table: Table) -> None:
-        self._table = Answering(table)
+        self._table = RetryableTable(table)
 
     async def get(self, order_id: str) -> Trail | None:
         """What is kept of an order's way, None before that.

@@ -5,20 +5,20 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from dispatch.wire.commands import Amount, FaultOf, Id, Reason
+from dispatch.wire.commands import Amount, FaultParty, Id, Reason
 
-Text = Annotated[str, Meta(max_length=200)]
+ShortText = Annotated[str, Meta(max_length=200)]
 Phone = Annotated[str, Meta(pattern=r"^\+?[0-9 ()-]{6,20}$(?!\n)", max_length=20)]
 Latitude = Annotated[float, Meta(ge=-90, le=90)]
 Longitude = Annotated[float, Meta(ge=-180, le=180)]
 Price = Annotated[int, Meta(ge=1, le=100_000_000)]
-Method = Literal["WALLET", "MOBILE_MONEY", "CASH"]
+PaymentMethodName = Literal["WALLET", "MOBILE_MONEY", "CASH"]
 # Units: whole XAF.
 TipAmount = Annotated[int, Meta(ge=0, le=1_000_000)]
 OwnerType = Literal["USER", "VENDOR", "RIDER"]
 # Small letters count as capitals.
 PromoCode = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{3,32}$(?!\n)", max_length=32)]
-Moment = Annotated[int, Meta(ge=0, le=9_999_999_999_999)]
+UnixMs = Annotated[int, Meta(ge=0, le=9_999_999_999_999)]
 
 
 class Request(
@@ -35,7 +35,7 @@ class Address(Request, frozen=True, kw_only=True):
     address: Annotated[str, Meta(max_length=300)] = ""
 
 
-class WantedItem(Request, frozen=True, kw_only=True):
+class BasketItem(Request, frozen=True, kw_only=True):
     """A catalogue item and how many of it; the price is the server's."""
 
     item_id: Id
@@ -47,9 +47,9 @@ class GoodsOrder(Request, frozen=True, kw_only=True):
 
     order_type: Literal["FOOD", "MART"]
     vendor_id: Id
-    items: Annotated[list[WantedItem], Meta(min_length=1, max_length=100)]
+    items: Annotated[list[BasketItem], Meta(min_length=1, max_length=100)]
     delivery_address: Address
-    payment_method: Method
+    payment_method: PaymentMethodName
     notes: Annotated[str, Meta(max_length=500)] | None = None
     tip: TipAmount = 0
     promo_code: PromoCode | None = None
@@ -64,7 +64,7 @@ class ParcelDetails(Request, frozen=True, kw_only=True):
     is_fragile: bool = False
 
 
-class Addressee(Request, frozen=True, kw_only=True):
+class Recipient(Request, frozen=True, kw_only=True):
     """Who takes the parcel."""
 
     name: Annotated[str, Meta(min_length=1, max_length=100)]
@@ -78,8 +78,8 @@ class PackageOrder(Request, frozen=True, kw_only=True):
     pickup: Address
     dropoff: Address
     package_details: ParcelDetails
-    recipient: Addressee
-    payment_method: Method
+    recipient: Recipient
+    payment_method: PaymentMethodName
     notes: Annotated[str, Meta(max_length=500)] | None = None
     tip: TipAmount = 0
     promo_code: PromoCode | None = None
@@ -89,7 +89,7 @@ class CancelOrder(Request, frozen=True, kw_only=True):
     """Call an order off; at whose door it lies is for operators to say."""
 
     reason: Reason | None = None
-    fault: FaultOf | None = None
+    fault: FaultParty | None = None
 
 
 class Rating(Request, frozen=True, kw_only=True):
@@ -115,7 +115,7 @@ class CatalogueItem(Request, frozen=True, kw_only=True):
 
     name: Annotated[str, Meta(min_length=1, max_length=100)]
     price: Price
-    category: Text | None = None
+    category: ShortText | None = None
     available: bool = True
     stock: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
 
@@ -148,13 +148,13 @@ class PayoutRequest(Request, frozen=True, kw_only=True):
     )
 
 
-class Reasoned(Request, frozen=True, kw_only=True):
+class ReasonBody(Request, frozen=True, kw_only=True):
     """Why."""
 
     reason: Reason = ""
 
 
-class PayoutNews(Request, frozen=True, kw_only=True):
+class PayoutOutcome(Request, frozen=True, kw_only=True):
     """What came of a payout that an operator has carried out. Units: whole XAF."""
 
     status: Literal["PAID", "FAILED", "RETURNED"]
@@ -184,7 +184,7 @@ class Remittance(Request, frozen=True, kw_only=True):
     reference: Id | None = None
 
 
-class Correction(Request, frozen=True, kw_only=True):
+class AdjustmentLeg(Request, frozen=True, kw_only=True):
     """One leg: a credit above zero, a debit below. Units: whole XAF."""
 
     account: Annotated[str, Meta(min_length=3, max_length=150)]
@@ -194,7 +194,7 @@ class Correction(Request, frozen=True, kw_only=True):
 class Adjustment(Request, frozen=True, kw_only=True):
     """A correction of the books; its legs sum to zero."""
 
-    legs: Annotated[list[Correction], Meta(min_length=2, max_length=10)]
+    legs: Annotated[list[AdjustmentLeg], Meta(min_length=2, max_length=10)]
     reason: Annotated[str, Meta(min_length=1, max_length=200)]
 
 
@@ -207,7 +207,7 @@ class Shortage(Request, frozen=True, kw_only=True):
     customer_id: Id | None = None
 
 
-class WalletStanding(Request, frozen=True, kw_only=True):
+class WalletStatusChange(Request, frozen=True, kw_only=True):
     """Whether a wallet may be drawn from."""
 
     status: Literal["ACTIVE", "FROZEN", "CLOSED"]
@@ -229,13 +229,13 @@ class NewPromotion(Request, frozen=True, kw_only=True):
 
     code: PromoCode
     services: Annotated[list[Literal["FOOD", "MART", "PACKAGE"]], Meta(min_length=1, max_length=3)]
-    ends_at: Moment
+    ends_at: UnixMs
     budget: Annotated[int, Meta(ge=1, le=1_000_000_000_000)]
     percent_bps: Annotated[int, Meta(ge=1, le=10_000)] | None = None
     amount: Annotated[int, Meta(ge=1, le=1_000_000_000)] | None = None
     cap: Annotated[int, Meta(ge=1, le=1_000_000_000)] | None = None
     min_order_amount: Amount = 0
-    starts_at: Moment | None = None
+    starts_at: UnixMs | None = None
     per_user: Annotated[int, Meta(ge=1, le=10_000)] = 1
 
 
@@ -272,20 +272,20 @@ class Credentials(Request, frozen=True, kw_only=True):
     password: Annotated[str, Meta(max_length=128)]
 
 
-class Renewal(Request, frozen=True, kw_only=True):
+class RefreshRequest(Request, frozen=True, kw_only=True):
     """The last refresh token that the app was given."""
 
     refresh_token: RefreshToken
 
 
-class CodeWish(Request, frozen=True, kw_only=True):
+class CodeRequest(Request, frozen=True, kw_only=True):
     """Whom to send a code."""
 
     user_type: OwnerType
     phone: Phone
 
 
-class CodeProof(Request, frozen=True, kw_only=True):
+class CodeVerification(Request, frozen=True, kw_only=True):
     """The code that came; with `password` it is the password from now on."""
 
     user_type: OwnerType

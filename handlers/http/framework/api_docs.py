@@ -13,15 +13,15 @@ from dispatch.errors import Refusal
 from dispatch.wire import events
 from dispatch.wire.events import Event
 from handlers.http.framework.envelope import PUBLIC, ROUTES, STATUS_OF, Route
-from handlers.sockets.gate import Command
+from handlers.sockets.gate import CommandRoute
 
 VERSION = "1.0"
 TITLE = "Reeyo Dispatch"
 _REF = "#/components/schemas/{name}"
 
-_DRAINING = (events.Resync, events.ServerDraining)
+_EVENTS_FOR_ALL = (events.Resync, events.ServerDraining)
 # Who is told what. Source: wire contract, the table of namespaces.
-SAYS: Mapping[str, tuple[type[Event], ...]] = {
+EVENTS_BY_AUDIENCE: Mapping[str, tuple[type[Event], ...]] = {
     "user": (
         events.PaymentFailed,
         events.OrderAccepted,
@@ -36,7 +36,7 @@ SAYS: Mapping[str, tuple[type[Event], ...]] = {
         events.EtaUpdate,
         events.OrderDelivered,
         events.OrderCancelled,
-        *_DRAINING,
+        *_EVENTS_FOR_ALL,
     ),
     "vendor": (
         events.NewOrder,
@@ -46,7 +46,7 @@ SAYS: Mapping[str, tuple[type[Event], ...]] = {
         events.OrderDelivered,
         events.OrderCancelled,
         events.OrderSettled,
-        *_DRAINING,
+        *_EVENTS_FOR_ALL,
     ),
     "rider": (
         events.DeliveryRequest,
@@ -55,30 +55,30 @@ SAYS: Mapping[str, tuple[type[Event], ...]] = {
         events.OrderCancelled,
         events.OrderSettled,
         events.TrackingPolicy,
-        *_DRAINING,
+        *_EVENTS_FOR_ALL,
     ),
-    "ops": (events.AreaDelta, events.Alert, *_DRAINING),
+    "ops": (events.AreaDelta, events.Alert, *_EVENTS_FOR_ALL),
 }
 
-Tables = Mapping[str, Mapping[str, Command]]
+CommandTables = Mapping[str, Mapping[str, CommandRoute]]
 
 
 def openapi(routes: Iterable[Route]) -> dict[str, Any]:
     """Every endpoint with its body and its refusals. Source: OpenAPI 3.1."""
     listed = list(routes)
-    bodies = list(dict.fromkeys(kind for route in listed for kind in _kinds(route.body)))
+    bodies = list(dict.fromkeys(kind for route in listed for kind in _body_structs(route.body)))
     schemas, components = _schemas(bodies)
     by_kind = dict(zip(bodies, schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
     for route in listed:
-        body = [by_kind[kind] for kind in _kinds(route.body)]
+        body = [by_kind[kind] for kind in _body_structs(route.body)]
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, body)
     return {
         "openapi": "3.1.0",
         "info": {"title": TITLE, "version": VERSION},
         "paths": paths,
         "components": {
-            "schemas": {**components, **_ENVELOPES},
+            "schemas": {**components, **_ENVELOPE_SCHEMAS},
             "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
         },
     }
@@ -88,15 +88,15 @@ def _operation(route: Route, body: list[dict[str, Any]]) -> dict[str, Any]:
     operation: dict[str, Any] = {
         "operationId": f"{route.handler.__module__.rpartition('.')[2]}_{route.handler.__name__}",
         "summary": _first_line(route.handler),
-        "parameters": [_path_parameter(name) for name in _names_in(route.path)],
+        "parameters": [_path_parameter(name) for name in _path_parameter_names(route.path)],
         "responses": {
-            "200": _answer("Answered", "Success"),
-            "default": _answer("A refusal; the code says which", "Failure"),
+            "200": _response("Answered", "Success"),
+            "default": _response("A refusal; the code says which", "Failure"),
         },
     }
     if route.method == "POST":
         operation["parameters"].append(_IDEMPOTENCY_KEY)
-        operation["responses"]["201"] = _answer("Created", "Success")
+        operation["responses"]["201"] = _response("Created", "Success")
     if route.roles != PUBLIC:
         operation["security"] = [{"bearer": []}]
         operation["x-roles"] = list(route.roles)
@@ -106,10 +106,10 @@ def _operation(route: Route, body: list[dict[str, Any]]) -> dict[str, Any]:
     return operation
 
 
-def asyncapi(tables: Tables) -> dict[str, Any]:
+def asyncapi(tables: CommandTables) -> dict[str, Any]:
     """Every command and event by namespace. Source: AsyncAPI 3.0, Socket.IO protocol 5."""
     commands = [row.struct for table in tables.values() for row in table.values()]
-    said = [event for told in SAYS.values() for event in told]
+    said = [event for told in EVENTS_BY_AUDIENCE.values() for event in told]
     schemas, components = _schemas([*commands, *said])
     messages: dict[str, Any] = {}
     channels: dict[str, Any] = {}
@@ -120,17 +120,17 @@ def asyncapi(tables: Tables) -> dict[str, Any]:
         for name, row in table.items():
             heard[name] = _message(f"{audience}.{name}", row.struct, next(place), messages)
         channels[audience] = {"address": f"/{audience}", "messages": heard}
-        operations[f"{audience}_hears"] = _direction("receive", audience, heard)
-    for audience, told in SAYS.items():
+        operations[f"{audience}_hears"] = _channel_operation("receive", audience, heard)
+    for audience, told in EVENTS_BY_AUDIENCE.items():
         spoken = {}
         for event in told:
             key = f"{audience}.says.{event.event}"
             spoken[f"says.{event.event}"] = _message(key, event, next(place), messages)
         channels[audience]["messages"] |= spoken
-        operations[f"{audience}_says"] = _direction("send", audience, spoken)
+        operations[f"{audience}_says"] = _channel_operation("send", audience, spoken)
     return {
         "asyncapi": "3.0.0",
-        "info": {"title": TITLE, "version": VERSION, "description": _SOCKETS},
+        "info": {"title": TITLE, "version": VERSION, "description": _SOCKETS_DESCRIPTION},
         "channels": channels,
         "operations": operations,
         "components": {"messages": messages, "schemas": components},
@@ -145,13 +145,13 @@ def _message(
     return {"$ref": f"#/components/messages/{key}"}
 
 
-def _direction(action: str, audience: str, messages: Mapping[str, Any]) -> dict[str, Any]:
+def _channel_operation(action: str, audience: str, messages: Mapping[str, Any]) -> dict[str, Any]:
     channel = f"#/channels/{audience}"
     listed = [{"$ref": f"{channel}/messages/{name}"} for name in messages]
     return {"action": action, "channel": {"$ref": channel}, "messages": listed}
 
 
-def add_docs(app: web.Application, tables: Tables) -> None:
+def add_docs(app: web.Application, tables: CommandTables) -> None:
     """Serve /openapi.json, /asyncapi.json and /docs."""
 
     async def get_openapi(_request: web.Request) -> web.Response:
@@ -173,7 +173,7 @@ def _schemas(types: list[Any]) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     return list(schemas), components
 
 
-def _kinds(body: Any) -> tuple[Any, ...]:
+def _body_structs(body: Any) -> tuple[Any, ...]:
     """The structs a body may be: none, one, or those of a union."""
     return () if body is None else get_args(body) or (body,)
 
@@ -182,11 +182,11 @@ def _json(document: object) -> web.Response:
     return web.Response(body=msgspec.json.encode(document), content_type="application/json")
 
 
-def _first_line(thing: object) -> str:
-    return (thing.__doc__ or "").strip().partition("\n")[0]
+def _first_line(documented: object) -> str:
+    return (documented.__doc__ or "").strip().partition("\n")[0]
 
 
-def _names_in(path: str) -> list[str]:
+def _path_parameter_names(path: str) -> list[str]:
     return [part[1:-1] for part in path.split("/") if part.startswith("{")]
 
 
@@ -194,7 +194,7 @@ def _path_parameter(name: str) -> dict[str, Any]:
     return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
 
 
-def _answer(text: str, schema: str) -> dict[str, Any]:
+def _response(text: str, schema: str) -> dict[str, Any]:
     content = {"application/json": {"schema": {"$ref": _REF.format(name=schema)}}}
     return {"description": text, "content": content}
 
@@ -207,7 +207,7 @@ _IDEMPOTENCY_KEY = {
     "description": "The same key and body answer the same; another body is 409.",
 }
 _CODES = {code.value: STATUS_OF[code] for code in Refusal}
-_ENVELOPES: dict[str, Any] = {
+_ENVELOPE_SCHEMAS: dict[str, Any] = {
     "Success": {
         "type": "object",
         "required": ["success", "data"],
@@ -230,7 +230,7 @@ _ENVELOPES: dict[str, Any] = {
         },
     },
 }
-_SOCKETS = (
+_SOCKETS_DESCRIPTION = (
     "Socket.IO protocol 5 at /socket.io/, one namespace for each audience, token in auth.token. "
     "Every command is acknowledged {ok, data | error}. Durable events carry seq, epoch and ts."
 )

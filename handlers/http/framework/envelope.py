@@ -13,9 +13,9 @@ from dispatch.clock import Clock
 from dispatch.errors import Refusal, Refused
 from dispatch.settings import Settings
 from handlers.sessions.auth import Principal, TokenRefused, Tokens, UserType
-from handlers.sessions.client_address import Proxies
-from handlers.sessions.origins import Origins
-from handlers.sessions.rate_limits import Bucket, Limits, Rate
+from handlers.sessions.client_address import TrustedProxies
+from handlers.sessions.origins import AllowedOrigins
+from handlers.sessions.rate_limits import Rate, RateLimits, TokenBucket
 from handlers.sockets.validation_messages import explain
 
 # Source: HTTP semantics, RFC 9110 section 15; 422 for what is understood and cannot be done so.
@@ -47,7 +47,7 @@ RETRY_AFTER_S = 2
 # Source: promises, slow senders end within ten seconds.
 BODY_S_MAX = 10
 # Browsers keep a preflight's answer this long. Source: ten minutes is what all of them take.
-PREFLIGHT_S = 600
+PREFLIGHT_MAX_AGE_S = 600
 _ALLOWED_HEADERS = "Authorization, Content-Type, Idempotency-Key"
 _EXPOSED_HEADERS = "Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining"
 
@@ -55,7 +55,7 @@ Roles = tuple[UserType, ...]
 PUBLIC: Roles = ()
 EVERYONE: Roles = ("USER", "VENDOR", "RIDER", "ADMIN")
 Handler = Callable[[web.Request], Awaitable[object]]
-Body = TypeVar("Body")
+BodyT = TypeVar("BodyT")
 
 _encoder = msgspec.json.Encoder()
 
@@ -80,24 +80,24 @@ class Created(NamedTuple):
     data: object
 
 
-class Edge(NamedTuple):
+class HttpEdge(NamedTuple):
     """What the frame itself needs of the composition."""
 
     settings: Settings
     clock: Clock
     tokens: Tokens
-    limits: Limits
-    origins: Origins
-    proxies: Proxies
+    limits: RateLimits
+    origins: AllowedOrigins
+    proxies: TrustedProxies
 
 
-EDGE = web.AppKey("edge", Edge)
-BUCKET = web.RequestKey("bucket", Bucket)
+HTTP_EDGE = web.AppKey("edge", HttpEdge)
+BUCKET = web.RequestKey("bucket", TokenBucket)
 PRINCIPAL = web.RequestKey("principal", Principal)
 ROUTES = web.AppKey("routes", list[Route])
 
 
-def register(app: web.Application, routes: Iterable[Route]) -> None:
+def register_routes(app: web.Application, routes: Iterable[Route]) -> None:
     """Serve `routes`; the application keeps them for its description of itself."""
     if ROUTES not in app:
         app[ROUTES] = []
@@ -108,22 +108,24 @@ def register(app: web.Application, routes: Iterable[Route]) -> None:
 
 def _endpoint(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     async def endpoint(request: web.Request) -> web.StreamResponse:
-        edge = request.app[EDGE]
-        principal, refused = _bearer(request, edge) if route.roles else (None, None)
+        edge = request.app[HTTP_EDGE]
+        principal, refused = _authenticate(request, edge) if route.roles else (None, None)
         if route.is_limited:
-            await _limit(request, edge, principal)
+            await _enforce_http_limit(request, edge, principal)
         if refused is not None:
             raise refused
         if principal is not None:
             if principal.user_type not in route.roles:
                 raise Refused(Refusal.FORBIDDEN, f"this is not for a {principal.user_type}")
             request[PRINCIPAL] = principal
-        return answered(await route.handler(request))
+        return success_response(await route.handler(request))
 
     return endpoint
 
 
-def _bearer(request: web.Request, edge: Edge) -> tuple[Principal | None, TokenRefused | None]:
+def _authenticate(
+    request: web.Request, edge: HttpEdge
+) -> tuple[Principal | None, TokenRefused | None]:
     scheme, _, token = request.headers.get("Authorization", "").partition(" ")
     given = token.strip() if scheme.lower() == "bearer" else None
     try:
@@ -132,24 +134,28 @@ def _bearer(request: web.Request, edge: Edge) -> tuple[Principal | None, TokenRe
         return None, refused
 
 
-async def _limit(request: web.Request, edge: Edge, principal: Principal | None) -> None:
-    who = principal.identity if principal else f"from:{edge.proxies.client_of(request)}"
+async def _enforce_http_limit(
+    request: web.Request, edge: HttpEdge, principal: Principal | None
+) -> None:
+    who = principal.identity if principal else f"from:{edge.proxies.client_address(request)}"
     per_min = edge.limits.http_per_min
-    await take(request, edge.limits.http_rate, who, f"at most {per_min} requests a minute")
+    await enforce_rate_limit(
+        request, edge.limits.http_rate, who, f"at most {per_min} requests a minute"
+    )
 
 
-async def take(request: web.Request, rate: Rate, who: str, message: str) -> None:
+async def enforce_rate_limit(request: web.Request, rate: Rate, subject: str, message: str) -> None:
     """Take one from somebody's buckets; the answer's headers then speak of them.
 
     Errors: Refused RATE_LIMITED; StoreUnavailable where a rate is kept by all nodes or not at all.
     """
-    edge = request.app[EDGE]
-    request[BUCKET] = edge.limits.bucket(rate, who)
-    if not await edge.limits.take(rate, who, edge.clock.monotonic_s()):
+    edge = request.app[HTTP_EDGE]
+    request[BUCKET] = edge.limits.bucket(rate, subject)
+    if not await edge.limits.take(rate, subject, edge.clock.monotonic_s()):
         raise Refused(Refusal.RATE_LIMITED, message)
 
 
-async def read_body(request: web.Request, kind: type[Body]) -> Body:
+async def read_body(request: web.Request, body_type: type[BodyT]) -> BodyT:
     """The request's JSON body; an empty one counts as `{}`.
 
     Errors: Refused MALFORMED says what is wrong.
@@ -157,7 +163,7 @@ async def read_body(request: web.Request, kind: type[Body]) -> Body:
     try:
         async with asyncio.timeout(BODY_S_MAX):
             raw = await request.read()
-        return msgspec.json.decode(raw or b"{}", type=kind)
+        return msgspec.json.decode(raw or b"{}", type=body_type)
     except TimeoutError:
         raise Refused(Refusal.MALFORMED, "the body did not arrive") from None
     except msgspec.DecodeError as error:
@@ -169,7 +175,7 @@ async def read_body(request: web.Request, kind: type[Body]) -> Body:
 # Answers.
 
 
-def answered(result: object) -> web.StreamResponse:
+def success_response(result: object) -> web.StreamResponse:
     """A success."""
     if isinstance(result, web.StreamResponse):
         return result
@@ -178,7 +184,7 @@ def answered(result: object) -> web.StreamResponse:
     return _json(200, {"success": True, "data": result})
 
 
-def failed(
+def failure_response(
     status: int, code: str, message: str, details: Mapping[str, object] | None = None
 ) -> web.Response:
     """A failure."""
@@ -188,24 +194,24 @@ def failed(
     return _json(status, {"success": False, "error": error})
 
 
-def refusal(refused: Refused) -> web.Response:
+def refusal_response(refused: Refused) -> web.Response:
     """A refusal of the house."""
     code = refused.code
-    return failed(STATUS_OF[code], code.value, refused.message, refused.details)
+    return failure_response(STATUS_OF[code], code.value, refused.message, refused.details)
 
 
-def token_refusal(refused: TokenRefused) -> web.Response:
+def token_refusal_response(refused: TokenRefused) -> web.Response:
     """A request without a token that would let it in."""
-    response = failed(401, refused.code, str(refused))
+    response = failure_response(401, refused.code, str(refused))
     # Source: RFC 6750 section 3.
     response.headers["WWW-Authenticate"] = "Bearer"
     return response
 
 
-def framework_refusal(error: web.HTTPException) -> web.Response:
+def framework_refusal_response(error: web.HTTPException) -> web.Response:
     """What the framework refuses by itself: unknown paths, wrong methods, long bodies."""
     code = _CODE_OF.get(error.status, "malformed")
-    response = failed(error.status, code, error.reason.lower())
+    response = failure_response(error.status, code, error.reason.lower())
     if "Allow" in error.headers:
         response.headers["Allow"] = error.headers["Allow"]
     return response
@@ -223,25 +229,25 @@ def _json(status: int, body: object) -> web.Response:
 # What every answer gets on its way out.
 
 
-def preflight(request: web.Request) -> web.Response | None:
+def preflight_response(request: web.Request) -> web.Response | None:
     """The answer to a browser that asks whether it may ask. Source: Fetch standard, CORS."""
     if request.method != "OPTIONS" or "Access-Control-Request-Method" not in request.headers:
         return None
     response = web.Response(status=204)
-    if _is_allowed(request):
+    if _is_origin_allowed(request):
         response.headers["Access-Control-Allow-Methods"] = "GET, POST, PUT, DELETE"
         response.headers["Access-Control-Allow-Headers"] = _ALLOWED_HEADERS
-        response.headers["Access-Control-Max-Age"] = str(PREFLIGHT_S)
+        response.headers["Access-Control-Max-Age"] = str(PREFLIGHT_MAX_AGE_S)
     return response
 
 
-def finish(request: web.Request, response: web.StreamResponse, since_s: float) -> None:
+def finish_response(request: web.Request, response: web.StreamResponse, since_s: float) -> None:
     """Add limits and origins to an answer's headers, and count it."""
-    edge = request.app[EDGE]
+    edge = request.app[HTTP_EDGE]
     if not response.prepared:
-        _say_limits(request, response)
+        _add_rate_limit_headers(request, response)
         if "Origin" in request.headers:
-            _say_origin(request, response)
+            _add_cors_headers(request, response)
     resource = request.match_info.route.resource
     route = resource.canonical if resource is not None else "none"
     # A method is the client's word; those that no route has are one kind.
@@ -250,7 +256,7 @@ def finish(request: web.Request, response: web.StreamResponse, since_s: float) -
     metrics.HTTP_SECONDS.labels(route, method).observe(edge.clock.monotonic_s() - since_s)
 
 
-def _say_limits(request: web.Request, response: web.StreamResponse) -> None:
+def _add_rate_limit_headers(request: web.Request, response: web.StreamResponse) -> None:
     bucket = request.get(BUCKET)
     if bucket is not None:
         response.headers["X-RateLimit-Limit"] = str(int(bucket.burst))
@@ -262,13 +268,13 @@ def _say_limits(request: web.Request, response: web.StreamResponse) -> None:
         response.headers["Retry-After"] = str(RETRY_AFTER_S)
 
 
-def _say_origin(request: web.Request, response: web.StreamResponse) -> None:
+def _add_cors_headers(request: web.Request, response: web.StreamResponse) -> None:
     response.headers["Vary"] = "Origin"
-    if _is_allowed(request):
+    if _is_origin_allowed(request):
         response.headers["Access-Control-Allow-Origin"] = request.headers["Origin"]
         response.headers["Access-Control-Expose-Headers"] = _EXPOSED_HEADERS
 
 
-def _is_allowed(request: web.Request) -> bool:
+def _is_origin_allowed(request: web.Request) -> bool:
     origin = request.headers.get("Origin", "")
-    return request.app[EDGE].origins.allow(origin, request.host)
+    return request.app[HTTP_EDGE].origins.is_allowed(origin, request.host)

@@ -8,8 +8,8 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from dispatch import metrics
 from dispatch.errors import StoreUnavailable
-from dispatch.storage.redis_client import RedisClients, translate
-from handlers.http.framework.envelope import PUBLIC, Route, failed
+from dispatch.storage.redis_client import RedisClients, translate_redis_errors
+from handlers.http.framework.envelope import PUBLIC, Route, failure_response
 from ledger.dynamodb.client import DynamoTable
 from ledger.dynamodb.table import Key, TableUnavailable
 
@@ -20,11 +20,11 @@ Probe = Callable[[], Awaitable[object]]
 PROBE_S_MAX = 1.0
 
 
-def probes_of(redis: RedisClients, table: DynamoTable) -> dict[str, Probe]:
+def store_probes(redis: RedisClients, table: DynamoTable) -> dict[str, Probe]:
     """What is asked of each store, by its name."""
 
     async def ask_redis() -> None:
-        with translate():
+        with translate_redis_errors():
             await redis.commands.ping()
 
     async def ask_table() -> None:
@@ -33,23 +33,27 @@ def probes_of(redis: RedisClients, table: DynamoTable) -> dict[str, Probe]:
     return {"redis": ask_redis, "dynamodb": ask_table}
 
 
-def _never() -> bool:
+def _never_stopping() -> bool:
     return False
 
 
-def routes(probes: Mapping[str, Probe], is_stopping: Callable[[], bool] = _never) -> list[Route]:
+def routes(
+    probes: Mapping[str, Probe], is_stopping: Callable[[], bool] = _never_stopping
+) -> list[Route]:
     """The endpoints for those who watch the server; `probes` by the name of their store."""
 
     async def get_ready(_request: web.Request) -> object:
         """The server and its stores can take work; otherwise which part is down."""
         if is_stopping():
-            return failed(503, "unavailable", "the server goes away", {"down": ["server"]})
-        answers = await asyncio.gather(*(_answers(probe) for probe in probes.values()))
+            return failure_response(
+                503, "unavailable", "the server goes away", {"down": ["server"]}
+            )
+        answers = await asyncio.gather(*(_is_up(probe) for probe in probes.values()))
         down = [name for name, is_up in zip(probes, answers, strict=True) if not is_up]
         if down:
             verb = "does" if len(down) == 1 else "do"
             message = f"{' and '.join(down)} {verb} not answer"
-            return failed(503, "unavailable", message, {"down": down})
+            return failure_response(503, "unavailable", message, {"down": down})
         return {"status": "ready"}
 
     return [
@@ -70,7 +74,7 @@ async def get_metrics(_request: web.Request) -> web.Response:
     return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-async def _answers(probe: Probe) -> bool:
+async def _is_up(probe: Probe) -> bool:
     try:
         async with asyncio.timeout(PROBE_S_MAX):
             await probe()

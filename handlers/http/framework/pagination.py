@@ -15,14 +15,14 @@ LIMIT_MAX = 100
 CURSOR_CHARS_MAX = 9_100
 
 
-class Page(NamedTuple):
+class PageRequest(NamedTuple):
     """Which part of a list is wanted."""
 
     limit: int
     cursor: str | None
 
 
-def page_of(request: web.Request) -> Page:
+def page_of(request: web.Request) -> PageRequest:
     """The page a request asks for.
 
     Errors: Refused MALFORMED for a limit outside of 1 to 100 or an endless cursor.
@@ -35,7 +35,7 @@ def page_of(request: web.Request) -> Page:
     cursor = request.query.get("cursor") or None
     if cursor is not None and len(cursor) > CURSOR_CHARS_MAX:
         raise Refused(Refusal.MALFORMED, "this cursor is not from this list")
-    return Page(int(text), cursor)
+    return PageRequest(int(text), cursor)
 
 
 def listing(items: Sequence[Any], cursor: str | None) -> dict[str, Any]:
@@ -61,7 +61,7 @@ def number_of(
     return value
 
 
-def moment_of(request: web.Request, name: str, default: int | None = None) -> int:
+def timestamp_of(request: web.Request, name: str, default: int | None = None) -> int:
     """A moment from the query. Units: Unix milliseconds.
 
     Errors: Refused MALFORMED where it is missing or no moment.

@@ -1,6 +1,6 @@
 """A small deterministic DynamoDB for tests and simulations; the product never imports it."""
 
-from ledger.dynamodb.fake.faults import Fault, Faults, Pace
+from ledger.dynamodb.fake.faults import Fault, FaultInjector, Latencies
 from ledger.dynamodb.fake.operations import FakeDynamo
 
-__all__ = ["FakeDynamo", "Fault", "Faults", "Pace"]
+__all__ = ["FakeDynamo", "Fault", "FaultInjector", "Latencies"]

@@ -15,44 +15,46 @@ _MESSAGES = {
 _STATUS = {"InternalServerError": 500}
 
 
-class Wrong(Exception):
+class InvalidRequest(Exception):
     """A request, or one write of a transaction, that DynamoDB would not carry out; says why."""
 
 
-class NoTable(Exception):
+class TableNotFound(Exception):
     """A table that is not there."""
 
 
-def only(body: Mapping[str, Any], known: frozenset[str]) -> None:
+def refuse_unsupported(body: Mapping[str, Any], supported: frozenset[str]) -> None:
     """Refuse a request that asks for what the fake does not do.
 
     Errors: Wrong.
     """
-    for name in sorted(body.keys() - known):
-        raise Wrong(f"the fake knows no parameter {name}")
+    for name in sorted(body.keys() - supported):
+        raise InvalidRequest(f"the fake knows no parameter {name}")
 
 
-def refused(code: str, message: str, operation: str = "", **more: Any) -> ClientError:
+def error_response(code: str, message: str, operation: str = "", **extra: Any) -> ClientError:
     """An error answer."""
     answer: Any = {
         "Error": {"Code": code, "Message": message},
         "ResponseMetadata": {"HTTPStatusCode": _STATUS.get(code, 400)},
-        **more,
+        **extra,
     }
     return ClientError(answer, operation)
 
 
-def reason(code: str, item: dict[str, Any] | None = None, message: str = "") -> dict[str, Any]:
+def cancel_reason(
+    code: str, item: dict[str, Any] | None = None, message: str = ""
+) -> dict[str, Any]:
     """Why one write of a transaction stood in the way."""
     told: dict[str, Any] = {"Code": code, "Message": message or _MESSAGES[code]}
     return told if item is None else {**told, "Item": item}
 
 
-def cancelled(reasons: Sequence[dict[str, Any] | None], operation: str) -> ClientError:
+def transaction_cancelled(reasons: Sequence[dict[str, Any] | None], operation: str) -> ClientError:
     """A transaction that was not carried out; `reasons` stand in the order of its parts."""
     told = [{"Code": "None"} if each is None else each for each in reasons]
     codes = ", ".join(each["Code"] for each in told)
-    return refused(
+    return error_response(
         "TransactionCanceledException",
         f"Transaction cancelled, please refer cancellation reasons for specific reasons [{codes}]",
         operation,
@@ -60,6 +62,6 @@ def cancelled(reasons: Sequence[dict[str, Any] | None], operation: str) -> Clien
     )
 
 
-def lost() -> ConnectionClosedError:
+def connection_closed() -> ConnectionClosedError:
     """No answer: the connection is gone."""
     return ConnectionClosedError(endpoint_url="fake://dynamodb")

@@ -21,17 +21,17 @@ class Fault(StrEnum):
     # Refused for its rate, and nothing done.
     THROTTLE = "throttle"
     # An internal error before, or after it was carried out; the caller cannot tell which.
-    BREAK = "break"
-    BREAK_LATE = "break_late"
+    INTERNAL_ERROR = "break"
+    INTERNAL_ERROR_LATE = "break_late"
     # It met another transaction: one of somebody else's, outside of this program.
     CONFLICT = "conflict"
     # It arrives late.
     DELAY = "delay"
     # A batch comes back with a part left for later.
-    PARTIAL = "partial"
+    PARTIAL_BATCH = "partial"
 
 
-class Pace(msgspec.Struct, frozen=True, kw_only=True):
+class Latencies(msgspec.Struct, frozen=True, kw_only=True):
     """How long things take; `spread` 0.5 lets each time vary evenly by half of it. Units: seconds.
 
     `round_trip_s` is a call's way there and back, `hold_s` the time between a transaction's prepare
@@ -45,14 +45,14 @@ class Pace(msgspec.Struct, frozen=True, kw_only=True):
     delay_s: float = 2.0
     spread: float = 0.0
 
-    def vary(self, seconds: float, chance: random.Random) -> float:
+    def jitter(self, seconds: float, rng: random.Random) -> float:
         """A time near `seconds`."""
         if not self.spread:
             return seconds
-        return seconds * chance.uniform(1 - self.spread, 1 + self.spread)
+        return seconds * rng.uniform(1 - self.spread, 1 + self.spread)
 
 
-class Faults:
+class FaultInjector:
     """Which call goes wrong, and how: by chance from a seed, or by the call's number from 1 on.
 
     `crash_at` names one await of the fake's callers by its number, from 1 on; it raises
@@ -63,44 +63,44 @@ class Faults:
         self,
         seed: int = 0,
         rates: Mapping[Fault, float] | None = None,
-        script: Mapping[int, Fault] | None = None,
+        scripted: Mapping[int, Fault] | None = None,
     ) -> None:
-        self.chance = random.Random(seed)  # noqa: S311 (a test is to be repeatable, not secret)
+        self.rng = random.Random(seed)  # noqa: S311 (a test is to be repeatable, not secret)
         self.rates = dict(rates or {})
-        self.script = dict(script or {})
+        self.scripted = dict(scripted or {})
         self.calls = 0
         self.awaits = 0
-        self.crash_at: int | None = None
-        self.crash_with: BaseException | None = None
+        self.crash_at_await: int | None = None
+        self.crash_error: BaseException | None = None
         # How often each has happened.
         self.counts: Counter[Fault] = Counter()
 
-    def draw(self, operation: str) -> Fault | None:
+    def next_fault(self, operation: str) -> Fault | None:
         """What happens to the next call; a fault that cannot happen to it does not."""
         self.calls += 1
-        fault = self.script.get(self.calls) or self._by_chance()
+        fault = self.scripted.get(self.calls) or self._draw_random()
         if fault is None or not _can_happen(fault, operation):
             return None
         self.counts[fault] += 1
         return fault
 
-    def pass_await(self) -> None:
+    def count_await(self) -> None:
         """Count one await of a caller, or crash him.
 
         Errors: `crash_with`.
         """
         self.awaits += 1
-        if self.awaits == self.crash_at and self.crash_with is not None:
-            raise self.crash_with
+        if self.awaits == self.crash_at_await and self.crash_error is not None:
+            raise self.crash_error
 
-    def stop(self) -> None:
+    def stop_random_faults(self) -> None:
         """From now on nothing goes wrong by chance."""
         self.rates.clear()
 
-    def _by_chance(self) -> Fault | None:
+    def _draw_random(self) -> Fault | None:
         if not self.rates:
             return None
-        drawn = self.chance.random()
+        drawn = self.rng.random()
         for fault, rate in self.rates.items():
             if drawn < rate:
                 return fault
@@ -111,6 +111,6 @@ class Faults:
 def _can_happen(fault: Fault, operation: str) -> bool:
     if fault is Fault.CONFLICT:
         return operation in _TRANSACTIONS
-    if fault is Fault.PARTIAL:
+    if fault is Fault.PARTIAL_BATCH:
         return operation == "batch_get_item"
     return True

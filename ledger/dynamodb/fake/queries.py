@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from ledger.dynamodb.fake import expressions
-from ledger.dynamodb.fake.errors import Wrong
-from ledger.dynamodb.fake.expressions import Condition, Scope, Span
-from ledger.dynamodb.fake.storage import Shelves, Stretch
-from ledger.dynamodb.fake.values import Image, size_of
+from ledger.dynamodb.fake.errors import InvalidRequest
+from ledger.dynamodb.fake.expressions import Condition, ExpressionContext, KeyCondition
+from ledger.dynamodb.fake.storage import FakeTable, KeyRange
+from ledger.dynamodb.fake.values import Image, item_bytes
 
-QUERY = frozenset(
+QUERY_PARAMETERS = frozenset(
     {
         "TableName",
         "IndexName",
@@ -27,101 +27,111 @@ QUERY = frozenset(
 PAGE_BYTES_MAX = 1024 * 1024
 
 
-class _Asked(NamedTuple):
+class _ParsedQuery(NamedTuple):
     """A query that is well formed."""
 
-    shelves: Shelves
-    keys: tuple[str, ...]
-    stretch: Stretch
+    table: FakeTable
+    key_names: tuple[str, ...]
+    key_range: KeyRange
     index_name: str | None
-    after: Any
+    start_key: Any
     limit: int | None
     filter: Condition | None
-    scope: Scope
+    scope: ExpressionContext
 
 
-def answer_query(shelves: Shelves, request: Mapping[str, Any]) -> dict[str, Any]:
+def run_query(table: FakeTable, request: Mapping[str, Any]) -> dict[str, Any]:
     """One page. Errors: Wrong."""
-    asked = _read(shelves, request)
+    asked = _parse_query(table, request)
     found: list[Image] = []
     scanned = size = 0
     last: Image | None = None
-    for image in _walk(asked):
+    for image in _iterate(asked):
         scanned += 1
         if asked.filter is None or asked.filter.test(asked.scope._replace(image=image)):
             found.append(dict(image))
-        size += size_of(image)
+        size += item_bytes(image)
         if scanned == asked.limit or size > PAGE_BYTES_MAX:
-            last = {name: image[name] for name in asked.keys}
+            last = {name: image[name] for name in asked.key_names}
             break
     answer: dict[str, Any] = {"Items": found, "Count": len(found), "ScannedCount": scanned}
     return answer if last is None else {**answer, "LastEvaluatedKey": last}
 
 
-def _read(shelves: Shelves, request: Mapping[str, Any]) -> _Asked:
+def _parse_query(table: FakeTable, request: Mapping[str, Any]) -> _ParsedQuery:
     name = request.get("IndexName")
     if name is not None and request.get("ConsistentRead"):
-        raise Wrong("Consistent reads are not supported on global secondary indexes")
+        raise InvalidRequest("Consistent reads are not supported on global secondary indexes")
     limit = request.get("Limit")
     if limit is not None and limit < 1:
-        raise Wrong("Limit must be at least 1")
-    span = expressions.span(request["KeyConditionExpression"])
+        raise InvalidRequest("Limit must be at least 1")
+    span = expressions.parse_key_condition(request["KeyConditionExpression"])
     text = request.get("FilterExpression")
-    condition = expressions.condition(text) if text else None
+    condition = expressions.parse_condition(text) if text else None
     names = request.get("ExpressionAttributeNames", {})
     values = request.get("ExpressionAttributeValues", {})
-    used = set(span.used) | set(condition.used if condition else ())
-    scope = expressions.scope(names, values, used)
+    used = set(span.placeholders) | set(condition.placeholders if condition else ())
+    scope = expressions.bind_placeholders(names, values, used)
     places = (f"{name or ''}PK", f"{name or ''}SK")
     keys = places if name is None else (*places, "PK", "SK")
-    if name is not None and shelves.index(name) is None:
-        raise Wrong(f"The table does not have the specified index: {name}")
+    if name is not None and table.caught_up_index(name) is None:
+        raise InvalidRequest(f"The table does not have the specified index: {name}")
     _check_filter(condition, scope, places)
-    return _Asked(
-        shelves=shelves,
-        keys=keys,
-        stretch=_stretch(span, scope, places, forward=request.get("ScanIndexForward", True)),
+    return _ParsedQuery(
+        table=table,
+        key_names=keys,
+        key_range=_key_range(span, scope, places, forward=request.get("ScanIndexForward", True)),
         index_name=name,
-        after=_start(request.get("ExclusiveStartKey"), keys),
+        start_key=_start_key(request.get("ExclusiveStartKey"), keys),
         limit=limit,
         filter=condition,
         scope=scope,
     )
 
 
-def _walk(asked: _Asked) -> Iterator[Image]:
-    after = asked.after
-    if asked.index_name is None:
-        return asked.shelves.walk(asked.stretch, after and after[1])
-    index = asked.shelves.index(asked.index_name)
+def _iterate(query: _ParsedQuery) -> Iterator[Image]:
+    after = query.start_key
+    if query.index_name is None:
+        return query.table.iterate(query.key_range, after and after[1])
+    index = query.table.caught_up_index(query.index_name)
     assert index is not None, "looked for before"
-    return index.walk(asked.stretch, after and after[1:])
+    return index.iterate(query.key_range, after and after[1:])
 
 
-def _stretch(span: Span, scope: Scope, places: tuple[str, str], *, forward: bool) -> Stretch:
-    partition = scope.named(span.partition)
-    if partition != places[0] or (span.sort and scope.named(span.sort) != places[1]):
-        raise Wrong(f"Query condition missed key schema element: {places[0]}")
-    prefix = _text(scope, span.sort_value) if span.sort_value else ""
-    return Stretch(_text(scope, span.partition_value), prefix, forward)
+def _key_range(
+    condition: KeyCondition, scope: ExpressionContext, key_names: tuple[str, str], *, forward: bool
+) -> KeyRange:
+    partition = scope.attribute_name(condition.partition)
+    if partition != key_names[0] or (
+        condition.sort and scope.attribute_name(condition.sort) != key_names[1]
+    ):
+        raise InvalidRequest(f"Query condition missed key schema element: {key_names[0]}")
+    prefix = _key_value(scope, condition.sort_value) if condition.sort_value else ""
+    return KeyRange(_key_value(scope, condition.partition_value), prefix, forward)
 
 
-def _text(scope: Scope, placeholder: str) -> str:
+def _key_value(scope: ExpressionContext, placeholder: str) -> str:
     value = scope.values[placeholder]
     if not value.get("S"):
-        raise Wrong("One or more parameter values are not valid: a key is a string, never empty")
+        raise InvalidRequest(
+            "One or more parameter values are not valid: a key is a string, never empty"
+        )
     return value["S"]
 
 
-def _start(key: Image | None, keys: tuple[str, ...]) -> Any:
+def _start_key(key: Image | None, key_names: tuple[str, ...]) -> Any:
     if key is None:
         return None
-    if key.keys() != set(keys):
-        raise Wrong("The provided starting key is invalid")
-    return tuple(key[name]["S"] for name in keys)
+    if key.keys() != set(key_names):
+        raise InvalidRequest("The provided starting key is invalid")
+    return tuple(key[name]["S"] for name in key_names)
 
 
-def _check_filter(condition: Condition | None, scope: Scope, places: tuple[str, str]) -> None:
+def _check_filter(
+    condition: Condition | None, scope: ExpressionContext, key_names: tuple[str, str]
+) -> None:
     for path in sorted(condition.paths if condition else ()):
-        if scope.named(path[0]) in places:
-            raise Wrong(f"Filter Expression can only contain non-primary key attributes: {path}")
+        if scope.attribute_name(path[0]) in key_names:
+            raise InvalidRequest(
+                f"Filter Expression can only contain non-primary key attributes: {path}"
+            )

@@ -5,17 +5,17 @@ from bisect import bisect_left, bisect_right, insort
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
-from ledger.dynamodb.fake.errors import NoTable
+from ledger.dynamodb.fake.errors import TableNotFound
 from ledger.dynamodb.fake.values import Image
 
-Place = tuple[str, str]
+ItemKey = tuple[str, str]
 # In an index: its sort key, then the item's own keys.
-Spot = tuple[str, str, str]
+IndexKey = tuple[str, str, str]
 # Above every character that a key may hold.
-_LAST = chr(0x10FFFF)
+_KEY_TEXT_MAX = chr(0x10FFFF)
 
 
-class Stretch(NamedTuple):
+class KeyRange(NamedTuple):
     """A part of a partition: whose sort keys begin so, and which way to walk it."""
 
     partition: str
@@ -23,134 +23,138 @@ class Stretch(NamedTuple):
     forward: bool
 
 
-class Due(NamedTuple):
+class IndexUpdate(NamedTuple):
     """A change on its way into the indexes."""
 
     at_s: float
-    number: int
-    place: Place
+    change_number: int
+    key: ItemKey
     image: Image | None
 
 
 class Index:
     """One global index; it holds each item as it was when the index last heard of it."""
 
-    def __init__(self, partition: str, sort: str) -> None:
-        self.partition = partition
-        self.sort = sort
-        self._spots: dict[str, list[Spot]] = {}
-        self._where: dict[Place, tuple[str, Spot]] = {}
-        self._images: dict[Place, Image] = {}
+    def __init__(self, partition_attribute: str, sort_attribute: str) -> None:
+        self.partition_attribute = partition_attribute
+        self.sort_attribute = sort_attribute
+        self._keys_by_partition: dict[str, list[IndexKey]] = {}
+        self._index_key_of: dict[ItemKey, tuple[str, IndexKey]] = {}
+        self._images: dict[ItemKey, Image] = {}
 
-    def put(self, place: Place, image: Image | None) -> None:
+    def put(self, key: ItemKey, image: Image | None) -> None:
         """Take the item as it is now; None where it is gone."""
-        self._drop(place)
-        if image is None or self.partition not in image or self.sort not in image:
+        self._remove(key)
+        if (
+            image is None
+            or self.partition_attribute not in image
+            or self.sort_attribute not in image
+        ):
             return
-        partition = image[self.partition]["S"]
-        spot = (image[self.sort]["S"], *place)
-        self._where[place] = (partition, spot)
-        self._images[place] = image
-        insort(self._spots.setdefault(partition, []), spot)
+        partition = image[self.partition_attribute]["S"]
+        spot = (image[self.sort_attribute]["S"], *key)
+        self._index_key_of[key] = (partition, spot)
+        self._images[key] = image
+        insort(self._keys_by_partition.setdefault(partition, []), spot)
 
-    def walk(self, stretch: Stretch, after: Spot | None) -> Iterator[Image]:
+    def iterate(self, key_range: KeyRange, after: IndexKey | None) -> Iterator[Image]:
         """Items of a stretch in their order, from behind `after` on."""
-        spots = self._spots.get(stretch.partition, [])
-        bounds = (stretch.prefix,), (stretch.prefix + _LAST,)
-        for _, pk, sk in _between(spots, bounds, after, forward=stretch.forward):
+        spots = self._keys_by_partition.get(key_range.partition, [])
+        bounds = (key_range.prefix,), (key_range.prefix + _KEY_TEXT_MAX,)
+        for _, pk, sk in _between_bounds(spots, bounds, after, forward=key_range.forward):
             yield self._images[pk, sk]
 
-    def _drop(self, place: Place) -> None:
-        found = self._where.pop(place, None)
+    def _remove(self, key: ItemKey) -> None:
+        found = self._index_key_of.pop(key, None)
         if found is None:
             return
         partition, spot = found
-        del self._images[place]
-        spots = self._spots[partition]
+        del self._images[key]
+        spots = self._keys_by_partition[partition]
         del spots[bisect_left(spots, spot)]
         if not spots:
-            del self._spots[partition]
+            del self._keys_by_partition[partition]
 
 
-class Shelves:
+class FakeTable:
     """The items of one table."""
 
     def __init__(self, definition: Mapping[str, Any], now_s: Callable[[], float]) -> None:
         self.definition = dict(definition)
         self.ttl: dict[str, Any] = {}
         self._now_s = now_s
-        self._images: dict[Place, Image] = {}
-        self._sorts: dict[str, list[str]] = {}
-        self._due: list[Due] = []
-        self._number = 0
+        self._images: dict[ItemKey, Image] = {}
+        self._sort_keys: dict[str, list[str]] = {}
+        self._pending_updates: list[IndexUpdate] = []
+        self._change_number = 0
         # The last change of each item that the indexes know of.
-        self._seen: dict[Place, int] = {}
+        self._last_applied: dict[ItemKey, int] = {}
         self.indexes = {
             each["IndexName"]: Index(*(part["AttributeName"] for part in each["KeySchema"]))
             for each in definition.get("GlobalSecondaryIndexes", [])
         }
 
-    def get(self, place: Place) -> Image | None:
+    def get(self, key: ItemKey) -> Image | None:
         """The item as it stands."""
-        return self._images.get(place)
+        return self._images.get(key)
 
-    def put(self, place: Place, image: Image | None, lag_s: float) -> None:
+    def put(self, key: ItemKey, image: Image | None, lag_s: float) -> None:
         """Replace an item, or take it away; the indexes hear of it `lag_s` later."""
-        self._sort(place, image)
-        self._number += 1
-        due = Due(self._now_s() + lag_s, self._number, place, image)
+        self._store(key, image)
+        self._change_number += 1
+        due = IndexUpdate(self._now_s() + lag_s, self._change_number, key, image)
         if lag_s:
-            heapq.heappush(self._due, due)
+            heapq.heappush(self._pending_updates, due)
         else:
-            self._tell(due)
+            self._apply_to_indexes(due)
 
-    def walk(self, stretch: Stretch, after: str | None) -> Iterator[Image]:
+    def iterate(self, key_range: KeyRange, after: str | None) -> Iterator[Image]:
         """Items of a stretch in their order, from behind `after` on."""
-        sorts = self._sorts.get(stretch.partition, [])
-        bounds = stretch.prefix, stretch.prefix + _LAST
-        for sort in _between(sorts, bounds, after, forward=stretch.forward):
-            yield self._images[stretch.partition, sort]
+        sorts = self._sort_keys.get(key_range.partition, [])
+        bounds = key_range.prefix, key_range.prefix + _KEY_TEXT_MAX
+        for sort in _between_bounds(sorts, bounds, after, forward=key_range.forward):
+            yield self._images[key_range.partition, sort]
 
-    def index(self, name: str) -> Index | None:
+    def caught_up_index(self, name: str) -> Index | None:
         """An index as it is now; None where there is none of that name."""
-        while self._due and self._due[0].at_s <= self._now_s():
-            self._tell(heapq.heappop(self._due))
+        while self._pending_updates and self._pending_updates[0].at_s <= self._now_s():
+            self._apply_to_indexes(heapq.heappop(self._pending_updates))
         return self.indexes.get(name)
 
-    def images(self) -> dict[Place, Image]:
+    def images(self) -> dict[ItemKey, Image]:
         """All items, for tests that look at everything."""
         return dict(sorted(self._images.items()))
 
-    def _sort(self, place: Place, image: Image | None) -> None:
-        partition, sort = place
-        is_there = place in self._images
+    def _store(self, key: ItemKey, image: Image | None) -> None:
+        partition, sort = key
+        is_there = key in self._images
         if image is None:
             if is_there:
-                del self._images[place]
-                sorts = self._sorts[partition]
+                del self._images[key]
+                sorts = self._sort_keys[partition]
                 del sorts[bisect_left(sorts, sort)]
             return
-        self._images[place] = image
+        self._images[key] = image
         if not is_there:
-            insort(self._sorts.setdefault(partition, []), sort)
+            insort(self._sort_keys.setdefault(partition, []), sort)
 
-    def _tell(self, due: Due) -> None:
+    def _apply_to_indexes(self, update: IndexUpdate) -> None:
         # A later change of the same item may have come in sooner.
-        if self._seen.get(due.place, 0) > due.number:
+        if self._last_applied.get(update.key, 0) > update.change_number:
             return
-        self._seen[due.place] = due.number
+        self._last_applied[update.key] = update.change_number
         for index in self.indexes.values():
-            index.put(due.place, due.image)
+            index.put(update.key, update.image)
 
 
-def find(tables: Mapping[str, Shelves], name: str) -> Shelves:
+def find_table(tables: Mapping[str, FakeTable], name: str) -> FakeTable:
     """A table by its name. Errors: NoTable."""
     if name not in tables:
-        raise NoTable(name)
+        raise TableNotFound(name)
     return tables[name]
 
 
-def _between(
+def _between_bounds(
     ordered: list[Any], bounds: tuple[Any, Any], after: Any, *, forward: bool
 ) -> Iterator[Any]:
     start, stop = bisect_left(ordered, bounds[0]), bisect_left(ordered, bounds[1])

@@ -4,7 +4,7 @@ import decimal
 from decimal import Decimal
 from typing import Any
 
-from ledger.dynamodb.fake.errors import Wrong
+from ledger.dynamodb.fake.errors import InvalidRequest
 
 # As the low-level client sends it: {"S": "text"}, {"N": "12"}, ...
 Value = dict[str, Any]
@@ -21,36 +21,36 @@ NESTING_MAX = 32
 
 _EXACT = decimal.Context(prec=DIGITS_MAX, Emax=999, Emin=-999, traps=[decimal.Inexact])
 _WIDE = decimal.Context(prec=400, Emax=9999, Emin=-9999)
-_ORDERED = frozenset({"S", "N", "B"})
+_COMPARABLE_TYPES = frozenset({"S", "N", "B"})
 
 
-def normal(value: Value, depth: int = 1) -> Value:
+def normalize(value: Value, depth: int = 1) -> Value:
     """The value as it is kept.
 
     Errors: Wrong for a type or number that cannot be kept.
     """
     if depth > NESTING_MAX:
-        raise Wrong("Nesting Levels have exceeded supported limits")
+        raise InvalidRequest("Nesting Levels have exceeded supported limits")
     if len(value) != 1:
-        raise Wrong("Supplied AttributeValue has more than one datatypes set")
+        raise InvalidRequest("Supplied AttributeValue has more than one datatypes set")
     ((kind, inner),) = value.items()
     match kind:
         case "N":
-            return {"N": normal_number(inner)}
+            return {"N": normalize_number(inner)}
         case "L":
-            return {"L": [normal(each, depth + 1) for each in inner]}
+            return {"L": [normalize(each, depth + 1) for each in inner]}
         case "M":
-            return {"M": {name: normal(each, depth + 1) for name, each in inner.items()}}
+            return {"M": {name: normalize(each, depth + 1) for name, each in inner.items()}}
         case "NULL":
             if inner is not True:
-                raise Wrong("Null attribute value types must have the value of true")
+                raise InvalidRequest("Null attribute value types must have the value of true")
             return value
         case "S" | "B" | "BOOL":
             return value
-    raise Wrong(f"the fake keeps no attribute of type {kind}")
+    raise InvalidRequest(f"the fake keeps no attribute of type {kind}")
 
 
-def normal_number(text: str) -> str:
+def normalize_number(text: str) -> str:
     """A number without zeros that say nothing.
 
     Errors: Wrong for more than 38 digits, or out of range.
@@ -61,22 +61,24 @@ def normal_number(text: str) -> str:
     try:
         number = _WIDE.create_decimal(text)
     except decimal.InvalidOperation as error:
-        raise Wrong(f"The parameter cannot be converted to a numeric value: {text}") from error
-    return _spelled(number)
+        raise InvalidRequest(
+            f"The parameter cannot be converted to a numeric value: {text}"
+        ) from error
+    return _number_text(number)
 
 
-def add(left: Value, right: Value, sign: int) -> Value:
+def add_or_subtract(left: Value, right: Value, sign: int) -> Value:
     """Sum or difference of two numbers.
 
     Errors: Wrong where one is no number, or the answer has more than 38 digits.
     """
     if "N" not in left or "N" not in right:
-        raise Wrong("An operand in the update expression has an incorrect data type")
+        raise InvalidRequest("An operand in the update expression has an incorrect data type")
     try:
-        return {"N": normal_number(str(int(left["N"]) + sign * int(right["N"])))}
+        return {"N": normalize_number(str(int(left["N"]) + sign * int(right["N"])))}
     except ValueError:
         other = Decimal(right["N"])
-        return {"N": _spelled(_WIDE.add(Decimal(left["N"]), other if sign > 0 else -other))}
+        return {"N": _number_text(_WIDE.add(Decimal(left["N"]), other if sign > 0 else -other))}
 
 
 def equal(left: Value | None, right: Value | None) -> bool:
@@ -90,34 +92,38 @@ def compare(left: Value | None, right: Value | None) -> int | None:
         return None
     ((kind, one),) = left.items()
     ((other_kind, other),) = right.items()
-    if kind != other_kind or kind not in _ORDERED:
+    if kind != other_kind or kind not in _COMPARABLE_TYPES:
         return None
     if kind == "N":
         one, other = Decimal(one), Decimal(other)
     return (one > other) - (one < other)
 
 
-def key_text(image: Image, name: str, bytes_max: int) -> str:
+def read_key_text(image: Image, name: str, bytes_max: int) -> str:
     """A key attribute.
 
     Errors: Wrong where it is missing, empty, too long, or no string.
     """
     value = image.get(name)
     if value is None:
-        raise Wrong(f"One of the required keys was not given a value: {name}")
+        raise InvalidRequest(f"One of the required keys was not given a value: {name}")
     if "S" not in value:
-        raise Wrong(f"Type mismatch for key {name} expected: S actual: {next(iter(value))}")
+        raise InvalidRequest(
+            f"Type mismatch for key {name} expected: S actual: {next(iter(value))}"
+        )
     text: str = value["S"]
     if not text:
-        raise Wrong(
+        raise InvalidRequest(
             f"The AttributeValue for a key attribute cannot contain an empty string: {name}"
         )
     if len(text.encode()) > bytes_max:
-        raise Wrong(f"Size of key {name} has exceeded the maximum size limit of {bytes_max} bytes")
+        raise InvalidRequest(
+            f"Size of key {name} has exceeded the maximum size limit of {bytes_max} bytes"
+        )
     return text
 
 
-def size_of(image: Image) -> int:
+def item_bytes(image: Image) -> int:
     """What an item weighs. Source: DynamoDB item sizes and formats. Units: bytes."""
     return sum(_bytes(name) + _size(value) for name, value in image.items())
 
@@ -143,15 +149,17 @@ def _bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
 
 
-def _spelled(number: Decimal) -> str:
+def _number_text(number: Decimal) -> str:
     if not number.is_finite():
-        raise Wrong("The parameter cannot be converted to a numeric value")
+        raise InvalidRequest("The parameter cannot be converted to a numeric value")
     if not number:
         return "0"
     try:
         number = _EXACT.create_decimal(number).normalize(_EXACT)
     except decimal.Inexact as error:
-        raise Wrong("Attempting to store more than 38 significant digits in a Number") from error
+        raise InvalidRequest(
+            "Attempting to store more than 38 significant digits in a Number"
+        ) from error
     if not _EXPONENT_MIN <= number.adjusted() <= _EXPONENT_MAX:
-        raise Wrong("Number overflow or underflow")
+        raise InvalidRequest("Number overflow or underflow")
     return f"{number:f}"

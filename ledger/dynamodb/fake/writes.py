@@ -4,23 +4,23 @@ from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, cast
 
 from ledger.dynamodb.fake import expressions
-from ledger.dynamodb.fake.errors import Wrong, only
-from ledger.dynamodb.fake.expressions import Change, Condition, Scope
-from ledger.dynamodb.fake.storage import Place, Shelves, find
+from ledger.dynamodb.fake.errors import InvalidRequest, refuse_unsupported
+from ledger.dynamodb.fake.expressions import Condition, ExpressionContext, UpdateExpression
+from ledger.dynamodb.fake.storage import FakeTable, ItemKey, find_table
 from ledger.dynamodb.fake.values import (
     ITEM_BYTES_MAX,
     PARTITION_KEY_BYTES_MAX,
     SORT_KEY_BYTES_MAX,
     Image,
-    key_text,
-    normal,
-    size_of,
+    item_bytes,
+    normalize,
+    read_key_text,
 )
 
 Verb = Literal["Put", "Update", "Delete", "ConditionCheck"]
-PARTITION, SORT = "PK", "SK"
+PARTITION_ATTRIBUTE, SORT_ATTRIBUTE = "PK", "SK"
 
-_COMMON = frozenset(
+_COMMON_PARAMETERS = frozenset(
     {
         "TableName",
         "ConditionExpression",
@@ -29,7 +29,7 @@ _COMMON = frozenset(
         "ExpressionAttributeValues",
     }
 )
-_OWN: dict[str, frozenset[str]] = {
+_VERB_PARAMETERS: dict[str, frozenset[str]] = {
     "Put": frozenset({"Item"}),
     "Update": frozenset({"Key", "UpdateExpression"}),
     "Delete": frozenset({"Key"}),
@@ -37,99 +37,101 @@ _OWN: dict[str, frozenset[str]] = {
 }
 
 
-class Asked(NamedTuple):
+class ParsedWrite(NamedTuple):
     """A write that is well formed; `put` is the item of a Put."""
 
     verb: Verb
-    shelves: Shelves
-    table: str
-    place: Place
+    table: FakeTable
+    table_name: str
+    key: ItemKey
     condition: Condition | None
-    change: Change | None
-    put: Image | None
-    scope: Scope
-    shows_old: bool
+    change: UpdateExpression | None
+    put_item: Image | None
+    scope: ExpressionContext
+    returns_old: bool
 
     @property
-    def key(self) -> Image:
+    def key_item(self) -> Image:
         """The item's key."""
-        return {PARTITION: {"S": self.place[0]}, SORT: {"S": self.place[1]}}
+        return {PARTITION_ATTRIBUTE: {"S": self.key[0]}, SORT_ATTRIBUTE: {"S": self.key[1]}}
 
 
-def read_write(part: Mapping[str, Any], tables: Mapping[str, Shelves]) -> Asked:
+def parse_write(part: Mapping[str, Any], tables: Mapping[str, FakeTable]) -> ParsedWrite:
     """Read one write of a request.
 
     Errors: Wrong; NoTable.
     """
     if len(part) != 1:
-        raise Wrong("TransactItems can only contain one of Check, Put, Update or Delete")
+        raise InvalidRequest("TransactItems can only contain one of Check, Put, Update or Delete")
     ((verb, body),) = part.items()
-    if verb not in _OWN:
-        raise Wrong(f"the fake knows no {verb} in a transaction")
-    only(body, _COMMON | _OWN[verb])
-    shelves = find(tables, body["TableName"])
+    if verb not in _VERB_PARAMETERS:
+        raise InvalidRequest(f"the fake knows no {verb} in a transaction")
+    refuse_unsupported(body, _COMMON_PARAMETERS | _VERB_PARAMETERS[verb])
+    shelves = find_table(tables, body["TableName"])
     shows_old = body.get("ReturnValuesOnConditionCheckFailure", "NONE")
     if shows_old not in {"NONE", "ALL_OLD"}:
-        raise Wrong(f"the fake returns no {shows_old}")
+        raise InvalidRequest(f"the fake returns no {shows_old}")
     condition = _condition(body, is_wanted=verb == "ConditionCheck")
-    change = expressions.change(body["UpdateExpression"]) if verb == "Update" else None
-    used = set(condition.used if condition else ()) | set(change.used if change else ())
+    change = expressions.parse_update(body["UpdateExpression"]) if verb == "Update" else None
+    used = set(condition.placeholders if condition else ()) | set(
+        change.placeholders if change else ()
+    )
     names = body.get("ExpressionAttributeNames", {})
-    scope = expressions.scope(names, body.get("ExpressionAttributeValues", {}), used)
-    put = _whole(body["Item"], shelves) if verb == "Put" else None
-    place = place_of(put) if put is not None else read_place(body["Key"])
+    scope = expressions.bind_placeholders(names, body.get("ExpressionAttributeValues", {}), used)
+    put = _normalize_item(body["Item"], shelves) if verb == "Put" else None
+    place = key_of(put) if put is not None else parse_key(body["Key"])
     if change is not None:
         _check_targets(change, scope)
-    return Asked(
+    return ParsedWrite(
         verb=cast("Verb", verb),
-        shelves=shelves,
-        table=body["TableName"],
-        place=place,
+        table=shelves,
+        table_name=body["TableName"],
+        key=place,
         condition=condition,
         change=change,
-        put=put,
+        put_item=put,
         scope=scope,
-        shows_old=shows_old == "ALL_OLD",
+        returns_old=shows_old == "ALL_OLD",
     )
 
 
-def may(asked: Asked, image: Image | None) -> bool:
+def condition_holds(write: ParsedWrite, image: Image | None) -> bool:
     """Whether the write's condition holds on the item as it stands."""
-    condition = asked.condition
-    return condition is None or condition.test(asked.scope._replace(image=image or {}))
+    condition = write.condition
+    return condition is None or condition.test(write.scope._replace(image=image or {}))
 
 
-def outcome(asked: Asked, image: Image | None) -> Image | None:
+def apply_write(write: ParsedWrite, image: Image | None) -> Image | None:
     """The item after the write; None where it is gone.
 
     Errors: Wrong where the change does not fit the item.
     """
-    match asked.verb:
+    match write.verb:
         case "Put":
-            return asked.put
+            return write.put_item
         case "Delete":
             return None
         case "ConditionCheck":
             return image
-    assert asked.change is not None
-    before = asked.key if image is None else image
-    after = expressions.changed(asked.change, asked.scope._replace(image=before))
-    _check_item(after, asked.shelves)
+    assert write.change is not None
+    before = write.key_item if image is None else image
+    after = expressions.apply_update(write.change, write.scope._replace(image=before))
+    _check_item(after, write.table)
     return after
 
 
-def read_place(key: Image) -> Place:
+def parse_key(key: Image) -> ItemKey:
     """The place that a key names. Errors: Wrong."""
-    if key.keys() != {PARTITION, SORT}:
-        raise Wrong("The provided key element does not match the schema")
-    return place_of(key)
+    if key.keys() != {PARTITION_ATTRIBUTE, SORT_ATTRIBUTE}:
+        raise InvalidRequest("The provided key element does not match the schema")
+    return key_of(key)
 
 
-def place_of(image: Image) -> Place:
+def key_of(image: Image) -> ItemKey:
     """The place that an item has. Errors: Wrong."""
     return (
-        key_text(image, PARTITION, PARTITION_KEY_BYTES_MAX),
-        key_text(image, SORT, SORT_KEY_BYTES_MAX),
+        read_key_text(image, PARTITION_ATTRIBUTE, PARTITION_KEY_BYTES_MAX),
+        read_key_text(image, SORT_ATTRIBUTE, SORT_KEY_BYTES_MAX),
     )
 
 
@@ -137,31 +139,35 @@ def _condition(body: Mapping[str, Any], *, is_wanted: bool) -> Condition | None:
     text = body.get("ConditionExpression")
     if text is None:
         if is_wanted:
-            raise Wrong("a ConditionCheck needs a ConditionExpression")
+            raise InvalidRequest("a ConditionCheck needs a ConditionExpression")
         return None
-    return expressions.condition(text)
+    return expressions.parse_condition(text)
 
 
-def _whole(item: Image, shelves: Shelves) -> Image:
-    image = {name: normal(value) for name, value in item.items()}
-    _check_item(image, shelves)
+def _normalize_item(item: Image, table: FakeTable) -> Image:
+    image = {name: normalize(value) for name, value in item.items()}
+    _check_item(image, table)
     return image
 
 
-def _check_item(image: Image, shelves: Shelves) -> None:
-    if size_of(image) > ITEM_BYTES_MAX:
-        raise Wrong("Item size has exceeded the maximum allowed size")
-    for index in shelves.indexes.values():
-        if index.partition in image:
-            key_text(image, index.partition, PARTITION_KEY_BYTES_MAX)
-        if index.sort in image:
-            key_text(image, index.sort, SORT_KEY_BYTES_MAX)
+def _check_item(image: Image, table: FakeTable) -> None:
+    if item_bytes(image) > ITEM_BYTES_MAX:
+        raise InvalidRequest("Item size has exceeded the maximum allowed size")
+    for index in table.indexes.values():
+        if index.partition_attribute in image:
+            read_key_text(image, index.partition_attribute, PARTITION_KEY_BYTES_MAX)
+        if index.sort_attribute in image:
+            read_key_text(image, index.sort_attribute, SORT_KEY_BYTES_MAX)
 
 
-def _check_targets(change: Change, scope: Scope) -> None:
-    targets = [scope.named(name) for name in (*(n for n, _ in change.sets), *change.removes)]
+def _check_targets(change: UpdateExpression, scope: ExpressionContext) -> None:
+    targets = [
+        scope.attribute_name(name) for name in (*(n for n, _ in change.sets), *change.removes)
+    ]
     for name in targets:
-        if name in {PARTITION, SORT}:
-            raise Wrong(f"Cannot update attribute {name}. This attribute is part of the key")
+        if name in {PARTITION_ATTRIBUTE, SORT_ATTRIBUTE}:
+            raise InvalidRequest(
+                f"Cannot update attribute {name}. This attribute is part of the key"
+            )
         if targets.count(name) > 1:
-            raise Wrong(f"Two document paths overlap with each other: {name}")
+            raise InvalidRequest(f"Two document paths overlap with each other: {name}")

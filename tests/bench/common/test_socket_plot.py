@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from bench.common.socket_plot import draw, panels
+from bench.common.socket_plot import draw, parse_panels
 
 
 def relay(pairs: int, ours: float) -> str:
@@ -21,7 +21,7 @@ def connect(sockets: int) -> str:
 
 def test_each_size_of_a_bench_is_shown_as_it_was_measured_last():
     """A line that was measured again takes the place of the older one."""
-    shown = panels([relay(500, 99), relay(5000, 50), connect(10_000), relay(500, 40)])
+    shown = parse_panels([relay(500, 99), relay(5000, 50), connect(10_000), relay(500, 40)])
     relays = [panel for panel in shown if "closed loop" in panel.title]
     assert [panel.values["ours"] for panel in relays] == [40, 50]
     assert len(shown) == 5
@@ -29,7 +29,7 @@ def test_each_size_of_a_bench_is_shown_as_it_was_measured_last():
 
 def test_the_same_lines_give_the_same_picture(tmp_path: Path):
     """A picture that is kept changes only with its figures."""
-    shown = panels([relay(500, 40), connect(2_000)])
+    shown = parse_panels([relay(500, 40), connect(2_000)])
     for name in ("a.svg", "b.svg"):
         draw(tmp_path / name, shown)
     first = (tmp_path / "a.svg").read_text()

@@ -11,8 +11,8 @@ from aiohttp import web
 
 from city.client import http_client as city_web
 from city.client.http_client import Api, ApiRefused
-from city.demo.counters import Tally
-from city.model.seeded_random import luck
+from city.demo.counters import Counters
+from city.model.seeded_random import seeded_random
 
 FINE = (200, {"success": True, "data": {"n": 1}}, {})
 BUSY = (503, {"success": False, "error": {"code": "unavailable"}}, {})
@@ -23,26 +23,26 @@ NAKED = (200, {"n": 1}, {})
 
 
 @dataclass
-class Moody:
+class ScriptedServer:
     """A server that answers from a list, and remembers what it was asked."""
 
     url: str = ""
-    answers: list[tuple[int, Any, dict[str, str]]] = field(default_factory=list)
-    asked: list[web.Request] = field(default_factory=list)
+    responses: list[tuple[int, Any, dict[str, str]]] = field(default_factory=list)
+    requests: list[web.Request] = field(default_factory=list)
 
-    async def answer(self, request: web.Request) -> web.Response:
+    async def respond(self, request: web.Request) -> web.Response:
         """The next answer."""
         await request.read()
-        self.asked.append(request)
-        status, body, headers = self.answers.pop(0)
+        self.requests.append(request)
+        status, body, headers = self.responses.pop(0)
         return web.json_response(body, status=status, headers=headers)
 
 
 @pytest_asyncio.fixture
-async def moody() -> AsyncIterator[Moody]:
-    moody = Moody()
+async def scripted_server() -> AsyncIterator[ScriptedServer]:
+    moody = ScriptedServer()
     app = web.Application()
-    app.router.add_route("*", "/{path:.*}", moody.answer)
+    app.router.add_route("*", "/{path:.*}", moody.respond)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
@@ -52,29 +52,31 @@ async def moody() -> AsyncIterator[Moody]:
 
 
 @pytest_asyncio.fixture
-async def api(moody: Moody, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Api]:
+async def api(
+    scripted_server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Api]:
     monkeypatch.setattr(city_web, "BACKOFF_BASE_S", 0.001)
     async with aiohttp.ClientSession() as session:
-        yield Api(session, moody.url, lambda: "a.token", Tally(), luck(1))
+        yield Api(session, scripted_server.url, lambda: "a.token", Counters(), seeded_random(1))
 
 
-async def test_the_envelope_is_opened(api: Api, moody: Moody) -> None:
+async def test_the_envelope_is_opened(api: Api, scripted_server: ScriptedServer) -> None:
     """The data comes back; the token and the query went along."""
-    moody.answers = [FINE]
+    scripted_server.responses = [FINE]
     assert await api.get("/orders", status="PENDING", limit=5) == {"n": 1}
-    assert str(moody.asked[0].rel_url) == "/api/v1/orders?status=PENDING&limit=5"
-    assert moody.asked[0].headers["Authorization"] == "Bearer a.token"
+    assert str(scripted_server.requests[0].rel_url) == "/api/v1/orders?status=PENDING&limit=5"
+    assert scripted_server.requests[0].headers["Authorization"] == "Bearer a.token"
 
 
-async def test_repeats_carry_one_key(api: Api, moody: Moody) -> None:
+async def test_repeats_carry_one_key(api: Api, scripted_server: ScriptedServer) -> None:
     """A busy or limiting server is asked again under the same key, a new request has a new one."""
-    moody.answers = [BUSY, LIMITED, FINE, FINE]
+    scripted_server.responses = [BUSY, LIMITED, FINE, FINE]
     await api.post("/orders", {"a": 1})
     await api.post("/orders", {"a": 1})
-    keys = [request.headers["Idempotency-Key"] for request in moody.asked]
+    keys = [request.headers["Idempotency-Key"] for request in scripted_server.requests]
     assert keys[0] == keys[1] == keys[2] != keys[3]
-    assert api.tally.happened["http_repeated:unavailable"] == 1
-    assert api.tally.happened["http_repeated:rate_limited"] == 1
+    assert api.counters.counts["http_repeated:unavailable"] == 1
+    assert api.counters.counts["http_repeated:rate_limited"] == 1
 
 
 @pytest.mark.parametrize(
@@ -82,20 +84,20 @@ async def test_repeats_carry_one_key(api: Api, moody: Moody) -> None:
     [(NOT_FOUND, "not_found"), (COMING_SOON, "service_disabled"), (NAKED, "no_envelope")],
 )
 async def test_refusals_are_raised_at_once(
-    api: Api, moody: Moody, answer: tuple[int, Any, dict[str, str]], code: str
+    api: Api, scripted_server: ScriptedServer, answer: tuple[int, Any, dict[str, str]], code: str
 ) -> None:
     """What asking again would not help is raised with its code."""
-    moody.answers = [answer]
+    scripted_server.responses = [answer]
     with pytest.raises(ApiRefused) as refused:
         await api.put("/rider/profile", {})
     assert refused.value.code == code
     assert refused.value.route == "PUT /rider/profile"
-    assert len(moody.asked) == 1
+    assert len(scripted_server.requests) == 1
 
 
-async def test_patience_ends(api: Api, moody: Moody) -> None:
+async def test_patience_ends(api: Api, scripted_server: ScriptedServer) -> None:
     """A server that stays busy is given up."""
-    moody.answers = [BUSY] * city_web.TRIES_MAX
+    scripted_server.responses = [BUSY] * city_web.TRIES_MAX
     with pytest.raises(ApiRefused, match="unavailable"):
         await api.get("/orders")
 

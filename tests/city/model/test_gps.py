@@ -4,25 +4,25 @@ import itertools
 import math
 import statistics
 
-from city.model.gps import ACCURACY_PER_SD, NOMINAL_S, Phone
-from city.model.motion import Truth
-from city.model.seeded_random import luck
+from city.model.gps import ACCURACY_PER_SD, NOMINAL_S, GpsReceiver
+from city.model.motion import TruePosition
+from city.model.seeded_random import seeded_random
 from city.model.streets import to_degrees, to_metres
 
-STILL = Truth((0.0, 0.0), 0.0, 0.0)
-RIDING = Truth((100.0, 100.0), 12.0, 90.0)
+STILL = TruePosition((0.0, 0.0), 0.0, 0.0)
+RIDING = TruePosition((100.0, 100.0), 12.0, 90.0)
 
 
 def intervals(number: int, *, moving_share: float = 0.44) -> list[float]:
-    phone, rng = Phone(luck("phone")), luck("moving")
+    phone, rng = GpsReceiver(seeded_random("phone")), seeded_random("moving")
     return sorted(
         phone.next_interval_s(NOMINAL_S, is_moving=rng.random() < moving_share)
         for _ in range(number)
     )
 
 
-def errors_of_a_standing_phone(number: int) -> list[tuple[float, float]]:
-    phone = Phone(luck("standing"))
+def standing_errors(number: int) -> list[tuple[float, float]]:
+    phone = GpsReceiver(seeded_random("standing"))
     fixes = [phone.observe(STILL, 1_000 + 5_000 * i) for i in range(number)]
     return [to_metres(fix["lat"], fix["lng"]) for fix in fixes]
 
@@ -53,14 +53,14 @@ def test_gaps_come_mostly_while_standing() -> None:
 
 def test_cadence_scales_with_the_policy() -> None:
     """A server that asks for a fix every 2 s gets one every 2 s."""
-    phone = Phone(luck("phone"))
+    phone = GpsReceiver(seeded_random("phone"))
     seen = [phone.next_interval_s(2.0, is_moving=True) for _ in range(2_000)]
     assert abs(statistics.median(seen) - 2.0) < 0.01
 
 
 def test_drift_is_correlated_in_time() -> None:
     """The errors of neighbouring fixes are alike, those a minute apart much less so."""
-    errors = errors_of_a_standing_phone(4_000)
+    errors = standing_errors(4_000)
     near = statistics.mean(math.dist(a, b) ** 2 for a, b in itertools.pairwise(errors))
     far = statistics.mean(math.dist(a, b) ** 2 for a, b in zip(errors, errors[24:], strict=False))
     assert 0.5 < math.sqrt(near / 4) < 2.5
@@ -69,14 +69,14 @@ def test_drift_is_correlated_in_time() -> None:
 
 def test_standing_phones_repeat_themselves() -> None:
     """About 39 % of the steps of a standing phone do not move at all."""
-    errors = errors_of_a_standing_phone(4_000)
+    errors = standing_errors(4_000)
     frozen = sum(a == b for a, b in itertools.pairwise(errors)) / len(errors)
     assert abs(frozen - 0.39) < 0.04
 
 
 def test_accuracy_holds_two_thirds_of_the_errors() -> None:
     """The radius that a phone tells is that of the errors it makes."""
-    phones = [Phone(luck("phone", number)) for number in range(300)]
+    phones = [GpsReceiver(seeded_random("phone", number)) for number in range(300)]
     seen = [(phone.observe(RIDING, 60_000), phone) for phone in phones]
     misses = [
         math.dist(to_metres(fix["lat"], fix["lng"]), RIDING.point) / fix["accuracy"]
@@ -88,7 +88,7 @@ def test_accuracy_holds_two_thirds_of_the_errors() -> None:
 
 def test_a_riding_phone_knows_its_heading_and_a_standing_one_does_not() -> None:
     """Heading and speed follow the truth; without motion there is no heading."""
-    phone = Phone(luck("phone"))
+    phone = GpsReceiver(seeded_random("phone"))
     riding, standing = phone.observe(RIDING, 5_000), phone.observe(STILL, 10_000)
     assert abs(riding["heading"] - 90) < 20
     assert abs(riding["speed"] - 12) < 2
@@ -98,7 +98,7 @@ def test_a_riding_phone_knows_its_heading_and_a_standing_one_does_not() -> None:
 
 def test_sequence_and_time_only_go_up() -> None:
     """Every fix has the next number and the moment at which it was made."""
-    phone = Phone(luck("phone"))
+    phone = GpsReceiver(seeded_random("phone"))
     fixes = [phone.observe(STILL, 1_000 * i) for i in range(1, 50)]
     assert [fix["seq"] for fix in fixes] == list(range(1, 50))
     assert [fix["ts"] for fix in fixes] == [1_000 * i for i in range(1, 50)]
@@ -106,7 +106,7 @@ def test_sequence_and_time_only_go_up() -> None:
 
 def test_the_seed_decides() -> None:
     """Two phones of one seed say the same, of two seeds they do not."""
-    fixes = [Phone(luck(seed)).observe(RIDING, 5_000) for seed in ("a", "a", "b")]
+    fixes = [GpsReceiver(seeded_random(seed)).observe(RIDING, 5_000) for seed in ("a", "a", "b")]
     assert fixes[0] == fixes[1]
     assert fixes[0] != fixes[2]
 

@@ -38,7 +38,7 @@ def line(item_id: str, quantity: int, *, stocked: bool = True) -> OrderLine:
     )
 
 
-async def test_a_vendor_who_said_nothing_has_no_profile(catalogue: Catalogue) -> None:
+async def test_unknown_vendor_has_no_profile(catalogue: Catalogue) -> None:
     """An unknown vendor is None and not an empty one."""
     assert await catalogue.vendor("ven_1") is None
 
@@ -141,7 +141,7 @@ async def test_stock_goes_down_and_not_below_zero(catalogue: Catalogue, table: D
         await table.transact(catalogue.reserve_stock("ven_1", [line("juice", 1), line("cake", 1)]))
     items = await catalogue.items_by_id("ven_1", ["juice", "cake"])
 
-    assert cancelled.value.failed() == [1]
+    assert cancelled.value.failed_positions() == [1]
     assert (items["juice"].stock, items["cake"].stock) == (1, 0)
 
 
@@ -166,12 +166,12 @@ async def test_stock_comes_back_where_it_is_still_counted(
     assert {item_id: item.stock for item_id, item in items.items()} == {"juice": 5, "soya": None}
 
 
-async def test_a_shelf_is_the_vendor_with_the_items_that_exist(catalogue: Catalogue) -> None:
+async def test_vendor_and_items_in_one_read(catalogue: Catalogue) -> None:
     """One read brings the profile and the named items; what is not listed is not there."""
-    assert await catalogue.shelf("ven_1", ["ndole"]) == (None, {})
+    assert await catalogue.vendor_and_items("ven_1", ["ndole"]) == (None, {})
     await catalogue.put_vendor("ven_1", profile(name="Chez Ada"))
     await catalogue.put_item("ven_1", "ndole", dish())
-    vendor, items = await catalogue.shelf("ven_1", ["ndole", "eru", "ndole"])
+    vendor, items = await catalogue.vendor_and_items("ven_1", ["ndole", "eru", "ndole"])
 
     assert vendor is not None
     assert vendor.name == "Chez Ada"

@@ -3,173 +3,198 @@
 import pytest
 
 from dispatch.clock import ManualClock
-from dispatch.events.operations_board import Line
-from dispatch.leadership.reconciliation import COMPARE_EVERY_S, OpenOrders, Reconciler, Seats
-from dispatch.leadership.redis_instance import Birth
+from dispatch.events.operations_board import BoardLine
+from dispatch.leadership.reconciliation import (
+    COMPARE_EVERY_S,
+    OpenOrderRecovery,
+    Reconciler,
+    RiderStateRecovery,
+)
+from dispatch.leadership.redis_instance import RedisInstance
 from dispatch.model import Position
 from dispatch.orders.store import SHARDS, shard_of
 from dispatch.storage.redis_client import RedisClients, Scripts
-from dispatch.tracking.eta import Forecast
-from dispatch.tracking.fix_pipeline import Lane
-from dispatch.tracking.redis_writer import Drain
-from dispatch.tracking.rider_state import Roster
+from dispatch.tracking.eta import EtaEstimator
+from dispatch.tracking.fix_pipeline import FixPipeline
+from dispatch.tracking.redis_writer import RedisWriter
+from dispatch.tracking.rider_state import RiderRegistry
 from dispatch.tracking.stores.geo_cells import Circle
 from dispatch.tracking.stores.positions import Positions
-from dispatch.tracking.tracking_policy import Guide
+from dispatch.tracking.tracking_policy import TrackingRules
 from dispatch.tracking.watchers import Watchers
 from dispatch.wire.commands import CancelOrder, Fix
-from dispatch.wire.events import OrderDot
-from matching.speeds import Speeds
-from tests.dispatch.conftest import Shop
+from dispatch.wire.events import OrderMarker
+from matching.speeds import LearnedSpeeds
+from tests.dispatch.conftest import OrderScenario
 
 LATER_MS = 10**14
 
 
-class Counted:
+class CountingRecoverable:
     """A part that counts what it is asked."""
 
     def __init__(self):
-        self.asked = []
+        self.calls = []
 
     async def restore(self, *, is_lost):
-        self.asked.append(is_lost)
+        self.calls.append(is_lost)
 
 
 @pytest.fixture
-def counted():
-    return Counted()
+def counting_recoverable():
+    return CountingRecoverable()
 
 
 @pytest.fixture
-def reconciler(redis: RedisClients, counted: Counted):
+def reconciler(redis: RedisClients, counting_recoverable: CountingRecoverable):
     clock = ManualClock()
-    return Reconciler(Birth(redis), [counted], clock), clock
+    return Reconciler(RedisInstance(redis), [counting_recoverable], clock), clock
 
 
 async def test_nothing_is_compared_while_redis_is_the_same(
-    reconciler: tuple[Reconciler, ManualClock], counted: Counted
+    reconciler: tuple[Reconciler, ManualClock], counting_recoverable: CountingRecoverable
 ):
     """After the start it costs one round trip a second."""
     looks, clock = reconciler
-    assert await looks.look()
+    assert await looks.check()
     clock.advance(1_000)
 
-    assert not await looks.look()
-    assert counted.asked == [True]
+    assert not await looks.check()
+    assert counting_recoverable.calls == [True]
 
 
 async def test_all_is_compared_now_and_then(
-    reconciler: tuple[Reconciler, ManualClock], counted: Counted
+    reconciler: tuple[Reconciler, ManualClock], counting_recoverable: CountingRecoverable
 ):
     """What was lost by itself is found too, within ten seconds."""
     looks, clock = reconciler
-    await looks.look()
+    await looks.check()
     clock.advance(int(COMPARE_EVERY_S * 1000))
 
-    assert await looks.look()
-    assert counted.asked == [True, False]
+    assert await looks.check()
+    assert counting_recoverable.calls == [True, False]
 
 
 async def test_an_emptied_redis_is_noticed(
-    reconciler: tuple[Reconciler, ManualClock], counted: Counted, redis: RedisClients
+    reconciler: tuple[Reconciler, ManualClock],
+    counting_recoverable: CountingRecoverable,
+    redis: RedisClients,
 ):
     """Its mark is gone, and the next look sets another."""
     looks, _ = reconciler
-    await looks.look()
+    await looks.check()
     await redis.commands.flushall()
 
-    assert await looks.look()
-    assert counted.asked == [True, True]
+    assert await looks.check()
+    assert counting_recoverable.calls == [True, True]
 
 
-async def test_a_gap_is_a_loss(reconciler: tuple[Reconciler, ManualClock], counted: Counted):
+async def test_a_gap_is_a_loss(
+    reconciler: tuple[Reconciler, ManualClock], counting_recoverable: CountingRecoverable
+):
     """What was said while nobody listened is gone even where Redis kept its keys."""
     looks, _ = reconciler
-    await looks.look()
+    await looks.check()
     looks.wake()
 
-    assert await looks.look()
-    assert counted.asked == [True, True]
+    assert await looks.check()
+    assert counting_recoverable.calls == [True, True]
 
 
 @pytest.fixture
-def open_orders(shop: Shop):
-    return OpenOrders(shop.orders, shop.timers, shop.board, lambda: True)
+def open_order_recovery(order_scenario: OrderScenario):
+    return OpenOrderRecovery(
+        order_scenario.orders, order_scenario.timers, order_scenario.board, lambda: True
+    )
 
 
-async def test_timers_and_board_come_back(shop: Shop, open_orders: OpenOrders, redis: RedisClients):
+async def test_timers_and_board_come_back(
+    order_scenario: OrderScenario, open_order_recovery: OpenOrderRecovery, redis: RedisClients
+):
     """After FLUSHALL every search has its timer and every open order its line."""
-    searching, waiting = await shop.place(), await shop.place()
-    await shop.accept(searching)
-    await shop.relay()
-    before = sorted(await shop.board.read(), key=lambda dot: dot.order_id)
+    searching, waiting = await order_scenario.place_order(), await order_scenario.place_order()
+    await order_scenario.accept_order(searching)
+    await order_scenario.relay_outbox()
+    before = sorted(await order_scenario.board.read(), key=lambda dot: dot.order_id)
     await redis.commands.flushall()
-    await open_orders.restore(is_lost=True)
+    await open_order_recovery.restore(is_lost=True)
 
-    due, _ = await shop.timers.claim(LATER_MS, 10, 1)
+    due, _ = await order_scenario.timers.claim(LATER_MS, 10, 1)
     assert due == [searching]
-    after = sorted(await shop.board.read(), key=lambda dot: dot.order_id)
+    after = sorted(await order_scenario.board.read(), key=lambda dot: dot.order_id)
     assert after == before
     assert {dot.order_id for dot in after} == {searching, waiting}
 
 
-async def test_only_the_live_engine_reads_the_orders(shop: Shop, redis: RedisClients):
+async def test_only_the_live_engine_reads_the_orders(
+    order_scenario: OrderScenario, redis: RedisClients
+):
     """The others leave it to him; their own riders are theirs."""
-    await shop.place()
-    await shop.relay()
+    await order_scenario.place_order()
+    await order_scenario.relay_outbox()
     await redis.commands.flushall()
-    await OpenOrders(shop.orders, shop.timers, shop.board, lambda: False).restore(is_lost=True)
+    await OpenOrderRecovery(
+        order_scenario.orders, order_scenario.timers, order_scenario.board, lambda: False
+    ).restore(is_lost=True)
 
-    assert await shop.board.read() == []
+    assert await order_scenario.board.read() == []
 
 
-async def test_a_timer_that_is_there_is_left_alone(shop: Shop, open_orders: OpenOrders):
+async def test_a_timer_that_is_there_is_left_alone(
+    order_scenario: OrderScenario, open_order_recovery: OpenOrderRecovery
+):
     """Its moment may be newer than the one in the order."""
-    order_id = await shop.place()
-    await shop.accept(order_id)
-    await shop.relay()
-    await shop.timers.claim(LATER_MS, 10, 1)
-    await shop.timers.put(order_id, LATER_MS, 1)
-    await open_orders.restore(is_lost=True)
+    order_id = await order_scenario.place_order()
+    await order_scenario.accept_order(order_id)
+    await order_scenario.relay_outbox()
+    await order_scenario.timers.claim(LATER_MS, 10, 1)
+    await order_scenario.timers.reschedule(order_id, LATER_MS, 1)
+    await open_order_recovery.restore(is_lost=True)
 
-    assert await shop.timers.claim(LATER_MS - 1, 10, 1) == ([], LATER_MS)
+    assert await order_scenario.timers.claim(LATER_MS - 1, 10, 1) == ([], LATER_MS)
 
 
-async def test_lines_of_orders_that_are_over_go(shop: Shop, open_orders: OpenOrders):
+async def test_lines_of_orders_that_are_over_go(
+    order_scenario: OrderScenario, open_order_recovery: OpenOrderRecovery
+):
     """A line that was written late, or belongs to no order, does not stay for ever."""
-    order_id = await shop.place()
-    await shop.relay()
-    line = Line((await shop.board.read())[0], ended=False)
-    cancel = shop.as_("user", "usr_1")
-    await shop.flow.cancel_order(cancel, CancelOrder(order_id=order_id, reason="changed my mind"))
-    await shop.relay()
-    unknown = Line(OrderDot(order_id="ord_unknown"), ended=False)
-    await shop.board.post([line, unknown], {})
-    await open_orders.restore(is_lost=True)
+    order_id = await order_scenario.place_order()
+    await order_scenario.relay_outbox()
+    line = BoardLine((await order_scenario.board.read())[0], ended=False)
+    cancel = order_scenario.caller("user", "usr_1")
+    await order_scenario.order_service.cancel_order(
+        cancel, CancelOrder(order_id=order_id, reason="changed my mind")
+    )
+    await order_scenario.relay_outbox()
+    unknown = BoardLine(OrderMarker(order_id="ord_unknown"), ended=False)
+    await order_scenario.board.post([line, unknown], {})
+    await open_order_recovery.restore(is_lost=True)
 
-    assert await shop.board.read() == []
+    assert await order_scenario.board.read() == []
 
 
-async def test_all_orders_have_their_turn(shop: Shop, open_orders: OpenOrders):
+async def test_all_shards_are_compared_in_turn(
+    order_scenario: OrderScenario, open_order_recovery: OpenOrderRecovery
+):
     """Where nothing is known to be lost each look compares one shard, and all come round."""
-    placed = {await shop.place() for _ in range(5)}
+    placed = {await order_scenario.place_order() for _ in range(5)}
     seen = set()
     for _ in range(SHARDS):
-        await open_orders.restore(is_lost=False)
-        dots = {dot.order_id for dot in await shop.board.read()}
+        await open_order_recovery.restore(is_lost=False)
+        dots = {dot.order_id for dot in await order_scenario.board.read()}
         assert len({shard_of(order_id) for order_id in dots - seen}) <= 1
         seen = dots
 
     assert seen == placed
 
 
-class Silence:
+class NullChannels:
     """Nobody else's positions."""
 
-    async def open(self, channel, callback):
+    async def subscribe(self, channel, callback):
         """Nothing is said."""
 
-    async def close(self, channel, callback):
+    async def unsubscribe(self, channel, callback):
         """Nothing was."""
 
 
@@ -180,55 +205,64 @@ class Node:
         self.shop = shop
         scripts = Scripts(redis.commands)
         self.positions = Positions(redis.commands, scripts, "node_1", 45_000)
-        self.drain = Drain(self.positions, shop.clock, 50, 1_000)
-        watchers = Watchers(Silence(), "node_1")
-        self.roster = Roster(self.drain, watchers, 15_000, 45_000)
-        self.lane = Lane(self.roster, watchers, self.drain, Guide(watchers, Forecast(Speeds())))
-        self.seats = Seats(self.roster, self.drain, shop.riders, shop.orders)
+        self.writer = RedisWriter(self.positions, shop.clock, 50, 1_000)
+        watchers = Watchers(NullChannels(), "node_1")
+        self.rider_registry = RiderRegistry(self.writer, watchers, 15_000, 45_000)
+        self.fix_pipeline = FixPipeline(
+            self.rider_registry,
+            watchers,
+            self.writer,
+            TrackingRules(watchers, EtaEstimator(LearnedSpeeds())),
+        )
+        self.recovery = RiderStateRecovery(
+            self.rider_registry, self.writer, shop.riders, shop.orders
+        )
 
-    async def sit_down(self):
-        await self.shop.riders.save_available("rdr_1", available=True)
-        self.roster.seat("rdr_1")
-        self.roster.set_available("rdr_1", available=True)
-        self.lane.report("rdr_1", Fix(lat=4.05, lng=9.7, accuracy=5.0), self.shop.clock.now_ms())
-        await self.drain.flush()
+    async def connect_rider(self):
+        await self.shop.riders.save_availability("rdr_1", available=True)
+        self.rider_registry.connect("rdr_1")
+        self.rider_registry.set_available("rdr_1", available=True)
+        self.fix_pipeline.process_fix(
+            "rdr_1", Fix(lat=4.05, lng=9.7, accuracy=5.0), self.shop.clock.now_ms()
+        )
+        await self.writer.flush()
 
-    async def found(self):
+    async def find_riders(self):
         here = Circle(lat=4.05, lng=9.7, radius_km=1.0)
-        near = await self.positions.near(here, 5, self.shop.clock.now_ms(), 15_000)
+        near = await self.positions.find_nearest_free(here, 5, self.shop.clock.now_ms(), 15_000)
         return [seen.rider_id for seen in near]
 
 
 @pytest.fixture
-async def node(shop: Shop, redis: RedisClients):
+async def node(order_scenario: OrderScenario, redis: RedisClients):
     scripts = Scripts(redis.commands)
     await scripts.load()
-    opened = Node(shop, redis)
-    await opened.sit_down()
+    opened = Node(order_scenario, redis)
+    await opened.connect_rider()
     return opened
 
 
 async def test_riders_return_to_the_index_without_a_fix(node: Node, redis: RedisClients):
     """The node knows where they are; Redis need not wait for their next report."""
     await redis.commands.flushall()
-    assert await node.found() == []
-    await node.seats.restore(is_lost=True)
-    await node.drain.flush()
+    assert await node.find_riders() == []
+    await node.recovery.restore(is_lost=True)
+    await node.writer.flush()
 
-    assert await node.found() == ["rdr_1"]
-    assert isinstance(await node.positions.last("rdr_1"), Position)
+    assert await node.find_riders() == ["rdr_1"]
+    assert isinstance(await node.positions.last_position("rdr_1"), Position)
 
 
-async def test_duty_that_was_missed_is_read_again(node: Node):
+async def test_a_missed_workload_is_read_again(node: Node):
     """Orders that came into his hands and left them while nobody listened."""
     shop = node.shop
-    order_id = await shop.place()
-    await shop.accept(order_id)
-    offers = await shop.offer(order_id, "rdr_1")
-    await shop.take(order_id, "rdr_1", offers["rdr_1"])
-    node.roster.assign("rdr_1", "ord_long_gone")
-    await node.seats.restore(is_lost=False)
-    assert node.roster.get("rdr_1").orders == ("ord_long_gone",)
+    order_id = await shop.place_order()
+    await shop.accept_order(order_id)
+    offers = await shop.make_offers(order_id, "rdr_1")
+    await shop.accept_delivery(order_id, "rdr_1", offers["rdr_1"])
+    node.rider_registry.assign("rdr_1", "ord_long_gone")
+    await node.recovery.restore(is_lost=False)
+    assert node.rider_registry.get("rdr_1").orders == ("ord_long_gone",)
 
-    await node.seats.restore(is_lost=True)
-    assert node.roster.get("rdr_1").orders == (order_id,)
+    await node.recovery.restore(is_lost=True)
+    assert node.rider_registry.get("rdr_1").orders == (order_id,)

@@ -4,7 +4,7 @@ import pytest
 
 from dispatch.errors import Refusal, Refused
 from dispatch.wire import commands
-from tests.dispatch.conftest import Shop
+from tests.dispatch.conftest import OrderScenario
 
 pytestmark = pytest.mark.engines
 
@@ -12,31 +12,33 @@ pytestmark = pytest.mark.engines
 SHARES = {"vendor": 6_800, "rider": 1_500, "platform": 1_200}
 
 
-async def bring(shop, stage, method="WALLET"):
+async def order_at_stage(shop, stage, method="WALLET"):
     """An order that has come so far; its id."""
-    order_id = await shop.place(method)
-    await shop.accept(order_id)
-    offers = await shop.offer(order_id, "rdr_1")
-    await shop.take(order_id, "rdr_1", offers["rdr_1"])
-    vendor, rider = shop.as_("vendor", "ven_1"), shop.as_("rider", "rdr_1")
+    order_id = await shop.place_order(method)
+    await shop.accept_order(order_id)
+    offers = await shop.make_offers(order_id, "rdr_1")
+    await shop.accept_delivery(order_id, "rdr_1", offers["rdr_1"])
+    vendor, rider = shop.caller("vendor", "ven_1"), shop.caller("rider", "rdr_1")
     steps = {
-        "PREPARING": lambda: shop.flow.order_preparing(
+        "PREPARING": lambda: shop.order_service.order_preparing(
             vendor, commands.OrderPreparing(order_id=order_id)
         ),
-        "READY": lambda: shop.flow.order_ready(vendor, commands.OrderReady(order_id=order_id)),
-        "IN_TRANSIT": lambda: shop.flow.pick_up(rider, commands.PickUp(order_id=order_id)),
+        "READY": lambda: shop.order_service.order_ready(
+            vendor, commands.OrderReady(order_id=order_id)
+        ),
+        "IN_TRANSIT": lambda: shop.order_service.pick_up(rider, commands.PickUp(order_id=order_id)),
     }
     for name in list(steps)[: list(steps).index(stage) + 1]:
         await steps[name]()
     return order_id
 
 
-async def call_off(shop, order_id, fault, audience="ops"):
+async def cancel_order(shop, order_id, fault, audience="ops"):
     command = commands.CancelOrder(order_id=order_id, fault=fault)
-    await shop.flow.cancel_order(shop.as_(audience, "usr_1"), command)
+    await shop.order_service.cancel_order(shop.caller(audience, "usr_1"), command)
 
 
-async def books(shop):
+async def account_balances(shop):
     trial = await shop.statements.trial_balance()
     assert trial["total"] == 0
     return {row["account"]: row["balance"] for row in trial["accounts"]}
@@ -53,32 +55,34 @@ async def books(shop):
         ("IN_TRANSIT", "CUSTOMER", (6_800, 1_500, 90_500)),
     ],
 )
-async def test_who_had_worked_is_paid(shop: Shop, stage, fault, parts):
+async def test_cancellation_pays_for_work_done(order_scenario: OrderScenario, stage, fault, parts):
     """By the matrix: the customer pays for his own fault, the platform for every other."""
-    order_id = await bring(shop, stage)
-    await call_off(shop, order_id, fault)
-    after = await books(shop)
+    order_id = await order_at_stage(order_scenario, stage)
+    await cancel_order(order_scenario, order_id, fault)
+    after = await account_balances(order_scenario)
 
     owners = (("VENDOR", "ven_1"), ("RIDER", "rdr_1"), ("USER", "usr_1"))
-    assert tuple([await shop.has(*owner) for owner in owners]) == parts
+    assert tuple([await order_scenario.wallet_balance(*owner) for owner in owners]) == parts
     assert f"ORDER#{order_id}" not in after
 
 
-async def test_the_fault_of_a_customer_who_pays_cash_is_his_debt(shop: Shop):
+async def test_cash_cancellation_by_customer_fault_becomes_a_receivable(
+    order_scenario: OrderScenario,
+):
     """Nothing was paid, vendor and rider get theirs, the customer owes it; the hold is gone."""
-    order_id = await bring(shop, "IN_TRANSIT", "CASH")
-    await call_off(shop, order_id, "CUSTOMER")
-    after = await books(shop)
+    order_id = await order_at_stage(order_scenario, "IN_TRANSIT", "CASH")
+    await cancel_order(order_scenario, order_id, "CUSTOMER")
+    after = await account_balances(order_scenario)
 
     assert after["RECEIVABLE#USER.usr_1"] == -sum(SHARES.values())
-    assert await shop.riders.cash_headroom("rdr_1") == 50_000
-    assert (await shop.ledger.fin(order_id)).fin_state == "CANCELLED"
+    assert await order_scenario.riders.cash_headroom("rdr_1") == 50_000
+    assert (await order_scenario.ledger.get_funds(order_id)).fin_state == "CANCELLED"
 
 
-async def test_a_customer_does_not_name_the_fault(shop: Shop):
+async def test_a_customer_cannot_set_the_fault(order_scenario: OrderScenario):
     """Once the kitchen works he cannot call off, whatever he says; before that it is free."""
-    order_id = await bring(shop, "PREPARING")
+    order_id = await order_at_stage(order_scenario, "PREPARING")
     with pytest.raises(Refused) as raised:
-        await call_off(shop, order_id, "PLATFORM", "user")
+        await cancel_order(order_scenario, order_id, "PLATFORM", "user")
 
     assert raised.value.code is Refusal.WRONG_STATE

@@ -8,15 +8,15 @@ import pytest
 from dispatch.clock import ManualClock
 from dispatch.riders.store import (
     HISTORY_MIN,
-    Duty,
-    Ending,
+    ReleaseReason,
     Rider,
     Riders,
-    Stats,
-    claim,
-    rate,
-    release,
-    set_available,
+    RiderStats,
+    Workload,
+    claim_order,
+    rate_rider,
+    release_order,
+    set_availability,
 )
 from dispatch.wire.http import requests
 from ledger.dynamodb.client import DynamoTable
@@ -35,10 +35,13 @@ def riders(table: DynamoTable, clock: ManualClock) -> Riders:
     return Riders(table, clock)
 
 
-async def test_a_rider_nobody_knows(riders: Riders) -> None:
+async def test_unknown_rider_has_defaults(riders: Riders) -> None:
     """A rider without a record is off duty, with free hands and the contract's figures."""
     assert await riders.profile("rdr_1") is None
-    assert await riders.duty_and_stats("rdr_1") == (Duty(), Stats(completion=95.0, rating=4.5))
+    assert await riders.workload_and_stats("rdr_1") == (
+        Workload(),
+        RiderStats(completion=95.0, rating=4.5),
+    )
 
 
 async def test_a_patch_leaves_the_rest(riders: Riders, clock: ManualClock) -> None:
@@ -53,68 +56,68 @@ async def test_a_patch_leaves_the_rest(riders: Riders, clock: ManualClock) -> No
     )
 
 
-async def test_hands_fill_and_empty(riders: Riders, table: DynamoTable) -> None:
+async def test_workload_grows_and_shrinks(riders: Riders, table: DynamoTable) -> None:
     """A rider carries what he claimed until he releases it, on duty or off."""
-    await table.transact([set_available("rdr_1", available=True)])
-    await table.transact([claim("rdr_1", "ord_1", 2)])
-    await table.transact([claim("rdr_1", "ord_2", 2)])
-    both = await riders.duty("rdr_1")
-    await riders.save_available("rdr_1", available=False)
-    await table.transact([release("rdr_1", "ord_1")])
+    await table.transact([set_availability("rdr_1", available=True)])
+    await table.transact([claim_order("rdr_1", "ord_1", 2)])
+    await table.transact([claim_order("rdr_1", "ord_2", 2)])
+    both = await riders.workload("rdr_1")
+    await riders.save_availability("rdr_1", available=False)
+    await table.transact([release_order("rdr_1", "ord_1")])
 
-    assert both == Duty(available=True, orders=("ord_1", "ord_2"))
-    assert await riders.duty("rdr_1") == Duty(available=False, orders=("ord_2",))
+    assert both == Workload(available=True, orders=("ord_1", "ord_2"))
+    assert await riders.workload("rdr_1") == Workload(available=False, orders=("ord_2",))
 
 
-async def test_full_hands_refuse(riders: Riders, table: DynamoTable) -> None:
+async def test_claim_above_capacity_fails(riders: Riders, table: DynamoTable) -> None:
     """A claim above the capacity, or of the same order again, fails and changes nothing."""
-    await table.transact([claim("rdr_1", "ord_1", 1)])
+    await table.transact([claim_order("rdr_1", "ord_1", 1)])
     with pytest.raises(TransactionCancelled):
-        await table.transact([claim("rdr_1", "ord_2", 1)])
+        await table.transact([claim_order("rdr_1", "ord_2", 1)])
     with pytest.raises(TransactionCancelled):
-        await table.transact([claim("rdr_1", "ord_1", 5)])
+        await table.transact([claim_order("rdr_1", "ord_1", 5)])
 
-    assert (await riders.duty("rdr_1")).orders == ("ord_1",)
+    assert (await riders.workload("rdr_1")).orders == ("ord_1",)
 
 
 async def test_one_of_many_claims_wins(riders: Riders, table: DynamoTable) -> None:
     """Twenty orders that reach for one pair of hands at once leave exactly one in them."""
     outcomes = await asyncio.gather(
-        *(table.transact([claim("rdr_1", f"ord_{i}", 1)]) for i in range(20)),
+        *(table.transact([claim_order("rdr_1", f"ord_{i}", 1)]) for i in range(20)),
         return_exceptions=True,
     )
 
     assert outcomes.count(None) == 1
     assert sum(isinstance(each, TransactionCancelled) for each in outcomes) == 19
-    assert len((await riders.duty("rdr_1")).orders) == 1
+    assert len((await riders.workload("rdr_1")).orders) == 1
 
 
 async def test_a_release_counts_once(riders: Riders, table: DynamoTable) -> None:
     """Releasing what is not in the hands fails, so hands never count below what they hold."""
-    await table.transact([claim("rdr_1", "ord_1", 1)])
-    await table.transact([release("rdr_1", "ord_1", "delivered")])
+    await table.transact([claim_order("rdr_1", "ord_1", 1)])
+    await table.transact([release_order("rdr_1", "ord_1", "delivered")])
     with pytest.raises(TransactionCancelled):
-        await table.transact([release("rdr_1", "ord_1", "delivered")])
+        await table.transact([release_order("rdr_1", "ord_1", "delivered")])
     with pytest.raises(TransactionCancelled):
-        await table.transact([release("rdr_2", "ord_1")])
-    await table.transact([claim("rdr_1", "ord_2", 1)])
+        await table.transact([release_order("rdr_2", "ord_1")])
+    await table.transact([claim_order("rdr_1", "ord_2", 1)])
 
-    assert (await riders.duty("rdr_1")).orders == ("ord_2",)
+    assert (await riders.workload("rdr_1")).orders == ("ord_2",)
 
 
-async def carry(table: DynamoTable, ending: Ending, times: int) -> None:
+async def claim_and_release(table: DynamoTable, ending: ReleaseReason, times: int) -> None:
     for i in range(times):
         order_id = f"{ending}_{i}"
-        await table.transact([claim("rdr_1", order_id, 1)])
-        await table.transact([release("rdr_1", order_id, ending)])
+        await table.transact([claim_order("rdr_1", order_id, 1)])
+        await table.transact([release_order("rdr_1", order_id, ending)])
 
 
-async def test_figures_come_from_what_he_did(riders: Riders, table: DynamoTable) -> None:
+async def test_completion_counts_own_deliveries(riders: Riders, table: DynamoTable) -> None:
     """Completion is delivered of accepted; an order that others called off counts for nothing."""
-    await carry(table, "delivered", 8)
-    await carry(table, "called_off", 5)
+    await claim_and_release(table, "delivered", 8)
+    await claim_and_release(table, "called_off", 5)
     before = await riders.stats("rdr_1")
-    await carry(table, "given_back", 2)
+    await claim_and_release(table, "given_back", 2)
 
     assert before.completion == 95.0
     assert (await riders.stats("rdr_1")).completion == 80.0
@@ -122,10 +125,10 @@ async def test_figures_come_from_what_he_did(riders: Riders, table: DynamoTable)
 
 async def test_stars_need_a_history(riders: Riders, table: DynamoTable) -> None:
     """One bad customer does not bury a rider; his mean counts once there are enough stars."""
-    await table.transact([rate("rdr_1", 1)])
+    await table.transact([rate_rider("rdr_1", 1)])
     early = await riders.stats("rdr_1")
     for _ in range(HISTORY_MIN - 1):
-        await table.transact([rate("rdr_1", 5)])
+        await table.transact([rate_rider("rdr_1", 5)])
 
     assert early.rating == 4.5
     assert (await riders.stats("rdr_1")).rating == 4.6

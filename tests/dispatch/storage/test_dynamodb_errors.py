@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from dispatch.catalogue.service_rates import Config
+from dispatch.catalogue.service_rates import ServiceRates
 from dispatch.catalogue.store import Catalogue
 from dispatch.clock import ManualClock
 from dispatch.errors import StoreUnavailable
-from dispatch.events.idempotency_records import receipt_for
-from dispatch.events.kept_answers import Answers
+from dispatch.events.idempotency_records import request_key
+from dispatch.events.kept_answers import KeptAnswers
 from dispatch.riders.store import Riders
 from ledger.dynamodb.table import (
     Item,
@@ -24,7 +24,7 @@ from ledger.dynamodb.table import (
 CLOCK = ManualClock()
 
 
-class Away:
+class UnavailableTable:
     """A table whose engine does not answer."""
 
     async def get(self, key: Key) -> Item | None:
@@ -43,23 +43,25 @@ class Away:
         raise TableUnavailable("away")
 
 
-AWAY = Away()
+UNAVAILABLE_TABLE = UnavailableTable()
 
 
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda: Catalogue(AWAY, CLOCK).vendor("ven_1"),
-        lambda: Catalogue(AWAY, CLOCK).items("ven_1", 5),
-        lambda: Catalogue(AWAY, CLOCK).items_by_id("ven_1", ["a"]),
-        lambda: Catalogue(AWAY, CLOCK).set_online("ven_1", online=True),
-        lambda: Config(AWAY, CLOCK).services(),
-        lambda: Riders(AWAY, CLOCK).duty_and_stats("rdr_1"),
-        lambda: Answers(AWAY, CLOCK).find(receipt_for("user:a", "k", b"")),
-        lambda: Answers(AWAY, CLOCK).keep(receipt_for("user:a", "k", b""), {}),
+        lambda: Catalogue(UNAVAILABLE_TABLE, CLOCK).vendor("ven_1"),
+        lambda: Catalogue(UNAVAILABLE_TABLE, CLOCK).items("ven_1", 5),
+        lambda: Catalogue(UNAVAILABLE_TABLE, CLOCK).items_by_id("ven_1", ["a"]),
+        lambda: Catalogue(UNAVAILABLE_TABLE, CLOCK).set_online("ven_1", online=True),
+        lambda: ServiceRates(UNAVAILABLE_TABLE, CLOCK).rates(),
+        lambda: Riders(UNAVAILABLE_TABLE, CLOCK).workload_and_stats("rdr_1"),
+        lambda: KeptAnswers(UNAVAILABLE_TABLE, CLOCK).find(request_key("user:a", "k", b"")),
+        lambda: KeptAnswers(UNAVAILABLE_TABLE, CLOCK).save(request_key("user:a", "k", b""), {}),
     ],
 )
-async def test_a_store_that_is_away_says_so(ask: Callable[[], Coroutine[Any, Any, object]]):
+async def test_unavailable_table_raises_store_unavailable(
+    ask: Callable[[], Coroutine[Any, Any, object]],
+):
     """Every store raises StoreUnavailable, which callers may answer by trying again."""
     with pytest.raises(StoreUnavailable, match="away"):
         await ask()

@@ -43,15 +43,15 @@ asyncio.run(main())
 
 
 @pytest.fixture
-def ours(tmp_path: Path) -> Settings:
+def embedded_settings(tmp_path: Path) -> Settings:
     """Settings that place no store elsewhere."""
     return settings.read({"DATA_DIR": str(tmp_path / "data")}, dev=True)
 
 
 @pytest.fixture
-def server(ours: Settings) -> Iterator[subprocess.Popen[str]]:
+def server(embedded_settings: Settings) -> Iterator[subprocess.Popen[str]]:
     """A server in a process of its own, with its engines up."""
-    argv = [sys.executable, "-c", SERVER, str(ours.data_dir)]
+    argv = [sys.executable, "-c", SERVER, str(embedded_settings.data_dir)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline().startswith("redis://")
@@ -65,7 +65,7 @@ def children(pid: int) -> list[int]:
     return [int(child) for child in found.split()]
 
 
-def dies(pidfd: int) -> bool:
+def exits(pidfd: int) -> bool:
     """Whether a process ends within the deadline."""
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
@@ -83,45 +83,45 @@ async def test_a_killed_server_leaves_no_engine(server: subprocess.Popen[str]):
     engines = [os.pidfd_open(child) for child in children(server.pid)]
     assert len(engines) == 2
     server.send_signal(signal.SIGKILL)
-    assert all(dies(engine) for engine in engines)
+    assert all(exits(engine) for engine in engines)
 
 
 async def test_the_folder_of_a_killed_server_is_free_at_once(
-    server: subprocess.Popen[str], ours: Settings
+    server: subprocess.Popen[str], embedded_settings: Settings
 ):
     """Nobody has to clean up after a crash: the next server takes the folder over."""
     server.send_signal(signal.SIGKILL)
-    async with embedded_engines(ours) as found, open_redis(found.redis_url) as clients:
+    async with embedded_engines(embedded_settings) as found, open_redis(found.redis_url) as clients:
         assert await clients.commands.ping()
 
 
 async def test_a_folder_serves_one_server(
-    server: subprocess.Popen[str], ours: Settings, monkeypatch: pytest.MonkeyPatch
+    server: subprocess.Popen[str], embedded_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ):
     """A second server on the same folder is refused in one line that names the first."""
     monkeypatch.setattr(embedded, "LOCK_S", 0.05)
     with pytest.raises(EngineFailed) as refusal:
-        async with embedded_engines(ours):
+        async with embedded_engines(embedded_settings):
             pass
     assert str(refusal.value) == (
-        f"{ours.data_dir} is used by another server (process {server.pid}): "
+        f"{embedded_settings.data_dir} is used by another server (process {server.pid}): "
         "stop it, or set DATA_DIR"
     )
 
 
-async def test_a_terminal_reaches_only_the_server(server: subprocess.Popen[str]):
+async def test_ctrl_c_does_not_reach_the_engines(server: subprocess.Popen[str]):
     """A Ctrl-C goes to the terminal's process group, and the engines are in none of it."""
     groups = {os.getpgid(child) for child in children(server.pid)}
     assert groups == set(children(server.pid))
 
 
-async def test_data_survive_a_restart(ours: Settings):
+async def test_data_survive_a_restart(embedded_settings: Settings):
     """What one run wrote into either engine, the next run reads."""
     keys = {"AttributeName": "PK", "KeyType": "HASH"}
     attributes = {"AttributeName": "PK", "AttributeType": "S"}
     item = {"PK": {"S": "order"}, "total": {"N": "4500"}}
     async with (
-        embedded_engines(ours) as found,
+        embedded_engines(embedded_settings) as found,
         open_redis(found.redis_url) as clients,
         table_client(found.dynamodb_endpoint) as table,
     ):
@@ -134,7 +134,7 @@ async def test_data_survive_a_restart(ours: Settings):
         )
         await table.put_item(TableName="kept", Item=item)
     async with (
-        embedded_engines(ours) as found,
+        embedded_engines(embedded_settings) as found,
         open_redis(found.redis_url) as clients,
         table_client(found.dynamodb_endpoint) as table,
     ):
@@ -143,7 +143,7 @@ async def test_data_survive_a_restart(ours: Settings):
         assert answer["Item"] == item
 
 
-async def test_valkey_is_set_up_to_keep_and_to_refuse(ours: Settings):
+async def test_valkey_persists_and_never_evicts(embedded_settings: Settings):
     """The append-only file is on, snapshots are off, and a full Redis refuses to forget."""
     wanted = {
         "appendonly": "yes",
@@ -152,24 +152,24 @@ async def test_valkey_is_set_up_to_keep_and_to_refuse(ours: Settings):
         "bind": "127.0.0.1",
         "maxmemory-policy": "noeviction",
     }
-    async with embedded_engines(ours) as found, open_redis(found.redis_url) as clients:
+    async with embedded_engines(embedded_settings) as found, open_redis(found.redis_url) as clients:
         answer = await clients.commands.config_get(*wanted)
     assert answer == wanted
 
 
 async def test_an_engine_that_dies_comes_back_on_its_port(
-    ours: Settings, monkeypatch: pytest.MonkeyPatch
+    embedded_settings: Settings, monkeypatch: pytest.MonkeyPatch
 ):
     """A killed Valkey is started again with its data where its clients look for it; it counts."""
     crashes = metrics.LOOP_CRASHES.labels("engine-valkey")
     before = crashes._value.get()
-    monkeypatch.setattr(redis_client, "_CONNECTING", Retry(ConstantBackoff(0.05), 200))
-    async with embedded_engines(ours) as found, open_redis(found.redis_url) as clients:
+    monkeypatch.setattr(redis_client, "_CONNECT_RETRY", Retry(ConstantBackoff(0.05), 200))
+    async with embedded_engines(embedded_settings) as found, open_redis(found.redis_url) as clients:
         await clients.commands.set("kept", "yes")
         info = await clients.commands.info("server")
         engine = os.pidfd_open(info["process_id"])
         os.kill(info["process_id"], signal.SIGKILL)
-        assert await asyncio.to_thread(dies, engine)
+        assert await asyncio.to_thread(exits, engine)
         async with open_redis(found.redis_url) as later:
             assert await later.commands.get("kept") == b"yes"
     assert crashes._value.get() == before + 1
@@ -201,49 +201,49 @@ async def test_aws_needs_no_endpoint(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("system", "machine", "given", "says"),
+    ("system", "machine", "given", "setting"),
     [
         ("Darwin", "arm64", {}, "REDIS_URL"),
         ("Linux", "riscv64", {}, "REDIS_URL"),
         ("Linux", "aarch64", {"REDIS_URL": "redis://r:1"}, "DYNAMODB_ENDPOINT"),
     ],
 )
-async def test_other_machines_are_told_what_to_set(
-    system: str, machine: str, given: dict[str, str], says: str, tmp_path: Path
+async def test_unsupported_platform_names_the_setting(
+    system: str, machine: str, given: dict[str, str], setting: str, tmp_path: Path
 ):
     """Where an engine cannot run, one line names the variable that replaces it."""
     ours = settings.read({**given, "DATA_DIR": str(tmp_path)}, dev=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(platform, "system", lambda: system)
         patch.setattr(platform, "machine", lambda: machine)
-        with pytest.raises(EngineFailed, match=says) as refusal:
+        with pytest.raises(EngineFailed, match=setting) as refusal:
             async with embedded_engines(ours):
                 pass
     assert "\n" not in str(refusal.value)
 
 
-async def test_a_missing_engine_names_its_remedy(
-    ours: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_missing_engine_names_make_setup(
+    embedded_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Without node_modules the message says how to get them."""
     monkeypatch.setattr(embedded, "_REPOSITORY", tmp_path)
     monkeypatch.delenv("REEYO_NODE_MODULES", raising=False)
     with pytest.raises(EngineFailed, match="make setup"):
-        async with embedded_engines(ours):
+        async with embedded_engines(embedded_settings):
             pass
 
 
 async def test_node_modules_may_be_elsewhere(
-    ours: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    embedded_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """REEYO_NODE_MODULES finds the engine for a server that is installed away from its source."""
     monkeypatch.setenv("REEYO_NODE_MODULES", str(embedded._REPOSITORY / "node_modules"))
     monkeypatch.setattr(embedded, "_REPOSITORY", tmp_path)
-    async with embedded_engines(ours) as found:
+    async with embedded_engines(embedded_settings) as found:
         assert found.dynamodb_endpoint is not None
 
 
-async def test_a_folder_that_cannot_be_used_is_told_in_one_line(tmp_path: Path):
+async def test_unusable_data_dir_is_reported_in_one_line(tmp_path: Path):
     """DATA_DIR on a file is an error of the operator's, not a stack trace."""
     (tmp_path / "data").write_text("a file")
     given = settings.read({"DATA_DIR": str(tmp_path / "data")}, dev=True)
@@ -252,8 +252,8 @@ async def test_a_folder_that_cannot_be_used_is_told_in_one_line(tmp_path: Path):
             pass
 
 
-async def test_a_broken_installation_is_told_in_one_line(
-    ours: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+async def test_broken_installation_is_reported_in_one_line(
+    embedded_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """A binary that may not be run is named with the system's reason."""
     binary = tmp_path / "@dynoxide" / "linux-x64" / "dynoxide"
@@ -261,15 +261,15 @@ async def test_a_broken_installation_is_told_in_one_line(
     binary.write_text("not a program")
     monkeypatch.setenv("REEYO_NODE_MODULES", str(tmp_path))
     with pytest.raises(EngineFailed, match=r"dynoxide cannot be started: .*Permission denied"):
-        async with embedded_engines(ours):
+        async with embedded_engines(embedded_settings):
             pass
 
 
-async def test_an_engine_that_cannot_start_says_why(ours: Settings):
+async def test_failed_start_reports_the_last_output_line(embedded_settings: Settings):
     """A damaged append-only file ends the start with Valkey's own last line."""
-    broken = ours.data_dir / "valkey" / "appendonlydir"
+    broken = embedded_settings.data_dir / "valkey" / "appendonlydir"
     broken.mkdir(parents=True)
     (broken / "appendonly.aof.manifest").write_text("no manifest\n")
     with pytest.raises(EngineFailed, match=r"valkey did not start: .*manifest"):
-        async with embedded_engines(ours):
+        async with embedded_engines(embedded_settings):
             pass

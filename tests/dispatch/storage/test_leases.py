@@ -16,31 +16,31 @@ async def scripts(redis: RedisClients):
     return ours
 
 
-async def test_one_node_holds_it(scripts: Scripts):
+async def test_one_node_holds_a_lease(scripts: Scripts):
     """The second one gets nothing, until the first gives it back."""
     one, two = Leases(scripts, "node_1"), Leases(scripts, "node_2")
-    lease = await one.take("douala")
+    lease = await one.acquire("douala")
 
     assert lease is not None
-    assert await two.take("douala") is None
+    assert await two.acquire("douala") is None
     assert await one.renew(lease)
     assert await one.release(lease)
-    assert await two.take("douala") is not None
+    assert await two.acquire("douala") is not None
 
 
 async def test_zones_have_leases_of_their_own(scripts: Scripts):
     """The engine of one city does not keep another city's from working."""
-    assert await Leases(scripts, "node_1").take("douala") is not None
-    assert await Leases(scripts, "node_2").take("yaounde") is not None
+    assert await Leases(scripts, "node_1").acquire("douala") is not None
+    assert await Leases(scripts, "node_2").acquire("yaounde") is not None
 
 
 async def test_a_lease_ends_by_itself(scripts: Scripts, until: Until):
     """A killed holder gives nothing back; the next one comes all the same, with a later token."""
-    first = await Leases(scripts, "node_1", ttl_ms=50).take("douala")
+    first = await Leases(scripts, "node_1", ttl_ms=50).acquire("douala")
     two, taken = Leases(scripts, "node_2"), []
 
     async def is_taken():
-        taken.append(await two.take("douala"))
+        taken.append(await two.acquire("douala"))
         return taken[-1] is not None
 
     await until.eventually(is_taken)
@@ -51,9 +51,9 @@ async def test_a_lease_ends_by_itself(scripts: Scripts, until: Until):
 async def test_a_lost_lease_is_not_renewed(scripts: Scripts, redis: RedisClients):
     """Whoever was stopped and goes on learns that another one has it now."""
     one, two = Leases(scripts, "node_1"), Leases(scripts, "node_2")
-    lost = await one.take("douala")
+    lost = await one.acquire("douala")
     await redis.commands.delete("lease:{douala}")
-    held = await two.take("douala")
+    held = await two.acquire("douala")
 
     assert lost is not None
     assert held is not None
@@ -65,9 +65,9 @@ async def test_a_lost_lease_is_not_renewed(scripts: Scripts, redis: RedisClients
 async def test_tokens_grow_over_a_flush(scripts: Scripts, redis: RedisClients):
     """An emptied Redis has forgotten the last token; the next one is greater all the same."""
     leases = Leases(scripts, "node_1")
-    before = await leases.take("douala")
+    before = await leases.acquire("douala")
     await redis.commands.flushall()
-    after = await Leases(scripts, "node_2").take("douala")
+    after = await Leases(scripts, "node_2").acquire("douala")
 
     assert before is not None
     assert after is not None

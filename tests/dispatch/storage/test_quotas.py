@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from dispatch import keys
-from dispatch.storage.quotas import Quotas, Spent
+from dispatch.storage.quotas import Quotas, SpentTokens
 from dispatch.storage.redis_client import RedisClients, Scripts
 from tests.waiting import Until
 
@@ -18,7 +18,7 @@ async def nodes(redis: RedisClients, scripts: Scripts):
     return Quotas(redis.commands, scripts), Quotas(redis.commands, scripts)
 
 
-async def test_two_nodes_give_no_more_than_one(nodes: tuple[Quotas, Quotas]):
+async def test_two_nodes_share_one_bucket(nodes: tuple[Quotas, Quotas]):
     """A hundred tries at once, half of them at each node: as many pass as the bucket holds."""
     tries = [nodes[n % 2].take("sign_in", "user:usr_1", 1 / 900, 5) for n in range(100)]
     taken = await asyncio.gather(*tries)
@@ -28,7 +28,7 @@ async def test_two_nodes_give_no_more_than_one(nodes: tuple[Quotas, Quotas]):
     assert {each.remaining for each in taken if not each.is_granted} == {0}
 
 
-async def test_whoever_is_refused_learns_how_long(nodes: tuple[Quotas, Quotas]):
+async def test_refusal_has_the_wait(nodes: tuple[Quotas, Quotas]):
     """The wait is the time until the next token, and asking meanwhile does not lengthen it."""
     one, _ = nodes
     assert (await one.take("codes", "+237", 1 / 60, 1)).is_granted
@@ -50,7 +50,7 @@ async def test_a_bucket_fills_again(nodes: tuple[Quotas, Quotas], until: Until):
     await until.eventually(is_granted)
 
 
-async def test_a_full_bucket_takes_no_room(
+async def test_full_bucket_has_no_key(
     nodes: tuple[Quotas, Quotas], redis: RedisClients, until: Until
 ):
     """A million callers of yesterday are forgotten."""
@@ -64,7 +64,7 @@ async def test_a_full_bucket_takes_no_room(
     assert [each.is_granted for each in granted] == [True] * 3 + [False]
 
 
-async def test_nobody_takes_from_anothers_bucket(nodes: tuple[Quotas, Quotas]):
+async def test_buckets_are_separate(nodes: tuple[Quotas, Quotas]):
     """Neither another caller nor another thing that is limited."""
     one, _ = nodes
     for name, who in (("http", "user:usr_1"), ("http", "user:usr_2"), ("codes", "user:usr_1")):
@@ -72,23 +72,23 @@ async def test_nobody_takes_from_anothers_bucket(nodes: tuple[Quotas, Quotas]):
         assert not (await one.take(name, who, 1, 1)).is_granted
 
 
-def joins(tokens, who="user:usr_1"):
-    return Spent("join", who, 0.01, 5, tokens)
+def join_tokens(tokens, subject="user:usr_1"):
+    return SpentTokens("join", subject, 0.01, 5, tokens)
 
 
-async def test_what_two_nodes_give_comes_out_of_one_bucket(nodes: tuple[Quotas, Quotas]):
+async def test_spent_tokens_of_two_nodes_share_a_bucket(nodes: tuple[Quotas, Quotas]):
     """Each learns what both have left; below nothing is what they owe, at most another bucket."""
     one, two = nodes
-    assert await one.spend([joins(2)]) == [3]
-    assert await two.spend([joins(2)]) == [1]
-    assert await one.spend([joins(4)]) == [-3]
-    assert await two.spend([joins(100)]) == [-5]
+    assert await one.spend([join_tokens(2)]) == [3]
+    assert await two.spend([join_tokens(2)]) == [1]
+    assert await one.spend([join_tokens(4)]) == [-3]
+    assert await two.spend([join_tokens(100)]) == [-5]
     assert not (await one.take("join", "user:usr_1", 0.01, 5)).is_granted
 
 
-async def test_many_are_told_in_their_order(nodes: tuple[Quotas, Quotas]):
+async def test_spend_keeps_the_order(nodes: tuple[Quotas, Quotas]):
     """However many round trips it takes; nothing costs none."""
     one, _ = nodes
-    given = [joins(1 + number % 5, f"user:usr_{number}") for number in range(450)]
+    given = [join_tokens(1 + number % 5, f"user:usr_{number}") for number in range(450)]
     assert await one.spend(given) == [4 - number % 5 for number in range(450)]
     assert await one.spend([]) == []

@@ -11,17 +11,17 @@ from redis.exceptions import OutOfMemoryError, ReadOnlyError, ResponseError
 from dispatch import metrics
 from dispatch.errors import StoreUnavailable
 from dispatch.storage import redis_client
-from dispatch.storage.redis_client import RedisClients, Scripts, open_redis, translate
+from dispatch.storage.redis_client import RedisClients, Scripts, open_redis, translate_redis_errors
 
 pytestmark = pytest.mark.engines
 
 
-class Breaking:
+class DroppingServer:
     """A Redis that says how often it was asked and never answers anything but a greeting."""
 
     def __init__(self) -> None:
         self.connections = 0
-        self.asked: list[bytes] = []
+        self.commands: list[bytes] = []
         self.port = 0
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -30,14 +30,14 @@ class Breaking:
         greeting = await reader.readuntil(b"LIB-VER")
         writer.write(b"+OK\r\n" * greeting.count(b"SETINFO"))
         request = await reader.readuntil(b"counted")
-        self.asked += [b"INCR"] * request.count(b"INCR")
+        self.commands += [b"INCR"] * request.count(b"INCR")
         writer.close()
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def breaking() -> AsyncIterator[Breaking]:
+async def dropping_server() -> AsyncIterator[DroppingServer]:
     """A server that hangs up on every command."""
-    fake = Breaking()
+    fake = DroppingServer()
     server = await asyncio.start_server(fake.serve, "127.0.0.1", 0)
     fake.port = server.sockets[0].getsockname()[1]
     async with server:
@@ -45,7 +45,7 @@ async def breaking() -> AsyncIterator[Breaking]:
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def script_folder(tmp_path: Path) -> Path:
     """A folder with one script, which adds its argument to a key."""
     (tmp_path / "add.lua").write_text("return redis.call('INCRBY', KEYS[1], ARGV[1])")
     return tmp_path
@@ -57,12 +57,12 @@ async def test_replies_are_bytes(redis: RedisClients):
     assert await redis.commands.get("greeting") == "grüß".encode()
 
 
-async def test_a_command_is_never_repeated(breaking: Breaking):
+async def test_a_command_is_never_repeated(dropping_server: DroppingServer):
     """A command whose answer is lost fails once and is not sent again: it may have counted."""
-    async with open_redis(f"redis://127.0.0.1:{breaking.port}") as clients:
-        with pytest.raises(StoreUnavailable), translate():
+    async with open_redis(f"redis://127.0.0.1:{dropping_server.port}") as clients:
+        with pytest.raises(StoreUnavailable), translate_redis_errors():
             await clients.commands.incr("counted")
-    assert breaking.asked == [b"INCR"]
+    assert dropping_server.commands == [b"INCR"]
 
 
 async def test_connecting_is_tried_twice(monkeypatch: pytest.MonkeyPatch):
@@ -75,12 +75,15 @@ async def test_connecting_is_tried_twice(monkeypatch: pytest.MonkeyPatch):
 
     monkeypatch.setattr(redis_client.Connection, "_connect", refuse)
     async with open_redis("redis://127.0.0.1:1") as clients:
-        with pytest.raises(StoreUnavailable, match="redis is unavailable"), translate():
+        with (
+            pytest.raises(StoreUnavailable, match="redis is unavailable"),
+            translate_redis_errors(),
+        ):
             await clients.commands.ping()
     assert len(tries) == redis_client.CONNECT_TRIES
 
 
-async def test_writing_to_a_line_that_closed_unseen_is_a_lost_line(
+async def test_writing_to_a_closed_connection_is_store_unavailable(
     redis: RedisClients, monkeypatch: pytest.MonkeyPatch
 ):
     """The loop raises an error of its own there; for us Redis is away, and the next call works."""
@@ -92,19 +95,22 @@ async def test_writing_to_a_line_that_closed_unseen_is_a_lost_line(
         await pubsub.subscribe("one")
         with monkeypatch.context() as patch:
             patch.setattr(redis_client.Connection, "_send_packed_command", closed)
-            with pytest.raises(StoreUnavailable, match="handler is closed"), translate():
+            with (
+                pytest.raises(StoreUnavailable, match="handler is closed"),
+                translate_redis_errors(),
+            ):
                 await pubsub.subscribe("two")
-        with translate():
+        with translate_redis_errors():
             await pubsub.subscribe("two")
         assert set(pubsub.channels) == {b"one", b"two"}
 
 
-async def test_every_lost_call_is_counted(breaking: Breaking):
+async def test_every_lost_call_is_counted(dropping_server: DroppingServer):
     """An unavailable Redis shows in the store errors by the kind of its failure."""
     series = metrics.STORE_ERRORS.labels("redis", "ConnectionError")
     before = series._value.get()
-    async with open_redis(f"redis://127.0.0.1:{breaking.port}") as clients:
-        with pytest.raises(StoreUnavailable), translate():
+    async with open_redis(f"redis://127.0.0.1:{dropping_server.port}") as clients:
+        with pytest.raises(StoreUnavailable), translate_redis_errors():
             await clients.commands.incr("counted")
     assert series._value.get() == before + 1
 
@@ -112,14 +118,14 @@ async def test_every_lost_call_is_counted(breaking: Breaking):
 @pytest.mark.parametrize("error", [OutOfMemoryError("full"), ReadOnlyError("a replica")])
 def test_a_redis_that_cannot_write_is_unavailable(error: Exception):
     """A full Redis and a demoted one are asked again later, like one that is away."""
-    with pytest.raises(StoreUnavailable, match=str(error)), translate():
+    with pytest.raises(StoreUnavailable, match=str(error)), translate_redis_errors():
         raise error
 
 
 async def test_our_own_mistakes_are_not_translated(redis: RedisClients):
     """A wrong call is a bug and rises as it is."""
     await redis.commands.set("text", "not a list")
-    with pytest.raises(ResponseError, match="WRONGTYPE"), translate():
+    with pytest.raises(ResponseError, match="WRONGTYPE"), translate_redis_errors():
         await redis.commands.lpush("text", 1)
 
 
@@ -140,25 +146,25 @@ async def test_a_silent_channel_is_no_timeout(redis: RedisClients, monkeypatch: 
         assert message["data"] == b"late"
 
 
-async def test_a_script_runs_by_name(redis: RedisClients, folder: Path):
+async def test_a_script_runs_by_name(redis: RedisClients, script_folder: Path):
     """A script is called by its file's name with its keys and arguments."""
-    scripts = Scripts(redis.commands, folder)
+    scripts = Scripts(redis.commands, script_folder)
     assert await scripts.run("add", ["sum"], [2]) == 2
     assert await scripts.run("add", ["sum"], [3]) == 5
 
 
-async def test_a_forgotten_script_is_sent_again(redis: RedisClients, folder: Path):
+async def test_a_forgotten_script_is_sent_again(redis: RedisClients, script_folder: Path):
     """A restart of Redis forgets every script; the next call brings it along and runs once."""
-    scripts = Scripts(redis.commands, folder)
+    scripts = Scripts(redis.commands, script_folder)
     await scripts.run("add", ["sum"], [2])
     await redis.commands.script_flush()
     assert await scripts.run("add", ["sum"], [3]) == 5
     assert await redis.commands.script_exists(scripts.sha("add")) == [True]
 
 
-async def test_loaded_scripts_may_be_called_in_a_pipeline(redis: RedisClients, folder: Path):
+async def test_loaded_scripts_may_be_called_in_a_pipeline(redis: RedisClients, script_folder: Path):
     """After `load` a pipeline needs no more than the hash."""
-    scripts = Scripts(redis.commands, folder)
+    scripts = Scripts(redis.commands, script_folder)
     await redis.commands.script_flush()
     await scripts.load()
     pipe = redis.commands.pipeline(transaction=False)
@@ -177,16 +183,16 @@ async def test_connections_are_bounded(redis: RedisClients):
     pings = [redis.commands.ping() for _ in range(redis_client.COMMAND_CONNECTIONS * 4)]
     assert all(await asyncio.gather(*pings))
     clients = await redis.commands.client_list()
-    assert len(clients) <= redis_client.COMMAND_CONNECTIONS + 2 * redis_client.WAITING_CONNECTIONS
+    assert len(clients) <= redis_client.COMMAND_CONNECTIONS + 2 * redis_client.LISTENER_CONNECTIONS
 
 
 @pytest.mark.parametrize("turns", range(6))
-async def test_whoever_is_told_to_end_ends(redis: RedisClients, turns: int):
+async def test_cancellation_is_not_lost(redis: RedisClients, turns: int):
     """The library may take a cancellation for a timeout of its own; it must not get lost."""
 
     async def ask_for_ever() -> None:
         while True:
-            with translate():
+            with translate_redis_errors():
                 await redis.commands.get("x")
 
     await redis.commands.ping()

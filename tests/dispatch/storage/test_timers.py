@@ -2,7 +2,7 @@
 
 import pytest
 
-from dispatch.errors import Deposed
+from dispatch.errors import LeadershipLost
 from dispatch.storage.leases import Leases
 from dispatch.storage.redis_client import RedisClients, Scripts
 from dispatch.storage.timers import CLAIM_MS, Timers
@@ -32,7 +32,7 @@ async def test_due_orders_come_oldest_first_with_the_next_moment(timers: Timers)
     assert await timers.claim(NOW_MS, 10, 1) == (["later"], 900)
 
 
-async def test_what_comes_late_puts_nothing_off(timers: Timers):
+async def test_late_arm_keeps_the_earlier_timer(timers: Timers):
     """A step that is relayed after its successor once moved the successor's timer."""
     await timers.arm({"a": 100})
     await timers.arm({"a": 700})
@@ -40,17 +40,17 @@ async def test_what_comes_late_puts_nothing_off(timers: Timers):
     assert (await timers.claim(NOW_MS, 10, 1))[0] == ["a"]
 
 
-async def test_an_order_that_was_taken_comes_when_it_said(timers: Timers):
+async def test_claimed_order_is_due_when_rescheduled(timers: Timers):
     """One order has one timer, and none when it needs no engine."""
     await timers.arm({"a": 100, "b": 100})
     await timers.claim(NOW_MS, 10, 1)
-    await timers.put("a", 9_000, 1)
+    await timers.reschedule("a", 9_000, 1)
     await timers.drop("b", 1)
 
     assert await timers.claim(NOW_MS, 10, 1) == ([], 9_000)
 
 
-async def test_nobody_looks_twice_at_once_and_a_lost_look_is_repeated(timers: Timers):
+async def test_claim_is_exclusive_and_expires(timers: Timers):
     """What was taken is left alone while its engine lives; after its death it comes up again."""
     await timers.arm({"a": 100})
     await timers.claim(NOW_MS, 10, 1)
@@ -59,12 +59,12 @@ async def test_nobody_looks_twice_at_once_and_a_lost_look_is_repeated(timers: Ti
     assert (await timers.claim(NOW_MS + CLAIM_MS, 10, 1))[0] == ["a"]
 
 
-async def test_a_step_during_a_look_is_looked_at(timers: Timers):
+async def test_arm_during_a_claim_is_not_lost(timers: Timers):
     """A rider said no while the engine looked: the engine's own next moment once hid that."""
     await timers.arm({"a": 100, "b": 100})
     await timers.claim(NOW_MS, 10, 1)
     await timers.arm({"a": NOW_MS, "b": NOW_MS})
-    await timers.put("a", 9_000, 1)
+    await timers.reschedule("a", 9_000, 1)
     await timers.drop("b", 1)
 
     assert (await timers.claim(NOW_MS, 10, 1))[0] == ["a", "b"]
@@ -73,18 +73,18 @@ async def test_a_step_during_a_look_is_looked_at(timers: Timers):
 async def test_an_engine_of_an_older_token_is_refused(timers: Timers, scripts: Scripts):
     """Whoever was stopped and goes on takes nothing and puts nothing off."""
     await timers.arm({"a": 100})
-    old = await Leases(scripts, "node_1").take("douala")
+    old = await Leases(scripts, "node_1").acquire("douala")
     assert old is not None
     await timers.claim(NOW_MS, 10, old.token)
     await Leases(scripts, "node_1").release(old)
-    new = await Leases(scripts, "node_2").take("douala")
+    new = await Leases(scripts, "node_2").acquire("douala")
     assert new is not None
     for late in (
         timers.claim(NOW_MS + CLAIM_MS, 10, old.token),
-        timers.put("a", 9_000, old.token),
+        timers.reschedule("a", 9_000, old.token),
         timers.drop("a", old.token),
     ):
-        with pytest.raises(Deposed):
+        with pytest.raises(LeadershipLost):
             await late
 
     assert (await timers.claim(NOW_MS + CLAIM_MS, 10, new.token))[0] == ["a"]

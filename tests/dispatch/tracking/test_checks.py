@@ -12,11 +12,11 @@ from dispatch.model import Position
 from dispatch.tracking import checks
 from dispatch.tracking.checks import (
     STEPS,
-    Admitted,
+    AcceptedFix,
     Drop,
-    admit,
-    doubted,
+    check_fix,
     speed_max_mps,
+    to_doubtful_fix,
 )
 from dispatch.wire.commands import Fix
 from matching.geo import haversine_m
@@ -28,25 +28,25 @@ DEGREE_M = 111_195.08
 
 
 @dataclass
-class Track:
+class RecordedHistory:
     """A rider's track; `report` takes a fix in as the lane does."""
 
-    last: Admitted | None = None
-    doubt: Admitted | None = None
-    anchor: Position | None = None
+    last_fix: AcceptedFix | None = None
+    doubtful_fix: AcceptedFix | None = None
+    trail_anchor: Position | None = None
     speed_max_mps: float = 40.0
 
     def report(self, fix: Fix, now_ms: int) -> Drop | None:
-        verdict = admit(self, fix, now_ms)
+        verdict = check_fix(self, fix, now_ms)
         match verdict:
             case Drop.TELEPORT:
-                self.doubt = doubted(self, fix, now_ms)
+                self.doubtful_fix = to_doubtful_fix(self, fix, now_ms)
                 return verdict
             case Drop():
                 return verdict
             case _:
-                self.last, self.doubt = verdict, None
-                self.anchor = verdict.position if verdict.has_moved else self.anchor
+                self.last_fix, self.doubtful_fix = verdict, None
+                self.trail_anchor = verdict.position if verdict.has_moved else self.trail_anchor
                 return None
 
 
@@ -56,9 +56,9 @@ def fix(north_m: float = 0.0, **fields: Any) -> Fix:
     return Fix(lat=HERE[0] + north_m / DEGREE_M, lng=HERE[1], **given_fields)
 
 
-def track_at(north_m: float = 0.0, now_ms: int = NOW_MS, **fields: Any) -> Track:
+def history_at(north_m: float = 0.0, now_ms: int = NOW_MS, **fields: Any) -> RecordedHistory:
     """A track with one fix."""
-    track = Track()
+    track = RecordedHistory()
     assert track.report(fix(north_m, **fields), now_ms) is None
     return track
 
@@ -90,10 +90,10 @@ NAN, INF = math.nan, math.inf
 )
 def test_a_first_fix_that_is_not_taken(bad: Fix, drop: Drop):
     """What is wrong in itself has its own reason, with nothing to compare it with."""
-    assert admit(Track(), bad, NOW_MS) is drop
+    assert check_fix(RecordedHistory(), bad, NOW_MS) is drop
 
 
-def test_of_two_faults_the_earlier_step_speaks():
+def test_the_first_failing_step_names_the_drop():
     """The steps stand in one order: a fix with every fault is told the first."""
     names = [step.__name__ for step in STEPS]
     assert names == [
@@ -105,19 +105,19 @@ def test_of_two_faults_the_earlier_step_speaks():
         "reachable",
         "moved",
     ]
-    track = track_at(ts=NOW_MS)
-    assert admit(track, Fix(99, 9, ts=NAN, accuracy=99), NOW_MS) is Drop.MALFORMED
-    assert admit(track, Fix(99, 9, ts=NOW_MS - 9, accuracy=99), NOW_MS) is Drop.OFF_GLOBE
-    assert admit(track, Fix(9, 9, ts=NOW_MS - 9, accuracy=99), NOW_MS) is Drop.STALE
-    assert admit(track, Fix(9, 9, ts=NOW_MS + 9, accuracy=99), NOW_MS) is Drop.INACCURATE
-    assert admit(track, Fix(9, 9, ts=NOW_MS + 9), NOW_MS) is Drop.TELEPORT
+    track = history_at(ts=NOW_MS)
+    assert check_fix(track, Fix(99, 9, ts=NAN, accuracy=99), NOW_MS) is Drop.MALFORMED
+    assert check_fix(track, Fix(99, 9, ts=NOW_MS - 9, accuracy=99), NOW_MS) is Drop.OFF_GLOBE
+    assert check_fix(track, Fix(9, 9, ts=NOW_MS - 9, accuracy=99), NOW_MS) is Drop.STALE
+    assert check_fix(track, Fix(9, 9, ts=NOW_MS + 9, accuracy=99), NOW_MS) is Drop.INACCURATE
+    assert check_fix(track, Fix(9, 9, ts=NOW_MS + 9), NOW_MS) is Drop.TELEPORT
 
 
-def test_what_is_said_is_kept():
+def test_a_sound_fix_is_kept_as_sent():
     """A sound fix is kept as it was said, with the server's time beside the phone's."""
     said = Fix(4.05, 9.7, heading=359.0, speed=8.5, accuracy=6.0, ts=NOW_MS - 700.9, seq=3)
-    taken = admit(Track(), said, NOW_MS)
-    assert isinstance(taken, Admitted)
+    taken = check_fix(RecordedHistory(), said, NOW_MS)
+    assert isinstance(taken, AcceptedFix)
     kept = taken.position
     assert (kept.lat, kept.lng, kept.ts, kept.received_at) == (4.05, 9.7, NOW_MS - 701, NOW_MS)
     assert (kept.heading, kept.speed, kept.accuracy, kept.seq) == (359.0, 8.5, 6.0, 3)
@@ -127,19 +127,19 @@ def test_what_is_said_is_kept():
     "unknown",
     [{"heading": -1.0}, {"heading": NAN}, {"heading": 361.0}, {"speed": -1.0}, {"speed": INF}, {}],
 )
-def test_the_ways_to_say_unknown(unknown: dict[str, Any]):
+def test_impossible_heading_or_speed_is_unknown(unknown: dict[str, Any]):
     """Headings and speeds that cannot be are unknown, not a reason to lose the place."""
-    taken = admit(Track(), Fix(4, 9, **unknown), NOW_MS)
-    assert isinstance(taken, Admitted)
+    taken = check_fix(RecordedHistory(), Fix(4, 9, **unknown), NOW_MS)
+    assert isinstance(taken, AcceptedFix)
     assert (taken.position.heading, taken.position.speed) == (None, None)
 
 
 def test_missing_is_unknown_not_perfect():
     """A fix without time is of now; one without accuracy is as blurred as any that is taken."""
-    taken = admit(Track(), Fix(4, 9), NOW_MS)
-    assert isinstance(taken, Admitted)
+    taken = check_fix(RecordedHistory(), Fix(4, 9), NOW_MS)
+    assert isinstance(taken, AcceptedFix)
     assert (taken.position.ts, taken.position.accuracy) == (NOW_MS, None)
-    sharp, blurred = track_at(accuracy=0.0), track_at(accuracy=None)
+    sharp, blurred = history_at(accuracy=0.0), history_at(accuracy=None)
     assert sharp.report(fix(150, accuracy=0.0), NOW_MS) is Drop.TELEPORT
     assert blurred.report(fix(150, accuracy=None), NOW_MS) is None
 
@@ -147,16 +147,16 @@ def test_missing_is_unknown_not_perfect():
 @pytest.mark.parametrize("ahead_ms", [1, 9_000, 3_600_000, 1e300])
 def test_a_clock_that_is_ahead(ahead_ms: float):
     """A future time becomes now, is marked, and does not shut out the fixes after it for long."""
-    track = track_at(ts=NOW_MS + ahead_ms)
-    assert track.last is not None
-    assert track.last.was_ahead
-    assert track.last.position.ts == NOW_MS
+    track = history_at(ts=NOW_MS + ahead_ms)
+    assert track.last_fix is not None
+    assert track.last_fix.was_clock_ahead
+    assert track.last_fix.position.ts == NOW_MS
     assert track.report(fix(ts=NOW_MS + 10_001), NOW_MS + 10_001) is None
 
 
 def test_two_fixes_of_a_clock_that_is_ahead():
     """A clock a few seconds ahead still tells which of two fixes is older."""
-    track = track_at(ts=NOW_MS + 3_000)
+    track = history_at(ts=NOW_MS + 3_000)
     assert track.report(fix(ts=NOW_MS + 2_000), NOW_MS) is Drop.STALE
     assert track.report(fix(ts=NOW_MS + 3_000), NOW_MS) is Drop.STALE
     assert track.report(fix(ts=NOW_MS + 4_000), NOW_MS) is None
@@ -182,13 +182,13 @@ def test_which_of_two_fixes_is_newer(
     before: dict[str, int], after: dict[str, int], drop: Drop | None
 ):
     """A repeated or overtaken fix is named stale: by count, else by time, else by arrival."""
-    assert track_at(**before).report(fix(**after), NOW_MS) is drop
+    assert history_at(**before).report(fix(**after), NOW_MS) is drop
 
 
 @pytest.mark.parametrize(("pause_ms", "drop"), [(14_999, Drop.STALE), (15_000, None)])
 def test_an_app_that_was_started_anew_counts_from_one(pause_ms: int, drop: Drop | None):
     """A count that falls is an old fix, unless time has gone on for longer than any reorder."""
-    track = track_at(seq=500, ts=NOW_MS)
+    track = history_at(seq=500, ts=NOW_MS)
     later = NOW_MS + pause_ms
     assert track.report(fix(seq=1, ts=later), later) is drop
 
@@ -206,44 +206,44 @@ def test_an_app_that_was_started_anew_counts_from_one(pause_ms: int, drop: Drop 
 )
 def test_no_vehicle_is_faster_than_itself(vehicle: str | None, fast_m: float, too_fast_m: float):
     """What a vehicle cannot have driven since the last fix is a jump, and not taken."""
-    track = track_at()
+    track = history_at()
     track.speed_max_mps = speed_max_mps(vehicle)
     later = NOW_MS + 10_000
-    assert admit(track, fix(too_fast_m), later) is Drop.TELEPORT
-    assert isinstance(admit(track, fix(fast_m), later), Admitted)
+    assert check_fix(track, fix(too_fast_m), later) is Drop.TELEPORT
+    assert isinstance(check_fix(track, fix(fast_m), later), AcceptedFix)
 
 
 def test_a_second_fix_that_agrees_is_believed():
     """One far jump is refused; a second fix near it says that the rider really is there."""
-    track = track_at()
+    track = history_at()
     assert track.report(fix(50_000), NOW_MS + 4_000) is Drop.TELEPORT
     assert track.report(fix(50_060), NOW_MS + 8_000) is None
 
 
 def test_a_single_outlier_changes_nothing():
     """After one false position the true way goes on at once, and a second outlier is one again."""
-    track = track_at()
+    track = history_at()
     assert track.report(fix(50_000), NOW_MS + 4_000) is Drop.TELEPORT
     assert track.report(fix(30), NOW_MS + 8_000) is None
     assert track.report(fix(50_000), NOW_MS + 12_000) is Drop.TELEPORT
 
 
-def test_the_same_jump_said_twice_is_one_jump():
+def test_a_repeated_jump_is_one_jump():
     """A repeated packet agrees with itself, which proves nothing."""
-    track = track_at(seq=1)
+    track = history_at(seq=1)
     assert track.report(fix(50_000, seq=2), NOW_MS + 4_000) is Drop.TELEPORT
     assert track.report(fix(50_000, seq=2), NOW_MS + 4_100) is Drop.TELEPORT
 
 
-def test_a_long_pause_explains_a_long_way():
+def test_a_long_pause_explains_a_long_distance():
     """Who was silent for ten minutes may be 20 km away at once; an hour's ts explains as much."""
-    assert track_at().report(fix(20_000), NOW_MS + 600_000) is None
-    assert track_at(ts=NOW_MS - 3_600_000).report(fix(20_000, ts=NOW_MS), NOW_MS) is None
+    assert history_at().report(fix(20_000), NOW_MS + 600_000) is None
+    assert history_at(ts=NOW_MS - 3_600_000).report(fix(20_000, ts=NOW_MS), NOW_MS) is None
 
 
 def test_over_the_date_line():
     """A step over the date line is a step, not a way around the world."""
-    track = Track()
+    track = RecordedHistory()
     assert track.report(Fix(0, 179.9999), NOW_MS) is None
     assert track.report(Fix(0, -179.9999), NOW_MS + 1_000) is None
 
@@ -264,11 +264,11 @@ wild = st.builds(
 @given(st.lists(st.tuples(wild, st.integers(0, 30_000)), max_size=12))
 def test_nothing_raises_and_nothing_odd_is_kept(reports: list[tuple[Fix, int]]):
     """Whatever numbers arrive, a fix is taken or refused, and what is kept can be shown."""
-    track, now_ms = Track(), NOW_MS
+    track, now_ms = RecordedHistory(), NOW_MS
     for said, pause_ms in reports:
         now_ms += pause_ms
         track.report(said, now_ms)
-        for kept in (each.position for each in (track.last, track.doubt) if each):
+        for kept in (each.position for each in (track.last_fix, track.doubtful_fix) if each):
             assert abs(kept.lat) <= checks.LAT_MAX
             assert abs(kept.lng) <= 180
             assert 0 < kept.ts <= kept.received_at <= now_ms
@@ -292,12 +292,12 @@ def test_a_marker_never_moves_backwards(order: list[int], again: list[int], by: 
         )
         for i in range(12)
     ]
-    track, now_ms, shown = Track(), NOW_MS + 12_000, -1.0
+    track, now_ms, shown = RecordedHistory(), NOW_MS + 12_000, -1.0
     for i in [*order, *again]:
         now_ms += 100
         track.report(said[i], now_ms)
-        assert track.last is not None
-        where = round((track.last.position.lat - HERE[0]) * DEGREE_M / 8)
+        assert track.last_fix is not None
+        where = round((track.last_fix.position.lat - HERE[0]) * DEGREE_M / 8)
         assert where >= shown
         shown = where
     assert shown == 11
@@ -312,7 +312,7 @@ def test_a_driver_is_never_refused_for_long(
     legs: list[tuple[float, float]], at: int, jump_m: float
 ):
     """A true way at up to full speed is taken fix by fix, one false position on it or not."""
-    track, now_ms, north_m = track_at(), NOW_MS, 0.0
+    track, now_ms, north_m = history_at(), NOW_MS, 0.0
     for number, (seconds, speed) in enumerate(legs):
         now_ms += int(seconds * 1000)
         north_m += seconds * speed
@@ -326,21 +326,21 @@ def test_a_driver_is_never_refused_for_long(
 @given(st.floats(500, 500_000), st.integers(1, 8))
 def test_a_rider_who_really_is_elsewhere_is_seen_again_soon(far_m: float, seconds: int):
     """After any jump the second honest fix from there is taken, whatever the first was."""
-    track, now_ms = track_at(), NOW_MS + 1000
+    track, now_ms = history_at(), NOW_MS + 1000
     first = track.report(fix(far_m), now_ms)
     second = track.report(fix(far_m + 5), now_ms + seconds * 1000)
     assert first is Drop.TELEPORT
     assert second is None
-    assert track.last is not None
-    away_m = haversine_m(*HERE, track.last.position.lat, track.last.position.lng)
+    assert track.last_fix is not None
+    away_m = haversine_m(*HERE, track.last_fix.position.lat, track.last_fix.position.lng)
     assert away_m == pytest.approx(far_m + 5, rel=1e-3)
 
 
 @pytest.mark.parametrize(("step_m", "is_kept"), [(4.9, False), (5.1, True)])
-def test_who_has_not_moved_adds_nothing_to_a_trail(step_m: float, is_kept: bool):
+def test_a_standing_rider_adds_nothing_to_a_trail(step_m: float, is_kept: bool):
     """A fix within 5 m of the last point of a trail is taken, and kept out of the trail."""
-    track = track_at(0)
+    track = history_at(0)
     assert track.report(fix(step_m), NOW_MS + 4_000) is None
-    assert track.last is not None
-    assert track.last.has_moved is is_kept
-    assert track.last.position.received_at == NOW_MS + 4_000
+    assert track.last_fix is not None
+    assert track.last_fix.has_moved is is_kept
+    assert track.last_fix.position.received_at == NOW_MS + 4_000

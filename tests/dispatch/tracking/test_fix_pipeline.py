@@ -10,21 +10,21 @@ from prometheus_client import REGISTRY
 from dispatch.model import Position
 from dispatch.tracking.checks import Drop
 from dispatch.tracking.stores.geo_cells import cell_of
-from tests.dispatch.tracking.node import DOUALA, LOST_MS, Node, Screen, fix, north_m
+from tests.dispatch.tracking.node import DOUALA, LOST_MS, Node, RecordingWatcher, fix, north_m
 
 
 def count(name: str, **labels: str) -> float:
     return REGISTRY.get_sample_value(name, labels) or 0.0
 
 
-async def test_a_fix_is_told_before_report_returns():
+async def test_a_fix_is_sent_before_process_fix_returns():
     """A watcher has the position, whole and live, when the plain call is over."""
-    node, screen = Node(), Screen()
-    node.on_duty("rdr_1", "ord_1")
+    node, screen = Node(), RecordingWatcher()
+    node.put_on_duty("rdr_1", "ord_1")
     await node.watchers.join("ord_1", screen)
     now_ms = node.clock.now_ms()
     assert node.report("rdr_1", fix(heading=90.0, ts=now_ms - 40)) is None
-    assert screen.told == [
+    assert screen.updates == [
         {
             "orderId": "ord_1",
             "riderId": "rdr_1",
@@ -39,27 +39,27 @@ async def test_a_fix_is_told_before_report_returns():
     ]
 
 
-async def test_only_the_watchers_of_assigned_orders_are_told():
+async def test_only_watchers_of_assigned_orders_get_positions():
     """Each watcher sees his order's rider, and no more of one who handed the order on."""
-    node, first, second = Node(), Screen(), Screen()
-    node.on_duty("rdr_1", "ord_1")
-    node.on_duty("rdr_2", "ord_2")
+    node, first, second = Node(), RecordingWatcher(), RecordingWatcher()
+    node.put_on_duty("rdr_1", "ord_1")
+    node.put_on_duty("rdr_2", "ord_2")
     await node.watchers.join("ord_1", first)
     await node.watchers.join("ord_2", second)
     node.report("rdr_1", fix(0))
     node.report("rdr_2", fix(10))
-    node.roster.release("rdr_1", "ord_1")
-    node.roster.assign("rdr_2", "ord_1")
+    node.rider_registry.release("rdr_1", "ord_1")
+    node.rider_registry.assign("rdr_2", "ord_1")
     node.report("rdr_1", fix(20))
     node.report("rdr_2", fix(30))
-    assert first.way == [("ord_1", 0, "live"), ("ord_1", 30, "live")]
-    assert second.way == [("ord_2", 10, "live"), ("ord_2", 30, "live")]
+    assert first.path == [("ord_1", 0, "live"), ("ord_1", 30, "live")]
+    assert second.path == [("ord_2", 10, "live"), ("ord_2", 30, "live")]
 
 
-async def test_a_refused_fix_is_counted_and_told_to_nobody():
+async def test_a_dropped_fix_is_counted_and_not_sent():
     """A refusal is named, counted under its name, and seen nowhere."""
-    node, screen = Node(), Screen()
-    node.on_duty("rdr_1", "ord_1")
+    node, screen = Node(), RecordingWatcher()
+    node.put_on_duty("rdr_1", "ord_1")
     await node.watchers.join("ord_1", screen)
     before = count("reeyo_fixes_dropped_total", reason="inaccurate")
     assert node.report("rdr_1", fix(accuracy=400.0)) is Drop.INACCURATE
@@ -68,30 +68,30 @@ async def test_a_refused_fix_is_counted_and_told_to_nobody():
     assert count("reeyo_fixes_dropped_total", reason="inaccurate") == before + 1
 
 
-async def test_what_came_and_what_went_is_counted():
+async def test_received_and_relayed_fixes_are_counted():
     """Fixes received, relayed and dated back are exported with the sweep."""
-    node, screens = Node(), [Screen(), Screen()]
-    node.on_duty("rdr_1", "ord_1")
+    node, screens = Node(), [RecordingWatcher(), RecordingWatcher()]
+    node.put_on_duty("rdr_1", "ord_1")
     for screen in screens:
         await node.watchers.join("ord_1", screen)
     names = ["reeyo_fixes_received_total", "reeyo_fixes_relayed_total", "reeyo_fixes_ahead_total"]
     before = [count(name) for name in names]
     node.report("rdr_1", fix(ts=node.clock.now_ms() + 500))
     node.report("rdr_1", fix(90_000_000))
-    node.lane.sweep(node.clock.now_ms())
+    node.fix_pipeline.sweep(node.clock.now_ms())
     assert [count(name) - old for name, old in zip(names, before, strict=True)] == [2, 2, 1]
 
 
 async def test_a_silent_rider_is_shown_as_such_once():
     """Stale after 15 s, lost after 45 s, each told once; the next fix is live again."""
-    node, screen = Node(), Screen()
-    node.on_duty("rdr_1", "ord_1")
+    node, screen = Node(), RecordingWatcher()
+    node.put_on_duty("rdr_1", "ord_1")
     await node.watchers.join("ord_1", screen)
     node.report("rdr_1", fix(0))
     node.pass_time(60_000)
     node.report("rdr_1", fix(40))
     node.pass_time(2_000)
-    assert screen.way == [
+    assert screen.path == [
         ("ord_1", 0, "live"),
         ("ord_1", 0, "stale"),
         ("ord_1", 0, "lost"),
@@ -102,79 +102,79 @@ async def test_a_silent_rider_is_shown_as_such_once():
 async def test_a_lost_rider_leaves_the_index_and_comes_back():
     """45 s without a fix take a rider out of the index; his next fix brings him back."""
     node = Node()
-    node.on_duty("rdr_1")
+    node.put_on_duty("rdr_1")
     node.report("rdr_1", fix())
-    await node.drain.flush()
-    assert len(node.redis.find("rdr_1")) == 1
+    await node.writer.flush()
+    assert len(node.redis.find_rider("rdr_1")) == 1
     node.pass_time(LOST_MS)
-    await node.drain.flush()
-    assert len(node.redis.find("rdr_1")) == 1
+    await node.writer.flush()
+    assert len(node.redis.find_rider("rdr_1")) == 1
     node.pass_time(1_000)
-    await node.drain.flush()
-    assert node.redis.find("rdr_1") == []
+    await node.writer.flush()
+    assert node.redis.find_rider("rdr_1") == []
     node.report("rdr_1", fix())
-    await node.drain.flush()
-    assert len(node.redis.find("rdr_1")) == 1
+    await node.writer.flush()
+    assert len(node.redis.find_rider("rdr_1")) == 1
 
 
 async def test_an_outlier_does_not_move_the_marker():
     """A false position is not shown; a second one that agrees with it is."""
-    node, screen = Node(), Screen()
-    node.on_duty("rdr_1", "ord_1")
+    node, screen = Node(), RecordingWatcher()
+    node.put_on_duty("rdr_1", "ord_1")
     await node.watchers.join("ord_1", screen)
     said = [node.report("rdr_1", fix(north)) for north in (0, 90_000, 5, 90_000, 90_010)]
     assert said == [None, Drop.TELEPORT, None, Drop.TELEPORT, None]
-    assert [each[1] for each in screen.way] == [0, 5, 90_010]
+    assert [each[1] for each in screen.path] == [0, 5, 90_010]
 
 
 async def test_a_batch_completes_the_trail_and_moves_the_marker_once():
     """Fixes kept offline fill the trail in order; the map jumps to the newest, not through all."""
-    node, screen = Node(), Screen()
-    node.on_duty("rdr_1", "ord_1")
+    node, screen = Node(), RecordingWatcher()
+    node.put_on_duty("rdr_1", "ord_1")
     await node.watchers.join("ord_1", screen)
     node.report("rdr_1", fix(0))
     now_ms = node.clock.now_ms() + 40_000
     node.clock.advance(40_000)
     kept = [fix(i * 40, ts=now_ms - 40_000 + i * 4_000) for i in range(1, 11)]
-    counts = node.lane.report_batch("rdr_1", [*reversed(kept), kept[3]], now_ms)
-    await node.drain.flush()
+    counts = node.fix_pipeline.process_batch("rdr_1", [*reversed(kept), kept[3]], now_ms)
+    await node.writer.flush()
     assert counts == {"accepted": 10, "stale": 1}
-    assert [each[1] for each in screen.way] == [0, 400]
+    assert [each[1] for each in screen.path] == [0, 400]
     trail = [position.ts for position in node.redis.trails["ord_1"]]
     assert sorted(trail) == [now_ms - 40_000 + i * 4_000 for i in range(11)]
 
 
 async def test_an_old_batch_leaves_the_marker_alone():
     """Fixes older than the one on the map, or of minutes ago, complete the trail only."""
-    node, screen = Node(), Screen()
-    node.on_duty("rdr_1", "ord_1")
+    node, screen = Node(), RecordingWatcher()
+    node.put_on_duty("rdr_1", "ord_1")
     await node.watchers.join("ord_1", screen)
     now_ms = node.clock.now_ms()
     old = [fix(i * 10, ts=now_ms - 60_000 + i * 4_000) for i in range(5)]
-    assert node.lane.report_batch("rdr_1", old, now_ms) == {"accepted": 5}
+    assert node.fix_pipeline.process_batch("rdr_1", old, now_ms) == {"accepted": 5}
     node.report("rdr_1", fix(100, ts=now_ms))
-    node.lane.report_batch("rdr_1", [fix(90, ts=now_ms - 2_000)], now_ms)
-    await node.drain.flush()
-    assert [each[1] for each in screen.way] == [100]
+    node.fix_pipeline.process_batch("rdr_1", [fix(90, ts=now_ms - 2_000)], now_ms)
+    await node.writer.flush()
+    assert [each[1] for each in screen.path] == [100]
     assert len(node.redis.trails["ord_1"]) == 7
 
 
-async def test_a_batch_after_a_long_way_is_believed():
+async def test_a_consistent_batch_after_a_long_distance_is_accepted():
     """Many fixes that agree with each other need no further proof that the rider went far."""
-    node, screen = Node(), Screen()
-    node.on_duty("rdr_1", "ord_1")
+    node, screen = Node(), RecordingWatcher()
+    node.put_on_duty("rdr_1", "ord_1")
     await node.watchers.join("ord_1", screen)
     node.report("rdr_1", fix(0))
     now_ms = node.clock.now_ms() + 5_000
     kept = [fix(30_000 + i * 20, ts=now_ms - 4_000 + i * 2_000) for i in range(3)]
-    node.lane.report_batch("rdr_1", kept, now_ms)
-    assert [each[1] for each in screen.way] == [0, 30_040]
+    node.fix_pipeline.process_batch("rdr_1", kept, now_ms)
+    assert [each[1] for each in screen.path] == [0, 30_040]
 
 
-async def test_a_batch_with_rubbish_in_it():
+async def test_bad_fixes_of_a_batch_are_dropped_one_by_one():
     """A batch's bad fixes are named one by one and harm no other; an absent rider has none."""
     node = Node()
-    node.on_duty("rdr_1")
+    node.put_on_duty("rdr_1")
     now_ms = node.clock.now_ms()
     batch = [
         fix(0, ts=now_ms - 3_000),
@@ -184,31 +184,31 @@ async def test_a_batch_with_rubbish_in_it():
         fix(70_000, ts=now_ms - 2_000),
         fix(9, ts=now_ms - 1_000),
     ]
-    assert node.lane.report_batch("rdr_1", batch, now_ms) == {
+    assert node.fix_pipeline.process_batch("rdr_1", batch, now_ms) == {
         "accepted": 2,
         "malformed": 1,
         "off_globe": 1,
         "inaccurate": 1,
         "teleport": 1,
     }
-    assert node.lane.report_batch("rdr_1", [], now_ms) == {"accepted": 0}
-    assert node.lane.report_batch("nobody", batch, now_ms) == {"accepted": 0, "absent": 6}
+    assert node.fix_pipeline.process_batch("rdr_1", [], now_ms) == {"accepted": 0}
+    assert node.fix_pipeline.process_batch("nobody", batch, now_ms) == {"accepted": 0, "absent": 6}
 
 
-async def test_who_stands_leaves_no_trail_but_a_fresh_marker():
+async def test_a_standing_rider_gets_fresh_markers_but_no_trail():
     """A standing rider is shown with his new times; his trail grows where he has crept away."""
-    node, screen = Node(), Screen()
-    node.on_duty("rdr_1", "ord_1")
+    node, screen = Node(), RecordingWatcher()
+    node.put_on_duty("rdr_1", "ord_1")
     await node.watchers.join("ord_1", screen)
     before = count("reeyo_fixes_dropped_total", reason="not_moved")
     for north in (0, 2, 4, 3, 6, 8):
         node.clock.advance(1_000)
         assert node.report("rdr_1", fix(north, ts=node.clock.now_ms())) is None
-    node.lane.sweep(node.clock.now_ms())
-    await node.drain.flush()
-    shown = [each["ts"] for each in screen.told]
+    node.fix_pipeline.sweep(node.clock.now_ms())
+    await node.writer.flush()
+    shown = [each["ts"] for each in screen.updates]
     assert shown == sorted(set(shown))
-    assert [each[1] for each in screen.way] == [0, 2, 4, 3, 6, 8]
+    assert [each[1] for each in screen.path] == [0, 2, 4, 3, 6, 8]
     assert [north_m(each.lat) for each in node.redis.trails["ord_1"]] == [0, 6]
     assert count("reeyo_fixes_dropped_total", reason="not_moved") == before + 4
 
@@ -216,24 +216,24 @@ async def test_who_stands_leaves_no_trail_but_a_fresh_marker():
 async def test_every_order_has_the_place_where_its_trail_begins():
     """An order that a standing rider takes has his next fix in its trail, moved or not."""
     node = Node()
-    node.on_duty("rdr_1", "ord_1")
+    node.put_on_duty("rdr_1", "ord_1")
     node.report("rdr_1", fix(0))
-    node.roster.assign("rdr_1", "ord_2")
+    node.rider_registry.assign("rdr_1", "ord_2")
     node.clock.advance(1_000)
     node.report("rdr_1", fix(1))
-    await node.drain.flush()
+    await node.writer.flush()
     assert [north_m(each.lat) for each in node.redis.trails["ord_2"]] == [1]
 
 
 async def test_fixes_from_before_an_order_are_not_its_trail():
     """A trail begins with the assignment, whatever a batch brings from before it."""
     node = Node()
-    node.on_duty("rdr_1")
+    node.put_on_duty("rdr_1")
     now_ms = node.clock.now_ms()
-    node.roster.assign("rdr_1", "ord_1", since_ms=now_ms - 5_000)
+    node.rider_registry.assign("rdr_1", "ord_1", assigned_at_ms=now_ms - 5_000)
     batch = [fix(i * 10, ts=now_ms - 10_000 + i * 1_000) for i in range(10)]
-    node.lane.report_batch("rdr_1", batch, now_ms)
-    await node.drain.flush()
+    node.fix_pipeline.process_batch("rdr_1", batch, now_ms)
+    await node.writer.flush()
     assert len(node.redis.trails["ord_1"]) == 5
 
 
@@ -241,17 +241,17 @@ async def test_a_rider_who_comes_from_another_node():
     """What Redis knows of a rider continues here: shown in snapshots, and left where he moves."""
     node = Node()
     known = Position(lat=DOUALA[0] + 0.3, lng=DOUALA[1], ts=1, received_at=1, seq=900)
-    assert node.lane.last_position("rdr_1") is None
-    node.on_duty("rdr_1")
-    assert node.lane.last_position("rdr_1") is None
-    node.lane.restore("rdr_1", known)
-    shown = node.lane.last_position("rdr_1")
+    assert node.fix_pipeline.last_position("rdr_1") is None
+    node.put_on_duty("rdr_1")
+    assert node.fix_pipeline.last_position("rdr_1") is None
+    node.fix_pipeline.restore("rdr_1", known)
+    shown = node.fix_pipeline.last_position("rdr_1")
     assert shown is not None
     assert (shown.position.lat, shown.position.ts) == (known.lat, known.ts)
     assert node.report("rdr_1", fix(seq=1)) is None
-    await node.drain.flush()
-    [placed] = node.redis.find("rdr_1")
-    assert placed.left == cell_of(known.lat, known.lng)
+    await node.writer.flush()
+    [placed] = node.redis.find_rider("rdr_1")
+    assert placed.previous_cell == cell_of(known.lat, known.lng)
 
 
 @pytest.mark.parametrize("is_known", [True, False])
@@ -259,10 +259,10 @@ async def test_restoring_never_overrules_a_fix(*, is_known: bool):
     """A rider who has reported here, or has left, is not put back to what Redis knew."""
     node = Node()
     for rider in ["rdr_1"] * is_known:
-        node.on_duty(rider)
+        node.put_on_duty(rider)
     node.report("rdr_1", fix())
-    node.lane.restore("rdr_1", Position(lat=1, lng=1, ts=1, received_at=1))
-    shown = node.lane.last_position("rdr_1")
+    node.fix_pipeline.restore("rdr_1", Position(lat=1, lng=1, ts=1, received_at=1))
+    shown = node.fix_pipeline.last_position("rdr_1")
     assert (shown is not None) == is_known
     assert shown is None or shown.position.lat == DOUALA[0]
 
@@ -278,10 +278,10 @@ moves = st.lists(
 
 
 @given(moves)
-def test_whatever_comes_the_marker_only_goes_forward(script: list[tuple[str, object]]):
+def test_the_marker_only_goes_forward(script: list[tuple[str, object]]):
     """Fixes and batches in any order and number never show a rider where he was before."""
-    node, screen = Node(), Screen()
-    node.on_duty("rdr_1", "ord_1")
+    node, screen = Node(), RecordingWatcher()
+    node.put_on_duty("rdr_1", "ord_1")
     asyncio.run(node.watchers.join("ord_1", screen))
     start_ms = node.clock.now_ms()
     node.clock.advance(10_000)
@@ -291,10 +291,10 @@ def test_whatever_comes_the_marker_only_goes_forward(script: list[tuple[str, obj
                 node.report("rdr_1", fix(i * 9, ts=start_ms + i * 1000))
             case "batch", list(several):
                 fixes = [fix(i * 9, ts=start_ms + i * 1000) for i in several]
-                node.lane.report_batch("rdr_1", fixes, node.clock.now_ms())
+                node.fix_pipeline.process_batch("rdr_1", fixes, node.clock.now_ms())
             case _, int(pause):
                 node.pass_time(pause)
             case _:
                 raise AssertionError(kind)
-    shown = [each["ts"] for each in screen.told]
+    shown = [each["ts"] for each in screen.updates]
     assert shown == sorted(shown)

@@ -8,14 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dispatch.model import Position, Trail
-from dispatch.tracking.polyline import TOLERANCE_M, encode, simplified, trail_of
+from dispatch.tracking.polyline import TOLERANCE_M, build_trail, encode_polyline, simplify
 from matching.geo import distance_m
 
 HERE = (4.0511, 9.7085)
 DEGREE_M = 111_195.1
 
 
-def at(north_m: float, east_m: float = 0.0, ts: int = 0) -> Position:
+def fix_at(north_m: float, east_m: float = 0.0, ts: int = 0) -> Position:
     """A fix so far from the usual place."""
     east_degree_m = DEGREE_M * math.cos(math.radians(HERE[0]))
     return Position(
@@ -26,7 +26,7 @@ def at(north_m: float, east_m: float = 0.0, ts: int = 0) -> Position:
     )
 
 
-def decoded(text: str) -> list[tuple[float, float]]:
+def decode_polyline(text: str) -> list[tuple[float, float]]:
     """An encoded polyline as points: read by the format's description, not by our writer."""
     numbers, value, shift = [], 0, 0
     for letter in text:
@@ -47,14 +47,14 @@ def decoded(text: str) -> list[tuple[float, float]]:
 def test_the_example_of_the_format():
     """The three points of the format's own description become its letters."""
     points = [(38.5, -120.2), (40.7, -120.95), (43.252, -126.453)]
-    assert encode(points) == "_p~iF~ps|U_ulLnnqC_mqNvxq`@"
-    assert encode([]) == ""
+    assert encode_polyline(points) == "_p~iF~ps|U_ulLnnqC_mqNvxq`@"
+    assert encode_polyline([]) == ""
 
 
 @given(st.lists(st.tuples(st.floats(-85, 85), st.floats(-180, 180)), max_size=20))
 def test_what_is_written_can_be_read(points: list[tuple[float, float]]):
     """Reading an encoded way gives every point back to within a metre."""
-    read = decoded(encode(points))
+    read = decode_polyline(encode_polyline(points))
     assert len(read) == len(points)
     for (lat, lng), (read_lat, read_lng) in zip(points, read, strict=True):
         assert abs(lat - read_lat) <= 0.50001e-5
@@ -63,45 +63,45 @@ def test_what_is_written_can_be_read(points: list[tuple[float, float]]):
 
 def test_a_straight_way_is_two_points():
     """What lies on a line is left out, and so is a phone's jitter about it."""
-    way = [at(i * 20, 3.0 * (-1) ** i) for i in range(50)]
-    assert simplified(way) == [way[0], way[-1]]
+    way = [fix_at(i * 20, 3.0 * (-1) ** i) for i in range(50)]
+    assert simplify(way) == [way[0], way[-1]]
 
 
 def test_a_corner_is_kept():
     """Where a way turns it keeps its corner; a way of two points keeps both."""
-    way = [*(at(i * 20) for i in range(10)), *(at(180, i * 20) for i in range(1, 10))]
-    assert simplified(way) == [way[0], way[9], way[-1]]
-    assert simplified(way[:2]) == way[:2]
+    way = [*(fix_at(i * 20) for i in range(10)), *(fix_at(180, i * 20) for i in range(1, 10))]
+    assert simplify(way) == [way[0], way[9], way[-1]]
+    assert simplify(way[:2]) == way[:2]
 
 
 def test_there_and_back_is_not_nothing():
     """A way that ends where it began keeps its furthest point, and is as long as both ways."""
-    way = [at(north) for north in (0, 50, 100, 150, 100, 50, 0)]
-    trail = trail_of("rdr_1", way)
+    way = [fix_at(north) for north in (0, 50, 100, 150, 100, 50, 0)]
+    trail = build_trail("rdr_1", way)
     assert (trail.points, trail.distance_m) == (3, 300)
 
 
 def test_standing_is_not_driving():
     """The drift of a phone that stands for minutes adds nothing to the distance."""
-    drift = [at(100 + 4 * math.sin(i), 4 * math.cos(i * 1.7)) for i in range(60)]
-    trail = trail_of("rdr_1", [at(0), *drift, at(200)])
+    drift = [fix_at(100 + 4 * math.sin(i), 4 * math.cos(i * 1.7)) for i in range(60)]
+    trail = build_trail("rdr_1", [fix_at(0), *drift, fix_at(200)])
     assert trail.distance_m == pytest.approx(200, abs=2)
 
 
 def test_over_the_date_line():
     """A way over the date line is no way around the world."""
     way = [Position(lat=0, lng=lng, ts=0, received_at=0) for lng in (179.999, 180.0, -179.999)]
-    assert simplified(way) == [way[0], way[-1]]
-    assert trail_of("rdr_1", way).distance_m == 222
+    assert simplify(way) == [way[0], way[-1]]
+    assert build_trail("rdr_1", way).distance_m == 222
 
 
 def test_a_trail_says_when():
     """A trail has its first and its last moment; one without fixes has none."""
-    way = [at(0, ts=5), at(100, ts=9)]
-    trail = trail_of("rdr_1", way)
+    way = [fix_at(0, ts=5), fix_at(100, ts=9)]
+    trail = build_trail("rdr_1", way)
     assert (trail.from_ms, trail.to_ms, trail.rider_id) == (5, 9, "rdr_1")
-    assert len(decoded(trail.polyline)) == 2
-    assert trail_of("rdr_1", []) == Trail(rider_id="rdr_1")
+    assert len(decode_polyline(trail.polyline)) == 2
+    assert build_trail("rdr_1", []) == Trail(rider_id="rdr_1")
 
 
 metres = st.floats(-3_000, 3_000)
@@ -111,16 +111,16 @@ metres = st.floats(-3_000, 3_000)
 @given(st.lists(st.tuples(metres, metres), min_size=1, max_size=20))
 def test_no_fix_is_far_from_what_is_kept(ways: list[tuple[float, float]]):
     """Every fix that was left out lies within the tolerance of the way that was kept."""
-    fixes = [at(north, east, ts) for ts, (north, east) in enumerate(ways)]
-    kept = simplified(fixes)
+    fixes = [fix_at(north, east, ts) for ts, (north, east) in enumerate(ways)]
+    kept = simplify(fixes)
     assert kept[0] is fixes[0]
     assert kept[-1] is fixes[-1]
     for first, last in pairwise(kept):
         for fix in fixes[first.ts + 1 : last.ts]:
-            assert off_m(fix, first, last) <= TOLERANCE_M * 1.01 + 2.2
+            assert distance_to_line_m(fix, first, last) <= TOLERANCE_M * 1.01 + 2.2
 
 
-def off_m(fix: Position, start: Position, end: Position) -> float:
+def distance_to_line_m(fix: Position, start: Position, end: Position) -> float:
     """How far a fix lies from the straight way between two others, by trying its points."""
     tried = (share / 2_000 for share in range(2_001))
     return min(

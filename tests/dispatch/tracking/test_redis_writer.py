@@ -12,21 +12,21 @@ from dispatch.tracking import redis_writer as draining
 from dispatch.tracking.redis_writer import BATCH_MAX
 from tests.dispatch.tracking.node import Node, fix, north_m
 
-AWAY = StoreUnavailable("redis", "away")
+REDIS_UNAVAILABLE = StoreUnavailable("redis", "away")
 
 
-def dropped(reason: str) -> float:
+def dropped_count(reason: str) -> float:
     return REGISTRY.get_sample_value("reeyo_drain_dropped_total", {"reason": reason}) or 0.0
 
 
 async def test_the_newest_wins_and_the_trail_is_whole():
     """Of many fixes between two flushes the index gets the last, the trail all, in order."""
     node = Node()
-    node.on_duty("rdr_1", "ord_1")
+    node.put_on_duty("rdr_1", "ord_1")
     for i in range(5):
         node.clock.advance(1)
         node.report("rdr_1", fix(i * 10))
-    await node.drain.flush()
+    await node.writer.flush()
     [[placed]] = node.redis.batches
     assert north_m(placed.position.lat) == 40
     assert [north_m(each.lat) for each in node.redis.trails["ord_1"]] == [0, 10, 20, 30, 40]
@@ -34,61 +34,61 @@ async def test_the_newest_wins_and_the_trail_is_whole():
 
 async def test_fixes_that_were_overtaken_are_counted():
     """A fix that a newer one replaced before Redis had it is counted as coalesced."""
-    node, before = Node(), dropped("coalesced")
-    node.on_duty("rdr_1")
+    node, before = Node(), dropped_count("coalesced")
+    node.put_on_duty("rdr_1")
     for i in range(5):
         node.report("rdr_1", fix(i))
-    await node.drain.flush()
-    assert dropped("coalesced") == before + 4
+    await node.writer.flush()
+    assert dropped_count("coalesced") == before + 4
 
 
-async def test_redis_away_keeps_the_newest_and_the_trail():
+async def test_redis_unavailable_keeps_the_newest_and_the_trail():
     """While Redis is away riders wait; then it gets where they are now, and all their trails."""
     node = Node()
-    node.on_duty("rdr_1", "ord_1")
-    node.on_duty("rdr_2")
-    node.redis.failure = AWAY
+    node.put_on_duty("rdr_1", "ord_1")
+    node.put_on_duty("rdr_2")
+    node.redis.failure = REDIS_UNAVAILABLE
     node.report("rdr_1", fix(0))
     node.report("rdr_2", fix(0))
     with pytest.raises(StoreUnavailable):
-        await node.drain.flush()
+        await node.writer.flush()
     node.clock.advance(4_000)
     node.report("rdr_1", fix(9))
-    node.roster.set_available("rdr_2", available=False)
+    node.rider_registry.set_available("rdr_2", available=False)
     node.redis.failure = None
-    await node.drain.flush()
-    [placed] = node.redis.find("rdr_1")
+    await node.writer.flush()
+    [placed] = node.redis.find_rider("rdr_1")
     assert north_m(placed.position.lat) == 9
     assert [north_m(each.lat) for each in node.redis.trails["ord_1"]] == [0, 9]
     assert len(placed.packets) == 1
-    assert node.redis.find("rdr_2") == []
+    assert node.redis.find_rider("rdr_2") == []
 
 
 async def test_a_rider_who_went_off_duty_during_a_flush_is_taken_out():
     """What changes while a flush is under way is written by the next one."""
     node = Node()
-    node.on_duty("rdr_1")
+    node.put_on_duty("rdr_1")
     node.report("rdr_1", fix())
-    node.redis.gate.clear()
-    flush = asyncio.create_task(node.drain.flush())
+    node.redis.may_write.clear()
+    flush = asyncio.create_task(node.writer.flush())
     await asyncio.sleep(0)
-    node.roster.set_available("rdr_1", available=False)
-    node.redis.gate.set()
+    node.rider_registry.set_available("rdr_1", available=False)
+    node.redis.may_write.set()
     await flush
-    await node.drain.flush()
-    assert node.redis.find("rdr_1") == []
+    await node.writer.flush()
+    assert node.redis.find_rider("rdr_1") == []
 
 
 async def test_never_two_flushes_at_once():
     """A flush that is asked for during another waits its turn."""
     node = Node()
-    node.on_duty("rdr_1")
+    node.put_on_duty("rdr_1")
     node.report("rdr_1", fix())
-    node.redis.gate.clear()
-    flushes = [asyncio.create_task(node.drain.flush()) for _ in range(3)]
+    node.redis.may_write.clear()
+    flushes = [asyncio.create_task(node.writer.flush()) for _ in range(3)]
     await asyncio.sleep(0)
     node.report("rdr_1", fix(5))
-    node.redis.gate.set()
+    node.redis.may_write.set()
     await asyncio.gather(*flushes)
     assert node.redis.writing_max == 1
     assert [north_m(batch[0].position.lat) for batch in node.redis.batches] == [0, 5]
@@ -96,53 +96,53 @@ async def test_never_two_flushes_at_once():
 
 async def test_above_the_bound_the_oldest_is_dropped_and_counted():
     """A node that may keep three riders keeps the three who came last, and says so."""
-    node, before = Node(riders_max=3), dropped("overflow")
-    node.redis.failure = AWAY
+    node, before = Node(riders_max=3), dropped_count("overflow")
+    node.redis.failure = REDIS_UNAVAILABLE
     for i in range(5):
-        node.on_duty(f"rdr_{i}")
+        node.put_on_duty(f"rdr_{i}")
         node.report(f"rdr_{i}", fix())
     with pytest.raises(StoreUnavailable):
-        await node.drain.flush()
-    assert len(node.drain) == 3
-    assert dropped("overflow") == before + 2
+        await node.writer.flush()
+    assert len(node.writer) == 3
+    assert dropped_count("overflow") == before + 2
     node.redis.failure = None
-    await node.drain.flush()
+    await node.writer.flush()
     assert [each.rider_id for each in node.redis.batches[0]] == ["rdr_2", "rdr_3", "rdr_4"]
 
 
 async def test_trails_that_overflow_are_counted():
     """A fix that a trail lost because Redis was away too long is counted."""
-    node, before = Node(), dropped("trail")
-    node.on_duty("rdr_1", "ord_1")
+    node, before = Node(), dropped_count("trail")
+    node.put_on_duty("rdr_1", "ord_1")
     for i in range(200):
         node.clock.advance(1)
         node.report("rdr_1", fix(i % 2 * 10))
-    assert dropped("trail") == before + 200 - 128
+    assert dropped_count("trail") == before + 200 - 128
 
 
 async def test_a_bug_does_not_stop_everyone_behind_it():
     """A batch that Redis refuses as wrong is given up and counted; the next one is written."""
-    node, before = Node(), dropped("failed")
-    node.on_duty("rdr_1")
+    node, before = Node(), dropped_count("failed")
+    node.put_on_duty("rdr_1")
     node.report("rdr_1", fix())
     node.redis.failure = TypeError("a bug")
     with pytest.raises(TypeError):
-        await node.drain.flush()
-    assert dropped("failed") == before + 1
+        await node.writer.flush()
+    assert dropped_count("failed") == before + 1
     node.redis.failure = None
     node.report("rdr_1", fix(5))
-    await node.drain.flush()
-    assert len(node.redis.find("rdr_1")) == 1
+    await node.writer.flush()
+    assert len(node.redis.find_rider("rdr_1")) == 1
 
 
-async def test_a_crowd_goes_in_several_batches():
+async def test_many_riders_are_written_in_several_batches():
     """No pipeline carries more than its share; whoever waits longest goes first."""
     node = Node(riders_max=10_000)
     for i in range(BATCH_MAX + 7):
-        node.on_duty(f"rdr_{i}")
+        node.put_on_duty(f"rdr_{i}")
         node.report(f"rdr_{i}", fix())
-    await node.drain.flush()
-    await node.drain.flush()
+    await node.writer.flush()
+    await node.writer.flush()
     assert [len(batch) for batch in node.redis.batches] == [BATCH_MAX, 7]
     assert node.redis.batches[1][0].rider_id == f"rdr_{BATCH_MAX}"
 
@@ -153,25 +153,25 @@ async def test_the_loop_flushes_by_age_and_goes_on_after_redis_was_away(
     """What was offered is written without being asked for, again after a failure."""
     monkeypatch.setattr(draining, "RETRY_S", 0.001)
     node = Node()
-    node.redis.failure = AWAY
-    node.on_duty("rdr_1")
+    node.redis.failure = REDIS_UNAVAILABLE
+    node.put_on_duty("rdr_1")
     node.report("rdr_1", fix())
-    loop = asyncio.create_task(node.drain.run())
+    loop = asyncio.create_task(node.writer.run())
     async with asyncio.timeout(5):
         await node.redis.has_failed.wait()
         node.redis.failure = None
         await node.redis.has_written.wait()
     loop.cancel()
-    assert len(node.redis.find("rdr_1")) == 1
+    assert len(node.redis.find_rider("rdr_1")) == 1
 
 
 async def test_the_loop_flushes_by_size():
     """A full batch does not wait for its time."""
     node = Node(riders_max=10_000)
-    node.drain._flush_s = 3600
-    loop = asyncio.create_task(node.drain.run())
+    node.writer._flush_s = 3600
+    loop = asyncio.create_task(node.writer.run())
     for i in range(BATCH_MAX):
-        node.on_duty(f"rdr_{i}")
+        node.put_on_duty(f"rdr_{i}")
         node.report(f"rdr_{i}", fix())
     async with asyncio.timeout(5):
         await node.redis.has_written.wait()
@@ -179,27 +179,27 @@ async def test_the_loop_flushes_by_size():
     assert len(node.redis.batches[0]) == BATCH_MAX
 
 
-async def test_closing_brings_everything_home():
+async def test_close_writes_everything_that_waits():
     """At the end all that waits is written, in as many batches as it takes."""
     node = Node(riders_max=10_000)
     for i in range(BATCH_MAX * 2):
-        node.on_duty(f"rdr_{i}")
+        node.put_on_duty(f"rdr_{i}")
         node.report(f"rdr_{i}", fix())
-    await node.drain.close(deadline_s=5)
+    await node.writer.close(deadline_s=5)
     assert sum(map(len, node.redis.batches)) == BATCH_MAX * 2
 
 
-@pytest.mark.parametrize("failure", [AWAY, None])
+@pytest.mark.parametrize("failure", [REDIS_UNAVAILABLE, None])
 async def test_closing_ends_in_time_and_counts_the_rest(failure: StoreUnavailable | None):
     """A Redis that is away or silent does not hold up the end; what it missed is counted."""
-    node, before = Node(), dropped("closed")
-    node.on_duty("rdr_1")
+    node, before = Node(), dropped_count("closed")
+    node.put_on_duty("rdr_1")
     node.report("rdr_1", fix())
     node.redis.failure = failure
-    node.redis.gate = asyncio.Event()
-    await node.drain.close(deadline_s=0.02)
-    assert dropped("closed") == before + 1
-    assert len(node.drain) == 0
+    node.redis.may_write = asyncio.Event()
+    await node.writer.close(deadline_s=0.02)
+    assert dropped_count("closed") == before + 1
+    assert len(node.writer) == 0
 
 
 events = st.lists(
@@ -218,14 +218,14 @@ def test_after_the_last_flush_redis_has_what_the_node_has(script: list[tuple[str
 
     Every fix of an order is in its trail once, in order.
     """
-    asyncio.run(play(script))
+    asyncio.run(run_script(script))
 
 
-async def play(script: list[tuple[str, int]]) -> None:
+async def run_script(script: list[tuple[str, int]]) -> None:
     node = Node()
     said: dict[str, list[int]] = {}
     for i in range(5):
-        node.on_duty(f"rdr_{i}", *[f"ord_{i}"] * (i < 2))
+        node.put_on_duty(f"rdr_{i}", *[f"ord_{i}"] * (i < 2))
     for step, (kind, what) in enumerate(script):
         node.clock.advance(1_000)
         rider = f"rdr_{what:d}"
@@ -234,17 +234,17 @@ async def play(script: list[tuple[str, int]]) -> None:
                 node.report(rider, fix(step * 10))
                 said.setdefault(f"ord_{what:d}", []).append(step * 10)
             case "duty":
-                seat = node.roster.get(rider)
+                seat = node.rider_registry.get(rider)
                 assert seat is not None
-                node.roster.set_available(rider, available=not seat.available)
+                node.rider_registry.set_available(rider, available=not seat.available)
             case _:
-                node.redis.failure = [None, AWAY][what]
-                await asyncio.gather(node.drain.flush(), return_exceptions=True)
+                node.redis.failure = [None, REDIS_UNAVAILABLE][what]
+                await asyncio.gather(node.writer.flush(), return_exceptions=True)
     node.redis.failure = None
-    await node.drain.flush()
-    for seat in node.roster:
-        expected = [seat.position] * (seat.is_indexed and seat.last is not None)
-        assert [placed.position for placed in node.redis.find(seat.rider_id)] == expected
+    await node.writer.flush()
+    for seat in node.rider_registry:
+        expected = [seat.position] * (seat.is_indexed and seat.last_fix is not None)
+        assert [placed.position for placed in node.redis.find_rider(seat.rider_id)] == expected
     for order_id in ("ord_0", "ord_1"):
         trail = [north_m(each.lat) for each in node.redis.trails.get(order_id, [])]
         assert trail == said.get(order_id, [])

@@ -30,14 +30,14 @@ async def verify(table: DynamoTable, *args: str) -> Result:
     return await asyncio.to_thread(CliRunner(env=environ).invoke, main, command)
 
 
-async def fill(table: DynamoTable) -> None:
+async def post_top_ups(table: DynamoTable) -> None:
     """Three movements of a wallet, a minute ago."""
     ledger = Ledger(table, lambda: SystemClock().now_ms() - AGE_MS)
     for number in range(3):
         await ledger.post(TopUp("u", 1_000, "sandbox", f"p{number}"))
 
 
-async def spoil(table: DynamoTable, seq: int) -> None:
+async def corrupt_line(table: DynamoTable, seq: int) -> None:
     """A franc more in one line."""
     change = Update(
         key=line_key(user("u"), seq),
@@ -50,7 +50,7 @@ async def spoil(table: DynamoTable, seq: int) -> None:
 async def test_right_books_end_with_zero(table: DynamoTable):
     """Nothing on stdout, what was looked at on stderr; an empty table is right, too."""
     empty = await verify(table)
-    await fill(table)
+    await post_top_ups(table)
     full = await verify(table)
     day = await verify(table, "--from", "2026-01-01", "--to", "2026-01-02T12:00")
 
@@ -61,10 +61,10 @@ async def test_right_books_end_with_zero(table: DynamoTable):
 
 async def test_the_first_break_is_named_and_ends_with_one(table: DynamoTable):
     """The rule, the place and the amounts of a franc too many; and nothing is corrected."""
-    await fill(table)
+    await post_top_ups(table)
     before = await table.get(line_key(user("u"), 2))
     assert before is not None
-    await spoil(table, 2)
+    await corrupt_line(table, 2)
     told = await verify(table)
     after = await table.get(line_key(user("u"), 2))
 
@@ -75,8 +75,8 @@ async def test_the_first_break_is_named_and_ends_with_one(table: DynamoTable):
 
 async def test_a_break_outside_of_the_span_is_not_looked_for(table: DynamoTable):
     """A day is verified by itself, so that last year's books need not be read every night."""
-    await fill(table)
-    await spoil(table, 1)
+    await post_top_ups(table)
+    await corrupt_line(table, 1)
     told = await verify(table, "--from", "2030-01-01")
 
     assert told.exit_code == 0

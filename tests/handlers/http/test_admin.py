@@ -9,8 +9,8 @@ from tests.handlers.http_api import (
     ADMIN,
     AWA,
     CHEZ_ADA,
-    Api,
-    food,
+    ApiClient,
+    goods_order,
 )
 
 pytestmark = pytest.mark.engines
@@ -18,25 +18,25 @@ pytestmark = pytest.mark.engines
 OFFERS = "/admin/config/offers/food"
 
 
-async def test_a_policy_is_read_and_changed_in_parts(api: Api):
+async def test_a_policy_is_read_and_changed_in_parts(api: ApiClient):
     """What is not named stays; the version counts, and other services keep their own."""
-    before = await api.ask(ADMIN, f"GET {OFFERS}")
-    after = await api.ask(ADMIN, f"PUT {OFFERS}", {"staggerMs": 0, "waveSizes": [2, 4]})
-    other = await api.ask(ADMIN, "GET /admin/config/offers/mart")
+    before = await api.request(ADMIN, f"GET {OFFERS}")
+    after = await api.request(ADMIN, f"PUT {OFFERS}", {"staggerMs": 0, "waveSizes": [2, 4]})
+    other = await api.request(ADMIN, "GET /admin/config/offers/mart")
 
     assert (before.data["version"], before.data["zone"]) == (0, "douala")
     assert after.data == {**before.data, "version": 1, "staggerMs": 0, "waveSizes": [2, 4]}
-    assert (await api.ask(ADMIN, f"GET {OFFERS}")).data == after.data
+    assert (await api.request(ADMIN, f"GET {OFFERS}")).data == after.data
     assert other.data == {**before.data, "service": "mart"}
 
 
-async def test_a_zone_turns_to_batches_without_a_restart(api: Api):
+async def test_a_zone_turns_to_batches_without_a_restart(api: ApiClient):
     """The mode is data, a service's own, and so are the backlogs between which it changes."""
     how = {"mode": "auto", "batchAbove": 2.0, "batchBelow": 1.5, "batchEveryMs": 2_000}
-    after = await api.ask(ADMIN, f"PUT {OFFERS}", how)
+    after = await api.request(ADMIN, f"PUT {OFFERS}", how)
 
     assert {name: after.data[name] for name in how} == how
-    assert (await api.ask(ADMIN, "GET /admin/config/offers/mart")).data["mode"] == "offers"
+    assert (await api.request(ADMIN, "GET /admin/config/offers/mart")).data["mode"] == "offers"
 
 
 @pytest.mark.parametrize(
@@ -56,17 +56,19 @@ async def test_a_zone_turns_to_batches_without_a_restart(api: Api):
         {"unknown": 1},
     ],
 )
-async def test_a_policy_that_makes_no_sense_changes_nothing(api: Api, body: dict[str, object]):
+async def test_a_policy_that_makes_no_sense_changes_nothing(
+    api: ApiClient, body: dict[str, object]
+):
     """Every bound is kept, and the parts must fit together."""
-    refused = await api.ask(ADMIN, f"PUT {OFFERS}", body)
+    refused = await api.request(ADMIN, f"PUT {OFFERS}", body)
 
     assert (refused.status, refused.error["code"]) == (400, "malformed")
-    assert (await api.ask(ADMIN, f"GET {OFFERS}")).data["version"] == 0
+    assert (await api.request(ADMIN, f"GET {OFFERS}")).data["version"] == 0
 
 
-async def test_a_change_leaves_a_record(api: Api, table: DynamoTable):
+async def test_a_change_leaves_a_record(api: ApiClient, table: DynamoTable):
     """Who changed what, from what to what."""
-    await api.ask(ADMIN, f"PUT {OFFERS}", {"windowMs": 20_000})
+    await api.request(ADMIN, f"PUT {OFFERS}", {"windowMs": 20_000})
     day = api.desk.clock.now_ms() // 86_400_000
     [record] = (await table.query(Query(pk=f"AUDIT#{day}"))).items
 
@@ -75,24 +77,24 @@ async def test_a_change_leaves_a_record(api: Api, table: DynamoTable):
 
 
 @pytest.mark.parametrize("who", [ADA, CHEZ_ADA, AWA])
-async def test_only_operators_see_how_riders_are_asked(api: Api, who):
+async def test_only_operators_see_how_riders_are_asked(api: ApiClient, who):
     """Customers, vendors and riders have no part in it."""
     asked = [
-        await api.ask(who, f"GET {OFFERS}"),
-        await api.ask(who, f"PUT {OFFERS}", {"staggerMs": 0}),
-        await api.ask(who, "GET /admin/orders/ord_1/decisions"),
+        await api.request(who, f"GET {OFFERS}"),
+        await api.request(who, f"PUT {OFFERS}", {"staggerMs": 0}),
+        await api.request(who, "GET /admin/orders/ord_1/decisions"),
     ]
 
     assert {each.status for each in asked} == {403}
 
 
-async def test_an_order_that_is_not_there_has_no_decisions(api: Api):
+async def test_an_order_that_is_not_there_has_no_decisions(api: ApiClient):
     """An unknown order is 404; one that no rider was wanted for yet has an empty list."""
     await api.open_shop()
     await api.fund(ADA, 10_000)
-    order = (await api.ask(ADA, "POST /orders", food())).data
-    unknown = await api.ask(ADMIN, "GET /admin/orders/ord_none/decisions")
-    none = await api.ask(ADMIN, f"GET /admin/orders/{order['orderId']}/decisions")
+    order = (await api.request(ADA, "POST /orders", goods_order())).data
+    unknown = await api.request(ADMIN, "GET /admin/orders/ord_none/decisions")
+    none = await api.request(ADMIN, f"GET /admin/orders/{order['orderId']}/decisions")
 
     assert (unknown.status, unknown.error["code"]) == (404, "not_found")
     assert none.data == {"items": [], "nextCursor": None, "notKept": 0}

@@ -10,10 +10,10 @@ from tests.handlers.http_api import (
     ADMIN,
     AWA,
     CHEZ_ADA,
-    Api,
-    Who,
-    food,
-    parcel,
+    Actor,
+    ApiClient,
+    goods_order,
+    package_order,
 )
 
 pytestmark = pytest.mark.engines
@@ -26,7 +26,7 @@ EDGES: tuple[Any, ...] = (
 LEGS = [{"account": "USER#a", "amount": 1}, {"account": "USER#b", "amount": -1}]
 
 # Who says it, where, and the body around the amount.
-FIELDS: dict[str, tuple[Who, str, Callable[[Any], Any]]] = {
+FIELDS: dict[str, tuple[Actor, str, Callable[[Any], Any]]] = {
     "topup": (ADA, "POST /wallet/topup", lambda x: {"amount": x, "provider": "sandbox"}),
     "payout": (CHEZ_ADA, "POST /wallet/payout", lambda x: {"amount": x, "destination": "1"}),
     "price": (CHEZ_ADA, "PUT /vendor/items/ndole", lambda x: {"name": "Ndole", "price": x}),
@@ -38,10 +38,10 @@ FIELDS: dict[str, tuple[Who, str, Callable[[Any], Any]]] = {
     "quantity": (
         ADA,
         "POST /orders/quote",
-        lambda x: {**food(), "items": [{"itemId": "ndole", "quantity": x}]},
+        lambda x: {**goods_order(), "items": [{"itemId": "ndole", "quantity": x}]},
     ),
-    "tip": (ADA, "POST /orders/quote", lambda x: {**food(), "tip": x}),
-    "tip with a parcel": (ADA, "POST /orders/quote", lambda x: {**parcel(), "tip": x}),
+    "tip": (ADA, "POST /orders/quote", lambda x: {**goods_order(), "tip": x}),
+    "tip with a parcel": (ADA, "POST /orders/quote", lambda x: {**package_order(), "tip": x}),
     "tip later": (ADA, "POST /orders/ord_1/tip", lambda x: {"amount": x}),
     "refund": (ADMIN, "POST /admin/orders/ord_1/refund", lambda x: {"amount": x, "reason": "x"}),
     "cash": (ADMIN, f"POST /admin/riders/{AWA[1]}/remittances", lambda x: {"amount": x}),
@@ -70,12 +70,12 @@ RATES = ("commissionBps", "deliveryFee", "minOrderAmount", "baseFee", "feePerKm"
 
 
 @pytest.mark.parametrize("name", FIELDS)
-async def test_an_amount_beyond_its_limit_is_refused_in_words(api: Api, name: str):
+async def test_an_amount_beyond_its_limit_is_refused_in_words(api: ApiClient, name: str):
     """At the edge or far beyond it an amount is taken or `malformed`, and never a fault of ours."""
     await api.open_shop()
-    await api.ask(ADMIN, "PUT /admin/config/services/packages", {"enabled": True})
+    await api.request(ADMIN, "PUT /admin/config/services/packages", {"enabled": True})
     who, line, body = FIELDS[name]
-    heard = [await api.ask(who, line, body(edge)) for edge in EDGES]
+    heard = [await api.request(who, line, body(edge)) for edge in EDGES]
     odd = [
         (edge, answer.status, answer.error["code"])
         for edge, answer in zip(EDGES, heard, strict=True)
@@ -88,31 +88,31 @@ async def test_an_amount_beyond_its_limit_is_refused_in_words(api: Api, name: st
 
 
 @pytest.mark.parametrize("rate", RATES)
-async def test_an_order_at_any_rate_is_priced_or_refused(api: Api, rate: str):
+async def test_an_order_at_any_rate_is_priced_or_refused(api: ApiClient, rate: str):
     """The dearest rates an operator may set make orders dear, and too dear ones `malformed`."""
     await api.open_shop()
     codes = set()
-    for service, body in (("food", food()), ("packages", parcel())):
+    for service, body in (("food", goods_order()), ("packages", package_order())):
         path = f"PUT /admin/config/services/{service}"
-        set_up = await api.ask(ADMIN, path, {"enabled": True})
+        set_up = await api.request(ADMIN, path, {"enabled": True})
         assert set_up.status == 200
         for edge in (0, 1, 10_000, 10**12 - 1, 10**12, 10**12 + 1):
-            changed = await api.ask(ADMIN, path, {rate: edge})
+            changed = await api.request(ADMIN, path, {rate: edge})
             for tip in (0, 1_000_000):
-                quoted = await api.ask(ADA, "POST /orders/quote", {**body, "tip": tip})
-                placed = await api.ask(ADA, "POST /orders", {**body, "tip": tip})
+                quoted = await api.request(ADA, "POST /orders/quote", {**body, "tip": tip})
+                placed = await api.request(ADA, "POST /orders", {**body, "tip": tip})
                 codes |= {each.error["code"] for each in (quoted, placed, changed) if each.error}
     assert codes <= {"malformed", "below_minimum", "insufficient_funds"}
 
 
-async def test_the_tip_counts_for_what_an_order_may_cost(api: Api):
+async def test_the_tip_counts_for_what_an_order_may_cost(api: ApiClient):
     """At the dearest delivery a tip of one franc was once a fault of ours."""
     await api.open_shop()
     most = {"enabled": True, "deliveryFee": 10**12 - 5_000}
-    await api.ask(ADMIN, "PUT /admin/config/services/food", most)
-    whole = await api.ask(ADA, "POST /orders/quote", food())
-    above = await api.ask(ADA, "POST /orders/quote", {**food(), "tip": 1})
-    placed = await api.ask(ADA, "POST /orders", {**food(method="CASH"), "tip": 1})
+    await api.request(ADMIN, "PUT /admin/config/services/food", most)
+    whole = await api.request(ADA, "POST /orders/quote", goods_order())
+    above = await api.request(ADA, "POST /orders/quote", {**goods_order(), "tip": 1})
+    placed = await api.request(ADA, "POST /orders", {**goods_order(method="CASH"), "tip": 1})
 
     assert whole.data["total"] == 10**12
     assert {above.error["code"], placed.error["code"]} == {"malformed"}

@@ -7,16 +7,16 @@ from tests.handlers.http_api import (
     ADMIN,
     AWA,
     CHEZ_ADA,
-    Api,
+    ApiClient,
 )
 
 pytestmark = pytest.mark.engines
 
 
-async def test_a_profile_is_there_before_it_is_saved(api: Api):
+async def test_a_profile_is_there_before_it_is_saved(api: ApiClient):
     """A vendor and a rider who said nothing yet see all fields, empty, closed and off duty."""
-    vendor = await api.ask(CHEZ_ADA, "GET /vendor/profile")
-    rider = await api.ask(AWA, "GET /rider/profile")
+    vendor = await api.request(CHEZ_ADA, "GET /vendor/profile")
+    rider = await api.request(AWA, "GET /rider/profile")
 
     assert vendor.data == {
         "vendorId": "ven_1",
@@ -39,12 +39,12 @@ async def test_a_profile_is_there_before_it_is_saved(api: Api):
     }
 
 
-async def test_a_profile_is_patched(api: Api):
+async def test_a_profile_is_patched(api: ApiClient):
     """What a PUT does not name stays, and the answer is the profile after it."""
     await api.open_shop()
-    saved = await api.ask(CHEZ_ADA, "PUT /vendor/profile", {"phone": "+237 600 00 00 00"})
-    read = await api.ask(CHEZ_ADA, "GET /vendor/profile")
-    rider = await api.ask(AWA, "PUT /rider/profile", {"name": "Awa", "vehicle": "MOTORBIKE"})
+    saved = await api.request(CHEZ_ADA, "PUT /vendor/profile", {"phone": "+237 600 00 00 00"})
+    read = await api.request(CHEZ_ADA, "GET /vendor/profile")
+    rider = await api.request(AWA, "PUT /rider/profile", {"name": "Awa", "vehicle": "MOTORBIKE"})
 
     assert saved.data == read.data
     assert (read.data["name"], read.data["online"]) == ("Chez Ada", True)
@@ -68,24 +68,26 @@ async def test_a_profile_is_patched(api: Api):
         {"phone": "12"},
     ],
 )
-async def test_a_malformed_profile_is_not_saved(api: Api, body: object):
+async def test_a_malformed_profile_is_not_saved(api: ApiClient, body: object):
     """What does not fit the contract is refused whole, and nothing of it is kept."""
     await api.open_shop()
-    before = await api.ask(CHEZ_ADA, "GET /vendor/profile")
-    refused = await api.ask(CHEZ_ADA, "PUT /vendor/profile", body)
+    before = await api.request(CHEZ_ADA, "GET /vendor/profile")
+    refused = await api.request(CHEZ_ADA, "PUT /vendor/profile", body)
 
     assert (refused.status, refused.error["code"]) == (400, "malformed")
-    assert (await api.ask(CHEZ_ADA, "GET /vendor/profile")).data == before.data
+    assert (await api.request(CHEZ_ADA, "GET /vendor/profile")).data == before.data
 
 
-async def test_a_catalogue_is_read_by_everyone(api: Api):
+async def test_a_catalogue_is_read_by_everyone(api: ApiClient):
     """Vendor, customer, rider and operator read the same items at the same prices."""
     await api.open_shop(
         ndole={"name": "Ndolé", "price": 2500, "category": "Plats"},
         juice={"name": "Juice", "price": 700, "stock": 3, "available": False},
     )
-    own = await api.ask(CHEZ_ADA, "GET /vendor/items")
-    others = [await api.ask(who, "GET /vendors/ven_1/items") for who in (ADA, AWA, ADMIN, CHEZ_ADA)]
+    own = await api.request(CHEZ_ADA, "GET /vendor/items")
+    others = [
+        await api.request(who, "GET /vendors/ven_1/items") for who in (ADA, AWA, ADMIN, CHEZ_ADA)
+    ]
 
     assert own.data["items"] == [
         {
@@ -107,14 +109,14 @@ async def test_a_catalogue_is_read_by_everyone(api: Api):
     assert [other.data for other in others] == [own.data] * 4
 
 
-async def test_a_vendor_writes_his_own_shelf(api: Api):
+async def test_a_vendor_writes_his_own_shelf(api: ApiClient):
     """What one vendor puts or deletes under an id leaves the same id of another alone."""
     await api.open_shop()
     rival = ("VENDOR", "ven_2")
-    put = await api.ask(rival, "PUT /vendor/items/ndole", {"name": "Other", "price": 1})
-    deleted = await api.ask(rival, "DELETE /vendor/items/ndole")
-    again = await api.ask(rival, "DELETE /vendor/items/ndole")
-    kept = await api.ask(ADA, "GET /vendors/ven_1/items")
+    put = await api.request(rival, "PUT /vendor/items/ndole", {"name": "Other", "price": 1})
+    deleted = await api.request(rival, "DELETE /vendor/items/ndole")
+    again = await api.request(rival, "DELETE /vendor/items/ndole")
+    kept = await api.request(ADA, "GET /vendors/ven_1/items")
 
     assert put.data == {
         "itemId": "ndole",
@@ -127,12 +129,12 @@ async def test_a_vendor_writes_his_own_shelf(api: Api):
     assert [item["price"] for item in kept.data["items"]] == [2500]
 
 
-async def test_an_unknown_vendor_is_not_found(api: Api):
+async def test_an_unknown_vendor_is_not_found(api: ApiClient):
     """A vendor nobody knows is 404; one who sells nothing yet has an empty list."""
-    await api.ask(CHEZ_ADA, "PUT /vendor/profile", {"name": "Chez Ada"})
-    empty = await api.ask(ADA, "GET /vendors/ven_1/items")
-    unknown = await api.ask(ADA, "GET /vendors/ven_none/items")
-    forged = await api.ask(ADA, "GET /vendors/ven_1%23PROFILE/items")
+    await api.request(CHEZ_ADA, "PUT /vendor/profile", {"name": "Chez Ada"})
+    empty = await api.request(ADA, "GET /vendors/ven_1/items")
+    unknown = await api.request(ADA, "GET /vendors/ven_none/items")
+    forged = await api.request(ADA, "GET /vendors/ven_1%23PROFILE/items")
 
     assert empty.data == {"items": [], "nextCursor": None}
     assert (unknown.status, forged.status) == (404, 404)
@@ -155,22 +157,22 @@ async def test_an_unknown_vendor_is_not_found(api: Api):
     ],
 )
 async def test_a_malformed_item_is_not_saved(
-    api: Api, item_id: str, body: dict[str, object], status: int
+    api: ApiClient, item_id: str, body: dict[str, object], status: int
 ):
     """A price that is no positive whole number, or an id that is none, is refused."""
-    refused = await api.ask(CHEZ_ADA, f"PUT /vendor/items/{item_id}", body)
+    refused = await api.request(CHEZ_ADA, f"PUT /vendor/items/{item_id}", body)
 
     assert refused.status == status
-    assert (await api.ask(CHEZ_ADA, "GET /vendor/items")).data["items"] == []
+    assert (await api.request(CHEZ_ADA, "GET /vendor/items")).data["items"] == []
 
 
-async def test_items_come_by_pages(api: Api):
+async def test_items_come_by_pages(api: ApiClient):
     """A cursor goes on where the page ended, and belongs to one vendor."""
     await api.open_shop(**{f"i{n}": {"name": "I", "price": 1} for n in range(3)})
-    first = (await api.ask(ADA, "GET /vendors/ven_1/items?limit=2")).data
+    first = (await api.request(ADA, "GET /vendors/ven_1/items?limit=2")).data
     cursor = first["nextCursor"]
-    second = (await api.ask(ADA, f"GET /vendors/ven_1/items?limit=2&cursor={cursor}")).data
-    stolen = await api.ask(ADA, f"GET /vendors/ven_2/items?limit=2&cursor={cursor}")
+    second = (await api.request(ADA, f"GET /vendors/ven_1/items?limit=2&cursor={cursor}")).data
+    stolen = await api.request(ADA, f"GET /vendors/ven_2/items?limit=2&cursor={cursor}")
 
     items = [item["itemId"] for item in first["items"] + second["items"]]
     assert items == ["i0", "i1", "i2"]

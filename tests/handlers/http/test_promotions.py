@@ -9,20 +9,20 @@ from tests.handlers.http_api import (
     ADA,
     ADMIN,
     CHEZ_ADA,
-    Answer,
-    Api,
-    Who,
-    food,
-    parcel,
+    Actor,
+    ApiClient,
+    ApiResponse,
+    goods_order,
+    package_order,
 )
 
 pytestmark = pytest.mark.engines
 
 DAY_MS = 86_400_000
-EVE: Who = ("USER", "usr_eve")
+EVE: Actor = ("USER", "usr_eve")
 
 
-async def promise(api: Api, **terms: Any) -> Answer:
+async def create_promotion(api: ApiClient, **terms: Any) -> ApiResponse:
     """An operator promises 500 off any meal, once for each customer, unless `terms` say more."""
     now_ms = api.desk.clock.now_ms()
     usual = {
@@ -33,31 +33,31 @@ async def promise(api: Api, **terms: Any) -> Answer:
         "endsAt": now_ms + DAY_MS,
     }
     body = {name: value for name, value in {**usual, **terms}.items() if value is not None}
-    return await api.ask(ADMIN, "POST /admin/promotions", body)
+    return await api.request(ADMIN, "POST /admin/promotions", body)
 
 
-def cheaper(code: str = "NDOLE500", **order: Any) -> dict[str, Any]:
-    return {**food(), "promoCode": code, **order}
+def discounted_order(code: str = "NDOLE500", **order: Any) -> dict[str, Any]:
+    return {**goods_order(), "promoCode": code, **order}
 
 
-async def spent(api: Api, code: str = "NDOLE500") -> tuple[int, int]:
-    kept = (await api.ask(ADMIN, f"GET /admin/promotions/{code}")).data
+async def spent_and_uses(api: ApiClient, code: str = "NDOLE500") -> tuple[int, int]:
+    kept = (await api.request(ADMIN, f"GET /admin/promotions/{code}")).data
     return kept["spent"], kept["uses"]
 
 
-async def total(api: Api) -> int:
-    return (await api.ask(ADMIN, "GET /admin/ledger/trial-balance")).data["total"]
+async def trial_balance_total(api: ApiClient) -> int:
+    return (await api.request(ADMIN, "GET /admin/ledger/trial-balance")).data["total"]
 
 
-async def test_a_promotion_is_priced_and_paid_by_the_platform(api: Api):
+async def test_a_promotion_is_priced_and_paid_by_the_platform(api: ApiClient):
     """Quote and order agree; the customer pays less, and the escrow holds what others will get."""
     await api.open_shop()
     await api.fund(ADA, 10_000)
-    made = await promise(api)
-    quoted = await api.ask(ADA, "POST /orders/quote", cheaper())
-    placed = await api.ask(ADA, "POST /orders", cheaper(code="ndole500"))
+    made = await create_promotion(api)
+    quoted = await api.request(ADA, "POST /orders/quote", discounted_order())
+    placed = await api.request(ADA, "POST /orders", discounted_order(code="ndole500"))
     order = await api.desk.orders.get(placed.data["orderId"])
-    books = (await api.ask(ADMIN, "GET /admin/ledger/trial-balance")).data
+    books = (await api.request(ADMIN, "GET /admin/ledger/trial-balance")).data
     promo = sum(
         a["balance"] for a in books["accounts"] if a["account"].startswith("PLATFORM#PROMO")
     )
@@ -65,10 +65,10 @@ async def test_a_promotion_is_priced_and_paid_by_the_platform(api: Api):
     assert (made.status, made.data["status"], made.data["left"]) == (201, "ACTIVE", 5_000)
     assert (quoted.data["discount"], quoted.data["total"]) == (500, 6_000)
     assert (placed.data["pricing"], placed.data["promoCode"]) == (quoted.data, "NDOLE500")
-    assert (await api.ask(ADA, "GET /wallet/balance")).data["availableBalance"] == 4_000
+    assert (await api.request(ADA, "GET /wallet/balance")).data["availableBalance"] == 4_000
     assert order.pricing.gross == 6_500
     assert (promo, books["total"]) == (-500, 0)
-    assert await spent(api) == (500, 1)
+    assert await spent_and_uses(api) == (500, 1)
 
 
 @pytest.mark.parametrize(
@@ -85,21 +85,23 @@ async def test_a_promotion_is_priced_and_paid_by_the_platform(api: Api):
         ({"budget": 500}, 500),
     ],
 )
-async def test_a_discount_is_a_rate_or_an_amount(api: Api, terms: dict[str, Any], discount: int):
+async def test_a_discount_is_a_rate_or_an_amount(
+    api: ApiClient, terms: dict[str, Any], discount: int
+):
     """Of 5,000 of goods, rounded down, up to the cap; delivery is not what the rate is of."""
     await api.open_shop()
-    await promise(api, **terms)
-    quoted = await api.ask(ADA, "POST /orders/quote", cheaper())
+    await create_promotion(api, **terms)
+    quoted = await api.request(ADA, "POST /orders/quote", discounted_order())
 
     assert (quoted.status, quoted.data["discount"]) == (200, discount)
     assert quoted.data["total"] == 6_500 - discount
 
 
-async def test_a_tip_is_the_customers_own(api: Api):
+async def test_a_tip_is_the_customers_own(api: ApiClient):
     """However large the promotion, a tip is paid by who gives it."""
     await api.open_shop()
-    await promise(api, amount=100_000, budget=10**6)
-    quoted = await api.ask(ADA, "POST /orders/quote", cheaper(tip=300))
+    await create_promotion(api, amount=100_000, budget=10**6)
+    quoted = await api.request(ADA, "POST /orders/quote", discounted_order(tip=300))
 
     assert (quoted.data["total"], quoted.data["tip"]) == (301, 300)
 
@@ -107,40 +109,44 @@ async def test_a_tip_is_the_customers_own(api: Api):
 @pytest.mark.parametrize(
     ("terms", "body", "reason"),
     [
-        ({}, cheaper("NOTHING"), "unknown"),
-        ({"startsAt": 9_999_999_999_998, "endsAt": 9_999_999_999_999}, cheaper(), "not_yet"),
-        ({"services": ["MART", "PACKAGE"]}, cheaper(), "service"),
-        ({"minOrderAmount": 5_001}, cheaper(), "minimum"),
-        ({"budget": 499}, cheaper(), "spent"),
+        ({}, discounted_order("NOTHING"), "unknown"),
+        (
+            {"startsAt": 9_999_999_999_998, "endsAt": 9_999_999_999_999},
+            discounted_order(),
+            "not_yet",
+        ),
+        ({"services": ["MART", "PACKAGE"]}, discounted_order(), "service"),
+        ({"minOrderAmount": 5_001}, discounted_order(), "minimum"),
+        ({"budget": 499}, discounted_order(), "spent"),
     ],
 )
 async def test_a_promotion_that_does_not_hold_says_why(
-    api: Api, terms: dict[str, Any], body: dict[str, Any], reason: str
+    api: ApiClient, terms: dict[str, Any], body: dict[str, Any], reason: str
 ):
     """Quote and order are refused alike, with a word for programs, and nothing is spent."""
     await api.open_shop()
     await api.fund(ADA, 10_000)
-    await promise(api, **terms)
+    await create_promotion(api, **terms)
     for line in ("POST /orders/quote", "POST /orders"):
-        told = await api.ask(ADA, line, body)
+        told = await api.request(ADA, line, body)
         assert (told.status, told.error["code"]) == (422, "promo_refused")
         assert told.error["details"] == {"reason": reason}
-    assert await spent(api) == (0, 0)
+    assert await spent_and_uses(api) == (0, 0)
 
 
-async def test_a_promotion_ends_and_is_stopped(api: Api):
+async def test_a_promotion_ends_and_is_stopped(api: ApiClient):
     """Its last moment is the one before `endsAt`; a stopped one is over at once, and stays so."""
     await api.open_shop()
-    await promise(api)
-    await promise(api, code="SHORT", endsAt=api.desk.clock.now_ms() + 1)
-    first = await api.ask(ADA, "POST /orders/quote", cheaper("SHORT"))
+    await create_promotion(api)
+    await create_promotion(api, code="SHORT", endsAt=api.desk.clock.now_ms() + 1)
+    first = await api.request(ADA, "POST /orders/quote", discounted_order("SHORT"))
     api.desk.clock.advance(1)
-    late = await api.ask(ADA, "POST /orders/quote", cheaper("SHORT"))
+    late = await api.request(ADA, "POST /orders/quote", discounted_order("SHORT"))
     stopped = [
-        await api.ask(ADMIN, "POST /admin/promotions/ndole500/stop", {"reason": "enough"})
+        await api.request(ADMIN, "POST /admin/promotions/ndole500/stop", {"reason": "enough"})
         for _ in range(2)
     ]
-    after = await api.ask(ADA, "POST /orders/quote", cheaper())
+    after = await api.request(ADA, "POST /orders/quote", discounted_order())
 
     assert first.data["discount"] == 500
     assert late.error["details"] == {"reason": "over"}
@@ -148,73 +154,78 @@ async def test_a_promotion_ends_and_is_stopped(api: Api):
     assert after.error["details"] == {"reason": "stopped"}
 
 
-async def test_a_customer_has_his_turns_and_no_more(api: Api):
+async def test_a_customer_has_his_turns_and_no_more(api: ApiClient):
     """Ten orders of one customer at once: one has the discount; another customer still gets his."""
     await api.open_shop()
     await api.fund(ADA, 100_000)
     await api.fund(EVE, 10_000)
-    await promise(api)
-    told = await asyncio.gather(*(api.ask(ADA, "POST /orders", cheaper()) for _ in range(10)))
-    again = await api.ask(ADA, "POST /orders/quote", cheaper())
-    other = await api.ask(EVE, "POST /orders", cheaper())
+    await create_promotion(api)
+    told = await asyncio.gather(
+        *(api.request(ADA, "POST /orders", discounted_order()) for _ in range(10))
+    )
+    again = await api.request(ADA, "POST /orders/quote", discounted_order())
+    other = await api.request(EVE, "POST /orders", discounted_order())
 
     assert sorted(each.status for each in told) == [201] + [422] * 9
     assert {each.error["details"]["reason"] for each in told if each.error} == {"used"}
     assert again.error["details"] == {"reason": "used"}
     assert other.status == 201
-    assert await spent(api) == (1_000, 2)
-    assert await total(api) == 0
+    assert await spent_and_uses(api) == (1_000, 2)
+    assert await trial_balance_total(api) == 0
 
 
-async def test_a_budget_is_never_passed(api: Api):
+async def test_a_budget_is_never_passed(api: ApiClient):
     """Twelve customers at once for a budget of three discounts: three get one."""
     await api.open_shop()
-    await promise(api, budget=1_700)
-    people: list[Who] = [("USER", f"usr_{number}") for number in range(12)]
+    await create_promotion(api, budget=1_700)
+    people: list[Actor] = [("USER", f"usr_{number}") for number in range(12)]
     told = await asyncio.gather(
-        *(api.ask(who, "POST /orders", cheaper(paymentMethod="CASH")) for who in people)
+        *(
+            api.request(who, "POST /orders", discounted_order(paymentMethod="CASH"))
+            for who in people
+        )
     )
 
     assert sorted(each.status for each in told) == [201] * 3 + [422] * 9
     assert {each.error["details"]["reason"] for each in told if each.error} == {"spent"}
-    assert await spent(api) == (1_500, 3)
+    assert await spent_and_uses(api) == (1_500, 3)
 
 
-async def test_a_repeated_order_uses_it_once(api: Api):
+async def test_a_repeated_order_uses_it_once(api: ApiClient):
     """The same request twice is one order and one turn."""
     await api.open_shop()
     await api.fund(ADA, 20_000)
-    await promise(api)
-    first = await api.ask(ADA, "POST /orders", cheaper(), key="o-1")
-    again = await api.ask(ADA, "POST /orders", cheaper(), key="o-1")
+    await create_promotion(api)
+    first = await api.request(ADA, "POST /orders", discounted_order(), key="o-1")
+    again = await api.request(ADA, "POST /orders", discounted_order(), key="o-1")
 
     assert first.data == again.data
-    assert await spent(api) == (500, 1)
+    assert await spent_and_uses(api) == (500, 1)
 
 
 @pytest.mark.parametrize("method", ["WALLET", "CASH"])
-async def test_an_order_called_off_gives_its_discount_back(api: Api, method: str):
+async def test_an_order_called_off_gives_its_discount_back(api: ApiClient, method: str):
     """By its customer or its vendor: the budget is whole again and the turn is his again."""
     await api.open_shop()
     await api.fund(ADA, 10_000)
-    await promise(api)
-    first = await api.ask(ADA, "POST /orders", cheaper(paymentMethod=method))
-    off = await api.ask(ADA, f"POST /orders/{first.data['orderId']}/cancel", {})
-    empty = await spent(api)
-    second = await api.ask(ADA, "POST /orders", cheaper(paymentMethod=method))
+    await create_promotion(api)
+    first = await api.request(ADA, "POST /orders", discounted_order(paymentMethod=method))
+    off = await api.request(ADA, f"POST /orders/{first.data['orderId']}/cancel", {})
+    empty = await spent_and_uses(api)
+    second = await api.request(ADA, "POST /orders", discounted_order(paymentMethod=method))
 
     assert (off.status, empty) == (200, (0, 0))
     assert second.status == 201
-    assert await spent(api) == (500, 1)
-    assert await total(api) == 0
+    assert await spent_and_uses(api) == (500, 1)
+    assert await trial_balance_total(api) == 0
 
 
-async def test_a_parcels_fee_may_be_promoted(api: Api):
+async def test_a_parcels_fee_may_be_promoted(api: ApiClient):
     """Without goods the rate is of the fee."""
-    await api.ask(ADMIN, "PUT /admin/config/services/packages", {"enabled": True})
-    await promise(api, services=["PACKAGE"], amount=None, percentBps=5_000)
-    whole = (await api.ask(ADA, "POST /orders/quote", parcel())).data["total"]
-    half = await api.ask(ADA, "POST /orders", {**parcel(), "promoCode": "NDOLE500"})
+    await api.request(ADMIN, "PUT /admin/config/services/packages", {"enabled": True})
+    await create_promotion(api, services=["PACKAGE"], amount=None, percentBps=5_000)
+    whole = (await api.request(ADA, "POST /orders/quote", package_order())).data["total"]
+    half = await api.request(ADA, "POST /orders", {**package_order(), "promoCode": "NDOLE500"})
 
     assert half.data["pricing"]["total"] == whole - whole // 2
 
@@ -237,19 +248,19 @@ async def test_a_parcels_fee_may_be_promoted(api: Api):
         {"colour": "red"},
     ],
 )
-async def test_a_promotion_that_could_never_hold_is_not_made(api: Api, terms: dict[str, Any]):
+async def test_a_promotion_that_could_never_hold_is_not_made(api: ApiClient, terms: dict[str, Any]):
     """Either a rate or an amount, a cap with a rate alone, an end that is to come."""
-    told = await promise(api, **terms)
+    told = await create_promotion(api, **terms)
 
     assert (told.status, told.error["code"]) == (400, "malformed")
 
 
-async def test_a_code_is_used_for_one_promotion(api: Api):
+async def test_a_code_is_used_for_one_promotion(api: ApiClient):
     """Another promotion under it is a conflict, in capitals or not; a repeat is the same answer."""
-    first = await promise(api)
-    second = await promise(api, code="ndole500")
+    first = await create_promotion(api)
+    second = await create_promotion(api, code="ndole500")
     repeats = [
-        await api.ask(ADMIN, "POST /admin/promotions", body, key="p-1")
+        await api.request(ADMIN, "POST /admin/promotions", body, key="p-1")
         for body in [
             {"code": "AGAIN", "services": ["FOOD"], "amount": 1, "budget": 1, "endsAt": 10**13 - 1}
         ]
@@ -261,25 +272,25 @@ async def test_a_code_is_used_for_one_promotion(api: Api):
     assert repeats[0].data == repeats[1].data
 
 
-async def test_promotions_are_listed_by_how_they_stand(api: Api):
+async def test_promotions_are_listed_by_how_they_stand(api: ApiClient):
     """Newest first, a page at a time; those that were stopped are another list."""
     for number in range(3):
-        await promise(api, code=f"CODE{number}")
+        await create_promotion(api, code=f"CODE{number}")
         api.desk.clock.advance(1)
-    await api.ask(ADMIN, "POST /admin/promotions/CODE1/stop", {})
-    page = (await api.ask(ADMIN, "GET /admin/promotions?limit=1")).data
-    rest = (await api.ask(ADMIN, f"GET /admin/promotions?cursor={page['nextCursor']}")).data
-    stopped = (await api.ask(ADMIN, "GET /admin/promotions?status=STOPPED")).data
-    wrong = await api.ask(ADMIN, "GET /admin/promotions?status=OLD")
-    none = await api.ask(ADMIN, "GET /admin/promotions/NONE")
+    await api.request(ADMIN, "POST /admin/promotions/CODE1/stop", {})
+    page = (await api.request(ADMIN, "GET /admin/promotions?limit=1")).data
+    rest = (await api.request(ADMIN, f"GET /admin/promotions?cursor={page['nextCursor']}")).data
+    stopped = (await api.request(ADMIN, "GET /admin/promotions?status=STOPPED")).data
+    wrong = await api.request(ADMIN, "GET /admin/promotions?status=OLD")
+    none = await api.request(ADMIN, "GET /admin/promotions/NONE")
 
     codes = [[each["code"] for each in some["items"]] for some in (page, rest, stopped)]
     assert codes == [["CODE2"], ["CODE0"], ["CODE1"]]
     assert (wrong.status, none.status) == (400, 404)
 
 
-async def test_promotions_are_the_operators(api: Api):
+async def test_promotions_are_the_operators(api: ApiClient):
     """A vendor who would promise the platform's money is turned away."""
-    told = await api.ask(CHEZ_ADA, "POST /admin/promotions", {})
+    told = await api.request(CHEZ_ADA, "POST /admin/promotions", {})
 
     assert told.status == 403

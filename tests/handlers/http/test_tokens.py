@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.handlers.http_api import ADA, ADMIN, Api
+from tests.handlers.http_api import ADA, ADMIN, ApiClient
 
 pytestmark = pytest.mark.engines
 
@@ -11,12 +11,12 @@ def subjects(entries) -> list[str]:
     return sorted(entry.subject for entry in entries)
 
 
-async def test_a_token_is_recalled_by_itself_or_by_its_name(api: Api):
+async def test_a_token_is_recalled_by_itself_or_by_its_name(api: ApiClient):
     """An operator has the token, or reads its `jti` in a log of the identity service."""
     token = api.tokens.issue("USER", "usr_ada", 600, api.desk.clock.now_ms())
     token_id = api.tokens.read(token, api.desk.clock.now_ms()).token_id
-    by_itself = await api.ask(ADMIN, "POST /admin/tokens/revoke", {"token": token})
-    by_name = await api.ask(ADMIN, "POST /admin/tokens/revoke", {"jti": "theirs"})
+    by_itself = await api.request(ADMIN, "POST /admin/tokens/revoke", {"token": token})
+    by_name = await api.request(ADMIN, "POST /admin/tokens/revoke", {"jti": "theirs"})
 
     at_ms = api.desk.clock.now_ms()
     assert by_itself.data == {"tokenId": token_id, "revokedAt": at_ms}
@@ -25,11 +25,11 @@ async def test_a_token_is_recalled_by_itself_or_by_its_name(api: Api):
     assert subjects(entries) == sorted([f"token:{token_id}", "token:theirs"])
 
 
-async def test_somebody_is_recalled_in_one_role_or_in_all(api: Api):
+async def test_somebody_is_recalled_in_one_role_or_in_all(api: ApiClient):
     """A rider who orders his own lunch may stay a customer."""
     body = {"userType": "RIDER", "userId": "rdr_1", "reason": "lost his phone"}
-    one = await api.ask(ADMIN, "POST /admin/tokens/revoke", body)
-    every = await api.ask(ADMIN, "POST /admin/tokens/revoke", {"userId": "x_1"})
+    one = await api.request(ADMIN, "POST /admin/tokens/revoke", body)
+    every = await api.request(ADMIN, "POST /admin/tokens/revoke", {"userId": "x_1"})
 
     assert one.data["identities"] == ["rider:rdr_1"]
     assert every.data["identities"] == ["user:x_1", "vendor:x_1", "rider:x_1", "ops:x_1"]
@@ -48,14 +48,14 @@ async def test_somebody_is_recalled_in_one_role_or_in_all(api: Api):
         {"userId": "a b"},
     ],
 )
-async def test_a_recall_names_one_thing(api: Api, body: dict[str, str]):
+async def test_a_recall_names_one_thing(api: ApiClient, body: dict[str, str]):
     """A half understood recall would leave somebody in."""
-    answer = await api.ask(ADMIN, "POST /admin/tokens/revoke", body)
+    answer = await api.request(ADMIN, "POST /admin/tokens/revoke", body)
     assert (answer.status, answer.error["code"]) == (400, "malformed")
     assert await api.desk.revocations.since(0) == []
 
 
-async def test_only_operators_recall(api: Api):
+async def test_only_operators_recall(api: ApiClient):
     """A customer who could recall would lock everybody out."""
-    answer = await api.ask(ADA, "POST /admin/tokens/revoke", {"userId": "adm_1"})
+    answer = await api.request(ADA, "POST /admin/tokens/revoke", {"userId": "adm_1"})
     assert answer.status == 403

@@ -8,8 +8,8 @@ from tests.handlers.http_api import (
     ADA,
     ADMIN,
     CHEZ_ADA,
-    Api,
-    food,
+    ApiClient,
+    goods_order,
 )
 
 pytestmark = pytest.mark.engines
@@ -17,20 +17,20 @@ pytestmark = pytest.mark.engines
 TOP_UP = {"amount": 5000, "provider": "sandbox"}
 
 
-async def test_an_unused_wallet_is_empty(api: Api):
+async def test_an_unused_wallet_is_empty(api: ApiClient):
     """A wallet nobody has used has zeros and no lines, for every role that may have one."""
-    balances = [(await api.ask(who, "GET /wallet/balance")).data for who in (ADA, CHEZ_ADA)]
-    lines = await api.ask(ADA, "GET /wallet/transactions")
+    balances = [(await api.request(who, "GET /wallet/balance")).data for who in (ADA, CHEZ_ADA)]
+    lines = await api.request(ADA, "GET /wallet/transactions")
 
     empty = {"availableBalance": 0, "pendingBalance": 0, "totalEarned": 0, "currency": "XAF"}
     assert balances == [empty, empty]
     assert lines.data == {"items": [], "nextCursor": None}
 
 
-async def test_the_sandbox_pays_before_the_answer(api: Api):
+async def test_the_sandbox_pays_before_the_answer(api: ApiClient):
     """A top-up through the sandbox is in the wallet when its answer comes."""
-    topped = await api.ask(ADA, "POST /wallet/topup", TOP_UP)
-    balance = await api.ask(ADA, "GET /wallet/balance")
+    topped = await api.request(ADA, "POST /wallet/topup", TOP_UP)
+    balance = await api.request(ADA, "GET /wallet/balance")
 
     assert topped.status == 201
     assert topped.data["status"] == "SUCCESS"
@@ -39,25 +39,25 @@ async def test_the_sandbox_pays_before_the_answer(api: Api):
     assert balance.data["availableBalance"] == 5000
 
 
-async def test_a_repeated_top_up_fills_once(api: Api):
+async def test_a_repeated_top_up_fills_once(api: ApiClient):
     """The same key gives the same answer, even after the wallet moved on; another body none."""
-    first = await api.ask(ADA, "POST /wallet/topup", TOP_UP, key="t-1")
-    await api.ask(ADA, "POST /wallet/topup", TOP_UP, key="t-2")
-    again = await api.ask(ADA, "POST /wallet/topup", TOP_UP, key="t-1")
-    other = await api.ask(ADA, "POST /wallet/topup", {**TOP_UP, "amount": 1}, key="t-1")
-    balance = await api.ask(ADA, "GET /wallet/balance")
+    first = await api.request(ADA, "POST /wallet/topup", TOP_UP, key="t-1")
+    await api.request(ADA, "POST /wallet/topup", TOP_UP, key="t-2")
+    again = await api.request(ADA, "POST /wallet/topup", TOP_UP, key="t-1")
+    other = await api.request(ADA, "POST /wallet/topup", {**TOP_UP, "amount": 1}, key="t-1")
+    balance = await api.request(ADA, "GET /wallet/balance")
 
     assert (again.status, again.data) == (first.status, first.data)
     assert (other.status, other.error["code"]) == (409, "conflict")
     assert balance.data["availableBalance"] == 10_000
 
 
-async def test_copies_at_one_moment_fill_once(api: Api):
+async def test_copies_at_one_moment_fill_once(api: ApiClient):
     """Ten copies of one top-up beside each other bring its money once."""
     answers = await asyncio.gather(
-        *(api.ask(ADA, "POST /wallet/topup", TOP_UP, key="t-1") for _ in range(10))
+        *(api.request(ADA, "POST /wallet/topup", TOP_UP, key="t-1") for _ in range(10))
     )
-    balance = await api.ask(ADA, "GET /wallet/balance")
+    balance = await api.request(ADA, "GET /wallet/balance")
 
     assert {answer.status for answer in answers} == {201}
     assert len({str(answer.data) for answer in answers}) == 1
@@ -79,45 +79,45 @@ async def test_copies_at_one_moment_fill_once(api: Api):
         {"amount": 5000, "provider": "sandbox", "userId": "usr_2"},
     ],
 )
-async def test_a_malformed_top_up_moves_nothing(api: Api, body: dict[str, object]):
+async def test_a_malformed_top_up_moves_nothing(api: ApiClient, body: dict[str, object]):
     """An amount that is no positive whole number, or an unknown field, is refused."""
-    refused = await api.ask(ADA, "POST /wallet/topup", body)
-    books = await api.ask(ADMIN, "GET /admin/ledger/trial-balance")
+    refused = await api.request(ADA, "POST /wallet/topup", body)
+    books = await api.request(ADMIN, "GET /admin/ledger/trial-balance")
 
     assert (refused.status, refused.error["code"]) == (400, "malformed")
     assert books.data == {"total": 0, "accounts": [], "entries": 0}
 
 
 @pytest.mark.parametrize("provider", ["sandbox", "mtn"])
-async def test_production_has_no_sandbox(strict_api: Api, provider: str):
+async def test_production_has_no_sandbox(production_api: ApiClient, provider: str):
     """Without --dev the sandbox is off, and without a webhook secret every other provider too."""
-    refused = await strict_api.ask(
+    refused = await production_api.request(
         ADA, "POST /wallet/topup", {"amount": 5000, "provider": provider}
     )
 
     assert (refused.status, refused.error["code"]) == (503, "service_disabled")
 
 
-async def test_another_provider_pays_later(api: Api):
+async def test_another_provider_pays_later(api: ApiClient):
     """A top-up through a real provider waits for his word, and says so each time it is asked."""
-    asked = await api.ask(ADA, "POST /wallet/topup", {**TOP_UP, "provider": "mtn"}, key="t-1")
-    again = await api.ask(ADA, "POST /wallet/topup", {**TOP_UP, "provider": "mtn"}, key="t-1")
-    balance = await api.ask(ADA, "GET /wallet/balance")
+    asked = await api.request(ADA, "POST /wallet/topup", {**TOP_UP, "provider": "mtn"}, key="t-1")
+    again = await api.request(ADA, "POST /wallet/topup", {**TOP_UP, "provider": "mtn"}, key="t-1")
+    balance = await api.request(ADA, "GET /wallet/balance")
 
     assert (asked.status, asked.data["status"]) == (201, "PENDING")
     assert again.data == asked.data
     assert balance.data["availableBalance"] == 0
 
 
-async def test_lines_add_up(api: Api):
+async def test_lines_add_up(api: ApiClient):
     """Lines come newest first, each beginning where the one before it ended."""
     await api.open_shop()
     await api.fund(ADA, 10_000)
-    order_id = (await api.ask(ADA, "POST /orders", food())).data["orderId"]
+    order_id = (await api.request(ADA, "POST /orders", goods_order())).data["orderId"]
     await api.fund(ADA, 500)
-    first = (await api.ask(ADA, "GET /wallet/transactions?limit=2")).data
+    first = (await api.request(ADA, "GET /wallet/transactions?limit=2")).data
     rest = (
-        await api.ask(ADA, f"GET /wallet/transactions?limit=2&cursor={first['nextCursor']}")
+        await api.request(ADA, f"GET /wallet/transactions?limit=2&cursor={first['nextCursor']}")
     ).data
 
     lines = first["items"] + rest["items"]
@@ -129,19 +129,19 @@ async def test_lines_add_up(api: Api):
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=101", "cursor=nonsense"])
-async def test_lines_are_asked_for_properly(api: Api, query: str):
+async def test_lines_are_asked_for_properly(api: ApiClient, query: str):
     """A limit outside of 1 to 100 or a foreign cursor is malformed."""
-    refused = await api.ask(ADA, f"GET /wallet/transactions?{query}")
+    refused = await api.request(ADA, f"GET /wallet/transactions?{query}")
 
     assert (refused.status, refused.error["code"]) == (400, "malformed")
 
 
-async def test_a_cursor_opens_one_wallet(api: Api):
+async def test_a_cursor_opens_one_wallet(api: ApiClient):
     """A cursor of one wallet is of no use in another's."""
     await api.fund(ADA, 100)
     await api.fund(ADA, 200)
-    page = (await api.ask(ADA, "GET /wallet/transactions?limit=1")).data
-    stolen = await api.ask(
+    page = (await api.request(ADA, "GET /wallet/transactions?limit=1")).data
+    stolen = await api.request(
         ("USER", "usr_2"), f"GET /wallet/transactions?cursor={page['nextCursor']}"
     )
 

@@ -15,9 +15,9 @@ from tests.handlers.http_api import (
     ADA,
     ADMIN,
     SECRET,
-    Answer,
-    Api,
-    food,
+    ApiClient,
+    ApiResponse,
+    goods_order,
 )
 
 pytestmark = pytest.mark.engines
@@ -27,10 +27,10 @@ OTHER_SECRET = "whsec_" + "b3RoZXJvdGhlcm90aGVyb3RoZXJvdGhlcg=="
 
 CALLER = Caller(audience="user", id=ADA[1])
 # Placed past the endpoint, which would let the sandbox pay at once.
-ORDER = msgspec.convert(food(method="MOBILE_MONEY"), GoodsOrder)
+ORDER = msgspec.convert(goods_order(method="MOBILE_MONEY"), GoodsOrder)
 
 
-def event(payment_id: str, kind: str = "payment.succeeded", **data: Any) -> bytes:
+def event_body(payment_id: str, kind: str = "payment.succeeded", **data: Any) -> bytes:
     return orjson.dumps(
         {
             "type": kind,
@@ -40,7 +40,7 @@ def event(payment_id: str, kind: str = "payment.succeeded", **data: Any) -> byte
     )
 
 
-def signed(
+def sign_headers(
     raw: bytes, event_id: str = "evt_1", secret: str = SECRET, age_s: int = 0
 ) -> dict[str, str]:
     at = datetime.now(UTC) - timedelta(seconds=age_s)
@@ -52,34 +52,36 @@ def signed(
     }
 
 
-async def tell(api: Api, raw: bytes, headers: dict[str, str], provider: str = "mtn") -> Answer:
-    return await api.raw("POST", f"/webhooks/payments/{provider}", headers, data=raw)
+async def post_event(
+    api: ApiClient, raw: bytes, headers: dict[str, str], provider: str = "mtn"
+) -> ApiResponse:
+    return await api.request_raw("POST", f"/webhooks/payments/{provider}", headers, data=raw)
 
 
-async def ask_for(api: Api, amount: int = 5000) -> str:
+async def request_top_up(api: ApiClient, amount: int = 5000) -> str:
     """A top-up that waits for its provider."""
     body = {"amount": amount, "provider": "mtn"}
-    return (await api.ask(ADA, "POST /wallet/topup", body)).data["paymentId"]
+    return (await api.request(ADA, "POST /wallet/topup", body)).data["paymentId"]
 
 
-async def balance(api: Api) -> int:
-    return (await api.ask(ADA, "GET /wallet/balance")).data["availableBalance"]
+async def balance(api: ApiClient) -> int:
+    return (await api.request(ADA, "GET /wallet/balance")).data["availableBalance"]
 
 
-async def test_a_signed_event_fills_the_wallet(api: Api):
+async def test_a_signed_event_fills_the_wallet(api: ApiClient):
     """The provider's word brings the money that was asked for."""
-    raw = event(await ask_for(api))
-    told = await tell(api, raw, signed(raw))
+    raw = event_body(await request_top_up(api))
+    told = await post_event(api, raw, sign_headers(raw))
 
     assert (told.status, told.data["status"], told.data["balance"]) == (200, "SUCCESS", 5000)
     assert await balance(api) == 5000
 
 
-async def test_an_event_counts_once(api: Api):
+async def test_an_event_counts_once(api: ApiClient):
     """The same event ten times, and the same payment under another event, bring money once."""
-    raw = event(await ask_for(api))
-    told = await asyncio.gather(*(tell(api, raw, signed(raw)) for _ in range(10)))
-    renamed = await tell(api, raw, signed(raw, "evt_2"))
+    raw = event_body(await request_top_up(api))
+    told = await asyncio.gather(*(post_event(api, raw, sign_headers(raw)) for _ in range(10)))
+    renamed = await post_event(api, raw, sign_headers(raw, "evt_2"))
 
     assert {each.status for each in told} == {200}
     assert len({str(each.data) for each in told}) == 1
@@ -87,11 +89,11 @@ async def test_an_event_counts_once(api: Api):
     assert await balance(api) == 5000
 
 
-async def test_an_event_id_names_one_event(api: Api):
+async def test_an_event_id_names_one_event(api: ApiClient):
     """Another event under an id that was used before is a conflict and has no effect."""
-    first, second = event(await ask_for(api)), event(await ask_for(api))
-    await tell(api, first, signed(first))
-    told = await tell(api, second, signed(second))
+    first, second = event_body(await request_top_up(api)), event_body(await request_top_up(api))
+    await post_event(api, first, sign_headers(first))
+    told = await post_event(api, second, sign_headers(second))
 
     assert (told.status, told.error["code"]) == (409, "conflict")
     assert await balance(api) == 5000
@@ -101,51 +103,51 @@ def without(name: str, headers: dict[str, str]) -> dict[str, str]:
     return {key: value for key, value in headers.items() if key != name}
 
 
-_RAW = event("pay_x")
+_RAW = event_body("pay_x")
 
 
 @pytest.mark.parametrize(
     "headers",
     [
         {},
-        signed(_RAW, secret=OTHER_SECRET),
-        signed(_RAW + b" "),
-        {**signed(_RAW), "webhook-id": "evt_2"},
-        {**signed(_RAW), "webhook-timestamp": "soon"},
-        {**signed(_RAW), "webhook-signature": "v1,not base64!"},
-        {**signed(_RAW), "webhook-signature": "v1"},
-        {**signed(_RAW), "webhook-signature": "v1,AAAA v2,BBBB"},
-        without("webhook-id", signed(_RAW)),
-        without("webhook-timestamp", signed(_RAW)),
-        without("webhook-signature", signed(_RAW)),
-        {**signed(_RAW), "Authorization": "Bearer x", "webhook-signature": "v1,AAAA"},
+        sign_headers(_RAW, secret=OTHER_SECRET),
+        sign_headers(_RAW + b" "),
+        {**sign_headers(_RAW), "webhook-id": "evt_2"},
+        {**sign_headers(_RAW), "webhook-timestamp": "soon"},
+        {**sign_headers(_RAW), "webhook-signature": "v1,not base64!"},
+        {**sign_headers(_RAW), "webhook-signature": "v1"},
+        {**sign_headers(_RAW), "webhook-signature": "v1,AAAA v2,BBBB"},
+        without("webhook-id", sign_headers(_RAW)),
+        without("webhook-timestamp", sign_headers(_RAW)),
+        without("webhook-signature", sign_headers(_RAW)),
+        {**sign_headers(_RAW), "Authorization": "Bearer x", "webhook-signature": "v1,AAAA"},
     ],
 )
-async def test_an_unsigned_event_is_turned_away(api: Api, headers: dict[str, str]):
+async def test_an_unsigned_event_is_turned_away(api: ApiClient, headers: dict[str, str]):
     """Without a signature that holds for id, time and bytes, nothing is even looked up."""
-    told = await tell(api, _RAW, headers)
+    told = await post_event(api, _RAW, headers)
 
     assert (told.status, told.error["code"]) == (401, "signature_invalid")
 
 
 @pytest.mark.parametrize(("age_s", "status"), [(290, 404), (310, 401), (-290, 404), (-310, 401)])
-async def test_an_event_is_fresh(api: Api, age_s: int, status: int):
+async def test_an_event_is_fresh(api: ApiClient, age_s: int, status: int):
     """A signature holds for 300 seconds either way; a fresh one for nothing asked finds nothing."""
-    told = await tell(api, _RAW, signed(_RAW, age_s=age_s))
+    told = await post_event(api, _RAW, sign_headers(_RAW, age_s=age_s))
 
     assert told.status == status
 
 
-async def test_bytes_that_are_no_text_cannot_be_signed(api: Api):
+async def test_bytes_that_are_no_text_cannot_be_signed(api: ApiClient):
     """A body that is no UTF-8 is turned away like any other unsigned one."""
-    told = await tell(api, b"\xff\xfe{", signed(b"{}"))
+    told = await post_event(api, b"\xff\xfe{", sign_headers(b"{}"))
 
     assert told.status == 401
 
 
-async def test_production_without_a_secret_believes_nobody(strict_api: Api):
+async def test_production_without_a_secret_believes_nobody(production_api: ApiClient):
     """Without a secret set, not even an event signed with an empty one is believed."""
-    told = await tell(strict_api, _RAW, signed(_RAW))
+    told = await post_event(production_api, _RAW, sign_headers(_RAW))
 
     assert told.status == 401
 
@@ -155,45 +157,45 @@ async def test_production_without_a_secret_believes_nobody(strict_api: Api):
     [
         (b"{}", 400, "malformed"),
         (b"not json", 400, "malformed"),
-        (event("pay_none"), 404, "not_found"),
-        (event("pay#none"), 400, "malformed"),
-        (event("pay_none", currency="EUR"), 400, "malformed"),
-        (event("pay_none", amount=-5), 400, "malformed"),
+        (event_body("pay_none"), 404, "not_found"),
+        (event_body("pay#none"), 400, "malformed"),
+        (event_body("pay_none", currency="EUR"), 400, "malformed"),
+        (event_body("pay_none", amount=-5), 400, "malformed"),
     ],
 )
-async def test_a_signed_event_must_make_sense(api: Api, raw: bytes, status: int, code: str):
+async def test_a_signed_event_must_make_sense(api: ApiClient, raw: bytes, status: int, code: str):
     """What is signed but malformed, or about a payment nobody asked for, is refused."""
-    told = await tell(api, raw, signed(raw))
+    told = await post_event(api, raw, sign_headers(raw))
 
     assert (told.status, told.error["code"]) == (status, code)
 
 
-async def test_the_amount_is_what_was_asked(api: Api):
+async def test_the_amount_is_what_was_asked(api: ApiClient):
     """A payment of another amount than asked for is a conflict, and moves nothing."""
-    raw = event(await ask_for(api), amount=4999)
-    told = await tell(api, raw, signed(raw))
+    raw = event_body(await request_top_up(api), amount=4999)
+    told = await post_event(api, raw, sign_headers(raw))
 
     assert (told.status, told.error["code"]) == (409, "conflict")
     assert await balance(api) == 0
 
 
-async def test_a_payment_is_its_providers(api: Api):
+async def test_a_payment_is_its_providers(api: ApiClient):
     """One provider cannot confirm what another was asked for."""
-    raw = event(await ask_for(api))
-    told = await tell(api, raw, signed(raw), provider="orange")
-    nobody = await tell(api, raw, signed(raw), provider="Orange%23")
+    raw = event_body(await request_top_up(api))
+    told = await post_event(api, raw, sign_headers(raw), provider="orange")
+    nobody = await post_event(api, raw, sign_headers(raw), provider="Orange%23")
 
     assert (told.status, nobody.status) == (404, 404)
     assert await balance(api) == 0
 
 
-async def test_money_wins_over_failure(api: Api):
+async def test_money_wins_over_failure(api: ApiClient):
     """Success after failure fills the wallet, failure after success takes nothing."""
-    payment_id = await ask_for(api)
-    failed = event(payment_id, "payment.failed", reason="no funds")
-    paid = event(payment_id)
+    payment_id = await request_top_up(api)
+    failed = event_body(payment_id, "payment.failed", reason="no funds")
+    paid = event_body(payment_id)
     states = [
-        (await tell(api, raw, signed(raw, event_id))).data["status"]
+        (await post_event(api, raw, sign_headers(raw, event_id))).data["status"]
         for event_id, raw in (("evt_1", failed), ("evt_2", paid), ("evt_3", failed))
     ]
 
@@ -201,27 +203,27 @@ async def test_money_wins_over_failure(api: Api):
     assert await balance(api) == 5000
 
 
-async def test_an_unknown_event_is_heard_and_left(api: Api):
+async def test_an_unknown_event_is_heard_and_left(api: ApiClient):
     """A type we do not know is answered, so that the provider stops repeating it."""
-    raw = event("pay_none", "payment.thought_about")
-    told = await tell(api, raw, signed(raw))
+    raw = event_body("pay_none", "payment.thought_about")
+    told = await post_event(api, raw, sign_headers(raw))
 
     assert (told.status, told.data) == (200, {"ignored": "payment.thought_about"})
 
 
-async def test_a_signed_event_pays_an_order(api: Api):
+async def test_a_signed_event_pays_an_order(api: ApiClient):
     """An order to be paid by mobile money waits for its provider's word, which comes once."""
     await api.open_shop()
-    order = await api.desk.flow.place_order(CALLER, ORDER)
+    order = await api.desk.order_service.place_order(CALLER, ORDER)
     payment = order["payment"]
-    before = await api.ask(ADA, f"GET /orders/{order['orderId']}")
-    raw = event(payment["paymentId"], amount=order["pricing"]["total"])
+    before = await api.request(ADA, f"GET /orders/{order['orderId']}")
+    raw = event_body(payment["paymentId"], amount=order["pricing"]["total"])
     told = [
-        await tell(api, raw, signed(raw, event_id), provider=payment["provider"])
+        await post_event(api, raw, sign_headers(raw, event_id), provider=payment["provider"])
         for event_id in ("evt_1", "evt_2")
     ]
-    after = await api.ask(ADA, f"GET /orders/{order['orderId']}")
-    books = (await api.ask(ADMIN, "GET /admin/ledger/trial-balance")).data
+    after = await api.request(ADA, f"GET /orders/{order['orderId']}")
+    books = (await api.request(ADMIN, "GET /admin/ledger/trial-balance")).data
 
     assert before.data["payment"]["state"] == "PENDING"
     assert [(each.status, each.data["orderId"]) for each in told] == [(200, order["orderId"])] * 2
@@ -229,14 +231,16 @@ async def test_a_signed_event_pays_an_order(api: Api):
     assert (books["total"], books["entries"]) == (0, 1)
 
 
-async def test_money_for_an_order_that_is_gone(api: Api):
+async def test_money_for_an_order_that_is_gone(api: ApiClient):
     """Money that comes after an order was called off goes into its customer's wallet."""
     await api.open_shop()
-    order = await api.desk.flow.place_order(CALLER, ORDER)
-    await api.ask(ADA, f"POST /orders/{order['orderId']}/cancel")
-    raw = event(order["payment"]["paymentId"], amount=order["pricing"]["total"])
+    order = await api.desk.order_service.place_order(CALLER, ORDER)
+    await api.request(ADA, f"POST /orders/{order['orderId']}/cancel")
+    raw = event_body(order["payment"]["paymentId"], amount=order["pricing"]["total"])
     told = [
-        await tell(api, raw, signed(raw, event_id), provider=order["payment"]["provider"])
+        await post_event(
+            api, raw, sign_headers(raw, event_id), provider=order["payment"]["provider"]
+        )
         for event_id in ("evt_1", "evt_2")
     ]
 

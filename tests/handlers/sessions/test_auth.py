@@ -11,11 +11,11 @@ import pytest
 from dispatch.settings import Settings
 from handlers.sessions.auth import (
     AUDIENCE_OF,
-    LIFETIME_S_MAX,
+    TOKEN_TTL_S_MAX,
     Principal,
+    RefreshClaims,
     TokenRefused,
     Tokens,
-    Turn,
     UserType,
 )
 
@@ -35,15 +35,15 @@ def tokens() -> Tokens:
     return Tokens(Settings(jwt_secret=SECRET))
 
 
-def signed(claims: dict[str, Any], secret: str = SECRET, algorithm: str = "HS256") -> str:
+def sign(claims: dict[str, Any], secret: str = SECRET, algorithm: str = "HS256") -> str:
     return jwt.encode(claims, secret, algorithm=algorithm)
 
 
-def part(value: object) -> str:
+def encode_part(value: object) -> str:
     return base64.urlsafe_b64encode(json.dumps(value).encode()).decode().rstrip("=")
 
 
-def code(tokens: Tokens, token: object) -> str:
+def refusal_code(tokens: Tokens, token: object) -> str:
     with pytest.raises(TokenRefused) as refused:
         tokens.verify(token, NOW_MS)
     return refused.value.code
@@ -63,7 +63,7 @@ def test_a_token_of_ours_is_believed(tokens: Tokens, user_type: UserType):
 
 def test_a_token_of_another_issuer_of_the_company_is_believed(tokens: Tokens):
     """A valid signature and the four claims are enough; no account is needed."""
-    token = signed(CLAIMS)
+    token = sign(CLAIMS)
     assert tokens.verify(token, NOW_MS) == Principal(
         user_type="RIDER",
         id="rdr_1",
@@ -78,7 +78,7 @@ def test_a_token_of_another_issuer_of_the_company_is_believed(tokens: Tokens):
 @pytest.mark.parametrize("missing", [None, ""])
 def test_no_token_is_named_as_such(tokens: Tokens, missing: object):
     """A client that sends nothing learns that a token is required, not that his is bad."""
-    assert code(tokens, missing) == "token_required"
+    assert refusal_code(tokens, missing) == "token_required"
 
 
 FORGED_CLAIMS: dict[str, dict[str, Any]] = {
@@ -92,7 +92,7 @@ FORGED_CLAIMS: dict[str, dict[str, Any]] = {
     "a kind in lower case": {"userType": "rider"},
     "a kind that is an object": {"userType": {"$ne": ""}},
     "a kind that is a list": {"userType": ["RIDER"]},
-    "a life of thirty-one days": {"exp": NOW_S + LIFETIME_S_MAX + 86_400},
+    "a life of thirty-one days": {"exp": NOW_S + TOKEN_TTL_S_MAX + 86_400},
     "a life for ever": {"exp": 2**53},
     "an end that is a text": {"exp": "tomorrow"},
     "an end that is true": {"exp": True},
@@ -113,31 +113,35 @@ FORGED_CLAIMS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("claims", FORGED_CLAIMS.values(), ids=FORGED_CLAIMS)
 def test_a_well_signed_token_with_bad_claims_is_refused(tokens: Tokens, claims: dict[str, Any]):
     """The signature does not make up for claims outside of the contract."""
-    assert code(tokens, signed({**CLAIMS, **claims})) == "token_invalid"
+    assert refusal_code(tokens, sign({**CLAIMS, **claims})) == "token_invalid"
 
 
 @pytest.mark.parametrize("claim", ["userId", "userType", "iat", "exp"])
 def test_every_claim_of_the_contract_is_required(tokens: Tokens, claim: str):
     """The library would let a token without an end live for ever."""
     claims = {name: value for name, value in CLAIMS.items() if name != claim}
-    assert code(tokens, signed(claims)) == "token_invalid"
+    assert refusal_code(tokens, sign(claims)) == "token_invalid"
 
 
-BODY = part(CLAIMS)
-GOOD = signed(CLAIMS)
+BODY = encode_part(CLAIMS)
+GOOD = sign(CLAIMS)
 FORGED_TOKENS: dict[str, object] = {
-    "another key": signed(CLAIMS, "z" * 32),
-    "no algorithm": f"{part({'alg': 'none', 'typ': 'JWT'})}.{BODY}.",
-    "another algorithm": signed(CLAIMS, SECRET * 2, "HS512"),
-    "an algorithm with other letters": f"{part({'alg': 'hs256'})}.{BODY}.{GOOD.split('.')[2]}",
-    "an unknown critical header": f"{part({'alg': 'HS256', 'crit': ['x']})}.{BODY}.AA",
-    "a header that is a list": f"{part([])}.{BODY}.AA",
-    "a header nested a thousand deep": f"{part('x').replace('=', '')}{'W' * 3000}.{BODY}.AA",
+    "another key": sign(CLAIMS, "z" * 32),
+    "no algorithm": f"{encode_part({'alg': 'none', 'typ': 'JWT'})}.{BODY}.",
+    "another algorithm": sign(CLAIMS, SECRET * 2, "HS512"),
+    "an algorithm with other letters": (
+        f"{encode_part({'alg': 'hs256'})}.{BODY}.{GOOD.split('.')[2]}"
+    ),
+    "an unknown critical header": f"{encode_part({'alg': 'HS256', 'crit': ['x']})}.{BODY}.AA",
+    "a header that is a list": f"{encode_part([])}.{BODY}.AA",
+    "a header nested a thousand deep": f"{encode_part('x').replace('=', '')}{'W' * 3000}.{BODY}.AA",
     "deep nesting": f"{base64.urlsafe_b64encode(b'[' * 2400).decode()}.{BODY}.AA",
     "no signature": GOOD.rpartition(".")[0],
     "an empty signature": f"{GOOD.rpartition('.')[0]}.",
-    "a body of another token": f"{GOOD.split('.')[0]}.{part({**CLAIMS, 'userId': 'usr_9'})}.x",
-    "a body that is a text": signed(CLAIMS).split(".")[0] + f".{part('claims')}.AA",
+    "a body of another token": (
+        f"{GOOD.split('.')[0]}.{encode_part({**CLAIMS, 'userId': 'usr_9'})}.x"
+    ),
+    "a body that is a text": sign(CLAIMS).split(".")[0] + f".{encode_part('claims')}.AA",
     "two dots too many": f"{GOOD}.{GOOD}",
     "not base64": "ä.ö.ü",
     "not a token": "hello",
@@ -153,13 +157,13 @@ FORGED_TOKENS: dict[str, object] = {
 @pytest.mark.parametrize("token", FORGED_TOKENS.values(), ids=FORGED_TOKENS)
 def test_a_forged_token_is_refused(tokens: Tokens, token: object):
     """Whatever is not a token signed with our key and our one algorithm stays outside."""
-    assert code(tokens, token) == "token_invalid"
+    assert refusal_code(tokens, token) == "token_invalid"
 
 
 def test_an_expired_token_is_named_as_such(tokens: Tokens):
     """The app fetches a new token when it hears `token_expired`; so the code must be true."""
     token = tokens.issue("USER", "usr_1", 60, NOW_MS - 60_000)
-    assert code(tokens, token) == "token_expired"
+    assert refusal_code(tokens, token) == "token_expired"
 
 
 def test_expiry_has_no_leeway(tokens: Tokens):
@@ -172,7 +176,7 @@ def test_expiry_has_no_leeway(tokens: Tokens):
 
 def test_an_issuer_may_be_half_a_minute_ahead(tokens: Tokens):
     """Clocks of two machines differ; a token from the near future is no forgery."""
-    assert tokens.verify(signed({**CLAIMS, "iat": NOW_S + 29}), NOW_MS).id == "rdr_1"
+    assert tokens.verify(sign({**CLAIMS, "iat": NOW_S + 29}), NOW_MS).id == "rdr_1"
 
 
 @pytest.mark.parametrize(
@@ -189,13 +193,13 @@ def test_an_issuer_may_be_half_a_minute_ahead(tokens: Tokens):
 def test_issuer_and_audience_count_where_they_are_configured(claims: dict[str, str], is_good: bool):
     """A company that signs tokens for several services keeps them apart."""
     tokens = Tokens(Settings(jwt_secret=SECRET, jwt_issuer="reeyo", jwt_audience="dispatch"))
-    assert [admitted(tokens, {**CLAIMS, **claims})] == [is_good]
+    assert [is_accepted(tokens, {**CLAIMS, **claims})] == [is_good]
     assert tokens.verify(tokens.issue("USER", "usr_1", 9, NOW_MS), NOW_MS).id == "usr_1"
 
 
-def admitted(tokens: Tokens, claims: dict[str, Any]) -> bool:
+def is_accepted(tokens: Tokens, claims: dict[str, Any]) -> bool:
     try:
-        return tokens.verify(signed(claims), NOW_MS).id == "rdr_1"
+        return tokens.verify(sign(claims), NOW_MS).id == "rdr_1"
     except TokenRefused:
         return False
 
@@ -205,11 +209,11 @@ def admitted(tokens: Tokens, claims: dict[str, Any]) -> bool:
 OLD, NEW = "o" * 32, "n" * 32
 
 
-def keyed(secret: str, key_id: object) -> str:
+def sign_with_key_id(secret: str, key_id: object) -> str:
     return jwt.encode(CLAIMS, secret, headers={"kid": key_id})
 
 
-def believes(settings: Settings, token: str) -> bool:
+def accepts(settings: Settings, token: str) -> bool:
     try:
         return Tokens(settings).verify(token, NOW_MS).id == "rdr_1"
     except TokenRefused:
@@ -218,12 +222,16 @@ def believes(settings: Settings, token: str) -> bool:
 
 def test_keys_change_and_nobody_is_turned_away():
     """Two keys live while a rotation runs; when it is over the old one opens nothing more."""
-    without, old, new = signed(CLAIMS, OLD), keyed(OLD, "2026a"), keyed(NEW, "2026b")
+    without, old, new = (
+        sign(CLAIMS, OLD),
+        sign_with_key_id(OLD, "2026a"),
+        sign_with_key_id(NEW, "2026b"),
+    )
     before = Settings(jwt_secret=OLD)
     during = Settings(jwt_secret=OLD, jwt_keys=(f"2026b:{NEW}", f"2026a:{OLD}"))
     after = Settings(jwt_keys=(f"2026b:{NEW}",))
 
-    opened = [[believes(each, t) for t in (without, old, new)] for each in (before, during, after)]
+    opened = [[accepts(each, t) for t in (without, old, new)] for each in (before, during, after)]
     assert opened == [[True, True, False], [True, True, True], [False, False, True]]
 
 
@@ -232,7 +240,7 @@ def test_the_first_key_signs():
     during = Settings(jwt_secret=OLD, jwt_keys=(f"2026b:{NEW}", f"2026a:{OLD}"))
     token = Tokens(during).issue("RIDER", "rdr_1", 60, NOW_MS)
     assert jwt.get_unverified_header(token)["kid"] == "2026b"
-    assert believes(Settings(jwt_keys=(f"2026b:{NEW}",)), token)
+    assert accepts(Settings(jwt_keys=(f"2026b:{NEW}",)), token)
 
 
 FORGED_KEYS: dict[str, tuple[str, object]] = {
@@ -249,15 +257,15 @@ FORGED_KEYS: dict[str, tuple[str, object]] = {
 def test_a_token_is_checked_with_the_key_it_names(secret: str, key_id: object):
     """A key opens what names it, and a name opens nothing without its key."""
     ours = Settings(jwt_secret=SECRET, jwt_keys=(f"2026b:{NEW}", f"2026a:{OLD}"))
-    assert code(Tokens(ours), keyed(secret, key_id)) == "token_invalid"
+    assert refusal_code(Tokens(ours), sign_with_key_id(secret, key_id)) == "token_invalid"
 
 
 @pytest.mark.parametrize("key_id", [["2026b"], {"2026b": 1}, 7, True])
 def test_the_name_of_a_key_is_a_text(key_id: object):
     """A header may be of any JSON type, also one that cannot be looked up."""
-    header = part({"alg": "HS256", "typ": "JWT", "kid": key_id})
+    header = encode_part({"alg": "HS256", "typ": "JWT", "kid": key_id})
     ours = Settings(jwt_keys=(f"2026b:{NEW}",))
-    assert code(Tokens(ours), f"{header}.{BODY}.AA") == "token_invalid"
+    assert refusal_code(Tokens(ours), f"{header}.{BODY}.AA") == "token_invalid"
 
 
 def test_forty_kinds_of_forgery_and_more():
@@ -272,42 +280,42 @@ def test_forty_kinds_of_forgery_and_more():
 def test_a_recalled_token_is_no_token():
     """Its bearer is told what a forger is told, and others come in as before."""
     tokens = Tokens(Settings(jwt_secret=SECRET), lambda who: who.id == "rdr_1")
-    assert code(tokens, GOOD) == "token_invalid"
-    assert tokens.verify(signed({**CLAIMS, "userId": "rdr_2"}), NOW_MS).id == "rdr_2"
+    assert refusal_code(tokens, GOOD) == "token_invalid"
+    assert tokens.verify(sign({**CLAIMS, "userId": "rdr_2"}), NOW_MS).id == "rdr_2"
     assert tokens.read(GOOD, NOW_MS).id == "rdr_1"
 
 
 def test_expiry_is_told_of_a_token_that_is_otherwise_good():
     """A recalled one that has also expired is simply expired: nothing is left to recall."""
     tokens = Tokens(Settings(jwt_secret=SECRET), lambda _who: True)
-    assert code(tokens, signed({**CLAIMS, "exp": NOW_S - 1})) == "token_expired"
+    assert refusal_code(tokens, sign({**CLAIMS, "exp": NOW_S - 1})) == "token_expired"
 
 
 def test_a_signature_is_looked_at_once(tokens: Tokens, monkeypatch: pytest.MonkeyPatch):
     """An app that asks again costs a look; its time and its recall are asked for each time."""
-    token = signed(CLAIMS)
+    token = sign(CLAIMS)
     who = tokens.verify(token, NOW_MS)
     monkeypatch.setattr("handlers.sessions.auth.jwt.decode", None)
     assert tokens.verify(token, NOW_MS + 1_000) == who
     with pytest.raises(TokenRefused, match="expired"):
         tokens.verify(token, NOW_MS + 3_600_000)
     recalled = Tokens(Settings(jwt_secret=SECRET), lambda _who: True)
-    recalled._known = tokens._known
-    assert code(recalled, token) == "token_invalid"
+    recalled._verified_claims = tokens._verified_claims
+    assert refusal_code(recalled, token) == "token_invalid"
 
 
 def test_forged_tokens_are_never_known(tokens: Tokens):
     """Nor is a refresh token taken for the other because it came before."""
-    forged = signed(CLAIMS, "x" * 32)
-    refresh = tokens.issue_pair("RIDER", "rdr_1", Turn("sin_1", 1), NOW_MS).refresh
+    forged = sign(CLAIMS, "x" * 32)
+    refresh = tokens.issue_pair("RIDER", "rdr_1", RefreshClaims("sin_1", 1), NOW_MS).refresh
     assert tokens.read_refresh(refresh, NOW_MS).sign_in == "sin_1"
-    assert [code(tokens, token) for token in (forged, refresh) * 2] == ["token_invalid"] * 4
+    assert [refusal_code(tokens, token) for token in (forged, refresh) * 2] == ["token_invalid"] * 4
 
 
 def test_known_tokens_are_bounded(tokens: Tokens, monkeypatch: pytest.MonkeyPatch):
     """The one that came longest ago is looked at again."""
-    monkeypatch.setattr("handlers.sessions.auth.KNOWN_MAX", 2)
-    first, second, third = (signed({**CLAIMS, "userId": f"rdr_{n}"}) for n in range(3))
+    monkeypatch.setattr("handlers.sessions.auth.VERIFIED_TOKENS_MAX", 2)
+    first, second, third = (sign({**CLAIMS, "userId": f"rdr_{n}"}) for n in range(3))
     for token in (first, second, first, third):
         tokens.verify(token, NOW_MS)
-    assert list(tokens._known) == [first, third]
+    assert list(tokens._verified_claims) == [first, third]

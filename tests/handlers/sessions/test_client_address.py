@@ -6,15 +6,15 @@ from multidict import CIMultiDict
 
 from dispatch import settings
 from dispatch.settings import Settings, SettingsError
-from handlers.sessions.client_address import Proxies
+from handlers.sessions.client_address import TrustedProxies
 
-OURS = Settings(trusted_proxies=("10.0.0.0/8", "2001:db8::/32", "192.0.2.1"))
+SETTINGS = Settings(trusted_proxies=("10.0.0.0/8", "2001:db8::/32", "192.0.2.1"))
 
 
-def address(remote: str, *forwarded: str, ours: Settings = OURS) -> str:
+def address(remote: str, *forwarded: str, settings: Settings = SETTINGS) -> str:
     headers = CIMultiDict([("X-Forwarded-For", each) for each in forwarded])
     request = make_mocked_request("GET", "/", headers=headers).clone(remote=remote)
-    return Proxies(ours).client_of(request)
+    return TrustedProxies(settings).client_address(request)
 
 
 @pytest.mark.parametrize(
@@ -59,7 +59,7 @@ def test_a_client_cannot_choose_its_address(remote: str, forwarded: tuple[str, .
 
 def test_without_proxies_the_header_says_nothing():
     """The default: whoever connects is the client."""
-    assert address("127.0.0.1", "203.0.113.5", ours=Settings()) == "127.0.0.1"
+    assert address("127.0.0.1", "203.0.113.5", settings=Settings()) == "127.0.0.1"
 
 
 def test_proxies_are_networks():

@@ -10,20 +10,20 @@ import pytest_asyncio
 from structlog.testing import capture_logs
 
 from handlers.sessions.auth import UserType
-from handlers.sessions.rate_limits import PATIENCE
-from handlers.sessions.session_registry import Resume
+from handlers.sessions.rate_limits import VIOLATIONS_MAX
+from handlers.sessions.session_registry import ResumePoint
 from handlers.sockets.gate import BACKLOG_MAX
-from tests.handlers.socket_edge import House, Raw, edge
+from tests.handlers.socket_edge import RawClient, RunningEdge, run_edge
 from tests.waiting import Until
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def house() -> AsyncIterator[House]:
-    async with edge() as house:
+async def edge() -> AsyncIterator[RunningEdge]:
+    async with run_edge() as house:
         yield house
 
 
-def refused(code: str, message: str, *, retryable: bool = False, **more: Any) -> dict[str, Any]:
+def refused_ack(code: str, message: str, *, retryable: bool = False, **more: Any) -> dict[str, Any]:
     error = {"code": code, "message": message, "retryable": retryable, **more}
     return {"ok": False, "error": error}
 
@@ -31,72 +31,79 @@ def refused(code: str, message: str, *, retryable: bool = False, **more: Any) ->
 # Answers.
 
 
-async def test_an_accepted_command_gets_its_answer(house: House):
+async def test_an_accepted_command_gets_its_answer(edge: RunningEdge):
     """What the handler gives is the ack's data."""
-    async with house.rider() as raw:
-        answer = await raw.ask("arrived_pickup", {"orderId": "ord_1"}, 77)
+    async with edge.connect_rider() as raw:
+        answer = await raw.send_command("arrived_pickup", {"orderId": "ord_1"}, 77)
         assert answer == {"ok": True, "data": {"orderId": "ord_1", "by": "rdr_1"}}
 
 
-INTERNAL = refused("internal", "something went wrong on our side")
-AWAY = refused("unavailable", "a store does not answer; try again in a moment", retryable=True)
+INTERNAL = refused_ack("internal", "something went wrong on our side")
+UNAVAILABLE = refused_ack(
+    "unavailable", "a store does not answer; try again in a moment", retryable=True
+)
 
 
 @pytest.mark.parametrize(
     ("order_id", "answer"),
     [
-        ("taken", refused("offer_taken", "another rider was faster")),
-        ("detailed", refused("conflict", "no", details={"version": 3})),
-        ("redis", AWAY),
-        ("dynamo", AWAY),
+        ("taken", refused_ack("offer_taken", "another rider was faster")),
+        ("detailed", refused_ack("conflict", "no", details={"version": 3})),
+        ("redis", UNAVAILABLE),
+        ("dynamo", UNAVAILABLE),
         ("bug", INTERNAL),
     ],
 )
-async def test_every_failure_gets_the_envelope(house: House, order_id: str, answer: dict[str, Any]):
+async def test_every_failure_gets_the_envelope(
+    edge: RunningEdge, order_id: str, answer: dict[str, Any]
+):
     """Refusals keep their code, stores are retryable, bugs say nothing of themselves."""
-    async with house.rider() as raw:
-        assert await raw.ask("arrived_pickup", {"orderId": order_id}) == answer
-        assert (await raw.ask("arrived_pickup", {"orderId": "ord_1"}))["ok"] is True
+    async with edge.connect_rider() as raw:
+        assert await raw.send_command("arrived_pickup", {"orderId": order_id}) == answer
+        assert (await raw.send_command("arrived_pickup", {"orderId": "ord_1"}))["ok"] is True
 
 
 async def test_what_is_not_there_is_never_told_quickly(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    edge: RunningEdge, monkeypatch: pytest.MonkeyPatch
 ):
     """To find somebody else's order took longer than to find none, and a guesser could tell."""
-    monkeypatch.setattr("handlers.sockets.gate.NOT_THERE_S", 0.05)
+    monkeypatch.setattr("handlers.sockets.gate.NOT_FOUND_S_MIN", 0.05)
     loop = asyncio.get_running_loop()
-    async with house.rider() as raw:
+    async with edge.connect_rider() as raw:
         began_s = loop.time()
-        answer = await raw.ask("arrived_pickup", {"orderId": "hidden"})
+        answer = await raw.send_command("arrived_pickup", {"orderId": "hidden"})
         assert answer["error"]["code"] == "not_found"
         assert loop.time() - began_s >= 0.05
 
 
-async def test_a_bug_is_told_to_the_log_with_its_traceback(house: House):
+async def test_a_bug_is_told_to_the_log_with_its_traceback(edge: RunningEdge):
     """The operator sees what the client does not."""
     with capture_logs() as logs:
-        async with house.rider() as raw:
-            assert await raw.ask("arrived_pickup", "bug") == INTERNAL
-            assert await raw.ask("location_update", {"lat": 1, "lng": 2, "seq": 14}) == INTERNAL
+        async with edge.connect_rider() as raw:
+            assert await raw.send_command("arrived_pickup", "bug") == INTERNAL
+            assert (
+                await raw.send_command("location_update", {"lat": 1, "lng": 2, "seq": 14})
+                == INTERNAL
+            )
     commands = [entry["command"] for entry in logs if entry["event"] == "command_failed"]
     assert commands == ["arrived_pickup", "location_update"]
     assert all(isinstance(entry["exc_info"], ZeroDivisionError) for entry in logs)
 
 
-async def test_an_answer_that_cannot_be_encoded_is_a_bug_of_ours(house: House):
+async def test_an_answer_that_cannot_be_encoded_is_a_bug_of_ours(edge: RunningEdge):
     """The client is not left waiting for an ack that never comes."""
-    async with house.rider() as raw:
-        assert await raw.ask("set_availability", {"available": True}) == INTERNAL
+    async with edge.connect_rider() as raw:
+        assert await raw.send_command("set_availability", {"available": True}) == INTERNAL
 
 
-async def test_without_an_ack_id_nothing_is_answered(house: House):
+async def test_without_an_ack_id_nothing_is_answered(edge: RunningEdge):
     """A command may be sent without wanting to know; the next answer is the next one's."""
-    async with house.rider() as raw:
-        await raw.say('42/rider,["arrived_pickup",{"orderId":"bug"}]')
-        await raw.say('42/rider,["arrived_pickup",{"nonsense":1}]')
-        await raw.say('42/rider,["no_such_command"]')
-        assert (await raw.ask("arrived_pickup", "ord_1"))["data"]["orderId"] == "ord_1"
-    assert house.desk.heard == ["bug", "ord_1"]
+    async with edge.connect_rider() as raw:
+        await raw.send('42/rider,["arrived_pickup",{"orderId":"bug"}]')
+        await raw.send('42/rider,["arrived_pickup",{"nonsense":1}]')
+        await raw.send('42/rider,["no_such_command"]')
+        assert (await raw.send_command("arrived_pickup", "ord_1"))["data"]["orderId"] == "ord_1"
+    assert edge.desk.received == ["bug", "ord_1"]
 
 
 # Payloads.
@@ -128,30 +135,30 @@ async def test_without_an_ack_id_nothing_is_answered(house: House):
         ('["location_update",{"lat":1,"lng":2,"seq":13}]', "an unlucky number"),
     ],
 )
-async def test_a_bad_payload_is_explained(house: House, said: str, message: str):
+async def test_a_bad_payload_is_explained(edge: RunningEdge, said: str, message: str):
     """One sentence names the field; nothing of the library's or the payload's words."""
-    async with house.rider() as raw:
-        await raw.say(f"42/rider,1{said}")
-        assert await raw.answer() == refused("malformed", message)
+    async with edge.connect_rider() as raw:
+        await raw.send(f"42/rider,1{said}")
+        assert await raw.next_ack() == refused_ack("malformed", message)
 
 
-async def test_whole_numbers_are_numbers(house: House):
+async def test_whole_numbers_are_numbers(edge: RunningEdge):
     """JavaScript writes 4.0 as 4; what a fix has besides is ignored, an orderId above all."""
-    async with house.rider() as raw:
+    async with edge.connect_rider() as raw:
         fix = {"lat": 4, "lng": 9, "orderId": "ord_9"}
-        assert await raw.ask("location_update", fix) == {"ok": True, "data": None}
-    assert [(f.lat, f.lng) for f in house.desk.heard] == [(4, 9)]
+        assert await raw.send_command("location_update", fix) == {"ok": True, "data": None}
+    assert [(f.lat, f.lng) for f in edge.desk.received] == [(4, 9)]
 
 
-async def test_an_order_may_be_named_by_its_bare_id(house: House):
+async def test_an_order_may_be_named_by_its_bare_id(edge: RunningEdge):
     """`subscribe_order "ord_1"` is in the contract beside `{orderId}`."""
-    async with house.raw() as raw:
-        await raw.join("/user", token=house.token("USER", "usr_1"))
-        assert "hello" in await raw.next()
-        await raw.say('42/user,1["subscribe_order","ord_1"]')
-        assert '"orderId":"ord_1"' in await raw.next()
-        await raw.say('42/user,2["subscribe_order",{"orderId":"ord_2"}]')
-        assert '"orderId":"ord_2"' in await raw.next()
+    async with edge.connect() as raw:
+        await raw.join("/user", token=edge.issue_token("USER", "usr_1"))
+        assert "hello" in await raw.next_packet()
+        await raw.send('42/user,1["subscribe_order","ord_1"]')
+        assert '"orderId":"ord_1"' in await raw.next_packet()
+        await raw.send('42/user,2["subscribe_order",{"orderId":"ord_2"}]')
+        assert '"orderId":"ord_2"' in await raw.next_packet()
 
 
 @pytest.mark.parametrize(
@@ -164,12 +171,12 @@ async def test_an_order_may_be_named_by_its_bare_id(house: House):
         '42/rider,5["location_update",{"lat":1,"lng":2}]',
     ],
 )
-async def test_every_spelling_of_a_frame_means_the_same(house: House, frame: str):
+async def test_every_spelling_of_a_frame_means_the_same(edge: RunningEdge, frame: str):
     """The short way for frequent frames takes only what the long way would understand alike."""
-    async with house.rider() as raw:
-        await raw.say(frame)
-        await Until().true(lambda: len(house.desk.heard) == 1)
-    assert (house.desk.heard[0].lat, house.desk.heard[0].lng) == (1, 2)
+    async with edge.connect_rider() as raw:
+        await raw.send(frame)
+        await Until().true(lambda: len(edge.desk.received) == 1)
+    assert (edge.desk.received[0].lat, edge.desk.received[0].lng) == (1, 2)
 
 
 # Order.
@@ -177,105 +184,105 @@ async def test_every_spelling_of_a_frame_means_the_same(house: House, frame: str
 
 async def test_plain_commands_keep_their_order():
     """A hundred fixes are heard as they were sent, with limits for that many."""
-    async with edge(fixes_per_s=100) as house, house.rider() as raw:
+    async with run_edge(fixes_per_s=100) as house, house.connect_rider() as raw:
         for seq in range(100, 300):
-            await raw.say(f'42/rider,["location_update",{{"lat":1,"lng":2,"seq":{seq}}}]')
-        await raw.ask("arrived_pickup", "ord_1")
-        assert [fix.seq for fix in house.desk.heard[:-1]] == list(range(100, 300))
+            await raw.send(f'42/rider,["location_update",{{"lat":1,"lng":2,"seq":{seq}}}]')
+        await raw.send_command("arrived_pickup", "ord_1")
+        assert [fix.seq for fix in house.desk.received[:-1]] == list(range(100, 300))
 
 
-async def test_awaiting_commands_of_one_socket_run_one_after_another(house: House):
+async def test_awaiting_commands_of_one_socket_run_one_after_another(edge: RunningEdge):
     """The second waits for the first, however long that takes; another socket's does not."""
-    house.desk.door.clear()
-    async with house.rider() as raw, house.rider("rdr_2") as other:
+    edge.desk.commands_allowed.clear()
+    async with edge.connect_rider() as raw, edge.connect_rider("rdr_2") as other:
         for number in range(10):
-            await raw.say(f'42/rider,{number}["arrived_pickup","ord_{number}"]')
-        await other.say('42/rider,1["arrived_pickup","another"]')
-        await Until().true(lambda: len(house.gate._workers) == 2)
-        assert house.desk.heard == []
-        house.desk.door.set()
-        answers = [await raw.answer(number) for number in range(10)]
+            await raw.send(f'42/rider,{number}["arrived_pickup","ord_{number}"]')
+        await other.send('42/rider,1["arrived_pickup","another"]')
+        await Until().true(lambda: len(edge.gate._workers) == 2)
+        assert edge.desk.received == []
+        edge.desk.commands_allowed.set()
+        answers = [await raw.next_ack(number) for number in range(10)]
         assert [a["data"]["orderId"] for a in answers] == [f"ord_{n}" for n in range(10)]
-        assert (await other.answer())["ok"] is True
-    await Until().true(lambda: not house.gate._workers)
+        assert (await other.next_ack())["ok"] is True
+    await Until().true(lambda: not edge.gate._workers)
 
 
-async def test_a_plain_command_does_not_wait_for_awaiting_ones(house: House):
+async def test_a_plain_command_does_not_wait_for_awaiting_ones(edge: RunningEdge):
     """A slow store does not hold up the fixes of the same phone."""
-    house.desk.door.clear()
-    async with house.rider() as raw:
-        await raw.say('42/rider,1["arrived_pickup","ord_1"]')
-        assert (await raw.ask("location_update", {"lat": 1, "lng": 2}, 2))["ok"] is True
+    edge.desk.commands_allowed.clear()
+    async with edge.connect_rider() as raw:
+        await raw.send('42/rider,1["arrived_pickup","ord_1"]')
+        assert (await raw.send_command("location_update", {"lat": 1, "lng": 2}, 2))["ok"] is True
 
 
-async def test_a_backlog_has_an_end(house: House):
+async def test_a_backlog_has_an_end(edge: RunningEdge):
     """What is above it is refused at once, and may be tried again."""
-    house.desk.door.clear()
-    async with house.rider() as raw:
+    edge.desk.commands_allowed.clear()
+    async with edge.connect_rider() as raw:
         for number in range(BACKLOG_MAX):
-            await raw.say(f'42/rider,{number}["arrived_pickup","ord_{number}"]')
-        assert await raw.ask("arrived_pickup", "late", 99) == refused(
+            await raw.send(f'42/rider,{number}["arrived_pickup","ord_{number}"]')
+        assert await raw.send_command("arrived_pickup", "late", 99) == refused_ack(
             "rate_limited", "too many commands wait for their answers", retryable=True
         )
-        house.desk.door.set()
-        answers = [await raw.answer(number) for number in range(BACKLOG_MAX)]
+        edge.desk.commands_allowed.set()
+        answers = [await raw.next_ack(number) for number in range(BACKLOG_MAX)]
         assert [answer["ok"] for answer in answers] == [True] * BACKLOG_MAX
 
 
-async def test_what_was_taken_is_finished_after_the_client_has_gone(house: House):
+async def test_what_was_taken_is_finished_after_the_client_has_gone(edge: RunningEdge):
     """A tap counts even when the network dies right after it; then the audience hears the end."""
-    house.desk.door.clear()
-    async with house.rider() as raw:
-        await raw.say('42/rider,1["arrived_pickup","ord_1"]')
-        await Until().true(lambda: len(house.gate._workers) == 1)
-    await Until().true(lambda: len(house.sessions) == 0)
-    assert (house.desk.heard, house.desk.went) == ([], [])
-    house.desk.door.set()
-    await house.gate.finish()
-    assert house.desk.heard == ["ord_1"]
-    assert [session.identity for session in house.desk.went] == ["rider:rdr_1"]
+    edge.desk.commands_allowed.clear()
+    async with edge.connect_rider() as raw:
+        await raw.send('42/rider,1["arrived_pickup","ord_1"]')
+        await Until().true(lambda: len(edge.gate._workers) == 1)
+    await Until().true(lambda: len(edge.sessions) == 0)
+    assert (edge.desk.received, edge.desk.left) == ([], [])
+    edge.desk.commands_allowed.set()
+    await edge.gate.finish_commands()
+    assert edge.desk.received == ["ord_1"]
+    assert [session.identity for session in edge.desk.left] == ["rider:rdr_1"]
 
 
-async def test_a_server_that_stops_does_not_wait_for_ever(house: House):
+async def test_a_server_that_stops_does_not_wait_for_ever(edge: RunningEdge):
     """A store that hangs holds up the end of the process for a bounded time."""
-    house.desk.door.clear()
-    async with house.rider() as raw:
-        await raw.say('42/rider,1["arrived_pickup","ord_1"]')
-        await Until().true(lambda: len(house.gate._workers) == 1)
-        await house.gate.finish(deadline_s=0.05)
-        assert house.desk.heard == []
+    edge.desk.commands_allowed.clear()
+    async with edge.connect_rider() as raw:
+        await raw.send('42/rider,1["arrived_pickup","ord_1"]')
+        await Until().true(lambda: len(edge.gate._workers) == 1)
+        await edge.gate.finish_commands(deadline_s=0.05)
+        assert edge.desk.received == []
 
 
 # Limits.
 
 
-async def test_commands_have_a_rate(house: House):
+async def test_commands_have_a_rate(edge: RunningEdge):
     """Forty at once and twenty a second; above that a command is refused and may come again."""
-    async with house.rider() as raw:
-        answers = [await raw.ask("arrived_pickup", "ord_1") for _ in range(41)]
+    async with edge.connect_rider() as raw:
+        answers = [await raw.send_command("arrived_pickup", "ord_1") for _ in range(41)]
         assert [answer["ok"] for answer in answers] == [True] * 40 + [False]
-        assert answers[40] == refused("rate_limited", "at most 20 a second", retryable=True)
-        house.clock.advance(51)
-        assert (await raw.ask("arrived_pickup", "ord_1"))["ok"] is True
+        assert answers[40] == refused_ack("rate_limited", "at most 20 a second", retryable=True)
+        edge.clock.advance(51)
+        assert (await raw.send_command("arrived_pickup", "ord_1"))["ok"] is True
 
 
-async def test_fixes_have_a_rate_of_their_own(house: House):
+async def test_fixes_have_a_rate_of_their_own(edge: RunningEdge):
     """A phone that reports too often loses fixes, not its commands."""
-    async with house.rider() as raw:
+    async with edge.connect_rider() as raw:
         for _ in range(25):
-            await raw.say('42/rider,["location_update",{"lat":1,"lng":2}]')
-        answer = await raw.ask("location_update", {"lat": 1, "lng": 2})
-        assert answer == refused("rate_limited", "at most 10 a second", retryable=True)
-        assert len(house.desk.heard) == 20
-        assert (await raw.ask("arrived_pickup", "ord_1"))["ok"] is True
+            await raw.send('42/rider,["location_update",{"lat":1,"lng":2}]')
+        answer = await raw.send_command("location_update", {"lat": 1, "lng": 2})
+        assert answer == refused_ack("rate_limited", "at most 10 a second", retryable=True)
+        assert len(edge.desk.received) == 20
+        assert (await raw.send_command("arrived_pickup", "ord_1"))["ok"] is True
 
 
-async def test_malformed_comes_before_rate_limited(house: House):
+async def test_malformed_comes_before_rate_limited(edge: RunningEdge):
     """With two faults the earlier code of the contract is reported."""
-    async with house.rider() as raw:
+    async with edge.connect_rider() as raw:
         for _ in range(40):
-            await raw.ask("arrived_pickup", "ord_1")
-        assert (await raw.ask("arrived_pickup", 7))["error"]["code"] == "malformed"
+            await raw.send_command("arrived_pickup", "ord_1")
+        assert (await raw.send_command("arrived_pickup", 7))["error"]["code"] == "malformed"
 
 
 @pytest.mark.parametrize(
@@ -290,120 +297,124 @@ async def test_malformed_comes_before_rate_limited(house: House):
         "3",
     ],
 )
-async def test_a_flood_is_cut(house: House, frame: str):
+async def test_a_flood_is_cut(edge: RunningEdge, frame: str):
     """Whatever a client repeats without end, its connection ends, and the others stay."""
-    async with house.rider("rdr_2") as other, house.rider() as raw:
-        for _ in range(PATIENCE + 100):
-            await raw.say(frame)
-        assert await raw.next() == "closed"
-        assert (await other.ask("arrived_pickup", "ord_1"))["ok"] is True
-        assert len(house.sessions) == 1
+    async with edge.connect_rider("rdr_2") as other, edge.connect_rider() as raw:
+        for _ in range(VIOLATIONS_MAX + 100):
+            await raw.send(frame)
+        assert await raw.next_packet() == "closed"
+        assert (await other.send_command("arrived_pickup", "ord_1"))["ok"] is True
+        assert len(edge.sessions) == 1
 
 
 async def test_a_bench_may_flood():
     """`RATE_LIMITS=off` takes everything."""
-    async with edge(rate_limits="off") as house, house.rider() as raw:
-        for _ in range(PATIENCE + 100):
-            await raw.say('42/rider,["location_update",{"lat":1,"lng":2}]')
-        assert (await raw.ask("arrived_pickup", "ord_1"))["ok"] is True
-        assert len(house.desk.heard) == PATIENCE + 101
+    async with run_edge(rate_limits="off") as house, house.connect_rider() as raw:
+        for _ in range(VIOLATIONS_MAX + 100):
+            await raw.send('42/rider,["location_update",{"lat":1,"lng":2}]')
+        assert (await raw.send_command("arrived_pickup", "ord_1"))["ok"] is True
+        assert len(house.desk.received) == VIOLATIONS_MAX + 101
 
 
 # Coming and going.
 
 
-async def join(house: House, raw: Raw, kind: UserType, **auth: Any) -> None:
-    await raw.join(f"/{kind.lower()}", token=house.token(kind, "x_1"), **auth)
+async def join(edge: RunningEdge, raw: RawClient, kind: UserType, **auth: Any) -> None:
+    await raw.join(f"/{kind.lower()}", token=edge.issue_token(kind, "x_1"), **auth)
 
 
 @pytest.mark.parametrize(
     ("resume", "expected"),
     [
         (None, None),
-        ({"epoch": "e1", "seq": 7}, Resume("e1", 7)),
-        ({"epoch": "e1", "seq": 7, "more": 1}, Resume("e1", 7)),
-        ({"epoch": None, "seq": 0}, Resume("", 0)),
-        ({"seq": "7"}, Resume("", 0)),
-        (7, Resume("", 0)),
+        ({"epoch": "e1", "seq": 7}, ResumePoint("e1", 7)),
+        ({"epoch": "e1", "seq": 7, "more": 1}, ResumePoint("e1", 7)),
+        ({"epoch": None, "seq": 0}, ResumePoint("", 0)),
+        ({"seq": "7"}, ResumePoint("", 0)),
+        (7, ResumePoint("", 0)),
     ],
 )
-async def test_a_client_says_where_it_stopped(house: House, resume: Any, expected: Any):
+async def test_a_client_says_where_it_stopped(edge: RunningEdge, resume: Any, expected: Any):
     """Nonsense counts as a place nobody knows, which gets a resync and no silent gap."""
-    async with house.raw() as raw:
-        await join(house, raw, "USER", resume=resume)
-        await Until().true(lambda: len(house.desk.came) == 1)
-    [(session, resumed)] = house.desk.came
+    async with edge.connect() as raw:
+        await join(edge, raw, "USER", resume=resume)
+        await Until().true(lambda: len(edge.desk.joined) == 1)
+    [(session, resumed)] = edge.desk.joined
     assert (session.identity, resumed) == ("user:x_1", expected)
-    assert session.connected_at_ms == house.clock.now_ms()
+    assert session.connected_at_ms == edge.clock.now_ms()
 
 
-async def test_the_audience_hears_of_the_end_once(house: House):
+async def test_the_audience_hears_of_the_end_once(edge: RunningEdge):
     """However the connection ended."""
-    async with house.rider() as raw:
-        await raw.say("41/rider,")
-        await raw.say("1")
-        assert await raw.next() == "closed"
-    await Until().true(lambda: len(house.desk.went) == 1)
-    assert len(house.sessions) == 0
+    async with edge.connect_rider() as raw:
+        await raw.send("41/rider,")
+        await raw.send("1")
+        assert await raw.next_packet() == "closed"
+    await Until().true(lambda: len(edge.desk.left) == 1)
+    assert len(edge.sessions) == 0
 
 
-async def test_a_socket_that_cannot_be_greeted_comes_again(house: House):
+async def test_a_socket_that_cannot_be_greeted_comes_again(edge: RunningEdge):
     """Half greeted it would miss events; it is cut without a DISCONNECT, and so reconnects."""
-    async with house.raw() as raw:
-        await join(house, raw, "VENDOR")
-        assert await raw.next() == "closed"
+    async with edge.connect() as raw:
+        await join(edge, raw, "VENDOR")
+        assert await raw.next_packet() == "closed"
 
 
-async def test_a_receipt_reaches_whoever_asked_for_it(house: House):
+async def test_a_receipt_reaches_whoever_asked_for_it(edge: RunningEdge):
     """An event with an acknowledgement: the client's ack calls back once."""
     receipts: list[str] = []
-    async with house.rider() as raw:
-        [session] = house.sessions.of("rider:rdr_1")
+    async with edge.connect_rider() as raw:
+        [session] = edge.sessions.for_identity("rider:rdr_1")
         for name in ("one", "two"):
-            session.outlet.tell_with_ack(
+            session.sender.send_with_ack(
                 "delivery_request", "/rider", b'{"a":1}', lambda name=name: receipts.append(name)
             )
-        assert await raw.next() == '42/rider,1["delivery_request",{"a":1}]'
-        assert await raw.next() == '42/rider,2["delivery_request",{"a":1}]'
+        assert await raw.next_packet() == '42/rider,1["delivery_request",{"a":1}]'
+        assert await raw.next_packet() == '42/rider,2["delivery_request",{"a":1}]'
         for ack in ("43/rider,2[]", "43/rider,2[]", '43/rider,9["x"]'):
-            await raw.say(ack)
-        await raw.ask("arrived_pickup", "ord_1")
+            await raw.send(ack)
+        await raw.send_command("arrived_pickup", "ord_1")
     assert receipts == ["two"]
 
 
-async def test_a_receipt_that_fails_is_logged_and_harms_nobody(house: House):
+async def test_a_receipt_that_fails_is_logged_and_harms_nobody(edge: RunningEdge):
     """The client has done its part."""
 
     def fail() -> None:
         raise ZeroDivisionError
 
     with capture_logs() as logs:
-        async with house.rider() as raw:
-            [session] = house.sessions.of("rider:rdr_1")
-            session.outlet.tell_with_ack("delivery_request", "/rider", b"{}", fail)
-            await raw.next()
-            await raw.say("43/rider,1[]")
-            assert (await raw.ask("arrived_pickup", "ord_1"))["ok"] is True
+        async with edge.connect_rider() as raw:
+            [session] = edge.sessions.for_identity("rider:rdr_1")
+            session.sender.send_with_ack("delivery_request", "/rider", b"{}", fail)
+            await raw.next_packet()
+            await raw.send("43/rider,1[]")
+            assert (await raw.send_command("arrived_pickup", "ord_1"))["ok"] is True
     assert [entry["event"] for entry in logs] == ["receipt_failed"]
 
 
-async def test_the_sessions_of_an_identity_are_found(house: House):
+async def test_the_sessions_of_an_identity_are_found(edge: RunningEdge):
     """Every device of a rider is told, and nobody else's."""
-    async with house.rider() as one, house.rider() as two, house.rider("rdr_2") as other:
-        for session in house.sessions.of("rider:rdr_1"):
-            session.outlet.tell(b'42/rider,["hello",{}]')
-        assert [await one.next(), await two.next()] == ['42/rider,["hello",{}]'] * 2
+    async with (
+        edge.connect_rider() as one,
+        edge.connect_rider() as two,
+        edge.connect_rider("rdr_2") as other,
+    ):
+        for session in edge.sessions.for_identity("rider:rdr_1"):
+            session.sender.send_event(b'42/rider,["hello",{}]')
+        assert [await one.next_packet(), await two.next_packet()] == ['42/rider,["hello",{}]'] * 2
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
-                await other.next()
-        assert [str(s).split()[0] for s in house.sessions] == ["rider:rdr_1"] * 2 + ["rider:rdr_2"]
-        assert house.sessions.of("rider:nobody") == ()
+                await other.next_packet()
+        assert [str(s).split()[0] for s in edge.sessions] == ["rider:rdr_1"] * 2 + ["rider:rdr_2"]
+        assert edge.sessions.for_identity("rider:nobody") == ()
 
 
-async def test_json_text_of_any_script_arrives(house: House):
+async def test_json_text_of_any_script_arrives(edge: RunningEdge):
     """Names and reasons are written in the people's own letters."""
-    async with house.rider() as raw:
-        [session] = house.sessions.of("rider:rdr_1")
+    async with edge.connect_rider() as raw:
+        [session] = edge.sessions.for_identity("rider:rdr_1")
         said = json.dumps({"reason": "Bépanda, rue 4.50 — ñ 🛵"}, ensure_ascii=False)
-        session.outlet.tell(f'42/rider,["order_cancelled",{said}]'.encode())
-        assert await raw.next() == f'42/rider,["order_cancelled",{said}]'
+        session.sender.send_event(f'42/rider,["order_cancelled",{said}]'.encode())
+        assert await raw.next_packet() == f'42/rider,["order_cancelled",{said}]'

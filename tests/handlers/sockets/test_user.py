@@ -9,12 +9,12 @@ import pytest
 from dispatch.errors import Refused
 from dispatch.model import Position
 from dispatch.tracking.stores.geo_cells import cell_of
-from dispatch.tracking.stores.positions import Placed
-from dispatch.tracking.stores.rider_facts import Facts
+from dispatch.tracking.stores.positions import PositionUpdate
+from dispatch.tracking.stores.rider_facts import RiderFacts
 from dispatch.wire import commands
 from handlers.sockets import user
-from tests.handlers.http_api import ADA, AWA, Api
-from tests.handlers.sockets.test_rider_workload import RIDER, offered
+from tests.handlers.http_api import ADA, AWA, ApiClient
+from tests.handlers.sockets.test_rider_workload import RIDER, offer_order
 from tests.waiting import Until
 
 pytestmark = pytest.mark.engines
@@ -22,36 +22,38 @@ pytestmark = pytest.mark.engines
 
 def socket_of(user_id: str) -> Any:
     """A socket, as far as subscribing looks at one."""
-    return SimpleNamespace(principal=SimpleNamespace(id=user_id), outlet=Deaf(), state={})
+    return SimpleNamespace(principal=SimpleNamespace(id=user_id), sender=Deaf(), state={})
 
 
 class Deaf:
     """A watcher who looks at his snapshot only."""
 
-    def show(self, packet: bytes) -> None:
+    def send_position(self, packet: bytes) -> None:
         """He does not look."""
 
 
 @pytest.fixture
-async def listening(api: Api, until: Until) -> AsyncIterator[Api]:
+async def api_with_pubsub(api: ApiClient, until: Until) -> AsyncIterator[ApiClient]:
     """A desk that hears other nodes."""
-    feeds = cast("Any", api.desk.watchers)._feeds
+    feeds = cast("Any", api.desk.watchers)._channels
     async with until.running(feeds.run):
         yield api
 
 
-def meanwhile(api: Api, monkeypatch: pytest.MonkeyPatch, do: Callable[[], Awaitable[Any]]) -> None:
+def run_before_join(
+    api: ApiClient, monkeypatch: pytest.MonkeyPatch, action: Callable[[], Awaitable[Any]]
+) -> None:
     """Let something happen in the moment before a watcher joins."""
     join = api.desk.watchers.join
 
     async def joining(order_id: str, watcher: Any) -> None:
-        await do()
+        await action()
         await join(order_id, watcher)
 
     monkeypatch.setattr(api.desk.watchers, "join", joining)
 
 
-def reads(api: Api, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+def record_order_reads(api: ApiClient, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The orders that are read from now on."""
     seen: list[str] = []
     get = api.desk.orders.get
@@ -65,35 +67,41 @@ def reads(api: Api, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 async def test_a_rider_who_comes_meanwhile_is_shown(
-    listening: Api, monkeypatch: pytest.MonkeyPatch
+    api_with_pubsub: ApiClient, monkeypatch: pytest.MonkeyPatch
 ):
     """He said yes after the order was read and before anybody here would hear of him."""
-    accept = await offered(listening)
-    meanwhile(listening, monkeypatch, lambda: listening.desk.flow.accept_delivery(RIDER, accept))
+    accept = await offer_order(api_with_pubsub)
+    run_before_join(
+        api_with_pubsub,
+        monkeypatch,
+        lambda: api_with_pubsub.desk.order_service.accept_delivery(RIDER, accept),
+    )
     command = commands.SubscribeOrder(order_id=accept.order_id)
-    shown = await user.on_subscribe_order(listening.desk, socket_of(ADA[1]), command)
+    shown = await user.on_subscribe_order(api_with_pubsub.desk, socket_of(ADA[1]), command)
 
     assert shown["dispatch"]["state"] == "ASSIGNED"
     assert shown["rider"]["riderId"] == AWA[1]
 
 
 async def test_a_rider_who_moves_meanwhile_is_shown_where_he_is(
-    listening: Api, monkeypatch: pytest.MonkeyPatch
+    api_with_pubsub: ApiClient, monkeypatch: pytest.MonkeyPatch
 ):
     """The order is read once; what his node told before the watcher joined is not missed."""
-    accept = await offered(listening)
-    desk = listening.desk
-    await desk.flow.accept_delivery(RIDER, accept)
+    accept = await offer_order(api_with_pubsub)
+    desk = api_with_pubsub.desk
+    await desk.order_service.accept_delivery(RIDER, accept)
     now_ms = desk.clock.now_ms()
 
     async def move() -> None:
         here = Position(lat=4.07, lng=9.71, ts=now_ms, received_at=now_ms)
-        facts = Facts(available=True, active=1, vehicle="MOTORBIKE", name="Awa")
-        placed = Placed(rider_id=AWA[1], position=here, facts=facts, cell=cell_of(4.07, 9.71))
+        facts = RiderFacts(available=True, active=1, vehicle="MOTORBIKE", name="Awa")
+        placed = PositionUpdate(
+            rider_id=AWA[1], position=here, facts=facts, cell=cell_of(4.07, 9.71)
+        )
         await desk.positions.put([placed])
 
-    meanwhile(listening, monkeypatch, move)
-    seen = reads(listening, monkeypatch)
+    run_before_join(api_with_pubsub, monkeypatch, move)
+    seen = record_order_reads(api_with_pubsub, monkeypatch)
     command = commands.SubscribeOrder(order_id=accept.order_id)
     shown = await user.on_subscribe_order(desk, socket_of(ADA[1]), command)
 
@@ -102,11 +110,11 @@ async def test_a_rider_who_moves_meanwhile_is_shown_where_he_is(
     assert shown["rider"]["state"] == "live"
 
 
-async def test_an_order_of_somebody_else_is_not_joined(listening: Api):
+async def test_an_order_of_somebody_else_is_not_joined(api_with_pubsub: ApiClient):
     """Nobody listens for an order before it is known to be his."""
-    accept = await offered(listening)
+    accept = await offer_order(api_with_pubsub)
     command = commands.SubscribeOrder(order_id=accept.order_id)
     with pytest.raises(Refused):
-        await user.on_subscribe_order(listening.desk, socket_of("usr_other"), command)
+        await user.on_subscribe_order(api_with_pubsub.desk, socket_of("usr_other"), command)
 
-    assert not listening.desk.watchers.watched(accept.order_id)
+    assert not api_with_pubsub.desk.watchers.is_watched(accept.order_id)

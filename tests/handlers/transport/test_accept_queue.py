@@ -6,26 +6,31 @@ from typing import Any, cast
 import pytest
 from aiohttp.base_protocol import BaseProtocol
 
-from handlers.transport.accept_queue import AT_ONCE, Headers, Newcomer, Porch
+from handlers.transport.accept_queue import (
+    UPGRADES_PER_TICK,
+    AcceptQueue,
+    Headers,
+    PendingConnection,
+)
 from tests.handlers.masked import frame
-from tests.handlers.socket_edge import House, edge
+from tests.handlers.socket_edge import RunningEdge, run_edge
 from tests.waiting import Until
 
-OPENING = b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\n"
+REQUEST_LINE = b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\n"
 HEADERS = (
     b"Host: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
 )
-WHOLE = OPENING + HEADERS + b"\r\n"
+UPGRADE_REQUEST = REQUEST_LINE + HEADERS + b"\r\n"
 
 
-class Wire:
+class FakeTransport:
     """A transport, as far as a newcomer needs one."""
 
     def __init__(self) -> None:
         self.protocol: object = None
         self.is_reading = True
-        self.is_gone = False
+        self.is_aborted = False
 
     def pause_reading(self) -> None:
         self.is_reading = False
@@ -34,174 +39,179 @@ class Wire:
         self.is_reading = True
 
     def is_closing(self) -> bool:
-        return self.is_gone
+        return self.is_aborted
 
     def abort(self) -> None:
-        self.is_gone = True
+        self.is_aborted = True
 
     def set_protocol(self, protocol: object) -> None:
         self.protocol = protocol
 
 
-class Inside(BaseProtocol):
+class HttpProtocol(BaseProtocol):
     """Stands where the framework would."""
 
     def __init__(self) -> None:
         super().__init__(asyncio.get_running_loop())
-        self.heard = b""
+        self.received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.wire = transport
 
     def data_received(self, data: bytes) -> None:
-        self.heard += data
+        self.received += data
 
 
-class Entrance:
+class FakeOpener:
     """A door that lets in whom it likes."""
 
     def __init__(self) -> None:
-        self.is_open = True
-        self.taken: list[tuple[object, str, bytes]] = []
-        self.failing: object = None
+        self.is_accepting = True
+        self.opened: list[tuple[object, str, bytes]] = []
+        self.failing_transport: object = None
 
-    def open(self, transport: object, headers: Headers, beyond: bytes) -> bool:
-        if transport is self.failing:
+    def open_websocket(self, transport: object, headers: Headers, tail: bytes) -> bool:
+        if transport is self.failing_transport:
             raise ZeroDivisionError
-        if self.is_open:
-            self.taken.append((transport, headers["host"], beyond))
-        return self.is_open
+        if self.is_accepting:
+            self.opened.append((transport, headers["host"], tail))
+        return self.is_accepting
 
 
-class Yard:
+class Case:
     """A porch before a door, and everybody whom the framework got."""
 
     def __init__(self) -> None:
-        self.door = Entrance()
-        self.inside: list[Inside] = []
-        self.porch = Porch(cast("Any", self.door), self._framework)
+        self.opener = FakeOpener()
+        self.http_protocols: list[HttpProtocol] = []
+        self.queue = AcceptQueue(cast("Any", self.opener), self._http_factory)
 
-    def _framework(self) -> Inside:
-        self.inside.append(Inside())
-        return self.inside[-1]
+    def _http_factory(self) -> HttpProtocol:
+        self.http_protocols.append(HttpProtocol())
+        return self.http_protocols[-1]
 
-    def come(self, said: bytes = WHOLE) -> tuple[Wire, Newcomer]:
-        wire, newcomer = Wire(), self.porch()
+    def connect(self, data: bytes = UPGRADE_REQUEST) -> tuple[FakeTransport, PendingConnection]:
+        wire, newcomer = FakeTransport(), self.queue()
         newcomer.connection_made(cast("Any", wire))
-        newcomer.data_received(said)
+        newcomer.data_received(data)
         return wire, newcomer
 
 
-async def turn() -> None:
+async def next_tick() -> None:
     await asyncio.sleep(0)
 
 
 async def test_a_websocket_is_opened_from_its_first_bytes():
     """What stands behind the request is handed on with it."""
-    yard = Yard()
-    wire, _ = yard.come(WHOLE + b"behind")
+    yard = Case()
+    wire, _ = yard.connect(UPGRADE_REQUEST + b"behind")
     assert not wire.is_reading
-    await turn()
-    assert yard.door.taken == [(wire, "x", b"behind")]
+    await next_tick()
+    assert yard.opener.opened == [(wire, "x", b"behind")]
     assert wire.is_reading
-    assert (yard.inside, yard.porch.waiting) == ([], set())
+    assert (yard.http_protocols, yard.queue.pending) == ([], set())
 
 
 @pytest.mark.parametrize(
-    "said",
+    "data",
     [
         b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
-        b"POST" + WHOLE[3:],
-        WHOLE[:-2],
-        OPENING,
-        OPENING + b"Host: x\r\n\r\n",
-        OPENING.replace(b"websocket ", b"websocket&sid=abc ") + HEADERS + b"\r\n",
-        OPENING.replace(b"=4", b"=3") + HEADERS + b"\r\n",
-        OPENING + b"A b: c\r\n" + HEADERS + b"\r\n",
-        OPENING + b"A: " + b"a" * 9_000 + b"\r\n" + HEADERS + b"\r\n",
+        b"POST" + UPGRADE_REQUEST[3:],
+        UPGRADE_REQUEST[:-2],
+        REQUEST_LINE,
+        REQUEST_LINE + b"Host: x\r\n\r\n",
+        REQUEST_LINE.replace(b"websocket ", b"websocket&sid=abc ") + HEADERS + b"\r\n",
+        REQUEST_LINE.replace(b"=4", b"=3") + HEADERS + b"\r\n",
+        REQUEST_LINE + b"A b: c\r\n" + HEADERS + b"\r\n",
+        REQUEST_LINE + b"A: " + b"a" * 9_000 + b"\r\n" + HEADERS + b"\r\n",
         b"\x16\x03\x01\x02\x00",
     ],
 )
-async def test_whatever_is_unusual_is_the_frameworks(said: bytes):
+async def test_other_requests_go_to_the_http_server(data: bytes):
     """From its first byte on, as if nobody had stood in between."""
-    yard = Yard()
-    wire, _ = yard.come(said)
-    await turn()
-    [inside] = yard.inside
-    assert (inside.heard, inside.wire, wire.protocol) == (said, wire, inside)
-    assert yard.door.taken == []
+    yard = Case()
+    wire, _ = yard.connect(data)
+    await next_tick()
+    [inside] = yard.http_protocols
+    assert (inside.received, inside.wire, wire.protocol) == (data, wire, inside)
+    assert yard.opener.opened == []
     assert wire.is_reading
 
 
-async def test_whom_the_door_leaves_the_framework_gets():
+async def test_a_refused_websocket_goes_to_the_http_server():
     """It also says why he is refused."""
-    yard = Yard()
-    yard.door.is_open = False
-    yard.come()
-    await turn()
-    assert [each.heard for each in yard.inside] == [WHOLE]
+    yard = Case()
+    yard.opener.is_accepting = False
+    yard.connect()
+    await next_tick()
+    assert [each.received for each in yard.http_protocols] == [UPGRADE_REQUEST]
 
 
-async def test_a_few_are_let_in_at_a_time():
+async def test_upgrades_per_tick_are_bounded():
     """A rush of newcomers leaves every turn of the loop to those who are in."""
-    yard = Yard()
-    for _ in range(2 * AT_ONCE + 1):
-        yard.come()
+    yard = Case()
+    for _ in range(2 * UPGRADES_PER_TICK + 1):
+        yard.connect()
     told = []
     for _ in range(4):
-        await turn()
-        told.append(len(yard.door.taken))
-    assert told == [AT_ONCE, 2 * AT_ONCE, 2 * AT_ONCE + 1, 2 * AT_ONCE + 1]
+        await next_tick()
+        told.append(len(yard.opener.opened))
+    assert told == [
+        UPGRADES_PER_TICK,
+        2 * UPGRADES_PER_TICK,
+        2 * UPGRADES_PER_TICK + 1,
+        2 * UPGRADES_PER_TICK + 1,
+    ]
 
 
-async def test_who_has_gone_is_passed_over():
+async def test_a_lost_connection_is_skipped():
     """Before his turn came; he is nobody's."""
-    yard = Yard()
-    _, gone = yard.come()
-    closing, _ = yard.come()
-    here, _ = yard.come()
+    yard = Case()
+    _, gone = yard.connect()
+    closing, _ = yard.connect()
+    here, _ = yard.connect()
     gone.connection_lost(None)
     closing.abort()
-    await turn()
-    assert [wire for wire, _, _ in yard.door.taken] == [here]
-    assert yard.inside == []
+    await next_tick()
+    assert [wire for wire, _, _ in yard.opener.opened] == [here]
+    assert yard.http_protocols == []
 
 
-async def test_who_comes_to_grief_costs_the_others_nothing():
+async def test_a_failing_upgrade_does_not_stop_the_others():
     """A bug in one opening is told to the loop; it is cut, and the line moves on."""
-    yard, grief = Yard(), []
+    yard, grief = Case(), []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, told: grief.append(told))
-    yard.door.failing = cut = yard.come()[0]
-    here, _ = yard.come()
-    await turn()
-    await turn()
+    yard.opener.failing_transport = cut = yard.connect()[0]
+    here, _ = yard.connect()
+    await next_tick()
+    await next_tick()
     asyncio.get_running_loop().set_exception_handler(None)
-    assert [wire for wire, _, _ in yard.door.taken] == [here]
-    assert (cut.is_gone, here.is_gone) == (True, False)
+    assert [wire for wire, _, _ in yard.opener.opened] == [here]
+    assert (cut.is_aborted, here.is_aborted) == (True, False)
     assert [type(each["exception"]) for each in grief] == [ZeroDivisionError]
 
 
-async def test_who_says_nothing_waits_until_the_end():
+async def test_a_connection_without_bytes_waits_until_close():
     """Nobody stays when the server goes."""
-    yard = Yard()
-    wire = Wire()
-    yard.porch().connection_made(cast("Any", wire))
-    await turn()
-    assert len(yard.porch.waiting) == 1
-    yard.porch.close()
-    assert wire.is_gone
+    yard = Case()
+    wire = FakeTransport()
+    yard.queue().connection_made(cast("Any", wire))
+    await next_tick()
+    assert len(yard.queue.pending) == 1
+    yard.queue.close()
+    assert wire.is_aborted
 
 
-async def opened(house: House, more: bytes) -> bytes:
+async def status_line(house: RunningEdge, request_tail: bytes) -> bytes:
     reader, writer = await asyncio.open_connection(*house.url[7:].split(":"))
-    writer.write(OPENING + HEADERS + more)
+    writer.write(REQUEST_LINE + HEADERS + request_tail)
     head = await reader.readuntil(b"\r\n")
     writer.close()
     return head
 
 
 @pytest.mark.parametrize(
-    ("more", "status"),
+    ("request_tail", "status"),
     [
         (b"\r\n", b"101"),
         (b"Origin: https://elsewhere.example\r\n\r\n", b"400"),
@@ -209,22 +219,22 @@ async def opened(house: House, more: bytes) -> bytes:
         (b"Sec-WebSocket-Protocol: x\r\n\r\n", b"101"),
     ],
 )
-async def test_both_ways_say_the_same(more: bytes, status: bytes):
+async def test_both_upgrade_paths_answer_alike(request_tail: bytes, status: bytes):
     """A client cannot tell who has answered it."""
-    async with edge() as house:
-        quick = await opened(house, more)
-        house.porch._door = None
-        assert (quick, await opened(house, more)) == (quick, quick)
+    async with run_edge() as house:
+        quick = await status_line(house, request_tail)
+        house.accept_queue._opener = None
+        assert (quick, await status_line(house, request_tail)) == (quick, quick)
         assert quick.split()[1] == status
 
 
-async def test_the_frameworks_connections_are_not_needed_for_a_websocket():
+async def test_a_websocket_bypasses_the_http_server():
     """It is not asked at all."""
-    async with edge() as house:
-        house.porch._framework = cast("Any", None)
-        connect = f'40/rider,{{"token":"{house.token()}"}}'.encode()
+    async with run_edge() as house:
+        house.accept_queue._http_factory = cast("Any", None)
+        connect = f'40/rider,{{"token":"{house.issue_token()}"}}'.encode()
         reader, writer = await asyncio.open_connection(*house.url[7:].split(":"))
-        writer.write(WHOLE + frame(connect))
+        writer.write(UPGRADE_REQUEST + frame(connect))
         await Until().true(lambda: len(house.sessions) == 1)
         assert [session.identity for session in house.sessions] == ["rider:rdr_1"]
         assert not house.http_server.connections

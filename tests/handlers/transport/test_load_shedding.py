@@ -7,10 +7,15 @@ import pytest
 
 from dispatch import metrics
 from dispatch.clock import ManualClock
-from handlers.sessions.rate_limits import Bucket
-from handlers.transport.load_shedding import AT_ONCE, CALM_AFTER_S, LATE_S, Rush
+from handlers.sessions.rate_limits import TokenBucket
+from handlers.transport.load_shedding import (
+    FIXES_PER_TICK,
+    LAG_THRESHOLD_S,
+    RECOVERY_S,
+    LoadShedder,
+)
 
-LATE, IN_TIME = 2 * LATE_S, 0.0
+LAG_S, NO_LAG_S = 2 * LAG_THRESHOLD_S, 0.0
 
 
 def fix(number: int) -> str:
@@ -18,41 +23,41 @@ def fix(number: int) -> str:
     return f'42/rider,["location_update",{{"seq":{number}}}]'
 
 
-class Line:
+class FakeConnection:
     """A connection that notes what is carried out."""
 
     def __init__(self) -> None:
-        self.carried_out: list[str] = []
-        self.strikes = 0
+        self.handled: list[str] = []
+        self.violations = 0
         self.closed = False
-        self.hear_quickly: Any = self.quickly
+        self.try_fast_path: Any = self.fast_path
 
-    def quickly(self, text: str) -> bool:
+    def fast_path(self, text: str) -> bool:
         """The quick way; it leaves odd frames to the other one."""
-        return "odd" not in text and self.hear_slowly(text)
+        return "odd" not in text and self.run_slow_path(text)
 
-    def hear_slowly(self, text: str) -> bool:
+    def run_slow_path(self, text: str) -> bool:
         """The way of everything else."""
-        self.carried_out.append(text)
+        self.handled.append(text)
         return True
 
-    def strike(self) -> None:
+    def count_violation(self) -> None:
         """One request too many."""
-        self.strikes += 1
+        self.violations += 1
 
     def receive(self, *texts: str) -> None:
         """Frames come in one go."""
         for text in texts:
-            assert self.hear_quickly(text) or self.hear_slowly(text)
+            assert self.try_fast_path(text) or self.run_slow_path(text)
 
 
-class Socket:
+class FakeSession:
     """One socket of a rider or somebody else."""
 
     def __init__(self, namespace: str = "/rider", fixes_per_s: float = 1_000.0) -> None:
         self.namespace = namespace
-        self.connection = Line()
-        self.fixes = Bucket(fixes_per_s, fixes_per_s)
+        self.connection = FakeConnection()
+        self.fix_bucket = TokenBucket(fixes_per_s, fixes_per_s)
 
 
 @pytest.fixture
@@ -60,125 +65,125 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
-def rush_of(clock: ManualClock, *sockets: Socket) -> Rush:
+def load_shedder_of(clock: ManualClock, *sockets: FakeSession) -> LoadShedder:
     """A rush over these sockets, on from the beginning."""
-    rush = Rush(list(sockets), clock)  # type: ignore[arg-type]
-    rush.beat(LATE)
+    rush = LoadShedder(list(sockets), clock)  # type: ignore[arg-type]
+    rush.record_lag(LAG_S)
     return rush
 
 
-async def test_while_it_is_late_the_newest_fix_goes_on(clock: ManualClock):
+async def test_under_load_only_the_newest_fix_is_handled(clock: ManualClock):
     """Of many fixes that came at once one is carried out, in the next turn; the others count."""
-    socket, other = Socket(), Socket()
+    socket, other = FakeSession(), FakeSession()
     dropped = metrics.FIXES_DROPPED.labels("coalesced")
     before, received = dropped._value.get(), metrics.FIXES_RECEIVED._value.get()
-    rush = rush_of(clock, socket, other)
+    rush = load_shedder_of(clock, socket, other)
 
     socket.connection.receive(fix(1), fix(2), fix(3))
     other.connection.receive(fix(7))
-    assert socket.connection.carried_out == []
+    assert socket.connection.handled == []
     await asyncio.sleep(0)
 
-    assert socket.connection.carried_out == [fix(3)]
-    assert other.connection.carried_out == [fix(7)]
-    rush.beat(IN_TIME)
+    assert socket.connection.handled == [fix(3)]
+    assert other.connection.handled == [fix(7)]
+    rush.record_lag(NO_LAG_S)
     assert dropped._value.get() - before == 2
     assert metrics.FIXES_RECEIVED._value.get() - received == 2
 
 
-async def test_in_time_nothing_waits(clock: ManualClock):
+async def test_without_lag_nothing_waits(clock: ManualClock):
     """A server that keeps up carries every fix out at once, before a rush and after it."""
-    socket = Socket()
-    rush = Rush([socket], clock)  # type: ignore[list-item,arg-type]
-    rush.beat(IN_TIME)
+    socket = FakeSession()
+    rush = LoadShedder([socket], clock)  # type: ignore[list-item,arg-type]
+    rush.record_lag(NO_LAG_S)
     socket.connection.receive(fix(1), fix(2))
-    assert socket.connection.carried_out == [fix(1), fix(2)]
+    assert socket.connection.handled == [fix(1), fix(2)]
 
-    rush.beat(LATE)
-    clock.advance(int(CALM_AFTER_S * 1000))
-    rush.beat(IN_TIME)
-    assert rush.is_on, "a rush does not end before its time"
+    rush.record_lag(LAG_S)
+    clock.advance(int(RECOVERY_S * 1000))
+    rush.record_lag(NO_LAG_S)
+    assert rush.is_shedding, "a rush does not end before its time"
     clock.advance(1)
     socket.connection.receive(fix(3))
-    rush.beat(IN_TIME)
+    rush.record_lag(NO_LAG_S)
     socket.connection.receive(fix(4), fix(5))
 
-    assert socket.connection.carried_out == [fix(n) for n in range(1, 6)]
-    assert socket.connection.hear_quickly == socket.connection.quickly
+    assert socket.connection.handled == [fix(n) for n in range(1, 6)]
+    assert socket.connection.try_fast_path == socket.connection.fast_path
 
 
-async def test_a_command_comes_after_the_fix_before_it(clock: ManualClock):
+async def test_a_command_is_handled_after_the_fix_before_it(clock: ManualClock):
     """What a rider says stays in order: where he was, then what he did there."""
-    socket = Socket()
-    rush_of(clock, socket)
+    socket = FakeSession()
+    load_shedder_of(clock, socket)
 
     socket.connection.receive(fix(1), '42/rider,["pick_up",{}]', fix(2), "3", fix(3))
     await asyncio.sleep(0)
 
     said = [fix(1), '42/rider,["pick_up",{}]', fix(2), "3", fix(3)]
-    assert socket.connection.carried_out == said
+    assert socket.connection.handled == said
 
 
-async def test_a_malformed_fix_gets_its_refusal(clock: ManualClock):
+async def test_a_malformed_fix_takes_the_slow_path(clock: ManualClock):
     """A frame that the quick way does not take takes the other way, late as it is."""
-    socket = Socket()
-    rush_of(clock, socket)
+    socket = FakeSession()
+    load_shedder_of(clock, socket)
 
     socket.connection.receive('42/rider,["location_update",{"odd":1}]')
     await asyncio.sleep(0)
 
-    assert socket.connection.carried_out == ['42/rider,["location_update",{"odd":1}]']
+    assert socket.connection.handled == ['42/rider,["location_update",{"odd":1}]']
 
 
-async def test_a_flood_is_counted_in_a_rush_too(clock: ManualClock):
+async def test_coalesced_fixes_count_towards_the_rate_limit(clock: ManualClock):
     """Fixes that go no further count towards the limit of their socket."""
-    socket = Socket(fixes_per_s=10.0)
-    rush_of(clock, socket)
+    socket = FakeSession(fixes_per_s=10.0)
+    load_shedder_of(clock, socket)
 
     socket.connection.receive(*(fix(n) for n in range(31)))
 
-    assert socket.connection.strikes == 20
+    assert socket.connection.violations == 20
 
 
-async def test_a_socket_that_is_gone_is_left_out(clock: ManualClock):
+async def test_a_closed_socket_is_skipped(clock: ManualClock):
     """The last fix of a connection that has ended is not carried out after its end."""
-    socket = Socket()
-    rush = rush_of(clock, socket)
+    socket = FakeSession()
+    rush = load_shedder_of(clock, socket)
     socket.connection.receive(fix(1))
     socket.connection.closed = True
-    socket.connection.hear_quickly = None
-    clock.advance(int(CALM_AFTER_S * 1000) + 1)
-    rush.beat(IN_TIME)
+    socket.connection.try_fast_path = None
+    clock.advance(int(RECOVERY_S * 1000) + 1)
+    rush.record_lag(NO_LAG_S)
 
-    assert socket.connection.carried_out == []
-    assert socket.connection.hear_quickly is None
+    assert socket.connection.handled == []
+    assert socket.connection.try_fast_path is None
 
 
-async def test_only_riders_are_guarded_and_those_who_come_later_too(clock: ManualClock):
+async def test_only_riders_fixes_are_coalesced_latecomers_included(clock: ManualClock):
     """Customers' frames go their way; a rider who connects during a rush is part of it."""
-    customer, late = Socket("/user"), Socket()
+    customer, late = FakeSession("/user"), FakeSession()
     sockets = [customer]
-    rush = Rush(sockets, clock)  # type: ignore[arg-type]
-    rush.beat(LATE)
+    rush = LoadShedder(sockets, clock)  # type: ignore[arg-type]
+    rush.record_lag(LAG_S)
     sockets.append(late)
-    rush.beat(IN_TIME)
+    rush.record_lag(NO_LAG_S)
     late.connection.receive(fix(1), fix(2))
     await asyncio.sleep(0)
 
-    assert customer.connection.hear_quickly == customer.connection.quickly
-    assert late.connection.carried_out == [fix(2)]
+    assert customer.connection.try_fast_path == customer.connection.fast_path
+    assert late.connection.handled == [fix(2)]
 
 
-async def test_one_turn_carries_out_only_so_many(clock: ManualClock):
+async def test_fixes_per_tick_are_bounded(clock: ManualClock):
     """A crowd's fixes take several turns, so that what comes meanwhile is read between them."""
-    sockets = [Socket() for _ in range(AT_ONCE + 1)]
-    rush_of(clock, *sockets)
+    sockets = [FakeSession() for _ in range(FIXES_PER_TICK + 1)]
+    load_shedder_of(clock, *sockets)
     for socket in sockets:
         socket.connection.receive(fix(1))
     await asyncio.sleep(0)
     last = sockets[-1].connection
-    assert [last.carried_out, sockets[0].connection.carried_out] == [[], [fix(1)]]
+    assert [last.handled, sockets[0].connection.handled] == [[], [fix(1)]]
     last.receive(fix(2))
     await asyncio.sleep(0)
 
-    assert last.carried_out == [fix(2)]
+    assert last.handled == [fix(2)]

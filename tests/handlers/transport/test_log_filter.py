@@ -9,7 +9,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from dispatch import metrics
-from tests.handlers.socket_edge import WS, edge
+from tests.handlers.socket_edge import WS_PATH, run_edge
 from tests.waiting import Until
 
 GARBAGE = [
@@ -19,13 +19,13 @@ GARBAGE = [
     b"GET / HTTP/1.1\r\nA: " + b"a" * 20_000 + b"\r\n\r\n",
 ]
 UPGRADE = (
-    f"GET {WS} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    f"GET {WS_PATH} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 ).encode()
 
 
 @pytest.fixture
-def uncollected() -> Iterator[None]:
+def gc_disabled() -> Iterator[None]:
     """Rings stay for as long as the test runs."""
     gc.collect()
     gc.disable()
@@ -33,56 +33,54 @@ def uncollected() -> Iterator[None]:
     gc.enable()
 
 
-def kept() -> list[object]:
+def live_errors() -> list[object]:
     """The framework's errors that are still there."""
     return [each for each in gc.get_objects() if isinstance(each, HttpProcessingError)]
 
 
-def refused() -> float:
+def bad_request_count() -> float:
     return metrics.HTTP_REQUESTS.labels("none", "any", "400")._value.get()
 
 
-async def send(url: str, said: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def send(url: str, data: bytes) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     at = URL(url)
     reader, writer = await asyncio.open_connection(at.host, at.port)
-    writer.write(said)
+    writer.write(data)
     return reader, writer
 
 
 @pytest.mark.parametrize("garbage", GARBAGE)
-async def test_bytes_that_are_no_http_leave_no_traceback(
-    garbage: bytes, caplog: pytest.LogCaptureFixture
-):
+async def test_non_http_bytes_leave_no_traceback(garbage: bytes, caplog: pytest.LogCaptureFixture):
     """They are answered, counted, and not logged."""
-    before = refused()
-    async with edge() as house:
+    before = bad_request_count()
+    async with run_edge() as house:
         reader, writer = await send(house.url, garbage)
         assert (await reader.readline()).startswith(b"HTTP/1.")
         writer.close()
     assert caplog.records == []
-    assert refused() == before + 1
+    assert bad_request_count() == before + 1
 
 
-@pytest.mark.usefixtures("uncollected")
+@pytest.mark.usefixtures("gc_disabled")
 @pytest.mark.parametrize("garbage", GARBAGE)
-async def test_bytes_that_are_no_http_wait_for_no_collector(garbage: bytes):
+async def test_non_http_bytes_leave_no_garbage(garbage: bytes):
     """Each error knew the frame that knew it: 9 % of memory after 100,000 bad frames."""
-    async with edge() as house:
+    async with run_edge() as house:
         reader, writer = await send(house.url, garbage)
         assert (await reader.readline()).startswith(b"HTTP/1.")
         writer.close()
-        await Until().true(lambda: kept() == [])
+        await Until().true(lambda: live_errors() == [])
 
 
-@pytest.mark.usefixtures("uncollected")
-async def test_what_comes_behind_a_handshake_is_no_request():
+@pytest.mark.usefixtures("gc_disabled")
+async def test_frames_after_a_handshake_are_not_read_as_http():
     """Whoever had gone before he was answered left his frames to be read as HTTP."""
-    before = refused()
-    async with edge() as house:
+    before = bad_request_count()
+    async with run_edge() as house:
         reader, writer = await send(house.url, UPGRADE + b"\x81\x80\x00\x00\x00\x00\r\n\r\n")
         writer.write_eof()
         await reader.read()
         writer.close()
         await Until().true(lambda: not house.http_server.connections)
-    assert kept() == []
-    assert refused() == before
+    assert live_errors() == []
+    assert bad_request_count() == before

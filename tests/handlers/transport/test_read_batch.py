@@ -2,7 +2,7 @@
 
 import asyncio
 
-from handlers.transport.read_batch import READS_MAX, Turn
+from handlers.transport.read_batch import READS_MAX, ReadBatch
 from tests.waiting import Until
 
 
@@ -10,59 +10,59 @@ class Case:
     """A turn whose reads and writes are noted in their order; each read has one watcher told."""
 
     def __init__(self) -> None:
-        self.turn = Turn()
-        self.noted: list[str] = []
+        self.read_batch = ReadBatch()
+        self.calls: list[str] = []
 
-    def read(self, data: bytes) -> None:
+    def consume(self, data: bytes) -> None:
         assert data != b"bug", "this is what a bug of ours looks like"
-        self.noted.append(f"read {data.decode()}")
-        self.turn.write(self, data)
+        self.calls.append(f"read {data.decode()}")
+        self.read_batch.add_write(self, data)
 
     def send(self, frame: bytes) -> None:
-        self.noted.append(f"told {frame.decode()}")
+        self.calls.append(f"told {frame.decode()}")
 
 
-async def test_all_that_came_is_read_before_anything_goes_out():
+async def test_all_reads_precede_all_writes():
     """Calls of the kernel are made in a row, and so is the work between them."""
     case = Case()
-    case.turn.read(case, b"1")
-    case.turn.read(case, b"2")
-    assert case.noted == []
-    await Until().true(lambda: bool(case.noted))
-    assert case.noted == ["read 1", "read 2", "told 1", "told 2"]
+    case.read_batch.add_read(case, b"1")
+    case.read_batch.add_read(case, b"2")
+    assert case.calls == []
+    await Until().true(lambda: bool(case.calls))
+    assert case.calls == ["read 1", "read 2", "told 1", "told 2"]
 
 
-async def test_a_long_turn_is_read_in_parts():
+async def test_a_full_batch_is_flushed_at_once():
     """No more than so many reads are kept, however many the loop has."""
     case = Case()
     for _ in range(READS_MAX):
-        case.turn.read(case, b"x")
-    assert case.noted == ["read x"] * READS_MAX + ["told x"] * READS_MAX
-    case.turn.read(case, b"y")
-    await Until().true(lambda: case.noted[-1] == "told y")
+        case.read_batch.add_read(case, b"x")
+    assert case.calls == ["read x"] * READS_MAX + ["told x"] * READS_MAX
+    case.read_batch.add_read(case, b"y")
+    await Until().true(lambda: case.calls[-1] == "told y")
 
 
-async def test_what_is_told_outside_of_a_read_goes_out_too():
+async def test_a_write_without_a_read_is_flushed():
     """A position of another node comes over Redis."""
     case = Case()
-    case.turn.write(case, b"1")
-    assert case.noted == []
-    await Until().true(lambda: case.noted == ["told 1"])
+    case.read_batch.add_write(case, b"1")
+    assert case.calls == []
+    await Until().true(lambda: case.calls == ["told 1"])
 
 
-async def test_a_bug_in_one_read_takes_nothing_from_the_others():
+async def test_a_failing_read_does_not_stop_the_others():
     """It is told to the loop, and everybody else is read and told."""
     case, complaints = Case(), list[object]()
     asyncio.get_running_loop().set_exception_handler(lambda _, it: complaints.append(it))
     for data in (b"1", b"bug", b"2"):
-        case.turn.read(case, data)
-    await Until().true(lambda: case.noted[-1:] == ["told 2"])
-    assert case.noted == ["read 1", "told 1", "read 2", "told 2"]
+        case.read_batch.add_read(case, data)
+    await Until().true(lambda: case.calls[-1:] == ["told 2"])
+    assert case.calls == ["read 1", "told 1", "read 2", "told 2"]
     assert len(complaints) == 1
 
 
-def test_nobody_is_kept_waiting_by_nothing():
+def test_an_empty_batch_flushes_nothing():
     """A turn without anything ends at once."""
     case = Case()
-    case.turn.end()
-    assert case.noted == []
+    case.read_batch.flush()
+    assert case.calls == []

@@ -9,11 +9,11 @@ from ledger.core import accounts
 from ledger.core.entries import (
     JournalEntry,
     Leg,
-    Unbalanced,
-    balanced,
-    day_of,
+    UnbalancedEntry,
+    balance_legs,
+    business_day,
     entry_item,
-    intent_of,
+    hash_fact,
 )
 from ledger.core.facts import (
     Capture,
@@ -24,19 +24,19 @@ from ledger.core.facts import (
     entry_key,
 )
 from ledger.core.money import AMOUNT_MAX
-from ledger.core.order_funds import Fin, FinState, Method
-from ledger.core.plan import plan
+from ledger.core.order_funds import FundingMethod, FundsState, OrderFunds
+from ledger.core.plan import plan_entry
 from ledger.core.pricing import DEFAULT_RATES, Pricing, price_goods, price_package
 from ledger.dynamodb.table import Key
 
 BAD_IDS = ["", "a#b", "a.b", "a b", "é", "x" * 65, "a\n", "a/b", "a:b"]
 
 
-def money_of(order_id: str = "o1", **changes: object) -> Fin:
-    fin = Fin(
+def funds_of(order_id: str = "o1", **changes: object) -> OrderFunds:
+    fin = OrderFunds(
         order_id=order_id,
-        fin_state=FinState.DELIVERED,
-        method=Method.WALLET,
+        fin_state=FundsState.DELIVERED,
+        method=FundingMethod.WALLET,
         user_id="u",
         vendor_id="v",
         rider_id="r",
@@ -73,7 +73,7 @@ def test_an_id_that_could_forge_a_key_is_refused(text: str) -> None:
         (accounts.clearing("mtn_momo", 3), "CLEARING"),
     ],
 )
-def test_an_accounts_name_tells_its_kind(account: str, kind: str) -> None:
+def test_the_kind_is_read_from_the_account_name(account: str, kind: str) -> None:
     """What the chart builds it also reads."""
     assert accounts.kind_of(account) == kind
 
@@ -81,9 +81,9 @@ def test_an_accounts_name_tells_its_kind(account: str, kind: str) -> None:
 @pytest.mark.parametrize(
     "account", ["USER", "user#u", "USER#a#b", "BANK#1", "PLATFORM#COMMISSION", "CLEARING#x.1"]
 )
-def test_a_name_outside_the_chart_is_no_account(account: str) -> None:
+def test_an_unknown_account_name_is_refused(account: str) -> None:
     """Wrong case, a missing lane or another kind is refused."""
-    with pytest.raises(ValueError, match=r"account|valid Kind"):
+    with pytest.raises(ValueError, match=r"account|valid AccountKind"):
         accounts.kind_of(account)
 
 
@@ -97,7 +97,7 @@ def test_legs_are_merged_and_always_sum_to_zero(parts: list[tuple[str, int]]) ->
     rest = -sum(amount for _, amount in parts)
     legs = [Leg(account, amount, "X") for account, amount in parts]
     legs += [Leg(accounts.vendor("v"), rest + 7, "X"), Leg(accounts.rider("r"), -7, "X")]
-    kept = balanced(legs)
+    kept = balance_legs(legs)
     assert sum(leg.amount for leg in kept) == 0
     assert all(leg.amount for leg in kept)
     assert [leg.account for leg in kept] == sorted({leg.account for leg in kept})
@@ -108,39 +108,39 @@ def test_legs_that_do_not_sum_to_zero_are_no_entry(parts: list[tuple[str, int]])
     """One franc too much is refused."""
     total = sum(amount for _, amount in parts)
     legs = [Leg(account, amount, "X") for account, amount in parts]
-    with pytest.raises(Unbalanced):
-        balanced([*legs, Leg(accounts.vendor("v"), 1 - total, "X")])
+    with pytest.raises(UnbalancedEntry):
+        balance_legs([*legs, Leg(accounts.vendor("v"), 1 - total, "X")])
 
 
-def test_an_entry_moves_something_but_not_everything() -> None:
+def test_an_entry_has_legs_within_the_amount_limit() -> None:
     """Legs that cancel each other out, and legs above the largest amount, are refused."""
     u, v = accounts.user("u"), accounts.vendor("v")
-    with pytest.raises(Unbalanced, match="moves something"):
-        balanced([Leg(u, 5, "X"), Leg(u, -5, "X")])
-    with pytest.raises(Unbalanced, match="above"):
-        balanced([Leg(u, AMOUNT_MAX + 1, "X"), Leg(v, -AMOUNT_MAX - 1, "X")])
+    with pytest.raises(UnbalancedEntry, match="moves something"):
+        balance_legs([Leg(u, 5, "X"), Leg(u, -5, "X")])
+    with pytest.raises(UnbalancedEntry, match="above"):
+        balance_legs([Leg(u, AMOUNT_MAX + 1, "X"), Leg(v, -AMOUNT_MAX - 1, "X")])
 
 
 def test_a_top_up_comes_out_of_what_the_provider_owes() -> None:
     """CLEARING -T, USER +T, under the payment's own key."""
     fact = TopUp("u", 5000, "mtn", "p1")
-    assert legs_of(plan(fact, None, 3)) == {"CLEARING#MTN.3": -5000, "USER#u": 5000}
+    assert legs_of(plan_entry(fact, None, 3)) == {"CLEARING#MTN.3": -5000, "USER#u": 5000}
     assert entry_key(fact) == Key("PAYMENT#mtn#p1", "JE#TOPUP")
 
 
-def test_a_capture_goes_into_the_orders_escrow(food: Pricing) -> None:
+def test_a_capture_goes_into_the_orders_escrow(food_pricing: Pricing) -> None:
     """From the wallet or from the provider, the whole total."""
-    wallet = Capture("o1", "u", "v", "WALLET", food)
-    assert legs_of(plan(wallet, None, 0)) == {"USER#u": -13_499, "ORDER#o1": 13_499}
-    momo = Capture("o1", "u", "v", "MOBILE_MONEY", food, "p1", "om")
-    assert legs_of(plan(momo, None, 1)) == {"CLEARING#OM.1": -13_499, "ORDER#o1": 13_499}
+    wallet = Capture("o1", "u", "v", "WALLET", food_pricing)
+    assert legs_of(plan_entry(wallet, None, 0)) == {"USER#u": -13_499, "ORDER#o1": 13_499}
+    momo = Capture("o1", "u", "v", "MOBILE_MONEY", food_pricing, "p1", "om")
+    assert legs_of(plan_entry(momo, None, 1)) == {"CLEARING#OM.1": -13_499, "ORDER#o1": 13_499}
     with pytest.raises(ValueError, match="provider"):
-        plan(Capture("o1", "u", "v", "MOBILE_MONEY", food), None, 0)
+        plan_entry(Capture("o1", "u", "v", "MOBILE_MONEY", food_pricing), None, 0)
 
 
 def test_goods_are_settled_to_vendor_rider_and_platform() -> None:
     """Escrow -T, vendor its share, rider the fee, platform the commission."""
-    assert legs_of(plan(Settle("o1"), money_of(), 2)) == {
+    assert legs_of(plan_entry(Settle("o1"), funds_of(), 2)) == {
         "ORDER#o1": -13_499,
         "VENDOR#v": 10_200,
         "RIDER#r": 1500,
@@ -151,8 +151,8 @@ def test_goods_are_settled_to_vendor_rider_and_platform() -> None:
 def test_a_parcel_is_settled_to_rider_and_platform() -> None:
     """No vendor: four fifths to the rider."""
     price = price_package(DEFAULT_RATES["PACKAGE"], 2000, fragile=False)
-    fin = money_of(pricing=price, escrow=3000, vendor_id=None)
-    assert legs_of(plan(Settle("o1"), fin, 0)) == {
+    fin = funds_of(pricing=price, escrow=3000, vendor_id=None)
+    assert legs_of(plan_entry(Settle("o1"), fin, 0)) == {
         "ORDER#o1": -3000,
         "RIDER#r": 2400,
         "PLATFORM#COMMISSION.0": 600,
@@ -161,8 +161,8 @@ def test_a_parcel_is_settled_to_rider_and_platform() -> None:
 
 def test_cash_is_settled_out_of_the_riders_hands() -> None:
     """RIDERCASH -T and the same credits; the escrow had nothing."""
-    fin = money_of(method=Method.CASH, escrow=0)
-    assert legs_of(plan(Settle("o1"), fin, 0)) == {
+    fin = funds_of(method=FundingMethod.CASH, escrow=0)
+    assert legs_of(plan_entry(Settle("o1"), fin, 0)) == {
         "RIDERCASH#r": -13_499,
         "VENDOR#v": 10_200,
         "RIDER#r": 1500,
@@ -173,22 +173,24 @@ def test_cash_is_settled_out_of_the_riders_hands() -> None:
 def test_a_free_delivery_has_no_leg_of_zero() -> None:
     """Who gets nothing is not in the entry."""
     rates = msgspec.structs.replace(DEFAULT_RATES["FOOD"], delivery_fee=0, commission_bps=0)
-    fin = money_of(pricing=price_goods(rates, 2000), escrow=2000)
-    assert legs_of(plan(Settle("o1"), fin, 0)) == {"ORDER#o1": -2000, "VENDOR#v": 2000}
+    fin = funds_of(pricing=price_goods(rates, 2000), escrow=2000)
+    assert legs_of(plan_entry(Settle("o1"), fin, 0)) == {"ORDER#o1": -2000, "VENDOR#v": 2000}
 
 
 @given(
     st.integers(1, 200_000),
     st.integers(0, 10_000),
     st.integers(0, 10_000),
-    st.sampled_from([Method.WALLET, Method.CASH]),
+    st.sampled_from([FundingMethod.WALLET, FundingMethod.CASH]),
 )
-def test_every_settlement_balances(subtotal: int, bps: int, fee: int, method: Method) -> None:
+def test_every_settlement_balances(
+    subtotal: int, bps: int, fee: int, method: FundingMethod
+) -> None:
     """Any basket at any rate gives parts that are never negative and sum to what was paid."""
     rates = msgspec.structs.replace(DEFAULT_RATES["MART"], commission_bps=bps, delivery_fee=fee)
     price = price_goods(rates, subtotal)
-    escrow = price.total if method == Method.WALLET else 0
-    entry = plan(Settle("o1"), money_of(pricing=price, method=method, escrow=escrow), 0)
+    escrow = price.total if method == FundingMethod.WALLET else 0
+    entry = plan_entry(Settle("o1"), funds_of(pricing=price, method=method, escrow=escrow), 0)
     assert isinstance(entry, JournalEntry)
     assert entry.total == price.total
     assert sum(leg.amount for leg in entry.legs) == 0
@@ -197,31 +199,31 @@ def test_every_settlement_balances(subtotal: int, bps: int, fee: int, method: Me
 
 def test_an_escrow_that_is_not_the_price_cannot_be_settled() -> None:
     """A franc more or less in escrow than the prices say stops the plan."""
-    with pytest.raises(Unbalanced):
-        plan(Settle("o1"), money_of(escrow=13_498), 0)
+    with pytest.raises(UnbalancedEntry):
+        plan_entry(Settle("o1"), funds_of(escrow=13_498), 0)
 
 
 def test_a_refund_gives_the_whole_escrow_back() -> None:
     """Escrow -T, customer +T."""
-    fin = money_of(fin_state=FinState.CAPTURED)
-    assert legs_of(plan(Refund("o1", "closed"), fin, 0)) == {
+    fin = funds_of(fin_state=FundsState.CAPTURED)
+    assert legs_of(plan_entry(Refund("o1", "closed"), fin, 0)) == {
         "ORDER#o1": -13_499,
         "USER#u": 13_499,
     }
 
 
-@pytest.mark.parametrize("state", [s for s in FinState if s != FinState.DELIVERED])
-def test_only_delivered_orders_are_settled(state: FinState) -> None:
+@pytest.mark.parametrize("state", [s for s in FundsState if s != FundsState.DELIVERED])
+def test_only_delivered_orders_are_settled(state: FundsState) -> None:
     """Every other state is refused by name."""
-    refusal = plan(Settle("o1"), money_of(fin_state=state), 0)
+    refusal = plan_entry(Settle("o1"), funds_of(fin_state=state), 0)
     assert isinstance(refusal, Rejection)
     assert (refusal.code, state in refusal.message) == ("wrong_state", True)
 
 
-@pytest.mark.parametrize("state", [s for s in FinState if s != FinState.CAPTURED])
-def test_only_paid_orders_are_refunded(state: FinState) -> None:
+@pytest.mark.parametrize("state", [s for s in FundsState if s != FundsState.CAPTURED])
+def test_only_paid_orders_are_refunded(state: FundsState) -> None:
     """Nothing to give back, or too late for it."""
-    refusal = plan(Refund("o1", "x"), money_of(fin_state=state), 0)
+    refusal = plan_entry(Refund("o1", "x"), funds_of(fin_state=state), 0)
     assert isinstance(refusal, Rejection)
     assert refusal.code == "wrong_state"
 
@@ -229,33 +231,33 @@ def test_only_paid_orders_are_refunded(state: FinState) -> None:
 def test_an_unknown_orders_money_is_not_found() -> None:
     """Without a FIN there is nothing to settle or give back."""
     for fact in (Settle("o1"), Refund("o1", "x")):
-        refusal = plan(fact, None, 0)
+        refusal = plan_entry(fact, None, 0)
         assert isinstance(refusal, Rejection)
         assert refusal.code == "not_found"
 
 
-def test_an_intent_is_the_fact_and_nothing_else(food: Pricing) -> None:
+def test_the_fact_hash_covers_the_fact_and_nothing_else(food_pricing: Pricing) -> None:
     """Equal facts hash alike whatever the lane; any other field makes another intent."""
-    fact = Capture("o1", "u", "v", "WALLET", food)
-    one, two = plan(fact, None, 0), plan(fact, None, 5)
+    fact = Capture("o1", "u", "v", "WALLET", food_pricing)
+    one, two = plan_entry(fact, None, 0), plan_entry(fact, None, 5)
     assert isinstance(one, JournalEntry)
     assert isinstance(two, JournalEntry)
-    assert one.intent == two.intent == intent_of(fact)
-    assert intent_of(msgspec.structs.replace(fact, user_id="w")) != one.intent
-    assert intent_of(Settle("o1")) != intent_of(Refund("o1", ""))
+    assert one.fact_hash == two.fact_hash == hash_fact(fact)
+    assert hash_fact(msgspec.structs.replace(fact, user_id="w")) != one.fact_hash
+    assert hash_fact(Settle("o1")) != hash_fact(Refund("o1", ""))
 
 
 def test_a_business_day_is_doualas() -> None:
     """23:00 UTC is the next day there."""
-    assert day_of(0) == "1970-01-01"
-    assert day_of(1_763_000_000_000) == "2025-11-13"
-    assert day_of(22 * 3_600_000 + 3_599_999) == "1970-01-01"
-    assert day_of(23 * 3_600_000) == "1970-01-02"
+    assert business_day(0) == "1970-01-01"
+    assert business_day(1_763_000_000_000) == "2025-11-13"
+    assert business_day(22 * 3_600_000 + 3_599_999) == "1970-01-01"
+    assert business_day(23 * 3_600_000) == "1970-01-02"
 
 
 def test_an_entry_is_listed_under_its_day() -> None:
     """The journal of a day is found in GSI3, each entry under a sort key of its own."""
-    entry = plan(TopUp("u", 5, "mtn", "p1"), None, 0)
+    entry = plan_entry(TopUp("u", 5, "mtn", "p1"), None, 0)
     assert isinstance(entry, JournalEntry)
     item = entry_item(entry, 0, {})
     assert item["GSI3PK"].startswith("JE#1970-01-01#")

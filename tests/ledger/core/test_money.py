@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.core.money import AMOUNT_MAX, checked, split
+from ledger.core.money import AMOUNT_MAX, checked_amount, split
 from ledger.core.pricing import DEFAULT_RATES, price_goods, price_package
 
 amounts = st.integers(0, AMOUNT_MAX)
@@ -14,13 +14,13 @@ amounts = st.integers(0, AMOUNT_MAX)
 def test_what_is_not_an_amount_is_refused(amount: object) -> None:
     """Only whole francs from 1 to 10^12 move."""
     with pytest.raises(ValueError, match="amount"):
-        checked(amount)  # pyright: ignore[reportArgumentType]
+        checked_amount(amount)  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize("amount", [1, AMOUNT_MAX])
 def test_the_smallest_and_the_largest_amount_move(amount: int) -> None:
     """Both ends are inside."""
-    assert checked(amount) == amount
+    assert checked_amount(amount) == amount
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_the_smallest_and_the_largest_amount_move(amount: int) -> None:
         (0, 1500, 0),
     ],
 )
-def test_a_rate_takes_its_part_rounded_down(base: int, bps: int, part: int) -> None:
+def test_split_rounds_the_rated_part_down(base: int, bps: int, part: int) -> None:
     """The platform gets the floor, the other side the remainder."""
     assert split(base, bps) == (part, base - part)
 
@@ -51,7 +51,7 @@ def test_a_split_loses_nothing(base: int, bps: int) -> None:
 
 
 @given(st.integers(0, 10**9), st.sampled_from(["FOOD", "MART"]))
-def test_goods_are_priced_without_a_leak(subtotal: int, service: str) -> None:
+def test_the_price_of_goods_is_split_completely(subtotal: int, service: str) -> None:
     """Commission and shares make the total; the platform's is the floor."""
     price = price_goods(DEFAULT_RATES[service], subtotal)  # pyright: ignore[reportArgumentType]
     assert price.commission + price.vendor_share + price.rider_share == price.total

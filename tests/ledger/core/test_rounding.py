@@ -8,19 +8,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.core.cancellation_matrix import MATRIX, Fault, Stage, part
+from ledger.core.cancellation_matrix import MATRIX, Fault, Stage, split_cancellation
 from ledger.core.entries import JournalEntry
 from ledger.core.facts import (
     BorneBy,
     Capture,
     Fact,
-    PartRefund,
+    PartialRefund,
     Refund,
     Rejection,
     Settle,
 )
-from ledger.core.order_funds import Fin, FinState, Method
-from ledger.core.plan import plan
+from ledger.core.order_funds import FundingMethod, FundsState, OrderFunds
+from ledger.core.plan import plan_entry
 from ledger.core.pricing import (
     DEFAULT_RATES,
     Pricing,
@@ -55,29 +55,31 @@ def every_price(service: str) -> Iterator[Pricing]:
     return (price_goods(rates, subtotal) for subtotal in ALL_SUBTOTALS)
 
 
-def fin_of(pricing: Pricing, method: Method = Method.WALLET, **changes: object) -> Fin:
-    fin = Fin(
+def funds_of(
+    pricing: Pricing, method: FundingMethod = FundingMethod.WALLET, **changes: object
+) -> OrderFunds:
+    fin = OrderFunds(
         order_id="o1",
-        fin_state=FinState.SETTLED,
+        fin_state=FundsState.SETTLED,
         method=method,
         user_id="u",
         vendor_id=None if pricing.service == "PACKAGE" else "v",
         rider_id="r",
         pricing=pricing,
-        escrow=0 if method is Method.CASH else pricing.gross,
+        escrow=0 if method is FundingMethod.CASH else pricing.gross,
     )
     return msgspec.structs.replace(fin, **changes)
 
 
-def legs_of(fact: Fact, fin: Fin | None) -> dict[str, int]:
-    entry = plan(fact, fin, 0)
+def legs_of(fact: Fact, funds: OrderFunds | None) -> dict[str, int]:
+    entry = plan_entry(fact, funds, 0)
     assert isinstance(entry, JournalEntry)
     assert sum(leg.amount for leg in entry.legs) == 0
     return {leg.account: leg.amount for leg in entry.legs}
 
 
 @pytest.mark.parametrize("service", ["FOOD", "MART", "PACKAGE"])
-def test_no_price_loses_a_franc(service: str):
+def test_every_price_is_split_completely(service: str):
     """All subtotals to 200,000: the platform has the floor, nobody less than nothing."""
     bps = DEFAULT_RATES[service].commission_bps  # pyright: ignore[reportArgumentType]
     seen = 0
@@ -97,7 +99,7 @@ def test_every_price_is_settled_as_it_was_quoted(service: str):
     settle = Settle("o1")
     # Eleven shares no factor with 10,000, so that every rest comes about.
     for price in islice(every_price(service), 0, None, 11):
-        legs = legs_of(settle, fin_of(price, fin_state=FinState.DELIVERED))
+        legs = legs_of(settle, funds_of(price, fin_state=FundsState.DELIVERED))
         assert legs["ORDER#o1"] == -price.total
         assert legs.get("PLATFORM#COMMISSION.0", 0) == price.commission
         assert legs.get("VENDOR#v", 0) == price.vendor_share
@@ -105,7 +107,7 @@ def test_every_price_is_settled_as_it_was_quoted(service: str):
 
 
 @given(subtotals, small, st.integers(0, 300_000))
-def test_a_tip_and_a_discount_change_nobody_elses_part(subtotal: int, tip: int, discount: int):
+def test_a_tip_and_a_discount_leave_other_shares_unchanged(subtotal: int, tip: int, discount: int):
     """The rider has the tip, the platform pays the discount, vendor and commission stay."""
     plain = price_goods(DEFAULT_RATES["FOOD"], subtotal)
     price = with_discount(with_tip(plain, tip), discount)
@@ -115,10 +117,10 @@ def test_a_tip_and_a_discount_change_nobody_elses_part(subtotal: int, tip: int, 
     assert captured["USER#u"] == -price.total
     assert captured.get("PLATFORM#PROMO.0", 0) == -price.discount
     assert captured["ORDER#o1"] == price.gross
-    settled = legs_of(Settle("o1"), fin_of(price, fin_state=FinState.DELIVERED))
+    settled = legs_of(Settle("o1"), funds_of(price, fin_state=FundsState.DELIVERED))
     assert settled["RIDER#r"] == plain.rider_share + tip
     assert settled["VENDOR#v"] == plain.vendor_share
-    cash = fin_of(price, Method.CASH, fin_state=FinState.DELIVERED)
+    cash = funds_of(price, FundingMethod.CASH, fin_state=FundsState.DELIVERED)
     assert legs_of(Settle("o1"), cash)["RIDERCASH#r"] == -price.total
 
 
@@ -126,26 +128,28 @@ def test_a_tip_and_a_discount_change_nobody_elses_part(subtotal: int, tip: int, 
     prices,
     st.sampled_from(Stage),
     st.sampled_from(Fault),
-    st.sampled_from([Method.WALLET, Method.CASH]),
+    st.sampled_from([FundingMethod.WALLET, FundingMethod.CASH]),
     st.sampled_from(["r", None]),
 )
-def test_whatever_is_called_off_is_divided_whole(
-    price: Pricing, stage: Stage, fault: Fault, method: Method, rider_id: str | None
+def test_a_cancelled_order_is_split_completely(
+    price: Pricing, stage: Stage, fault: Fault, method: FundingMethod, rider_id: str | None
 ):
     """By every cell of the matrix: nobody below zero, the customer pays for his own fault alone."""
-    parting = part(price, stage, fault, has_rider=rider_id is not None)
+    parting = split_cancellation(price, stage, fault, has_rider=rider_id is not None)
     assert min(parting[:4]) >= 0
-    assert parting.by_customer or parting.customer == price.total
-    paid_before = FinState.DUE if method is Method.CASH else FinState.CAPTURED
-    fin = fin_of(price, method, fin_state=paid_before, rider_id=None)
-    entry = plan(Refund("o1", "x", stage, fault, rider_id), fin, 0)
+    assert parting.is_customer_fault or parting.customer == price.total
+    paid_before = FundsState.DUE if method is FundingMethod.CASH else FundsState.CAPTURED
+    fin = funds_of(price, method, fin_state=paid_before, rider_id=None)
+    entry = plan_entry(Refund("o1", "x", stage, fault, rider_id), fin, 0)
     legs = {leg.account: leg.amount for leg in getattr(entry, "legs", ())}
-    assert isinstance(entry, Rejection) == (method is Method.CASH and not parting.paid)
+    assert isinstance(entry, Rejection) == (
+        method is FundingMethod.CASH and not parting.compensation
+    )
     assert sum(legs.values()) == 0
     assert legs.get("VENDOR#v", 0) == parting.vendor * bool(legs)
     assert legs.get("RIDER#r", 0) == parting.rider * bool(legs)
     assert legs.get("ORDER#o1", 0) == -fin.escrow * bool(legs)
-    expected = 0 if method is Method.CASH else parting.customer
+    expected = 0 if method is FundingMethod.CASH else parting.customer
     assert legs.get("USER#u", 0) == expected
 
 
@@ -160,34 +164,34 @@ def test_the_matrix_has_every_cell():
     st.lists(st.tuples(st.integers(1, 60_000), st.sampled_from(BorneBy)), max_size=12),
     st.integers(0, 30_000),
 )
-def test_refunds_end_exactly_at_what_was_paid(
-    price: Pricing, asked: list[tuple[int, BorneBy]], purse: int
+def test_refunds_never_exceed_what_was_paid(
+    price: Pricing, asked: list[tuple[int, BorneBy]], available: int
 ):
     """However many parts it comes in, what went back never passes what was paid."""
-    fin, told = fin_of(price), list[bool]()
+    fin, told = funds_of(price), list[bool]()
     for number, (amount, borne_by) in enumerate(asked):
-        fact = PartRefund("o1", f"r{number}", amount, "cold", borne_by)
-        entry = plan(fact, fin, 0, {"VENDOR#v": purse})
+        fact = PartialRefund("o1", f"r{number}", amount, "cold", borne_by)
+        entry = plan_entry(fact, fin, 0, {"VENDOR#v": available})
         legs = {leg.account: leg.amount for leg in getattr(entry, "legs", ())}
         told.append(bool(legs) == (amount <= price.total - fin.refunded))
         back = legs.get("USER#u", 0)
         shares = back * (borne_by is BorneBy.PARTIES)
         assert back in (0, amount)
-        assert legs.get("VENDOR#v", 0) >= -purse
+        assert legs.get("VENDOR#v", 0) >= -available
         fin = msgspec.structs.replace(fin, refunded=fin.refunded + back, shared=fin.shared + shares)
     assert all(told)
     assert fin.refunded <= price.total
 
 
 @given(prices, st.lists(st.integers(1, 100), max_size=4))
-def test_a_full_refund_in_parts_takes_everything_back(price: Pricing, percents: list[int]):
+def test_partial_refunds_add_up_to_a_full_refund(price: Pricing, percents: list[int]):
     """No franc drifts: vendor, rider, platform and promotion end where they began."""
-    fin, taken = fin_of(price), dict[str, int]()
+    fin, taken = funds_of(price), dict[str, int]()
     for number, percent in enumerate([*percents, 100]):
         left = price.total - fin.refunded
         amount = -(-left * percent // 100)
-        fact = PartRefund("o1", f"r{number}", max(1, amount), "x", BorneBy.PARTIES)
-        entry = plan(fact, fin, 0, {"VENDOR#v": 10**9, "RIDER#r": 10**9})
+        fact = PartialRefund("o1", f"r{number}", max(1, amount), "x", BorneBy.PARTIES)
+        entry = plan_entry(fact, fin, 0, {"VENDOR#v": 10**9, "RIDER#r": 10**9})
         legs = {leg.account: leg.amount for leg in getattr(entry, "legs", ())}
         amount = legs.get("USER#u", 0)
         for account, moved in legs.items():
@@ -197,6 +201,6 @@ def test_a_full_refund_in_parts_takes_everything_back(price: Pricing, percents: 
         )
     assert taken["USER#u"] == price.total
     assert taken.get("VENDOR#v", 0) == -price.vendor_share
-    assert taken.get("RIDER#r", 0) == -price.rider_part
+    assert taken.get("RIDER#r", 0) == -price.rider_total
     assert taken.get("PLATFORM#COMMISSION.0", 0) == -price.commission
     assert taken.get("PLATFORM#PROMO.0", 0) == price.discount

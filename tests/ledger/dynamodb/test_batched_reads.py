@@ -4,59 +4,59 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from ledger.dynamodb.batched_reads import TERMS, reads
+from ledger.dynamodb.batched_reads import READ_LIMITS, batch_reads
 from ledger.dynamodb.table import Item, Key, TableUnavailable
 from tests import virtual_time
 
 KEYS = [Key(f"k{number}", "s") for number in range(5)]
 
 
-class Shelf:
+class RecordingReader:
     """A table with an item under each key."""
 
     def __init__(self) -> None:
         self.calls: list[Sequence[Key]] = []
-        self.reads = reads(self.one, self.many)
+        self.reads = batch_reads(self.get_one, self.get_batch)
 
-    async def one(self, key: Key) -> Item | None:
+    async def get_one(self, key: Key) -> Item | None:
         self.calls.append([key])
         return {"PK": key.pk}
 
-    async def many(self, keys: Sequence[Key]) -> list[Item | None]:
+    async def get_batch(self, keys: Sequence[Key]) -> list[Item | None]:
         assert len(keys) > 1
         self.calls.append(keys)
         return [{"PK": key.pk} for key in keys]
 
 
-def test_one_read_is_a_call_of_its_own():
+def test_a_single_read_is_a_get_item():
     """A batch of one costs more than a plain read."""
 
     async def main() -> None:
-        shelf = Shelf()
-        assert await shelf.reads.ask(KEYS[0]) == {"PK": "k0"}
+        shelf = RecordingReader()
+        assert await shelf.reads.request(KEYS[0]) == {"PK": "k0"}
         assert shelf.calls == [[KEYS[0]]]
 
     virtual_time.run(main())
 
 
-def test_reads_of_one_moment_are_one_call():
+def test_concurrent_reads_share_one_batch():
     """A rider's duty, profile and cash are read in one go."""
 
     async def main() -> None:
-        shelf = Shelf()
-        items = await asyncio.gather(*map(shelf.reads.ask, KEYS))
+        shelf = RecordingReader()
+        items = await asyncio.gather(*map(shelf.reads.request, KEYS))
         assert items == [{"PK": key.pk} for key in KEYS]
         assert shelf.calls == [KEYS]
 
     virtual_time.run(main())
 
 
-def test_who_cannot_wait_any_more_hears_that_the_table_does_not_answer():
+def test_a_full_queue_is_table_unavailable():
     """Memory has a bound."""
 
     async def main() -> None:
-        shelf = Shelf()
-        asked = [shelf.reads.ask(KEYS[0]) for _ in range(TERMS.waiting_max + 1)]
+        shelf = RecordingReader()
+        asked = [shelf.reads.request(KEYS[0]) for _ in range(READ_LIMITS.waiting_max + 1)]
         found: list[Any] = await asyncio.gather(*asked, return_exceptions=True)
         assert [each for each in found if isinstance(each, Exception)] == [found[-1]]
         assert isinstance(found[-1], TableUnavailable)

@@ -36,25 +36,25 @@ ABSENT = "attribute_not_exists(PK)"
 ADD = "SET n = n + :one"
 ONE = {":one": 1}
 
-Fault = Callable[[web.Request, bytes], Awaitable[web.StreamResponse]]
+ProxyFault = Callable[[web.Request, bytes], Awaitable[web.StreamResponse]]
 
 
-class Line:
+class FaultyProxy:
     """A bad line to the engine: faults happen in order, then everything goes through."""
 
     def __init__(self, endpoint: str, session: aiohttp.ClientSession) -> None:
         self._endpoint = endpoint
         self._session = session
-        self.faults: deque[Fault] = deque(maxlen=1000)
-        self.bodies: list[bytes] = []
+        self.faults: deque[ProxyFault] = deque(maxlen=1000)
+        self.requests: list[bytes] = []
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
-        self.bodies.append(body)
-        fault = self.faults.popleft() if self.faults else self.deliver
+        self.requests.append(body)
+        fault = self.faults.popleft() if self.faults else self.forward
         return await fault(request, body)
 
-    async def deliver(self, request: web.Request, body: bytes) -> web.StreamResponse:
+    async def forward(self, request: web.Request, body: bytes) -> web.StreamResponse:
         headers = {k: v for k, v in request.headers.items() if k.lower() != "host"}
         async with self._session.post(self._endpoint, data=body, headers=headers) as answer:
             return web.Response(
@@ -69,10 +69,10 @@ class Line:
         return web.Response()
 
     async def lose_reply(self, request: web.Request, body: bytes) -> web.StreamResponse:
-        await self.deliver(request, body)
+        await self.forward(request, body)
         return await self.lose_request(request, body)
 
-    def refuse(self, code: str, *reasons: str) -> Fault:
+    def error(self, code: str, *reasons: str) -> ProxyFault:
         async def fault(request: web.Request, body: bytes) -> web.StreamResponse:
             answer: dict[str, object] = {"__type": f"com.amazonaws.dynamodb.v20120810#{code}"}
             answer["CancellationReasons"] = [{"Code": reason} for reason in reasons]
@@ -85,10 +85,12 @@ class Line:
 
 
 @asynccontextmanager
-async def bad_line(endpoint: str, table: DynamoTable) -> AsyncIterator[tuple[Line, DynamoTable]]:
+async def faulty_proxy(
+    endpoint: str, table: DynamoTable
+) -> AsyncIterator[tuple[FaultyProxy, DynamoTable]]:
     """The same table, seen through a bad line."""
     async with aiohttp.ClientSession() as session:
-        line = Line(endpoint, session)
+        line = FaultyProxy(endpoint, session)
         app = web.Application()
         app.router.add_post("/", line.handle)
         runner = web.AppRunner(app)
@@ -105,7 +107,7 @@ def item(sk: str, **attributes: object) -> Item:
     return {"PK": "P", "SK": sk, **attributes}
 
 
-async def test_an_item_comes_back_as_it_went(table: DynamoTable) -> None:
+async def test_an_item_round_trips(table: DynamoTable) -> None:
     """Integers stay integers, floats floats, bytes bytes; None at the top is left out."""
     kept = item(
         "a",
@@ -156,7 +158,7 @@ async def test_a_failed_condition_cancels_all_and_shows_what_was_there(table: Dy
                 Check(key=Key("P", "z"), condition="attribute_exists(PK)"),
             ]
         )
-    assert raised.value.failed() == [1, 2, 3]
+    assert raised.value.failed_positions() == [1, 2, 3]
     assert [reason.item for reason in raised.value.reasons] == [
         None,
         item("a", n=1),
@@ -198,32 +200,32 @@ async def test_a_lost_reply_is_repeated_without_a_second_effect(
 ) -> None:
     """The transaction was done, its reply lost: the repeat has the same body and does nothing."""
     await table.transact([Put(item=item("a", n=0))])
-    async with bad_line(dynamodb_endpoint, table) as (line, through):
+    async with faulty_proxy(dynamodb_endpoint, table) as (line, through):
         line.faults.extend([line.lose_reply, line.lose_request])
         await through.transact([Update(key=Key("P", "a"), expression=ADD, values=ONE)])
-        assert len(line.bodies) == 3
-        assert len(set(line.bodies)) == 1
-        assert (through.counts.attempts, through.counts.lost) == (3, 2)
+        assert len(line.requests) == 3
+        assert len(set(line.requests)) == 1
+        assert (through.counts.attempts, through.counts.unanswered) == (3, 2)
     assert await table.get(Key("P", "a")) == item("a", n=1)
 
 
-async def test_conflicts_throttling_and_breakage_are_retried(
+async def test_conflicts_throttling_and_server_errors_are_retried(
     table: DynamoTable, dynamodb_endpoint: str
 ) -> None:
     """What passes by itself is tried again and counted by its kind."""
-    async with bad_line(dynamodb_endpoint, table) as (line, through):
+    async with faulty_proxy(dynamodb_endpoint, table) as (line, through):
         line.faults.extend(
             [
-                line.refuse("TransactionCanceledException", "None", "TransactionConflict"),
-                line.refuse("TransactionInProgressException"),
-                line.refuse("TransactionCanceledException", "ThrottlingError"),
-                line.refuse("ProvisionedThroughputExceededException"),
-                line.refuse("InternalServerError"),
+                line.error("TransactionCanceledException", "None", "TransactionConflict"),
+                line.error("TransactionInProgressException"),
+                line.error("TransactionCanceledException", "ThrottlingError"),
+                line.error("ProvisionedThroughputExceededException"),
+                line.error("InternalServerError"),
             ]
         )
         await through.transact([Put(item=item("a")), Put(item=item("b"))])
         counts = through.counts
-    assert (counts.conflicts, counts.throttled, counts.lost) == (2, 2, 1)
+    assert (counts.conflicts, counts.throttled, counts.unanswered) == (2, 2, 1)
     assert (counts.calls, counts.attempts) == (1, 6)
     assert await table.get(Key("P", "b")) == item("b")
 
@@ -241,23 +243,23 @@ async def test_an_unprocessed_batch_is_asked_for_again(
         answer = orjson.dumps({"Responses": first, "UnprocessedKeys": {table.name: later}})
         return web.Response(body=answer, content_type="application/x-amz-json-1.0")
 
-    async with bad_line(dynamodb_endpoint, table) as (line, through):
+    async with faulty_proxy(dynamodb_endpoint, table) as (line, through):
         line.faults.append(half)
         keys = [Key("P", "a"), Key("P", "b")]
         assert await through.get_many(keys) == [item("a"), item("b")]
-        assert (len(line.bodies), through.counts.throttled) == (2, 1)
+        assert (len(line.requests), through.counts.throttled) == (2, 1)
 
 
-async def test_an_engine_that_stays_away_is_unavailable(
+async def test_an_unreachable_engine_is_table_unavailable(
     table: DynamoTable, dynamodb_endpoint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After the deadline the caller is told that the outcome is unknown."""
     monkeypatch.setattr(client, "DEADLINE_S", 0.3)
-    async with bad_line(dynamodb_endpoint, table) as (line, through):
+    async with faulty_proxy(dynamodb_endpoint, table) as (line, through):
         line.faults.extend([line.lose_request] * 1000)
         with pytest.raises(TableUnavailable):
             await through.transact([Put(item=item("a"))])
-        assert through.counts.failed == 1
+        assert through.counts.given_up == 1
         line.faults.clear()
     assert await table.get(Key("P", "a")) is None
 
@@ -270,17 +272,17 @@ async def test_a_missing_table_is_unavailable_at_once(dynamodb_endpoint: str) ->
         assert nothing.counts.attempts == 1
 
 
-async def test_a_caller_who_leaves_does_not_stop_the_transaction(
+async def test_a_cancelled_caller_does_not_stop_the_transaction(
     table: DynamoTable, dynamodb_endpoint: str
 ) -> None:
     """Cancelling the caller leaves the transaction to its end; closing the table waits for it."""
     arrived, go = asyncio.Event(), asyncio.Event()
-    async with bad_line(dynamodb_endpoint, table) as (line, through):
+    async with faulty_proxy(dynamodb_endpoint, table) as (line, through):
 
         async def hold(request: web.Request, body: bytes) -> web.StreamResponse:
             arrived.set()
             await go.wait()
-            return await line.deliver(request, body)
+            return await line.forward(request, body)
 
         line.faults.append(hold)
         caller = asyncio.create_task(through.transact([Put(item=item("a"))]))
@@ -289,7 +291,7 @@ async def test_a_caller_who_leaves_does_not_stop_the_transaction(
         with pytest.raises(asyncio.CancelledError):
             await caller
         go.set()
-        await through.finish()
+        await through.wait_for_transactions()
     assert await table.get(Key("P", "a")) == item("a")
 
 
@@ -366,17 +368,17 @@ async def test_the_table_is_made_once_and_checked_ever_after(
     name = f"t-{uuid.uuid4().hex}"
     async with open_table(dynamodb_endpoint, REGION, name) as other:
         assert any(await asyncio.gather(*(ensure_table(other) for _ in range(5))))
-        description = (await other.admin("describe_table"))["Table"]
+        description = (await other.call_admin("describe_table"))["Table"]
         assert {i["IndexName"] for i in description["GlobalSecondaryIndexes"]} == set(INDEXES)
-        ttl = (await other.admin("describe_time_to_live"))["TimeToLiveDescription"]
+        ttl = (await other.call_admin("describe_time_to_live"))["TimeToLiveDescription"]
         assert (ttl["TimeToLiveStatus"], ttl["AttributeName"]) == ("ENABLED", "ttl")
-        await other.admin("delete_table")
+        await other.call_admin("delete_table")
         plain = {k: v for k, v in TABLE_DEFINITION.items() if k != "GlobalSecondaryIndexes"}
         plain["AttributeDefinitions"] = plain["AttributeDefinitions"][:2]
-        await other.admin("create_table", **plain)
+        await other.call_admin("create_table", **plain)
         with pytest.raises(SchemaMismatch, match="GSI1"):
             await ensure_table(other)
-        await other.admin("delete_table")
+        await other.call_admin("delete_table")
 
 
 async def test_twenty_writers_win_once(table: DynamoTable) -> None:
@@ -414,7 +416,7 @@ async def test_an_address_of_aws_is_that_of_its_region(monkeypatch: pytest.Monke
         assert there.client._request_signer.region_name == "eu-central-1"
 
 
-async def test_a_number_next_to_nothing_is_nothing(table: DynamoTable):
+async def test_a_number_below_the_smallest_magnitude_is_stored_as_zero(table: DynamoTable):
     """A latitude of 2e-308 is a number to JSON and none to DynamoDB: it was a 500 once."""
     item = {"PK": "a", "SK": "b", "lat": 2e-308, "lng": -5e-324, "small": 1e-130}
     await table.transact([Put(item=item)])
@@ -423,7 +425,9 @@ async def test_a_number_next_to_nothing_is_nothing(table: DynamoTable):
     assert (kept["lat"], kept["lng"], kept["small"]) == (0, 0, 1e-130)
 
 
-async def test_the_first_call_prepares_nothing(table: DynamoTable, monkeypatch: pytest.MonkeyPatch):
+async def test_the_first_call_loads_no_service_model(
+    table: DynamoTable, monkeypatch: pytest.MonkeyPatch
+):
     """The stock way reads descriptions at its first use, and blocks the loop for 250 ms (hole 14).
 
     Whoever opens the table has waited for that; nothing is read from disk after it.

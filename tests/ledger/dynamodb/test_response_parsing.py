@@ -10,10 +10,10 @@ from botocore.model import ServiceModel
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.dynamodb.response_parsing import Bodies
+from ledger.dynamodb.response_parsing import PlainJsonParsers
 
 DYNAMO = ServiceModel(Loader().load_service_model("dynamodb", "service-2"))
-OURS, THEIRS = Bodies().create_parser("json"), create_parser("json")
+PLAIN_PARSER, LIBRARY_PARSER = PlainJsonParsers().create_parser("json"), create_parser("json")
 
 VALUES = st.recursive(
     st.one_of(
@@ -32,9 +32,9 @@ VALUES = st.recursive(
 ITEMS = st.dictionaries(st.text(min_size=1), VALUES, max_size=4)
 
 
-def both(operation: str, raw: bytes) -> tuple[Any, Any]:
+def parse_with_both(operation: str, raw: bytes) -> tuple[Any, Any]:
     shape = DYNAMO.operation_model(operation).output_shape
-    return OURS._handle_json_body(raw, shape), THEIRS._handle_json_body(raw, shape)
+    return PLAIN_PARSER._handle_json_body(raw, shape), LIBRARY_PARSER._handle_json_body(raw, shape)
 
 
 @given(ITEMS, st.lists(ITEMS, max_size=3))
@@ -47,25 +47,25 @@ def test_items_are_read_as_the_library_reads_them(item: dict[str, Any], more: li
         "TransactGetItems": {"Responses": [{"Item": item}, {}]},
     }
     for operation, body in bodies.items():
-        ours, theirs = both(operation, json.dumps(body).encode())
+        ours, theirs = parse_with_both(operation, json.dumps(body).encode())
         assert ours == theirs
 
 
 @pytest.mark.parametrize("raw", [b"{}", b"", b'{"Item": null}', b"no JSON", b"[", b'{"a": "B"}'])
 def test_what_is_no_item_is_left_to_the_library(raw: bytes):
     """An empty answer, nothing found, and what a proxy has put in its place."""
-    ours, theirs = both("GetItem", raw)
+    ours, theirs = parse_with_both("GetItem", raw)
     assert ours.get("Item") == theirs.get("Item")
 
 
 def test_writes_are_left_to_the_library():
     """Their answers are small, and say why they failed."""
     raw = b'{"ConsumedCapacity": [], "Strange": 1}'
-    ours, theirs = both("TransactWriteItems", raw)
+    ours, theirs = parse_with_both("TransactWriteItems", raw)
     assert ours == theirs
 
 
 def test_one_parser_reads_all_answers():
     """Twenty thousand of them waited for the collector, and the server seemed to grow."""
-    bodies = Bodies()
+    bodies = PlainJsonParsers()
     assert bodies.create_parser("json") is bodies.create_parser("json")

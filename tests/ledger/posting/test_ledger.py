@@ -15,7 +15,7 @@ from ledger.core.facts import (
     TopUp,
     entry_key,
 )
-from ledger.core.order_funds import fin_key, mark_delivered
+from ledger.core.order_funds import funds_key, mark_delivered
 from ledger.core.pricing import DEFAULT_RATES, Pricing, price_goods
 from ledger.dynamodb.table import (
     Delete,
@@ -29,17 +29,19 @@ from ledger.dynamodb.table import (
     Write,
 )
 from ledger.posting.ledger import GuardFailed, Ledger, LedgerRefused
-from ledger.posting.transaction import Posted
+from ledger.posting.transaction import PostedEntry
 from ledger.records.payments import payment_key
 from ledger.records.wallets import GENESIS, line_hash
-from tests.ledger.scenarios.books import Books, refusal
+from tests.ledger.scenarios.books import Books, expect_refusal
 
 pytestmark = pytest.mark.engines
 
 GUARD = Put(item={"PK": "GUARD", "SK": "1", "n": 1}, condition="attribute_not_exists(PK)")
 
 
-async def top_up(books: Books, amount: int, user_id: str = "u", payment_id: str = "p0") -> Posted:
+async def top_up(
+    books: Books, amount: int, user_id: str = "u", payment_id: str = "p0"
+) -> PostedEntry:
     return await books.ledger.post(TopUp(user_id, amount, "sandbox", payment_id))
 
 
@@ -47,7 +49,7 @@ def capture(food: Pricing, order_id: str = "o1", user_id: str = "u") -> Capture:
     return Capture(order_id, user_id, "v", "WALLET", food)
 
 
-async def deliver(books: Books, food: Pricing, order_id: str = "o1") -> None:
+async def pay_and_deliver(books: Books, food: Pricing, order_id: str = "o1") -> None:
     """An order that is paid from a filled wallet and delivered."""
     await top_up(books, 20_000, payment_id=f"p-{order_id}")
     await books.ledger.post(capture(food, order_id))
@@ -55,19 +57,19 @@ async def deliver(books: Books, food: Pricing, order_id: str = "o1") -> None:
     await books.table.transact(delivered.writes)
 
 
-async def everything(books: Books) -> dict[str, object]:
+async def snapshot_of(books: Books) -> dict[str, object]:
     """All that the books say, to see that nothing moved."""
     trial = await books.statements.trial_balance()
     lines = await books.statements.transactions("USER", "u")
-    fin = await books.table.get(fin_key("o1"))
+    fin = await books.table.get(funds_key("o1"))
     return {"trial": trial, "lines": lines, "fin": fin}
 
 
-async def test_an_order_is_paid_delivered_and_settled(books: Books, food: Pricing) -> None:
+async def test_an_order_is_paid_delivered_and_settled(books: Books, food_pricing: Pricing) -> None:
     """The main way: every franc the customer paid is with those who earned it."""
-    await deliver(books, food)
+    await pay_and_deliver(books, food_pricing)
     settled = await books.ledger.post(Settle("o1"), [GUARD])
-    assert (settled.total, settled.replayed) == (13_499, False)
+    assert (settled.total, settled.is_replayed) == (13_499, False)
     assert {a: line.amount for a, line in settled.lines.items()} == {
         "VENDOR#v": 10_200,
         "RIDER#r": 1500,
@@ -82,16 +84,16 @@ async def test_an_order_is_paid_delivered_and_settled(books: Books, food: Pricin
         "totalEarned": 10_200,
         "currency": "XAF",
     }
-    fin = await books.table.get(fin_key("o1"))
+    fin = await books.table.get(funds_key("o1"))
     assert fin is not None
     assert (fin["finState"], fin["escrow"], "GSI2PK" in fin) == ("SETTLED", 0, False)
     assert await books.table.get(Key("GUARD", "1")) == GUARD.item
 
 
-async def test_a_settlement_costs_seven_writes(books: Books, food: Pricing) -> None:
+async def test_a_settlement_costs_seven_writes(books: Books, food_pricing: Pricing) -> None:
     """Warm, a prepaid settlement is 7 items: entry, FIN, two wallets with a line each, a lane."""
-    await deliver(books, food, "o0")
-    await deliver(books, food)
+    await pay_and_deliver(books, food_pricing, "o0")
+    await pay_and_deliver(books, food_pricing)
     await books.ledger.post(Settle("o0"))
     sent: list[int] = []
     transact = books.table.transact
@@ -110,14 +112,14 @@ async def test_a_settlement_costs_seven_writes(books: Books, food: Pricing) -> N
     assert sent == [7]
 
 
-async def test_settling_twice_is_settling_once(books: Books, food: Pricing) -> None:
+async def test_settling_twice_is_settling_once(books: Books, food_pricing: Pricing) -> None:
     """The second settlement, here or in another process, gets the first one's answer."""
-    await deliver(books, food)
+    await pay_and_deliver(books, food_pricing)
     first = await books.ledger.post(Settle("o1"))
     books.clock.advance(86_400_000)
-    for ledger in (books.ledger, books.another()):
+    for ledger in (books.ledger, books.another_ledger()):
         again = await ledger.post(Settle("o1"), [GUARD])
-        assert again.replayed
+        assert again.is_replayed
         assert (again.entry_id, again.lines, again.total) == (
             first.entry_id,
             first.lines,
@@ -128,12 +130,12 @@ async def test_settling_twice_is_settling_once(books: Books, food: Pricing) -> N
     assert await books.table.get(Key("GUARD", "1")) is None
 
 
-async def test_twenty_settlements_at_once_are_one(books: Books, food: Pricing) -> None:
+async def test_twenty_settlements_at_once_are_one(books: Books, food_pricing: Pricing) -> None:
     """20 callers in 5 processes settle one order: one entry, 20 equal answers."""
-    await deliver(books, food)
-    ledgers = [books.another() for _ in range(5)]
+    await pay_and_deliver(books, food_pricing)
+    ledgers = [books.another_ledger() for _ in range(5)]
     answers = await asyncio.gather(*(ledgers[i % 5].post(Settle("o1")) for i in range(20)))
-    assert sum(not answer.replayed for answer in answers) == 1
+    assert sum(not answer.is_replayed for answer in answers) == 1
     assert len({str(sorted(answer.lines.items())) for answer in answers}) == 1
     vendor = await books.statements.transactions("VENDOR", "v")
     assert [line["amount"] for line in vendor["items"]] == [10_200]
@@ -141,12 +143,14 @@ async def test_twenty_settlements_at_once_are_one(books: Books, food: Pricing) -
     assert (trial["total"], trial["entries"]) == (0, 3)
 
 
-async def test_many_orders_of_one_vendor_settle_at_once(books: Books, food: Pricing) -> None:
+async def test_many_orders_of_one_vendor_settle_at_once(
+    books: Books, food_pricing: Pricing
+) -> None:
     """A hot vendor's 12 settlements from 3 processes are 12 gapless lines."""
     orders = [f"o{i}" for i in range(12)]
     for order_id in orders:
-        await deliver(books, food, order_id)
-    ledgers = [books.another() for _ in range(3)]
+        await pay_and_deliver(books, food_pricing, order_id)
+    ledgers = [books.another_ledger() for _ in range(3)]
     await asyncio.gather(*(ledgers[i % 3].post(Settle(o)) for i, o in enumerate(orders)))
     lines = (await books.statements.transactions("VENDOR", "v"))["items"]
     assert [line["seq"] for line in lines] == list(range(12, 0, -1))
@@ -154,82 +158,90 @@ async def test_many_orders_of_one_vendor_settle_at_once(books: Books, food: Pric
     assert (await books.statements.trial_balance())["total"] == 0
 
 
-async def test_too_little_money_changes_nothing(books: Books, food: Pricing) -> None:
+async def test_too_little_money_changes_nothing(books: Books, food_pricing: Pricing) -> None:
     """A wallet one franc short: refused, and neither money nor the caller's write moved."""
     await top_up(books, 13_498)
-    before = await everything(books)
-    assert (await refusal(books.ledger, capture(food), [GUARD])).code == "insufficient_funds"
-    assert await everything(books) == before
+    before = await snapshot_of(books)
+    assert (
+        await expect_refusal(books.ledger, capture(food_pricing), [GUARD])
+    ).code == "insufficient_funds"
+    assert await snapshot_of(books) == before
     assert await books.table.get(Key("GUARD", "1")) is None
     await top_up(books, 1, payment_id="p1")
-    assert (await books.ledger.post(capture(food), [GUARD])).lines["USER#u"].balance_after == 0
+    assert (await books.ledger.post(capture(food_pricing), [GUARD])).lines[
+        "USER#u"
+    ].balance_after == 0
 
 
-async def test_a_wallet_never_used_has_too_little(books: Books, food: Pricing) -> None:
+async def test_a_wallet_never_used_has_too_little(books: Books, food_pricing: Pricing) -> None:
     """No wallet is an empty wallet."""
-    assert (await refusal(books.ledger, capture(food))).code == "insufficient_funds"
-    assert await books.table.get(fin_key("o1")) is None
+    assert (await expect_refusal(books.ledger, capture(food_pricing))).code == "insufficient_funds"
+    assert await books.table.get(funds_key("o1")) is None
 
 
-async def test_a_failed_guard_leaves_no_trace(books: Books, food: Pricing) -> None:
+async def test_a_failed_guard_leaves_no_trace(books: Books, food_pricing: Pricing) -> None:
     """The caller's write that failed is named by its position, with what was there."""
     await top_up(books, 20_000)
     await books.table.transact([GUARD])
-    before = await everything(books)
+    before = await snapshot_of(books)
     other = Put(item={"PK": "GUARD", "SK": "2"})
     with pytest.raises(GuardFailed) as raised:
-        await books.ledger.post(capture(food), [other, GUARD])
+        await books.ledger.post(capture(food_pricing), [other, GUARD])
     assert (raised.value.position, raised.value.item) == (1, GUARD.item)
-    assert await everything(books) == before
+    assert await snapshot_of(books) == before
     assert await books.table.get(Key("GUARD", "2")) is None
-    assert await books.table.get(entry_key(capture(food))) is None
+    assert await books.table.get(entry_key(capture(food_pricing))) is None
 
 
-async def test_a_failed_guard_goes_before_an_empty_wallet(books: Books, food: Pricing) -> None:
+async def test_a_failed_guard_is_reported_before_insufficient_funds(
+    books: Books, food_pricing: Pricing
+) -> None:
     """With two faults the caller hears of his own first."""
     await books.table.transact([GUARD])
     with pytest.raises(GuardFailed):
-        await books.ledger.post(capture(food), [GUARD])
+        await books.ledger.post(capture(food_pricing), [GUARD])
 
 
-async def test_the_same_key_with_another_body_is_a_conflict(books: Books, food: Pricing) -> None:
+async def test_the_same_key_with_another_body_is_a_conflict(
+    books: Books, food_pricing: Pricing
+) -> None:
     """An entry says one thing for ever."""
     await top_up(books, 20_000)
-    await books.ledger.post(capture(food))
-    assert (await refusal(books.ledger, TopUp("u", 1, "sandbox", "p0"))).code == "conflict"
-    other = Capture("o1", "w", "v", "WALLET", food)
-    assert (await refusal(books.ledger, other)).code == "conflict"
+    await books.ledger.post(capture(food_pricing))
+    assert (await expect_refusal(books.ledger, TopUp("u", 1, "sandbox", "p0"))).code == "conflict"
+    other = Capture("o1", "w", "v", "WALLET", food_pricing)
+    assert (await expect_refusal(books.ledger, other)).code == "conflict"
     await books.ledger.post(Refund("o1", "closed"))
-    assert (await refusal(books.ledger, Refund("o1", "late"))).code == "conflict"
+    assert (await expect_refusal(books.ledger, Refund("o1", "late"))).code == "conflict"
 
 
 async def test_a_repeated_capture_is_answered_from_an_empty_wallet(
-    books: Books, food: Pricing
+    books: Books, food_pricing: Pricing
 ) -> None:
     """The first capture emptied the wallet; its repetition is not refused for that."""
     await top_up(books, 13_499)
-    first = await books.ledger.post(capture(food))
-    again = await books.another().post(capture(food))
-    assert (again.replayed, again.lines) == (True, first.lines)
+    first = await books.ledger.post(capture(food_pricing))
+    again = await books.another_ledger().post(capture(food_pricing))
+    assert (again.is_replayed, again.lines) == (True, first.lines)
 
 
-async def test_two_orders_race_for_one_wallet(books: Books, food: Pricing) -> None:
+async def test_two_orders_race_for_one_wallet(books: Books, food_pricing: Pricing) -> None:
     """Money for one order and five at once: one is paid, four are refused."""
     await top_up(books, 13_499)
-    ledgers = [books.another() for _ in range(5)]
-    facts = [capture(food, f"o{i}") for i in range(5)]
+    ledgers = [books.another_ledger() for _ in range(5)]
+    facts = [capture(food_pricing, f"o{i}") for i in range(5)]
     calls = (ledger.post(fact) for ledger, fact in zip(ledgers, facts, strict=True))
     results = await asyncio.gather(*calls, return_exceptions=True)
-    assert sum(isinstance(result, Posted) for result in results) == 1
+    assert sum(isinstance(result, PostedEntry) for result in results) == 1
     codes = [result.code for result in results if isinstance(result, LedgerRefused)]
     assert codes == ["insufficient_funds"] * 4
     assert (await books.statements.balance("USER", "u"))["availableBalance"] == 0
 
 
-async def test_the_first_use_of_a_wallet_is_everybodys(books: Books) -> None:
+async def test_concurrent_first_credits_create_one_wallet(books: Books) -> None:
     """16 first credits in 16 processes at once make one wallet with 16 lines."""
     facts = [TopUp("new", 100 + i, "sandbox", f"p{i}") for i in range(16)]
-    await asyncio.gather(*(books.another().post(fact) for fact in facts))
+    await asyncio.gather(*(books.another_ledger().post(fact) for fact in facts))
     balance = await books.statements.balance("USER", "new")
     assert balance["availableBalance"] == sum(fact.amount for fact in facts)
     lines = (await books.statements.transactions("USER", "new"))["items"]
@@ -238,50 +250,54 @@ async def test_the_first_use_of_a_wallet_is_everybodys(books: Books) -> None:
     assert (trial["total"], trial["entries"]) == (0, 16)
 
 
-async def test_a_refund_returns_exactly_the_escrow(books: Books, food: Pricing) -> None:
+async def test_a_refund_returns_exactly_the_escrow(books: Books, food_pricing: Pricing) -> None:
     """Called off after payment: the wallet is as before, the escrow empty, the order closed."""
     await top_up(books, 20_000)
-    await books.ledger.post(capture(food))
+    await books.ledger.post(capture(food_pricing))
     refunded = await books.ledger.post(Refund("o1", "vendor closed"), [GUARD])
     assert refunded.total == 13_499
     assert (await books.statements.balance("USER", "u"))["availableBalance"] == 20_000
-    fin = await books.ledger.fin("o1")
+    fin = await books.ledger.get_funds("o1")
     assert fin is not None
     assert (fin.fin_state, fin.escrow) == ("CANCELLED", 0)
-    assert (await refusal(books.ledger, Settle("o1"))).code == "wrong_state"
-    assert (await books.ledger.post(Refund("o1", "vendor closed"))).replayed
+    assert (await expect_refusal(books.ledger, Settle("o1"))).code == "wrong_state"
+    assert (await books.ledger.post(Refund("o1", "vendor closed"))).is_replayed
 
 
-async def test_settling_and_refunding_exclude_each_other(books: Books, food: Pricing) -> None:
+async def test_settling_and_refunding_exclude_each_other(
+    books: Books, food_pricing: Pricing
+) -> None:
     """Called off and delivered at once: money leaves the escrow once, one way."""
     for i in range(6):
         order_id = f"o{i}"
         await top_up(books, 13_499, payment_id=f"p{i}")
-        await books.ledger.post(capture(food, order_id))
+        await books.ledger.post(capture(food_pricing, order_id))
         delivered = mark_delivered(order_id, "r", books.clock.now_ms())
         results = await asyncio.gather(
             books.table.transact(delivered.writes),
-            books.another().post(Refund(order_id, "late")),
+            books.another_ledger().post(Refund(order_id, "late")),
             return_exceptions=True,
         )
         assert sum(isinstance(result, Exception) for result in results) == 1
         await asyncio.gather(
-            books.another().post(Settle(order_id)),
-            books.another().post(Refund(order_id, "late")),
+            books.another_ledger().post(Settle(order_id)),
+            books.another_ledger().post(Refund(order_id, "late")),
             return_exceptions=True,
         )
-        fin = await books.ledger.fin(order_id)
+        fin = await books.ledger.get_funds(order_id)
         assert fin is not None
         assert (fin.fin_state in {"SETTLED", "CANCELLED"}, fin.escrow) == (True, 0)
     assert (await books.statements.trial_balance())["total"] == 0
 
 
-async def test_unpaid_orders_are_neither_settled_nor_refunded(books: Books, food: Pricing) -> None:
+async def test_unpaid_orders_are_neither_settled_nor_refunded(
+    books: Books, food_pricing: Pricing
+) -> None:
     """Nothing was captured, so nothing moves."""
-    assert (await refusal(books.ledger, Settle("o9"))).code == "not_found"
-    await books.table.transact([books.ledger.fin_pending("o1", "u", "v", food)])
-    assert (await refusal(books.ledger, Settle("o1"))).code == "wrong_state"
-    assert (await refusal(books.ledger, Refund("o1", "x"))).code == "wrong_state"
+    assert (await expect_refusal(books.ledger, Settle("o9"))).code == "not_found"
+    await books.table.transact([books.ledger.open_pending_funds("o1", "u", "v", food_pricing)])
+    assert (await expect_refusal(books.ledger, Settle("o1"))).code == "wrong_state"
+    assert (await expect_refusal(books.ledger, Refund("o1", "x"))).code == "wrong_state"
     with pytest.raises(TransactionCancelled):
         await books.table.transact(mark_delivered("o1", "r", 1).writes)
 
@@ -296,19 +312,21 @@ async def freeze(books: Books) -> None:
     await books.table.transact([frozen])
 
 
-async def test_a_frozen_wallet_receives_but_does_not_pay(books: Books, food: Pricing) -> None:
+async def test_a_frozen_wallet_receives_but_does_not_pay(
+    books: Books, food_pricing: Pricing
+) -> None:
     """Debits are refused while it is frozen; credits still arrive."""
     await top_up(books, 20_000)
     await freeze(books)
-    assert (await refusal(books.ledger, capture(food))).code == "frozen"
+    assert (await expect_refusal(books.ledger, capture(food_pricing))).code == "frozen"
     await top_up(books, 500, payment_id="p1")
     assert (await books.statements.balance("USER", "u"))["availableBalance"] == 20_500
 
 
-async def test_lines_form_a_chain(books: Books, food: Pricing) -> None:
+async def test_lines_form_a_chain(books: Books, food_pricing: Pricing) -> None:
     """Each line carries the hash of the one before; the balance carries the last."""
     await top_up(books, 20_000)
-    await books.ledger.post(capture(food))
+    await books.ledger.post(capture(food_pricing))
     await books.ledger.post(Refund("o1", "x"))
     page = await books.table.query(Query(pk="WALLET#USER#u", prefix="TXN#"))
     prev = GENESIS
@@ -321,9 +339,9 @@ async def test_lines_form_a_chain(books: Books, food: Pricing) -> None:
     assert (balance["head"], balance["seq"], balance["posted"]) == (prev, 3, 20_000)
 
 
-async def test_an_orders_lines_are_listed_together(books: Books, food: Pricing) -> None:
+async def test_an_orders_lines_are_listed_together(books: Books, food_pricing: Pricing) -> None:
     """GSI1 shows every wallet line that one order made."""
-    await deliver(books, food)
+    await pay_and_deliver(books, food_pricing)
     await books.ledger.post(Settle("o1"))
     page = await books.table.query(Query(pk="ORDER#o1#TRANSACTIONS", index="GSI1"))
     assert {item["PK"] for item in page.items} == {
@@ -334,47 +352,48 @@ async def test_an_orders_lines_are_listed_together(books: Books, food: Pricing) 
 
 
 async def test_unsettled_orders_are_found_until_they_are_settled(
-    books: Books, food: Pricing
+    books: Books, food_pricing: Pricing
 ) -> None:
     """The sweeper sees what has waited long enough, and nothing else."""
     for order_id in ("o1", "o2", "o3"):
-        await deliver(books, food, order_id)
+        await pay_and_deliver(books, food_pricing, order_id)
         books.clock.advance(1000)
     now = books.clock.now_ms()
-    assert await unsettled(books, now, 2000) == {"o1", "o2"}
+    assert await list_unsettled(books, now, 2000) == {"o1", "o2"}
     await books.ledger.post(Settle("o1"))
-    assert await unsettled(books, now, 0) == {"o2", "o3"}
-    assert await unsettled(books, now, 10_000) == set()
+    assert await list_unsettled(books, now, 0) == {"o2", "o3"}
+    assert await list_unsettled(books, now, 10_000) == set()
 
 
-async def unsettled(books: Books, now_ms: int, older_than_ms: int) -> set[str]:
+async def list_unsettled(books: Books, now_ms: int, older_than_ms: int) -> set[str]:
     """What the sweeper would find in all shards."""
     found = [
-        await books.ledger.unsettled(each, now_ms, older_than_ms) for each in range(accounts.SHARDS)
+        await books.ledger.list_unsettled(each, now_ms, older_than_ms)
+        for each in range(accounts.LIST_SHARDS)
     ]
     return {order_id for some in found for order_id in some}
 
 
 async def test_the_oldest_unsettled_order_of_a_shard_is_found_first(
-    books: Books, food: Pricing
+    books: Books, food_pricing: Pricing
 ) -> None:
     """Who has waited longest is paid first, however many wait beside him."""
-    shard = accounts.shard_of("o1")
-    same = [f"o{i}" for i in range(1, 200) if accounts.shard_of(f"o{i}") == shard][:3]
+    shard = accounts.list_shard_of("o1")
+    same = [f"o{i}" for i in range(1, 200) if accounts.list_shard_of(f"o{i}") == shard][:3]
     for order_id in reversed(same):
-        await deliver(books, food, order_id)
+        await pay_and_deliver(books, food_pricing, order_id)
         books.clock.advance(1000)
-    assert await books.ledger.unsettled(shard, books.clock.now_ms(), 0) == same[::-1]
+    assert await books.ledger.list_unsettled(shard, books.clock.now_ms(), 0) == same[::-1]
 
 
-async def test_what_a_caller_believes_spares_the_read(books: Books, food: Pricing) -> None:
+async def test_expected_funds_spare_the_read(books: Books, food_pricing: Pricing) -> None:
     """A true belief needs no look at the order's money; warm, a settlement is one call."""
-    await deliver(books, food, "o0")
-    await deliver(books, food)
+    await pay_and_deliver(books, food_pricing, "o0")
+    await pay_and_deliver(books, food_pricing)
     await books.ledger.post(Settle("o0"))
-    fin = await books.ledger.fin("o1")
+    fin = await books.ledger.get_funds("o1")
     calls = books.table.counts.calls
-    await books.ledger.post(Settle("o1"), believed=fin)
+    await books.ledger.post(Settle("o1"), expected_funds=fin)
     assert books.table.counts.calls == calls + 1
 
 
@@ -388,15 +407,15 @@ async def test_what_a_caller_believes_spares_the_read(books: Books, food: Pricin
         {"fin_state": "CAPTURED"},
     ],
 )
-async def test_what_a_caller_believes_decides_nothing(
-    books: Books, food: Pricing, wrong: dict[str, Any]
+async def test_wrong_expected_funds_change_nothing(
+    books: Books, food_pricing: Pricing, wrong: dict[str, Any]
 ) -> None:
     """A false belief moves nothing to anyone but those whom the order's money names."""
-    await deliver(books, food)
-    fin = await books.ledger.fin("o1")
+    await pay_and_deliver(books, food_pricing)
+    fin = await books.ledger.get_funds("o1")
     assert fin is not None
     belief = msgspec.structs.replace(fin, **wrong)
-    posted = await books.ledger.post(Settle("o1"), believed=belief)
+    posted = await books.ledger.post(Settle("o1"), expected_funds=belief)
     assert {a: line.amount for a, line in posted.lines.items()} == {
         "VENDOR#v": 10_200,
         "RIDER#r": 1500,
@@ -422,12 +441,12 @@ async def test_an_entry_is_never_written_over(books: Books) -> None:
         values={":pending": "PENDING"},
     )
     await books.table.transact([reopen])
-    again = await books.another().post(TopUp("u", 100, "sandbox", "p0"))
-    assert (again.replayed, again.lines) == (True, first.lines)
+    again = await books.another_ledger().post(TopUp("u", 100, "sandbox", "p0"))
+    assert (again.is_replayed, again.lines) == (True, first.lines)
     assert (await books.statements.balance("USER", "u"))["availableBalance"] == 100
 
 
-async def test_a_lane_that_is_gone_is_made_again(books: Books) -> None:
+async def test_a_missing_account_shard_is_created_again(books: Books) -> None:
     """Remembered as there, but missing: the entry makes it anew and is not lost."""
     await top_up(books, 100)
     lane = accounts.clearing("sandbox", 0)
@@ -438,26 +457,28 @@ async def test_a_lane_that_is_gone_is_made_again(books: Books) -> None:
     assert item["posted"] == -50
 
 
-async def test_a_wallet_made_meanwhile_is_not_made_again(books: Books, food: Pricing) -> None:
+async def test_a_wallet_made_meanwhile_is_not_made_again(
+    books: Books, food_pricing: Pricing
+) -> None:
     """Remembered as missing, then made and frozen by another: the credit leaves it frozen."""
-    assert (await refusal(books.ledger, capture(food))).code == "insufficient_funds"
-    await books.another().post(TopUp("u", 1, "sandbox", "p1"))
+    assert (await expect_refusal(books.ledger, capture(food_pricing))).code == "insufficient_funds"
+    await books.another_ledger().post(TopUp("u", 1, "sandbox", "p1"))
     await freeze(books)
     line = accounts.line_key("USER#u", 1)
     await books.table.transact([Delete(key=line)])
     await top_up(books, 100)
-    assert (await refusal(books.ledger, capture(food))).code == "frozen"
+    assert (await expect_refusal(books.ledger, capture(food_pricing))).code == "frozen"
     assert (await books.statements.balance("USER", "u"))["availableBalance"] == 101
 
 
-async def test_guards_may_not_touch_the_books(books: Books, food: Pricing) -> None:
+async def test_guards_may_not_touch_the_books(books: Books, food_pricing: Pricing) -> None:
     """A caller's write to an item the entry writes is a fault, told before anything is sent."""
     await top_up(books, 20_000)
     with pytest.raises(ValueError, match="two writes"):
-        await books.ledger.post(capture(food), [Put(item={"PK": "ORDER#o1", "SK": "FIN"})])
+        await books.ledger.post(capture(food_pricing), [Put(item={"PK": "ORDER#o1", "SK": "FIN"})])
 
 
-class Silent:
+class UncommittedTable:
     """A table whose transactions are not done, and nobody hears of it."""
 
     def __init__(self, table: Table) -> None:
@@ -470,7 +491,7 @@ class Silent:
         raise TableUnavailable("nobody knows")
 
 
-class DoneInSilence(Silent):
+class CommittedButSilentTable(UncommittedTable):
     """A table whose transactions are done, and nobody hears of it."""
 
     async def transact(self, writes: Sequence[Write], token: str | None = None) -> None:
@@ -480,30 +501,30 @@ class DoneInSilence(Silent):
 
 async def test_an_unknown_outcome_is_read_back(books: Books) -> None:
     """Silence after the commit is success; silence before it is no failure either."""
-    done: Table = DoneInSilence(books.table)  # pyright: ignore[reportAssignmentType]
+    done: Table = CommittedButSilentTable(books.table)  # pyright: ignore[reportAssignmentType]
     posted = await Ledger(done, books.clock.now_ms).post(TopUp("u", 700, "sandbox", "p1"))
     assert posted.lines["USER#u"].balance_after == 700
-    lost: Table = Silent(books.table)  # pyright: ignore[reportAssignmentType]
+    lost: Table = UncommittedTable(books.table)  # pyright: ignore[reportAssignmentType]
     with pytest.raises(TableUnavailable):
         await Ledger(lost, books.clock.now_ms).post(TopUp("u", 300, "sandbox", "p2"))
     assert (await books.statements.balance("USER", "u"))["availableBalance"] == 700
-    assert not (await top_up(books, 300, payment_id="p2")).replayed
+    assert not (await top_up(books, 300, payment_id="p2")).is_replayed
 
 
-async def test_a_short_memory_is_only_slower(
-    books: Books, food: Pricing, monkeypatch: pytest.MonkeyPatch
+async def test_a_small_balance_cache_is_only_slower(
+    books: Books, food_pricing: Pricing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With one balance remembered at a time everything is read again and comes out the same."""
-    monkeypatch.setattr("ledger.posting.ledger.REMEMBERED", 1)
-    await deliver(books, food, "o1")
-    await deliver(books, food, "o2")
+    monkeypatch.setattr("ledger.posting.ledger.BALANCES_CACHED_MAX", 1)
+    await pay_and_deliver(books, food_pricing, "o1")
+    await pay_and_deliver(books, food_pricing, "o2")
     for order_id in ("o1", "o2"):
         await books.ledger.post(Settle(order_id))
     assert (await books.statements.balance("VENDOR", "v"))["availableBalance"] == 20_400
     assert (await books.statements.trial_balance())["total"] == 0
 
 
-async def test_a_caller_who_leaves_pays_once(books: Books) -> None:
+async def test_a_cancelled_caller_pays_once(books: Books) -> None:
     """A post whose caller is cancelled at any moment stands once when it is asked again."""
     fact = TopUp("u", 100, "sandbox", "p1")
     for steps in range(0, 60, 4):
@@ -512,7 +533,7 @@ async def test_a_caller_who_leaves_pays_once(books: Books) -> None:
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    await books.table.finish()
+    await books.table.wait_for_transactions()
     await books.ledger.post(fact)
     assert (await books.statements.balance("USER", "u"))["availableBalance"] == 100
     assert (await books.statements.trial_balance())["entries"] == 1

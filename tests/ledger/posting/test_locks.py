@@ -5,12 +5,12 @@ import asyncio
 import pytest
 
 from concurrency.backoff import MAX_S, delay_s
-from ledger.posting.locks import Lanes, Locks
+from ledger.posting.locks import AccountShards, KeyedLocks
 
 
 async def test_one_name_is_held_by_one_at_a_time() -> None:
     """Whoever holds a name is alone with it; other names go on."""
-    locks = Locks()
+    locks = KeyedLocks()
     inside: list[str] = []
     go = asyncio.Event()
 
@@ -32,9 +32,9 @@ async def test_one_name_is_held_by_one_at_a_time() -> None:
     assert len(locks) == 0
 
 
-async def test_opposite_orders_do_not_wait_in_a_ring() -> None:
+async def test_locks_in_opposite_order_do_not_deadlock() -> None:
     """Two who want the same names the other way round both get them."""
-    locks = Locks()
+    locks = KeyedLocks()
 
     async def hold(*names: str) -> None:
         for _ in range(50):
@@ -46,9 +46,9 @@ async def test_opposite_orders_do_not_wait_in_a_ring() -> None:
     assert len(locks) == 0
 
 
-async def test_who_gives_up_waiting_leaves_nothing_behind() -> None:
+async def test_a_cancelled_waiter_releases_its_lock() -> None:
     """A cancelled waiter neither holds nor blocks a name."""
-    locks = Locks()
+    locks = KeyedLocks()
 
     async def hold() -> None:
         async with locks.hold(["a"]):
@@ -62,9 +62,9 @@ async def test_who_gives_up_waiting_leaves_nothing_behind() -> None:
     assert len(locks) == 0
 
 
-def test_a_lane_is_free_while_there_is_one() -> None:
+def test_a_free_shard_is_preferred() -> None:
     """Each borrower has a lane of his own; only more borrowers than lanes share, evenly."""
-    lanes = Lanes(3)
+    lanes = AccountShards(3)
     with lanes.borrow() as one, lanes.borrow() as two, lanes.borrow() as three:
         assert {one, two, three} == {0, 1, 2}
         with lanes.borrow() as shared, lanes.borrow() as also:

@@ -6,26 +6,26 @@ import pytest
 
 from ledger.core import accounts
 from ledger.core.facts import Settle
-from ledger.core.order_funds import Guarded, mark_delivered, void_fin
+from ledger.core.order_funds import GuardedWrites, mark_delivered, void_funds
 from ledger.core.pricing import Pricing
 from ledger.dynamodb.table import Item, TransactionCancelled, Update
-from ledger.records.cash_holds import CASH_LIMIT, hold_key, release_cash, reserve_cash
-from tests.ledger.scenarios.books import Books, refusal
+from ledger.records.cash_holds import CASH_LIMIT_XAF, hold_key, release_cash, reserve_cash
+from tests.ledger.scenarios.books import Books, expect_refusal
 
 pytestmark = pytest.mark.engines
 
 
 async def reserve(books: Books, order_id: str, amount: int, rider_id: str = "r") -> None:
     now = books.clock.now_ms()
-    held = reserve_cash(order_id, rider_id, amount, CASH_LIMIT, now)
+    held = reserve_cash(order_id, rider_id, amount, CASH_LIMIT_XAF, now)
     await books.table.transact(held.writes)
 
 
-async def code_of(books: Books, guarded: Guarded) -> str:
+async def code_of(books: Books, guarded: GuardedWrites) -> str:
     """The refusal that failed writes stand for."""
     with pytest.raises(TransactionCancelled) as raised:
         await books.table.transact(guarded.writes)
-    return guarded.codes[raised.value.failed()[0]]
+    return guarded.codes[raised.value.failed_positions()[0]]
 
 
 async def cash_of(books: Books, rider_id: str = "r") -> Item:
@@ -34,37 +34,41 @@ async def cash_of(books: Books, rider_id: str = "r") -> Item:
     return item
 
 
-async def test_cash_is_held_collected_and_settled(books: Books, food: Pricing) -> None:
+async def test_cash_is_held_collected_and_settled(books: Books, food_pricing: Pricing) -> None:
     """The rider owes what he took; vendor, rider and platform have their parts."""
-    await books.table.transact([books.ledger.fin_cash("o1", "u", "v", food)])
-    await reserve(books, "o1", food.total)
-    assert (await cash_of(books))["exposure"] == food.total
+    await books.table.transact([books.ledger.open_cash_funds("o1", "u", "v", food_pricing)])
+    await reserve(books, "o1", food_pricing.total)
+    assert (await cash_of(books))["exposure"] == food_pricing.total
     now = books.clock.now_ms()
-    await books.table.transact(mark_delivered("o1", "r", now, food.total).writes)
+    await books.table.transact(mark_delivered("o1", "r", now, food_pricing.total).writes)
     settled = await books.ledger.post(Settle("o1"))
-    assert settled.lines["RIDERCASH#r"].balance_after == -food.total
+    assert settled.lines["RIDERCASH#r"].balance_after == -food_pricing.total
     cash = await cash_of(books)
-    assert (cash["posted"], cash["held"], cash["exposure"]) == (-food.total, 0, food.total)
+    assert (cash["posted"], cash["held"], cash["exposure"]) == (
+        -food_pricing.total,
+        0,
+        food_pricing.total,
+    )
     hold = await books.table.get(hold_key("o1"))
     assert hold is not None
     assert hold["hstate"] == "POSTED"
     assert (await books.ledger.post(Settle("o1"))).lines == settled.lines
     trial = await books.statements.trial_balance()
     assert (trial["total"], trial["entries"]) == (0, 1)
-    assert {"account": "RIDERCASH#r", "balance": -food.total} in trial["accounts"]
+    assert {"account": "RIDERCASH#r", "balance": -food_pricing.total} in trial["accounts"]
 
 
 async def test_cash_above_the_limit_is_refused(books: Books) -> None:
     """Holds and cash in hand together stay within the limit, to the franc."""
     await reserve(books, "o1", 30_000)
-    over = reserve_cash("o2", "r", 20_001, CASH_LIMIT, 1)
+    over = reserve_cash("o2", "r", 20_001, CASH_LIMIT_XAF, 1)
     assert await code_of(books, over) == "cash_limit"
     assert await books.table.get(hold_key("o2")) is None
     await reserve(books, "o2", 20_000)
-    assert await code_of(books, reserve_cash("o3", "r", 1, CASH_LIMIT, 1)) == "cash_limit"
-    first = reserve_cash("o9", "new", CASH_LIMIT + 1, CASH_LIMIT, 1)
+    assert await code_of(books, reserve_cash("o3", "r", 1, CASH_LIMIT_XAF, 1)) == "cash_limit"
+    first = reserve_cash("o9", "new", CASH_LIMIT_XAF + 1, CASH_LIMIT_XAF, 1)
     assert await code_of(books, first) == "cash_limit"
-    await reserve(books, "o4", CASH_LIMIT, "new")
+    await reserve(books, "o4", CASH_LIMIT_XAF, "new")
 
 
 async def test_the_limit_holds_against_twenty_at_once(books: Books) -> None:
@@ -76,18 +80,18 @@ async def test_the_limit_holds_against_twenty_at_once(books: Books) -> None:
     assert (cash["held"], cash["exposure"], cash["posted"]) == (48_000, 48_000, 0)
 
 
-async def test_released_cash_makes_room_again(books: Books, food: Pricing) -> None:
+async def test_released_cash_makes_room_again(books: Books, food_pricing: Pricing) -> None:
     """Given back once, by the rider who held it; then another may hold it."""
     now = books.clock.now_ms()
-    await reserve(books, "o1", food.total)
-    again = reserve_cash("o1", "s", food.total, CASH_LIMIT, now)
+    await reserve(books, "o1", food_pricing.total)
+    again = reserve_cash("o1", "s", food_pricing.total, CASH_LIMIT_XAF, now)
     assert await code_of(books, again) == "conflict"
-    assert await code_of(books, release_cash("o1", "s", food.total, now)) == "wrong_state"
-    await books.table.transact(release_cash("o1", "r", food.total, now).writes)
-    assert await code_of(books, release_cash("o1", "r", food.total, now)) == "wrong_state"
+    assert await code_of(books, release_cash("o1", "s", food_pricing.total, now)) == "wrong_state"
+    await books.table.transact(release_cash("o1", "r", food_pricing.total, now).writes)
+    assert await code_of(books, release_cash("o1", "r", food_pricing.total, now)) == "wrong_state"
     assert (await cash_of(books))["exposure"] == 0
     await books.table.transact(again.writes)
-    assert (await cash_of(books, "s"))["held"] == food.total
+    assert (await cash_of(books, "s"))["held"] == food_pricing.total
 
 
 async def test_only_what_is_held_is_given_back(books: Books) -> None:
@@ -106,23 +110,23 @@ async def test_only_what_is_held_is_given_back(books: Books) -> None:
     assert await code_of(books, release_cash("o2", "r", 10_000, now)) == "wrong_state"
 
 
-async def test_cash_without_a_hold_is_not_settled(books: Books, food: Pricing) -> None:
+async def test_cash_without_a_hold_is_not_settled(books: Books, food_pricing: Pricing) -> None:
     """Another rider's hold, or none, stops the settlement."""
-    await books.table.transact([books.ledger.fin_cash("o1", "u", "v", food)])
-    await reserve(books, "o1", food.total, "other")
+    await books.table.transact([books.ledger.open_cash_funds("o1", "u", "v", food_pricing)])
+    await reserve(books, "o1", food_pricing.total, "other")
     await books.table.transact(mark_delivered("o1", "r", books.clock.now_ms()).writes)
-    refused = await refusal(books.ledger, Settle("o1"))
+    refused = await expect_refusal(books.ledger, Settle("o1"))
     assert (refused.code, "hold" in refused.message) == ("wrong_state", True)
     assert (await books.statements.trial_balance())["entries"] == 0
 
 
-async def test_a_cash_order_called_off_is_void(books: Books, food: Pricing) -> None:
+async def test_a_cash_order_called_off_is_void(books: Books, food_pricing: Pricing) -> None:
     """Nothing was paid: the order's money is closed, and cannot be opened or delivered again."""
-    opening = books.ledger.fin_cash("o1", "u", "v", food)
+    opening = books.ledger.open_cash_funds("o1", "u", "v", food_pricing)
     now = books.clock.now_ms()
     await books.table.transact([opening])
-    await books.table.transact(void_fin("o1", now).writes)
-    for guarded in (void_fin("o1", now), mark_delivered("o1", "r", now)):
+    await books.table.transact(void_funds("o1", now).writes)
+    for guarded in (void_funds("o1", now), mark_delivered("o1", "r", now)):
         assert await code_of(books, guarded) == "wrong_state"
     with pytest.raises(TransactionCancelled):
         await books.table.transact([opening])

@@ -6,17 +6,17 @@ import msgspec
 import pytest
 
 from ledger.core.facts import Capture, TopUp
-from ledger.core.order_funds import void_fin
+from ledger.core.order_funds import void_funds
 from ledger.core.pricing import Pricing
 from ledger.dynamodb.table import TransactionCancelled
 from ledger.posting.ledger import LedgerRefused
-from ledger.records.payments import Payment, fail_payment, payment_key, start_payment
-from tests.ledger.scenarios.books import Books, refusal
+from ledger.records.payments import ProviderPayment, fail_payment, payment_key, start_payment
+from tests.ledger.scenarios.books import Books, expect_refusal
 
 pytestmark = pytest.mark.engines
 
 
-def asked(food: Pricing, **changes: object) -> Payment:
+def pending_payment(food: Pricing, **changes: object) -> ProviderPayment:
     fields: dict[str, object] = {
         "provider": "mtn",
         "payment_id": "m1",
@@ -24,82 +24,86 @@ def asked(food: Pricing, **changes: object) -> Payment:
         "amount": food.total,
         "order_id": "o1",
     }
-    return Payment(**{**fields, **changes})  # pyright: ignore[reportArgumentType]
+    return ProviderPayment(**{**fields, **changes})  # pyright: ignore[reportArgumentType]
 
 
-async def place(books: Books, food: Pricing) -> Capture:
+async def place_order(books: Books, food: Pricing) -> Capture:
     """An order that waits for mobile money."""
     now = books.clock.now_ms()
-    pending = books.ledger.fin_pending("o1", "u", "v", food)
-    await books.table.transact([pending, start_payment(asked(food), now)])
+    pending = books.ledger.open_pending_funds("o1", "u", "v", food)
+    await books.table.transact([pending, start_payment(pending_payment(food), now)])
     return Capture("o1", "u", "v", "MOBILE_MONEY", food, "m1", "mtn")
 
 
-async def test_mobile_money_is_captured_once(books: Books, food: Pricing) -> None:
+async def test_mobile_money_is_captured_once(books: Books, food_pricing: Pricing) -> None:
     """Ten webhooks of one payment fill the escrow once."""
-    fact = await place(books, food)
-    payment = await books.ledger.payment("mtn", "m1", food.total)
+    fact = await place_order(books, food_pricing)
+    payment = await books.ledger.match_payment("mtn", "m1", food_pricing.total)
     assert payment.order_id == "o1"
-    answers = await asyncio.gather(*(books.another().post(fact) for _ in range(10)))
-    assert sum(not answer.replayed for answer in answers) == 1
-    fin = await books.ledger.fin("o1")
+    answers = await asyncio.gather(*(books.another_ledger().post(fact) for _ in range(10)))
+    assert sum(not answer.is_replayed for answer in answers) == 1
+    fin = await books.ledger.get_funds("o1")
     assert fin is not None
-    assert (fin.fin_state, fin.escrow) == ("CAPTURED", food.total)
+    assert (fin.fin_state, fin.escrow) == ("CAPTURED", food_pricing.total)
     trial = await books.statements.trial_balance()
     assert {a["account"]: a["balance"] for a in trial["accounts"]} == {
-        "CLEARING#MTN.0": -food.total,
-        "ORDER#o1": food.total,
+        "CLEARING#MTN.0": -food_pricing.total,
+        "ORDER#o1": food_pricing.total,
     }
     assert (trial["total"], trial["entries"]) == (0, 1)
 
 
-async def test_a_payment_must_be_what_was_asked_for(books: Books, food: Pricing) -> None:
+async def test_a_payment_must_be_what_was_asked_for(books: Books, food_pricing: Pricing) -> None:
     """Another amount, an unknown reference or another price is refused; nothing moves."""
-    fact = await place(books, food)
+    fact = await place_order(books, food_pricing)
     with pytest.raises(LedgerRefused, match="conflict"):
-        await books.ledger.payment("mtn", "m1", food.total - 1)
+        await books.ledger.match_payment("mtn", "m1", food_pricing.total - 1)
     with pytest.raises(LedgerRefused, match="not_found"):
-        await books.ledger.payment("mtn", "m2", food.total)
-    assert (await refusal(books.ledger, TopUp("u", 1, "mtn", "m1"))).code == "conflict"
-    assert (await refusal(books.ledger, TopUp("w", food.total, "mtn", "m1"))).code == "conflict"
-    price = msgspec.structs.replace(food, rate_version=99)
+        await books.ledger.match_payment("mtn", "m2", food_pricing.total)
+    assert (await expect_refusal(books.ledger, TopUp("u", 1, "mtn", "m1"))).code == "conflict"
+    assert (
+        await expect_refusal(books.ledger, TopUp("w", food_pricing.total, "mtn", "m1"))
+    ).code == "conflict"
+    price = msgspec.structs.replace(food_pricing, rate_version=99)
     cheap = msgspec.structs.replace(fact, pricing=price)
-    assert (await refusal(books.ledger, cheap)).code == "conflict"
+    assert (await expect_refusal(books.ledger, cheap)).code == "conflict"
     assert (await books.statements.trial_balance())["entries"] == 0
 
 
 async def test_a_captured_or_unknown_order_takes_no_mobile_money(
-    books: Books, food: Pricing
+    books: Books, food_pricing: Pricing
 ) -> None:
     """Paid another way, called off, or never placed: each is refused by its reason."""
-    fact = Capture("o1", "u", "v", "MOBILE_MONEY", food, "m1", "mtn")
-    assert (await refusal(books.ledger, fact)).code == "not_found"
-    await books.table.transact([books.ledger.fin_pending("o1", "u", "v", food)])
-    await books.table.transact(void_fin("o1", books.clock.now_ms()).writes)
-    assert (await refusal(books.ledger, fact)).code == "wrong_state"
+    fact = Capture("o1", "u", "v", "MOBILE_MONEY", food_pricing, "m1", "mtn")
+    assert (await expect_refusal(books.ledger, fact)).code == "not_found"
+    await books.table.transact([books.ledger.open_pending_funds("o1", "u", "v", food_pricing)])
+    await books.table.transact(void_funds("o1", books.clock.now_ms()).writes)
+    assert (await expect_refusal(books.ledger, fact)).code == "wrong_state"
 
 
-async def test_money_that_comes_too_late_goes_to_the_wallet(books: Books, food: Pricing) -> None:
+async def test_money_that_comes_too_late_goes_to_the_wallet(
+    books: Books, food_pricing: Pricing
+) -> None:
     """The order was called off before the webhook: the customer has the money in his wallet."""
-    fact = await place(books, food)
-    await books.table.transact(void_fin("o1", books.clock.now_ms()).writes)
-    assert (await refusal(books.ledger, fact)).code == "wrong_state"
-    await books.ledger.post(TopUp("u", food.total, "mtn", "m1"))
-    assert (await refusal(books.ledger, fact)).code in {"wrong_state", "conflict"}
-    assert (await books.statements.balance("USER", "u"))["availableBalance"] == food.total
+    fact = await place_order(books, food_pricing)
+    await books.table.transact(void_funds("o1", books.clock.now_ms()).writes)
+    assert (await expect_refusal(books.ledger, fact)).code == "wrong_state"
+    await books.ledger.post(TopUp("u", food_pricing.total, "mtn", "m1"))
+    assert (await expect_refusal(books.ledger, fact)).code in {"wrong_state", "conflict"}
+    assert (await books.statements.balance("USER", "u"))["availableBalance"] == food_pricing.total
 
 
-async def test_one_payment_pays_one_thing(books: Books, food: Pricing) -> None:
+async def test_one_payment_pays_one_thing(books: Books, food_pricing: Pricing) -> None:
     """Money that went into the wallet does not go into the order too."""
-    fact = await place(books, food)
-    await books.ledger.post(TopUp("u", food.total, "mtn", "m1"))
-    assert (await refusal(books.ledger, fact)).code == "conflict"
+    fact = await place_order(books, food_pricing)
+    await books.ledger.post(TopUp("u", food_pricing.total, "mtn", "m1"))
+    assert (await expect_refusal(books.ledger, fact)).code == "conflict"
     assert (await books.statements.trial_balance())["entries"] == 1
 
 
-async def test_a_success_after_a_failure_counts(books: Books, food: Pricing) -> None:
+async def test_a_success_after_a_failure_counts(books: Books, food_pricing: Pricing) -> None:
     """Providers change their mind: the money is there, so it is booked."""
-    fact = await place(books, food)
+    fact = await place_order(books, food_pricing)
     await books.table.transact([fail_payment("mtn", "m1", books.clock.now_ms())])
     await books.ledger.post(fact)
     item = await books.table.get(payment_key("mtn", "m1"))
@@ -109,10 +113,10 @@ async def test_a_success_after_a_failure_counts(books: Books, food: Pricing) -> 
         await books.table.transact([fail_payment("mtn", "m1", books.clock.now_ms())])
 
 
-async def test_a_payment_is_asked_for_once(books: Books, food: Pricing) -> None:
+async def test_a_payment_is_asked_for_once(books: Books, food_pricing: Pricing) -> None:
     """A reference used again is refused, and nobody asks for nothing."""
-    await books.table.transact([start_payment(asked(food), 1)])
+    await books.table.transact([start_payment(pending_payment(food_pricing), 1)])
     with pytest.raises(TransactionCancelled):
-        await books.table.transact([start_payment(asked(food, amount=5), 2)])
+        await books.table.transact([start_payment(pending_payment(food_pricing, amount=5), 2)])
     with pytest.raises(ValueError, match="amount"):
-        start_payment(asked(food, amount=0), 1)
+        start_payment(pending_payment(food_pricing, amount=0), 1)

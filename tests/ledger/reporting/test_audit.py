@@ -6,46 +6,46 @@ import pytest
 
 from dispatch import metrics
 from dispatch.errors import Refused
-from dispatch.money.ledger_monitor import Warden
+from dispatch.money.ledger_monitor import LedgerMonitor
 from ledger.reporting.audit import Audit
 from ledger.reporting.checks import INVARIANTS
 from tests import virtual_time
 from tests.ledger.scenarios.corruptions import (
     CORRUPTIONS,
     Corruption,
-    breaks_of,
-    build_town,
-    setting,
-    spoil,
+    audit_breaks,
+    build_ledger,
+    corrupt,
+    set_attributes,
 )
-from tests.ledger.scenarios.random_choices import seeded
-from tests.ledger.scenarios.shop import Shop
+from tests.ledger.scenarios.random_choices import seed_randomness
+from tests.ledger.scenarios.shop import ServerCluster
 
 
-def run(story):
+def run_scenario(scenario):
     """Tell a story of one town on virtual time."""
 
     async def main():
-        shop = Shop()
-        return await story(shop, await build_town(shop))
+        shop = ServerCluster()
+        return await scenario(shop, await build_ledger(shop))
 
-    with seeded(1):
+    with seed_randomness(1):
         return virtual_time.run(main())
 
 
-def test_right_books_are_called_right():
+def test_a_correct_ledger_has_no_breaks():
     """A town with one of everything, looked at whole, by a day, and by a minute."""
 
     async def story(shop, _places):
         now_ms = shop.clock.now_ms()
-        whole = Audit(shop.node().table, shop.clock.now_ms)
-        found = [each async for each in whole.breaks()]
+        whole = Audit(shop.add_node().table, shop.clock.now_ms)
+        found = [each async for each in whole.find_breaks()]
         for span in ((now_ms - 86_400_000, None), (now_ms - 60_000, now_ms), (1, 2)):
-            part = Audit(shop.node().table, shop.clock.now_ms)
-            found += [each async for each in part.breaks(*span)]
-        return found, whole.lines, whole.entries
+            part = Audit(shop.add_node().table, shop.clock.now_ms)
+            found += [each async for each in part.find_breaks(*span)]
+        return found, whole.line_count, whole.entry_count
 
-    found, lines, entries = run(story)
+    found, lines, entries = run_scenario(story)
     assert found == []
     assert lines >= 16
     assert entries >= 16
@@ -57,56 +57,56 @@ def test_every_corruption_is_named():
     async def story(shop, places):
         told = {}
         for corruption in CORRUPTIONS:
-            put_right = spoil(shop, places, corruption)
-            rules = {each.invariant for each in await breaks_of(shop)}
+            put_right = corrupt(shop, places, corruption)
+            rules = {each.invariant for each in await audit_breaks(shop)}
             put_right()
-            told[corruption.name] = corruption.rule in rules or rules
-        return told, await breaks_of(shop)
+            told[corruption.name] = corruption.invariant in rules or rules
+        return told, await audit_breaks(shop)
 
-    told, after = run(story)
+    told, after = run_scenario(story)
     assert {name: rules for name, rules in told.items() if rules is not True} == {}
     assert len(told) >= 25
     assert after == []
 
 
-def test_a_delivery_that_nobody_settles_is_named():
+def test_an_overdue_settlement_is_a_break():
     """After a minute it is a break; before it is not."""
 
     async def story(shop, places):
-        fin = Corruption("", "ORDER#{open}", "FIN", _delivered(shop.clock.now_ms()), "")
-        spoil(shop, places, fin)
-        soon = {each.invariant for each in await breaks_of(shop)}
+        fin = Corruption("", "ORDER#{open}", "FIN", set_delivered(shop.clock.now_ms()), "")
+        corrupt(shop, places, fin)
+        soon = {each.invariant for each in await audit_breaks(shop)}
         await shop.clock.sleep(61)
-        return soon, {each.invariant for each in await breaks_of(shop)}
+        return soon, {each.invariant for each in await audit_breaks(shop)}
 
-    assert run(story) == (set(), {"settled_in_time"})
+    assert run_scenario(story) == (set(), {"settled_in_time"})
 
 
-def _delivered(now_ms):
+def set_delivered(now_ms):
     listed = {"GSI2PK": "SETTLE#PENDING#0", "GSI2SK": f"{now_ms:013d}#x"}
-    return setting(finState="DELIVERED", riderId="rdr_1", deliveredAt=now_ms, **listed)
+    return set_attributes(finState="DELIVERED", riderId="rdr_1", deliveredAt=now_ms, **listed)
 
 
-def test_broken_books_stop_payouts():
+def test_a_break_stops_payouts():
     """The warden says so, shuts the gate, and corrects nothing; an operator opens it again."""
 
     async def story(shop, places):
-        node = shop.node()
-        warden = Warden(node.table, shop.clock)
-        good = await warden.look()
-        spoil(shop, places, CORRUPTIONS[9])
-        bad = await warden.look()
+        node = shop.add_node()
+        warden = LedgerMonitor(node.table, shop.clock)
+        good = await warden.verify()
+        corrupt(shop, places, CORRUPTIONS[9])
+        bad = await warden.verify()
         with pytest.raises(Refused) as raised:
             await node.approve(places["waiting"])
         return good, bad, raised.value.message
 
-    good, bad, message = run(story)
+    good, bad, message = run_scenario(story)
     assert good == []
     assert {each.invariant for each in bad} == {"balance_is_last_line", "balance_available"}
     assert "stopped" in message
 
 
-def test_operators_are_told_of_broken_books():
+def test_a_break_alerts_operators():
     """The next look after the break raises an alert that names it; right books raise none."""
 
     async def story(shop, places):
@@ -116,48 +116,50 @@ def test_operators_are_told_of_broken_books():
             told.append((alert.kind, alert.message, every_ms))
             return True
 
-        node = shop.node()
-        looking = asyncio.ensure_future(Warden(node.table, shop.clock).run(lambda: True, alarm))
+        node = shop.add_node()
+        looking = asyncio.ensure_future(
+            LedgerMonitor(node.table, shop.clock).run(lambda: True, alarm)
+        )
         await shop.clock.sleep(130)
         before = list(told)
-        spoil(shop, places, CORRUPTIONS[9])
+        corrupt(shop, places, CORRUPTIONS[9])
         await node.top_up(1_000, "after")
         await shop.clock.sleep(61)
         looking.cancel()
         return before, told
 
-    before, told = run(story)
+    before, told = run_scenario(story)
     assert before == []
     assert [kind for kind, _, _ in told] == ["ledger_broken"]
     assert "VENDOR#ven_1" in told[0][1]
     assert "payouts are stopped" in told[0][1]
 
 
-def test_a_node_that_does_not_rule_looks_at_nothing():
+def test_a_node_without_the_lease_checks_nothing():
     """Of several nodes one is the warden."""
 
     async def story(shop, places):
         async def alarm(alert, every_ms):
             raise AssertionError("nobody was to look")
 
-        spoil(shop, places, CORRUPTIONS[9])
-        warden = Warden(shop.node().table, shop.clock)
+        corrupt(shop, places, CORRUPTIONS[9])
+        warden = LedgerMonitor(shop.add_node().table, shop.clock)
         looking = asyncio.ensure_future(warden.run(lambda: False, alarm))
         await shop.clock.sleep(200)
         looking.cancel()
         return shop.item("CONFIG#GLOBAL", "PAYOUTS")
 
-    assert run(story) is None
+    assert run_scenario(story) is None
 
 
 def test_every_invariant_has_a_metric():
     """A look sets the gauge of each rule, so that the one that is not looked at is seen."""
 
     async def story(shop, places):
-        spoil(shop, places, CORRUPTIONS[9])
-        return await Warden(shop.node().table, shop.clock).look()
+        corrupt(shop, places, CORRUPTIONS[9])
+        return await LedgerMonitor(shop.add_node().table, shop.clock).verify()
 
-    found = {each.invariant for each in run(story)}
+    found = {each.invariant for each in run_scenario(story)}
     gauges = {
         sample.labels["invariant"]: sample.value
         for metric in metrics.LEDGER_BREAKS.collect()

@@ -6,10 +6,10 @@ from itertools import pairwise
 
 import pytest
 
-from ledger.core.accounts import SHARDS, Kind
-from ledger.core.entries import day_of
+from ledger.core.accounts import LIST_SHARDS, AccountKind
+from ledger.core.entries import business_day
 from ledger.core.facts import Capture, Refund, Settle, TopUp
-from ledger.core.order_funds import mark_delivered, void_fin
+from ledger.core.order_funds import mark_delivered, void_funds
 from ledger.core.pricing import DEFAULT_RATES, Pricing, price_goods, price_package
 from ledger.dynamodb.table import Query, TransactionCancelled
 from ledger.posting.ledger import Ledger, LedgerRefused
@@ -41,12 +41,12 @@ async def test_only_owners_have_wallets(books: Books, owner_type: str, owner_id:
         await books.statements.transactions(owner_type, owner_id)
 
 
-async def test_lines_run_from_the_newest_to_the_first(books: Books, food: Pricing) -> None:
+async def test_lines_run_from_the_newest_to_the_first(books: Books, food_pricing: Pricing) -> None:
     """Each page goes on where the last ended; every balance is the one before plus the amount."""
     for i in range(5):
         await books.ledger.post(TopUp("u", 10_000 + i, "sandbox", f"p{i}"))
         books.clock.advance(1000)
-    await books.ledger.post(Capture("o1", "u", "v", "WALLET", food))
+    await books.ledger.post(Capture("o1", "u", "v", "WALLET", food_pricing))
     first = await books.statements.transactions("USER", "u", limit=4)
     rest = await books.statements.transactions("USER", "u", limit=4, cursor=first["nextCursor"])
     lines = first["items"] + rest["items"]
@@ -71,70 +71,77 @@ async def test_lines_run_from_the_newest_to_the_first(books: Books, food: Pricin
         await books.statements.transactions("VENDOR", "v", cursor=first["nextCursor"])
 
 
-class Town:
+class RandomTraffic:
     """Random business over the whole ledger; a refusal is part of it, a fault is not."""
 
     def __init__(self, books: Books, seed: int) -> None:
         self._books = books
-        self._dice = random.Random(seed)
-        self._ledgers = [books.another() for _ in range(3)]
+        self._rng = random.Random(seed)
+        self._ledgers = [books.another_ledger() for _ in range(3)]
         self.refused = 0
 
-    async def one(self, number: int) -> None:
+    async def run_one(self, number: int) -> None:
         """One piece of business, begun and ended in ways that chance decides."""
-        dice = self._dice
+        dice = self._rng
         user, rider = f"u{dice.randrange(4)}", f"r{dice.randrange(3)}"
-        way = dice.choice([self._fill, self._wallet, self._mobile, self._cash])
+        way = dice.choice(
+            [
+                self._top_up,
+                self._order_from_wallet,
+                self._order_by_mobile_money,
+                self._order_for_cash,
+            ]
+        )
         try:
             await way(f"o{number}", user, rider)
         except (LedgerRefused, TransactionCancelled):
             self.refused += 1
 
-    async def _fill(self, order_id: str, user: str, _rider: str) -> None:
-        fact = TopUp(user, self._dice.randrange(1, 40_000), "sandbox", order_id)
+    async def _top_up(self, order_id: str, user: str, _rider: str) -> None:
+        fact = TopUp(user, self._rng.randrange(1, 40_000), "sandbox", order_id)
         await asyncio.gather(*(ledger.post(fact) for ledger in self._ledgers))
 
-    async def _wallet(self, order_id: str, user: str, rider: str) -> None:
-        vendor, price = self._priced()
-        await self._ledger().post(Capture(order_id, user, vendor, "WALLET", price))
-        await self._end(order_id, rider)
+    async def _order_from_wallet(self, order_id: str, user: str, rider: str) -> None:
+        vendor, price = self._random_price()
+        await self._pick_ledger().post(Capture(order_id, user, vendor, "WALLET", price))
+        await self._finish_order(order_id, rider)
 
-    async def _mobile(self, order_id: str, user: str, rider: str) -> None:
-        vendor, price = self._priced()
-        opening = self._ledger().fin_pending(order_id, user, vendor, price)
+    async def _order_by_mobile_money(self, order_id: str, user: str, rider: str) -> None:
+        vendor, price = self._random_price()
+        opening = self._pick_ledger().open_pending_funds(order_id, user, vendor, price)
         await self._books.table.transact([opening])
         fact = Capture(order_id, user, vendor, "MOBILE_MONEY", price, order_id, "mtn")
         await asyncio.gather(*(ledger.post(fact) for ledger in self._ledgers))
-        await self._end(order_id, rider)
+        await self._finish_order(order_id, rider)
 
-    async def _cash(self, order_id: str, user: str, rider: str) -> None:
-        vendor, price = self._priced()
+    async def _order_for_cash(self, order_id: str, user: str, rider: str) -> None:
+        vendor, price = self._random_price()
         now = self._books.clock.now_ms()
         table = self._books.table
-        await table.transact([self._ledger().fin_cash(order_id, user, vendor, price)])
+        await table.transact([self._pick_ledger().open_cash_funds(order_id, user, vendor, price)])
         await table.transact(reserve_cash(order_id, rider, price.total, 50_000, now).writes)
         delivered = mark_delivered(order_id, rider, now, price.total).writes
         release = release_cash(order_id, rider, price.total, now).writes
-        off = (*void_fin(order_id, now).writes, *release)
-        await table.transact(self._dice.choice([delivered, delivered, off]))
-        await self._ledger().post(Settle(order_id))
+        off = (*void_funds(order_id, now).writes, *release)
+        await table.transact(self._rng.choice([delivered, delivered, off]))
+        await self._pick_ledger().post(Settle(order_id))
 
-    async def _end(self, order_id: str, rider: str) -> None:
+    async def _finish_order(self, order_id: str, rider: str) -> None:
         """Delivered and settled by two at once, called off by two at once, or left in escrow."""
         now = self._books.clock.now_ms()
         endings: list[Settle | Refund | None] = [Settle(order_id), Refund(order_id, "no"), None]
-        ending = self._dice.choice(endings)
+        ending = self._rng.choice(endings)
         delivered = mark_delivered(order_id, rider, now).writes
         for _ in range(isinstance(ending, Settle)):
             await self._books.table.transact(delivered)
         facts = [fact for fact in (ending, ending) if fact]
-        await asyncio.gather(*(self._ledger().post(fact) for fact in facts))
+        await asyncio.gather(*(self._pick_ledger().post(fact) for fact in facts))
 
-    def _ledger(self) -> Ledger:
-        return self._dice.choice(self._ledgers)
+    def _pick_ledger(self) -> Ledger:
+        return self._rng.choice(self._ledgers)
 
-    def _priced(self) -> tuple[str | None, Pricing]:
-        dice = self._dice
+    def _random_price(self) -> tuple[str | None, Pricing]:
+        dice = self._rng
         goods = price_goods(DEFAULT_RATES["FOOD"], dice.randrange(2000, 20_000))
         parcel = price_package(DEFAULT_RATES["PACKAGE"], dice.randrange(20_000), fragile=True)
         return dice.choice([(f"v{dice.randrange(2)}", goods), (None, parcel)])
@@ -142,23 +149,23 @@ class Town:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
-async def test_whatever_happens_the_books_balance(books: Books, seed: int) -> None:
+async def test_random_traffic_keeps_the_ledger_balanced(books: Books, seed: int) -> None:
     """40 random affairs, eight at a time over three processes: the sum of all accounts is zero."""
-    town = Town(books, seed)
+    town = RandomTraffic(books, seed)
     for start in range(0, 40, 8):
-        await asyncio.gather(*(town.one(start + i) for i in range(8)))
+        await asyncio.gather(*(town.run_one(start + i) for i in range(8)))
         books.clock.advance(500)
     trial = await books.statements.trial_balance()
     balances = {row["account"]: row["balance"] for row in trial["accounts"]}
     assert trial["total"] == sum(balances.values()) == 0
     assert 0 < town.refused < 40
-    kinds = set(Kind) - {Kind.RECEIVABLE, Kind.SUSPENSE}
+    kinds = set(AccountKind) - {AccountKind.RECEIVABLE, AccountKind.SUSPENSE}
     assert {name.split("#")[0] for name in balances} == kinds
     for name in (n for n in balances if n.split("#")[0] in {"USER", "VENDOR", "RIDER"}):
         await assert_chained(books, name, balances[name])
     # Every entry is in the journal of its day, and counted once.
-    day = day_of(books.clock.now_ms())
-    queries = (Query(pk=f"JE#{day}#{i}", index="GSI3", limit=100) for i in range(SHARDS))
+    day = business_day(books.clock.now_ms())
+    queries = (Query(pk=f"JE#{day}#{i}", index="GSI3", limit=100) for i in range(LIST_SHARDS))
     pages = await asyncio.gather(*map(books.table.query, queries))
     entries = [item for page in pages for item in page.items]
     assert len(entries) == trial["entries"]
@@ -179,13 +186,15 @@ async def assert_chained(books: Books, account: str, balance: int) -> None:
     assert balance >= 0
 
 
-async def test_the_sum_is_true_while_money_moves(books: Books, food: Pricing) -> None:
+async def test_the_trial_balance_is_zero_while_money_moves(
+    books: Books, food_pricing: Pricing
+) -> None:
     """Read in the middle of business, the sum is zero as soon as two readings agree."""
     orders = [f"o{i}" for i in range(10)]
     await books.ledger.post(TopUp("u", 200_000, "sandbox", "p"))
 
     async def trade(order_id: str) -> None:
-        await books.ledger.post(Capture(order_id, "u", "v", "WALLET", food))
+        await books.ledger.post(Capture(order_id, "u", "v", "WALLET", food_pricing))
         delivered = mark_delivered(order_id, "r", books.clock.now_ms())
         await books.table.transact(delivered.writes)
         await books.ledger.post(Settle(order_id))

@@ -14,9 +14,9 @@ Item = dict[str, Any]
 Items = Mapping[tuple[str, str], Item]
 
 GENESIS = "0" * 64
-TERMINAL = frozenset({"SETTLED", "CANCELLED", "VOID"})
+TERMINAL_STATES = frozenset({"SETTLED", "CANCELLED", "VOID"})
 # What an order's status says about its money.
-MONEY_OF = {
+FUNDS_STATES_OF_STATUS = {
     "DELIVERED": frozenset({"DELIVERED"}),
     "FUNDS_DISTRIBUTED": frozenset({"SETTLED"}),
     "REJECTED": frozenset({"CANCELLED", "VOID"}),
@@ -31,20 +31,22 @@ def items_of(fake: FakeDynamo, table: str) -> Items:
     return {place: from_item(image) for place, image in images.items()}
 
 
-def breaks(items: Items) -> list[str]:
+def find_breaks(items: Items) -> list[str]:
     """Everything that is wrong, in words; nothing where the books are right."""
     entries = {place: item for place, item in items.items() if place[1].startswith("JE#")}
     moved: dict[str, int] = defaultdict(int)
     claimed: dict[tuple[str, str], tuple[str, Item]] = {}
     found: list[str] = []
     for (pk, sk), entry in entries.items():
-        found += _entry(f"{pk}/{sk}", entry, moved, claimed)
-    found += _lines(items, claimed)
+        found += _check_entry(f"{pk}/{sk}", entry, moved, claimed)
+    found += _check_lines(items, claimed)
     wallets = {pk[7:]: item for (pk, sk), item in items.items() if sk == "BALANCE"}
     for account, item in wallets.items():
-        found += [*_wallet(account, item, items), *_floor(account, item)]
+        found += [*_check_wallet(account, item, items), *_check_available(account, item)]
     escrows = {f"ORDER#{i['orderId']}": i for (_, sk), i in items.items() if sk == "FIN"}
-    found += [flaw for account, fin in escrows.items() for flaw in _order(account, fin, items)]
+    found += [
+        flaw for account, fin in escrows.items() for flaw in _check_order(account, fin, items)
+    ]
     balances = {account: item["posted"] for account, item in wallets.items()}
     balances |= {account: fin["escrow"] for account, fin in escrows.items()}
     for account in sorted(balances.keys() | moved.keys()):
@@ -52,17 +54,21 @@ def breaks(items: Items) -> list[str]:
             found.append(f"{account} has {balances.get(account)}, its entries {moved[account]}")
     if sum(balances.values()):
         found.append(f"all accounts sum to {sum(balances.values())}")
-    found += [*_cash(items, wallets), *_payments(items), *_payouts(items, wallets)]
-    return [*found, *_promotions(items), *_hands(items)]
+    found += [
+        *_check_cash(items, wallets),
+        *_check_payments(items),
+        *_check_payouts(items, wallets),
+    ]
+    return [*found, *_check_promotions(items), *_check_workloads(items)]
 
 
-def unfinished(items: Items) -> list[str]:
+def unsettled_orders(items: Items) -> list[str]:
     """Orders that were delivered and whose money is not yet split."""
     fins = [item for (_, sk), item in items.items() if sk == "FIN"]
     return [fin["orderId"] for fin in fins if fin["finState"] == "DELIVERED"]
 
 
-def _entry(
+def _check_entry(
     name: str,
     entry: Item,
     moved: dict[str, int],
@@ -84,7 +90,7 @@ def _entry(
             claimed[place] = (name, leg)
 
 
-def _lines(items: Items, claimed: dict[tuple[str, str], tuple[str, Item]]) -> Iterator[str]:
+def _check_lines(items: Items, claimed: dict[tuple[str, str], tuple[str, Item]]) -> Iterator[str]:
     lines = {place: item for place, item in items.items() if place[1].startswith("TXN#")}
     for place in sorted(claimed.keys() - lines.keys()):
         yield f"{claimed[place][0]} has no line {place}"
@@ -95,7 +101,7 @@ def _lines(items: Items, claimed: dict[tuple[str, str], tuple[str, Item]]) -> It
             yield f"{place} says {told}, its entry {name} {leg}"
 
 
-def _wallet(account: str, balance: Item, items: Items) -> Iterator[str]:
+def _check_wallet(account: str, balance: Item, items: Items) -> Iterator[str]:
     if "seq" not in balance:
         return
     before, head = 0, GENESIS
@@ -117,7 +123,7 @@ def _wallet(account: str, balance: Item, items: Items) -> Iterator[str]:
         yield f"{account} has more lines than its balance knows"
 
 
-def _floor(account: str, balance: Item) -> Iterator[str]:
+def _check_available(account: str, balance: Item) -> Iterator[str]:
     if "available" not in balance or account.startswith("RIDERCASH#"):
         return
     if balance["available"] != balance["posted"] - balance["held"]:
@@ -132,21 +138,21 @@ def _hash(account: str, line: Item) -> str:
     return hashlib.sha256(orjson.dumps(body)).hexdigest()
 
 
-def _order(account: str, fin: Item, items: Items) -> Iterator[str]:
-    state = fin["finState"]
-    if state in TERMINAL and fin["escrow"]:
-        yield f"{account} is {state} and holds {fin['escrow']}"
+def _check_order(account: str, funds: Item, items: Items) -> Iterator[str]:
+    state = funds["finState"]
+    if state in TERMINAL_STATES and funds["escrow"]:
+        yield f"{account} is {state} and holds {funds['escrow']}"
     settled = (account, "JE#SETTLE") in items
     if settled != (state == "SETTLED"):
         yield f"{account} is {state}, its settlement {'stands' if settled else 'is missing'}"
     order = items.get((account, "METADATA"))
     if order is not None:
-        allowed = MONEY_OF.get(order["status"], BEFORE_DELIVERY)
+        allowed = FUNDS_STATES_OF_STATUS.get(order["status"], BEFORE_DELIVERY)
         if state not in allowed:
             yield f"{account} is {order['status']} and its money {state}"
 
 
-def _cash(items: Items, wallets: Mapping[str, Item]) -> Iterator[str]:
+def _check_cash(items: Items, wallets: Mapping[str, Item]) -> Iterator[str]:
     held: dict[str, int] = defaultdict(int)
     for (_, sk), hold in items.items():
         if sk == "HOLD#CASH" and hold["hstate"] == "OPEN":
@@ -160,7 +166,7 @@ def _cash(items: Items, wallets: Mapping[str, Item]) -> Iterator[str]:
             yield f"{account} is exposed by {wallet['exposure']}"
 
 
-def _payments(items: Items) -> Iterator[str]:
+def _check_payments(items: Items) -> Iterator[str]:
     paid = [i for (_, sk), i in items.items() if sk == "PAYMENT" and i["pstate"] == "SUCCESS"]
     legs = [
         leg
@@ -173,7 +179,7 @@ def _payments(items: Items) -> Iterator[str]:
         yield f"providers paid {sum(p['amount'] for p in paid)}, the books took {came_in}"
 
 
-def _payouts(items: Items, wallets: Mapping[str, Item]) -> Iterator[str]:
+def _check_payouts(items: Items, wallets: Mapping[str, Item]) -> Iterator[str]:
     held: dict[str, int] = defaultdict(int)
     for (pk, sk), payout in items.items():
         if not (pk.startswith("PAYOUT#") and sk == "REQUEST"):
@@ -188,12 +194,12 @@ def _payouts(items: Items, wallets: Mapping[str, Item]) -> Iterator[str]:
             yield f"{account} holds {wallet['held']}, its payouts {held[account]}"
 
 
-def _promotions(items: Items) -> Iterator[str]:
+def _check_promotions(items: Items) -> Iterator[str]:
     """What a promotion counts is what its orders cost the platform, and no turn is lost."""
     spent: dict[str, int] = defaultdict(int)
     turns: dict[tuple[str, str], int] = defaultdict(int)
     for (_, sk), order in items.items():
-        if sk == "METADATA" and "promoCode" in order and not _is_free_again(order, items):
+        if sk == "METADATA" and "promoCode" in order and not _is_discount_returned(order, items):
             pk = f"PROMO#{order['promoCode']}"
             spent[pk] += order["pricing"]["discount"]
             turns[pk, f"USER#{order['userId']}"] += 1
@@ -206,7 +212,7 @@ def _promotions(items: Items) -> Iterator[str]:
             yield f"{pk} has spent {item['spent']}, its orders {spent[pk]}"
 
 
-def _is_free_again(order: Item, items: Items) -> bool:
+def _is_discount_returned(order: Item, items: Items) -> bool:
     if order["status"] not in ("CANCELLED", "REJECTED"):
         return False
     entry = items.get((f"ORDER#{order['orderId']}", "JE#CANCEL"), {"legs": []})
@@ -216,7 +222,7 @@ def _is_free_again(order: Item, items: Items) -> bool:
     return not is_paid or back == order["pricing"]["discount"]
 
 
-def _hands(items: Items) -> Iterator[str]:
+def _check_workloads(items: Items) -> Iterator[str]:
     for (pk, sk), duty in items.items():
         if sk != "DUTY":
             continue

@@ -21,12 +21,12 @@ class Books(NamedTuple):
     statements: Statements
     clock: ManualClock
 
-    def another(self) -> Ledger:
+    def another_ledger(self) -> Ledger:
         """The same books as another process has them: no shared lock, no shared memory."""
         return Ledger(self.table, self.clock.now_ms)
 
 
-async def refusal(ledger: Ledger, fact: Fact, guards: Sequence[Write] = ()) -> LedgerRefused:
+async def expect_refusal(ledger: Ledger, fact: Fact, guards: Sequence[Write] = ()) -> LedgerRefused:
     """Post what must be refused."""
     with pytest.raises(LedgerRefused) as raised:
         await ledger.post(fact, guards)

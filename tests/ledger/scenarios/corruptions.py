@@ -4,26 +4,26 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from dispatch.wire.http import requests
-from ledger.core.facts import Adjustment, Correction
+from ledger.core.facts import Adjustment, AdjustmentLeg
 from ledger.dynamodb.attribute_values import from_item, to_item
 from ledger.dynamodb.table import Item
 from ledger.reporting.audit import Audit
-from ledger.reporting.checks import Break
-from tests.ledger.scenarios.flows import brought, placed, taken
+from ledger.reporting.checks import LedgerBreak
+from tests.ledger.scenarios.flows import order_assigned, order_delivered, order_placed
 from tests.ledger.scenarios.shop import (
     RIDER,
     TABLE,
     VENDOR,
-    Answer,
-    Node,
-    Shop,
+    Response,
+    ServerCluster,
+    ServerNode,
 )
 
 DAY_MS = 86_400_000
 # Longer than an entry may still be on its way into an index.
-SETTLED_S = 20
+CONSISTENT_AFTER_S = 20
 
-Places = dict[str, str]
+NamedIds = dict[str, str]
 
 
 class Corruption(NamedTuple):
@@ -33,68 +33,68 @@ class Corruption(NamedTuple):
     pk: str
     sk: str
     change: Callable[[Item], Item | None]
-    rule: str
+    invariant: str
 
 
-async def build_town(shop: Shop) -> Places:
+async def build_ledger(shop: ServerCluster) -> NamedIds:
     """One of everything: orders paid in every way and at every stage, payouts, refunds, a debt."""
-    node = await shop.open()
-    settled = (await brought("WALLET")(node)).id
-    await node.settler.settle(settled)
-    cash = await brought("CASH")(_again(shop, "cash"))
-    await node.settler.settle(cash.id)
-    await node.refund(settled, 1_000, "refund")
-    await node.tip(settled, 500, "tip")
-    await node.remit(2_000, "slip")
-    await _opening(node, "VENDOR#" + VENDOR, 500_000)
-    paid = await node.draw(60_000, "paid")
-    await node.approve(paid["payoutId"])
-    await node.payer.carry_out(paid["payoutId"])
-    waiting = await node.draw(70_000, "waiting")
-    called_off = (await placed("WALLET")(_again(shop, "off"))).id
-    await node.call_off(called_off)
-    open_order = (await placed("WALLET")(_again(shop, "open"))).id
-    held = (await taken("CASH")(_again(shop, "held"))).id
-    await shop.clock.sleep(SETTLED_S)
+    node = await shop.start()
+    settled = (await order_delivered("WALLET")(node)).id
+    await node.settlement_worker.settle(settled)
+    cash = await order_delivered("CASH")(_prefixed_node(shop, "cash"))
+    await node.settlement_worker.settle(cash.id)
+    await node.refund_order(settled, 1_000, "refund")
+    await node.tip_rider(settled, 500, "tip")
+    await node.remit_cash(2_000, "slip")
+    await _post_opening(node, "VENDOR#" + VENDOR, 500_000)
+    paid = await node.request_payout(60_000, "paid")
+    await node.approve_payout(paid["payoutId"])
+    await node.payout_service.process_payout(paid["payoutId"])
+    waiting = await node.request_payout(70_000, "waiting")
+    called_off = (await order_placed("WALLET")(_prefixed_node(shop, "off"))).id
+    await node.cancel_order(called_off)
+    open_order = (await order_placed("WALLET")(_prefixed_node(shop, "open"))).id
+    held = (await order_assigned("CASH")(_prefixed_node(shop, "held"))).id
+    await shop.clock.sleep(CONSISTENT_AFTER_S)
     places = {"settled": settled, "cash": cash.id, "off": called_off, "open": open_order}
     return {**places, "held": held, "paid": paid["payoutId"], "waiting": waiting["payoutId"]}
 
 
-class _Again(Node):
+class _PrefixedNode(ServerNode):
     """A node whose customer asks under names of one story."""
 
-    story = ""
+    prefix = ""
 
-    async def place(
-        self, method: requests.Method, name: str, promo_code: str | None = None
-    ) -> Answer:
-        return await super().place(method, f"{self.story}-{name}", promo_code)
+    async def place_order(
+        self, method: requests.PaymentMethodName, name: str, promo_code: str | None = None
+    ) -> Response:
+        return await super().place_order(method, f"{self.prefix}-{name}", promo_code)
 
-    async def top_up(self, amount: int, name: str, provider: str = "sandbox") -> Answer:
-        return await super().top_up(amount, f"{self.story}-{name}", provider)
+    async def top_up(self, amount: int, name: str, provider: str = "sandbox") -> Response:
+        return await super().top_up(amount, f"{self.prefix}-{name}", provider)
 
 
-def _again(shop: Shop, story: str) -> Node:
-    node = _Again(shop.fake, shop.clock, shop.provider)
-    node.story = story
+def _prefixed_node(shop: ServerCluster, prefix: str) -> ServerNode:
+    node = _PrefixedNode(shop.fake, shop.clock, shop.provider)
+    node.prefix = prefix
     return node
 
 
-async def _opening(node: Node, account: str, amount: int) -> None:
-    legs = (Correction(account, amount), Correction("CLEARING#BANK.0", -amount))
+async def _post_opening(node: ServerNode, account: str, amount: int) -> None:
+    legs = (AdjustmentLeg(account, amount), AdjustmentLeg("CLEARING#BANK.0", -amount))
     await node.ledger.post(Adjustment("opening", legs, "opening", "adm_1", "adm_2"))
 
 
-async def breaks_of(shop: Shop) -> list[Break]:
+async def audit_breaks(shop: ServerCluster) -> list[LedgerBreak]:
     """What the audit says."""
-    audit = Audit(shop.node().table, shop.clock.now_ms)
-    return [each async for each in audit.breaks()]
+    audit = Audit(shop.add_node().table, shop.clock.now_ms)
+    return [each async for each in audit.find_breaks()]
 
 
-def spoil(shop: Shop, places: Places, corruption: Corruption) -> Callable[[], None]:
+def corrupt(shop: ServerCluster, ids: NamedIds, corruption: Corruption) -> Callable[[], None]:
     """Change the item; what is returned puts it right again."""
     shelves = shop.fake.tables[TABLE]
-    pk = corruption.pk.format(**places)
+    pk = corruption.pk.format(**ids)
     (key,) = [k for k in shelves.images() if k[0] == pk and k[1].startswith(corruption.sk)][:1]
     image = shelves.images()[key]
     after = corruption.change(from_item(image))
@@ -102,15 +102,15 @@ def spoil(shop: Shop, places: Places, corruption: Corruption) -> Callable[[], No
     return lambda: shelves.put(key, image, 0)
 
 
-def setting(**values: object) -> Callable[[Item], Item]:
+def set_attributes(**values: object) -> Callable[[Item], Item]:
     return lambda item: {**item, **values}
 
 
-def adding(name: str, amount: int) -> Callable[[Item], Item]:
+def add_to(name: str, amount: int) -> Callable[[Item], Item]:
     return lambda item: {**item, name: item[name] + amount}
 
 
-def leg_of(account: str, **changes: object) -> Callable[[Item], Item]:
+def change_leg(account: str, **changes: object) -> Callable[[Item], Item]:
     """One leg is another."""
 
     def change(item: Item) -> Item:
@@ -120,7 +120,7 @@ def leg_of(account: str, **changes: object) -> Callable[[Item], Item]:
     return change
 
 
-def shifted(first: str, second: str, amount: int) -> Callable[[Item], Item]:
+def shift_amount(first: str, second: str, amount: int) -> Callable[[Item], Item]:
     """An amount goes from one leg to another; the entry still sums to zero."""
 
     def change(item: Item) -> Item:
@@ -134,7 +134,7 @@ def shifted(first: str, second: str, amount: int) -> Callable[[Item], Item]:
     return change
 
 
-def gone(_item: Item) -> None:
+def delete_item(_item: Item) -> None:
     """The item is not there any more."""
 
 
@@ -143,33 +143,54 @@ _CASH, _USER = f"WALLET#RIDERCASH#{RIDER}", "WALLET#USER#usr_1"
 _LINE, _SETTLED = "TXN#000000000001", "ORDER#{settled}"
 
 CORRUPTIONS = [
-    Corruption("a line is gone", _VENDOR, "TXN#000000000002", gone, "line_follows"),
-    Corruption("the first line is gone", _VENDOR, _LINE, gone, "line_follows"),
-    Corruption("a line's amount", _VENDOR, _LINE, adding("amount", 1), "line_adds_up"),
-    Corruption("a line's after", _RIDER, _LINE, adding("balanceAfter", 1), "line_follows"),
-    Corruption("a line's before", _RIDER, _LINE, adding("balanceBefore", 1), "line_adds_up"),
-    Corruption("a line's category", _RIDER, _LINE, setting(category="TIP"), "line_hash"),
-    Corruption("a line's entry", _RIDER, _LINE, setting(entry="ORDER#x/JE#SETTLE"), "line_hash"),
-    Corruption("a line's chain", _USER, "TXN#000000000002", setting(prev="0" * 64), "line_hash"),
-    Corruption("a line's moment", _USER, _LINE, adding("createdAt", -1), "line_hash"),
-    Corruption("a balance", _VENDOR, "BALANCE", adding("posted", 5), "balance_is_last_line"),
-    Corruption("what may be spent", _USER, "BALANCE", adding("available", 1), "balance_available"),
-    Corruption("what is held", _VENDOR, "BALANCE", adding("held", -1), "held_is_open_holds"),
-    Corruption("held cash", _CASH, "BALANCE", adding("held", 1), "held_is_open_holds"),
-    Corruption("a line too many", _VENDOR, "BALANCE", adding("seq", -1), "line_follows"),
-    Corruption("a head", _RIDER, "BALANCE", setting(head="f" * 64), "balance_is_last_line"),
-    Corruption("an entry's sum", _SETTLED, "JE#SETTLE", leg_of(f"RIDER#{RIDER}", amount=1),
-               "entry_balances"),
-    Corruption("an entry's parts", _SETTLED, "JE#SETTLE",
-               shifted(f"VENDOR#{VENDOR}", f"RIDER#{RIDER}", 7), "entry_as_planned"),
-    Corruption("an entry's line", _SETTLED, "JE#SETTLE", leg_of(f"RIDER#{RIDER}", seq=9),
-               "entry_has_its_lines"),
-    Corruption("an entry is gone", _SETTLED, "JE#TIP", gone, "entry_has_its_lines"),
-    Corruption("an escrow", "ORDER#{open}", "FIN", adding("escrow", 3), "escrow"),
-    Corruption("a settled escrow", _SETTLED, "FIN", setting(escrow=9), "escrow"),
-    Corruption("what went back", _SETTLED, "FIN", adding("refunded", -1), "refunds"),
-    Corruption("a lane", "WALLET#CLEARING#BANK.0", "BALANCE", adding("posted", 1), "lanes"),
-    Corruption("a hold is gone", "ORDER#{held}", "HOLD#CASH", gone, "held_is_open_holds"),
-    Corruption("a payout", "PAYOUT#{paid}", "REQUEST", setting(pstate="SUBMITTED"), "payout_state"),
-    Corruption("a payment of it", "PAYOUT#{paid}", "JE#PAID", gone, "entry_has_its_lines"),
-]  # fmt: skip
+    Corruption("a line is gone", _VENDOR, "TXN#000000000002", delete_item, "line_follows"),
+    Corruption("the first line is gone", _VENDOR, _LINE, delete_item, "line_follows"),
+    Corruption("a line's amount", _VENDOR, _LINE, add_to("amount", 1), "line_adds_up"),
+    Corruption("a line's after", _RIDER, _LINE, add_to("balanceAfter", 1), "line_follows"),
+    Corruption("a line's before", _RIDER, _LINE, add_to("balanceBefore", 1), "line_adds_up"),
+    Corruption("a line's category", _RIDER, _LINE, set_attributes(category="TIP"), "line_hash"),
+    Corruption(
+        "a line's entry", _RIDER, _LINE, set_attributes(entry="ORDER#x/JE#SETTLE"), "line_hash"
+    ),
+    Corruption(
+        "a line's chain", _USER, "TXN#000000000002", set_attributes(prev="0" * 64), "line_hash"
+    ),
+    Corruption("a line's moment", _USER, _LINE, add_to("createdAt", -1), "line_hash"),
+    Corruption("a balance", _VENDOR, "BALANCE", add_to("posted", 5), "balance_is_last_line"),
+    Corruption("what may be spent", _USER, "BALANCE", add_to("available", 1), "balance_available"),
+    Corruption("what is held", _VENDOR, "BALANCE", add_to("held", -1), "held_is_open_holds"),
+    Corruption("held cash", _CASH, "BALANCE", add_to("held", 1), "held_is_open_holds"),
+    Corruption("a line too many", _VENDOR, "BALANCE", add_to("seq", -1), "line_follows"),
+    Corruption("a head", _RIDER, "BALANCE", set_attributes(head="f" * 64), "balance_is_last_line"),
+    Corruption(
+        "an entry's sum",
+        _SETTLED,
+        "JE#SETTLE",
+        change_leg(f"RIDER#{RIDER}", amount=1),
+        "entry_balances",
+    ),
+    Corruption(
+        "an entry's parts",
+        _SETTLED,
+        "JE#SETTLE",
+        shift_amount(f"VENDOR#{VENDOR}", f"RIDER#{RIDER}", 7),
+        "entry_as_planned",
+    ),
+    Corruption(
+        "an entry's line",
+        _SETTLED,
+        "JE#SETTLE",
+        change_leg(f"RIDER#{RIDER}", seq=9),
+        "entry_has_its_lines",
+    ),
+    Corruption("an entry is gone", _SETTLED, "JE#TIP", delete_item, "entry_has_its_lines"),
+    Corruption("an escrow", "ORDER#{open}", "FIN", add_to("escrow", 3), "escrow"),
+    Corruption("a settled escrow", _SETTLED, "FIN", set_attributes(escrow=9), "escrow"),
+    Corruption("what went back", _SETTLED, "FIN", add_to("refunded", -1), "refunds"),
+    Corruption("a lane", "WALLET#CLEARING#BANK.0", "BALANCE", add_to("posted", 1), "lanes"),
+    Corruption("a hold is gone", "ORDER#{held}", "HOLD#CASH", delete_item, "held_is_open_holds"),
+    Corruption(
+        "a payout", "PAYOUT#{paid}", "REQUEST", set_attributes(pstate="SUBMITTED"), "payout_state"
+    ),
+    Corruption("a payment of it", "PAYOUT#{paid}", "JE#PAID", delete_item, "entry_has_its_lines"),
+]

@@ -10,107 +10,116 @@ from typing import NamedTuple
 
 import click
 
-from bench.common.result_line import print_line
+from bench.common.result_line import print_result
 from dispatch.errors import StoreUnavailable
-from ledger.dynamodb.fake import Fault, Faults, Pace
+from ledger.dynamodb.fake import Fault, FaultInjector, Latencies
 from ledger.dynamodb.table import TableUnavailable
 from tests import virtual_time
-from tests.ledger.scenarios.auditor import breaks, unfinished
-from tests.ledger.scenarios.flows import FLOWS, Flow, Subject
-from tests.ledger.scenarios.process import Process
-from tests.ledger.scenarios.random_choices import seeded
-from tests.ledger.scenarios.shop import Node, Shop, quiet
+from tests.ledger.scenarios.auditor import find_breaks, unsettled_orders
+from tests.ledger.scenarios.flows import FLOWS, MoneyFlow, Subject
+from tests.ledger.scenarios.process import KillableProcess
+from tests.ledger.scenarios.random_choices import seed_randomness
+from tests.ledger.scenarios.shop import ServerCluster, ServerNode, silence_logs
 
 # Source: ledger design, recovered within 60 s even after a kill.
-RECOVERED_S = 60.0
+RECOVERY_S_MAX = 60.0
 # How often a client who got no answer asks again, and how often we look whether all is well.
-AGAIN_S = 2.0
-LOOK_S = 1.0
-PACE = Pace(spread=0.5, index_lag_s=1.0)
+RETRY_S = 2.0
+POLL_S = 1.0
+LATENCIES = Latencies(spread=0.5, index_lag_s=1.0)
 # What else goes wrong while the flow runs, from the second seed on.
-RATES = {Fault.CONFLICT: 0.1, Fault.LOSE_REPLY: 0.05, Fault.THROTTLE: 0.05, Fault.BREAK_LATE: 0.02}
+RATES = {
+    Fault.CONFLICT: 0.1,
+    Fault.LOSE_REPLY: 0.05,
+    Fault.THROTTLE: 0.05,
+    Fault.INTERNAL_ERROR_LATE: 0.02,
+}
 
 
-class Crash(NamedTuple):
+class CrashRun(NamedTuple):
     """One run: where the process died (0: nowhere), what it came to. Units: virtual seconds."""
 
     flow: str
     seed: int
-    at: int
+    died_at_await: int
     awaits: int
     recovered_s: float
-    flaws: list[str]
+    breaks: list[str]
 
 
-async def _crash(flow: Flow, seed: int, at: int) -> Crash:
-    shop = Shop(PACE)
-    subject = await flow.before(await shop.open())
-    shop.go_wrong(Faults(seed, RATES if seed > 1 else None))
-    process = Process(at or None)
-    await process.run(_tried(flow, shop.node(), subject))
+async def _run_with_crash(flow: MoneyFlow, seed: int, died_at_await: int) -> CrashRun:
+    shop = ServerCluster(LATENCIES)
+    subject = await flow.prepare(await shop.start())
+    shop.inject_faults(FaultInjector(seed, RATES if seed > 1 else None))
+    process = KillableProcess(died_at_await or None)
+    await process.run(_try_once(flow, shop.add_node(), subject))
     began_s = shop.clock.monotonic_s()
     recovered_s = await _recover(flow, shop, subject) - began_s
     items = shop.items()
-    flaws = breaks(items)
-    if not flow.ended(items, subject):
+    flaws = find_breaks(items)
+    if not flow.is_done(items, subject):
         flaws.append(f"{flow.name} has not come to its end")
-    flaws += [f"{order_id} is not settled" for order_id in unfinished(items)]
-    return Crash(flow.name, seed, at, process.awaits, recovered_s, flaws)
+    flaws += [f"{order_id} is not settled" for order_id in unsettled_orders(items)]
+    return CrashRun(flow.name, seed, died_at_await, process.awaits, recovered_s, flaws)
 
 
-async def _recover(flow: Flow, shop: Shop, subject: Subject) -> float:
+async def _recover(flow: MoneyFlow, shop: ServerCluster, subject: Subject) -> float:
     """Sweep, and ask again where somebody would; returns when all was well."""
-    node = shop.node()
-    loops = (node.settler.sweep, node.payer.sweep, lambda: node.lapses.run(lambda: True))
+    node = shop.add_node()
+    loops = (
+        node.settlement_worker.sweep,
+        node.payout_service.sweep,
+        lambda: node.order_timeouts.run(lambda: True),
+    )
     sweeps = [asyncio.ensure_future(loop()) for loop in loops]
-    if flow.repeated:
-        again = asyncio.ensure_future(_again(flow, node, subject))
-        await asyncio.wait([again], timeout=RECOVERED_S)
+    if flow.is_retried:
+        again = asyncio.ensure_future(_retry_until_done(flow, node, subject))
+        await asyncio.wait([again], timeout=RECOVERY_S_MAX)
         again.cancel()
-    until_s = shop.clock.monotonic_s() + RECOVERED_S
-    while not _is_well(flow, shop, subject) and shop.clock.monotonic_s() < until_s:
-        await shop.clock.sleep(LOOK_S)
+    until_s = shop.clock.monotonic_s() + RECOVERY_S_MAX
+    while not _is_recovered(flow, shop, subject) and shop.clock.monotonic_s() < until_s:
+        await shop.clock.sleep(POLL_S)
     for sweep in sweeps:
         sweep.cancel()
     ended_s = shop.clock.monotonic_s()
     # What is still on its way may undo nothing.
-    await shop.clock.sleep(RECOVERED_S)
+    await shop.clock.sleep(RECOVERY_S_MAX)
     return ended_s
 
 
-async def _again(flow: Flow, node: Node, subject: Subject) -> None:
-    while not await _tried(flow, node, subject):
-        await virtual_time.clock().sleep(AGAIN_S)
+async def _retry_until_done(flow: MoneyFlow, node: ServerNode, subject: Subject) -> None:
+    while not await _try_once(flow, node, subject):
+        await virtual_time.clock().sleep(RETRY_S)
 
 
-async def _tried(flow: Flow, node: Node, subject: Subject) -> bool:
+async def _try_once(flow: MoneyFlow, node: ServerNode, subject: Subject) -> bool:
     try:
-        await flow.act(node, subject)
+        await flow.run(node, subject)
     except (StoreUnavailable, TableUnavailable):
         return False
     return True
 
 
-def _is_well(flow: Flow, shop: Shop, subject: Subject) -> bool:
+def _is_recovered(flow: MoneyFlow, shop: ServerCluster, subject: Subject) -> bool:
     items = shop.items()
-    return flow.ended(items, subject) and not unfinished(items)
+    return flow.is_done(items, subject) and not unsettled_orders(items)
 
 
-def crash(flow: Flow, seed: int, at: int) -> Crash:
+def run_with_crash(flow: MoneyFlow, seed: int, died_at_await: int) -> CrashRun:
     """Let one flow die at its await of that number; 0 lets it live."""
-    with seeded(seed):
-        return virtual_time.run(_crash(flow, seed, at))
+    with seed_randomness(seed):
+        return virtual_time.run(_run_with_crash(flow, seed, died_at_await))
 
 
-def crashes(flow: Flow, seed: int) -> list[Crash]:
+def run_with_all_crashes(flow: MoneyFlow, seed: int) -> list[CrashRun]:
     """One flow that lives, and then dies at each of its awaits in turn."""
-    whole = crash(flow, seed, 0)
-    return [whole, *(crash(flow, seed, at) for at in range(1, whole.awaits + 1))]
+    whole = run_with_crash(flow, seed, 0)
+    return [whole, *(run_with_crash(flow, seed, at) for at in range(1, whole.awaits + 1))]
 
 
-def is_kept(came: Crash) -> bool:
+def is_consistent(run: CrashRun) -> bool:
     """Whether the books are right and were so in time."""
-    return not came.flaws and came.recovered_s <= RECOVERED_S
+    return not run.breaks and run.recovered_s <= RECOVERY_S_MAX
 
 
 @click.command()
@@ -119,16 +128,16 @@ def is_kept(came: Crash) -> bool:
 @click.option("--flow", "only", default=None, help="One flow alone, by its name.")
 def main(seeds: int, seed: int, only: str | None) -> None:
     """Kill the process at every await of every flow; the books must be right within a minute."""
-    quiet()
+    silence_logs()
     began_s = time.perf_counter()
     flows = [flow for flow in FLOWS if only in (None, flow.name)]
     came = [
         one
         for flow in flows
         for number in range(seed, seed + seeds)
-        for one in crashes(flow, number)
+        for one in run_with_all_crashes(flow, number)
     ]
-    broken = [one for one in came if not is_kept(one)]
+    broken = [one for one in came if not is_consistent(one)]
     figures: dict[str, object] = {
         "runs": len(came),
         "broken": len(broken),
@@ -137,7 +146,7 @@ def main(seeds: int, seed: int, only: str | None) -> None:
         "recovered_s_max": round(max(one.recovered_s for one in came), 1),
         "wall_s": round(time.perf_counter() - began_s, 1),
     }
-    print_line("ledger_crashes", {"seeds": seeds, "seed": seed, "flows": len(flows)}, figures)
+    print_result("ledger_crashes", {"seeds": seeds, "seed": seed, "flows": len(flows)}, figures)
     sys.exit(1 if broken else 0)
 
 

@@ -6,13 +6,13 @@ A new flow joins FLOWS with a line; crashes, conflicts and audits then come over
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from dispatch.money.payout_providers import SANDBOX_WAITS
-from dispatch.orders.transitions.timeouts import ANSWER_MS, PAYMENT_MS
+from dispatch.money.payout_providers import SANDBOX_WAITS_DIGITS
+from dispatch.orders.transitions.timeouts import PAYMENT_TIMEOUT_MS, VENDOR_TIMEOUT_MS
 from dispatch.wire import commands
 from dispatch.wire.http import requests
-from dispatch.wire.webhooks import FAILED, SUCCEEDED
+from dispatch.wire.webhooks import PAYMENT_FAILED, PAYMENT_SUCCEEDED
 from ledger.core.accounts import balance_key, user
-from ledger.core.facts import Adjustment, Correction
+from ledger.core.facts import Adjustment, AdjustmentLeg
 from tests import virtual_time
 from tests.ledger.scenarios.auditor import Items
 from tests.ledger.scenarios.shop import (
@@ -20,16 +20,16 @@ from tests.ledger.scenarios.shop import (
     PROMO,
     RIDER,
     VENDOR,
-    Answer,
-    Node,
-    caller,
+    Response,
+    ServerNode,
+    build_caller,
 )
 
-PURSE = 100_000
+WALLET_BALANCE = 100_000
 AMOUNT = 5_000
 # What one meal costs its customer with its delivery.
 MEAL = 11_500
-EARNED, DRAWN = 200_000, 60_000
+EARNINGS, PAYOUT_AMOUNT = 200_000, 60_000
 VENDOR_WALLET, RIDER_WALLET = f"VENDOR#{VENDOR}", f"RIDER#{RIDER}"
 
 
@@ -41,7 +41,7 @@ class Subject(NamedTuple):
     total: int = 0
 
 
-class Flow(NamedTuple):
+class MoneyFlow(NamedTuple):
     """One flow.
 
     `before` runs undisturbed; `act` may be cut off anywhere and is then asked for again, by a
@@ -50,18 +50,18 @@ class Flow(NamedTuple):
     """
 
     name: str
-    before: Callable[[Node], Awaitable[Subject]]
-    act: Callable[[Node, Subject], Awaitable[object]]
-    ended: Callable[[Items, Subject], bool]
-    repeated: bool = True
+    prepare: Callable[[ServerNode], Awaitable[Subject]]
+    run: Callable[[ServerNode, Subject], Awaitable[object]]
+    is_done: Callable[[Items, Subject], bool]
+    is_retried: bool = True
 
 
-def fin_is(state: str) -> Callable[[Items, Subject], bool]:
+def funds_state_is(state: str) -> Callable[[Items, Subject], bool]:
     """The order's money stands so."""
     return lambda items, on: items.get((f"ORDER#{on.id}", "FIN"), {}).get("finState") == state
 
 
-def placed_once(state: str) -> Callable[[Items, Subject], bool]:
+def has_one_order(state: str) -> Callable[[Items, Subject], bool]:
     """There is one order, whose money stands so, and one meal has gone from the shelf."""
 
     def ended(items: Items, _on: Subject) -> bool:
@@ -71,258 +71,274 @@ def placed_once(state: str) -> Callable[[Items, Subject], bool]:
     return ended
 
 
-def purse_is(amount: int) -> Callable[[Items, Subject], bool]:
+def wallet_balance_is(amount: int) -> Callable[[Items, Subject], bool]:
     """The customer has so much to spend."""
     key = balance_key(user(CUSTOMER))
     return lambda items, _on: items.get((key.pk, key.sk), {}).get("available", 0) == amount
 
 
-def hold_is(state: str) -> Callable[[Items, Subject], bool]:
+def hold_state_is(state: str) -> Callable[[Items, Subject], bool]:
     """The hold on the rider's cash for the order stands so."""
     return lambda items, on: items.get((f"ORDER#{on.id}", "HOLD#CASH"), {}).get("hstate") == state
 
 
-async def nothing(_node: Node) -> Subject:
+async def with_nothing(_node: ServerNode) -> Subject:
     return Subject()
 
 
-async def with_purse(node: Node) -> Subject:
-    await node.top_up(PURSE, "purse")
+async def with_filled_wallet(node: ServerNode) -> Subject:
+    await node.top_up(WALLET_BALANCE, "purse")
     return Subject()
 
 
-def subject_of(order: Answer) -> Subject:
+def subject_of(order: Response) -> Subject:
     payment_id = order["payment"].get("paymentId", "")
     return Subject(order["orderId"], payment_id, order["pricing"]["total"])
 
 
-def placed(method: requests.Method) -> Callable[[Node], Awaitable[Subject]]:
-    async def before(node: Node) -> Subject:
-        await with_purse(node)
-        on = subject_of(await node.place(method, "place"))
+def order_placed(method: requests.PaymentMethodName) -> Callable[[ServerNode], Awaitable[Subject]]:
+    async def before(node: ServerNode) -> Subject:
+        await with_filled_wallet(node)
+        on = subject_of(await node.place_order(method, "place"))
         if method == "MOBILE_MONEY":
-            await node.hear(on.payment_id, on.total, SUCCEEDED)
+            await node.report_payment(on.payment_id, on.total, PAYMENT_SUCCEEDED)
         return on
 
     return before
 
 
-def accepted(method: requests.Method) -> Callable[[Node], Awaitable[Subject]]:
-    async def before(node: Node) -> Subject:
-        on = await placed(method)(node)
+def order_accepted(
+    method: requests.PaymentMethodName,
+) -> Callable[[ServerNode], Awaitable[Subject]]:
+    async def before(node: ServerNode) -> Subject:
+        on = await order_placed(method)(node)
         await node.accept_order(on.id)
         return on
 
     return before
 
 
-def offered(method: requests.Method) -> Callable[[Node], Awaitable[Subject]]:
-    async def before(node: Node) -> Subject:
-        on = await accepted(method)(node)
-        await node.offer(on.id)
+def order_offered(method: requests.PaymentMethodName) -> Callable[[ServerNode], Awaitable[Subject]]:
+    async def before(node: ServerNode) -> Subject:
+        on = await order_accepted(method)(node)
+        await node.make_offer(on.id)
         return on
 
     return before
 
 
-def taken(method: requests.Method) -> Callable[[Node], Awaitable[Subject]]:
-    async def before(node: Node) -> Subject:
-        on = await offered(method)(node)
-        await node.take(on.id)
+def order_assigned(
+    method: requests.PaymentMethodName,
+) -> Callable[[ServerNode], Awaitable[Subject]]:
+    async def before(node: ServerNode) -> Subject:
+        on = await order_offered(method)(node)
+        await node.accept_delivery(on.id)
         return on
 
     return before
 
 
-def fetched(method: requests.Method) -> Callable[[Node], Awaitable[Subject]]:
-    async def before(node: Node) -> Subject:
-        on = await taken(method)(node)
-        await node.fetch(on.id)
+def order_picked_up(
+    method: requests.PaymentMethodName,
+) -> Callable[[ServerNode], Awaitable[Subject]]:
+    async def before(node: ServerNode) -> Subject:
+        on = await order_assigned(method)(node)
+        await node.pick_up(on.id)
         return on
 
     return before
 
 
-def brought(method: requests.Method) -> Callable[[Node], Awaitable[Subject]]:
-    async def before(node: Node) -> Subject:
-        on = await fetched(method)(node)
-        await node.bring(on.id)
+def order_delivered(
+    method: requests.PaymentMethodName,
+) -> Callable[[ServerNode], Awaitable[Subject]]:
+    async def before(node: ServerNode) -> Subject:
+        on = await order_picked_up(method)(node)
+        await node.complete_delivery(on.id)
         return on
 
     return before
 
 
-async def brought_again(node: Node) -> Subject:
+async def second_order_delivered(node: ServerNode) -> Subject:
     """A second order of those whose first is settled already."""
-    on = await brought("WALLET")(node)
-    await node.settler.settle(on.id)
-    second = subject_of(await node.place("WALLET", "second"))
+    on = await order_delivered("WALLET")(node)
+    await node.settlement_worker.settle(on.id)
+    second = subject_of(await node.place_order("WALLET", "second"))
     await node.accept_order(second.id)
-    await node.offer(second.id)
-    await node.take(second.id)
-    await node.fetch(second.id)
-    await node.bring(second.id)
+    await node.make_offer(second.id)
+    await node.accept_delivery(second.id)
+    await node.pick_up(second.id)
+    await node.complete_delivery(second.id)
     return second
 
 
-async def asked(node: Node) -> Subject:
+async def top_up_requested(node: ServerNode) -> Subject:
     """A top-up that a provider was asked for."""
     payment = await node.top_up(AMOUNT, "ask", "momo")
     return Subject(payment_id=payment["paymentId"], total=AMOUNT)
 
 
-async def awaited(node: Node) -> Subject:
+async def payment_awaited(node: ServerNode) -> Subject:
     """An order that waits for mobile money."""
-    return subject_of(await node.place("MOBILE_MONEY", "place"))
+    return subject_of(await node.place_order("MOBILE_MONEY", "place"))
 
 
-async def called_off_unpaid(node: Node) -> Subject:
-    on = await awaited(node)
-    await node.call_off(on.id)
+async def unpaid_order_cancelled(node: ServerNode) -> Subject:
+    on = await payment_awaited(node)
+    await node.cancel_order(on.id)
     return on
 
 
-async def promised(node: Node) -> Subject:
+async def promotion_created(node: ServerNode) -> Subject:
     """A promotion that nobody has used."""
-    await with_purse(node)
-    await node.promise()
+    await with_filled_wallet(node)
+    await node.create_promotion()
     return Subject()
 
 
-def placed_cheaper(method: requests.Method) -> Callable[[Node], Awaitable[Subject]]:
+def discounted_order_placed(
+    method: requests.PaymentMethodName,
+) -> Callable[[ServerNode], Awaitable[Subject]]:
     """An order with a discount."""
 
-    async def before(node: Node) -> Subject:
-        await promised(node)
-        return subject_of(await node.place(method, "place", PROMO))
+    async def before(node: ServerNode) -> Subject:
+        await promotion_created(node)
+        return subject_of(await node.place_order(method, "place", PROMO))
 
     return before
 
 
-async def brought_cheaper(node: Node) -> Subject:
+async def discounted_order_delivered(node: ServerNode) -> Subject:
     """A cash order with a discount, at its door."""
-    on = await placed_cheaper("CASH")(node)
+    on = await discounted_order_placed("CASH")(node)
     await node.accept_order(on.id)
-    await node.offer(on.id)
-    await node.take(on.id)
-    await node.fetch(on.id)
-    await node.bring(on.id)
+    await node.make_offer(on.id)
+    await node.accept_delivery(on.id)
+    await node.pick_up(on.id)
+    await node.complete_delivery(on.id)
     return on
 
 
-async def unpaid_too_long(node: Node) -> Subject:
+async def payment_overdue(node: ServerNode) -> Subject:
     """An order whose mobile money has not come in time."""
-    on = await awaited(node)
-    await virtual_time.clock().sleep(PAYMENT_MS / 1000)
+    on = await payment_awaited(node)
+    await virtual_time.clock().sleep(PAYMENT_TIMEOUT_MS / 1000)
     return on
 
 
-def unanswered(method: requests.Method) -> Callable[[Node], Awaitable[Subject]]:
+def answer_overdue(
+    method: requests.PaymentMethodName,
+) -> Callable[[ServerNode], Awaitable[Subject]]:
     """An order that its vendor has not looked at."""
 
-    async def before(node: Node) -> Subject:
-        on = await placed(method)(node)
-        await virtual_time.clock().sleep(ANSWER_MS / 1000)
+    async def before(node: ServerNode) -> Subject:
+        on = await order_placed(method)(node)
+        await virtual_time.clock().sleep(VENDOR_TIMEOUT_MS / 1000)
         return on
 
     return before
 
 
-async def given_back(node: Node) -> Subject:
+async def order_released(node: ServerNode) -> Subject:
     """A cash order that its rider gave back, offered to him anew."""
-    on = await taken("CASH")(node)
-    await node.give_back(on.id)
-    await node.offer(on.id, "rdr_2")
+    on = await order_assigned("CASH")(node)
+    await node.release_delivery(on.id)
+    await node.make_offer(on.id, "rdr_2")
     return on
 
 
-async def top_up(node: Node, _on: Subject) -> object:
+async def top_up(node: ServerNode, _on: Subject) -> object:
     return await node.top_up(AMOUNT, "act")
 
 
-async def ask_top_up(node: Node, _on: Subject) -> object:
+async def request_top_up(node: ServerNode, _on: Subject) -> object:
     return await node.top_up(AMOUNT, "act", "momo")
 
 
-async def hear_success(node: Node, on: Subject) -> object:
-    return await node.hear(on.payment_id, on.total, SUCCEEDED)
+async def report_success(node: ServerNode, on: Subject) -> object:
+    return await node.report_payment(on.payment_id, on.total, PAYMENT_SUCCEEDED)
 
 
-async def hear_failure(node: Node, on: Subject) -> object:
-    return await node.hear(on.payment_id, on.total, FAILED)
+async def report_failure(node: ServerNode, on: Subject) -> object:
+    return await node.report_payment(on.payment_id, on.total, PAYMENT_FAILED)
 
 
-async def hear_both(node: Node, on: Subject) -> object:
+async def report_failure_then_success(node: ServerNode, on: Subject) -> object:
     """A failure, then a success after all."""
-    await hear_failure(node, on)
-    return await hear_success(node, on)
+    await report_failure(node, on)
+    return await report_success(node, on)
 
 
-def place(method: requests.Method) -> Callable[[Node, Subject], Awaitable[object]]:
-    async def act(node: Node, _on: Subject) -> object:
-        return await node.place(method, "act")
-
-    return act
-
-
-def place_cheaper(method: requests.Method) -> Callable[[Node, Subject], Awaitable[object]]:
-    async def act(node: Node, _on: Subject) -> object:
-        return await node.place(method, "act", PROMO)
+def place_order(
+    method: requests.PaymentMethodName,
+) -> Callable[[ServerNode, Subject], Awaitable[object]]:
+    async def act(node: ServerNode, _on: Subject) -> object:
+        return await node.place_order(method, "act")
 
     return act
 
 
-async def promise(node: Node, _on: Subject) -> object:
-    return await node.promise()
+def place_discounted_order(
+    method: requests.PaymentMethodName,
+) -> Callable[[ServerNode, Subject], Awaitable[object]]:
+    async def act(node: ServerNode, _on: Subject) -> object:
+        return await node.place_order(method, "act", PROMO)
+
+    return act
 
 
-async def offer(node: Node, on: Subject) -> object:
-    return await node.offer(on.id)
+async def create_promotion(node: ServerNode, _on: Subject) -> object:
+    return await node.create_promotion()
 
 
-async def take(node: Node, on: Subject) -> object:
-    return await node.take(on.id)
+async def make_offer(node: ServerNode, on: Subject) -> object:
+    return await node.make_offer(on.id)
 
 
-async def take_over(node: Node, on: Subject) -> object:
-    return await node.take(on.id, "rdr_2")
+async def accept_delivery(node: ServerNode, on: Subject) -> object:
+    return await node.accept_delivery(on.id)
 
 
-async def give_back(node: Node, on: Subject) -> object:
-    return await node.give_back(on.id)
+async def accept_delivery_instead(node: ServerNode, on: Subject) -> object:
+    return await node.accept_delivery(on.id, "rdr_2")
 
 
-async def bring(node: Node, on: Subject) -> object:
-    return await node.bring(on.id)
+async def release_delivery(node: ServerNode, on: Subject) -> object:
+    return await node.release_delivery(on.id)
 
 
-async def call_off(node: Node, on: Subject) -> object:
-    return await node.call_off(on.id)
+async def complete_delivery(node: ServerNode, on: Subject) -> object:
+    return await node.complete_delivery(on.id)
 
 
-async def reject(node: Node, on: Subject) -> object:
+async def cancel_order(node: ServerNode, on: Subject) -> object:
+    return await node.cancel_order(on.id)
+
+
+async def reject_order(node: ServerNode, on: Subject) -> object:
     return await node.reject_order(on.id)
 
 
-async def lapse(node: Node, _on: Subject) -> object:
-    return await node.lapses.sweep_once()
+async def time_out_orders(node: ServerNode, _on: Subject) -> object:
+    return await node.order_timeouts.sweep_once()
 
 
-async def settle(node: Node, on: Subject) -> object:
-    return await node.settler.settle(on.id)
+async def settle(node: ServerNode, on: Subject) -> object:
+    return await node.settlement_worker.settle(on.id)
 
 
-def is_failed(items: Items, on: Subject) -> bool:
+def is_payment_failed(items: Items, on: Subject) -> bool:
     """The payment is known as failed."""
     return items[f"PAYMENT#momo#{on.payment_id}", "PAYMENT"]["pstate"] == "FAILED"
 
 
-def is_told_of_failure(items: Items, on: Subject) -> bool:
+def is_order_payment_failed(items: Items, on: Subject) -> bool:
     """The order knows that its payment failed."""
     return items[f"ORDER#{on.id}", "METADATA"]["payment"]["state"] == "FAILED"
 
 
-def promo_is(spent: int, uses: int) -> Callable[[Items, Subject], bool]:
+def promotion_use_is(spent: int, uses: int) -> Callable[[Items, Subject], bool]:
     """So much of the promotion is spent, by so many orders and turns of its customer."""
 
     def ended(items: Items, _on: Subject) -> bool:
@@ -333,13 +349,13 @@ def promo_is(spent: int, uses: int) -> Callable[[Items, Subject], bool]:
     return ended
 
 
-def is_asked(items: Items, _on: Subject) -> bool:
+def is_payment_requested(items: Items, _on: Subject) -> bool:
     """One payment was asked for, and none came."""
     states = [item["pstate"] for (_, sk), item in items.items() if sk == "PAYMENT"]
     return states == ["PENDING"]
 
 
-def is_offered(items: Items, on: Subject) -> bool:
+def is_order_offered(items: Items, on: Subject) -> bool:
     """The order is offered to the rider."""
     return list(items[f"ORDER#{on.id}", "METADATA"]["dispatch"]["offers"]) == [RIDER]
 
@@ -347,124 +363,132 @@ def is_offered(items: Items, on: Subject) -> bool:
 def is_settled_with_cash(items: Items, on: Subject) -> bool:
     """The money is split and the rider's hold has become what he owes."""
     owed = items[f"WALLET#RIDERCASH#{RIDER}", "BALANCE"]["posted"]
-    return fin_is("SETTLED")(items, on) and hold_is("POSTED")(items, on) and owed == -on.total
+    return (
+        funds_state_is("SETTLED")(items, on)
+        and hold_state_is("POSTED")(items, on)
+        and owed == -on.total
+    )
 
 
-async def earned(node: Node) -> Subject:
+async def vendor_with_earnings(node: ServerNode) -> Subject:
     """A vendor with something to draw."""
-    legs = (Correction(VENDOR_WALLET, EARNED), Correction("CLEARING#BANK.0", -EARNED))
+    legs = (AdjustmentLeg(VENDOR_WALLET, EARNINGS), AdjustmentLeg("CLEARING#BANK.0", -EARNINGS))
     await node.ledger.post(Adjustment("opening", legs, "opening", "adm_1", "adm_2"))
     return Subject()
 
 
-async def drawn(node: Node) -> Subject:
+async def payout_requested(node: ServerNode) -> Subject:
     """A payout that a vendor asked for."""
-    await earned(node)
-    return Subject((await node.draw(DRAWN, "draw"))["payoutId"])
+    await vendor_with_earnings(node)
+    return Subject((await node.request_payout(PAYOUT_AMOUNT, "draw"))["payoutId"])
 
 
-async def settled(node: Node) -> Subject:
-    on = await brought("WALLET")(node)
-    await node.settler.settle(on.id)
+async def order_settled(node: ServerNode) -> Subject:
+    on = await order_delivered("WALLET")(node)
+    await node.settlement_worker.settle(on.id)
     return on
 
 
-async def settled_for_cash(node: Node) -> Subject:
-    on = await brought("CASH")(node)
-    await node.settler.settle(on.id)
+async def cash_order_settled(node: ServerNode) -> Subject:
+    on = await order_delivered("CASH")(node)
+    await node.settlement_worker.settle(on.id)
     return on
 
 
-async def rider_earned(node: Node) -> Subject:
+async def rider_with_cash_and_earnings(node: ServerNode) -> Subject:
     """A rider with cash in hand, and more earned than he owes."""
-    await settled_for_cash(node)
-    legs = (Correction(RIDER_WALLET, EARNED), Correction("CLEARING#BANK.0", -EARNED))
+    await cash_order_settled(node)
+    legs = (AdjustmentLeg(RIDER_WALLET, EARNINGS), AdjustmentLeg("CLEARING#BANK.0", -EARNINGS))
     await node.ledger.post(Adjustment("opening", legs, "opening", "adm_1", "adm_2"))
     return Subject()
 
 
-async def rider_earned_only(node: Node) -> Subject:
+async def rider_with_earnings(node: ServerNode) -> Subject:
     """A rider with earnings, who has never carried cash."""
-    legs = (Correction(RIDER_WALLET, EARNED), Correction("CLEARING#BANK.0", -EARNED))
+    legs = (AdjustmentLeg(RIDER_WALLET, EARNINGS), AdjustmentLeg("CLEARING#BANK.0", -EARNINGS))
     await node.ledger.post(Adjustment("opening", legs, "opening", "adm_1", "adm_2"))
     return Subject()
 
 
-async def sent(node: Node) -> Subject:
+async def payout_submitted(node: ServerNode) -> Subject:
     """A payout of which its provider has said nothing yet."""
-    await earned(node)
-    on = Subject((await node.draw(DRAWN, "draw", to=SANDBOX_WAITS))["payoutId"])
-    await node.approve(on.id)
-    await node.payer.carry_out(on.id)
+    await vendor_with_earnings(node)
+    on = Subject(
+        (await node.request_payout(PAYOUT_AMOUNT, "draw", to=SANDBOX_WAITS_DIGITS))["payoutId"]
+    )
+    await node.approve_payout(on.id)
+    await node.payout_service.process_payout(on.id)
     return on
 
 
-async def proposed(node: Node) -> Subject:
+async def adjustment_proposed(node: ServerNode) -> Subject:
     """A correction that waits for another person."""
-    return Subject(await node.correct(AMOUNT))
+    return Subject(await node.propose_adjustment(AMOUNT))
 
 
-async def ask_provider(node: Node, on: Subject) -> object:
-    return await node.payer.carry_out(on.id)
+async def poll_provider(node: ServerNode, on: Subject) -> object:
+    return await node.payout_service.process_payout(on.id)
 
 
-async def propose(node: Node, _on: Subject) -> object:
-    return await node.correct(AMOUNT)
+async def propose_adjustment(node: ServerNode, _on: Subject) -> object:
+    return await node.propose_adjustment(AMOUNT)
 
 
-def is_proposed(items: Items, _on: Subject) -> bool:
+def is_adjustment_proposed(items: Items, _on: Subject) -> bool:
     """One correction waits."""
     states = [item["astate"] for item in items.values() if "astate" in item]
     return states == ["PENDING"]
 
 
-async def agree(node: Node, on: Subject) -> object:
-    return await node.agree(on.id)
+async def approve_adjustment(node: ServerNode, on: Subject) -> object:
+    return await node.approve_adjustment(on.id)
 
 
-def is_corrected(items: Items, on: Subject) -> bool:
+def is_adjustment_posted(items: Items, on: Subject) -> bool:
     """The correction is posted."""
     return items[f"ADJ#{on.id}", "REQUEST"]["astate"] == "POSTED"
 
 
-async def draw(node: Node, _on: Subject) -> object:
-    return await node.draw(DRAWN, "act")
+async def request_payout(node: ServerNode, _on: Subject) -> object:
+    return await node.request_payout(PAYOUT_AMOUNT, "act")
 
 
-async def rider_draws(node: Node, _on: Subject) -> object:
-    return await node.draw(DRAWN, "act", RIDER)
+async def request_rider_payout(node: ServerNode, _on: Subject) -> object:
+    return await node.request_payout(PAYOUT_AMOUNT, "act", RIDER)
 
 
-async def approve(node: Node, on: Subject) -> object:
+async def approve(node: ServerNode, on: Subject) -> object:
     """Agreed to and sent, as the server does it."""
-    answer = await node.approve(on.id)
-    await node.payer.carry_out(on.id)
+    answer = await node.approve_payout(on.id)
+    await node.payout_service.process_payout(on.id)
     return answer
 
 
-async def turn_down(node: Node, on: Subject) -> object:
-    return await node.reject(on.id)
+async def reject_payout(node: ServerNode, on: Subject) -> object:
+    return await node.reject_payout(on.id)
 
 
-async def refund(node: Node, on: Subject) -> object:
-    return await node.refund(on.id, AMOUNT, "act")
+async def refund_part(node: ServerNode, on: Subject) -> object:
+    return await node.refund_order(on.id, AMOUNT, "act")
 
 
-async def thank(node: Node, on: Subject) -> object:
-    return await node.tip(on.id, AMOUNT, "act")
+async def tip_rider(node: ServerNode, on: Subject) -> object:
+    return await node.tip_rider(on.id, AMOUNT, "act")
 
 
-async def hand_in(node: Node, _on: Subject) -> object:
-    return await node.remit(AMOUNT, "act")
+async def remit_cash(node: ServerNode, _on: Subject) -> object:
+    return await node.remit_cash(AMOUNT, "act")
 
 
-async def call_off_late(node: Node, on: Subject) -> object:
+async def cancel_in_transit(node: ServerNode, on: Subject) -> object:
     """An operator calls off what a rider has in his hands."""
     said = commands.CancelOrder(order_id=on.id, reason="lost", fault="RIDER")
-    return await node.flow.cancel_order(caller("ops", "adm_1", f"late-{on.id}", said), said)
+    return await node.order_service.cancel_order(
+        build_caller("ops", "adm_1", f"late-{on.id}", said), said
+    )
 
 
-def held_is(account: str, amount: int) -> Callable[[Items, Subject], bool]:
+def held_amount_is(account: str, amount: int) -> Callable[[Items, Subject], bool]:
     """A wallet holds so much, for one payout."""
 
     def ended(items: Items, _on: Subject) -> bool:
@@ -475,7 +499,7 @@ def held_is(account: str, amount: int) -> Callable[[Items, Subject], bool]:
     return ended
 
 
-def payout_is(state: str) -> Callable[[Items, Subject], bool]:
+def payout_state_is(state: str) -> Callable[[Items, Subject], bool]:
     """The payout stands so."""
     return lambda items, on: items[f"PAYOUT#{on.id}", "REQUEST"]["pstate"] == state
 
@@ -485,57 +509,167 @@ def is_refunded(items: Items, on: Subject) -> bool:
     return items[f"ORDER#{on.id}", "FIN"]["refunded"] == AMOUNT
 
 
-def is_handed_in(items: Items, on: Subject) -> bool:
+def is_cash_remitted(items: Items, on: Subject) -> bool:
     """The rider owes so much less."""
     return items[f"WALLET#RIDERCASH#{RIDER}", "BALANCE"]["posted"] == AMOUNT - on.total
 
 
 FLOWS = [
-    Flow("top_up", nothing, top_up, purse_is(AMOUNT)),
-    Flow("top_up_again", with_purse, top_up, purse_is(PURSE + AMOUNT)),
-    Flow("ask_top_up", nothing, ask_top_up, is_asked),
-    Flow("hear_of_top_up", asked, hear_success, purse_is(AMOUNT)),
-    Flow("hear_of_failure", asked, hear_failure, is_failed),
-    Flow("hear_of_failure_and_success", asked, hear_both, purse_is(AMOUNT)),
-    Flow("place_from_wallet", with_purse, place("WALLET"), placed_once("CAPTURED")),
-    Flow("place_for_cash", nothing, place("CASH"), placed_once("DUE")),
-    Flow("place_for_mobile_money", nothing, place("MOBILE_MONEY"), placed_once("NONE")),
-    Flow("hear_of_payment", awaited, hear_success, fin_is("CAPTURED")),
-    Flow("hear_of_late_payment", called_off_unpaid, hear_success, purse_is(MEAL)),
-    Flow("hear_of_failed_payment", awaited, hear_failure, is_told_of_failure),
-    Flow("hear_of_failed_payment_and_success", awaited, hear_both, fin_is("CAPTURED")),
-    Flow("lapse_unpaid", unpaid_too_long, lapse, fin_is("VOID"), repeated=False),
-    Flow("lapse_unanswered", unanswered("WALLET"), lapse, purse_is(PURSE), repeated=False),
-    Flow("lapse_unanswered_cash", unanswered("CASH"), lapse, fin_is("VOID"), repeated=False),
-    Flow("offer_cash_order", accepted("CASH"), offer, is_offered),
-    Flow("take_cash_order", offered("CASH"), take, hold_is("OPEN")),
-    Flow("give_back_cash_order", taken("CASH"), give_back, hold_is("RELEASED")),
-    Flow("take_over_cash_order", given_back, take_over, hold_is("OPEN")),
-    Flow("make_promotion", nothing, promise, promo_is(0, 0)),
-    Flow("place_with_promo", promised, place_cheaper("WALLET"), promo_is(1_000, 1)),
-    Flow("place_for_cash_with_promo", promised, place_cheaper("CASH"), promo_is(1_000, 1)),
-    Flow("call_off_with_promo", placed_cheaper("WALLET"), call_off, promo_is(0, 0)),
-    Flow("settle_cash_with_promo", brought_cheaper, settle, is_settled_with_cash, repeated=False),
-    Flow("bring_and_settle", fetched("WALLET"), bring, fin_is("SETTLED")),
-    Flow("settle_from_wallet", brought("WALLET"), settle, fin_is("SETTLED"), repeated=False),
-    Flow("settle_second", brought_again, settle, fin_is("SETTLED"), repeated=False),
-    Flow("settle_mobile_money", brought("MOBILE_MONEY"), settle, fin_is("SETTLED"), repeated=False),
-    Flow("settle_cash", brought("CASH"), settle, is_settled_with_cash, repeated=False),
-    Flow("call_off_paid", placed("WALLET"), call_off, purse_is(PURSE)),
-    Flow("call_off_unpaid", awaited, call_off, fin_is("VOID")),
-    Flow("call_off_cash_with_rider", taken("CASH"), call_off, hold_is("RELEASED")),
-    Flow("reject_paid", placed("WALLET"), reject, purse_is(PURSE)),
-    Flow("call_off_in_transit", fetched("WALLET"), call_off_late, purse_is(PURSE)),
-    Flow("call_off_cash_in_transit", fetched("CASH"), call_off_late, fin_is("CANCELLED")),
-    Flow("refund_part", settled, refund, is_refunded),
-    Flow("tip_later", settled, thank, purse_is(PURSE - MEAL - AMOUNT)),
-    Flow("hand_cash_in", settled_for_cash, hand_in, is_handed_in),
-    Flow("ask_payout", earned, draw, held_is(VENDOR_WALLET, DRAWN)),
-    Flow("ask_payout_with_cash", rider_earned, rider_draws, held_is(RIDER_WALLET, DRAWN)),
-    Flow("ask_payout_of_rider", rider_earned_only, rider_draws, held_is(RIDER_WALLET, DRAWN)),
-    Flow("hear_of_payout", sent, ask_provider, payout_is("PAID"), repeated=False),
-    Flow("propose_correction", nothing, propose, is_proposed),
-    Flow("agree_to_correction", proposed, agree, is_corrected),
-    Flow("pay_out", drawn, approve, payout_is("PAID")),
-    Flow("reject_payout", drawn, turn_down, payout_is("REJECTED")),
+    MoneyFlow("top_up", with_nothing, top_up, wallet_balance_is(AMOUNT)),
+    MoneyFlow(
+        "top_up_again", with_filled_wallet, top_up, wallet_balance_is(WALLET_BALANCE + AMOUNT)
+    ),
+    MoneyFlow("ask_top_up", with_nothing, request_top_up, is_payment_requested),
+    MoneyFlow("hear_of_top_up", top_up_requested, report_success, wallet_balance_is(AMOUNT)),
+    MoneyFlow("hear_of_failure", top_up_requested, report_failure, is_payment_failed),
+    MoneyFlow(
+        "hear_of_failure_and_success",
+        top_up_requested,
+        report_failure_then_success,
+        wallet_balance_is(AMOUNT),
+    ),
+    MoneyFlow(
+        "place_from_wallet", with_filled_wallet, place_order("WALLET"), has_one_order("CAPTURED")
+    ),
+    MoneyFlow("place_for_cash", with_nothing, place_order("CASH"), has_one_order("DUE")),
+    MoneyFlow(
+        "place_for_mobile_money", with_nothing, place_order("MOBILE_MONEY"), has_one_order("NONE")
+    ),
+    MoneyFlow("hear_of_payment", payment_awaited, report_success, funds_state_is("CAPTURED")),
+    MoneyFlow(
+        "hear_of_late_payment", unpaid_order_cancelled, report_success, wallet_balance_is(MEAL)
+    ),
+    MoneyFlow("hear_of_failed_payment", payment_awaited, report_failure, is_order_payment_failed),
+    MoneyFlow(
+        "hear_of_failed_payment_and_success",
+        payment_awaited,
+        report_failure_then_success,
+        funds_state_is("CAPTURED"),
+    ),
+    MoneyFlow(
+        "lapse_unpaid", payment_overdue, time_out_orders, funds_state_is("VOID"), is_retried=False
+    ),
+    MoneyFlow(
+        "lapse_unanswered",
+        answer_overdue("WALLET"),
+        time_out_orders,
+        wallet_balance_is(WALLET_BALANCE),
+        is_retried=False,
+    ),
+    MoneyFlow(
+        "lapse_unanswered_cash",
+        answer_overdue("CASH"),
+        time_out_orders,
+        funds_state_is("VOID"),
+        is_retried=False,
+    ),
+    MoneyFlow("offer_cash_order", order_accepted("CASH"), make_offer, is_order_offered),
+    MoneyFlow("take_cash_order", order_offered("CASH"), accept_delivery, hold_state_is("OPEN")),
+    MoneyFlow(
+        "give_back_cash_order", order_assigned("CASH"), release_delivery, hold_state_is("RELEASED")
+    ),
+    MoneyFlow(
+        "take_over_cash_order", order_released, accept_delivery_instead, hold_state_is("OPEN")
+    ),
+    MoneyFlow("make_promotion", with_nothing, create_promotion, promotion_use_is(0, 0)),
+    MoneyFlow(
+        "place_with_promo",
+        promotion_created,
+        place_discounted_order("WALLET"),
+        promotion_use_is(1_000, 1),
+    ),
+    MoneyFlow(
+        "place_for_cash_with_promo",
+        promotion_created,
+        place_discounted_order("CASH"),
+        promotion_use_is(1_000, 1),
+    ),
+    MoneyFlow(
+        "call_off_with_promo",
+        discounted_order_placed("WALLET"),
+        cancel_order,
+        promotion_use_is(0, 0),
+    ),
+    MoneyFlow(
+        "settle_cash_with_promo",
+        discounted_order_delivered,
+        settle,
+        is_settled_with_cash,
+        is_retried=False,
+    ),
+    MoneyFlow(
+        "bring_and_settle", order_picked_up("WALLET"), complete_delivery, funds_state_is("SETTLED")
+    ),
+    MoneyFlow(
+        "settle_from_wallet",
+        order_delivered("WALLET"),
+        settle,
+        funds_state_is("SETTLED"),
+        is_retried=False,
+    ),
+    MoneyFlow(
+        "settle_second", second_order_delivered, settle, funds_state_is("SETTLED"), is_retried=False
+    ),
+    MoneyFlow(
+        "settle_mobile_money",
+        order_delivered("MOBILE_MONEY"),
+        settle,
+        funds_state_is("SETTLED"),
+        is_retried=False,
+    ),
+    MoneyFlow(
+        "settle_cash", order_delivered("CASH"), settle, is_settled_with_cash, is_retried=False
+    ),
+    MoneyFlow(
+        "call_off_paid", order_placed("WALLET"), cancel_order, wallet_balance_is(WALLET_BALANCE)
+    ),
+    MoneyFlow("call_off_unpaid", payment_awaited, cancel_order, funds_state_is("VOID")),
+    MoneyFlow(
+        "call_off_cash_with_rider", order_assigned("CASH"), cancel_order, hold_state_is("RELEASED")
+    ),
+    MoneyFlow(
+        "reject_paid", order_placed("WALLET"), reject_order, wallet_balance_is(WALLET_BALANCE)
+    ),
+    MoneyFlow(
+        "call_off_in_transit",
+        order_picked_up("WALLET"),
+        cancel_in_transit,
+        wallet_balance_is(WALLET_BALANCE),
+    ),
+    MoneyFlow(
+        "call_off_cash_in_transit",
+        order_picked_up("CASH"),
+        cancel_in_transit,
+        funds_state_is("CANCELLED"),
+    ),
+    MoneyFlow("refund_part", order_settled, refund_part, is_refunded),
+    MoneyFlow(
+        "tip_later", order_settled, tip_rider, wallet_balance_is(WALLET_BALANCE - MEAL - AMOUNT)
+    ),
+    MoneyFlow("hand_cash_in", cash_order_settled, remit_cash, is_cash_remitted),
+    MoneyFlow(
+        "ask_payout",
+        vendor_with_earnings,
+        request_payout,
+        held_amount_is(VENDOR_WALLET, PAYOUT_AMOUNT),
+    ),
+    MoneyFlow(
+        "ask_payout_with_cash",
+        rider_with_cash_and_earnings,
+        request_rider_payout,
+        held_amount_is(RIDER_WALLET, PAYOUT_AMOUNT),
+    ),
+    MoneyFlow(
+        "ask_payout_of_rider",
+        rider_with_earnings,
+        request_rider_payout,
+        held_amount_is(RIDER_WALLET, PAYOUT_AMOUNT),
+    ),
+    MoneyFlow(
+        "hear_of_payout", payout_submitted, poll_provider, payout_state_is("PAID"), is_retried=False
+    ),
+    MoneyFlow("propose_correction", with_nothing, propose_adjustment, is_adjustment_proposed),
+    MoneyFlow("agree_to_correction", adjustment_proposed, approve_adjustment, is_adjustment_posted),
+    MoneyFlow("pay_out", payout_requested, approve, payout_state_is("PAID")),
+    MoneyFlow("reject_payout", payout_requested, reject_payout, payout_state_is("REJECTED")),
 ]

@@ -13,15 +13,15 @@ from typing import Any
 import click
 import pytest
 
-from bench.common.result_line import print_line
+from bench.common.result_line import print_result
 from ledger.dynamodb import client
 from ledger.dynamodb.table import Write
 from tests import virtual_time
-from tests.ledger.scenarios.flows import FLOWS, Flow
-from tests.ledger.scenarios.random_choices import seeded
-from tests.ledger.scenarios.shop import Shop, quiet
-from tests.ledger.scenarios.stale_decisions import GROUNDS, Ground, is_stopped
-from tests.ledger.scenarios.weakened_conditions import Mutant, mutants_of, weakened
+from tests.ledger.scenarios.flows import FLOWS, MoneyFlow
+from tests.ledger.scenarios.random_choices import seed_randomness
+from tests.ledger.scenarios.shop import ServerCluster, silence_logs
+from tests.ledger.scenarios.stale_decisions import STALE_CASES, StaleCase, is_stopped
+from tests.ledger.scenarios.weakened_conditions import Mutant, mutants_of, weaken
 
 # What is asked where no moved ground notices; left at the first failure.
 SUITE = (
@@ -31,7 +31,7 @@ SUITE = (
 )
 
 
-class _First:
+class _FirstFailure:
     """Notes the first test that fails."""
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class _First:
 
 
 @contextmanager
-def _writes(change: Any) -> Iterator[None]:
+def change_writes(change: Any) -> Iterator[None]:
     """Let every write pass through `change` on its way to the table."""
     send = client._write_request
     with pytest.MonkeyPatch.context() as patch:
@@ -59,42 +59,42 @@ def all_mutants() -> list[Mutant]:
         found.update(dict.fromkeys(mutants_of(write)))
         return write
 
-    with _writes(note):
+    with change_writes(note):
         for flow in FLOWS:
-            _walk(flow)
+            _run_flow(flow)
     return sorted(found)
 
 
-def _walk(flow: Flow) -> None:
+def _run_flow(flow: MoneyFlow) -> None:
     async def main() -> None:
-        shop = Shop()
-        on = await flow.before(await shop.open())
-        node = shop.node()
-        await flow.act(node, on)
+        shop = ServerCluster()
+        on = await flow.prepare(await shop.start())
+        node = shop.add_node()
+        await flow.run(node, on)
         await virtual_time.clock().sleep(60)
-        await node.settler.sweep_once()
+        await node.settlement_worker.sweep_once()
 
-    with seeded(1):
+    with seed_randomness(1):
         virtual_time.run(main())
 
 
-def caught_by(mutant: Mutant) -> str:
+def find_failing_check(mutant: Mutant) -> str:
     """What fails without that condition: a case of moved ground, or else a test; empty if none."""
-    with _writes(lambda write: weakened(write, mutant)):
-        for ground in GROUNDS:
-            if _is_about(ground, mutant) and not is_stopped(ground):
+    with change_writes(lambda write: weaken(write, mutant)):
+        for ground in STALE_CASES:
+            if _targets(ground, mutant) and not is_stopped(ground):
                 return f"moved ground: {ground.flow}, {ground.pk}/{ground.sk}"
-    return _told(*_in_child(mutant))
+    return _read_child_result(*_fork_test_run(mutant))
 
 
-def _is_about(ground: Ground, mutant: Mutant) -> bool:
+def _targets(case: StaleCase, mutant: Mutant) -> bool:
     pk, _, sk = mutant.item.partition("/")
-    return f"{pk}#".startswith(ground.pk) and sk.startswith(ground.sk)
+    return f"{pk}#".startswith(case.pk) and sk.startswith(case.sk)
 
 
-def _test_that_fails(mutant: Mutant) -> str:
-    first = _First()
-    with _writes(lambda write: weakened(write, mutant)):
+def _find_failing_test(mutant: Mutant) -> str:
+    first = _FirstFailure()
+    with change_writes(lambda write: weaken(write, mutant)):
         code = pytest.main(
             ["-x", "-q", "--fake-dynamo", "-p", "no:cacheprovider", *SUITE], plugins=[first]
         )
@@ -102,7 +102,7 @@ def _test_that_fails(mutant: Mutant) -> str:
     return first.name
 
 
-def _in_child(mutant: Mutant) -> tuple[int, int]:
+def _fork_test_run(mutant: Mutant) -> tuple[int, int]:
     """Ask the tests in a process of its own; its id and where it will say what it found."""
     reads, writes = os.pipe()
     child = os.fork()
@@ -116,14 +116,14 @@ def _in_child(mutant: Mutant) -> tuple[int, int]:
         silence = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silence, 1)
         os.dup2(silence, 2)
-        os.write(writes, _test_that_fails(mutant).encode())
+        os.write(writes, _find_failing_test(mutant).encode())
         status = 0
     finally:
         # Whatever happened, the child does not go on with its parent's work.
         os._exit(status)
 
 
-def _told(child: int, reads: int) -> str:
+def _read_child_result(child: int, reads: int) -> str:
     with os.fdopen(reads, "rb") as pipe:
         told = pipe.read().decode()
     _, status = os.waitpid(child, 0)
@@ -136,10 +136,10 @@ def _told(child: int, reads: int) -> str:
 @click.option("--only", default="", help="Only conditions whose table line has this text.")
 def main(only: str) -> None:
     """Take away each condition in turn; a test must fail for every one."""
-    quiet()
+    silence_logs()
     began_s = time.perf_counter()
     mutants = [mutant for mutant in all_mutants() if only in " | ".join(mutant)]
-    caught = {mutant: caught_by(mutant) for mutant in mutants}
+    caught = {mutant: find_failing_check(mutant) for mutant in mutants}
     for mutant, test in caught.items():
         verb, item, condition, taken = mutant
         click.echo(f"{'caught  ' if test else 'SURVIVED'} | {verb} {item} | {condition}", err=True)
@@ -151,7 +151,7 @@ def main(only: str) -> None:
         "survivors": survivors,
         "wall_s": round(time.perf_counter() - began_s, 1),
     }
-    print_line("ledger_mutations", {"only": only}, figures)
+    print_result("ledger_mutations", {"only": only}, figures)
     sys.exit(1 if survivors else 0)
 
 

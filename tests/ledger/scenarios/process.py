@@ -7,21 +7,21 @@ from typing import Any, Generic, TypeVar
 
 T = TypeVar("T")
 
-_running: ContextVar["Process | None"] = ContextVar("process", default=None)
+_running: ContextVar["KillableProcess | None"] = ContextVar("process", default=None)
 
 
-class Process:
+class KillableProcess:
     """Counts the awaits of all its tasks that had to wait, and dies at one of them.
 
     Its requests that have arrived are carried out, its memory is gone; nothing is cleaned up.
     """
 
-    def __init__(self, dies_at: int | None = None) -> None:
+    def __init__(self, dies_at_await: int | None = None) -> None:
         self.awaits = 0
         self.is_dead = False
-        self._dies_at = dies_at
+        self._dies_at_await = dies_at_await
         self._tasks: set[asyncio.Task[Any]] = set()
-        self._end: asyncio.Event = asyncio.Event()
+        self._died: asyncio.Event = asyncio.Event()
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T | None:
         """Let the process do its work; None where it died over it."""
@@ -32,66 +32,66 @@ class Process:
             main = asyncio.ensure_future(work)
         finally:
             _running.reset(token)
-        end = asyncio.ensure_future(self._end.wait())
+        end = asyncio.ensure_future(self._died.wait())
         await asyncio.wait([main, end], return_when=asyncio.FIRST_COMPLETED)
         if self.is_dead:
-            await self._bury()
+            await self._cancel_tasks()
             return None
         end.cancel()
         return await main
 
-    def watch(self, work: Coroutine[Any, Any, T]) -> "_Watched[T]":
+    def wrap(self, work: Coroutine[Any, Any, T]) -> "_KillableAwaitable[T]":
         """The same work, which stops where the process dies."""
-        return _Watched(self, work)
+        return _KillableAwaitable(self, work)
 
-    def adopt(self, task: asyncio.Task[Any]) -> None:
+    def add_task(self, task: asyncio.Task[Any]) -> None:
         """Take a task as one of the process."""
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    def count(self) -> None:
+    def count_await(self) -> None:
         """One of its tasks waits."""
         self.awaits += 1
-        if self.awaits == self._dies_at:
+        if self.awaits == self._dies_at_await:
             self.is_dead = True
-            self._end.set()
+            self._died.set()
 
-    async def _bury(self) -> None:
+    async def _cancel_tasks(self) -> None:
         left = list(self._tasks)
         for task in left:
             task.cancel()
         await asyncio.gather(*left, return_exceptions=True)
 
 
-class _Watched(Generic[T]):
+class _KillableAwaitable(Generic[T]):
     """Drives a coroutine step by step."""
 
-    def __init__(self, process: Process, work: Coroutine[Any, Any, T]) -> None:
+    def __init__(self, process: KillableProcess, work: Coroutine[Any, Any, T]) -> None:
         self._process = process
         self._work = work
 
     def __await__(self) -> Generator[Any, Any, T | None]:
-        awaited = self._go_on(None)
-        while not isinstance(awaited, _Done):
-            self._process.count()
+        awaited = self._step(None)
+        while not isinstance(awaited, _Finished):
+            self._process.count_await()
             error: BaseException | None = None
             try:
                 yield awaited
             except BaseException as thrown:  # noqa: BLE001 (whatever it is goes into the work)
                 error = thrown
             if self._process.is_dead:
-                self._forget()
+                self._close()
                 return None
-            awaited = self._go_on(error)
+            awaited = self._step(error)
         return awaited.answer
 
-    def _go_on(self, error: BaseException | None) -> Any:
+    def _step(self, error: BaseException | None) -> Any:
         try:
             return self._work.send(None) if error is None else self._work.throw(error)
         except StopIteration as stop:
-            return _Done(stop.value)
+            return _Finished(stop.value)
 
-    def _forget(self) -> None:
+    def _close(self) -> None:
         try:
             self._work.close()
         except RuntimeError:
@@ -99,7 +99,7 @@ class _Watched(Generic[T]):
             return
 
 
-class _Done:
+class _Finished:
     """The work is done."""
 
     def __init__(self, answer: Any) -> None:
@@ -114,10 +114,10 @@ def _make_task(
     process = _running.get() if context is None else context.get(_running)
     if process is None or not asyncio.iscoroutine(coro):
         return asyncio.Task(coro, loop=loop, context=context)
-    task = asyncio.Task(_living(process.watch(coro)), loop=loop, context=context)
-    process.adopt(task)
+    task = asyncio.Task(_drive(process.wrap(coro)), loop=loop, context=context)
+    process.add_task(task)
     return task
 
 
-async def _living(watched: "_Watched[Any]") -> Any:
+async def _drive(watched: "_KillableAwaitable[Any]") -> Any:
     return await watched

@@ -12,7 +12,7 @@ from concurrency import backoff
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[random.Random]:
+def seed_randomness(seed: int) -> Iterator[random.Random]:
     """For a while, the same seed makes the same delays and ids."""
     chance = random.Random(seed)
     count = 0

@@ -15,13 +15,13 @@ from ledger.posting.ledger import LedgerRefused
 from ledger.posting.transaction import _key_of
 from tests import virtual_time
 from tests.ledger.scenarios.flows import FLOWS
-from tests.ledger.scenarios.random_choices import seeded
-from tests.ledger.scenarios.shop import TABLE, Node, Shop
+from tests.ledger.scenarios.random_choices import seed_randomness
+from tests.ledger.scenarios.shop import TABLE, ServerCluster, ServerNode
 
 # From the item and the order's id.
 Change = Callable[[Item, str], Item | None]
-BY_NAME = {flow.name: flow for flow in FLOWS}
-WALLET: Item = {
+FLOWS_BY_NAME = {flow.name: flow for flow in FLOWS}
+EMPTY_WALLET: Item = {
     "posted": 0,
     "held": 0,
     "available": 0,
@@ -34,7 +34,7 @@ WALLET: Item = {
 
 
 # How a flow may end whose ground has moved for good.
-_REFUSALS = (
+_EXPECTED_ERRORS = (
     Refused,
     StoreUnavailable,
     TableUnavailable,
@@ -44,7 +44,7 @@ _REFUSALS = (
 )
 
 
-class Ground(NamedTuple):
+class StaleCase(NamedTuple):
     """In a flow, the item whose keys begin so, and what becomes of it."""
 
     flow: str
@@ -53,36 +53,36 @@ class Ground(NamedTuple):
     change: Change
 
 
-def there(**attributes: object) -> Change:
+def with_attributes(**attributes: object) -> Change:
     """The item has come to be there."""
     return lambda item, _on: {**item, **attributes}
 
 
-def wallet(**attributes: object) -> Change:
+def with_wallet(**attributes: object) -> Change:
     """The account has come to have a wallet."""
 
     def change(item: Item, _on: str) -> Item:
         account = item["PK"].removeprefix("WALLET#")
-        return {**item, **WALLET, "account": account, **attributes}
+        return {**item, **EMPTY_WALLET, "account": account, **attributes}
 
     return change
 
 
-def without(prefix: str) -> Change:
+def without_prefix(prefix: str) -> Change:
     """Attributes are gone."""
     return lambda item, _on: {k: v for k, v in item.items() if not k.startswith(prefix)}
 
 
-def gone(_item: Item, _on: str) -> None:
+def deleted(_item: Item, _on: str) -> None:
     """The item is no longer there."""
 
 
-def carried_already(item: Item, on: str) -> Item:
+def already_carried(item: Item, on: str) -> Item:
     """The rider carries this very order, as far as his item says; his hands count as empty."""
     return {**item, "cnt": 0, f"carries_{on}": 1}
 
 
-def in_offer(**attributes: object) -> Change:
+def with_offer(**attributes: object) -> Change:
     """The offer that the rider takes is another by now."""
 
     def change(item: Item, _on: str) -> Item:
@@ -93,198 +93,200 @@ def in_offer(**attributes: object) -> Change:
     return change
 
 
-def of_another_rider(item: Item, _on: str) -> Item:
+def with_another_rider(item: Item, _on: str) -> Item:
     return {**item, "dispatch": {**item["dispatch"], "riderId": "rdr_9"}}
 
 
-GROUNDS = [
+STALE_CASES = [
     # What must not be there yet.
-    Ground("place_from_wallet", "ORDER", "FIN", there(finState="CAPTURED")),
-    Ground("place_for_cash", "ORDER", "FIN", there(finState="CAPTURED")),
-    Ground("take_cash_order", "ORDER", "HOLD", there(hstate="OPEN")),
-    Ground("take_cash_order", "ORDER", "HOLD", there(hstate="POSTED")),
-    Ground("call_off_paid", "ORDER", "JE#CANCEL", there(intent="x")),
-    Ground("place_from_wallet", "ORDER", "JE#CAPTURE", there(intent="x")),
-    Ground("settle_cash", "ORDER", "JE#SETTLE", there(intent="x")),
-    Ground("top_up", "PAYMENT", "JE#TOPUP", there(intent="x")),
-    Ground("place_for_cash", "ORDER", "METADATA", there(version=9)),
-    Ground("call_off_paid", "OUTBOX", "ENTRY", there(planted=True)),
-    Ground("ask_top_up", "PAYMENT", "PAYMENT", there(pstate="SUCCESS")),
-    Ground("call_off_paid", "RECEIPT", "RECEIPT", there(bodyHash="x")),
-    Ground("top_up", "WALLET#CLEARING", "BALANCE", wallet()),
-    Ground("settle_cash", "WALLET#PLATFORM", "BALANCE", wallet()),
-    Ground("settle_cash", "WALLET#RIDER#", "BALANCE", wallet()),
-    Ground("settle_cash", "WALLET#VENDOR", "BALANCE", wallet()),
-    Ground("top_up", "WALLET#USER", "BALANCE", wallet()),
-    Ground("settle_cash", "WALLET#RIDER#", "TXN", there(planted=True)),
-    Ground("settle_cash", "WALLET#RIDERCASH", "TXN", there(planted=True)),
-    Ground("settle_cash", "WALLET#VENDOR", "TXN", there(planted=True)),
-    Ground("top_up", "WALLET#USER", "TXN", there(planted=True)),
+    StaleCase("place_from_wallet", "ORDER", "FIN", with_attributes(finState="CAPTURED")),
+    StaleCase("place_for_cash", "ORDER", "FIN", with_attributes(finState="CAPTURED")),
+    StaleCase("take_cash_order", "ORDER", "HOLD", with_attributes(hstate="OPEN")),
+    StaleCase("take_cash_order", "ORDER", "HOLD", with_attributes(hstate="POSTED")),
+    StaleCase("call_off_paid", "ORDER", "JE#CANCEL", with_attributes(intent="x")),
+    StaleCase("place_from_wallet", "ORDER", "JE#CAPTURE", with_attributes(intent="x")),
+    StaleCase("settle_cash", "ORDER", "JE#SETTLE", with_attributes(intent="x")),
+    StaleCase("top_up", "PAYMENT", "JE#TOPUP", with_attributes(intent="x")),
+    StaleCase("place_for_cash", "ORDER", "METADATA", with_attributes(version=9)),
+    StaleCase("call_off_paid", "OUTBOX", "ENTRY", with_attributes(planted=True)),
+    StaleCase("ask_top_up", "PAYMENT", "PAYMENT", with_attributes(pstate="SUCCESS")),
+    StaleCase("call_off_paid", "RECEIPT", "RECEIPT", with_attributes(bodyHash="x")),
+    StaleCase("top_up", "WALLET#CLEARING", "BALANCE", with_wallet()),
+    StaleCase("settle_cash", "WALLET#PLATFORM", "BALANCE", with_wallet()),
+    StaleCase("settle_cash", "WALLET#RIDER#", "BALANCE", with_wallet()),
+    StaleCase("settle_cash", "WALLET#VENDOR", "BALANCE", with_wallet()),
+    StaleCase("top_up", "WALLET#USER", "BALANCE", with_wallet()),
+    StaleCase("settle_cash", "WALLET#RIDER#", "TXN", with_attributes(planted=True)),
+    StaleCase("settle_cash", "WALLET#RIDERCASH", "TXN", with_attributes(planted=True)),
+    StaleCase("settle_cash", "WALLET#VENDOR", "TXN", with_attributes(planted=True)),
+    StaleCase("top_up", "WALLET#USER", "TXN", with_attributes(planted=True)),
     # The order's money.
-    Ground("call_off_paid", "ORDER", "FIN", there(finState="DELIVERED")),
-    Ground("call_off_paid", "ORDER", "FIN", there(escrow=1)),
-    Ground("call_off_paid", "ORDER", "FIN", there(terms="x")),
-    Ground("settle_from_wallet", "ORDER", "FIN", there(finState="CAPTURED")),
-    Ground("settle_from_wallet", "ORDER", "FIN", there(escrow=1)),
-    Ground("settle_from_wallet", "ORDER", "FIN", there(terms="x")),
-    Ground("settle_from_wallet", "ORDER", "FIN", there(riderId="rdr_9")),
-    Ground("hear_of_payment", "ORDER", "FIN", there(finState="VOID")),
-    Ground("hear_of_payment", "ORDER", "FIN", there(terms="x")),
-    Ground("bring_and_settle", "ORDER", "FIN", there(finState="VOID")),
-    Ground("call_off_unpaid", "ORDER", "FIN", there(finState="CAPTURED")),
+    StaleCase("call_off_paid", "ORDER", "FIN", with_attributes(finState="DELIVERED")),
+    StaleCase("call_off_paid", "ORDER", "FIN", with_attributes(escrow=1)),
+    StaleCase("call_off_paid", "ORDER", "FIN", with_attributes(terms="x")),
+    StaleCase("settle_from_wallet", "ORDER", "FIN", with_attributes(finState="CAPTURED")),
+    StaleCase("settle_from_wallet", "ORDER", "FIN", with_attributes(escrow=1)),
+    StaleCase("settle_from_wallet", "ORDER", "FIN", with_attributes(terms="x")),
+    StaleCase("settle_from_wallet", "ORDER", "FIN", with_attributes(riderId="rdr_9")),
+    StaleCase("hear_of_payment", "ORDER", "FIN", with_attributes(finState="VOID")),
+    StaleCase("hear_of_payment", "ORDER", "FIN", with_attributes(terms="x")),
+    StaleCase("bring_and_settle", "ORDER", "FIN", with_attributes(finState="VOID")),
+    StaleCase("call_off_unpaid", "ORDER", "FIN", with_attributes(finState="CAPTURED")),
     # The hold on a rider's cash.
-    Ground("give_back_cash_order", "ORDER", "HOLD", there(hstate="RELEASED")),
-    Ground("give_back_cash_order", "ORDER", "HOLD", there(riderId="rdr_9")),
-    Ground("give_back_cash_order", "ORDER", "HOLD", there(amount=1)),
-    Ground("settle_cash", "ORDER", "HOLD", there(hstate="RELEASED")),
+    StaleCase("give_back_cash_order", "ORDER", "HOLD", with_attributes(hstate="RELEASED")),
+    StaleCase("give_back_cash_order", "ORDER", "HOLD", with_attributes(riderId="rdr_9")),
+    StaleCase("give_back_cash_order", "ORDER", "HOLD", with_attributes(amount=1)),
+    StaleCase("settle_cash", "ORDER", "HOLD", with_attributes(hstate="RELEASED")),
     # The order.
-    Ground("settle_from_wallet", "ORDER", "METADATA", there(version=99)),
-    Ground("take_cash_order", "ORDER", "METADATA", there(version=99)),
-    Ground("take_cash_order", "ORDER", "METADATA", in_offer(offerId="ofr_9")),
-    Ground("take_cash_order", "ORDER", "METADATA", in_offer(deadlineMs=0)),
-    Ground("give_back_cash_order", "ORDER", "METADATA", there(version=99)),
-    Ground("give_back_cash_order", "ORDER", "METADATA", of_another_rider),
-    Ground("call_off_paid", "ORDER", "METADATA", there(version=99)),
-    Ground("call_off_paid", "ORDER", "METADATA", there(userId="usr_9")),
-    Ground("reject_paid", "ORDER", "METADATA", there(version=99)),
-    Ground("reject_paid", "ORDER", "METADATA", there(vendorId="ven_9")),
+    StaleCase("settle_from_wallet", "ORDER", "METADATA", with_attributes(version=99)),
+    StaleCase("take_cash_order", "ORDER", "METADATA", with_attributes(version=99)),
+    StaleCase("take_cash_order", "ORDER", "METADATA", with_offer(offerId="ofr_9")),
+    StaleCase("take_cash_order", "ORDER", "METADATA", with_offer(deadlineMs=0)),
+    StaleCase("give_back_cash_order", "ORDER", "METADATA", with_attributes(version=99)),
+    StaleCase("give_back_cash_order", "ORDER", "METADATA", with_another_rider),
+    StaleCase("call_off_paid", "ORDER", "METADATA", with_attributes(version=99)),
+    StaleCase("call_off_paid", "ORDER", "METADATA", with_attributes(userId="usr_9")),
+    StaleCase("reject_paid", "ORDER", "METADATA", with_attributes(version=99)),
+    StaleCase("reject_paid", "ORDER", "METADATA", with_attributes(vendorId="ven_9")),
     # A payment.
-    Ground("hear_of_top_up", "PAYMENT", "PAYMENT", there(pstate="SUCCESS")),
-    Ground("hear_of_top_up", "PAYMENT", "PAYMENT", there(userId="usr_9")),
-    Ground("hear_of_top_up", "PAYMENT", "PAYMENT", there(amount=1)),
-    Ground("hear_of_payment", "PAYMENT", "PAYMENT", there(pstate="SUCCESS")),
-    Ground("hear_of_payment", "PAYMENT", "PAYMENT", there(userId="usr_9")),
-    Ground("hear_of_payment", "PAYMENT", "PAYMENT", there(amount=1)),
-    Ground("hear_of_payment", "PAYMENT", "PAYMENT", there(orderId="ord_9")),
-    Ground("hear_of_failure", "PAYMENT", "PAYMENT", there(pstate="SUCCESS")),
+    StaleCase("hear_of_top_up", "PAYMENT", "PAYMENT", with_attributes(pstate="SUCCESS")),
+    StaleCase("hear_of_top_up", "PAYMENT", "PAYMENT", with_attributes(userId="usr_9")),
+    StaleCase("hear_of_top_up", "PAYMENT", "PAYMENT", with_attributes(amount=1)),
+    StaleCase("hear_of_payment", "PAYMENT", "PAYMENT", with_attributes(pstate="SUCCESS")),
+    StaleCase("hear_of_payment", "PAYMENT", "PAYMENT", with_attributes(userId="usr_9")),
+    StaleCase("hear_of_payment", "PAYMENT", "PAYMENT", with_attributes(amount=1)),
+    StaleCase("hear_of_payment", "PAYMENT", "PAYMENT", with_attributes(orderId="ord_9")),
+    StaleCase("hear_of_failure", "PAYMENT", "PAYMENT", with_attributes(pstate="SUCCESS")),
     # The rider's hands, and the shelf.
-    Ground("give_back_cash_order", "RIDER", "DUTY", without("carries_")),
-    Ground("offer_cash_order", "RIDER", "DUTY", there(cnt=1)),
-    Ground("take_cash_order", "RIDER", "DUTY", there(cnt=1)),
-    Ground("take_cash_order", "RIDER", "DUTY", carried_already),
-    Ground("place_from_wallet", "VENDOR", "ITEM", there(stock=0)),
-    Ground("call_off_paid", "VENDOR", "ITEM", without("stock")),
+    StaleCase("give_back_cash_order", "RIDER", "DUTY", without_prefix("carries_")),
+    StaleCase("offer_cash_order", "RIDER", "DUTY", with_attributes(cnt=1)),
+    StaleCase("take_cash_order", "RIDER", "DUTY", with_attributes(cnt=1)),
+    StaleCase("take_cash_order", "RIDER", "DUTY", already_carried),
+    StaleCase("place_from_wallet", "VENDOR", "ITEM", with_attributes(stock=0)),
+    StaleCase("call_off_paid", "VENDOR", "ITEM", without_prefix("stock")),
     # A promotion, and its customer's turn.
-    Ground("make_promotion", "PROMO", "PROMOTION", there(amount=1)),
-    Ground("make_promotion", "AUDIT", "", there(planted=True)),
-    Ground("place_with_promo", "PROMO", "PROMOTION", there(promoState="STOPPED")),
-    Ground("place_with_promo", "PROMO", "PROMOTION", there(endsAt=0)),
-    Ground("place_with_promo", "PROMO", "PROMOTION", there(spent=2_001)),
-    Ground("place_with_promo", "PROMO", "USER", there(used=1)),
-    Ground("call_off_with_promo", "PROMO", "PROMOTION", there(spent=999)),
-    Ground("call_off_with_promo", "PROMO", "USER", there(used=0)),
+    StaleCase("make_promotion", "PROMO", "PROMOTION", with_attributes(amount=1)),
+    StaleCase("make_promotion", "AUDIT", "", with_attributes(planted=True)),
+    StaleCase("place_with_promo", "PROMO", "PROMOTION", with_attributes(promoState="STOPPED")),
+    StaleCase("place_with_promo", "PROMO", "PROMOTION", with_attributes(endsAt=0)),
+    StaleCase("place_with_promo", "PROMO", "PROMOTION", with_attributes(spent=2_001)),
+    StaleCase("place_with_promo", "PROMO", "USER", with_attributes(used=1)),
+    StaleCase("call_off_with_promo", "PROMO", "PROMOTION", with_attributes(spent=999)),
+    StaleCase("call_off_with_promo", "PROMO", "USER", with_attributes(used=0)),
     # Wallets.
-    Ground("take_cash_order", "WALLET#RIDERCASH", "BALANCE", wallet(exposure=50_000)),
-    Ground(
+    StaleCase("take_cash_order", "WALLET#RIDERCASH", "BALANCE", with_wallet(exposure=50_000)),
+    StaleCase(
         "take_cash_order",
         "WALLET#RIDERCASH",
         "BALANCE",
-        wallet(exposure=0, status="FROZEN"),
+        with_wallet(exposure=0, status="FROZEN"),
     ),
-    Ground("give_back_cash_order", "WALLET#RIDERCASH", "BALANCE", there(held=0)),
-    Ground("settle_cash", "WALLET#RIDERCASH", "BALANCE", there(seq=9)),
-    Ground("settle_cash", "WALLET#RIDERCASH", "BALANCE", there(held=0)),
-    Ground("call_off_paid", "WALLET#USER", "BALANCE", there(seq=9)),
-    Ground("place_from_wallet", "WALLET#USER", "BALANCE", there(seq=9)),
-    Ground("place_from_wallet", "WALLET#USER", "BALANCE", there(available=0)),
-    Ground("place_from_wallet", "WALLET#USER", "BALANCE", there(status="FROZEN")),
-    Ground("settle_second", "WALLET#VENDOR", "BALANCE", there(seq=9)),
-    Ground("settle_second", "WALLET#RIDER#", "BALANCE", there(seq=9)),
-    Ground("settle_second", "WALLET#PLATFORM", "BALANCE", gone),
-    Ground("top_up_again", "WALLET#CLEARING", "BALANCE", gone),
+    StaleCase("give_back_cash_order", "WALLET#RIDERCASH", "BALANCE", with_attributes(held=0)),
+    StaleCase("settle_cash", "WALLET#RIDERCASH", "BALANCE", with_attributes(seq=9)),
+    StaleCase("settle_cash", "WALLET#RIDERCASH", "BALANCE", with_attributes(held=0)),
+    StaleCase("call_off_paid", "WALLET#USER", "BALANCE", with_attributes(seq=9)),
+    StaleCase("place_from_wallet", "WALLET#USER", "BALANCE", with_attributes(seq=9)),
+    StaleCase("place_from_wallet", "WALLET#USER", "BALANCE", with_attributes(available=0)),
+    StaleCase("place_from_wallet", "WALLET#USER", "BALANCE", with_attributes(status="FROZEN")),
+    StaleCase("settle_second", "WALLET#VENDOR", "BALANCE", with_attributes(seq=9)),
+    StaleCase("settle_second", "WALLET#RIDER#", "BALANCE", with_attributes(seq=9)),
+    StaleCase("settle_second", "WALLET#PLATFORM", "BALANCE", deleted),
+    StaleCase("top_up_again", "WALLET#CLEARING", "BALANCE", deleted),
     # Refunds, tips, cash handed in, corrections.
-    Ground("refund_part", "ORDER", "JE#REFUND", there(intent="x")),
-    Ground("refund_part", "ORDER", "FIN", there(finState="CANCELLED")),
-    Ground("refund_part", "ORDER", "FIN", there(refunded=1)),
-    Ground("refund_part", "ORDER", "FIN", there(shared=1)),
-    Ground("refund_part", "WALLET#VENDOR", "BALANCE", there(seq=9)),
-    Ground("refund_part", "WALLET#VENDOR", "BALANCE", there(available=0)),
-    Ground("refund_part", "WALLET#VENDOR", "BALANCE", there(status="FROZEN")),
-    Ground("refund_part", "WALLET#RIDER#", "BALANCE", there(available=0)),
-    Ground("refund_part", "WALLET#RIDER#", "BALANCE", there(status="FROZEN")),
-    Ground("propose_correction", "ADJ", "REQUEST", there(astate="POSTED")),
-    Ground("tip_later", "ORDER", "JE#TIP", there(intent="x")),
-    Ground("hand_cash_in", "REMIT", "JE#REMIT", there(intent="x")),
-    Ground("hand_cash_in", "WALLET#RIDERCASH", "BALANCE", there(seq=9)),
-    Ground("hand_cash_in", "WALLET#RIDERCASH", "BALANCE", there(posted=0)),
-    Ground("agree_to_correction", "ADJ", "JE#ADJUST", there(intent="x")),
-    Ground("agree_to_correction", "ADJ", "REQUEST", there(astate="REJECTED")),
-    Ground("agree_to_correction", "ADJ", "REQUEST", there(maker="adm_2")),
+    StaleCase("refund_part", "ORDER", "JE#REFUND", with_attributes(intent="x")),
+    StaleCase("refund_part", "ORDER", "FIN", with_attributes(finState="CANCELLED")),
+    StaleCase("refund_part", "ORDER", "FIN", with_attributes(refunded=1)),
+    StaleCase("refund_part", "ORDER", "FIN", with_attributes(shared=1)),
+    StaleCase("refund_part", "WALLET#VENDOR", "BALANCE", with_attributes(seq=9)),
+    StaleCase("refund_part", "WALLET#VENDOR", "BALANCE", with_attributes(available=0)),
+    StaleCase("refund_part", "WALLET#VENDOR", "BALANCE", with_attributes(status="FROZEN")),
+    StaleCase("refund_part", "WALLET#RIDER#", "BALANCE", with_attributes(available=0)),
+    StaleCase("refund_part", "WALLET#RIDER#", "BALANCE", with_attributes(status="FROZEN")),
+    StaleCase("propose_correction", "ADJ", "REQUEST", with_attributes(astate="POSTED")),
+    StaleCase("tip_later", "ORDER", "JE#TIP", with_attributes(intent="x")),
+    StaleCase("hand_cash_in", "REMIT", "JE#REMIT", with_attributes(intent="x")),
+    StaleCase("hand_cash_in", "WALLET#RIDERCASH", "BALANCE", with_attributes(seq=9)),
+    StaleCase("hand_cash_in", "WALLET#RIDERCASH", "BALANCE", with_attributes(posted=0)),
+    StaleCase("agree_to_correction", "ADJ", "JE#ADJUST", with_attributes(intent="x")),
+    StaleCase("agree_to_correction", "ADJ", "REQUEST", with_attributes(astate="REJECTED")),
+    StaleCase("agree_to_correction", "ADJ", "REQUEST", with_attributes(maker="adm_2")),
     # Payouts.
-    Ground("pay_out", "CONFIG", "PAYOUTS", there(stopped=True)),
-    Ground("ask_payout", "PAYOUT", "REQUEST", there(pstate="PAID")),
-    Ground("ask_payout", "WALLET#VENDOR", "BALANCE", there(available=0)),
-    Ground("ask_payout", "WALLET#VENDOR", "BALANCE", there(status="FROZEN")),
-    Ground("ask_payout_of_rider", "WALLET#RIDER#", "BALANCE", there(available=0)),
-    Ground("ask_payout_of_rider", "WALLET#RIDER#", "BALANCE", there(status="FROZEN")),
-    Ground(
+    StaleCase("pay_out", "CONFIG", "PAYOUTS", with_attributes(stopped=True)),
+    StaleCase("ask_payout", "PAYOUT", "REQUEST", with_attributes(pstate="PAID")),
+    StaleCase("ask_payout", "WALLET#VENDOR", "BALANCE", with_attributes(available=0)),
+    StaleCase("ask_payout", "WALLET#VENDOR", "BALANCE", with_attributes(status="FROZEN")),
+    StaleCase("ask_payout_of_rider", "WALLET#RIDER#", "BALANCE", with_attributes(available=0)),
+    StaleCase("ask_payout_of_rider", "WALLET#RIDER#", "BALANCE", with_attributes(status="FROZEN")),
+    StaleCase(
         "ask_payout_of_rider",
         "WALLET#RIDERCASH",
         "BALANCE",
-        there(**{**WALLET, "posted": -5, "exposure": 5}),
+        with_attributes(**{**EMPTY_WALLET, "posted": -5, "exposure": 5}),
     ),
-    Ground("ask_payout_with_cash", "PAYOUT", "JE#NET", there(intent="x")),
-    Ground("ask_payout_with_cash", "WALLET#RIDER#", "BALANCE", there(seq=9)),
-    Ground("ask_payout_with_cash", "WALLET#RIDER#", "BALANCE", there(available=0)),
-    Ground("ask_payout_with_cash", "WALLET#RIDER#", "BALANCE", there(status="FROZEN")),
-    Ground("pay_out", "PAYOUT", "REQUEST", there(pstate="REJECTED")),
-    Ground("pay_out", "PAYOUT", "REQUEST", there(requestedBy="adm_1")),
-    Ground("reject_payout", "PAYOUT", "REQUEST", there(pstate="APPROVED")),
-    Ground("reject_payout", "WALLET#VENDOR", "BALANCE", there(held=0)),
-    Ground("hear_of_payout", "PAYOUT", "JE#PAID", there(intent="x")),
-    Ground("hear_of_payout", "PAYOUT", "REQUEST", there(pstate="FAILED")),
-    Ground("hear_of_payout", "PAYOUT", "REQUEST", there(amount=1)),
-    Ground("hear_of_payout", "PAYOUT", "REQUEST", there(ownerId="ven_9")),
-    Ground("hear_of_payout", "PAYOUT", "REQUEST", there(ownerType="RIDER")),
-    Ground("hear_of_payout", "WALLET#VENDOR", "BALANCE", there(held=0)),
-    Ground("hear_of_payout", "WALLET#VENDOR", "BALANCE", there(seq=9)),
+    StaleCase("ask_payout_with_cash", "PAYOUT", "JE#NET", with_attributes(intent="x")),
+    StaleCase("ask_payout_with_cash", "WALLET#RIDER#", "BALANCE", with_attributes(seq=9)),
+    StaleCase("ask_payout_with_cash", "WALLET#RIDER#", "BALANCE", with_attributes(available=0)),
+    StaleCase("ask_payout_with_cash", "WALLET#RIDER#", "BALANCE", with_attributes(status="FROZEN")),
+    StaleCase("pay_out", "PAYOUT", "REQUEST", with_attributes(pstate="REJECTED")),
+    StaleCase("pay_out", "PAYOUT", "REQUEST", with_attributes(requestedBy="adm_1")),
+    StaleCase("reject_payout", "PAYOUT", "REQUEST", with_attributes(pstate="APPROVED")),
+    StaleCase("reject_payout", "WALLET#VENDOR", "BALANCE", with_attributes(held=0)),
+    StaleCase("hear_of_payout", "PAYOUT", "JE#PAID", with_attributes(intent="x")),
+    StaleCase("hear_of_payout", "PAYOUT", "REQUEST", with_attributes(pstate="FAILED")),
+    StaleCase("hear_of_payout", "PAYOUT", "REQUEST", with_attributes(amount=1)),
+    StaleCase("hear_of_payout", "PAYOUT", "REQUEST", with_attributes(ownerId="ven_9")),
+    StaleCase("hear_of_payout", "PAYOUT", "REQUEST", with_attributes(ownerType="RIDER")),
+    StaleCase("hear_of_payout", "WALLET#VENDOR", "BALANCE", with_attributes(held=0)),
+    StaleCase("hear_of_payout", "WALLET#VENDOR", "BALANCE", with_attributes(seq=9)),
 ]
 
 
-class Mover:
+class ConcurrentChange:
     """Changes the item as soon as a transaction is about to write it, once."""
 
-    def __init__(self, shop: Shop, node: Node, ground: Ground, on: str) -> None:
-        self._on = on
+    def __init__(
+        self, shop: ServerCluster, node: ServerNode, case: StaleCase, order_id: str
+    ) -> None:
+        self._order_id = order_id
         self._shop = shop
-        self._ground = ground
+        self._case = case
         self._send = node.table.transact
-        self.moved = 0
+        self.change_count = 0
 
     async def transact(self, writes: Sequence[Write], token: str | None = None) -> None:
-        keys = [key for key in map(_key_of, writes) if self._is_meant(key)]
-        for key in keys[: 1 - self.moved]:
-            self._move(key)
+        keys = [key for key in map(_key_of, writes) if self._matches(key)]
+        for key in keys[: 1 - self.change_count]:
+            self._change_item(key)
         await self._send(writes, token)
 
-    def _is_meant(self, key: Key) -> bool:
-        return key.pk.startswith(self._ground.pk) and key.sk.startswith(self._ground.sk)
+    def _matches(self, key: Key) -> bool:
+        return key.pk.startswith(self._case.pk) and key.sk.startswith(self._case.sk)
 
-    def _move(self, key: Key) -> None:
+    def _change_item(self, key: Key) -> None:
         shelves = self._shop.fake.tables[TABLE]
         image = shelves.get(key)
         item = from_item(image) if image else {"PK": key.pk, "SK": key.sk}
-        after = self._ground.change(item, self._on)
+        after = self._case.change(item, self._order_id)
         shelves.put((key.pk, key.sk), None if after is None else to_item(after), 0)
-        self.moved = 1
+        self.change_count = 1
 
 
-def is_stopped(ground: Ground) -> bool:
+def is_stopped(case: StaleCase) -> bool:
     """Whether the ground moved under a transaction and the transaction was stopped for it."""
-    with seeded(1):
-        return virtual_time.run(_is_stopped(ground))
+    with seed_randomness(1):
+        return virtual_time.run(_is_stopped(case))
 
 
-async def _is_stopped(ground: Ground) -> bool:
-    shop = Shop()
-    flow = BY_NAME[ground.flow]
-    on = await flow.before(await shop.open())
-    node: Any = shop.node()
-    mover = Mover(shop, node, ground, on.id)
+async def _is_stopped(case: StaleCase) -> bool:
+    shop = ServerCluster()
+    flow = FLOWS_BY_NAME[case.flow]
+    on = await flow.prepare(await shop.start())
+    node: Any = shop.add_node()
+    mover = ConcurrentChange(shop, node, case, on.id)
     node.table.transact = mover.transact
     try:
-        await flow.act(node, on)
-    except _REFUSALS:
+        await flow.run(node, on)
+    except _EXPECTED_ERRORS:
         return _was_stopped(mover, node)
     except ClientError:
         # Stopped by an update that did not fit any more, and not by a condition.
@@ -292,5 +294,5 @@ async def _is_stopped(ground: Ground) -> bool:
     return _was_stopped(mover, node)
 
 
-def _was_stopped(mover: Mover, node: Node) -> bool:
-    return mover.moved == 1 and node.table.counts.cancelled > 0
+def _was_stopped(mover: ConcurrentChange, node: ServerNode) -> bool:
+    return mover.change_count == 1 and node.table.counts.cancelled > 0

@@ -12,30 +12,30 @@ from collections import Counter
 import click
 import msgspec
 
-from bench.common.result_line import print_line
+from bench.common.result_line import print_result
 from ledger.core.facts import Capture, Settle, TopUp
 from ledger.core.order_funds import mark_delivered
 from ledger.core.pricing import DEFAULT_RATES, price_goods
-from ledger.dynamodb.fake import FakeDynamo, Fault, Faults, Pace
+from ledger.dynamodb.fake import FakeDynamo, Fault, FaultInjector, Latencies
 from ledger.dynamodb.table import TableUnavailable
 from ledger.posting.ledger import Ledger
-from ledger.posting.transaction import Posted
+from ledger.posting.transaction import PostedEntry
 from tests import virtual_time
-from tests.ledger.scenarios.auditor import breaks
-from tests.ledger.scenarios.random_choices import seeded
-from tests.ledger.scenarios.shop import Node, Shop, quiet
+from tests.ledger.scenarios.auditor import find_breaks
+from tests.ledger.scenarios.random_choices import seed_randomness
+from tests.ledger.scenarios.shop import ServerCluster, ServerNode, silence_logs
 
 # Callers of one process share its locks and its memory.
 PROCESSES = 8
 VENDORS, RIDERS = 20, 50
 # Orders whose callers may be far apart; inside such a group each caller has an order of his own.
-GROUP = 8
+GROUP_ORDERS = 8
 # Writers at once while the orders are made; nothing goes wrong yet.
-AT_ONCE = 16
+WRITERS_AT_ONCE = 16
 PRICING = price_goods(DEFAULT_RATES["FOOD"], 11_999)
 
 
-class Size(msgspec.Struct, frozen=True):
+class ContentionSize(msgspec.Struct, frozen=True):
     """How large a storm is."""
 
     callers: int
@@ -44,19 +44,19 @@ class Size(msgspec.Struct, frozen=True):
     lost: float
 
 
-class Storm(msgspec.Struct, frozen=True):
+class ContentionResult(msgspec.Struct, frozen=True):
     """What came of one seed. Units: virtual seconds."""
 
     entries: int
-    agreed: int
+    equal_answers: int
     unavailable: int
-    flaws: list[str]
+    breaks: list[str]
     attempts: int
     faults: dict[str, int]
-    lasted_s: float
+    duration_s: float
 
 
-async def _make_order(node: Node, number: int) -> str:
+async def _make_order(node: ServerNode, number: int) -> str:
     order_id = f"o{number}"
     user_id = f"u{number}"
     await node.ledger.post(TopUp(user_id, PRICING.total, "sandbox", f"p{number}"))
@@ -67,22 +67,22 @@ async def _make_order(node: Node, number: int) -> str:
     return order_id
 
 
-async def _make_orders(node: Node, count: int) -> list[str]:
+async def _make_orders(node: ServerNode, count: int) -> list[str]:
     made: list[str] = []
-    for start in range(0, count, AT_ONCE):
-        numbers = range(start, min(start + AT_ONCE, count))
+    for start in range(0, count, WRITERS_AT_ONCE):
+        numbers = range(start, min(start + WRITERS_AT_ONCE, count))
         made += await asyncio.gather(*(_make_order(node, number) for number in numbers))
     return made
 
 
 async def _settle_all(
     ledger: Ledger, orders: list[str], chance: random.Random
-) -> tuple[dict[str, Posted], int]:
+) -> tuple[dict[str, PostedEntry], int]:
     """One caller: settle every order, asking again where the table did not know."""
-    told: dict[str, Posted] = {}
+    told: dict[str, PostedEntry] = {}
     unavailable = 0
-    for start in range(0, len(orders), GROUP):
-        group = orders[start : start + GROUP]
+    for start in range(0, len(orders), GROUP_ORDERS):
+        group = orders[start : start + GROUP_ORDERS]
         for order_id in chance.sample(group, len(group)):
             while order_id not in told:
                 try:
@@ -92,17 +92,19 @@ async def _settle_all(
     return told, unavailable
 
 
-def _answer(posted: Posted) -> object:
+def _comparable(posted: PostedEntry) -> object:
     return posted.entry_id, sorted(posted.lines.items()), posted.total
 
 
-async def _storm(seed: int, size: Size, chance: random.Random) -> Storm:
-    shop = Shop(Pace(spread=0.5, index_lag_s=1.0))
-    orders = await _make_orders(await shop.open(), size.orders)
+async def _run_contention(
+    seed: int, size: ContentionSize, chance: random.Random
+) -> ContentionResult:
+    shop = ServerCluster(Latencies(spread=0.5, index_lag_s=1.0))
+    orders = await _make_orders(await shop.start(), size.orders)
     rates = {Fault.CONFLICT: size.conflicts, Fault.LOSE_REPLY: size.lost}
-    shop.go_wrong(Faults(seed, rates))
+    shop.inject_faults(FaultInjector(seed, rates))
     began_s = shop.clock.monotonic_s()
-    nodes = [shop.node() for _ in range(min(PROCESSES, size.callers))]
+    nodes = [shop.add_node() for _ in range(min(PROCESSES, size.callers))]
     results = await asyncio.gather(
         *(
             _settle_all(nodes[i % len(nodes)].ledger, orders, random.Random(chance.random()))
@@ -111,35 +113,35 @@ async def _storm(seed: int, size: Size, chance: random.Random) -> Storm:
     )
     first = results[0][0]
     items = shop.items()
-    return Storm(
+    return ContentionResult(
         entries=sum(sk == "JE#SETTLE" for _, sk in items),
-        agreed=sum(
-            _answer(told[order_id]) == _answer(first[order_id])
+        equal_answers=sum(
+            _comparable(told[order_id]) == _comparable(first[order_id])
             for told, _ in results
             for order_id in orders
         ),
         unavailable=sum(unavailable for _, unavailable in results),
-        flaws=breaks(items),
+        breaks=find_breaks(items),
         attempts=sum(node.table.counts.attempts for node in nodes),
-        faults={fault.value: count for fault, count in _counts(shop.fake).items()},
-        lasted_s=round(shop.clock.monotonic_s() - began_s, 1),
+        faults={fault.value: count for fault, count in _fault_counts(shop.fake).items()},
+        duration_s=round(shop.clock.monotonic_s() - began_s, 1),
     )
 
 
-def _counts(fake: FakeDynamo) -> Counter[Fault]:
+def _fault_counts(fake: FakeDynamo) -> Counter[Fault]:
     return fake.faults.counts
 
 
-def storm(seed: int, size: Size) -> Storm:
+def run_contention(seed: int, size: ContentionSize) -> ContentionResult:
     """One storm on virtual time; the same seed makes the same storm."""
-    with seeded(seed) as chance:
-        return virtual_time.run(_storm(seed, size, chance))
+    with seed_randomness(seed) as chance:
+        return virtual_time.run(_run_contention(seed, size, chance))
 
 
-def is_kept(size: Size, came: Storm) -> bool:
+def is_consistent(size: ContentionSize, result: ContentionResult) -> bool:
     """Whether every order was settled once and every caller was told the same."""
     wanted = (size.orders, size.orders * size.callers, [])
-    return (came.entries, came.agreed, came.flaws) == wanted
+    return (result.entries, result.equal_answers, result.breaks) == wanted
 
 
 @click.command()
@@ -153,23 +155,25 @@ def main(
     *, callers: int, orders: int, seeds: int, seed: int, conflicts: float, lost: float
 ) -> None:
     """Settle every order from every caller at once; each must be settled exactly once."""
-    quiet()
-    size = Size(callers, orders, conflicts, lost)
+    silence_logs()
+    size = ContentionSize(callers, orders, conflicts, lost)
     began_s = time.perf_counter()
-    storms = {number: storm(number, size) for number in range(seed, seed + seeds)}
-    broken = [number for number, came in storms.items() if not is_kept(size, came)]
+    storms = {number: run_contention(number, size) for number in range(seed, seed + seeds)}
+    broken = [number for number, came in storms.items() if not is_consistent(size, came)]
     figures: dict[str, object] = {
         "entries": [came.entries for came in storms.values()],
-        "equal_answers": sum(came.agreed for came in storms.values()),
+        "equal_answers": sum(came.equal_answers for came in storms.values()),
         "asked_again": sum(came.unavailable for came in storms.values()),
         "attempts": sum(came.attempts for came in storms.values()),
         "faults": dict(sum((Counter(came.faults) for came in storms.values()), Counter())),
-        "virtual_s": [came.lasted_s for came in storms.values()],
+        "virtual_s": [came.duration_s for came in storms.values()],
         "broken_seeds": broken,
-        "flaws": [flaw for came in storms.values() for flaw in came.flaws][:10],
+        "flaws": [flaw for came in storms.values() for flaw in came.breaks][:10],
         "wall_s": round(time.perf_counter() - began_s, 1),
     }
-    print_line("ledger_storm", {**msgspec.to_builtins(size), "seed": seed, "seeds": seeds}, figures)
+    print_result(
+        "ledger_storm", {**msgspec.to_builtins(size), "seed": seed, "seeds": seeds}, figures
+    )
     sys.exit(1 if broken else 0)
 
 

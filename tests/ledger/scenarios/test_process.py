@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests import virtual_time
-from tests.ledger.scenarios.process import Process
+from tests.ledger.scenarios.process import KillableProcess
 
 
 def test_a_process_dies_without_cleaning_up() -> None:
@@ -28,7 +28,7 @@ def test_a_process_dies_without_cleaning_up() -> None:
             done.append("clean")
 
     async def main() -> tuple[object, int]:
-        process = Process(dies_at=4)
+        process = KillableProcess(dies_at_await=4)
         answer = await process.run(work())
         await virtual_time.clock().sleep(60)
         return answer, process.awaits
@@ -37,7 +37,7 @@ def test_a_process_dies_without_cleaning_up() -> None:
     assert done == ["helper 0", "work"]
 
 
-def test_a_process_that_lives_gives_its_answer() -> None:
+def test_a_process_that_survives_returns_its_result() -> None:
     """Undisturbed it does what it would have done, and its errors are its caller's."""
 
     async def seven() -> int:
@@ -45,9 +45,9 @@ def test_a_process_that_lives_gives_its_answer() -> None:
         return 7
 
     async def main() -> tuple[int | None, int]:
-        process = Process()
+        process = KillableProcess()
         with pytest.raises(ValueError, match="invalid literal"):
-            await Process().run(asyncio.to_thread(int, "x"))
+            await KillableProcess().run(asyncio.to_thread(int, "x"))
         return await process.run(seven()), process.awaits
 
     assert virtual_time.run(main()) == (7, 1)

@@ -7,29 +7,29 @@ from typing import NamedTuple
 import pytest
 
 from dispatch.errors import Refused
-from dispatch.events.idempotency_records import receipt_for
+from dispatch.events.idempotency_records import request_key
 from dispatch.wire.webhooks import PAYOUT_FAILED, PAYOUT_PAID, PayoutEvent, PayoutReport
-from ledger.dynamodb.fake import Pace
-from ledger.records.payouts import reference_of
+from ledger.dynamodb.fake import Latencies
+from ledger.records.payouts import provider_reference
 from tests import virtual_time
-from tests.ledger.scenarios.auditor import Items, breaks
+from tests.ledger.scenarios.auditor import Items, find_breaks
 from tests.ledger.scenarios.flows import (
-    DRAWN,
+    PAYOUT_AMOUNT,
     PROMO,
     Subject,
-    call_off_late,
-    drawn,
-    earned,
-    fetched,
-    offered,
-    promised,
-    sent,
-    settled,
+    cancel_in_transit,
+    order_offered,
+    order_picked_up,
+    order_settled,
+    payout_requested,
+    payout_submitted,
+    promotion_created,
+    vendor_with_earnings,
 )
-from tests.ledger.scenarios.random_choices import seeded
-from tests.ledger.scenarios.shop import RIDER, Node, Shop
+from tests.ledger.scenarios.random_choices import seed_randomness
+from tests.ledger.scenarios.shop import RIDER, ServerCluster, ServerNode
 
-Act = Callable[[Node, Subject], Awaitable[object]]
+RaceAction = Callable[[ServerNode, Subject], Awaitable[object]]
 SEEDS = range(6)
 
 
@@ -39,53 +39,58 @@ class Race(NamedTuple):
     Each end comes with how many of the two got what they asked for.
     """
 
-    before: Callable[[Node], Awaitable[Subject]]
-    one: Act
-    other: Act
-    how: Callable[[Items, Subject], object]
-    ends: frozenset[tuple[object, int]]
+    prepare: Callable[[ServerNode], Awaitable[Subject]]
+    first: RaceAction
+    second: RaceAction
+    read_outcome: Callable[[Items, Subject], object]
+    allowed: frozenset[tuple[object, int]]
 
 
-def refund(name: str) -> Act:
-    return lambda node, on: node.refund(on.id, 7_000, name)
+def refund_by(name: str) -> RaceAction:
+    return lambda node, on: node.refund_order(on.id, 7_000, name)
 
 
-def draw(name: str) -> Act:
-    return lambda node, _on: node.draw(150_000, name)
+def request_payout(name: str) -> RaceAction:
+    return lambda node, _on: node.request_payout(150_000, name)
 
 
-def take(rider: str) -> Act:
-    return lambda node, on: node.take(on.id, rider)
+def accept_delivery(rider: str) -> RaceAction:
+    return lambda node, on: node.accept_delivery(on.id, rider)
 
 
-def place(name: str) -> Act:
-    return lambda node, _on: node.place("CASH", name, PROMO)
+def place_order(name: str) -> RaceAction:
+    return lambda node, _on: node.place_order("CASH", name, PROMO)
 
 
-def hear(kind: str) -> Act:
+def report_payout(kind: str) -> RaceAction:
     """The payout's provider says so."""
 
-    async def act(node: Node, on: Subject) -> object:
+    async def act(node: ServerNode, on: Subject) -> object:
         about = PayoutReport(
-            payout_id=on.id, reference=reference_of(on.id), amount=DRAWN, currency="XAF"
+            payout_id=on.id,
+            reference=provider_reference(on.id),
+            amount=PAYOUT_AMOUNT,
+            currency="XAF",
         )
         event = PayoutEvent(type=kind, data=about)
-        return await node.payer.news("sandbox", event, receipt_for("sandbox", kind, event))
+        return await node.payout_service.handle_webhook_event(
+            "sandbox", event, request_key("sandbox", kind, event)
+        )
 
     return act
 
 
-async def offered_to_two(node: Node) -> Subject:
-    on = await offered("CASH")(node)
-    await node.offer(on.id, "rdr_2")
+async def offered_to_two(node: ServerNode) -> Subject:
+    on = await order_offered("CASH")(node)
+    await node.make_offer(on.id, "rdr_2")
     return on
 
 
-def status(items: Items, on: Subject) -> object:
+def order_status(items: Items, on: Subject) -> object:
     return items[f"ORDER#{on.id}", "METADATA"]["status"]
 
 
-def payout(items: Items, on: Subject) -> object:
+def payout_state(items: Items, on: Subject) -> object:
     return items[f"PAYOUT#{on.id}", "REQUEST"]["pstate"]
 
 
@@ -93,69 +98,86 @@ def refunded(items: Items, on: Subject) -> object:
     return items[f"ORDER#{on.id}", "FIN"]["refunded"]
 
 
-def held(items: Items, _on: Subject) -> object:
+def held_amount(items: Items, _on: Subject) -> object:
     return items["WALLET#VENDOR#ven_1", "BALANCE"]["held"]
 
 
-def spent(items: Items, _on: Subject) -> object:
+def promotion_spent(items: Items, _on: Subject) -> object:
     return items[f"PROMO#{PROMO}", "PROMOTION"]["spent"]
 
 
-def hold(items: Items, on: Subject) -> object:
+def hold_state(items: Items, on: Subject) -> object:
     return items[f"ORDER#{on.id}", "HOLD#CASH"]["hstate"]
 
 
 RACES = {
     "delivered or called off": Race(
-        fetched("WALLET"),
-        lambda node, on: node.bring(on.id),
-        call_off_late,
-        status,
+        order_picked_up("WALLET"),
+        lambda node, on: node.complete_delivery(on.id),
+        cancel_in_transit,
+        order_status,
         frozenset({("DELIVERED", 1), ("CANCELLED", 1)}),
     ),
     "refunded twice": Race(
-        settled, refund("a"), refund("b"), refunded, frozenset({(7_000, 1)})
+        order_settled, refund_by("a"), refund_by("b"), refunded, frozenset({(7_000, 1)})
     ),
-    "drawn twice": Race(earned, draw("a"), draw("b"), held, frozenset({(150_000, 1)})),
+    "drawn twice": Race(
+        vendor_with_earnings,
+        request_payout("a"),
+        request_payout("b"),
+        held_amount,
+        frozenset({(150_000, 1)}),
+    ),
     "approved or rejected": Race(
-        drawn,
-        lambda node, on: node.approve(on.id),
-        lambda node, on: node.reject(on.id),
-        payout,
+        payout_requested,
+        lambda node, on: node.approve_payout(on.id),
+        lambda node, on: node.reject_payout(on.id),
+        payout_state,
         frozenset({("APPROVED", 1), ("REJECTED", 1)}),
     ),
     "paid or failed": Race(
-        sent, hear(PAYOUT_PAID), hear(PAYOUT_FAILED), payout,
+        payout_submitted,
+        report_payout(PAYOUT_PAID),
+        report_payout(PAYOUT_FAILED),
+        payout_state,
         frozenset({("PAID", 1), ("FAILED", 1)}),
     ),
     "assigned twice": Race(
-        offered_to_two, take(RIDER), take("rdr_2"), hold, frozenset({("OPEN", 1)})
+        offered_to_two,
+        accept_delivery(RIDER),
+        accept_delivery("rdr_2"),
+        hold_state,
+        frozenset({("OPEN", 1)}),
     ),
     "one turn of a promotion": Race(
-        promised, place("a"), place("b"), spent, frozenset({(1_000, 1)})
+        promotion_created,
+        place_order("a"),
+        place_order("b"),
+        promotion_spent,
+        frozenset({(1_000, 1)}),
     ),
-}  # fmt: skip
+}
 
 
 async def _run(race: Race) -> tuple[object, int, list[str]]:
-    shop = Shop(Pace(spread=0.9, index_lag_s=1.0))
-    on = await race.before(await shop.open())
-    acts = (race.one(shop.node(), on), race.other(shop.node(), on))
+    shop = ServerCluster(Latencies(spread=0.9, index_lag_s=1.0))
+    on = await race.prepare(await shop.start())
+    acts = (race.first(shop.add_node(), on), race.second(shop.add_node(), on))
     told = await asyncio.gather(*acts, return_exceptions=True)
     won = [each for each in told if not isinstance(each, BaseException)]
     assert all(isinstance(each, Refused) for each in told if each not in won), told
     await shop.clock.sleep(60)
-    return race.how(shop.items(), on), len(won), breaks(shop.items())
+    return race.read_outcome(shop.items(), on), len(won), find_breaks(shop.items())
 
 
 @pytest.mark.parametrize("name", RACES)
-def test_one_of_two_gets_it(name: str) -> None:
+def test_exactly_one_of_two_racers_wins(name: str) -> None:
     """Whoever is faster; the other is refused in words, and nothing is done by halves."""
     race = RACES[name]
     came: list[tuple[object, int, list[str]]] = []
     for seed in SEEDS:
-        with seeded(seed):
+        with seed_randomness(seed):
             came.append(virtual_time.run(_run(race)))
 
-    assert {(end, won) for end, won, _ in came} <= race.ends
+    assert {(end, won) for end, won, _ in came} <= race.allowed
     assert [flaws for _, _, flaws in came if flaws] == []

@@ -2,10 +2,10 @@
 
 import pytest
 
-from tests.ledger.scenarios.stale_decisions import GROUNDS, Ground, is_stopped
+from tests.ledger.scenarios.stale_decisions import STALE_CASES, StaleCase, is_stopped
 
 
-@pytest.mark.parametrize("ground", GROUNDS, ids=lambda ground: f"{ground.flow}-{ground.sk}")
-def test_a_write_on_moved_ground_is_stopped(ground: Ground) -> None:
+@pytest.mark.parametrize("case", STALE_CASES, ids=lambda ground: f"{ground.flow}-{ground.sk}")
+def test_a_stale_write_is_cancelled(case: StaleCase) -> None:
     """The transaction meets what it was not decided on, and is cancelled as a whole."""
-    assert is_stopped(ground)
+    assert is_stopped(case)

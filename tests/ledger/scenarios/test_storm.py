@@ -3,17 +3,17 @@
 from tests.ledger.scenarios import storm
 
 
-def test_every_order_is_settled_once_in_a_storm() -> None:
+def test_every_order_is_settled_once_under_contention() -> None:
     """24 callers settle 30 orders while replies are lost: 30 entries, 720 like answers."""
-    size = storm.Size(callers=24, orders=30, conflicts=0.2, lost=0.05)
-    came = storm.storm(7, size)
-    assert came.flaws == []
-    assert (came.entries, came.agreed, came.unavailable) == (30, 720, 0)
+    size = storm.ContentionSize(callers=24, orders=30, conflicts=0.2, lost=0.05)
+    came = storm.run_contention(7, size)
+    assert came.breaks == []
+    assert (came.entries, came.equal_answers, came.unavailable) == (30, 720, 0)
     assert min(came.faults.values()) > 5
 
 
-def test_a_storm_comes_again_from_its_seed() -> None:
+def test_contention_is_reproducible_from_its_seed() -> None:
     """One seed makes one storm, to the last attempt; another makes another."""
-    size = storm.Size(callers=8, orders=8, conflicts=0.2, lost=0.05)
-    assert storm.storm(1, size) == storm.storm(1, size)
-    assert storm.storm(1, size) != storm.storm(2, size)
+    size = storm.ContentionSize(callers=8, orders=8, conflicts=0.2, lost=0.05)
+    assert storm.run_contention(1, size) == storm.run_contention(1, size)
+    assert storm.run_contention(1, size) != storm.run_contention(2, size)

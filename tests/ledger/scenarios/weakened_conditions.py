@@ -10,7 +10,7 @@ from ledger.dynamodb.table import Check, Key, Put, Write
 
 _WORD = re.compile(r"[#:]?\w+(?:\.#?\w+)*|<=|>=|<>|[=<>,()]")
 # What differs from order to order inside a path.
-_CARRIES = re.compile(r"carries_\w+")
+_CARRIED_ORDER = re.compile(r"carries_\w+")
 _OFFER_OF = re.compile(r"(dispatch\.offers)\.[^. ]+")
 # A check without a condition is no write at all.
 _ALWAYS = "attribute_exists(PK) OR attribute_not_exists(PK)"
@@ -24,7 +24,7 @@ class Mutant(NamedTuple):
     verb: str
     item: str
     condition: str
-    taken: str
+    removed: str
 
 
 def mutants_of(write: Write) -> dict[Mutant, str | None]:
@@ -33,14 +33,14 @@ def mutants_of(write: Write) -> dict[Mutant, str | None]:
         return {}
     words = _WORD.findall(write.condition)
     verb, item = type(write).__name__, _kind_of(_key_of(write))
-    whole = _named(write, words)
+    whole = _generic_text(write, words)
     return {
-        Mutant(verb, item, whole, _named(write, words[start:stop])): _text(left)
+        Mutant(verb, item, whole, _generic_text(write, words[start:stop])): _text(left)
         for start, stop, left in _without_each(words)
     }
 
 
-def weakened(write: Write, mutant: Mutant) -> Write:
+def weaken(write: Write, mutant: Mutant) -> Write:
     """The write without the condition that the mutant takes; any other write as it is."""
     left = mutants_of(write)
     if mutant not in left:
@@ -68,13 +68,13 @@ def _kind_of(key: Key) -> str:
     return "/".join(kinds)
 
 
-def _named(write: Write, words: list[str]) -> str:
+def _generic_text(write: Write, words: list[str]) -> str:
     told: list[str] = []
     for word in words:
         parts = (write.names.get(part, part) for part in word.split("."))
         told.append(".".join(parts))
     text = " ".join(told)
-    return _OFFER_OF.sub(r"\1.*", _CARRIES.sub("carries_*", text))
+    return _OFFER_OF.sub(r"\1.*", _CARRIED_ORDER.sub("carries_*", text))
 
 
 def _text(words: list[str]) -> str | None:
@@ -89,21 +89,23 @@ def _without_each(words: list[str]) -> Iterator[tuple[int, int, list[str]]]:
     is_choice = len(list(_split(words, 0, len(words), "OR"))) > 1
     if is_choice or len(list(_split(words, 0, len(words), "AND"))) == 1:
         yield 0, len(words), []
-    yield from _inside(words, 0, len(words))
+    yield from _nested_removals(words, 0, len(words))
 
 
-def _inside(words: list[str], start: int, stop: int) -> Iterator[tuple[int, int, list[str]]]:
+def _nested_removals(
+    words: list[str], start: int, stop: int
+) -> Iterator[tuple[int, int, list[str]]]:
     branches = list(_split(words, start, stop, "OR"))
     for branch_start, branch_stop in branches:
         parts = list(_split(words, branch_start, branch_stop, "AND"))
         for part_start, part_stop in parts:
             if len(parts) > 1:
-                yield part_start, part_stop, _cut(words, part_start, part_stop, branch_stop)
+                yield part_start, part_stop, _remove_part(words, part_start, part_stop, branch_stop)
             if words[part_start] == "(":
-                yield from _inside(words, part_start + 1, part_stop - 1)
+                yield from _nested_removals(words, part_start + 1, part_stop - 1)
 
 
-def _cut(words: list[str], start: int, stop: int, end: int) -> list[str]:
+def _remove_part(words: list[str], start: int, stop: int, end: int) -> list[str]:
     """Take a part away, with the AND behind it or, for the last one, before it."""
     if stop < end:
         return [*words[:start], *words[stop + 1 :]]

@@ -2,9 +2,9 @@
 
 import pytest
 
-from dispatch.orders.offers.candidates import Circumstances, bar_of, weigh
-from dispatch.tracking.stores.rider_facts import Seen
-from tests.factories import an_order, cash
+from dispatch.orders.offers.candidates import CandidateContext, exclusion_of, rank_candidates
+from dispatch.tracking.stores.rider_facts import IndexedRider
+from tests.factories import a_cash_payment, an_order
 
 NOW = 5_000_000
 
@@ -16,11 +16,11 @@ def a_rider(rider_id="rdr_1", **changes):
         "rating": 4.5, "recent_offers": 0, "cash_headroom_xaf": 50_000, "vehicle": None,
         "name": "", "distance_km": 1.0,
     }  # fmt: skip
-    return Seen(rider_id=rider_id, **{**usual, **changes})
+    return IndexedRider(rider_id=rider_id, **{**usual, **changes})
 
 
-def around(holding=None, paused=None):
-    return Circumstances(NOW, 15_000, holding or {}, paused or {})
+def context(offer_holds=None, paused=None):
+    return CandidateContext(NOW, 15_000, offer_holds or {}, paused or {})
 
 
 @pytest.mark.parametrize(
@@ -35,22 +35,22 @@ def around(holding=None, paused=None):
         ({"cash_headroom_xaf": 11_500}, None),
     ],
 )
-def test_each_bar_has_its_reason(changes, bar):
+def test_each_exclusion_has_its_reason(changes, bar):
     """Whatever stands in a rider's way is said in words and figures."""
-    assert bar_of(an_order(payment=cash()), a_rider(**changes), around()) == bar
+    assert exclusion_of(an_order(payment=a_cash_payment()), a_rider(**changes), context()) == bar
 
 
 def test_a_prepaid_order_needs_no_room_for_cash():
     """Only cash on delivery fills a rider's pockets."""
-    assert bar_of(an_order(), a_rider(cash_headroom_xaf=0), around()) is None
+    assert exclusion_of(an_order(), a_rider(cash_headroom_xaf=0), context()) is None
 
 
 def test_a_paused_rider_and_one_who_holds_an_offer_are_passed_over():
     """The reason says how long, and whether the offer is of this very order."""
-    paused = around(paused={"rdr_1": NOW + 61_000})
-    other = around(holding={"rdr_1": "ord_9"})
-    same = around(holding={"rdr_1": "ord_1"})
-    bars = [bar_of(an_order(), a_rider(), each) for each in (paused, other, same)]
+    paused = context(paused={"rdr_1": NOW + 61_000})
+    other = context(offer_holds={"rdr_1": "ord_9"})
+    same = context(offer_holds={"rdr_1": "ord_1"})
+    bars = [exclusion_of(an_order(), a_rider(), each) for each in (paused, other, same)]
 
     assert bars == [
         "paused for 61 s more: left offers unread",
@@ -66,8 +66,13 @@ def test_candidates_stand_best_first_with_their_points():
         a_rider("quiet_evening", recent_offers=1),
         a_rider("near", distance_km=0.5),
     ]
-    ranked = weigh(an_order(), found, around())
+    ranked = rank_candidates(an_order(), found, context())
 
     assert [each.rider_id for each in ranked] == ["near", "quiet_evening", "busy_evening"]
-    assert ranked[0].parts == {"distance": 36.0, "completion": 23.75, "rating": 22.5, "load": 0.0}
+    assert ranked[0].score_parts == {
+        "distance": 36.0,
+        "completion": 23.75,
+        "rating": 22.5,
+        "load": 0.0,
+    }
     assert ranked[0].score == 82.25

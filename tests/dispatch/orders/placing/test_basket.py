@@ -14,7 +14,9 @@ from ledger.core.pricing import DEFAULT_RATES, Rates
 FOOD = DEFAULT_RATES["FOOD"]
 MART = replace(DEFAULT_RATES["MART"], enabled=True)
 PACKAGE = replace(DEFAULT_RATES["PACKAGE"], enabled=True)
-OPEN = Vendor(vendor_id="ven_1", name="Chez Ada", location=Place(lat=4.05, lng=9.7), online=True)
+OPEN_VENDOR = Vendor(
+    vendor_id="ven_1", name="Chez Ada", location=Place(lat=4.05, lng=9.7), online=True
+)
 ITEMS = {
     "ndole": CatalogueItem(item_id="ndole", vendor_id="ven_1", name="Ndolé", price=2500),
     "juice": CatalogueItem(item_id="juice", vendor_id="ven_1", name="Juice", price=700, stock=3),
@@ -24,7 +26,7 @@ ITEMS = {
 }
 
 
-def goods(*wanted: tuple[str, int], kind: str = "FOOD") -> GoodsOrder:
+def goods_order(*wanted: tuple[str, int], kind: str = "FOOD") -> GoodsOrder:
     return msgspec.convert(
         {
             "orderType": kind,
@@ -37,7 +39,7 @@ def goods(*wanted: tuple[str, int], kind: str = "FOOD") -> GoodsOrder:
     )
 
 
-def parcel(
+def package_order(
     weight: float = 2.0, *, fragile: bool = False, dropoff: tuple[float, float] = (4.06, 9.71)
 ) -> PackageOrder:
     return msgspec.convert(
@@ -55,7 +57,9 @@ def parcel(
 
 def test_prices_come_from_the_catalogue() -> None:
     """Each line has the server's price, and the platform takes its part of the subtotal alone."""
-    lines, pricing = price_goods_order(goods(("ndole", 2), ("juice", 1)), OPEN, ITEMS, FOOD)
+    lines, pricing = price_goods_order(
+        goods_order(("ndole", 2), ("juice", 1)), OPEN_VENDOR, ITEMS, FOOD
+    )
 
     assert lines == (
         OrderLine(item_id="ndole", name="Ndolé", quantity=2, unit_price=2500),
@@ -67,7 +71,9 @@ def test_prices_come_from_the_catalogue() -> None:
 
 def test_the_same_item_twice_is_one_line() -> None:
     """Duplicate lines are added up, so that the stock is asked for once and for all of it."""
-    lines, pricing = price_goods_order(goods(("juice", 1), ("juice", 2)), OPEN, ITEMS, FOOD)
+    lines, pricing = price_goods_order(
+        goods_order(("juice", 1), ("juice", 2)), OPEN_VENDOR, ITEMS, FOOD
+    )
 
     assert [(line.item_id, line.quantity) for line in lines] == [("juice", 3)]
     assert pricing.subtotal == 2100
@@ -76,7 +82,7 @@ def test_the_same_item_twice_is_one_line() -> None:
 def test_duplicates_do_not_get_round_the_stock() -> None:
     """Two lines that fit the stock one by one are refused where together they do not."""
     with pytest.raises(Refused) as refused:
-        price_goods_order(goods(("juice", 2), ("juice", 2)), OPEN, ITEMS, FOOD)
+        price_goods_order(goods_order(("juice", 2), ("juice", 2)), OPEN_VENDOR, ITEMS, FOOD)
 
     assert refused.value.code == "item_unavailable"
     assert refused.value.details == {
@@ -85,28 +91,28 @@ def test_duplicates_do_not_get_round_the_stock() -> None:
     }
 
 
-CLOSED = replace(OPEN, online=False)
-GONE = replace(OPEN, location=None)
-FOOD_ONLY = replace(OPEN, services=("FOOD",))
-FOOD_OFF = replace(FOOD, enabled=False)
+CLOSED_VENDOR = replace(OPEN_VENDOR, online=False)
+VENDOR_WITHOUT_LOCATION = replace(OPEN_VENDOR, location=None)
+FOOD_VENDOR = replace(OPEN_VENDOR, services=("FOOD",))
+FOOD_DISABLED = replace(FOOD, enabled=False)
 
 
 @pytest.mark.parametrize(
     ("wanted", "vendor", "items", "rates", "code"),
     [
         ([("ndole", 1)], None, {}, FOOD, "not_found"),
-        ([("ndole", 1)], None, {}, FOOD_OFF, "not_found"),
-        ([("ndole", 1)], OPEN, ITEMS, FOOD_OFF, "service_disabled"),
-        ([("ghost", 1)], CLOSED, ITEMS, FOOD_OFF, "service_disabled"),
+        ([("ndole", 1)], None, {}, FOOD_DISABLED, "not_found"),
+        ([("ndole", 1)], OPEN_VENDOR, ITEMS, FOOD_DISABLED, "service_disabled"),
+        ([("ghost", 1)], CLOSED_VENDOR, ITEMS, FOOD_DISABLED, "service_disabled"),
         ([("ndole", 1)], None, ITEMS, FOOD, "vendor_closed"),
-        ([("ndole", 1)], CLOSED, ITEMS, FOOD, "vendor_closed"),
-        ([("ndole", 1)], GONE, ITEMS, FOOD, "vendor_closed"),
-        ([("ghost", 1)], CLOSED, ITEMS, FOOD, "vendor_closed"),
-        ([("ghost", 1)], OPEN, {}, FOOD, "unknown_item"),
-        ([("ghost", 1), ("soya", 1)], OPEN, ITEMS, FOOD, "unknown_item"),
-        ([("soya", 1)], OPEN, ITEMS, FOOD, "item_unavailable"),
-        ([("juice", 4)], OPEN, ITEMS, FOOD, "item_unavailable"),
-        ([("juice", 2)], OPEN, ITEMS, FOOD, "below_minimum"),
+        ([("ndole", 1)], CLOSED_VENDOR, ITEMS, FOOD, "vendor_closed"),
+        ([("ndole", 1)], VENDOR_WITHOUT_LOCATION, ITEMS, FOOD, "vendor_closed"),
+        ([("ghost", 1)], CLOSED_VENDOR, ITEMS, FOOD, "vendor_closed"),
+        ([("ghost", 1)], OPEN_VENDOR, {}, FOOD, "unknown_item"),
+        ([("ghost", 1), ("soya", 1)], OPEN_VENDOR, ITEMS, FOOD, "unknown_item"),
+        ([("soya", 1)], OPEN_VENDOR, ITEMS, FOOD, "item_unavailable"),
+        ([("juice", 4)], OPEN_VENDOR, ITEMS, FOOD, "item_unavailable"),
+        ([("juice", 2)], OPEN_VENDOR, ITEMS, FOOD, "below_minimum"),
     ],
 )
 def test_each_fault_has_its_own_code(
@@ -118,15 +124,15 @@ def test_each_fault_has_its_own_code(
 ) -> None:
     """An order is refused with the code of its fault; with two faults the earlier is told."""
     with pytest.raises(Refused) as refused:
-        price_goods_order(goods(*wanted), vendor, items, rates)
+        price_goods_order(goods_order(*wanted), vendor, items, rates)
 
     assert refused.value.code == code
 
 
-def test_a_kitchen_does_not_sell_groceries() -> None:
+def test_a_food_vendor_is_closed_for_mart() -> None:
     """A vendor who serves FOOD alone is closed for MART."""
     with pytest.raises(Refused) as refused:
-        price_goods_order(goods(("ndole", 9), kind="MART"), FOOD_ONLY, ITEMS, MART)
+        price_goods_order(goods_order(("ndole", 9), kind="MART"), FOOD_VENDOR, ITEMS, MART)
 
     assert refused.value.code == "vendor_closed"
 
@@ -136,9 +142,9 @@ def test_the_minimum_is_enough() -> None:
     exact = {"a": CatalogueItem(item_id="a", vendor_id="ven_1", name="A", price=2000)}
     short = {"a": CatalogueItem(item_id="a", vendor_id="ven_1", name="A", price=1999)}
 
-    _, pricing = price_goods_order(goods(("a", 1)), OPEN, exact, FOOD)
+    _, pricing = price_goods_order(goods_order(("a", 1)), OPEN_VENDOR, exact, FOOD)
     with pytest.raises(Refused) as refused:
-        price_goods_order(goods(("a", 1)), OPEN, short, FOOD)
+        price_goods_order(goods_order(("a", 1)), OPEN_VENDOR, short, FOOD)
 
     assert pricing.total == 3500
     assert refused.value.details == {"minOrderAmount": 2000, "subtotal": 1999}
@@ -151,7 +157,7 @@ def test_an_order_fits_the_ledger() -> None:
         for i in range(11)
     }
     with pytest.raises(Refused) as refused:
-        price_goods_order(goods(*((item, 1000) for item in gold)), OPEN, gold, FOOD)
+        price_goods_order(goods_order(*((item, 1000) for item in gold)), OPEN_VENDOR, gold, FOOD)
 
     assert refused.value.code == "malformed"
 
@@ -164,9 +170,9 @@ def test_an_order_fits_one_transaction() -> None:
     }
     fit = list(many)[:COUNTED_LINES_MAX]
 
-    lines, _ = price_goods_order(goods(*((item, 1) for item in fit)), OPEN, many, FOOD)
+    lines, _ = price_goods_order(goods_order(*((item, 1) for item in fit)), OPEN_VENDOR, many, FOOD)
     with pytest.raises(Refused) as refused:
-        price_goods_order(goods(*((item, 1) for item in many)), OPEN, many, FOOD)
+        price_goods_order(goods_order(*((item, 1) for item in many)), OPEN_VENDOR, many, FOOD)
 
     assert len(lines) == COUNTED_LINES_MAX
     assert refused.value.code == "malformed"
@@ -185,7 +191,7 @@ def test_a_parcel_is_priced_by_distance(
     fragile: bool, dropoff: tuple[float, float], metres: int, total: int
 ) -> None:
     """A parcel costs the base fee, its kilometres to the metre, and a surcharge if fragile."""
-    pricing = price_package_order(parcel(fragile=fragile, dropoff=dropoff), PACKAGE)
+    pricing = price_package_order(package_order(fragile=fragile, dropoff=dropoff), PACKAGE)
 
     assert (pricing.distance_m, pricing.total, pricing.delivery_fee) == (metres, total, total)
     assert pricing.commission == total * 2000 // 10_000
@@ -204,11 +210,11 @@ def test_a_parcel_is_priced_by_distance(
 def test_a_parcel_may_be_refused(weight: float, rates: Rates, code: str) -> None:
     """A parcel is refused with the code of its fault; a service that is off comes first."""
     with pytest.raises(Refused) as refused:
-        price_package_order(parcel(weight), rates)
+        price_package_order(package_order(weight), rates)
 
     assert refused.value.code == code
 
 
 def test_the_heaviest_parcel_is_carried() -> None:
     """A parcel of exactly the greatest weight is accepted."""
-    assert price_package_order(parcel(50.0), PACKAGE).total > 2000
+    assert price_package_order(package_order(50.0), PACKAGE).total > 2000

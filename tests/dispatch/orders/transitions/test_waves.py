@@ -5,85 +5,94 @@ from itertools import count
 import pytest
 from msgspec.structs import replace
 
-from dispatch.model import Asked, Dispatch, DispatchState, OfferPolicy, OrderStatus, Outcome
+from dispatch.model import (
+    Dispatch,
+    DispatchState,
+    OfferOutcome,
+    OfferPolicy,
+    OrderStatus,
+    PastOffer,
+)
 from dispatch.orders.transitions import waves
 from dispatch.orders.transitions.waves import Candidate
 from tests.factories import an_offer, an_order
 
 NOW = 5_000_000
 POLICY = OfferPolicy()
-AT_ONCE = OfferPolicy(stagger_ms=0)
+NO_STAGGER = OfferPolicy(stagger_ms=0)
 
 
-def riders(*distances):
+def candidates_at(*distances):
     return [Candidate(rider_id=f"rdr_{i}", distance_km=d) for i, d in enumerate(distances)]
 
 
-def ids_of(pick):
-    return [candidate.rider_id for candidate in pick.chosen]
+def ids_of(wave):
+    return [candidate.rider_id for candidate in wave.candidates]
 
 
-def searching(**changes):
+def a_search(**changes):
     return Dispatch(state=DispatchState.SEARCHING, started_at_ms=0, **changes)
 
 
-def after_wave(wave, asked=()):
+def a_search_after_wave(wave, asked=()):
     """A search whose `wave`-th wave has been asked to its last rider and come to nothing."""
-    told = {rider: Asked(offer_id="x", outcome=outcome, at_ms=at) for rider, outcome, at in asked}
+    told = {
+        rider: PastOffer(offer_id="x", outcome=outcome, at_ms=at) for rider, outcome, at in asked
+    }
     whole = waves.wave_size(POLICY, wave) if wave else 0
-    return searching(wave=wave, wave_asked=whole, asked=told)
+    return a_search(wave=wave, wave_asked=whole, asked=told)
 
 
-def in_wave(wave, *offered, radius_km=3.0):
+def a_search_in_wave(wave, *offered, radius_km=3.0):
     """A search whose `wave`-th wave has these riders' offers open, three seconds apart."""
     offers = {
         rider: an_offer(f"ofr_{i}", made_at_ms=NOW + i * 3_000, wave=wave)
         for i, rider in enumerate(offered)
     }
-    return waves.with_offers(searching(wave=wave - 1), offers, radius_km)
+    return waves.with_offers(a_search(wave=wave - 1), offers, radius_km)
 
 
 @pytest.mark.parametrize(("wave", "size"), [(0, 1), (1, 3), (2, 5), (3, 5)])
 def test_waves_grow_and_then_stay(wave, size):
     """One rider is asked first, then three, then five; without a stagger all at once."""
-    pick = waves.pick_wave(after_wave(wave), riders(*[0.5] * 9), NOW, AT_ONCE)
+    pick = waves.pick_wave(a_search_after_wave(wave), candidates_at(*[0.5] * 9), NOW, NO_STAGGER)
 
-    assert len(pick.chosen) == size
-    assert pick.wave == wave + 1
+    assert len(pick.candidates) == size
+    assert pick.number == wave + 1
 
 
 def test_riders_of_a_wave_are_asked_one_after_the_other_best_first():
     """The best has three seconds before the next of his wave is asked beside him."""
-    wave = in_wave(2, "rdr_0")
+    wave = a_search_in_wave(2, "rdr_0")
 
-    assert not waves.may_pick(wave, NOW + 2_999, POLICY)
-    assert waves.may_pick(wave, NOW + 3_000, POLICY)
-    rest = riders(0.5, 0.6, 0.7)[1:]
+    assert not waves.may_pick_wave(wave, NOW + 2_999, POLICY)
+    assert waves.may_pick_wave(wave, NOW + 3_000, POLICY)
+    rest = candidates_at(0.5, 0.6, 0.7)[1:]
     pick = waves.pick_wave(wave, rest, NOW + 3_000, POLICY)
-    assert (ids_of(pick), pick.wave) == (["rdr_1"], 2)
+    assert (ids_of(pick), pick.number) == (["rdr_1"], 2)
 
 
 def test_a_full_wave_waits_for_its_answers():
     """After the third of three nobody is asked until all three have answered or let it pass."""
-    wave = in_wave(2, "rdr_0", "rdr_1", "rdr_2")
+    wave = a_search_in_wave(2, "rdr_0", "rdr_1", "rdr_2")
 
-    assert not waves.may_pick(wave, NOW + 16_000, POLICY)
-    assert waves.next_look_ms(wave, NOW + 9_000, POLICY) == NOW + 18_001
+    assert not waves.may_pick_wave(wave, NOW + 16_000, POLICY)
+    assert waves.next_check_at_ms(wave, NOW + 9_000, POLICY) == NOW + 18_001
 
 
 def test_the_next_of_a_wave_is_asked_at_once_when_no_offer_is_open():
     """Who says no is not waited for, and his wave goes on with whoever it has left."""
-    wave = in_wave(2, "rdr_0")
+    wave = a_search_in_wave(2, "rdr_0")
     declined = replace(wave, state=DispatchState.SEARCHING, offers={})
 
-    assert waves.may_pick(declined, NOW + 1, POLICY)
-    pick = waves.pick_wave(declined, riders(9.0, 0.6)[1:], NOW + 1, POLICY)
-    assert (ids_of(pick), pick.wave) == (["rdr_1"], 2)
+    assert waves.may_pick_wave(declined, NOW + 1, POLICY)
+    pick = waves.pick_wave(declined, candidates_at(9.0, 0.6)[1:], NOW + 1, POLICY)
+    assert (ids_of(pick), pick.number) == (["rdr_1"], 2)
 
 
-def test_a_wave_with_open_offers_keeps_its_circle():
+def test_a_wave_with_open_offers_keeps_its_radius():
     """Nobody farther away is asked while somebody near still thinks."""
-    wave = in_wave(2, "rdr_0", radius_km=3.0)
+    wave = a_search_in_wave(2, "rdr_0", radius_km=3.0)
     far = [Candidate(rider_id="far", distance_km=4.0)]
 
     assert ids_of(waves.pick_wave(wave, far, NOW + 3_000, POLICY)) == []
@@ -91,64 +100,69 @@ def test_a_wave_with_open_offers_keeps_its_circle():
     assert ids_of(waves.pick_wave(closed, far, NOW + 3_000, POLICY)) == ["far"]
 
 
-def test_the_nearest_circle_that_holds_somebody_is_asked():
+def test_the_nearest_radius_with_a_rider_is_asked():
     """A better score farther out does not jump over a rider who stands at the door."""
     far_first = [
         Candidate(rider_id="far", distance_km=2.9),
         Candidate(rider_id="near", distance_km=1.0),
     ]
 
-    assert ids_of(waves.pick_wave(after_wave(0), far_first, NOW, POLICY)) == ["near"]
+    assert ids_of(waves.pick_wave(a_search_after_wave(0), far_first, NOW, POLICY)) == ["near"]
 
 
-def test_an_empty_circle_widens_at_once():
+def test_an_empty_radius_widens_at_once():
     """Nobody waits for a wave that has no rider."""
-    pick = waves.pick_wave(after_wave(0), riders(6.5), NOW, POLICY)
+    pick = waves.pick_wave(a_search_after_wave(0), candidates_at(6.5), NOW, POLICY)
 
     assert ids_of(pick) == ["rdr_0"]
     assert pick.radius_km == 7.0
 
 
-def test_beyond_the_widest_circle_nobody_is_asked():
+def test_beyond_the_widest_radius_no_rider_is_asked():
     """Seven kilometres are the end."""
-    assert ids_of(waves.pick_wave(after_wave(0), riders(7.1), NOW, POLICY)) == []
+    assert ids_of(waves.pick_wave(a_search_after_wave(0), candidates_at(7.1), NOW, POLICY)) == []
 
 
-def test_whoever_said_no_is_left_alone_for_half_an_hour():
+def test_a_rider_who_declined_is_not_asked_for_half_an_hour():
     """A decline is remembered longer than silence."""
-    asked = [("rdr_0", Outcome.DECLINED, NOW - 29 * 60_000)]
+    asked = [("rdr_0", OfferOutcome.DECLINED, NOW - 29 * 60_000)]
 
-    assert ids_of(waves.pick_wave(after_wave(1, asked), riders(0.5), NOW, POLICY)) == []
+    assert (
+        ids_of(waves.pick_wave(a_search_after_wave(1, asked), candidates_at(0.5), NOW, POLICY))
+        == []
+    )
     later = NOW + 60_000
-    assert ids_of(waves.pick_wave(after_wave(1, asked), riders(0.5), later, POLICY)) == ["rdr_0"]
+    assert ids_of(
+        waves.pick_wave(a_search_after_wave(1, asked), candidates_at(0.5), later, POLICY)
+    ) == ["rdr_0"]
 
 
-def test_the_silent_are_asked_again_only_when_nobody_else_is_left():
+def test_silent_riders_are_asked_again_only_as_a_last_resort():
     """A refill comes after every fresh rider, and never beside an open offer."""
-    asked = [("rdr_0", Outcome.EXPIRED, NOW - 31_000)]
-    two = riders(0.5, 0.6)
+    asked = [("rdr_0", OfferOutcome.EXPIRED, NOW - 31_000)]
+    two = candidates_at(0.5, 0.6)
 
-    assert ids_of(waves.pick_wave(after_wave(1, asked), two, NOW, POLICY)) == ["rdr_1"]
-    assert ids_of(waves.pick_wave(after_wave(1, asked), two[:1], NOW, POLICY)) == ["rdr_0"]
-    beside = replace(in_wave(2, "rdr_1"), asked=after_wave(1, asked).asked)
+    assert ids_of(waves.pick_wave(a_search_after_wave(1, asked), two, NOW, POLICY)) == ["rdr_1"]
+    assert ids_of(waves.pick_wave(a_search_after_wave(1, asked), two[:1], NOW, POLICY)) == ["rdr_0"]
+    beside = replace(a_search_in_wave(2, "rdr_1"), asked=a_search_after_wave(1, asked).asked)
     assert ids_of(waves.pick_wave(beside, two[:1], NOW, POLICY)) == []
 
 
 def test_a_rider_whom_an_operator_wants_is_asked_before_all_others_and_alone():
     """A wish jumps the ranking once, and nobody is asked beside him."""
-    wished = searching(wave=1, wave_asked=1, wanted="rdr_4")
-    pick = waves.pick_wave(wished, riders(0.1, 0.2, 0.3, 0.4, 6.9), NOW, POLICY)
+    wished = a_search(wave=1, wave_asked=1, wanted="rdr_4")
+    pick = waves.pick_wave(wished, candidates_at(0.1, 0.2, 0.3, 0.4, 6.9), NOW, POLICY)
     offers = waves.offers_for(pick, NOW, POLICY, lambda: "ofr_1")
     asked = waves.with_offers(wished, offers, pick.radius_km)
 
     assert ids_of(pick) == ["rdr_4"]
-    assert not waves.may_pick(asked, NOW + 3_000, POLICY)
+    assert not waves.may_pick_wave(asked, NOW + 3_000, POLICY)
 
 
 def test_offers_of_a_wave_share_their_times_and_differ_in_their_ids():
     """Riders who are asked at once have as long as one another."""
     number = count()
-    pick = waves.Pick(riders(1.0, 2.0), 2, 3.0)
+    pick = waves.Wave(candidates_at(1.0, 2.0), 2, 3.0)
     offers = waves.offers_for(pick, NOW, POLICY, lambda: f"ofr_{next(number)}")
 
     assert [offer.offer_id for offer in offers.values()] == ["ofr_0", "ofr_1"]
@@ -161,22 +175,22 @@ def test_the_deadline_itself_is_still_in_time():
     """An offer ends after its deadline, not at it."""
     offers = {"rdr_1": an_offer(made_at_ms=NOW)}
 
-    assert waves.expired(offers, NOW + 18_000) == frozenset()
-    assert waves.expired(offers, NOW + 18_001) == {"rdr_1"}
+    assert waves.expired_riders(offers, NOW + 18_000) == frozenset()
+    assert waves.expired_riders(offers, NOW + 18_001) == {"rdr_1"}
 
 
-def test_the_engine_looks_again_at_receipts_turns_and_deadlines():
+def test_next_check_is_at_receipts_staggers_and_deadlines():
     """Two seconds for the receipt, three for the next of the wave, then the deadline."""
-    wave = in_wave(2, "rdr_1")
+    wave = a_search_in_wave(2, "rdr_1")
 
-    assert waves.next_look_ms(wave, NOW, POLICY) == NOW + 2_000
-    assert waves.next_look_ms(wave, NOW + 2_000, POLICY) == NOW + 3_000
-    assert waves.next_look_ms(wave, NOW + 3_000, POLICY) == NOW + 18_001
-    assert waves.receipt_due(wave.offers, NOW + 1_999, POLICY) == {}
-    assert waves.receipt_due(wave.offers, NOW + 2_000, POLICY) == {"rdr_1": "ofr_0"}
+    assert waves.next_check_at_ms(wave, NOW, POLICY) == NOW + 2_000
+    assert waves.next_check_at_ms(wave, NOW + 2_000, POLICY) == NOW + 3_000
+    assert waves.next_check_at_ms(wave, NOW + 3_000, POLICY) == NOW + 18_001
+    assert waves.offers_with_receipt_due(wave.offers, NOW + 1_999, POLICY) == {}
+    assert waves.offers_with_receipt_due(wave.offers, NOW + 2_000, POLICY) == {"rdr_1": "ofr_0"}
 
 
-def test_a_decision_says_why_each_rider_was_not_asked():
+def test_a_decision_lists_why_each_rider_was_not_asked():
     """Every rider in reach has his reason, but for those who only stood behind the chosen."""
     bar = "last fix 16 s old"
     ranked = [
@@ -184,13 +198,13 @@ def test_a_decision_says_why_each_rider_was_not_asked():
         Candidate(rider_id="next", distance_km=1.4),
         Candidate(rider_id="far", distance_km=2.0),
         Candidate(rider_id="asked", distance_km=0.4),
-        Candidate(rider_id="old", distance_km=0.6, bar=bar),
-        Candidate(rider_id="beyond", distance_km=7.2, bar=bar),
+        Candidate(rider_id="old", distance_km=0.6, exclusion=bar),
+        Candidate(rider_id="beyond", distance_km=7.2, exclusion=bar),
     ]
-    dispatch = after_wave(0, [("asked", Outcome.DECLINED, NOW - 60_000)])
+    dispatch = a_search_after_wave(0, [("asked", OfferOutcome.DECLINED, NOW - 60_000)])
     pick = waves.pick_wave(dispatch, ranked, NOW, POLICY)
     offers = waves.offers_for(pick, NOW, POLICY, lambda: "ofr_1")
-    told = waves.explain(dispatch, ranked, pick, offers, (NOW, POLICY))
+    told = waves.explain_decision(dispatch, ranked, pick, offers, (NOW, POLICY))
 
     assert [(each.rider_id, each.offer_id, each.excluded) for each in told.candidates] == [
         ("best", "ofr_1", None),
@@ -205,9 +219,9 @@ def test_a_decision_says_why_each_rider_was_not_asked():
 
 def test_a_decision_names_thirty_two_riders_and_counts_the_rest():
     """However many riders there are, an order does not grow without bounds."""
-    ranked = riders(*[0.5] * 40)
-    pick = waves.pick_wave(after_wave(0), ranked, NOW, POLICY)
-    told = waves.explain(after_wave(0), ranked, pick, {}, (NOW, POLICY))
+    ranked = candidates_at(*[0.5] * 40)
+    pick = waves.pick_wave(a_search_after_wave(0), ranked, NOW, POLICY)
+    told = waves.explain_decision(a_search_after_wave(0), ranked, pick, {}, (NOW, POLICY))
 
     assert (len(told.candidates), told.left_out) == (32, 8)
 
@@ -228,6 +242,6 @@ def test_pauses_between_empty_searches_grow_and_then_stay(misses, pause):
         (OrderStatus.PENDING, None, False),
     ],
 )
-def test_only_open_searches_want_the_engine(status, state, wants):
+def test_only_open_searches_need_a_rider(status, state, wants):
     """A called-off order wants nobody, whatever its search said last."""
-    assert waves.wants_rider(an_order(status=status, state=state)) is wants
+    assert waves.is_searching(an_order(status=status, state=state)) is wants

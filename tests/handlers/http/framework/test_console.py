@@ -30,7 +30,9 @@ def dist(tmp_path: Path) -> Path:
 
 
 @asynccontextmanager
-async def serving(dist: Path, token: Callable[[], str] | None) -> AsyncIterator[ClientSession]:
+async def serve_console(
+    dist: Path, token: Callable[[], str] | None
+) -> AsyncIterator[ClientSession]:
     """A client of a server that has the console and nothing else."""
     app = web.Application()
     add_console(app, dist=dist, dev_token=token)
@@ -44,7 +46,7 @@ async def serving(dist: Path, token: Callable[[], str] | None) -> AsyncIterator[
 @pytest.fixture
 async def client(dist: Path) -> AsyncIterator[ClientSession]:
     """Of a production server."""
-    async with serving(dist, None) as client:
+    async with serve_console(dist, None) as client:
         yield client
 
 
@@ -134,7 +136,7 @@ async def test_only_files_of_the_page_are_served(client: ClientSession, name: st
 
 async def test_a_console_that_was_not_built_says_how(tmp_path: Path):
     """Whoever forgot it reads one line, and after building needs no restart."""
-    async with serving(tmp_path, None) as client:
+    async with serve_console(tmp_path, None) as client:
         async with client.get("/console/") as answer:
             assert answer.status == 503
             assert "npm run build" in await answer.text()
@@ -153,7 +155,7 @@ async def test_production_gives_nobody_a_token(client: ClientSession):
 async def test_a_developers_server_signs_its_own_page_in(dist: Path):
     """The page is told to ask, and what it gets is fresh and kept nowhere."""
     tokens = iter(["first", "second"])
-    async with serving(dist, lambda: next(tokens)) as client:
+    async with serve_console(dist, lambda: next(tokens)) as client:
         async with client.get("/console/") as answer:
             assert 'content="fetch"' in await answer.text()
         for token in ("first", "second"):
@@ -175,7 +177,7 @@ async def test_a_developers_server_signs_its_own_page_in(dist: Path):
 )
 async def test_a_strangers_name_for_this_machine_gets_no_token(dist: Path, host: str, status: int):
     """A page whose DNS name was turned to this machine is of our origin, yet it is not ours."""
-    async with serving(dist, lambda: "token") as client:
+    async with serve_console(dist, lambda: "token") as client:
         headers = {"Host": host}
         async with client.get("/console/session.json", headers=headers) as answer:
             assert answer.status == status

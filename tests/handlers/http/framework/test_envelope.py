@@ -24,11 +24,11 @@ from handlers.http.framework.envelope import (
     Created,
     Route,
     read_body,
-    register,
+    register_routes,
 )
 from handlers.sessions.auth import UserType
 from ledger.dynamodb.table import TableUnavailable
-from tests.handlers.socket_edge import SECRET, House, edge
+from tests.handlers.socket_edge import SECRET, RunningEdge, run_edge
 
 ERRORS: dict[str, Exception] = {
     "bug": ZeroDivisionError("the secret of the house"),
@@ -40,7 +40,7 @@ ERRORS: dict[str, Exception] = {
 }
 
 
-class Answer(msgspec.Struct, rename="camel"):
+class OrderAnswer(msgspec.Struct, rename="camel"):
     order_id: str
 
 
@@ -53,7 +53,7 @@ async def post_order(request: web.Request) -> object:
 
 
 async def get_struct(_request: web.Request) -> object:
-    return Answer(order_id="ord_1")
+    return OrderAnswer(order_id="ord_1")
 
 
 async def get_error(request: web.Request) -> object:
@@ -66,71 +66,77 @@ async def get_hang(_request: web.Request) -> object:
     return None
 
 
-async def get_own(_request: web.Request) -> object:
+async def get_plain_response(_request: web.Request) -> object:
     return web.Response(text="as it is", headers={"X-Own": "1"})
 
 
-ROUTES_HERE = [
+TEST_ROUTES = [
     Route("GET", "/api/v1/me", EVERYONE, get_me),
     Route("POST", "/api/v1/orders", ("USER",), post_order, requests.TopUp),
     Route("GET", "/api/v1/orders/{orderId}", PUBLIC, get_struct),
     Route("GET", "/api/v1/error/{name}", PUBLIC, get_error, is_limited=False),
-    Route("GET", "/own", PUBLIC, get_own),
+    Route("GET", "/own", PUBLIC, get_plain_response),
     Route("GET", "/hang", PUBLIC, get_hang),
 ]
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def house() -> AsyncIterator[House]:
-    async with edge(routes=ROUTES_HERE) as house:
+async def edge() -> AsyncIterator[RunningEdge]:
+    async with run_edge(routes=TEST_ROUTES) as house:
         yield house
 
 
-async def ask(house: House, path: str, method: str = "GET", **options: Any) -> tuple[int, Any, Any]:
+async def request(
+    edge: RunningEdge, path: str, method: str = "GET", **options: Any
+) -> tuple[int, Any, Any]:
     """Status, JSON body and headers."""
-    async with house.http.request(method, house.url + path, **options) as answer:
+    async with edge.http.request(method, edge.url + path, **options) as answer:
         text = await answer.text()
         return answer.status, json.loads(text or "null"), answer.headers
 
 
-def bearer(house: House, kind: UserType = "USER", owner: str = "usr_1") -> dict[str, str]:
-    return {"Authorization": f"Bearer {house.token(kind, owner)}"}
+def auth_headers(
+    edge: RunningEdge, kind: UserType = "USER", owner: str = "usr_1"
+) -> dict[str, str]:
+    return {"Authorization": f"Bearer {edge.issue_token(kind, owner)}"}
 
 
 # Success.
 
 
-async def test_an_answer_is_in_the_envelope(house: House):
+async def test_an_answer_is_in_the_envelope(edge: RunningEdge):
     """`success` and `data`; structs and plain data alike; nothing is cached."""
-    status, body, headers = await ask(house, "/api/v1/me", headers=bearer(house))
+    status, body, headers = await request(edge, "/api/v1/me", headers=auth_headers(edge))
     assert (status, body) == (200, {"success": True, "data": {"you": "user:usr_1"}})
     assert headers["Cache-Control"] == "no-store"
     assert headers["Content-Type"] == "application/json"
-    _, body, _ = await ask(house, "/api/v1/orders/ord_1")
+    _, body, _ = await request(edge, "/api/v1/orders/ord_1")
     assert body == {"success": True, "data": {"orderId": "ord_1"}}
 
 
-async def test_a_new_thing_is_201(house: House):
+async def test_a_new_thing_is_201(edge: RunningEdge):
     """`Created` says so."""
     posted = {"amount": 500, "provider": "sandbox"}
-    status, body, _ = await ask(house, "/api/v1/orders", "POST", json=posted, headers=bearer(house))
+    status, body, _ = await request(
+        edge, "/api/v1/orders", "POST", json=posted, headers=auth_headers(edge)
+    )
     assert (status, body) == (201, {"success": True, "data": posted})
 
 
-async def test_a_whole_response_goes_out_as_it_is(house: House):
+async def test_a_whole_response_goes_out_as_it_is(edge: RunningEdge):
     """Files, pages and figures are not wrapped."""
-    async with house.http.get(f"{house.url}/own") as answer:
+    async with edge.http.get(f"{edge.url}/own") as answer:
         assert (answer.status, await answer.text(), answer.headers["X-Own"]) == (
             200, "as it is", "1",
         )  # fmt: skip
 
 
-async def test_the_application_keeps_its_table(house: House):
+async def test_the_application_keeps_its_table(edge: RunningEdge):
     """The description of the API is made of the same lines that serve it."""
     app = web.Application()
-    register(app, ROUTES_HERE[:1])
-    register(app, ROUTES_HERE[1:])
-    assert app[ROUTES] == ROUTES_HERE
+    register_routes(app, TEST_ROUTES[:1])
+    register_routes(app, TEST_ROUTES[1:])
+    assert app[ROUTES] == TEST_ROUTES
 
 
 # Who.
@@ -149,35 +155,35 @@ async def test_the_application_keeps_its_table(house: House):
     ],
 )
 async def test_without_a_good_token_nobody_is_anybody(
-    house: House, headers: dict[str, str], code: str
+    edge: RunningEdge, headers: dict[str, str], code: str
 ):
     """401, a code of the contract, and the scheme that is expected."""
-    status, body, answered = await ask(house, "/api/v1/me", headers=headers)
+    status, body, answered = await request(edge, "/api/v1/me", headers=headers)
     assert (status, body["success"], body["error"]["code"]) == (401, False, code)
     assert answered["WWW-Authenticate"] == "Bearer"
 
 
-async def test_an_old_token_is_401_and_told_apart(house: House):
+async def test_an_old_token_is_401_and_told_apart(edge: RunningEdge):
     """The app fetches a new one."""
-    headers = bearer(house)
-    house.clock.advance(3_600_000)
-    status, body, _ = await ask(house, "/api/v1/me", headers=headers)
+    headers = auth_headers(edge)
+    edge.clock.advance(3_600_000)
+    status, body, _ = await request(edge, "/api/v1/me", headers=headers)
     assert (status, body["error"]["code"]) == (401, "token_expired")
 
 
 @pytest.mark.parametrize("kind", ["VENDOR", "RIDER", "ADMIN"])
-async def test_a_role_that_may_not_is_forbidden(house: House, kind: UserType):
+async def test_a_role_that_may_not_is_forbidden(edge: RunningEdge, kind: UserType):
     """403 before the body is looked at."""
-    status, body, _ = await ask(
-        house, "/api/v1/orders", "POST", data="x", headers=bearer(house, kind)
+    status, body, _ = await request(
+        edge, "/api/v1/orders", "POST", data="x", headers=auth_headers(edge, kind)
     )
     assert (status, body["error"]["code"]) == (403, "forbidden")
 
 
-async def test_schemes_are_read_without_regard_to_case(house: House):
+async def test_schemes_are_read_without_regard_to_case(edge: RunningEdge):
     """Source: RFC 9110 section 11.1."""
-    headers = {"Authorization": bearer(house)["Authorization"].replace("Bearer", "bearer")}
-    assert (await ask(house, "/api/v1/me", headers=headers))[0] == 200
+    headers = {"Authorization": auth_headers(edge)["Authorization"].replace("Bearer", "bearer")}
+    assert (await request(edge, "/api/v1/me", headers=headers))[0] == 200
 
 
 # What came in.
@@ -197,40 +203,42 @@ async def test_schemes_are_read_without_regard_to_case(house: House):
         (b'{"amount":5,"provider":"a","price":1}', "`price` is not known here"),
     ],
 )
-async def test_a_bad_body_is_explained(house: House, data: bytes, message: str):
+async def test_a_bad_body_is_explained(edge: RunningEdge, data: bytes, message: str):
     """400 with one sentence that names the field."""
-    status, body, _ = await ask(house, "/api/v1/orders", "POST", data=data, headers=bearer(house))
+    status, body, _ = await request(
+        edge, "/api/v1/orders", "POST", data=data, headers=auth_headers(edge)
+    )
     assert (status, body["error"]) == (400, {"code": "malformed", "message": message})
 
 
-async def test_deep_nesting_is_malformed(house: House):
+async def test_deep_nesting_is_malformed(edge: RunningEdge):
     """It ends at the decoder, not in the stack."""
     for data in ("[" * 50_000, '{"x":' * 10_000):
-        status, body, _ = await ask(
-            house, "/api/v1/orders", "POST", data=data, headers=bearer(house)
+        status, body, _ = await request(
+            edge, "/api/v1/orders", "POST", data=data, headers=auth_headers(edge)
         )
         assert (status, body["error"]["code"]) == (400, "malformed")
 
 
 @pytest.mark.parametrize("extra", [{}, {"chunked": True}])
-async def test_a_long_body_is_413(house: House, extra: dict[str, Any]):
+async def test_a_long_body_is_413(edge: RunningEdge, extra: dict[str, Any]):
     """Sixty-four kilobytes, however they are announced."""
     data = json.dumps({"amount": 5, "provider": "a" * 70_000})
-    status, body, _ = await ask(
-        house, "/api/v1/orders", "POST", data=data, headers=bearer(house), **extra
+    status, body, _ = await request(
+        edge, "/api/v1/orders", "POST", data=data, headers=auth_headers(edge), **extra
     )
     assert (status, body["error"]["code"]) == (413, "too_large")
 
 
 async def test_a_body_that_does_not_arrive_is_not_waited_for(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    edge: RunningEdge, monkeypatch: pytest.MonkeyPatch
 ):
     """A slow sender holds a request for a bounded time."""
     monkeypatch.setattr("handlers.http.framework.envelope.BODY_S_MAX", 0.05)
-    url = URL(house.url)
+    url = URL(edge.url)
     reader, writer = await asyncio.open_connection(url.host, url.port)
     head = "POST /api/v1/orders HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n"
-    head += f"Authorization: {bearer(house)['Authorization']}\r\n\r\n"
+    head += f"Authorization: {auth_headers(edge)['Authorization']}\r\n\r\n"
     writer.write(head.encode() + b'{"amount":')
     answer = await asyncio.wait_for(reader.readuntil(b"}}"), 5)
     writer.close()
@@ -242,49 +250,49 @@ async def test_a_body_that_does_not_arrive_is_not_waited_for(
 
 
 @pytest.mark.parametrize("code", list(Refusal))
-async def test_every_refusal_has_a_status(house: House, code: Refusal):
+async def test_every_refusal_has_a_status(edge: RunningEdge, code: Refusal):
     """No code of the contract is forgotten."""
-    status, body, _ = await ask(house, f"/api/v1/error/{code.value}")
+    status, body, _ = await request(edge, f"/api/v1/error/{code.value}")
     assert status == STATUS_OF[code]
     assert body == {"success": False, "error": {"code": code.value, "message": "no"}}
 
 
 async def test_what_is_not_there_is_never_told_quickly(
-    house: House, monkeypatch: pytest.MonkeyPatch
+    edge: RunningEdge, monkeypatch: pytest.MonkeyPatch
 ):
     """The same over HTTP: what is not yours and what is not there take as long."""
-    monkeypatch.setattr("handlers.sockets.gate.NOT_THERE_S", 0.05)
+    monkeypatch.setattr("handlers.sockets.gate.NOT_FOUND_S_MIN", 0.05)
     loop = asyncio.get_running_loop()
     began_s = loop.time()
-    status, _, _ = await ask(house, "/api/v1/error/not_found")
+    status, _, _ = await request(edge, "/api/v1/error/not_found")
     assert (status, loop.time() - began_s >= 0.05) == (404, True)
 
 
-async def test_details_are_told(house: House):
+async def test_details_are_told(edge: RunningEdge):
     """Where a refusal has some."""
-    _, body, _ = await ask(house, "/api/v1/error/detailed")
+    _, body, _ = await request(edge, "/api/v1/error/detailed")
     assert body["error"] == {"code": "conflict", "message": "no", "details": {"version": 3}}
 
 
 @pytest.mark.parametrize("store", ["redis", "dynamo"])
-async def test_a_store_that_is_away_is_503_with_a_hint(house: House, store: str):
+async def test_a_store_that_is_away_is_503_with_a_hint(edge: RunningEdge, store: str):
     """`Retry-After` says when; nothing of the cause is told."""
-    status, body, headers = await ask(house, f"/api/v1/error/{store}")
+    status, body, headers = await request(edge, f"/api/v1/error/{store}")
     assert (status, body["error"]["code"], headers["Retry-After"]) == (503, "unavailable", "2")
     assert "timeout" not in json.dumps(body)
 
 
-async def test_a_request_ends(house: House, monkeypatch: pytest.MonkeyPatch):
+async def test_a_request_ends(edge: RunningEdge, monkeypatch: pytest.MonkeyPatch):
     """An endpoint that hangs is given up; the caller may try again."""
     monkeypatch.setattr("handlers.sockets.gate.REQUEST_S_MAX", 0.05)
-    status, body, _ = await ask(house, "/hang")
+    status, body, _ = await request(edge, "/hang")
     assert (status, body["error"]["code"]) == (503, "unavailable")
 
 
-async def test_a_bug_is_500_and_only_the_log_knows_more(house: House):
+async def test_a_bug_is_500_and_only_the_log_knows_more(edge: RunningEdge):
     """No traceback leaves the house."""
     with capture_logs() as logs:
-        status, body, _ = await ask(house, "/api/v1/error/bug")
+        status, body, _ = await request(edge, "/api/v1/error/bug")
     assert (status, body["error"]) == (
         500, {"code": "internal", "message": "something went wrong on our side"},
     )  # fmt: skip
@@ -304,53 +312,53 @@ async def test_a_bug_is_500_and_only_the_log_knows_more(house: House):
     ],
 )
 async def test_what_the_framework_refuses_is_in_the_envelope(
-    house: House, method: str, path: str, status: int, code: str
+    edge: RunningEdge, method: str, path: str, status: int, code: str
 ):
     """No page of HTML or plain text comes between."""
-    answered, body, _ = await ask(house, path, method)
+    answered, body, _ = await request(edge, path, method)
     assert (answered, body["success"], body["error"]["code"]) == (status, False, code)
 
 
-async def test_a_wrong_method_names_the_right_one(house: House):
+async def test_a_wrong_method_names_the_right_one(edge: RunningEdge):
     """Source: RFC 9110 section 15.5.6."""
-    _, _, headers = await ask(house, "/api/v1/me", "POST")
+    _, _, headers = await request(edge, "/api/v1/me", "POST")
     assert headers["Allow"] == "GET"
 
 
-async def test_a_redirection_is_one(house: House):
+async def test_a_redirection_is_one(edge: RunningEdge):
     """It is no failure."""
-    url = f"{house.url}/api/v1/error/redirect"
-    async with house.http.get(url, allow_redirects=False) as answer:
+    url = f"{edge.url}/api/v1/error/redirect"
+    async with edge.http.get(url, allow_redirects=False) as answer:
         assert (answer.status, answer.headers["Location"]) == (302, "/elsewhere")
 
 
 # How often.
 
 
-async def test_requests_are_counted_down(house: House):
+async def test_requests_are_counted_down(edge: RunningEdge):
     """The caller sees what is left."""
-    _, _, first = await ask(house, "/api/v1/me", headers=bearer(house))
-    _, _, second = await ask(house, "/api/v1/me", headers=bearer(house))
+    _, _, first = await request(edge, "/api/v1/me", headers=auth_headers(edge))
+    _, _, second = await request(edge, "/api/v1/me", headers=auth_headers(edge))
     assert first["X-RateLimit-Limit"] == "300"
     assert [h["X-RateLimit-Remaining"] for h in (first, second)] == ["299", "298"]
 
 
 async def test_too_many_requests_are_429_with_a_hint():
     """An identity has its own bucket; bad tokens take from their address's."""
-    async with edge(routes=ROUTES_HERE, http_requests_per_min=2) as house:
-        headers, bad = bearer(house), {"Authorization": "Bearer x"}
-        tries = [await ask(house, "/api/v1/me", headers=headers) for _ in range(3)]
+    async with run_edge(routes=TEST_ROUTES, http_requests_per_min=2) as house:
+        headers, bad = auth_headers(house), {"Authorization": "Bearer x"}
+        tries = [await request(house, "/api/v1/me", headers=headers) for _ in range(3)]
         assert [status for status, _, _ in tries] == [200, 200, 429]
         _, body, answered = tries[2]
         assert body["error"] == {"code": "rate_limited", "message": "at most 2 requests a minute"}
         assert (answered["Retry-After"], answered["X-RateLimit-Remaining"]) == ("30", "0")
-        other = bearer(house, "USER", "usr_2")
-        assert (await ask(house, "/api/v1/me", headers=other))[0] == 200
-        tries = [await ask(house, "/api/v1/me", headers=bad) for _ in range(3)]
+        other = auth_headers(house, "USER", "usr_2")
+        assert (await request(house, "/api/v1/me", headers=other))[0] == 200
+        tries = [await request(house, "/api/v1/me", headers=bad) for _ in range(3)]
         assert [status for status, _, _ in tries] == [401, 401, 429]
         house.clock.advance(30_000)
-        assert (await ask(house, "/api/v1/me", headers=headers))[0] == 200
-        free = [await ask(house, "/api/v1/error/detailed") for _ in range(5)]
+        assert (await request(house, "/api/v1/me", headers=headers))[0] == 200
+        free = [await request(house, "/api/v1/error/detailed") for _ in range(5)]
         assert [status for status, _, _ in free] == [409] * 5
 
 
@@ -360,11 +368,11 @@ async def test_too_many_requests_are_429_with_a_hint():
 async def test_pages_of_the_allow_list_may_ask():
     """And read what the limits say; others get an answer their browser withholds."""
     ours, theirs = "https://ops.example", "https://evil.example"
-    async with edge(routes=ROUTES_HERE, allowed_origins=(ours,)) as house:
-        _, _, allowed = await ask(house, "/api/v1/orders/1", headers={"Origin": ours})
+    async with run_edge(routes=TEST_ROUTES, allowed_origins=(ours,)) as house:
+        _, _, allowed = await request(house, "/api/v1/orders/1", headers={"Origin": ours})
         assert allowed["Access-Control-Allow-Origin"] == ours
         assert "X-RateLimit-Remaining" in allowed["Access-Control-Expose-Headers"]
-        _, _, refused = await ask(house, "/api/v1/orders/1", headers={"Origin": theirs})
+        _, _, refused = await request(house, "/api/v1/orders/1", headers={"Origin": theirs})
         assert "Access-Control-Allow-Origin" not in refused
         assert allowed["Vary"] == refused["Vary"] == "Origin"
 
@@ -385,7 +393,7 @@ async def test_a_browser_asks_first(origin: str, dev: bool, allowed: bool):
     """The preflight's answer names methods and headers, for whom they are meant."""
     options = {"allowed_origins": ("https://ops.example",), "dev": dev}
     headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
-    async with edge(routes=ROUTES_HERE, **options) as house:
+    async with run_edge(routes=TEST_ROUTES, **options) as house:
         url = f"{house.url}/api/v1/orders"
         async with house.http.options(url, headers=headers) as answer:
             assert answer.status == 204
@@ -396,7 +404,7 @@ async def test_a_browser_asks_first(origin: str, dev: bool, allowed: bool):
 # How it is counted.
 
 
-async def test_requests_are_counted_by_route_and_never_by_path(house: House):
+async def test_requests_are_counted_by_route_and_never_by_path(edge: RunningEdge):
     """A label names a kind; ids and invented methods would make series without end."""
 
     def count(route: str, method: str, status: str) -> float:
@@ -405,16 +413,16 @@ async def test_requests_are_counted_by_route_and_never_by_path(house: House):
     kinds = [("/api/v1/orders/{orderId}", "GET", "200"), ("none", "any", "404")]
     before = [count(*kind) for kind in kinds]
     for number, method in enumerate(("GET", "TRACE", "LOCK")):
-        await ask(house, f"/api/v1/orders/ord_{number}")
-        await ask(house, f"/nowhere/{number}", method)
+        await request(edge, f"/api/v1/orders/ord_{number}")
+        await request(edge, f"/nowhere/{number}", method)
     assert [count(*kind) - old for kind, old in zip(kinds, before, strict=True)] == [3, 3]
 
 
-async def test_secrets_do_not_leave_through_failures(house: House):
+async def test_secrets_do_not_leave_through_failures(edge: RunningEdge):
     """Neither a token nor the key is in any answer."""
-    headers = bearer(house)
+    headers = auth_headers(edge)
     for path in ("/api/v1/error/bug", "/nowhere", "/api/v1/me"):
-        async with house.http.get(house.url + path, headers=headers) as answer:
+        async with edge.http.get(edge.url + path, headers=headers) as answer:
             text = await answer.text()
         assert SECRET not in text
         assert headers["Authorization"][7:] not in text

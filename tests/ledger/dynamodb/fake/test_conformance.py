@@ -16,7 +16,7 @@ from ledger.dynamodb.schema import ensure_table
 pytestmark = pytest.mark.engines
 
 Attribute = dict[str, Any]
-KEPT: Attribute = {
+ATTRIBUTES: Attribute = {
     "n": {"N": "5"},
     "half": {"N": "0.5"},
     "s": {"S": "abc"},
@@ -32,19 +32,19 @@ def key(sk: str) -> Attribute:
     return {"PK": {"S": "P"}, "SK": {"S": sk}}
 
 
-ITEM = {**key("a"), **KEPT}
+ITEM = {**key("a"), **ATTRIBUTES}
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def fake() -> DynamoTable:
+async def fake_table() -> DynamoTable:
     """A table of the fake, which takes no time and whose clock stands still."""
     made = DynamoTable(FakeDynamo(ManualClock().monotonic_s, lambda _: asyncio.sleep(0)), "fake")
     await ensure_table(made)
     return made
 
 
-@pytest.fixture(params=["fake", "table"])
-def either(request: pytest.FixtureRequest) -> DynamoTable:
+@pytest.fixture(params=["fake_table", "table"])
+def fake_or_engine(request: pytest.FixtureRequest) -> DynamoTable:
     """A fresh table of the fake, then of the real engine."""
     return request.getfixturevalue(request.param)
 
@@ -58,18 +58,18 @@ async def write(table: DynamoTable, *parts: dict[str, Any], token: str | None = 
     try:
         await table.client.transact_write_items(TransactItems=named, **more)
     except ClientError as error:
-        return told(error)
+        return error_details(error)
     return None
 
 
-def told(error: ClientError) -> object:
+def error_details(error: ClientError) -> object:
     answer: Any = error.response
     if "CancellationReasons" not in answer:
         return answer["Error"]["Code"]
     return [(each["Code"], each.get("Item")) for each in answer["CancellationReasons"]]
 
 
-def was_refused(answer: object) -> bool:
+def is_request_refused(answer: object) -> bool:
     """Whether the table calls the request wrong, or one write of it."""
     return answer in ("ValidationException", [("ValidationError", None)])
 
@@ -153,14 +153,14 @@ ALL = {
     **V,
     ":yes": {"BOOL": True},
     ":raw": {"B": b"\x01\x02"},
-    ":list": KEPT["list"],
-    ":map": KEPT["map"],
+    ":list": ATTRIBUTES["list"],
+    ":map": ATTRIBUTES["map"],
     ":long": {"N": "5.00"},
     ":pk": {"S": "P"},
 }
 
 
-def using(text: str) -> dict[str, Any]:
+def used_placeholders(text: str) -> dict[str, Any]:
     """The names and values that a text uses, and no others."""
     words = set(
         text.replace("(", " ").replace(")", " ").replace(",", " ").replace(".", " ").split()
@@ -171,55 +171,59 @@ def using(text: str) -> dict[str, Any]:
     return {name: given for name, given in more.items() if given}
 
 
-async def test_conditions_hold(either: DynamoTable) -> None:
+async def test_conditions_hold(fake_or_engine: DynamoTable) -> None:
     """Each of these is true of the item."""
-    await write(either, put(ITEM))
+    await write(fake_or_engine, put(ITEM))
     assert {
-        text: await write(either, check(text, **using(text))) for text in HOLDS
+        text: await write(fake_or_engine, check(text, **used_placeholders(text))) for text in HOLDS
     } == dict.fromkeys(HOLDS)
 
 
-async def test_conditions_fail(either: DynamoTable) -> None:
+async def test_conditions_fail(fake_or_engine: DynamoTable) -> None:
     """Each of these is false of the item."""
-    await write(either, put(ITEM))
-    assert {text: await write(either, check(text, **using(text))) for text in FAILS} == {
-        text: [("ConditionalCheckFailed", None)] for text in FAILS
-    }
+    await write(fake_or_engine, put(ITEM))
+    assert {
+        text: await write(fake_or_engine, check(text, **used_placeholders(text))) for text in FAILS
+    } == {text: [("ConditionalCheckFailed", None)] for text in FAILS}
 
 
 ONE: Attribute = {":one": {"N": "1"}}
 UPDATES: list[tuple[str, Attribute, Attribute]] = [
-    ("SET n = n + :one", ONE, {**KEPT, "n": {"N": "6"}}),
-    ("SET n = n - :one, half = half + n", ONE, {**KEPT, "n": {"N": "4"}, "half": {"N": "5.5"}}),
-    ("SET fresh = if_not_exists(fresh, :one) + :one", ONE, {**KEPT, "fresh": {"N": "2"}}),
-    ("SET n = if_not_exists(n, :one) + :one", ONE, {**KEPT, "n": {"N": "6"}}),
-    ("SET fresh = n, n = :one", ONE, {**KEPT, "fresh": {"N": "5"}, "n": {"N": "1"}}),
-    ("SET fresh = if_not_exists(nothing, n)", {}, {**KEPT, "fresh": {"N": "5"}}),
-    ("set fresh = :one remove n, nothing", ONE, {**KEPT, "fresh": {"N": "1"}, "n": None}),
-    ("REMOVE n, s SET fresh = s", {}, {**KEPT, "fresh": {"S": "abc"}, "n": None, "s": None}),
-    ("SET fresh = :v", {":v": {"N": "-0.50e2"}}, {**KEPT, "fresh": {"N": "-50"}}),
-    ("SET fresh = :v", {":v": {"S": ""}}, {**KEPT, "fresh": {"S": ""}}),
-    ("SET fresh = #map", {}, {**KEPT, "fresh": KEPT["map"]}),
+    ("SET n = n + :one", ONE, {**ATTRIBUTES, "n": {"N": "6"}}),
+    (
+        "SET n = n - :one, half = half + n",
+        ONE,
+        {**ATTRIBUTES, "n": {"N": "4"}, "half": {"N": "5.5"}},
+    ),
+    ("SET fresh = if_not_exists(fresh, :one) + :one", ONE, {**ATTRIBUTES, "fresh": {"N": "2"}}),
+    ("SET n = if_not_exists(n, :one) + :one", ONE, {**ATTRIBUTES, "n": {"N": "6"}}),
+    ("SET fresh = n, n = :one", ONE, {**ATTRIBUTES, "fresh": {"N": "5"}, "n": {"N": "1"}}),
+    ("SET fresh = if_not_exists(nothing, n)", {}, {**ATTRIBUTES, "fresh": {"N": "5"}}),
+    ("set fresh = :one remove n, nothing", ONE, {**ATTRIBUTES, "fresh": {"N": "1"}, "n": None}),
+    ("REMOVE n, s SET fresh = s", {}, {**ATTRIBUTES, "fresh": {"S": "abc"}, "n": None, "s": None}),
+    ("SET fresh = :v", {":v": {"N": "-0.50e2"}}, {**ATTRIBUTES, "fresh": {"N": "-50"}}),
+    ("SET fresh = :v", {":v": {"S": ""}}, {**ATTRIBUTES, "fresh": {"S": ""}}),
+    ("SET fresh = #map", {}, {**ATTRIBUTES, "fresh": ATTRIBUTES["map"]}),
 ]
 
 
 @pytest.mark.parametrize(("text", "values", "after"), UPDATES)
 async def test_updates_change_the_item(
-    either: DynamoTable, text: str, values: Attribute, after: Attribute
+    fake_or_engine: DynamoTable, text: str, values: Attribute, after: Attribute
 ) -> None:
     """An update reads the item before it and leaves what it does not name."""
-    await write(either, put(ITEM))
+    await write(fake_or_engine, put(ITEM))
     names = {"#map": "map"} if "#map" in text else {}
-    assert await write(either, update(text, values, names)) is None
+    assert await write(fake_or_engine, update(text, values, names)) is None
     kept = {name: value for name, value in after.items() if value is not None}
-    assert await read(either) == {**key("a"), **kept}
+    assert await read(fake_or_engine) == {**key("a"), **kept}
 
 
-async def test_an_update_makes_a_missing_item(either: DynamoTable) -> None:
+async def test_an_update_makes_a_missing_item(fake_or_engine: DynamoTable) -> None:
     """What is not there is made with its key; a delete of nothing is no error."""
-    assert await write(either, update("SET n = :one", ONE, {})) is None
-    assert await read(either) == {**key("a"), **ONE_N}
-    assert await write(either, {"Delete": {"Key": key("zz")}}) is None
+    assert await write(fake_or_engine, update("SET n = :one", ONE, {})) is None
+    assert await read(fake_or_engine) == {**key("a"), **ONE_N}
+    assert await write(fake_or_engine, {"Delete": {"Key": key("zz")}}) is None
 
 
 ONE_N = {"n": {"N": "1"}}
@@ -235,12 +239,12 @@ UNFIT: list[tuple[str, Attribute]] = [
 
 @pytest.mark.parametrize(("text", "values"), UNFIT)
 async def test_updates_that_do_not_fit_the_item_are_refused(
-    either: DynamoTable, text: str, values: Attribute
+    fake_or_engine: DynamoTable, text: str, values: Attribute
 ) -> None:
     """Nothing is written; whether the request or its one write is to blame is told differently."""
-    await write(either, put(ITEM))
-    assert was_refused(await write(either, update(text, values, {})))
-    assert await read(either) == ITEM
+    await write(fake_or_engine, put(ITEM))
+    assert is_request_refused(await write(fake_or_engine, update(text, values, {})))
+    assert await read(fake_or_engine) == ITEM
 
 
 WRONG: list[Sequence[dict[str, Any]]] = [
@@ -284,14 +288,14 @@ WRONG: list[Sequence[dict[str, Any]]] = [
 
 @pytest.mark.parametrize("parts", WRONG, ids=range(len(WRONG)))
 async def test_wrong_requests_are_refused(
-    either: DynamoTable, parts: Sequence[dict[str, Any]]
+    fake_or_engine: DynamoTable, parts: Sequence[dict[str, Any]]
 ) -> None:
     """A request that is not well formed is refused, and nothing is written.
 
     The engine blames the one write, where AWS and the fake refuse the request.
     """
-    assert was_refused(await write(either, *parts))
-    assert await read(either) is None
+    assert is_request_refused(await write(fake_or_engine, *parts))
+    assert await read(fake_or_engine) is None
 
 
 STRICT: list[Sequence[dict[str, Any]]] = [
@@ -309,9 +313,9 @@ STRICT: list[Sequence[dict[str, Any]]] = [
 
 @pytest.mark.parametrize("parts", STRICT, ids=range(len(STRICT)))
 async def test_the_fake_refuses_what_the_engine_lets_through(
-    fake: DynamoTable, parts: Sequence[dict[str, Any]]
+    fake_table: DynamoTable, parts: Sequence[dict[str, Any]]
 ) -> None:
     """AWS refuses the first five as well; the rest is nothing this house says."""
-    await write(fake, put(ITEM))
-    assert await write(fake, *parts) == "ValidationException"
-    assert await read(fake) == ITEM
+    await write(fake_table, put(ITEM))
+    assert await write(fake_table, *parts) == "ValidationException"
+    assert await read(fake_table) == ITEM

@@ -72,7 +72,7 @@ UPDATES = st.sampled_from(
 VALUES: dict[str, Any] = {":zero": 0, ":one": 1, ":x": "x"}
 
 
-def used(*texts: str | None) -> dict[str, Any]:
+def used_placeholders(*texts: str | None) -> dict[str, Any]:
     """Names and values that the texts use, and no others."""
     said = " ".join(text for text in texts if text)
     return {
@@ -92,20 +92,20 @@ def writes(draw: st.DrawFn) -> list[Write]:
         match verb:
             case "put":
                 item = {"PK": "P", "SK": sk, **draw(ATTRIBUTES), **draw(INDEXED)}
-                made.append(Put(item=item, condition=condition, **used(condition)))
+                made.append(Put(item=item, condition=condition, **used_placeholders(condition)))
             case "update":
                 text = draw(UPDATES)
-                more = used(condition, text)
+                more = used_placeholders(condition, text)
                 made.append(Update(key=key, expression=text, condition=condition, **more))
             case "delete":
-                made.append(Delete(key=key, condition=condition, **used(condition)))
+                made.append(Delete(key=key, condition=condition, **used_placeholders(condition)))
             case _:
                 asked = condition or "attribute_exists(PK)"
-                made.append(Check(key=key, condition=asked, **used(asked)))
+                made.append(Check(key=key, condition=asked, **used_placeholders(asked)))
     return made
 
 
-async def answered(table: DynamoTable, transaction: list[Write]) -> object:
+async def send(table: DynamoTable, transaction: list[Write]) -> object:
     """What the client hears: nothing, a code, or the codes and items of all reasons."""
     request = [client._write_request(table.name, write) for write in transaction]
     try:
@@ -119,7 +119,7 @@ async def answered(table: DynamoTable, transaction: list[Write]) -> object:
     return None
 
 
-async def everything(table: DynamoTable) -> list[object]:
+async def read_all(table: DynamoTable) -> list[object]:
     whole = await table.query(Query(pk="P"))
     index = await table.query(Query(pk="G", index="GSI1", equals={"n": 1}, forward=False))
     odd = await table.query(Query(pk="x", index="GSI1"))
@@ -150,12 +150,12 @@ FIRST = st.tuples(
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(first=FIRST, transactions=st.lists(writes(), min_size=4, max_size=8))
-async def test_they_answer_alike(
+async def test_fake_and_engine_answer_random_transactions_alike(
     table: DynamoTable, first: tuple[Write, ...], transactions: list[list[Write]]
 ) -> None:
     """Any few transactions: the same answers, reasons and old items, and the same items after."""
     fake = DynamoTable(FakeDynamo(ManualClock().monotonic_s, lambda _: asyncio.sleep(0)), "fake")
     await ensure_table(fake)
     for transaction in [[*first], *transactions]:
-        assert await answered(fake, transaction) == await answered(table, transaction)
-    assert await everything(fake) == await everything(table)
+        assert await send(fake, transaction) == await send(table, transaction)
+    assert await read_all(fake) == await read_all(table)

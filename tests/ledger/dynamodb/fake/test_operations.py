@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError
 
 from ledger.dynamodb.client import DynamoTable
-from ledger.dynamodb.fake import FakeDynamo, Fault, Faults, Pace
+from ledger.dynamodb.fake import FakeDynamo, Fault, FaultInjector, Latencies
 from ledger.dynamodb.schema import ensure_table
 from ledger.dynamodb.table import (
     Item,
@@ -31,10 +31,10 @@ def item(sk: str, **attributes: object) -> Item:
     return {"PK": "P", "SK": sk, **attributes}
 
 
-def on_fake(
-    story: Callable[[FakeDynamo, DynamoTable], Awaitable[T]],
-    pace: Pace | None = None,
-    faults: Faults | None = None,
+def run_on_fake(
+    scenario: Callable[[FakeDynamo, DynamoTable], Awaitable[T]],
+    pace: Latencies | None = None,
+    faults: FaultInjector | None = None,
 ) -> T:
     """Tell a story on a table with one item, on virtual time; faults begin with the story."""
 
@@ -44,10 +44,10 @@ def on_fake(
         table = DynamoTable(fake, "t")
         await ensure_table(table)
         await table.transact([Put(item=item("a", n=0))])
-        fake.faults = faults or Faults()
-        told = await story(fake, table)
-        await table.finish()
-        await fake.finish()
+        fake.faults = faults or FaultInjector()
+        told = await scenario(fake, table)
+        await table.wait_for_transactions()
+        await fake.wait_for_transactions()
         return told
 
     return virtual_time.run(main())
@@ -76,7 +76,7 @@ def test_transactions_that_meet_conflict() -> None:
         codes = [[each["Code"] for each in error["CancellationReasons"]] for error in errors]
         return [codes, [one is not None for one in there]]
 
-    assert on_fake(story) == [
+    assert run_on_fake(story) == [
         [["None", "TransactionConflict"]],
         [True, True, False, True, True],
     ]
@@ -95,17 +95,17 @@ def test_a_snapshot_meets_a_transaction() -> None:
         await write
         return [before, code_of(raised.value), await table.snapshot([A])]
 
-    assert on_fake(story) == [item("a", n=0), "TransactionCanceledException", [item("a", n=1)]]
+    assert run_on_fake(story) == [item("a", n=0), "TransactionCanceledException", [item("a", n=1)]]
 
 
-def test_every_rival_gets_through() -> None:
+def test_conflicting_writers_all_succeed() -> None:
     """20 callers add one at the same moment: conflicts are retried inside, nothing is lost."""
 
     async def story(fake: FakeDynamo, table: DynamoTable) -> tuple[object, bool]:
         await asyncio.gather(*(table.transact([ADD]) for _ in range(20)))
         return await table.get(A), table.counts.conflicts > 0
 
-    assert on_fake(story) == (item("a", n=20), True)
+    assert run_on_fake(story) == (item("a", n=20), True)
 
 
 def test_a_token_is_good_for_ten_minutes() -> None:
@@ -121,7 +121,7 @@ def test_a_token_is_good_for_ten_minutes() -> None:
             await table.transact([Put(item=item("z"))], token="t")
         return [*seen, code_of(raised.value)]
 
-    assert on_fake(story) == [1, 1, 2, 2, "IdempotentParameterMismatchException"]
+    assert run_on_fake(story) == [1, 1, 2, 2, "IdempotentParameterMismatchException"]
 
 
 def test_a_token_under_way_is_in_progress() -> None:
@@ -131,7 +131,7 @@ def test_a_token_under_way_is_in_progress() -> None:
         await asyncio.gather(*(table.transact([ADD], token="t") for _ in range(2)))
         return [await table.get(A), table.counts.conflicts > 0]
 
-    assert on_fake(story) == [item("a", n=1), True]
+    assert run_on_fake(story) == [item("a", n=1), True]
 
 
 def test_a_cancelled_transaction_leaves_its_token_free() -> None:
@@ -148,7 +148,7 @@ def test_a_cancelled_transaction_leaves_its_token_free() -> None:
         await table.transact(guarded, token="t")
         return await table.get(Key("P", "b"))
 
-    assert on_fake(story) == item("b")
+    assert run_on_fake(story) == item("b")
 
 
 def test_an_index_is_behind_its_table() -> None:
@@ -168,11 +168,11 @@ def test_an_index_is_behind_its_table() -> None:
         return [*seen, (await table.query(query)).items]
 
     last = item("a", n=19, GSI1PK="G", GSI1SK="1")
-    assert on_fake(story, Pace(index_lag_s=2.0)) == [True, [last], 1, []]
+    assert run_on_fake(story, Latencies(index_lag_s=2.0)) == [True, [last], 1, []]
 
 
-@pytest.mark.parametrize("fault", [f for f in Fault if f is not Fault.PARTIAL])
-def test_each_fault_is_outlived_with_one_effect(fault: Fault) -> None:
+@pytest.mark.parametrize("fault", [f for f in Fault if f is not Fault.PARTIAL_BATCH])
+def test_each_fault_is_retried_with_one_effect(fault: Fault) -> None:
     """Three times in a row, and the fourth attempt gets through; the sum has grown by one."""
 
     async def story(fake: FakeDynamo, table: DynamoTable) -> list[object]:
@@ -180,7 +180,7 @@ def test_each_fault_is_outlived_with_one_effect(fault: Fault) -> None:
         return [fake.faults.counts[fault], await table.get(A)]
 
     script: dict[int, Fault] = {1: fault, 2: fault, 3: fault}
-    happened, after = on_fake(story, Pace(delay_s=0.5), Faults(script=script))
+    happened, after = run_on_fake(story, Latencies(delay_s=0.5), FaultInjector(scripted=script))
     assert (happened in (1, 3), after) == (True, item("a", n=1))
 
 
@@ -189,14 +189,14 @@ def test_a_partial_batch_is_completed() -> None:
 
     async def story(fake: FakeDynamo, table: DynamoTable) -> list[object]:
         await table.transact([Put(item=item(sk)) for sk in "bcd"])
-        fake.faults.script = dict.fromkeys(range(fake.faults.calls + 1, 9), Fault.PARTIAL)
+        fake.faults.scripted = dict.fromkeys(range(fake.faults.calls + 1, 9), Fault.PARTIAL_BATCH)
         found = await table.get_many([Key("P", sk) for sk in "dcb"])
-        return [*found, fake.faults.counts[Fault.PARTIAL]]
+        return [*found, fake.faults.counts[Fault.PARTIAL_BATCH]]
 
-    assert on_fake(story) == [item("d"), item("c"), item("b"), 2]
+    assert run_on_fake(story) == [item("d"), item("c"), item("b"), 2]
 
 
-def test_an_engine_that_stays_away_is_given_up() -> None:
+def test_an_unreachable_engine_is_given_up_at_the_deadline() -> None:
     """With every request lost the table says after its deadline that it does not know."""
 
     async def story(fake: FakeDynamo, table: DynamoTable) -> float:
@@ -205,7 +205,7 @@ def test_an_engine_that_stays_away_is_given_up() -> None:
             await table.get(A)
         return round(virtual_time.clock().monotonic_s() - start_s, 3)
 
-    assert on_fake(story, faults=Faults(rates={Fault.LOSE_REQUEST: 1.0})) == 5.0
+    assert run_on_fake(story, faults=FaultInjector(rates={Fault.LOSE_REQUEST: 1.0})) == 5.0
 
 
 def test_a_request_that_arrived_outlives_its_caller() -> None:
@@ -218,29 +218,29 @@ def test_a_request_that_arrived_outlives_its_caller() -> None:
             task = asyncio.ensure_future(call)
             await virtual_time.clock().sleep(left_s)
             task.cancel()
-            await fake.finish()
+            await fake.wait_for_transactions()
             seen.append(await table.get(Key("P", "b")))
         return seen
 
-    assert on_fake(story) == [None, item("b")]
+    assert run_on_fake(story) == [None, item("b")]
 
 
-def test_a_caller_crashes_where_he_is_told_to() -> None:
+def test_a_caller_crashes_at_the_scripted_await() -> None:
     """The third await of a write is its reply: the caller is gone, the write is there."""
 
     class Crash(Exception):
         pass
 
     async def story(fake: FakeDynamo, table: DynamoTable) -> object:
-        fake.faults.crash_at, fake.faults.crash_with = 3, Crash()
+        fake.faults.crash_at_await, fake.faults.crash_error = 3, Crash()
         with pytest.raises(Crash):
             await table.transact([ADD])
         return await table.get(A)
 
-    assert on_fake(story) == item("a", n=1)
+    assert run_on_fake(story) == item("a", n=1)
 
 
-def test_the_same_seed_makes_the_same_day() -> None:
+def test_the_same_seed_gives_the_same_run() -> None:
     """Two runs with one seed agree on every count and moment; another seed has another day."""
 
     def day(seed: int) -> list[object]:
@@ -253,7 +253,7 @@ def test_the_same_seed_makes_the_same_day() -> None:
             return [lost, dict(fake.faults.counts), virtual_time.clock().monotonic_s()]
 
         rates = {Fault.LOSE_REPLY: 0.2, Fault.CONFLICT: 0.2, Fault.DELAY: 0.1}
-        return on_fake(story, Pace(spread=0.5), Faults(seed, rates))
+        return run_on_fake(story, Latencies(spread=0.5), FaultInjector(seed, rates))
 
     assert day(1) == day(1)
     assert day(1) != day(2)
