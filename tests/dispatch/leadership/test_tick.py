@@ -257,7 +257,7 @@ async def ride(night, order_id, *distances_km):
         night.clock.advance(15_000)
         if km is not None:
             night.positions.report_position("paul", km)
-        await night.engine.look(order_id)
+        await night.engine.process_order(order_id)
     return await night.dispatch_of(order_id)
 
 

@@ -97,7 +97,7 @@ def test_a_break_stops_payouts():
         corrupt(shop, places, CORRUPTIONS[9])
         bad = await warden.verify()
         with pytest.raises(Refused) as raised:
-            await node.approve(places["waiting"])
+            await node.approve_payout(places["waiting"])
         return good, bad, raised.value.message
 
     good, bad, message = run_scenario(story)
