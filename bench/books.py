@@ -78,11 +78,16 @@ class LedgerWriter:
         self._post(TopUp(user, pricing.total, "sandbox", f"p{number}"), None, now_ms)
         self._post(Capture(order_id, user, vendor, "WALLET", pricing), None, now_ms)
         rider = f"r{chance.randrange(RIDERS)}"
-        ready = msgspec.structs.replace(fin, fin_state=FundsState.DELIVERED, rider_id=rider)
+        ready = msgspec.structs.replace(fin, funds_state=FundsState.DELIVERED, rider_id=rider)
         self._post(Settle(order_id), ready, now_ms + 1)
-        over = msgspec.structs.replace(ready, fin_state=FundsState.SETTLED, escrow=0)
+        over = msgspec.structs.replace(ready, funds_state=FundsState.SETTLED, escrow=0)
         key = funds_key(order_id)
-        kept = {"PK": key.pk, "SK": key.sk, **msgspec.to_builtins(over), "terms": hash_terms(over)}
+        kept = {
+            "PK": key.pk,
+            "SK": key.sk,
+            **msgspec.to_builtins(over),
+            "termsHash": hash_terms(over),
+        }
         self._table.put([kept])
 
     def _post(self, fact: Fact, funds: OrderFunds | None, now_ms: int) -> None:
@@ -105,7 +110,7 @@ class LedgerWriter:
 def _captured_funds(order_id: str, user: str, vendor: str, pricing: Pricing) -> OrderFunds:
     return OrderFunds(
         order_id=order_id,
-        fin_state=FundsState.CAPTURED,
+        funds_state=FundsState.CAPTURED,
         method=FundingMethod.WALLET,
         user_id=user,
         vendor_id=vendor,

@@ -62,7 +62,7 @@ def place_speeds(place: str) -> str:
     Redis: hash "<hour>:<vehicle>" -> "<metres> <seconds>". TTL: 30 d after the last. Writer and
     reader: store.paces.
     """
-    return f"place:{{{place}}}:paces"
+    return f"place:{{{place}}}:speeds"
 
 
 def riders_acceptance() -> str:
@@ -71,7 +71,7 @@ def riders_acceptance() -> str:
     Redis: hash rider id -> "<yes> <answers>". TTL: 30 d after the last. Writer and reader:
     store.tallies.
     """
-    return "riders:{answers}"
+    return "riders:{acceptance}"
 
 
 def vendor_prep_times(vendor: str) -> str:
@@ -80,7 +80,7 @@ def vendor_prep_times(vendor: str) -> str:
     Redis: hash "day" or hour -> "<minutes> <orders>". TTL: 30 d after the last. Writer and reader:
     store.tallies.
     """
-    return f"vendor:{{{vendor}}}:preps"
+    return f"vendor:{{{vendor}}}:prep_times"
 
 
 def order_positions(order: OrderId) -> str:
@@ -120,7 +120,7 @@ def inbox_channel(owner: Identity) -> str:
 
     Redis: sharded channel, nothing kept. Writer: store.inbox. Reader: store.feeds.
     """
-    return f"inbox:{{{owner}}}:news"
+    return f"inbox:{{{owner}}}:channel"
 
 
 def connections(owner: Identity) -> str:
@@ -129,7 +129,7 @@ def connections(owner: Identity) -> str:
     Redis: sorted set "node sid" -> ms at which it was noted. TTL: 24 h after the newest came.
     Writer and reader: store.visits.
     """
-    return f"visits:{{{owner}}}"
+    return f"connections:{{{owner}}}"
 
 
 def timers(zone: str) -> str:
@@ -161,7 +161,7 @@ def redis_instance() -> str:
 
     Redis: string. TTL: none. Writer and reader: store.birth.
     """
-    return "redis:birth"
+    return "redis:instance"
 
 
 def lease(name: str) -> str:
@@ -201,7 +201,7 @@ def board_channel() -> str:
 
     Redis: sharded channel, nothing kept. Writer: store.board. Reader: store.feeds.
     """
-    return "board:{city}:news"
+    return "board:{city}:channel"
 
 
 def node_reports() -> str:
@@ -209,7 +209,7 @@ def node_reports() -> str:
 
     Redis: hash node -> "ms riders". TTL: none, a handful of nodes. Writer and reader: store.board.
     """
-    return "board:{city}:pulses"
+    return "board:{city}:node_reports"
 
 
 def totals() -> str:
@@ -225,7 +225,7 @@ def rider_unread(rider: RiderId) -> str:
 
     Redis: string (integer). TTL: 30 min after the last. Writer and reader: store.pauses.
     """
-    return f"rider:{{{rider}}}:unread"
+    return f"rider:{{{rider}}}:unread_offers"
 
 
 def riders_paused() -> str:
@@ -242,7 +242,7 @@ def order_approach(order: OrderId) -> str:
 
     Redis: string (JSON). TTL: 1 h. Writer and reader: store.pursuits.
     """
-    return f"order:{{{order}}}:pursuit"
+    return f"order:{{{order}}}:approach"
 
 
 def alerts() -> str:
@@ -258,7 +258,7 @@ def alerts_channel() -> str:
 
     Redis: sharded channel, nothing kept. Writer: store.alerts. Reader: store.feeds.
     """
-    return "alerts:{city}:news"
+    return "alerts:{city}:channel"
 
 
 def alert_raised(kind: str, subject: str) -> str:
@@ -274,7 +274,7 @@ def revoked_channel() -> str:
 
     Redis: sharded channel, nothing kept. Writer: store.revocations. Reader: store.feeds.
     """
-    return "tokens:{revoked}:news"
+    return "tokens:{revoked}:channel"
 
 
 def quota(name: str, subject: str) -> str:

@@ -22,16 +22,18 @@ FIXES_DROPPED = Counter(
 )
 
 POSITION_WRITER_FLUSH_SECONDS = Histogram(
-    "reeyo_drain_flush_seconds", "One flush of positions into Redis.", buckets=LATENCY_BUCKETS_S
+    "reeyo_position_writer_flush_seconds",
+    "One flush of positions into Redis.",
+    buckets=LATENCY_BUCKETS_S,
 )
 POSITION_WRITER_BATCH = Histogram(
-    "reeyo_drain_batch_fixes", "Fixes in one flush.", buckets=BATCH_SIZE_BUCKETS
+    "reeyo_position_writer_batch_fixes", "Fixes in one flush.", buckets=BATCH_SIZE_BUCKETS
 )
 POSITION_WRITER_DROPPED = Counter(
-    "reeyo_drain_dropped_total", "Fixes that never reached Redis, by reason.", ["reason"]
+    "reeyo_position_writer_dropped_total", "Fixes that never reached Redis, by reason.", ["reason"]
 )
 POSITION_WRITER_WAITING = Gauge(
-    "reeyo_drain_waiting_riders", "Riders whose newest fix waits for a flush."
+    "reeyo_position_writer_waiting_riders", "Riders whose newest fix waits for a flush."
 )
 
 COMMANDS = Counter(
@@ -109,7 +111,9 @@ HTTP_SECONDS = Histogram(
 )
 
 SHARED_LIMITS_UNAVAILABLE = Counter(
-    "reeyo_limits_alone_total", "Times a rate of all nodes could not be asked for.", ["rate"]
+    "reeyo_rate_limit_fallbacks_total",
+    "Times a rate of all nodes could not be asked for.",
+    ["rate"],
 )
 
 STORE_ERRORS = Counter(
@@ -122,18 +126,20 @@ ENGINES_LIVE = Gauge("reeyo_engines_live", "1 where this node is its zone's live
 RECONCILIATIONS = Counter(
     "reeyo_reconciliations_total", "Times that Redis was brought up to date, by reason.", ["reason"]
 )
-PUBSUB_MESSAGES = Counter("reeyo_feed_messages_total", "Messages from other nodes and the relay.")
+PUBSUB_MESSAGES = Counter("reeyo_pubsub_messages_total", "Messages from other nodes and the relay.")
 LEARNING_SAMPLES_DROPPED = Counter(
-    "reeyo_lessons_lost_total", "Answers and times that were not learned from: too many waited."
+    "reeyo_learning_samples_dropped_total",
+    "Answers and times that were not learned from: too many waited.",
 )
 DISPLAY_RECEIPTS_DROPPED = Counter(
-    "reeyo_offer_receipts_lost_total", "Receipts of offers dropped before Redis had them."
+    "reeyo_display_receipts_dropped_total", "Receipts of offers dropped before Redis had them."
 )
 LOAD_SHEDDING_STARTS = Counter(
-    "reeyo_rushes_total", "Times at which the server was late, and let fixes overtake one another."
+    "reeyo_load_shedding_starts_total",
+    "Times at which the server was late, and let fixes overtake one another.",
 )
 FIXES_CLOCK_AHEAD = Counter(
-    "reeyo_fixes_ahead_total", "Fixes taken whose phone's clock was ahead, dated back to now."
+    "reeyo_fixes_clock_ahead_total", "Fixes taken whose phone's clock was ahead, dated back to now."
 )
 ARRIVALS = Counter(
     "reeyo_arrivals_total",
@@ -144,7 +150,7 @@ ETAS = Counter(
     "reeyo_etas_total", "Times of arrival told to watchers, by whose estimate it was.", ["source"]
 )
 ROUTE_QUERIES = Counter(
-    "reeyo_routes_total", "Questions to the router, by what came of them.", ["outcome"]
+    "reeyo_route_queries_total", "Questions to the router, by what came of them.", ["outcome"]
 )
 TRAILS = Counter(
     "reeyo_trails_total", "Trails of ended orders: kept, or empty in Redis.", ["outcome"]

@@ -61,7 +61,9 @@ class RawOfferPath:
         lat, lng = self._at
         for cell in self._cells:
             names = (riders_geo(cell), riders_facts(cell))
-            await self._scripts.run("near", names, (lng, lat, RADIUS_KM, CANDIDATES, 0))
+            await self._scripts.run(
+                "index_nearest_free", names, (lng, lat, RADIUS_KM, CANDIDATES, 0)
+            )
 
 
 def _item(key: Key, size: int) -> Item:

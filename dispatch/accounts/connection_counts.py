@@ -57,7 +57,7 @@ class ConnectionCounts:
 
         Redis: EVALSHA visit_enter, in the round trip of whoever asks in the same turn; idempotent.
         """
-        sha, visit = self._scripts.sha("visit_enter"), f"{self._node} {sid}"
+        sha, visit = self._scripts.sha("connection_add"), f"{self._node} {sid}"
         enter = (
             "EVALSHA",
             sha,
@@ -83,7 +83,7 @@ class ConnectionCounts:
         Redis: EVALSHA visit_judge for each identity that seems to hold too many, as above;
         atomic, idempotent.
         """
-        sha = self._scripts.sha("visit_judge")
+        sha = self._scripts.sha("connection_evict")
         latest_first = sorted(reports, key=reports.__getitem__, reverse=True)
         crowded, self._over_limit = self._over_limit, {}
         for owner, moment_ms in crowded.items():

@@ -28,7 +28,7 @@ from ledger.dynamodb.table import (
 
 _PK = "REVOKED"
 # Sign-ins that their owners have ended: many, and of no interest as soon as their tokens are over.
-_PK_SIGN_OUTS = "REVOKED#BRIEF"
+_PK_SIGN_OUTS = "REVOKED#SIGN_OUTS"
 # Source: wire contract, a token lives for 30 days at most; the day more is for clocks.
 REVOCATION_TTL_MS = 31 * 86_400_000
 PAGE_SIZE = 100

@@ -219,7 +219,7 @@ class Accounts:
         item = {
             "PK": key.pk,
             "SK": key.sk,
-            "sealed": code_hash,
+            "codeHash": code_hash,
             "tries": 0,
             "until": now_ms + CODE_TTL_MS,
             "ttl": _ttl(now_ms + CODE_TTL_MS),
@@ -241,7 +241,7 @@ class Accounts:
             names={"#until": "until"},
             values=values,
         )
-        take = Delete(key=key, condition="sealed = :sealed", values={":sealed": code_hash})
+        take = Delete(key=key, condition="codeHash = :hash", values={":hash": code_hash})
         try:
             await self._table.transact([count])
             await self._table.transact([take])

@@ -11,6 +11,7 @@ from dispatch.events.audit_records import audit_record
 from dispatch.events.idempotency_records import RequestKey, write_record
 from dispatch.events.kept_answers import KeptAnswers
 from dispatch.storage.dynamodb_errors import RetryableTable
+from dispatch.storage.paging import PageRequest
 from dispatch.storage.sharded_list import ListShard, query_shards
 from dispatch.wire.http import requests
 from ledger.core.pricing import Pricing
@@ -114,9 +115,9 @@ class Promotions:
         return await self.get(code)
 
     async def list_by_state(
-        self, state: PromotionState, page: tuple[int, str | None]
+        self, state: PromotionState, page: PageRequest
     ) -> tuple[list[Promotion], str | None]:
-        """Promotions that stand so, newest first; `page` is (limit, cursor).
+        """Promotions that stand so, newest first.
 
         Errors: Refused MALFORMED for a cursor that is not ours.
 

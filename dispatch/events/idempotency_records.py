@@ -22,7 +22,7 @@ class RequestKey(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def record_key(self) -> Key:
         """Where the answer is kept."""
-        return Key(f"RECEIPT#{self.owner}#{self.name}", "RECEIPT")
+        return Key(f"IDEMPOTENCY#{self.owner}#{self.name}", "RECORD")
 
 
 def request_key(owner: str, name: str, body: object) -> RequestKey:

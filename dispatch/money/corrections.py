@@ -16,6 +16,7 @@ from dispatch.money.ledger_errors import translate_ledger_errors
 from dispatch.orders.store import OrderStore
 from dispatch.orders.unit_of_work import Caller
 from dispatch.storage.dynamodb_errors import RetryableTable
+from dispatch.storage.paging import PageRequest
 from dispatch.storage.sharded_list import ListShard, query_shards
 from dispatch.wire.http import requests
 from ledger.core import accounts
@@ -170,7 +171,7 @@ class CorrectionService:
         now_ms = self._clock.now_ms()
         step = decide_proposal(proposal, AdjustmentState.POSTED, caller.id, now_ms)
         posted = msgspec.structs.replace(
-            proposal, astate=AdjustmentState.POSTED, checker=caller.id, updated_at=now_ms
+            proposal, adjustment_state=AdjustmentState.POSTED, checker=caller.id, updated_at=now_ms
         )
         return await self._post(caller, proposal.to_fact(caller.id), proposal_view(posted), [step])
 
@@ -186,14 +187,17 @@ class CorrectionService:
         now_ms = self._clock.now_ms()
         step = decide_proposal(proposal, AdjustmentState.REJECTED, caller.id, now_ms)
         ended = msgspec.structs.replace(
-            proposal, astate=AdjustmentState.REJECTED, checker=caller.id, updated_at=now_ms
+            proposal,
+            adjustment_state=AdjustmentState.REJECTED,
+            checker=caller.id,
+            updated_at=now_ms,
         )
         return await self._write(caller, [step], proposal_view(ended))
 
     async def list_proposals(
-        self, status: str, page: tuple[int, str | None]
+        self, status: str, page: PageRequest
     ) -> tuple[list[Answer], str | None]:
-        """Corrections that stand so, oldest first in each shard; `page` is (limit, cursor).
+        """Corrections that stand so, oldest first in each shard.
 
         Errors: Refused MALFORMED for a cursor that is not ours.
 
@@ -270,7 +274,7 @@ class CorrectionService:
         first = await self._answers.find(caller.request_key)
         if first is not None:
             return first
-        state = item.get("astate", "changed") if item else "gone"
+        state = item.get("adjustmentState", "changed") if item else "gone"
         raise Refused(Refusal.WRONG_STATE, f"it is {state} by now")
 
 
@@ -284,7 +288,7 @@ def proposal_view(proposal: AdjustmentProposal) -> Answer:
     """A correction as operators see it."""
     view = {
         "adjustmentId": proposal.adjustment_id,
-        "status": proposal.astate.value,
+        "status": proposal.adjustment_state.value,
         "legs": msgspec.to_builtins(proposal.corrections),
         "reason": proposal.reason,
         "maker": proposal.maker,

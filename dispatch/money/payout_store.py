@@ -4,6 +4,7 @@ from typing import Any
 
 from dispatch.errors import Refusal, Refused
 from dispatch.storage.dynamodb_errors import RetryableTable
+from dispatch.storage.paging import PageRequest
 from dispatch.storage.sharded_list import ListShard, query_shards
 from ledger.core.accounts import LIST_SHARDS
 from ledger.core.money import CURRENCY
@@ -45,9 +46,9 @@ class PayoutStore:
         return read_payout(item)
 
     async def list_by_owner(
-        self, owner_type: str, owner_id: str, page: tuple[int, str | None]
+        self, owner_type: str, owner_id: str, page: PageRequest
     ) -> tuple[list[Payout], str | None]:
-        """One owner's payouts, newest first; `page` is (limit, cursor).
+        """One owner's payouts, newest first.
 
         Errors: Refused MALFORMED for a cursor that is not ours.
 
@@ -58,7 +59,7 @@ class PayoutStore:
         return [read_payout(item) for item in items], cursor
 
     async def list_by_status(
-        self, status: str, page: tuple[int, str | None]
+        self, status: str, page: PageRequest
     ) -> tuple[list[Payout], str | None]:
         """Payouts that stand so, shard by shard, oldest first in each.
 
@@ -80,7 +81,7 @@ class PayoutStore:
         return [read_payout(item) for item in (await self._table.query(query)).items]
 
     async def list_riders_with_cash(
-        self, page: tuple[int, str | None]
+        self, page: PageRequest
     ) -> tuple[list[dict[str, Any]], str | None]:
         """Riders who have cash of ours, since when; the longest first in each shard.
 
@@ -120,10 +121,10 @@ def _cash_view(item: Item) -> dict[str, Any]:
 
 def payout_view(payout: Payout) -> dict[str, Any]:
     """A payout as its owner and operators see it."""
-    is_pending = payout.pstate is PayoutState.REQUESTED
+    is_pending = payout.payout_state is PayoutState.REQUESTED
     view: dict[str, Any] = {
         "payoutId": payout.payout_id,
-        "status": PENDING if is_pending else payout.pstate.value,
+        "status": PENDING if is_pending else payout.payout_state.value,
         "amount": payout.amount,
         "currency": CURRENCY,
         "destination": payout.destination,

@@ -166,7 +166,7 @@ class PayoutService:
         if payout.requested_by == caller.id:
             raise Refused(Refusal.FORBIDDEN, "another person than the requester must agree")
         approved = msgspec.structs.replace(
-            payout, pstate=PayoutState.APPROVED, approved_by=caller.id, updated_at=now_ms
+            payout, payout_state=PayoutState.APPROVED, approved_by=caller.id, updated_at=now_ms
         )
         steps = approve_payout(payout_id, caller.id, now_ms)
         answer = await self._write(caller, steps, approved)
@@ -240,12 +240,14 @@ class PayoutService:
     async def _process(self, payout_id: str) -> None:
         payout = await self._payouts.get(payout_id)
         now_ms = self._clock.now_ms()
-        if payout.pstate is PayoutState.APPROVED:
+        if payout.payout_state is PayoutState.APPROVED:
             # Written before the call: whatever comes of it is found under this reference.
             await self._transact(submit_payout(payout_id, now_ms).writes)
             payout = await self._payouts.get(payout_id)
             told = await self._provider.submit(payout, _reference(payout))
-        elif payout.pstate is PayoutState.SUBMITTED and payout.provider == self._provider_name:
+        elif (
+            payout.payout_state is PayoutState.SUBMITTED and payout.provider == self._provider_name
+        ):
             told = await self._provider.check_status(payout, _reference(payout))
             is_cool = now_ms - (payout.submitted_at or now_ms) >= RESUBMIT_AFTER_MS
             if told.status is ProviderStatus.NOT_FOUND and is_cool:
@@ -304,7 +306,7 @@ class PayoutService:
             await self._post_paid(payout, said.fee)
         elif event.type == PAYOUT_RETURNED:
             await self._post_returned(payout, said.reason)
-        elif event.type == PAYOUT_FAILED and payout.pstate is not PayoutState.FAILED:
+        elif event.type == PAYOUT_FAILED and payout.payout_state is not PayoutState.FAILED:
             await self._fail(payout, said.reason)
 
     async def _fail(self, payout: Payout, reason: str) -> None:
@@ -326,7 +328,7 @@ class PayoutService:
         if first is not None:
             return first
         now_ms = self._clock.now_ms()
-        ended = msgspec.structs.replace(payout, pstate=to, reason=reason, updated_at=now_ms)
+        ended = msgspec.structs.replace(payout, payout_state=to, reason=reason, updated_at=now_ms)
         answer = await self._write(caller, end_unpaid_payout(payout, to, reason, now_ms), ended)
         metrics.PAYOUTS.labels(to.value.lower()).inc()
         return answer
@@ -402,5 +404,5 @@ def _refusal_of(code: str, item: Item | None) -> Refused:
         return Refused(Refusal.CONFLICT, "more cash was collected meanwhile; try again")
     if code == "payouts_stopped":
         return Refused(Refusal.CONFLICT, "payouts are stopped until the books are looked into")
-    state = item.get("pstate", "changed") if item else "gone"
+    state = item.get("payoutState", "changed") if item else "gone"
     return Refused(Refusal.WRONG_STATE, f"the payout is {state}")

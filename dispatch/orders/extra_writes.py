@@ -247,7 +247,7 @@ def funds_of(order: Order, state: FundsState) -> OrderFunds:
     method = FundingMethod(order.payment.method.value)
     return OrderFunds(
         order_id=order.order_id,
-        fin_state=state,
+        funds_state=state,
         method=method,
         user_id=order.user_id,
         vendor_id=order.vendor_id,

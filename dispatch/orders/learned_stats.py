@@ -98,7 +98,7 @@ class LearnedStats:
         while self._pending:
             news = self._pending[0]
             arguments = (news.weight_max, TTL_S, news.field, news.amount, 1)
-            await self._scripts.run("learn", [news.key], arguments)
+            await self._scripts.run("faded_sum_add", [news.key], arguments)
             # Others may have pushed the oldest out meanwhile.
             with suppress(ValueError):
                 self._pending.remove(news)

@@ -11,6 +11,7 @@ import msgspec
 
 from dispatch.errors import Refusal, Refused
 from dispatch.model import Order, OrderStatus
+from dispatch.storage.paging import PageRequest, next_shard_cursor, parse_shard_cursor
 from ledger.dynamodb.table import (
     Item,
     Key,
@@ -149,9 +150,9 @@ class OrderStore:
         return [from_item(item) for item in items if item is not None]
 
     async def list_for(
-        self, audience: str, owner: str, status: str | None, page: tuple[int, str | None]
+        self, audience: str, owner: str, status: str | None, page: PageRequest
     ) -> tuple[list[Order], str | None]:
-        """The orders of one user, vendor or rider, newest first; `page` is (limit, cursor).
+        """The orders of one user, vendor or rider, newest first.
 
         Errors: Refused MALFORMED for a cursor that is not ours.
         """
@@ -161,14 +162,14 @@ class OrderStore:
         return [from_item(item) for item in found.items], found.cursor
 
     async def _query_page(
-        self, partition: str, index: str, status: str | None, page: tuple[int, str | None]
+        self, partition: str, index: str, status: str | None, page: PageRequest
     ) -> Page:
         query = Query(
             pk=partition,
             prefix="ORDER#",
             index=index,
-            limit=page[0],
-            cursor=page[1],
+            limit=page.limit,
+            cursor=page.cursor,
             forward=False,
             equals={"status": status} if status else {},
         )
@@ -178,7 +179,7 @@ class OrderStore:
             raise Refused(Refusal.MALFORMED, "this cursor is not from this list") from error
 
     async def list_all(
-        self, status: str | None, page: tuple[int, str | None]
+        self, status: str | None, page: PageRequest
     ) -> tuple[list[Order], str | None]:
         """Orders of the whole company for operators: shard by shard, newest first in each.
 
@@ -186,16 +187,18 @@ class OrderStore:
         """
         stages = _stages(status)
         places = [f"ORDERS#{stage}#{shard}" for stage in stages for shard in range(SHARDS)]
-        limit, cursor = page
-        at, inner = _parse_cursor(cursor, len(places))
+        limit = page.limit
+        at, inner = parse_shard_cursor(page.cursor, len(places))
         exact = status if status in set(OrderStatus) else None
         orders: list[Order] = []
         while at < len(places) and len(orders) < limit:
-            part = await self._query_page(places[at], "GSI4", exact, (limit - len(orders), inner))
+            part = await self._query_page(
+                places[at], "GSI4", exact, PageRequest(limit - len(orders), inner)
+            )
             orders.extend(from_item(item) for item in part.items)
             inner = part.cursor
             at += inner is None
-        return orders, f"{at}.{inner or ''}" if at < len(places) else None
+        return orders, next_shard_cursor(at, inner, len(places))
 
     async def pending_before(self, placed_ms: int) -> list[Order]:
         """Orders that are PENDING and were placed before that time; the index may lag.
@@ -233,7 +236,7 @@ class OrderStore:
             cursor: str | None = None
             while True:
                 page = await self._query_page(
-                    f"ORDERS#OPEN#{each}", "GSI4", None, (OPEN_PAGE_SIZE, cursor)
+                    f"ORDERS#OPEN#{each}", "GSI4", None, PageRequest(OPEN_PAGE_SIZE, cursor)
                 )
                 orders.extend(from_item(item) for item in page.items)
                 cursor = page.cursor
@@ -249,12 +252,3 @@ def _stages(status: str | None) -> Sequence[str]:
         return (status,)
     closed = {OrderStatus.FUNDS_DISTRIBUTED, OrderStatus.REJECTED, OrderStatus.CANCELLED}
     return ("CLOSED",) if status in closed else ("OPEN",)
-
-
-def _parse_cursor(cursor: str | None, partitions: int) -> tuple[int, str | None]:
-    if cursor is None:
-        return 0, None
-    at, dot, inner = cursor.partition(".")
-    if not dot or not at.isdigit() or int(at) >= partitions:
-        raise Refused(Refusal.MALFORMED, "this cursor is not from this list")
-    return int(at), inner or None

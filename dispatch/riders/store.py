@@ -63,7 +63,7 @@ def profile_key(rider_id: str) -> Key:
 
 def workload_key(rider_id: str) -> Key:
     """Where it is kept what a rider carries, and how he has done."""
-    return Key(f"RIDER#{rider_id}", "DUTY")
+    return Key(f"RIDER#{rider_id}", "WORKLOAD")
 
 
 class Riders:
@@ -150,8 +150,9 @@ def claim_order(rider_id: str, order_id: str, capacity: int) -> Update:
     assert capacity >= 1
     return Update(
         key=workload_key(rider_id),
-        expression="SET #order = :one, cnt = if_not_exists(cnt, :zero) + :one",
-        condition="attribute_not_exists(#order) AND (attribute_not_exists(cnt) OR cnt < :capacity)",
+        expression="SET #order = :one, orderCount = if_not_exists(orderCount, :zero) + :one",
+        condition="attribute_not_exists(#order) "
+        "AND (attribute_not_exists(orderCount) OR orderCount < :capacity)",
         names={"#order": f"{CARRIED_PREFIX}{order_id}"},
         values={":zero": 0, ":one": 1, ":capacity": capacity},
     )
@@ -165,7 +166,7 @@ def check_capacity(rider_id: str, capacity: int) -> Check:
     assert capacity >= 1
     return Check(
         key=workload_key(rider_id),
-        condition="attribute_not_exists(cnt) OR cnt < :capacity",
+        condition="attribute_not_exists(orderCount) OR orderCount < :capacity",
         values={":capacity": capacity},
     )
 
@@ -175,7 +176,7 @@ def release_order(rider_id: str, order_id: str, reason: ReleaseReason = "called_
 
     DynamoDB: fails where the order is not in his hands, so that it is counted once.
     """
-    sets = "cnt = cnt - :one"
+    sets = "orderCount = orderCount - :one"
     names = {"#order": f"{CARRIED_PREFIX}{order_id}"}
     values = {":one": 1}
     counter = _COUNTERS[reason]

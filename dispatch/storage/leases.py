@@ -36,7 +36,7 @@ class Leases:
         Redis: one script; atomic. Repeating it gives a new token for the same lease.
         """
         names = (keys.lease(name), keys.lease_token(name))
-        token = int(await self._scripts.run("lease_take", names, (self._node, self.ttl_ms)))
+        token = int(await self._scripts.run("lease_acquire", names, (self._node, self.ttl_ms)))
         return Lease(name, token) if token else None
 
     async def renew(self, lease: Lease) -> bool:

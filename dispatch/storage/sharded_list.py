@@ -4,8 +4,13 @@ from collections.abc import Sequence
 
 import msgspec
 
-from dispatch.errors import Refusal, Refused
 from dispatch.storage.dynamodb_errors import RetryableTable
+from dispatch.storage.paging import (
+    PageRequest,
+    next_shard_cursor,
+    parse_shard_cursor,
+    wrong_cursor,
+)
 from ledger.dynamodb.table import Item, Query
 
 
@@ -18,16 +23,16 @@ class ListShard(msgspec.Struct, frozen=True):
 
 
 async def query_shards(
-    table: RetryableTable, shards: Sequence[ListShard], page: tuple[int, str | None]
+    table: RetryableTable, shards: Sequence[ListShard], page: PageRequest
 ) -> tuple[list[Item], str | None]:
-    """One page of the list; `page` is (limit, cursor).
+    """One page of the list, and the cursor of the next one.
 
     Errors: Refused MALFORMED for a cursor that is not ours; StoreUnavailable.
 
     DynamoDB: Query, one after the other until the page is full.
     """
-    limit, cursor = page
-    at, inner = _parse_cursor(cursor, len(shards))
+    limit = page.limit
+    at, inner = parse_shard_cursor(page.cursor, len(shards))
     items: list[Item] = []
     while at < len(shards) and len(items) < limit:
         query = Query(
@@ -40,18 +45,8 @@ async def query_shards(
         try:
             part = await table.query(query)
         except ValueError as error:
-            raise Refused(Refusal.MALFORMED, "this cursor is not from this list") from error
+            raise wrong_cursor() from error
         items += part.items
         inner = part.cursor
         at += inner is None
-    return items, f"{at}.{inner or ''}" if at < len(shards) else None
-
-
-def _parse_cursor(cursor: str | None, shard_count: int) -> tuple[int, str | None]:
-    if cursor is None:
-        return 0, None
-    at, dot, inner = cursor.partition(".")
-    # `int` alone would take digits of every alphabet.
-    if not dot or not (at.isascii() and at.isdigit()) or int(at) >= shard_count:
-        raise Refused(Refusal.MALFORMED, "this cursor is not from this list")
-    return int(at), inner or None
+    return items, next_shard_cursor(at, inner, len(shards))

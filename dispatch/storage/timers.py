@@ -108,7 +108,7 @@ class Timers:
 
     async def _set_due(self, order_id: str, due_ms: int | str, token: int) -> None:
         claimed_ms = self._claims.pop(order_id, 0)
-        await self._run("timers_put", token, (order_id, claimed_ms, due_ms))
+        await self._run("timers_reschedule", token, (order_id, claimed_ms, due_ms))
 
     async def _run(self, script: str, token: int, arguments: Iterable[str | int]) -> Any:
         names = (keys.timers(self.zone), keys.lease_token(self.zone))

@@ -5,6 +5,7 @@ from typing import Any
 
 from dispatch.model import Order, OrderStatus
 from dispatch.storage.dynamodb_errors import translate_dynamodb_errors
+from dispatch.storage.paging import PageRequest
 from handlers.app.contexts import Desk
 from ledger.core.accounts import owner as wallet
 from ledger.core.entries import DAY_MS, DAY_OFFSET_MS
@@ -45,7 +46,10 @@ async def earnings_of(desk: Desk, owner_type: str, owner_id: str) -> dict[str, A
             desk.statements.balance(owner_type, owner_id),
             desk.history.earned_since(account, *moments),
             desk.orders.list_for(
-                owner_type.lower(), owner_id, OrderStatus.DELIVERED.value, (UNSETTLED_MAX, None)
+                owner_type.lower(),
+                owner_id,
+                OrderStatus.DELIVERED.value,
+                PageRequest(UNSETTLED_MAX),
             ),
         )
     shares = [_share_xaf(order, owner_type) for order in waiting]

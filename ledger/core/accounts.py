@@ -31,7 +31,7 @@ class AccountKind(StrEnum):
     RIDER = "RIDER"
     # Cash of ours in a rider's hands; never above zero.
     RIDERCASH = "RIDERCASH"
-    # One order's escrow; kept in its FIN item and not in a wallet.
+    # One order's escrow; kept in its FUNDS item and not in a wallet.
     ORDER = "ORDER"
     # Our revenue and our expenses, in lanes.
     PLATFORM = "PLATFORM"

@@ -33,7 +33,7 @@ class Leg(msgspec.Struct, frozen=True):
 class JournalEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A fact in double entry.
 
-    `key` is where it is kept, and decides that the fact happens once. `intent` is a hash of the
+    `key` is where it is kept, and decides that the fact happens once. `fact_hash` is a hash of the
     fact itself, which tells a repetition from a contradiction.
     """
 
@@ -100,7 +100,7 @@ def entry_item(entry: JournalEntry, recorded_at_ms: int, lines: dict[str, Item])
         "PK": key.pk,
         "SK": key.sk,
         "kind": entry.kind,
-        "intent": entry.fact_hash,
+        "factHash": entry.fact_hash,
         "ccy": CURRENCY,
         "legs": [_leg_item(leg, lines.get(leg.account)) for leg in entry.legs],
         "orderId": entry.order_id,

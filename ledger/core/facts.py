@@ -45,7 +45,7 @@ class Capture(msgspec.Struct, frozen=True):
 
 
 class Settle(msgspec.Struct, frozen=True):
-    """A delivered order's money goes to those who earned it; everything else is in its FIN."""
+    """A delivered order's money goes to those who earned it; everything else is in its FUNDS."""
 
     order_id: str
 
@@ -179,7 +179,7 @@ def entry_key(fact: Fact) -> Key:
         case Capture() | Settle() | Refund() | PartialRefund() | Tip():
             return Key(accounts.escrow(fact.order_id), _order_sort_key(fact))
         case Remittance():
-            return Key(f"REMIT#{accounts.checked_id(fact.remittance_id)}", "JE#REMIT")
+            return Key(f"REMITTANCE#{accounts.checked_id(fact.remittance_id)}", "JE#REMIT")
         case Adjustment():
             return Key(adjustment_pk(fact.adjustment_id), "JE#ADJUST")
         case Netting():
@@ -216,4 +216,4 @@ def payout_pk(payout_id: str) -> str:
 
 def adjustment_pk(adjustment_id: str) -> str:
     """The partition of one adjustment."""
-    return f"ADJ#{accounts.checked_id(adjustment_id)}"
+    return f"ADJUSTMENT#{accounts.checked_id(adjustment_id)}"

@@ -56,7 +56,7 @@ class OrderFunds(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """An order's money as it stands, or as a caller believes it to. Units: whole XAF."""
 
     order_id: str
-    fin_state: FundsState
+    funds_state: FundsState
     method: FundingMethod
     user_id: str
     pricing: Pricing
@@ -78,11 +78,11 @@ class GuardedWrites(msgspec.Struct, frozen=True):
 
 def funds_key(order_id: str) -> Key:
     """Where an order's money is kept."""
-    return Key(f"ORDER#{checked_id(order_id)}", "FIN")
+    return Key(f"ORDER#{checked_id(order_id)}", "FUNDS")
 
 
 def read_funds(item: Item) -> OrderFunds:
-    """Decode a FIN item."""
+    """Decode a FUNDS item."""
     return msgspec.convert(item, OrderFunds)
 
 
@@ -97,13 +97,13 @@ def hash_terms(funds: OrderFunds) -> str:
 
 
 def open_funds(funds: OrderFunds, now_ms: int) -> Put:
-    """Begin an order's money; there is none yet. DynamoDB: Put FIN if absent."""
+    """Begin an order's money; there is none yet. DynamoDB: Put FUNDS if absent."""
     key = funds_key(funds.order_id)
     item: dict[str, Any] = {
         "PK": key.pk,
         "SK": key.sk,
         **msgspec.to_builtins(funds),
-        "terms": hash_terms(funds),
+        "termsHash": hash_terms(funds),
         "v": 1,
         "createdAt": now_ms,
         "updatedAt": now_ms,
@@ -116,21 +116,21 @@ def open_funds(funds: OrderFunds, now_ms: int) -> Put:
 def capture_funds(funds: OrderFunds, now_ms: int) -> Update:
     """Mobile money has arrived, and `fin` is how the order's money will stand.
 
-    DynamoDB: FIN NONE → CAPTURED, if it was placed on these terms.
+    DynamoDB: FUNDS NONE → CAPTURED, if it was placed on these terms.
     """
     listed = _open_escrow_keys(funds.order_id)
     return Update(
         key=funds_key(funds.order_id),
         expression=(
-            "SET finState = :captured, escrow = :escrow, updatedAt = :now, v = v + :one, "
+            "SET fundsState = :captured, escrow = :escrow, updatedAt = :now, v = v + :one, "
             "GSI2PK = :pk, GSI2SK = :sk"
         ),
-        condition="finState = :none AND terms = :terms",
+        condition="fundsState = :none AND termsHash = :termsHash",
         values={
             ":captured": FundsState.CAPTURED,
             ":none": FundsState.NONE,
             ":escrow": funds.escrow,
-            ":terms": hash_terms(funds),
+            ":termsHash": hash_terms(funds),
             ":now": now_ms,
             ":one": 1,
             ":pk": listed["GSI2PK"],
@@ -142,14 +142,14 @@ def capture_funds(funds: OrderFunds, now_ms: int) -> Update:
 def close_funds(funds: OrderFunds, state: FundsState, now_ms: int) -> Update:
     """The escrow is given away, whole, if the order's money stands as `fin` says.
 
-    DynamoDB: FIN → SETTLED or CANCELLED.
+    DynamoDB: FUNDS → SETTLED or CANCELLED.
     """
-    condition = "finState = :from AND escrow = :escrow AND terms = :terms"
+    condition = "fundsState = :from AND escrow = :escrow AND termsHash = :termsHash"
     values: dict[str, Any] = {
-        ":from": funds.fin_state,
+        ":from": funds.funds_state,
         ":to": state,
         ":escrow": funds.escrow,
-        ":terms": hash_terms(funds),
+        ":termsHash": hash_terms(funds),
         ":zero": 0,
         ":now": now_ms,
         ":one": 1,
@@ -160,7 +160,7 @@ def close_funds(funds: OrderFunds, state: FundsState, now_ms: int) -> Update:
     return Update(
         key=funds_key(funds.order_id),
         expression=(
-            "SET finState = :to, escrow = :zero, updatedAt = :now, v = v + :one "
+            "SET fundsState = :to, escrow = :zero, updatedAt = :now, v = v + :one "
             "REMOVE GSI2PK, GSI2SK"
         ),
         condition=condition,
@@ -171,7 +171,7 @@ def close_funds(funds: OrderFunds, state: FundsState, now_ms: int) -> Update:
 def refund_funds(funds: OrderFunds, amount: int, *, is_shared: bool, now_ms: int) -> Update:
     """Count what goes back after the settlement, if nothing went back since `fin` was read.
 
-    DynamoDB: FIN stays SETTLED.
+    DynamoDB: FUNDS stays SETTLED.
     """
     return Update(
         key=funds_key(funds.order_id),
@@ -179,7 +179,7 @@ def refund_funds(funds: OrderFunds, amount: int, *, is_shared: bool, now_ms: int
             "SET refunded = refunded + :amount, #shared = #shared + :share, "
             "updatedAt = :now, v = v + :one"
         ),
-        condition="finState = :settled AND refunded = :refunded AND #shared = :shared",
+        condition="fundsState = :settled AND refunded = :refunded AND #shared = :shared",
         names={"#shared": "shared"},
         values={
             ":settled": FundsState.SETTLED,
@@ -198,10 +198,10 @@ def mark_delivered(
 ) -> GuardedWrites:
     """The goods are handed over by this rider; the money waits to be settled.
 
-    DynamoDB: FIN CAPTURED | DUE → DELIVERED, listed in GSI2 until it is settled.
+    DynamoDB: FUNDS CAPTURED | DUE → DELIVERED, listed in GSI2 until it is settled.
     """
     expression = (
-        "SET finState = :delivered, riderId = :rider, deliveredAt = :now, updatedAt = :now, "
+        "SET fundsState = :delivered, riderId = :rider, deliveredAt = :now, updatedAt = :now, "
         "v = v + :one, GSI2PK = :pk, GSI2SK = :sk"
     )
     values: dict[str, Any] = {
@@ -220,18 +220,18 @@ def mark_delivered(
     write = Update(
         key=funds_key(order_id),
         expression=expression,
-        condition="finState IN (:captured, :due)",
+        condition="fundsState IN (:captured, :due)",
         values=values,
     )
     return GuardedWrites((write,), ("wrong_state",))
 
 
 def void_funds(order_id: str, now_ms: int) -> GuardedWrites:
-    """The order is called off before anything was paid. DynamoDB: FIN NONE | DUE → VOID."""
+    """The order is called off before anything was paid. DynamoDB: FUNDS NONE | DUE → VOID."""
     write = Update(
         key=funds_key(order_id),
-        expression="SET finState = :void, updatedAt = :now, v = v + :one",
-        condition="finState IN (:none, :due)",
+        expression="SET fundsState = :void, updatedAt = :now, v = v + :one",
+        condition="fundsState IN (:none, :due)",
         values={
             ":void": FundsState.VOID,
             ":none": FundsState.NONE,

@@ -339,9 +339,9 @@ def _check_state(fact: OrderFact, funds: OrderFunds | None) -> Rejection | None:
     if funds is None:
         return Rejection("not_found", f"no money is kept for order {fact.order_id}")
     wanted = _required_states(fact, funds)
-    if funds.fin_state not in wanted:
+    if funds.funds_state not in wanted:
         named = " or ".join(wanted)
-        return Rejection("wrong_state", f"the order's money is {funds.fin_state}, not {named}")
+        return Rejection("wrong_state", f"the order's money is {funds.funds_state}, not {named}")
     return None
 
 

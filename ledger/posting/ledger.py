@@ -121,7 +121,7 @@ class Ledger:
         Errors: LedgerRefused; GuardFailed; TableUnavailable, when the fact may or may not stand
         and the same call will tell.
 
-        DynamoDB: one TransactWriteItems; before it one read of FIN for a fact about an order that
+        DynamoDB: one TransactWriteItems; before it one read of FUNDS for a fact about an order that
         believes nothing, and one batch for balances that are not remembered.
         """
         request = _Request(fact, guards, expected_funds)
@@ -241,7 +241,7 @@ class Ledger:
     ) -> Put:
         fin = OrderFunds(
             order_id=order_id,
-            fin_state=FundsState.DUE if is_cash else FundsState.NONE,
+            funds_state=FundsState.DUE if is_cash else FundsState.NONE,
             method=FundingMethod.CASH if is_cash else FundingMethod.MOBILE_MONEY,
             user_id=user_id,
             vendor_id=vendor_id,
@@ -351,7 +351,7 @@ class Ledger:
         item = await self._table.get(entry_key(fact))
         if item is None:
             return None
-        if item["intent"] != hash_fact(fact):
+        if item["factHash"] != hash_fact(fact):
             raise LedgerRefused("conflict", f"{item['PK']}/{item['SK']} says something else")
         return read_posted(item, replayed=True)
 

@@ -53,7 +53,7 @@ class TransactionDraft(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def wallet_legs(entry: JournalEntry) -> tuple[Leg, ...]:
-    """The legs that have a balance; an order's escrow is in its FIN."""
+    """The legs that have a balance; an order's escrow is in its FUNDS."""
     return tuple(leg for leg in entry.legs if kind_of(leg.account) != AccountKind.ORDER)
 
 

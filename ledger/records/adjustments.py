@@ -16,7 +16,7 @@ from ledger.dynamodb.table import (
     time_sort_key,
 )
 
-ADJUSTMENT_QUEUE = "ADJQ"
+ADJUSTMENT_QUEUE = "ADJUSTMENT_QUEUE"
 
 
 class AdjustmentState(StrEnum):
@@ -36,7 +36,7 @@ class AdjustmentProposal(msgspec.Struct, frozen=True, kw_only=True, rename="came
     maker: str
     created_at: int
     updated_at: int
-    astate: AdjustmentState = AdjustmentState.PENDING
+    adjustment_state: AdjustmentState = AdjustmentState.PENDING
     checker: str | None = None
 
     def to_fact(self, checker: str) -> Adjustment:
@@ -70,7 +70,7 @@ def create_proposal(proposal: AdjustmentProposal) -> Put:
         "PK": key.pk,
         "SK": key.sk,
         **msgspec.to_builtins(proposal),
-        **_queue_keys(proposal.adjustment_id, proposal.astate, proposal.created_at),
+        **_queue_keys(proposal.adjustment_id, proposal.adjustment_state, proposal.created_at),
     }
     return Put(item=item, condition=IF_ABSENT)
 
@@ -83,9 +83,9 @@ def decide_proposal(
     return Update(
         key=adjustment_key(proposal.adjustment_id),
         expression=(
-            "SET astate = :to, checker = :by, updatedAt = :now, GSI2PK = :pk, GSI2SK = :sk"
+            "SET adjustmentState = :to, checker = :by, updatedAt = :now, GSI2PK = :pk, GSI2SK = :sk"
         ),
-        condition="astate = :pending AND maker <> :by",
+        condition="adjustmentState = :pending AND maker <> :by",
         values={
             ":to": to,
             ":pending": AdjustmentState.PENDING,

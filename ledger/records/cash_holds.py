@@ -47,7 +47,7 @@ def reserve_cash(
     hold: Item = {
         "PK": key.pk,
         "SK": key.sk,
-        "hstate": HOLD_OPEN,
+        "holdState": HOLD_OPEN,
         "riderId": checked_id(rider_id),
         "amount": amount,
         "createdAt": now_ms,
@@ -57,7 +57,7 @@ def reserve_cash(
     }
     put = Put(
         item=hold,
-        condition="attribute_not_exists(PK) OR hstate = :released",
+        condition="attribute_not_exists(PK) OR holdState = :released",
         values={":released": HOLD_RELEASED},
     )
     return GuardedWrites(
@@ -90,8 +90,8 @@ def end_hold(order_id: str, rider_id: str, amount: int, *, to: str, now_ms: int)
     """End this rider's open hold. DynamoDB: HOLD OPEN → RELEASED or POSTED."""
     return Update(
         key=hold_key(order_id),
-        expression="SET hstate = :to, updatedAt = :now REMOVE GSI2PK, GSI2SK",
-        condition="hstate = :open AND riderId = :rider AND amount = :amount",
+        expression="SET holdState = :to, updatedAt = :now REMOVE GSI2PK, GSI2SK",
+        condition="holdState = :open AND riderId = :rider AND amount = :amount",
         values={
             ":to": to,
             ":open": HOLD_OPEN,

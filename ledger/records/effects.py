@@ -88,7 +88,7 @@ def _settlement_effects(funds: OrderFunds | None, now_ms: int) -> list[Effect]:
 def _captured_funds(fact: Capture) -> OrderFunds:
     return OrderFunds(
         order_id=fact.order_id,
-        fin_state=FundsState.CAPTURED,
+        funds_state=FundsState.CAPTURED,
         method=FundingMethod(fact.method),
         user_id=fact.user_id,
         vendor_id=fact.vendor_id,
@@ -116,7 +116,7 @@ def _replan(_item: Item | None) -> None:
 
 
 def _reject_existing(item: Item | None) -> Rejection:
-    state = item["finState"] if item else "gone"
+    state = item["fundsState"] if item else "gone"
     return Rejection("wrong_state", f"the order's money is {state} already")
 
 
@@ -124,28 +124,30 @@ def _reject_not_awaited(captured: OrderFunds) -> Callable[[Item | None], Rejecti
     def weigh(item: Item | None) -> Rejection:
         if item is None:
             return Rejection("not_found", f"no money is kept for order {captured.order_id}")
-        if item["finState"] != FundsState.NONE:
-            return Rejection("wrong_state", f"the order's money is {item['finState']}, not awaited")
-        assert item["terms"] != hash_terms(captured)
+        if item["fundsState"] != FundsState.NONE:
+            return Rejection(
+                "wrong_state", f"the order's money is {item['fundsState']}, not awaited"
+            )
+        assert item["termsHash"] != hash_terms(captured)
         return Rejection("conflict", "the order was placed on other terms")
 
     return weigh
 
 
 def _reject_payment(item: Item | None) -> Rejection:
-    if item is not None and item["pstate"] == PaymentState.SUCCESS:
+    if item is not None and item["paymentState"] == PaymentState.SUCCESS:
         return Rejection("conflict", "the payment was used already")
     return Rejection("conflict", "the payment is not what was asked for")
 
 
 def _reject_payout_state(wanted: PayoutState) -> Callable[[Item | None], Rejection]:
     def weigh(item: Item | None) -> Rejection:
-        state = item["pstate"] if item else "missing"
+        state = item["payoutState"] if item else "missing"
         return Rejection("wrong_state", f"the payout is {state}, not {wanted}")
 
     return weigh
 
 
 def _reject_hold(item: Item | None) -> Rejection:
-    state = item["hstate"] if item else "missing"
+    state = item["holdState"] if item else "missing"
     return Rejection("wrong_state", f"the hold on the rider's cash is {state}")

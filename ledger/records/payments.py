@@ -40,7 +40,7 @@ def payment_key(provider: str, payment_id: str) -> Key:
 
 def read_payment(item: Item) -> ProviderPayment:
     """Decode a PAYMENT item."""
-    return msgspec.convert({**item, "state": item["pstate"]}, ProviderPayment)
+    return msgspec.convert({**item, "state": item["paymentState"]}, ProviderPayment)
 
 
 def start_payment(payment: ProviderPayment, now_ms: int) -> Put:
@@ -49,7 +49,7 @@ def start_payment(payment: ProviderPayment, now_ms: int) -> Put:
     key = payment_key(payment.provider, payment.payment_id)
     fields = msgspec.to_builtins(payment)
     state = fields.pop("state")
-    kept = {"pstate": state, "createdAt": now_ms, "updatedAt": now_ms}
+    kept = {"paymentState": state, "createdAt": now_ms, "updatedAt": now_ms}
     return Put(item={"PK": key.pk, "SK": key.sk, **fields, **kept}, condition=IF_ABSENT)
 
 
@@ -57,8 +57,8 @@ def fail_payment(provider: str, payment_id: str, now_ms: int) -> Update:
     """The provider says that nothing was paid. DynamoDB: PAYMENT PENDING → FAILED."""
     return Update(
         key=payment_key(provider, payment_id),
-        expression="SET pstate = :failed, updatedAt = :now",
-        condition="pstate = :pending",
+        expression="SET paymentState = :failed, updatedAt = :now",
+        condition="paymentState = :pending",
         values={
             ":failed": PaymentState.FAILED,
             ":pending": PaymentState.PENDING,
@@ -87,9 +87,9 @@ def complete_payment(payment: ProviderPayment, now_ms: int) -> Update:
     values: dict[str, Any] = {f":{name}": value for name, value in given.items()}
     return Update(
         key=payment_key(payment.provider, payment.payment_id),
-        expression="SET pstate = :success, updatedAt = :now, "
+        expression="SET paymentState = :success, updatedAt = :now, "
         + ", ".join(f"#{name} = :{name}" for name in given),
-        condition=f"attribute_not_exists(PK) OR (pstate IN (:pending, :failed) AND {same})",
+        condition=f"attribute_not_exists(PK) OR (paymentState IN (:pending, :failed) AND {same})",
         names={f"#{name}": name for name in given},
         values={
             **values,

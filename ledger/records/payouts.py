@@ -26,7 +26,7 @@ from ledger.dynamodb.table import (
 from ledger.records.wallets import ACTIVE
 
 # Where GSI2 lists payouts by state, sharded.
-PAYOUT_QUEUE = "PAYOUTQ"
+PAYOUT_QUEUE = "PAYOUT_QUEUE"
 # Whether payouts go out at all; the audit stops them where the books are broken.
 PAYOUT_STOP_KEY = Key("CONFIG#GLOBAL", "PAYOUTS")
 # Names of our references at providers. Source: drawn once, RFC 9562 version 4.
@@ -66,7 +66,7 @@ class Payout(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     requested_by: str
     created_at: int
     updated_at: int
-    pstate: PayoutState = PayoutState.REQUESTED
+    payout_state: PayoutState = PayoutState.REQUESTED
     approved_by: str | None = None
     provider_ref: str | None = None
     submitted_at: int | None = None
@@ -241,8 +241,8 @@ def _transition(
     listed = _queue_keys(payout_id, after, now_ms)
     return Update(
         key=payout_key(payout_id),
-        expression=f"SET pstate = :to, updatedAt = :now, GSI2PK = :pk, GSI2SK = :sk, {sets}",
-        condition="pstate = :from" + (f" AND {condition}" if condition else ""),
+        expression=f"SET payoutState = :to, updatedAt = :now, GSI2PK = :pk, GSI2SK = :sk, {sets}",
+        condition="payoutState = :from" + (f" AND {condition}" if condition else ""),
         values={
             **values,
             ":from": before,

@@ -22,7 +22,7 @@ from ledger.dynamodb.table import (
 )
 
 # Where GSI2 lists promotions that stand so; operators make a few a day.
-PROMOTION_LIST = "PROMOS"
+PROMOTION_LIST = "PROMOTIONS"
 
 
 class PromotionState(StrEnum):
@@ -73,12 +73,12 @@ class PromotionRefusal(NamedTuple):
 
 def promotion_key(code: str) -> Key:
     """Where a promotion is kept."""
-    return Key(f"PROMO#{checked_id(code)}", "PROMOTION")
+    return Key(f"PROMOTION#{checked_id(code)}", "PROMOTION")
 
 
 def promotion_use_key(code: str, user_id: str) -> Key:
     """Where is kept how often a customer has used a promotion."""
-    return Key(f"PROMO#{checked_id(code)}", f"USER#{checked_id(user_id)}")
+    return Key(f"PROMOTION#{checked_id(code)}", f"USER#{checked_id(user_id)}")
 
 
 def promotion_list_pk(state: PromotionState) -> str:

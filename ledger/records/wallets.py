@@ -33,7 +33,7 @@ FROZEN = "FROZEN"
 # Empty, and to stay so; money that comes in all the same stays until it is opened again.
 CLOSED = "CLOSED"
 # Where GSI2 lists riders who have cash of ours, sharded, whoever has it longest first.
-CASH_OUTSTANDING = "RIDERCASH#OUT"
+CASH_OUTSTANDING = "RIDERCASH#OUTSTANDING"
 # Movements that count as earnings.
 EARNING_CATEGORIES = frozenset({ORDER_EARNINGS, TIP, CANCELLATION_FEE})
 # What the first line of every wallet is chained to.

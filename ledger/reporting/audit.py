@@ -238,7 +238,7 @@ class Audit:
             found += entry_breaks(item)
             found += self._note_entry(item)
         orders = [item for item in page if item["PK"].startswith("ORDER#")]
-        fins = await self._table.get_many([Key(item["PK"], "FIN") for item in orders])
+        fins = await self._table.get_many([Key(item["PK"], "FUNDS") for item in orders])
         for item, fin in zip(orders, fins, strict=True):
             money = None if fin is None else read_funds(fin)
             found += settlement_breaks(item, money)
@@ -269,7 +269,7 @@ class Audit:
 
     async def _check_payout(self, item: Item) -> list[LedgerBreak]:
         payout = await self._table.get(Key(item["PK"], "REQUEST"))
-        state = payout["pstate"] if payout else "missing"
+        state = payout["payoutState"] if payout else "missing"
         wanted = {
             "JE#PAID": (PayoutState.PAID, PayoutState.RETURNED),
             "JE#RETURNED": (PayoutState.RETURNED,),
@@ -401,7 +401,7 @@ class Audit:
         return [
             LedgerBreak("settled_in_time", fin["PK"], "delivered, and not settled")
             for fin in fins
-            if fin and fin["finState"] == FundsState.DELIVERED
+            if fin and fin["fundsState"] == FundsState.DELIVERED
         ]
 
     async def _paid_without_entry(self, page: Sequence[Item]) -> list[LedgerBreak]:

@@ -75,11 +75,11 @@ def _replan(item: Item, funds: OrderFunds) -> JournalEntry | None:
     """The entry as the live path would plan it now; None for one that depends on other things."""
     escrow = 0 if funds.method is FundingMethod.CASH else funds.pricing.gross
     if item["SK"] == "JE#SETTLE":
-        then = msgspec.structs.replace(funds, fin_state=FundsState.DELIVERED, escrow=escrow)
+        then = msgspec.structs.replace(funds, funds_state=FundsState.DELIVERED, escrow=escrow)
         entry = plan_entry(Settle(funds.order_id), then, 0)
     elif item["SK"] == "JE#CANCEL":
         state = FundsState.DUE if funds.method is FundingMethod.CASH else FundsState.CAPTURED
-        then = msgspec.structs.replace(funds, fin_state=state, escrow=escrow)
+        then = msgspec.structs.replace(funds, funds_state=state, escrow=escrow)
         stage, fault = Stage(item["stage"]), Fault(item["fault"])
         fact = Refund(funds.order_id, item["reason"], stage, fault, item.get("riderId"))
         entry = plan_entry(fact, then, 0)
@@ -108,8 +108,8 @@ def _legs_text(legs: Sequence[Leg]) -> str:
 def order_breaks(funds: OrderFunds) -> Iterator[LedgerBreak]:
     """What is wrong with an order's money by itself."""
     where, price = f"ORDER#{funds.order_id}", funds.pricing
-    if funds.fin_state in TERMINAL_STATES and funds.escrow:
-        yield LedgerBreak("escrow", where, f"{funds.fin_state}, and {funds.escrow} in escrow")
+    if funds.funds_state in TERMINAL_STATES and funds.escrow:
+        yield LedgerBreak("escrow", where, f"{funds.funds_state}, and {funds.escrow} in escrow")
     if not 0 <= funds.shared <= funds.refunded <= price.total:
         yield LedgerBreak("refunds", where, f"{funds.refunded} of {price.total} went back")
     base = price.total if price.service == "PACKAGE" else price.subtotal

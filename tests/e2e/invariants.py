@@ -78,7 +78,7 @@ class RunEvidence:
     @cached_property
     def funds(self) -> dict[str, RawItem]:
         """What is kept of each order's money."""
-        return {i["orderId"]: i for i in self._items_at("ORDER#", "FIN")}
+        return {i["orderId"]: i for i in self._items_at("ORDER#", "FUNDS")}
 
     @cached_property
     def balances(self) -> dict[str, RawItem]:
@@ -103,7 +103,7 @@ class RunEvidence:
     @cached_property
     def workloads(self) -> dict[str, RawItem]:
         """What each rider carries and has done."""
-        return {i["PK"].removeprefix("RIDER#"): i for i in self._items_at("RIDER#", "DUTY")}
+        return {i["PK"].removeprefix("RIDER#"): i for i in self._items_at("RIDER#", "WORKLOAD")}
 
     @cached_property
     def acknowledged(self) -> list[Ack]:
@@ -151,8 +151,8 @@ def check_all_ended(evidence: RunEvidence) -> CheckResult:
     ]
     for rider, duty in evidence.workloads.items():
         held = [name for name in duty if name.startswith("carries_")]
-        if held or duty.get("cnt", 0):
-            wrong.append(f"{rider} still carries {held}, {duty.get('cnt')}")
+        if held or duty.get("orderCount", 0):
+            wrong.append(f"{rider} still carries {held}, {duty.get('orderCount')}")
     return CheckResult("orders_open", wrong, len(evidence.orders))
 
 
@@ -230,12 +230,12 @@ def _count_reassigned(evidence: RunEvidence, rider: str) -> int:
 
 def check_command_records(evidence: RunEvidence) -> CheckResult:
     """Every acknowledged command is remembered with the very answer that was given."""
-    kept = {i["PK"]: i for i in evidence.items if i["SK"] == "RECEIPT"}
+    kept = {i["PK"]: i for i in evidence.items if i["SK"] == "RECORD"}
     looked = [ack for ack in evidence.acknowledged if ack.command not in COMMANDS_WITHOUT_RECORD]
     wrong = [
         f"{ack.command} of {ack.identity}"
         for ack in looked
-        if f"RECEIPT#{ack.identity}#COMMAND#{ack.payload['commandId']}" not in kept
+        if f"IDEMPOTENCY#{ack.identity}#COMMAND#{ack.payload['commandId']}" not in kept
     ]
     return CheckResult("receipts_lost", wrong, len(looked))
 
@@ -386,7 +386,7 @@ def check_settled_once(evidence: RunEvidence) -> CheckResult:
     for order_id, order in evidence.orders.items():
         settled = entries[f"ORDER#{order_id}", "JE#SETTLE"]
         is_done = order["status"] == "FUNDS_DISTRIBUTED"
-        state = evidence.funds.get(order_id, {}).get("finState")
+        state = evidence.funds.get(order_id, {}).get("fundsState")
         right = {ends.get(order["status"], ""), "VOID" if not is_done else "SETTLED"}
         if settled != is_done or state not in right:
             wrong.append(f"{order_id} is {order['status']}, settled {settled} times, {state}")

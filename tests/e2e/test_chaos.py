@@ -21,10 +21,11 @@ ORDER_ITEM = {
     "times": {"ACCEPTED": AT_MS, "DELIVERED": AT_MS, "FUNDS_DISTRIBUTED": AT_MS},
 }  # fmt: skip
 FUNDS_ITEM = {
-    "PK": "ORDER#ord_1", "SK": "FIN", "orderId": "ord_1", "finState": "SETTLED", "escrow": 0,
+    "PK": "ORDER#ord_1", "SK": "FUNDS", "orderId": "ord_1", "fundsState": "SETTLED", "escrow": 0,
 }  # fmt: skip
 WORKLOAD_ITEM = {
-    "PK": "RIDER#rdr_1", "SK": "DUTY", "cnt": 0, "delivered": 1, "ratings": 1, "stars": 4,
+    "PK": "RIDER#rdr_1", "SK": "WORKLOAD", "orderCount": 0, "delivered": 1, "ratings": 1,
+    "stars": 4,
 }  # fmt: skip
 
 
@@ -53,7 +54,7 @@ def accepted_command(identity, command, at_s, **fields):
 
 def command_record(ack):
     """What the server keeps of a command."""
-    return {"PK": f"RECEIPT#{ack.identity}#COMMAND#{ack.payload['commandId']}", "SK": "RECEIPT"}
+    return {"PK": f"IDEMPOTENCY#{ack.identity}#COMMAND#{ack.payload['commandId']}", "SK": "RECORD"}
 
 
 def received_event(identity, name, seq):
@@ -147,16 +148,16 @@ def test_a_good_run_passes_every_check():
             with_changed_items(good_run(), "METADATA", status="READY"),
             {"orders_open", "settled_wrong"},
         ),
-        (with_changed_items(good_run(), "DUTY", delivered=2), {"effects_doubled"}),
-        (with_changed_items(good_run(), "DUTY", carries_ord_1=1), {"orders_open"}),
-        (with_changed_items(good_run(), "FIN", escrow=6500), {"money_drift"}),
+        (with_changed_items(good_run(), "WORKLOAD", delivered=2), {"effects_doubled"}),
+        (with_changed_items(good_run(), "WORKLOAD", carries_ord_1=1), {"orders_open"}),
+        (with_changed_items(good_run(), "FUNDS", escrow=6500), {"money_drift"}),
         (
             with_changed_items(good_run(), "BALANCE", posted=1),
             {"money_drift", "wallets_wrong", "shares_wrong"},
         ),
         (with_changed_items(good_run(), "TXN#1", balanceBefore=7), {"wallets_wrong"}),
         (without_items(good_run(), SK="JE#SETTLE"), {"settled_wrong"}),
-        (without_items(good_run(), SK="RECEIPT"), {"receipts_lost"}),
+        (without_items(good_run(), SK="RECORD"), {"receipts_lost"}),
         (with_acks(accepted_command("rider:rdr_2", "accept_delivery", 4.0)), {"doubly_assigned"}),
         (with_acks(SECOND_ACCEPT), {"above_capacity"}),
         (with_events(received_event("user:usr_1", "order_accepted", 1)), {"events_wrong"}),

@@ -77,12 +77,12 @@ def _check_order_funds(
             kinds[entry["orderId"]][entry["kind"]] += 1
     for order_id, order in finals.items():
         about, status = f"order:{order_id}", order["status"]
-        fin = items.get((f"ORDER#{order_id}", "FIN"))
+        fin = items.get((f"ORDER#{order_id}", "FUNDS"))
         if fin is None:
             yield Violation("money", about, "nobody knows of its money")
             continue
-        if status in FINAL_FUNDS_STATES and fin["finState"] not in FINAL_FUNDS_STATES[status]:
-            yield Violation("money", about, f"{status}, its money is {fin['finState']}")
+        if status in FINAL_FUNDS_STATES and fin["fundsState"] not in FINAL_FUNDS_STATES[status]:
+            yield Violation("money", about, f"{status}, its money is {fin['fundsState']}")
         if status in FINAL_FUNDS_STATES and fin.get("escrow", 0) != 0:
             yield Violation("money", about, f"{status} with {fin['escrow']} in escrow")
         settled = kinds[order_id]["SETTLE"]

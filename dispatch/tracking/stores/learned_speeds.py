@@ -59,7 +59,7 @@ class SharedSpeeds:
             by_place.setdefault(place, []).extend(words)
         for place, words in by_place.items():
             arguments = (MEMORY_S, TTL_S, *words)
-            await self._scripts.run("learn", [keys.place_speeds(place)], arguments)
+            await self._scripts.run("faded_sum_add", [keys.place_speeds(place)], arguments)
 
     async def _read(self) -> Iterable[tuple[SpeedKey, SpeedSample]]:
         places = sorted(self._places)

@@ -180,7 +180,7 @@ class Positions:
         reach_km = min(circle.radius_km, self._search_radii_km.get(place, FIRST_RADIUS_KM))
         while True:
             smaller = circle._replace(radius_km=reach_km)
-            found = await self._search("near", smaller, limit, now_ms - fresh_ms)
+            found = await self._search("index_nearest_free", smaller, limit, now_ms - fresh_ms)
             if len(found) >= limit or reach_km >= circle.radius_km:
                 break
             reach_km = reach_km * RADIUS_GROWTH
@@ -201,7 +201,7 @@ class Positions:
         Redis: one script for each cell that the circle touches, one round trip together.
         """
         assert limit >= 1
-        return await self._search("near_any", circle, limit, now_ms - self._lost_ms)
+        return await self._search("index_nearest", circle, limit, now_ms - self._lost_ms)
 
     async def find_in_box(self, box: BoundingBox, since_ms: int) -> list[IndexedRider]:
         """The riders inside a map window who were seen since a moment.
@@ -270,7 +270,7 @@ class Positions:
         await self._pipeline.run([self._removal_command(IndexRemoval(rider_id, cell, seen_at_ms))])
 
     def _removal_command(self, removal: IndexRemoval) -> Command:
-        sha = self._scripts.sha("withdraw")
+        sha = self._scripts.sha("index_remove")
         return (*_cell_script(sha, removal.cell), removal.rider_id, removal.seen_at_ms)
 
     async def sweep(self, now_ms: int) -> int:
@@ -282,7 +282,7 @@ class Positions:
         used = await self._cells_in_use()
         turn = self._next_cells(used)
         before_ms = now_ms - self._lost_ms
-        sha = self._scripts.sha("sweep")
+        sha = self._scripts.sha("index_sweep")
         answers = await self._pipeline.run(
             [
                 (*_cell_script(sha, cell), self._cursors.get(cell, b"0"), SWEEP_RIDERS, before_ms)

@@ -1,25 +1,19 @@
 """Lists come by pages: `limit` and `cursor` in, `items` and `nextCursor` out."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from aiohttp import web
 
 from dispatch.errors import Refusal, Refused
 from dispatch.ids import is_id
+from dispatch.storage.paging import PageRequest
 
 LIMIT_DEFAULT = 50
 # Source: wire contract by its lists of at most a hundred; a page fits well into 1 MB of DynamoDB.
 LIMIT_MAX = 100
 # Longer than any cursor of ours. Source: ledger.dynamodb.cursors, four keys in base64.
 CURSOR_CHARS_MAX = 9_100
-
-
-class PageRequest(NamedTuple):
-    """Which part of a list is wanted."""
-
-    limit: int
-    cursor: str | None
 
 
 def page_of(request: web.Request) -> PageRequest:

@@ -10,6 +10,7 @@ from dispatch.events.idempotency_records import RequestKey
 from dispatch.model import Position
 from dispatch.orders.store import OrderStore
 from dispatch.orders.transitions.context import OfferFacts
+from dispatch.storage.paging import PageRequest
 from dispatch.tracking.stores.geo_cells import cell_of
 from dispatch.wire import commands
 from dispatch.wire.http import requests
@@ -187,7 +188,7 @@ async def test_the_same_key_for_another_request_is_a_conflict(order_scenario: Or
 async def test_a_wallet_too_small_leaves_no_order_behind(order_scenario: OrderScenario):
     """Refused money is a refused order: nothing is listed, told or reserved."""
     assert await refusal_of(order_scenario.place_order(quantity=500)) is Refusal.INSUFFICIENT_FUNDS
-    orders, _ = await order_scenario.orders.list_for("user", "usr_1", None, (10, None))
+    orders, _ = await order_scenario.orders.list_for("user", "usr_1", None, PageRequest(10))
 
     assert orders == []
     assert await order_scenario.event_names("vendor:ven_1") == []

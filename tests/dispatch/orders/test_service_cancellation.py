@@ -76,7 +76,7 @@ async def test_cash_cancellation_by_customer_fault_becomes_a_receivable(
 
     assert after["RECEIVABLE#USER.usr_1"] == -sum(SHARES.values())
     assert await order_scenario.riders.cash_headroom("rdr_1") == 50_000
-    assert (await order_scenario.ledger.get_funds(order_id)).fin_state == "CANCELLED"
+    assert (await order_scenario.ledger.get_funds(order_id)).funds_state == "CANCELLED"
 
 
 async def test_a_customer_cannot_set_the_fault(order_scenario: OrderScenario):

@@ -74,7 +74,11 @@ async def test_received_and_relayed_fixes_are_counted():
     node.put_on_duty("rdr_1", "ord_1")
     for screen in screens:
         await node.watchers.join("ord_1", screen)
-    names = ["reeyo_fixes_received_total", "reeyo_fixes_relayed_total", "reeyo_fixes_ahead_total"]
+    names = [
+        "reeyo_fixes_received_total",
+        "reeyo_fixes_relayed_total",
+        "reeyo_fixes_clock_ahead_total",
+    ]
     before = [count(name) for name in names]
     node.report("rdr_1", fix(ts=node.clock.now_ms() + 500))
     node.report("rdr_1", fix(90_000_000))

@@ -16,7 +16,9 @@ REDIS_UNAVAILABLE = StoreUnavailable("redis", "away")
 
 
 def dropped_count(reason: str) -> float:
-    return REGISTRY.get_sample_value("reeyo_drain_dropped_total", {"reason": reason}) or 0.0
+    return (
+        REGISTRY.get_sample_value("reeyo_position_writer_dropped_total", {"reason": reason}) or 0.0
+    )
 
 
 async def test_the_newest_wins_and_the_trail_is_whole():

@@ -162,7 +162,7 @@ async def test_news_come_over_redis(
 ):
     """A recall is known at once, long before the next look."""
     token = tokens.issue("RIDER", "rdr_1", 600, clock.now_ms())
-    await running_cache._pubsub.subscribe("tokens:{revoked}:news", lambda _: None)
+    await running_cache._pubsub.subscribe("tokens:{revoked}:channel", lambda _: None)
     other = tokens.issue("RIDER", "rdr_2", 600, clock.now_ms())
     await store.add(revocation_request(identity_subject(AWA)), {}, None)
     await until.true(lambda: not is_good(tokens, token, clock))

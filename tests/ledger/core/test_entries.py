@@ -35,7 +35,7 @@ BAD_IDS = ["", "a#b", "a.b", "a b", "é", "x" * 65, "a\n", "a/b", "a:b"]
 def funds_of(order_id: str = "o1", **changes: object) -> OrderFunds:
     fin = OrderFunds(
         order_id=order_id,
-        fin_state=FundsState.DELIVERED,
+        funds_state=FundsState.DELIVERED,
         method=FundingMethod.WALLET,
         user_id="u",
         vendor_id="v",
@@ -205,7 +205,7 @@ def test_an_escrow_that_is_not_the_price_cannot_be_settled() -> None:
 
 def test_a_refund_gives_the_whole_escrow_back() -> None:
     """Escrow -T, customer +T."""
-    fin = funds_of(fin_state=FundsState.CAPTURED)
+    fin = funds_of(funds_state=FundsState.CAPTURED)
     assert legs_of(plan_entry(Refund("o1", "closed"), fin, 0)) == {
         "ORDER#o1": -13_499,
         "USER#u": 13_499,
@@ -215,7 +215,7 @@ def test_a_refund_gives_the_whole_escrow_back() -> None:
 @pytest.mark.parametrize("state", [s for s in FundsState if s != FundsState.DELIVERED])
 def test_only_delivered_orders_are_settled(state: FundsState) -> None:
     """Every other state is refused by name."""
-    refusal = plan_entry(Settle("o1"), funds_of(fin_state=state), 0)
+    refusal = plan_entry(Settle("o1"), funds_of(funds_state=state), 0)
     assert isinstance(refusal, Rejection)
     assert (refusal.code, state in refusal.message) == ("wrong_state", True)
 
@@ -223,13 +223,13 @@ def test_only_delivered_orders_are_settled(state: FundsState) -> None:
 @pytest.mark.parametrize("state", [s for s in FundsState if s != FundsState.CAPTURED])
 def test_only_paid_orders_are_refunded(state: FundsState) -> None:
     """Nothing to give back, or too late for it."""
-    refusal = plan_entry(Refund("o1", "x"), funds_of(fin_state=state), 0)
+    refusal = plan_entry(Refund("o1", "x"), funds_of(funds_state=state), 0)
     assert isinstance(refusal, Rejection)
     assert refusal.code == "wrong_state"
 
 
 def test_an_unknown_orders_money_is_not_found() -> None:
-    """Without a FIN there is nothing to settle or give back."""
+    """Without a FUNDS there is nothing to settle or give back."""
     for fact in (Settle("o1"), Refund("o1", "x")):
         refusal = plan_entry(fact, None, 0)
         assert isinstance(refusal, Rejection)

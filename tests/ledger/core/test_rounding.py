@@ -60,7 +60,7 @@ def funds_of(
 ) -> OrderFunds:
     fin = OrderFunds(
         order_id="o1",
-        fin_state=FundsState.SETTLED,
+        funds_state=FundsState.SETTLED,
         method=method,
         user_id="u",
         vendor_id=None if pricing.service == "PACKAGE" else "v",
@@ -99,7 +99,7 @@ def test_every_price_is_settled_as_it_was_quoted(service: str):
     settle = Settle("o1")
     # Eleven shares no factor with 10,000, so that every rest comes about.
     for price in islice(every_price(service), 0, None, 11):
-        legs = legs_of(settle, funds_of(price, fin_state=FundsState.DELIVERED))
+        legs = legs_of(settle, funds_of(price, funds_state=FundsState.DELIVERED))
         assert legs["ORDER#o1"] == -price.total
         assert legs.get("PLATFORM#COMMISSION.0", 0) == price.commission
         assert legs.get("VENDOR#v", 0) == price.vendor_share
@@ -117,10 +117,10 @@ def test_a_tip_and_a_discount_leave_other_shares_unchanged(subtotal: int, tip: i
     assert captured["USER#u"] == -price.total
     assert captured.get("PLATFORM#PROMO.0", 0) == -price.discount
     assert captured["ORDER#o1"] == price.gross
-    settled = legs_of(Settle("o1"), funds_of(price, fin_state=FundsState.DELIVERED))
+    settled = legs_of(Settle("o1"), funds_of(price, funds_state=FundsState.DELIVERED))
     assert settled["RIDER#r"] == plain.rider_share + tip
     assert settled["VENDOR#v"] == plain.vendor_share
-    cash = funds_of(price, FundingMethod.CASH, fin_state=FundsState.DELIVERED)
+    cash = funds_of(price, FundingMethod.CASH, funds_state=FundsState.DELIVERED)
     assert legs_of(Settle("o1"), cash)["RIDERCASH#r"] == -price.total
 
 
@@ -139,7 +139,7 @@ def test_a_cancelled_order_is_split_completely(
     assert min(parting[:4]) >= 0
     assert parting.is_customer_fault or parting.customer == price.total
     paid_before = FundsState.DUE if method is FundingMethod.CASH else FundsState.CAPTURED
-    fin = funds_of(price, method, fin_state=paid_before, rider_id=None)
+    fin = funds_of(price, method, funds_state=paid_before, rider_id=None)
     entry = plan_entry(Refund("o1", "x", stage, fault, rider_id), fin, 0)
     legs = {leg.account: leg.amount for leg in getattr(entry, "legs", ())}
     assert isinstance(entry, Rejection) == (

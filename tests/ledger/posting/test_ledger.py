@@ -86,12 +86,12 @@ async def test_an_order_is_paid_delivered_and_settled(books: Books, food_pricing
     }
     fin = await books.table.get(funds_key("o1"))
     assert fin is not None
-    assert (fin["finState"], fin["escrow"], "GSI2PK" in fin) == ("SETTLED", 0, False)
+    assert (fin["fundsState"], fin["escrow"], "GSI2PK" in fin) == ("SETTLED", 0, False)
     assert await books.table.get(Key("GUARD", "1")) == GUARD.item
 
 
 async def test_a_settlement_costs_seven_writes(books: Books, food_pricing: Pricing) -> None:
-    """Warm, a prepaid settlement is 7 items: entry, FIN, two wallets with a line each, a lane."""
+    """Warm, a prepaid settlement is 7 items: entry, FUNDS, two wallets with a line each, a lane."""
     await pay_and_deliver(books, food_pricing, "o0")
     await pay_and_deliver(books, food_pricing)
     await books.ledger.post(Settle("o0"))
@@ -259,7 +259,7 @@ async def test_a_refund_returns_exactly_the_escrow(books: Books, food_pricing: P
     assert (await books.statements.balance("USER", "u"))["availableBalance"] == 20_000
     fin = await books.ledger.get_funds("o1")
     assert fin is not None
-    assert (fin.fin_state, fin.escrow) == ("CANCELLED", 0)
+    assert (fin.funds_state, fin.escrow) == ("CANCELLED", 0)
     assert (await expect_refusal(books.ledger, Settle("o1"))).code == "wrong_state"
     assert (await books.ledger.post(Refund("o1", "vendor closed"))).is_replayed
 
@@ -286,7 +286,7 @@ async def test_settling_and_refunding_exclude_each_other(
         )
         fin = await books.ledger.get_funds(order_id)
         assert fin is not None
-        assert (fin.fin_state in {"SETTLED", "CANCELLED"}, fin.escrow) == (True, 0)
+        assert (fin.funds_state in {"SETTLED", "CANCELLED"}, fin.escrow) == (True, 0)
     assert (await books.statements.trial_balance())["total"] == 0
 
 
@@ -404,7 +404,7 @@ async def test_expected_funds_spare_the_read(books: Books, food_pricing: Pricing
         {"vendor_id": "thief"},
         {"user_id": "thief"},
         {"pricing": price_goods(DEFAULT_RATES["FOOD"], 11_998), "escrow": 13_498},
-        {"fin_state": "CAPTURED"},
+        {"funds_state": "CAPTURED"},
     ],
 )
 async def test_wrong_expected_funds_change_nothing(
@@ -437,7 +437,7 @@ async def test_an_entry_is_never_written_over(books: Books) -> None:
     first = await top_up(books, 100)
     reopen = Update(
         key=payment_key("sandbox", "p0"),
-        expression="SET pstate = :pending",
+        expression="SET paymentState = :pending",
         values={":pending": "PENDING"},
     )
     await books.table.transact([reopen])
@@ -475,7 +475,9 @@ async def test_guards_may_not_touch_the_books(books: Books, food_pricing: Pricin
     """A caller's write to an item the entry writes is a fault, told before anything is sent."""
     await top_up(books, 20_000)
     with pytest.raises(ValueError, match="two writes"):
-        await books.ledger.post(capture(food_pricing), [Put(item={"PK": "ORDER#o1", "SK": "FIN"})])
+        await books.ledger.post(
+            capture(food_pricing), [Put(item={"PK": "ORDER#o1", "SK": "FUNDS"})]
+        )
 
 
 class UncommittedTable:

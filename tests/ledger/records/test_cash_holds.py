@@ -51,7 +51,7 @@ async def test_cash_is_held_collected_and_settled(books: Books, food_pricing: Pr
     )
     hold = await books.table.get(hold_key("o1"))
     assert hold is not None
-    assert hold["hstate"] == "POSTED"
+    assert hold["holdState"] == "POSTED"
     assert (await books.ledger.post(Settle("o1"))).lines == settled.lines
     trial = await books.statements.trial_balance()
     assert (trial["total"], trial["entries"]) == (0, 1)

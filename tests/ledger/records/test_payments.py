@@ -44,7 +44,7 @@ async def test_mobile_money_is_captured_once(books: Books, food_pricing: Pricing
     assert sum(not answer.is_replayed for answer in answers) == 1
     fin = await books.ledger.get_funds("o1")
     assert fin is not None
-    assert (fin.fin_state, fin.escrow) == ("CAPTURED", food_pricing.total)
+    assert (fin.funds_state, fin.escrow) == ("CAPTURED", food_pricing.total)
     trial = await books.statements.trial_balance()
     assert {a["account"]: a["balance"] for a in trial["accounts"]} == {
         "CLEARING#MTN.0": -food_pricing.total,
@@ -108,7 +108,7 @@ async def test_a_success_after_a_failure_counts(books: Books, food_pricing: Pric
     await books.ledger.post(fact)
     item = await books.table.get(payment_key("mtn", "m1"))
     assert item is not None
-    assert item["pstate"] == "SUCCESS"
+    assert item["paymentState"] == "SUCCESS"
     with pytest.raises(TransactionCancelled):
         await books.table.transact([fail_payment("mtn", "m1", books.clock.now_ms())])
 

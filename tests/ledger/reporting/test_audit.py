@@ -73,7 +73,7 @@ def test_an_overdue_settlement_is_a_break():
     """After a minute it is a break; before it is not."""
 
     async def story(shop, places):
-        fin = Corruption("", "ORDER#{open}", "FIN", set_delivered(shop.clock.now_ms()), "")
+        fin = Corruption("", "ORDER#{open}", "FUNDS", set_delivered(shop.clock.now_ms()), "")
         corrupt(shop, places, fin)
         soon = {each.invariant for each in await audit_breaks(shop)}
         await shop.clock.sleep(61)
@@ -84,7 +84,7 @@ def test_an_overdue_settlement_is_a_break():
 
 def set_delivered(now_ms):
     listed = {"GSI2PK": "SETTLE#PENDING#0", "GSI2SK": f"{now_ms:013d}#x"}
-    return set_attributes(finState="DELIVERED", riderId="rdr_1", deliveredAt=now_ms, **listed)
+    return set_attributes(fundsState="DELIVERED", riderId="rdr_1", deliveredAt=now_ms, **listed)
 
 
 def test_a_break_stops_payouts():

@@ -43,7 +43,7 @@ def find_breaks(items: Items) -> list[str]:
     wallets = {pk[7:]: item for (pk, sk), item in items.items() if sk == "BALANCE"}
     for account, item in wallets.items():
         found += [*_check_wallet(account, item, items), *_check_available(account, item)]
-    escrows = {f"ORDER#{i['orderId']}": i for (_, sk), i in items.items() if sk == "FIN"}
+    escrows = {f"ORDER#{i['orderId']}": i for (_, sk), i in items.items() if sk == "FUNDS"}
     found += [
         flaw for account, fin in escrows.items() for flaw in _check_order(account, fin, items)
     ]
@@ -64,8 +64,8 @@ def find_breaks(items: Items) -> list[str]:
 
 def unsettled_orders(items: Items) -> list[str]:
     """Orders that were delivered and whose money is not yet split."""
-    fins = [item for (_, sk), item in items.items() if sk == "FIN"]
-    return [fin["orderId"] for fin in fins if fin["finState"] == "DELIVERED"]
+    fins = [item for (_, sk), item in items.items() if sk == "FUNDS"]
+    return [fin["orderId"] for fin in fins if fin["fundsState"] == "DELIVERED"]
 
 
 def _check_entry(
@@ -139,7 +139,7 @@ def _hash(account: str, line: Item) -> str:
 
 
 def _check_order(account: str, funds: Item, items: Items) -> Iterator[str]:
-    state = funds["finState"]
+    state = funds["fundsState"]
     if state in TERMINAL_STATES and funds["escrow"]:
         yield f"{account} is {state} and holds {funds['escrow']}"
     settled = (account, "JE#SETTLE") in items
@@ -155,7 +155,7 @@ def _check_order(account: str, funds: Item, items: Items) -> Iterator[str]:
 def _check_cash(items: Items, wallets: Mapping[str, Item]) -> Iterator[str]:
     held: dict[str, int] = defaultdict(int)
     for (_, sk), hold in items.items():
-        if sk == "HOLD#CASH" and hold["hstate"] == "OPEN":
+        if sk == "HOLD#CASH" and hold["holdState"] == "OPEN":
             held[f"RIDERCASH#{hold['riderId']}"] += hold["amount"]
     riders = {a: w for a, w in wallets.items() if a.startswith("RIDERCASH#")}
     for account in sorted(held.keys() | riders.keys()):
@@ -167,7 +167,7 @@ def _check_cash(items: Items, wallets: Mapping[str, Item]) -> Iterator[str]:
 
 
 def _check_payments(items: Items) -> Iterator[str]:
-    paid = [i for (_, sk), i in items.items() if sk == "PAYMENT" and i["pstate"] == "SUCCESS"]
+    paid = [i for (_, sk), i in items.items() if sk == "PAYMENT" and i["paymentState"] == "SUCCESS"]
     legs = [
         leg
         for (_, sk), entry in items.items()
@@ -184,7 +184,7 @@ def _check_payouts(items: Items, wallets: Mapping[str, Item]) -> Iterator[str]:
     for (pk, sk), payout in items.items():
         if not (pk.startswith("PAYOUT#") and sk == "REQUEST"):
             continue
-        state = payout["pstate"]
+        state = payout["payoutState"]
         if state in ("REQUESTED", "APPROVED", "SUBMITTED"):
             held[f"{payout['ownerType']}#{payout['ownerId']}"] += payout["amount"]
         if ((pk, "JE#PAID") in items) != (state in ("PAID", "RETURNED")):
@@ -200,11 +200,11 @@ def _check_promotions(items: Items) -> Iterator[str]:
     turns: dict[tuple[str, str], int] = defaultdict(int)
     for (_, sk), order in items.items():
         if sk == "METADATA" and "promoCode" in order and not _is_discount_returned(order, items):
-            pk = f"PROMO#{order['promoCode']}"
+            pk = f"PROMOTION#{order['promoCode']}"
             spent[pk] += order["pricing"]["discount"]
             turns[pk, f"USER#{order['userId']}"] += 1
     for (pk, sk), item in items.items():
-        if pk.startswith("PROMO#") and sk.startswith("USER#") and item["used"] != turns[pk, sk]:
+        if pk.startswith("PROMOTION#") and sk.startswith("USER#") and item["used"] != turns[pk, sk]:
             yield f"{sk} has used {pk} {item['used']} times, in {turns[pk, sk]} orders"
         if sk != "PROMOTION":
             continue
@@ -224,11 +224,11 @@ def _is_discount_returned(order: Item, items: Items) -> bool:
 
 def _check_workloads(items: Items) -> Iterator[str]:
     for (pk, sk), duty in items.items():
-        if sk != "DUTY":
+        if sk != "WORKLOAD":
             continue
         carried = [name.removeprefix("carries_") for name in duty if name.startswith("carries_")]
-        if duty.get("cnt", 0) != len(carried):
-            yield f"{pk} counts {duty.get('cnt')} orders and carries {carried}"
+        if duty.get("orderCount", 0) != len(carried):
+            yield f"{pk} counts {duty.get('orderCount')} orders and carries {carried}"
         for order_id in carried:
             order = items[f"ORDER#{order_id}", "METADATA"]
             if order["dispatch"]["riderId"] != pk.removeprefix("RIDER#"):

@@ -184,13 +184,17 @@ CORRUPTIONS = [
         "entry_has_its_lines",
     ),
     Corruption("an entry is gone", _SETTLED, "JE#TIP", delete_item, "entry_has_its_lines"),
-    Corruption("an escrow", "ORDER#{open}", "FIN", add_to("escrow", 3), "escrow"),
-    Corruption("a settled escrow", _SETTLED, "FIN", set_attributes(escrow=9), "escrow"),
-    Corruption("what went back", _SETTLED, "FIN", add_to("refunded", -1), "refunds"),
+    Corruption("an escrow", "ORDER#{open}", "FUNDS", add_to("escrow", 3), "escrow"),
+    Corruption("a settled escrow", _SETTLED, "FUNDS", set_attributes(escrow=9), "escrow"),
+    Corruption("what went back", _SETTLED, "FUNDS", add_to("refunded", -1), "refunds"),
     Corruption("a lane", "WALLET#CLEARING#BANK.0", "BALANCE", add_to("posted", 1), "lanes"),
     Corruption("a hold is gone", "ORDER#{held}", "HOLD#CASH", delete_item, "held_is_open_holds"),
     Corruption(
-        "a payout", "PAYOUT#{paid}", "REQUEST", set_attributes(pstate="SUBMITTED"), "payout_state"
+        "a payout",
+        "PAYOUT#{paid}",
+        "REQUEST",
+        set_attributes(payoutState="SUBMITTED"),
+        "payout_state",
     ),
     Corruption("a payment of it", "PAYOUT#{paid}", "JE#PAID", delete_item, "entry_has_its_lines"),
 ]

@@ -58,14 +58,14 @@ class MoneyFlow(NamedTuple):
 
 def funds_state_is(state: str) -> Callable[[Items, Subject], bool]:
     """The order's money stands so."""
-    return lambda items, on: items.get((f"ORDER#{on.id}", "FIN"), {}).get("finState") == state
+    return lambda items, on: items.get((f"ORDER#{on.id}", "FUNDS"), {}).get("fundsState") == state
 
 
 def has_one_order(state: str) -> Callable[[Items, Subject], bool]:
     """There is one order, whose money stands so, and one meal has gone from the shelf."""
 
     def ended(items: Items, _on: Subject) -> bool:
-        fins = [item["finState"] for (_, sk), item in items.items() if sk == "FIN"]
+        fins = [item["fundsState"] for (_, sk), item in items.items() if sk == "FUNDS"]
         return fins == [state]
 
     return ended
@@ -79,7 +79,9 @@ def wallet_balance_is(amount: int) -> Callable[[Items, Subject], bool]:
 
 def hold_state_is(state: str) -> Callable[[Items, Subject], bool]:
     """The hold on the rider's cash for the order stands so."""
-    return lambda items, on: items.get((f"ORDER#{on.id}", "HOLD#CASH"), {}).get("hstate") == state
+    return lambda items, on: (
+        items.get((f"ORDER#{on.id}", "HOLD#CASH"), {}).get("holdState") == state
+    )
 
 
 async def with_nothing(_node: ServerNode) -> Subject:
@@ -330,7 +332,7 @@ async def settle(node: ServerNode, on: Subject) -> object:
 
 def is_payment_failed(items: Items, on: Subject) -> bool:
     """The payment is known as failed."""
-    return items[f"PAYMENT#momo#{on.payment_id}", "PAYMENT"]["pstate"] == "FAILED"
+    return items[f"PAYMENT#momo#{on.payment_id}", "PAYMENT"]["paymentState"] == "FAILED"
 
 
 def is_order_payment_failed(items: Items, on: Subject) -> bool:
@@ -342,8 +344,8 @@ def promotion_use_is(spent: int, uses: int) -> Callable[[Items, Subject], bool]:
     """So much of the promotion is spent, by so many orders and turns of its customer."""
 
     def ended(items: Items, _on: Subject) -> bool:
-        promotion = items.get((f"PROMO#{PROMO}", "PROMOTION"), {"spent": None, "uses": None})
-        used = items.get((f"PROMO#{PROMO}", f"USER#{CUSTOMER}"), {}).get("used", 0)
+        promotion = items.get((f"PROMOTION#{PROMO}", "PROMOTION"), {"spent": None, "uses": None})
+        used = items.get((f"PROMOTION#{PROMO}", f"USER#{CUSTOMER}"), {}).get("used", 0)
         return (promotion["spent"], promotion["uses"], used) == (spent, uses, uses)
 
     return ended
@@ -351,7 +353,7 @@ def promotion_use_is(spent: int, uses: int) -> Callable[[Items, Subject], bool]:
 
 def is_payment_requested(items: Items, _on: Subject) -> bool:
     """One payment was asked for, and none came."""
-    states = [item["pstate"] for (_, sk), item in items.items() if sk == "PAYMENT"]
+    states = [item["paymentState"] for (_, sk), item in items.items() if sk == "PAYMENT"]
     return states == ["PENDING"]
 
 
@@ -436,7 +438,7 @@ async def propose_adjustment(node: ServerNode, _on: Subject) -> object:
 
 def is_adjustment_proposed(items: Items, _on: Subject) -> bool:
     """One correction waits."""
-    states = [item["astate"] for item in items.values() if "astate" in item]
+    states = [item["adjustmentState"] for item in items.values() if "adjustmentState" in item]
     return states == ["PENDING"]
 
 
@@ -446,7 +448,7 @@ async def approve_adjustment(node: ServerNode, on: Subject) -> object:
 
 def is_adjustment_posted(items: Items, on: Subject) -> bool:
     """The correction is posted."""
-    return items[f"ADJ#{on.id}", "REQUEST"]["astate"] == "POSTED"
+    return items[f"ADJUSTMENT#{on.id}", "REQUEST"]["adjustmentState"] == "POSTED"
 
 
 async def request_payout(node: ServerNode, _on: Subject) -> object:
@@ -501,12 +503,12 @@ def held_amount_is(account: str, amount: int) -> Callable[[Items, Subject], bool
 
 def payout_state_is(state: str) -> Callable[[Items, Subject], bool]:
     """The payout stands so."""
-    return lambda items, on: items[f"PAYOUT#{on.id}", "REQUEST"]["pstate"] == state
+    return lambda items, on: items[f"PAYOUT#{on.id}", "REQUEST"]["payoutState"] == state
 
 
 def is_refunded(items: Items, on: Subject) -> bool:
     """A part went back, once."""
-    return items[f"ORDER#{on.id}", "FIN"]["refunded"] == AMOUNT
+    return items[f"ORDER#{on.id}", "FUNDS"]["refunded"] == AMOUNT
 
 
 def is_cash_remitted(items: Items, on: Subject) -> bool:

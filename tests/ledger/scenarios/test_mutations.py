@@ -7,9 +7,9 @@ from tests.ledger.scenarios.mutations import all_mutants, find_failing_check
 from tests.ledger.scenarios.weakened_conditions import mutants_of, weaken
 
 CLAIM = Update(
-    key=Key("RIDER#r", "DUTY"),
+    key=Key("RIDER#r", "WORKLOAD"),
     expression="SET #o = :one",
-    condition="attribute_not_exists(#o) AND (attribute_not_exists(cnt) OR cnt < :max)",
+    condition="attribute_not_exists(#o) AND (attribute_not_exists(load) OR load < :max)",
     names={"#o": "carries_ord_1"},
     values={":one": 1, ":max": 2},
 )
@@ -19,8 +19,8 @@ def test_each_condition_is_removed_on_its_own() -> None:
     """A part of an AND goes alone, with the names and values that only it used."""
     mutants = mutants_of(CLAIM)
     assert {mutant.removed: left for mutant, left in mutants.items()} == {
-        "attribute_not_exists ( carries_* )": "( attribute_not_exists ( cnt ) OR cnt < :max )",
-        "( attribute_not_exists ( cnt ) OR cnt < :max )": "attribute_not_exists ( #o )",
+        "attribute_not_exists ( carries_* )": "( attribute_not_exists ( load ) OR load < :max )",
+        "( attribute_not_exists ( load ) OR load < :max )": "attribute_not_exists ( #o )",
     }
     weak = [weaken(CLAIM, mutant) for mutant in mutants]
     assert [list(write.values) for write in weak] == [[":one", ":max"], [":one"]]

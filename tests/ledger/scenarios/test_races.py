@@ -91,11 +91,11 @@ def order_status(items: Items, on: Subject) -> object:
 
 
 def payout_state(items: Items, on: Subject) -> object:
-    return items[f"PAYOUT#{on.id}", "REQUEST"]["pstate"]
+    return items[f"PAYOUT#{on.id}", "REQUEST"]["payoutState"]
 
 
 def refunded(items: Items, on: Subject) -> object:
-    return items[f"ORDER#{on.id}", "FIN"]["refunded"]
+    return items[f"ORDER#{on.id}", "FUNDS"]["refunded"]
 
 
 def held_amount(items: Items, _on: Subject) -> object:
@@ -103,11 +103,11 @@ def held_amount(items: Items, _on: Subject) -> object:
 
 
 def promotion_spent(items: Items, _on: Subject) -> object:
-    return items[f"PROMO#{PROMO}", "PROMOTION"]["spent"]
+    return items[f"PROMOTION#{PROMO}", "PROMOTION"]["spent"]
 
 
 def hold_state(items: Items, on: Subject) -> object:
-    return items[f"ORDER#{on.id}", "HOLD#CASH"]["hstate"]
+    return items[f"ORDER#{on.id}", "HOLD#CASH"]["holdState"]
 
 
 RACES = {
