@@ -28,7 +28,7 @@ def test_after_the_last_partition_there_is_no_cursor():
 
 @pytest.mark.parametrize("cursor", ["", "1", "x.", "².", "٣.", "1_0.", "-1.", "4.", "9" * 30 + "."])
 def test_a_cursor_from_elsewhere_is_refused(cursor: str):
-    """An operator's `?cursor=².` once failed with a ValueError, for `isdigit` takes superscripts."""
+    """`?cursor=².` once failed with a ValueError: `isdigit` takes superscripts."""
     with pytest.raises(Refused) as refused:
         parse_shard_cursor(cursor, PARTITIONS)
 
