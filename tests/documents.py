@@ -67,7 +67,9 @@ def renewed(text: str) -> str:
 def documents() -> list[Path]:
     """Every document with a generated part."""
     return [
-        path for path in sorted(REPOSITORY.glob("docs/*.md")) if _PART.search(path.read_text("utf-8"))
+        path
+        for path in sorted(REPOSITORY.glob("docs/*.md"))
+        if _PART.search(path.read_text("utf-8"))
     ]
 
 
