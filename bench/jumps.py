@@ -2,7 +2,7 @@
 
 `python -m bench.jumps --traces DIR [--every 1] [--seed N]`; every trace is the full size. Each fix
 of GOAL's traces goes through the product's own steps, once as it was, once with every ninth of them
-so far away. Nothing is served; `tests/e2e/test_traces.py` does the same through a server.
+so far away. Nothing is served; `tests/e2e/test_gps_traces.py` does the same through a server.
 """
 
 import argparse

@@ -30,8 +30,8 @@ def test_the_console_passes_its_own_tests():
 
 
 def test_the_map_is_up_to_date():
-    """The map in the console is what `console/map/lay.py` draws from the city's streets now."""
-    spec = importlib.util.spec_from_file_location("lay", CONSOLE / "map/lay.py")
+    """The map in the console is what `console/map/draw_map.py` draws from the city's streets now."""
+    spec = importlib.util.spec_from_file_location("draw_map", CONSOLE / "map/draw_map.py")
     assert spec is not None
     assert spec.loader is not None
     lay = importlib.util.module_from_spec(spec)

@@ -27,12 +27,12 @@ from bench.common.result_line import print_result
 from bench.common.scenario import LAT, LNG
 from city.demo.server_process import ServerDown
 from tests.e2e import invariants
-from tests.e2e.actors import Customer, Rider, Vendor
 from tests.e2e.fleet import Fleet, Node, fleet
 from tests.e2e.invariants import CheckResult, RunEvidence
 from tests.e2e.listeners import wait_for
 from tests.e2e.progress import print_progress, report_progress
-from tests.e2e.swarm import FIX_EVERY_S, TICK_S, ServerAccess, SwarmRecord
+from tests.e2e.retrying_client import FIX_EVERY_S, TICK_S, ServerAccess, SwarmRecord
+from tests.e2e.swarm_actors import Customer, Rider, Vendor
 
 # Two nodes hold sockets, two may be the live engine; every kill hits one, the other or both.
 ROLES = ("all", "edge", "engine")

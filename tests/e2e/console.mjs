@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { connect, createServer } from "node:net";
 import { openPage } from "../../console/browser.mjs";
-import { story, token } from "./app.mjs";
+import { story, token } from "./app_client.mjs";
 
 const SERVER = new URL(process.env.REEYO_URL);
 const EXPIRED = { iat: 1_700_000_000, exp: 1_700_003_600 };

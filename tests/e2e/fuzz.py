@@ -22,7 +22,7 @@ from bench.common.result_line import print_result
 from city.client.tokens import UserType
 from tests.e2e.bad_frames import AUDIENCES, FrameMutator, raw_frames
 from tests.e2e.fleet import Fleet, fleet
-from tests.e2e.memory import rss_bytes
+from tests.e2e.process_stats import rss_bytes
 
 # Source: promises.
 GROWTH_MAX = 0.05

@@ -11,7 +11,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any, NamedTuple
 
-from tests.e2e.swarm import Ack, SwarmRecord
+from tests.e2e.retrying_client import Ack, SwarmRecord
 
 RawItem = Mapping[str, Any]
 

@@ -21,9 +21,9 @@ from bench.common.harness import BenchFailed, quantile, run_limited
 from bench.common.result_line import print_result
 from bench.common.scenario import CONCURRENCY, SHOPS, Scenario
 from city.client.tokens import UserType
-from tests.e2e.arguments import live_engines
 from tests.e2e.fleet import Fleet, cancel, fleet
 from tests.e2e.listeners import wait_for
+from tests.e2e.offer_observer import live_engines
 from tests.e2e.progress import report_progress
 
 NODES = ("edge", "edge", "engine", "engine")

@@ -1,7 +1,7 @@
 // How riders are asked: nobody there, one who says no, one whose app is dead, one who gives back,
 // and one whom an operator wants.
 import assert from "node:assert/strict";
-import { App, call, refusal, story } from "./app.mjs";
+import { App, call, refusal, story } from "./app_client.mjs";
 
 const run = Date.now().toString(36);
 const ADMIN = ["ADMIN", "adm_1"];

@@ -22,7 +22,7 @@ from bench.common.harness import RunningServer, gc_disabled, percentiles_ms, run
 from bench.common.open_loop import LAST_FIX_TIMEOUT_S, PairStream, connect_pairs
 from bench.common.peers import LOAD_CORE, pin_to_server_core, seeded_engines
 from bench.common.result_line import print_result
-from tests.e2e.memory import read_metric, rss_bytes
+from tests.e2e.process_stats import read_metric, rss_bytes
 
 # Source: promise, it coalesces instead of queueing. Units: milliseconds.
 P99_MS_MAX = 250.0

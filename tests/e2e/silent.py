@@ -17,7 +17,7 @@ import uvloop
 from bench.common.harness import RunningServer, quantile
 from bench.common.result_line import print_result
 from tests.e2e.fleet import fleet
-from tests.e2e.memory import count_open_files
+from tests.e2e.process_stats import count_open_files
 
 # Source: promises.
 CLOSED_S_MAX = 10.0

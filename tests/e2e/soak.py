@@ -19,7 +19,7 @@ from bench.common.client import CommandRefused, ConnectionClosed
 from bench.common.harness import RunningServer
 from bench.common.result_line import print_result
 from tests.e2e.fleet import fleet
-from tests.e2e.memory import count_open_files, read_metric, rss_bytes
+from tests.e2e.process_stats import count_open_files, read_metric, rss_bytes
 
 # Source: promises.
 SLOPE_PER_HOUR_MAX = 0.01

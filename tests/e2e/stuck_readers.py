@@ -18,7 +18,7 @@ from bench.common.client import TEXT, masked_frame
 from bench.common.harness import RunningServer, quantile
 from bench.common.result_line import print_result
 from tests.e2e.fleet import fleet
-from tests.e2e.memory import count_open_files, read_metric, rss_bytes
+from tests.e2e.process_stats import count_open_files, read_metric, rss_bytes
 
 # Source: promises.
 DISCONNECT_S_MAX = 10.0

@@ -7,11 +7,11 @@ from typing import Any, cast
 import pytest
 
 from city.client.tokens import TokenSigner
-from tests.e2e import actors, invariants
-from tests.e2e.actors import Rider
+from tests.e2e import invariants, swarm_actors
 from tests.e2e.chaos import Size, is_good, measure, summarize_results
 from tests.e2e.invariants import RunEvidence
-from tests.e2e.swarm import Ack, ReceivedEvent, ServerAccess, SwarmRecord
+from tests.e2e.retrying_client import Ack, ReceivedEvent, ServerAccess, SwarmRecord
+from tests.e2e.swarm_actors import Rider
 
 AT_MS = 10_000
 ORDER_ITEM = {
@@ -212,8 +212,8 @@ async def test_a_resync_before_the_wait_polls_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ):
     """He waited for news that the resync stood for, and the run was taken for a broken one."""
-    monkeypatch.setattr(actors, "MISSED_EVENT_S", 0.01)
-    monkeypatch.setattr(actors, "RELEASE_SHARE", 0)
+    monkeypatch.setattr(swarm_actors, "MISSED_EVENT_S", 0.01)
+    monkeypatch.setattr(swarm_actors, "RELEASE_SHARE", 0)
     rider = ResyncedRider()
     await rider._answer_offer({"orderId": "ord_1", "offerId": "off_1"})
 

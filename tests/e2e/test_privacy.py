@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import start_server, stop_server
-from tests.e2e.test_story import run_script
+from tests.e2e.test_order_lifecycle import run_script
 
 # A base64 of `{"alg":`, a bearer's header, a Cameroonian number, an address and a place of the
 # stories below, and degrees with more digits than a district needs.
@@ -24,7 +24,7 @@ def debug_server(tmp_path: Path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("story", ["story.mjs", "client.mjs"])
+@pytest.mark.parametrize("story", ["order_lifecycle.mjs", "official_client.mjs"])
 def test_a_log_holds_ids_and_no_secrets(debug_server, story):
     """A whole day of the business at the lowest level: no phone, token, address or position."""
     assert "0 failed" in run_script(story, debug_server)

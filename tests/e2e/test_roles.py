@@ -8,8 +8,8 @@ import pytest_asyncio
 
 from bench.common.client import SocketClient
 from bench.common.scenario import LAT, LNG, BenchOrder, Scenario
-from tests.e2e.arguments import live_engines
 from tests.e2e.fleet import Fleet, fleet
+from tests.e2e.offer_observer import live_engines
 from tests.waiting import Until
 
 # Source: promise, another engine goes on at most 5 s after a kill.

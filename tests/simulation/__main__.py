@@ -15,9 +15,9 @@ import click
 from bench.common.result_line import print_result
 from tests.simulation.auditor import find_violations
 from tests.simulation.evidence import Violation
-from tests.simulation.faults import KINDS, THROTTLED_KIND
-from tests.simulation.planted_faults import PLANTED_BUGS
-from tests.simulation.story import Options, run_simulation
+from tests.simulation.fault_schedule import KINDS, THROTTLED_KIND
+from tests.simulation.planted_bugs import PLANTED_BUGS
+from tests.simulation.simulation_run import Options, run_simulation
 
 # Findings of one seed that are printed; the log has what led to all of them.
 FINDINGS_SHOWN_MAX = 20

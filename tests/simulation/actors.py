@@ -4,7 +4,7 @@ import asyncio
 import math
 from typing import Any
 
-from tests.simulation.phone import Refused, SimulatedClient
+from tests.simulation.simulated_client import Refused, SimulatedClient
 from tests.virtual_time import clock
 
 # Around Akwa, Douala; the town is small so that stories are about faults and not about roads.

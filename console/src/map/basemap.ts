@@ -1,4 +1,4 @@
-/** The map under everything: a schematic Douala, drawn from what console/map/lay.py wrote. */
+/** The map under everything: a schematic Douala, drawn from what console/map/draw_map.py wrote. */
 
 import type { LayerSpecification, SourceSpecification, StyleSpecification } from "maplibre-gl";
 import douala from "../../map/douala.json";
@@ -12,7 +12,7 @@ interface Named {
   rank: number;
 }
 
-/** Source: console/map/lay.py, whole steps of 0.00001 degree. */
+/** Source: console/map/draw_map.py, whole steps of 0.00001 degree. */
 const STEPS = 100_000;
 const GRATICULE = { west: 9.4, east: 10.06, south: 3.78, north: 4.32, step: 0.02 };
 const FONT = ["Inter"];

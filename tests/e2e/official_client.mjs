@@ -1,6 +1,6 @@
 // The official client on its own: both ways in, lines that break, answers in time, nothing binary.
 import assert from "node:assert/strict";
-import { App, story } from "./app.mjs";
+import { App, story } from "./app_client.mjs";
 
 const run = Date.now().toString(36);
 const rider = (name, options) => new App("RIDER", `rdr_${name}${run}`, options);

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from bench.common.scenario import LAT, LNG, Scenario
-from tests.e2e.arguments import OfferObserver, live_engines
 from tests.e2e.fleet import fleet
+from tests.e2e.offer_observer import OfferObserver, live_engines
 from tests.waiting import Until
 
 # Source: promise, another engine goes on at most 5 s after a kill; a pause looks the same.

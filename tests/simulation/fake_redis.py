@@ -9,7 +9,7 @@ from fakeredis import FakeServer
 from fakeredis._clients._tcp_server import encode_reply
 from fakeredis._socket import FakeSocket
 
-from tests.simulation.transport import BoundSocket, MemoryNetwork, MemoryTransport
+from tests.simulation.memory_network import BoundSocket, MemoryNetwork, MemoryTransport
 
 # What redis-py's URL names.
 REDIS_HOST = "redis"

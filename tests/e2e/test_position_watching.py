@@ -9,8 +9,8 @@ import pytest_asyncio
 
 from bench.common.scenario import LAT, LNG
 from tests.e2e.fleet import fleet
-from tests.e2e.memory import read_metric
-from tests.e2e.route import TwoServerScenario, next_fix
+from tests.e2e.process_stats import read_metric
+from tests.e2e.two_server_scenario import TwoServerScenario, next_fix
 from tests.waiting import Until
 
 pytestmark = pytest.mark.slow

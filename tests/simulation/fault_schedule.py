@@ -8,8 +8,8 @@ from typing import Any
 
 from ledger.dynamodb.fake import FakeDynamo, Fault
 from tests.simulation.event_log import EventLog
-from tests.simulation.fake_server import REDIS_HOST, FakeRedis
-from tests.simulation.server import SimulatedNode
+from tests.simulation.fake_redis import REDIS_HOST, FakeRedis
+from tests.simulation.simulated_node import SimulatedNode
 
 KINDS = ("messages", "cuts", "redis", "flush", "slow", "dynamo", "kills", "stops")
 # From the first order until it is calm, and not drawn with the others.

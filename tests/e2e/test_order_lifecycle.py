@@ -32,7 +32,7 @@ def run_script(script, server):
 @pytest.mark.slow
 def test_orders_are_delivered_and_settled_end_to_end(server: RunningServer):
     """FOOD by wallet, MART by cash and PACKAGE by mobile money are delivered and settled."""
-    said = run_script("story.mjs", server)
+    said = run_script("order_lifecycle.mjs", server)
 
     assert "0 failed" in said
     assert "Traceback" not in server.log.read_text()

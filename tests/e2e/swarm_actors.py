@@ -8,7 +8,7 @@ from typing import Any
 from bench.common.scenario import LAT, LNG
 from city.client.socket_client import CommandRefused
 from city.client.tokens import UserType
-from tests.e2e.swarm import MISSED_EVENT_S, PAGE_SIZE, RetryingClient
+from tests.e2e.retrying_client import MISSED_EVENT_S, PAGE_SIZE, RetryingClient
 
 # Whole XAF; a rider may hold 50,000 of cash, so what is paid in cash is cheap.
 DISHES = {"ndole": 5_000, "bread": 2_000}

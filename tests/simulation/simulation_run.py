@@ -15,15 +15,15 @@ from dispatch.settings import Settings
 from ledger.dynamodb.client import DynamoTable
 from ledger.dynamodb.fake import FakeDynamo, FaultInjector, Latencies
 from ledger.dynamodb.schema import ensure_table
-from tests.simulation import determinism, planted_faults
+from tests.simulation import determinism, planted_bugs
 from tests.simulation.actors import Behaviour, Customer, Rider, Vendor
 from tests.simulation.event_log import EventLog
 from tests.simulation.evidence import Evidence
-from tests.simulation.fake_server import FakeRedis
-from tests.simulation.faults import FaultSchedule, FaultTargets
-from tests.simulation.phone import SECRET, ServerPool, SimulatedClient
-from tests.simulation.server import TABLE, SimulatedNode
-from tests.simulation.virtual_loop import SimulationLoop
+from tests.simulation.fake_redis import FakeRedis
+from tests.simulation.fault_schedule import FaultSchedule, FaultTargets
+from tests.simulation.simulated_client import SECRET, ServerPool, SimulatedClient
+from tests.simulation.simulated_node import TABLE, SimulatedNode
+from tests.simulation.simulation_loop import SimulationLoop
 from tests.virtual_time import START_MS
 
 NODES = 3
@@ -67,7 +67,7 @@ def run_simulation(options: Options) -> Outcome:
     story = SimulationRun(options, loop)
     with ExitStack() as stack:
         stack.enter_context(determinism.deterministic(options.seed, loop.clock))
-        stack.enter_context(planted_faults.planted_bug(options.planted_bug))
+        stack.enter_context(planted_bugs.planted_bug(options.planted_bug))
         stack.enter_context(_record_logged_errors(story.event_log))
         loop.set_exception_handler(story.record_failure)
         runner = stack.enter_context(asyncio.Runner(loop_factory=lambda: loop))

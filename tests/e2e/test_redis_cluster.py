@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.fleet import fleet
-from tests.e2e.route import TwoServerScenario, next_fix
+from tests.e2e.two_server_scenario import TwoServerScenario, next_fix
 from tests.redis_cluster import start_cluster
 from tests.waiting import Until
 

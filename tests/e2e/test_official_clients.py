@@ -6,14 +6,14 @@ import socketio
 from city.client.tokens import TokenSigner
 from dispatch.clock import SystemClock
 from tests.e2e.conftest import RunningServer
-from tests.e2e.test_story import run_script
+from tests.e2e.test_order_lifecycle import run_script
 from tests.waiting import Until
 
 
 @pytest.mark.slow
 def test_the_official_client_in_javascript(server: RunningServer):
     """Both ways in, reconnects, answers in time, repeats, and nothing binary."""
-    assert "0 failed" in run_script("client.mjs", server)
+    assert "0 failed" in run_script("official_client.mjs", server)
     assert "Traceback" not in server.log.read_text()
 
 

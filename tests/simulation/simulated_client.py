@@ -11,7 +11,7 @@ import orjson
 
 from city.client import packets
 from tests.simulation.event_log import EventLog
-from tests.simulation.faults import FaultSchedule
+from tests.simulation.fault_schedule import FaultSchedule
 from tests.virtual_time import START_MS
 
 SECRET = "a secret of the simulation, 32 bytes or more"

@@ -14,8 +14,8 @@ from handlers.app import composition
 from ledger.dynamodb.client import DynamoTable
 from ledger.dynamodb.fake import FakeDynamo
 from tests.simulation.event_log import EventLog
-from tests.simulation.transport import BoundSocket
-from tests.simulation.virtual_loop import CURRENT_PROCESS, SimulatedProcess, SimulationLoop
+from tests.simulation.memory_network import BoundSocket
+from tests.simulation.simulation_loop import CURRENT_PROCESS, SimulatedProcess, SimulationLoop
 
 TABLE = "reeyo"
 REDIS_URL = "redis://redis:6379/0"

@@ -1,4 +1,4 @@
-"""Lays the console's map of Douala: `python console/map/lay.py` writes douala.json beside it.
+"""Lays the console's map of Douala: `python console/map/draw_map.py` writes douala.json beside it.
 
 A schematic map: banks, islands and main roads are drawn by hand from what a city plan shows, to
 some 200 m; the small streets are those of the simulated city, so that its riders follow them.

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from contextvars import Context, ContextVar
 from typing import Any
 
-from tests.simulation.transport import Listener, MemoryNetwork
+from tests.simulation.memory_network import Listener, MemoryNetwork
 from tests.virtual_time import VirtualLoop
 
 

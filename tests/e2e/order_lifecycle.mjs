@@ -1,7 +1,7 @@
 // The main job, told by the official JavaScript client: FOOD by wallet, MART by cash, PACKAGE by
 // mobile money, and what happens at the edges of each.
 import assert from "node:assert/strict";
-import { App, call, http, refusal, story } from "./app.mjs";
+import { App, call, http, refusal, story } from "./app_client.mjs";
 
 const run = Date.now().toString(36);
 const ADMIN = ["ADMIN", "adm_1"];
@@ -245,7 +245,7 @@ await story([
     );
     assert.equal(await knock("RIDER", "rdr_1", { auth: {} }), "token_required");
     assert.equal(await knock("RIDER", "rdr_1", { auth: { token: "x.y.z" } }), "token_invalid");
-    const { token } = await import("./app.mjs");
+    const { token } = await import("./app_client.mjs");
     const old = Math.floor(Date.now() / 1000) - 60;
     const late = token("RIDER", "rdr_1", { iat: old - 60, exp: old });
     assert.equal(await knock("RIDER", "rdr_1", { auth: { token: late } }), "token_expired");
