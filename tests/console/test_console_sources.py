@@ -30,7 +30,7 @@ def test_the_console_passes_its_own_tests():
 
 
 def test_the_map_is_up_to_date():
-    """The map in the console is what `console/map/draw_map.py` draws from the city's streets now."""
+    """`console/map/draw_map.py` draws the same map from the streets of the simulated city."""
     spec = importlib.util.spec_from_file_location("draw_map", CONSOLE / "map/draw_map.py")
     assert spec is not None
     assert spec.loader is not None
