@@ -124,7 +124,7 @@ class ServerReplay:
         await self._site.request("POST", "/wallet/topup", ("USER", f"usr_{row}"), purse)
 
     async def _connect_courier(self, row: int) -> ReplayCourier:
-        share, seed = self._options.decline_share, self._options.seed
+        share, seed = self._options.declines, self._options.seed
         no = partial(is_declined, self._instance, share, seed)
         courier = ReplayCourier((self._instance, self._clock, self.log), row, no)
         courier.socket_client = await self._site.connect(("RIDER", f"rdr_{row}"), courier.on_event)
@@ -245,7 +245,7 @@ def main() -> None:
     # Whoever ends the bench ends its server and its engines.
     signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     choice = ReplayOptions(
-        partial(solve, policy="batch"), options.decline_share, options.prep == "none", options.seed
+        partial(solve, policy="batch"), options.declines, options.prep == "none", options.seed
     )
     decided = score_run(instance, replay_day(instance, choice).trips)
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -253,7 +253,7 @@ def main() -> None:
     gap = figures["E_live"] - decided.E
     parameters: dict[str, object] = {
         "instance": instance.name, "start": options.start, "end": options.end, "pace": SPEEDUP,
-        "declines": options.decline_share, "prep": options.prep, "seed": options.seed,
+        "declines": options.declines, "prep": options.prep, "seed": options.seed,
     }  # fmt: skip
     print_result(
         "live",

@@ -108,7 +108,7 @@ def _replay_instance(options: argparse.Namespace, name: str) -> InstanceResult:
     instance = instances.read_instance(options.instances / name)
     choice = ReplayOptions(
         partial(solve, policy=options.policy),
-        options.decline_share,
+        options.declines,
         options.prep == "mean",
         options.seed,
     )
@@ -142,7 +142,7 @@ def _parser() -> argparse.ArgumentParser:
 def main() -> None:
     """Play, judge, print; 1 where a run is illegal or a goal is missed."""
     options = _parser().parse_args()
-    shown = {"policy": options.policy, "declines": options.decline_share, "prep": options.prep}
+    shown = {"policy": options.policy, "declines": options.declines, "prep": options.prep}
     parameters: dict[str, object] = {**shown, "seed": options.seed}
     rows: list[InstanceResult] = []
     for name in options.only or instance_names(options.instances, options.set):
@@ -168,7 +168,7 @@ def main() -> None:
 
 def _goal(options: argparse.Namespace) -> float | None:
     """What is promised: of the best policy, on a whole set, where everything is known."""
-    is_plain = options.policy == "batch" and not options.decline_share and options.prep == "known"
+    is_plain = options.policy == "batch" and not options.declines and options.prep == "known"
     return GOALS.get(options.set) if is_plain and not options.only else None
 
 

@@ -113,7 +113,7 @@ async def _offer_latencies_s(scenario: Scenario, orders: int) -> list[float]:
     with gc_disabled():
         for job in jobs:
             await scenario.assign(job)
-    return [job.offered_s - job.asked_s for job in jobs]
+    return [job.offered_s - job.accept_sent_s for job in jobs]
 
 
 def verdict(figures: dict[str, Any]) -> str:

@@ -165,7 +165,7 @@ async def start_deliveries(scenario: Scenario, traces: Sequence[list[Fix]]) -> l
     ]
     jobs = await run_limited(4, pairs)
     # Whoever was offered an order carries it; his is the trace.
-    return [TracedRider(job, trace_of[job.assigned_rider.who[1]]) for job in jobs]
+    return [TracedRider(job, trace_of[job.assigned_rider.identity[1]]) for job in jobs]
 
 
 async def _start_delivery(scenario: Scenario, number: int, start: Fix) -> BenchOrder:

@@ -117,10 +117,10 @@ class FaultSchedule:
         phone = self._rng.choice(targets.clients)
         is_long = self._rng.random() < 0.15
         away_s = self._rng.uniform(20, 90) if is_long else self._rng.uniform(0, 4)
-        phone.is_off = True
-        phone.cut()
+        phone.is_offline = True
+        phone.drop_connection()
         await self._sleep_unless_stopped(away_s)
-        phone.is_off = False
+        phone.is_offline = False
 
     async def _stop_redis(self, targets: "FaultTargets") -> None:
         if targets.redis.is_down:

@@ -115,7 +115,7 @@ async def test_changes_of_mind(
     await run_city_until(city, lambda: city.counters.counts["orders_cancelled"] >= 5)
     states = {order["status"] for order in fake_server.orders.values()}
     assert "CANCELLED" in states
-    assert fake_server.said["cancel_order"] >= 5
+    assert fake_server.command_counts["cancel_order"] >= 5
 
 
 @pytest.mark.slow
@@ -132,7 +132,7 @@ async def test_breakdowns(city: City, fake_server: FakeServer) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rider, "BREAKDOWN_CHANCE", 1.0)
         await run_city_until(city, lambda: city.counters.counts["deliveries_released"] >= 2)
-    assert fake_server.said["release_delivery"] >= 2
+    assert fake_server.command_counts["release_delivery"] >= 2
 
 
 @pytest.mark.slow
@@ -160,7 +160,7 @@ async def test_an_open_delivery_is_resumed(city: City, fake_server: FakeServer) 
     place = {"lat": 4.05, "lng": 9.71}
     body = {"pickup": place, "dropoff": place, "orderType": "PACKAGE", "paymentMethod": "CASH"}
     fake_server.services.add("PACKAGE")
-    order = fake_server.place("usr_1", body)
+    order = fake_server.place_order("usr_1", body)
     order["status"], order["dispatch"] = "IN_TRANSIT", {"state": "PICKED_UP", "riderId": "rdr_1"}
     riding = asyncio.create_task(Rider(city, "rdr_1", to_metres(4.049, 9.705)).run())
     async with asyncio.timeout(WAIT_S):
@@ -179,12 +179,12 @@ async def test_a_customer_watches_again(city: City, fake_server: FakeServer) -> 
     living = asyncio.create_task(customer.run())
     async with asyncio.timeout(WAIT_S):
         await UNTIL.true(lambda: bool(customer.request_order("PACKAGE")))
-        await UNTIL.true(lambda: bool(fake_server.said["subscribe_order"]))
+        await UNTIL.true(lambda: bool(fake_server.command_counts["subscribe_order"]))
         customer.socket.simulate_outage(0.01)
         await UNTIL.true(lambda: bool(city.counters.counts["watched_again"]))
     living.cancel()
     await asyncio.wait({living})
-    assert fake_server.said["subscribe_order"] == 2
+    assert fake_server.command_counts["subscribe_order"] == 2
 
 
 async def test_a_fall_is_counted_and_healed(city: City, monkeypatch: pytest.MonkeyPatch) -> None:
