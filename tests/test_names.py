@@ -38,7 +38,6 @@ METAPHORS = frozenset(
         "yard",
     }
 )
-)
 
 
 def test_modules_use_words_of_the_glossary():
