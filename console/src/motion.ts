@@ -12,7 +12,7 @@ export interface Track {
 }
 
 /** A glide lasts a little longer than the fixes are apart, so that it never has to wait. */
-const STRETCH = 1.15;
+const GLIDE_STRETCH = 1.15;
 const GLIDE_MS_MIN = 500;
 const GLIDE_MS_MAX = 3_500;
 /** Farther than this between two fixes is a jump, not a ride. */
@@ -20,29 +20,29 @@ const JUMP_M = 1_500;
 /** Source: WGS 84, mean radius. */
 const EARTH_M = 6_371_000;
 
-export function standStill(at: LatLng, nowMs: number): Track {
+export function stationaryTrack(at: LatLng, nowMs: number): Track {
   return { from: at, to: at, startMs: nowMs, endMs: nowMs, lastFixMs: nowMs };
 }
 
 /** The track after a new fix: from where he is drawn now to where he is. */
-export function glideTo(track: Track, to: LatLng, nowMs: number): Track {
-  const from = placeAt(track, nowMs);
-  if (distanceM(from, to) > JUMP_M) return standStill(to, nowMs);
-  const apartMs = (nowMs - track.lastFixMs) * STRETCH;
+export function extendTrack(track: Track, to: LatLng, nowMs: number): Track {
+  const from = positionAt(track, nowMs);
+  if (distanceM(from, to) > JUMP_M) return stationaryTrack(to, nowMs);
+  const apartMs = (nowMs - track.lastFixMs) * GLIDE_STRETCH;
   const glideMs = Math.min(Math.max(apartMs, GLIDE_MS_MIN), GLIDE_MS_MAX);
   return { from, to, startMs: nowMs, endMs: nowMs + glideMs, lastFixMs: nowMs };
 }
 
-export function placeAt(track: Track, nowMs: number): LatLng {
+export function positionAt(track: Track, nowMs: number): LatLng {
   if (nowMs >= track.endMs) return track.to;
   const part = (nowMs - track.startMs) / (track.endMs - track.startMs);
-  return between(track.from, track.to, Math.max(part, 0));
+  return interpolate(track.from, track.to, Math.max(part, 0));
 }
 
-export function between(from: LatLng, to: LatLng, part: number): LatLng {
+export function interpolate(from: LatLng, to: LatLng, fraction: number): LatLng {
   return {
-    lat: from.lat + (to.lat - from.lat) * part,
-    lng: from.lng + (to.lng - from.lng) * part,
+    lat: from.lat + (to.lat - from.lat) * fraction,
+    lng: from.lng + (to.lng - from.lng) * fraction,
   };
 }
 

@@ -14,12 +14,12 @@ const SAMPLES_MAX = 300;
 const WINDOW_S = 4;
 const WINDOW_S_MIN = 2;
 
-export class Rates {
+export class RateHistory {
   private samples: Sample[] = [];
   /** Columns for the charts: seconds, fixes per second, settled XAF. */
-  readonly at: number[] = [];
-  readonly fixes: number[] = [];
-  readonly settled: number[] = [];
+  readonly timesS: number[] = [];
+  readonly fixRates: number[] = [];
+  readonly settledXaf: number[] = [];
 
   /** Take the counters of one delta. */
   add(totals: Totals, tsMs: number): void {
@@ -32,10 +32,10 @@ export class Rates {
     while (this.samples.length > 2 && at - this.samples[1]!.at >= WINDOW_S) this.samples.shift();
     const rate = this.fixesPerSecond();
     if (rate === null) return;
-    this.at.push(at);
-    this.fixes.push(rate);
-    this.settled.push(totals.settledXaf);
-    for (const column of [this.at, this.fixes, this.settled]) {
+    this.timesS.push(at);
+    this.fixRates.push(rate);
+    this.settledXaf.push(totals.settledXaf);
+    for (const column of [this.timesS, this.fixRates, this.settledXaf]) {
       if (column.length > SAMPLES_MAX) column.shift();
     }
   }

@@ -9,7 +9,7 @@ export type Freshness = "live" | "stale" | "lost";
 export type Duty = "off" | "idle" | "busy";
 
 /** `ts` in Unix ms, `heading` in degrees from north. */
-export interface RiderDot {
+export interface RiderSnapshot {
   riderId: string;
   lat?: number;
   lng?: number;
@@ -21,7 +21,7 @@ export interface RiderDot {
 }
 
 /** `total` in whole XAF, `updatedAt` in Unix ms. */
-export interface OrderDot {
+export interface OrderSnapshot {
   orderId: string;
   orderType?: string;
   status?: string;
@@ -48,9 +48,9 @@ export interface Totals {
 }
 
 /** Both a snapshot (all there is in the window) and a delta (what changed since). */
-export interface Area {
-  riders: RiderDot[];
-  orders: OrderDot[];
+export interface AreaSnapshot {
+  riders: RiderSnapshot[];
+  orders: OrderSnapshot[];
   totals: Totals;
   ts: number;
 }

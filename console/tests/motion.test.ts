@@ -1,46 +1,46 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { bearing, distanceM, glideTo, placeAt, standStill } from "../src/motion";
-import { AKWA, BALI } from "./samples";
+import { bearing, distanceM, extendTrack, positionAt, stationaryTrack } from "../src/motion";
+import { AKWA, BALI } from "./fixtures";
 
 const near = { lat: AKWA.lat + 0.0009, lng: AKWA.lng };
 
 test("a rider glides: at no moment does he jump, and at the end he is there", () => {
-  let track = standStill(AKWA, 0);
-  track = glideTo(track, near, 1_000);
+  let track = stationaryTrack(AKWA, 0);
+  track = extendTrack(track, near, 1_000);
 
-  const steps = Array.from({ length: 40 }, (_, i) => placeAt(track, 1_000 + i * 50));
+  const steps = Array.from({ length: 40 }, (_, i) => positionAt(track, 1_000 + i * 50));
 
   for (let i = 1; i < steps.length; i++) assert.ok(distanceM(steps[i - 1]!, steps[i]!) < 5);
   assert.deepEqual(steps.at(-1), near);
 });
 
 test("a new fix is approached from where the rider is drawn, not from the last fix", () => {
-  let track = glideTo(standStill(AKWA, 0), near, 1_000);
-  const drawn = placeAt(track, 1_300);
+  let track = extendTrack(stationaryTrack(AKWA, 0), near, 1_000);
+  const drawn = positionAt(track, 1_300);
 
-  track = glideTo(track, BALI, 1_300);
+  track = extendTrack(track, BALI, 1_300);
 
-  assert.deepEqual(placeAt(track, 1_300), drawn);
+  assert.deepEqual(positionAt(track, 1_300), drawn);
 });
 
 test("a glide lasts a little longer than the fixes are apart, so that nobody waits", () => {
-  const track = glideTo(standStill(AKWA, 0), near, 2_000);
+  const track = extendTrack(stationaryTrack(AKWA, 0), near, 2_000);
 
   assert.equal(track.endMs - track.startMs, 2_300);
 });
 
 test("after a long silence the glide is short all the same", () => {
-  const track = glideTo(standStill(AKWA, 0), near, 60_000);
+  const track = extendTrack(stationaryTrack(AKWA, 0), near, 60_000);
 
   assert.equal(track.endMs - track.startMs, 3_500);
 });
 
 test("nobody rides fifteen hundred metres between two fixes: that is a jump", () => {
   const far = { lat: AKWA.lat + 0.02, lng: AKWA.lng };
-  const track = glideTo(standStill(AKWA, 0), far, 1_000);
+  const track = extendTrack(stationaryTrack(AKWA, 0), far, 1_000);
 
-  assert.deepEqual(placeAt(track, 1_000), far);
+  assert.deepEqual(positionAt(track, 1_000), far);
 });
 
 test("bearings go clockwise from north", () => {

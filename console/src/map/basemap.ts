@@ -6,19 +6,19 @@ import douala from "../../map/douala.json";
 type Line = number[];
 type Position = [number, number];
 
-interface Named {
+interface NamedPlace {
   name: string;
   at: number[];
   rank: number;
 }
 
 /** Source: console/map/draw_map.py, whole steps of 0.00001 degree. */
-const STEPS = 100_000;
+const STEPS_PER_DEGREE = 100_000;
 const GRATICULE = { west: 9.4, east: 10.06, south: 3.78, north: 4.32, step: 0.02 };
 const FONT = ["Inter"];
 
 /** Every colour of the map that carries no meaning. */
-const INK = {
+const COLORS = {
   land: "#0e151f",
   water: "#0a1d2e",
   bank: "#1f4d68",
@@ -36,7 +36,7 @@ const INK = {
   waterName: "#4f86a6",
 };
 
-const WIDER = (at10: number, at16: number) =>
+const widthByZoom = (at10: number, at16: number) =>
   ["interpolate", ["exponential", 1.5], ["zoom"], 10, at10, 16, at16] as const;
 
 /** The style of the built-in map. It names no host: fonts are drawn by the browser. */
@@ -46,87 +46,87 @@ export function builtInStyle(): StyleSpecification {
     name: "Douala, schematic",
     sources: sources(),
     layers: [
-      { id: "land", type: "background", paint: { "background-color": INK.land } },
-      ...ground(),
-      ...ways(),
-      ...names(),
+      { id: "land", type: "background", paint: { "background-color": COLORS.land } },
+      ...groundLayers(),
+      ...roadLayers(),
+      ...labelLayers(),
     ],
   };
 }
 
 function sources(): Record<string, SourceSpecification> {
   return {
-    grid: lines(graticule()),
-    water: areas(douala.water),
-    islands: areas(douala.islands),
-    creeks: lines(douala.creeks.map(unpack)),
-    airport: areas(douala.airport),
-    runway: lines(douala.runway.map(unpack)),
-    streets: lines(douala.streets.map(unpack)),
-    avenues: lines(douala.avenues.map(unpack)),
-    roads: lines(douala.roads.map(unpack)),
-    railway: lines(douala.railway.map(unpack)),
-    districts: points(douala.districts),
-    places: points(douala.places),
-    waters: points(douala.waters),
+    grid: lineSource(graticule()),
+    water: polygonSource(douala.water),
+    islands: polygonSource(douala.islands),
+    creeks: lineSource(douala.creeks.map(decodeLine)),
+    airport: polygonSource(douala.airport),
+    runway: lineSource(douala.runway.map(decodeLine)),
+    streets: lineSource(douala.streets.map(decodeLine)),
+    avenues: lineSource(douala.avenues.map(decodeLine)),
+    roads: lineSource(douala.roads.map(decodeLine)),
+    railway: lineSource(douala.railway.map(decodeLine)),
+    districts: pointSource(douala.districts),
+    places: pointSource(douala.places),
+    waters: pointSource(douala.waters),
   };
 }
 
-function ground(): LayerSpecification[] {
+function groundLayers(): LayerSpecification[] {
   const bank = (id: string, source: string, width: number, opacity: number): LayerSpecification => ({
     id,
     type: "line",
     source,
     layout: { "line-join": "round" },
-    paint: { "line-color": INK.bank, "line-width": width, "line-blur": width, "line-opacity": opacity },
+    paint: { "line-color": COLORS.bank, "line-width": width, "line-blur": width, "line-opacity": opacity },
   });
   return [
-    line("grid", "grid", INK.grid, [...WIDER(0.6, 1)]),
-    { id: "water", type: "fill", source: "water", paint: { "fill-color": INK.water } },
+    lineLayer("grid", "grid", COLORS.grid, [...widthByZoom(0.6, 1)]),
+    { id: "water", type: "fill", source: "water", paint: { "fill-color": COLORS.water } },
     bank("bank-glow", "water", 14, 0.35),
     bank("bank", "water", 1.4, 0.9),
-    { id: "islands", type: "fill", source: "islands", paint: { "fill-color": INK.marsh } },
+    { id: "islands", type: "fill", source: "islands", paint: { "fill-color": COLORS.marsh } },
     bank("islands-bank", "islands", 1.4, 0.7),
-    line("creeks-bank", "creeks", INK.bank, [...WIDER(1.8, 34)], 0.45),
-    line("creeks", "creeks", INK.water, [...WIDER(1.2, 30)]),
-    { id: "airport", type: "fill", source: "airport", paint: { "fill-color": INK.apron } },
-    line("runway", "runway", INK.runway, [...WIDER(1.5, 26)]),
+    lineLayer("creeks-bank", "creeks", COLORS.bank, [...widthByZoom(1.8, 34)], 0.45),
+    lineLayer("creeks", "creeks", COLORS.water, [...widthByZoom(1.2, 30)]),
+    { id: "airport", type: "fill", source: "airport", paint: { "fill-color": COLORS.apron } },
+    lineLayer("runway", "runway", COLORS.runway, [...widthByZoom(1.5, 26)]),
   ];
 }
 
-function ways(): LayerSpecification[] {
+function roadLayers(): LayerSpecification[] {
   return [
-    faintStreets(),
-    line("avenues", "avenues", INK.avenue, [...WIDER(0.5, 9)]),
-    dashed("railway", "railway", INK.railway, [...WIDER(0.8, 3)]),
-    line("roads-casing", "roads", INK.casing, [...WIDER(2.4, 20)]),
-    line("roads", "roads", INK.road, [...WIDER(1.2, 12)]),
+    streetLayer(),
+    lineLayer("avenues", "avenues", COLORS.avenue, [...widthByZoom(0.5, 9)]),
+    dashedLayer("railway", "railway", COLORS.railway, [...widthByZoom(0.8, 3)]),
+    lineLayer("roads-casing", "roads", COLORS.casing, [...widthByZoom(2.4, 20)]),
+    lineLayer("roads", "roads", COLORS.road, [...widthByZoom(1.2, 12)]),
   ];
 }
 
-function faintStreets(): LayerSpecification {
+function streetLayer(): LayerSpecification {
   return {
     id: "streets",
     type: "line",
     source: "streets",
     minzoom: 11,
     paint: {
-      "line-color": INK.street,
+      "line-color": COLORS.street,
       "line-width": ["interpolate", ["exponential", 1.5], ["zoom"], 11, 0.4, 16, 6],
       "line-opacity": ["interpolate", ["linear"], ["zoom"], 11, 0, 12, 1],
     },
   };
 }
 
-function names(): LayerSpecification[] {
+function labelLayers(): LayerSpecification[] {
   return [
-    label("water-names", "waters", INK.waterName, 13, 0.22),
-    label("place-names", "places", INK.place, 11, 0.06),
-    label("district-names", "districts", INK.district, 12, 0.06),
+    labelLayer("water-names", "waters", COLORS.waterName, 13, 0.22),
+    labelLayer("place-names", "places", COLORS.place, 11, 0.06),
+    labelLayer("district-names", "districts", COLORS.district, 12, 0.06),
   ];
 }
 
-function line(
+function lineLayer(
   id: string,
   source: string,
   color: string,
@@ -142,7 +142,7 @@ function line(
   };
 }
 
-function dashed(id: string, source: string, color: string, width: unknown[]): LayerSpecification {
+function dashedLayer(id: string, source: string, color: string, width: unknown[]): LayerSpecification {
   return {
     id,
     type: "line",
@@ -151,7 +151,7 @@ function dashed(id: string, source: string, color: string, width: unknown[]): La
   };
 }
 
-function label(
+function labelLayer(
   id: string,
   source: string,
   color: string,
@@ -173,21 +173,21 @@ function label(
     },
     paint: {
       "text-color": color,
-      "text-halo-color": INK.land,
+      "text-halo-color": COLORS.land,
       "text-halo-width": source === "waters" ? 0 : 1.4,
       "text-opacity": ["interpolate", ["linear"], ["zoom"], 15, 1, 17, 0.5],
     },
   };
 }
 
-function unpack(steps: Line): Position[] {
+function decodeLine(steps: Line): Position[] {
   const positions: Position[] = [];
   let lng = 0;
   let lat = 0;
   for (let i = 0; i < steps.length; i += 2) {
     lng += steps[i]!;
     lat += steps[i + 1]!;
-    positions.push([lng / STEPS, lat / STEPS]);
+    positions.push([lng / STEPS_PER_DEGREE, lat / STEPS_PER_DEGREE]);
   }
   return positions;
 }
@@ -201,23 +201,23 @@ function graticule(): Position[][] {
   return [...meridians, ...parallels];
 }
 
-function lines(coordinates: Position[][]): SourceSpecification {
-  return source({ type: "MultiLineString", coordinates });
+function lineSource(coordinates: Position[][]): SourceSpecification {
+  return geojsonSource({ type: "MultiLineString", coordinates });
 }
 
-function areas(rings: Line[]): SourceSpecification {
-  return source({ type: "MultiPolygon", coordinates: rings.map((ring) => [unpack(ring)]) });
+function polygonSource(rings: Line[]): SourceSpecification {
+  return geojsonSource({ type: "MultiPolygon", coordinates: rings.map((ring) => [decodeLine(ring)]) });
 }
 
-function source(geometry: GeoJSON.Geometry): SourceSpecification {
+function geojsonSource(geometry: GeoJSON.Geometry): SourceSpecification {
   return { type: "geojson", data: { type: "Feature", properties: {}, geometry } };
 }
 
-function points(named: Named[]): SourceSpecification {
+function pointSource(named: NamedPlace[]): SourceSpecification {
   const features = named.map(({ name, at, rank }): GeoJSON.Feature => ({
     type: "Feature",
     properties: { name, rank },
-    geometry: { type: "Point", coordinates: at.map((step) => step / STEPS) },
+    geometry: { type: "Point", coordinates: at.map((step) => step / STEPS_PER_DEGREE) },
   }));
   return { type: "geojson", data: { type: "FeatureCollection", features } };
 }

@@ -1,15 +1,15 @@
 /** The little pictures on the map, drawn on a canvas at start: riders and pickups. */
 
 import type { Map as MapLibre } from "maplibre-gl";
-import { DUTY_COLOR, STATUS_COLOR, UNKNOWN_COLOR } from "../look";
+import { DUTY_COLOR, STATUS_COLOR, UNKNOWN_COLOR } from "../colors";
 import type { Duty, Freshness } from "../wire";
 
 /** Drawn at twice the size, for dense screens. */
-const RATIO = 2;
+const PIXEL_RATIO = 2;
 const RIDER_PX = 26;
 const PICKUP_PX = 22;
-const EDGE = "#070c13";
-const INSIDE = "#0e151f";
+const OUTLINE_COLOR = "#070c13";
+const FILL_COLOR = "#0e151f";
 
 type Pen = CanvasRenderingContext2D;
 
@@ -32,29 +32,29 @@ export function addIcons(map: MapLibre): void {
   for (const [duty, color] of Object.entries(DUTY_COLOR)) {
     for (const fill of ["full", "hollow"]) {
       const isHollow = fill === "hollow";
-      add(map, `rider-${duty}-arrow-${fill}`, RIDER_PX, (pen) => drawArrow(pen, color, isHollow));
-      add(map, `rider-${duty}-dot-${fill}`, RIDER_PX, (pen) => drawDot(pen, color, isHollow));
+      addIcon(map, `rider-${duty}-arrow-${fill}`, RIDER_PX, (pen) => drawArrow(pen, color, isHollow));
+      addIcon(map, `rider-${duty}-dot-${fill}`, RIDER_PX, (pen) => drawDot(pen, color, isHollow));
     }
   }
   for (const [service, draw] of Object.entries(SERVICES)) {
     for (const [status, color] of [...Object.entries(STATUS_COLOR), ["", UNKNOWN_COLOR]]) {
-      add(map, `pickup-${service}-${status}`, PICKUP_PX, (pen) => drawPickup(pen, color!, draw));
+      addIcon(map, `pickup-${service}-${status}`, PICKUP_PX, (pen) => drawPickup(pen, color!, draw));
     }
   }
 }
 
 /** Drawn around the middle, in CSS pixels. */
-function add(map: MapLibre, name: string, sizePx: number, draw: (pen: Pen) => void): void {
+function addIcon(map: MapLibre, name: string, sizePx: number, draw: (pen: Pen) => void): void {
   const canvas = document.createElement("canvas");
-  canvas.width = canvas.height = sizePx * RATIO;
+  canvas.width = canvas.height = sizePx * PIXEL_RATIO;
   const pen = canvas.getContext("2d");
   if (!pen) throw new Error("this browser has no 2d canvas");
-  pen.scale(RATIO, RATIO);
+  pen.scale(PIXEL_RATIO, PIXEL_RATIO);
   pen.translate(sizePx / 2, sizePx / 2);
   pen.lineJoin = pen.lineCap = "round";
   draw(pen);
   const image = pen.getImageData(0, 0, canvas.width, canvas.height);
-  map.addImage(name, image, { pixelRatio: RATIO });
+  map.addImage(name, image, { pixelRatio: PIXEL_RATIO });
 }
 
 function drawArrow(pen: Pen, color: string, isHollow: boolean): void {
@@ -64,20 +64,20 @@ function drawArrow(pen: Pen, color: string, isHollow: boolean): void {
   pen.lineTo(0, 3.6);
   pen.lineTo(-6.2, 7);
   pen.closePath();
-  paint(pen, color, isHollow);
+  fillAndStroke(pen, color, isHollow);
 }
 
 function drawDot(pen: Pen, color: string, isHollow: boolean): void {
   pen.beginPath();
   pen.arc(0, 0, 5, 0, Math.PI * 2);
-  paint(pen, color, isHollow);
+  fillAndStroke(pen, color, isHollow);
 }
 
-function paint(pen: Pen, color: string, isHollow: boolean): void {
+function fillAndStroke(pen: Pen, color: string, isHollow: boolean): void {
   pen.lineWidth = 4;
-  pen.strokeStyle = EDGE;
+  pen.strokeStyle = OUTLINE_COLOR;
   pen.stroke();
-  pen.fillStyle = isHollow ? EDGE : color;
+  pen.fillStyle = isHollow ? OUTLINE_COLOR : color;
   pen.fill();
   pen.lineWidth = 1.4;
   pen.strokeStyle = color;
@@ -88,9 +88,9 @@ function drawPickup(pen: Pen, color: string, draw: (pen: Pen) => void): void {
   pen.beginPath();
   pen.roundRect(-8, -8, 16, 16, 5);
   pen.lineWidth = 4;
-  pen.strokeStyle = EDGE;
+  pen.strokeStyle = OUTLINE_COLOR;
   pen.stroke();
-  pen.fillStyle = INSIDE;
+  pen.fillStyle = FILL_COLOR;
   pen.fill();
   pen.lineWidth = 1.6;
   pen.strokeStyle = color;

@@ -1,21 +1,21 @@
 /** The live layers over the basemap and the two sources that feed them. */
 
 import type { LayerSpecification, SourceSpecification } from "maplibre-gl";
-import { OFFER_COLOR } from "../look";
+import { OFFER_COLOR } from "../colors";
 
 /** `standing` changes when an order does; `moving` several times a second. */
-export const STANDING = "standing";
-export const MOVING = "moving";
+export const STATIC_SOURCE = "standing";
+export const MOVING_SOURCE = "moving";
 /** The layers that can be picked, the topmost first. */
-export const PICKABLE = ["riders", "pickups", "dropoffs"];
+export const CLICKABLE_LAYERS = ["riders", "pickups", "dropoffs"];
 
-const NOTHING: GeoJSON.FeatureCollection = { type: "FeatureCollection", features: [] };
+const EMPTY: GeoJSON.FeatureCollection = { type: "FeatureCollection", features: [] };
 
 /** Tiles of zoom 14 hold a step of 0.3 m; more zoom levels would only cost the worker time. */
 export function liveSources(): Record<string, SourceSpecification> {
   return {
-    [STANDING]: { type: "geojson", data: NOTHING, maxzoom: 14, tolerance: 0 },
-    [MOVING]: { type: "geojson", data: NOTHING, maxzoom: 14, tolerance: 0, buffer: 32 },
+    [STATIC_SOURCE]: { type: "geojson", data: EMPTY, maxzoom: 14, tolerance: 0 },
+    [MOVING_SOURCE]: { type: "geojson", data: EMPTY, maxzoom: 14, tolerance: 0, buffer: 32 },
   };
 }
 
@@ -24,25 +24,25 @@ export function liveLines(): LayerSpecification[] {
   return [arcs(), legs(), offers()];
 }
 
-export function liveDots(): LayerSpecification[] {
-  return [...ends(), rings(), picked(), riders(), sparks(), amounts()];
+export function livePoints(): LayerSpecification[] {
+  return [...stops(), rings(), picked(), riders(), sparks(), amounts()];
 }
 
-const is = (kind: string) => ["==", ["get", "kind"], kind] as never;
-const get = (name: string) => ["get", name] as never;
+const isKind = (kind: string) => ["==", ["get", "kind"], kind] as never;
+const property = (name: string) => ["get", name] as never;
 const byZoom = (...stops: number[]) => ["interpolate", ["linear"], ["zoom"], ...stops] as never;
 
 function arcs(): LayerSpecification {
   return {
     id: "arcs",
     type: "line",
-    source: STANDING,
-    filter: is("arc"),
+    source: STATIC_SOURCE,
+    filter: isKind("arc"),
     layout: { "line-cap": "round" },
     paint: {
-      "line-color": get("color"),
+      "line-color": property("color"),
       "line-width": byZoom(11, 0.8, 15, 1.8),
-      "line-opacity": get("fade"),
+      "line-opacity": property("fade"),
     },
   };
 }
@@ -51,13 +51,13 @@ function legs(): LayerSpecification {
   return {
     id: "legs",
     type: "line",
-    source: MOVING,
-    filter: is("leg"),
+    source: MOVING_SOURCE,
+    filter: isKind("leg"),
     layout: { "line-cap": "round" },
     paint: {
-      "line-color": get("color"),
+      "line-color": property("color"),
       "line-width": byZoom(11, 1, 15, 2.4),
-      "line-opacity": get("fade"),
+      "line-opacity": property("fade"),
     },
   };
 }
@@ -66,45 +66,45 @@ function offers(): LayerSpecification {
   return {
     id: "offers",
     type: "line",
-    source: MOVING,
-    filter: is("offer"),
+    source: MOVING_SOURCE,
+    filter: isKind("offer"),
     paint: {
       "line-color": OFFER_COLOR,
       "line-width": byZoom(11, 1, 15, 2),
-      "line-opacity": get("fade"),
+      "line-opacity": property("fade"),
       "line-dasharray": [2, 2.5],
     },
   };
 }
 
-function ends(): LayerSpecification[] {
+function stops(): LayerSpecification[] {
   return [
     {
       id: "dropoffs",
       type: "circle",
-      source: STANDING,
-      filter: is("dropoff"),
+      source: STATIC_SOURCE,
+      filter: isKind("dropoff"),
       paint: {
         "circle-radius": byZoom(11, 2.2, 15, 5),
         "circle-color": "#0e151f",
-        "circle-stroke-color": get("color"),
+        "circle-stroke-color": property("color"),
         "circle-stroke-width": byZoom(11, 1.2, 15, 2),
-        "circle-opacity": get("fade"),
-        "circle-stroke-opacity": get("fade"),
+        "circle-opacity": property("fade"),
+        "circle-stroke-opacity": property("fade"),
       },
     },
     {
       id: "pickups",
       type: "symbol",
-      source: STANDING,
-      filter: is("pickup"),
+      source: STATIC_SOURCE,
+      filter: isKind("pickup"),
       layout: {
-        "icon-image": get("icon"),
+        "icon-image": property("icon"),
         "icon-size": byZoom(11, 0.45, 13, 0.75, 15.5, 1.1),
         "icon-allow-overlap": true,
         "icon-ignore-placement": true,
       },
-      paint: { "icon-opacity": get("fade") },
+      paint: { "icon-opacity": property("fade") },
     },
   ];
 }
@@ -113,14 +113,14 @@ function rings(): LayerSpecification {
   return {
     id: "rings",
     type: "circle",
-    source: MOVING,
-    filter: is("ring"),
+    source: MOVING_SOURCE,
+    filter: isKind("ring"),
     paint: {
-      "circle-radius": get("radius"),
+      "circle-radius": property("radius"),
       "circle-opacity": 0,
-      "circle-stroke-color": get("color"),
+      "circle-stroke-color": property("color"),
       "circle-stroke-width": 2,
-      "circle-stroke-opacity": get("fade"),
+      "circle-stroke-opacity": property("fade"),
     },
   };
 }
@@ -129,8 +129,8 @@ function picked(): LayerSpecification {
   return {
     id: "picked",
     type: "circle",
-    source: MOVING,
-    filter: is("picked"),
+    source: MOVING_SOURCE,
+    filter: isKind("picked"),
     paint: {
       "circle-radius": 17,
       "circle-color": "#ffffff",
@@ -146,18 +146,18 @@ function riders(): LayerSpecification {
   return {
     id: "riders",
     type: "symbol",
-    source: MOVING,
-    filter: is("rider"),
+    source: MOVING_SOURCE,
+    filter: isKind("rider"),
     layout: {
-      "icon-image": get("icon"),
-      "icon-rotate": get("heading"),
+      "icon-image": property("icon"),
+      "icon-rotate": property("heading"),
       "icon-rotation-alignment": "map",
       "icon-size": byZoom(10, 0.4, 12, 0.6, 14, 0.9, 16, 1.2),
       "icon-allow-overlap": true,
       "icon-ignore-placement": true,
-      "symbol-sort-key": get("order"),
+      "symbol-sort-key": property("order"),
     },
-    paint: { "icon-opacity": get("fade") },
+    paint: { "icon-opacity": property("fade") },
   };
 }
 
@@ -165,13 +165,13 @@ function sparks(): LayerSpecification {
   return {
     id: "sparks",
     type: "circle",
-    source: MOVING,
-    filter: is("spark"),
+    source: MOVING_SOURCE,
+    filter: isKind("spark"),
     paint: {
       "circle-radius": byZoom(11, 2.2, 15, 3.6),
       "circle-color": OFFER_COLOR,
       "circle-blur": 0.35,
-      "circle-opacity": get("fade"),
+      "circle-opacity": property("fade"),
     },
   };
 }
@@ -180,21 +180,21 @@ function amounts(): LayerSpecification {
   return {
     id: "amounts",
     type: "symbol",
-    source: MOVING,
-    filter: is("amount"),
+    source: MOVING_SOURCE,
+    filter: isKind("amount"),
     layout: {
-      "text-field": get("text"),
+      "text-field": property("text"),
       "text-font": ["Inter"],
       "text-size": 13,
-      "text-offset": get("lift"),
+      "text-offset": property("lift"),
       "text-allow-overlap": true,
       "text-ignore-placement": true,
     },
     paint: {
-      "text-color": get("color"),
+      "text-color": property("color"),
       "text-halo-color": "#070c13",
       "text-halo-width": 1.6,
-      "text-opacity": get("fade"),
+      "text-opacity": property("fade"),
     },
   };
 }

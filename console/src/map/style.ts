@@ -8,7 +8,7 @@ declare const BASEMAP_FOLDER: string | null;
 
 export async function mapStyle(): Promise<StyleSpecification> {
   if (BASEMAP_FOLDER !== null) {
-    const { operatorsStyle } = await import("./tiles");
+    const { loadOperatorStyle: operatorsStyle } = await import("./operator-style");
     return operatorsStyle(new URL(`${BASEMAP_FOLDER}/`, document.baseURI));
   }
   return builtInStyle();

@@ -2,9 +2,9 @@
 
 import "uplot/dist/uPlot.min.css";
 import UPlot from "uplot";
-import type { Rates } from "../rates";
-import { whole } from "../words";
-import { byId, make, say } from "./dom";
+import type { RateHistory } from "../rates";
+import { formatWhole } from "../format";
+import { byId, createElement, setText } from "./dom";
 
 const HEIGHT_PX = 56;
 
@@ -15,8 +15,8 @@ interface Chart {
 }
 
 export class Charts {
-  private readonly fixes = chart("chart-fixes", "Fixes per second", "#38bdf8", fromCalm);
-  private readonly settled = chart("chart-settled", "Settled, XAF", "#34d399", asItGrows);
+  private readonly fixes = chart("chart-fixes", "Fixes per second", "#38bdf8", rateRange);
+  private readonly settled = chart("chart-settled", "Settled, XAF", "#34d399", growthRange);
 
   constructor() {
     const resize = new ResizeObserver(() => {
@@ -27,12 +27,12 @@ export class Charts {
     resize.observe(this.fixes.host);
   }
 
-  show(rates: Rates, settledXaf: number): void {
+  show(rates: RateHistory, settledXaf: number): void {
     const rate = rates.fixesPerSecond();
-    say(this.fixes.value, rate === null ? "–" : whole(rate));
-    say(this.settled.value, whole(settledXaf));
-    this.fixes.plot.setData([rates.at, rates.fixes]);
-    this.settled.plot.setData([rates.at, rates.settled]);
+    setText(this.fixes.value, rate === null ? "–" : formatWhole(rate));
+    setText(this.settled.value, formatWhole(settledXaf));
+    this.fixes.plot.setData([rates.timesS, rates.fixRates]);
+    this.settled.plot.setData([rates.timesS, rates.settledXaf]);
   }
 }
 
@@ -40,9 +40,9 @@ type Range = (low: number, high: number) => [number, number];
 
 function chart(id: string, title: string, color: string, range: Range): Chart {
   const figure = byId(id);
-  const value = make("output", { "data-counter": figure.dataset["shows"]! }, "–");
-  const host = make("div", { "aria-hidden": "true" });
-  figure.append(make("figcaption", {}, title, value), host);
+  const value = createElement("output", { "data-counter": figure.dataset["shows"]! }, "–");
+  const host = createElement("div", { "aria-hidden": "true" });
+  figure.append(createElement("figcaption", {}, title, value), host);
   const options: UPlot.Options = {
     width: Math.max(host.clientWidth, 100),
     height: HEIGHT_PX,
@@ -57,20 +57,20 @@ function chart(id: string, title: string, color: string, range: Range): Chart {
 }
 
 /** A flat line stays in the middle, and a small wave is not blown up to a storm. */
-function fromCalm(low: number, high: number): [number, number] {
+function rateRange(low: number, high: number): [number, number] {
   const room = Math.max((high - low) * 0.12, high * 0.08, 1);
   return [Math.max(0, low - room), high + room];
 }
 
 /** What has grown since the left edge, however much there was before. */
-function asItGrows(low: number, high: number): [number, number] {
+function growthRange(low: number, high: number): [number, number] {
   return [low - (high - low) * 0.1 - 1, high + (high - low) * 0.15 + 1];
 }
 
 function fade(color: string, heightPx: number): CanvasGradient | string {
-  const pen = document.createElement("canvas").getContext("2d");
-  if (!pen) return color;
-  const gradient = pen.createLinearGradient(0, 0, 0, heightPx * devicePixelRatio);
+  const context = document.createElement("canvas").getContext("2d");
+  if (!context) return color;
+  const gradient = context.createLinearGradient(0, 0, 0, heightPx * devicePixelRatio);
   gradient.addColorStop(0, `${color}55`);
   gradient.addColorStop(1, `${color}00`);
   return gradient;

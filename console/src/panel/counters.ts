@@ -1,8 +1,8 @@
 /** The tiles with the counters. */
 
 import type { Totals } from "../wire";
-import { whole } from "../words";
-import { byId, make, say } from "./dom";
+import { formatWhole } from "../format";
+import { byId, createElement, setText } from "./dom";
 
 const TILES: [name: keyof Totals, label: string][] = [
   ["ordersOpen", "Open orders"],
@@ -19,13 +19,13 @@ export class Counters {
   constructor() {
     const root = byId("counters");
     for (const [name, label] of TILES) {
-      const value = make("dd", { "data-counter": name }, "–");
+      const value = createElement("dd", { "data-counter": name }, "–");
       this.values.set(name, value);
-      root.append(make("div", {}, make("dt", {}, label), value));
+      root.append(createElement("div", {}, createElement("dt", {}, label), value));
     }
   }
 
   show(totals: Totals): void {
-    for (const [name, value] of this.values) say(value, whole(totals[name]));
+    for (const [name, value] of this.values) setText(value, formatWhole(totals[name]));
   }
 }

@@ -1,23 +1,24 @@
 /** The list of orders, the newest first. */
 
-import { isOpen, type Order } from "../city";
-import { statusColor } from "../look";
-import { DISPATCH_WORD, STATUS_WORD, age, money, shortId } from "../words";
+import { isOpen, type Order } from "../model";
+import { statusColor } from "../colors";
+import { DISPATCH_LABEL, STATUS_LABEL } from "../labels";
+import { formatAge, formatXaf, shortenId } from "../format";
 import { byId } from "./dom";
-import { FilterList, type Filter } from "./list";
+import { FilterList, type Filter } from "./filter-list";
 
-const IN_KITCHEN = new Set(["ACCEPTED", "PREPARING", "READY"]);
-const STOPPED = new Set(["REJECTED", "CANCELLED"]);
-const SEARCHING = new Set(["SEARCHING", "OFFERED", "EXHAUSTED"]);
+const PREPARING_STATUSES = new Set(["ACCEPTED", "PREPARING", "READY"]);
+const CANCELLED_STATUSES = new Set(["REJECTED", "CANCELLED"]);
+const SEARCHING_STATES = new Set(["SEARCHING", "OFFERED", "EXHAUSTED"]);
 
 const FILTERS: Filter<Order>[] = [
-  { name: "Open", takes: isOpen },
-  { name: "Waiting", takes: (order) => order.status === "PENDING" },
-  { name: "Kitchen", takes: (order) => IN_KITCHEN.has(order.status) },
-  { name: "No rider yet", takes: (order) => isOpen(order) && SEARCHING.has(order.dispatch ?? "") },
-  { name: "On the way", takes: (order) => order.status === "IN_TRANSIT" },
-  { name: "Done", takes: (order) => !isOpen(order) && !STOPPED.has(order.status) },
-  { name: "Called off", takes: (order) => STOPPED.has(order.status) },
+  { name: "Open", matches: isOpen },
+  { name: "Waiting", matches: (order) => order.status === "PENDING" },
+  { name: "Kitchen", matches: (order) => PREPARING_STATUSES.has(order.status) },
+  { name: "No rider yet", matches: (order) => isOpen(order) && SEARCHING_STATES.has(order.dispatch ?? "") },
+  { name: "On the way", matches: (order) => order.status === "IN_TRANSIT" },
+  { name: "Done", matches: (order) => !isOpen(order) && !CANCELLED_STATUSES.has(order.status) },
+  { name: "Called off", matches: (order) => CANCELLED_STATUSES.has(order.status) },
 ];
 
 export class OrderList {
@@ -36,30 +37,30 @@ export class OrderList {
 
   show(orders: Iterable<Order>, nowMs: number): void {
     this.nowMs = nowMs;
-    this.list.show([...orders].sort((a, b) => b.seenAt - a.seenAt || (a.id < b.id ? 1 : -1)));
+    this.list.show([...orders].sort((a, b) => b.firstSeenMs - a.firstSeenMs || (a.id < b.id ? 1 : -1)));
   }
 
   pick(orderId: string | null): void {
-    this.list.pick(orderId);
+    this.list.select(orderId);
   }
 
   private row(order: Order) {
-    const status = STATUS_WORD[order.status] ?? order.status;
+    const status = STATUS_LABEL[order.status] ?? order.status;
     return {
       key: order.id,
       color: statusColor(order.status),
-      title: shortId(order.id),
-      side: money(order.total),
-      note: `${status} · ${search(order)}${age(order.updatedAt, this.nowMs)}`,
-      words: `${order.id} ${order.riderId ?? ""} ${status} ${order.type}`,
+      title: shortenId(order.id),
+      aside: formatXaf(order.total),
+      note: `${status} · ${dispatchText(order)}${formatAge(order.updatedAt, this.nowMs)}`,
+      searchText: `${order.id} ${order.riderId ?? ""} ${status} ${order.type}`,
     };
   }
 }
 
 /** How the search stands, as far as the status does not say it. */
-function search(order: Order): string {
+function dispatchText(order: Order): string {
   if (!isOpen(order) || order.dispatch === null) return "";
   if (order.dispatch === "OFFERED") return `offered to ${order.offeredTo.length} · `;
-  const rider = order.riderId ? `${shortId(order.riderId)} · ` : "";
-  return rider || `${DISPATCH_WORD[order.dispatch] ?? order.dispatch} · `;
+  const rider = order.riderId ? `${shortenId(order.riderId)} · ` : "";
+  return rider || `${DISPATCH_LABEL[order.dispatch] ?? order.dispatch} · `;
 }

@@ -1,17 +1,18 @@
 /** The list of riders: the way to them for those who do not use a mouse. */
 
-import type { Rider } from "../city";
-import { DUTY_COLOR, UNKNOWN_COLOR } from "../look";
-import { DUTY_WORD, STATE_WORD, age, shortId } from "../words";
+import type { Rider } from "../model";
+import { DUTY_COLOR, UNKNOWN_COLOR } from "../colors";
+import { DUTY_LABEL, FRESHNESS_LABEL } from "../labels";
+import { formatAge, shortenId } from "../format";
 import { byId } from "./dom";
-import { FilterList, type Filter } from "./list";
+import { FilterList, type Filter } from "./filter-list";
 
 const FILTERS: Filter<Rider>[] = [
-  { name: "All", takes: () => true },
-  { name: "Free", takes: (rider) => rider.duty === "idle" },
-  { name: "Carrying", takes: (rider) => rider.duty === "busy" },
-  { name: "Off duty", takes: (rider) => rider.duty === "off" },
-  { name: "No signal", takes: (rider) => rider.state !== "live" },
+  { name: "All", matches: () => true },
+  { name: "Free", matches: (rider) => rider.duty === "idle" },
+  { name: "Carrying", matches: (rider) => rider.duty === "busy" },
+  { name: "Off duty", matches: (rider) => rider.duty === "off" },
+  { name: "No signal", matches: (rider) => rider.state !== "live" },
 ];
 
 export class RiderList {
@@ -34,17 +35,17 @@ export class RiderList {
   }
 
   pick(riderId: string | null): void {
-    this.list.pick(riderId);
+    this.list.select(riderId);
   }
 
   private row(rider: Rider) {
     return {
       key: rider.id,
       color: DUTY_COLOR[rider.duty] ?? UNKNOWN_COLOR,
-      title: shortId(rider.id),
-      side: DUTY_WORD[rider.duty] ?? rider.duty,
-      note: `${STATE_WORD[rider.state] ?? rider.state} · last fix ${age(rider.ts, this.nowMs)} ago`,
-      words: rider.id,
+      title: shortenId(rider.id),
+      aside: DUTY_LABEL[rider.duty] ?? rider.duty,
+      note: `${FRESHNESS_LABEL[rider.state] ?? rider.state} · last fix ${formatAge(rider.ts, this.nowMs)} ago`,
+      searchText: rider.id,
     };
   }
 }

@@ -1,10 +1,10 @@
 /** Dots as the server sends them. */
 
-import type { Area, OrderDot, RiderDot, Totals } from "../src/wire";
+import type { AreaSnapshot, OrderSnapshot, RiderSnapshot, Totals } from "../src/wire";
 
 export const AKWA = { lat: 4.049, lng: 9.701 };
 export const BALI = { lat: 4.0385, lng: 9.7 };
-export const NOTHING_YET: Totals = {
+export const ZERO_TOTALS: Totals = {
   ordersPlaced: 0,
   ordersDelivered: 0,
   ordersCancelled: 0,
@@ -15,11 +15,11 @@ export const NOTHING_YET: Totals = {
   ridersOnline: 0,
 };
 
-export function area(riders: RiderDot[], orders: OrderDot[], ts = 1_000_000): Area {
-  return { riders, orders, totals: NOTHING_YET, ts };
+export function sampleArea(riders: RiderSnapshot[], orders: OrderSnapshot[], ts = 1_000_000): AreaSnapshot {
+  return { riders, orders, totals: ZERO_TOTALS, ts };
 }
 
-export function order(version: number, changes: Partial<OrderDot> = {}): OrderDot {
+export function sampleOrder(version: number, changes: Partial<OrderSnapshot> = {}): OrderSnapshot {
   return {
     orderId: "ord_1",
     orderType: "FOOD",

@@ -1,4 +1,4 @@
-/** The colours that mean something, the same on the map and in the lists. */
+/** Colors of statuses, duties and offers, the same on the map and in the lists. */
 
 export const STATUS_COLOR: Record<string, string> = {
   PENDING: "#f472b6",
@@ -22,14 +22,4 @@ export const UNKNOWN_COLOR = "#94a3b8";
 
 export function statusColor(status: string): string {
   return STATUS_COLOR[status] ?? UNKNOWN_COLOR;
-}
-
-/** What is picked: one rider or one order. */
-export interface Target {
-  kind: "rider" | "order";
-  id: string;
-}
-
-export function isSame(a: Target | null, b: Target | null): boolean {
-  return a?.kind === b?.kind && a?.id === b?.id;
 }

@@ -2,14 +2,14 @@
 
 import { io, type Socket } from "socket.io-client";
 import { currentToken, type Session } from "./session";
-import type { Ack, Alert, Area, Bbox } from "./wire";
+import type { Ack, Alert, AreaSnapshot, Bbox } from "./wire";
 
-export type LinkState = "idle" | "connecting" | "live" | "lost";
+export type ConnectionState = "idle" | "connecting" | "live" | "lost";
 
-export interface Hooks {
-  onState(state: LinkState, note: string): void;
-  onSnapshot(area: Area): void;
-  onDelta(area: Area): void;
+export interface ConnectionHandlers {
+  onState(state: ConnectionState, note: string): void;
+  onSnapshot(area: AreaSnapshot): void;
+  onDelta(area: AreaSnapshot): void;
   onAlert(alert: Alert): void;
   /** The token does not open this door; a person must bring another. */
   onRefused(code: string): void;
@@ -25,22 +25,22 @@ const TOKEN_CODES = new Set([
 const ACK_TIMEOUT_MS = 8_000;
 const RETRY_MS = 2_000;
 
-export class Link {
+export class OpsConnection {
   private socket: Socket | null = null;
-  private session: Session = { from: "nobody" };
+  private session: Session = { source: "none" };
   private bbox: Bbox | null = null;
   private retryTimer: number | undefined;
 
-  constructor(private readonly hooks: Hooks) {}
+  constructor(private readonly hooks: ConnectionHandlers) {}
 
   /** Connect as the session's operator; an earlier connection ends. */
-  open(session: Session): void {
-    this.close();
+  connect(session: Session): void {
+    this.disconnect();
     this.session = session;
     const socket = io("/ops", {
       // The live picture needs a WebSocket anyway; polling would only hide that one is missing.
       transports: ["websocket"],
-      auth: (say) => void this.sayToken(say),
+      auth: (say) => void this.sendToken(say),
       reconnectionDelay: 500,
       reconnectionDelayMax: 5_000,
       forceNew: true,
@@ -50,13 +50,13 @@ export class Link {
     socket.on("connect", () => this.onConnect());
     socket.on("connect_error", (error) => this.onConnectError(error));
     socket.on("disconnect", (reason) => this.onDisconnect(reason));
-    socket.on("area_delta", (area: Area) => this.hooks.onDelta(area));
+    socket.on("area_delta", (area: AreaSnapshot) => this.hooks.onDelta(area));
     socket.on("alert", (alert: Alert) => this.hooks.onAlert(alert));
-    socket.on("resync", () => void this.ask());
+    socket.on("resync", () => void this.requestSnapshot());
     socket.on("server_draining", () => this.hooks.onState("live", "server restarts"));
   }
 
-  close(): void {
+  disconnect(): void {
     clearTimeout(this.retryTimer);
     this.socket?.removeAllListeners();
     this.socket?.disconnect();
@@ -64,12 +64,12 @@ export class Link {
   }
 
   /** Watch this window of the map from now on. */
-  watch(bbox: Bbox): void {
+  watchArea(bbox: Bbox): void {
     this.bbox = bbox;
-    if (this.socket?.connected) void this.ask();
+    if (this.socket?.connected) void this.requestSnapshot();
   }
 
-  private async sayToken(say: (auth: object) => void): Promise<void> {
+  private async sendToken(say: (auth: object) => void): Promise<void> {
     try {
       say({ token: await currentToken(this.session) });
     } catch (error) {
@@ -80,52 +80,52 @@ export class Link {
 
   private onConnect(): void {
     this.hooks.onState("live", "");
-    void this.ask();
+    void this.requestSnapshot();
   }
 
   private onDisconnect(reason: string): void {
     this.hooks.onState("lost", reason === "io server disconnect" ? "closed by the server" : "");
     // The library comes back by itself from everything but this.
-    if (reason === "io server disconnect") this.retry();
+    if (reason === "io server disconnect") this.reconnectLater();
   }
 
   private onConnectError(error: Error): void {
     const isTokenMatter = TOKEN_CODES.has(error.message);
-    if (isTokenMatter && this.session.from !== "fetch") {
-      this.close();
+    if (isTokenMatter && this.session.source !== "fetch") {
+      this.disconnect();
       this.hooks.onState("idle", "");
       this.hooks.onRefused(error.message);
       return;
     }
     this.hooks.onState("lost", isTokenMatter ? error.message : "");
-    if (!this.socket?.active) this.retry();
+    if (!this.socket?.active) this.reconnectLater();
   }
 
-  private retry(): void {
+  private reconnectLater(): void {
     clearTimeout(this.retryTimer);
     this.retryTimer = window.setTimeout(() => this.socket?.connect(), RETRY_MS);
   }
 
-  private async ask(): Promise<void> {
+  private async requestSnapshot(): Promise<void> {
     const socket = this.socket;
     const bbox = this.bbox;
     if (!socket || !bbox) return;
-    let ack: Ack<Area>;
+    let ack: Ack<AreaSnapshot>;
     try {
       ack = await socket.timeout(ACK_TIMEOUT_MS).emitWithAck("watch_area", { bbox });
     } catch {
       // Timed out or cut off meanwhile; a reconnect asks anyway, a slow server is asked again.
-      return this.askLater(bbox);
+      return this.requestLater(bbox);
     }
     if (bbox !== this.bbox) return;
     if (ack.ok) return this.hooks.onSnapshot(ack.data);
     this.hooks.onState("live", ack.error.message);
-    if (ack.error.retryable) this.askLater(bbox);
+    if (ack.error.retryable) this.requestLater(bbox);
   }
 
-  private askLater(bbox: Bbox): void {
+  private requestLater(bbox: Bbox): void {
     window.setTimeout(() => {
-      if (bbox === this.bbox && this.socket?.connected) void this.ask();
+      if (bbox === this.bbox && this.socket?.connected) void this.requestSnapshot();
     }, RETRY_MS);
   }
 }

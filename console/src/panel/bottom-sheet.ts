@@ -2,20 +2,20 @@
 
 import { byId } from "./dom";
 
-export const NARROW = matchMedia("(max-width: 760px)");
+export const NARROW_SCREEN = matchMedia("(max-width: 760px)");
 
-export class Sheet {
+export class BottomSheet {
   private readonly panel = byId("panel");
   private readonly grip = byId<HTMLButtonElement>("grip");
 
   constructor(private readonly onChange: () => void) {
     this.grip.addEventListener("click", () => this.toggle(!this.isOpen()));
-    NARROW.addEventListener("change", () => this.onChange());
+    NARROW_SCREEN.addEventListener("change", () => this.onChange());
   }
 
   /** Show the map again, e.g. to see what was just picked in a list. */
   close(): void {
-    if (NARROW.matches && this.isOpen()) this.toggle(false);
+    if (NARROW_SCREEN.matches && this.isOpen()) this.toggle(false);
   }
 
   private isOpen(): boolean {

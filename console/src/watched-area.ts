@@ -3,20 +3,20 @@
 import type { Bbox } from "./wire";
 
 /** Watched beyond each edge, as a part of what is seen. */
-const MARGIN = 0.3;
+const MARGIN_SHARE = 0.3;
 /** When so much less is seen than watched, the rest is only traffic; until then the lists keep
  * the whole city while somebody looks at one street. */
-const WASTE_MAX = 60;
+const AREA_RATIO_MAX = 60;
 
-export class Windows {
+export class WatchedArea {
   private watched: Bbox | null = null;
 
   /** The window to watch now that `seen` is seen, or null if the present one will do. */
-  toWatch(seen: Bbox): Bbox | null {
+  nextBbox(seen: Bbox): Bbox | null {
     if (this.watched && contains(this.watched, seen)) {
-      if (size(this.watched) < WASTE_MAX * size(seen)) return null;
+      if (areaOf(this.watched) < AREA_RATIO_MAX * areaOf(seen)) return null;
     }
-    this.watched = widened(seen);
+    this.watched = expand(seen);
     return this.watched;
   }
 }
@@ -30,13 +30,13 @@ function contains(outer: Bbox, inner: Bbox): boolean {
   );
 }
 
-function size({ south, west, north, east }: Bbox): number {
+function areaOf({ south, west, north, east }: Bbox): number {
   return (north - south) * (east - west);
 }
 
-function widened({ south, west, north, east }: Bbox): Bbox {
-  const high = (north - south) * MARGIN;
-  const wide = (east - west) * MARGIN;
+function expand({ south, west, north, east }: Bbox): Bbox {
+  const high = (north - south) * MARGIN_SHARE;
+  const wide = (east - west) * MARGIN_SHARE;
   return {
     south: Math.max(south - high, -90),
     west: Math.max(west - wide, -180),

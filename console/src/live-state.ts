@@ -1,60 +1,25 @@
 /** The picture of the city that the server's snapshots and deltas draw: riders, orders, totals. */
 
-import { bearing, distanceM, glideTo, standStill, type Track } from "./motion";
-import { tellChanges, tellPlaced, type News } from "./news";
-import type { Area, Duty, Freshness, LatLng, OrderDot, RiderDot, Totals } from "./wire";
+import { bearing, distanceM, extendTrack, stationaryTrack, type Track } from "./motion";
+import type { Order, Rider } from "./model";
+import { diffOrder, placedChange, type OrderChange } from "./order-changes";
+import type { AreaSnapshot, Duty, Freshness, LatLng, OrderSnapshot, RiderSnapshot, Totals } from "./wire";
 
-export interface Rider {
-  id: string;
-  at: LatLng;
-  /** Degrees from north; null while nobody knows. */
-  heading: number | null;
-  /** Metres per second between the last two fixes. */
-  speed: number | null;
-  ts: number;
-  state: Freshness;
-  duty: Duty;
-  track: Track;
-}
-
-export interface Order {
-  id: string;
-  type: string;
-  status: string;
-  dispatch: string | null;
-  riderId: string | null;
-  offeredTo: string[];
-  pickup: LatLng | null;
-  dropoff: LatLng | null;
-  total: number;
-  version: number;
-  updatedAt: number;
-  /** Unix ms of the first sight of it here. */
-  seenAt: number;
-}
-
-/** Source: wire contract, order states. */
-const OVER = new Set(["DELIVERED", "FUNDS_DISTRIBUTED", "REJECTED", "CANCELLED"]);
 const ENDED = new Set(["FUNDS_DISTRIBUTED", "REJECTED", "CANCELLED"]);
 /** Ended orders that stay in the list; the oldest leaves first. */
 const ENDED_MAX = 200;
 /** A shorter way does not say where he is heading. */
-const HEADING_FROM_M = 4;
+const HEADING_MIN_M = 4;
 
-/** Whether there is still something to deliver. */
-export function isOpen(order: Order): boolean {
-  return !OVER.has(order.status);
-}
-
-export class City {
+export class LiveState {
   readonly riders = new Map<string, Rider>();
   readonly orders = new Map<string, Order>();
   totals: Totals | null = null;
   /** Unix ms of the server at the last word from it. */
-  ts = 0;
+  tsMs = 0;
 
   /** Take everything in the watched window anew; what is not in it is gone. */
-  replace(area: Area, nowMs: number): News[] {
+  applySnapshot(area: AreaSnapshot, nowMs: number): OrderChange[] {
     const riders = new Set(area.riders.map((dot) => dot.riderId));
     const orders = new Set(area.orders.map((dot) => dot.orderId));
     for (const id of this.riders.keys()) if (!riders.has(id)) this.riders.delete(id);
@@ -62,24 +27,24 @@ export class City {
       if (!orders.has(id) && !ENDED.has(order.status)) this.orders.delete(id);
     }
     // An order that was not known before may be hours old: nothing is told about it.
-    return this.take(area, nowMs).filter((news) => news.kind !== "placed");
+    return this.apply(area, nowMs).filter((changes) => changes.kind !== "placed");
   }
 
   /** Take what has changed. */
-  change(area: Area, nowMs: number): News[] {
-    return this.take(area, nowMs);
+  applyDelta(area: AreaSnapshot, nowMs: number): OrderChange[] {
+    return this.apply(area, nowMs);
   }
 
-  private take(area: Area, nowMs: number): News[] {
+  private apply(area: AreaSnapshot, nowMs: number): OrderChange[] {
     this.totals = area.totals;
-    this.ts = area.ts;
-    for (const dot of area.riders) this.takeRider(dot, nowMs);
-    const news = area.orders.flatMap((dot) => this.takeOrder(dot, area.ts));
-    this.dropOldest();
-    return news;
+    this.tsMs = area.ts;
+    for (const dot of area.riders) this.applyRider(dot, nowMs);
+    const changes = area.orders.flatMap((dot) => this.applyOrder(dot, area.ts));
+    this.dropOldestEnded();
+    return changes;
   }
 
-  private takeRider(dot: RiderDot, nowMs: number): void {
+  private applyRider(dot: RiderSnapshot, nowMs: number): void {
     const known = this.riders.get(dot.riderId);
     if (dot.gone) {
       this.riders.delete(dot.riderId);
@@ -93,21 +58,21 @@ export class City {
     const duty = dot.duty ?? "idle";
     const heading = dot.heading ?? null;
     if (!known) {
-      const track = standStill(at, nowMs);
-      this.riders.set(dot.riderId, { id: dot.riderId, at, heading, speed: null, ts, state, duty, track });
+      const track = stationaryTrack(at, nowMs);
+      this.riders.set(dot.riderId, { id: dot.riderId, position: at, heading, speedMps: null, ts, state, duty, track });
       return;
     }
-    const movedM = distanceM(known.at, at);
+    const movedM = distanceM(known.position, at);
     if (heading !== null) known.heading = heading;
-    else if (movedM > HEADING_FROM_M) known.heading = bearing(known.at, at);
+    else if (movedM > HEADING_MIN_M) known.heading = bearing(known.position, at);
     if (ts > known.ts) {
-      known.speed = known.ts > 0 ? (movedM / (ts - known.ts)) * 1000 : null;
-      known.track = glideTo(known.track, at, nowMs);
+      known.speedMps = known.ts > 0 ? (movedM / (ts - known.ts)) * 1000 : null;
+      known.track = extendTrack(known.track, at, nowMs);
     }
     Object.assign(known, { at, ts, state, duty });
   }
 
-  private takeOrder(dot: OrderDot, ts: number): News[] {
+  private applyOrder(dot: OrderSnapshot, ts: number): OrderChange[] {
     const known = this.orders.get(dot.orderId);
     if (dot.gone) {
       // The list of what is done stays; an order that left the window while open does not.
@@ -115,13 +80,13 @@ export class City {
       return [];
     }
     if (known && (dot.version ?? 0) < known.version) return [];
-    const order = orderOf(dot, known, ts);
+    const order = mergeOrder(dot, known, ts);
     this.orders.set(order.id, order);
-    if (known) return tellChanges(known, order);
-    return order.status === "PENDING" ? [tellPlaced(order)] : [];
+    if (known) return diffOrder(known, order);
+    return order.status === "PENDING" ? [placedChange(order)] : [];
   }
 
-  private dropOldest(): void {
+  private dropOldestEnded(): void {
     const ended = [...this.orders.values()].filter((order) => ENDED.has(order.status));
     if (ended.length <= ENDED_MAX) return;
     ended.sort((a, b) => a.updatedAt - b.updatedAt);
@@ -129,7 +94,7 @@ export class City {
   }
 }
 
-function orderOf(dot: OrderDot, known: Order | undefined, ts: number): Order {
+function mergeOrder(dot: OrderSnapshot, known: Order | undefined, ts: number): Order {
   return {
     id: dot.orderId,
     type: dot.orderType || known?.type || "",
@@ -142,6 +107,6 @@ function orderOf(dot: OrderDot, known: Order | undefined, ts: number): Order {
     total: dot.total ?? known?.total ?? 0,
     version: dot.version ?? 0,
     updatedAt: dot.updatedAt || ts,
-    seenAt: known?.seenAt ?? (dot.updatedAt || ts),
+    firstSeenMs: known?.firstSeenMs ?? (dot.updatedAt || ts),
   };
 }

@@ -4,19 +4,19 @@ import { addProtocol, type StyleSpecification } from "maplibre-gl";
 import { Protocol } from "pmtiles";
 
 /** Read `style.json` of the folder; what it calls `./…` lies beside it. */
-export async function operatorsStyle(folder: URL): Promise<StyleSpecification> {
+export async function loadOperatorStyle(folder: URL): Promise<StyleSpecification> {
   addProtocol("pmtiles", new Protocol().tile);
   const response = await fetch(new URL("style.json", folder));
   if (!response.ok) throw new Error(`the basemap's style.json answered ${response.status}`);
-  return withFullNames(await response.json(), folder.href) as StyleSpecification;
+  return withAbsoluteUrls(await response.json(), folder.href) as StyleSpecification;
 }
 
 /** MapLibre wants full addresses. */
-function withFullNames(value: unknown, folder: string): unknown {
+function withAbsoluteUrls(value: unknown, folder: string): unknown {
   if (typeof value === "string") return value.replace(/^(pmtiles:\/\/)?\.\//, `$1${folder}`);
-  if (Array.isArray(value)) return value.map((item) => withFullNames(item, folder));
+  if (Array.isArray(value)) return value.map((item) => withAbsoluteUrls(item, folder));
   if (value === null || typeof value !== "object") return value;
   return Object.fromEntries(
-    Object.entries(value).map(([name, item]) => [name, withFullNames(item, folder)]),
+    Object.entries(value).map(([name, item]) => [name, withAbsoluteUrls(item, folder)]),
   );
 }

@@ -5,14 +5,14 @@ import type { LatLng } from "../wire";
 type Properties = Record<string, unknown>;
 
 /** An arc leans to its left by this part of its length. */
-const LEAN = 0.16;
-const ARC_PIECES = 14;
+const ARC_LEAN = 0.16;
+const ARC_SEGMENTS = 14;
 
 export function point(at: LatLng, properties: Properties): GeoJSON.Feature {
   return feature({ type: "Point", coordinates: [at.lng, at.lat] }, properties);
 }
 
-export function straight(from: LatLng, to: LatLng, properties: Properties): GeoJSON.Feature {
+export function line(from: LatLng, to: LatLng, properties: Properties): GeoJSON.Feature {
   const coordinates = [
     [from.lng, from.lat],
     [to.lng, to.lat],
@@ -24,10 +24,10 @@ export function straight(from: LatLng, to: LatLng, properties: Properties): GeoJ
 export function arc(from: LatLng, to: LatLng, properties: Properties): GeoJSON.Feature {
   const dx = to.lng - from.lng;
   const dy = to.lat - from.lat;
-  const bend = [from.lng + dx / 2 - dy * LEAN, from.lat + dy / 2 + dx * LEAN] as const;
+  const bend = [from.lng + dx / 2 - dy * ARC_LEAN, from.lat + dy / 2 + dx * ARC_LEAN] as const;
   const coordinates: number[][] = [];
-  for (let i = 0; i <= ARC_PIECES; i++) {
-    const t = i / ARC_PIECES;
+  for (let i = 0; i <= ARC_SEGMENTS; i++) {
+    const t = i / ARC_SEGMENTS;
     const a = (1 - t) * (1 - t);
     const b = 2 * t * (1 - t);
     coordinates.push([

@@ -2,7 +2,7 @@
 
 import { byId } from "./dom";
 
-const WHY: Record<string, string> = {
+const ERROR_TEXT: Record<string, string> = {
   token_required: "",
   token_invalid: "This token is not valid here. Was it cut off, or signed with another secret?",
   token_expired: "This token has expired. Make a new one.",
@@ -33,8 +33,8 @@ export class SignIn {
     this.dialog.addEventListener("cancel", (event) => event.preventDefault());
   }
 
-  ask(code: string): void {
-    this.error.textContent = WHY[code] ?? `The server refused this token: ${code}.`;
+  prompt(code: string): void {
+    this.error.textContent = ERROR_TEXT[code] ?? `The server refused this token: ${code}.`;
     this.field.value = "";
     if (!this.dialog.open) this.dialog.showModal();
     this.field.focus();

@@ -1,0 +1,10 @@
+/** The selected rider or order. */
+
+export interface Selection {
+  kind: "rider" | "order";
+  id: string;
+}
+
+export function isSameSelection(a: Selection | null, b: Selection | null): boolean {
+  return a?.kind === b?.kind && a?.id === b?.id;
+}
