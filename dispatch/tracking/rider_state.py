@@ -1,7 +1,7 @@
 """The riders connected to this node: who they are, what they carry, where they were last."""
 
 from collections.abc import Collection, Iterator
-from typing import Literal, Protocol
+from typing import Protocol
 
 import msgspec
 
@@ -10,8 +10,7 @@ from dispatch.tracking.checks import SPEED_UNKNOWN_MPS, AcceptedFix, speed_max_m
 from dispatch.tracking.reporting_interval import ReportingInterval
 from dispatch.tracking.route_leg import RouteLeg
 from dispatch.tracking.stores.rider_facts import RiderFacts
-
-Freshness = Literal["live", "stale", "lost"]
+from dispatch.wire.events import Freshness
 
 # Source: wire contract, business rules: one order at a time, at most 50 000 of collected cash.
 CAPACITY_DEFAULT = 1

@@ -14,10 +14,15 @@ from dispatch.errors import StoreUnavailable
 from dispatch.ids import OrderId
 from dispatch.keys import order_positions
 from dispatch.model import Position
-from dispatch.tracking.rider_state import Freshness, RiderState
+from dispatch.tracking.rider_state import RiderState
 from dispatch.tracking.stores.positions import decode_node_message
 from dispatch.wire.events import LatLng, RiderLocationUpdate
-from dispatch.wire.frames import encode_body
+from dispatch.wire.frames import (
+    POSITION_PREFIX,
+    downgrade_freshness,
+    encode_position,
+    received_at_ms,
+)
 
 # Subscriptions changed side by side when many riders come or go at once.
 SUBSCRIPTIONS_AT_ONCE = 256
@@ -25,13 +30,6 @@ SUBSCRIPTIONS_AT_ONCE = 256
 # takes that node for dead and says so itself.
 # Source: a node tells within 1 s, a flush takes 40 ms, listeners are back within 2 s of Redis.
 REMOTE_GRACE_MS = 3_000
-# How a position begins and ends; its state is its last field.
-_POSITION_PREFIX = f'42/user,["{RiderLocationUpdate.event}",'.encode()
-_FRESHNESS_SUFFIXES: dict[Freshness, bytes] = {
-    state: f'"state":"{state}"}}]'.encode() for state in ("live", "stale", "lost")
-}
-# When its fix was received is said just before that.
-_RECEIVED_AT_FIELD = b'"receivedAt":'
 
 
 class Watcher(Protocol):
@@ -77,7 +75,7 @@ def _encode_position(rider: RiderState, position: Position, order_id: str) -> by
         position.received_at,
         rider.freshness,
     )
-    packet = b"%b%b]" % (_POSITION_PREFIX, encode_body(update))
+    packet = encode_position(update)
     rider.last_encoded = (position, rider.freshness, order_id, packet)
     return packet
 
@@ -182,10 +180,10 @@ class Watchers:
         for order_id, (at_ms, packet) in self._remote_packets.items():
             age_ms = now_ms - at_ms - REMOTE_GRACE_MS
             if age_ms > fresh_ms:
-                aged = _downgraded(packet, "stale" if age_ms <= lost_ms else "lost")
+                aged = downgrade_freshness(packet, "stale" if age_ms <= lost_ms else "lost")
                 if aged != packet:
                     self._remote_packets[order_id] = (at_ms, aged)
-                    self.send_position(order_id, aged, _received_ms(aged))
+                    self.send_position(order_id, aged, received_at_ms(aged))
 
     def mark_local(self, order_id: str) -> None:
         """A rider of this node reports for the order: what others say of it is not needed."""
@@ -252,22 +250,7 @@ class Watchers:
         node, packet = decode_node_message(message)
         if node == self._node:
             return
-        if not packet.startswith(_POSITION_PREFIX):
+        if not packet.startswith(POSITION_PREFIX):
             self.send_update(order_id, packet)
-        elif self.send_position(order_id, packet, _received_ms(packet)):
+        elif self.send_position(order_id, packet, received_at_ms(packet)):
             self._new_remote_packets[order_id] = packet
-
-
-def _received_ms(packet: bytes) -> int:
-    """When the server received the fix of a packet. Units: Unix milliseconds."""
-    start = packet.rindex(_RECEIVED_AT_FIELD) + len(_RECEIVED_AT_FIELD)
-    return int(packet[start : packet.index(b",", start)])
-
-
-def _downgraded(packet: bytes, freshness: Freshness) -> bytes:
-    """The packet with a worse state; as it is where it says so, or worse, already."""
-    better = ("live",) if freshness == "stale" else ("live", "stale")
-    for before in better:
-        if packet.endswith(_FRESHNESS_SUFFIXES[before]):
-            return packet.removesuffix(_FRESHNESS_SUFFIXES[before]) + _FRESHNESS_SUFFIXES[freshness]
-    return packet

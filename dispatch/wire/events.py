@@ -12,6 +12,7 @@ import msgspec
 SearchState = Literal["searching", "offered", "no_riders"]
 Stop = Literal["pickup", "dropoff"]
 CloseReason = Literal["taken", "expired", "cancelled"]
+Freshness = Literal["live", "stale", "lost"]
 
 
 class DeliveryClass(StrEnum):
@@ -199,7 +200,7 @@ class RiderLocationUpdate(Event, frozen=True, gc=False):
     accuracy: float | None
     ts: int
     received_at: int
-    state: Literal["live", "stale", "lost"]
+    state: Freshness
 
 
 class EtaUpdate(Event, frozen=True, kw_only=True):

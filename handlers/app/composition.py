@@ -100,11 +100,11 @@ from handlers.sockets.event_delivery import EventDelivery
 from handlers.sockets.gate import Gate, http_gate
 from handlers.sockets.map_viewport import FixAgeLimits, ViewportFeed
 from handlers.transport.accept_queue import AcceptQueue
-from handlers.transport.engineio_server import SocketIoServer
 from handlers.transport.graceful_shutdown import GracefulShutdown
 from handlers.transport.idle_reaper import IdleReaper
 from handlers.transport.listener import BACKLOG, listen
 from handlers.transport.log_filter import HTTP_SERVER_LOGGER
+from handlers.transport.socketio_server import SocketIoServer
 from ledger.dynamodb.client import DynamoTable, open_table
 from ledger.dynamodb.schema import ensure_table
 from ledger.posting.ledger import Ledger
@@ -367,7 +367,7 @@ async def run(
     await runner.setup()
     assert runner.server is not None, "a runner that is set up has a server"
     porch = AcceptQueue(front and front.server.eio, runner.server)
-    supervisor.spawn("silence", IdleReaper(runner.server, porch, clock).run)
+    supervisor.spawn("idle_reaper", IdleReaper(runner.server, porch, clock).run)
     server = await asyncio.get_running_loop().create_server(porch, sock=listener, backlog=BACKLOG)
     try:
         on_ready()

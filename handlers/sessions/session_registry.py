@@ -4,18 +4,15 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from math import inf
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import msgspec
 
 from dispatch.clock import Clock
 from dispatch.keys import Identity
+from dispatch.wire.frames import encode_disconnect
 from handlers.sessions.auth import Principal
 from handlers.sessions.rate_limits import RateLimits
-from handlers.transport.send_buffer import SocketSender, text_frame
-
-if TYPE_CHECKING:
-    from handlers.transport.engineio_session import EngineIoSession
 
 # Sockets one identity may hold in one namespace: a phone, a tablet, a browser, and two that a bad
 # network has left behind.
@@ -31,6 +28,64 @@ class ResumePoint(msgspec.Struct, frozen=True):
 
     epoch: str
     seq: int
+
+
+class FastPath(Protocol):
+    """Handles a frequent command completely and returns True, or changes nothing."""
+
+    def __call__(self, text: str, /) -> bool:
+        """Handle one packet; False leaves it to the slow path."""
+        ...
+
+
+class SocketConnection(Protocol):
+    """Connection that carries a session; implemented by `EngineIoSession`."""
+
+    closed: bool
+    try_fast_path: FastPath
+
+    def run_slow_path(self, text: str) -> bool:
+        """Handle a packet that the fast path does not take; a bad one returns False."""
+        ...
+
+    def count_violation(self) -> None:
+        """Count a request over a limit; too many abort the connection."""
+        ...
+
+    def end(self, reason: str, *, abort: bool = False) -> None:
+        """End the connection; with `abort` unread output is dropped."""
+        ...
+
+
+class PacketSender(Protocol):
+    """Sends packets to one session's client; implemented by `SocketSender`.
+
+    Sending never blocks and never raises. Packets are encoded by `dispatch.wire.frames`.
+    """
+
+    def send_event(self, packet: bytes) -> None:
+        """Send an EVENT packet."""
+        ...
+
+    def send_position(self, packet: bytes) -> None:
+        """Send a coalescible EVENT packet at the end of the event loop's tick."""
+        ...
+
+    def send_packet(self, packet: bytes) -> None:
+        """Send a packet that is not an event."""
+        ...
+
+    def send_with_ack(
+        self, name: str, namespace: str, body: bytes, on_ack: Callable[[], None]
+    ) -> None:
+        """Send an event; `on_ack` is called once, when the client acknowledges it."""
+        ...
+
+    def resolve_ack(self, ack_id: int) -> bool:
+        """Call an acknowledgement's callback; False where none is outstanding under that id."""
+        ...
+
+    def __hash__(self) -> int: ...
 
 
 class Session:
@@ -52,14 +107,19 @@ class Session:
     )  # fmt: skip
 
     def __init__(
-        self, connection: "EngineIoSession", sid: str, principal: Principal, limits: RateLimits
+        self,
+        connection: SocketConnection,
+        sender: PacketSender,
+        sid: str,
+        principal: Principal,
+        limits: RateLimits,
     ) -> None:
         self.connection = connection
+        self.sender = sender
         self.sid = sid
         self.principal = principal
         self.namespace = f"/{principal.audience}"
         self.identity: Identity = principal.identity
-        self.sender = SocketSender(connection.send_buffer)
         self.connected_at_ms = 0
         self.command_bucket = limits.command_bucket()
         self.fix_bucket = limits.fix_bucket()
@@ -79,15 +139,16 @@ class Session:
         until its user wants otherwise; after a mere close it reconnects by itself.
         """
         if not may_return:
-            self.connection.send_buffer.send(text_frame(f"41{self.namespace},".encode()))
+            self.sender.send_packet(encode_disconnect(self.namespace))
         self.connection.end(reason)
 
 
 class SessionRegistry:
     """Every session of this process."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, expiry_check_every_s: float = EXPIRY_CHECK_EVERY_S) -> None:
         self._clock = clock
+        self._expiry_check_every_s = expiry_check_every_s
         self._by_sid: dict[str, Session] = {}
         self._by_identity: dict[Identity, list[Session]] = {}
         # Not before this does a token of theirs expire: ten thousand need not be looked at.
@@ -151,5 +212,5 @@ class SessionRegistry:
     async def watch_expiry(self) -> None:
         """Cut expired sockets for ever; to be supervised."""
         while True:
-            await asyncio.sleep(EXPIRY_CHECK_EVERY_S)
+            await asyncio.sleep(self._expiry_check_every_s)
             self.end_expired()

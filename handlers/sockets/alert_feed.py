@@ -8,7 +8,7 @@ from dispatch.events.alerts import Alerts, parse_alert
 from dispatch.storage.pubsub import PubSub
 from dispatch.wire import frames
 from dispatch.wire.events import Alert
-from handlers.transport.send_buffer import SocketSender
+from handlers.sessions.session_registry import PacketSender
 
 log = structlog.get_logger(__name__)
 
@@ -19,7 +19,7 @@ class AlertFeed:
     def __init__(self, alerts: Alerts, pubsub: PubSub) -> None:
         self._alerts = alerts
         self._pubsub = pubsub
-        self._senders: dict[str, SocketSender] = {}
+        self._senders: dict[str, PacketSender] = {}
         # By socket, what is raised while the last alerts are looked up; that takes milliseconds.
         self._pending: dict[str, list[Alert]] = {}
         self._is_listening = False
@@ -31,7 +31,7 @@ class AlertFeed:
         """
         return await self._alerts.raise_alert(alert, every_ms)
 
-    async def subscribe(self, sid: str, sender: SocketSender) -> None:
+    async def subscribe(self, sid: str, sender: PacketSender) -> None:
         """Tell a new socket the last alerts and, from here on, each new one once.
 
         Where Redis is away the past is left out; new alerts come as soon as it is back.

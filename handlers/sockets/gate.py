@@ -16,21 +16,21 @@ from prometheus_client import Counter, Histogram
 
 from dispatch import metrics
 from dispatch.errors import Refusal, Refused, StoreUnavailable
-from dispatch.wire import acks
+from dispatch.wire import acks, frames
 from dispatch.wire.commands import Audience as AudienceName
 from handlers.http.framework import envelope
 from handlers.sessions.auth import TokenRefused, Tokens
 from handlers.sessions.rate_limits import JOIN_RATE, TokenBucket
 from handlers.sessions.session_registry import Job, ResumePoint, Session, SessionRegistry
 from handlers.sockets.validation_messages import explain
-from handlers.transport.engineio_server import (
+from handlers.transport.engineio_session import EngineIoSession
+from handlers.transport.send_buffer import SocketSender
+from handlers.transport.socketio_server import (
     SOCKET_PATH,
     ConnectRefused,
     JoinRateExceeded,
     SocketIoServer,
 )
-from handlers.transport.engineio_session import EngineIoSession
-from handlers.transport.send_buffer import text_frame
 from ledger.dynamodb.table import TableUnavailable
 
 log = structlog.get_logger(__name__)
@@ -137,7 +137,7 @@ class Gate:
         # By namespace and the beginning of a frame, as far as the end of the command's name.
         self._fast_routes = {
             namespace: {
-                f'42{namespace},["{row.name}': row
+                frames.command_prefix(namespace, row.name): row
                 for row in self._routes.values()
                 if row.is_sync and row.namespace == namespace
             }
@@ -162,7 +162,11 @@ class Gate:
         ):
             raise JoinRateExceeded
         session = Session(
-            connection, self._server.eio.generate_id(), principal, self._server.limits
+            connection,
+            SocketSender(connection.send_buffer),
+            self._server.eio.generate_id(),
+            principal,
+            self._server.limits,
         )
         # Before CONNECT goes out: a fast client answers it before we come to say anything more.
         session.connected_at_ms = self._clock.now_ms()
@@ -210,11 +214,11 @@ class Gate:
         def hear(text: str) -> bool:
             nonlocal row, head, start
             if not text.startswith(head):
-                comma = text.find('",', 8, 80)
-                found = rows.get(text[:comma]) if comma > 0 else None
+                name_end = frames.command_name_end(text)
+                found = rows.get(text[:name_end]) if name_end > 0 else None
                 if found is None:
                     return False
-                row, head, start = found, text[: comma + 2], comma + 2
+                row, head, start = found, text[: name_end + 2], name_end + 2
             if text[-1] != "]":
                 return False
             try:
@@ -263,7 +267,7 @@ class Gate:
         try:
             return session.sender.resolve_ack(ack_id)
         except Exception:
-            log.exception("receipt_failed", who=session.identity)
+            log.exception("ack_failed", identity=session.identity)
             return True
 
     def _take_token_or_refuse(
@@ -312,7 +316,7 @@ class Gate:
             await hook()
         except Exception:
             # Half greeted, a socket would miss events without knowing; it comes again.
-            log.exception("hook_failed", who=session.identity)
+            log.exception("hook_failed", identity=session.identity)
             session.end("hook_failed")
 
     def _acknowledge(
@@ -328,7 +332,7 @@ class Gate:
         refused = refusal_of(error)
         metrics.COMMANDS.labels(name, refused.code.value).inc()
         if refused.code is Refusal.INTERNAL:
-            log.error("command_failed", command=name, who=session.identity, exc_info=error)
+            log.error("command_failed", command=name, identity=session.identity, exc_info=error)
         if ack_id is not None:
             _send_ack(session, ack_id, acks.refused(refused))
 
@@ -371,10 +375,8 @@ def _decode(route: _CompiledRoute | None, data: list[Any]) -> msgspec.Struct:
 
 
 def _send_ack(session: Session, ack_id: int, ack: acks.Ack) -> None:
-    head = f"43{session.namespace},{ack_id}["
-    session.connection.send_buffer.send(
-        text_frame(head.encode() + _json_encoder.encode(ack) + b"]")
-    )
+    body = _json_encoder.encode(ack)
+    session.sender.send_packet(frames.encode_ack(session.namespace, ack_id, body))
 
 
 def _parse_resume_point(auth: object) -> ResumePoint | None:

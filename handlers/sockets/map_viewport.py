@@ -19,7 +19,7 @@ from dispatch.tracking.stores.rider_facts import IndexedRider
 from dispatch.wire import frames
 from dispatch.wire.commands import Bbox
 from dispatch.wire.events import AreaDelta, LatLng, OrderMarker, RiderMarker
-from handlers.transport.send_buffer import SocketSender
+from handlers.sessions.session_registry import PacketSender
 
 # Source: a map that moves once a second reads as live, and a city costs one query a second.
 TICK_S = 1.0
@@ -36,7 +36,7 @@ class Viewport(msgspec.Struct):
     """One operator's window and what he has been shown of it."""
 
     bbox: Bbox
-    sender: SocketSender
+    sender: PacketSender
     riders: dict[str, RiderMarker] = {}
     orders: dict[str, OrderMarker] = {}
 
@@ -70,7 +70,7 @@ class ViewportFeed:
         self._is_listening = False
         pubsub.on_gap(self._discard_board)
 
-    async def watch(self, sid: str, bbox: Bbox, sender: SocketSender) -> AreaDelta:
+    async def watch(self, sid: str, bbox: Bbox, sender: PacketSender) -> AreaDelta:
         """Show a window; what it holds now, and deltas from here on.
 
         Errors: StoreUnavailable.

@@ -1,4 +1,4 @@
-"""Where TCP connections stand until they have said what they are: WebSockets, or other HTTP."""
+"""Accept queue: holds new TCP connections until their first bytes show WebSocket or other HTTP."""
 
 import asyncio
 from collections import deque
@@ -10,13 +10,13 @@ from aiohttp.http import HttpRequestParser
 from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDictProxy
 
-# Newcomers that are let in during one turn of the loop; the others wait for the next, so that those
-# who are in are heard meanwhile. Source: measured 2026-11-21, one takes 0.3 ms.
+# Connections accepted in one tick of the event loop; the others wait for the next, so that open
+# sockets are served in between. Source: docs/decisions/0018; measured 2026-11-21, one takes 0.3 ms.
 UPGRADES_PER_TICK = 4
-# Source: the framework's own bounds of a request's line and headers.
+# Source: aiohttp's own defaults for the request line, a header and the number of headers.
 _REQUEST_BYTES_MAX = 8_190
 _HEADERS_MAX = 128
-# As the official clients ask; whoever asks in other words is answered by the framework.
+# Request lines of the official clients; every other form goes to the HTTP server.
 _WEBSOCKET_REQUEST_LINES = (
     b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\n",
     b"GET /socket.io/?transport=websocket&EIO=4 HTTP/1.1\r\n",
@@ -26,19 +26,22 @@ Headers = CIMultiDictProxy[str]
 
 
 class WebSocketOpener(Protocol):
-    """Who makes WebSockets of connections."""
+    """Opens WebSockets on new connections."""
 
     def open_websocket(self, transport: asyncio.Transport, headers: Headers, tail: bytes) -> bool:
-        """Take a connection that asks for a WebSocket; False leaves it, with nothing done."""
+        """Take a connection that requests a WebSocket, or return False and change nothing.
+
+        Shapes: `tail` is the input behind the request.
+        """
         ...
 
 
 class AcceptQueue:
-    """Makes the protocol of each new connection.
+    """Protocol factory of the listening socket.
 
-    A WebSocket is opened from the first bytes of its connection. Source: measured 2026-11-21,
-    through the framework each costs 0.7 ms of CPU, this way 0.3 ms. Whatever is unusual, or no
-    WebSocket, or refused, is the framework's from the first byte on.
+    A WebSocket is opened directly from the first bytes of its connection; that costs 0.3 ms of CPU,
+    through aiohttp 0.7 ms (measured 2026-11-21, docs/decisions/0018). Everything unusual, refused
+    or not a WebSocket is handed to the HTTP server with its first byte.
     """
 
     def __init__(
@@ -46,16 +49,16 @@ class AcceptQueue:
     ) -> None:
         self._opener = opener
         self._http_factory = http_factory
-        # They have said nothing, or wait for their turn.
+        # Connections that have sent nothing, or whose turn has not come.
         self.pending: set[PendingConnection] = set()
         self._ready: deque[PendingConnection] = deque()
 
     def __call__(self) -> "PendingConnection":
-        """A protocol for a connection that comes."""
+        """Make the protocol of a new connection."""
         return PendingConnection(self)
 
     def enqueue(self, connection: "PendingConnection") -> None:
-        """It has said something, and waits for its turn."""
+        """Queue a connection whose first bytes have arrived."""
         if not self._ready:
             asyncio.get_running_loop().call_soon(self._process_queue)
         self._ready.append(connection)
@@ -65,26 +68,26 @@ class AcceptQueue:
             for _ in range(min(UPGRADES_PER_TICK, len(self._ready))):
                 self._accept(self._ready.popleft())
         finally:
-            # One that came to grief costs the others nothing.
+            # Also after an error with one connection the others are accepted.
             if self._ready:
                 asyncio.get_running_loop().call_soon(self._process_queue)
 
     def _accept(self, connection: "PendingConnection") -> None:
-        transport, said = connection.transport, connection.received
+        transport, received = connection.transport, connection.received
         if connection not in self.pending or transport.is_closing():
             return
         self.pending.remove(connection)
-        is_in = False
+        is_assigned = False
         try:
-            self._assign_protocol(transport, said)
-            is_in = True
+            self._assign_protocol(transport, received)
+            is_assigned = True
         finally:
-            if not is_in:
-                # A bug of ours: nobody would ever answer it.
+            if not is_assigned:
+                # The opener or the factory raised; without a protocol nothing would answer it.
                 transport.abort()
 
     def _assign_protocol(self, transport: asyncio.Transport, received: bytes) -> None:
-        # What it says from now on is for whom it is handed to.
+        # Further input goes to the new protocol.
         transport.resume_reading()
         if self._opener is not None and received.startswith(_WEBSOCKET_REQUEST_LINES):
             request = _parse_upgrade_request(received)
@@ -96,13 +99,13 @@ class AcceptQueue:
         protocol.data_received(received)
 
     def close(self) -> None:
-        """Let nobody wait any more."""
-        for newcomer in list(self.pending):
-            newcomer.transport.abort()
+        """Abort all pending connections."""
+        for connection in list(self.pending):
+            connection.transport.abort()
 
 
 class PendingConnection(asyncio.Protocol):
-    """A connection that has said nothing, or stands in line with the first that it said."""
+    """A new connection, with the first bytes it has sent."""
 
     __slots__ = ("_queue", "received", "transport")
 
@@ -112,27 +115,27 @@ class PendingConnection(asyncio.Protocol):
         self.transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """It stands on the porch."""
-        # uvloop's transports are no subclasses of asyncio's.
+        """Register as pending."""
+        # uvloop's transports are not subclasses of asyncio's.
         self.transport = cast("asyncio.Transport", transport)
         self._queue.pending.add(self)
 
     def data_received(self, data: bytes) -> None:
-        """Nothing more is read until its turn."""
+        """Keep the first bytes and read no more until the connection's turn."""
         self.transport.pause_reading()
         self.received += data
         self._queue.enqueue(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It has gone without having been let in."""
+        """Forget a connection that was lost before its turn."""
         _ = exc
         self._queue.pending.discard(self)
 
 
 def _parse_upgrade_request(received: bytes) -> tuple[Headers, bytes] | None:
-    """The headers of a whole request for another protocol, and what stands behind it."""
+    """Parse a complete request for an upgrade: its headers and the input behind it."""
     loop = asyncio.get_running_loop()
-    reader = HttpRequestParser(
+    parser = HttpRequestParser(
         BaseProtocol(loop),
         loop,
         _REQUEST_BYTES_MAX,
@@ -141,7 +144,7 @@ def _parse_upgrade_request(received: bytes) -> tuple[Headers, bytes] | None:
         max_headers=_HEADERS_MAX,
     )
     try:
-        requests, is_upgrade, beyond = reader.feed_data(received)
+        requests, is_upgrade, tail = parser.feed_data(received)
     except HttpProcessingError:
         return None
-    return (requests[0][0].headers, beyond) if is_upgrade and len(requests) == 1 else None
+    return (requests[0][0].headers, tail) if is_upgrade and len(requests) == 1 else None

@@ -1,8 +1,7 @@
-"""One Engine.IO session: its WebSocket or its polls, its heartbeat, and its end."""
+"""Engine.IO session: its WebSocket or long polling, its heartbeat, its time limits and its end."""
 
-import asyncio
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from functools import partial
+from typing import Any, Protocol
 
 import msgspec
 from aiohttp import web
@@ -11,56 +10,55 @@ from engineio import exceptions
 from dispatch.clock import Clock
 from dispatch.settings import Settings
 from handlers.sessions.rate_limits import RateLimits, TokenBucket
+from handlers.sessions.session_registry import FastPath, Session
 from handlers.transport.deadline_queue import DeadlineQueue
+from handlers.transport.engineio_packets import (
+    CLOSE,
+    MESSAGE,
+    NOOP,
+    PING,
+    PONG,
+    BadPacket,
+    EncodedPacket,
+    read_posted_packets,
+)
+from handlers.transport.frame_writer import Frame, text_frame
 from handlers.transport.read_batch import ReadBatch
-from handlers.transport.send_buffer import Frame, SendBuffer, text_frame
+from handlers.transport.send_buffer import SendBuffer
 from handlers.transport.transport_upgrade import TransportUpgrade
-from handlers.transport.upgrade import BadUpgrade, switch_protocol
+from handlers.transport.upgrade import upgrade_request
 from handlers.transport.websocket import WebSocket
 
-if TYPE_CHECKING:
-    from handlers.sessions.session_registry import Session
-
-# Source: Engine.IO protocol version 4, packet types.
-OPEN, CLOSE, PING, PONG, MESSAGE, _UPGRADE, NOOP = "0123456"
-_SEPARATOR = "\x1e"
 _PING_FRAME: Frame = text_frame(PING.encode())
 
-# How a connection may end without anybody having cut it.
-CLOSE_REASONS = frozenset({"client_closed", "client_left", "transport_closed"})
+# Reasons of an end that the client chose; every other reason means that the server cut it.
+CLOSE_REASONS = frozenset({"client_closed", "transport_closed"})
 
 
 class SessionTimeouts(msgspec.Struct, frozen=True, kw_only=True):
-    """How long a connection may keep us waiting. Units: seconds."""
+    """Time limits of a session. Units: seconds."""
 
     ping_interval_s: float = 10
     ping_timeout_s: float = 10
-    # Source: reliability design, hole 6: whoever joins no namespace is gone within ten seconds, the
-    # last of thousands too; measured, their ends take half a second.
+    # Until a connection joins a namespace. Source: SECURITY.md, gap 6 of the stock stack: one that
+    # joins nothing is gone within ten seconds; aborting thousands takes half a second (measured).
     connect_timeout_s: float = 9
-    # Source: promises, a stuck reader is gone within ten seconds.
+    # Source: docs/promises.md: a client that stops reading is gone within ten seconds.
     write_timeout_s: float = 8
-    # For the body of a poll's POST, and from the wish for a WebSocket to its last handshake frame.
+    # For the body of a POST, and for a whole transport upgrade. Source: chosen; no longer than a
+    # silent connection may live (docs/promises.md, ten seconds).
     transfer_timeout_s: float = 10
-    # For the peer's half of a WebSocket's closing handshake.
+    # For the client's half of a WebSocket's closing handshake. Source: chosen; one round trip.
     close_timeout_s: float = 2
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "SessionTimeouts":
-        """The timings an operator has set."""
+        """Return the defaults with the heartbeat of the settings."""
         return cls(ping_interval_s=settings.ping_interval_s, ping_timeout_s=settings.ping_timeout_s)
 
 
-class BadPacket(Exception):
-    """A frame outside of the protocol; its connection ends at once."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
-
-
 class SessionHost(Protocol):
-    """What a connection asks of its server."""
+    """What a session needs of its server."""
 
     clock: Clock
     limits: RateLimits
@@ -70,37 +68,23 @@ class SessionHost(Protocol):
     frame_bytes_max: int
 
     def on_message(self, connection: "EngineIoSession", text: str) -> None:
-        """One Engine.IO message, type and all. Errors: BadFrame."""
+        """Handle an Engine.IO message, its type character included. Errors: BadPacket."""
         ...
 
     def on_session_end(self, connection: "EngineIoSession", reason: str) -> None:
-        """The connection is over; called once, while its sessions are still there."""
+        """Handle the end; called once, while the connection's sessions are still listed."""
         ...
 
 
-class _EncodedPacket:
-    """An encoded packet in the shape the library's polling wants."""
-
-    __slots__ = ("_text",)
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-
-    def encode(self, *, b64: bool = False) -> str:
-        """The packet; there is no binary in it."""
-        _ = b64
-        return self._text
-
-
 def _no_fast_path(_text: str) -> bool:
-    """Before there is a session with frequent commands, and after it."""
+    """Handle nothing: no joined session has commands that run at once."""
     return False
 
 
 class EngineIoSession:
-    """One Engine.IO session.
+    """One Engine.IO session, which carries one Socket.IO session per joined namespace.
 
-    Everything that is heard is handled in the reader's own step, so frames keep their order.
+    Input is handled in the tick that read it, so packets keep their order.
     """
 
     __slots__ = (
@@ -130,31 +114,31 @@ class EngineIoSession:
         self.send_buffer = SendBuffer(
             self._on_slow_reader, host.timeouts.write_timeout_s, host.read_batch
         )
-        # At most one session per namespace.
+        # By namespace.
         self.sessions: dict[str, Session] = {}
         self._ws: WebSocket | None = None
         self._transport_upgrade: TransportUpgrade | None = None
         self._violation_budget: TokenBucket | None = None
-        # Takes a frequent command whole, and says whether it did; set by the door.
-        self.try_fast_path: Callable[[str], bool] = _no_fast_path
-        # CONNECT packets it has sent.
+        # Set by the gate when a session with frequent commands joins.
+        self.try_fast_path: FastPath = _no_fast_path
+        # CONNECT packets received.
         self.connect_count = 0
         self.is_awaiting_pong = False
         self._deadlines.next_ping.start(self)
         self._deadlines.join.start(self)
-        # Read by the library's server; `connected` means that the handshake is done.
+        # Read by engineio's server; `connected` means that the handshake is done.
         self.connected = True
         self.upgraded = False
         self.closed = False
 
     def receive(self, text: str) -> bool:
-        """Handle one Engine.IO packet; a bad one ends the connection and gives False."""
+        """Handle one Engine.IO packet; a bad one ends the connection and returns False."""
         if self.closed:
             return False
         return self.try_fast_path(text) or self.run_slow_path(text)
 
     def run_slow_path(self, text: str) -> bool:
-        """The same for what is no frequent command in its usual form."""
+        """Handle a packet that the fast path does not take; returns as `receive`."""
         try:
             self._handle_packet(text)
         except BadPacket as bad:
@@ -173,9 +157,9 @@ class EngineIoSession:
             raise BadPacket("malformed")
 
     def end(self, reason: str, *, abort: bool = False) -> None:
-        """End the session and close its transport; the second call does nothing.
+        """End the session and close its transport; a second call does nothing.
 
-        With `abort` nothing more is sent, and what the peer has not read is thrown away.
+        With `abort` nothing more is sent and unread output is dropped.
         """
         if self.closed:
             return
@@ -184,36 +168,47 @@ class EngineIoSession:
         try:
             self._host.on_session_end(self, reason)
         finally:
-            # Whatever the host does, nothing is left of the connection.
+            # Also where the host raises, the connection is freed.
             self.sessions.clear()
             self.try_fast_path = _no_fast_path
             self.send_buffer.close()
             self._close_transport(abort=abort)
 
-    def count_violation(self) -> None:
-        """Count one request over the limits; a connection that goes on and on is cut.
+    def _close_transport(self, *, abort: bool) -> None:
+        if self._transport_upgrade is not None:
+            self._transport_upgrade.cancel()
+        if self._ws is None:
+            return
+        if abort:
+            self._ws.abort()
+        else:
+            self._ws.close(self._host.timeouts.close_timeout_s)
 
-        It may come back: the official client empties the buffer of a long outage all at once.
+    def count_violation(self) -> None:
+        """Count a request over a limit; the connection is aborted when its budget is used up.
+
+        No DISCONNECT is sent, so the official client may reconnect: after a long outage it sends
+        its whole buffer at once.
         """
         if self._violation_budget is None:
             self._violation_budget = self._host.limits.violation_budget()
         if not self._violation_budget.take(self._host.clock.monotonic_s()):
-            self.end("flood", abort=True)
+            self.end("too_many_violations", abort=True)
 
-    def join(self, namespace: str, session: "Session") -> None:
-        """Add a session; the connection has shown what it is for."""
+    def join(self, namespace: str, session: Session) -> None:
+        """Add a namespace's session; the deadline for joining ends."""
         self.sessions[namespace] = session
         self._deadlines.join.cancel(self)
 
     def leave(self, namespace: str) -> None:
-        """Remove a session; one without any has its time to join again."""
+        """Remove a namespace's session; without any left the deadline for joining restarts."""
         self.sessions.pop(namespace, None)
         self.try_fast_path = _no_fast_path
         if not self.sessions and not self.closed:
             self._deadlines.join.start(self)
 
     def attach_websocket(self, ws: WebSocket) -> None:
-        """From now on talk over a WebSocket."""
+        """Read from and write to a WebSocket from now on."""
         self._ws = ws
         self.upgraded = True
         ws.on_text = self.receive
@@ -221,94 +216,83 @@ class EngineIoSession:
         ws.on_overhead_frame = self.count_violation
         self.send_buffer.attach_transport(ws)
 
-    # What the library's server calls.
+    async def wait_closed(self) -> None:
+        """Wait until the WebSocket of an ended session is closed."""
+        if self._ws is not None:
+            await self._ws.wait_closed()
 
-    async def handle_get_request(self, environ: dict[str, Any]) -> Any:
-        """Answer a poll, or make a WebSocket of it."""
+    # Long polling; called by engineio's server.
+
+    async def handle_get_request(
+        self, environ: dict[str, Any]
+    ) -> web.Response | list[EncodedPacket]:
+        """Answer a poll, or start a transport upgrade. Errors: QueueEmpty as `poll`."""
         if environ.get("HTTP_UPGRADE", "").lower() == "websocket":
             return self._start_upgrade(environ["aiohttp.request"])
         if self.upgrading:
-            return [_EncodedPacket(NOOP)]
+            return [EncodedPacket(NOOP)]
         return await self.poll()
 
-    async def poll(self) -> list[_EncodedPacket]:
-        """Everything there is to tell. Errors: QueueEmpty where another poll waits already."""
+    async def poll(self) -> list[EncodedPacket]:
+        """Wait for packets and take all. Errors: QueueEmpty where another poll is waiting."""
         if self.send_buffer.is_polled:
             self.end("concurrent_poll")
             raise exceptions.QueueEmpty
         payloads = await self.send_buffer.poll()
         if self.closed:
-            return [_EncodedPacket(CLOSE)]
-        return [_EncodedPacket(payload.decode()) for payload in payloads] or [_EncodedPacket(NOOP)]
+            return [EncodedPacket(CLOSE)]
+        return [EncodedPacket(payload.decode()) for payload in payloads] or [EncodedPacket(NOOP)]
+
+    async def read_post(self, request: web.Request) -> list[str] | None:
+        """Read the packets of a POST; None where the body is bad and the session has ended."""
+        host = self._host
+        try:
+            return await read_posted_packets(
+                request, host.frame_bytes_max, host.timeouts.transfer_timeout_s
+            )
+        except BadPacket as bad:
+            self.end(bad.reason)
+            return None
 
     async def close(self, **_kwargs: Any) -> None:
-        """End the session on the library's wish."""
+        """End the session; engineio's server calls it when it gives up on a request."""
         self.end("transport_closed")
 
+    # Transport upgrade.
+
     def _start_upgrade(self, request: web.Request) -> web.Response:
-        """Try a WebSocket beside the polls."""
+        """Open a WebSocket beside the polls, to be probed."""
         if self.upgrading:
-            return web.Response(status=400, text='"Upgrade runs already"')
+            return web.Response(status=400, text='"Another upgrade is in progress"')
         ws = WebSocket(self._host.frame_bytes_max, self._host.read_batch)
-        try:
-            beyond = switch_protocol(request, ws)
-        except BadUpgrade as refused:
-            return web.Response(status=400, text=f'"{refused}"')
-        except ConnectionError:
-            # It has gone; the polls go on.
-            return web.Response(status=400)
+        return upgrade_request(request, ws, partial(self._probe, ws))
+
+    def _probe(self, ws: WebSocket, tail: bytes) -> None:
         self._transport_upgrade = TransportUpgrade(ws, self, self._host.timeouts.transfer_timeout_s)
-        ws.consume(beyond)
-        return web.Response()
+        ws.consume(tail)
 
     @property
     def upgrading(self) -> bool:
-        """Whether a WebSocket is being tried."""
+        """Whether a transport upgrade is in progress; read by engineio's server."""
         return self._transport_upgrade is not None
 
     def on_probed(self) -> None:
-        """The WebSocket works: the poll that waits lets go."""
+        """End the waiting poll: the WebSocket works."""
         self.send_buffer.release_poll()
 
     def on_upgraded(self, ws: WebSocket) -> None:
-        """The client has moved to the WebSocket."""
+        """Use the WebSocket from now on."""
         self._transport_upgrade = None
         self.attach_websocket(ws)
 
     def on_upgrade_failed(self) -> None:
-        """The client goes on polling."""
+        """Keep polling."""
         self._transport_upgrade = None
 
-    async def read_post(self, request: web.Request) -> list[str] | None:
-        """The packets of a POST; None where it is too long, too slow or not text."""
-        body = bytearray()
-        try:
-            async with asyncio.timeout(self._host.timeouts.transfer_timeout_s):
-                async for chunk in request.content.iter_any():
-                    body += chunk
-                    if len(body) > self._host.frame_bytes_max:
-                        self.end("oversized")
-                        return None
-            return body.decode().split(_SEPARATOR)
-        except TimeoutError:
-            self.end("slow_sender")
-        except UnicodeDecodeError:
-            self.end("malformed")
-        return None
-
-    async def wait_closed(self) -> None:
-        """Wait until the WebSocket of a session that was ended is gone."""
-        if self._ws is not None:
-            await self._ws.wait_closed()
-
-    # Time.
-
-    def on_connect_timeout(self) -> None:
-        """It has joined no namespace in its time."""
-        self.end("no_connect", abort=True)
+    # Heartbeat and time limits.
 
     def ping(self) -> None:
-        """Ask whether anybody is there."""
+        """Send a ping and start the deadline for its pong."""
         self.is_awaiting_pong = True
         self.send_buffer.send(_PING_FRAME)
         self._deadlines.pong.start(self)
@@ -322,27 +306,19 @@ class EngineIoSession:
         self._deadlines.next_ping.start(self)
 
     def on_ping_timeout(self) -> None:
-        """It has not answered a ping in its time."""
+        """Abort a connection that has not answered a ping in time."""
         self.end("ping_timeout", abort=True)
+
+    def on_connect_timeout(self) -> None:
+        """Abort a connection that has not joined a namespace in time."""
+        self.end("connect_timeout", abort=True)
 
     def _on_slow_reader(self) -> None:
         self.end("slow_reader", abort=True)
 
-    # The end.
-
-    def _close_transport(self, *, abort: bool) -> None:
-        if self._transport_upgrade is not None:
-            self._transport_upgrade.cancel()
-        if self._ws is None:
-            return
-        if abort:
-            self._ws.abort()
-        else:
-            self._ws.close(self._host.timeouts.close_timeout_s)
-
 
 class SessionDeadlines:
-    """What the connections of a server wait for."""
+    """Deadlines of all sessions of a server, a queue for each kind."""
 
     def __init__(self, timeouts: SessionTimeouts) -> None:
         self.next_ping = DeadlineQueue(timeouts.ping_interval_s, EngineIoSession.ping)
@@ -350,7 +326,7 @@ class SessionDeadlines:
         self.join = DeadlineQueue(timeouts.connect_timeout_s, EngineIoSession.on_connect_timeout)
 
     def cancel_all(self, connection: EngineIoSession) -> None:
-        """It waits for nothing more."""
+        """Cancel all deadlines of a session."""
         self.next_ping.cancel(connection)
         self.pong.cancel(connection)
         self.join.cancel(connection)

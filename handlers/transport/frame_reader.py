@@ -1,44 +1,50 @@
-"""Reads a client's WebSocket frames, strictly; bytes in, texts and control frames out, no I/O."""
+"""WebSocket frame reader: bytes in, texts and control frames out; strict, and without I/O."""
 
 from collections.abc import Callable
 
-# A private name of the pinned release, in C; test_frame_reader.py holds us to it.
+# Private name of aiohttp, in C; docs/library-internals.md names the test that holds it.
 from aiohttp._websocket.helpers import websocket_mask
 
-# Source: RFC 6455 section 5.2, the first byte of a frame.
-FIN, OPCODE_MASK = 0x80, 0x0F
-CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
-# Not one of the reserved bits is set in these, for no extension was agreed upon.
+from handlers.transport.rfc6455 import (
+    BINARY,
+    CLOSE,
+    CONTINUATION,
+    CONTROL_BYTES_MAX,
+    FIN,
+    INVALID_PAYLOAD,
+    LENGTH_16,
+    LENGTH_16_MAX,
+    LENGTH_64_MAX,
+    LENGTH_MASK,
+    MASK_BIT,
+    MESSAGE_TOO_BIG,
+    OPCODE_MASK,
+    PING,
+    PONG,
+    PROTOCOL_ERROR,
+    TEXT,
+    UNSUPPORTED_DATA,
+)
+
+# First bytes a client may send: no reserved bit is set, since no extension was negotiated, and
+# control frames are never fragmented. Source: RFC 6455 sections 5.2 and 5.5.
 _FIRST_BYTES = frozenset(
-    {*(FIN | known for known in (CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG))}
+    {*(FIN | opcode for opcode in (CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG))}
     | {CONTINUATION, TEXT, BINARY}
 )
 _UNFRAGMENTED_TEXT = FIN | TEXT
-# The second byte: whether a frame is masked, and its length or how many bytes say it.
-MASK_BIT, LENGTH_MASK, LENGTH_16, LENGTH_64 = 0x80, 0x7F, 126, 127
-# Source: RFC 6455 section 5.5.
-CONTROL_BYTES_MAX = 125
 
-# Source: RFC 6455 section 7.4.1.
-NORMAL_CLOSURE, PROTOCOL_ERROR, UNSUPPORTED_DATA, INVALID_PAYLOAD, MESSAGE_TOO_BIG = (
-    1000,
-    1002,
-    1003,
-    1007,
-    1009,
-)
-
-
-# Frames of one client that are handled before the others have their turn. Source: measured, a read
-# brings 256 KiB and so thousands of them; a command that asks the table takes some five turns of
-# the loop, and beside a hundred who flood a turn of 128 frames each took half a second.
+# Frames of one client that are handled before other clients get the event loop. Source: measured
+# 2026-11-21; one read brings 256 KiB and so thousands of frames; a command that reads DynamoDB
+# takes some five ticks of the loop, and beside a hundred flooding clients a tick of 128 frames
+# each took half a second.
 FRAMES_PER_TICK = 16
 
 
 class ProtocolViolation(Exception):
-    """The client does not keep to the protocol, or to our limits; nothing more can be read.
+    """The client broke the protocol or exceeded a limit; the connection cannot be read further.
 
-    `code` is for the closing frame. Source: RFC 6455 section 7.4.1.
+    `code` is the status code for the close frame. Source: RFC 6455 section 7.4.1.
     """
 
     def __init__(self, code: int) -> None:
@@ -47,15 +53,17 @@ class ProtocolViolation(Exception):
 
 
 def ignore_text(_text: str) -> None:
-    """Nobody listens, before a connection begins and after its end."""
+    """Discard a text: the handler before a session begins and after it has ended."""
 
 
 class FrameReader:
-    """What has been read of one connection.
+    """Incremental reader of one client's frames.
 
-    `hear` is told each whole text with its last byte, in the order of arrival. Only the beginning
-    of one frame and of one message is kept, and neither exceeds the longest message; and of one who
-    sends more than his share at once, the rest of a read.
+    `on_text` is called with each complete text message, in the order of arrival. Kept in memory:
+    at most one incomplete frame and one incomplete message, each bounded by `message_bytes_max`,
+    and the rest of the last read where the client sent more than `FRAMES_PER_TICK` frames.
+
+    Units: `message_bytes_max` in bytes of payload.
     """
 
     __slots__ = (
@@ -72,23 +80,34 @@ class FrameReader:
         self._unread = b""
         self._fragments: bytearray | None = None
         self.on_text: Callable[[str], object] = ignore_text
-        # Whatever comes now is thrown away.
+        # All further input is discarded.
         self.is_discarding = False
-        # There are whole frames left, for `feed(b"")`.
+        # Complete frames are left; `feed(b"")` reads on.
         self.has_unread_frames = False
 
+    @property
+    def unread_bytes(self) -> int:
+        """Input kept for the next `feed`. Units: bytes."""
+        return len(self._unread)
+
+    @property
+    def fragment_bytes(self) -> int:
+        """Payload kept of an incomplete message. Units: bytes."""
+        return len(self._fragments or b"")
+
     def on_control(self, opcode: int, payload: bytes) -> None:
-        """A PING, PONG or CLOSE came. Errors: Broken."""
+        """Handle a PING, PONG or CLOSE frame. Errors: ProtocolViolation."""
         raise NotImplementedError
 
     def on_fragment(self) -> None:
-        """A part of a message came, which may be of no bytes."""
+        """Handle the arrival of a fragment of a message, which may be empty."""
         raise NotImplementedError
 
     def feed(self, data: bytes) -> None:
-        """Read as far as the bytes go, and no more frames than one may have at once.
+        """Read input up to its last complete frame, and at most `FRAMES_PER_TICK` frames.
 
-        Errors: Broken.
+        Shapes: any piece of the byte stream; frames need not begin or end with it.
+        Errors: ProtocolViolation; frames before the violation have been handled.
         """
         if self._unread:
             data = self._unread + data
@@ -125,7 +144,7 @@ class FrameReader:
             self._unread = data[at:]
 
     def discard_input(self) -> None:
-        """Hear nothing more, and hold nothing of it."""
+        """Discard what is kept and all further input."""
         self.is_discarding = True
         self.on_text = ignore_text
         self._unread = b""
@@ -142,7 +161,7 @@ class FrameReader:
         elif opcode == BINARY:
             raise ProtocolViolation(UNSUPPORTED_DATA)
         elif (opcode == CONTINUATION) is (self._fragments is None):
-            # A message that never began goes on, or another one begins inside it.
+            # A continuation without a first fragment, or a new message inside a fragmented one.
             raise ProtocolViolation(PROTOCOL_ERROR)
 
     def _handle_frame(self, first: int, payload: bytearray) -> None:
@@ -157,14 +176,21 @@ class FrameReader:
         if len(self._fragments) > self._message_bytes_max:
             raise ProtocolViolation(MESSAGE_TOO_BIG)
         if first & FIN:
-            whole, self._fragments = self._fragments, None
-            self.on_text(_decode_text(whole))
+            message, self._fragments = self._fragments, None
+            self.on_text(_decode_text(message))
 
 
 def _extended_length(length_bytes: bytes) -> int:
-    """A length of 16 or 64 bits. Source: RFC 6455 section 5.2, as short as can be."""
+    """Decode a length of 16 or 64 bits, which must be the shortest encoding of its value.
+
+    Source: RFC 6455 section 5.2.
+    """
     length = int.from_bytes(length_bytes, "big")
-    if length < LENGTH_16 if len(length_bytes) == 2 else not 0xFFFF < length < 1 << 63:
+    if len(length_bytes) == 2:
+        is_valid = length >= LENGTH_16
+    else:
+        is_valid = LENGTH_16_MAX < length <= LENGTH_64_MAX
+    if not is_valid:
         raise ProtocolViolation(PROTOCOL_ERROR)
     return length
 

@@ -1,4 +1,4 @@
-"""How a stopping server parts with its sockets: told first, then sent away one after the other."""
+"""Graceful shutdown: announces `server_draining` to every socket, then closes them one by one."""
 
 import asyncio
 import random
@@ -8,20 +8,20 @@ import structlog
 
 from dispatch.wire.events import ServerDraining
 from dispatch.wire.frames import encode_event
-from handlers.transport.engineio_server import SocketIoServer
 from handlers.transport.engineio_session import EngineIoSession
+from handlers.transport.socketio_server import SocketIoServer
 
-# Sockets whose time has come are closed together this often.
-BATCH_EVERY_S = 0.05
+# Sockets whose close time has come are closed together this often.
+CLOSE_EVERY_S = 0.05
 
 log = structlog.get_logger(__name__)
 
 
 class GracefulShutdown:
-    """The end of every socket of one server.
+    """Closes all sockets of one server, spread over `spread_s` seconds.
 
-    Each is told when its own end comes, so that apps come to the other servers one after the other,
-    and not all of them at once; an app may also go before.
+    Each socket learns its own close time first, so that apps reconnect to the other servers one
+    after the other instead of all at once; an app may also leave earlier.
     """
 
     def __init__(
@@ -29,38 +29,39 @@ class GracefulShutdown:
     ) -> None:
         self._server = server
         self._spread_s = spread_s
-        self._rng = rng or random.Random()  # noqa: S311 (it spreads, it keeps no secret)
+        self._rng = rng or random.Random()  # noqa: S311 (spreads load, protects no secret)
 
     async def run(self) -> None:
-        """Let nobody in, tell everybody, and close each socket at its time.
+        """Refuse new connections, announce the close times, and close each socket at its time.
 
-        One whose command is being carried out is closed after its answer, if that comes in time.
+        A socket whose command is still running is closed after the answer, if that comes before
+        the last close time.
         """
         self._server.is_closing = True
         connections = list(self._server.eio.sockets.values())
-        ends = sorted((self._rng.random() * self._spread_s, at) for at in range(len(connections)))
-        for end_s, at in ends:
-            _send_draining(connections[at], round(end_s * 1000))
-        log.info("parting", sockets=len(connections))
-        await self._close([(end_s, connections[at]) for end_s, at in ends])
+        times = sorted((self._rng.random() * self._spread_s, at) for at in range(len(connections)))
+        for close_s, at in times:
+            _send_draining(connections[at], round(close_s * 1000))
+        log.info("shutdown_started", sockets=len(connections))
+        await self._close([(close_s, connections[at]) for close_s, at in times])
 
     async def _close(self, schedule: Sequence[tuple[float, EngineIoSession]]) -> None:
-        """Close in the order of their ends; whoever is busy at the last one is left."""
-        began_s = self._server.clock.monotonic_s()
-        waiting = list(schedule)
-        while waiting:
-            passed_s = self._server.clock.monotonic_s() - began_s
+        """Close sockets at their times; those still busy at the last one are left open."""
+        started_s = self._server.clock.monotonic_s()
+        open_sockets = list(schedule)
+        while open_sockets:
+            passed_s = self._server.clock.monotonic_s() - started_s
             later = []
-            for end_s, connection in waiting:
-                if end_s > passed_s or _has_running_commands(connection):
-                    later.append((end_s, connection))
+            for close_s, connection in open_sockets:
+                if close_s > passed_s or _has_running_commands(connection):
+                    later.append((close_s, connection))
                 else:
-                    # A DISCONNECT would keep the official client away; after a close it returns.
+                    # The official client reconnects after a close, but not after a DISCONNECT.
                     connection.end("server_draining")
-            waiting = later
+            open_sockets = later
             if passed_s > self._spread_s:
                 return
-            await asyncio.sleep(BATCH_EVERY_S)
+            await asyncio.sleep(CLOSE_EVERY_S)
 
 
 def _send_draining(connection: EngineIoSession, after_ms: int) -> None:

@@ -1,20 +1,22 @@
-"""The socket at which the server listens, taken before anything else is started."""
+"""Listening TCP socket, bound before any other part of the server is started."""
 
 import socket
 
 from dispatch.settings import Settings, SettingsError
 
-# Source: reliability design, the kernel's 128 costs seconds of SYN retries at 1,000 connects.
+# Units: connections the kernel completes before the server accepts them. Source: SECURITY.md, gap
+# 12 of the stock stack: with the default of 128 clients wait seconds for SYN retries when 1,000
+# connect at once.
 BACKLOG = 4096
-# What the kernel holds for a client that does not read; it would take 4 MB for each by itself, and
-# nobody would notice that he is stuck. Source: measured; at 100 ms it still carries 1 MB/s.
+# The kernel's send buffer of one connection. By default it grows to 4 MB, which hides for a long
+# time that a client does not read. Source: measured; at a round trip of 100 ms it carries 1 MB/s.
 SO_SNDBUF_BYTES = 64 * 1024
 
 
 def listen(settings: Settings) -> socket.socket:
-    """Take the port without serving it yet.
+    """Bind the port and listen, without accepting yet.
 
-    Errors: SettingsError where another process has it or the host is not ours.
+    Errors: SettingsError where the port is taken or the host is not an address of this machine.
     """
     try:
         family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
@@ -23,6 +25,6 @@ def listen(settings: Settings) -> socket.socket:
     except OSError as error:
         where = f"{settings.host}:{settings.port}"
         raise SettingsError(f"cannot listen at {where}: {error.strerror}") from error
-    # Connections inherit it.
+    # Accepted connections inherit the option.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SO_SNDBUF_BYTES)
     return listener

@@ -8,6 +8,7 @@ from collections import deque
 
 from dispatch import metrics
 from dispatch.clock import Clock
+from dispatch.wire.frames import FIX_PREFIXES
 from handlers.sessions.session_registry import Session, SessionRegistry
 
 # The loop is asked so often whether it is late, and what is late. Source: promise, positions are at
@@ -21,7 +22,6 @@ RECOVERY_S = 1.0
 # Source: 10 ms of work at 40 us each.
 FIXES_PER_TICK = 256
 
-_FIX_PREFIXES = ('42/rider,["location_update",', '42/rider,["update_location",')
 _COALESCED = metrics.FIXES_DROPPED.labels("coalesced")
 
 
@@ -38,7 +38,7 @@ class _FixCoalescer:
 
     def coalesce(self, text: str) -> bool:
         """Keep a fix until its turn; anything else goes on, after the fix before it."""
-        if not text.startswith(_FIX_PREFIXES):
+        if not text.startswith(FIX_PREFIXES):
             self.flush()
             return self.try_fast_path(text)
         if self.latest_fix is None:

@@ -1,4 +1,4 @@
-"""Keeps bytes that are no HTTP from filling the log and the memory; they are counted instead."""
+"""Log filter for requests that are not HTTP: counts them instead of logging a traceback each."""
 
 import logging
 from typing import Any
@@ -9,22 +9,23 @@ from dispatch import metrics
 
 
 class NonHttpLogFilter(logging.LoggerAdapter[logging.Logger]):
-    """The framework's logger, without its complaints about bytes that are no HTTP.
+    """aiohttp's server logger without its reports of bytes that are not HTTP.
 
-    Source: measured, 1 KB a line, traceback and all; port scanners send little else.
+    Source: measured 2026-11-21: 1 KB of log for each, traceback included; port scanners send
+    little else.
     """
 
     def log(self, level: int, msg: object, *args: Any, **named: Any) -> None:
-        """Let everything else through."""
+        """Log everything except HTTP parse errors, which are counted."""
         error = named.get("exc_info")
         if not isinstance(error, HttpProcessingError):
             super().log(level, msg, *args, **named)
             return
         metrics.HTTP_REQUESTS.labels("none", "any", str(error.code)).inc()
-        # The framework's reader, in the traceback, holds the error: a ring with the connection in
-        # it, that would wait for the collector. Source: measured, 70 of a thousand bad frames.
+        # The traceback refers to the parser's frame, which refers to the error: a reference cycle
+        # that keeps the connection until the next garbage collection. Source: measured, 70 of
+        # 1,000 bad requests were still in memory.
         error.__traceback__ = None
 
 
-# What the framework is to complain to.
 HTTP_SERVER_LOGGER = NonHttpLogFilter(logging.getLogger("aiohttp.server"))

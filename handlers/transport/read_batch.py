@@ -1,75 +1,76 @@
-"""One turn of the loop: what many sockets have sent is read in a row, then what came of it written.
+"""Read batch: the reads of one event-loop tick are handled together, then positions are written.
 
-Around step 0 of a fix's way: the loop → [here] → frame_reader … send_buffer → [here].
+In the path of a fix it stands at both ends: event loop -> [here] -> frame_reader, and
+send_buffer -> [here] -> send_buffer.
 """
 
 import asyncio
 from collections import deque
 from typing import Protocol
 
-# Reads that are handled in a row, though the turn may bring more. Source: measured, a call of the
-# kernel leaves the processor cold for the interpreter; a relayed fix between a read and a write
-# took 41 us, 35 with 64 in a row, 36 with 256 (they do not fit into its cache), 37 with 16.
+# Reads handled in one batch. Source: docs/decisions/0019: a system call between two reads leaves
+# caches and branch predictors cold; 41 us of CPU per relayed fix one by one, 37 with 16 in a batch,
+# 35 with 64, 36 with 256, which no longer fit into the processor's cache.
 READS_MAX = 64
 
 
 class FrameConsumer(Protocol):
-    """Who reads what a client has sent."""
+    """Handles what a client has sent."""
 
     def consume(self, data: bytes) -> None:
-        """Read it now."""
+        """Handle input now."""
         ...
 
 
-class FrameProducer(Protocol):
-    """Who tells a client something."""
+class FrameSender(Protocol):
+    """Writes frames to a client."""
 
     def send(self, frame: bytes) -> None:
-        """Send it now, or keep it until the client reads."""
+        """Write a frame now, or buffer it until the client reads."""
         ...
 
 
 class ReadBatch:
-    """What waits for the end of a turn: at most `READS_MAX` reads, and what they give rise to.
+    """Reads and position writes of the current tick; at most `READS_MAX` reads.
 
-    Only positions are written late. They may come after what is told in the same turn: each of them
-    says when it was.
+    Only positions are written late, so one may arrive after an event that is younger by less than
+    a tick. Each position carries its own time.
     """
 
     def __init__(self) -> None:
         self._reads: deque[tuple[FrameConsumer, bytes]] = deque()
-        self._writes: list[tuple[FrameProducer, bytes]] = []
+        self._writes: list[tuple[FrameSender, bytes]] = []
         self._is_scheduled = False
 
     def add_read(self, consumer: FrameConsumer, data: bytes) -> None:
-        """A client has sent something."""
+        """Add input of one client; a full batch is handled at once."""
         self._reads.append((consumer, data))
         if not self._is_scheduled:
             self._schedule_flush()
         elif len(self._reads) >= READS_MAX:
             self.flush()
 
-    def add_write(self, producer: FrameProducer, frame: bytes) -> None:
-        """A client shall be told something."""
-        self._writes.append((producer, frame))
+    def add_write(self, sender: FrameSender, frame: bytes) -> None:
+        """Add a frame to be written after the reads."""
+        self._writes.append((sender, frame))
         if not self._is_scheduled:
             self._schedule_flush()
 
     def flush(self) -> None:
-        """Read what was sent, then tell what there is to tell."""
+        """Handle all reads, then write all frames."""
         reads = self._reads
         try:
             while reads:
-                ear, data = reads.popleft()
-                ear.consume(data)
+                consumer, data = reads.popleft()
+                consumer.consume(data)
         finally:
             self._is_scheduled = False
             if reads:
-                # A bug of ours comes through here; the others are read all the same.
+                # A handler raised; the event loop reports it, the next tick reads the others.
                 self._schedule_flush()
             writes, self._writes = self._writes, []
-            for mouth, frame in writes:
-                mouth.send(frame)
+            for sender, frame in writes:
+                sender.send(frame)
 
     def _schedule_flush(self) -> None:
         self._is_scheduled = True

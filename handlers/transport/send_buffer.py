@@ -1,4 +1,4 @@
-"""The way out to one client: bounded, and without task or await while the client reads."""
+"""Send buffer of a connection, bounded while its client does not read, and a socket's sender."""
 
 import asyncio
 from collections import deque
@@ -10,33 +10,25 @@ from prometheus_client import Counter
 
 from dispatch import metrics
 from dispatch.wire import frames
+from handlers.transport.frame_writer import Frame, cached_text_frame, payload_of, text_frame
 from handlers.transport.read_batch import ReadBatch
 
-# Source: reliability design, hole 3 of the stock stack.
+# Bounds of what one connection may have pending. Source: docs/decisions/0005; SECURITY.md, gap 3 of
+# the stock stack, an unbounded queue per client.
 PACKETS_MAX = 256
 BYTES_MAX = 256 * 1024
-# Events that hold a whole truth of their own, so that a newer one makes the older needless.
-COALESCIBLE = frozenset({b"rider_location_update", b"eta_update"})
-# Acknowledgements one socket may owe; a rider is offered one order at a time.
+# Acknowledgements one socket may owe. Source: a rider has at most one open offer at a time.
 ACKS_MAX = 64
-# Events that are counted; there are some forty.
+# Counters that are kept by event name; there are some forty events.
 _COUNTERS_CACHED_MAX = 256
-
-# Source: RFC 6455 section 5.2, FIN with opcode 1 (text); lengths of 7, 16 and 64 bits.
-_TEXT = 0x81
-_LENGTH_7, _LENGTH_16, _LENGTH_64 = 125, 126, 127
-# Most frames are of this kind; the length is added.
-_HEAD_16 = _TEXT << 24 | _LENGTH_16 << 16
-
-Frame = bytes
 
 
 class FrameTransport(Protocol):
-    """What the pipe asks of a WebSocket."""
+    """What the send buffer needs of a WebSocket."""
 
     @property
     def transport(self) -> asyncio.Transport | None:
-        """The TCP connection, None once it is gone."""
+        """The TCP connection; None once it is lost."""
         ...
 
     @property
@@ -45,58 +37,20 @@ class FrameTransport(Protocol):
         ...
 
     async def drain(self) -> None:
-        """Return when the transport has room again. Errors: ConnectionError where it is gone."""
+        """Wait until the client reads. Errors: ConnectionError once the connection is lost."""
         ...
 
 
-def text_frame(payload: bytes) -> Frame:
-    """An unmasked WebSocket text frame.
-
-    Source: RFC 6455 section 5.1, a server does not mask.
-    """
-    size = len(payload)
-    if size <= _LENGTH_7:
-        return bytes((_TEXT, size)) + payload
-    if size < 65536:
-        return (_HEAD_16 | size).to_bytes(4, "big") + payload
-    return bytes((_TEXT, _LENGTH_64)) + size.to_bytes(8, "big") + payload
-
-
-def payload_of(frame: Frame) -> bytes:
-    """What `text_frame` was given."""
-    length = frame[1]
-    if length <= _LENGTH_7:
-        return frame[2:]
-    return frame[4:] if length == _LENGTH_16 else frame[10:]
-
-
-class _LastFrame:
-    """The packet framed last: one position goes to many watchers, one after the other."""
-
-    __slots__ = ("frame", "packet")
-
-    def __init__(self) -> None:
-        self.packet = b""
-        self.frame: Frame = b""
-
-
-_last_frame = _LastFrame()
-
-
-def cached_text_frame(packet: bytes) -> Frame:
-    """A packet in a WebSocket frame; made once for all who get it one after the other."""
-    if packet is not _last_frame.packet:
-        _last_frame.frame = text_frame(packet)
-        _last_frame.packet = packet
-    return _last_frame.frame
-
-
 class SendBuffer:
-    """What one connection is told.
+    """Outgoing frames of one connection.
 
-    While the client reads, frames go straight to the transport. While it does not, and between
-    two polls of a client without WebSocket, they wait here: the newest of each position, and up
-    to 256 packets or 256 KiB of everything else; then `on_overflow` ends the connection.
+    While the client reads, frames go straight to the transport, without a task or an await. While
+    it does not, and between two polls of a client without WebSocket, they are kept here: the newest
+    of each coalescible event, and at most `PACKETS_MAX` frames and `BYTES_MAX` bytes in all. One
+    event more calls `on_overflow`, which ends the connection; so does a client that reads nothing
+    for `write_timeout_s`. A position that exceeds the bounds is dropped and counted.
+
+    Units: `write_timeout_s` in seconds.
     """
 
     __slots__ = (
@@ -119,7 +73,7 @@ class SendBuffer:
         self._on_overflow = on_overflow
         self._write_timeout_s = write_timeout_s
         self._frame_transport: FrameTransport | None = None
-        # Most connections never have to wait for their client; they hold no queue.
+        # None until something has to wait: most clients always read.
         self._pending_frames: deque[Frame] | None = None
         self._latest_positions: dict[bytes, Frame] | None = None
         self._pending_bytes = 0
@@ -128,27 +82,31 @@ class SendBuffer:
         self.is_closed = False
 
     def attach_transport(self, frame_transport: FrameTransport) -> None:
-        """From now on write to a WebSocket; what waited goes out first."""
+        """Write to a WebSocket from now on, pending frames first."""
         self._frame_transport = frame_transport
         self._flush()
         if not self.is_empty:
             self._start_drain()
 
     def send(self, frame: Frame) -> None:
-        """Send one text frame, or keep it until the client reads again."""
-        line = self._frame_transport
-        if line is None or self._drain_task is not None or line.is_writing_paused:
+        """Write one text frame, or keep it until the client reads again."""
+        frame_transport = self._frame_transport
+        if (
+            frame_transport is None
+            or self._drain_task is not None
+            or frame_transport.is_writing_paused
+        ):
             if not self.is_closed:
                 self._enqueue(frame)
             return
-        transport = line.transport
+        transport = frame_transport.transport
         if transport is not None and not transport.is_closing():
             transport.write(frame)
 
     def close(self) -> None:
-        """Forget what waits, and send nothing more."""
+        """Discard pending frames and ignore all further ones."""
         self.is_closed = True
-        # Each of these knows the connection that owns this pipe.
+        # Both refer to the session that owns this buffer; without the cycle all are freed at once.
         self._frame_transport = None
         self._on_overflow = _ignore_overflow
         self._pending_frames = self._latest_positions = None
@@ -159,35 +117,43 @@ class SendBuffer:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing waits."""
+        """Whether no frame is pending."""
         return not self._pending_frames and not self._latest_positions
 
     @property
+    def is_draining(self) -> bool:
+        """Whether a task waits for the client to read."""
+        return self._drain_task is not None
+
+    @property
     def is_polled(self) -> bool:
-        """Whether a poll waits for something to be told."""
+        """Whether a long poll waits for a frame."""
         return self._poll_waiter is not None
 
     async def poll(self) -> list[bytes]:
-        """Wait until there is something to tell, and take all of it; for long polling."""
+        """Wait for a frame and take all pending ones; for long polling.
+
+        Shapes: payloads of the frames; empty where `release_poll` ended the wait.
+        """
         if self.is_empty and not self.is_closed:
             self._poll_waiter = asyncio.get_running_loop().create_future()
             try:
                 await self._poll_waiter
             finally:
                 self._poll_waiter = None
-        taken = [payload_of(frame) for frame in self._pending_frames or ()]
-        taken += [payload_of(frame) for frame in (self._latest_positions or {}).values()]
+        payloads = [payload_of(frame) for frame in self._pending_frames or ()]
+        payloads += [payload_of(frame) for frame in (self._latest_positions or {}).values()]
         self._pending_frames = self._latest_positions = None
         self._pending_bytes = 0
-        return taken
+        return payloads
 
     def release_poll(self) -> None:
-        """Let a waiting poll go, even with nothing to tell."""
+        """End a waiting long poll, even without a frame."""
         if self._poll_waiter is not None and not self._poll_waiter.done():
             self._poll_waiter.set_result(None)
 
     def _enqueue(self, frame: Frame) -> None:
-        key = _position_key(frame)
+        key = frames.coalescing_key(payload_of(frame))
         if key is not None:
             self._enqueue_position(key, frame)
         elif not self.is_empty and self._is_full(frame):
@@ -223,27 +189,27 @@ class SendBuffer:
         self._drain_task = asyncio.get_running_loop().create_task(self._drain_pending())
 
     async def _drain_pending(self) -> None:
-        """Write what waits as fast as the client reads; ends the connection of one that stands."""
+        """Write pending frames as fast as the client reads; end it after a write timeout."""
         try:
             while not self.is_empty:
                 async with asyncio.timeout(self._write_timeout_s):
-                    assert self._frame_transport is not None, "a pump begins with a WebSocket"
+                    assert self._frame_transport is not None, "draining needs a transport"
                     await self._frame_transport.drain()
                 self._flush()
         except TimeoutError:
             self._drain_task = None
             self._on_overflow()
         except ConnectionError:
-            # The reading side learns of it too and ends the connection.
+            # The reading side sees the lost connection too, and ends the session.
             return
         finally:
             self._drain_task = None
 
     def _flush(self) -> None:
-        line = self._frame_transport
-        assert line is not None, "there is a WebSocket to write to"
-        while not self.is_empty and not line.is_writing_paused:
-            transport = line.transport
+        frame_transport = self._frame_transport
+        assert frame_transport is not None, "flushing needs a transport"
+        while not self.is_empty and not frame_transport.is_writing_paused:
+            transport = frame_transport.transport
             if transport is None or transport.is_closing():
                 raise ConnectionResetError
             frame = self._next_frame()
@@ -251,37 +217,28 @@ class SendBuffer:
             transport.write(frame)
 
     def _next_frame(self) -> Frame:
-        # Events before positions: they are older, and there will be newer positions.
+        # Events first: they are older, and newer positions will follow.
         if self._pending_frames:
             return self._pending_frames.popleft()
-        assert self._latest_positions, "something waits"
+        assert self._latest_positions, "a frame is pending"
         return self._latest_positions.pop(next(iter(self._latest_positions)))
 
 
 def _ignore_overflow() -> None:
-    """The end of a connection that has ended."""
-
-
-def _position_key(frame: Frame) -> bytes | None:
-    """What a coalescible packet is about: everything up to the end of its first field.
-
-    Shapes: `4/user,["rider_location_update",{"orderId":"ord_1",…` gives the part before the `,…`.
-    """
-    start = frame.find(b'["', 0, 32)
-    end = frame.find(b'"', start + 2, start + 34)
-    if start < 0 or frame[start + 2 : end] not in COALESCIBLE:
-        return None
-    return payload_of(frame[: frame.find(b",", end + 2)])
+    """Ignore an overflow: the connection has ended."""
 
 
 @lru_cache(_COUNTERS_CACHED_MAX)
 def _sent_counter(event: bytes) -> Counter:
-    """How many such events were sent; looking it up costs more than counting."""
+    """Return the counter of an event; finding it in the metric costs more than counting."""
     return metrics.EVENTS_SENT.labels(event.decode())
 
 
 class SocketSender:
-    """The way out to one socket: one namespace of one connection."""
+    """Sends packets to one socket, which is one namespace of one connection.
+
+    Sending never blocks and never raises. Packets are encoded by `dispatch.wire.frames`.
+    """
 
     __slots__ = ("_last_ack_id", "_pending_acks", "_send_buffer")
 
@@ -291,31 +248,37 @@ class SocketSender:
         self._last_ack_id = 0
 
     def send_event(self, packet: bytes) -> None:
-        """Send an encoded event (`dispatch.wire.frames`); never blocks, never raises."""
+        """Send an EVENT packet and count it. Shapes: `42/user,["order_ready",{…}]`."""
         self._send_buffer.send(cached_text_frame(packet))
-        start = packet.index(b'["') + 2
-        _sent_counter(packet[start : packet.index(b'"', start)]).inc()
+        _sent_counter(frames.event_name(packet)).inc()
 
     def send_position(self, packet: bytes) -> None:
-        """The same for a position, of which there are thousands a second, at the end of the turn.
+        """Send a coalescible EVENT packet at the end of the tick.
 
-        They are counted where they are relayed (`reeyo_fixes_relayed_total`).
+        Counted where positions are relayed (`reeyo_fixes_relayed_total`), not here.
         """
         self._send_buffer.read_batch.add_write(self._send_buffer, cached_text_frame(packet))
+
+    def send_packet(self, packet: bytes) -> None:
+        """Send a packet that is not an event: an acknowledgement or a DISCONNECT."""
+        self._send_buffer.send(text_frame(packet))
 
     def send_with_ack(
         self, name: str, namespace: str, body: bytes, on_ack: Callable[[], None]
     ) -> None:
-        """Send an event; `on_ack` is called once, when the client says that it has it."""
+        """Send an event; `on_ack` is called once, when the client acknowledges it.
+
+        Of more than `ACKS_MAX` outstanding acknowledgements the oldest is given up.
+        """
         self._last_ack_id += 1
         self._pending_acks[self._last_ack_id] = on_ack
         if len(self._pending_acks) > ACKS_MAX:
             del self._pending_acks[next(iter(self._pending_acks))]
-            metrics.EVENTS_DROPPED.labels("ack_forgotten").inc()
+            metrics.EVENTS_DROPPED.labels("ack_evicted").inc()
         self.send_event(frames.encode_packet(namespace, name, body, self._last_ack_id))
 
     def resolve_ack(self, ack_id: int) -> bool:
-        """Call back for one acknowledgement; False where nobody waits for it (any more)."""
+        """Call an acknowledgement's callback; False where none is outstanding under that id."""
         on_ack = self._pending_acks.pop(ack_id, None)
         if on_ack is None:
             return False

@@ -1,35 +1,36 @@
-"""A polling client tries a WebSocket; where it works the session moves over to it.
+"""Engine.IO transport upgrade: moves a session from long polling to a WebSocket.
 
-Source: Engine.IO protocol version 4, upgrade: `2probe`, `3probe`, then `5`.
+Source: Engine.IO protocol version 4, upgrade: the client sends `2probe`, the server answers
+`3probe`, the client sends `5`.
 """
 
 import asyncio
 from typing import Protocol
 
-from handlers.transport.frame_reader import TEXT
+from handlers.transport.rfc6455 import TEXT
 from handlers.transport.websocket import WebSocket
 
 _PROBE_PING, _PROBE_PONG, _UPGRADE_PACKET = "2probe", b"3probe", "5"
 
 
 class UpgradableSession(Protocol):
-    """Whose session may move."""
+    """The polling session that may be upgraded."""
 
     def on_probed(self) -> None:
-        """The WebSocket works; a poll that waits should let go."""
+        """End the waiting poll: the WebSocket works."""
         ...
 
     def on_upgraded(self, ws: WebSocket) -> None:
-        """The client speaks over the WebSocket from here on."""
+        """Use the WebSocket from now on."""
         ...
 
     def on_upgrade_failed(self) -> None:
-        """The polls go on as if nothing had been."""
+        """Keep polling."""
         ...
 
 
 class TransportUpgrade:
-    """One try. Units: seconds that it may take."""
+    """One attempt to upgrade a session. Units: `timeout_s` in seconds, for the whole attempt."""
 
     __slots__ = ("_session", "_timer", "_ws")
 
@@ -56,7 +57,7 @@ class TransportUpgrade:
         self._session.on_upgraded(self._ws)
 
     def cancel(self, _reason: str = "") -> None:
-        """Throw the WebSocket away."""
+        """Drop the WebSocket; the session keeps polling."""
         self._timer.cancel()
         self._ws.discard_input()
         self._ws.on_end = _ignore_end
@@ -65,4 +66,4 @@ class TransportUpgrade:
 
 
 def _ignore_end(_reason: str) -> None:
-    """Its end was noted."""
+    """Ignore the end of a WebSocket that was dropped."""

@@ -1,10 +1,13 @@
-"""Our end of a WebSocket on its TCP connection: pings, goodbyes, and whether the client reads."""
+"""WebSocket protocol on a TCP connection: pongs, the closing handshake, write backpressure."""
 
 import asyncio
 from collections.abc import Callable
 from typing import cast
 
-from handlers.transport.frame_reader import (
+from handlers.transport.frame_reader import FrameReader, ProtocolViolation, ignore_text
+from handlers.transport.read_batch import ReadBatch
+from handlers.transport.rfc6455 import (
+    APPLICATION_CLOSE_CODES,
     CLOSE,
     FIN,
     INVALID_PAYLOAD,
@@ -13,37 +16,32 @@ from handlers.transport.frame_reader import (
     PING,
     PONG,
     PROTOCOL_ERROR,
+    REGISTERED_CLOSE_CODES,
     UNSUPPORTED_DATA,
-    FrameReader,
-    ProtocolViolation,
-    ignore_text,
 )
-from handlers.transport.read_batch import ReadBatch
 
-# How long somebody who has ended the conversation may take to read what he was told before.
+# How long a client that is being disconnected may take to read what was written before.
+# Source: chosen; a reading client needs one round trip.
 LINGER_S = 2.0
-# Codes that may be sent, beside those that are free. Source: RFC 6455 section 7.4 and the
-# registry of IANA that it founded.
-_REGISTERED_CLOSE_CODES = frozenset(
-    {1000, 1001, 1002, 1003, 1007, 1008, 1009, 1010, 1011, 1012, 1013, 1014}
-)
-_APPLICATION_CLOSE_CODES = range(3000, 5000)
-# Why a connection ends, for logs and counters.
+# Why a connection ends, for logs and metrics; every other code is "malformed".
 _VIOLATION_REASONS = {UNSUPPORTED_DATA: "binary", MESSAGE_TOO_BIG: "oversized"}
 
 
 class WebSocket(FrameReader, asyncio.Protocol):
-    """One WebSocket, from after its handshake until its TCP connection is gone.
+    """One WebSocket, from the end of its opening handshake until its TCP connection is lost.
 
-    Texts are handled in the turn in which they were read: nothing waits for a task, so that nothing
-    has to be bounded but the one message that has begun. `ended` is told once why no more will
-    come.
+    Texts are handled in the tick that read them, without a task or a queue, so that the only thing
+    to be bounded is the one incomplete message. `on_end` is called once with the reason when no
+    more texts will come.
+
+    Units: `message_bytes_max` in bytes of payload; `linger_s` in seconds.
     """
 
     __slots__ = (
         "_abort_timer",
         "_closed_waiter",
         "_drain_waiter",
+        "_linger_s",
         "_read_batch",
         "is_writing_paused",
         "on_end",
@@ -51,11 +49,14 @@ class WebSocket(FrameReader, asyncio.Protocol):
         "transport",
     )  # fmt: skip
 
-    def __init__(self, message_bytes_max: int, read_batch: ReadBatch) -> None:
+    def __init__(
+        self, message_bytes_max: int, read_batch: ReadBatch, linger_s: float = LINGER_S
+    ) -> None:
         super().__init__(message_bytes_max)
         self._read_batch = read_batch
+        self._linger_s = linger_s
         self.on_end: Callable[[str], object] = _ignore_end
-        # Told of each frame that no app sends in numbers: pings, pongs, parts of messages.
+        # Called for each frame that apps send rarely: pings, pongs and fragments.
         self.on_overhead_frame: Callable[[], object] = _ignore_frame
         self.transport: asyncio.Transport | None = None
         self.is_writing_paused = False
@@ -63,29 +64,28 @@ class WebSocket(FrameReader, asyncio.Protocol):
         self._drain_waiter: asyncio.Future[None] | None = None
         self._closed_waiter: asyncio.Future[None] | None = None
 
-    # What the loop calls.
+    # Called by the event loop.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The connection is ours."""
-        # uvloop's transports are no subclasses of asyncio's.
+        """Take the TCP connection."""
+        # uvloop's transports are not subclasses of asyncio's.
         self.transport = cast("asyncio.Transport", transport)
 
     def data_received(self, data: bytes) -> None:
-        """The client has sent something."""
+        """Queue input for the read batch of this tick."""
         self._read_batch.add_read(self, data)
 
     def pause_writing(self) -> None:
-        """The transport holds more than its high-water mark."""
+        """Note that the transport holds more than its high-water mark."""
         self.is_writing_paused = True
 
     def resume_writing(self) -> None:
-        """The client reads again."""
+        """Wake the writer: the client reads again."""
         self.is_writing_paused = False
         _wake(self._drain_waiter)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone; whoever waits for it goes on."""
-        # However it went, it is gone.
+        """End the WebSocket and wake all waiters."""
         _ = exc
         self.transport = None
         if self._abort_timer is not None:
@@ -94,31 +94,31 @@ class WebSocket(FrameReader, asyncio.Protocol):
         _wake(self._closed_waiter)
         self._finish("transport_closed")
 
-    # What the turn calls.
+    # Called by the read batch.
 
     def consume(self, data: bytes) -> None:
-        """Read; a client that breaks the protocol is told so and cut."""
-        is_whole = False
+        """Read frames; a protocol violation is answered with its close code and ends the socket."""
+        is_complete = False
         try:
             self.feed(data)
-            is_whole = True
-        except ProtocolViolation as broken:
-            self._send_close(broken.code)
-            self._finish(_VIOLATION_REASONS.get(broken.code, "malformed"))
+            is_complete = True
+        except ProtocolViolation as violation:
+            self._send_close(violation.code)
+            self._finish(_VIOLATION_REASONS.get(violation.code, "malformed"))
             return
         finally:
-            if not is_whole and not self.is_discarding:
-                # A bug of ours: where in his words we stopped is not known.
+            if not is_complete and not self.is_discarding:
+                # A handler raised: the reader's position in the stream is lost.
                 self.abort()
         if self.has_unread_frames:
             self._yield_to_other_clients()
 
     def _yield_to_other_clients(self) -> None:
-        """Let the others be heard before the rest of what this one has sent."""
+        """Handle the remaining frames of a long read in the next tick."""
         transport = self.transport
         if transport is None or transport.is_closing() or self.is_discarding:
             return
-        # It closes what is read from now on, not what was: its goodbye waits as well.
+        # Input that is already buffered stays; also a close frame in it waits for the next tick.
         transport.pause_reading()
         asyncio.get_running_loop().call_soon(self._resume)
 
@@ -128,10 +128,10 @@ class WebSocket(FrameReader, asyncio.Protocol):
         self.transport.resume_reading()
         self.consume(b"")
 
-    # What its connection calls.
+    # Called by the session.
 
     async def drain(self) -> None:
-        """Return when the client reads. Errors: ConnectionError where it is gone."""
+        """Wait until the client reads. Errors: ConnectionError once the connection is lost."""
         if self.transport is not None and self.is_writing_paused:
             self._drain_waiter = asyncio.get_running_loop().create_future()
             await self._drain_waiter
@@ -139,9 +139,9 @@ class WebSocket(FrameReader, asyncio.Protocol):
             raise ConnectionResetError
 
     def close(self, timeout_s: float) -> None:
-        """Say goodbye, and wait for the client's before the connection is closed.
+        """Send a close frame and wait for the client's; abort after `timeout_s` seconds.
 
-        Source: RFC 6455 section 7.1.1, the server closes after both have said so.
+        Source: RFC 6455 section 7.1.1: the server closes the TCP connection after both frames.
         """
         if self.transport is None or self.transport.is_closing():
             return
@@ -150,20 +150,20 @@ class WebSocket(FrameReader, asyncio.Protocol):
         self._abort_timer = asyncio.get_running_loop().call_later(timeout_s, self.abort)
 
     def abort(self) -> None:
-        """Throw the connection away, with what the client has not read."""
+        """Drop the TCP connection together with what the client has not read."""
         if self.transport is not None:
             self.transport.abort()
 
     async def wait_closed(self) -> None:
-        """Wait until the connection is gone."""
+        """Wait until the TCP connection is lost."""
         if self.transport is not None:
             self._closed_waiter = self._closed_waiter or asyncio.get_running_loop().create_future()
             await asyncio.shield(self._closed_waiter)
 
-    # What the client says beside texts.
+    # Called by the frame reader.
 
     def on_control(self, opcode: int, payload: bytes) -> None:
-        """Answer a ping or a goodbye. Errors: Broken."""
+        """Answer a ping or a close frame. Errors: ProtocolViolation."""
         self.on_overhead_frame()
         if opcode == PING:
             self.write_short_frame(PONG, payload)
@@ -172,42 +172,48 @@ class WebSocket(FrameReader, asyncio.Protocol):
             self._finish("transport_closed")
 
     def on_fragment(self) -> None:
-        """It may be one of a million without a byte."""
+        """Count a fragment: a client may send any number of empty ones."""
         self.on_overhead_frame()
 
     def _send_close(self, code: int) -> None:
-        # Where we have said it, this would be the answer to an answer.
+        # With the timer set, ours was sent by `close` and the client's is the answer to it.
         if self._abort_timer is None:
             self.write_short_frame(CLOSE, code.to_bytes(2, "big"))
 
     def write_short_frame(self, opcode: int, payload: bytes) -> None:
-        """Send a frame of at most 125 bytes; one who does not read has no use for it."""
+        """Send a frame with at most 125 bytes of payload; skipped while the client does not read.
+
+        Skipping bounds the pongs that wait for a client that pings and never reads.
+        """
         transport = self.transport
         if transport is not None and not self.is_writing_paused and not transport.is_closing():
             transport.write(bytes((FIN | opcode, len(payload))) + payload)
 
     def _finish(self, reason: str) -> None:
-        """Nothing more is heard; what was written before goes out."""
+        """Stop reading, let written data go out, and report the end once."""
         self.discard_input()
         if self.transport is not None:
             self.transport.close()
             if self._abort_timer is None:
-                # Whoever does not read would hold the connection for as long as he likes.
-                self._abort_timer = asyncio.get_running_loop().call_later(LINGER_S, self.abort)
-        # Each of the two knows the other.
-        ended, self.on_end = self.on_end, _ignore_end
+                # A client that does not read would hold the connection for as long as it likes.
+                self._abort_timer = asyncio.get_running_loop().call_later(
+                    self._linger_s, self.abort
+                )
+        # The session and the socket refer to each other; without the cycle both are freed at once.
+        on_end, self.on_end = self.on_end, _ignore_end
         self.on_overhead_frame = _ignore_frame
-        ended(reason)
+        on_end(reason)
 
 
 def _close_code(payload: bytes) -> int:
-    """The code to answer a goodbye with. Errors: Broken. Source: RFC 6455 section 5.5.1."""
+    """Return the code to answer a close frame with.
+
+    Errors: ProtocolViolation. Source: RFC 6455 section 5.5.1.
+    """
     if not payload:
         return NORMAL_CLOSURE
     code = int.from_bytes(payload[:2], "big")
-    if len(payload) == 1 or not (
-        code in _REGISTERED_CLOSE_CODES or code in _APPLICATION_CLOSE_CODES
-    ):
+    if len(payload) == 1 or not (code in REGISTERED_CLOSE_CODES or code in APPLICATION_CLOSE_CODES):
         raise ProtocolViolation(PROTOCOL_ERROR)
     try:
         payload[2:].decode()
@@ -222,8 +228,8 @@ def _wake(waiter: "asyncio.Future[None] | None") -> None:
 
 
 def _ignore_frame() -> None:
-    """A connection whose frames are nobody's yet, or no more."""
+    """Ignore an overhead frame: no session is attached."""
 
 
 def _ignore_end(_reason: str) -> None:
-    """A connection that nobody has opened, or whose end was told."""
+    """Ignore the end: no session is attached, or it was reported."""

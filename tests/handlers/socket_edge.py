@@ -1,4 +1,4 @@
-"""A whole edge in this process, and a client that speaks in raw frames."""
+"""The socket and HTTP edge in this process, and a client that sends raw Socket.IO packets."""
 
 import asyncio
 import json
@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import aiohttp
 from aiohttp import web
+from yarl import URL
 
 from dispatch.clock import ManualClock
 from dispatch.errors import Refusal, Refused, StoreUnavailable
@@ -28,13 +29,20 @@ from handlers.sockets.gate import (
     http_gate,
 )
 from handlers.transport.accept_queue import AcceptQueue
-from handlers.transport.engineio_server import SocketIoServer
+from handlers.transport.socketio_server import SocketIoServer
 from handlers.transport.engineio_session import SessionTimeouts
 from handlers.transport.log_filter import HTTP_SERVER_LOGGER
 from ledger.dynamodb.table import TableUnavailable
 
 SECRET = "s" * 32
 WS_PATH = "/socket.io/?EIO=4&transport=websocket"
+# Source: the example of RFC 6455 section 1.2.
+UPGRADE_HEADERS = {
+    "Upgrade": "websocket",
+    "Connection": "Upgrade",
+    "Sec-WebSocket-Version": "13",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+}
 # Long enough for a busy machine; a test that waits so long has failed.
 DEADLINE_S = 10.0
 
@@ -43,14 +51,25 @@ def settings(**changes: Any) -> Settings:
     return Settings(jwt_secret=SECRET, **changes)
 
 
+def upgrade_request_bytes(*more_headers: str) -> bytes:
+    """Encode a request for a WebSocket, with more header lines where there are any."""
+    lines = [
+        f"GET {WS_PATH} HTTP/1.1",
+        "Host: x",
+        *(f"{name}: {value}" for name, value in UPGRADE_HEADERS.items()),
+        *more_headers,
+    ]
+    return "".join(f"{line}\r\n" for line in [*lines, ""]).encode()
+
+
 @dataclass
 class FakeDesk:
-    """What the test's handlers keep, and how they are held up."""
+    """Records what the test's command handlers receive, and can block or fail them."""
 
     received: list[Any] = field(default_factory=list)
     joined: list[tuple[Session, ResumePoint | None]] = field(default_factory=list)
     left: list[Session] = field(default_factory=list)
-    # Closed, it holds every awaiting command.
+    # Cleared, it blocks every awaiting command.
     commands_allowed: asyncio.Event = field(default_factory=asyncio.Event)
     errors: dict[str, Exception] = field(default_factory=dict)
 
@@ -58,9 +77,9 @@ class FakeDesk:
 def record_fix(desk: FakeDesk, _session: Session, fix: commands.Fix) -> object:
     desk.received.append(fix)
     if fix.seq == 13:
-        raise Refused(Refusal.MALFORMED, "an unlucky number")
+        raise Refused(Refusal.MALFORMED, "13 is refused")
     if fix.seq == 14:
-        raise ZeroDivisionError("the secret of the house")
+        raise ZeroDivisionError("an internal detail")
     return None
 
 
@@ -87,13 +106,13 @@ ERRORS: dict[str, Exception] = {
     "detailed": Refused(Refusal.CONFLICT, "no", {"version": 3}),
     "redis": StoreUnavailable("redis", "timeout"),
     "dynamo": TableUnavailable("deadline"),
-    "bug": ZeroDivisionError("the secret of the house"),
+    "bug": ZeroDivisionError("an internal detail"),
 }
 
 
 @dataclass
 class RunningEdge:
-    """The running edge."""
+    """A running edge with its parts."""
 
     desk: FakeDesk
     clock: ManualClock
@@ -109,25 +128,34 @@ class RunningEdge:
     def issue_token(self, kind: UserType = "RIDER", owner: str = "rdr_1", ttl_s: int = 3600) -> str:
         return self.tokens.issue(kind, owner, ttl_s, self.clock.now_ms())
 
+    async def open_tcp(
+        self, data: bytes, read_limit: int = 2**16
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Open a TCP connection and send bytes; the reader keeps at most twice `read_limit`."""
+        url = URL(self.url)
+        reader, writer = await asyncio.open_connection(url.host, url.port, limit=read_limit)
+        writer.write(data)
+        return reader, writer
+
     @asynccontextmanager
     async def connect(self, **headers: str) -> AsyncIterator["RawClient"]:
-        """A WebSocket after the Engine.IO handshake."""
+        """Open a WebSocket; the Engine.IO handshake has been received."""
         async with self.http.ws_connect(self.url + WS_PATH, headers=headers, max_msg_size=0) as ws:
             raw = RawClient(ws)
-            opening = await raw.next_packet()
-            raw.handshake = json.loads(opening[1:])
+            handshake = await raw.next_packet()
+            raw.handshake = json.loads(handshake[1:])
             yield raw
 
     @asynccontextmanager
     async def connect_rider(self, owner: str = "rdr_1", **auth: Any) -> AsyncIterator["RawClient"]:
-        """A rider's socket after CONNECT."""
+        """Open a rider's socket; CONNECT has been answered."""
         async with self.connect() as raw:
             await raw.join("/rider", token=self.issue_token(owner=owner), **auth)
             yield raw
 
 
 class RawClient:
-    """A client that says exactly what it is told to, and answers pings."""
+    """A client that sends exactly the given packets, and answers pings."""
 
     def __init__(self, ws: aiohttp.ClientWebSocketResponse) -> None:
         self.ws = ws
@@ -138,12 +166,12 @@ class RawClient:
         return self
 
     async def join(self, namespace: str, **auth: Any) -> str:
-        """Say CONNECT; the answering packet."""
+        """Send CONNECT; returns the answering packet."""
         await self.send(f"40{namespace},{json.dumps(auth)}")
         return await self.next_packet()
 
     async def next_packet(self) -> str:
-        """The next packet that is no ping; `closed` at the end."""
+        """Receive the next packet other than a ping; `closed` at the end."""
         async with asyncio.timeout(DEADLINE_S):
             while True:
                 message = await self.ws.receive()
@@ -156,13 +184,13 @@ class RawClient:
     async def send_command(
         self, name: str, payload: object = None, ack_id: int = 1
     ) -> dict[str, Any]:
-        """Send a command to /rider; its acknowledgement."""
-        said = json.dumps([name] if payload is None else [name, payload])
-        await self.send(f"42/rider,{ack_id}{said}")
+        """Send a command to /rider; returns its acknowledgement."""
+        event = json.dumps([name] if payload is None else [name, payload])
+        await self.send(f"42/rider,{ack_id}{event}")
         return await self.next_ack(ack_id)
 
     async def next_ack(self, ack_id: int = 1) -> dict[str, Any]:
-        """The acknowledgement that comes next."""
+        """Receive an acknowledgement, which must be the next packet."""
         packet = await self.next_packet()
         head = f"43/rider,{ack_id}["
         assert packet.startswith(head), packet
@@ -176,30 +204,38 @@ async def run_edge(
     **changes: Any,
 ) -> AsyncIterator[RunningEdge]:
     """Serve riders and users on a free port; `changes` are settings."""
-    ours, clock, desk = settings(**changes), ManualClock(), FakeDesk(errors=ERRORS)
+    edge_settings, clock, desk = settings(**changes), ManualClock(), FakeDesk(errors=ERRORS)
     desk.commands_allowed.set()
-    limits, tokens, sessions = RateLimits(ours), Tokens(ours), SessionRegistry(clock)
-    server = SocketIoServer(ours, clock, limits, timeouts)
+    limits, tokens = RateLimits(edge_settings), Tokens(edge_settings)
+    sessions = SessionRegistry(clock, expiry_check_every_s=0.01)
+    server = SocketIoServer(edge_settings, clock, limits, timeouts)
     gate = Gate(server, sessions, tokens, desk, _audiences(desk))
-    app = web.Application(middlewares=[http_gate], client_max_size=ours.http_body_bytes_max)
+    app = web.Application(
+        middlewares=[http_gate], client_max_size=edge_settings.http_body_bytes_max
+    )
     app[envelope.HTTP_EDGE] = envelope.HttpEdge(
-        ours, clock, tokens, limits, AllowedOrigins(ours), TrustedProxies(ours)
+        edge_settings,
+        clock,
+        tokens,
+        limits,
+        AllowedOrigins(edge_settings),
+        TrustedProxies(edge_settings),
     )
     envelope.register_routes(app, routes or [])
     server.serve_in(app)
     runner = web.AppRunner(app, access_log=None, logger=HTTP_SERVER_LOGGER, shutdown_timeout=1)
     await runner.setup()
     assert runner.server is not None
-    porch = AcceptQueue(server.eio, runner.server)
-    door = await asyncio.get_running_loop().create_server(porch, "127.0.0.1", 0)
-    url = f"http://127.0.0.1:{door.sockets[0].getsockname()[1]}"
+    accept_queue = AcceptQueue(server.eio, runner.server)
+    listener = await asyncio.get_running_loop().create_server(accept_queue, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
     async with aiohttp.ClientSession() as http:
         yield RunningEdge(
-            desk, clock, server, sessions, gate, tokens, url, http, runner.server, porch
+            desk, clock, server, sessions, gate, tokens, url, http, runner.server, accept_queue
         )
         desk.commands_allowed.set()
-        door.close()
-        porch.close()
+        listener.close()
+        accept_queue.close()
         await server.close_all()
         await gate.finish_commands()
     await runner.cleanup()

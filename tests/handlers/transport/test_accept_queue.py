@@ -12,7 +12,7 @@ from handlers.transport.accept_queue import (
     Headers,
     PendingConnection,
 )
-from tests.handlers.masked import frame
+from tests.handlers.masked_frames import frame
 from tests.handlers.socket_edge import RunningEdge, run_edge
 from tests.waiting import Until
 

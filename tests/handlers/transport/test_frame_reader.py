@@ -1,4 +1,4 @@
-"""Which bytes of a client are understood, however they are cut, and which end the connection."""
+"""Which frames are read, however the stream is split, and which are protocol violations."""
 
 from itertools import pairwise
 
@@ -6,33 +6,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handlers.transport.frame_reader import (
-    FRAMES_PER_TICK,
-    INVALID_PAYLOAD,
-    MESSAGE_TOO_BIG,
-    PROTOCOL_ERROR,
-    UNSUPPORTED_DATA,
-    FrameReader,
-    ProtocolViolation,
-)
-from tests.handlers.masked import (
+from handlers.transport.frame_reader import FRAMES_PER_TICK, FrameReader, ProtocolViolation
+from handlers.transport.rfc6455 import (
     BINARY,
     CLOSE,
     CONTINUATION,
     FIN,
-    MASKING_KEY,
+    INVALID_PAYLOAD,
+    MASK_BIT,
+    MESSAGE_TOO_BIG,
     PING,
     PONG,
+    PROTOCOL_ERROR,
     TEXT,
-    frame,
-    frame_header,
+    UNSUPPORTED_DATA,
 )
+from tests.handlers.masked_frames import MASKING_KEY, frame, frame_header
 
 MESSAGE_BYTES_MAX = 70_000
 
 
 class RecordingReader(FrameReader):
-    """A reader that notes what it tells."""
+    """A reader that records texts, control frames and the number of fragments."""
 
     def __init__(self, message_bytes_max: int = MESSAGE_BYTES_MAX) -> None:
         super().__init__(message_bytes_max)
@@ -48,20 +43,20 @@ class RecordingReader(FrameReader):
 
 
 def close_code(*chunks: bytes, message_bytes_max: int = MESSAGE_BYTES_MAX) -> int:
-    """The code with which the last of the pieces is refused; none before it is."""
+    """Return the close code of the last chunk's violation; the chunks before it are read."""
     reader = RecordingReader(message_bytes_max)
-    for piece in chunks[:-1]:
-        reader.feed(piece)
-    with pytest.raises(ProtocolViolation) as broken:
+    for chunk in chunks[:-1]:
+        reader.feed(chunk)
+    with pytest.raises(ProtocolViolation) as raised:
         reader.feed(chunks[-1])
-    return broken.value.code
+    return raised.value.code
 
 
-# What is understood.
+# Frames that are read.
 
 
 def test_frames_per_tick_are_bounded():
-    """The rest waits in its order, and is there without another byte."""
+    """The remaining frames stay in order and are read by the next `feed`, also of no bytes."""
     reader = RecordingReader()
     reader.feed(b"".join(frame(b"%d" % number) for number in range(2 * FRAMES_PER_TICK + 1)))
     assert (len(reader.received), reader.has_unread_frames) == (FRAMES_PER_TICK, True)
@@ -73,11 +68,11 @@ def test_frames_per_tick_are_bounded():
 
 
 def test_fragments_are_counted():
-    """Those without a byte too: a million of them make no message, and cost somebody's time."""
+    """Empty fragments are counted too; an unfragmented text is not a fragment."""
     reader = RecordingReader()
-    reader.feed(frame(b"whole") + frame(b"a", TEXT, fin=False))
+    reader.feed(frame(b"text") + frame(b"a", TEXT, fin=False))
     reader.feed(frame(b"", CONTINUATION, fin=False) * 8 + frame(b"b", CONTINUATION))
-    assert (reader.received, reader.fragment_count) == (["whole", "ab"], 10)
+    assert (reader.received, reader.fragment_count) == (["text", "ab"], 10)
 
 
 @pytest.mark.parametrize("size", [0, 1, 125, 126, 127, 65_535, 65_536, MESSAGE_BYTES_MAX])
@@ -89,7 +84,7 @@ def test_a_text_of_any_length_is_read(size: int):
 
 
 def test_any_masking_key_unmasks():
-    """What the client draws anew for each frame, zeros among it."""
+    """Keys of zeros, of ones and of different bytes."""
     for key in (bytes(4), b"\xff" * 4, b"\x01\x02\x03\x04"):
         masked = bytes(byte ^ key[at % 4] for at, byte in enumerate(b"hello, all"))
         reader = RecordingReader()
@@ -98,7 +93,7 @@ def test_any_masking_key_unmasks():
 
 
 def test_control_frames_may_interleave_fragments():
-    """A ping does not wait for the end of a long message. Source: RFC 6455 section 5.4."""
+    """A ping between two fragments is handled before the message. Source: RFC 6455 section 5.4."""
     reader = RecordingReader()
     reader.feed(
         frame(b"one ", fin=False)
@@ -112,7 +107,7 @@ def test_control_frames_may_interleave_fragments():
 
 
 def test_a_character_may_span_fragments():
-    """Only whole messages are text."""
+    """Only the complete message has to be valid UTF-8."""
     reader = RecordingReader()
     raw = "é€😀".encode()
     reader.feed(frame(raw[:1], fin=False) + frame(raw[1:4], CONTINUATION, fin=False))
@@ -134,7 +129,7 @@ STREAM = (
 
 
 def test_a_stream_reads_the_same_wherever_it_is_split():
-    """TCP knows no frames: every single place is tried."""
+    """TCP keeps no frame boundaries; every split into two reads is tried."""
     whole = RecordingReader()
     whole.feed(STREAM)
     assert len(whole.received) == 7
@@ -146,7 +141,7 @@ def test_a_stream_reads_the_same_wherever_it_is_split():
 
 
 def test_a_stream_may_come_byte_by_byte():
-    """The slowest network."""
+    """One byte per read gives the same frames."""
     whole, reader = RecordingReader(), RecordingReader()
     whole.feed(STREAM)
     for at in range(len(STREAM)):
@@ -178,7 +173,7 @@ def encode(message: "list[str] | tuple[int, bytes]") -> bytes:
 def test_any_messages_in_any_chunks_are_read_back(
     messages: "list[list[str] | tuple[int, bytes]]", data: st.DataObject
 ):
-    """Whatever was said, in parts or whole, is heard once and in order."""
+    """Each message, fragmented or not, is read once and in order."""
     stream = b"".join(map(encode, messages))
     cuts = data.draw(st.lists(st.integers(0, len(stream)), max_size=12))
     reader = RecordingReader()
@@ -192,23 +187,23 @@ def test_any_messages_in_any_chunks_are_read_back(
 
 @settings(max_examples=500, deadline=None)
 @given(st.lists(st.binary(max_size=40), max_size=8), st.binary(max_size=60))
-def test_random_bytes_are_refused_or_bounded(pieces: list[bytes], tail: bytes):
-    """No bytes raise anything else, and what is kept is bounded by the longest message."""
+def test_random_bytes_are_refused_or_bounded(chunks: list[bytes], tail: bytes):
+    """Only protocol violations are raised, and kept input is bounded by message size and header."""
     reader = RecordingReader(64)
     refusals: list[int] = []
-    for piece in (frame(b"ok"), *pieces, tail):
+    for chunk in (frame(b"ok"), *chunks, tail):
         try:
-            reader.feed(piece)
-        except ProtocolViolation as broken:
-            refusals.append(broken.code)
+            reader.feed(chunk)
+        except ProtocolViolation as violation:
+            refusals.append(violation.code)
             reader.discard_input()
     assert reader.received[0] == "ok"
     assert set(refusals) <= {PROTOCOL_ERROR, UNSUPPORTED_DATA, INVALID_PAYLOAD, MESSAGE_TOO_BIG}
-    assert len(reader._unread) <= 64 + 14
-    assert len(reader._fragments or b"") <= 64
+    assert reader.unread_bytes <= 64 + 14
+    assert reader.fragment_bytes <= 64
 
 
-# What is not.
+# Protocol violations.
 
 REFUSED = {
     "unmasked": (frame_header(FIN | TEXT, 2, masked=False) + b"hi", PROTOCOL_ERROR),
@@ -221,68 +216,77 @@ REFUSED = {
     "opcode 11": (frame_header(FIN | 0xB, 0), PROTOCOL_ERROR),
     "opcode 15": (frame_header(FIN | 0xF, 0), PROTOCOL_ERROR),
     "binary": (frame(b"x", BINARY), UNSUPPORTED_DATA),
-    "binary in parts": (frame(b"x", BINARY, fin=False), UNSUPPORTED_DATA),
-    "goes on without a beginning": (frame(b"x", CONTINUATION), PROTOCOL_ERROR),
-    "begins inside another": (frame(b"x", fin=False) + frame(b"y"), PROTOCOL_ERROR),
-    "begins in parts inside another": (
+    "fragmented binary": (frame(b"x", BINARY, fin=False), UNSUPPORTED_DATA),
+    "continuation without a first fragment": (frame(b"x", CONTINUATION), PROTOCOL_ERROR),
+    "message inside a fragmented one": (frame(b"x", fin=False) + frame(b"y"), PROTOCOL_ERROR),
+    "fragmented message inside another": (
         frame(b"x", fin=False) + frame(b"y", fin=False),
         PROTOCOL_ERROR,
     ),
-    "goes on after its end": (
+    "continuation after the last fragment": (
         frame(b"x", fin=False) + frame(b"y", CONTINUATION) + frame(b"z", CONTINUATION),
         PROTOCOL_ERROR,
     ),
-    "ping in parts": (frame(b"", PING, fin=False), PROTOCOL_ERROR),
-    "close in parts": (frame(b"", CLOSE, fin=False), PROTOCOL_ERROR),
+    "fragmented ping": (frame(b"", PING, fin=False), PROTOCOL_ERROR),
+    "fragmented close": (frame(b"", CLOSE, fin=False), PROTOCOL_ERROR),
     "long ping": (frame_header(FIN | PING, 126), PROTOCOL_ERROR),
     "long close": (frame_header(FIN | CLOSE, 70_000), PROTOCOL_ERROR),
-    "16 bits for 7": (frame_header(FIN | TEXT, 125, length_size=2), PROTOCOL_ERROR),
-    "64 bits for 7": (frame_header(FIN | TEXT, 5, length_size=8), PROTOCOL_ERROR),
-    "64 bits for 16": (frame_header(FIN | TEXT, 0xFFFF, length_size=8), PROTOCOL_ERROR),
-    "the sign of 64 bits": (frame_header(FIN | TEXT, 1 << 63, length_size=8), PROTOCOL_ERROR),
-    "no text": (frame(b"\xff\xfe"), INVALID_PAYLOAD),
-    "a surrogate": (frame(b"\xed\xa0\x80"), INVALID_PAYLOAD),
-    "overlong": (frame(b"\xc0\xaf"), INVALID_PAYLOAD),
-    "half a character": (frame("é".encode()[:1]), INVALID_PAYLOAD),
-    "no text in parts": (frame(b"\xc3", fin=False) + frame(b"x", CONTINUATION), INVALID_PAYLOAD),
+    "16 bits for a 7-bit length": (frame_header(FIN | TEXT, 125, length_size=2), PROTOCOL_ERROR),
+    "64 bits for a 7-bit length": (frame_header(FIN | TEXT, 5, length_size=8), PROTOCOL_ERROR),
+    "64 bits for a 16-bit length": (
+        frame_header(FIN | TEXT, 0xFFFF, length_size=8),
+        PROTOCOL_ERROR,
+    ),
+    "64 bits with the sign bit set": (
+        frame_header(FIN | TEXT, 1 << 63, length_size=8),
+        PROTOCOL_ERROR,
+    ),
+    "invalid UTF-8": (frame(b"\xff\xfe"), INVALID_PAYLOAD),
+    "encoded surrogate": (frame(b"\xed\xa0\x80"), INVALID_PAYLOAD),
+    "overlong encoding": (frame(b"\xc0\xaf"), INVALID_PAYLOAD),
+    "incomplete character": (frame("é".encode()[:1]), INVALID_PAYLOAD),
+    "invalid UTF-8 over two fragments": (
+        frame(b"\xc3", fin=False) + frame(b"x", CONTINUATION),
+        INVALID_PAYLOAD,
+    ),
 }
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_violation_is_refused_with_its_code(name: str):
-    """The code says how. Source: RFC 6455 sections 5 and 7.4.1."""
-    said, code = REFUSED[name]
-    assert close_code(said) == code
+    """Each kind of violation has its close code. Source: RFC 6455 sections 5 and 7.4.1."""
+    data, code = REFUSED[name]
+    assert close_code(data) == code
 
 
 @pytest.mark.parametrize("name", REFUSED)
 def test_a_violation_is_refused_byte_by_byte(name: str):
-    """A cut does not hide it."""
-    said, code = REFUSED[name]
+    """Splitting the stream does not hide a violation."""
+    data, code = REFUSED[name]
     reader, codes = RecordingReader(), list[int]()
-    for at in range(len(said)):
+    for at in range(len(data)):
         try:
-            reader.feed(said[at : at + 1])
-        except ProtocolViolation as broken:
-            codes.append(broken.code)
+            reader.feed(data[at : at + 1])
+        except ProtocolViolation as violation:
+            codes.append(violation.code)
             reader.discard_input()
     assert codes == [code]
 
 
 def test_a_frame_is_refused_by_its_first_two_bytes():
-    """Nobody has to wait for a length or a key that cannot help."""
+    """Length, key and payload are not waited for."""
     assert close_code(bytes((FIN | TEXT, 5))) == PROTOCOL_ERROR
-    assert close_code(bytes((FIN | BINARY, 0x80 | 5))) == UNSUPPORTED_DATA
+    assert close_code(bytes((FIN | BINARY, MASK_BIT | 5))) == UNSUPPORTED_DATA
 
 
 @pytest.mark.parametrize("size", [101, 125, 126, 65_535, 65_536, 1 << 62])
 def test_a_long_frame_is_refused_by_its_header(size: int):
-    """Its payload is not waited for."""
+    """The payload is not waited for."""
     assert close_code(frame_header(FIN | TEXT, size), message_bytes_max=100) == MESSAGE_TOO_BIG
 
 
 def test_a_fragmented_message_is_bounded():
-    """Many short frames make no long message either."""
+    """Fragments that exceed the limit together are refused; up to the limit they are read."""
     parts = [frame(b"x" * 60, fin=False), frame(b"y" * 41, CONTINUATION)]
     assert close_code(*parts, message_bytes_max=100) == MESSAGE_TOO_BIG
     reader = RecordingReader(100)
@@ -291,7 +295,7 @@ def test_a_fragmented_message_is_bounded():
 
 
 def test_frames_before_a_violation_are_read():
-    """And nothing that comes after it is."""
+    """Frames behind the violation are not read."""
     reader = RecordingReader()
     with pytest.raises(ProtocolViolation):
         reader.feed(frame(b"one") + frame(b"two") + frame(b"", BINARY) + frame(b"three"))
@@ -299,15 +303,15 @@ def test_frames_before_a_violation_are_read():
 
 
 def test_a_handler_may_discard_the_remaining_input():
-    """A command may cut its own connection; the frames behind it are thrown away."""
+    """After `discard_input` in a handler, the rest of the read and later reads are dropped."""
     reader = RecordingReader()
 
-    def end(text: str) -> None:
+    def discard(text: str) -> None:
         reader.received.append(text)
         reader.discard_input()
 
-    reader.on_text = end
+    reader.on_text = discard
     reader.feed(frame(b"one") + frame(b"two") + b"\x00" + MASKING_KEY)
     reader.feed(frame(b"three"))
     assert reader.received == ["one"]
-    assert reader._unread == b""
+    assert reader.unread_bytes == 0

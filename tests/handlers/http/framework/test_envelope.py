@@ -31,7 +31,7 @@ from ledger.dynamodb.table import TableUnavailable
 from tests.handlers.socket_edge import SECRET, RunningEdge, run_edge
 
 ERRORS: dict[str, Exception] = {
-    "bug": ZeroDivisionError("the secret of the house"),
+    "bug": ZeroDivisionError("an internal detail"),
     "redis": StoreUnavailable("redis", "timeout"),
     "dynamo": TableUnavailable("deadline"),
     "detailed": Refused(Refusal.CONFLICT, "no", {"version": 3}),
