@@ -123,7 +123,7 @@ class SendBuffer:
     @property
     def is_draining(self) -> bool:
         """Whether a task waits for the client to read."""
-        return self._drain_task is not None
+        return self._drain_task is not None and not self._drain_task.done()
 
     @property
     def is_polled(self) -> bool:

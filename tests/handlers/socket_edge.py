@@ -9,6 +9,7 @@ from typing import Any, Self
 
 import aiohttp
 from aiohttp import web
+from prometheus_client import REGISTRY
 from yarl import URL
 
 from dispatch.clock import ManualClock
@@ -29,13 +30,16 @@ from handlers.sockets.gate import (
     http_gate,
 )
 from handlers.transport.accept_queue import AcceptQueue
-from handlers.transport.socketio_server import SocketIoServer
 from handlers.transport.engineio_session import SessionTimeouts
 from handlers.transport.log_filter import HTTP_SERVER_LOGGER
+from handlers.transport.socketio_server import SocketIoServer
 from ledger.dynamodb.table import TableUnavailable
 
 SECRET = "s" * 32
 WS_PATH = "/socket.io/?EIO=4&transport=websocket"
+# Not the official clients' form: the accept queue leaves it to the HTTP server.
+HTTP_SERVER_WS_PATH = f"{WS_PATH}&t=1"
+POLL_PATH = "/socket.io/?EIO=4&transport=polling"
 # Source: the example of RFC 6455 section 1.2.
 UPGRADE_HEADERS = {
     "Upgrade": "websocket",
@@ -51,10 +55,15 @@ def settings(**changes: Any) -> Settings:
     return Settings(jwt_secret=SECRET, **changes)
 
 
-def upgrade_request_bytes(*more_headers: str) -> bytes:
+def metric_value(name: str, /, **labels: str) -> float:
+    """Read a metric of this process; 0 before its first value."""
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+def upgrade_request_bytes(path: str = WS_PATH, *more_headers: str) -> bytes:
     """Encode a request for a WebSocket, with more header lines where there are any."""
     lines = [
-        f"GET {WS_PATH} HTTP/1.1",
+        f"GET {path} HTTP/1.1",
         "Host: x",
         *(f"{name}: {value}" for name, value in UPGRADE_HEADERS.items()),
         *more_headers,

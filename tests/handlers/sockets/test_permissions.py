@@ -27,8 +27,8 @@ from handlers.sockets import rider
 from handlers.sockets.audiences import COMMANDS
 from handlers.sockets.gate import AudienceRoutes, Gate
 from handlers.sockets.user import WATCHED_ORDERS_MAX
-from handlers.transport.socketio_server import SocketIoServer
 from handlers.transport.engineio_session import EngineIoSession
+from handlers.transport.socketio_server import SocketIoServer
 from ledger.core.pricing import Pricing
 from ledger.dynamodb.client import DynamoTable
 from ledger.posting.ledger import Ledger

@@ -1,4 +1,4 @@
-"""Which new connections become WebSockets at once, and how many in one turn of the loop."""
+"""Which new connections become WebSockets directly, and how many in one event-loop tick."""
 
 import asyncio
 from typing import Any, cast
@@ -13,19 +13,16 @@ from handlers.transport.accept_queue import (
     PendingConnection,
 )
 from tests.handlers.masked_frames import frame
-from tests.handlers.socket_edge import RunningEdge, run_edge
+from tests.handlers.socket_edge import RunningEdge, run_edge, upgrade_request_bytes
 from tests.waiting import Until
 
 REQUEST_LINE = b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\n"
-HEADERS = (
-    b"Host: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-)
-UPGRADE_REQUEST = REQUEST_LINE + HEADERS + b"\r\n"
+UPGRADE_REQUEST = upgrade_request_bytes()
+HEADERS = UPGRADE_REQUEST.removeprefix(REQUEST_LINE).removesuffix(b"\r\n")
 
 
 class FakeTransport:
-    """A transport, as far as a newcomer needs one."""
+    """A transport that records what the accept queue does to it."""
 
     def __init__(self) -> None:
         self.protocol: object = None
@@ -49,21 +46,21 @@ class FakeTransport:
 
 
 class HttpProtocol(BaseProtocol):
-    """Stands where the framework would."""
+    """The HTTP server's protocol, which records its input."""
 
     def __init__(self) -> None:
         super().__init__(asyncio.get_running_loop())
         self.received = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self.wire = transport
+        self.transport_made = transport
 
     def data_received(self, data: bytes) -> None:
         self.received += data
 
 
 class FakeOpener:
-    """A door that lets in whom it likes."""
+    """Opens WebSockets, or refuses them, or fails."""
 
     def __init__(self) -> None:
         self.is_accepting = True
@@ -79,7 +76,7 @@ class FakeOpener:
 
 
 class Case:
-    """A porch before a door, and everybody whom the framework got."""
+    """An accept queue with its opener, and the protocols that the HTTP server has made."""
 
     def __init__(self) -> None:
         self.opener = FakeOpener()
@@ -91,10 +88,10 @@ class Case:
         return self.http_protocols[-1]
 
     def connect(self, data: bytes = UPGRADE_REQUEST) -> tuple[FakeTransport, PendingConnection]:
-        wire, newcomer = FakeTransport(), self.queue()
-        newcomer.connection_made(cast("Any", wire))
-        newcomer.data_received(data)
-        return wire, newcomer
+        transport, connection = FakeTransport(), self.queue()
+        connection.connection_made(cast("Any", transport))
+        connection.data_received(data)
+        return transport, connection
 
 
 async def next_tick() -> None:
@@ -102,14 +99,14 @@ async def next_tick() -> None:
 
 
 async def test_a_websocket_is_opened_from_its_first_bytes():
-    """What stands behind the request is handed on with it."""
-    yard = Case()
-    wire, _ = yard.connect(UPGRADE_REQUEST + b"behind")
-    assert not wire.is_reading
+    """Input behind the request is passed on with it, and nothing is read until then."""
+    case = Case()
+    transport, _ = case.connect(UPGRADE_REQUEST + b"behind")
+    assert not transport.is_reading
     await next_tick()
-    assert yard.opener.opened == [(wire, "x", b"behind")]
-    assert wire.is_reading
-    assert (yard.http_protocols, yard.queue.pending) == ([], set())
+    assert case.opener.opened == [(transport, "x", b"behind")]
+    assert transport.is_reading
+    assert (case.http_protocols, case.queue.pending) == ([], set())
 
 
 @pytest.mark.parametrize(
@@ -128,35 +125,36 @@ async def test_a_websocket_is_opened_from_its_first_bytes():
     ],
 )
 async def test_other_requests_go_to_the_http_server(data: bytes):
-    """From its first byte on, as if nobody had stood in between."""
-    yard = Case()
-    wire, _ = yard.connect(data)
+    """The HTTP server gets them with their first byte, on a connection that is being read."""
+    case = Case()
+    transport, _ = case.connect(data)
     await next_tick()
-    [inside] = yard.http_protocols
-    assert (inside.received, inside.wire, wire.protocol) == (data, wire, inside)
-    assert yard.opener.opened == []
-    assert wire.is_reading
+    [protocol] = case.http_protocols
+    assert (protocol.received, protocol.transport_made) == (data, transport)
+    assert transport.protocol is protocol
+    assert case.opener.opened == []
+    assert transport.is_reading
 
 
 async def test_a_refused_websocket_goes_to_the_http_server():
-    """It also says why he is refused."""
-    yard = Case()
-    yard.opener.is_accepting = False
-    yard.connect()
+    """The HTTP server sends the reason."""
+    case = Case()
+    case.opener.is_accepting = False
+    case.connect()
     await next_tick()
-    assert [each.received for each in yard.http_protocols] == [UPGRADE_REQUEST]
+    assert [each.received for each in case.http_protocols] == [UPGRADE_REQUEST]
 
 
 async def test_upgrades_per_tick_are_bounded():
-    """A rush of newcomers leaves every turn of the loop to those who are in."""
-    yard = Case()
+    """Many new connections are opened over several ticks, `UPGRADES_PER_TICK` in each."""
+    case = Case()
     for _ in range(2 * UPGRADES_PER_TICK + 1):
-        yard.connect()
-    told = []
+        case.connect()
+    opened = []
     for _ in range(4):
         await next_tick()
-        told.append(len(yard.opener.opened))
-    assert told == [
+        opened.append(len(case.opener.opened))
+    assert opened == [
         UPGRADES_PER_TICK,
         2 * UPGRADES_PER_TICK,
         2 * UPGRADES_PER_TICK + 1,
@@ -165,49 +163,48 @@ async def test_upgrades_per_tick_are_bounded():
 
 
 async def test_a_lost_connection_is_skipped():
-    """Before his turn came; he is nobody's."""
-    yard = Case()
-    _, gone = yard.connect()
-    closing, _ = yard.connect()
-    here, _ = yard.connect()
+    """A connection lost or closing before its turn is neither opened nor handed on."""
+    case = Case()
+    _, gone = case.connect()
+    closing, _ = case.connect()
+    here, _ = case.connect()
     gone.connection_lost(None)
     closing.abort()
     await next_tick()
-    assert [wire for wire, _, _ in yard.opener.opened] == [here]
-    assert yard.http_protocols == []
+    assert [transport for transport, _, _ in case.opener.opened] == [here]
+    assert case.http_protocols == []
 
 
 async def test_a_failing_upgrade_does_not_stop_the_others():
-    """A bug in one opening is told to the loop; it is cut, and the line moves on."""
-    yard, grief = Case(), []
-    asyncio.get_running_loop().set_exception_handler(lambda _loop, told: grief.append(told))
-    yard.opener.failing_transport = cut = yard.connect()[0]
-    here, _ = yard.connect()
+    """The event loop reports the error, its connection is aborted, the next one is opened."""
+    case, reported = Case(), []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: reported.append(context))
+    case.opener.failing_transport = cut = case.connect()[0]
+    here, _ = case.connect()
     await next_tick()
     await next_tick()
     asyncio.get_running_loop().set_exception_handler(None)
-    assert [wire for wire, _, _ in yard.opener.opened] == [here]
+    assert [transport for transport, _, _ in case.opener.opened] == [here]
     assert (cut.is_aborted, here.is_aborted) == (True, False)
-    assert [type(each["exception"]) for each in grief] == [ZeroDivisionError]
+    assert [type(each["exception"]) for each in reported] == [ZeroDivisionError]
 
 
 async def test_a_connection_without_bytes_waits_until_close():
-    """Nobody stays when the server goes."""
-    yard = Case()
-    wire = FakeTransport()
-    yard.queue().connection_made(cast("Any", wire))
+    """`close` aborts it."""
+    case = Case()
+    transport = FakeTransport()
+    case.queue().connection_made(cast("Any", transport))
     await next_tick()
-    assert len(yard.queue.pending) == 1
-    yard.queue.close()
-    assert wire.is_aborted
+    assert len(case.queue.pending) == 1
+    case.queue.close()
+    assert transport.is_aborted
 
 
-async def status_line(house: RunningEdge, request_tail: bytes) -> bytes:
-    reader, writer = await asyncio.open_connection(*house.url[7:].split(":"))
-    writer.write(REQUEST_LINE + HEADERS + request_tail)
-    head = await reader.readuntil(b"\r\n")
+async def status_line(edge: RunningEdge, request: bytes) -> bytes:
+    reader, writer = await edge.open_tcp(request)
+    line = await reader.readuntil(b"\r\n")
     writer.close()
-    return head
+    return line
 
 
 @pytest.mark.parametrize(
@@ -220,24 +217,34 @@ async def status_line(house: RunningEdge, request_tail: bytes) -> bytes:
     ],
 )
 async def test_both_upgrade_paths_answer_alike(request_tail: bytes, status: bytes):
-    """A client cannot tell who has answered it."""
-    async with run_edge() as house:
-        quick = await status_line(house, request_tail)
-        house.accept_queue._opener = None
-        assert (quick, await status_line(house, request_tail)) == (quick, quick)
-        assert quick.split()[1] == status
+    """The accept queue and the HTTP server give the same status line."""
+    async with run_edge() as edge:
+        # An additional parameter leaves the request to the HTTP server.
+        http_request_line = REQUEST_LINE.replace(b"websocket ", b"websocket&t=1 ")
+        lines = [
+            await status_line(edge, request_line + HEADERS + request_tail)
+            for request_line in (REQUEST_LINE, http_request_line)
+        ]
+        assert lines[0] == lines[1]
+        assert lines[0].split()[1] == status
 
 
 async def test_a_websocket_bypasses_the_http_server():
-    """It is not asked at all."""
-    async with run_edge() as house:
-        house.accept_queue._http_factory = cast("Any", None)
-        connect = f'40/rider,{{"token":"{house.issue_token()}"}}'.encode()
-        reader, writer = await asyncio.open_connection(*house.url[7:].split(":"))
+    """A session opens over an accept queue whose HTTP server would fail."""
+
+    def fail() -> BaseProtocol:
+        raise AssertionError("the HTTP server is asked for a protocol")
+
+    async with run_edge() as edge:
+        queue = AcceptQueue(edge.server.eio, fail)
+        listener = await asyncio.get_running_loop().create_server(queue, "127.0.0.1", 0)
+        connect = f'40/rider,{{"token":"{edge.issue_token()}"}}'.encode()
+        address = listener.sockets[0].getsockname()
+        reader, writer = await asyncio.open_connection(*address)
         writer.write(UPGRADE_REQUEST + frame(connect))
-        await Until().true(lambda: len(house.sessions) == 1)
-        assert [session.identity for session in house.sessions] == ["rider:rdr_1"]
-        assert not house.http_server.connections
+        await Until().true(lambda: len(edge.sessions) == 1)
+        assert [session.identity for session in edge.sessions] == ["rider:rdr_1"]
         writer.close()
         await reader.read()
-        await Until().true(lambda: len(house.sessions) == 0)
+        await Until().true(lambda: len(edge.sessions) == 0)
+        listener.close()

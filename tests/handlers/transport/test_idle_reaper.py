@@ -1,4 +1,4 @@
-"""TCP connections that say nothing, or say it slowly, and those that are only quiet."""
+"""Idle connections are aborted; WebSockets and running requests are not idle."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,27 +7,25 @@ from contextlib import suppress
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from yarl import URL
 
 from handlers.http.framework.envelope import PUBLIC, Route
-from handlers.transport import idle_reaper
-from handlers.transport.idle_reaper import IdleReaper
-from tests.handlers.socket_edge import RunningEdge, run_edge
+from handlers.transport.idle_reaper import IDLE_S_MAX, IdleReaper
+from tests.handlers.socket_edge import RunningEdge, metric_value, run_edge
 from tests.waiting import Until
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def edge() -> AsyncIterator[RunningEdge]:
-    enough = asyncio.Event()
+    may_answer = asyncio.Event()
 
     async def get_slowly(_request: web.Request) -> object:
-        await enough.wait()
+        await may_answer.wait()
         return None
 
-    async with run_edge(routes=[Route("GET", "/slow", PUBLIC, get_slowly)]) as house:
-        yield house
-        # One that is left would run out of time in the middle of another test, and say so there.
-        enough.set()
+    async with run_edge(routes=[Route("GET", "/slow", PUBLIC, get_slowly)]) as running:
+        yield running
+        # A request left open would time out, and be logged, during another test.
+        may_answer.set()
 
 
 @pytest.fixture
@@ -35,11 +33,10 @@ def reaper(edge: RunningEdge) -> IdleReaper:
     return IdleReaper(edge.http_server, edge.accept_queue, edge.clock)
 
 
-async def open_connection(house: RunningEdge, data: bytes) -> asyncio.StreamReader:
-    url = URL(house.url)
-    reader, writer = await asyncio.open_connection(url.host, url.port)
-    writer.write(data)
-    await Until().true(lambda: bool(house.accept_queue.pending or house.http_server.connections))
+async def open_connection(edge: RunningEdge, data: bytes) -> asyncio.StreamReader:
+    """Open a connection; the accept queue or the HTTP server has it."""
+    reader, _ = await edge.open_tcp(data)
+    await Until().true(lambda: bool(edge.accept_queue.pending or edge.http_server.connections))
     return reader
 
 
@@ -57,7 +54,10 @@ async def until_closed(reader: asyncio.StreamReader) -> None:
 async def test_a_connection_without_a_request_is_cut(
     edge: RunningEdge, reaper: IdleReaper, data: bytes
 ):
-    """Eight seconds for a first request, for the last line of its headers, and for the next."""
+    """A connection has 8 s for its first request, the rest of the headers, and the next request.
+
+    It holds the private `_current_request` of aiohttp.
+    """
     reader = await open_connection(edge, data)
     connections = edge.http_server.connections
     await Until().true(lambda: all(c._current_request is None for c in connections))
@@ -65,12 +65,15 @@ async def test_a_connection_without_a_request_is_cut(
     edge.clock.advance(7_999)
     assert reaper.sweep() == 0
     edge.clock.advance(1)
+    before = metric_value("reeyo_sockets_ended_total", namespace="none", reason="idle")
     assert reaper.sweep() == 1
+    after = metric_value("reeyo_sockets_ended_total", namespace="none", reason="idle")
+    assert after == before + 1
     await until_closed(reader)
 
 
 async def test_running_requests_are_not_idle(edge: RunningEdge, reaper: IdleReaper):
-    """A WebSocket and a slow answer stay as long as they like."""
+    """A WebSocket and a slow answer are not aborted, however long they take."""
     async with edge.connect_rider() as raw:
         await open_connection(edge, b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
         await Until().true(lambda: bool(edge.http_server.connections))
@@ -82,12 +85,11 @@ async def test_running_requests_are_not_idle(edge: RunningEdge, reaper: IdleReap
         assert (await raw.send_command("arrived_pickup", "ord_1"))["ok"] is True
 
 
-async def test_the_loop_sweeps_by_itself(
-    edge: RunningEdge, reaper: IdleReaper, monkeypatch: pytest.MonkeyPatch
-):
-    """The loop that is supervised needs nobody."""
-    monkeypatch.setattr(idle_reaper, "SWEEP_EVERY_S", 0.01)
-    monkeypatch.setattr(idle_reaper, "IDLE_S_MAX", 0)
+async def test_the_loop_sweeps_by_itself(edge: RunningEdge):
+    """The background loop aborts a connection when its time has passed."""
+    reaper = IdleReaper(edge.http_server, edge.accept_queue, edge.clock, sweep_every_s=0.01)
     reader = await open_connection(edge, b"GET")
+    assert reaper.sweep() == 0
+    edge.clock.advance(int(IDLE_S_MAX * 1000))
     async with Until().running(reaper.run):
         await until_closed(reader)

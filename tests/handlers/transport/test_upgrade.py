@@ -1,11 +1,19 @@
 """How a request becomes a WebSocket, and that aiohttp releases its connection."""
 
+import asyncio
+from typing import cast
+
 import aiohttp
 import pytest
+from aiohttp import web
 
-from handlers.transport.upgrade import BadUpgrade, upgrade_response
+from handlers.transport.log_filter import HTTP_SERVER_LOGGER
+from handlers.transport.read_batch import ReadBatch
+from handlers.transport.upgrade import BadUpgrade, upgrade_request, upgrade_response
+from handlers.transport.websocket import WebSocket
 from tests.handlers.masked_frames import frame
 from tests.handlers.socket_edge import (
+    HTTP_SERVER_WS_PATH,
     UPGRADE_HEADERS,
     WS_PATH,
     run_edge,
@@ -43,28 +51,86 @@ def test_an_incomplete_handshake_is_refused(name: str, value: str):
         upgrade_response({**UPGRADE_HEADERS, name: value})
 
 
-async def test_aiohttp_releases_the_connection():
-    """It lists no connection after the upgrade, and the session goes on."""
-    async with run_edge() as edge, edge.connect_rider() as raw:
-        assert await raw.send_command("arrived_pickup", "ord_1") == {
-            "ok": True,
-            "data": {"orderId": "ord_1", "by": "rdr_1"},
-        }
-        await Until().true(lambda: not edge.http_server.connections)
-        assert await raw.send_command("arrived_pickup", "ord_2", 2)
+@pytest.mark.parametrize("path", [WS_PATH, HTTP_SERVER_WS_PATH])
+async def test_frames_sent_with_the_handshake_are_received(path: str):
+    """A client need not wait for the response; the accept queue and aiohttp keep its frames.
 
-
-async def test_frames_sent_with_the_handshake_are_received():
-    """A client need not wait for the response before it sends frames."""
+    Afterwards aiohttp lists no connection. It holds the private `_message_tail` of aiohttp.
+    """
     async with run_edge() as edge:
         connect = f'40/rider,{{"token":"{edge.issue_token()}"}}'.encode()
         fix = b'42/rider,["location_update",{"lat":1,"lng":2}]'
-        _, writer = await edge.open_tcp(upgrade_request_bytes() + frame(connect) + frame(fix))
+        request = upgrade_request_bytes(path)
+        _, writer = await edge.open_tcp(request + frame(connect) + frame(fix))
         await Until().true(lambda: len(edge.desk.received) == 1)
         [received] = edge.desk.received
         assert (received.lat, received.lng) == (1, 2)
+        await Until().true(lambda: not edge.http_server.connections)
+        assert len(edge.sessions) == 1
         writer.transport.abort()
         await Until().true(lambda: len(edge.sessions) == 0)
+
+
+class FakeTransport(asyncio.Transport):
+    """A TCP connection whose input is given by the test; records what is done to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = b""
+        self.reading_calls: list[str] = []
+        self.protocol: object = None
+        self.closing = False
+
+    def write(self, data: "bytes | bytearray | memoryview") -> None:
+        self.written += data
+
+    def is_closing(self) -> bool:
+        return self.closing
+
+    def close(self) -> None:
+        self.closing = True
+
+    def pause_reading(self) -> None:
+        self.reading_calls.append("pause")
+
+    def resume_reading(self) -> None:
+        self.reading_calls.append("resume")
+
+    def set_protocol(self, protocol: asyncio.BaseProtocol) -> None:
+        self.protocol = protocol
+
+
+class UpgradeCase:
+    """aiohttp's protocol on a fake connection, with a handler that upgrades every request."""
+
+    def __init__(self) -> None:
+        self.ws = WebSocket(100, ReadBatch())
+        self.tails: list[bytes] = []
+        self.responses: list[int] = []
+        self.transport = FakeTransport()
+        self.protocol = web.Server(self._handle, logger=HTTP_SERVER_LOGGER)()
+        self.protocol.connection_made(self.transport)
+
+    async def _handle(self, request: web.BaseRequest) -> web.Response:
+        response = upgrade_request(cast("web.Request", request), self.ws, self.tails.append)
+        self.responses.append(response.status)
+        return response
+
+
+async def test_input_that_aiohttp_has_buffered_reaches_the_websocket():
+    """Reading, which aiohttp pauses for a long tail, is resumed.
+
+    It holds the private `_message_tail` and `_buffer_paused` of aiohttp.
+    """
+    case, frames = UpgradeCase(), frame(b"x" * 300_000)
+    case.protocol.data_received(upgrade_request_bytes())
+    case.protocol.data_received(frames)
+    assert case.transport.reading_calls == ["pause"]
+    await Until().true(lambda: bool(case.tails))
+    assert case.tails == [frames]
+    assert case.transport.reading_calls == ["pause", "resume"]
+    assert case.transport.protocol is case.ws
+    assert case.transport.written.startswith(b"HTTP/1.1 101 ")
 
 
 async def test_a_keep_alive_connection_may_be_upgraded():
