@@ -89,7 +89,7 @@ def edge_loops(
         "purses": desk.cash_headroom.run,
         "expiry": sessions.watch_expiry,
         "revoked": background.revocation_cache.run,
-        "load_shedder": LoadShedder(sessions, desk.clock).run,
+        "rush": LoadShedder(sessions, desk.clock).run,
         "lane_sweep": lambda: _sweep_fix_pipeline(desk, background),
     }
 

@@ -367,7 +367,7 @@ async def run(
     await runner.setup()
     assert runner.server is not None, "a runner that is set up has a server"
     porch = AcceptQueue(front and front.server.eio, runner.server)
-    supervisor.spawn("idle_reaper", IdleReaper(runner.server, porch, clock).run)
+    supervisor.spawn("silence", IdleReaper(runner.server, porch, clock).run)
     server = await asyncio.get_running_loop().create_server(porch, sock=listener, backlog=BACKLOG)
     try:
         on_ready()

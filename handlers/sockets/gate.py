@@ -267,7 +267,7 @@ class Gate:
         try:
             return session.sender.resolve_ack(ack_id)
         except Exception:
-            log.exception("ack_failed", identity=session.identity)
+            log.exception("receipt_failed", who=session.identity)
             return True
 
     def _take_token_or_refuse(
@@ -316,7 +316,7 @@ class Gate:
             await hook()
         except Exception:
             # Half greeted, a socket would miss events without knowing; it comes again.
-            log.exception("hook_failed", identity=session.identity)
+            log.exception("hook_failed", who=session.identity)
             session.end("hook_failed")
 
     def _acknowledge(
@@ -332,7 +332,7 @@ class Gate:
         refused = refusal_of(error)
         metrics.COMMANDS.labels(name, refused.code.value).inc()
         if refused.code is Refusal.INTERNAL:
-            log.error("command_failed", command=name, identity=session.identity, exc_info=error)
+            log.error("command_failed", command=name, who=session.identity, exc_info=error)
         if ack_id is not None:
             _send_ack(session, ack_id, acks.refused(refused))
 

@@ -391,7 +391,7 @@ async def test_a_receipt_that_fails_is_logged_and_harms_nobody(edge: RunningEdge
             await raw.next_packet()
             await raw.send("43/rider,1[]")
             assert (await raw.send_command("arrived_pickup", "ord_1"))["ok"] is True
-    assert [entry["event"] for entry in logs] == ["ack_failed"]
+    assert [entry["event"] for entry in logs] == ["receipt_failed"]
 
 
 async def test_the_sessions_of_an_identity_are_found(edge: RunningEdge):
