@@ -146,6 +146,12 @@ class RunningEdge:
         writer.write(data)
         return reader, writer
 
+    async def open_polling_session(self) -> tuple[str, dict[str, Any]]:
+        """Open a session over long polling; returns its URL and the Engine.IO handshake."""
+        async with self.http.get(self.url + POLL_PATH) as response:
+            handshake = json.loads((await response.text())[1:])
+        return f"{self.url}{POLL_PATH}&sid={handshake['sid']}", handshake
+
     @asynccontextmanager
     async def connect(self, **headers: str) -> AsyncIterator["RawClient"]:
         """Open a WebSocket; the Engine.IO handshake has been received."""
