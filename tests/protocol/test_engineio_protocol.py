@@ -1,4 +1,4 @@
-"""Engine.IO protocol 4 over WebSocket: the cases that the protocol's public suite names, as ours.
+"""Engine.IO protocol 4 over WebSocket: the cases of the protocol's public test suite.
 
 Source: engine.io-protocol, test suite; nine cases over WebSocket and three of the upgrade.
 """
@@ -16,15 +16,16 @@ from handlers.transport.engineio_session import SessionTimeouts
 from tests.handlers.socket_edge import WS_PATH, RunningEdge, run_edge
 from tests.waiting import Until
 
-# As short as the public suite's own, so that a heartbeat can be seen.
+# As in the public suite; short, so that the heartbeat can be observed.
 PING_S, TIMEOUT_S = 0.3, 0.2
-POLL_PATH = "/socket.io/?EIO=4&transport=polling"
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def edge() -> AsyncIterator[RunningEdge]:
-    async with run_edge(SessionTimeouts(ping_interval_s=PING_S, ping_timeout_s=TIMEOUT_S)) as house:
-        yield house
+    async with run_edge(
+        SessionTimeouts(ping_interval_s=PING_S, ping_timeout_s=TIMEOUT_S)
+    ) as running:
+        yield running
 
 
 async def next_message(ws: aiohttp.ClientWebSocketResponse) -> Any:
@@ -38,42 +39,42 @@ async def next_message(ws: aiohttp.ClientWebSocketResponse) -> Any:
 
 
 async def test_a_websocket_opens_a_session(edge: RunningEdge):
-    """The first packet says who we are and how often we ask for a sign of life."""
+    """The first packet has the session's id, both heartbeat intervals and the frame bound."""
     async with edge.http.ws_connect(edge.url + WS_PATH) as ws:
-        opening = (await ws.receive()).data
-    told = json.loads(opening[1:])
-    assert opening[0] == "0"
-    assert sorted(told) == ["maxPayload", "pingInterval", "pingTimeout", "sid", "upgrades"]
-    assert (told["pingInterval"], told["pingTimeout"]) == (300, 200)
-    assert told["upgrades"] == []
+        packet = (await ws.receive()).data
+    handshake = json.loads(packet[1:])
+    assert packet[0] == "0"
+    assert sorted(handshake) == ["maxPayload", "pingInterval", "pingTimeout", "sid", "upgrades"]
+    assert (handshake["pingInterval"], handshake["pingTimeout"]) == (300, 200)
+    assert handshake["upgrades"] == []
 
 
 @pytest.mark.parametrize("query", ["transport=websocket", "EIO=abc&transport=websocket"])
 async def test_a_session_needs_the_protocols_version(edge: RunningEdge, query: str):
-    """An invalid `EIO` query parameter opens nothing."""
+    """A missing or invalid `EIO` parameter opens no session."""
     with pytest.raises(aiohttp.WSServerHandshakeError):
         await edge.http.ws_connect(f"{edge.url}/socket.io/?{query}")
 
 
 @pytest.mark.parametrize("query", ["EIO=4", "EIO=4&transport=abc"])
 async def test_a_session_needs_a_transport(edge: RunningEdge, query: str):
-    """An invalid `transport` query parameter opens nothing."""
+    """A missing or invalid `transport` parameter opens no session."""
     with pytest.raises(aiohttp.WSServerHandshakeError):
         await edge.http.ws_connect(f"{edge.url}/socket.io/?{query}")
 
 
-# Messages. The public suite has an echo; ours is a command and its acknowledgement.
+# Messages. The public suite's server echoes; here a command is acknowledged.
 
 
 async def test_text_is_answered_with_text(edge: RunningEdge):
-    """A message is a text frame that begins with 4, both ways."""
+    """A message is a text frame that begins with 4, in both directions."""
     async with edge.connect_rider() as raw:
-        answer = await raw.send_command("arrived_pickup", "ord_1")
-    assert answer == {"ok": True, "data": {"orderId": "ord_1", "by": "rdr_1"}}
+        ack = await raw.send_command("arrived_pickup", "ord_1")
+    assert ack == {"ok": True, "data": {"orderId": "ord_1", "by": "rdr_1"}}
 
 
 async def test_binary_closes(edge: RunningEdge):
-    """The contract has none: where the public suite has an echo, ours ends the connection."""
+    """The contract has no binary: where the suite's server echoes, this one closes."""
     async with edge.connect_rider() as raw:
         await raw.ws.send_bytes(bytes([1, 2, 3, 4]))
         assert await raw.next_packet() == "closed"
@@ -90,7 +91,7 @@ async def test_a_malformed_packet_ends_the_connection(edge: RunningEdge):
 
 
 async def test_the_server_pings_and_the_client_answers(edge: RunningEdge):
-    """Three pings, each answered in time, and the connection still stands."""
+    """After three answered pings the connection is still open."""
     async with edge.connect_rider() as raw:
         for _ in range(3):
             assert (await raw.ws.receive()).data == "2"
@@ -99,7 +100,7 @@ async def test_the_server_pings_and_the_client_answers(edge: RunningEdge):
 
 
 async def test_without_a_pong_the_connection_ends(edge: RunningEdge):
-    """The ping is heard and not answered: the end comes within interval and timeout."""
+    """A ping that is not answered closes the connection soon after the timeout."""
     async with edge.connect_rider() as raw, asyncio.timeout(3 * (PING_S + TIMEOUT_S)):
         assert (await raw.ws.receive()).data == "2"
         assert (await raw.ws.receive()).type is not aiohttp.WSMsgType.TEXT
@@ -109,7 +110,7 @@ async def test_without_a_pong_the_connection_ends(edge: RunningEdge):
 
 
 async def test_a_client_closes_its_session(edge: RunningEdge):
-    """A packet `1` ends it at once, and nothing of it is left."""
+    """The packet `1` closes at once, and the session is removed."""
     async with edge.connect_rider("rdr_closes") as raw:
         await raw.send("1")
         assert await raw.next_packet() == "closed"
@@ -119,14 +120,8 @@ async def test_a_client_closes_its_session(edge: RunningEdge):
 # Upgrade.
 
 
-async def open_polling_session(house: RunningEdge) -> str:
-    async with house.http.get(house.url + POLL_PATH) as answer:
-        sid = json.loads((await answer.text())[1:])["sid"]
-    return f"&sid={sid}"
-
-
-async def upgrade_session(house: RunningEdge, sid: str) -> aiohttp.ClientWebSocketResponse:
-    ws = await house.http.ws_connect(house.url + WS_PATH + sid)
+async def upgrade_session(edge: RunningEdge, url: str) -> aiohttp.ClientWebSocketResponse:
+    ws = await edge.http.ws_connect(url.replace("polling", "websocket"))
     await ws.send_str("2probe")
     assert (await ws.receive()).data == "3probe"
     await ws.send_str("5")
@@ -134,32 +129,33 @@ async def upgrade_session(house: RunningEdge, sid: str) -> aiohttp.ClientWebSock
 
 
 async def test_a_poll_becomes_a_websocket(edge: RunningEdge):
-    """`2probe`, `3probe`, `5`; what follows goes over the WebSocket."""
-    ws = await upgrade_session(edge, await open_polling_session(edge))
+    """After `2probe`, `3probe` and `5` messages go over the WebSocket."""
+    url, _ = await edge.open_polling_session()
+    ws = await upgrade_session(edge, url)
     await ws.send_str(f'40/rider,{{"token":"{edge.issue_token()}"}}')
     assert (await next_message(ws)).data.startswith('40/rider,{"sid":')
     await ws.close()
 
 
 async def test_an_upgraded_session_is_not_polled(edge: RunningEdge):
-    """HTTP requests with its sid are turned away."""
-    sid = await open_polling_session(edge)
-    ws = await upgrade_session(edge, sid)
-    [connection] = [c for c in edge.server.eio.sockets.values() if f"&sid={c.sid}" == sid]
+    """HTTP requests with its session id get 400."""
+    url, handshake = await edge.open_polling_session()
+    ws = await upgrade_session(edge, url)
+    connection = edge.server.eio.sockets[handshake["sid"]]
     await Until().true(lambda: connection.upgraded)
-    async with edge.http.post(edge.url + POLL_PATH + sid, data="40/rider,{}") as answer:
-        assert answer.status == 400
-    async with edge.http.get(edge.url + POLL_PATH + sid) as answer:
-        assert answer.status == 400
+    async with edge.http.post(url, data="40/rider,{}") as response:
+        assert response.status == 400
+    async with edge.http.get(url) as response:
+        assert response.status == 400
     await ws.close()
 
 
 async def test_an_upgraded_session_is_not_upgraded_again(edge: RunningEdge):
-    """A second WebSocket with its sid is turned away, and the first one lives."""
-    sid = await open_polling_session(edge)
-    ws = await upgrade_session(edge, sid)
+    """A second WebSocket with its session id is refused, and the first one goes on."""
+    url, _ = await edge.open_polling_session()
+    ws = await upgrade_session(edge, url)
     with pytest.raises(aiohttp.WSServerHandshakeError):
-        await upgrade_session(edge, sid)
+        await upgrade_session(edge, url)
     await ws.send_str('40/rider,{"token":"x"}')
     assert (await next_message(ws)).data == '44/rider,{"message":"token_invalid"}'
     await ws.close()

@@ -1,9 +1,9 @@
-"""Socket.IO protocol 5: the sixteen cases that the protocol's public suite names, as ours.
+"""Socket.IO protocol 5: the sixteen cases of the protocol's public test suite.
 
-Source: socket.io-protocol, test suite. Where the contract differs from the suite's server, the case
-says so: the main namespace is not served, a namespace wants a token, and nothing is binary.
-Every close is waited for with pings answered: a server that forgets to close would pass by its
-ping timeout otherwise.
+Source: socket.io-protocol, test suite. Where docs/contract.md differs from the suite's server, the
+case says so: the main namespace is not served, a namespace requires a token, and nothing is binary.
+Pings are answered while a close is awaited: otherwise a server that forgets to close would pass by
+its ping timeout.
 """
 
 import asyncio
@@ -18,18 +18,18 @@ from handlers.transport.engineio_session import SessionTimeouts
 from tests.handlers.socket_edge import RawClient, RunningEdge, run_edge
 from tests.waiting import Until
 
-# The ping timeout is far away: what ends here is ended by its own fault.
-TIMINGS = SessionTimeouts(ping_interval_s=0.1, ping_timeout_s=30, connect_timeout_s=0.5)
+# The ping timeout is long, so that no case ends because of it.
+TIMEOUTS = SessionTimeouts(ping_interval_s=0.1, ping_timeout_s=30, connect_timeout_s=0.5)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def edge() -> AsyncIterator[RunningEdge]:
-    async with run_edge(TIMINGS) as house:
-        yield house
+    async with run_edge(TIMEOUTS) as running:
+        yield running
 
 
 async def is_closed(raw: RawClient) -> bool:
-    """Whether the server closes, all pings answered."""
+    """Return whether the server closes, with all pings answered."""
     async with asyncio.timeout(5):
         return await raw.next_packet() == "closed"
 
@@ -38,37 +38,37 @@ async def is_closed(raw: RawClient) -> bool:
 
 
 async def test_1_the_main_namespace_answers(edge: RunningEdge):
-    """The suite's server lets in; ours serves audiences only, and says so in its form."""
+    """The suite's server admits; this one serves audiences only and sends CONNECT_ERROR."""
     async with edge.connect() as raw:
         await raw.send("40")
         assert await raw.next_packet() == '44{"message":"unknown_namespace"}'
 
 
 async def test_2_the_main_namespace_answers_a_payload(edge: RunningEdge):
-    """A token does not open what is not served."""
+    """Also with a token the main namespace is not served."""
     async with edge.connect() as raw:
         await raw.send(f'40{{"token":"{edge.issue_token()}"}}')
         assert await raw.next_packet() == '44{"message":"unknown_namespace"}'
 
 
 async def test_3_a_custom_namespace_answers(edge: RunningEdge):
-    """Without a payload there is no token, and the answer names what is missing."""
+    """Without a payload there is no token, and CONNECT_ERROR says so."""
     async with edge.connect() as raw:
         await raw.send("40/rider,")
         assert await raw.next_packet() == '44/rider,{"message":"token_required"}'
 
 
 async def test_4_a_custom_namespace_is_joined_with_a_payload(edge: RunningEdge):
-    """CONNECT is answered with a sid of the namespace's own, before anything else."""
+    """CONNECT is answered with the namespace's own session id, before any event."""
     async with edge.connect() as raw:
         packet = await raw.join("/rider", token=edge.issue_token())
-        told = json.loads(packet.removeprefix("40/rider,"))
-    assert sorted(told) == ["sid"]
-    assert told["sid"] != raw.handshake["sid"]
+        body = json.loads(packet.removeprefix("40/rider,"))
+    assert sorted(body) == ["sid"]
+    assert body["sid"] != raw.handshake["sid"]
 
 
 async def test_5_an_unknown_namespace_is_refused(edge: RunningEdge):
-    """With an object that has a `message`; the stock library sends a bare text."""
+    """CONNECT_ERROR is an object with a `message`; the library by itself sends a text."""
     async with edge.connect() as raw:
         await raw.send("40/random")
         assert await raw.next_packet() == '44/random,{"message":"unknown_namespace"}'
@@ -76,14 +76,14 @@ async def test_5_an_unknown_namespace_is_refused(edge: RunningEdge):
 
 @pytest.mark.parametrize("first", ["4abc", '42["x"]', "41/rider,x", "40/rider,[]", '40/rider,"t"'])
 async def test_6_an_invalid_handshake_closes(edge: RunningEdge, first: str):
-    """Must close, 1 of 5: the stock library leaves the connection open."""
+    """Must close, 1 of 5: the library by itself leaves the connection open."""
     async with edge.connect() as raw:
         await raw.send(first)
         assert await is_closed(raw)
 
 
 async def test_7_without_a_handshake_it_closes(edge: RunningEdge):
-    """Must close, 2 of 5: answering pings is not enough."""
+    """Must close, 2 of 5: answering pings is not enough to stay."""
     async with edge.connect() as raw:
         assert await is_closed(raw)
 
@@ -92,14 +92,14 @@ async def test_7_without_a_handshake_it_closes(edge: RunningEdge):
 
 
 async def test_8_leaving_an_unjoined_main_namespace_is_ignored(edge: RunningEdge):
-    """The suite leaves the main namespace; ours hears it and goes on."""
+    """The suite leaves the main namespace; here nobody has joined it, and the rider goes on."""
     async with edge.connect_rider() as raw:
         await raw.send("41")
         assert (await raw.send_command("arrived_pickup", "ord_1"))["ok"] is True
 
 
 async def test_9_a_custom_namespace_is_joined_and_left(edge: RunningEdge):
-    """Its session ends, and the other one on the same connection does not."""
+    """Its session ends, and the other session on the same connection goes on."""
     async with edge.connect() as raw:
         await raw.join("/rider", token=edge.issue_token(owner="rdr_leaves"))
         await raw.join("/user", token=edge.issue_token("USER", "usr_stays"))
@@ -114,7 +114,7 @@ async def test_9_a_custom_namespace_is_joined_and_left(edge: RunningEdge):
 
 
 async def test_10_a_plain_event_is_handled(edge: RunningEdge):
-    """Without an ack id nothing is answered; the next answer is the next command's."""
+    """Without an acknowledgement id nothing is answered; the next command's answer comes next."""
     async with edge.connect_rider() as raw:
         await raw.send('42/rider,["location_update",{"lat":4.05,"lng":9.7,"seq":1}]')
         assert (await raw.send_command("arrived_pickup", "ord_1", 5))["ok"] is True
@@ -123,14 +123,14 @@ async def test_10_a_plain_event_is_handled(edge: RunningEdge):
 
 
 async def test_11_binary_attachments_close(edge: RunningEdge):
-    """The suite has them echoed; here nothing is binary, and its announcement is the end."""
+    """The suite's server echoes them; here the announcement of an attachment closes."""
     async with edge.connect_rider() as raw:
         await raw.send('452-/rider,["message",{"_placeholder":true,"num":0}]')
         assert await is_closed(raw)
 
 
 async def test_12_an_event_is_acknowledged(edge: RunningEdge):
-    """With the id it was sent with, whatever that is."""
+    """The acknowledgement has the id that the event was sent with."""
     async with AsyncExitStack() as stack:
         raw = await stack.enter_async_context(edge.connect_rider())
         for ack_id in (0, 1, 456, 999_999):
@@ -138,7 +138,7 @@ async def test_12_an_event_is_acknowledged(edge: RunningEdge):
 
 
 async def test_13_binary_attachments_with_an_ack_close(edge: RunningEdge):
-    """As without."""
+    """As without an acknowledgement id."""
     async with edge.connect_rider() as raw:
         await raw.send('452-/rider,789["message",{"_placeholder":true,"num":0}]')
         assert await is_closed(raw)
