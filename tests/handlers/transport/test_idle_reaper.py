@@ -33,11 +33,16 @@ def reaper(edge: RunningEdge) -> IdleReaper:
     return IdleReaper(edge.http_server, edge.accept_queue, edge.clock)
 
 
-async def open_connection(edge: RunningEdge, data: bytes) -> asyncio.StreamReader:
-    """Open a connection; the accept queue or the HTTP server has it."""
-    reader, _ = await edge.open_tcp(data)
+async def open_connection(
+    edge: RunningEdge, data: bytes
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Open a connection; the accept queue or the HTTP server has it.
+
+    It is closed when its writer is freed.
+    """
+    streams = await edge.open_tcp(data)
     await Until().true(lambda: bool(edge.accept_queue.pending or edge.http_server.connections))
-    return reader
+    return streams
 
 
 async def until_closed(reader: asyncio.StreamReader) -> None:
@@ -58,7 +63,7 @@ async def test_a_connection_without_a_request_is_cut(
 
     It holds the private `_current_request` of aiohttp.
     """
-    reader = await open_connection(edge, data)
+    reader, writer = await open_connection(edge, data)
     connections = edge.http_server.connections
     await Until().true(lambda: all(c._current_request is None for c in connections))
     assert reaper.sweep() == 0
@@ -70,26 +75,31 @@ async def test_a_connection_without_a_request_is_cut(
     after = metric_value("reeyo_sockets_ended_total", namespace="none", reason="idle")
     assert after == before + 1
     await until_closed(reader)
+    writer.close()
 
 
 async def test_running_requests_are_not_idle(edge: RunningEdge, reaper: IdleReaper):
     """A WebSocket and a slow answer are not aborted, however long they take."""
     async with edge.connect_rider() as raw:
-        await open_connection(edge, b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+        request = b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n"
+        _, writer = await open_connection(edge, request)
         await Until().true(lambda: bool(edge.http_server.connections))
         [slow] = edge.http_server.connections
         await Until().true(lambda: slow._current_request is not None)
         reaper.sweep()
         edge.clock.advance(60_000)
         assert reaper.sweep() == 0
+        assert slow.transport is not None
         assert (await raw.send_command("arrived_pickup", "ord_1"))["ok"] is True
+        writer.close()
 
 
 async def test_the_loop_sweeps_by_itself(edge: RunningEdge):
     """The background loop aborts a connection when its time has passed."""
     reaper = IdleReaper(edge.http_server, edge.accept_queue, edge.clock, sweep_every_s=0.01)
-    reader = await open_connection(edge, b"GET")
+    reader, writer = await open_connection(edge, b"GET")
     assert reaper.sweep() == 0
     edge.clock.advance(int(IDLE_S_MAX * 1000))
     async with Until().running(reaper.run):
         await until_closed(reader)
+    writer.close()
