@@ -30,7 +30,7 @@ class ResumePoint(msgspec.Struct, frozen=True):
     seq: int
 
 
-class FastPath(Protocol):
+class FastPathHandler(Protocol):
     """Handles a frequent command completely and returns True, or changes nothing."""
 
     def __call__(self, text: str, /) -> bool:
@@ -42,7 +42,7 @@ class SocketConnection(Protocol):
     """Connection that carries a session; implemented by `EngineIoSession`."""
 
     closed: bool
-    try_fast_path: FastPath
+    try_fast_path: FastPathHandler
 
     def run_slow_path(self, text: str) -> bool:
         """Handle a packet that the fast path does not take; a bad one returns False."""

@@ -121,7 +121,7 @@ class PendingConnection(asyncio.Protocol):
         self._queue.pending.add(self)
 
     def data_received(self, data: bytes) -> None:
-        """Keep the first bytes and read no more until the connection's turn."""
+        """Keep the first bytes and stop reading until the connection's turn."""
         self.transport.pause_reading()
         self.received += data
         self._queue.enqueue(self)

@@ -10,7 +10,7 @@ from engineio import exceptions
 from dispatch.clock import Clock
 from dispatch.settings import Settings
 from handlers.sessions.rate_limits import RateLimits, TokenBucket
-from handlers.sessions.session_registry import FastPath, Session
+from handlers.sessions.session_registry import FastPathHandler, Session
 from handlers.transport.deadline_queue import DeadlineQueue
 from handlers.transport.engineio_packets import (
     CLOSE,
@@ -40,7 +40,7 @@ class SessionTimeouts(msgspec.Struct, frozen=True, kw_only=True):
 
     ping_interval_s: float = 10
     ping_timeout_s: float = 10
-    # Until a connection joins a namespace. Source: SECURITY.md, gap 6 of the stock stack: one that
+    # Until a connection joins a namespace. Source: SECURITY.md, row 6 of the stock stack: one that
     # joins nothing is gone within ten seconds; aborting thousands takes half a second (measured).
     connect_timeout_s: float = 9
     # Source: docs/promises.md: a client that stops reading is gone within ten seconds.
@@ -120,7 +120,7 @@ class EngineIoSession:
         self._transport_upgrade: TransportUpgrade | None = None
         self._violation_budget: TokenBucket | None = None
         # Set by the gate when a session with frequent commands joins.
-        self.try_fast_path: FastPath = _no_fast_path
+        self.try_fast_path: FastPathHandler = _no_fast_path
         # CONNECT packets received.
         self.connect_count = 0
         self.is_awaiting_pong = False

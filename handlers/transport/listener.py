@@ -4,7 +4,7 @@ import socket
 
 from dispatch.settings import Settings, SettingsError
 
-# Units: connections the kernel completes before the server accepts them. Source: SECURITY.md, gap
+# Units: connections the kernel completes before the server accepts them. Source: SECURITY.md, row
 # 12 of the stock stack: with the default of 128 clients wait seconds for SYN retries when 1,000
 # connect at once.
 BACKLOG = 4096

@@ -13,7 +13,7 @@ from dispatch.wire import frames
 from handlers.transport.frame_writer import Frame, cached_text_frame, payload_of, text_frame
 from handlers.transport.read_batch import ReadBatch
 
-# Bounds of what one connection may have pending. Source: docs/decisions/0005; SECURITY.md, gap 3 of
+# Bounds of what one connection may have pending. Source: docs/decisions/0005; SECURITY.md, row 3 of
 # the stock stack, an unbounded queue per client.
 PACKETS_MAX = 256
 BYTES_MAX = 256 * 1024

@@ -38,7 +38,7 @@ SOCKET_PATH = "/socket.io/"
 # after a new token.
 CONNECTS_MAX = 20
 # Log lines about cut sockets; metrics count all of them. Units: lines a second, lines at once.
-# Source: SECURITY.md, gap 9 of the stock stack: bad clients must not fill the log.
+# Source: SECURITY.md, row 9 of the stock stack: bad clients must not fill the log.
 CUT_LOG_LINES_PER_S = 1
 CUT_LOG_BURST = 10
 
@@ -46,7 +46,7 @@ CUT_LOG_BURST = 10
 class OrjsonCodec:
     """orjson with the interface of the standard library's `json`, as socketio expects it.
 
-    Source: SECURITY.md, gap 7 of the stock stack: deep nesting raises RecursionError in `json`,
+    Source: SECURITY.md, row 7 of the stock stack: deep nesting raises RecursionError in `json`,
     ValueError in orjson.
     """
 
@@ -149,7 +149,7 @@ class SocketIoServer(socketio.AsyncServer):
         }
 
     async def emit(self, event: str, *_args: Any, **_kwargs: Any) -> None:
-        """Refuse the library's emit: it would reach nobody, since its rooms are empty."""
+        """Refuse the library's emit: its rooms are empty, so that it would be lost."""
         raise NotImplementedError(f"send {event} through Session.sender")
 
     def serve_in(self, app: web.Application) -> None:

@@ -34,13 +34,13 @@ async def test_the_handshake_names_ping_interval_and_max_payload(edge: RunningEd
 
 
 async def test_frames_are_never_compressed(edge: RunningEdge):
-    """The extension is declined: a compressor costs 100 KB per socket (SECURITY.md, gap 4)."""
+    """The extension is declined: a compressor costs 100 KB per socket (SECURITY.md, row 4)."""
     async with edge.http.ws_connect(edge.url + WS_PATH, compress=15) as ws:
         assert ws.compress == 0
 
 
 async def test_the_true_address_of_a_client_is_known(edge: RunningEdge):
-    """Over WebSocket and polling; the library's driver says 127.0.0.1 (SECURITY.md, gap 10).
+    """Over WebSocket and polling; the library's driver says 127.0.0.1 (SECURITY.md, row 10).
 
     It holds the private `_async` of engineio's driver and server.
     """

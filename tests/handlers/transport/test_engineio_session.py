@@ -23,7 +23,7 @@ async def edge() -> AsyncIterator[RunningEdge]:
 
 @pytest.mark.parametrize("first", ["", '40/rider,{"token":"x"}', "40/nowhere,{}"])
 async def test_a_connection_that_joins_nothing_is_cut(first: str):
-    """Answering pings is not enough to stay connected (SECURITY.md, gap 6)."""
+    """Answering pings is not enough to stay connected (SECURITY.md, row 6)."""
     async with run_edge(
         SessionTimeouts(connect_timeout_s=SOON_S, ping_interval_s=SOON_S / 5)
     ) as running:

@@ -161,10 +161,11 @@ MESSAGES = st.lists(
 def encode(message: "list[str] | tuple[int, bytes]") -> bytes:
     if isinstance(message, tuple):
         return frame(message[1], message[0])
-    parts = [part.encode() for part in message]
-    last = len(parts) - 1
+    fragments = [text.encode() for text in message]
+    last = len(fragments) - 1
     return b"".join(
-        frame(part, CONTINUATION if at else TEXT, fin=at == last) for at, part in enumerate(parts)
+        frame(fragment, CONTINUATION if at else TEXT, fin=at == last)
+        for at, fragment in enumerate(fragments)
     )
 
 
@@ -287,8 +288,8 @@ def test_a_long_frame_is_refused_by_its_header(size: int):
 
 def test_a_fragmented_message_is_bounded():
     """Fragments that exceed the limit together are refused; up to the limit they are read."""
-    parts = [frame(b"x" * 60, fin=False), frame(b"y" * 41, CONTINUATION)]
-    assert close_code(*parts, message_bytes_max=100) == MESSAGE_TOO_BIG
+    fragments = [frame(b"x" * 60, fin=False), frame(b"y" * 41, CONTINUATION)]
+    assert close_code(*fragments, message_bytes_max=100) == MESSAGE_TOO_BIG
     reader = RecordingReader(100)
     reader.feed(frame(b"x" * 60, fin=False) + frame(b"y" * 40, CONTINUATION))
     assert reader.received == ["x" * 60 + "y" * 40]

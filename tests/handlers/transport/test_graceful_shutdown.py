@@ -3,13 +3,14 @@
 import asyncio
 import json
 import random
+from typing import Any
 
 from handlers.transport.graceful_shutdown import GracefulShutdown
 from tests.handlers.socket_edge import WS_PATH, RawClient, run_edge
 from tests.waiting import Until
 
 
-async def next_event(raw: RawClient) -> list:
+async def next_event(raw: RawClient) -> list[Any]:
     return json.loads((await raw.next_packet()).partition(",")[2])
 
 

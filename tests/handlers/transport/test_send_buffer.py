@@ -126,7 +126,7 @@ async def test_only_the_newest_position_waits():
 async def test_too_many_pending_events_cut_the_connection(size: int, events_max: int):
     """Events are never dropped: the connection ends, once, and the client resumes.
 
-    Source: SECURITY.md, gap 3 of the stock stack.
+    Source: SECURITY.md, row 3 of the stock stack.
     """
     case = Case()
     case.frame_transport.stop_reading()

@@ -48,7 +48,7 @@ async def test_joins_per_identity_are_limited(edge: RunningEdge):
 
 
 async def test_connect_is_answered_before_any_event(edge: RunningEdge):
-    """An event sent while a client joins arrives after its CONNECT (SECURITY.md, gap 11)."""
+    """An event sent while a client joins arrives after its CONNECT (SECURITY.md, row 11)."""
     async with edge.connect() as raw:
         packet = await raw.join("/user", token=edge.issue_token("USER", "usr_1"))
         assert packet.startswith('40/user,{"sid":"')
@@ -110,7 +110,7 @@ async def test_a_namespace_requires_its_user_type(
 
 @pytest.mark.parametrize("namespace", ["/nowhere", "/ops", "/rider/", "/Rider", "/"])
 async def test_an_unknown_namespace_is_refused(edge: RunningEdge, namespace: str):
-    """CONNECT_ERROR is an object with a message, also for `/` (SECURITY.md, gap 11)."""
+    """CONNECT_ERROR is an object with a message, also for `/` (SECURITY.md, row 11)."""
     async with edge.connect() as raw:
         await raw.send(
             f"40{namespace},".replace("/,", "") + json.dumps({"token": edge.issue_token()})
@@ -201,7 +201,7 @@ BAD_PACKETS = {
 async def test_a_bad_frame_ends_the_connection_at_once(
     edge: RunningEdge, frame: str, caplog: pytest.LogCaptureFixture
 ):
-    """No session is left, and nothing is logged above info (SECURITY.md, gaps 7 and 9)."""
+    """No session is left, and nothing is logged above info (SECURITY.md, rows 7 and 9)."""
     with capture_logs() as logs:
         async with edge.connect_rider() as raw:
             await raw.send(frame)
@@ -215,7 +215,7 @@ async def test_a_bad_frame_ends_the_connection_at_once(
 
 @pytest.mark.parametrize("size", [1, 15_000])
 async def test_binary_frames_end_the_connection(edge: RunningEdge, size: int):
-    """The contract has no binary; attachments would fill the memory (SECURITY.md, gap 8)."""
+    """The contract has no binary; attachments would fill the memory (SECURITY.md, row 8)."""
     async with edge.connect_rider() as raw:
         await raw.ws.send_bytes(b"\x00" * size)
         assert await raw.next_packet() == "closed"
@@ -223,7 +223,7 @@ async def test_binary_frames_end_the_connection(edge: RunningEdge, size: int):
 
 
 async def test_frame_size_is_bounded(edge: RunningEdge):
-    """A frame of 16 KiB is handled, one byte more closes (SECURITY.md, gap 8)."""
+    """A frame of 16 KiB is handled, one byte more closes (SECURITY.md, row 8)."""
     start, end = '42/rider,1["arrived_pickup",{"orderId":"ord_1","x":"', '"}]'
     longest = start + "a" * (16 * 1024 - len(start + end)) + end
     async with edge.connect_rider() as raw:
@@ -236,7 +236,7 @@ async def test_frame_size_is_bounded(edge: RunningEdge):
 
 
 async def test_bad_frame_log_lines_are_limited(edge: RunningEdge):
-    """Thirty bad clients write at most `CUT_LOG_BURST` lines (SECURITY.md, gap 9)."""
+    """Thirty bad clients write at most `CUT_LOG_BURST` lines (SECURITY.md, row 9)."""
     with capture_logs() as logs:
         for _ in range(30):
             async with edge.connect() as raw:
@@ -281,7 +281,7 @@ async def test_no_frame_raises(edge: RunningEdge):
 
 
 async def test_a_server_that_stops_ends_every_connection(edge: RunningEdge):
-    """All clients are closed at once, and new ones are refused (SECURITY.md, gap 12)."""
+    """All clients are closed at once, and new ones are refused (SECURITY.md, row 12)."""
     async with edge.connect_rider() as one, edge.connect_rider("rdr_2") as two:
         await edge.server.close_all()
         assert [await one.next_packet(), await two.next_packet()] == ["closed", "closed"]
@@ -316,7 +316,7 @@ async def test_the_library_client_is_served_over_every_transport(
 
 
 def test_the_codec_raises_value_error_for_deep_nesting():
-    """The depth is limited; `json` would raise RecursionError (SECURITY.md, gap 7)."""
+    """The depth is limited; `json` would raise RecursionError (SECURITY.md, row 7)."""
     value = ["x", {"a": 1}]
     assert OrjsonCodec.loads(OrjsonCodec.dumps(value, separators=(",", ":"))) == value
     with pytest.raises(ValueError, match="depth limit"):
