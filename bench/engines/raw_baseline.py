@@ -21,7 +21,11 @@ from dispatch.clock import SystemClock
 from dispatch.orders.unit_of_work import Caller
 from dispatch.storage.embedded import embedded_engines
 from dispatch.storage.redis_client import RedisClients, Scripts, open_redis
-from dispatch.wire.http import requests
+from dispatch.wire.http.base import Address
+from dispatch.wire.http.catalogue import CatalogueItemBody
+from dispatch.wire.http.orders import BasketItem, GoodsOrder
+from dispatch.wire.http.profiles import VendorProfile
+from dispatch.wire.http.wallets import TopUp
 from handlers.app.composition import Infrastructure, compose
 from handlers.app.contexts import Desk
 from ledger.core.facts import Settle
@@ -238,21 +242,21 @@ class LedgerComparison:
 
     async def _set_up_worker(self, worker: int) -> None:
         desk, shop = self.product.desk, f"ven_{worker}"
-        item = requests.CatalogueItem(name="Ndole", price=PRICE_XAF)
+        item = CatalogueItemBody(name="Ndole", price=PRICE_XAF)
         await desk.catalogue.put_item(shop, "ndole", item)
-        place = requests.Address(lat=4.05, lng=9.7, address="Akwa")
-        profile = requests.VendorProfile(name=shop, location=place, online=True)
+        place = Address(lat=4.05, lng=9.7, address="Akwa")
+        profile = VendorProfile(name=shop, location=place, online=True)
         await desk.catalogue.put_vendor(shop, profile)
         for number in range(CUSTOMERS):
-            purse = requests.TopUp(amount=BALANCE_XAF, provider="sandbox")
+            purse = TopUp(amount=BALANCE_XAF, provider="sandbox")
             await desk.payment_service.top_up(_customer(worker, number), purse)
 
     async def _place_as_worker(self, worker: int, orders_each: int) -> None:
-        basket = requests.GoodsOrder(
+        basket = GoodsOrder(
             order_type="FOOD",
             vendor_id=f"ven_{worker}",
-            items=[requests.BasketItem(item_id="ndole", quantity=2)],
-            delivery_address=requests.Address(lat=4.06, lng=9.7, address="Rue Joffre"),
+            items=[BasketItem(item_id="ndole", quantity=2)],
+            delivery_address=Address(lat=4.06, lng=9.7, address="Rue Joffre"),
             payment_method="WALLET",
         )
         for number in range(orders_each):

@@ -7,7 +7,7 @@ from dispatch.clock import Clock
 from dispatch.ids import new_id
 from dispatch.model import Record
 from dispatch.storage.dynamodb_errors import RetryableTable
-from dispatch.wire.http.requests import OwnerType
+from dispatch.wire.http.base import OwnerType
 from ledger.dynamodb.table import (
     Check,
     Delete,

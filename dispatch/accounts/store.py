@@ -12,7 +12,7 @@ from dispatch.model import Record
 from dispatch.riders.store import profile_key as rider_key
 from dispatch.storage.dynamodb_errors import RetryableTable
 from dispatch.storage.item_patch import set_fields
-from dispatch.wire.http.requests import OwnerType
+from dispatch.wire.http.base import OwnerType
 from ledger.dynamodb.table import (
     Delete,
     Key,

@@ -13,7 +13,7 @@ from dispatch.events.kept_answers import KeptAnswers
 from dispatch.storage.dynamodb_errors import RetryableTable
 from dispatch.storage.paging import PageRequest
 from dispatch.storage.sharded_list import ListShard, query_shards
-from dispatch.wire.http import requests
+from dispatch.wire.http.promotions import NewPromotion
 from ledger.core.pricing import Pricing
 from ledger.dynamodb.table import Table, TransactionCancelled
 from ledger.records.promotions import (
@@ -72,7 +72,7 @@ class Promotions:
         return read_promotion(item)
 
     async def create(
-        self, body: requests.NewPromotion, by: str, request_key: RequestKey | None = None
+        self, body: NewPromotion, by: str, request_key: RequestKey | None = None
     ) -> dict[str, Any]:
         """Make a promotion; a code is used once, and `receipt` is of the request.
 
@@ -128,7 +128,7 @@ class Promotions:
         return [read_promotion(item) for item in items], cursor
 
 
-def _build_promotion(body: requests.NewPromotion, by: str, now_ms: int) -> Promotion:
+def _build_promotion(body: NewPromotion, by: str, now_ms: int) -> Promotion:
     starts_at = now_ms if body.starts_at is None else body.starts_at
     if (body.percent_bps is None) == (body.amount is None):
         raise Refused(Refusal.MALFORMED, "percentBps, amount: one of them, and not both")

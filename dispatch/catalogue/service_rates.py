@@ -9,7 +9,7 @@ from dispatch.errors import Refusal, Refused, StoreUnavailable
 from dispatch.events.audit_records import audit_record
 from dispatch.storage.dynamodb_errors import RetryableTable
 from dispatch.storage.item_patch import given_fields
-from dispatch.wire.http import requests
+from dispatch.wire.http.service_rates import ServiceSettings
 from ledger.core.pricing import DEFAULT_RATES, Rates, Service
 from ledger.dynamodb.table import (
     Item,
@@ -73,9 +73,7 @@ class ServiceRates:
         self._rates = _read_rates(item)
         self._read_at_s = self._clock.monotonic_s()
 
-    async def put_service(
-        self, service: Service, patch: requests.ServiceSettings, admin_id: str
-    ) -> Rates:
+    async def put_service(self, service: Service, patch: ServiceSettings, admin_id: str) -> Rates:
         """Change what the patch names; the rates after it, one version on.
 
         Errors: Refused MALFORMED where the patch would make an order free of charge;
@@ -111,7 +109,7 @@ def _read_rates(item: Item | None) -> dict[Service, Rates]:
     return {**DEFAULT_RATES, **kept}
 
 
-def _apply_patch(rates: Rates, patch: requests.ServiceSettings) -> Rates:
+def _apply_patch(rates: Rates, patch: ServiceSettings) -> Rates:
     given = {**msgspec.to_builtins(rates), **given_fields(patch), "version": rates.version + 1}
     after = msgspec.convert(given, Rates)
     if after.service == "PACKAGE" and after.base_fee < 1:

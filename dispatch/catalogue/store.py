@@ -10,7 +10,8 @@ from dispatch.errors import Refusal, Refused
 from dispatch.model import OrderLine, Place, Record
 from dispatch.storage.dynamodb_errors import RetryableTable
 from dispatch.storage.item_patch import given_fields, set_fields
-from dispatch.wire.http import requests
+from dispatch.wire.http.catalogue import CatalogueItemBody
+from dispatch.wire.http.profiles import VendorProfile
 from ledger.core.pricing import Service
 from ledger.dynamodb.table import (
     Delete,
@@ -86,7 +87,7 @@ class Catalogue:
         item = await self._table.get(profile_key(vendor_id))
         return msgspec.convert(item, Vendor) if item else None
 
-    async def put_vendor(self, vendor_id: str, patch: requests.VendorProfile) -> Vendor:
+    async def put_vendor(self, vendor_id: str, patch: VendorProfile) -> Vendor:
         """Save what the patch names and keep the rest; the profile after it.
 
         DynamoDB: one UpdateItem and one GetItem; repeating it changes nothing.
@@ -146,7 +147,7 @@ class Catalogue:
         return vendor, {item.item_id: item for item in items}
 
     async def put_item(
-        self, vendor_id: str, item_id: str, body: requests.CatalogueItem
+        self, vendor_id: str, item_id: str, body: CatalogueItemBody
     ) -> CatalogueItem:
         """Save a whole item in place of what was there.
 

@@ -18,7 +18,13 @@ from dispatch.orders.unit_of_work import Caller
 from dispatch.storage.dynamodb_errors import RetryableTable
 from dispatch.storage.paging import PageRequest
 from dispatch.storage.sharded_list import ListShard, query_shards
-from dispatch.wire.http import requests
+from dispatch.wire.http.admin_money import (
+    AdjustmentBody,
+    RefundBody,
+    RemittanceBody,
+    ShortageBody,
+    WalletStatusChange,
+)
 from ledger.core import accounts
 from ledger.core.accounts import LIST_SHARDS, PlatformAccount
 from ledger.core.facts import (
@@ -83,7 +89,7 @@ class CorrectionService:
 
     # Operators give back and take in.
 
-    async def refund(self, caller: Caller, order_id: str, body: requests.Refund) -> Answer:
+    async def refund(self, caller: Caller, order_id: str, body: RefundBody) -> Answer:
         """Give a customer a part of a settled order back.
 
         Errors: Refused NOT_FOUND, WRONG_STATE before the settlement, INSUFFICIENT_FUNDS beyond
@@ -101,7 +107,7 @@ class CorrectionService:
         return await self._post(caller, fact, {**told, "borneBy": borne_by.value, **paid})
 
     async def record_remittance(
-        self, caller: Caller, rider_id: str, body: requests.Remittance
+        self, caller: Caller, rider_id: str, body: RemittanceBody
     ) -> Answer:
         """A rider handed cash in.
 
@@ -116,7 +122,7 @@ class CorrectionService:
 
     # Corrections by two people.
 
-    async def propose(self, caller: Caller, body: requests.Adjustment) -> Answer:
+    async def propose(self, caller: Caller, body: AdjustmentBody) -> Answer:
         """Write a correction down; another person must agree.
 
         Errors: Refused MALFORMED for corrections that do not sum to zero or name no account.
@@ -124,9 +130,7 @@ class CorrectionService:
         legs = tuple(AdjustmentLeg(leg.account, leg.amount) for leg in body.legs)
         return await self._propose(caller, legs, body.reason)
 
-    async def propose_shortage(
-        self, caller: Caller, rider_id: str, body: requests.Shortage
-    ) -> Answer:
+    async def propose_shortage(self, caller: Caller, rider_id: str, body: ShortageBody) -> Answer:
         """Cash that a rider owes and does not have: whose loss it is, if another person agrees."""
         charged = {
             "PLATFORM": lambda: accounts.platform(PlatformAccount.LOSS, 0),
@@ -222,7 +226,7 @@ class CorrectionService:
     # Wallets that may not be drawn from.
 
     async def set_wallet_status(
-        self, caller: Caller, account: str, body: requests.WalletStatusChange
+        self, caller: Caller, account: str, body: WalletStatusChange
     ) -> Answer:
         """Freeze, free or close a wallet; who did it and why is kept.
 

@@ -14,7 +14,7 @@ from dispatch.money.ledger_errors import translate_ledger_errors
 from dispatch.orders.service import OrderService
 from dispatch.orders.unit_of_work import Caller
 from dispatch.storage.dynamodb_errors import RetryableTable
-from dispatch.wire.http.requests import TopUp
+from dispatch.wire.http.wallets import TopUp
 from dispatch.wire.webhooks import PAYMENT_FAILED, PAYMENT_SUCCEEDED, PaymentEvent, PaymentReport
 from ledger.core import plan
 from ledger.core.accounts import user

@@ -15,7 +15,9 @@ from dispatch.money.ledger_errors import translate_ledger_errors
 from dispatch.money.payout_providers import PayoutProvider, ProviderStatus
 from dispatch.money.payout_store import PayoutStore, payout_view
 from dispatch.orders.unit_of_work import Caller
-from dispatch.wire.http import requests
+from dispatch.wire.http.admin_money import PayoutOutcome
+from dispatch.wire.http.base import OwnerType
+from dispatch.wire.http.wallets import PayoutRequest
 from dispatch.wire.webhooks import (
     PAYOUT_FAILED,
     PAYOUT_PAID,
@@ -80,7 +82,7 @@ class PayoutService:
 
     # The owner of a wallet asks.
 
-    async def request(self, caller: Caller, body: requests.PayoutRequest) -> dict[str, Any]:
+    async def request(self, caller: Caller, body: PayoutRequest) -> dict[str, Any]:
         """Hold an amount of the caller's wallet until it is paid out or given back.
 
         What he owes us is taken from his wallet first.
@@ -99,7 +101,7 @@ class PayoutService:
         now_ms = self._clock.now_ms()
         payout = Payout(
             payout_id=ids.new_id("pout"),
-            owner_type=msgspec.convert(owner_type, requests.OwnerType),
+            owner_type=msgspec.convert(owner_type, OwnerType),
             owner_id=caller.id,
             amount=body.amount,
             destination=body.destination,
@@ -182,7 +184,7 @@ class PayoutService:
         return await self._end(caller, payout, PayoutState.REJECTED, reason)
 
     async def record_manual_outcome(
-        self, caller: Caller, payout_id: str, report: requests.PayoutOutcome
+        self, caller: Caller, payout_id: str, report: PayoutOutcome
     ) -> dict[str, Any]:
         """Say what came of a payout that a person has carried out, or that came back.
 
@@ -366,7 +368,7 @@ class PayoutService:
             raise Refused(Refusal.WRONG_STATE, "the payout stands elsewhere by now") from cancelled
 
 
-def _fact_fields(payout: Payout) -> tuple[str, requests.OwnerType, str, int, str]:
+def _fact_fields(payout: Payout) -> tuple[str, OwnerType, str, int, str]:
     """What every fact of a payout says first."""
     return (
         payout.payout_id,

@@ -59,7 +59,7 @@ from dispatch.tracking.stores.geo_cells import cell_of
 from dispatch.tracking.stores.positions import Positions
 from dispatch.wire import commands
 from dispatch.wire.events import Stop
-from dispatch.wire.http import requests
+from dispatch.wire.http.orders import PackageOrder
 from dispatch.wire.snapshots import Snapshot, order_snapshot, pricing_view
 from ledger.core.cancellation_matrix import Fault
 from ledger.posting.ledger import Ledger
@@ -131,7 +131,7 @@ class OrderService:
         order = blank_order(ids.new_order_id(), caller.id, quote.pricing, payment, now_ms)
         if quote.promotion is not None:
             order = replace(order, promo_code=quote.promotion.code)
-        if isinstance(body, requests.PackageOrder):
+        if isinstance(body, PackageOrder):
             return with_parcel(order, body)
         assert quote.vendor is not None, "pricing refuses an order without a vendor"
         return with_goods(order, body, quote.vendor, quote.lines)

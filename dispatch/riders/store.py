@@ -8,7 +8,7 @@ from dispatch.clock import Clock
 from dispatch.model import Record
 from dispatch.storage.dynamodb_errors import RetryableTable
 from dispatch.storage.item_patch import given_fields, set_fields
-from dispatch.wire.http import requests
+from dispatch.wire.http.profiles import RiderProfile
 from ledger.core.accounts import balance_key, rider_cash
 from ledger.dynamodb.table import Check, Key, Table, Update
 from ledger.records.cash_holds import CASH_LIMIT_XAF
@@ -81,7 +81,7 @@ class Riders:
         item = await self._table.get(profile_key(rider_id))
         return msgspec.convert(item, Rider) if item else None
 
-    async def put_profile(self, rider_id: str, patch: requests.RiderProfile) -> Rider:
+    async def put_profile(self, rider_id: str, patch: RiderProfile) -> Rider:
         """Save what the patch names and keep the rest; the profile after it.
 
         DynamoDB: one UpdateItem and one GetItem; repeating it changes nothing.

@@ -16,7 +16,13 @@ from dispatch.accounts.store import (
     parse_login,
 )
 from dispatch.errors import Refusal, Refused
-from dispatch.wire.http import requests
+from dispatch.wire.http.accounts import (
+    CodeRequest,
+    CodeVerification,
+    Credentials,
+    RefreshRequest,
+    Registration,
+)
 from handlers.app.contexts import DESK, Desk
 from handlers.http.framework.envelope import (
     HTTP_EDGE,
@@ -46,7 +52,7 @@ async def post_register(request: web.Request) -> Any:
 
     Errors: Refused CONFLICT where the phone has an account with another password.
     """
-    desk, body = request.app[DESK], await read_body(request, requests.Registration)
+    desk, body = request.app[DESK], await read_body(request, Registration)
     who = parse_login(body.user_type, body.phone)
     await _count_attempt(request, desk, who)
     found = await desk.accounts.find(who)
@@ -66,7 +72,7 @@ async def post_login(request: web.Request) -> Any:
 
     Errors: Refused WRONG_CREDENTIALS, after the same work whether there is such an account.
     """
-    desk, body = request.app[DESK], await read_body(request, requests.Credentials)
+    desk, body = request.app[DESK], await read_body(request, Credentials)
     who = parse_login(body.user_type, body.phone)
     await _count_attempt(request, desk, who)
     found = await desk.accounts.find(who)
@@ -83,7 +89,7 @@ async def post_refresh(request: web.Request) -> Any:
     Errors: TokenRefused; where a token comes a second time its sign-in ends, for both who have it.
     """
     desk, edge = request.app[DESK], request.app[HTTP_EDGE]
-    body = await read_body(request, requests.RefreshRequest)
+    body = await read_body(request, RefreshRequest)
     turn = edge.tokens.read_refresh(body.refresh_token, edge.clock.now_ms())
     try:
         renewed = await desk.sign_ins.renew(turn.sign_in, turn.renewal_count)
@@ -98,7 +104,7 @@ async def post_refresh(request: web.Request) -> Any:
 
 async def post_logout(request: web.Request) -> Any:
     """End a sign-in; its sockets are closed within five seconds. Errors: TokenRefused."""
-    edge, body = request.app[HTTP_EDGE], await read_body(request, requests.RefreshRequest)
+    edge, body = request.app[HTTP_EDGE], await read_body(request, RefreshRequest)
     turn = edge.tokens.read_refresh(body.refresh_token, edge.clock.now_ms())
     await _end_sign_in(request.app[DESK], turn.sign_in)
     return {}
@@ -110,7 +116,7 @@ async def post_code_request(request: web.Request) -> Any:
     Errors: Refused SERVICE_DISABLED where nobody sends codes.
     """
     desk, edge = request.app[DESK], request.app[HTTP_EDGE]
-    body = await read_body(request, requests.CodeRequest)
+    body = await read_body(request, CodeRequest)
     who = parse_login(body.user_type, body.phone)
     desk.code_sender.require_enabled()
     await _enforce_rate_limits(request, CODE_ADDRESS_RATE, CODE_RATE, who)
@@ -128,7 +134,7 @@ async def post_code_verify(request: web.Request) -> Any:
     Errors: Refused WRONG_CREDENTIALS.
     """
     desk, edge = request.app[DESK], request.app[HTTP_EDGE]
-    body = await read_body(request, requests.CodeVerification)
+    body = await read_body(request, CodeVerification)
     who = parse_login(body.user_type, body.phone)
     await _enforce_rate_limits(request, SIGN_IN_ADDRESS_RATE, SIGN_IN_RATE, who, "by_code")
     if not await desk.accounts.consume_code(
@@ -213,10 +219,10 @@ async def _end_sign_in(desk: Desk, sign_in_id: str) -> None:
 
 
 ROUTES = (
-    Route("POST", "/api/v1/auth/register", PUBLIC, post_register, requests.Registration),
-    Route("POST", "/api/v1/auth/login", PUBLIC, post_login, requests.Credentials),
-    Route("POST", "/api/v1/auth/refresh", PUBLIC, post_refresh, requests.RefreshRequest),
-    Route("POST", "/api/v1/auth/logout", PUBLIC, post_logout, requests.RefreshRequest),
-    Route("POST", "/api/v1/auth/otp/request", PUBLIC, post_code_request, requests.CodeRequest),
-    Route("POST", "/api/v1/auth/otp/verify", PUBLIC, post_code_verify, requests.CodeVerification),
+    Route("POST", "/api/v1/auth/register", PUBLIC, post_register, Registration),
+    Route("POST", "/api/v1/auth/login", PUBLIC, post_login, Credentials),
+    Route("POST", "/api/v1/auth/refresh", PUBLIC, post_refresh, RefreshRequest),
+    Route("POST", "/api/v1/auth/logout", PUBLIC, post_logout, RefreshRequest),
+    Route("POST", "/api/v1/auth/otp/request", PUBLIC, post_code_request, CodeRequest),
+    Route("POST", "/api/v1/auth/otp/verify", PUBLIC, post_code_verify, CodeVerification),
 )

@@ -10,7 +10,7 @@ from dispatch.errors import Refusal, Refused
 from dispatch.orders.offers.policy_store import VersionedPolicy
 from dispatch.tracking.stores.geo_cells import Circle
 from dispatch.tracking.stores.rider_facts import IndexedRider
-from dispatch.wire.http import requests
+from dispatch.wire.http.offer_policy import OfferSettings
 from dispatch.wire.snapshots import decisions_view
 from handlers.app.contexts import DESK
 from handlers.http.framework.envelope import PRINCIPAL, Route, read_body
@@ -75,7 +75,7 @@ async def put_offer_policy(request: web.Request) -> Any:
     """Change how riders are asked; holds from the next look of the engine on."""
     name = request.match_info["service"].lower()
     service = parse_service(name)
-    body = await read_body(request, requests.OfferSettings)
+    body = await read_body(request, OfferSettings)
     policies = request.app[DESK].offer_policies
     after = await policies.put_offers(service, body, request[PRINCIPAL].id)
     return _policy_view(name, policies.zone, after)
@@ -94,7 +94,7 @@ ROUTES = (
         "/api/v1/admin/config/offers/{service}",
         ("ADMIN",),
         put_offer_policy,
-        requests.OfferSettings,
+        OfferSettings,
     ),
     Route("GET", "/api/v1/admin/orders", ("ADMIN",), get_all_orders),
     Route("GET", "/api/v1/admin/riders/nearby", ("ADMIN",), get_nearby),

@@ -7,7 +7,16 @@ from aiohttp import web
 from dispatch.errors import Refusal, Refused
 from dispatch.money.payout_store import STATUSES, payout_view
 from dispatch.storage.dynamodb_errors import translate_dynamodb_errors
-from dispatch.wire.http import requests
+from dispatch.wire.http.admin_money import (
+    AdjustmentBody,
+    PayoutGate,
+    PayoutOutcome,
+    RefundBody,
+    RemittanceBody,
+    ShortageBody,
+    WalletStatusChange,
+)
+from dispatch.wire.http.base import ReasonBody
 from handlers.app.contexts import DESK
 from handlers.http.framework.envelope import PRINCIPAL, Created, Route, read_body
 from handlers.http.framework.idempotency import caller_of
@@ -34,14 +43,14 @@ async def post_payout_approval(request: web.Request) -> Any:
 
 async def post_payout_rejection(request: web.Request) -> Any:
     """Turn a payout down."""
-    body = await read_body(request, requests.ReasonBody)
+    body = await read_body(request, ReasonBody)
     payer, payout_id = request.app[DESK].payout_service, id_of(request, "payoutId")
     return await payer.reject(caller_of(request, body), payout_id, body.reason or "rejected")
 
 
 async def post_payout_outcome(request: web.Request) -> Any:
     """Say what came of a payout that was carried out by hand, or that came back."""
-    body = await read_body(request, requests.PayoutOutcome)
+    body = await read_body(request, PayoutOutcome)
     payer, payout_id = request.app[DESK].payout_service, id_of(request, "payoutId")
     return await payer.record_manual_outcome(caller_of(request, body), payout_id, body)
 
@@ -53,7 +62,7 @@ async def get_payout_gate(request: web.Request) -> Any:
 
 async def put_payout_gate(request: web.Request) -> Any:
     """Stop payouts, or let them go on."""
-    desk, body = request.app[DESK], await read_body(request, requests.PayoutGate)
+    desk, body = request.app[DESK], await read_body(request, PayoutGate)
     by, now_ms = request[PRINCIPAL].id, desk.clock.now_ms()
     await desk.payout_store.set_gate(stopped=body.stopped, reason=body.reason, by=by, now_ms=now_ms)
     return await desk.payout_store.get_gate()
@@ -61,14 +70,14 @@ async def put_payout_gate(request: web.Request) -> Any:
 
 async def post_refund(request: web.Request) -> Any:
     """Give a part of a settled order back."""
-    body = await read_body(request, requests.Refund)
+    body = await read_body(request, RefundBody)
     bursar, order_id = request.app[DESK].correction_service, id_of(request, "orderId")
     return Created(await bursar.refund(caller_of(request, body), order_id, body))
 
 
 async def post_remittance(request: web.Request) -> Any:
     """Take in cash that a rider had collected."""
-    body = await read_body(request, requests.Remittance)
+    body = await read_body(request, RemittanceBody)
     desk, rider_id = request.app[DESK], id_of(request, "riderId")
     answer = await desk.correction_service.record_remittance(
         caller_of(request, body), rider_id, body
@@ -79,7 +88,7 @@ async def post_remittance(request: web.Request) -> Any:
 
 async def post_shortage(request: web.Request) -> Any:
     """Write down cash that a rider does not have; another person must agree."""
-    body = await read_body(request, requests.Shortage)
+    body = await read_body(request, ShortageBody)
     bursar, rider_id = request.app[DESK].correction_service, id_of(request, "riderId")
     return Created(await bursar.propose_shortage(caller_of(request, body), rider_id, body))
 
@@ -92,7 +101,7 @@ async def get_riders_with_cash(request: web.Request) -> Any:
 
 async def post_adjustment(request: web.Request) -> Any:
     """Write a correction of the books down; another person must agree."""
-    body = await read_body(request, requests.Adjustment)
+    body = await read_body(request, AdjustmentBody)
     return Created(
         await request.app[DESK].correction_service.propose(caller_of(request, body), body)
     )
@@ -143,7 +152,7 @@ async def get_wallet_statement(request: web.Request) -> Any:
 
 async def put_wallet_status(request: web.Request) -> Any:
     """Freeze, free or close a wallet."""
-    body = await read_body(request, requests.WalletStatusChange)
+    body = await read_body(request, WalletStatusChange)
     account = _wallet_account(request)
     return await request.app[DESK].correction_service.set_wallet_status(
         caller_of(request, body), account, body
@@ -166,30 +175,28 @@ ROUTES = (
         f"{_BASE}/payouts/{{payoutId}}/reject",
         _ADMIN,
         post_payout_rejection,
-        requests.ReasonBody,
+        ReasonBody,
     ),
     Route(
         "POST",
         f"{_BASE}/payouts/{{payoutId}}/outcome",
         _ADMIN,
         post_payout_outcome,
-        requests.PayoutOutcome,
+        PayoutOutcome,
     ),
     Route("GET", f"{_BASE}/ledger/payout-gate", _ADMIN, get_payout_gate),
-    Route("PUT", f"{_BASE}/ledger/payout-gate", _ADMIN, put_payout_gate, requests.PayoutGate),
-    Route("POST", f"{_BASE}/orders/{{orderId}}/refund", _ADMIN, post_refund, requests.Refund),
+    Route("PUT", f"{_BASE}/ledger/payout-gate", _ADMIN, put_payout_gate, PayoutGate),
+    Route("POST", f"{_BASE}/orders/{{orderId}}/refund", _ADMIN, post_refund, RefundBody),
     Route(
         "POST",
         f"{_BASE}/riders/{{riderId}}/remittances",
         _ADMIN,
         post_remittance,
-        requests.Remittance,
+        RemittanceBody,
     ),
-    Route(
-        "POST", f"{_BASE}/riders/{{riderId}}/shortages", _ADMIN, post_shortage, requests.Shortage
-    ),
+    Route("POST", f"{_BASE}/riders/{{riderId}}/shortages", _ADMIN, post_shortage, ShortageBody),
     Route("GET", f"{_BASE}/riders/cash", _ADMIN, get_riders_with_cash),
-    Route("POST", f"{_BASE}/adjustments", _ADMIN, post_adjustment, requests.Adjustment),
+    Route("POST", f"{_BASE}/adjustments", _ADMIN, post_adjustment, AdjustmentBody),
     Route("GET", f"{_BASE}/adjustments", _ADMIN, get_adjustments),
     Route(
         "POST", f"{_BASE}/adjustments/{{adjustmentId}}/approve", _ADMIN, post_adjustment_approval
@@ -206,7 +213,7 @@ ROUTES = (
         f"{_BASE}/wallets/{{ownerType}}/{{ownerId}}/status",
         _ADMIN,
         put_wallet_status,
-        requests.WalletStatusChange,
+        WalletStatusChange,
     ),
     Route("GET", f"{_BASE}/ledger/trial-balance", _ADMIN, get_trial_balance),
 )

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from dispatch.catalogue.store import CatalogueItem
 from dispatch.errors import Refusal, Refused
-from dispatch.wire.http import requests
+from dispatch.wire.http.catalogue import CatalogueItemBody
 from handlers.app.contexts import DESK
 from handlers.http.framework.envelope import EVERYONE, PRINCIPAL, Route, read_body
 from handlers.http.framework.pagination import id_of, listing, page_of
@@ -46,7 +46,7 @@ async def _items_page(request: web.Request, vendor_id: str) -> dict[str, Any]:
 
 async def put_item(request: web.Request) -> Any:
     """Save one item in place of what was under its id."""
-    item_id, body = id_of(request, "itemId"), await read_body(request, requests.CatalogueItem)
+    item_id, body = id_of(request, "itemId"), await read_body(request, CatalogueItemBody)
     catalogue = request.app[DESK].catalogue
     return item_view(await catalogue.put_item(request[PRINCIPAL].id, item_id, body))
 
@@ -60,7 +60,7 @@ async def delete_item(request: web.Request) -> Any:
 
 ROUTES = (
     Route("GET", "/api/v1/vendor/items", ("VENDOR",), get_own_items),
-    Route("PUT", "/api/v1/vendor/items/{itemId}", ("VENDOR",), put_item, requests.CatalogueItem),
+    Route("PUT", "/api/v1/vendor/items/{itemId}", ("VENDOR",), put_item, CatalogueItemBody),
     Route("DELETE", "/api/v1/vendor/items/{itemId}", ("VENDOR",), delete_item),
     Route("GET", "/api/v1/vendors/{vendorId}/items", EVERYONE, get_vendor_items),
 )

@@ -10,7 +10,7 @@ from dispatch.model import Order, OrderStatus, PaymentMethod
 from dispatch.orders.placing.draft import Placement
 from dispatch.tracking.polyline import build_trail
 from dispatch.wire import commands
-from dispatch.wire.http import requests
+from dispatch.wire.http.orders import CancelOrderBody, GoodsOrder, PackageOrder, Rating, Tip
 from dispatch.wire.snapshots import order_snapshot, trail_view
 from handlers.app.contexts import DESK
 from handlers.http.framework.envelope import (
@@ -36,8 +36,8 @@ class _OrderTypeOnly(msgspec.Struct, rename="camel"):
 async def _read_placement(request: web.Request) -> Placement:
     kind = await read_body(request, _OrderTypeOnly)
     if kind.order_type == "PACKAGE":
-        return await read_body(request, requests.PackageOrder)
-    return await read_body(request, requests.GoodsOrder)
+        return await read_body(request, PackageOrder)
+    return await read_body(request, GoodsOrder)
 
 
 async def post_order(request: web.Request) -> Any:
@@ -117,7 +117,7 @@ def _status_filter(request: web.Request, allowed: frozenset[str]) -> str | None:
 
 async def post_cancel(request: web.Request) -> Any:
     """Call an order off."""
-    body = await read_body(request, requests.CancelOrder)
+    body = await read_body(request, CancelOrderBody)
     command = commands.CancelOrder(
         order_id=id_of(request, "orderId"), reason=body.reason, fault=body.fault
     )
@@ -126,7 +126,7 @@ async def post_cancel(request: web.Request) -> Any:
 
 async def post_rating(request: web.Request) -> Any:
     """Say how it was."""
-    body = await read_body(request, requests.Rating)
+    body = await read_body(request, Rating)
     command = commands.RateOrder(
         order_id=id_of(request, "orderId"), rating=body.rating, comment=body.comment
     )
@@ -135,7 +135,7 @@ async def post_rating(request: web.Request) -> Any:
 
 async def post_tip(request: web.Request) -> Any:
     """Thank the rider of a delivered order."""
-    body = await read_body(request, requests.Tip)
+    body = await read_body(request, Tip)
     bursar, order_id = request.app[DESK].correction_service, id_of(request, "orderId")
     return Created(await bursar.tip(caller_of(request, body), order_id, body.amount))
 
@@ -151,8 +151,8 @@ ROUTES = (
         "/api/v1/orders/{orderId}/cancel",
         ("USER", "ADMIN"),
         post_cancel,
-        requests.CancelOrder,
+        CancelOrderBody,
     ),
-    Route("POST", "/api/v1/orders/{orderId}/rating", ("USER",), post_rating, requests.Rating),
-    Route("POST", "/api/v1/orders/{orderId}/tip", ("USER",), post_tip, requests.Tip),
+    Route("POST", "/api/v1/orders/{orderId}/rating", ("USER",), post_rating, Rating),
+    Route("POST", "/api/v1/orders/{orderId}/tip", ("USER",), post_tip, Tip),
 )

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from dispatch.catalogue.store import Vendor
 from dispatch.riders.store import Rider
-from dispatch.wire.http import requests
+from dispatch.wire.http.profiles import RiderProfile, VendorProfile
 from handlers.app.contexts import DESK, Desk
 from handlers.http.framework.envelope import PRINCIPAL, Route, read_body
 
@@ -21,7 +21,7 @@ async def get_vendor(request: web.Request) -> Any:
 
 async def put_vendor(request: web.Request) -> Any:
     """Save what the body names; the rest stays."""
-    body = await read_body(request, requests.VendorProfile)
+    body = await read_body(request, VendorProfile)
     return vendor_view(await request.app[DESK].catalogue.put_vendor(request[PRINCIPAL].id, body))
 
 
@@ -47,7 +47,7 @@ async def get_rider(request: web.Request) -> Any:
 
 async def put_rider(request: web.Request) -> Any:
     """Save what the body names; the rest stays, and matching learns of it at once."""
-    desk, body = request.app[DESK], await read_body(request, requests.RiderProfile)
+    desk, body = request.app[DESK], await read_body(request, RiderProfile)
     rider_id = request[PRINCIPAL].id
     saved = await desk.riders.put_profile(rider_id, body)
     _, about = await desk.load_rider(rider_id)
@@ -72,7 +72,7 @@ async def rider_view(desk: Desk, rider: Rider) -> dict[str, Any]:
 
 ROUTES = (
     Route("GET", "/api/v1/vendor/profile", ("VENDOR",), get_vendor),
-    Route("PUT", "/api/v1/vendor/profile", ("VENDOR",), put_vendor, requests.VendorProfile),
+    Route("PUT", "/api/v1/vendor/profile", ("VENDOR",), put_vendor, VendorProfile),
     Route("GET", "/api/v1/rider/profile", ("RIDER",), get_rider),
-    Route("PUT", "/api/v1/rider/profile", ("RIDER",), put_rider, requests.RiderProfile),
+    Route("PUT", "/api/v1/rider/profile", ("RIDER",), put_rider, RiderProfile),
 )

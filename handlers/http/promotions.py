@@ -6,7 +6,8 @@ from aiohttp import web
 
 from dispatch.catalogue.promotions import promotion_view
 from dispatch.errors import Refusal, Refused
-from dispatch.wire.http import requests
+from dispatch.wire.http.base import ReasonBody
+from dispatch.wire.http.promotions import NewPromotion
 from handlers.app.contexts import DESK
 from handlers.http.framework.envelope import PRINCIPAL, Created, Route, read_body
 from handlers.http.framework.idempotency import caller_of
@@ -16,7 +17,7 @@ from ledger.records.promotions import PromotionState
 
 async def post_promotion(request: web.Request) -> Any:
     """Make a promotion."""
-    body = await read_body(request, requests.NewPromotion)
+    body = await read_body(request, NewPromotion)
     by = caller_of(request, body)
     return Created(await request.app[DESK].promotions.create(body, by.id, by.request_key))
 
@@ -39,7 +40,7 @@ async def get_promotion(request: web.Request) -> Any:
 
 async def post_promotion_stop(request: web.Request) -> Any:
     """End a promotion; orders that have its discount keep it."""
-    body = await read_body(request, requests.ReasonBody)
+    body = await read_body(request, ReasonBody)
     promotions, code = request.app[DESK].promotions, id_of(request, "code")
     return promotion_view(await promotions.stop(code, request[PRINCIPAL].id, body.reason))
 
@@ -47,8 +48,8 @@ async def post_promotion_stop(request: web.Request) -> Any:
 _ADMIN = ("ADMIN",)
 _BASE = "/api/v1/admin/promotions"
 ROUTES = (
-    Route("POST", _BASE, _ADMIN, post_promotion, requests.NewPromotion),
+    Route("POST", _BASE, _ADMIN, post_promotion, NewPromotion),
     Route("GET", _BASE, _ADMIN, get_promotions),
     Route("GET", f"{_BASE}/{{code}}", _ADMIN, get_promotion),
-    Route("POST", f"{_BASE}/{{code}}/stop", _ADMIN, post_promotion_stop, requests.ReasonBody),
+    Route("POST", f"{_BASE}/{{code}}/stop", _ADMIN, post_promotion_stop, ReasonBody),
 )

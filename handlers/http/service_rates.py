@@ -6,7 +6,7 @@ from aiohttp import web
 
 from dispatch.catalogue.service_rates import WIRE_NAMES, parse_service
 from dispatch.errors import Refusal, Refused
-from dispatch.wire.http import requests
+from dispatch.wire.http.service_rates import ServiceSettings
 from handlers.app.contexts import DESK
 from handlers.http.framework.envelope import PRINCIPAL, PUBLIC, Route, read_body
 from ledger.core.money import CURRENCY
@@ -61,7 +61,7 @@ async def put_service(request: web.Request) -> Any:
     """Change a service's price list, as an operator, who sees all of it."""
     name = request.match_info["service"].lower()
     service = parse_service(name)
-    body = await read_body(request, requests.ServiceSettings)
+    body = await read_body(request, ServiceSettings)
     desk = request.app[DESK]
     rates = await desk.service_rates.put_service(service, body, request[PRINCIPAL].id)
     fees = {**rates_view(rates, name), "commissionBps": rates.commission_bps}
@@ -76,6 +76,6 @@ ROUTES = (
         "/api/v1/admin/config/services/{service}",
         ("ADMIN",),
         put_service,
-        requests.ServiceSettings,
+        ServiceSettings,
     ),
 )

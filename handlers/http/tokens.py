@@ -7,7 +7,7 @@ from aiohttp import web
 from dispatch.accounts.revocations import RevocationRequest, identity_subject, token_subject
 from dispatch.errors import Refusal, Refused
 from dispatch.keys import identity
-from dispatch.wire.http import requests
+from dispatch.wire.http.tokens import TokenRevocation
 from handlers.app.contexts import DESK
 from handlers.http.framework.envelope import HTTP_EDGE, PRINCIPAL, Route, read_body
 from handlers.http.framework.idempotency import caller_of
@@ -19,16 +19,14 @@ async def post_revoke(request: web.Request) -> Any:
 
     Its sockets are closed within five seconds, on every server.
     """
-    body = await read_body(request, requests.TokenRevocation)
+    body = await read_body(request, TokenRevocation)
     receipt, by = caller_of(request, body).request_key, request[PRINCIPAL].identity
     subjects, answer = _subjects(request, body)
     wish = RevocationRequest(subjects, by, body.reason)
     return await request.app[DESK].revocations.add(wish, answer, receipt)
 
 
-def _subjects(
-    request: web.Request, body: requests.TokenRevocation
-) -> tuple[list[str], dict[str, Any]]:
+def _subjects(request: web.Request, body: TokenRevocation) -> tuple[list[str], dict[str, Any]]:
     named = [each for each in (body.token, body.jti, body.user_id) if each is not None]
     if len(named) != 1 or (body.user_type is not None and body.user_id is None):
         raise Refused(Refusal.MALFORMED, "name one of `token`, `jti` and `userId` (`userType`)")
@@ -54,6 +52,6 @@ ROUTES = (
         "/api/v1/admin/tokens/revoke",
         ("ADMIN",),
         post_revoke,
-        requests.TokenRevocation,
+        TokenRevocation,
     ),
 )

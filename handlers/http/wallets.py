@@ -7,7 +7,7 @@ from aiohttp import web
 from dispatch.errors import Refusal, Refused
 from dispatch.money.payout_store import payout_view
 from dispatch.storage.dynamodb_errors import translate_dynamodb_errors
-from dispatch.wire.http import requests
+from dispatch.wire.http.wallets import PayoutRequest, TopUp
 from handlers.app.contexts import DESK
 from handlers.http.earnings import earnings_of
 from handlers.http.framework.envelope import (
@@ -78,13 +78,13 @@ async def statement_of(request: web.Request, account: str) -> Any:
 
 async def post_topup(request: web.Request) -> Any:
     """Ask for money into the caller's wallet."""
-    body = await read_body(request, requests.TopUp)
+    body = await read_body(request, TopUp)
     return Created(await request.app[DESK].payment_service.top_up(caller_of(request, body), body))
 
 
 async def post_payout(request: web.Request) -> Any:
     """Ask for money out of the caller's wallet; it is held at once."""
-    body = await read_body(request, requests.PayoutRequest)
+    body = await read_body(request, PayoutRequest)
     return Created(await request.app[DESK].payout_service.request(caller_of(request, body), body))
 
 
@@ -115,8 +115,8 @@ ROUTES = (
     Route("GET", "/api/v1/wallet/balance", _WALLET_ROLES, get_balance),
     Route("GET", "/api/v1/wallet/transactions", _WALLET_ROLES, get_transactions),
     Route("GET", "/api/v1/wallet/statement", _WALLET_ROLES, get_statement),
-    Route("POST", "/api/v1/wallet/topup", ("USER",), post_topup, requests.TopUp),
-    Route("POST", "/api/v1/wallet/payout", _EARNING_ROLES, post_payout, requests.PayoutRequest),
+    Route("POST", "/api/v1/wallet/topup", ("USER",), post_topup, TopUp),
+    Route("POST", "/api/v1/wallet/payout", _EARNING_ROLES, post_payout, PayoutRequest),
     Route("GET", "/api/v1/wallet/payouts", _EARNING_ROLES, get_payouts),
     Route("POST", "/api/v1/wallet/payouts/{payoutId}/cancel", _EARNING_ROLES, post_payout_cancel),
     Route("GET", "/api/v1/rider/earnings", ("RIDER",), get_earnings),

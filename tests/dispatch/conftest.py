@@ -25,7 +25,11 @@ from dispatch.storage.redis_client import RedisClients, Scripts
 from dispatch.storage.timers import Timers
 from dispatch.tracking.stores.positions import Positions
 from dispatch.wire import commands
-from dispatch.wire.http import requests
+from dispatch.wire.http.base import Address, PaymentMethodName
+from dispatch.wire.http.catalogue import CatalogueItemBody
+from dispatch.wire.http.orders import BasketItem, GoodsOrder
+from dispatch.wire.http.profiles import VendorProfile
+from dispatch.wire.http.service_rates import ServiceSettings
 from ledger.core.facts import TopUp
 from ledger.dynamodb.client import DynamoTable
 from ledger.posting.ledger import Ledger
@@ -34,7 +38,7 @@ from matching.speeds import LearnedSpeeds
 from tests.dispatch.dispatch_night import DispatchScenario
 from tests.factories import an_offer
 
-DELIVERY_ADDRESS = requests.Address(lat=4.040, lng=9.695, address="Bali")
+DELIVERY_ADDRESS = Address(lat=4.040, lng=9.695, address="Bali")
 
 
 class FixedPositions:
@@ -88,13 +92,13 @@ class OrderScenario:
 
     async def open_vendor(self, stock=None):
         """The vendor opens with one dish, and the customer has 100,000."""
-        place = requests.Address(lat=4.051, lng=9.708, address="Akwa")
-        profile = requests.VendorProfile(name="Chez Wou", location=place, online=True)
+        place = Address(lat=4.051, lng=9.708, address="Akwa")
+        profile = VendorProfile(name="Chez Wou", location=place, online=True)
         await self.catalogue.put_vendor("ven_1", profile)
-        dish = requests.CatalogueItem(name="Ndolé", price=4_000, stock=stock)
+        dish = CatalogueItemBody(name="Ndolé", price=4_000, stock=stock)
         await self.catalogue.put_item("ven_1", "ndole", dish)
         for service in ("MART", "PACKAGE"):
-            on = requests.ServiceSettings(enabled=True)
+            on = ServiceSettings(enabled=True)
             await self.service_rates.put_service(service, on, "adm_1")
         await self.ledger.post(TopUp("usr_1", 100_000, "sandbox", "pay_first"))
 
@@ -105,16 +109,16 @@ class OrderScenario:
 
     async def place_order(
         self,
-        method: requests.PaymentMethodName = "WALLET",
+        method: PaymentMethodName = "WALLET",
         service: Literal["FOOD", "MART"] = "FOOD",
         quantity=2,
         key=None,
     ):
         """The customer orders; the order's id."""
-        body = requests.GoodsOrder(
+        body = GoodsOrder(
             order_type=service,
             vendor_id="ven_1",
-            items=[requests.BasketItem(item_id="ndole", quantity=quantity)],
+            items=[BasketItem(item_id="ndole", quantity=quantity)],
             delivery_address=DELIVERY_ADDRESS,
             payment_method=method,
         )

@@ -17,7 +17,7 @@ from dispatch.tracking.stores.index_scan import IndexScan
 from dispatch.tracking.stores.positions import Positions
 from dispatch.tracking.stores.rider_facts import IndexedRider, RiderFacts, pack_rider
 from dispatch.wire import commands
-from dispatch.wire.http import requests
+from dispatch.wire.http.offer_policy import OfferSettings
 
 FACTS = (
     "available", "active", "capacity", "completion", "rating", "until_ms", "recent_offers",
@@ -159,4 +159,4 @@ class DispatchScenario:
 
     async def set_policy(self, **policy):
         """The operator changes how riders are asked for meals."""
-        await self.policies.put_offers("FOOD", requests.OfferSettings(**policy), "adm_1")
+        await self.policies.put_offers("FOOD", OfferSettings(**policy), "adm_1")

@@ -11,7 +11,7 @@ from dispatch.events.audit_records import audit_record
 from dispatch.model import OfferPolicy
 from dispatch.storage.dynamodb_errors import RetryableTable
 from dispatch.storage.item_patch import given_fields
-from dispatch.wire.http import requests
+from dispatch.wire.http.offer_policy import OfferSettings
 from ledger.core.pricing import Service
 from ledger.dynamodb.table import (
     Item,
@@ -71,7 +71,7 @@ class OfferPolicyStore:
         return self._clock.monotonic_s() - self._read_at_s < CACHE_S
 
     async def put_offers(
-        self, service: Service, patch: requests.OfferSettings, admin_id: str
+        self, service: Service, patch: OfferSettings, admin_id: str
     ) -> VersionedPolicy:
         """Change what the patch names; the policy after it, one version on.
 
@@ -104,7 +104,7 @@ def _from_item(item: Item | None) -> VersionedPolicy:
     )
 
 
-def _apply_patch(policy: OfferPolicy, patch: requests.OfferSettings) -> OfferPolicy:
+def _apply_patch(policy: OfferPolicy, patch: OfferSettings) -> OfferPolicy:
     after = msgspec.convert({**msgspec.to_builtins(policy), **given_fields(patch)}, OfferPolicy)
     if list(after.radii_km) != sorted(set(after.radii_km)):
         raise Refused(Refusal.MALFORMED, "radiiKm: each radius must be wider than the one before")

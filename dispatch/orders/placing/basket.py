@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dispatch.catalogue.store import CatalogueItem, Vendor
 from dispatch.errors import Refusal, Refused
 from dispatch.model import OrderLine
-from dispatch.wire.http.requests import BasketItem, GoodsOrder, PackageOrder
+from dispatch.wire.http.orders import BasketItem, GoodsOrder, PackageOrder
 from ledger.core.pricing import (
     Pricing,
     Rates,

@@ -14,10 +14,11 @@ from dispatch.model import (
     Place,
     Recipient,
 )
-from dispatch.wire.http import requests
+from dispatch.wire.http.base import Address
+from dispatch.wire.http.orders import GoodsOrder, PackageOrder
 from ledger.core.pricing import Pricing
 
-Placement = requests.GoodsOrder | requests.PackageOrder
+Placement = GoodsOrder | PackageOrder
 
 
 def payment_for(method: str, payment_id: str, provider: str) -> OrderPayment:
@@ -55,7 +56,7 @@ def blank_order(
     )
 
 
-def with_parcel(order: Order, body: requests.PackageOrder) -> Order:
+def with_parcel(order: Order, body: PackageOrder) -> Order:
     """The order of one parcel."""
     details, to = body.package_details, body.recipient
     parcel = Parcel(
@@ -75,7 +76,7 @@ def with_parcel(order: Order, body: requests.PackageOrder) -> Order:
 
 
 def with_goods(
-    order: Order, body: requests.GoodsOrder, vendor: Vendor, lines: tuple[OrderLine, ...]
+    order: Order, body: GoodsOrder, vendor: Vendor, lines: tuple[OrderLine, ...]
 ) -> Order:
     """The order of goods from one vendor, who has a location."""
     assert vendor.location is not None, "pricing refuses a vendor without a place"
@@ -90,5 +91,5 @@ def with_goods(
     )
 
 
-def _place(address: requests.Address) -> Place:
+def _place(address: Address) -> Place:
     return Place(lat=address.lat, lng=address.lng, address=address.address)

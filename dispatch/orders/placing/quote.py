@@ -8,7 +8,7 @@ from dispatch.catalogue.store import Catalogue, Vendor
 from dispatch.model import OrderLine
 from dispatch.orders.placing.basket import price_goods_order, price_package_order
 from dispatch.orders.placing.draft import Placement
-from dispatch.wire.http import requests
+from dispatch.wire.http.orders import PackageOrder
 from ledger.core.pricing import Pricing
 from ledger.records.promotions import Promotion
 
@@ -46,7 +46,7 @@ class QuoteService:
 
     async def _quote_without_discount(self, body: Placement) -> Quote:
         rates = (await self._service_rates.rates())[body.order_type]
-        if isinstance(body, requests.PackageOrder):
+        if isinstance(body, PackageOrder):
             return Quote(price_package_order(body, rates))
         wanted = [item.item_id for item in body.items]
         vendor, items = await self._catalogue.vendor_and_items(body.vendor_id, wanted)

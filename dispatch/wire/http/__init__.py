@@ -1,1 +1,1 @@
-"""Request bodies of the HTTP endpoints."""
+"""Request bodies of the HTTP endpoints: one module per subject, one struct per body."""

@@ -9,7 +9,7 @@ from dispatch.catalogue.service_rates import ServiceRates, parse_service
 from dispatch.clock import ManualClock
 from dispatch.errors import Refused
 from dispatch.events.audit_records import DAY_MS
-from dispatch.wire.http import requests
+from dispatch.wire.http.service_rates import ServiceSettings
 from ledger.core.pricing import DEFAULT_RATES
 from ledger.dynamodb.client import DynamoTable
 from ledger.dynamodb.table import Query
@@ -27,8 +27,8 @@ def config(table: DynamoTable, clock: ManualClock) -> ServiceRates:
     return ServiceRates(table, clock)
 
 
-def change(**fields: object) -> requests.ServiceSettings:
-    return msgspec.convert(fields, requests.ServiceSettings)
+def change(**fields: object) -> ServiceSettings:
+    return msgspec.convert(fields, ServiceSettings)
 
 
 async def test_a_new_installation_sells_food_alone(config: ServiceRates) -> None:

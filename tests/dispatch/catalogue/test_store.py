@@ -7,7 +7,8 @@ from dispatch.catalogue.store import Catalogue, Vendor
 from dispatch.clock import ManualClock
 from dispatch.errors import Refused
 from dispatch.model import OrderLine, Place
-from dispatch.wire.http import requests
+from dispatch.wire.http.catalogue import CatalogueItemBody
+from dispatch.wire.http.profiles import VendorProfile
 from ledger.dynamodb.client import DynamoTable
 from ledger.dynamodb.table import Query, TransactionCancelled
 
@@ -24,12 +25,12 @@ def catalogue(table: DynamoTable, clock: ManualClock) -> Catalogue:
     return Catalogue(table, clock)
 
 
-def profile(**fields: object) -> requests.VendorProfile:
-    return msgspec.convert(fields, requests.VendorProfile)
+def profile(**fields: object) -> VendorProfile:
+    return msgspec.convert(fields, VendorProfile)
 
 
-def dish(**fields: object) -> requests.CatalogueItem:
-    return msgspec.convert({"name": "Ndolé", "price": 2500, **fields}, requests.CatalogueItem)
+def dish(**fields: object) -> CatalogueItemBody:
+    return msgspec.convert({"name": "Ndolé", "price": 2500, **fields}, CatalogueItemBody)
 
 
 def line(item_id: str, quantity: int, *, stocked: bool = True) -> OrderLine:

@@ -6,7 +6,7 @@ from dispatch.errors import LeadershipLost, Refused, StoreUnavailable
 from dispatch.leadership import tick
 from dispatch.model import DispatchState, OfferOutcome
 from dispatch.wire import commands
-from dispatch.wire.http import requests
+from dispatch.wire.http.offer_policy import OfferSettings
 from tests.dispatch.dispatch_night import DispatchScenario
 from tests.waiting import Until
 
@@ -429,7 +429,7 @@ async def test_a_policy_holds_from_the_next_look_on(dispatch_scenario: DispatchS
         dispatch_scenario.positions.put_rider(rider, 0.1 + rank / 10)
     first = await dispatch_scenario.place_accepted_order()
     await dispatch_scenario.process_order(first)
-    patch = requests.OfferSettings(wave_sizes=[4], stagger_ms=0)
+    patch = OfferSettings(wave_sizes=[4], stagger_ms=0)
     await dispatch_scenario.policies.put_offers("FOOD", patch, "adm_1")
     await dispatch_scenario.decline_delivery(first, "a")
     changed = await dispatch_scenario.process_order(first, 1_000)

@@ -13,7 +13,8 @@ from dispatch.orders.transitions.context import OfferFacts
 from dispatch.storage.paging import PageRequest
 from dispatch.tracking.stores.geo_cells import cell_of
 from dispatch.wire import commands
-from dispatch.wire.http import requests
+from dispatch.wire.http.base import Address
+from dispatch.wire.http.orders import PackageOrder, ParcelDetails, Recipient
 from matching.eta import travel_seconds, vehicle_mps
 from matching.speeds import hour_of
 from tests.dispatch.conftest import OrderScenario
@@ -332,13 +333,13 @@ async def test_a_late_payment_of_a_cancelled_order_goes_into_the_wallet(
 
 async def test_a_parcel_needs_no_vendor(order_scenario: OrderScenario):
     """PACKAGE is searched for at once and pays platform and rider."""
-    here = requests.Address(lat=4.05, lng=9.70)
-    body = requests.PackageOrder(
+    here = Address(lat=4.05, lng=9.70)
+    body = PackageOrder(
         order_type="PACKAGE",
         pickup=here,
-        dropoff=requests.Address(lat=4.068, lng=9.70),
-        package_details=requests.ParcelDetails(category="documents", weight=1.0),
-        recipient=requests.Recipient(name="Awa", phone="+237600000000"),
+        dropoff=Address(lat=4.068, lng=9.70),
+        package_details=ParcelDetails(category="documents", weight=1.0),
+        recipient=Recipient(name="Awa", phone="+237600000000"),
         payment_method="WALLET",
     )
     placed = await order_scenario.order_service.place_order(

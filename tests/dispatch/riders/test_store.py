@@ -18,7 +18,7 @@ from dispatch.riders.store import (
     release_order,
     set_availability,
 )
-from dispatch.wire.http import requests
+from dispatch.wire.http.profiles import RiderProfile
 from ledger.dynamodb.client import DynamoTable
 from ledger.dynamodb.table import TransactionCancelled
 
@@ -46,9 +46,9 @@ async def test_unknown_rider_has_defaults(riders: Riders) -> None:
 
 async def test_a_patch_leaves_the_rest(riders: Riders, clock: ManualClock) -> None:
     """What a later patch does not name stays as it was saved before."""
-    await riders.put_profile("rdr_1", msgspec.convert({"name": "Awa"}, requests.RiderProfile))
+    await riders.put_profile("rdr_1", msgspec.convert({"name": "Awa"}, RiderProfile))
     clock.advance(5)
-    patch = msgspec.convert({"vehicle": "BICYCLE"}, requests.RiderProfile)
+    patch = msgspec.convert({"vehicle": "BICYCLE"}, RiderProfile)
     saved = await riders.put_profile("rdr_1", patch)
 
     assert saved == Rider(

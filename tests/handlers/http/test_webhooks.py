@@ -10,7 +10,7 @@ import pytest
 from standardwebhooks.webhooks import Webhook
 
 from dispatch.orders.unit_of_work import Caller
-from dispatch.wire.http.requests import GoodsOrder
+from dispatch.wire.http.orders import GoodsOrder
 from tests.handlers.http_api import (
     ADA,
     ADMIN,

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
-from dispatch.wire.http import requests
+from dispatch.wire.http.base import PaymentMethodName
 from ledger.core.facts import Adjustment, AdjustmentLeg
 from ledger.dynamodb.attribute_values import from_item, to_item
 from ledger.dynamodb.table import Item
@@ -66,7 +66,7 @@ class _PrefixedNode(ServerNode):
     prefix = ""
 
     async def place_order(
-        self, method: requests.PaymentMethodName, name: str, promo_code: str | None = None
+        self, method: PaymentMethodName, name: str, promo_code: str | None = None
     ) -> Response:
         return await super().place_order(method, f"{self.prefix}-{name}", promo_code)
 

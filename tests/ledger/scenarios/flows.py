@@ -9,7 +9,7 @@ from typing import NamedTuple
 from dispatch.money.payout_providers import SANDBOX_WAITS_DIGITS
 from dispatch.orders.transitions.timeouts import PAYMENT_TIMEOUT_MS, VENDOR_TIMEOUT_MS
 from dispatch.wire import commands
-from dispatch.wire.http import requests
+from dispatch.wire.http.base import PaymentMethodName
 from dispatch.wire.webhooks import PAYMENT_FAILED, PAYMENT_SUCCEEDED
 from ledger.core.accounts import balance_key, user
 from ledger.core.facts import Adjustment, AdjustmentLeg
@@ -98,7 +98,7 @@ def subject_of(order: Response) -> Subject:
     return Subject(order["orderId"], payment_id, order["pricing"]["total"])
 
 
-def order_placed(method: requests.PaymentMethodName) -> Callable[[ServerNode], Awaitable[Subject]]:
+def order_placed(method: PaymentMethodName) -> Callable[[ServerNode], Awaitable[Subject]]:
     async def before(node: ServerNode) -> Subject:
         await with_filled_wallet(node)
         on = subject_of(await node.place_order(method, "place"))
@@ -110,7 +110,7 @@ def order_placed(method: requests.PaymentMethodName) -> Callable[[ServerNode], A
 
 
 def order_accepted(
-    method: requests.PaymentMethodName,
+    method: PaymentMethodName,
 ) -> Callable[[ServerNode], Awaitable[Subject]]:
     async def before(node: ServerNode) -> Subject:
         on = await order_placed(method)(node)
@@ -120,7 +120,7 @@ def order_accepted(
     return before
 
 
-def order_offered(method: requests.PaymentMethodName) -> Callable[[ServerNode], Awaitable[Subject]]:
+def order_offered(method: PaymentMethodName) -> Callable[[ServerNode], Awaitable[Subject]]:
     async def before(node: ServerNode) -> Subject:
         on = await order_accepted(method)(node)
         await node.make_offer(on.id)
@@ -130,7 +130,7 @@ def order_offered(method: requests.PaymentMethodName) -> Callable[[ServerNode], 
 
 
 def order_assigned(
-    method: requests.PaymentMethodName,
+    method: PaymentMethodName,
 ) -> Callable[[ServerNode], Awaitable[Subject]]:
     async def before(node: ServerNode) -> Subject:
         on = await order_offered(method)(node)
@@ -141,7 +141,7 @@ def order_assigned(
 
 
 def order_picked_up(
-    method: requests.PaymentMethodName,
+    method: PaymentMethodName,
 ) -> Callable[[ServerNode], Awaitable[Subject]]:
     async def before(node: ServerNode) -> Subject:
         on = await order_assigned(method)(node)
@@ -152,7 +152,7 @@ def order_picked_up(
 
 
 def order_delivered(
-    method: requests.PaymentMethodName,
+    method: PaymentMethodName,
 ) -> Callable[[ServerNode], Awaitable[Subject]]:
     async def before(node: ServerNode) -> Subject:
         on = await order_picked_up(method)(node)
@@ -200,7 +200,7 @@ async def promotion_created(node: ServerNode) -> Subject:
 
 
 def discounted_order_placed(
-    method: requests.PaymentMethodName,
+    method: PaymentMethodName,
 ) -> Callable[[ServerNode], Awaitable[Subject]]:
     """An order with a discount."""
 
@@ -230,7 +230,7 @@ async def payment_overdue(node: ServerNode) -> Subject:
 
 
 def answer_overdue(
-    method: requests.PaymentMethodName,
+    method: PaymentMethodName,
 ) -> Callable[[ServerNode], Awaitable[Subject]]:
     """An order that its vendor has not looked at."""
 
@@ -273,7 +273,7 @@ async def report_failure_then_success(node: ServerNode, on: Subject) -> object:
 
 
 def place_order(
-    method: requests.PaymentMethodName,
+    method: PaymentMethodName,
 ) -> Callable[[ServerNode, Subject], Awaitable[object]]:
     async def act(node: ServerNode, _on: Subject) -> object:
         return await node.place_order(method, "act")
@@ -282,7 +282,7 @@ def place_order(
 
 
 def place_discounted_order(
-    method: requests.PaymentMethodName,
+    method: PaymentMethodName,
 ) -> Callable[[ServerNode, Subject], Awaitable[object]]:
     async def act(node: ServerNode, _on: Subject) -> object:
         return await node.place_order(method, "act", PROMO)

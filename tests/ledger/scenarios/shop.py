@@ -27,7 +27,18 @@ from dispatch.orders.unit_of_work import Caller, OrderUnitOfWork
 from dispatch.riders.store import Riders
 from dispatch.storage.leases import Fence
 from dispatch.wire import commands
-from dispatch.wire.http import requests
+from dispatch.wire.http.admin_money import (
+    AdjustmentBody,
+    AdjustmentLegBody,
+    RefundBody,
+    RemittanceBody,
+)
+from dispatch.wire.http.base import Address, PaymentMethodName
+from dispatch.wire.http.catalogue import CatalogueItemBody
+from dispatch.wire.http.orders import BasketItem, GoodsOrder
+from dispatch.wire.http.profiles import VendorProfile
+from dispatch.wire.http.promotions import NewPromotion
+from dispatch.wire.http.wallets import PayoutRequest, TopUp
 from dispatch.wire.webhooks import PaymentEvent, PaymentReport
 from ledger.dynamodb.client import DynamoTable
 from ledger.dynamodb.fake import FakeDynamo, FaultInjector, Latencies
@@ -45,7 +56,7 @@ PROVIDER = "momo"
 PROMO = "MEAL1000"
 STOCK = 1_000_000
 PRICE = 10_000
-DOUALA = requests.Address(lat=4.05, lng=9.70)
+DOUALA = Address(lat=4.05, lng=9.70)
 # Longer than any fault plan lets an order wait for a rider's answer.
 OFFER_TTL_MS = 3_600_000
 DAY_MS = 86_400_000
@@ -108,7 +119,7 @@ class ServerNode:
 
     async def top_up(self, amount: int, name: str, provider: str = "sandbox") -> Response:
         """The customer fills his wallet."""
-        body = requests.TopUp(amount=amount, provider=provider)
+        body = TopUp(amount=amount, provider=provider)
         return await self.payment_service.top_up(build_caller("user", CUSTOMER, name, body), body)
 
     async def report_payment(self, payment_id: str, amount: int, event: str) -> Response:
@@ -122,18 +133,18 @@ class ServerNode:
         """An operator makes a promotion: 1,000 off any meal, once, for three of them."""
         usual = {"amount": 1_000, "budget": 3_000, "endsAt": virtual_time.START_MS + DAY_MS}
         body = {"code": PROMO, "services": ["FOOD"], **usual, **changes}
-        asked = msgspec.convert(body, requests.NewPromotion)
+        asked = msgspec.convert(body, NewPromotion)
         receipt = request_key("adm_1", "promise", asked)
         return await self.promotions.create(asked, "adm_1", receipt)
 
     async def place_order(
-        self, method: requests.PaymentMethodName, name: str, promo_code: str | None = None
+        self, method: PaymentMethodName, name: str, promo_code: str | None = None
     ) -> Response:
         """The customer orders one meal."""
-        body = requests.GoodsOrder(
+        body = GoodsOrder(
             order_type="FOOD",
             vendor_id=VENDOR,
-            items=[requests.BasketItem(item_id="meal", quantity=1)],
+            items=[BasketItem(item_id="meal", quantity=1)],
             delivery_address=DOUALA,
             payment_method=method,
             promo_code=promo_code,
@@ -210,7 +221,7 @@ class ServerNode:
         self, amount: int, name: str, owner: str = VENDOR, to: str = "+237 670"
     ) -> Response:
         """The vendor, or a rider, asks for a payout."""
-        body = requests.PayoutRequest(amount=amount, destination=to)
+        body = PayoutRequest(amount=amount, destination=to)
         audience = "vendor" if owner == VENDOR else "rider"
         return await self.payout_service.request(build_caller(audience, owner, name, body), body)
 
@@ -227,7 +238,7 @@ class ServerNode:
 
     async def refund_order(self, order_id: str, amount: int, name: str) -> Response:
         """An operator gives a part of a settled order back."""
-        body = requests.Refund(amount=amount, reason="cold")
+        body = RefundBody(amount=amount, reason="cold")
         return await self.correction_service.refund(
             build_caller("ops", "adm_1", name, body), order_id, body
         )
@@ -241,10 +252,10 @@ class ServerNode:
     async def propose_adjustment(self, amount: int) -> str:
         """An operator writes down that the vendor is owed something; the correction's id."""
         legs = [
-            requests.AdjustmentLeg(account=f"VENDOR#{VENDOR}", amount=amount),
-            requests.AdjustmentLeg(account="CLEARING#BANK.0", amount=-amount),
+            AdjustmentLegBody(account=f"VENDOR#{VENDOR}", amount=amount),
+            AdjustmentLegBody(account="CLEARING#BANK.0", amount=-amount),
         ]
-        body = requests.Adjustment(legs=legs, reason="forgotten")
+        body = AdjustmentBody(legs=legs, reason="forgotten")
         by = build_caller("ops", "adm_1", "correct", body)
         return (await self.correction_service.propose(by, body))["adjustmentId"]
 
@@ -255,7 +266,7 @@ class ServerNode:
 
     async def remit_cash(self, amount: int, name: str) -> Response:
         """The rider hands cash in."""
-        body = requests.Remittance(amount=amount, reference=name)
+        body = RemittanceBody(amount=amount, reference=name)
         return await self.correction_service.record_remittance(
             build_caller("ops", "adm_1", name, body), RIDER, body
         )
@@ -274,9 +285,9 @@ class ServerCluster:
         """Make the table and the vendor's shelf; a first process."""
         node = self.add_node()
         await ensure_table(node.table)
-        profile = requests.VendorProfile(location=DOUALA, online=True)
+        profile = VendorProfile(location=DOUALA, online=True)
         await node.catalogue.put_vendor(VENDOR, profile)
-        meal = requests.CatalogueItem(name="ndole", price=PRICE, stock=STOCK)
+        meal = CatalogueItemBody(name="ndole", price=PRICE, stock=STOCK)
         await node.catalogue.put_item(VENDOR, "meal", meal)
         return node
 

@@ -8,7 +8,7 @@ from dispatch.catalogue.store import CatalogueItem, Vendor
 from dispatch.errors import Refused
 from dispatch.model import OrderLine, Place
 from dispatch.orders.placing.basket import COUNTED_LINES_MAX, price_goods_order, price_package_order
-from dispatch.wire.http.requests import GoodsOrder, PackageOrder
+from dispatch.wire.http.orders import GoodsOrder, PackageOrder
 from ledger.core.pricing import DEFAULT_RATES, Rates
 
 FOOD = DEFAULT_RATES["FOOD"]

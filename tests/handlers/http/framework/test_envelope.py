@@ -14,7 +14,7 @@ from yarl import URL
 
 from dispatch import metrics
 from dispatch.errors import Refusal, Refused, StoreUnavailable
-from dispatch.wire.http import requests
+from dispatch.wire.http.wallets import TopUp
 from handlers.http.framework.envelope import (
     EVERYONE,
     PRINCIPAL,
@@ -49,7 +49,7 @@ async def get_me(request: web.Request) -> object:
 
 
 async def post_order(request: web.Request) -> object:
-    return Created(await read_body(request, requests.TopUp))
+    return Created(await read_body(request, TopUp))
 
 
 async def get_struct(_request: web.Request) -> object:
@@ -72,7 +72,7 @@ async def get_plain_response(_request: web.Request) -> object:
 
 TEST_ROUTES = [
     Route("GET", "/api/v1/me", EVERYONE, get_me),
-    Route("POST", "/api/v1/orders", ("USER",), post_order, requests.TopUp),
+    Route("POST", "/api/v1/orders", ("USER",), post_order, TopUp),
     Route("GET", "/api/v1/orders/{orderId}", PUBLIC, get_struct),
     Route("GET", "/api/v1/error/{name}", PUBLIC, get_error, is_limited=False),
     Route("GET", "/own", PUBLIC, get_plain_response),

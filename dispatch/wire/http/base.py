@@ -1,0 +1,51 @@
+"""What request bodies share: their base struct, bounded field types, an address, a reason."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from dispatch.wire.commands import Reason
+
+OwnerType = Literal["USER", "VENDOR", "RIDER"]
+PaymentMethodName = Literal["WALLET", "MOBILE_MONEY", "CASH"]
+
+# Bounds without a source of their own are chosen: far above what a real client sends, low enough
+# that a body stays small.
+ShortText = Annotated[str, Meta(max_length=200)]
+RequiredText = Annotated[str, Meta(min_length=1, max_length=200)]
+DisplayName = Annotated[str, Meta(min_length=1, max_length=100)]
+Note = Annotated[str, Meta(max_length=500)]
+Phone = Annotated[str, Meta(pattern=r"^\+?[0-9 ()-]{6,20}$(?!\n)", max_length=20)]
+# A payment provider's or a cash desk's name: part of ledger account names and Redis keys.
+ProviderName = Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,32}$(?!\n)", max_length=32)]
+# Lower-case letters count as capitals.
+PromoCode = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{3,32}$(?!\n)", max_length=32)]
+# Units: degrees WGS 84.
+Latitude = Annotated[float, Meta(ge=-90, le=90)]
+Longitude = Annotated[float, Meta(ge=-180, le=180)]
+# Units: whole XAF.
+TipAmount = Annotated[int, Meta(ge=0, le=1_000_000)]
+LargeAmount = Annotated[int, Meta(ge=1, le=1_000_000_000)]
+# Source: 13 digits reach the year 2286.
+UnixMs = Annotated[int, Meta(ge=0, le=9_999_999_999_999)]
+
+
+class Request(
+    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
+):
+    """A request body; an unknown field is refused rather than ignored."""
+
+
+class Address(Request, frozen=True, kw_only=True):
+    """A place with its postal address. Units: degrees WGS 84."""
+
+    lat: Latitude
+    lng: Longitude
+    address: Annotated[str, Meta(max_length=300)] = ""
+
+
+class ReasonBody(Request, frozen=True, kw_only=True):
+    """The reason for an action."""
+
+    reason: Reason = ""

@@ -1,0 +1,18 @@
+"""Body of the token endpoint: which tokens are revoked."""
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from dispatch.wire.commands import Id, Reason
+from dispatch.wire.http.base import Request, RequiredText
+
+
+class TokenRevocation(Request, frozen=True, kw_only=True):
+    """Revoke one token (itself or its `jti`), or all that a user holds until now."""
+
+    token: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None
+    jti: RequiredText | None = None
+    user_type: Literal["USER", "VENDOR", "RIDER", "ADMIN"] | None = None
+    user_id: Id | None = None
+    reason: Reason | None = None
