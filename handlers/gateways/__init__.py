@@ -1,1 +1,1 @@
-"""Adapters for outside services: payouts, SMS codes, routing engines."""
+"""Gateways: adapters for outside services (sign-in codes, payouts, routing engines)."""

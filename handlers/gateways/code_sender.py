@@ -1,6 +1,6 @@
-"""Brings codes to phones: through the operator's gateway, or into a developer's hands."""
+"""Code sender: delivers sign-in codes (OTP) to phones through the operator's gateway."""
 
-from typing import Any
+from typing import NotRequired, TypedDict
 
 import aiohttp
 import msgspec
@@ -11,14 +11,20 @@ from dispatch.errors import Refusal, Refused
 from dispatch.settings import Settings
 from handlers.gateways.request_signing import signed_headers
 
-# A person waits for it, and a request has fifteen seconds in all.
+# Source: chosen; a person waits for the answer, and a request has fifteen seconds in all.
 SEND_S_MAX = 5.0
 
 log = structlog.get_logger(__name__)
 
 
+class SentCode(TypedDict):
+    """What the client is told about a sent code beside that it was sent."""
+
+    devCode: NotRequired[str]
+
+
 class CodeSender:
-    """Sends a code to whoever has the phone."""
+    """Sends sign-in codes to `CODE_URL`; under --dev without it, returns them to the caller."""
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._url = settings.code_url
@@ -27,15 +33,16 @@ class CodeSender:
         self._clock = clock
 
     def require_enabled(self) -> None:
-        """Whether codes are sent at all. Errors: Refused SERVICE_DISABLED."""
+        """Check that codes can be sent. Errors: Refused SERVICE_DISABLED."""
         if self._url is None and not self._returns_code:
-            raise Refused(Refusal.SERVICE_DISABLED, "nobody here sends codes")
+            raise Refused(Refusal.SERVICE_DISABLED, "sign-in codes are not configured")
 
-    async def send(self, phone: str, code: str, expires_at_ms: int) -> dict[str, Any]:
-        """Send it; what the answer to the request says beside that it was.
+    async def send(self, phone: str, code: str, expires_at_ms: int) -> SentCode:
+        """Send a code to a phone; returns what the client may be told.
 
-        Shapes: the gateway is sent `{phone, code, expiresAt}`, signed by Standard Webhooks, and
-        says 2xx where it will try.
+        Units: Unix milliseconds.
+        Shapes: the gateway gets `{phone, code, expiresAt}`, signed as Standard Webhooks, and
+        answers 2xx if it will try to deliver.
         Errors: Refused UNAVAILABLE.
         """
         if self._url is None:
@@ -46,13 +53,13 @@ class CodeSender:
         try:
             async with (
                 aiohttp.ClientSession(timeout=timeout) as http,
-                http.post(self._url, data=body, headers=headers) as answer,
+                http.post(self._url, data=body, headers=headers) as response,
             ):
-                is_taken = answer.status < 300
-                cause = str(answer.status)
+                is_accepted = response.status < 300
+                cause = str(response.status)
         except (TimeoutError, aiohttp.ClientError) as error:
-            is_taken, cause = False, type(error).__name__
-        if not is_taken:
+            is_accepted, cause = False, type(error).__name__
+        if not is_accepted:
             log.warning("code_not_sent", cause=cause)
             raise Refused(Refusal.UNAVAILABLE, "the code could not be sent; try again in a moment")
         return {}

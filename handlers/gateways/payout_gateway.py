@@ -1,6 +1,8 @@
-"""Has payouts paid through the operator's gateway: one reference, sent as often as it takes."""
+"""Payout gateway: pays payouts through the operator's service at `PAYOUT_URL`."""
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Literal
 
 import aiohttp
 import msgspec
@@ -13,35 +15,41 @@ from handlers.gateways.request_signing import signed_headers
 from ledger.core.money import CURRENCY
 from ledger.records.payouts import Payout
 
-# A provider's network may take its time; what is not known by then is asked for five seconds later.
+# Source: chosen; a provider's network may be slow, and what is unknown by then is checked again
+# five seconds later.
 CALL_S_MAX = 10.0
-# Longer than any answer that says what we ask.
+# Source: chosen, far longer than any valid answer.
 RESPONSE_BYTES_MAX = 16 * 1024
 
 log = structlog.get_logger(__name__)
 
 
 class _Response(msgspec.Struct, frozen=True, kw_only=True):
-    """What the gateway says of a reference; what we do not know is ignored. Units: whole XAF."""
+    """The gateway's answer about a reference; unknown fields are ignored. Units: whole XAF."""
 
     status: Literal["PENDING", "PAID", "FAILED"]
     fee: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     reason: Annotated[str, Meta(max_length=200)] = ""
 
 
-_STATUSES = {
-    "PENDING": ProviderStatus.UNKNOWN,
-    "PAID": ProviderStatus.PAID,
-    "FAILED": ProviderStatus.FAILED,
-}
+_STATUSES: Mapping[str, ProviderStatus] = MappingProxyType(
+    {
+        "PENDING": ProviderStatus.UNKNOWN,
+        "PAID": ProviderStatus.PAID,
+        "FAILED": ProviderStatus.FAILED,
+    }
+)
 
 
 class PayoutGateway:
     """A payout provider behind `PAYOUT_URL`.
 
-    Shapes: `PUT {url}/{reference}` `{payoutId, reference, amount, currency, destination}` asks,
-    `GET {url}/{reference}` looks; both answer `{status: PENDING|PAID|FAILED, fee?, reason?}`, the
-    second 404 where the reference was never heard of. All of them are signed.
+    Shapes: `PUT {url}/{reference}` `{payoutId, reference, amount, currency, destination}` submits a
+    payout, `GET {url}/{reference}` reads its status; both answer
+    `{status: PENDING|PAID|FAILED, fee?, reason?}`, the second 404 for an unknown reference. All
+    requests are signed (`request_signing`).
+
+    Errors: none; whatever is not a clear answer is UNKNOWN, because the money may have gone out.
     """
 
     def __init__(self, url: str, secret: str, clock: Clock) -> None:
@@ -50,7 +58,7 @@ class PayoutGateway:
         self._clock = clock
 
     async def submit(self, payout: Payout, reference: str) -> ProviderReport:
-        """Ask it to pay; whatever is not a clear word is UNKNOWN, for the money may be gone."""
+        """Submit a payout under a reference; repeating it under the same reference is safe."""
         body = {
             "payoutId": payout.payout_id,
             "reference": reference,
@@ -61,20 +69,20 @@ class PayoutGateway:
         return await self._request("PUT", reference, msgspec.json.encode(body))
 
     async def check_status(self, payout: Payout, reference: str) -> ProviderReport:
-        """Ask it what has come of a reference."""
+        """Read the status of a submitted payout."""
         return await self._request("GET", reference, b"")
 
     async def _request(self, method: str, reference: str, body: bytes) -> ProviderReport:
         headers = signed_headers(self._secret, body, self._clock.now_ms())
         timeout = aiohttp.ClientTimeout(total=CALL_S_MAX)
-        url: Any = f"{self._url}/{reference}"
+        url = f"{self._url}/{reference}"
         try:
             async with (
                 aiohttp.ClientSession(timeout=timeout) as http,
-                http.request(method, url, data=body or None, headers=headers) as answer,
+                http.request(method, url, data=body or None, headers=headers) as response,
             ):
-                raw = await answer.content.read(RESPONSE_BYTES_MAX)
-                status = answer.status
+                raw = await response.content.read(RESPONSE_BYTES_MAX)
+                status = response.status
         except (TimeoutError, aiohttp.ClientError) as error:
             return _report_unknown(reference, type(error).__name__)
         if status == 404 and method == "GET":
@@ -82,12 +90,12 @@ class PayoutGateway:
         if status >= 300:
             return _report_unknown(reference, str(status))
         try:
-            told = msgspec.json.decode(raw, type=_Response)
+            answer = msgspec.json.decode(raw, type=_Response)
         except msgspec.DecodeError as error:
             return _report_unknown(reference, str(error))
-        return ProviderReport(_STATUSES[told.status], told.fee, told.reason)
+        return ProviderReport(_STATUSES[answer.status], answer.fee, answer.reason)
 
 
 def _report_unknown(reference: str, cause: str) -> ProviderReport:
-    log.warning("payout_unclear", reference=reference, cause=cause)
+    log.warning("payout_status_unknown", reference=reference, cause=cause)
     return ProviderReport(ProviderStatus.UNKNOWN)

@@ -1,4 +1,4 @@
-"""What we send to others' gateways, signed as they sign what they send to us."""
+"""Signing of the requests that the server sends to the operator's gateways."""
 
 from datetime import UTC, datetime
 
@@ -8,12 +8,17 @@ from dispatch.ids import new_id
 
 
 def signed_headers(secret: str, body: bytes, now_ms: int) -> dict[str, str]:
-    """The headers of a request. Source: Standard Webhooks."""
-    number, now_s = new_id("msg"), now_ms // 1000
+    """The headers of a signed JSON request; webhooks to the server are signed the same way.
+
+    Units: Unix milliseconds.
+    Errors: ValueError for a body that is not UTF-8.
+    Source: Standard Webhooks; HMAC-SHA-256 over `id.timestamp.body`.
+    """
+    message_id, now_s = new_id("msg"), now_ms // 1000
     at = datetime.fromtimestamp(now_s, UTC)
     return {
         "Content-Type": "application/json",
-        "webhook-id": number,
+        "webhook-id": message_id,
         "webhook-timestamp": str(now_s),
-        "webhook-signature": Webhook(secret).sign(number, at, body.decode()),
+        "webhook-signature": Webhook(secret).sign(message_id, at, body.decode()),
     }

@@ -1,25 +1,30 @@
-"""Asks a router on the company's own network how long a way takes: OSRM or Valhalla, over HTTP."""
+"""Routing engine client: travel times from OSRM or Valhalla over HTTP, in the background."""
 
 import asyncio
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, TypeVar
 
 import aiohttp
+import msgspec
 import structlog
+from msgspec import Meta
 
 from dispatch import metrics
 from dispatch.tracking.route_leg import RouteLeg
 
 EngineKind = Literal["osrm", "valhalla"]
+# Latitude, longitude. Units: degrees WGS 84.
 Point = tuple[float, float]
 
-# Questions that wait; above it the newest is dropped, counted, and asked again half a minute later.
+# Queries that wait; a query over this is dropped and counted, and the caller repeats it half a
+# minute later. Source: chosen; eight workers empty the queue within seconds.
 QUEUE_MAX = 1_000
-# Questions side by side; a router on two cores answers some hundred a second.
+# Queries sent at the same time. Source: chosen; a routing engine on two cores answers some hundred
+# a second.
 WORKERS = 8
-# A router's word is believed within this of ours: a map without a bridge sends riders around a
-# river for an hour.
+# The engine's duration over our own estimate is bounded to this. Source: chosen; a map without a
+# bridge sends riders around a river for an hour.
 RATIO_MIN, RATIO_MAX = 0.4, 4.0
 RESPONSE_BYTES_MAX = 256 * 1024
 
@@ -33,9 +38,39 @@ _COSTINGS: Mapping[str, str] = MappingProxyType(
 
 log = structlog.get_logger(__name__)
 
+# Units: seconds.
+_Duration = Annotated[float, Meta(ge=0, lt=1e7)]
+
+
+class _OsrmRoute(msgspec.Struct, frozen=True):
+    duration: _Duration
+
+
+class _OsrmResponse(msgspec.Struct, frozen=True):
+    """Source: OSRM HTTP API v1, route service; the first route is the recommended one."""
+
+    routes: Annotated[list[_OsrmRoute], Meta(min_length=1)]
+
+
+class _ValhallaSummary(msgspec.Struct, frozen=True):
+    time: _Duration
+
+
+class _ValhallaTrip(msgspec.Struct, frozen=True):
+    summary: _ValhallaSummary
+
+
+class _ValhallaResponse(msgspec.Struct, frozen=True):
+    """Source: Valhalla's route API, `trip.summary.time`."""
+
+    trip: _ValhallaTrip
+
+
+_ResponseT = TypeVar("_ResponseT", _OsrmResponse, _ValhallaResponse)
+
 
 class RouteQuery(NamedTuple):
-    """How long from here to a leg's place? `ours_s` is what we would say."""
+    """A query for the travel time from `start` to the end of a route leg. Units: seconds."""
 
     leg: RouteLeg
     start: Point
@@ -44,11 +79,14 @@ class RouteQuery(NamedTuple):
 
 
 class NoRoute(Exception):
-    """The router did not say how long it takes."""
+    """The routing engine did not answer with a duration."""
 
 
 class RoutingEngine:
-    """Asks in the background; the answer waits in the leg until the next estimate."""
+    """Queries the routing engine in the background.
+
+    The result is kept in the leg (`router_ratio`), where the next estimate uses it.
+    """
 
     def __init__(self, kind: EngineKind, url: str, timeout_ms: int) -> None:
         self._kind: EngineKind = kind
@@ -58,20 +96,20 @@ class RoutingEngine:
 
     @property
     def queue_length(self) -> int:
-        """How many questions wait."""
+        """How many queries wait."""
         return self._queue.qsize()
 
     def request_route(
         self, leg: RouteLeg, start: Point, vehicle: str | None, estimate_s: float
     ) -> None:
-        """Ask soon; never waits."""
+        """Queue a query; never waits. Units: degrees, seconds."""
         if self._queue.full():
             metrics.ROUTE_QUERIES.labels("overflow").inc()
             return
         self._queue.put_nowait(RouteQuery(leg, start, vehicle or "MOTORBIKE", estimate_s))
 
     async def run(self) -> None:
-        """Ask what waits, for as long as the server runs."""
+        """Send queued queries; to be supervised."""
         async with (
             aiohttp.ClientSession(timeout=self._timeout) as http,
             asyncio.TaskGroup() as group,
@@ -84,11 +122,11 @@ class RoutingEngine:
             await self.resolve(http, await self._queue.get())
 
     async def resolve(self, http: aiohttp.ClientSession, query: RouteQuery) -> None:
-        """Ask one question; where the router fails our own estimate stands."""
+        """Send one query and keep its result in the leg; on failure our own estimate stays."""
         leg = query.leg
         try:
-            took_s = await self.fetch_duration_s(http, query)
-        except (TimeoutError, aiohttp.ClientError, NoRoute, ValueError) as error:
+            duration_s = await self.fetch_duration_s(http, query)
+        except (TimeoutError, aiohttp.ClientError, NoRoute) as error:
             leg.router_ratio = 1.0
             metrics.ROUTE_QUERIES.labels(
                 "timeout" if isinstance(error, TimeoutError) else "failed"
@@ -96,12 +134,13 @@ class RoutingEngine:
             log.debug("router_failed", cause=str(error) or type(error).__name__)
             return
         metrics.ROUTE_QUERIES.labels("answered").inc()
-        leg.router_ratio = min(max(took_s / max(query.own_estimate_s, 1.0), RATIO_MIN), RATIO_MAX)
+        ratio = duration_s / max(query.own_estimate_s, 1.0)
+        leg.router_ratio = min(max(ratio, RATIO_MIN), RATIO_MAX)
 
     async def fetch_duration_s(self, http: aiohttp.ClientSession, query: RouteQuery) -> float:
-        """How long the router says it takes.
+        """Query the travel time. Units: seconds.
 
-        Errors: TimeoutError, ClientError, NoRoute, ValueError for an answer that is no JSON.
+        Errors: TimeoutError, ClientError, NoRoute.
         """
         end = (query.leg.lat, query.leg.lng)
         if self._kind == "osrm":
@@ -114,42 +153,28 @@ class RoutingEngine:
         """Source: OSRM HTTP API v1, route service: lng,lat pairs; `routes[0].duration` in s."""
         (lat, lng), (end_lat, end_lng) = query.start, end
         profile = _PROFILES.get(query.vehicle, "driving")
-        way = f"{lng:.6f},{lat:.6f};{end_lng:.6f},{end_lat:.6f}"
-        async with http.get(f"{self._url}/route/v1/{profile}/{way}?overview=false") as answer:
-            told = await _read_json(answer)
-        return _duration_at(told, "routes", 0, "duration")
+        coordinates = f"{lng:.6f},{lat:.6f};{end_lng:.6f},{end_lat:.6f}"
+        url = f"{self._url}/route/v1/{profile}/{coordinates}?overview=false"
+        async with http.get(url) as response:
+            return (await _read_response(response, _OsrmResponse)).routes[0].duration
 
     async def _fetch_valhalla(
         self, http: aiohttp.ClientSession, query: RouteQuery, end: Point
     ) -> float:
         """Source: Valhalla's route API: POST /route; `trip.summary.time` in seconds."""
-        places = [{"lat": lat, "lon": lng} for lat, lng in (query.start, end)]
+        locations = [{"lat": lat, "lon": lng} for lat, lng in (query.start, end)]
         costing = _COSTINGS.get(query.vehicle, "auto")
-        body = {"locations": places, "costing": costing, "directions_type": "none"}
-        async with http.post(f"{self._url}/route", json=body) as answer:
-            told = await _read_json(answer)
-        return _duration_at(told, "trip", "summary", "time")
+        body = {"locations": locations, "costing": costing, "directions_type": "none"}
+        async with http.post(f"{self._url}/route", json=body) as response:
+            return (await _read_response(response, _ValhallaResponse)).trip.summary.time
 
 
-async def _read_json(answer: aiohttp.ClientResponse) -> Any:
-    if answer.status != 200:
-        raise NoRoute(f"status {answer.status}")
-    if (answer.content_length or 0) > RESPONSE_BYTES_MAX:
-        raise NoRoute("an answer that is too long")
-    return await answer.json(content_type=None)
-
-
-def _duration_at(document: Any, *path: str | int) -> float:
-    """A positive number somewhere inside an answer."""
+async def _read_response(response: aiohttp.ClientResponse, kind: type[_ResponseT]) -> _ResponseT:
+    if response.status != 200:
+        raise NoRoute(f"status {response.status}")
+    if (response.content_length or 0) > RESPONSE_BYTES_MAX:
+        raise NoRoute("the answer is too long")
     try:
-        for part in path:
-            document = document[part]
-    except (KeyError, IndexError, TypeError) as error:
-        raise NoRoute(f"no {'.'.join(map(str, path))} in the answer") from error
-    if (
-        not isinstance(document, int | float)
-        or isinstance(document, bool)
-        or not 0 <= document < 1e7
-    ):
-        raise NoRoute(f"{'.'.join(map(str, path))} is no duration")
-    return float(document)
+        return msgspec.json.decode(await response.read(), type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise NoRoute(str(error)) from error

@@ -1,1 +1,1 @@
-"""Sessions: authentication, token revocation, rate limits, client addresses, who is connected."""
+"""Sessions: authentication, token revocation, rate limits, client addresses, connected sockets."""

@@ -1,4 +1,4 @@
-"""Whose address a request comes from, when it comes through proxies."""
+"""Client address of a request that comes through reverse proxies (X-Forwarded-For)."""
 
 import ipaddress
 
@@ -12,23 +12,24 @@ _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class TrustedProxies:
-    """The operator's own proxies; nobody else is believed about who asks.
+    """The operator's reverse proxies, whose X-Forwarded-For header is trusted.
 
-    Source: reliability design, hole 10: the stock driver says 127.0.0.1 for everyone.
+    Source: chosen; without it every client behind a proxy would have the proxy's address, and all
+    of them would share one rate limit.
     """
 
     def __init__(self, settings: Settings) -> None:
         self._trusted = tuple(ipaddress.ip_network(each) for each in settings.trusted_proxies)
 
     def client_address(self, request: web.BaseRequest) -> str:
-        """The address of the nearest machine that is none of our proxies."""
+        """The address of the nearest machine that is not a trusted proxy."""
         return self.resolve_address(request.remote or "", request.headers)
 
     def resolve_address(self, peer_address: str, headers: MultiMapping[str]) -> str:
-        """The same, of the machine that is connected and what it says.
+        """The client address for a connection from `peer_address` with these headers.
 
-        Source: RFC 7239 section 7.4, a list of hops is true from its right end as far as those
-        who wrote it are trusted; whatever stands left of that is the client's own word.
+        Source: RFC 7239 section 7.4: the list of hops is reliable from its right end for as long
+        as the proxies that wrote it are trusted; whatever is left of that may be forged.
         """
         address = peer_address
         if not self._trusted:
@@ -51,6 +52,6 @@ def _parse_address(text: str) -> _Address | None:
         address = ipaddress.ip_address(text.strip())
     except ValueError:
         return None
-    # A server that listens at both kinds sees the old one inside the new one.
+    # A socket that accepts IPv4 and IPv6 reports IPv4 peers as IPv4-mapped IPv6 addresses.
     mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
     return mapped or address

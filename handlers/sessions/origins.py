@@ -1,4 +1,4 @@
-"""Which web pages may speak with the server."""
+"""Origins: which web pages may call the server (CORS, WebSocket handshakes)."""
 
 from urllib.parse import urlsplit
 
@@ -8,14 +8,14 @@ _LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 class AllowedOrigins:
-    """The operator's allow-list; the server's own pages always, a developer's machine in --dev."""
+    """The operator's allow-list; the server's own pages always, local pages under --dev."""
 
     def __init__(self, settings: Settings) -> None:
         self._allowed = frozenset(settings.allowed_origins)
         self._dev = settings.dev
 
     def is_allowed(self, origin: str, host: str) -> bool:
-        """Tell whether a page of `origin` may ask a server addressed as `host`.
+        """Tell whether a page of `origin` may call a server addressed as `host`.
 
         Source: RFC 6454 section 6.2; browsers send an origin with every WebSocket handshake.
         """

@@ -1,4 +1,4 @@
-"""Passwords as Argon2id hashes, computed beside the event loop."""
+"""Password hashing with Argon2id, in a thread beside the event loop."""
 
 import asyncio
 import base64
@@ -11,11 +11,11 @@ from argon2.exceptions import InvalidHashError, VerifyMismatchError
 
 from dispatch.errors import Refusal, Refused
 
-# Source: OWASP Password Storage Cheat Sheet, the least for Argon2id: 19 MiB, two rounds, one lane;
-# measured 25 ms on one core.
+# Source: OWASP Password Storage Cheat Sheet, the minimum for Argon2id: 19 MiB, two iterations, one
+# lane; measured 25 ms on one core.
 MEMORY_KIB, TIME_COST, PARALLELISM = 19 * 1024, 2, 1
-# At once, and waiting for their turn: a core is left for those who have signed in, and the last in
-# the line waits a second.
+# Hashes computed at the same time, and requests waiting for one. Source: chosen; the other cores
+# stay free for signed-in clients, and the last of 40 waits about a second.
 THREADS = 1
 WAITING_MAX = 40
 
@@ -23,13 +23,13 @@ _T = TypeVar("_T")
 
 
 def _dummy_hash() -> str:
-    """A hash that no password has; to compare with costs what any other costs."""
+    """A hash that no password matches; verifying it costs as much as a real one."""
     salt, digest = (base64.b64encode(bytes(size)).decode().rstrip("=") for size in (16, 32))
     return f"$argon2id$v=19$m={MEMORY_KIB},t={TIME_COST},p={PARALLELISM}${salt}${digest}"
 
 
 class Passwords:
-    """Hashes and compares; whoever comes while too many wait is told to try again."""
+    """Hashes and verifies passwords; refuses more work while too many requests wait."""
 
     def __init__(self) -> None:
         self._hasher = PasswordHasher(
@@ -40,13 +40,16 @@ class Passwords:
         self._dummy_hash = _dummy_hash()
 
     async def hash(self, password: str) -> str:
-        """What is kept of a password. Errors: Refused UNAVAILABLE where too many wait."""
+        """Hash a password for storage.
+
+        Shapes: a PHC string, `$argon2id$…`. Errors: Refused UNAVAILABLE if too many wait.
+        """
         return await self._run(lambda: self._hasher.hash(password))
 
     async def matches(self, stored_hash: str | None, password: str) -> bool:
-        """Whether it is the password; without a kept one it is not, and takes as long.
+        """Tell whether the password matches; without a stored hash False, after the same work.
 
-        Errors: Refused UNAVAILABLE where too many wait.
+        Errors: Refused UNAVAILABLE if too many wait.
         """
         is_equal = await self._run(
             lambda: self._is_equal(stored_hash or self._dummy_hash, password)
@@ -61,7 +64,7 @@ class Passwords:
 
     async def _run(self, work: Callable[[], _T]) -> _T:
         if self._waiting >= WAITING_MAX:
-            raise Refused(Refusal.UNAVAILABLE, "too many sign in at this moment")
+            raise Refused(Refusal.UNAVAILABLE, "too many sign-ins at this moment")
         self._waiting += 1
         try:
             return await asyncio.get_running_loop().run_in_executor(self._pool, work)

@@ -1,4 +1,4 @@
-"""How much one client may ask: token buckets here, and for some things over all nodes together."""
+"""Rate limits: token buckets in this process, some of them shared by all nodes through Redis."""
 
 import asyncio
 from collections import OrderedDict
@@ -10,30 +10,30 @@ from dispatch.errors import StoreUnavailable
 from dispatch.settings import Settings
 from dispatch.storage.quotas import Quotas, SpentTokens
 
-# A second's worth may come at once twice: phones send in bursts when a radio wakes up.
-# Source: wire contract names the rates only; twice the rate absorbs a one-second stall.
+# Burst of a socket's buckets, in seconds of its rate. Source: chosen; phones send in bursts when a
+# radio wakes up, and twice the rate absorbs a stall of one second.
 BURST_SECONDS = 2
-# Requests over the limit that one connection may still make before it is cut, and how fast that
-# patience grows again. Source: the official client empties a buffer of an outage at once, some 1 Hz
-# fixes for a quarter of an hour; a flood reaches it within milliseconds.
+# Requests over the limit that one connection may send before it is closed, and how fast that
+# allowance refills. Source: chosen; the official client sends the buffer of an outage at once, 1 Hz
+# fixes of a quarter of an hour; a flood uses the allowance up within milliseconds.
 VIOLATIONS_MAX = 1000
 VIOLATIONS_PER_S = 10
-# Those whose bucket for something is kept; the one that asked longest ago goes first.
+# Buckets kept for each rate; the least recently used one is discarded first.
 BUCKETS_MAX = 20_000
 
-# How long a request waits for the word of Redis, and how long Redis is left alone after it had
-# none. Source: promises, whoever listens is back two seconds after Redis is; a request that waits
-# costs its caller more than a node's own limit costs us.
+# How long a request waits for Redis, and how long Redis is not asked after it failed to answer.
+# Source: `docs/promises.md`, subscribers are back two seconds after Redis is; chosen, a request
+# that waits costs its caller more than a limit per node costs the server.
 REDIS_WAIT_S_MAX = 0.5
 REDIS_RETRY_AFTER_S = 1.0
-# What nodes have given away by themselves they tell one another so often.
+# How often a node reports the tokens that it granted by itself to the shared buckets.
 SYNC_EVERY_S = 1.0
 
 
 class Rate(NamedTuple):
-    """How often somebody may do something, and how often at once.
+    """How often one subject may do something, and how often at once.
 
-    `keeps_alone` says what holds where Redis is away: the node's own bucket, or nobody may.
+    `has_local_fallback` says what holds while Redis is away: the node's own bucket, or refusal.
     """
 
     name: str
@@ -43,26 +43,29 @@ class Rate(NamedTuple):
 
 
 _QUARTER_S = 15 * 60
-# Connections one address may begin at one node. Source: a mobile network hides thousands of phones
-# behind one address, and all of them come back when a server restarts; a machine that only connects
-# begins as many in half a minute.
+# Connections that one address may open to one node. Source: chosen; a mobile network has thousands
+# of phones behind one address, and all of them reconnect when a server restarts; a machine that
+# does nothing but connect opens as many within half a minute.
 CONNECTION_RATE = Rate("connection", 100, 5_000)
-# Times one identity may join. Source: a bad network loses a socket every few seconds, the official
-# client comes back after one to five, and each of five sockets may do so twelve times. Whoever
-# joins is brought what he missed, 4 ms of work: 180 of them a second took half of a core.
+# CONNECTs of one identity. Source: chosen; a bad network loses a socket every few seconds, the
+# official client reconnects after one to five seconds, and each of five sockets may do so twelve
+# times a minute. Measured: a CONNECT with missed events takes 4 ms, so 180 of them a second took
+# half of a core.
 JOIN_RATE = Rate("join", 2, 60)
-# Source: wire contract, sign-in 5 per 15 minutes, for each account. A node may keep it alone: five
-# failures lock the account in DynamoDB, whatever Redis does.
+# Source: `docs/contract.md`, 5 sign-ins in 15 minutes for each account. Safe with a local fallback:
+# five failures lock the account in DynamoDB, whatever Redis does.
 SIGN_IN_RATE = Rate("sign_in", 5 / _QUARTER_S, 5)
-# Many phones have one address; a machine that tries each account five times has one too.
-SIGN_IN_ADDRESS_RATE = Rate("sign_in_from", 100 / _QUARTER_S, 100)
-# A code costs money and is five guesses: where they cannot be counted none is sent.
+# Limits a machine that tries five passwords on each of many accounts; many phones may share one
+# address.
+SIGN_IN_ADDRESS_RATE = Rate("sign_in_address", 100 / _QUARTER_S, 100)
+# A code costs the operator money and gives five guesses: while codes cannot be counted, none is
+# sent.
 CODE_RATE = Rate("code", 3 / _QUARTER_S, 3, has_local_fallback=False)
-CODE_ADDRESS_RATE = Rate("code_from", 30 / _QUARTER_S, 30, has_local_fallback=False)
+CODE_ADDRESS_RATE = Rate("code_address", 30 / _QUARTER_S, 30, has_local_fallback=False)
 
 
 class TokenBucket:
-    """A token bucket that never blocks. Units: tokens, seconds of a steady clock."""
+    """A token bucket that never blocks. Units: tokens, seconds of a monotonic clock."""
 
     __slots__ = ("_level", "_updated_s", "burst", "rate_per_s")
 
@@ -73,7 +76,7 @@ class TokenBucket:
         self._updated_s = 0.0
 
     def take(self, now_s: float, tokens: float = 1.0) -> bool:
-        """Take `tokens` if they are there."""
+        """Take `tokens` if there are as many. Units: seconds of a monotonic clock."""
         level = self._level + (now_s - self._updated_s) * self.rate_per_s
         self._updated_s = now_s
         # A call of `min` would take a fifth of this function's time.
@@ -91,82 +94,96 @@ class TokenBucket:
         return int(self._level)
 
     def lower(self, now_s: float, remaining: int) -> None:
-        """Hold no more than that: others have taken from what this one is a part of."""
+        """Lower the level to `remaining`, which a shared bucket has left.
+
+        Units: seconds of a monotonic clock.
+        """
         level = self._level + (now_s - self._updated_s) * self.rate_per_s
         self._updated_s = now_s
         self._level = min(level, remaining, self.burst)
 
     def wait_s(self, tokens: float = 1.0) -> float:
-        """How long after the last `take` until `tokens` are there."""
+        """Time from the last `take` until there are `tokens`. Units: seconds."""
         return max(0.0, (tokens - self._level) / self.rate_per_s)
 
 
 class UnlimitedBucket(TokenBucket):
-    """A bucket that is always full; for benches."""
+    """A bucket that is always full, for the setting RATE_LIMITS=off (benches, under --dev)."""
 
     __slots__ = ()
 
     def take(self, now_s: float, tokens: float = 1.0) -> bool:
-        """Always."""
+        """Grant without counting."""
         return True
 
 
 class SharedBuckets:
-    """Buckets that all nodes take from, for what is dear: a request over HTTP, a try to sign in.
+    """Token buckets in Redis that all nodes share, for HTTP requests and sign-ins.
 
-    A node's own bucket is asked first, so that a flood costs Redis no more than the rate allows.
+    A node takes from its own bucket first, so that a flood costs Redis no more than the rate
+    allows.
     """
 
-    def __init__(self, quotas: Quotas, clock: Clock) -> None:
+    def __init__(
+        self,
+        quotas: Quotas,
+        clock: Clock,
+        *,
+        redis_wait_s_max: float = REDIS_WAIT_S_MAX,
+        unsynced_max: int = BUCKETS_MAX,
+    ) -> None:
         self._quotas = quotas
         self._clock = clock
+        self._redis_wait_s_max = redis_wait_s_max
+        self._unsynced_max = unsynced_max
         self._retry_at_s = 0.0
-        # By rate and whose: how many were given away since the last time, and out of which bucket.
+        # By rate and subject: tokens granted since the last sync, and the local bucket they came
+        # from.
         self._unsynced: dict[tuple[Rate, str], tuple[int, TokenBucket]] = {}
 
     def record_local(self, rate: Rate, subject: str, local_bucket: TokenBucket) -> None:
-        """A node has given a token away by itself; `settle` tells the others."""
-        given, _ = self._unsynced.get((rate, subject), (0, local_bucket))
-        if given or len(self._unsynced) < BUCKETS_MAX:
-            self._unsynced[rate, subject] = given + 1, local_bucket
+        """Note a token that the local bucket granted; `sync` takes it from the shared bucket."""
+        granted, _ = self._unsynced.get((rate, subject), (0, local_bucket))
+        if granted or len(self._unsynced) < self._unsynced_max:
+            self._unsynced[rate, subject] = granted + 1, local_bucket
         else:
             metrics.SHARED_LIMITS_UNAVAILABLE.labels(rate.name).inc()
 
     async def sync(self) -> None:
-        """Take what was given away from the buckets of all nodes; an own one holds no more.
+        """Take the noted tokens from the shared buckets, and lower the local ones to match.
 
-        Whoever got more than all nodes together may give gets nothing until that is made up for.
-        Where Redis is away a node goes on by itself.
+        A subject that several nodes together granted too much gets nothing until its shared bucket
+        is out of debt. While Redis is away the node relies on its own buckets.
         """
-        given, self._unsynced = self._unsynced, {}
+        unsynced, self._unsynced = self._unsynced, {}
         spent = [
-            SpentTokens(rate.name, who, rate.per_s, rate.burst, count)
-            for (rate, who), (count, _) in given.items()
+            SpentTokens(rate.name, subject, rate.per_s, rate.burst, count)
+            for (rate, subject), (count, _) in unsynced.items()
         ]
         try:
             left = await self._quotas.spend(spent)
         except StoreUnavailable:
-            metrics.SHARED_LIMITS_UNAVAILABLE.labels("settle").inc()
+            metrics.SHARED_LIMITS_UNAVAILABLE.labels("sync").inc()
             return
-        for (_, own), remaining in zip(given.values(), left, strict=True):
-            own.lower(self._clock.monotonic_s(), remaining)
+        for (_, local_bucket), remaining in zip(unsynced.values(), left, strict=True):
+            local_bucket.lower(self._clock.monotonic_s(), remaining)
 
     async def take(self, rate: Rate, subject: str, local_bucket: TokenBucket) -> bool:
-        """Take a token that the node's own bucket has given from that of all nodes too.
+        """Take from the shared bucket a token that the local bucket has just granted.
 
-        Where Redis is away a rate that a node may keep alone is granted: N nodes then let N times
-        as much through, and nobody who keeps to it is turned away.
+        While Redis is away, a rate with a local fallback is granted: N nodes then let N times as
+        much through, and no client that keeps to its rate is refused.
 
-        Errors: StoreUnavailable for the other rates.
+        Errors: StoreUnavailable for a rate without local fallback.
         """
         if self._clock.monotonic_s() < self._retry_at_s:
-            return self._take_locally(rate, "it did not answer a moment ago")
+            return self._take_locally(rate, "no answer a moment ago")
         try:
-            async with asyncio.timeout(REDIS_WAIT_S_MAX):
+            async with asyncio.timeout(self._redis_wait_s_max):
                 taken = await self._quotas.take(rate.name, subject, rate.per_s, rate.burst)
         except (StoreUnavailable, TimeoutError):
             self._retry_at_s = self._clock.monotonic_s() + REDIS_RETRY_AFTER_S
-            return self._take_locally(rate, "it does not answer")
+            return self._take_locally(rate, "no answer")
         local_bucket.lower(self._clock.monotonic_s(), taken.remaining)
         return taken.is_granted
 
@@ -178,21 +195,31 @@ class SharedBuckets:
 
 
 class RateLimits:
-    """The limits of the contract, or none at all where the settings say so."""
+    """All rate limits of one process; none are applied with RATE_LIMITS=off.
 
-    def __init__(self, settings: Settings, shared: SharedBuckets | None = None) -> None:
+    Source: `docs/contract.md`, limits.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        shared: SharedBuckets | None = None,
+        *,
+        sync_every_s: float = SYNC_EVERY_S,
+    ) -> None:
         is_on = settings.rate_limits == "on"
         self._bucket_type = TokenBucket if is_on else UnlimitedBucket
         self._shared = shared if is_on else None
+        self._sync_every_s = sync_every_s
         self._commands_per_s = settings.commands_per_s
         self._fixes_per_s = settings.fixes_per_s
         self.http_per_min = settings.http_requests_per_min
         self.http_rate = Rate("http", self.http_per_min / 60, self.http_per_min)
-        # By the rate's name, then by whose they are.
+        # By rate name, then by subject.
         self._buckets: dict[str, OrderedDict[str, TokenBucket]] = {}
 
     def command_bucket(self) -> TokenBucket:
-        """A new socket's bucket for commands."""
+        """A new socket's bucket for commands other than fixes."""
         return self._bucket_type(self._commands_per_s, self._commands_per_s * BURST_SECONDS)
 
     def fix_bucket(self) -> TokenBucket:
@@ -200,45 +227,48 @@ class RateLimits:
         return self._bucket_type(self._fixes_per_s, self._fixes_per_s * BURST_SECONDS)
 
     def violation_budget(self) -> TokenBucket:
-        """A new connection's bucket for requests over the other limits; empty means cut."""
+        """A new connection's allowance for requests over a limit; when empty, it is closed."""
         return self._bucket_type(VIOLATIONS_PER_S, VIOLATIONS_MAX)
 
     async def take(self, rate: Rate, subject: str, now_s: float) -> bool:
-        """Take one from somebody's bucket here, and from that of all nodes together.
+        """Take a token of `subject` from its local bucket and from the one all nodes share.
 
-        Errors: StoreUnavailable for a rate that no node keeps alone, where Redis is away.
+        Units: seconds of a monotonic clock.
+        Errors: StoreUnavailable for a rate without local fallback while Redis is away.
         """
-        own = self.bucket(rate, subject)
-        if not own.take(now_s):
+        local_bucket = self.bucket(rate, subject)
+        if not local_bucket.take(now_s):
             return False
-        return self._shared is None or await self._shared.take(rate, subject, own)
+        return self._shared is None or await self._shared.take(rate, subject, local_bucket)
 
     def take_or_wait_s(self, rate: Rate, subject: str, now_s: float) -> float:
-        """Take one from somebody's bucket at this node; the seconds until there is one, or 0.
+        """Take a token of `subject` from its local bucket; 0, or the time until there is one.
 
-        Nobody is waited for: the bucket of all nodes is told within a second.
+        Does not wait for Redis: the shared bucket is updated within a second.
+
+        Units: seconds; `now_s` of a monotonic clock.
         """
-        own = self.bucket(rate, subject)
-        if not own.take(now_s):
-            return own.wait_s()
+        local_bucket = self.bucket(rate, subject)
+        if not local_bucket.take(now_s):
+            return local_bucket.wait_s()
         if self._shared is not None:
-            self._shared.record_local(rate, subject, own)
+            self._shared.record_local(rate, subject, local_bucket)
         return 0.0
 
     async def run(self) -> None:
-        """Tell all nodes what this one gives away; to be supervised."""
+        """Sync the shared buckets once a second; to be supervised. Ends at once without them."""
         while self._shared is not None:
-            await asyncio.sleep(SYNC_EVERY_S)
+            await asyncio.sleep(self._sync_every_s)
             await self._shared.sync()
 
     def bucket(self, rate: Rate, subject: str) -> TokenBucket:
-        """Somebody's bucket at this node."""
-        kept = self._buckets.setdefault(rate.name, OrderedDict())
-        bucket = kept.get(subject)
+        """The local bucket of one subject for one rate."""
+        buckets = self._buckets.setdefault(rate.name, OrderedDict())
+        bucket = buckets.get(subject)
         if bucket is None:
-            bucket = kept[subject] = self._bucket_type(rate.per_s, rate.burst)
-            if len(kept) > BUCKETS_MAX:
-                kept.popitem(last=False)
+            bucket = buckets[subject] = self._bucket_type(rate.per_s, rate.burst)
+            if len(buckets) > BUCKETS_MAX:
+                buckets.popitem(last=False)
         else:
-            kept.move_to_end(subject)
+            buckets.move_to_end(subject)
         return bucket

@@ -1,8 +1,9 @@
-"""Which tokens were recalled, in the memory of this process; sockets that had one are cut."""
+"""Revocation cache: the revoked tokens in this process's memory, refreshed from DynamoDB."""
 
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from typing import NamedTuple
 
 import structlog
 
@@ -19,13 +20,25 @@ from dispatch.errors import StoreUnavailable
 from dispatch.storage.pubsub import PubSub
 from handlers.sessions.auth import Principal
 
-# Source: promise, a socket is closed at most 5 s after its token was revoked; news come at once
-# over Redis, and without it a look and a write of at most a second each are within the time.
+# Source: `docs/promises.md`, a socket is closed at most 5 s after its token was revoked. Redis
+# announces a revocation at once; without Redis, two seconds of polling plus a read and a write of
+# at most a second each stay within that.
 REFRESH_EVERY_S = 2.0
-# Source: a transaction may take 5 s to be seen, and clocks of machines differ by less than that.
+# Each refresh reads again what this much time before the last one brought. Source: a transaction
+# may take 5 s to become visible, and the clocks of two machines differ by less than that.
 OVERLAP_MS = 10_000
 
 log = structlog.get_logger(__name__)
+
+
+class _Times(NamedTuple):
+    """When a subject was revoked, and until when its tokens could be valid. Units: Unix ms."""
+
+    revoked_at_ms: int
+    until_ms: int
+
+
+_NEVER = _Times(0, 0)
 
 
 def _ignore_change() -> object:
@@ -33,29 +46,39 @@ def _ignore_change() -> object:
 
 
 class RevocationCache:
-    """The recalled tokens.
+    """The revoked tokens, identities and sign-ins that may still matter.
 
-    A process that could not read them yet lets everybody in whose token is otherwise good, and
-    parts with the wrong ones as soon as it could; without the table it serves no order anyway.
+    Until the first refresh succeeds no token counts as revoked: a process that cannot read the
+    table serves no order anyway, and it closes the wrong sockets as soon as it can read.
     """
 
-    def __init__(self, store: Revocations, pubsub: PubSub, clock: Clock) -> None:
+    def __init__(
+        self,
+        store: Revocations,
+        pubsub: PubSub,
+        clock: Clock,
+        refresh_every_s: float = REFRESH_EVERY_S,
+    ) -> None:
         self._store = store
         self._pubsub = pubsub
         self._clock = clock
-        # By subject: recalled when, and until when that matters.
-        self._revoked_by_subject: dict[str, tuple[int, int]] = {}
+        self._refresh_every_s = refresh_every_s
+        self._revoked_by_subject: dict[str, _Times] = {}
         self._read_to_ms = 0
         self._refresh_requested = asyncio.Event()
-        # Told when something was recalled.
+        # Called after a refresh that found new revocations.
         self.on_revoked: Callable[[], object] = _ignore_change
         pubsub.on_gap(self._refresh_requested.set)
 
-    def is_revoked(self, principal: Principal) -> bool:
-        """Whether the token of a principal was recalled.
+    def __len__(self) -> int:
+        """How many subjects are held."""
+        return len(self._revoked_by_subject)
 
-        All tokens of an identity: those issued until then. The claim has whole seconds; one that
-        was issued in the same second counts as older.
+    def is_revoked(self, principal: Principal) -> bool:
+        """Tell whether the principal's token was revoked: itself, its sign-in, or its identity.
+
+        Revoking an identity revokes the tokens issued until then. The `iat` claim has whole
+        seconds, so a token issued within the same second counts as issued before.
         """
         if token_subject(principal.token_id) in self._revoked_by_subject:
             return True
@@ -64,40 +87,44 @@ class RevocationCache:
             and sign_in_subject(principal.sign_in) in self._revoked_by_subject
         ):
             return True
-        recalled = self._revoked_by_subject.get(identity_subject(principal.identity))
-        return recalled is not None and principal.issued_at_ms <= recalled[0]
+        times = self._revoked_by_subject.get(identity_subject(principal.identity))
+        return times is not None and principal.issued_at_ms <= times.revoked_at_ms
 
     async def refresh(self) -> None:
-        """Read what is new. Errors: StoreUnavailable."""
+        """Read the revocations since the last refresh. Errors: StoreUnavailable."""
         now_ms = self._clock.now_ms()
         since_ms = max(now_ms - REVOCATION_TTL_MS, self._read_to_ms - OVERLAP_MS)
-        is_new = False
+        has_new = False
         for each in await self._store.since(since_ms):
-            before = self._revoked_by_subject.get(each.subject, (0, 0))
-            after = (max(before[0], each.at_ms), max(before[1], each.until_ms))
-            is_new = is_new or after != before
+            before = self._revoked_by_subject.get(each.subject, _NEVER)
+            after = _Times(
+                max(before.revoked_at_ms, each.at_ms), max(before.until_ms, each.until_ms)
+            )
+            has_new = has_new or after != before
             self._revoked_by_subject[each.subject] = after
         self._read_to_ms = now_ms
         self._revoked_by_subject = {
-            s: times for s, times in self._revoked_by_subject.items() if times[1] > now_ms
+            subject: times
+            for subject, times in self._revoked_by_subject.items()
+            if times.until_ms > now_ms
         }
-        if is_new:
-            log.info("tokens_revoked", known=len(self._revoked_by_subject))
+        if has_new:
+            log.info("tokens_revoked", revoked=len(self._revoked_by_subject))
             self.on_revoked()
 
     async def run(self) -> None:
-        """Keep up for as long as the server runs; to be supervised."""
+        """Refresh on every announcement, and every two seconds; to be supervised."""
         with suppress(StoreUnavailable):
-            # The listener joins as soon as Redis is back.
+            # While Redis is away, the subscription is kept and takes effect once it is back.
             await self._pubsub.subscribe(
-                keys.revoked_channel(), lambda _news: self._refresh_requested.set()
+                keys.revoked_channel(), lambda _message: self._refresh_requested.set()
             )
         while True:
             try:
                 await self.refresh()
             except StoreUnavailable as error:
-                log.warning("revoked_not_read", cause=error.cause)
+                log.warning("revocations_not_read", cause=error.cause)
             with suppress(TimeoutError):
-                async with asyncio.timeout(REFRESH_EVERY_S):
+                async with asyncio.timeout(self._refresh_every_s):
                     await self._refresh_requested.wait()
             self._refresh_requested.clear()

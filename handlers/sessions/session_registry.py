@@ -1,4 +1,4 @@
-"""Who is connected here: one session per socket, found by its sid or by whom it speaks for."""
+"""Session registry: the connected sockets of this process, by socket id and by identity."""
 
 import asyncio
 from collections import deque
@@ -14,17 +14,17 @@ from dispatch.wire.frames import encode_disconnect
 from handlers.sessions.auth import Principal
 from handlers.sessions.rate_limits import RateLimits
 
-# Sockets one identity may hold in one namespace: a phone, a tablet, a browser, and two that a bad
-# network has left behind.
+# Sockets of one identity in one namespace. Source: chosen; a phone, a tablet, a browser, and two
+# that a bad network has left behind.
 SOCKETS_PER_IDENTITY_MAX = 5
-# Source: promises, a socket is closed at most five seconds after its token's end.
+# Source: `docs/promises.md`, a socket is closed at most five seconds after its token expires.
 EXPIRY_CHECK_EVERY_S = 1.0
 
 Job = Callable[[], Awaitable[None]]
 
 
 class ResumePoint(msgspec.Struct, frozen=True):
-    """The last durable event an app has seen; one that cannot be right gets a `resync`."""
+    """The last durable event that a client has seen; an impossible one is answered by `resync`."""
 
     epoch: str
     seq: int
@@ -123,9 +123,9 @@ class Session:
         self.connected_at_ms = 0
         self.command_bucket = limits.command_bucket()
         self.fix_bucket = limits.fix_bucket()
-        # What those who serve the socket keep with it, under names of their own.
+        # Per-socket state of the command handlers and of event delivery, each under its own key.
         self.state: dict[str, Any] = {}
-        # Commands that wait for their turn, the running one first; kept by the gate.
+        # Commands waiting to run, the running one first; managed by the gate.
         self.jobs: deque[Job] | None = None
         self.worker: asyncio.Task[None] | None = None
 
@@ -133,10 +133,10 @@ class Session:
         return f"{self.identity} ({self.sid})"
 
     def end(self, reason: str, *, may_return: bool = True) -> None:
-        """Cut the socket.
+        """Close the socket and count the reason.
 
-        Where it may not return a DISCONNECT goes first, upon which the official client stays away
-        until its user wants otherwise; after a mere close it reconnects by itself.
+        With `may_return=False` a DISCONNECT packet is sent first: the official client then does
+        not reconnect by itself, as it does after a plain close.
         """
         if not may_return:
             self.sender.send_packet(encode_disconnect(self.namespace))
@@ -144,14 +144,14 @@ class Session:
 
 
 class SessionRegistry:
-    """Every session of this process."""
+    """Every connected session of this process."""
 
     def __init__(self, clock: Clock, expiry_check_every_s: float = EXPIRY_CHECK_EVERY_S) -> None:
         self._clock = clock
         self._expiry_check_every_s = expiry_check_every_s
         self._by_sid: dict[str, Session] = {}
         self._by_identity: dict[Identity, list[Session]] = {}
-        # Not before this does a token of theirs expire: ten thousand need not be looked at.
+        # No token expires before this, so that most checks need not look at 10,000 sessions.
         self._next_expiry_ms: float = inf
 
     def __len__(self) -> int:
@@ -161,13 +161,14 @@ class SessionRegistry:
         return iter(self._by_sid.values())
 
     def for_identity(self, identity: Identity) -> Sequence[Session]:
-        """The sessions that speak for one identity, oldest first."""
+        """The sessions of one identity, oldest first."""
         return self._by_identity.get(identity, ())
 
     def add(self, session: Session) -> None:
-        """Register a session; the oldest of too many is cut and told to stay away.
+        """Register a session; over the limit, the identity's oldest one is closed.
 
-        It may not return, or two forgotten tabs would push each other out for ever.
+        The closed one may not return: two forgotten tabs would otherwise displace each other
+        without end.
         """
         self._by_sid[session.sid] = session
         self._next_expiry_ms = min(self._next_expiry_ms, session.principal.expires_at_ms)
@@ -177,7 +178,7 @@ class SessionRegistry:
             siblings[0].end("too_many_sockets", may_return=False)
 
     def remove(self, session: Session) -> None:
-        """Forget a session that has ended."""
+        """Remove a session that has ended."""
         del self._by_sid[session.sid]
         siblings = self._by_identity[session.identity]
         siblings.remove(session)
@@ -185,10 +186,9 @@ class SessionRegistry:
             del self._by_identity[session.identity]
 
     def end_expired(self) -> int:
-        """Cut the sockets whose token has expired; returns how many.
+        """Close the sockets whose token has expired; returns how many.
 
-        They may return: with a fresh token at once, with the old one only to hear
-        `token_expired`.
+        They may return: a fresh token connects, the old one gets `token_expired`.
         """
         now_ms = self._clock.now_ms()
         if now_ms < self._next_expiry_ms:
@@ -200,9 +200,9 @@ class SessionRegistry:
         return len(expired)
 
     def end_revoked(self, is_revoked: Callable[[Principal], bool]) -> int:
-        """Cut the sockets whose token was recalled; returns how many.
+        """Close the sockets whose token was revoked; returns how many.
 
-        They may return: with another token at once, with the old one only to hear `token_invalid`.
+        They may return: another token connects, the old one gets `token_invalid`.
         """
         revoked = [session for session in self if is_revoked(session.principal)]
         for session in revoked:
@@ -210,7 +210,7 @@ class SessionRegistry:
         return len(revoked)
 
     async def watch_expiry(self) -> None:
-        """Cut expired sockets for ever; to be supervised."""
+        """Close expired sockets once a second; to be supervised."""
         while True:
             await asyncio.sleep(self._expiry_check_every_s)
             self.end_expired()

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Self
@@ -17,7 +17,7 @@ from dispatch.errors import Refusal, Refused, StoreUnavailable
 from dispatch.settings import Settings
 from dispatch.wire import commands
 from handlers.http.framework import envelope
-from handlers.sessions.auth import Tokens, UserType
+from handlers.sessions.auth import Principal, Tokens, UserType
 from handlers.sessions.client_address import TrustedProxies
 from handlers.sessions.origins import AllowedOrigins
 from handlers.sessions.rate_limits import RateLimits
@@ -216,12 +216,13 @@ class RawClient:
 async def run_edge(
     timeouts: SessionTimeouts | None = None,
     routes: list[envelope.Route] | None = None,
+    is_revoked: Callable[[Principal], bool] = lambda _principal: False,
     **changes: Any,
 ) -> AsyncIterator[RunningEdge]:
     """Serve riders and users on a free port; `changes` are settings."""
     edge_settings, clock, desk = settings(**changes), ManualClock(), FakeDesk(errors=ERRORS)
     desk.commands_allowed.set()
-    limits, tokens = RateLimits(edge_settings), Tokens(edge_settings)
+    limits, tokens = RateLimits(edge_settings), Tokens(edge_settings, is_revoked)
     sessions = SessionRegistry(clock, expiry_check_every_s=0.01)
     server = SocketIoServer(edge_settings, clock, limits, timeouts)
     gate = Gate(server, sessions, tokens, desk, _audiences(desk))

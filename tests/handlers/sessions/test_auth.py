@@ -1,4 +1,4 @@
-"""Which tokens let their bearer in, and as whom."""
+"""Authentication: which tokens are accepted, and as which principal."""
 
 import base64
 import hashlib
@@ -50,19 +50,20 @@ def refusal_code(tokens: Tokens, token: object) -> str:
 
 
 @pytest.mark.parametrize("user_type", list(AUDIENCE_OF))
-def test_a_token_of_ours_is_believed(tokens: Tokens, user_type: UserType):
-    """What `issue` writes, `verify` reads: who, of which audience, until when."""
+def test_an_issued_token_verifies(tokens: Tokens, user_type: UserType):
+    """A token written by `issue` is read by `verify` with its user type, id, audience and times."""
     token = tokens.issue(user_type, "x_1", 60, NOW_MS)
-    who = tokens.verify(token, NOW_MS)
-    assert (who.user_type, who.id, who.audience) == (user_type, "x_1", AUDIENCE_OF[user_type])
-    assert who.expires_at_ms == NOW_MS + 60_000
-    assert who.identity == f"{AUDIENCE_OF[user_type]}:x_1"
-    assert who.issued_at_ms == NOW_MS
-    assert who.token_id.startswith("tok_")
+    principal = tokens.verify(token, NOW_MS)
+    assert (principal.user_type, principal.id) == (user_type, "x_1")
+    assert principal.audience == AUDIENCE_OF[user_type]
+    assert principal.expires_at_ms == NOW_MS + 60_000
+    assert principal.identity == f"{AUDIENCE_OF[user_type]}:x_1"
+    assert principal.issued_at_ms == NOW_MS
+    assert principal.token_id.startswith("tok_")
 
 
-def test_a_token_of_another_issuer_of_the_company_is_believed(tokens: Tokens):
-    """A valid signature and the four claims are enough; no account is needed."""
+def test_a_token_of_another_issuer_verifies(tokens: Tokens):
+    """A valid signature and the four required claims are enough; no account is needed."""
     token = sign(CLAIMS)
     assert tokens.verify(token, NOW_MS) == Principal(
         user_type="RIDER",
@@ -70,14 +71,14 @@ def test_a_token_of_another_issuer_of_the_company_is_believed(tokens: Tokens):
         audience="rider",
         issued_at_ms=NOW_MS,
         expires_at_ms=NOW_MS + 3_600_000,
-        # A token without a name of its own can still be recalled.
+        # A token without `jti` can still be revoked.
         token_id=f"sha256:{hashlib.sha256(token.encode()).hexdigest()}",
     )
 
 
 @pytest.mark.parametrize("missing", [None, ""])
-def test_no_token_is_named_as_such(tokens: Tokens, missing: object):
-    """A client that sends nothing learns that a token is required, not that his is bad."""
+def test_a_missing_token_is_token_required(tokens: Tokens, missing: object):
+    """A missing token is `token_required` rather than `token_invalid`."""
     assert refusal_code(tokens, missing) == "token_required"
 
 
@@ -92,33 +93,33 @@ FORGED_CLAIMS: dict[str, dict[str, Any]] = {
     "a kind in lower case": {"userType": "rider"},
     "a kind that is an object": {"userType": {"$ne": ""}},
     "a kind that is a list": {"userType": ["RIDER"]},
-    "a life of thirty-one days": {"exp": NOW_S + TOKEN_TTL_S_MAX + 86_400},
-    "a life for ever": {"exp": 2**53},
+    "a lifetime of thirty-one days": {"exp": NOW_S + TOKEN_TTL_S_MAX + 86_400},
+    "a lifetime without end": {"exp": 2**53},
     "an end that is a text": {"exp": "tomorrow"},
     "an end that is true": {"exp": True},
     "an end that is no number": {"exp": float("nan")},
     "an endless end": {"exp": float("inf")},
     "a huge end": {"exp": 10**400},
-    "an end before all time": {"exp": -1},
+    "an end before 1970": {"exp": -1},
     "no end": {"exp": None},
     "an issue in the future": {"iat": NOW_S + 3600},
     "no issue": {"iat": None},
     "an issue that is a text": {"iat": "now"},
-    "a start in the future": {"nbf": NOW_S + 3600},
-    "a start that is a text": {"nbf": "now"},
-    "a name that is a list": {"jti": ["a"]},
+    "a not-before in the future": {"nbf": NOW_S + 3600},
+    "a not-before that is a text": {"nbf": "now"},
+    "a token id that is a list": {"jti": ["a"]},
 }
 
 
 @pytest.mark.parametrize("claims", FORGED_CLAIMS.values(), ids=FORGED_CLAIMS)
 def test_a_well_signed_token_with_bad_claims_is_refused(tokens: Tokens, claims: dict[str, Any]):
-    """The signature does not make up for claims outside of the contract."""
+    """A valid signature does not make up for claims that the contract does not allow."""
     assert refusal_code(tokens, sign({**CLAIMS, **claims})) == "token_invalid"
 
 
 @pytest.mark.parametrize("claim", ["userId", "userType", "iat", "exp"])
 def test_every_claim_of_the_contract_is_required(tokens: Tokens, claim: str):
-    """The library would let a token without an end live for ever."""
+    """A token without one of the four claims is refused; the library alone would accept it."""
     claims = {name: value for name, value in CLAIMS.items() if name != claim}
     assert refusal_code(tokens, sign(claims)) == "token_invalid"
 
@@ -156,18 +157,18 @@ FORGED_TOKENS: dict[str, object] = {
 
 @pytest.mark.parametrize("token", FORGED_TOKENS.values(), ids=FORGED_TOKENS)
 def test_a_forged_token_is_refused(tokens: Tokens, token: object):
-    """Whatever is not a token signed with our key and our one algorithm stays outside."""
+    """A token that is not signed with our key and algorithm is refused, whatever it looks like."""
     assert refusal_code(tokens, token) == "token_invalid"
 
 
-def test_an_expired_token_is_named_as_such(tokens: Tokens):
-    """The app fetches a new token when it hears `token_expired`; so the code must be true."""
+def test_an_expired_token_is_token_expired(tokens: Tokens):
+    """An app fetches a new token on `token_expired`, so the code says exactly that."""
     token = tokens.issue("USER", "usr_1", 60, NOW_MS - 60_000)
     assert refusal_code(tokens, token) == "token_expired"
 
 
 def test_expiry_has_no_leeway(tokens: Tokens):
-    """A token lives to the millisecond before its end; a socket must not outlive it."""
+    """A token is valid until the millisecond before its end."""
     token = tokens.issue("USER", "usr_1", 60, NOW_MS)
     assert tokens.verify(token, NOW_MS + 59_999).id == "usr_1"
     with pytest.raises(TokenRefused, match="expired"):
@@ -175,7 +176,7 @@ def test_expiry_has_no_leeway(tokens: Tokens):
 
 
 def test_an_issuer_may_be_half_a_minute_ahead(tokens: Tokens):
-    """Clocks of two machines differ; a token from the near future is no forgery."""
+    """A token issued up to 30 s in the future is accepted: clocks of two machines differ."""
     assert tokens.verify(sign({**CLAIMS, "iat": NOW_S + 29}), NOW_MS).id == "rdr_1"
 
 
@@ -190,8 +191,8 @@ def test_an_issuer_may_be_half_a_minute_ahead(tokens: Tokens):
         ({}, False),
     ],
 )
-def test_issuer_and_audience_count_where_they_are_configured(claims: dict[str, str], is_good: bool):
-    """A company that signs tokens for several services keeps them apart."""
+def test_configured_issuer_and_audience_are_checked(claims: dict[str, str], is_good: bool):
+    """With JWT_ISSUER and JWT_AUDIENCE only tokens with both claims are accepted."""
     tokens = Tokens(Settings(jwt_secret=SECRET, jwt_issuer="reeyo", jwt_audience="dispatch"))
     assert [is_accepted(tokens, {**CLAIMS, **claims})] == [is_good]
     assert tokens.verify(tokens.issue("USER", "usr_1", 9, NOW_MS), NOW_MS).id == "usr_1"
@@ -220,8 +221,8 @@ def accepts(settings: Settings, token: str) -> bool:
         return False
 
 
-def test_keys_change_and_nobody_is_turned_away():
-    """Two keys live while a rotation runs; when it is over the old one opens nothing more."""
+def test_a_key_rotation_accepts_old_and_new_tokens():
+    """During a rotation both keys verify; afterwards only the new one does."""
     without, old, new = (
         sign(CLAIMS, OLD),
         sign_with_key_id(OLD, "2026a"),
@@ -236,7 +237,7 @@ def test_keys_change_and_nobody_is_turned_away():
 
 
 def test_the_first_key_signs():
-    """What we issue names its key, and every server that has the key believes it."""
+    """An issued token names the first key, and verifies wherever that key is configured."""
     during = Settings(jwt_secret=OLD, jwt_keys=(f"2026b:{NEW}", f"2026a:{OLD}"))
     token = Tokens(during).issue("RIDER", "rdr_1", 60, NOW_MS)
     assert jwt.get_unverified_header(token)["kid"] == "2026b"
@@ -245,7 +246,7 @@ def test_the_first_key_signs():
 
 FORGED_KEYS: dict[str, tuple[str, object]] = {
     "a key of another name": (NEW, "2026a"),
-    "a name that nobody has": (NEW, "2027"),
+    "an unknown name": (NEW, "2027"),
     "an empty name": (NEW, ""),
     "the key without a name under a name": (SECRET, "2026a"),
     "a path": (NEW, "../../dev/null"),
@@ -255,67 +256,84 @@ FORGED_KEYS: dict[str, tuple[str, object]] = {
 
 @pytest.mark.parametrize(("secret", "key_id"), FORGED_KEYS.values(), ids=FORGED_KEYS)
 def test_a_token_is_checked_with_the_key_it_names(secret: str, key_id: object):
-    """A key opens what names it, and a name opens nothing without its key."""
-    ours = Settings(jwt_secret=SECRET, jwt_keys=(f"2026b:{NEW}", f"2026a:{OLD}"))
-    assert refusal_code(Tokens(ours), sign_with_key_id(secret, key_id)) == "token_invalid"
+    """A key verifies only tokens that name it, and a name without its key verifies nothing."""
+    settings = Settings(jwt_secret=SECRET, jwt_keys=(f"2026b:{NEW}", f"2026a:{OLD}"))
+    assert refusal_code(Tokens(settings), sign_with_key_id(secret, key_id)) == "token_invalid"
 
 
 @pytest.mark.parametrize("key_id", [["2026b"], {"2026b": 1}, 7, True])
-def test_the_name_of_a_key_is_a_text(key_id: object):
-    """A header may be of any JSON type, also one that cannot be looked up."""
+def test_a_key_name_of_another_type_is_refused(key_id: object):
+    """A `kid` header may be of any JSON type, also one that cannot be a dictionary key."""
     header = encode_part({"alg": "HS256", "typ": "JWT", "kid": key_id})
-    ours = Settings(jwt_keys=(f"2026b:{NEW}",))
-    assert refusal_code(Tokens(ours), f"{header}.{BODY}.AA") == "token_invalid"
+    settings = Settings(jwt_keys=(f"2026b:{NEW}",))
+    assert refusal_code(Tokens(settings), f"{header}.{BODY}.AA") == "token_invalid"
 
 
-def test_forty_kinds_of_forgery_and_more():
-    """The promise names forty; the tables above have them, each as a test of its own."""
+def test_at_least_forty_kinds_of_forgery_are_tested():
+    """The promise names forty; the tables above hold them, each as a test of its own."""
     tables = (FORGED_CLAIMS, FORGED_TOKENS, FORGED_KEYS)
     assert sum(len(table) for table in tables) >= 40
 
 
-# Recalled before their end.
+# Revocation and the cache of verified tokens.
 
 
-def test_a_recalled_token_is_no_token():
-    """Its bearer is told what a forger is told, and others come in as before."""
-    tokens = Tokens(Settings(jwt_secret=SECRET), lambda who: who.id == "rdr_1")
+def test_a_revoked_token_is_token_invalid():
+    """A revoked token is refused like a forged one; other principals' tokens stay valid."""
+    tokens = Tokens(Settings(jwt_secret=SECRET), lambda principal: principal.id == "rdr_1")
     assert refusal_code(tokens, GOOD) == "token_invalid"
     assert tokens.verify(sign({**CLAIMS, "userId": "rdr_2"}), NOW_MS).id == "rdr_2"
     assert tokens.read(GOOD, NOW_MS).id == "rdr_1"
 
 
-def test_expiry_is_told_of_a_token_that_is_otherwise_good():
-    """A recalled one that has also expired is simply expired: nothing is left to recall."""
-    tokens = Tokens(Settings(jwt_secret=SECRET), lambda _who: True)
+def test_a_revoked_and_expired_token_is_token_expired():
+    """Expiry is checked before revocation."""
+    tokens = Tokens(Settings(jwt_secret=SECRET), lambda _principal: True)
     assert refusal_code(tokens, sign({**CLAIMS, "exp": NOW_S - 1})) == "token_expired"
 
 
-def test_a_signature_is_looked_at_once(tokens: Tokens, monkeypatch: pytest.MonkeyPatch):
-    """An app that asks again costs a look; its time and its recall are asked for each time."""
+def count_decodes(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The tokens that the JWT library decodes from now on."""
+    decoded: list[str] = []
+    decode = jwt.decode
+
+    def record(token: str, *args: Any, **options: Any) -> dict[str, Any]:
+        decoded.append(token)
+        return decode(token, *args, **options)
+
+    monkeypatch.setattr(jwt, "decode", record)
+    return decoded
+
+
+def test_a_signature_is_verified_once(monkeypatch: pytest.MonkeyPatch):
+    """A repeated token is not decoded again; its expiry and revocation are checked every time."""
+    decoded, revoked_ids = count_decodes(monkeypatch), set[str]()
+    tokens = Tokens(Settings(jwt_secret=SECRET), lambda principal: principal.id in revoked_ids)
     token = sign(CLAIMS)
-    who = tokens.verify(token, NOW_MS)
-    monkeypatch.setattr("handlers.sessions.auth.jwt.decode", None)
-    assert tokens.verify(token, NOW_MS + 1_000) == who
+    principal = tokens.verify(token, NOW_MS)
+    assert tokens.verify(token, NOW_MS + 1_000) == principal
     with pytest.raises(TokenRefused, match="expired"):
         tokens.verify(token, NOW_MS + 3_600_000)
-    recalled = Tokens(Settings(jwt_secret=SECRET), lambda _who: True)
-    recalled._verified_claims = tokens._verified_claims
-    assert refusal_code(recalled, token) == "token_invalid"
+    revoked_ids.add("rdr_1")
+    assert refusal_code(tokens, token) == "token_invalid"
+    assert decoded == [token]
 
 
-def test_forged_tokens_are_never_known(tokens: Tokens):
-    """Nor is a refresh token taken for the other because it came before."""
+def test_forged_and_refresh_tokens_are_not_cached(tokens: Tokens):
+    """A forged token stays refused, and a refresh token that was read is no access token."""
     forged = sign(CLAIMS, "x" * 32)
     refresh = tokens.issue_pair("RIDER", "rdr_1", RefreshClaims("sin_1", 1), NOW_MS).refresh
     assert tokens.read_refresh(refresh, NOW_MS).sign_in == "sin_1"
     assert [refusal_code(tokens, token) for token in (forged, refresh) * 2] == ["token_invalid"] * 4
 
 
-def test_known_tokens_are_bounded(tokens: Tokens, monkeypatch: pytest.MonkeyPatch):
-    """The one that came longest ago is looked at again."""
-    monkeypatch.setattr("handlers.sessions.auth.VERIFIED_TOKENS_MAX", 2)
+def test_the_cache_of_verified_tokens_is_bounded(monkeypatch: pytest.MonkeyPatch):
+    """The least recently used token is decoded again."""
+    decoded = count_decodes(monkeypatch)
+    tokens = Tokens(Settings(jwt_secret=SECRET), verified_tokens_max=2)
     first, second, third = (sign({**CLAIMS, "userId": f"rdr_{n}"}) for n in range(3))
-    for token in (first, second, first, third):
+    for token in (first, second, first, third, first, third):
         tokens.verify(token, NOW_MS)
-    assert list(tokens._verified_claims) == [first, third]
+    assert decoded == [first, second, third]
+    tokens.verify(second, NOW_MS)
+    assert decoded == [first, second, third, second]

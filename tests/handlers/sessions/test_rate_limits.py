@@ -1,4 +1,4 @@
-"""How token buckets fill and empty."""
+"""Token buckets and rate limits: how they fill and empty, alone and shared by all nodes."""
 
 import asyncio
 from collections.abc import Sequence
@@ -30,15 +30,15 @@ def take_all(bucket: TokenBucket, now_s: float) -> int:
 
 
 def test_a_bucket_begins_full_and_refills_at_its_rate():
-    """A burst passes, then the rate, and never more than the burst after a rest."""
+    """A burst passes, then the rate, and never more than the burst after a pause."""
     bucket = TokenBucket(rate_per_s=10, burst=20)
     assert take_all(bucket, 1000.0) == 20
     assert take_all(bucket, 1000.5) == 5
     assert take_all(bucket, 9000.0) == 20
 
 
-def test_what_is_refused_costs_nothing():
-    """Asking too often does not lengthen the wait."""
+def test_a_refused_take_costs_nothing():
+    """A refused request does not lengthen the wait."""
     bucket = TokenBucket(rate_per_s=1, burst=1)
     assert bucket.take(0)
     assert not bucket.take(0.5)
@@ -46,7 +46,7 @@ def test_what_is_refused_costs_nothing():
     assert bucket.take(1.0)
 
 
-def test_a_bucket_says_what_is_left():
+def test_remaining_is_what_can_still_be_taken():
     """`X-RateLimit-Remaining` never promises a request that would be refused."""
     bucket = TokenBucket(rate_per_s=1, burst=3)
     assert bucket.take(0)
@@ -55,8 +55,8 @@ def test_a_bucket_says_what_is_left():
     assert bucket.remaining == 0
 
 
-def test_sockets_get_the_rates_of_the_settings():
-    """Commands and fixes have buckets of their own."""
+def test_sockets_have_a_bucket_for_commands_and_one_for_fixes():
+    """Both hold twice the rate that the settings name."""
     limits = RateLimits(Settings(commands_per_s=3, fixes_per_s=2))
     assert take_all(limits.command_bucket(), 1.0) == 6
     assert take_all(limits.fix_bucket(), 1.0) == 4
@@ -66,8 +66,8 @@ def http_bucket(limits: RateLimits, subject: str) -> TokenBucket:
     return limits.bucket(limits.http_rate, subject)
 
 
-def test_http_identities_do_not_share():
-    """One greedy caller leaves the others their requests; a minute's worth may come at once."""
+def test_each_http_caller_has_its_own_bucket():
+    """An exhausted caller takes nothing from the others; a minute's requests may come at once."""
     limits = RateLimits(Settings(http_requests_per_min=60))
     assert take_all(http_bucket(limits, "user:usr_1"), 1.0) == 60
     assert not http_bucket(limits, "user:usr_1").take(1.9)
@@ -76,18 +76,18 @@ def test_http_identities_do_not_share():
 
 
 def test_http_buckets_are_bounded_and_the_active_one_stays():
-    """A million invented addresses neither fill the memory nor reset the one who asks."""
+    """Buckets over BUCKETS_MAX are discarded, least recently used first."""
     limits = RateLimits(Settings(http_requests_per_min=60))
-    assert take_all(http_bucket(limits, "from:1"), 1.0) == 60
+    assert take_all(http_bucket(limits, "address:1"), 1.0) == 60
     for number in range(BUCKETS_MAX + 10):
-        http_bucket(limits, f"from:x{number}").take(1.0)
-        http_bucket(limits, "from:1")
-    assert not http_bucket(limits, "from:1").take(1.0)
-    assert http_bucket(limits, "from:x0").remaining == 60
+        http_bucket(limits, f"address:x{number}").take(1.0)
+        http_bucket(limits, "address:1")
+    assert not http_bucket(limits, "address:1").take(1.0)
+    assert http_bucket(limits, "address:x0").remaining == 60
 
 
-def test_benches_may_switch_limits_off():
-    """`RATE_LIMITS=off` lets everything through, everywhere."""
+def test_rate_limits_off_grants_everything():
+    """With `RATE_LIMITS=off` no bucket refuses."""
     limits = RateLimits(Settings(rate_limits="off", commands_per_s=1, http_requests_per_min=1))
     buckets = [
         limits.command_bucket(),
@@ -99,7 +99,7 @@ def test_benches_may_switch_limits_off():
 
 
 class FakeQuotas:
-    """What stands where Redis would: a bucket of all nodes, or nobody who answers."""
+    """In place of Redis: one shared bucket of three tokens; may be away, or not answer."""
 
     def __init__(self) -> None:
         self.remaining = 3
@@ -108,17 +108,19 @@ class FakeQuotas:
         self.may_answer.set()
         self.calls = 0
 
-    async def spend(self, given: Sequence[SpentTokens]) -> list[int]:
+    async def spend(self, spent: Sequence[SpentTokens]) -> list[int]:
         self.calls += 1
         if self.is_away:
             raise StoreUnavailable("redis", "timeout")
-        told = []
-        for each in given:
+        left: list[int] = []
+        for each in spent:
             self.remaining -= each.tokens
-            told.append(self.remaining)
-        return told
+            left.append(self.remaining)
+        return left
 
-    async def take(self, _name: str, _who: str, _rate_per_s: float, _burst: float) -> TakeResult:
+    async def take(
+        self, _name: str, _subject: str, _rate_per_s: float, _burst: float
+    ) -> TakeResult:
         self.calls += 1
         await self.may_answer.wait()
         if self.is_away:
@@ -128,75 +130,76 @@ class FakeQuotas:
 
 
 def shared_limits(quotas: FakeQuotas, clock: ManualClock, **changes: Any) -> RateLimits:
-    ours = Settings(http_requests_per_min=60, **changes)
-    return RateLimits(ours, SharedBuckets(cast("Quotas", quotas), clock))
+    settings = Settings(http_requests_per_min=60, **changes)
+    # A request does not wait long for Redis, so that the test of a hanging one is quick.
+    shared = SharedBuckets(cast("Quotas", quotas), clock, redis_wait_s_max=0.01)
+    return RateLimits(settings, shared, sync_every_s=0)
 
 
 async def take_one(limits: RateLimits, clock: ManualClock, rate: Rate | None = None) -> bool:
     return await limits.take(rate or limits.http_rate, "user:usr_1", clock.monotonic_s())
 
 
-async def test_a_limit_of_all_nodes_holds_at_each():
-    """What others have taken is missing here; then Redis is not asked until there may be more."""
-    ground, clock = FakeQuotas(), ManualClock()
-    limits = shared_limits(ground, clock)
-    heard = [await take_one(limits, clock) for _ in range(10)]
-    assert heard == [True] * 3 + [False] * 7
-    assert ground.calls == 3
+async def test_a_shared_limit_holds_at_each_node():
+    """A token taken elsewhere is missing here; Redis is not asked again before one may be back."""
+    quotas, clock = FakeQuotas(), ManualClock()
+    limits = shared_limits(quotas, clock)
+    granted = [await take_one(limits, clock) for _ in range(10)]
+    assert granted == [True] * 3 + [False] * 7
+    assert quotas.calls == 3
     assert http_bucket(limits, "user:usr_1").remaining == 0
 
 
-async def test_without_redis_a_node_keeps_the_limit_alone():
-    """Open to the node's own rate, and Redis is asked once a second, not by every request."""
-    ground, clock = FakeQuotas(), ManualClock()
-    limits = shared_limits(ground, clock)
-    ground.is_away = True
-    heard = [await take_one(limits, clock) for _ in range(100)]
-    assert heard == [True] * 60 + [False] * 40
-    assert ground.calls == 1
+async def test_without_redis_the_local_limit_applies():
+    """The node's own rate applies, and Redis is asked once a second instead of by every request."""
+    quotas, clock = FakeQuotas(), ManualClock()
+    limits = shared_limits(quotas, clock)
+    quotas.is_away = True
+    granted = [await take_one(limits, clock) for _ in range(100)]
+    assert granted == [True] * 60 + [False] * 40
+    assert quotas.calls == 1
     clock.advance(1_000)
     assert await take_one(limits, clock)
-    assert ground.calls == 2
+    assert quotas.calls == 2
 
 
-async def test_a_redis_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPatch):
-    """A request that keeps to its rate does not pay for a limit that cannot be asked for."""
-    monkeypatch.setattr("handlers.sessions.rate_limits.REDIS_WAIT_S_MAX", 0.01)
-    ground, clock = FakeQuotas(), ManualClock()
-    limits = shared_limits(ground, clock)
-    ground.may_answer.clear()
+async def test_a_request_does_not_wait_for_a_hanging_redis():
+    """It is granted from the local bucket, and the next request does not ask Redis at all."""
+    quotas, clock = FakeQuotas(), ManualClock()
+    limits = shared_limits(quotas, clock)
+    quotas.may_answer.clear()
     assert await take_one(limits, clock)
     assert await take_one(limits, clock)
-    assert ground.calls == 1
+    assert quotas.calls == 1
 
 
-async def test_what_is_dear_waits_for_redis():
-    """Where tries cannot be counted over all nodes no code is sent; to sign in needs no Redis."""
-    ground, clock = FakeQuotas(), ManualClock()
-    limits = shared_limits(ground, clock)
-    ground.is_away = True
+async def test_codes_need_redis_and_sign_ins_do_not():
+    """While Redis is away, rates without local fallback raise StoreUnavailable."""
+    quotas, clock = FakeQuotas(), ManualClock()
+    limits = shared_limits(quotas, clock)
+    quotas.is_away = True
     with pytest.raises(StoreUnavailable):
         await take_one(limits, clock, CODE_RATE)
     assert await take_one(limits, clock, SIGN_IN_RATE)
     with pytest.raises(StoreUnavailable):
         await take_one(limits, clock, CODE_RATE)
-    assert ground.calls == 1
+    assert quotas.calls == 1
 
 
-async def test_benches_ask_nobody():
-    """`RATE_LIMITS=off` costs Redis nothing."""
-    ground, clock = FakeQuotas(), ManualClock()
-    limits = shared_limits(ground, clock, rate_limits="off")
+async def test_rate_limits_off_does_not_call_redis():
+    """With `RATE_LIMITS=off` no request calls Redis."""
+    quotas, clock = FakeQuotas(), ManualClock()
+    limits = shared_limits(quotas, clock, rate_limits="off")
     assert all([await take_one(limits, clock) for _ in range(100)])
-    assert ground.calls == 0
+    assert quotas.calls == 0
 
 
 SLOW = Rate("join", 0.1, 3)
 
 
 def two_nodes(quotas: FakeQuotas, clock: ManualClock) -> list[tuple[RateLimits, SharedBuckets]]:
-    found = [SharedBuckets(cast("Quotas", quotas), clock) for _ in range(2)]
-    return [(RateLimits(Settings(), each), each) for each in found]
+    shared = [SharedBuckets(cast("Quotas", quotas), clock) for _ in range(2)]
+    return [(RateLimits(Settings(), each, sync_every_s=0), each) for each in shared]
 
 
 def count_joins(limits: RateLimits, clock: ManualClock, tries: int) -> int:
@@ -205,71 +208,69 @@ def count_joins(limits: RateLimits, clock: ManualClock, tries: int) -> int:
     )
 
 
-async def test_what_is_given_without_asking_is_made_up_for():
-    """Two nodes gave three each, where there are three in all: nobody gives any for half a minute.
+async def test_tokens_granted_locally_are_deducted_from_the_shared_bucket():
+    """Two nodes grant three each of three in all; the debt is paid before more is granted.
 
-    Each gives at once what it has, and hears within a second what others gave.
+    Each grants at once what its local bucket holds; the syncs deduct it from the shared one.
     """
-    ground, clock = FakeQuotas(), ManualClock()
-    (one, first), (two, second) = two_nodes(ground, clock)
+    quotas, clock = FakeQuotas(), ManualClock()
+    (one, first), (two, second) = two_nodes(quotas, clock)
     assert (count_joins(one, clock, 5), count_joins(two, clock, 5)) == (3, 3)
     await first.sync()
     await second.sync()
-    assert ground.remaining == -3
+    assert quotas.remaining == -3
     clock.advance(20_000)
     assert (count_joins(one, clock, 5), count_joins(two, clock, 5)) == (2, 0)
     clock.advance(20_000)
     assert count_joins(two, clock, 5) == 1
 
 
-async def test_nothing_given_is_nothing_told():
-    """An identity that came once is told of once."""
-    ground, clock = FakeQuotas(), ManualClock()
-    (one, first), _ = two_nodes(ground, clock)
+async def test_a_granted_token_is_synced_once():
+    """A second sync without new tokens deducts nothing."""
+    quotas, clock = FakeQuotas(), ManualClock()
+    (one, first), _ = two_nodes(quotas, clock)
     assert count_joins(one, clock, 1) == 1
     await first.sync()
     await first.sync()
-    assert ground.remaining == 2
+    assert quotas.remaining == 2
 
 
-async def test_what_was_given_without_redis_is_counted_here_alone():
-    """Nobody who keeps to his rate is turned away."""
-    ground, clock = FakeQuotas(), ManualClock()
-    (one, first), _ = two_nodes(ground, clock)
-    ground.is_away = True
+async def test_tokens_granted_while_redis_is_away_are_not_deducted_later():
+    """A failed sync is not repeated; only the local bucket has counted the tokens."""
+    quotas, clock = FakeQuotas(), ManualClock()
+    (one, first), _ = two_nodes(quotas, clock)
+    quotas.is_away = True
     assert count_joins(one, clock, 2) == 2
     await first.sync()
-    ground.is_away = False
+    quotas.is_away = False
     await first.sync()
-    assert (ground.remaining, count_joins(one, clock, 5)) == (3, 1)
+    assert (quotas.remaining, count_joins(one, clock, 5)) == (3, 1)
 
 
-async def test_those_who_are_told_of_are_bounded(monkeypatch: pytest.MonkeyPatch):
-    """A million invented addresses in one second do not fill the memory."""
-    monkeypatch.setattr("handlers.sessions.rate_limits.BUCKETS_MAX", 2)
-    ground, clock = FakeQuotas(), ManualClock()
-    shared_by_all = SharedBuckets(cast("Quotas", ground), clock)
+async def test_unsynced_subjects_are_bounded():
+    """Subjects over the bound are not noted, and their tokens are not deducted."""
+    quotas, clock = FakeQuotas(), ManualClock()
+    shared = SharedBuckets(cast("Quotas", quotas), clock, unsynced_max=2)
     for number in range(10):
-        shared_by_all.record_local(SLOW, f"from:{number % 5}", TokenBucket(1, 1))
-    assert len(shared_by_all._unsynced) == 2
-    await shared_by_all.sync()
-    assert ground.remaining == -1
+        shared.record_local(SLOW, f"address:{number % 5}", TokenBucket(1, 1))
+    await shared.sync()
+    # Of three tokens, two subjects took two each.
+    assert quotas.remaining == -1
 
 
-async def test_all_nodes_are_told_again_and_again(monkeypatch: pytest.MonkeyPatch):
-    """The loop that is supervised needs nobody; without limits it ends."""
-    monkeypatch.setattr("handlers.sessions.rate_limits.SYNC_EVERY_S", 0)
-    ground, clock = FakeQuotas(), ManualClock()
-    (one, _), _ = two_nodes(ground, clock)
+async def test_the_sync_loop_repeats_and_ends_without_limits():
+    """The supervised loop syncs again and again; with `RATE_LIMITS=off` it returns at once."""
+    quotas, clock = FakeQuotas(), ManualClock()
+    (one, _), _ = two_nodes(quotas, clock)
     async with Until().running(one.run):
-        await Until().true(lambda: ground.calls > 2)
-    asked = ground.calls
-    await shared_limits(ground, clock, rate_limits="off").run()
-    assert ground.calls == asked
+        await Until().true(lambda: quotas.calls > 2)
+    calls = quotas.calls
+    await shared_limits(quotas, clock, rate_limits="off").run()
+    assert quotas.calls == calls
 
 
-def test_what_is_left_is_left_from_now_on():
-    """What had filled up since the last take was counted a second time."""
+def test_lower_counts_the_refill_since_the_last_take_once():
+    """Tokens that refilled before `lower` were once counted a second time by the next take."""
     bucket = TokenBucket(rate_per_s=1, burst=20)
     assert bucket.take(100.0)
     bucket.lower(105.0, -1)
