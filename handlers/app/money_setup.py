@@ -52,7 +52,7 @@ def build_money_services(
         payment_service=PaymentService(table, ledger, order_service, tills, clock),
         settlement_worker=SettlementWorker(order_service, ledger, clock),
         order_timeouts=OrderTimeouts(order_service, OrderStore(table), clock),
-        payout_service=PayoutService(table, ledger, _payout_provider(settings, clock), clock),
+        payout_service=PayoutService(table, ledger, payout_provider(settings, clock), clock),
         correction_service=CorrectionService(table, ledger, clock),
         statements=Statements(table),
         history=History(table),
@@ -62,7 +62,7 @@ def build_money_services(
     )
 
 
-def _payout_provider(settings: Settings, clock: Clock) -> tuple[str, PayoutProvider]:
+def payout_provider(settings: Settings, clock: Clock) -> tuple[str, PayoutProvider]:
     """Who pays out: the operator's gateway, a developer's sandbox, or a person who says so."""
     if settings.payout_url is not None:
         bank = PayoutGateway(settings.payout_url, settings.webhook_secret, clock)

@@ -1,4 +1,4 @@
-"""Codes on their way to phones."""
+"""Sending sign-in codes through the operator's gateway."""
 
 from collections.abc import AsyncIterator
 
@@ -17,7 +17,7 @@ SECRET = "whsec_" + "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0"
 
 
 class FakeGateway:
-    """The operator's gateway: keeps what it is sent."""
+    """The operator's gateway: records its requests."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -31,55 +31,55 @@ class FakeGateway:
 
 @pytest_asyncio.fixture
 async def fake_gateway() -> AsyncIterator[FakeGateway]:
-    here, app = FakeGateway(), web.Application()
-    app.router.add_post("/codes", here.handle)
+    gateway, app = FakeGateway(), web.Application()
+    app.router.add_post("/codes", gateway.handle)
     async with TestServer(app) as server:
-        here.url = str(server.make_url("/codes"))
-        yield here
+        gateway.url = str(server.make_url("/codes"))
+        yield gateway
 
 
 def code_sender(url: str | None, *, dev: bool = False) -> CodeSender:
-    ours = Settings(jwt_secret="s" * 32, code_url=url, webhook_secret=SECRET, dev=dev)
-    return CodeSender(ours, SystemClock())
+    settings = Settings(jwt_secret="s" * 32, code_url=url, webhook_secret=SECRET, dev=dev)
+    return CodeSender(settings, SystemClock())
 
 
-async def test_a_gateway_is_sent_the_code_and_knows_from_whom(fake_gateway: FakeGateway):
-    """Signed over its bytes as webhooks are, and nothing of it comes back to whoever asked."""
-    ours = code_sender(fake_gateway.url, dev=True)
-    ours.require_enabled()
-    assert await ours.send("237600000001", "012345", 1_000) == {}
+async def test_the_gateway_gets_the_code_signed(fake_gateway: FakeGateway):
+    """The request is signed over its bytes, and the caller of the endpoint gets nothing of it."""
+    sender = code_sender(fake_gateway.url, dev=True)
+    sender.require_enabled()
+    assert await sender.send("237600000001", "012345", 1_000) == {}
     [(body, headers)] = fake_gateway.requests
     assert body == b'{"phone":"+237600000001","code":"012345","expiresAt":1000}'
     assert is_signed(SECRET, body, headers)
     assert not is_signed(SECRET, body + b" ", headers)
 
 
-async def test_a_gateway_that_fails_is_told(fake_gateway: FakeGateway):
-    """The app may try again; nobody waits for a message that was not sent."""
+async def test_a_failing_gateway_is_unavailable(fake_gateway: FakeGateway):
+    """A status of 500 is refused as UNAVAILABLE, so that the app can try again."""
     fake_gateway.status = 500
     with pytest.raises(Refused) as refused:
         await code_sender(fake_gateway.url).send("237600000001", "012345", 1_000)
     assert refused.value.code is Refusal.UNAVAILABLE
 
 
-async def test_a_gateway_that_is_away_is_told():
-    """Port 9 answers nobody."""
+async def test_an_unreachable_gateway_is_unavailable():
+    """Port 9 refuses connections."""
     with pytest.raises(Refused) as refused:
         await code_sender("http://127.0.0.1:9/codes").send("237600000001", "012345", 1_000)
     assert refused.value.code is Refusal.UNAVAILABLE
 
 
-async def test_a_developer_is_shown_the_code():
-    """Only where there is no gateway, and only under --dev."""
-    ours = code_sender(None, dev=True)
-    ours.require_enabled()
-    assert await ours.send("237600000001", "012345", 1_000) == {"devCode": "012345"}
+async def test_under_dev_without_a_gateway_the_code_is_returned():
+    """In production without a gateway the service is disabled."""
+    sender = code_sender(None, dev=True)
+    sender.require_enabled()
+    assert await sender.send("237600000001", "012345", 1_000) == {"devCode": "012345"}
     with pytest.raises(Refused) as refused:
         code_sender(None).require_enabled()
     assert refused.value.code is Refusal.SERVICE_DISABLED
 
 
-def test_what_is_sent_is_signed():
-    """A gateway that cannot tell us from others would send anybody's messages."""
+def test_code_url_needs_a_webhook_secret():
+    """A gateway could not tell unsigned requests from anyone else's."""
     with pytest.raises(SettingsError, match="WEBHOOK_SECRET"):
         read({"CODE_URL": "http://gateway/codes"}, dev=True)

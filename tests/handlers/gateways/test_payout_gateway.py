@@ -1,4 +1,4 @@
-"""Payouts through an operator's gateway: asked under one reference, and doubted where unclear."""
+"""Payouts through the operator's gateway: one reference each, and UNKNOWN if in doubt."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestServer
 from dispatch.clock import SystemClock
 from dispatch.money.payout_providers import ProviderReport, ProviderStatus
 from dispatch.settings import SettingsError, read
-from handlers.app.money_setup import _payout_provider
+from handlers.app.money_setup import payout_provider
 from handlers.gateways.payout_gateway import PayoutGateway
 from handlers.http.webhooks import is_signed
 from ledger.records.payouts import Payout, provider_reference
@@ -33,7 +33,7 @@ REFERENCE = provider_reference("pout_1")
 
 
 class FakeGateway:
-    """The operator's gateway: says what it is told to, and keeps what it was asked."""
+    """The operator's gateway: answers as set, and records its requests."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -54,23 +54,23 @@ class FakeGateway:
 
 @pytest_asyncio.fixture
 async def fake_gateway() -> AsyncIterator[FakeGateway]:
-    here, app = FakeGateway(), web.Application()
-    app.router.add_route("*", "/payouts/{reference}", here.handle)
+    gateway, app = FakeGateway(), web.Application()
+    app.router.add_route("*", "/payouts/{reference}", gateway.handle)
     async with TestServer(app) as server:
-        here.url = str(server.make_url("/payouts/"))
-        yield here
+        gateway.url = str(server.make_url("/payouts/"))
+        yield gateway
 
 
 def payout_gateway(url: str) -> PayoutGateway:
     return PayoutGateway(url, SECRET, SystemClock())
 
 
-async def test_a_payout_is_asked_for_under_its_reference(fake_gateway: FakeGateway):
-    """What, whereto and under which name, signed over its bytes; the fee comes back."""
-    told = await payout_gateway(fake_gateway.url).submit(PAYOUT, REFERENCE)
+async def test_a_payout_is_submitted_under_its_reference(fake_gateway: FakeGateway):
+    """The signed request holds amount and destination; the answer's fee is reported."""
+    report = await payout_gateway(fake_gateway.url).submit(PAYOUT, REFERENCE)
     [(method, path, raw, headers)] = fake_gateway.requests
 
-    assert told == ProviderReport(ProviderStatus.PAID, 250)
+    assert report == ProviderReport(ProviderStatus.PAID, 250)
     assert (method, path) == ("PUT", f"/payouts/{REFERENCE}")
     assert msgspec.json.decode(raw) == {
         "payoutId": "pout_1",
@@ -84,7 +84,7 @@ async def test_a_payout_is_asked_for_under_its_reference(fake_gateway: FakeGatew
 
 
 @pytest.mark.parametrize(
-    ("answer", "told"),
+    ("answer", "report"),
     [
         ({"status": "PAID"}, ProviderReport(ProviderStatus.PAID)),
         ({"status": "PENDING", "colour": "red"}, ProviderReport(ProviderStatus.UNKNOWN)),
@@ -94,31 +94,33 @@ async def test_a_payout_is_asked_for_under_its_reference(fake_gateway: FakeGatew
         ),
     ],
 )
-async def test_the_gateways_word_is_taken(
-    fake_gateway: FakeGateway, answer: Any, told: ProviderReport
+async def test_the_gateways_status_is_reported(
+    fake_gateway: FakeGateway, answer: Any, report: ProviderReport
 ):
-    """Asked to pay or asked after: the same three words."""
+    """Submitting and checking report the same three statuses."""
     fake_gateway.response = answer
-    ours = payout_gateway(fake_gateway.url)
+    gateway = payout_gateway(fake_gateway.url)
+    reports = [
+        await gateway.submit(PAYOUT, REFERENCE),
+        await gateway.check_status(PAYOUT, REFERENCE),
+    ]
 
-    assert [await ours.submit(PAYOUT, REFERENCE), await ours.check_status(PAYOUT, REFERENCE)] == [
-        told
-    ] * 2
+    assert reports == [report] * 2
     assert is_signed(SECRET, b"", fake_gateway.requests[1][3])
 
 
-async def test_a_reference_never_heard_of_is_known_by_404(fake_gateway: FakeGateway):
-    """Of a look; a 404 to the request to pay is no word at all."""
+async def test_404_means_an_unknown_reference_only_for_a_check(fake_gateway: FakeGateway):
+    """A 404 to a submission is no clear answer."""
     fake_gateway.status = 404
-    ours = payout_gateway(fake_gateway.url)
+    gateway = payout_gateway(fake_gateway.url)
 
-    assert (await ours.check_status(PAYOUT, REFERENCE)).status is ProviderStatus.NOT_FOUND
-    assert (await ours.submit(PAYOUT, REFERENCE)).status is ProviderStatus.UNKNOWN
+    assert (await gateway.check_status(PAYOUT, REFERENCE)).status is ProviderStatus.NOT_FOUND
+    assert (await gateway.submit(PAYOUT, REFERENCE)).status is ProviderStatus.UNKNOWN
 
 
 @pytest.mark.parametrize("status", [301, 400, 401, 409, 429, 500, 503])
-async def test_a_refusal_that_is_no_word_leaves_it_open(fake_gateway: FakeGateway, status: int):
-    """Whatever the body says: only a 2xx answer is a word; the money may have gone out."""
+async def test_a_status_other_than_2xx_is_unknown(fake_gateway: FakeGateway, status: int):
+    """Whatever the body says: the money may have gone out."""
     fake_gateway.status, fake_gateway.response = status, {"status": "FAILED"}
 
     assert await payout_gateway(fake_gateway.url).submit(PAYOUT, REFERENCE) == ProviderReport(
@@ -130,8 +132,8 @@ async def test_a_refusal_that_is_no_word_leaves_it_open(fake_gateway: FakeGatewa
     "answer",
     [b"", b"paid", {}, [], {"status": "OK"}, {"status": "PAID", "fee": -1}, b"\xff" * 100_000],
 )
-async def test_an_answer_that_says_nothing_leaves_it_open(fake_gateway: FakeGateway, answer: Any):
-    """No JSON, no status, a fee below zero, or no end to it."""
+async def test_an_invalid_answer_is_unknown(fake_gateway: FakeGateway, answer: Any):
+    """No JSON, no status, a negative fee, or an answer that is too long."""
     fake_gateway.response = answer
 
     assert await payout_gateway(fake_gateway.url).submit(PAYOUT, REFERENCE) == ProviderReport(
@@ -139,23 +141,23 @@ async def test_an_answer_that_says_nothing_leaves_it_open(fake_gateway: FakeGate
     )
 
 
-async def test_a_gateway_that_is_away_leaves_it_open():
-    """Port 9 answers nobody."""
+async def test_an_unreachable_gateway_is_unknown():
+    """Port 9 refuses connections."""
     assert await payout_gateway("http://127.0.0.1:9/payouts").check_status(
         PAYOUT, REFERENCE
     ) == ProviderReport(ProviderStatus.UNKNOWN)
 
 
-def test_who_pays_out_is_a_setting():
-    """A gateway where there is one, else the sandbox under --dev, else a person."""
+def test_the_settings_choose_the_payout_provider():
+    """The gateway if there is one, else the sandbox under --dev, else an operator by hand."""
     secrets = {"JWT_SECRET": "s" * 32, "WEBHOOK_SECRET": SECRET}
-    there = {**secrets, "PAYOUT_URL": "http://gateway/payouts"}
+    with_url = {**secrets, "PAYOUT_URL": "http://gateway/payouts"}
     names = [
-        _payout_provider(read(environ, dev=dev), SystemClock())[0]
+        payout_provider(read(environ, dev=dev), SystemClock())[0]
         for environ, dev in [
-            (there, False),
-            (there, True),
-            ({**there, "PAYOUT_PROVIDER": "momo"}, False),
+            (with_url, False),
+            (with_url, True),
+            ({**with_url, "PAYOUT_PROVIDER": "momo"}, False),
             (secrets, True),
             (secrets, False),
         ]
@@ -164,13 +166,13 @@ def test_who_pays_out_is_a_setting():
 
 
 @pytest.mark.parametrize(
-    ("environ", "words"),
+    ("environ", "message"),
     [
         ({"PAYOUT_URL": "http://gateway"}, "PAYOUT_URL needs WEBHOOK_SECRET"),
         ({"PAYOUT_PROVIDER": "Mo Mo"}, "PAYOUT_PROVIDER"),
     ],
 )
-def test_a_gateway_without_a_secret_is_refused(environ: dict[str, str], words: str):
-    """Nobody would know from whom a request to pay comes."""
-    with pytest.raises(SettingsError, match=words):
+def test_payout_settings_are_checked(environ: dict[str, str], message: str):
+    """A gateway needs WEBHOOK_SECRET, and a provider's name has a fixed form."""
+    with pytest.raises(SettingsError, match=message):
         read({"JWT_SECRET": "s" * 32, **environ})

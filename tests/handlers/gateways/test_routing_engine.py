@@ -1,4 +1,4 @@
-"""A router's word is used where there is one; where there is none our own estimate stands."""
+"""Routing engine client: the engine's duration is used if valid, else our own estimate."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -67,16 +67,16 @@ OSRM = {"code": "Ok", "routes": [{"duration": 150.0, "distance": 1_800.0}]}
 VALHALLA = {"trip": {"status": 0, "summary": {"time": 150.0, "length": 1.8}}}
 
 
-async def test_osrm_is_asked_as_it_wants(fake_engine: FakeRoutingEngine):
-    """Longitude first, a profile by vehicle, and its duration over ours is kept in the leg."""
+async def test_osrm_gets_longitude_first_and_a_profile(fake_engine: FakeRoutingEngine):
+    """The ratio of OSRM's duration to our estimate is kept in the leg."""
     fake_engine.response = OSRM
     assert (await resolve_leg(fake_engine, "osrm", "BICYCLE")).router_ratio == 1.5
     way = "/route/v1/cycling/9.700000,4.050000;9.710000,4.060000?overview=false"
     assert fake_engine.requests == [(way, None)]
 
 
-async def test_valhalla_is_asked_as_it_wants(fake_engine: FakeRoutingEngine):
-    """A body with two places and a costing model by vehicle."""
+async def test_valhalla_gets_two_locations_and_a_costing_model(fake_engine: FakeRoutingEngine):
+    """The ratio of Valhalla's duration to our estimate is kept in the leg."""
     fake_engine.response = VALHALLA
     assert (await resolve_leg(fake_engine, "valhalla", "MOTORBIKE")).router_ratio == 1.5
     [(path, body)] = fake_engine.requests
@@ -96,33 +96,35 @@ async def test_valhalla_is_asked_as_it_wants(fake_engine: FakeRoutingEngine):
         None,
     ],
 )
-async def test_an_answer_that_is_none(fake_engine: FakeRoutingEngine, answer: object):
-    """Whatever a router says that is no duration leaves our own estimate."""
+async def test_an_answer_without_a_duration_is_ignored(
+    fake_engine: FakeRoutingEngine, answer: object
+):
+    """Our own estimate stays."""
     fake_engine.response = answer
     assert (await resolve_leg(fake_engine, "osrm")).router_ratio == 1.0
 
 
-async def test_a_router_that_is_ill(fake_engine: FakeRoutingEngine):
-    """An error of the router's leaves our own estimate, even where its body looks well."""
+async def test_an_error_status_is_ignored(fake_engine: FakeRoutingEngine):
+    """Our own estimate stays, even if the body is valid."""
     fake_engine.response, fake_engine.status = OSRM, 500
     assert (await resolve_leg(fake_engine, "osrm")).router_ratio == 1.0
 
 
-async def test_a_router_that_is_not_there():
-    """Where nobody listens our own estimate stands."""
+async def test_an_unreachable_engine_is_ignored():
+    """Our own estimate stays."""
     nowhere = FakeRoutingEngine()
     nowhere.url = "http://127.0.0.1:9"
     assert (await resolve_leg(nowhere, "osrm")).router_ratio == 1.0
 
 
-async def test_an_absurd_answer_is_bounded(fake_engine: FakeRoutingEngine):
-    """A map without a bridge does not make a kilometre last for hours."""
+async def test_the_ratio_is_bounded(fake_engine: FakeRoutingEngine):
+    """A duration far above our estimate counts as RATIO_MAX times it."""
     fake_engine.response = {"routes": [{"duration": 90_000}]}
     assert (await resolve_leg(fake_engine, "osrm")).router_ratio == RATIO_MAX
 
 
-async def test_more_questions_than_fit_are_dropped(fake_engine: FakeRoutingEngine):
-    """Asking never waits and never grows without bound."""
+async def test_queries_over_the_queue_limit_are_dropped(fake_engine: FakeRoutingEngine):
+    """Queueing never waits, and the queue is bounded."""
     router = RoutingEngine("osrm", fake_engine.url, timeout_ms=1_000)
     for _ in range(QUEUE_MAX + 5):
         router.request_route(a_leg(), (4.05, 9.7), None, 100.0)
