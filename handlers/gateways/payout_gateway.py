@@ -12,6 +12,7 @@ from msgspec import Meta
 from dispatch.clock import Clock
 from dispatch.money.payout_providers import ProviderReport, ProviderStatus
 from handlers.gateways.request_signing import signed_headers
+from handlers.gateways.response_body import read_response_body
 from ledger.core.money import CURRENCY
 from ledger.records.payouts import Payout
 
@@ -81,9 +82,9 @@ class PayoutGateway:
                 aiohttp.ClientSession(timeout=timeout) as http,
                 http.request(method, url, data=body or None, headers=headers) as response,
             ):
-                raw = await response.content.read(RESPONSE_BYTES_MAX)
+                raw = await read_response_body(response, RESPONSE_BYTES_MAX)
                 status = response.status
-        except (TimeoutError, aiohttp.ClientError) as error:
+        except (TimeoutError, aiohttp.ClientError, ValueError) as error:
             return _report_unknown(reference, type(error).__name__)
         if status == 404 and method == "GET":
             return ProviderReport(ProviderStatus.NOT_FOUND)

@@ -12,6 +12,7 @@ from msgspec import Meta
 
 from dispatch import metrics
 from dispatch.tracking.route_leg import RouteLeg
+from handlers.gateways.response_body import read_response_body
 
 EngineKind = Literal["osrm", "valhalla"]
 # Latitude, longitude. Units: degrees WGS 84.
@@ -172,9 +173,8 @@ class RoutingEngine:
 async def _read_response(response: aiohttp.ClientResponse, kind: type[_ResponseT]) -> _ResponseT:
     if response.status != 200:
         raise NoRoute(f"status {response.status}")
-    if (response.content_length or 0) > RESPONSE_BYTES_MAX:
-        raise NoRoute("the answer is too long")
     try:
-        return msgspec.json.decode(await response.read(), type=kind)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        body = await read_response_body(response, RESPONSE_BYTES_MAX)
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, ValueError) as error:
         raise NoRoute(str(error)) from error

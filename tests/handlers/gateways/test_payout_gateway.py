@@ -1,5 +1,6 @@
 """Payouts through the operator's gateway: one reference each, and UNKNOWN if in doubt."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -39,9 +40,11 @@ class FakeGateway:
         self.url = ""
         self.status = 200
         self.response: Any = {"status": "PAID", "fee": 250}
+        # In how many parts the answer is sent.
+        self.parts = 1
         self.requests: list[tuple[str, str, bytes, dict[str, str]]] = []
 
-    async def handle(self, request: web.Request) -> web.Response:
+    async def handle(self, request: web.Request) -> web.StreamResponse:
         raw = await request.read()
         self.requests.append((request.method, request.path, raw, dict(request.headers)))
         body = (
@@ -49,7 +52,15 @@ class FakeGateway:
             if isinstance(self.response, bytes)
             else msgspec.json.encode(self.response)
         )
-        return web.Response(status=self.status, body=body)
+        response = web.StreamResponse(status=self.status)
+        await response.prepare(request)
+        size = len(body) // self.parts + 1
+        for start in range(0, len(body), size):
+            await response.write(body[start : start + size])
+            # The client, in the same event loop, gets its turns to read this part.
+            for _ in range(20):
+                await asyncio.sleep(0)
+        return response
 
 
 @pytest_asyncio.fixture
@@ -146,6 +157,17 @@ async def test_an_unreachable_gateway_is_unknown():
     assert await payout_gateway("http://127.0.0.1:9/payouts").check_status(
         PAYOUT, REFERENCE
     ) == ProviderReport(ProviderStatus.UNKNOWN)
+
+
+async def test_an_answer_in_two_parts_is_read_whole(fake_gateway: FakeGateway):
+    """A gateway whose answer arrived in two TCP segments was once never understood.
+
+    Its payouts stayed SUBMITTED although they were paid.
+    """
+    fake_gateway.parts = 2
+    report = await payout_gateway(fake_gateway.url).check_status(PAYOUT, REFERENCE)
+
+    assert report == ProviderReport(ProviderStatus.PAID, 250)
 
 
 def test_the_settings_choose_the_payout_provider():

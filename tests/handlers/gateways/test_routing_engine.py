@@ -21,7 +21,7 @@ from handlers.gateways.routing_engine import (
 
 
 class FakeRoutingEngine:
-    """A router that answers what it is told to, and keeps what it was asked."""
+    """A routing engine that answers as set, and records its requests."""
 
     def __init__(self) -> None:
         self.url = ""
@@ -37,29 +37,29 @@ class FakeRoutingEngine:
 
 @pytest_asyncio.fixture
 async def fake_engine() -> AsyncIterator[FakeRoutingEngine]:
-    here, app = FakeRoutingEngine(), web.Application()
-    app.router.add_route("*", "/{way:.*}", here.handle)
+    engine, app = FakeRoutingEngine(), web.Application()
+    app.router.add_route("*", "/{path:.*}", engine.handle)
     async with TestServer(app) as server:
-        here.url = str(server.make_url("/"))
-        yield here
+        engine.url = str(server.make_url("/"))
+        yield engine
 
 
 def a_leg() -> RouteLeg:
-    near = Place(lat=4.06, lng=9.71)
+    place = Place(lat=4.06, lng=9.71)
     return RouteLeg(
-        RiderAssignment(order_id="ord_1", state=DispatchState.ASSIGNED, pickup=near, dropoff=near)
+        RiderAssignment(order_id="ord_1", state=DispatchState.ASSIGNED, pickup=place, dropoff=place)
     )
 
 
 async def resolve_leg(
     engine: FakeRoutingEngine, kind: EngineKind, vehicle: str = "CAR"
 ) -> RouteLeg:
-    """One question, of which we would have said 100 s."""
+    """Resolve one query whose own estimate is 100 s."""
     leg = a_leg()
     leg.router_ratio = 3.0
     async with aiohttp.ClientSession() as http:
-        router = RoutingEngine(kind, engine.url, timeout_ms=2_000)
-        await router.resolve(http, RouteQuery(leg, (4.05, 9.7), vehicle, 100.0))
+        client = RoutingEngine(kind, engine.url, timeout_ms=2_000)
+        await client.resolve(http, RouteQuery(leg, (4.05, 9.7), vehicle, 100.0))
     return leg
 
 
@@ -71,11 +71,11 @@ async def test_osrm_gets_longitude_first_and_a_profile(fake_engine: FakeRoutingE
     """The ratio of OSRM's duration to our estimate is kept in the leg."""
     fake_engine.response = OSRM
     assert (await resolve_leg(fake_engine, "osrm", "BICYCLE")).router_ratio == 1.5
-    way = "/route/v1/cycling/9.700000,4.050000;9.710000,4.060000?overview=false"
-    assert fake_engine.requests == [(way, None)]
+    path = "/route/v1/cycling/9.700000,4.050000;9.710000,4.060000?overview=false"
+    assert fake_engine.requests == [(path, None)]
 
 
-async def test_valhalla_gets_two_locations_and_a_costing_model(fake_engine: FakeRoutingEngine):
+async def test_valhalla_gets_locations_and_a_costing_model(fake_engine: FakeRoutingEngine):
     """The ratio of Valhalla's duration to our estimate is kept in the leg."""
     fake_engine.response = VALHALLA
     assert (await resolve_leg(fake_engine, "valhalla", "MOTORBIKE")).router_ratio == 1.5
@@ -105,16 +105,16 @@ async def test_an_answer_without_a_duration_is_ignored(
 
 
 async def test_an_error_status_is_ignored(fake_engine: FakeRoutingEngine):
-    """Our own estimate stays, even if the body is valid."""
+    """Our own estimate stays, even if the body holds a duration."""
     fake_engine.response, fake_engine.status = OSRM, 500
     assert (await resolve_leg(fake_engine, "osrm")).router_ratio == 1.0
 
 
 async def test_an_unreachable_engine_is_ignored():
     """Our own estimate stays."""
-    nowhere = FakeRoutingEngine()
-    nowhere.url = "http://127.0.0.1:9"
-    assert (await resolve_leg(nowhere, "osrm")).router_ratio == 1.0
+    unreachable = FakeRoutingEngine()
+    unreachable.url = "http://127.0.0.1:9"
+    assert (await resolve_leg(unreachable, "osrm")).router_ratio == 1.0
 
 
 async def test_the_ratio_is_bounded(fake_engine: FakeRoutingEngine):
@@ -125,7 +125,7 @@ async def test_the_ratio_is_bounded(fake_engine: FakeRoutingEngine):
 
 async def test_queries_over_the_queue_limit_are_dropped(fake_engine: FakeRoutingEngine):
     """Queueing never waits, and the queue is bounded."""
-    router = RoutingEngine("osrm", fake_engine.url, timeout_ms=1_000)
+    client = RoutingEngine("osrm", fake_engine.url, timeout_ms=1_000)
     for _ in range(QUEUE_MAX + 5):
-        router.request_route(a_leg(), (4.05, 9.7), None, 100.0)
-    assert router.queue_length == QUEUE_MAX
+        client.request_route(a_leg(), (4.05, 9.7), None, 100.0)
+    assert client.queue_length == QUEUE_MAX
