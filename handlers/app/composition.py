@@ -62,8 +62,9 @@ from handlers.app.background_tasks import (
     edge_loops,
     engine_loops,
 )
-from handlers.app.contexts import DESK, Desk
+from handlers.app.contexts import Desk
 from handlers.app.gc_tuning import tune_gc
+from handlers.app.http_contexts import add_http_contexts
 from handlers.app.logs import configure_logs
 from handlers.app.money_setup import build_money_services
 from handlers.app.tracking_setup import TrackingParts, build_tracking
@@ -456,9 +457,9 @@ def _build_application(
 ) -> web.Application:
     settings, clock = infrastructure.settings, infrastructure.clock
     app = web.Application(middlewares=[http_gate], client_max_size=settings.http_body_bytes_max)
-    app[DESK] = desk
+    add_http_contexts(app, desk)
     app[envelope.HTTP_EDGE] = envelope.HttpEdge(
-        settings, clock, tokens, limits, AllowedOrigins(settings), TrustedProxies(settings)
+        clock, tokens, limits, AllowedOrigins(settings), TrustedProxies(settings)
     )
     probes = health.store_probes(infrastructure.redis, infrastructure.table)
     envelope.register_routes(app, health.routes(probes, stopped.is_set))

@@ -4,8 +4,6 @@ import asyncio
 from dataclasses import dataclass
 from typing import Literal
 
-from aiohttp import web
-
 from dispatch.accounts.revocations import Revocations
 from dispatch.accounts.sign_ins import SignIns
 from dispatch.accounts.store import Accounts
@@ -110,6 +108,3 @@ class Desk:
         if age_ms <= self.settings.fix_fresh_ms:
             return "live"
         return "stale" if age_ms <= self.settings.fix_lost_ms else "lost"
-
-
-DESK = web.AppKey("desk", Desk)

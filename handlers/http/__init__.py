@@ -1,1 +1,1 @@
-"""The HTTP endpoints beside the sockets, one file per subject."""
+"""HTTP endpoints: one module per subject, each with its context, handlers and routes."""

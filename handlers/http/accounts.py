@@ -1,21 +1,24 @@
-"""Accounts: whoever has none elsewhere registers here, signs in and stays signed in."""
+"""Account endpoints: register, sign in by password or code, refresh tokens, sign out."""
 
 import secrets
-from typing import Any
+from dataclasses import dataclass
+from typing import NotRequired, TypedDict
 
 import structlog
 from aiohttp import web
 
-from dispatch.accounts.revocations import RevocationRequest, identity_subject
-from dispatch.accounts.sign_ins import RefreshTokenReused, SignIn
+from dispatch.accounts.revocations import RevocationRequest, Revocations, identity_subject
+from dispatch.accounts.sign_ins import RefreshTokenReused, SignIn, SignIns
 from dispatch.accounts.store import (
     CODE_TTL_MS,
     Account,
+    Accounts,
     Login,
     NewCredentials,
     parse_login,
 )
 from dispatch.errors import Refusal, Refused
+from dispatch.keys import identity
 from dispatch.wire.http.accounts import (
     CodeRequest,
     CodeVerification,
@@ -23,185 +26,224 @@ from dispatch.wire.http.accounts import (
     RefreshRequest,
     Registration,
 )
-from handlers.app.contexts import DESK, Desk
+from handlers.gateways.code_sender import CodeSender
 from handlers.http.framework.envelope import (
     HTTP_EDGE,
     PUBLIC,
     Created,
     Route,
+    address_subject,
     enforce_rate_limit,
     read_body,
 )
 from handlers.sessions.auth import AUDIENCE_OF, RefreshClaims, TokenRefused
+from handlers.sessions.passwords import Passwords
 from handlers.sessions.rate_limits import (
     CODE_ADDRESS_RATE,
     CODE_RATE,
     SIGN_IN_ADDRESS_RATE,
     SIGN_IN_RATE,
-    Rate,
 )
 
-# A recall counts all tokens of its second as older; the next one is of the second after it.
+# A revocation covers all tokens issued within its second; tokens dated one second later are valid.
 _AFTER_REVOCATION_MS = 1_000
+_TOO_MANY_FROM_ADDRESS = "too many tries from your address"
+_TOO_MANY = "too many tries; wait some minutes"
 
 log = structlog.get_logger(__name__)
 
 
-async def post_register(request: web.Request) -> Any:
-    """Make an account; whoever says it again with the same password is signed in.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountsContext:
+    """What the account endpoints use."""
 
-    Errors: Refused CONFLICT where the phone has an account with another password.
+    accounts: Accounts
+    sign_ins: SignIns
+    revocations: Revocations
+    passwords: Passwords
+    code_sender: CodeSender
+
+
+ACCOUNTS = web.AppKey("accounts", AccountsContext)
+
+
+class TokensView(TypedDict):
+    """The tokens of a sign-in. Units: Unix milliseconds."""
+
+    userId: str
+    userType: str
+    accessToken: str
+    accessExpiresAt: int
+    refreshToken: str
+    refreshExpiresAt: int
+
+
+class SentCodeView(TypedDict):
+    """A code was sent; under --dev without a gateway it is returned. Units: milliseconds."""
+
+    expiresInMs: int
+    devCode: NotRequired[str]
+
+
+class EmptyView(TypedDict):
+    """No data."""
+
+
+async def post_register(request: web.Request) -> Created[TokensView]:
+    """Create an account; a repeat with the same password signs in.
+
+    Errors: Refused CONFLICT if the phone has an account with another password; RATE_LIMITED.
     """
-    desk, body = request.app[DESK], await read_body(request, Registration)
-    who = parse_login(body.user_type, body.phone)
-    await _count_attempt(request, desk, who)
-    found = await desk.accounts.find(who)
+    context, body = request.app[ACCOUNTS], await read_body(request, Registration)
+    login = parse_login(body.user_type, body.phone)
+    await _count_attempt(request, login)
+    found = await context.accounts.find(login)
     if found is None:
-        kept = await desk.passwords.hash(body.password)
-        made = await desk.accounts.create(who, NewCredentials(password_hash=kept, name=body.name))
+        password_hash = await context.passwords.hash(body.password)
+        credentials = NewCredentials(password_hash=password_hash, name=body.name)
         # None: a copy of this request was faster.
-        found = made or await desk.accounts.find(who)
-    if found is None or not await desk.passwords.matches(found.password_hash, body.password):
+        found = await context.accounts.create(login, credentials)
+        found = found or await context.accounts.find(login)
+    if found is None or not await context.passwords.matches(found.password_hash, body.password):
         raise Refused(Refusal.CONFLICT, "this phone has an account")
-    await desk.accounts.clear_tries(who)
-    return Created(await _begin_sign_in(request, who, found))
+    await context.accounts.clear_tries(login)
+    return Created(await _begin_sign_in(request, login, found))
 
 
-async def post_login(request: web.Request) -> Any:
+async def post_login(request: web.Request) -> TokensView:
     """Sign in by password.
 
-    Errors: Refused WRONG_CREDENTIALS, after the same work whether there is such an account.
+    Errors: Refused WRONG_CREDENTIALS, after the same work with and without an account;
+    RATE_LIMITED.
     """
-    desk, body = request.app[DESK], await read_body(request, Credentials)
-    who = parse_login(body.user_type, body.phone)
-    await _count_attempt(request, desk, who)
-    found = await desk.accounts.find(who)
-    kept = found.password_hash if found else None
-    if not await desk.passwords.matches(kept, body.password) or found is None:
+    context, body = request.app[ACCOUNTS], await read_body(request, Credentials)
+    login = parse_login(body.user_type, body.phone)
+    await _count_attempt(request, login)
+    found = await context.accounts.find(login)
+    password_hash = found.password_hash if found else None
+    if not await context.passwords.matches(password_hash, body.password) or found is None:
         raise Refused(Refusal.WRONG_CREDENTIALS, "no such account, or another password")
-    await desk.accounts.clear_tries(who)
-    return await _begin_sign_in(request, who, found)
+    await context.accounts.clear_tries(login)
+    return await _begin_sign_in(request, login, found)
 
 
-async def post_refresh(request: web.Request) -> Any:
-    """The next pair of tokens for a refresh token, which is good once.
+async def post_refresh(request: web.Request) -> TokensView:
+    """Exchange a refresh token, which is valid once, for the next pair of tokens.
 
-    Errors: TokenRefused; where a token comes a second time its sign-in ends, for both who have it.
+    Errors: TokenRefused. A token that is used twice ends its sign-in, for both who hold it.
     """
-    desk, edge = request.app[DESK], request.app[HTTP_EDGE]
+    context, edge = request.app[ACCOUNTS], request.app[HTTP_EDGE]
     body = await read_body(request, RefreshRequest)
-    turn = edge.tokens.read_refresh(body.refresh_token, edge.clock.now_ms())
+    claims = edge.tokens.read_refresh(body.refresh_token, edge.clock.now_ms())
     try:
-        renewed = await desk.sign_ins.renew(turn.sign_in, turn.renewal_count)
+        renewed = await context.sign_ins.renew(claims.sign_in, claims.renewal_count)
     except RefreshTokenReused as reused:
-        log.warning("refresh_token_reused", user=reused.sign_in.user_id)
-        await _end_sign_in(desk, turn.sign_in)
+        log.warning("refresh_token_reused", user_id=reused.sign_in.user_id)
+        await _end_sign_in(context, claims.sign_in)
         raise TokenRefused("token_invalid") from None
     if renewed is None:
         raise TokenRefused("token_invalid")
     return _tokens_view(request, renewed, edge.clock.now_ms())
 
 
-async def post_logout(request: web.Request) -> Any:
+async def post_logout(request: web.Request) -> EmptyView:
     """End a sign-in; its sockets are closed within five seconds. Errors: TokenRefused."""
     edge, body = request.app[HTTP_EDGE], await read_body(request, RefreshRequest)
-    turn = edge.tokens.read_refresh(body.refresh_token, edge.clock.now_ms())
-    await _end_sign_in(request.app[DESK], turn.sign_in)
+    claims = edge.tokens.read_refresh(body.refresh_token, edge.clock.now_ms())
+    await _end_sign_in(request.app[ACCOUNTS], claims.sign_in)
     return {}
 
 
-async def post_code_request(request: web.Request) -> Any:
-    """Send six digits to a phone, whether it has an account or not.
+async def post_code_request(request: web.Request) -> SentCodeView:
+    """Send a six-digit code to a phone, with or without an account.
 
-    Errors: Refused SERVICE_DISABLED where nobody sends codes.
+    Errors: Refused SERVICE_DISABLED if no codes are sent; RATE_LIMITED; UNAVAILABLE.
     """
-    desk, edge = request.app[DESK], request.app[HTTP_EDGE]
+    context, edge = request.app[ACCOUNTS], request.app[HTTP_EDGE]
     body = await read_body(request, CodeRequest)
-    who = parse_login(body.user_type, body.phone)
-    desk.code_sender.require_enabled()
-    await _enforce_rate_limits(request, CODE_ADDRESS_RATE, CODE_RATE, who)
+    login = parse_login(body.user_type, body.phone)
+    context.code_sender.require_enabled()
+    await enforce_rate_limit(
+        request, CODE_ADDRESS_RATE, address_subject(request), _TOO_MANY_FROM_ADDRESS
+    )
+    await enforce_rate_limit(request, CODE_RATE, login.label, _TOO_MANY)
     code = f"{secrets.randbelow(1_000_000):06d}"
-    await desk.accounts.save_code(who, edge.tokens.keyed_hash(f"{who.label}:{code}"))
-    shown = await desk.code_sender.send(who.phone, code, edge.clock.now_ms() + CODE_TTL_MS)
-    return {"expiresInMs": CODE_TTL_MS, **shown}
+    await context.accounts.save_code(login, edge.tokens.keyed_hash(f"{login.label}:{code}"))
+    sent = await context.code_sender.send(login.phone, code, edge.clock.now_ms() + CODE_TTL_MS)
+    return {"expiresInMs": CODE_TTL_MS, **sent}
 
 
-async def post_code_verify(request: web.Request) -> Any:
-    """Sign in by the code that came; a phone without an account gets one.
+async def post_code_verify(request: web.Request) -> TokensView | Created[TokensView]:
+    """Sign in by a code; a phone without an account gets one.
 
-    With `password` it is the password from now on, and whoever had signed in before is out.
+    `password` replaces the account's password and ends all earlier sign-ins.
 
-    Errors: Refused WRONG_CREDENTIALS.
+    Errors: Refused WRONG_CREDENTIALS; RATE_LIMITED.
     """
-    desk, edge = request.app[DESK], request.app[HTTP_EDGE]
+    context, edge = request.app[ACCOUNTS], request.app[HTTP_EDGE]
     body = await read_body(request, CodeVerification)
-    who = parse_login(body.user_type, body.phone)
-    await _enforce_rate_limits(request, SIGN_IN_ADDRESS_RATE, SIGN_IN_RATE, who, "by_code")
-    if not await desk.accounts.consume_code(
-        who, edge.tokens.keyed_hash(f"{who.label}:{body.code}")
-    ):
-        raise Refused(Refusal.WRONG_CREDENTIALS, "another code, or one that is over")
-    kept = await desk.passwords.hash(body.password) if body.password else None
-    proof = NewCredentials(password_hash=kept, name=body.name, is_phone_verified=True)
-    made = await desk.accounts.create(who, proof)
-    if made is not None:
-        return Created(await _begin_sign_in(request, who, made))
-    return await _sign_in_proven(request, who, proof)
+    login = parse_login(body.user_type, body.phone)
+    await _enforce_sign_in_rate(request, login, "by_code")
+    code_hash = edge.tokens.keyed_hash(f"{login.label}:{body.code}")
+    if not await context.accounts.consume_code(login, code_hash):
+        raise Refused(Refusal.WRONG_CREDENTIALS, "a wrong code, or an expired one")
+    password_hash = await context.passwords.hash(body.password) if body.password else None
+    credentials = NewCredentials(
+        password_hash=password_hash, name=body.name, is_phone_verified=True
+    )
+    created = await context.accounts.create(login, credentials)
+    if created is not None:
+        return Created(await _begin_sign_in(request, login, created))
+    return await _sign_in_verified(request, login, credentials)
 
 
-async def _sign_in_proven(
-    request: web.Request, login: Login, proof: NewCredentials
-) -> dict[str, Any]:
-    desk = request.app[DESK]
-    before = await desk.accounts.find(login)
-    assert before is not None, "an account that could not be made is there"
-    after = await desk.accounts.verify_phone(login, before, proof)
-    await desk.accounts.clear_tries(login)
+async def _sign_in_verified(
+    request: web.Request, login: Login, credentials: NewCredentials
+) -> TokensView:
+    """Sign in to an existing account whose phone was just verified by a code."""
+    context = request.app[ACCOUNTS]
+    before = await context.accounts.find(login)
+    assert before is not None, "an account that could not be created exists"
+    after = await context.accounts.verify_phone(login, before, credentials)
+    await context.accounts.clear_tries(login)
     if after.since == before.since:
         return await _begin_sign_in(request, login, after)
-    owner = identity_subject(f"{AUDIENCE_OF[login.user_type]}:{after.user_id}")
-    wish = RevocationRequest([owner], owner.removeprefix("identity:"), "password changed by code")
-    recalled = await desk.revocations.add(wish, {}, None)
-    return await _begin_sign_in(request, login, after, recalled["revokedAt"] + _AFTER_REVOCATION_MS)
+    # The password changed: earlier sign-ins have ended, and their access tokens are revoked.
+    owner = identity(AUDIENCE_OF[login.user_type], after.user_id)
+    revocation = RevocationRequest([identity_subject(owner)], owner, "password changed by code")
+    revoked = await context.revocations.add(revocation, {}, None)
+    issued_at_ms: int = revoked["revokedAt"] + _AFTER_REVOCATION_MS
+    return await _begin_sign_in(request, login, after, issued_at_ms)
 
 
-async def _count_attempt(request: web.Request, desk: Desk, login: Login) -> None:
-    """Count a try by password. Errors: Refused RATE_LIMITED."""
-    await _enforce_rate_limits(request, SIGN_IN_ADDRESS_RATE, SIGN_IN_RATE, login)
-    wait_ms = await desk.accounts.count_try(login)
+async def _count_attempt(request: web.Request, login: Login) -> None:
+    """Count an attempt by password. Errors: Refused RATE_LIMITED."""
+    await _enforce_sign_in_rate(request, login, "by_password")
+    wait_ms = await request.app[ACCOUNTS].accounts.count_try(login)
     if wait_ms:
         details: dict[str, object] = {"retryAfterMs": wait_ms}
         raise Refused(Refusal.RATE_LIMITED, "locked after five failures", details)
 
 
-async def _enforce_rate_limits(
-    request: web.Request,
-    address_rate: Rate,
-    login_rate: Rate,
-    login: Login,
-    method: str = "by_password",
-) -> None:
-    """Take from the buckets of an address and of a login. Errors: Refused RATE_LIMITED."""
-    address = request.app[HTTP_EDGE].proxies.client_address(request)
+async def _enforce_sign_in_rate(request: web.Request, login: Login, method: str) -> None:
+    """Limit sign-ins by address, and by login and method. Errors: Refused RATE_LIMITED."""
     await enforce_rate_limit(
-        request, address_rate, f"from:{address}", "too many tries from your address"
+        request, SIGN_IN_ADDRESS_RATE, address_subject(request), _TOO_MANY_FROM_ADDRESS
     )
-    await enforce_rate_limit(
-        request, login_rate, f"{login.label}:{method}", "too many tries; wait some minutes"
-    )
+    await enforce_rate_limit(request, SIGN_IN_RATE, f"{login.label}:{method}", _TOO_MANY)
 
 
 async def _begin_sign_in(
-    request: web.Request, login: Login, account: Account, now_ms: int | None = None
-) -> dict[str, Any]:
-    begun = await request.app[DESK].sign_ins.begin(login, account)
-    return _tokens_view(request, begun, now_ms or request.app[HTTP_EDGE].clock.now_ms())
+    request: web.Request, login: Login, account: Account, issued_at_ms: int | None = None
+) -> TokensView:
+    sign_in = await request.app[ACCOUNTS].sign_ins.begin(login, account)
+    return _tokens_view(request, sign_in, issued_at_ms or request.app[HTTP_EDGE].clock.now_ms())
 
 
-def _tokens_view(request: web.Request, sign_in: SignIn, now_ms: int) -> dict[str, Any]:
-    turn = RefreshClaims(sign_in.sign_in_id, sign_in.turn)
+def _tokens_view(request: web.Request, sign_in: SignIn, issued_at_ms: int) -> TokensView:
+    claims = RefreshClaims(sign_in.sign_in_id, sign_in.turn)
     tokens = request.app[HTTP_EDGE].tokens
-    pair = tokens.issue_pair(sign_in.user_type, sign_in.user_id, turn, now_ms)
+    pair = tokens.issue_pair(sign_in.user_type, sign_in.user_id, claims, issued_at_ms)
     return {
         "userId": sign_in.user_id,
         "userType": sign_in.user_type,
@@ -212,10 +254,10 @@ def _tokens_view(request: web.Request, sign_in: SignIn, now_ms: int) -> dict[str
     }
 
 
-async def _end_sign_in(desk: Desk, sign_in_id: str) -> None:
-    # In this order: a repeat of what failed in between ends the rest.
-    await desk.revocations.end_sign_in(sign_in_id)
-    await desk.sign_ins.end(sign_in_id)
+async def _end_sign_in(context: AccountsContext, sign_in_id: str) -> None:
+    # In this order: if the second write fails, a repeat finds the sign-in and ends the rest.
+    await context.revocations.end_sign_in(sign_in_id)
+    await context.sign_ins.end(sign_in_id)
 
 
 ROUTES = (

@@ -1,41 +1,97 @@
-"""What operators look at: orders, and riders near a point."""
+"""Operators' endpoints about the search for riders: decisions, offer policies, riders nearby."""
 
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypedDict
 
 import msgspec
 from aiohttp import web
 
 from dispatch.catalogue.service_rates import parse_service
 from dispatch.errors import Refusal, Refused
-from dispatch.orders.offers.policy_store import VersionedPolicy
+from dispatch.orders.decision_store import DecisionStore
+from dispatch.orders.offers.policy_store import OfferPolicyStore, VersionedPolicy
+from dispatch.orders.store import OrderStore
 from dispatch.tracking.stores.geo_cells import Circle
+from dispatch.tracking.stores.positions import Positions
 from dispatch.tracking.stores.rider_facts import IndexedRider
 from dispatch.wire.http.offer_policy import OfferSettings
-from dispatch.wire.snapshots import decisions_view
-from handlers.app.contexts import DESK
-from handlers.http.framework.envelope import PRINCIPAL, Route, read_body
-from handlers.http.framework.pagination import id_of, listing, number_of, page_of
-from handlers.http.orders import get_all_orders
+from dispatch.wire.snapshots import Snapshot, decisions_view
+from handlers.http.framework.envelope import HTTP_EDGE, PRINCIPAL, JsonObject, Route, read_body
+from handlers.http.framework.pagination import (
+    ListPage,
+    listing,
+    number_of,
+    order_id_of,
+    page_of,
+)
 
-# Source: wire contract, the search radius by default; and a whole city with its suburbs.
+# Source: `docs/contract.md`, the default search radius. Chosen: a city with its suburbs.
 RADIUS_KM_DEFAULT = "5"
 RADIUS_KM_MAX = 100.0
 
 
-async def get_nearby(request: web.Request) -> Any:
-    """The riders around a point, nearest first, whatever they do."""
-    desk = request.app[DESK]
-    lat = number_of(request, "lat", (-90, 90))
-    lng = number_of(request, "lng", (-180, 180))
-    radius_km = number_of(request, "radiusKm", (0.001, RADIUS_KM_MAX), RADIUS_KM_DEFAULT)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminContext:
+    """What these endpoints use.
+
+    `freshness` tells live, stale or lost from when the server received a fix (Unix ms).
+    """
+
+    orders: OrderStore
+    decisions: DecisionStore
+    offer_policies: OfferPolicyStore
+    positions: Positions
+    freshness: Callable[[int], str]
+
+
+ADMIN = web.AppKey("admin", AdminContext)
+
+
+class LocationView(TypedDict):
+    """A position. Units: degrees WGS 84."""
+
+    lat: float
+    lng: float
+
+
+class NearbyRiderView(TypedDict):
+    """A rider near a point. Units: kilometres, metres, Unix milliseconds."""
+
+    riderId: str
+    name: str
+    vehicle: str | None
+    location: LocationView
+    distanceKm: float
+    available: bool
+    activeDeliveries: int
+    duty: str
+    accuracy: float | None
+    ts: int
+    receivedAt: int
+    state: str
+
+
+class DecisionsView(ListPage[Snapshot]):
+    """The decisions kept for an order; `notKept` counts the others."""
+
+    notKept: int
+
+
+async def get_nearby(request: web.Request) -> ListPage[NearbyRiderView]:
+    """Riders around a point, nearest first, whether available or not."""
+    context = request.app[ADMIN]
+    lat = number_of(request, "lat", -90, 90)
+    lng = number_of(request, "lng", -180, 180)
+    radius_km = number_of(request, "radiusKm", 0.001, RADIUS_KM_MAX, RADIUS_KM_DEFAULT)
     limit = page_of(request).limit
-    seen = await desk.positions.find_nearest(
-        Circle(lat, lng, radius_km), limit, desk.clock.now_ms()
-    )
-    return listing([_rider_view(each, desk.freshness(each.seen_at_ms)) for each in seen], None)
+    now_ms = request.app[HTTP_EDGE].clock.now_ms()
+    riders = await context.positions.find_nearest(Circle(lat, lng, radius_km), limit, now_ms)
+    views = (_rider_view(rider, context.freshness(rider.seen_at_ms)) for rider in riders)
+    return listing(views, None)
 
 
-def _rider_view(rider: IndexedRider, state: str) -> dict[str, Any]:
+def _rider_view(rider: IndexedRider, state: str) -> NearbyRiderView:
     return {
         "riderId": rider.rider_id,
         "name": rider.name,
@@ -52,50 +108,51 @@ def _rider_view(rider: IndexedRider, state: str) -> dict[str, Any]:
     }
 
 
-async def get_decisions(request: web.Request) -> Any:
-    """Why riders were asked for an order, or nobody was, and what came of it; oldest first."""
-    desk, order_id = request.app[DESK], id_of(request, "orderId")
-    order = await desk.orders.get(order_id)
+async def get_decisions(request: web.Request) -> DecisionsView:
+    """Why riders were offered an order, or none was, and the outcome of each offer; oldest first.
+
+    Errors: Refused NOT_FOUND.
+    """
+    context, order_id = request.app[ADMIN], order_id_of(request)
+    order = await context.orders.get(order_id)
     if order is None:
         raise Refused(Refusal.NOT_FOUND, f"there is no order {order_id}")
-    kept = await desk.decisions.list_for(order_id)
+    kept = await context.decisions.list_for(order_id)
     made = order.dispatch.decisions if order.dispatch else 0
     page = listing(decisions_view(order, kept), None)
     return {**page, "notKept": max(0, made - len(kept))}
 
 
-async def get_offer_policy(request: web.Request) -> Any:
-    """How riders are asked for a service's orders."""
+async def get_offer_policy(request: web.Request) -> JsonObject:
+    """How riders are offered a service's orders. Errors: Refused NOT_FOUND."""
     name = request.match_info["service"].lower()
-    policies = request.app[DESK].offer_policies
+    policies = request.app[ADMIN].offer_policies
     return _policy_view(name, policies.zone, await policies.get_versioned(parse_service(name)))
 
 
-async def put_offer_policy(request: web.Request) -> Any:
-    """Change how riders are asked; holds from the next look of the engine on."""
+async def put_offer_policy(request: web.Request) -> JsonObject:
+    """Change how riders are offered a service's orders; applies from the engine's next tick.
+
+    Errors: Refused NOT_FOUND, MALFORMED.
+    """
     name = request.match_info["service"].lower()
     service = parse_service(name)
     body = await read_body(request, OfferSettings)
-    policies = request.app[DESK].offer_policies
-    after = await policies.put_offers(service, body, request[PRINCIPAL].id)
-    return _policy_view(name, policies.zone, after)
+    policies = request.app[ADMIN].offer_policies
+    changed = await policies.put_offers(service, body, request[PRINCIPAL].id)
+    return _policy_view(name, policies.zone, changed)
 
 
-def _policy_view(name: str, zone: str, policy: VersionedPolicy) -> dict[str, Any]:
-    fields = msgspec.to_builtins(policy.policy)
+def _policy_view(name: str, zone: str, policy: VersionedPolicy) -> JsonObject:
+    fields: dict[str, object] = msgspec.to_builtins(policy.policy)
     return {"service": name, "zone": zone, "version": policy.version, **fields}
 
 
+_ADMIN = ("ADMIN",)
+_OFFER_POLICY = "/api/v1/admin/config/offers/{service}"
 ROUTES = (
-    Route("GET", "/api/v1/admin/orders/{orderId}/decisions", ("ADMIN",), get_decisions),
-    Route("GET", "/api/v1/admin/config/offers/{service}", ("ADMIN",), get_offer_policy),
-    Route(
-        "PUT",
-        "/api/v1/admin/config/offers/{service}",
-        ("ADMIN",),
-        put_offer_policy,
-        OfferSettings,
-    ),
-    Route("GET", "/api/v1/admin/orders", ("ADMIN",), get_all_orders),
-    Route("GET", "/api/v1/admin/riders/nearby", ("ADMIN",), get_nearby),
+    Route("GET", "/api/v1/admin/orders/{orderId}/decisions", _ADMIN, get_decisions),
+    Route("GET", _OFFER_POLICY, _ADMIN, get_offer_policy),
+    Route("PUT", _OFFER_POLICY, _ADMIN, put_offer_policy, OfferSettings),
+    Route("GET", "/api/v1/admin/riders/nearby", _ADMIN, get_nearby),
 )

@@ -1,12 +1,16 @@
-"""What operators do with money: payouts, refunds, cash, corrections, wallets, the books."""
+"""Operators' money endpoints: payouts, refunds, cash, adjustments, any wallet, trial balance."""
 
-from typing import Any
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from aiohttp import web
 
 from dispatch.errors import Refusal, Refused
-from dispatch.money.payout_store import STATUSES, payout_view
+from dispatch.money.corrections import CorrectionService
+from dispatch.money.payout_store import STATUSES, PayoutStore, payout_view
+from dispatch.money.payouts import PayoutService
 from dispatch.storage.dynamodb_errors import translate_dynamodb_errors
+from dispatch.tracking.cash_headroom import CashHeadroom
 from dispatch.wire.http.admin_money import (
     AdjustmentBody,
     PayoutGate,
@@ -17,203 +21,230 @@ from dispatch.wire.http.admin_money import (
     WalletStatusChange,
 )
 from dispatch.wire.http.base import ReasonBody
-from handlers.app.contexts import DESK
-from handlers.http.framework.envelope import PRINCIPAL, Created, Route, read_body
-from handlers.http.framework.idempotency import caller_of
-from handlers.http.framework.pagination import id_of, listing, page_of
-from handlers.http.wallets import statement_of
-from ledger.core.accounts import OWNERS, owner
+from handlers.http.framework.envelope import (
+    HTTP_EDGE,
+    PRINCIPAL,
+    Created,
+    JsonObject,
+    Route,
+    read_body,
+)
+from handlers.http.framework.idempotency import http_caller
+from handlers.http.framework.pagination import (
+    ListPage,
+    choice_of,
+    id_of,
+    listing,
+    order_id_of,
+    page_of,
+    rider_id_of,
+)
+from handlers.http.wallet_views import statement_of
+from ledger.core.accounts import OWNERS
+from ledger.core.accounts import owner as wallet_account
 from ledger.records.adjustments import AdjustmentState
+from ledger.reporting.history import History
+from ledger.reporting.statements import Statements
 
 
-async def get_payouts(request: web.Request) -> Any:
-    """Payouts of everybody that stand so, those without a decision where nothing is said."""
-    status = request.query.get("status", "PENDING")
-    if status not in STATUSES:
-        raise Refused(Refusal.MALFORMED, f"status: one of {', '.join(sorted(STATUSES))}")
-    found, cursor = await request.app[DESK].payout_store.list_by_status(status, page_of(request))
-    return listing([payout_view(each) for each in found], cursor)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdminMoneyContext:
+    """What these endpoints use."""
+
+    payout_service: PayoutService
+    payout_store: PayoutStore
+    correction_service: CorrectionService
+    cash_headroom: CashHeadroom
+    statements: Statements
+    history: History
 
 
-async def post_payout_approval(request: web.Request) -> Any:
-    """Agree to a payout of somebody else's."""
-    payer, payout_id = request.app[DESK].payout_service, id_of(request, "payoutId")
-    return await payer.approve(caller_of(request), payout_id)
+ADMIN_MONEY = web.AppKey("admin_money", AdminMoneyContext)
 
 
-async def post_payout_rejection(request: web.Request) -> Any:
-    """Turn a payout down."""
+class _WalletOwner(NamedTuple):
+    """The owner of a wallet, as ledger accounts name it."""
+
+    owner_type: str
+    owner_id: str
+
+    @property
+    def account(self) -> str:
+        """The name of the wallet's account."""
+        return wallet_account(self.owner_type, self.owner_id)
+
+
+# Payouts.
+
+
+async def get_payouts(request: web.Request) -> ListPage[JsonObject]:
+    """Payouts of all owners by status; undecided ones by default.
+
+    Errors: Refused MALFORMED.
+    """
+    status = choice_of(request, "status", sorted(STATUSES), "PENDING")
+    store = request.app[ADMIN_MONEY].payout_store
+    payouts, cursor = await store.list_by_status(status, page_of(request))
+    return listing(map(payout_view, payouts), cursor)
+
+
+async def post_payout_approval(request: web.Request) -> JsonObject:
+    """Approve a payout that another person requested."""
+    payouts, payout_id = request.app[ADMIN_MONEY].payout_service, id_of(request, "payoutId")
+    return await payouts.approve(http_caller(request), payout_id)
+
+
+async def post_payout_rejection(request: web.Request) -> JsonObject:
+    """Reject a payout; the held amount is released."""
     body = await read_body(request, ReasonBody)
-    payer, payout_id = request.app[DESK].payout_service, id_of(request, "payoutId")
-    return await payer.reject(caller_of(request, body), payout_id, body.reason or "rejected")
+    payouts, payout_id = request.app[ADMIN_MONEY].payout_service, id_of(request, "payoutId")
+    return await payouts.reject(http_caller(request, body), payout_id, body.reason or "rejected")
 
 
-async def post_payout_outcome(request: web.Request) -> Any:
-    """Say what came of a payout that was carried out by hand, or that came back."""
+async def post_payout_outcome(request: web.Request) -> JsonObject:
+    """Record the outcome of a payout that was carried out by hand, or that came back."""
     body = await read_body(request, PayoutOutcome)
-    payer, payout_id = request.app[DESK].payout_service, id_of(request, "payoutId")
-    return await payer.record_manual_outcome(caller_of(request, body), payout_id, body)
+    payouts, payout_id = request.app[ADMIN_MONEY].payout_service, id_of(request, "payoutId")
+    return await payouts.record_manual_outcome(http_caller(request, body), payout_id, body)
 
 
-async def get_payout_gate(request: web.Request) -> Any:
-    """Whether payouts are stopped, since when and why."""
-    return await request.app[DESK].payout_store.get_gate()
+async def get_payout_gate(request: web.Request) -> JsonObject:
+    """Whether payouts are stopped, since when, by whom and why."""
+    return await request.app[ADMIN_MONEY].payout_store.get_gate()
 
 
-async def put_payout_gate(request: web.Request) -> Any:
-    """Stop payouts, or let them go on."""
-    desk, body = request.app[DESK], await read_body(request, PayoutGate)
-    by, now_ms = request[PRINCIPAL].id, desk.clock.now_ms()
-    await desk.payout_store.set_gate(stopped=body.stopped, reason=body.reason, by=by, now_ms=now_ms)
-    return await desk.payout_store.get_gate()
+async def put_payout_gate(request: web.Request) -> JsonObject:
+    """Stop payouts, or let them continue."""
+    body = await read_body(request, PayoutGate)
+    store = request.app[ADMIN_MONEY].payout_store
+    by, now_ms = request[PRINCIPAL].id, request.app[HTTP_EDGE].clock.now_ms()
+    await store.set_gate(stopped=body.stopped, reason=body.reason, by=by, now_ms=now_ms)
+    return await store.get_gate()
 
 
-async def post_refund(request: web.Request) -> Any:
-    """Give a part of a settled order back."""
+# Refunds, cash and adjustments.
+
+
+async def post_refund(request: web.Request) -> Created[JsonObject]:
+    """Refund a part of a settled order."""
     body = await read_body(request, RefundBody)
-    bursar, order_id = request.app[DESK].correction_service, id_of(request, "orderId")
-    return Created(await bursar.refund(caller_of(request, body), order_id, body))
+    corrections, order_id = request.app[ADMIN_MONEY].correction_service, order_id_of(request)
+    return Created(await corrections.refund(http_caller(request, body), order_id, body))
 
 
-async def post_remittance(request: web.Request) -> Any:
-    """Take in cash that a rider had collected."""
+async def post_remittance(request: web.Request) -> Created[JsonObject]:
+    """Record cash that a rider handed in."""
     body = await read_body(request, RemittanceBody)
-    desk, rider_id = request.app[DESK], id_of(request, "riderId")
-    answer = await desk.correction_service.record_remittance(
-        caller_of(request, body), rider_id, body
+    context, rider_id = request.app[ADMIN_MONEY], rider_id_of(request)
+    recorded = await context.correction_service.record_remittance(
+        http_caller(request, body), rider_id, body
     )
-    desk.cash_headroom.refresh_soon(rider_id)
-    return Created(answer)
+    context.cash_headroom.refresh_soon(rider_id)
+    return Created(recorded)
 
 
-async def post_shortage(request: web.Request) -> Any:
-    """Write down cash that a rider does not have; another person must agree."""
+async def post_shortage(request: web.Request) -> Created[JsonObject]:
+    """Propose an adjustment for cash that a rider cannot hand in; another person must approve."""
     body = await read_body(request, ShortageBody)
-    bursar, rider_id = request.app[DESK].correction_service, id_of(request, "riderId")
-    return Created(await bursar.propose_shortage(caller_of(request, body), rider_id, body))
+    corrections, rider_id = request.app[ADMIN_MONEY].correction_service, rider_id_of(request)
+    return Created(await corrections.propose_shortage(http_caller(request, body), rider_id, body))
 
 
-async def get_riders_with_cash(request: web.Request) -> Any:
-    """Riders who have cash of ours, whoever has it longest first in each shard."""
-    found, cursor = await request.app[DESK].payout_store.list_riders_with_cash(page_of(request))
-    return listing(found, cursor)
+async def get_riders_with_cash(request: web.Request) -> ListPage[JsonObject]:
+    """Riders who hold cash, longest first in each shard."""
+    store = request.app[ADMIN_MONEY].payout_store
+    riders, cursor = await store.list_riders_with_cash(page_of(request))
+    return listing(riders, cursor)
 
 
-async def post_adjustment(request: web.Request) -> Any:
-    """Write a correction of the books down; another person must agree."""
+async def post_adjustment(request: web.Request) -> Created[JsonObject]:
+    """Propose an adjustment of the books; another person must approve."""
     body = await read_body(request, AdjustmentBody)
-    return Created(
-        await request.app[DESK].correction_service.propose(caller_of(request, body), body)
-    )
+    corrections = request.app[ADMIN_MONEY].correction_service
+    return Created(await corrections.propose(http_caller(request, body), body))
 
 
-async def get_adjustments(request: web.Request) -> Any:
-    """Corrections that stand so, those without a decision where nothing is said."""
-    status = request.query.get("status", AdjustmentState.PENDING.value)
-    known = [state.value for state in AdjustmentState]
-    if status not in known:
-        raise Refused(Refusal.MALFORMED, f"status: one of {', '.join(known)}")
-    found, cursor = await request.app[DESK].correction_service.list_proposals(
-        status, page_of(request)
-    )
-    return listing(found, cursor)
+async def get_adjustments(request: web.Request) -> ListPage[JsonObject]:
+    """Adjustments by status; undecided ones by default. Errors: Refused MALFORMED."""
+    states = [state.value for state in AdjustmentState]
+    status = choice_of(request, "status", states, AdjustmentState.PENDING.value)
+    corrections = request.app[ADMIN_MONEY].correction_service
+    proposals, cursor = await corrections.list_proposals(status, page_of(request))
+    return listing(proposals, cursor)
 
 
-async def post_adjustment_approval(request: web.Request) -> Any:
-    """Agree to somebody else's correction; it is posted."""
-    bursar, adjustment_id = request.app[DESK].correction_service, id_of(request, "adjustmentId")
-    return await bursar.approve(caller_of(request), adjustment_id)
+async def post_adjustment_approval(request: web.Request) -> JsonObject:
+    """Approve an adjustment that another person proposed; it is posted."""
+    corrections = request.app[ADMIN_MONEY].correction_service
+    return await corrections.approve(http_caller(request), id_of(request, "adjustmentId"))
 
 
-async def post_adjustment_rejection(request: web.Request) -> Any:
-    """Turn somebody else's correction down."""
-    bursar, adjustment_id = request.app[DESK].correction_service, id_of(request, "adjustmentId")
-    return await bursar.reject(caller_of(request), adjustment_id)
+async def post_adjustment_rejection(request: web.Request) -> JsonObject:
+    """Reject an adjustment that another person proposed."""
+    corrections = request.app[ADMIN_MONEY].correction_service
+    return await corrections.reject(http_caller(request), id_of(request, "adjustmentId"))
 
 
-def _wallet_account(request: web.Request) -> str:
+# Wallets and the books.
+
+
+def _wallet_owner(request: web.Request) -> _WalletOwner:
     owner_type = request.match_info["ownerType"].upper()
     if owner_type not in OWNERS:
         raise Refused(Refusal.NOT_FOUND, f"there is no wallet of a {owner_type[:80]}")
-    return owner(owner_type, id_of(request, "ownerId"))
+    return _WalletOwner(owner_type, id_of(request, "ownerId"))
 
 
-async def get_wallet(request: web.Request) -> Any:
-    """Anybody's wallet: what it has, holds and may spend, and whether it is frozen."""
-    desk, account = request.app[DESK], _wallet_account(request)
+async def get_wallet(request: web.Request) -> JsonObject:
+    """Any wallet: balance, holds, status and its owner's debts. Errors: Refused NOT_FOUND."""
+    owner = _wallet_owner(request)
     with translate_dynamodb_errors():
-        return await desk.statements.wallet_details(*account.split("#"))
+        return await request.app[ADMIN_MONEY].statements.wallet_details(*owner)
 
 
-async def get_wallet_statement(request: web.Request) -> Any:
-    """Anybody's statement."""
-    return await statement_of(request, _wallet_account(request))
+async def get_wallet_statement(request: web.Request) -> JsonObject:
+    """The statement of any wallet for a period."""
+    account = _wallet_owner(request).account
+    return await statement_of(request, request.app[ADMIN_MONEY].history, account)
 
 
-async def put_wallet_status(request: web.Request) -> Any:
-    """Freeze, free or close a wallet."""
+async def put_wallet_status(request: web.Request) -> JsonObject:
+    """Freeze, unfreeze or close a wallet."""
     body = await read_body(request, WalletStatusChange)
-    account = _wallet_account(request)
-    return await request.app[DESK].correction_service.set_wallet_status(
-        caller_of(request, body), account, body
-    )
+    account = _wallet_owner(request).account
+    corrections = request.app[ADMIN_MONEY].correction_service
+    return await corrections.set_wallet_status(http_caller(request, body), account, body)
 
 
-async def get_trial_balance(request: web.Request) -> Any:
-    """The sum of all accounts, which is zero."""
+async def get_trial_balance(request: web.Request) -> JsonObject:
+    """The balance of every account, and their sum, which is zero."""
     with translate_dynamodb_errors():
-        return await request.app[DESK].statements.trial_balance()
+        return await request.app[ADMIN_MONEY].statements.trial_balance()
 
 
 _ADMIN = ("ADMIN",)
 _BASE = "/api/v1/admin"
+_PAYOUT = f"{_BASE}/payouts/{{payoutId}}"
+_RIDER = f"{_BASE}/riders/{{riderId}}"
+_ADJUSTMENT = f"{_BASE}/adjustments/{{adjustmentId}}"
+_WALLET = f"{_BASE}/wallets/{{ownerType}}/{{ownerId}}"
 ROUTES = (
     Route("GET", f"{_BASE}/payouts", _ADMIN, get_payouts),
-    Route("POST", f"{_BASE}/payouts/{{payoutId}}/approve", _ADMIN, post_payout_approval),
-    Route(
-        "POST",
-        f"{_BASE}/payouts/{{payoutId}}/reject",
-        _ADMIN,
-        post_payout_rejection,
-        ReasonBody,
-    ),
-    Route(
-        "POST",
-        f"{_BASE}/payouts/{{payoutId}}/outcome",
-        _ADMIN,
-        post_payout_outcome,
-        PayoutOutcome,
-    ),
+    Route("POST", f"{_PAYOUT}/approve", _ADMIN, post_payout_approval),
+    Route("POST", f"{_PAYOUT}/reject", _ADMIN, post_payout_rejection, ReasonBody),
+    Route("POST", f"{_PAYOUT}/outcome", _ADMIN, post_payout_outcome, PayoutOutcome),
     Route("GET", f"{_BASE}/ledger/payout-gate", _ADMIN, get_payout_gate),
     Route("PUT", f"{_BASE}/ledger/payout-gate", _ADMIN, put_payout_gate, PayoutGate),
     Route("POST", f"{_BASE}/orders/{{orderId}}/refund", _ADMIN, post_refund, RefundBody),
-    Route(
-        "POST",
-        f"{_BASE}/riders/{{riderId}}/remittances",
-        _ADMIN,
-        post_remittance,
-        RemittanceBody,
-    ),
-    Route("POST", f"{_BASE}/riders/{{riderId}}/shortages", _ADMIN, post_shortage, ShortageBody),
+    Route("POST", f"{_RIDER}/remittances", _ADMIN, post_remittance, RemittanceBody),
+    Route("POST", f"{_RIDER}/shortages", _ADMIN, post_shortage, ShortageBody),
     Route("GET", f"{_BASE}/riders/cash", _ADMIN, get_riders_with_cash),
     Route("POST", f"{_BASE}/adjustments", _ADMIN, post_adjustment, AdjustmentBody),
     Route("GET", f"{_BASE}/adjustments", _ADMIN, get_adjustments),
-    Route(
-        "POST", f"{_BASE}/adjustments/{{adjustmentId}}/approve", _ADMIN, post_adjustment_approval
-    ),
-    Route(
-        "POST", f"{_BASE}/adjustments/{{adjustmentId}}/reject", _ADMIN, post_adjustment_rejection
-    ),
-    Route("GET", f"{_BASE}/wallets/{{ownerType}}/{{ownerId}}", _ADMIN, get_wallet),
-    Route(
-        "GET", f"{_BASE}/wallets/{{ownerType}}/{{ownerId}}/statement", _ADMIN, get_wallet_statement
-    ),
-    Route(
-        "PUT",
-        f"{_BASE}/wallets/{{ownerType}}/{{ownerId}}/status",
-        _ADMIN,
-        put_wallet_status,
-        WalletStatusChange,
-    ),
+    Route("POST", f"{_ADJUSTMENT}/approve", _ADMIN, post_adjustment_approval),
+    Route("POST", f"{_ADJUSTMENT}/reject", _ADMIN, post_adjustment_rejection),
+    Route("GET", _WALLET, _ADMIN, get_wallet),
+    Route("GET", f"{_WALLET}/statement", _ADMIN, get_wallet_statement),
+    Route("PUT", f"{_WALLET}/status", _ADMIN, put_wallet_status, WalletStatusChange),
     Route("GET", f"{_BASE}/ledger/trial-balance", _ADMIN, get_trial_balance),
 )

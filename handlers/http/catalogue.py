@@ -1,20 +1,47 @@
-"""What vendors sell, as they write it and as customers read it."""
+"""Catalogue endpoints: what vendors sell, as vendors write it and everyone reads it."""
 
-from typing import Any
+from dataclasses import dataclass
+from typing import NotRequired, TypedDict
 
 from aiohttp import web
 
-from dispatch.catalogue.store import CatalogueItem
+from dispatch.catalogue.store import Catalogue, CatalogueItem
 from dispatch.errors import Refusal, Refused
 from dispatch.wire.http.catalogue import CatalogueItemBody
-from handlers.app.contexts import DESK
 from handlers.http.framework.envelope import EVERYONE, PRINCIPAL, Route, read_body
-from handlers.http.framework.pagination import id_of, listing, page_of
+from handlers.http.framework.pagination import ListPage, id_of, listing, page_of
 
 
-def item_view(item: CatalogueItem) -> dict[str, Any]:
-    """An item as everyone sees it; `stock` only where it is counted."""
-    view: dict[str, Any] = {
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CatalogueContext:
+    """What the catalogue endpoints use."""
+
+    catalogue: Catalogue
+
+
+CATALOGUE = web.AppKey("catalogue", CatalogueContext)
+
+
+class ItemView(TypedDict):
+    """An item as everyone sees it; `stock` only if it is counted. Units: whole XAF."""
+
+    itemId: str
+    name: str
+    price: int
+    category: str | None
+    available: bool
+    stock: NotRequired[int]
+
+
+class DeletedItemView(TypedDict):
+    """The item that was deleted."""
+
+    itemId: str
+    deleted: bool
+
+
+def _item_view(item: CatalogueItem) -> ItemView:
+    view: ItemView = {
         "itemId": item.item_id,
         "name": item.name,
         "price": item.price,
@@ -24,37 +51,38 @@ def item_view(item: CatalogueItem) -> dict[str, Any]:
     return view if item.stock is None else {**view, "stock": item.stock}
 
 
-async def get_own_items(request: web.Request) -> Any:
+async def get_own_items(request: web.Request) -> ListPage[ItemView]:
     """The vendor's own catalogue."""
     return await _items_page(request, request[PRINCIPAL].id)
 
 
-async def get_vendor_items(request: web.Request) -> Any:
-    """The catalogue of any vendor who is there."""
+async def get_vendor_items(request: web.Request) -> ListPage[ItemView]:
+    """The catalogue of any vendor. Errors: Refused NOT_FOUND for an unknown vendor."""
     vendor_id = id_of(request, "vendorId")
     page = await _items_page(request, vendor_id)
-    if not page["items"] and await request.app[DESK].catalogue.vendor(vendor_id) is None:
+    catalogue = request.app[CATALOGUE].catalogue
+    if not page["items"] and await catalogue.vendor(vendor_id) is None:
         raise Refused(Refusal.NOT_FOUND, f"there is no vendor {vendor_id}")
     return page
 
 
-async def _items_page(request: web.Request, vendor_id: str) -> dict[str, Any]:
+async def _items_page(request: web.Request, vendor_id: str) -> ListPage[ItemView]:
     page = page_of(request)
-    items, cursor = await request.app[DESK].catalogue.items(vendor_id, page.limit, page.cursor)
-    return listing([item_view(item) for item in items], cursor)
+    items, cursor = await request.app[CATALOGUE].catalogue.items(vendor_id, page.limit, page.cursor)
+    return listing(map(_item_view, items), cursor)
 
 
-async def put_item(request: web.Request) -> Any:
-    """Save one item in place of what was under its id."""
+async def put_item(request: web.Request) -> ItemView:
+    """Create or replace one item."""
     item_id, body = id_of(request, "itemId"), await read_body(request, CatalogueItemBody)
-    catalogue = request.app[DESK].catalogue
-    return item_view(await catalogue.put_item(request[PRINCIPAL].id, item_id, body))
+    catalogue = request.app[CATALOGUE].catalogue
+    return _item_view(await catalogue.put_item(request[PRINCIPAL].id, item_id, body))
 
 
-async def delete_item(request: web.Request) -> Any:
-    """Take one item out of the catalogue."""
+async def delete_item(request: web.Request) -> DeletedItemView:
+    """Delete one item; deleting it twice is no error."""
     item_id = id_of(request, "itemId")
-    await request.app[DESK].catalogue.delete_item(request[PRINCIPAL].id, item_id)
+    await request.app[CATALOGUE].catalogue.delete_item(request[PRINCIPAL].id, item_id)
     return {"itemId": item_id, "deleted": True}
 
 

@@ -1,158 +1,192 @@
-"""Orders over HTTP: quote, place, look, call off, rate."""
+"""Order endpoints: quote, place, read, list, cancel, rate, tip."""
 
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import msgspec
 from aiohttp import web
 
 from dispatch.errors import Refusal, Refused
+from dispatch.ids import OrderId
 from dispatch.model import Order, OrderStatus, PaymentMethod
+from dispatch.money.corrections import CorrectionService
+from dispatch.money.payments import PaymentService
 from dispatch.orders.placing.draft import Placement
+from dispatch.orders.service import OrderService
+from dispatch.orders.store import OrderStore
 from dispatch.tracking.polyline import build_trail
+from dispatch.tracking.stores.positions import Positions
+from dispatch.tracking.stores.trails import Trails
 from dispatch.wire import commands
 from dispatch.wire.http.orders import CancelOrderBody, GoodsOrder, PackageOrder, Rating, Tip
-from dispatch.wire.snapshots import order_snapshot, trail_view
-from handlers.app.contexts import DESK
+from dispatch.wire.snapshots import Snapshot, order_snapshot, trail_view
 from handlers.http.framework.envelope import (
     EVERYONE,
     PRINCIPAL,
     Created,
+    JsonObject,
     Route,
     read_body,
 )
-from handlers.http.framework.idempotency import caller_of, run_once
-from handlers.http.framework.pagination import id_of, listing, page_of
+from handlers.http.framework.idempotency import http_caller, run_once
+from handlers.http.framework.pagination import (
+    ListPage,
+    choice_of,
+    listing,
+    order_id_of,
+    page_of,
+)
 from handlers.sessions.auth import Principal
 
-STATUSES = frozenset(status.value for status in OrderStatus)
+_STATUSES = sorted(status.value for status in OrderStatus)
+# Operators may also filter by whether an order has ended.
+_ADMIN_STATUSES = sorted([*_STATUSES, "OPEN", "CLOSED"])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrdersContext:
+    """What the order endpoints use; `payment_provider` is the one of MOBILE_MONEY orders."""
+
+    order_service: OrderService
+    payment_service: PaymentService
+    correction_service: CorrectionService
+    orders: OrderStore
+    positions: Positions
+    trails: Trails
+    payment_provider: str
+
+
+ORDERS = web.AppKey("orders", OrdersContext)
 
 
 class _OrderTypeOnly(msgspec.Struct, rename="camel"):
-    """What tells one kind of order from the other."""
+    """The field that tells the two kinds of order bodies apart."""
 
     order_type: Literal["FOOD", "MART", "PACKAGE"]
 
 
 async def _read_placement(request: web.Request) -> Placement:
-    kind = await read_body(request, _OrderTypeOnly)
-    if kind.order_type == "PACKAGE":
+    # Decoded twice, so that an error names the field at fault instead of a union.
+    order_type = (await read_body(request, _OrderTypeOnly)).order_type
+    if order_type == "PACKAGE":
         return await read_body(request, PackageOrder)
     return await read_body(request, GoodsOrder)
 
 
-async def post_order(request: web.Request) -> Any:
+async def post_order(request: web.Request) -> Created[Snapshot]:
     """Place an order."""
-    desk, body = request.app[DESK], await _read_placement(request)
+    context, body = request.app[ORDERS], await _read_placement(request)
     if body.payment_method == PaymentMethod.MOBILE_MONEY:
-        desk.payment_service.check_provider(desk.settings.payment_provider)
-    answer = await desk.order_service.place_order(caller_of(request, body), body)
-    await desk.payment_service.pay_by_sandbox(answer)
-    return Created(answer)
+        context.payment_service.check_provider(context.payment_provider)
+    placed = await context.order_service.place_order(http_caller(request, body), body)
+    await context.payment_service.pay_by_sandbox(placed)
+    return Created(placed)
 
 
-async def post_quote(request: web.Request) -> Any:
-    """Say what an order would cost."""
-    desk, body = request.app[DESK], await _read_placement(request)
-    caller = caller_of(request, body)
-    return await run_once(request, body, lambda: desk.order_service.quote(caller, body))
+async def post_quote(request: web.Request) -> JsonObject:
+    """The price of an order, without placing it."""
+    order_service, body = request.app[ORDERS].order_service, await _read_placement(request)
+    caller = http_caller(request, body)
+    return await run_once(request, body, lambda: order_service.quote(caller, body))
 
 
-async def get_order(request: web.Request) -> Any:
-    """One order of the caller's."""
+async def get_order(request: web.Request) -> Snapshot:
+    """One order of the caller. Errors: Refused NOT_FOUND."""
     return order_snapshot(await _own_order(request), request[PRINCIPAL].audience)
 
 
 async def _own_order(request: web.Request) -> Order:
-    order_id = id_of(request, "orderId")
-    order = await request.app[DESK].orders.get(order_id)
+    order_id = order_id_of(request)
+    order = await request.app[ORDERS].orders.get(order_id)
     if order is None or not _is_party(order, request[PRINCIPAL]):
         raise Refused(Refusal.NOT_FOUND, f"there is no order {order_id} of yours")
     return order
 
 
-async def get_trail(request: web.Request) -> Any:
-    """The way on which an order of the caller's is, or was, carried."""
-    desk, order = request.app[DESK], await _own_order(request)
+async def get_trail(request: web.Request) -> Snapshot:
+    """The trail of an order's rider: so far while it is carried, simplified afterwards.
+
+    Errors: Refused NOT_FOUND.
+    """
+    context, order = request.app[ORDERS], await _own_order(request)
     rider_id = order.rider_id
     if rider_id is None:
         return trail_view(order, None, is_final=order.is_terminal)
-    kept = await desk.trails.get(order.order_id)
-    if kept is not None:
-        return trail_view(order, kept, is_final=True)
-    fixes = await desk.positions.read_trail(order.order_id, rider_id)
+    archived = await context.trails.get(OrderId(order.order_id))
+    if archived is not None:
+        return trail_view(order, archived, is_final=True)
+    fixes = await context.positions.read_trail(order.order_id, rider_id)
     return trail_view(order, build_trail(rider_id, fixes), is_final=False)
 
 
 def _is_party(order: Order, principal: Principal) -> bool:
-    """Whether the order is the caller's, whatever his role."""
-    owners = {"user": order.user_id, "vendor": order.vendor_id, "rider": order.rider_id}
-    return principal.audience == "ops" or owners[principal.audience] == principal.id
+    """Whether the principal is the order's customer, vendor or rider, or an operator."""
+    parties = {"user": order.user_id, "vendor": order.vendor_id, "rider": order.rider_id}
+    return principal.audience == "ops" or parties[principal.audience] == principal.id
 
 
-async def get_orders(request: web.Request) -> Any:
-    """The caller's orders, newest first; an operator sees everybody's."""
+async def get_orders(request: web.Request) -> ListPage[Snapshot]:
+    """The caller's orders, newest first; all orders for an operator.
+
+    Errors: Refused MALFORMED.
+    """
     principal = request[PRINCIPAL]
     if principal.audience == "ops":
         return await get_all_orders(request)
-    page, status = page_of(request), _status_filter(request, STATUSES)
-    orders, cursor = await request.app[DESK].orders.list_for(
+    page, status = page_of(request), _status_filter(request, _STATUSES)
+    orders, cursor = await request.app[ORDERS].orders.list_for(
         principal.audience, principal.id, status, page
     )
     return listing([order_snapshot(order, principal.audience) for order in orders], cursor)
 
 
-async def get_all_orders(request: web.Request) -> Any:
-    """The orders of the whole company, for operators."""
-    page, status = page_of(request), _status_filter(request, STATUSES | {"OPEN", "CLOSED"})
-    orders, cursor = await request.app[DESK].orders.list_all(status, page)
+async def get_all_orders(request: web.Request) -> ListPage[Snapshot]:
+    """All orders of the company, for operators. Errors: Refused MALFORMED."""
+    page, status = page_of(request), _status_filter(request, _ADMIN_STATUSES)
+    orders, cursor = await request.app[ORDERS].orders.list_all(status, page)
     return listing([order_snapshot(order, "ops") for order in orders], cursor)
 
 
-def _status_filter(request: web.Request, allowed: frozenset[str]) -> str | None:
-    status = request.query.get("status")
-    if status is not None and status not in allowed:
-        raise Refused(Refusal.MALFORMED, f"status: one of {', '.join(sorted(allowed))}")
-    return status
+def _status_filter(request: web.Request, allowed: list[str]) -> str | None:
+    return choice_of(request, "status", allowed, "") if "status" in request.query else None
 
 
-async def post_cancel(request: web.Request) -> Any:
-    """Call an order off."""
+async def post_cancel(request: web.Request) -> JsonObject:
+    """Cancel an order."""
     body = await read_body(request, CancelOrderBody)
     command = commands.CancelOrder(
-        order_id=id_of(request, "orderId"), reason=body.reason, fault=body.fault
+        order_id=order_id_of(request), reason=body.reason, fault=body.fault
     )
-    return await request.app[DESK].order_service.cancel_order(caller_of(request, body), command)
+    order_service = request.app[ORDERS].order_service
+    return await order_service.cancel_order(http_caller(request, body), command)
 
 
-async def post_rating(request: web.Request) -> Any:
-    """Say how it was."""
+async def post_rating(request: web.Request) -> JsonObject:
+    """Rate a delivered order."""
     body = await read_body(request, Rating)
     command = commands.RateOrder(
-        order_id=id_of(request, "orderId"), rating=body.rating, comment=body.comment
+        order_id=order_id_of(request), rating=body.rating, comment=body.comment
     )
-    return await request.app[DESK].order_service.rate_order(caller_of(request, body), command)
+    order_service = request.app[ORDERS].order_service
+    return await order_service.rate_order(http_caller(request, body), command)
 
 
-async def post_tip(request: web.Request) -> Any:
-    """Thank the rider of a delivered order."""
+async def post_tip(request: web.Request) -> Created[JsonObject]:
+    """Tip the rider of a delivered order."""
     body = await read_body(request, Tip)
-    bursar, order_id = request.app[DESK].correction_service, id_of(request, "orderId")
-    return Created(await bursar.tip(caller_of(request, body), order_id, body.amount))
+    corrections, order_id = request.app[ORDERS].correction_service, order_id_of(request)
+    return Created(await corrections.tip(http_caller(request, body), order_id, body.amount))
 
 
+_ORDER = "/api/v1/orders/{orderId}"
 ROUTES = (
     Route("POST", "/api/v1/orders", ("USER",), post_order, Placement),
     Route("POST", "/api/v1/orders/quote", ("USER",), post_quote, Placement),
     Route("GET", "/api/v1/orders", EVERYONE, get_orders),
-    Route("GET", "/api/v1/orders/{orderId}", EVERYONE, get_order),
-    Route("GET", "/api/v1/orders/{orderId}/trail", EVERYONE, get_trail),
-    Route(
-        "POST",
-        "/api/v1/orders/{orderId}/cancel",
-        ("USER", "ADMIN"),
-        post_cancel,
-        CancelOrderBody,
-    ),
-    Route("POST", "/api/v1/orders/{orderId}/rating", ("USER",), post_rating, Rating),
-    Route("POST", "/api/v1/orders/{orderId}/tip", ("USER",), post_tip, Tip),
+    Route("GET", _ORDER, EVERYONE, get_order),
+    Route("GET", f"{_ORDER}/trail", EVERYONE, get_trail),
+    Route("POST", f"{_ORDER}/cancel", ("USER", "ADMIN"), post_cancel, CancelOrderBody),
+    Route("POST", f"{_ORDER}/rating", ("USER",), post_rating, Rating),
+    Route("POST", f"{_ORDER}/tip", ("USER",), post_tip, Tip),
+    Route("GET", "/api/v1/admin/orders", ("ADMIN",), get_all_orders),
 )

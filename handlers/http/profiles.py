@@ -1,70 +1,123 @@
-"""Vendors and riders about themselves."""
+"""Profile endpoints of vendors and riders."""
 
-from typing import Any
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypedDict
 
-import msgspec
 from aiohttp import web
 
-from dispatch.catalogue.store import Vendor
-from dispatch.riders.store import Rider
+from dispatch.catalogue.store import Catalogue, Vendor
+from dispatch.ids import RiderId
+from dispatch.riders.store import Rider, Riders, Workload
+from dispatch.tracking.rider_state import RiderAttributes, RiderRegistry
 from dispatch.wire.http.profiles import RiderProfile, VendorProfile
-from handlers.app.contexts import DESK, Desk
 from handlers.http.framework.envelope import PRINCIPAL, Route, read_body
 
 
-async def get_vendor(request: web.Request) -> Any:
-    """The vendor's profile, empty before he saved one."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfilesContext:
+    """What the profile endpoints use.
+
+    `load_rider` reads a rider's workload and attributes from the stores.
+    """
+
+    catalogue: Catalogue
+    riders: Riders
+    rider_registry: RiderRegistry
+    load_rider: Callable[[RiderId], Awaitable[tuple[Workload, RiderAttributes]]]
+
+
+PROFILES = web.AppKey("profiles", ProfilesContext)
+
+
+class PlaceView(TypedDict):
+    """A place with its postal address. Units: degrees WGS 84."""
+
+    lat: float
+    lng: float
+    address: str
+
+
+class VendorView(TypedDict):
+    """A vendor's profile. Units: minutes."""
+
+    vendorId: str
+    name: str
+    phone: str
+    location: PlaceView | None
+    services: list[str]
+    online: bool
+    prepMinutes: int | None
+
+
+class RiderView(TypedDict):
+    """A rider's profile, workload and statistics. Units: percent, stars out of five."""
+
+    riderId: str
+    name: str
+    phone: str
+    vehicle: str | None
+    available: bool
+    orders: list[str]
+    completion: float
+    rating: float
+
+
+async def get_vendor(request: web.Request) -> VendorView:
+    """The vendor's profile; empty before one is saved."""
     vendor_id = request[PRINCIPAL].id
-    saved = await request.app[DESK].catalogue.vendor(vendor_id)
-    return vendor_view(saved or Vendor(vendor_id=vendor_id))
+    saved = await request.app[PROFILES].catalogue.vendor(vendor_id)
+    return _vendor_view(saved or Vendor(vendor_id=vendor_id))
 
 
-async def put_vendor(request: web.Request) -> Any:
-    """Save what the body names; the rest stays."""
+async def put_vendor(request: web.Request) -> VendorView:
+    """Save the fields in the body; the others stay unchanged."""
     body = await read_body(request, VendorProfile)
-    return vendor_view(await request.app[DESK].catalogue.put_vendor(request[PRINCIPAL].id, body))
+    catalogue = request.app[PROFILES].catalogue
+    return _vendor_view(await catalogue.put_vendor(request[PRINCIPAL].id, body))
 
 
-def vendor_view(vendor: Vendor) -> dict[str, Any]:
-    """A profile with all of its fields."""
+def _vendor_view(vendor: Vendor) -> VendorView:
+    place = vendor.location
     return {
         "vendorId": vendor.vendor_id,
         "name": vendor.name,
         "phone": vendor.phone,
-        "location": msgspec.structs.asdict(vendor.location) if vendor.location else None,
+        "location": (
+            {"lat": place.lat, "lng": place.lng, "address": place.address} if place else None
+        ),
         "services": list(vendor.services),
         "online": vendor.online,
         "prepMinutes": vendor.prep_minutes,
     }
 
 
-async def get_rider(request: web.Request) -> Any:
-    """The rider's profile, empty before he saved one."""
-    rider_id = request[PRINCIPAL].id
-    saved = await request.app[DESK].riders.profile(rider_id)
-    return await rider_view(request.app[DESK], saved or Rider(rider_id=rider_id))
+async def get_rider(request: web.Request) -> RiderView:
+    """The rider's profile; empty before one is saved."""
+    context, rider_id = request.app[PROFILES], RiderId(request[PRINCIPAL].id)
+    saved = await context.riders.profile(rider_id)
+    return await _rider_view(context, saved or Rider(rider_id=rider_id))
 
 
-async def put_rider(request: web.Request) -> Any:
-    """Save what the body names; the rest stays, and matching learns of it at once."""
-    desk, body = request.app[DESK], await read_body(request, RiderProfile)
-    rider_id = request[PRINCIPAL].id
-    saved = await desk.riders.put_profile(rider_id, body)
-    _, about = await desk.load_rider(rider_id)
-    desk.rider_registry.set_attributes(rider_id, about)
-    return await rider_view(desk, saved)
+async def put_rider(request: web.Request) -> RiderView:
+    """Save the fields in the body, the others stay unchanged; matching uses them at once."""
+    context, body = request.app[PROFILES], await read_body(request, RiderProfile)
+    rider_id = RiderId(request[PRINCIPAL].id)
+    saved = await context.riders.put_profile(rider_id, body)
+    _, attributes = await context.load_rider(rider_id)
+    context.rider_registry.set_attributes(rider_id, attributes)
+    return await _rider_view(context, saved)
 
 
-async def rider_view(desk: Desk, rider: Rider) -> dict[str, Any]:
-    """A profile with all of its fields, and how the rider stands."""
-    duty, stats = await desk.riders.workload_and_stats(rider.rider_id)
+async def _rider_view(context: ProfilesContext, rider: Rider) -> RiderView:
+    workload, stats = await context.riders.workload_and_stats(rider.rider_id)
     return {
         "riderId": rider.rider_id,
         "name": rider.name,
         "phone": rider.phone,
         "vehicle": rider.vehicle,
-        "available": duty.available,
-        "orders": list(duty.orders),
+        "available": workload.available,
+        "orders": list(workload.orders),
         "completion": round(stats.completion, 1),
         "rating": round(stats.rating, 2),
     }

@@ -1,47 +1,55 @@
-"""What operators promise customers: discounts that the platform pays."""
+"""Promotion endpoints for operators: discounts that the platform pays."""
 
-from typing import Any
+from dataclasses import dataclass
 
 from aiohttp import web
 
-from dispatch.catalogue.promotions import promotion_view
-from dispatch.errors import Refusal, Refused
+from dispatch.catalogue.promotions import Promotions, promotion_view
 from dispatch.wire.http.base import ReasonBody
 from dispatch.wire.http.promotions import NewPromotion
-from handlers.app.contexts import DESK
-from handlers.http.framework.envelope import PRINCIPAL, Created, Route, read_body
-from handlers.http.framework.idempotency import caller_of
-from handlers.http.framework.pagination import id_of, listing, page_of
+from handlers.http.framework.envelope import PRINCIPAL, Created, JsonObject, Route, read_body
+from handlers.http.framework.idempotency import http_caller
+from handlers.http.framework.pagination import ListPage, choice_of, id_of, listing, page_of
 from ledger.records.promotions import PromotionState
 
 
-async def post_promotion(request: web.Request) -> Any:
-    """Make a promotion."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromotionsContext:
+    """What the promotion endpoints use."""
+
+    promotions: Promotions
+
+
+PROMOTIONS = web.AppKey("promotions", PromotionsContext)
+
+
+async def post_promotion(request: web.Request) -> Created[JsonObject]:
+    """Create a promotion."""
     body = await read_body(request, NewPromotion)
-    by = caller_of(request, body)
-    return Created(await request.app[DESK].promotions.create(body, by.id, by.request_key))
+    caller = http_caller(request, body)
+    promotions = request.app[PROMOTIONS].promotions
+    return Created(await promotions.create(body, caller.id, caller.request_key))
 
 
-async def get_promotions(request: web.Request) -> Any:
-    """Promotions that stand so, newest first; those that may be used where nothing is said."""
-    status = request.query.get("status", PromotionState.ACTIVE.value)
-    known = [state.value for state in PromotionState]
-    if status not in known:
-        raise Refused(Refusal.MALFORMED, f"status: one of {', '.join(known)}")
-    page = page_of(request)
-    found, cursor = await request.app[DESK].promotions.list_by_state(PromotionState(status), page)
-    return listing([promotion_view(each) for each in found], cursor)
+async def get_promotions(request: web.Request) -> ListPage[JsonObject]:
+    """Promotions by status, newest first; active ones by default. Errors: Refused MALFORMED."""
+    states = [state.value for state in PromotionState]
+    state = PromotionState(choice_of(request, "status", states, PromotionState.ACTIVE.value))
+    promotions = request.app[PROMOTIONS].promotions
+    found, cursor = await promotions.list_by_state(state, page_of(request))
+    return listing(map(promotion_view, found), cursor)
 
 
-async def get_promotion(request: web.Request) -> Any:
-    """One promotion, with what of it is spent."""
-    return promotion_view(await request.app[DESK].promotions.get(id_of(request, "code")))
+async def get_promotion(request: web.Request) -> JsonObject:
+    """One promotion, with what is spent of its budget. Errors: Refused NOT_FOUND."""
+    promotions = request.app[PROMOTIONS].promotions
+    return promotion_view(await promotions.get(id_of(request, "code")))
 
 
-async def post_promotion_stop(request: web.Request) -> Any:
-    """End a promotion; orders that have its discount keep it."""
+async def post_promotion_stop(request: web.Request) -> JsonObject:
+    """Stop a promotion; orders that have its discount keep it. Errors: Refused NOT_FOUND."""
     body = await read_body(request, ReasonBody)
-    promotions, code = request.app[DESK].promotions, id_of(request, "code")
+    promotions, code = request.app[PROMOTIONS].promotions, id_of(request, "code")
     return promotion_view(await promotions.stop(code, request[PRINCIPAL].id, body.reason))
 
 

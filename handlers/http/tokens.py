@@ -1,44 +1,69 @@
-"""Tokens recalled before their end: one of them, or all that somebody has."""
+"""Token revocation endpoint: revoke one token, or all that a user holds."""
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from aiohttp import web
 
-from dispatch.accounts.revocations import RevocationRequest, identity_subject, token_subject
+from dispatch.accounts.revocations import (
+    RevocationRequest,
+    Revocations,
+    identity_subject,
+    token_subject,
+)
 from dispatch.errors import Refusal, Refused
 from dispatch.keys import identity
 from dispatch.wire.http.tokens import TokenRevocation
-from handlers.app.contexts import DESK
-from handlers.http.framework.envelope import HTTP_EDGE, PRINCIPAL, Route, read_body
-from handlers.http.framework.idempotency import caller_of
+from handlers.http.framework.envelope import HTTP_EDGE, PRINCIPAL, JsonObject, Route, read_body
+from handlers.http.framework.idempotency import http_caller
 from handlers.sessions.auth import AUDIENCE_OF, TokenRefused
 
 
-async def post_revoke(request: web.Request) -> Any:
-    """Recall a token by itself or by its `jti`, or every token that a user has until now.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokensContext:
+    """What the token endpoint uses."""
 
-    Its sockets are closed within five seconds, on every server.
+    revocations: Revocations
+
+
+TOKENS = web.AppKey("tokens", TokensContext)
+
+
+class _Revoked(NamedTuple):
+    """The subjects to revoke, and how the answer names them."""
+
+    subjects: Sequence[str]
+    answer: dict[str, Any]
+
+
+async def post_revoke(request: web.Request) -> JsonObject:
+    """Revoke a token, given itself or its `jti`, or every token that a user holds until now.
+
+    Its sockets are closed within five seconds, on every node.
+
+    Errors: Refused MALFORMED, CONFLICT.
     """
     body = await read_body(request, TokenRevocation)
-    receipt, by = caller_of(request, body).request_key, request[PRINCIPAL].identity
-    subjects, answer = _subjects(request, body)
-    wish = RevocationRequest(subjects, by, body.reason)
-    return await request.app[DESK].revocations.add(wish, answer, receipt)
+    key, by = http_caller(request, body).request_key, request[PRINCIPAL].identity
+    revoked = _subjects(request, body)
+    revocation = RevocationRequest(revoked.subjects, by, body.reason)
+    return await request.app[TOKENS].revocations.add(revocation, revoked.answer, key)
 
 
-def _subjects(request: web.Request, body: TokenRevocation) -> tuple[list[str], dict[str, Any]]:
-    named = [each for each in (body.token, body.jti, body.user_id) if each is not None]
-    if len(named) != 1 or (body.user_type is not None and body.user_id is None):
+def _subjects(request: web.Request, body: TokenRevocation) -> _Revoked:
+    given = [each for each in (body.token, body.jti, body.user_id) if each is not None]
+    if len(given) != 1 or (body.user_type is not None and body.user_id is None):
         raise Refused(Refusal.MALFORMED, "name one of `token`, `jti` and `userId` (`userType`)")
     if body.user_id is not None:
-        kinds = [body.user_type] if body.user_type else list(AUDIENCE_OF)
-        owners = [identity(AUDIENCE_OF[kind], body.user_id) for kind in kinds]
-        return [identity_subject(owner) for owner in owners], {"identities": owners}
+        user_types = [body.user_type] if body.user_type else list(AUDIENCE_OF)
+        owners = [identity(AUDIENCE_OF[each], body.user_id) for each in user_types]
+        return _Revoked([identity_subject(owner) for owner in owners], {"identities": owners})
     token_id = body.jti if body.jti is not None else _token_id_of(request, body.token)
-    return [token_subject(token_id)], {"tokenId": token_id}
+    return _Revoked([token_subject(token_id)], {"tokenId": token_id})
 
 
-def _token_id_of(request: web.Request, token: object) -> str:
+def _token_id_of(request: web.Request, token: str | None) -> str:
     edge = request.app[HTTP_EDGE]
     try:
         return edge.tokens.read(token, edge.clock.now_ms()).token_id
@@ -46,12 +71,4 @@ def _token_id_of(request: web.Request, token: object) -> str:
         raise Refused(Refusal.MALFORMED, f"token: {refused}") from None
 
 
-ROUTES = (
-    Route(
-        "POST",
-        "/api/v1/admin/tokens/revoke",
-        ("ADMIN",),
-        post_revoke,
-        TokenRevocation,
-    ),
-)
+ROUTES = (Route("POST", "/api/v1/admin/tokens/revoke", ("ADMIN",), post_revoke, TokenRevocation),)

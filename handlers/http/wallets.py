@@ -1,112 +1,123 @@
-"""The caller's own money: what is in his wallet, how it came there, more into it and out of it."""
+"""Wallet endpoints: the caller's balance, lines, statement, top-ups, payouts and earnings."""
 
-from typing import Any
+from dataclasses import dataclass
+from typing import TypedDict
 
 from aiohttp import web
 
-from dispatch.errors import Refusal, Refused
-from dispatch.money.payout_store import payout_view
+from dispatch.money.payments import PaymentService
+from dispatch.money.payout_store import PayoutStore, payout_view
+from dispatch.money.payouts import PayoutService
 from dispatch.storage.dynamodb_errors import translate_dynamodb_errors
+from dispatch.storage.paging import wrong_cursor
 from dispatch.wire.http.wallets import PayoutRequest, TopUp
-from handlers.app.contexts import DESK
-from handlers.http.earnings import earnings_of
+from handlers.http.earnings import EarningsReport, EarningsView
 from handlers.http.framework.envelope import (
+    HTTP_EDGE,
     PRINCIPAL,
     Created,
+    JsonObject,
     Roles,
     Route,
     read_body,
 )
-from handlers.http.framework.idempotency import caller_of
-from handlers.http.framework.pagination import (
-    LIMIT_MAX,
-    id_of,
-    listing,
-    page_of,
-    timestamp_of,
-)
-from ledger.core.accounts import owner as wallet
+from handlers.http.framework.idempotency import http_caller
+from handlers.http.framework.pagination import ListPage, id_of, listing, page_of, timestamp_of
+from handlers.http.wallet_views import statement_of
+from ledger.core.accounts import owner as wallet_account
 from ledger.core.money import CURRENCY
+from ledger.reporting.history import History
+from ledger.reporting.statements import Statements
 
 
-async def get_balance(request: web.Request) -> Any:
-    """What the caller has; with `at`, what he had when that moment was over."""
-    principal, desk = request[PRINCIPAL], request.app[DESK]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WalletsContext:
+    """What the wallet endpoints use."""
+
+    payment_service: PaymentService
+    payout_service: PayoutService
+    payout_store: PayoutStore
+    statements: Statements
+    history: History
+    earnings: EarningsReport
+
+
+WALLETS = web.AppKey("wallets", WalletsContext)
+
+
+class PastBalanceView(TypedDict):
+    """A balance at a moment in the past. Units: whole XAF, Unix milliseconds."""
+
+    balance: int
+    at: int
+    currency: str
+
+
+async def get_balance(request: web.Request) -> JsonObject | PastBalanceView:
+    """The caller's balance; with `at`, the balance at the end of that millisecond."""
+    principal, context = request[PRINCIPAL], request.app[WALLETS]
     if "at" not in request.query:
         with translate_dynamodb_errors():
-            return await desk.statements.balance(principal.user_type, principal.id)
+            return await context.statements.balance(principal.user_type, principal.id)
     at_ms = timestamp_of(request, "at")
+    account = wallet_account(principal.user_type, principal.id)
     with translate_dynamodb_errors():
-        posted = await desk.history.balance_at(wallet(principal.user_type, principal.id), at_ms)
+        posted = await context.history.balance_at(account, at_ms)
     return {"balance": posted, "at": at_ms, "currency": CURRENCY}
 
 
-async def get_transactions(request: web.Request) -> Any:
-    """The lines of the caller's wallet, newest first."""
-    principal = request[PRINCIPAL]
-    page = page_of(request)
-    statements = request.app[DESK].statements
+async def get_transactions(request: web.Request) -> JsonObject:
+    """The lines of the caller's wallet, newest first. Errors: Refused MALFORMED."""
+    principal, page = request[PRINCIPAL], page_of(request)
+    statements = request.app[WALLETS].statements
     try:
         with translate_dynamodb_errors():
             return await statements.transactions(principal.user_type, principal.id, *page)
     except ValueError as error:
-        raise Refused(Refusal.MALFORMED, "this cursor is not from this list") from error
+        raise wrong_cursor() from error
 
 
-async def get_statement(request: web.Request) -> Any:
-    """The lines of a time, oldest first, with the balance before and after them."""
+async def get_statement(request: web.Request) -> JsonObject:
+    """The lines of a period, oldest first, with the balance before and after them."""
     principal = request[PRINCIPAL]
-    return await statement_of(request, wallet(principal.user_type, principal.id))
+    account = wallet_account(principal.user_type, principal.id)
+    return await statement_of(request, request.app[WALLETS].history, account)
 
 
-async def statement_of(request: web.Request, account: str) -> Any:
-    """A statement of any wallet, as the request asks for it.
-
-    Errors: Refused MALFORMED.
-    """
-    desk, (limit, cursor) = request.app[DESK], page_of(request)
-    from_ms = timestamp_of(request, "from", 0)
-    until_ms = timestamp_of(request, "to", desk.clock.now_ms() + 1)
-    is_number = cursor is None or (cursor.isascii() and cursor.isdigit() and len(cursor) <= 12)
-    if not is_number or from_ms > until_ms:
-        raise Refused(Refusal.MALFORMED, "from, to, cursor: a time, and a cursor of its statement")
-    with translate_dynamodb_errors():
-        return await desk.history.statement(
-            account, (from_ms, until_ms), (min(limit, LIMIT_MAX), int(cursor or 0))
-        )
-
-
-async def post_topup(request: web.Request) -> Any:
-    """Ask for money into the caller's wallet."""
+async def post_topup(request: web.Request) -> Created[JsonObject]:
+    """Request money into the caller's wallet through a payment provider."""
     body = await read_body(request, TopUp)
-    return Created(await request.app[DESK].payment_service.top_up(caller_of(request, body), body))
+    payments = request.app[WALLETS].payment_service
+    return Created(await payments.top_up(http_caller(request, body), body))
 
 
-async def post_payout(request: web.Request) -> Any:
-    """Ask for money out of the caller's wallet; it is held at once."""
+async def post_payout(request: web.Request) -> Created[JsonObject]:
+    """Request money out of the caller's wallet; the amount is held at once."""
     body = await read_body(request, PayoutRequest)
-    return Created(await request.app[DESK].payout_service.request(caller_of(request, body), body))
+    payouts = request.app[WALLETS].payout_service
+    return Created(await payouts.request(http_caller(request, body), body))
 
 
-async def get_payouts(request: web.Request) -> Any:
+async def get_payouts(request: web.Request) -> ListPage[JsonObject]:
     """The caller's payouts, newest first."""
-    principal, desk = request[PRINCIPAL], request.app[DESK]
-    found, cursor = await desk.payout_store.list_by_owner(
+    principal, context = request[PRINCIPAL], request.app[WALLETS]
+    payouts, cursor = await context.payout_store.list_by_owner(
         principal.user_type, principal.id, page_of(request)
     )
-    return listing([payout_view(each) for each in found], cursor)
+    return listing(map(payout_view, payouts), cursor)
 
 
-async def post_payout_cancel(request: web.Request) -> Any:
-    """Take a request back that nobody has agreed to."""
-    desk, payout_id = request.app[DESK], id_of(request, "payoutId")
-    return await desk.payout_service.cancel(caller_of(request), payout_id)
+async def post_payout_cancel(request: web.Request) -> JsonObject:
+    """Cancel a payout request that no operator has decided yet."""
+    payouts, payout_id = request.app[WALLETS].payout_service, id_of(request, "payoutId")
+    return await payouts.cancel(http_caller(request), payout_id)
 
 
-async def get_earnings(request: web.Request) -> Any:
-    """What the caller earned today, this week and ever, and what is still to be settled."""
-    principal = request[PRINCIPAL]
-    return await earnings_of(request.app[DESK], principal.user_type, principal.id)
+async def get_earnings(request: web.Request) -> EarningsView:
+    """The caller's earnings today, this week and ever, and those not yet settled."""
+    principal, now_ms = request[PRINCIPAL], request.app[HTTP_EDGE].clock.now_ms()
+    earnings = request.app[WALLETS].earnings
+    return await earnings.earnings_of(principal.user_type, principal.id, now_ms)
 
 
 _WALLET_ROLES: Roles = ("USER", "VENDOR", "RIDER")

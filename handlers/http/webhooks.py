@@ -1,68 +1,80 @@
-"""Payment providers' events, signed over their raw bytes.
+"""Webhook endpoints: signed events of payment and payout providers.
 
 Source: Standard Webhooks; HMAC-SHA-256 over `id.timestamp.body`, at most 300 s old or ahead.
 """
 
-import asyncio
 import re
-from typing import Any
+from dataclasses import dataclass
 
 from aiohttp import web
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from dispatch.errors import Refusal, Refused
 from dispatch.events.idempotency_records import RequestKey, request_key
+from dispatch.money.payments import PaymentService
+from dispatch.money.payouts import PayoutService
 from dispatch.wire.webhooks import PaymentEvent, PayoutEvent
-from handlers.app.contexts import DESK
 from handlers.http.framework.envelope import (
-    BODY_S_MAX,
     PUBLIC,
+    JsonObject,
     Route,
     failure_response,
     read_body,
+    read_raw_body,
 )
 
 ID_HEADER = "webhook-id"
-# Source: Standard Webhooks leaves the form of ids open; ours must fit into a key.
+# Source: Standard Webhooks leaves the form of ids open; this one fits into a DynamoDB key.
 _EVENT_ID = re.compile(r"[\x21-\x7e]{1,128}")
-# Source: wire contract, `provider` of a top-up.
+# Source: `docs/contract.md`, `provider` of a top-up.
 _PROVIDER = re.compile(r"[a-z0-9_]{1,32}")
 
 
-async def post_payment_event(request: web.Request) -> Any:
-    """Take one event of a payment provider.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebhooksContext:
+    """What the webhook endpoints use; without a secret no event is accepted."""
 
-    Errors: Refused NOT_FOUND for payments nobody asked for; 401 where the signature does not hold.
+    payment_service: PaymentService
+    payout_service: PayoutService
+    webhook_secret: str
+
+
+WEBHOOKS = web.AppKey("webhooks", WebhooksContext)
+
+
+async def post_payment_event(request: web.Request) -> JsonObject | web.Response:
+    """Handle one event of a payment provider.
+
+    Errors: Refused NOT_FOUND for a payment that was not requested; 401 for a bad signature.
     """
-    receipt = await _verified_request_key(request, "provider")
-    if receipt is None:
+    key = await _verified_request_key(request, "provider")
+    if key is None:
         return _signature_refusal()
     event = await read_body(request, PaymentEvent)
     provider = request.match_info["provider"]
-    return await request.app[DESK].payment_service.handle_webhook_event(provider, event, receipt)
+    return await request.app[WEBHOOKS].payment_service.handle_webhook_event(provider, event, key)
 
 
-async def post_payout_event(request: web.Request) -> Any:
-    """Take one event of a payout provider.
+async def post_payout_event(request: web.Request) -> JsonObject | web.Response:
+    """Handle one event of a payout provider.
 
-    Errors: Refused NOT_FOUND for payouts he was not asked for; 401 where the signature does not
-    hold.
+    Errors: Refused NOT_FOUND for a payout that was not submitted to it; 401 for a bad signature.
     """
-    receipt = await _verified_request_key(request, "payouts")
-    if receipt is None:
+    key = await _verified_request_key(request, "payouts")
+    if key is None:
         return _signature_refusal()
     event = await read_body(request, PayoutEvent)
     provider = request.match_info["provider"]
-    return await request.app[DESK].payout_service.handle_webhook_event(provider, event, receipt)
+    return await request.app[WEBHOOKS].payout_service.handle_webhook_event(provider, event, key)
 
 
 async def _verified_request_key(request: web.Request, source: str) -> RequestKey | None:
-    """The receipt of a signed event; None where its signature does not hold."""
+    """The request key of a signed event; None for a bad signature."""
     provider = request.match_info["provider"]
     if _PROVIDER.fullmatch(provider) is None:
         raise Refused(Refusal.NOT_FOUND, "there is no such provider")
-    raw = await _read_raw(request)
-    secret = request.app[DESK].settings.webhook_secret
+    raw = await read_raw_body(request)
+    secret = request.app[WEBHOOKS].webhook_secret
     if not is_signed(secret, raw, dict(request.headers)):
         return None
     event_id = request.headers[ID_HEADER]
@@ -72,32 +84,26 @@ async def _verified_request_key(request: web.Request, source: str) -> RequestKey
 
 
 def _signature_refusal() -> web.Response:
-    return failure_response(401, "signature_invalid", "the event's signature does not hold")
-
-
-async def _read_raw(request: web.Request) -> bytes:
-    try:
-        async with asyncio.timeout(BODY_S_MAX):
-            return await request.read()
-    except TimeoutError:
-        raise Refused(Refusal.MALFORMED, "the body did not arrive") from None
+    return failure_response(401, "signature_invalid", "the event's signature is not valid")
 
 
 def is_signed(secret: str, raw: bytes, headers: dict[str, str]) -> bool:
-    """Whether who knows the secret has signed these bytes within the last 300 seconds.
+    """Tell whether these bytes were signed with the secret within the last 300 seconds.
 
-    Without a secret nobody can have.
+    An empty secret verifies nothing.
     """
     if not secret:
         return False
     try:
         Webhook(secret).verify(raw, headers, json_parse=False)
     except (WebhookVerificationError, ValueError):
-        # ValueError: a body that is no UTF-8, a signature that is no base64.
+        # ValueError: a body that is not UTF-8, a signature that is not base64.
         return False
     return True
 
 
+# Providers send many events from one address; an unsigned one costs no more than a hash.
+_IS_LIMITED = False
 ROUTES = (
     Route(
         "POST",
@@ -105,8 +111,7 @@ ROUTES = (
         PUBLIC,
         post_payment_event,
         PaymentEvent,
-        # A provider may send thousands from one address; what is not signed costs one hash.
-        is_limited=False,
+        _IS_LIMITED,
     ),
     Route(
         "POST",
@@ -114,6 +119,6 @@ ROUTES = (
         PUBLIC,
         post_payout_event,
         PayoutEvent,
-        is_limited=False,
+        _IS_LIMITED,
     ),
 )

@@ -1,4 +1,4 @@
-"""The HTTP endpoints on real stores: everything but sockets, loops and the composition root."""
+"""Fixtures: the HTTP endpoints on real stores, under --dev and in production."""
 
 from collections.abc import AsyncIterator
 
@@ -7,20 +7,19 @@ import pytest
 from dispatch import settings
 from dispatch.storage.redis_client import RedisClients
 from ledger.dynamodb.client import DynamoTable
-from tests.handlers.http_api import SECRET, ApiClient, build_desk, serve
+from tests.handlers.http_api import SECRET, ApiClient, run_api
 
 
 @pytest.fixture
 async def api(table: DynamoTable, redis: RedisClients) -> AsyncIterator[ApiClient]:
-    """A developer's server: the sandbox pays, webhooks are signed with SECRET."""
-    ours = settings.read({"WEBHOOK_SECRET": SECRET, "RATE_LIMITS": "off"}, dev=True)
-    async for each in serve(build_desk(table, redis, ours)):
-        yield each
+    """Endpoints under --dev: the sandbox pays, webhooks are signed with SECRET."""
+    dev = settings.read({"WEBHOOK_SECRET": SECRET, "RATE_LIMITS": "off"}, dev=True)
+    async with run_api(table, redis, dev) as client:
+        yield client
 
 
 @pytest.fixture
 async def production_api(table: DynamoTable, redis: RedisClients) -> AsyncIterator[ApiClient]:
-    """A production server without a webhook secret."""
-    ours = settings.read({"JWT_SECRET": "s" * 32})
-    async for each in serve(build_desk(table, redis, ours)):
-        yield each
+    """Endpoints in production, without a webhook secret."""
+    async with run_api(table, redis, settings.read({"JWT_SECRET": "s" * 32})) as client:
+        yield client

@@ -1,6 +1,7 @@
-"""Asking the HTTP endpoints: a desk on real stores, a client for any role, bodies of orders."""
+"""HTTP test client: the real endpoints on real stores, a client for any role, order bodies."""
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, NamedTuple
 
 from aiohttp import web
@@ -10,7 +11,8 @@ from dispatch.clock import ManualClock
 from dispatch.settings import Settings
 from dispatch.storage.redis_client import RedisClients, Scripts
 from handlers.app.composition import HTTP_MODULES, Infrastructure, compose
-from handlers.app.contexts import DESK, Desk
+from handlers.app.contexts import Desk
+from handlers.app.http_contexts import add_http_contexts
 from handlers.http.framework.envelope import HTTP_EDGE, HttpEdge, register_routes
 from handlers.sessions.auth import Tokens, UserType
 from handlers.sessions.client_address import TrustedProxies
@@ -21,16 +23,17 @@ from ledger.dynamodb.client import DynamoTable
 
 SECRET = "whsec_" + "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0"
 
-# Who asks, as in the tokens: (type, id).
+# A caller, as in its token: (user type, id).
 Actor = tuple[UserType, str]
 ADA: Actor = ("USER", "usr_ada")
 CHEZ_ADA: Actor = ("VENDOR", "ven_1")
 AWA: Actor = ("RIDER", "rdr_1")
 ADMIN: Actor = ("ADMIN", "adm_1")
+SECOND_ADMIN: Actor = ("ADMIN", "adm_2")
 
 
 class ApiResponse(NamedTuple):
-    """What came back; `data` or `error` is None."""
+    """A decoded response; `data` or `error` is None."""
 
     status: int
     data: Any
@@ -39,33 +42,47 @@ class ApiResponse(NamedTuple):
 
 
 class ApiClient:
-    """Asks as whoever it is told to."""
+    """Sends requests as any actor."""
 
-    def __init__(self, client: TestClient[Any, Any], desk: Desk, tokens: Tokens) -> None:
+    def __init__(
+        self,
+        client: TestClient[Any, Any],
+        desk: Desk,
+        tokens: Tokens,
+        clock: ManualClock,
+        table: DynamoTable,
+    ) -> None:
         self.client = client
         self.desk = desk
         self.tokens = tokens
+        self.clock = clock
+        self.table = table
+
+    def auth_headers(self, actor: Actor) -> dict[str, str]:
+        """The Authorization header of an actor."""
+        token = self.tokens.issue(*actor, 600, self.clock.now_ms())
+        return {"Authorization": f"Bearer {token}"}
 
     async def request(
         self, actor: Actor | None, request_line: str, body: object = None, key: str | None = None
     ) -> ApiResponse:
-        """Ask `line`, as in "GET /orders"."""
+        """Send a request such as "GET /orders", with an idempotency key if one is given."""
         method, path = request_line.split(" ", 1)
         headers = {"Idempotency-Key": key} if key is not None else {}
         if actor is not None:
-            token = self.tokens.issue(*actor, 600, self.desk.clock.now_ms())
-            headers["Authorization"] = f"Bearer {token}"
+            headers |= self.auth_headers(actor)
         return await self.request_raw(method, path, headers, json=body)
 
     async def request_raw(
         self, method: str, path: str, headers: dict[str, str], **body: Any
     ) -> ApiResponse:
-        """Ask with headers and a body of one's own."""
+        """Send a request with these headers and body."""
         url = f"/api/v1{path}"
-        async with self.client.request(method, url, headers=headers, **body) as got:
-            told = await got.json()
-            assert told["success"] is (got.status < 400)
-            return ApiResponse(got.status, told.get("data"), told.get("error"), got.headers)
+        async with self.client.request(method, url, headers=headers, **body) as response:
+            answer = await response.json()
+            assert answer["success"] is (response.status < 400)
+            data, error = answer.get("data"), answer.get("error")
+            return ApiResponse(response.status, data, error, response.headers)
 
     async def fund(self, actor: Actor, amount: int) -> None:
         """Fill a wallet through the sandbox."""
@@ -73,16 +90,24 @@ class ApiClient:
         assert (await self.request(actor, "POST /wallet/topup", body)).status == 201
 
     async def open_shop(self, **items: dict[str, Any]) -> None:
-        """Chez Ada has a place, is open, and sells `items` (one dish where none is named)."""
-        who = CHEZ_ADA
+        """Give Chez Ada a location, open it, and put `items` on sale (by default one dish)."""
         profile = {
             "name": "Chez Ada",
             "location": {"lat": 4.05, "lng": 9.7, "address": "Akwa"},
             "online": True,
         }
-        assert (await self.request(who, "PUT /vendor/profile", profile)).status == 200
+        assert (await self.request(CHEZ_ADA, "PUT /vendor/profile", profile)).status == 200
         for item_id, item in (items or {"ndole": {"name": "Ndolé", "price": 2500}}).items():
-            assert (await self.request(who, f"PUT /vendor/items/{item_id}", item)).status == 200
+            saved = await self.request(CHEZ_ADA, f"PUT /vendor/items/{item_id}", item)
+            assert saved.status == 200
+
+    async def available_xaf(self, actor: Actor) -> int:
+        """What an actor may spend."""
+        return (await self.request(actor, "GET /wallet/balance")).data["availableBalance"]
+
+    async def trial_balance_total(self) -> int:
+        """The sum over all accounts, which is to be zero."""
+        return (await self.request(ADMIN, "GET /admin/ledger/trial-balance")).data["total"]
 
 
 def goods_order(
@@ -100,7 +125,7 @@ def goods_order(
 
 
 def package_order(weight: float = 2.0, method: str = "CASH") -> dict[str, Any]:
-    """The body of a parcel's order."""
+    """The body of a parcel order."""
     return {
         "orderType": "PACKAGE",
         "pickup": {"lat": 4.05, "lng": 9.7},
@@ -111,21 +136,24 @@ def package_order(weight: float = 2.0, method: str = "CASH") -> dict[str, Any]:
     }
 
 
-def build_desk(table: DynamoTable, redis: RedisClients, settings: Settings) -> Desk:
-    """A desk as the server wires it, with none of its loops running; its clock stands still."""
-    basis = Infrastructure(settings, ManualClock(), table, redis, Scripts(redis.commands), "node-a")
-    return compose(basis)[0]
+@asynccontextmanager
+async def run_api(
+    table: DynamoTable, redis: RedisClients, settings: Settings
+) -> AsyncIterator[ApiClient]:
+    """Serve the endpoints as the server wires them, without sockets and background tasks.
 
-
-async def serve(desk: Desk) -> AsyncIterator[ApiClient]:
-    """The endpoints on a port of their own."""
-    app, tokens = web.Application(middlewares=[http_gate]), Tokens(desk.settings)
-    app[DESK] = desk
-    ours = desk.settings
-    app[HTTP_EDGE] = HttpEdge(
-        ours, desk.clock, tokens, RateLimits(ours), AllowedOrigins(ours), TrustedProxies(ours)
+    The clock stands still until a test advances it.
+    """
+    clock = ManualClock()
+    desk, _ = compose(
+        Infrastructure(settings, clock, table, redis, Scripts(redis.commands), "node-a")
     )
-    for room in HTTP_MODULES:
-        register_routes(app, room.ROUTES)
+    app, tokens = web.Application(middlewares=[http_gate]), Tokens(settings)
+    add_http_contexts(app, desk)
+    app[HTTP_EDGE] = HttpEdge(
+        clock, tokens, RateLimits(settings), AllowedOrigins(settings), TrustedProxies(settings)
+    )
+    for module in HTTP_MODULES:
+        register_routes(app, module.ROUTES)
     async with TestClient(TestServer(app)) as client:
-        yield ApiClient(client, desk, tokens)
+        yield ApiClient(client, desk, tokens, clock, table)

@@ -230,7 +230,6 @@ async def run_edge(
         middlewares=[http_gate], client_max_size=edge_settings.http_body_bytes_max
     )
     app[envelope.HTTP_EDGE] = envelope.HttpEdge(
-        edge_settings,
         clock,
         tokens,
         limits,

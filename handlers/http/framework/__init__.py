@@ -1,1 +1,1 @@
-"""What every HTTP endpoint stands on: envelope, paging, idempotency, API documents, health."""
+"""HTTP framework: envelope, paging, idempotency, API documents, health probes, console files."""

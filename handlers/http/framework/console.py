@@ -1,4 +1,4 @@
-"""The operators' page: the built files of console/, and a token for it on a developer's machine."""
+"""Console files: the built operators' console under /console/, and its token under --dev."""
 
 import ipaddress
 import re
@@ -10,8 +10,8 @@ from aiohttp import web
 MOUNT = "/console/"
 NOT_BUILT = "The console is not built: run `npm ci && npm run build` beside package.json.\n"
 
-# What the page may load: itself and nothing else. MapLibre draws images from memory (blob:, data:)
-# and its style sheet has icons inside (data:).
+# The page may load files of its own origin only. MapLibre draws images from memory (blob:, data:),
+# and its style sheet contains icons (data:).
 # Source: Content Security Policy level 3; MapLibre GL JS documentation, "CSP Directives".
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; worker-src 'self'; style-src 'self'; font-src 'self'; "
@@ -25,13 +25,14 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
-# The build puts a hash of the content into the names of these.
+# The build puts a content hash into the names of the files below this.
 HASHED_PREFIX = "assets/"
-# Source: RFC 8246; a year is the longest that RFC 2616 section 14.21 let a server promise.
+# Source: RFC 8246, `immutable`; RFC 2616 section 14.21, at most one year.
 CACHE_IMMUTABLE = "public, max-age=31536000, immutable"
 CACHE_REVALIDATE = "no-cache"
 CACHE_NEVER = "no-store"
-# Only what the build makes, and an operator's own tiles, is served; the platform's guesses differ.
+# Only files with these suffixes are served: what the build writes, and an operator's own map tiles.
+# Python's `mimetypes` would guess differently on each platform.
 CONTENT_TYPES = {
     ".html": "text/html; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
@@ -44,23 +45,23 @@ CONTENT_TYPES = {
     ".pmtiles": "application/octet-stream",
 }
 
-# The page asks for a token of its own accord only where the server says that there is one.
+# The built page asks the user to paste a token; under --dev the served page fetches one instead.
 _PASTE_MODE = 'content="paste"'
 _FETCH_MODE = 'content="fetch"'
-# No dot at the start of a part: neither `..` nor a hidden file is a file of the page.
+# No part may start with a dot: `..` and hidden files are not served.
 _NAME = re.compile(r"(?:[\w-][\w.-]*/)*[\w-][\w.-]*", re.ASCII)
 
 
 def add_console(app: web.Application, *, dist: Path, dev_token: Callable[[], str] | None) -> None:
-    """Serve the built console from `dist` under /console/, and send / there.
+    """Serve the built console from `dist` under /console/, and redirect / to it.
 
-    `dev_token` makes an operator's token for whoever asks; None, in production, answers 404.
+    `dev_token` issues an operator's token to any caller, for --dev; with None there is none (404).
     """
-    page = _ConsoleFiles(dist.resolve(), dev_token)
+    files = _ConsoleFiles(dist.resolve(), dev_token)
     app.router.add_get("/", _redirect_to_console)
     app.router.add_get(MOUNT.rstrip("/"), _redirect_to_console)
-    app.router.add_get(f"{MOUNT}session.json", page.get_session)
-    app.router.add_get(f"{MOUNT}{{name:.*}}", page.get_file)
+    app.router.add_get(f"{MOUNT}session.json", files.get_session)
+    app.router.add_get(f"{MOUNT}{{name:.*}}", files.get_file)
 
 
 async def _redirect_to_console(request: web.Request) -> web.Response:
@@ -69,19 +70,21 @@ async def _redirect_to_console(request: web.Request) -> web.Response:
 
 
 class _ConsoleFiles:
+    """Handlers for the files of the built console and for its token."""
+
     def __init__(self, dist: Path, dev_token: Callable[[], str] | None) -> None:
         self._dist = dist
         self._dev_token = dev_token
 
     async def get_session(self, request: web.Request) -> web.Response:
-        """A token for the page, only from a server under --dev."""
+        """An operator's token for the page; only under --dev."""
         headers = {**HEADERS, "Cache-Control": CACHE_NEVER}
         if self._dev_token is None or not _is_safe_from_dns_rebinding(request.url.host):
             return web.Response(status=404, text="no such file\n", headers=headers)
         return web.json_response({"token": self._dev_token()}, headers=headers)
 
     async def get_file(self, request: web.Request) -> web.StreamResponse:
-        """One file of the page."""
+        """One file of the console."""
         name = request.match_info["name"] or "index.html"
         path = self._find_file(name)
         if path is None:
@@ -111,10 +114,10 @@ class _ConsoleFiles:
 
 
 def _is_safe_from_dns_rebinding(host: str | None) -> bool:
-    """Whether no stranger's DNS can have brought the browser here under this name.
+    """Tell whether the host is an address or `localhost`, which DNS rebinding cannot forge.
 
-    A page of evil.example whose name suddenly points at 127.0.0.1 is of the same origin as ours
-    in the browser's eyes; an address or `localhost` cannot be made to point elsewhere.
+    If the DNS name of evil.example is changed to point at 127.0.0.1, the browser regards its page
+    and this server as the same origin. An address or `localhost` cannot be made to point elsewhere.
     """
     if host is None:
         return False

@@ -1,9 +1,9 @@
-"""The frame around every HTTP endpoint: who may, how often, what came in and how it is answered."""
+"""HTTP envelope: authenticates, authorizes, limits and answers the requests of every endpoint."""
 
 import asyncio
 import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 import msgspec
 from aiohttp import web
@@ -11,14 +11,13 @@ from aiohttp import web
 from dispatch import metrics
 from dispatch.clock import Clock
 from dispatch.errors import Refusal, Refused
-from dispatch.settings import Settings
 from handlers.sessions.auth import Principal, TokenRefused, Tokens, UserType
 from handlers.sessions.client_address import TrustedProxies
 from handlers.sessions.origins import AllowedOrigins
 from handlers.sessions.rate_limits import Rate, RateLimits, TokenBucket
 from handlers.sockets.validation_messages import explain
 
-# Source: HTTP semantics, RFC 9110 section 15; 422 for what is understood and cannot be done so.
+# Source: RFC 9110 section 15; 422 for a request that is understood and cannot be carried out.
 STATUS_OF: Mapping[Refusal, int] = {
     Refusal.MALFORMED: 400,
     Refusal.RATE_LIMITED: 429,
@@ -42,11 +41,12 @@ STATUS_OF: Mapping[Refusal, int] = {
     Refusal.INTERNAL: 500,
 }
 _CODE_OF = {400: "malformed", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
-# Source: promises, a store that was away has its listeners back within two seconds.
+# Source: `docs/promises.md`, subscribers are back two seconds after a store is.
 RETRY_AFTER_S = 2
-# Source: promises, slow senders end within ten seconds.
+# Source: `docs/promises.md`, a slow sender is disconnected within ten seconds.
 BODY_S_MAX = 10
-# Browsers keep a preflight's answer this long. Source: ten minutes is what all of them take.
+# Browsers cache a preflight response this long. Source: chosen; ten minutes is the most that all of
+# them accept.
 PREFLIGHT_MAX_AGE_S = 600
 _ALLOWED_HEADERS = "Authorization, Content-Type, Idempotency-Key"
 _EXPOSED_HEADERS = "Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining"
@@ -54,16 +54,21 @@ _EXPOSED_HEADERS = "Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining"
 Roles = tuple[UserType, ...]
 PUBLIC: Roles = ()
 EVERYONE: Roles = ("USER", "VENDOR", "RIDER", "ADMIN")
+# The result is JSON data, a struct, `Created`, or a whole response.
 Handler = Callable[[web.Request], Awaitable[object]]
+# JSON data of a service that has no type of its own.
+JsonObject = Mapping[str, object]
 BodyT = TypeVar("BodyT")
+DataT = TypeVar("DataT")
 
 _encoder = msgspec.json.Encoder()
 
 
 class Route(NamedTuple):
-    """One endpoint: `handler` gives plain data, `Created`, or a whole response of its own.
+    """One endpoint.
 
-    Without roles anyone may ask. `body` names the request's struct for the API's description.
+    Without roles no token is needed. `body` is the type of the request body, for the API
+    documentation only: a struct, a union of structs, or None.
     """
 
     method: str
@@ -74,31 +79,31 @@ class Route(NamedTuple):
     is_limited: bool = True
 
 
-class Created(NamedTuple):
-    """An answer with status 201."""
+class Created(NamedTuple, Generic[DataT]):
+    """The result of a handler that created something; answered with status 201."""
 
-    data: object
+    data: DataT
 
 
 class HttpEdge(NamedTuple):
-    """What the frame itself needs of the composition."""
+    """What the envelope uses; the context of all endpoints."""
 
-    settings: Settings
     clock: Clock
     tokens: Tokens
     limits: RateLimits
     origins: AllowedOrigins
     proxies: TrustedProxies
+    body_timeout_s: float = BODY_S_MAX
 
 
-HTTP_EDGE = web.AppKey("edge", HttpEdge)
+HTTP_EDGE = web.AppKey("http_edge", HttpEdge)
 BUCKET = web.RequestKey("bucket", TokenBucket)
 PRINCIPAL = web.RequestKey("principal", Principal)
 ROUTES = web.AppKey("routes", list[Route])
 
 
 def register_routes(app: web.Application, routes: Iterable[Route]) -> None:
-    """Serve `routes`; the application keeps them for its description of itself."""
+    """Serve `routes`, and list them under `app[ROUTES]` for the API documentation."""
     if ROUTES not in app:
         app[ROUTES] = []
     for route in routes:
@@ -111,12 +116,13 @@ def _endpoint(route: Route) -> Callable[[web.Request], Awaitable[web.StreamRespo
         edge = request.app[HTTP_EDGE]
         principal, refused = _authenticate(request, edge) if route.roles else (None, None)
         if route.is_limited:
+            # Before a bad token is refused, so that guessing tokens is limited as well.
             await _enforce_http_limit(request, edge, principal)
         if refused is not None:
             raise refused
         if principal is not None:
             if principal.user_type not in route.roles:
-                raise Refused(Refusal.FORBIDDEN, f"this is not for a {principal.user_type}")
+                raise Refused(Refusal.FORBIDDEN, f"not available to {principal.user_type}")
             request[PRINCIPAL] = principal
         return success_response(await route.handler(request))
 
@@ -126,10 +132,10 @@ def _endpoint(route: Route) -> Callable[[web.Request], Awaitable[web.StreamRespo
 def _authenticate(
     request: web.Request, edge: HttpEdge
 ) -> tuple[Principal | None, TokenRefused | None]:
-    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
-    given = token.strip() if scheme.lower() == "bearer" else None
+    scheme, _, credentials = request.headers.get("Authorization", "").partition(" ")
+    token = credentials.strip() if scheme.lower() == "bearer" else None
     try:
-        return edge.tokens.verify(given, edge.clock.now_ms()), None
+        return edge.tokens.verify(token, edge.clock.now_ms()), None
     except TokenRefused as refused:
         return None, refused
 
@@ -137,17 +143,23 @@ def _authenticate(
 async def _enforce_http_limit(
     request: web.Request, edge: HttpEdge, principal: Principal | None
 ) -> None:
-    who = principal.identity if principal else f"from:{edge.proxies.client_address(request)}"
+    subject = principal.identity if principal else address_subject(request)
     per_min = edge.limits.http_per_min
     await enforce_rate_limit(
-        request, edge.limits.http_rate, who, f"at most {per_min} requests a minute"
+        request, edge.limits.http_rate, subject, f"at most {per_min} requests a minute"
     )
 
 
-async def enforce_rate_limit(request: web.Request, rate: Rate, subject: str, message: str) -> None:
-    """Take one from somebody's buckets; the answer's headers then speak of them.
+def address_subject(request: web.Request) -> str:
+    """The rate limit subject of a client address."""
+    return f"address:{request.app[HTTP_EDGE].proxies.client_address(request)}"
 
-    Errors: Refused RATE_LIMITED; StoreUnavailable where a rate is kept by all nodes or not at all.
+
+async def enforce_rate_limit(request: web.Request, rate: Rate, subject: str, message: str) -> None:
+    """Take a token of `subject`; the X-RateLimit headers of the answer then describe this rate.
+
+    Errors: Refused RATE_LIMITED; StoreUnavailable for a rate without local fallback while Redis
+    is away.
     """
     edge = request.app[HTTP_EDGE]
     request[BUCKET] = edge.limits.bucket(rate, subject)
@@ -156,38 +168,45 @@ async def enforce_rate_limit(request: web.Request, rate: Rate, subject: str, mes
 
 
 async def read_body(request: web.Request, body_type: type[BodyT]) -> BodyT:
-    """The request's JSON body; an empty one counts as `{}`.
+    """Decode the JSON body; an empty one counts as `{}`.
 
-    Errors: Refused MALFORMED says what is wrong.
+    Errors: Refused MALFORMED, whose message names the field at fault.
     """
+    raw = await read_raw_body(request)
     try:
-        async with asyncio.timeout(BODY_S_MAX):
-            raw = await request.read()
         return msgspec.json.decode(raw or b"{}", type=body_type)
-    except TimeoutError:
-        raise Refused(Refusal.MALFORMED, "the body did not arrive") from None
     except msgspec.DecodeError as error:
         raise Refused(Refusal.MALFORMED, explain(error)) from None
     except RecursionError:
         raise Refused(Refusal.MALFORMED, "the payload is nested too deeply") from None
 
 
-# Answers.
+async def read_raw_body(request: web.Request) -> bytes:
+    """Read the body's bytes within `body_timeout_s`. Errors: Refused MALFORMED."""
+    try:
+        async with asyncio.timeout(request.app[HTTP_EDGE].body_timeout_s):
+            return await request.read()
+    except TimeoutError:
+        raise Refused(Refusal.MALFORMED, "the body did not arrive") from None
+
+
+# Responses.
 
 
 def success_response(result: object) -> web.StreamResponse:
-    """A success."""
+    """The response for a handler's result; a response of its own is passed through."""
     if isinstance(result, web.StreamResponse):
         return result
     if isinstance(result, Created):
-        return _json(201, {"success": True, "data": result.data})
+        created = cast("Created[object]", result)
+        return _json(201, {"success": True, "data": created.data})
     return _json(200, {"success": True, "data": result})
 
 
 def failure_response(
     status: int, code: str, message: str, details: Mapping[str, object] | None = None
 ) -> web.Response:
-    """A failure."""
+    """A failure in the envelope: `{success: false, error: {code, message, details?}}`."""
     error: dict[str, object] = {"code": code, "message": message}
     if details:
         error["details"] = details
@@ -195,13 +214,13 @@ def failure_response(
 
 
 def refusal_response(refused: Refused) -> web.Response:
-    """A refusal of the house."""
+    """The response for a refusal of the domain or of the envelope."""
     code = refused.code
     return failure_response(STATUS_OF[code], code.value, refused.message, refused.details)
 
 
 def token_refusal_response(refused: TokenRefused) -> web.Response:
-    """A request without a token that would let it in."""
+    """The response for a missing or bad token: 401 with the scheme that is expected."""
     response = failure_response(401, refused.code, str(refused))
     # Source: RFC 6750 section 3.
     response.headers["WWW-Authenticate"] = "Bearer"
@@ -209,7 +228,7 @@ def token_refusal_response(refused: TokenRefused) -> web.Response:
 
 
 def framework_refusal_response(error: web.HTTPException) -> web.Response:
-    """What the framework refuses by itself: unknown paths, wrong methods, long bodies."""
+    """The response for what aiohttp refuses: unknown paths, wrong methods, long bodies."""
     code = _CODE_OF.get(error.status, "malformed")
     response = failure_response(error.status, code, error.reason.lower())
     if "Allow" in error.headers:
@@ -226,11 +245,11 @@ def _json(status: int, body: object) -> web.Response:
     )
 
 
-# What every answer gets on its way out.
+# Preflights, and what every response gets.
 
 
 def preflight_response(request: web.Request) -> web.Response | None:
-    """The answer to a browser that asks whether it may ask. Source: Fetch standard, CORS."""
+    """The response to a CORS preflight request, None for other requests. Source: Fetch standard."""
     if request.method != "OPTIONS" or "Access-Control-Request-Method" not in request.headers:
         return None
     response = web.Response(status=204)
@@ -242,7 +261,10 @@ def preflight_response(request: web.Request) -> web.Response | None:
 
 
 def finish_response(request: web.Request, response: web.StreamResponse, since_s: float) -> None:
-    """Add limits and origins to an answer's headers, and count it."""
+    """Add rate limit and CORS headers, and count the response.
+
+    Units: `since_s` seconds of the monotonic clock, when the request arrived.
+    """
     edge = request.app[HTTP_EDGE]
     if not response.prepared:
         _add_rate_limit_headers(request, response)
@@ -250,7 +272,7 @@ def finish_response(request: web.Request, response: web.StreamResponse, since_s:
             _add_cors_headers(request, response)
     resource = request.match_info.route.resource
     route = resource.canonical if resource is not None else "none"
-    # A method is the client's word; those that no route has are one kind.
+    # Clients may invent methods; as label values they would make series without bound.
     method = request.method if resource is not None else "any"
     metrics.HTTP_REQUESTS.labels(route, method, str(response.status)).inc()
     metrics.HTTP_SECONDS.labels(route, method).observe(edge.clock.monotonic_s() - since_s)

@@ -1,7 +1,8 @@
-"""Whether the process lives, whether it can work, and its figures."""
+"""Health and metrics endpoints: /healthz (liveness), /readyz (readiness), /metrics (Prometheus)."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from typing import TypedDict
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -13,24 +14,31 @@ from handlers.http.framework.envelope import PUBLIC, Route, failure_response
 from ledger.dynamodb.client import DynamoTable
 from ledger.dynamodb.table import Key, TableUnavailable
 
-# Asks one store for a sign of life. Errors: StoreUnavailable, TableUnavailable.
+# Checks that one store answers. Errors: StoreUnavailable, TableUnavailable.
 Probe = Callable[[], Awaitable[object]]
 
-# Source: orchestrators ask every few seconds and wait one second by default.
+# Source: chosen; orchestrators probe every few seconds and wait one second by default.
 PROBE_S_MAX = 1.0
 
 
+class HealthView(TypedDict):
+    """The data of /healthz and /readyz."""
+
+    status: str
+
+
 def store_probes(redis: RedisClients, table: DynamoTable) -> dict[str, Probe]:
-    """What is asked of each store, by its name."""
+    """A probe for each store, by the store's name."""
 
-    async def ask_redis() -> None:
+    async def probe_redis() -> None:
         with translate_redis_errors():
-            await redis.commands.ping()
+            # Its type is partly unknown.
+            await redis.commands.ping()  # pyright: ignore[reportUnknownMemberType]
 
-    async def ask_table() -> None:
+    async def probe_table() -> None:
         await table.get(Key("CONFIG#GLOBAL", "SERVICES"))
 
-    return {"redis": ask_redis, "dynamodb": ask_table}
+    return {"redis": probe_redis, "dynamodb": probe_table}
 
 
 def _never_stopping() -> bool:
@@ -38,18 +46,23 @@ def _never_stopping() -> bool:
 
 
 def routes(
-    probes: Mapping[str, Probe], is_stopping: Callable[[], bool] = _never_stopping
+    probes: Mapping[str, Probe],
+    is_stopping: Callable[[], bool] = _never_stopping,
+    probe_s_max: float = PROBE_S_MAX,
 ) -> list[Route]:
-    """The endpoints for those who watch the server; `probes` by the name of their store."""
+    """The endpoints for orchestrators and Prometheus; `probes` by the name of their store.
 
-    async def get_ready(_request: web.Request) -> object:
-        """The server and its stores can take work; otherwise which part is down."""
+    Units: seconds that a probe may take.
+    """
+
+    async def get_ready(_request: web.Request) -> HealthView | web.Response:
+        """The server and its stores can serve requests; otherwise which part cannot."""
         if is_stopping():
             return failure_response(
-                503, "unavailable", "the server goes away", {"down": ["server"]}
+                503, "unavailable", "the server is stopping", {"down": ["server"]}
             )
-        answers = await asyncio.gather(*(_is_up(probe) for probe in probes.values()))
-        down = [name for name, is_up in zip(probes, answers, strict=True) if not is_up]
+        results = await asyncio.gather(*(_is_up(probe, probe_s_max) for probe in probes.values()))
+        down = [name for name, is_up in zip(probes, results, strict=True) if not is_up]
         if down:
             verb = "does" if len(down) == 1 else "do"
             message = f"{' and '.join(down)} {verb} not answer"
@@ -63,20 +76,20 @@ def routes(
     ]
 
 
-async def get_health(_request: web.Request) -> object:
-    """The process runs and its loop turns."""
+async def get_health(_request: web.Request) -> HealthView:
+    """The process runs and its event loop turns."""
     return {"status": "alive"}
 
 
 async def get_metrics(_request: web.Request) -> web.Response:
-    """Every series, in Prometheus' text form."""
+    """All metrics in Prometheus' text format."""
     metrics.TASKS.set(len(asyncio.all_tasks()))
     return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
-async def _is_up(probe: Probe) -> bool:
+async def _is_up(probe: Probe, probe_s_max: float) -> bool:
     try:
-        async with asyncio.timeout(PROBE_S_MAX):
+        async with asyncio.timeout(probe_s_max):
             await probe()
     except (TimeoutError, OSError, StoreUnavailable, TableUnavailable):
         return False
