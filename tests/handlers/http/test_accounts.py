@@ -149,7 +149,7 @@ async def test_five_failures_lock_a_login(api: ApiClient, phone: str):
     assert {status_and_code(answer) for answer in wrong} == {(401, "wrong_credentials")}
     assert status_and_code(locked) == (429, "rate_limited")
     assert locked.error["details"] == {"retryAfterMs": LOCKOUT_MS}
-    api.desk.clock.advance(LOCKOUT_MS)
+    api.clock.advance(LOCKOUT_MS)
     assert (await sign_in(api, phone=phone)).status in (200, 401)
 
 
@@ -212,7 +212,7 @@ async def test_a_lost_answer_is_asked_for_again(api: ApiClient):
     """A phone in a tunnel tries again within seconds, and nobody is thrown out."""
     first = (await register(api)).data
     await renew(api, first["refreshToken"])
-    api.desk.clock.advance(GRACE_MS)
+    api.clock.advance(GRACE_MS)
     again = (await renew(api, first["refreshToken"])).data
     assert (await renew(api, again["refreshToken"])).status == 200
 
@@ -223,7 +223,7 @@ async def test_copies_of_a_renewal_all_get_the_next(api: ApiClient):
     copies = await asyncio.gather(*(renew(api, first["refreshToken"]) for _ in range(20)))
     assert {answer.status for answer in copies} == {200}
     turns = {
-        api.tokens.read_refresh(c.data["refreshToken"], api.desk.clock.now_ms()) for c in copies
+        api.tokens.read_refresh(c.data["refreshToken"], api.clock.now_ms()) for c in copies
     }
     assert {turn.renewal_count for turn in turns} == {1}
 
@@ -232,7 +232,7 @@ async def test_a_token_that_comes_twice_ends_the_sign_in(api: ApiClient, redis: 
     """A thief and the app have the same one: neither goes on, and access tokens are recalled."""
     first = (await register(api)).data
     second = (await renew(api, first["refreshToken"])).data
-    api.desk.clock.advance(GRACE_MS + 1)
+    api.clock.advance(GRACE_MS + 1)
     assert status_and_code(await renew(api, first["refreshToken"])) == (401, "token_invalid")
     assert status_and_code(await renew(api, second["refreshToken"])) == (401, "token_invalid")
     assert await is_recalled(api, redis, second["accessToken"])
@@ -240,9 +240,9 @@ async def test_a_token_that_comes_twice_ends_the_sign_in(api: ApiClient, redis: 
 
 async def is_recalled(api: ApiClient, redis, token: str) -> bool:
     """Whether a node that looks now refuses an access token."""
-    revoked = RevocationCache(api.desk.revocations, PubSub(redis), api.desk.clock)
+    revoked = RevocationCache(api.desk.revocations, PubSub(redis), api.clock)
     await revoked.refresh()
-    return revoked.is_revoked(api.tokens.read(token, api.desk.clock.now_ms()))
+    return revoked.is_revoked(api.tokens.read(token, api.clock.now_ms()))
 
 
 async def test_the_two_kinds_of_tokens_are_not_mixed_up(api: ApiClient):
@@ -256,7 +256,7 @@ async def test_the_two_kinds_of_tokens_are_not_mixed_up(api: ApiClient):
 async def test_a_sign_in_ends_a_month_after_its_last_use(api: ApiClient):
     """An app that was forgotten asks for the password again."""
     made = (await register(api)).data
-    api.desk.clock.advance(30 * 86_400_000)
+    api.clock.advance(30 * 86_400_000)
     assert status_and_code(await renew(api, made["refreshToken"])) == (401, "token_expired")
 
 
@@ -312,7 +312,7 @@ async def test_a_thousand_guesses_at_once_are_five(api: ApiClient):
 async def test_a_code_ends_after_five_minutes(api: ApiClient):
     """A newer one takes the place of an older one."""
     late = await request_code(api)
-    api.desk.clock.advance(CODE_TTL_MS)
+    api.clock.advance(CODE_TTL_MS)
     assert (await verify_code(api, late)).status == 401
     older, newer = await request_code(api), await request_code(api)
     assert [(await verify_code(api, each)).status for each in (older, newer)] == [401, 201]
@@ -328,7 +328,7 @@ async def test_a_code_changes_the_password(api: ApiClient, redis: RedisClients):
     """Whoever had the old one is out everywhere, at once; the one with the phone stays."""
     await verify_code(api, await request_code(api), password=PASSWORD)
     thief = (await sign_in(api)).data
-    api.desk.clock.advance(2_000)
+    api.clock.advance(2_000)
     owner = (await verify_code(api, await request_code(api), password="a new battery")).data
     assert status_and_code(await renew(api, thief["refreshToken"])) == (401, "token_invalid")
     assert await is_recalled(api, redis, thief["accessToken"])
@@ -342,7 +342,7 @@ async def test_a_code_changes_the_password(api: ApiClient, redis: RedisClients):
 async def test_a_password_that_nobody_proved_is_forgotten(api: ApiClient):
     """Somebody registered with the phone of another, who comes with a code."""
     squatter = (await register(api)).data
-    api.desk.clock.advance(2_000)
+    api.clock.advance(2_000)
     owner = (await verify_code(api, await request_code(api))).data
     assert owner["userId"] == squatter["userId"]
     assert status_and_code(await sign_in(api)) == (401, "wrong_credentials")

@@ -69,7 +69,7 @@ async def test_a_policy_that_makes_no_sense_changes_nothing(
 async def test_a_change_leaves_a_record(api: ApiClient, table: DynamoTable):
     """Who changed what, from what to what."""
     await api.request(ADMIN, f"PUT {OFFERS}", {"windowMs": 20_000})
-    day = api.desk.clock.now_ms() // 86_400_000
+    day = api.clock.now_ms() // 86_400_000
     [record] = (await table.query(Query(pk=f"AUDIT#{day}"))).items
 
     assert (record["action"], record["by"], record["service"]) == ("put_offers", "adm_1", "FOOD")

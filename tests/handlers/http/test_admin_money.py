@@ -40,7 +40,7 @@ async def test_a_rider_is_thanked_later(api: ApiClient):
     other = await api.request(ADA, path, {"amount": 600}, key="t-1")
     too_much = await api.request(ADA, path, {"amount": 100_000})
     strange = await api.request(("USER", "usr_2"), path, {"amount": 500})
-    api.desk.clock.advance(7 * DAY_MS + 1)
+    api.clock.advance(7 * DAY_MS + 1)
     late = await api.request(ADA, path, {"amount": 500})
 
     assert again.data == first.data
@@ -156,10 +156,10 @@ async def test_a_frozen_wallet_pays_nothing(api: ApiClient):
 
 async def test_a_statement_opens_where_the_last_one_closed(api: ApiClient):
     """The lines of a time with exact balances before and after, page by page."""
-    start = api.desk.clock.now_ms()
+    start = api.clock.now_ms()
     for amount in (100, 200, 300):
         await api.fund(ADA, amount)
-        api.desk.clock.advance(1_000)
+        api.clock.advance(1_000)
     middle = start + 1_000
     before = (await api.request(ADA, f"GET /wallet/statement?to={middle}")).data
     after = (await api.request(ADA, f"GET /wallet/statement?from={middle}&limit=1")).data
@@ -181,7 +181,7 @@ async def test_earnings_are_of_today_this_week_and_ever(api: ApiClient):
     """Yesterday's count for the week, last week's only for all."""
     await deliver_order(api)
     today = (await api.request(AWA, "GET /rider/earnings")).data
-    api.desk.clock.advance(8 * DAY_MS)
+    api.clock.advance(8 * DAY_MS)
     later = (await api.request(AWA, "GET /rider/earnings")).data
     vendor = (await api.request(CHEZ_ADA, "GET /vendor/earnings")).data
 

@@ -31,7 +31,7 @@ RIDER = Caller(audience="rider", id=AWA[1])
 
 async def deliver(api: ApiClient, order_id: str) -> None:
     """Take an order all the way, as vendor, engine and rider would."""
-    flow, now_ms = api.desk.order_service, api.desk.clock.now_ms()
+    flow, now_ms = api.desk.order_service, api.clock.now_ms()
     await flow.accept_order(VENDOR, commands.AcceptOrder(order_id=order_id))
     await flow.order_ready(VENDOR, commands.OrderReady(order_id=order_id))
     offer = Offer(

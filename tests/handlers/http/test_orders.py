@@ -163,7 +163,7 @@ async def test_a_malformed_order_is_said_to_be(api: ApiClient, body: object):
 @pytest.mark.parametrize("raw", [b"{", b"\xff\xfe", b"NaN", b'{"orderType": NaN}', b"[" * 5000])
 async def test_bytes_that_are_no_json(api: ApiClient, raw: bytes):
     """Bytes that are no JSON are malformed and not a fault of ours."""
-    token = api.tokens.issue(*ADA, 600, api.desk.clock.now_ms())
+    token = api.tokens.issue(*ADA, 600, api.clock.now_ms())
     bearer = {"Authorization": f"Bearer {token}"}
     refused = await api.request_raw("POST", "/orders", bearer, data=raw)
 
@@ -316,7 +316,7 @@ async def test_lists_come_by_pages_newest_first(api: ApiClient):
         placed.append(
             (await api.request(ADA, "POST /orders", goods_order(method="CASH"))).data["orderId"]
         )
-        api.desk.clock.advance(10)  # type: ignore[attr-defined]
+        api.clock.advance(10)
     first = (await api.request(ADA, "GET /orders?limit=3")).data
     second = (await api.request(ADA, f"GET /orders?limit=3&cursor={first['nextCursor']}")).data
     vendors = (await api.request(CHEZ_ADA, "GET /orders?status=PENDING&limit=100")).data

@@ -24,7 +24,7 @@ EVE: Actor = ("USER", "usr_eve")
 
 async def create_promotion(api: ApiClient, **terms: Any) -> ApiResponse:
     """An operator promises 500 off any meal, once for each customer, unless `terms` say more."""
-    now_ms = api.desk.clock.now_ms()
+    now_ms = api.clock.now_ms()
     usual = {
         "code": "NDOLE500",
         "services": ["FOOD"],
@@ -138,9 +138,9 @@ async def test_a_promotion_ends_and_is_stopped(api: ApiClient):
     """Its last moment is the one before `endsAt`; a stopped one is over at once, and stays so."""
     await api.open_shop()
     await create_promotion(api)
-    await create_promotion(api, code="SHORT", endsAt=api.desk.clock.now_ms() + 1)
+    await create_promotion(api, code="SHORT", endsAt=api.clock.now_ms() + 1)
     first = await api.request(ADA, "POST /orders/quote", discounted_order("SHORT"))
-    api.desk.clock.advance(1)
+    api.clock.advance(1)
     late = await api.request(ADA, "POST /orders/quote", discounted_order("SHORT"))
     stopped = [
         await api.request(ADMIN, "POST /admin/promotions/ndole500/stop", {"reason": "enough"})
@@ -276,7 +276,7 @@ async def test_promotions_are_listed_by_how_they_stand(api: ApiClient):
     """Newest first, a page at a time; those that were stopped are another list."""
     for number in range(3):
         await create_promotion(api, code=f"CODE{number}")
-        api.desk.clock.advance(1)
+        api.clock.advance(1)
     await api.request(ADMIN, "POST /admin/promotions/CODE1/stop", {})
     page = (await api.request(ADMIN, "GET /admin/promotions?limit=1")).data
     rest = (await api.request(ADMIN, f"GET /admin/promotions?cursor={page['nextCursor']}")).data

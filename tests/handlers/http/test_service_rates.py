@@ -130,7 +130,7 @@ async def test_an_operator_sees_all_orders(api: ApiClient):
 
 async def test_riders_around_a_point(api: ApiClient):
     """The riders within the radius come nearest first, with what they do and how fresh they are."""
-    now_ms = api.desk.clock.now_ms()
+    now_ms = api.clock.now_ms()
     seen = {"rdr_near": (4.051, 0), "rdr_old": (4.06, 20_000), "rdr_far": (4.5, 0)}
     await api.desk.positions.put(
         [

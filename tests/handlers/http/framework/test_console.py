@@ -1,4 +1,4 @@
-"""How the operators' page is served: types, caches, what it may load, who gets a token."""
+"""The operators' console: content types, caching, content security, and its token under --dev."""
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -25,7 +25,7 @@ def dist(tmp_path: Path) -> Path:
     (folder / "assets" / "main-ABC.js.br").write_bytes(b"packed")
     (folder / "assets" / "main-ABC.css").write_text("a{}")
     (folder / "assets" / "city.pmtiles").write_bytes(bytes(range(100)))
-    (folder / "assets" / "notes.txt").write_text("not a file of the page")
+    (folder / "assets" / "notes.txt").write_text("not a file of the console")
     return folder
 
 
@@ -45,21 +45,21 @@ async def serve_console(
 
 @pytest.fixture
 async def client(dist: Path) -> AsyncIterator[ClientSession]:
-    """Of a production server."""
+    """A client of a server in production."""
     async with serve_console(dist, None) as client:
         yield client
 
 
 @pytest.mark.parametrize("path", ["/", "/console"])
-async def test_short_addresses_lead_to_the_page(client: ClientSession, path: str):
-    """Who forgets the slash, or says nothing at all, is sent on and keeps his query."""
+async def test_short_paths_redirect_to_the_console(client: ClientSession, path: str):
+    """/ and /console redirect, and keep the query."""
     async with client.get(path + "?a=1", allow_redirects=False) as answer:
         assert answer.status == 302
         assert answer.headers["Location"] == "/console/?a=1"
 
 
-async def test_the_page_asks_the_server_each_time(client: ClientSession):
-    """The page itself is never old: it names the files that belong together."""
+async def test_the_page_is_revalidated_each_time(client: ClientSession):
+    """It names the hashed files that belong together, so it must not be stale."""
     async with client.get("/console/") as answer:
         assert answer.status == 200
         assert answer.headers["Cache-Control"] == "no-cache"
@@ -67,23 +67,23 @@ async def test_the_page_asks_the_server_each_time(client: ClientSession):
         assert await answer.text() == PAGE
 
 
-async def test_files_with_a_hash_in_their_name_are_kept_for_ever(client: ClientSession):
+async def test_hashed_files_are_cached_as_immutable(client: ClientSession):
     """A file that changes gets another name."""
     async with client.get("/console/assets/main-ABC.css") as answer:
         assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
         assert answer.headers["Content-Type"] == "text/css; charset=utf-8"
 
 
-async def test_a_page_that_has_not_changed_is_not_sent_again(client: ClientSession):
-    """Asking each time costs no second download."""
+async def test_an_unchanged_page_is_not_sent_again(client: ClientSession):
+    """A request with its ETag gets 304."""
     async with client.get("/console/") as first:
         etag = first.headers["ETag"]
     async with client.get("/console/", headers={"If-None-Match": etag}) as second:
         assert second.status == 304
 
 
-async def test_who_takes_packed_files_gets_them(client: ClientSession):
-    """The build has packed them once, so that no request has to."""
+async def test_precompressed_files_are_served(client: ClientSession):
+    """A client that accepts Brotli gets the file that the build has compressed."""
     headers = {"Accept-Encoding": "br"}
     async with client.head("/console/assets/main-ABC.js", headers=headers) as answer:
         assert answer.headers["Content-Encoding"] == "br"
@@ -92,8 +92,8 @@ async def test_who_takes_packed_files_gets_them(client: ClientSession):
         assert answer.headers["Vary"] == "Accept-Encoding"
 
 
-async def test_tiles_are_read_in_parts(client: ClientSession):
-    """A map of a country is one file, of which a browser wants a few kilobytes."""
+async def test_map_tiles_are_served_by_range(client: ClientSession):
+    """Of a map of a country, which is one file, a browser needs a few kilobytes."""
     headers = {"Range": "bytes=10-12"}
     async with client.get("/console/assets/city.pmtiles", headers=headers) as answer:
         assert answer.status == 206
@@ -101,8 +101,10 @@ async def test_tiles_are_read_in_parts(client: ClientSession):
 
 
 @pytest.mark.parametrize("path", ["/console/", "/console/assets/main-ABC.css", "/console/nothing"])
-async def test_the_page_may_load_itself_and_nothing_else(client: ClientSession, path: str):
-    """Every answer says so, a missing file's too."""
+async def test_the_content_security_policy_allows_the_own_origin_only(
+    client: ClientSession, path: str
+):
+    """Every response has it, that for a missing file too."""
     async with client.get(path) as answer:
         policy = answer.headers["Content-Security-Policy"].split("; ")
         assert {"default-src 'none'", "script-src 'self'", "style-src 'self'"} <= set(policy)
@@ -128,14 +130,14 @@ async def test_the_page_may_load_itself_and_nothing_else(client: ClientSession, 
         "index.html%00.js",
     ],
 )
-async def test_only_files_of_the_page_are_served(client: ClientSession, name: str):
-    """Nothing beside the page, above it, hidden in it or of another kind can be had."""
+async def test_only_files_of_the_console_are_served(client: ClientSession, name: str):
+    """No file beside or above the folder, no hidden file, no other type."""
     async with client.get(f"/console/{name}") as answer:
         assert answer.status == 404
 
 
-async def test_a_console_that_was_not_built_says_how(tmp_path: Path):
-    """Whoever forgot it reads one line, and after building needs no restart."""
+async def test_a_console_that_is_not_built_says_how_to_build_it(tmp_path: Path):
+    """503 with one line; after the build no restart is needed."""
     async with serve_console(tmp_path, None) as client:
         async with client.get("/console/") as answer:
             assert answer.status == 503
@@ -145,15 +147,15 @@ async def test_a_console_that_was_not_built_says_how(tmp_path: Path):
             assert answer.status == 200
 
 
-async def test_production_gives_nobody_a_token(client: ClientSession):
-    """The page asks a person for it, and the address answers as if it were not there."""
+async def test_production_issues_no_token(client: ClientSession):
+    """The path answers 404, and the page asks for a token to paste."""
     async with client.get("/console/session.json") as answer:
         assert answer.status == 404
         assert answer.headers["Cache-Control"] == "no-store"
 
 
-async def test_a_developers_server_signs_its_own_page_in(dist: Path):
-    """The page is told to ask, and what it gets is fresh and kept nowhere."""
+async def test_under_dev_the_page_fetches_a_token(dist: Path):
+    """The served page is told to fetch one, which is fresh each time and not cached."""
     tokens = iter(["first", "second"])
     async with serve_console(dist, lambda: next(tokens)) as client:
         async with client.get("/console/") as answer:
@@ -175,8 +177,8 @@ async def test_a_developers_server_signs_its_own_page_in(dist: Path):
         ("localhost.evil.example", 404),
     ],
 )
-async def test_a_strangers_name_for_this_machine_gets_no_token(dist: Path, host: str, status: int):
-    """A page whose DNS name was turned to this machine is of our origin, yet it is not ours."""
+async def test_a_rebound_host_name_gets_no_token(dist: Path, host: str, status: int):
+    """A page whose DNS name was changed to point here has no address as its host."""
     async with serve_console(dist, lambda: "token") as client:
         headers = {"Host": host}
         async with client.get("/console/session.json", headers=headers) as answer:

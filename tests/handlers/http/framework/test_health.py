@@ -1,4 +1,4 @@
-"""What orchestrators and dashboards see."""
+"""Health probes and metrics: what orchestrators and dashboards see."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -7,7 +7,9 @@ from contextlib import asynccontextmanager
 import pytest
 
 from dispatch.errors import StoreUnavailable
+from dispatch.storage.redis_client import RedisClients
 from handlers.http.framework import health
+from ledger.dynamodb.client import DynamoTable
 from ledger.dynamodb.table import TableUnavailable
 from tests.handlers.socket_edge import RunningEdge, run_edge
 
@@ -34,26 +36,26 @@ async def probe_hangs() -> None:
 
 @asynccontextmanager
 async def serve_health(**probes: health.Probe) -> AsyncIterator[RunningEdge]:
-    async with run_edge(routes=health.routes(probes)) as house:
-        yield house
+    async with run_edge(routes=health.routes(probes, probe_s_max=0.05)) as edge:
+        yield edge
 
 
-async def test_a_process_that_runs_is_alive_whatever_its_stores_do():
+async def test_liveness_does_not_depend_on_the_stores():
     """Restarting a server does not bring Redis back."""
     async with (
-        serve_health(redis=probe_redis_down) as house,
-        house.http.get(house.url + "/healthz") as answer,
+        serve_health(redis=probe_redis_down) as edge,
+        edge.http.get(edge.url + "/healthz") as answer,
     ):
         assert (answer.status, await answer.json()) == (
             200, {"success": True, "data": {"status": "alive"}},
         )  # fmt: skip
 
 
-async def test_a_server_whose_stores_answer_is_ready():
-    """Every store is asked."""
+async def test_a_server_is_ready_if_all_its_stores_answer():
+    """Every store is probed."""
     async with (
-        serve_health(redis=probe_up, dynamodb=probe_up) as house,
-        house.http.get(house.url + "/readyz") as answer,
+        serve_health(redis=probe_up, dynamodb=probe_up) as edge,
+        edge.http.get(edge.url + "/readyz") as answer,
     ):
         assert (answer.status, (await answer.json())["data"]) == (200, {"status": "ready"})
 
@@ -68,29 +70,42 @@ async def test_a_server_whose_stores_answer_is_ready():
     ],
 )
 async def test_a_server_without_a_store_is_not_ready(
-    redis: health.Probe,
-    dynamodb: health.Probe,
-    down: list[str],
-    monkeypatch: pytest.MonkeyPatch,
+    redis: health.Probe, dynamodb: health.Probe, down: list[str]
 ):
-    """503 names which, and one that says nothing is waited for no longer than a second."""
-    monkeypatch.setattr(health, "PROBE_S_MAX", 0.05)
+    """503 names the stores; a probe that does not answer is given up."""
     async with (
-        serve_health(redis=redis, dynamodb=dynamodb) as house,
-        house.http.get(house.url + "/readyz") as answer,
+        serve_health(redis=redis, dynamodb=dynamodb) as edge,
+        edge.http.get(edge.url + "/readyz") as answer,
     ):
         error = (await answer.json())["error"]
         assert (answer.status, answer.headers["Retry-After"]) == (503, "2")
     assert (error["code"], error["details"]) == ("unavailable", {"down": down})
 
 
-async def test_figures_are_in_the_form_that_prometheus_reads():
-    """Every series of the house, for anyone who watches it as often as he likes."""
-    async with serve_health() as house:
+async def test_a_stopping_server_is_not_ready():
+    """Its stores are not probed any more."""
+    routes = health.routes({"redis": probe_hangs}, lambda: True)
+    async with run_edge(routes=routes) as edge, edge.http.get(edge.url + "/readyz") as answer:
+        error = (await answer.json())["error"]
+    assert (answer.status, error["details"]) == (503, {"down": ["server"]})
+
+
+@pytest.mark.engines
+async def test_the_probes_of_the_stores_answer(table: DynamoTable, redis: RedisClients):
+    """Both real stores, each by its name."""
+    probes = health.store_probes(redis, table)
+    assert list(probes) == ["redis", "dynamodb"]
+    for probe in probes.values():
+        await probe()
+
+
+async def test_metrics_are_in_prometheus_text_format():
+    """All series of the server, for any number of unauthenticated requests."""
+    async with serve_health() as edge:
         for _ in range(400):
-            async with house.http.get(house.url + "/healthz") as answer:
+            async with edge.http.get(edge.url + "/healthz") as answer:
                 assert answer.status == 200
-        async with house.http.get(house.url + "/metrics") as answer:
+        async with edge.http.get(edge.url + "/metrics") as answer:
             text = await answer.text()
     assert answer.headers["Content-Type"].startswith("text/plain; version=")
     assert "reeyo_sockets_ended_total" in text
