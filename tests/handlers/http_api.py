@@ -20,6 +20,7 @@ from handlers.sessions.origins import AllowedOrigins
 from handlers.sessions.rate_limits import RateLimits
 from handlers.sockets.gate import http_gate
 from ledger.dynamodb.client import DynamoTable
+from ledger.posting.ledger import Ledger
 
 SECRET = "whsec_" + "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0"
 
@@ -49,14 +50,17 @@ class ApiClient:
         client: TestClient[Any, Any],
         desk: Desk,
         tokens: Tokens,
-        clock: ManualClock,
-        table: DynamoTable,
+        infrastructure: Infrastructure,
     ) -> None:
         self.client = client
         self.desk = desk
         self.tokens = tokens
-        self.clock = clock
-        self.table = table
+        assert isinstance(infrastructure.clock, ManualClock)
+        self.clock = infrastructure.clock
+        self.table = infrastructure.table
+        self.redis = infrastructure.redis
+        # A ledger beside the server's own, for entries that no endpoint makes.
+        self.ledger = Ledger(self.table, self.clock.now_ms, 1, 0)
 
     def auth_headers(self, actor: Actor) -> dict[str, str]:
         """The Authorization header of an actor."""
@@ -145,9 +149,10 @@ async def run_api(
     The clock stands still until a test advances it.
     """
     clock = ManualClock()
-    desk, _ = compose(
-        Infrastructure(settings, clock, table, redis, Scripts(redis.commands), "node-a")
+    infrastructure = Infrastructure(
+        settings, clock, table, redis, Scripts(redis.commands), "node-a"
     )
+    desk, _ = compose(infrastructure)
     app, tokens = web.Application(middlewares=[http_gate]), Tokens(settings)
     add_http_contexts(app, desk)
     app[HTTP_EDGE] = HttpEdge(
@@ -156,4 +161,4 @@ async def run_api(
     for module in HTTP_MODULES:
         register_routes(app, module.ROUTES)
     async with TestClient(TestServer(app)) as client:
-        yield ApiClient(client, desk, tokens, clock, table)
+        yield ApiClient(client, desk, tokens, infrastructure)

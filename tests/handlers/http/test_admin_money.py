@@ -1,39 +1,25 @@
-"""Money by hand over HTTP: tips, refunds, cash, corrections, frozen wallets, statements."""
+"""Operators' money endpoints: refunds, cash, adjustments, wallets, trial balance; and tips."""
 
 import pytest
 
-from handlers.http.earnings import today_start_ms, week_start_ms
-from tests.handlers.http.test_earnings import deliver, deliver_order
+from tests.handlers.delivery_flow import deliver_cash_order, deliver_order
 from tests.handlers.http_api import (
     ADA,
     ADMIN,
     AWA,
     CHEZ_ADA,
-    Actor,
+    SECOND_ADMIN,
     ApiClient,
     goods_order,
 )
 
 pytestmark = pytest.mark.engines
 
-SECOND_ADMIN: Actor = ("ADMIN", "adm_2")
 DAY_MS = 86_400_000
 
 
-async def available_xaf(api: ApiClient, actor: Actor) -> int:
-    return (await api.request(actor, "GET /wallet/balance")).data["availableBalance"]
-
-
-async def deliver_cash_order(api: ApiClient) -> str:
-    """An order of 5,000 and 1,500 for the way, paid at the door."""
-    await api.open_shop()
-    order = (await api.request(ADA, "POST /orders", goods_order(method="CASH"))).data
-    await deliver(api, order["orderId"])
-    return order["orderId"]
-
-
-async def test_a_rider_is_thanked_later(api: ApiClient):
-    """Out of the wallet into the rider's, once for each key, within a week."""
+async def test_a_rider_is_tipped_within_a_week(api: ApiClient):
+    """Once for each key, from the customer's wallet to the rider's."""
     path = f"POST /orders/{(await deliver_order(api))['orderId']}/tip"
     first = await api.request(ADA, path, {"amount": 500}, key="t-1")
     again = await api.request(ADA, path, {"amount": 500}, key="t-1")
@@ -45,12 +31,12 @@ async def test_a_rider_is_thanked_later(api: ApiClient):
 
     assert again.data == first.data
     assert [other.status, too_much.status, strange.status, late.status] == [409, 402, 404, 409]
-    assert await available_xaf(api, ADA) == 3_000
-    assert await available_xaf(api, AWA) == 2_000
+    assert await api.available_xaf(ADA) == 3_000
+    assert await api.available_xaf(AWA) == 2_000
 
 
-async def test_a_part_goes_back_at_everybodys_cost(api: ApiClient):
-    """Each gives by his part, all of it together no more than was paid."""
+async def test_a_refund_is_borne_by_the_parties(api: ApiClient):
+    """In proportion to their shares, and in total no more than was paid."""
     path = f"POST /admin/orders/{(await deliver_order(api))['orderId']}/refund"
     half = await api.request(ADMIN, path, {"amount": 3_250, "reason": "cold"}, key="r-1")
     again = await api.request(ADMIN, path, {"amount": 3_250, "reason": "cold"}, key="r-1")
@@ -61,12 +47,12 @@ async def test_a_part_goes_back_at_everybodys_cost(api: ApiClient):
     assert (half.status, again.data) == (201, half.data)
     assert (over.status, over.error["code"]) == (402, "insufficient_funds")
     assert rest.status == 201
-    assert [await available_xaf(api, who) for who in (ADA, CHEZ_ADA, AWA)] == [10_000, 0, 0]
+    assert [await api.available_xaf(who) for who in (ADA, CHEZ_ADA, AWA)] == [10_000, 0, 0]
     assert books["total"] == 0
 
 
-async def test_what_a_vendor_cannot_give_he_owes(api: ApiClient):
-    """A refund never fails for an empty wallet, and the next payout is less for it."""
+async def test_a_refund_beyond_the_wallet_becomes_debt(api: ApiClient):
+    """It succeeds with an empty wallet, and the rest is the vendor's debt."""
     order_id = (await deliver_order(api))["orderId"]
     body = {"amount": 5_000, "reason": "wrong meal", "borneBy": "VENDOR"}
     back = await api.request(ADMIN, f"POST /admin/orders/{order_id}/refund", body)
@@ -74,11 +60,11 @@ async def test_what_a_vendor_cannot_give_he_owes(api: ApiClient):
 
     assert back.status == 201
     assert (wallet["posted"], wallet["debt"]) == (0, 750)
-    assert await available_xaf(api, ADA) == 8_500
+    assert await api.available_xaf(ADA) == 8_500
 
 
-async def test_cash_is_handed_in(api: ApiClient):
-    """What a rider collected is his debt until it is here; a receipt counts once."""
+async def test_cash_is_handed_in_once_for_each_reference(api: ApiClient):
+    """A rider owes the collected cash until then, and no more can be handed in."""
     await deliver_cash_order(api)
     owing = (await api.request(ADMIN, "GET /admin/riders/cash")).data["items"]
     body = {"amount": 6_000, "reference": "slip-7"}
@@ -97,8 +83,8 @@ async def test_cash_is_handed_in(api: ApiClient):
     assert await api.desk.riders.cash_headroom("rdr_1") == 50_000
 
 
-async def test_lost_cash_takes_two_people(api: ApiClient):
-    """One writes it down, another agrees; it is the platform's loss and the rider is free."""
+async def test_a_shortage_needs_a_second_operator(api: ApiClient):
+    """After the approval it is the platform's loss, and the rider owes nothing."""
     await deliver_cash_order(api)
     body = {"amount": 6_500, "charge": "PLATFORM", "reason": "robbed"}
     asked = (await api.request(ADMIN, "POST /admin/riders/rdr_1/shortages", body)).data
@@ -128,16 +114,18 @@ async def test_lost_cash_takes_two_people(api: ApiClient):
         [{"account": "ORDER#a", "amount": 5}, {"account": "USER#a", "amount": -5}],
     ],
 )
-async def test_a_correction_must_be_an_entry(api: ApiClient, legs: list[dict[str, object]]):
-    """Legs that do not sum to zero, name no account or move an escrow are refused at once."""
+async def test_an_adjustment_must_be_a_balanced_entry(
+    api: ApiClient, legs: list[dict[str, object]]
+):
+    """Legs that do not sum to zero, repeat or misname an account, or move escrow are malformed."""
     body = {"legs": legs, "reason": "a try"}
     refused = await api.request(ADMIN, "POST /admin/adjustments", body)
 
     assert (refused.status, refused.error["code"]) == (400, "malformed")
 
 
-async def test_a_frozen_wallet_pays_nothing(api: ApiClient):
-    """It receives, and nothing leaves until it is freed; only an empty one can be closed."""
+async def test_a_frozen_wallet_receives_and_does_not_pay(api: ApiClient):
+    """Until it is active again; only an empty wallet can be closed."""
     await api.open_shop()
     await api.fund(ADA, 10_000)
     path = "PUT /admin/wallets/user/usr_ada/status"
@@ -154,47 +142,14 @@ async def test_a_frozen_wallet_pays_nothing(api: ApiClient):
     assert placed.status == 201
 
 
-async def test_a_statement_opens_where_the_last_one_closed(api: ApiClient):
-    """The lines of a time with exact balances before and after, page by page."""
-    start = api.clock.now_ms()
-    for amount in (100, 200, 300):
-        await api.fund(ADA, amount)
-        api.clock.advance(1_000)
-    middle = start + 1_000
-    before = (await api.request(ADA, f"GET /wallet/statement?to={middle}")).data
-    after = (await api.request(ADA, f"GET /wallet/statement?from={middle}&limit=1")).data
-    rest = (
-        await api.request(ADA, f"GET /wallet/statement?from={middle}&cursor={after['nextCursor']}")
-    ).data
-    then = (await api.request(ADA, f"GET /wallet/balance?at={middle}")).data
-    lines = [line["amount"] for line in (*before["items"], *after["items"], *rest["items"])]
+async def test_the_trial_balance_is_zero(api: ApiClient):
+    """After a top-up and an order every franc is in some account; only operators may read it."""
+    await api.open_shop()
+    await api.fund(ADA, 10_000)
+    await api.request(ADA, "POST /orders", goods_order())
+    books = (await api.request(ADMIN, "GET /admin/ledger/trial-balance")).data
 
-    assert (before["openingBalance"], before["closingBalance"]) == (0, 100)
-    assert (after["openingBalance"], after["closingBalance"]) == (100, 600)
-    assert lines == [100, 200, 300]
-    assert rest["nextCursor"] is None
-    assert then["balance"] == 300
-    assert (await api.request(ADA, "GET /wallet/statement?from=x")).status == 400
-
-
-async def test_earnings_are_of_today_this_week_and_ever(api: ApiClient):
-    """Yesterday's count for the week, last week's only for all."""
-    await deliver_order(api)
-    today = (await api.request(AWA, "GET /rider/earnings")).data
-    api.clock.advance(8 * DAY_MS)
-    later = (await api.request(AWA, "GET /rider/earnings")).data
-    vendor = (await api.request(CHEZ_ADA, "GET /vendor/earnings")).data
-
-    assert today["today"] == today["week"] == {"amount": 1_500, "count": 1}
-    assert today["pending"] == {"amount": 0, "count": 0}
-    assert later["today"] == later["week"] == {"amount": 0, "count": 0}
-    assert (later["settled"]["amount"], vendor["settled"]["amount"]) == (1_500, 4_250)
-
-
-def test_days_and_weeks_begin_in_douala():
-    """23:00 UTC begins the next day, Sunday 23:00 UTC the next week."""
-    monday = 1_763_938_800_000 - DAY_MS * 7
-    assert today_start_ms(monday) == week_start_ms(monday) == monday
-    assert today_start_ms(monday - 1) == monday - DAY_MS
-    assert week_start_ms(monday - 1) == monday - 7 * DAY_MS
-    assert week_start_ms(monday + 7 * DAY_MS - 1) == monday
+    balances = {each["account"].split("#")[0]: each["balance"] for each in books["accounts"]}
+    assert (books["total"], books["entries"]) == (0, 2)
+    assert balances == {"CLEARING": -10_000, "USER": 3500, "ORDER": 6500}
+    assert (await api.request(CHEZ_ADA, "GET /admin/ledger/trial-balance")).status == 403

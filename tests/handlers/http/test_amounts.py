@@ -1,4 +1,4 @@
-"""Amounts at and beyond every limit of the contract: taken, or refused in words; never a fault."""
+"""Amounts at and beyond every limit of the contract: accepted or refused, never a 5xx."""
 
 from collections.abc import Callable
 from typing import Any
@@ -70,26 +70,26 @@ RATES = ("commissionBps", "deliveryFee", "minOrderAmount", "baseFee", "feePerKm"
 
 
 @pytest.mark.parametrize("name", FIELDS)
-async def test_an_amount_beyond_its_limit_is_refused_in_words(api: ApiClient, name: str):
-    """At the edge or far beyond it an amount is taken or `malformed`, and never a fault of ours."""
+async def test_an_amount_beyond_its_limit_is_refused(api: ApiClient, name: str):
+    """At a limit or far beyond it an amount is accepted or refused, and never an internal error."""
     await api.open_shop()
     await api.request(ADMIN, "PUT /admin/config/services/packages", {"enabled": True})
     who, line, body = FIELDS[name]
-    heard = [await api.request(who, line, body(edge)) for edge in EDGES]
+    answers = [await api.request(who, line, body(edge)) for edge in EDGES]
     odd = [
         (edge, answer.status, answer.error["code"])
-        for edge, answer in zip(EDGES, heard, strict=True)
+        for edge, answer in zip(EDGES, answers, strict=True)
         if answer.status >= 500 or (answer.error and answer.error["code"] == "internal")
     ]
     assert odd == []
     # What is no whole number is no amount.
-    wrong = [each for each in heard[-7:] if each.error is None or each.status != 400]
+    wrong = [each for each in answers[-7:] if each.error is None or each.status != 400]
     assert [each.data for each in wrong if name != "stock"] == []
 
 
 @pytest.mark.parametrize("rate", RATES)
 async def test_an_order_at_any_rate_is_priced_or_refused(api: ApiClient, rate: str):
-    """The dearest rates an operator may set make orders dear, and too dear ones `malformed`."""
+    """At the highest rates that an operator may set, orders are priced, or refused as malformed."""
     await api.open_shop()
     codes = set()
     for service, body in (("food", goods_order()), ("packages", package_order())):
@@ -105,8 +105,8 @@ async def test_an_order_at_any_rate_is_priced_or_refused(api: ApiClient, rate: s
     assert codes <= {"malformed", "below_minimum", "insufficient_funds"}
 
 
-async def test_the_tip_counts_for_what_an_order_may_cost(api: ApiClient):
-    """At the dearest delivery a tip of one franc was once a fault of ours."""
+async def test_the_tip_counts_towards_the_highest_total(api: ApiClient):
+    """At the highest delivery fee a tip of one franc was once an internal error."""
     await api.open_shop()
     most = {"enabled": True, "deliveryFee": 10**12 - 5_000}
     await api.request(ADMIN, "PUT /admin/config/services/food", most)

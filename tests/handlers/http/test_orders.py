@@ -1,4 +1,4 @@
-"""Orders over HTTP: priced by the server, paid at once, told once, seen by those in them."""
+"""Order endpoints: priced by the server, paid at once, placed once, visible to their parties."""
 
 import asyncio
 from typing import Any
@@ -21,17 +21,13 @@ pytestmark = pytest.mark.engines
 STRANGER: Actor = ("USER", "usr_2")
 
 
-async def balance(api: ApiClient, actor: Actor = ADA) -> int:
-    return (await api.request(actor, "GET /wallet/balance")).data["availableBalance"]
-
-
 async def stock(api: ApiClient, item_id: str) -> int | None:
     items = await api.desk.catalogue.items_by_id("ven_1", [item_id])
     return items[item_id].stock
 
 
-async def test_an_order_is_priced_paid_and_told(api: ApiClient):
-    """An order from a wallet has the server's prices and takes the money at once."""
+async def test_an_order_is_priced_and_paid_from_the_wallet(api: ApiClient):
+    """With the server's prices, and at once."""
     await api.open_shop()
     await api.fund(ADA, 10_000)
     placed = await api.request(ADA, "POST /orders", goods_order(("ndole", 2)))
@@ -43,11 +39,11 @@ async def test_an_order_is_priced_paid_and_told(api: ApiClient):
     assert placed.data["pricing"]["total"] == 6500
     assert placed.data["payment"] == {"method": "WALLET", "state": "CAPTURED"}
     assert placed.data["locations"]["pickup"] == {"lat": 4.05, "lng": 9.7, "address": "Akwa"}
-    assert await balance(api) == 3500
+    assert await api.available_xaf(ADA) == 3500
 
 
 async def test_customers_do_not_see_the_split(api: ApiClient):
-    """The vendor sees his share, the customer only what he pays, an operator everything."""
+    """The vendor sees its share, the customer only the price, an operator everything."""
     await api.open_shop()
     order_id = (await api.request(ADA, "POST /orders", goods_order(method="CASH"))).data["orderId"]
     seen = [
@@ -60,17 +56,17 @@ async def test_customers_do_not_see_the_split(api: ApiClient):
 
 
 @pytest.mark.parametrize("who", [STRANGER, AWA, ("VENDOR", "ven_2"), ("VENDOR", "usr_ada")])
-async def test_an_order_of_others_is_not_there(api: ApiClient, who: Actor):
-    """Who is not in an order cannot tell it from one that does not exist, nor call it off."""
+async def test_an_order_of_others_is_not_found(api: ApiClient, who: Actor):
+    """Other users, vendors and riders cannot tell it from a missing one, nor cancel it."""
     await api.open_shop()
     order_id = (await api.request(ADA, "POST /orders", goods_order(method="CASH"))).data["orderId"]
     theirs = await api.request(who, f"GET /orders/{order_id}")
-    nobodys = await api.request(who, "GET /orders/ord_none")
+    missing = await api.request(who, "GET /orders/ord_none")
     listed = await api.request(who, "GET /orders")
-    called_off = await api.request(STRANGER, f"POST /orders/{order_id}/cancel")
+    cancelled = await api.request(STRANGER, f"POST /orders/{order_id}/cancel")
 
-    assert (theirs.status, nobodys.status, called_off.status) == (404, 404, 404)
-    assert theirs.error["code"] == nobodys.error["code"] == "not_found"
+    assert (theirs.status, missing.status, cancelled.status) == (404, 404, 404)
+    assert theirs.error["code"] == missing.error["code"] == "not_found"
     assert listed.data == {"items": [], "nextCursor": None}
 
 
@@ -91,7 +87,7 @@ async def test_an_order_of_others_is_not_there(api: ApiClient, who: Actor):
 async def test_a_refused_order_changes_nothing(
     api: ApiClient, body: dict[str, Any], status: int, code: str
 ):
-    """Each fault has its own status and code, and leaves no order, no debit and no stock taken."""
+    """Each error has its status and code, and leaves no order, no debit and no stock taken."""
     await api.open_shop(
         ndole={"name": "Ndolé", "price": 2500, "stock": 5},
         soya={"name": "Soya", "price": 3000, "available": False},
@@ -103,15 +99,15 @@ async def test_a_refused_order_changes_nothing(
     quoted = await api.request(ADA, "POST /orders/quote", body)
 
     assert (refused.status, refused.error["code"]) == (status, code)
-    # A quote knows every fault but that of the purse.
+    # A quote finds every error but a lack of money.
     assert (quoted.status == 200) is (code == "insufficient_funds")
     assert (await api.request(ADA, "GET /orders")).data["items"] == []
-    assert await balance(api) == 100
+    assert await api.available_xaf(ADA) == 100
     assert await stock(api, "ndole") == 5
 
 
-async def test_a_refusal_says_what_to_change(api: ApiClient):
-    """The details name the minimum, the items, and that a service is yet to come."""
+async def test_a_refusal_has_details(api: ApiClient):
+    """They name the minimum, the unknown items, or that a service is coming."""
     await api.open_shop()
     short = await api.request(ADA, "POST /orders", goods_order(("ndole", 1), method="CASH"))
     await api.request(CHEZ_ADA, "PUT /vendor/items/ndole", {"name": "Ndolé", "price": 100})
@@ -152,8 +148,8 @@ async def test_a_refusal_says_what_to_change(api: ApiClient):
         {**package_order(), "vendorId": "ven_1"},
     ],
 )
-async def test_a_malformed_order_is_said_to_be(api: ApiClient, body: object):
-    """What does not fit the contract is refused with one sentence, before anything is looked up."""
+async def test_a_malformed_order_is_refused(api: ApiClient, body: object):
+    """With one sentence, before anything is looked up."""
     refused = await api.request(ADA, "POST /orders", body)
 
     assert (refused.status, refused.error["code"]) == (400, "malformed")
@@ -161,11 +157,9 @@ async def test_a_malformed_order_is_said_to_be(api: ApiClient, body: object):
 
 
 @pytest.mark.parametrize("raw", [b"{", b"\xff\xfe", b"NaN", b'{"orderType": NaN}', b"[" * 5000])
-async def test_bytes_that_are_no_json(api: ApiClient, raw: bytes):
-    """Bytes that are no JSON are malformed and not a fault of ours."""
-    token = api.tokens.issue(*ADA, 600, api.clock.now_ms())
-    bearer = {"Authorization": f"Bearer {token}"}
-    refused = await api.request_raw("POST", "/orders", bearer, data=raw)
+async def test_a_body_that_is_not_json_is_malformed(api: ApiClient, raw: bytes):
+    """It is no internal error."""
+    refused = await api.request_raw("POST", "/orders", api.auth_headers(ADA), data=raw)
 
     assert (refused.status, refused.error["code"]) == (400, "malformed")
 
@@ -187,17 +181,17 @@ async def test_bytes_that_are_no_json(api: ApiClient, raw: bytes):
         (ADA, "GET /rider/profile"),
     ],
 )
-async def test_a_role_keeps_to_its_own(api: ApiClient, who: Actor, line: str):
-    """An endpoint of another role is forbidden, and without a token every one is closed."""
+async def test_endpoints_of_another_role_are_forbidden(api: ApiClient, who: Actor, line: str):
+    """403 with another role's token, and 401 without one."""
     forbidden = await api.request(who, line, {})
-    nobody = await api.request(None, line, {})
+    anonymous = await api.request(None, line, {})
 
     assert (forbidden.status, forbidden.error["code"]) == (403, "forbidden")
-    assert (nobody.status, nobody.error["code"]) == (401, "token_required")
+    assert (anonymous.status, anonymous.error["code"]) == (401, "token_required")
 
 
-async def test_a_repeated_order_is_one_order(api: ApiClient):
-    """The same key and body answer the same, byte for byte, and the money is taken once."""
+async def test_a_repeated_order_is_placed_once(api: ApiClient):
+    """The same key and body get the same answer; another body or path is a conflict."""
     await api.open_shop()
     await api.fund(ADA, 20_000)
     first = await api.request(ADA, "POST /orders", goods_order(), key="k-1")
@@ -210,12 +204,12 @@ async def test_a_repeated_order_is_one_order(api: ApiClient):
     assert first.data == again.data
     assert (other.status, other.error["code"]) == (409, "conflict")
     assert elsewhere.status == 409
-    assert await balance(api) == 13_500
+    assert await api.available_xaf(ADA) == 13_500
     assert len((await api.request(ADA, "GET /orders")).data["items"]) == 1
 
 
-async def test_copies_at_one_moment_are_one_order(api: ApiClient):
-    """Ten copies of one request that run beside each other have one effect and one answer."""
+async def test_concurrent_copies_place_one_order(api: ApiClient):
+    """Ten at once get the same order, which is paid once."""
     await api.open_shop()
     await api.fund(ADA, 100_000)
     answers = await asyncio.gather(
@@ -224,19 +218,19 @@ async def test_copies_at_one_moment_are_one_order(api: ApiClient):
 
     assert {answer.status for answer in answers} == {201}
     assert len({answer.data["orderId"] for answer in answers}) == 1
-    assert await balance(api) == 93_500
+    assert await api.available_xaf(ADA) == 93_500
 
 
 @pytest.mark.parametrize("key", ["", "k" * 129, "naïve"])
-async def test_a_key_is_plain_and_bounded(api: ApiClient, key: str):
-    """A key that is empty, too long or not plain text is refused."""
+async def test_an_idempotency_key_is_validated(api: ApiClient, key: str):
+    """A key that is empty, too long or not ASCII is malformed."""
     refused = await api.request(ADA, "POST /orders/quote", goods_order(), key=key)
 
     assert (refused.status, refused.error["code"]) == (400, "malformed")
 
 
-async def test_a_quote_is_the_price_and_no_more(api: ApiClient):
-    """A quote costs what placing would, writes nothing, and under a key stays what it was."""
+async def test_a_quote_is_the_price_and_writes_no_order(api: ApiClient):
+    """Under a key a repeat gets the first price, and another body is a conflict."""
     await api.open_shop()
     quoted = await api.request(ADA, "POST /orders/quote", goods_order(), key="q-1")
     await api.request(CHEZ_ADA, "PUT /vendor/items/ndole", {"name": "Ndolé", "price": 4000})
@@ -251,8 +245,8 @@ async def test_a_quote_is_the_price_and_no_more(api: ApiClient):
     assert (await api.request(ADA, "GET /orders")).data["items"] == []
 
 
-async def test_the_last_one_is_sold_once(api: ApiClient):
-    """Of six customers who want the last two of an item at once, two get one each."""
+async def test_the_last_items_are_sold_once(api: ApiClient):
+    """Of six customers who order one of the last two at once, two succeed."""
     await api.open_shop(ndole={"name": "Ndolé", "price": 2500, "stock": 2})
     answers = await asyncio.gather(
         *(
@@ -267,12 +261,12 @@ async def test_the_last_one_is_sold_once(api: ApiClient):
     assert await stock(api, "ndole") == 0
 
 
-async def test_an_order_called_off_gives_everything_back(api: ApiClient):
-    """The money goes back to the wallet, the stock to the shelf; a second time is too late."""
+async def test_a_cancelled_order_is_undone(api: ApiClient):
+    """Its money and stock are returned, and it cannot be cancelled again."""
     await api.open_shop(ndole={"name": "Ndolé", "price": 2500, "stock": 5})
     await api.fund(ADA, 10_000)
     order_id = (await api.request(ADA, "POST /orders", goods_order())).data["orderId"]
-    taken = (await balance(api), await stock(api, "ndole"))
+    taken = (await api.available_xaf(ADA), await stock(api, "ndole"))
     off = await api.request(
         ADA, f"POST /orders/{order_id}/cancel", {"reason": "too slow"}, key="c-1"
     )
@@ -285,20 +279,20 @@ async def test_an_order_called_off_gives_everything_back(api: ApiClient):
     assert (off.status, off.data["status"]) == (200, "CANCELLED")
     assert repeated.data == off.data
     assert (late.status, late.error["code"]) == (409, "wrong_state")
-    assert (await balance(api), await stock(api, "ndole")) == (10_000, 5)
+    assert (await api.available_xaf(ADA), await stock(api, "ndole")) == (10_000, 5)
     assert (await api.request(ADA, f"GET /orders/{order_id}")).data["reason"] == "too slow"
 
 
 @pytest.mark.parametrize("rating", [0, 6, 4.5, "5", None])
-async def test_stars_are_one_to_five(api: ApiClient, rating: object):
-    """A rating outside of one to five is malformed."""
+async def test_a_rating_is_one_to_five(api: ApiClient, rating: object):
+    """Any other value is malformed."""
     refused = await api.request(ADA, "POST /orders/ord_1/rating", {"rating": rating})
 
     assert (refused.status, refused.error["code"]) == (400, "malformed")
 
 
-async def test_only_what_was_delivered_is_rated(api: ApiClient):
-    """An order on its way cannot be rated, nor one of somebody else's."""
+async def test_only_delivered_orders_can_be_rated(api: ApiClient):
+    """Not one that is under way, nor one of another customer."""
     await api.open_shop()
     order_id = (await api.request(ADA, "POST /orders", goods_order(method="CASH"))).data["orderId"]
     early = await api.request(ADA, f"POST /orders/{order_id}/rating", {"rating": 5})
@@ -308,8 +302,8 @@ async def test_only_what_was_delivered_is_rated(api: ApiClient):
     assert (theirs.status, theirs.error["code"]) == (404, "not_found")
 
 
-async def test_lists_come_by_pages_newest_first(api: ApiClient):
-    """Pages give each order once, newest first, to the customer and to the vendor alike."""
+async def test_orders_are_paged_newest_first(api: ApiClient):
+    """Each order is in one page, for the customer and for the vendor."""
     await api.open_shop()
     placed: list[str] = []
     for _ in range(5):
@@ -328,8 +322,8 @@ async def test_lists_come_by_pages_newest_first(api: ApiClient):
     assert (stolen.status, stolen.error["code"]) == (400, "malformed")
 
 
-async def test_a_list_can_be_of_one_status(api: ApiClient):
-    """A status filters the list, and pages are still full."""
+async def test_orders_are_filtered_by_status(api: ApiClient):
+    """Pages of a filtered list are still full."""
     await api.open_shop()
     ids = [
         (await api.request(ADA, "POST /orders", goods_order(method="CASH"))).data["orderId"]
@@ -343,6 +337,29 @@ async def test_a_list_can_be_of_one_status(api: ApiClient):
 
     assert {order["orderId"] for order in open_} == {ids[0], ids[2]}
     assert [order["orderId"] for order in off] == [ids[1]]
+
+
+async def test_operators_list_all_orders(api: ApiClient):
+    """By status or by open and closed, page by page."""
+    await api.open_shop()
+    placed = {
+        (await api.request(("USER", f"usr_{i}"), "POST /orders", goods_order(method="CASH"))).data[
+            "orderId"
+        ]
+        for i in range(5)
+    }
+    off = min(placed)
+    await api.request(ADMIN, f"POST /orders/{off}/cancel", {"reason": "test"})
+    first = (await api.request(ADMIN, "GET /admin/orders?limit=3")).data
+    second = (
+        await api.request(ADMIN, f"GET /admin/orders?limit=3&cursor={first['nextCursor']}")
+    ).data
+    cancelled = (await api.request(ADMIN, "GET /admin/orders?status=CANCELLED")).data
+    open_ = (await api.request(ADMIN, "GET /orders?status=OPEN")).data
+
+    assert {order["orderId"] for order in first["items"] + second["items"]} == placed
+    assert [order["orderId"] for order in cancelled["items"]] == [off]
+    assert {order["orderId"] for order in open_["items"]} == placed - {off}
 
 
 @pytest.mark.parametrize(
@@ -361,15 +378,15 @@ async def test_a_list_can_be_of_one_status(api: ApiClient):
         "cursor=0.1",
     ],
 )
-async def test_a_list_is_asked_for_properly(api: ApiClient, query: str):
-    """A limit outside of 1 to 100, an unknown status or a foreign cursor is malformed."""
+async def test_list_parameters_are_validated(api: ApiClient, query: str):
+    """A limit out of bounds, an unknown status or another list's cursor is malformed."""
     refused = await api.request(ADA, f"GET /orders?{query}")
 
     assert (refused.status, refused.error["code"]) == (400, "malformed")
 
 
 async def test_mobile_money_is_paid_by_the_sandbox(api: ApiClient):
-    """Under --dev the sandbox pays an order at once; calling it off fills the wallet."""
+    """Under --dev at once; a cancelled order's money goes into the wallet."""
     await api.open_shop()
     placed = await api.request(ADA, "POST /orders", goods_order(method="MOBILE_MONEY"), key="m-1")
     order_id = placed.data["orderId"]
@@ -381,12 +398,12 @@ async def test_mobile_money_is_paid_by_the_sandbox(api: ApiClient):
     assert placed.data["payment"]["state"] == "PENDING"
     assert paid.data["payment"]["state"] == "CAPTURED"
     assert (again.status, again.data) == (201, placed.data)
-    assert await balance(api) == 6500
+    assert await api.available_xaf(ADA) == 6500
     assert books.data["total"] == 0
 
 
-async def test_a_parcel_goes_by_distance(api: ApiClient):
-    """Once the service is on, a parcel costs its way; above its greatest weight it is refused."""
+async def test_a_parcel_is_priced_by_distance(api: ApiClient):
+    """Over the maximum weight it is refused."""
     await api.request(ADMIN, "PUT /admin/config/services/packages", {"enabled": True})
     placed = await api.request(ADA, "POST /orders", package_order())
     heavy = await api.request(ADA, "POST /orders", package_order(50.5))
@@ -398,8 +415,8 @@ async def test_a_parcel_goes_by_distance(api: ApiClient):
     assert heavy.error["details"]["maxWeightKg"] == 50
 
 
-async def test_nobody_waits_for_money_that_cannot_come(production_api: ApiClient):
-    """Where no provider can be heard, an order by mobile money is refused and not left waiting."""
+async def test_mobile_money_needs_a_provider(production_api: ApiClient):
+    """Without a webhook secret the order is refused rather than left unpaid."""
     await production_api.open_shop()
     refused = await production_api.request(ADA, "POST /orders", goods_order(method="MOBILE_MONEY"))
 

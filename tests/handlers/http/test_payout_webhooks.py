@@ -1,4 +1,4 @@
-"""What a payout provider tells by itself: believed when signed and when it fits, once."""
+"""Payout webhooks: an event counts if it is signed and fits the payout, and once."""
 
 import asyncio
 from typing import Any
@@ -7,9 +7,9 @@ import orjson
 import pytest
 
 from dispatch.money.payout_providers import SANDBOX_WAITS_DIGITS
-from tests.handlers.http.test_payouts import balance, request_payout, status_of
-from tests.handlers.http.test_webhooks import OTHER_SECRET, sign_headers
 from tests.handlers.http_api import ADMIN, CHEZ_ADA, ApiClient, ApiResponse
+from tests.handlers.payout_flow import balances_xaf, request_payout, status_of
+from tests.handlers.signed_webhooks import OTHER_SECRET, sign_headers
 
 pytestmark = pytest.mark.engines
 
@@ -40,31 +40,27 @@ async def post_event(
     return await api.request_raw("POST", f"/webhooks/payouts/{provider}", headers, data=raw)
 
 
-async def trial_balance_total(api: ApiClient) -> int:
-    return (await api.request(ADMIN, "GET /admin/ledger/trial-balance")).data["total"]
-
-
-async def test_a_provider_says_that_he_has_paid(api: ApiClient):
-    """The held money leaves, his fee is ours, the books balance."""
+async def test_a_paid_event_completes_the_payout(api: ApiClient):
+    """The held money leaves, the fee is the platform's, and the trial balance is zero."""
     payout = await submitted_payout(api)
-    told = await post_event(api, event_body(payout, fee=300))
+    answer = await post_event(api, event_body(payout, fee=300))
 
-    assert (told.status, told.data["status"], told.data["fee"]) == (200, "PAID", 300)
-    assert await balance(api) == (40_000, 0)
-    assert await trial_balance_total(api) == 0
+    assert (answer.status, answer.data["status"], answer.data["fee"]) == (200, "PAID", 300)
+    assert await balances_xaf(api) == (40_000, 0)
+    assert await api.trial_balance_total() == 0
 
 
-async def test_a_provider_says_that_he_could_not(api: ApiClient):
-    """What was held may be spent again, and the owner sees why."""
+async def test_a_failed_event_releases_the_hold(api: ApiClient):
+    """The owner may spend the amount again and reads the reason."""
     payout = await submitted_payout(api)
-    told = await post_event(api, event_body(payout, "payout.failed", reason="no such phone"))
+    answer = await post_event(api, event_body(payout, "payout.failed", reason="no such phone"))
 
-    assert (told.data["status"], told.data["reason"]) == ("FAILED", "no such phone")
-    assert await balance(api) == (100_000, 0)
+    assert (answer.data["status"], answer.data["reason"]) == ("FAILED", "no such phone")
+    assert await balances_xaf(api) == (100_000, 0)
 
 
-async def test_a_payout_comes_back(api: ApiClient):
-    """Returned after it was paid: the money is in the wallet again, once."""
+async def test_a_returned_event_gives_the_money_back(api: ApiClient):
+    """After the payment, and once; before it the event is refused."""
     payout = await submitted_payout(api)
     early = await post_event(api, event_body(payout, "payout.returned", reason="closed"), "evt_0")
     await post_event(api, event_body(payout), "evt_1")
@@ -73,48 +69,48 @@ async def test_a_payout_comes_back(api: ApiClient):
         for name in ("evt_2", "evt_2", "evt_3")
     ]
 
-    # Told before the payment it is refused, so that the provider says it again.
+    # Before the payment it is refused, so that the provider repeats it.
     assert (early.status, early.error["code"]) == (409, "wrong_state")
     assert [each.data["status"] for each in back] == ["RETURNED"] * 3
-    assert await balance(api) == (100_000, 0)
-    assert await trial_balance_total(api) == 0
+    assert await balances_xaf(api) == (100_000, 0)
+    assert await api.trial_balance_total() == 0
 
 
 async def test_an_event_counts_once(api: ApiClient):
-    """Ten copies at once, and the same word under another id, pay once."""
+    """Ten copies at once, and the same event under another id, pay once."""
     payout = await submitted_payout(api)
     raw = event_body(payout)
-    told = await asyncio.gather(*(post_event(api, raw) for _ in range(10)))
+    answers = await asyncio.gather(*(post_event(api, raw) for _ in range(10)))
     renamed = await post_event(api, raw, "evt_2")
 
-    assert {each.status for each in told} == {200}
-    assert len({str(each.data) for each in told}) == 1
+    assert {each.status for each in answers} == {200}
+    assert len({str(each.data) for each in answers}) == 1
     assert renamed.data["status"] == "PAID"
-    assert await balance(api) == (40_000, 0)
+    assert await balances_xaf(api) == (40_000, 0)
 
 
-async def test_the_poll_and_the_event_may_cross(api: ApiClient):
-    """Asked after and told at the same moment: paid once, whoever is first."""
+async def test_a_poll_and_an_event_at_once_pay_once(api: ApiClient):
+    """Whichever is first."""
     payout = await submitted_payout(api)
     await asyncio.gather(api.desk.payout_service.sweep_once(), post_event(api, event_body(payout)))
 
     assert await status_of(api, payout["payoutId"]) == "PAID"
-    assert await balance(api) == (40_000, 0)
-    assert await trial_balance_total(api) == 0
+    assert await balances_xaf(api) == (40_000, 0)
+    assert await api.trial_balance_total() == 0
 
 
 @pytest.mark.parametrize("kind", ["payout.failed", "payout.paid"])
-async def test_a_word_against_the_first_is_refused(api: ApiClient, kind: str):
-    """Failed after paid gives nothing back; paid after failed takes nothing: a person must look."""
+async def test_a_contradicting_event_is_refused(api: ApiClient, kind: str):
+    """Failed after paid and paid after failed move nothing."""
     payout = await submitted_payout(api)
     other = {"payout.failed": "payout.paid", "payout.paid": "payout.failed"}[kind]
     await post_event(api, event_body(payout, other), "evt_1")
-    before = await balance(api)
-    told = await post_event(api, event_body(payout, kind), "evt_2")
+    before = await balances_xaf(api)
+    answer = await post_event(api, event_body(payout, kind), "evt_2")
 
-    assert (told.status, told.error["code"]) == (409, "wrong_state")
-    assert await balance(api) == before
-    assert await trial_balance_total(api) == 0
+    assert (answer.status, answer.error["code"]) == (409, "wrong_state")
+    assert await balances_xaf(api) == before
+    assert await api.trial_balance_total() == 0
 
 
 @pytest.mark.parametrize(
@@ -129,39 +125,39 @@ async def test_a_word_against_the_first_is_refused(api: ApiClient, kind: str):
         ({"fee": -1}, 400, "malformed"),
     ],
 )
-async def test_an_event_about_something_else_moves_nothing(
+async def test_an_event_that_does_not_fit_moves_nothing(
     api: ApiClient, changed: dict[str, Any], status: int, code: str
 ):
-    """Another amount, currency, reference or payout than was asked for."""
+    """Another amount, currency, reference or payout than was submitted."""
     payout = await submitted_payout(api)
-    told = await post_event(api, event_body(payout, **changed))
+    answer = await post_event(api, event_body(payout, **changed))
 
-    assert (told.status, told.error["code"]) == (status, code)
+    assert (answer.status, answer.error["code"]) == (status, code)
     assert await status_of(api, payout["payoutId"]) == "SUBMITTED"
-    assert await balance(api) == (40_000, 60_000)
+    assert await balances_xaf(api) == (40_000, 60_000)
 
 
-async def test_another_provider_knows_nothing_of_it(api: ApiClient):
-    """Whoever was not asked to pay cannot say that he did."""
+async def test_an_event_of_another_provider_is_not_found(api: ApiClient):
+    """Only the provider that got the payout may report on it."""
     payout = await submitted_payout(api)
-    told = await post_event(api, event_body(payout), provider="momo")
+    answer = await post_event(api, event_body(payout), provider="momo")
 
-    assert (told.status, told.error["code"]) == (404, "not_found")
+    assert (answer.status, answer.error["code"]) == (404, "not_found")
 
 
-async def test_a_payout_that_was_not_sent_is_not_there(api: ApiClient):
-    """Before it is agreed to, no provider has a reference of it."""
+async def test_a_payout_that_was_not_submitted_is_not_found(api: ApiClient):
+    """Before its approval it has no reference at a provider."""
     payout = await request_payout(api)
-    told = await post_event(api, event_body({**payout, "providerReference": "guessed"}))
+    answer = await post_event(api, event_body({**payout, "providerReference": "guessed"}))
 
-    assert told.status == 404
+    assert answer.status == 404
 
 
-async def test_an_altered_event_is_turned_away(api: ApiClient):
-    """Another's signature, an old one, and one over other bytes."""
+async def test_an_event_with_a_bad_signature_is_refused(api: ApiClient):
+    """Signed with another secret, too old, over other bytes, or unsigned."""
     payout = await submitted_payout(api)
     raw = event_body(payout)
-    told = [
+    answers = [
         await post_event(api, raw, secret=OTHER_SECRET),
         await post_event(api, raw, age_s=301),
         await api.request_raw(
@@ -170,27 +166,27 @@ async def test_an_altered_event_is_turned_away(api: ApiClient):
         await api.request_raw("POST", "/webhooks/payouts/sandbox", {}, data=raw),
     ]
 
-    assert {(each.status, each.error["code"]) for each in told} == {(401, "signature_invalid")}
+    assert {(each.status, each.error["code"]) for each in answers} == {(401, "signature_invalid")}
     assert await status_of(api, payout["payoutId"]) == "SUBMITTED"
 
 
-async def test_a_word_that_nobody_knows_is_answered_and_ignored(api: ApiClient):
-    """Providers say more than we ask."""
+async def test_an_unknown_event_type_is_ignored(api: ApiClient):
+    """It is answered with success, so that the provider stops repeating it."""
     payout = await submitted_payout(api)
-    told = await post_event(api, event_body(payout, "payout.queued"))
+    answer = await post_event(api, event_body(payout, "payout.queued"))
 
-    assert (told.status, told.data["status"]) == (200, "SUBMITTED")
+    assert (answer.status, answer.data["status"]) == (200, "SUBMITTED")
 
 
-async def test_the_ids_of_payments_and_payouts_are_apart(api: ApiClient):
-    """A payment's event id does not answer for a payout's."""
+async def test_event_ids_of_payments_and_payouts_are_separate(api: ApiClient):
+    """An id that was used for a payment event can be used for a payout event."""
     payout = await submitted_payout(api)
     raw = event_body(payout)
     elsewhere = await api.request_raw(
         "POST", "/webhooks/payments/sandbox", sign_headers(raw), data=raw
     )
-    told = await post_event(api, raw)
+    answer = await post_event(api, raw)
 
     assert elsewhere.status == 400
-    assert told.data["status"] == "PAID"
+    assert answer.data["status"] == "PAID"
     assert (await api.request(CHEZ_ADA, "GET /wallet/balance")).data["availableBalance"] == 40_000

@@ -1,12 +1,9 @@
-"""Payouts over HTTP: held at once, agreed to by another person, carried out or given back."""
-
-from typing import Any
+"""Payouts over HTTP: held at once, approved by another person, paid or given back."""
 
 import pytest
 
 from dispatch.money.payout_providers import SANDBOX_FAILS_DIGITS, SANDBOX_WAITS_DIGITS
-from ledger.core.accounts import clearing, rider, rider_cash, vendor
-from ledger.core.facts import Adjustment, AdjustmentLeg
+from ledger.core.accounts import rider, rider_cash, vendor
 from ledger.dynamodb.client import DynamoTable
 from ledger.dynamodb.table import Update
 from ledger.records.adjustments import adjustment_key
@@ -17,43 +14,21 @@ from tests.handlers.http_api import (
     Actor,
     ApiClient,
 )
+from tests.handlers.payout_flow import (
+    PAYOUT_BODY,
+    balances_xaf,
+    earn,
+    request_payout,
+    status_of,
+)
 
 pytestmark = pytest.mark.engines
 
-PHONE = "+237 670 00 22 33"
-PAYOUT_BODY = {"amount": 60_000, "destination": PHONE}
-SECOND_ADMIN: Actor = ("ADMIN", "adm_2")
 
-
-async def earn(api: ApiClient, account: str, amount: int, number: int = 1) -> None:
-    """Fill a wallet without a hundred deliveries."""
-    legs = (AdjustmentLeg(account, amount), AdjustmentLeg(clearing("bank", 0), -amount))
-    fact = Adjustment(f"a{number}", legs, "opening", "adm_1", "adm_2")
-    await api.desk.correction_service._ledger.post(fact)
-
-
-async def request_payout(api: ApiClient, **body: Any) -> dict[str, Any]:
-    """A payout that Chez Ada asked for, out of 100,000."""
-    await earn(api, vendor("ven_1"), 100_000)
-    answer = await api.request(CHEZ_ADA, "POST /wallet/payout", {**PAYOUT_BODY, **body})
-    assert answer.status == 201
-    return answer.data
-
-
-async def balance(api: ApiClient, actor: Actor = CHEZ_ADA) -> tuple[int, int]:
-    data = (await api.request(actor, "GET /wallet/balance")).data
-    return data["availableBalance"], data["pendingBalance"]
-
-
-async def status_of(api: ApiClient, payout_id: str) -> str:
-    found = (await api.request(CHEZ_ADA, "GET /wallet/payouts")).data["items"]
-    return next(each["status"] for each in found if each["payoutId"] == payout_id)
-
-
-async def test_a_payout_is_held_agreed_to_and_paid(api: ApiClient):
-    """The money is held with the request and leaves with the provider's word; the books balance."""
+async def test_a_payout_is_held_approved_and_paid(api: ApiClient):
+    """The amount is held with the request and leaves with the payment."""
     payout = await request_payout(api)
-    held = await balance(api)
+    held = await balances_xaf(api)
     queue = (await api.request(ADMIN, "GET /admin/payouts?status=PENDING")).data["items"]
     approved = await api.request(ADMIN, f"POST /admin/payouts/{payout['payoutId']}/approve")
     await api.desk.payout_service.sweep_once()
@@ -65,7 +40,7 @@ async def test_a_payout_is_held_agreed_to_and_paid(api: ApiClient):
     assert [each["payoutId"] for each in queue] == [payout["payoutId"]]
     assert (approved.status, approved.data["status"]) == (200, "APPROVED")
     assert await status_of(api, payout["payoutId"]) == "PAID"
-    assert await balance(api) == (40_000, 0)
+    assert await balances_xaf(api) == (40_000, 0)
     assert (lines[0]["type"], lines[0]["category"], lines[0]["amount"]) == (
         "DEBIT",
         "PAYOUT",
@@ -74,8 +49,8 @@ async def test_a_payout_is_held_agreed_to_and_paid(api: ApiClient):
     assert books["total"] == 0
 
 
-async def test_a_repeated_request_holds_once(api: ApiClient):
-    """The same key gets the same payout again, another body is a conflict."""
+async def test_a_repeated_request_is_held_once(api: ApiClient):
+    """The same key gets the same payout, and another body is a conflict."""
     await earn(api, vendor("ven_1"), 200_000)
     first = await api.request(CHEZ_ADA, "POST /wallet/payout", PAYOUT_BODY, key="p-1")
     again = await api.request(CHEZ_ADA, "POST /wallet/payout", PAYOUT_BODY, key="p-1")
@@ -85,7 +60,7 @@ async def test_a_repeated_request_holds_once(api: ApiClient):
 
     assert again.data == first.data
     assert other.status == 409
-    assert await balance(api) == (140_000, 60_000)
+    assert await balances_xaf(api) == (140_000, 60_000)
 
 
 @pytest.mark.parametrize(
@@ -97,27 +72,27 @@ async def test_a_repeated_request_holds_once(api: ApiClient):
         (AWA, 20_000, "insufficient_funds"),
     ],
 )
-async def test_too_little_or_too_much_is_refused(
+async def test_a_payout_has_a_minimum_and_needs_funds(
     api: ApiClient, who: Actor, amount: int, code: str
 ):
-    """A vendor draws 50,000 and a rider 20,000 at least, and nobody more than he has."""
+    """At least 50,000 for a vendor and 20,000 for a rider, at most the balance."""
     await earn(api, vendor("ven_1"), 100_000)
     refused = await api.request(who, "POST /wallet/payout", {**PAYOUT_BODY, "amount": amount})
 
     assert refused.error["code"] == code
-    assert await balance(api) == (100_000, 0)
+    assert await balances_xaf(api) == (100_000, 0)
 
 
-async def test_two_requests_do_not_spend_one_balance(api: ApiClient):
-    """What is held for the first is not there for the second."""
+async def test_held_money_cannot_be_requested_again(api: ApiClient):
+    """A second payout of the same money is refused."""
     await request_payout(api)
     second = await api.request(CHEZ_ADA, "POST /wallet/payout", PAYOUT_BODY)
 
     assert (second.status, second.error["code"]) == (402, "insufficient_funds")
 
 
-async def test_nobody_agrees_to_his_own_payout(api: ApiClient):
-    """An operator under the requester's own id is the same person."""
+async def test_a_requester_cannot_approve_the_own_payout(api: ApiClient):
+    """An operator with the requester's id is forbidden."""
     payout = await request_payout(api)
     refused = await api.request(
         ("ADMIN", "ven_1"), f"POST /admin/payouts/{payout['payoutId']}/approve"
@@ -128,7 +103,7 @@ async def test_nobody_agrees_to_his_own_payout(api: ApiClient):
 
 
 async def test_a_payout_is_decided_once(api: ApiClient):
-    """Rejected, cancelled or approved: the second decision finds it decided."""
+    """After a rejection it can be neither approved, rejected nor cancelled."""
     payout = await request_payout(api)
     path = f"/admin/payouts/{payout['payoutId']}"
     rejected = await api.request(ADMIN, f"POST {path}/reject", {"reason": "which phone?"})
@@ -140,11 +115,11 @@ async def test_a_payout_is_decided_once(api: ApiClient):
 
     assert rejected.data["status"] == "REJECTED"
     assert {each.error["code"] for each in late} == {"wrong_state"}
-    assert await balance(api) == (100_000, 0)
+    assert await balances_xaf(api) == (100_000, 0)
 
 
-async def test_its_owner_takes_a_request_back(api: ApiClient):
-    """Only he, and the money may be spent again."""
+async def test_only_the_owner_can_cancel_a_request(api: ApiClient):
+    """Then the money may be spent again."""
     payout = await request_payout(api)
     path = f"POST /wallet/payouts/{payout['payoutId']}/cancel"
     strange = await api.request(("VENDOR", "ven_2"), path)
@@ -152,54 +127,54 @@ async def test_its_owner_takes_a_request_back(api: ApiClient):
 
     assert strange.status == 404
     assert taken.data["status"] == "CANCELLED"
-    assert await balance(api) == (100_000, 0)
+    assert await balances_xaf(api) == (100_000, 0)
 
 
-async def test_what_a_provider_refuses_may_be_spent_again(api: ApiClient):
-    """FAILED gives the held money back, and nothing is booked."""
+async def test_a_failed_payout_releases_the_hold(api: ApiClient):
+    """FAILED gives the money back, and nothing is posted."""
     payout = await request_payout(api, destination=f"+237 {SANDBOX_FAILS_DIGITS}")
     await api.request(ADMIN, f"POST /admin/payouts/{payout['payoutId']}/approve")
     await api.desk.payout_service.sweep_once()
 
     assert await status_of(api, payout["payoutId"]) == "FAILED"
-    assert await balance(api) == (100_000, 0)
+    assert await balances_xaf(api) == (100_000, 0)
 
 
-async def test_an_unknown_outcome_is_asked_for_under_the_same_reference(api: ApiClient):
-    """It stays SUBMITTED with its money held, until the provider says under the same reference."""
+async def test_an_unknown_outcome_is_polled_under_the_same_reference(api: ApiClient):
+    """The payout stays SUBMITTED and held until the provider reports."""
     payout = await request_payout(api, destination=f"+237 {SANDBOX_WAITS_DIGITS}")
     await api.request(ADMIN, f"POST /admin/payouts/{payout['payoutId']}/approve")
     await api.desk.payout_service.sweep_once()
     waiting = (await api.request(ADMIN, "GET /admin/payouts?status=SUBMITTED")).data["items"]
-    held = await balance(api)
+    held = await balances_xaf(api)
     await api.desk.payout_service.sweep_once()
     paid = (await api.request(ADMIN, "GET /admin/payouts?status=PAID")).data["items"]
 
     assert held == (40_000, 60_000)
     assert waiting[0]["providerReference"] == paid[0]["providerReference"]
-    assert await balance(api) == (40_000, 0)
+    assert await balances_xaf(api) == (40_000, 0)
 
 
-async def test_a_payout_comes_back(api: ApiClient):
-    """An operator says so once, and the money is in the wallet again."""
+async def test_an_operator_records_a_returned_payout(api: ApiClient):
+    """Once, and the money is in the wallet again."""
     payout = await request_payout(api)
     path = f"POST /admin/payouts/{payout['payoutId']}"
     early = await api.request(ADMIN, f"{path}/outcome", {"status": "RETURNED", "reason": "closed"})
     await api.request(ADMIN, f"{path}/approve")
     await api.desk.payout_service.sweep_once()
-    news = {"status": "RETURNED", "reason": "account closed"}
-    back = await api.request(ADMIN, f"{path}/outcome", news)
-    again = await api.request(ADMIN, f"{path}/outcome", news)
+    outcome = {"status": "RETURNED", "reason": "account closed"}
+    back = await api.request(ADMIN, f"{path}/outcome", outcome)
+    again = await api.request(ADMIN, f"{path}/outcome", outcome)
 
     assert early.error["code"] == "wrong_state"
     assert (back.data["status"], again.data["status"]) == ("RETURNED", "RETURNED")
-    assert await balance(api) == (100_000, 0)
+    assert await balances_xaf(api) == (100_000, 0)
 
 
-async def test_stopped_payouts_do_not_leave(api: ApiClient):
-    """While the gate is shut nothing is agreed to or sent; it opens by hand."""
+async def test_while_payouts_are_stopped_none_is_approved(api: ApiClient):
+    """They continue when an operator opens the gate."""
     payout = await request_payout(api)
-    gate = {"stopped": True, "reason": "the books are looked into"}
+    gate = {"stopped": True, "reason": "an audit is running"}
     shut = await api.request(ADMIN, "PUT /admin/ledger/payout-gate", gate)
     refused = await api.request(ADMIN, f"POST /admin/payouts/{payout['payoutId']}/approve")
     await api.request(ADMIN, "PUT /admin/ledger/payout-gate", {**gate, "stopped": False})
@@ -210,8 +185,8 @@ async def test_stopped_payouts_do_not_leave(api: ApiClient):
     assert approved.status == 200
 
 
-async def test_a_rider_pays_his_cash_before_he_draws(api: ApiClient, table: DynamoTable):
-    """What he has in hand is taken from his earnings first; without enough he draws nothing."""
+async def test_collected_cash_is_deducted_before_a_payout(api: ApiClient, table: DynamoTable):
+    """A rider can only draw what is left of the earnings after the cash in hand."""
     await earn(api, rider("rdr_1"), 50_000)
     account = rider_cash("rdr_1")
     owes = Update(
@@ -228,5 +203,5 @@ async def test_a_rider_pays_his_cash_before_he_draws(api: ApiClient, table: Dyna
 
     assert refused.error["details"] == {"cashOwed": 30_000, "debt": 0}
     assert drawn.status == 201
-    assert await balance(api, AWA) == (0, 20_000)
+    assert await balances_xaf(api, AWA) == (0, 20_000)
     assert wallet["cashOwed"] == 0

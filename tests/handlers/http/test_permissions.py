@@ -1,4 +1,4 @@
-"""Role by endpoint by ownership over HTTP: every route has its row, and holds to it."""
+"""Permissions over HTTP: every route by role and by ownership, against the permission matrix."""
 
 import json
 import re
@@ -59,8 +59,8 @@ def request_line(name: str, order_id: str = "ord_1") -> str:
     return re.sub(r"\{\w+\}", "thing_1", name)
 
 
-def test_every_endpoint_has_its_row():
-    """Nobody adds an endpoint without saying who may ask it, and whose things it shows."""
+def test_every_endpoint_has_a_rule():
+    """A route without a row in the matrix fails, and so does a row without a route."""
     missing = [
         NEW_ROUTE.format(route=name, roles=" ".join(ROUTES[name].roles))
         for name in sorted(ROUTES.keys() - ENDPOINT_RULES.keys())
@@ -69,8 +69,8 @@ def test_every_endpoint_has_its_row():
     assert ENDPOINT_RULES.keys() <= ROUTES.keys(), "these rows have no endpoint any more"
 
 
-def test_an_orders_id_is_tried_with_others():
-    """A path that holds an order's id is one whose owner matters."""
+def test_a_rule_about_an_order_has_the_order_in_its_path():
+    """A path with an order's id is tested with an order of others."""
     about = {name: "order" if "{orderId}" in name else "" for name in ENDPOINT_RULES}
     assert {
         name: asked.owned_object
@@ -84,51 +84,51 @@ def test_an_orders_id_is_tried_with_others():
 
 
 @pytest.mark.parametrize("name", ENDPOINT_RULES)
-async def test_an_endpoint_is_of_its_roles(api: ApiClient, name: str):
-    """Nobody is asked for a token, other roles are turned away, its own are heard."""
+async def test_an_endpoint_is_for_its_roles_only(api: ApiClient, name: str):
+    """Without a token it is 401, with another role's 403, and with its own roles neither."""
     asked = ENDPOINT_RULES[name]
     method, path = request_line(name).split(" ", 1)
-    heard: dict[str, Any] = {}
+    answers: dict[str, Any] = {}
     for role in (None, *ROLES):
         who = OWNERS[role] if role else None
         answer = await api.request(who, f"{method} {path}{asked.query}", asked.body)
-        heard[role or "nobody"] = answer.status
+        answers[role or "anonymous"] = answer.status
     named = set(asked.roles.split())
-    turned_away = {role for role, status in heard.items() if status in (401, 403)}
-    expected = set() if asked.roles == PUBLIC else {"nobody", *ROLES} - named
-    # Everybody is asked for something that he does not have: a signature, a password, a token.
-    signed = {"nobody", *ROLES} if name in NEEDS_OTHER_CREDENTIALS else set()
+    turned_away = {role for role, status in answers.items() if status in (401, 403)}
+    expected = set() if asked.roles == PUBLIC else {"anonymous", *ROLES} - named
+    # These need what no role has: a signature, a password, a refresh token.
+    signed = {"anonymous", *ROLES} if name in NEEDS_OTHER_CREDENTIALS else set()
     assert turned_away == expected | signed
-    assert {heard[role] for role in expected} <= {401, 403}
-    assert max(heard.values()) < 500
+    assert {answers[role] for role in expected} <= {401, 403}
+    assert max(answers.values()) < 500
 
 
 @pytest.mark.parametrize(
     "name", [name for name, asked in ENDPOINT_RULES.items() if asked.owned_object == "order"]
 )
-async def test_an_order_of_others_is_not_there(api: ApiClient, table: DynamoTable, name: str):
-    """A stranger of every role that may ask hears of it what he hears of an id that nobody has."""
+async def test_an_order_of_others_is_not_found(api: ApiClient, table: DynamoTable, name: str):
+    """Users, vendors and riders outside of it get the same answer as for a missing order."""
     asked = ENDPOINT_RULES[name]
     await table.transact([orders_store.insert_order(an_order())])
-    heard: dict[str, tuple[int, str]] = {}
+    answers: dict[str, tuple[int, str]] = {}
     for role in set(asked.roles.split()) - {"ADMIN"}:
         for order_id in ("ord_1", "ord_none"):
             answer = await api.request(STRANGERS[role], request_line(name, order_id), asked.body)
             words = json.dumps(answer.error).replace(order_id, "X")
-            heard[f"{role} {order_id}"] = (answer.status, words)
+            answers[f"{role} {order_id}"] = (answer.status, words)
     kept = await api.desk.orders.get("ord_1")
 
     assert kept.version == 1
-    assert {status for status, _ in heard.values()} <= {404}
-    assert len(set(heard.values())) <= 1
+    assert {status for status, _ in answers.values()} <= {404}
+    assert len(set(answers.values())) <= 1
 
 
-async def test_lists_hold_nothing_of_others(api: ApiClient, table: DynamoTable):
-    """Each role's own list and nobody else's, whatever is asked for."""
+async def test_lists_hold_no_orders_of_others(api: ApiClient, table: DynamoTable):
+    """Each role lists its own orders only."""
     await table.transact([orders_store.insert_order(an_order())])
     own = [len((await api.request(OWNERS[r], "GET /orders")).data["items"]) for r in ROLES]
     strange = [(await api.request(who, "GET /orders")).data["items"] for who in STRANGERS.values()]
 
-    # The order is nobody's to carry yet.
+    # The order has no rider yet.
     assert own == [1, 1, 0, 1]
     assert strange == [[], [], []]

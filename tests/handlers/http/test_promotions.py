@@ -1,4 +1,4 @@
-"""Promotions over HTTP: promised by operators, priced into orders, within limits that hold."""
+"""Promotions over HTTP: created by operators, priced into orders, within limits that hold."""
 
 import asyncio
 from typing import Any
@@ -23,16 +23,16 @@ EVE: Actor = ("USER", "usr_eve")
 
 
 async def create_promotion(api: ApiClient, **terms: Any) -> ApiResponse:
-    """An operator promises 500 off any meal, once for each customer, unless `terms` say more."""
+    """Create a promotion of 500 off a FOOD order, once per customer; `terms` change it."""
     now_ms = api.clock.now_ms()
-    usual = {
+    defaults = {
         "code": "NDOLE500",
         "services": ["FOOD"],
         "amount": 500,
         "budget": 5_000,
         "endsAt": now_ms + DAY_MS,
     }
-    body = {name: value for name, value in {**usual, **terms}.items() if value is not None}
+    body = {name: value for name, value in {**defaults, **terms}.items() if value is not None}
     return await api.request(ADMIN, "POST /admin/promotions", body)
 
 
@@ -45,12 +45,8 @@ async def spent_and_uses(api: ApiClient, code: str = "NDOLE500") -> tuple[int, i
     return kept["spent"], kept["uses"]
 
 
-async def trial_balance_total(api: ApiClient) -> int:
-    return (await api.request(ADMIN, "GET /admin/ledger/trial-balance")).data["total"]
-
-
-async def test_a_promotion_is_priced_and_paid_by_the_platform(api: ApiClient):
-    """Quote and order agree; the customer pays less, and the escrow holds what others will get."""
+async def test_a_discount_is_paid_by_the_platform(api: ApiClient):
+    """Quote and order have the same price; the platform's account bears the discount."""
     await api.open_shop()
     await api.fund(ADA, 10_000)
     made = await create_promotion(api)
@@ -88,7 +84,7 @@ async def test_a_promotion_is_priced_and_paid_by_the_platform(api: ApiClient):
 async def test_a_discount_is_a_rate_or_an_amount(
     api: ApiClient, terms: dict[str, Any], discount: int
 ):
-    """Of 5,000 of goods, rounded down, up to the cap; delivery is not what the rate is of."""
+    """Of 5,000 of goods, rounded down and at most the cap; the delivery fee is not discounted."""
     await api.open_shop()
     await create_promotion(api, **terms)
     quoted = await api.request(ADA, "POST /orders/quote", discounted_order())
@@ -97,8 +93,8 @@ async def test_a_discount_is_a_rate_or_an_amount(
     assert quoted.data["total"] == 6_500 - discount
 
 
-async def test_a_tip_is_the_customers_own(api: ApiClient):
-    """However large the promotion, a tip is paid by who gives it."""
+async def test_a_tip_is_never_discounted(api: ApiClient):
+    """However large the promotion."""
     await api.open_shop()
     await create_promotion(api, amount=100_000, budget=10**6)
     quoted = await api.request(ADA, "POST /orders/quote", discounted_order(tip=300))
@@ -120,22 +116,22 @@ async def test_a_tip_is_the_customers_own(api: ApiClient):
         ({"budget": 499}, discounted_order(), "spent"),
     ],
 )
-async def test_a_promotion_that_does_not_hold_says_why(
+async def test_a_refused_promotion_has_a_reason(
     api: ApiClient, terms: dict[str, Any], body: dict[str, Any], reason: str
 ):
-    """Quote and order are refused alike, with a word for programs, and nothing is spent."""
+    """Quote and order are refused alike, and nothing is spent."""
     await api.open_shop()
     await api.fund(ADA, 10_000)
     await create_promotion(api, **terms)
     for line in ("POST /orders/quote", "POST /orders"):
-        told = await api.request(ADA, line, body)
-        assert (told.status, told.error["code"]) == (422, "promo_refused")
-        assert told.error["details"] == {"reason": reason}
+        answer = await api.request(ADA, line, body)
+        assert (answer.status, answer.error["code"]) == (422, "promo_refused")
+        assert answer.error["details"] == {"reason": reason}
     assert await spent_and_uses(api) == (0, 0)
 
 
-async def test_a_promotion_ends_and_is_stopped(api: ApiClient):
-    """Its last moment is the one before `endsAt`; a stopped one is over at once, and stays so."""
+async def test_a_promotion_ends_at_its_end_or_when_stopped(api: ApiClient):
+    """`endsAt` is excluded; a stopped one ends at once, and stopping twice is no error."""
     await api.open_shop()
     await create_promotion(api)
     await create_promotion(api, code="SHORT", endsAt=api.clock.now_ms() + 1)
@@ -154,45 +150,45 @@ async def test_a_promotion_ends_and_is_stopped(api: ApiClient):
     assert after.error["details"] == {"reason": "stopped"}
 
 
-async def test_a_customer_has_his_turns_and_no_more(api: ApiClient):
-    """Ten orders of one customer at once: one has the discount; another customer still gets his."""
+async def test_a_promotion_is_limited_for_each_customer(api: ApiClient):
+    """Of ten orders of one customer at once one has the discount; another customer gets it too."""
     await api.open_shop()
     await api.fund(ADA, 100_000)
     await api.fund(EVE, 10_000)
     await create_promotion(api)
-    told = await asyncio.gather(
+    answers = await asyncio.gather(
         *(api.request(ADA, "POST /orders", discounted_order()) for _ in range(10))
     )
     again = await api.request(ADA, "POST /orders/quote", discounted_order())
     other = await api.request(EVE, "POST /orders", discounted_order())
 
-    assert sorted(each.status for each in told) == [201] + [422] * 9
-    assert {each.error["details"]["reason"] for each in told if each.error} == {"used"}
+    assert sorted(each.status for each in answers) == [201] + [422] * 9
+    assert {each.error["details"]["reason"] for each in answers if each.error} == {"used"}
     assert again.error["details"] == {"reason": "used"}
     assert other.status == 201
     assert await spent_and_uses(api) == (1_000, 2)
-    assert await trial_balance_total(api) == 0
+    assert await api.trial_balance_total() == 0
 
 
-async def test_a_budget_is_never_passed(api: ApiClient):
-    """Twelve customers at once for a budget of three discounts: three get one."""
+async def test_a_budget_is_never_exceeded(api: ApiClient):
+    """Of twelve customers at once three get a discount if the budget is three of them."""
     await api.open_shop()
     await create_promotion(api, budget=1_700)
     people: list[Actor] = [("USER", f"usr_{number}") for number in range(12)]
-    told = await asyncio.gather(
+    answers = await asyncio.gather(
         *(
             api.request(who, "POST /orders", discounted_order(paymentMethod="CASH"))
             for who in people
         )
     )
 
-    assert sorted(each.status for each in told) == [201] * 3 + [422] * 9
-    assert {each.error["details"]["reason"] for each in told if each.error} == {"spent"}
+    assert sorted(each.status for each in answers) == [201] * 3 + [422] * 9
+    assert {each.error["details"]["reason"] for each in answers if each.error} == {"spent"}
     assert await spent_and_uses(api) == (1_500, 3)
 
 
-async def test_a_repeated_order_uses_it_once(api: ApiClient):
-    """The same request twice is one order and one turn."""
+async def test_a_repeated_order_uses_a_promotion_once(api: ApiClient):
+    """The same request twice is one order and one use."""
     await api.open_shop()
     await api.fund(ADA, 20_000)
     await create_promotion(api)
@@ -204,8 +200,8 @@ async def test_a_repeated_order_uses_it_once(api: ApiClient):
 
 
 @pytest.mark.parametrize("method", ["WALLET", "CASH"])
-async def test_an_order_called_off_gives_its_discount_back(api: ApiClient, method: str):
-    """By its customer or its vendor: the budget is whole again and the turn is his again."""
+async def test_a_cancelled_order_returns_its_discount(api: ApiClient, method: str):
+    """The budget has it again, and the customer may use the promotion again."""
     await api.open_shop()
     await api.fund(ADA, 10_000)
     await create_promotion(api)
@@ -217,11 +213,11 @@ async def test_an_order_called_off_gives_its_discount_back(api: ApiClient, metho
     assert (off.status, empty) == (200, (0, 0))
     assert second.status == 201
     assert await spent_and_uses(api) == (500, 1)
-    assert await trial_balance_total(api) == 0
+    assert await api.trial_balance_total() == 0
 
 
-async def test_a_parcels_fee_may_be_promoted(api: ApiClient):
-    """Without goods the rate is of the fee."""
+async def test_a_parcel_fee_may_be_discounted(api: ApiClient):
+    """Without goods the rate applies to the fee."""
     await api.request(ADMIN, "PUT /admin/config/services/packages", {"enabled": True})
     await create_promotion(api, services=["PACKAGE"], amount=None, percentBps=5_000)
     whole = (await api.request(ADA, "POST /orders/quote", package_order())).data["total"]
@@ -248,15 +244,15 @@ async def test_a_parcels_fee_may_be_promoted(api: ApiClient):
         {"colour": "red"},
     ],
 )
-async def test_a_promotion_that_could_never_hold_is_not_made(api: ApiClient, terms: dict[str, Any]):
-    """Either a rate or an amount, a cap with a rate alone, an end that is to come."""
-    told = await create_promotion(api, **terms)
+async def test_an_invalid_promotion_is_refused(api: ApiClient, terms: dict[str, Any]):
+    """Either a rate or an amount, a cap only with a rate, and an end in the future."""
+    answer = await create_promotion(api, **terms)
 
-    assert (told.status, told.error["code"]) == (400, "malformed")
+    assert (answer.status, answer.error["code"]) == (400, "malformed")
 
 
-async def test_a_code_is_used_for_one_promotion(api: ApiClient):
-    """Another promotion under it is a conflict, in capitals or not; a repeat is the same answer."""
+async def test_a_code_names_one_promotion(api: ApiClient):
+    """A second promotion under it is a conflict; a repeated request gets the first answer."""
     first = await create_promotion(api)
     second = await create_promotion(api, code="ndole500")
     repeats = [
@@ -272,8 +268,8 @@ async def test_a_code_is_used_for_one_promotion(api: ApiClient):
     assert repeats[0].data == repeats[1].data
 
 
-async def test_promotions_are_listed_by_how_they_stand(api: ApiClient):
-    """Newest first, a page at a time; those that were stopped are another list."""
+async def test_promotions_are_listed_by_status(api: ApiClient):
+    """Newest first, page by page; stopped ones are another list."""
     for number in range(3):
         await create_promotion(api, code=f"CODE{number}")
         api.clock.advance(1)
@@ -289,8 +285,8 @@ async def test_promotions_are_listed_by_how_they_stand(api: ApiClient):
     assert (wrong.status, none.status) == (400, 404)
 
 
-async def test_promotions_are_the_operators(api: ApiClient):
-    """A vendor who would promise the platform's money is turned away."""
-    told = await api.request(CHEZ_ADA, "POST /admin/promotions", {})
+async def test_only_operators_create_promotions(api: ApiClient):
+    """A vendor is forbidden to."""
+    answer = await api.request(CHEZ_ADA, "POST /admin/promotions", {})
 
-    assert told.status == 403
+    assert answer.status == 403

@@ -1,4 +1,4 @@
-"""Recalling tokens over HTTP: what an operator may name, and who may not."""
+"""Token revocation over HTTP: what an operator may name, and that only operators may."""
 
 import pytest
 
@@ -11,7 +11,7 @@ def subjects(entries) -> list[str]:
     return sorted(entry.subject for entry in entries)
 
 
-async def test_a_token_is_recalled_by_itself_or_by_its_name(api: ApiClient):
+async def test_a_token_is_revoked_by_itself_or_by_its_jti(api: ApiClient):
     """An operator has the token, or reads its `jti` in a log of the identity service."""
     token = api.tokens.issue("USER", "usr_ada", 600, api.clock.now_ms())
     token_id = api.tokens.read(token, api.clock.now_ms()).token_id
@@ -25,9 +25,9 @@ async def test_a_token_is_recalled_by_itself_or_by_its_name(api: ApiClient):
     assert subjects(entries) == sorted([f"token:{token_id}", "token:theirs"])
 
 
-async def test_somebody_is_recalled_in_one_role_or_in_all(api: ApiClient):
-    """A rider who orders his own lunch may stay a customer."""
-    body = {"userType": "RIDER", "userId": "rdr_1", "reason": "lost his phone"}
+async def test_a_user_is_revoked_in_one_role_or_in_all(api: ApiClient):
+    """Without `userType` every role under the id is revoked."""
+    body = {"userType": "RIDER", "userId": "rdr_1", "reason": "lost phone"}
     one = await api.request(ADMIN, "POST /admin/tokens/revoke", body)
     every = await api.request(ADMIN, "POST /admin/tokens/revoke", {"userId": "x_1"})
 
@@ -48,14 +48,14 @@ async def test_somebody_is_recalled_in_one_role_or_in_all(api: ApiClient):
         {"userId": "a b"},
     ],
 )
-async def test_a_recall_names_one_thing(api: ApiClient, body: dict[str, str]):
-    """A half understood recall would leave somebody in."""
+async def test_a_revocation_names_one_thing(api: ApiClient, body: dict[str, str]):
+    """None, several, or a malformed one is refused, and nothing is revoked."""
     answer = await api.request(ADMIN, "POST /admin/tokens/revoke", body)
     assert (answer.status, answer.error["code"]) == (400, "malformed")
     assert await api.desk.revocations.since(0) == []
 
 
-async def test_only_operators_recall(api: ApiClient):
-    """A customer who could recall would lock everybody out."""
+async def test_only_operators_revoke_tokens(api: ApiClient):
+    """A customer is forbidden to."""
     answer = await api.request(ADA, "POST /admin/tokens/revoke", {"userId": "adm_1"})
     assert answer.status == 403

@@ -1,4 +1,4 @@
-"""The wallet over HTTP: money comes in through a provider, once, and every line adds up."""
+"""Wallet endpoints: top-ups through a provider, once each, and lines that add up."""
 
 import asyncio
 
@@ -18,7 +18,7 @@ TOP_UP = {"amount": 5000, "provider": "sandbox"}
 
 
 async def test_an_unused_wallet_is_empty(api: ApiClient):
-    """A wallet nobody has used has zeros and no lines, for every role that may have one."""
+    """It has zeros and no lines, for every role that has a wallet."""
     balances = [(await api.request(who, "GET /wallet/balance")).data for who in (ADA, CHEZ_ADA)]
     lines = await api.request(ADA, "GET /wallet/transactions")
 
@@ -39,8 +39,8 @@ async def test_the_sandbox_pays_before_the_answer(api: ApiClient):
     assert balance.data["availableBalance"] == 5000
 
 
-async def test_a_repeated_top_up_fills_once(api: ApiClient):
-    """The same key gives the same answer, even after the wallet moved on; another body none."""
+async def test_a_repeated_top_up_counts_once(api: ApiClient):
+    """The same key gets the same answer, also after other movements; another body is a conflict."""
     first = await api.request(ADA, "POST /wallet/topup", TOP_UP, key="t-1")
     await api.request(ADA, "POST /wallet/topup", TOP_UP, key="t-2")
     again = await api.request(ADA, "POST /wallet/topup", TOP_UP, key="t-1")
@@ -52,8 +52,8 @@ async def test_a_repeated_top_up_fills_once(api: ApiClient):
     assert balance.data["availableBalance"] == 10_000
 
 
-async def test_copies_at_one_moment_fill_once(api: ApiClient):
-    """Ten copies of one top-up beside each other bring its money once."""
+async def test_concurrent_copies_of_a_top_up_count_once(api: ApiClient):
+    """Ten at once get the same answer."""
     answers = await asyncio.gather(
         *(api.request(ADA, "POST /wallet/topup", TOP_UP, key="t-1") for _ in range(10))
     )
@@ -89,8 +89,8 @@ async def test_a_malformed_top_up_moves_nothing(api: ApiClient, body: dict[str, 
 
 
 @pytest.mark.parametrize("provider", ["sandbox", "mtn"])
-async def test_production_has_no_sandbox(production_api: ApiClient, provider: str):
-    """Without --dev the sandbox is off, and without a webhook secret every other provider too."""
+async def test_production_has_no_sandbox_provider(production_api: ApiClient, provider: str):
+    """And without a webhook secret no other provider either."""
     refused = await production_api.request(
         ADA, "POST /wallet/topup", {"amount": 5000, "provider": provider}
     )
@@ -98,8 +98,8 @@ async def test_production_has_no_sandbox(production_api: ApiClient, provider: st
     assert (refused.status, refused.error["code"]) == (503, "service_disabled")
 
 
-async def test_another_provider_pays_later(api: ApiClient):
-    """A top-up through a real provider waits for his word, and says so each time it is asked."""
+async def test_a_top_up_waits_for_its_provider(api: ApiClient):
+    """It is PENDING until the provider reports, and a repeat says the same."""
     asked = await api.request(ADA, "POST /wallet/topup", {**TOP_UP, "provider": "mtn"}, key="t-1")
     again = await api.request(ADA, "POST /wallet/topup", {**TOP_UP, "provider": "mtn"}, key="t-1")
     balance = await api.request(ADA, "GET /wallet/balance")
@@ -109,8 +109,8 @@ async def test_another_provider_pays_later(api: ApiClient):
     assert balance.data["availableBalance"] == 0
 
 
-async def test_lines_add_up(api: ApiClient):
-    """Lines come newest first, each beginning where the one before it ended."""
+async def test_wallet_lines_add_up(api: ApiClient):
+    """Newest first, each beginning at the balance where the one before ended."""
     await api.open_shop()
     await api.fund(ADA, 10_000)
     order_id = (await api.request(ADA, "POST /orders", goods_order())).data["orderId"]
@@ -121,23 +121,27 @@ async def test_lines_add_up(api: ApiClient):
     ).data
 
     lines = first["items"] + rest["items"]
-    told = [(line["seq"], line["type"], line["amount"], line["balanceAfter"]) for line in lines]
-    assert told == [(3, "CREDIT", 500, 4000), (2, "DEBIT", 6500, 3500), (1, "CREDIT", 10000, 10000)]
+    answers = [(line["seq"], line["type"], line["amount"], line["balanceAfter"]) for line in lines]
+    assert answers == [
+        (3, "CREDIT", 500, 4000),
+        (2, "DEBIT", 6500, 3500),
+        (1, "CREDIT", 10000, 10000),
+    ]
     assert [line["balanceBefore"] for line in lines] == [3500, 10_000, 0]
     assert [line.get("orderId") for line in lines] == [None, order_id, None]
     assert rest["nextCursor"] is None
 
 
 @pytest.mark.parametrize("query", ["limit=0", "limit=101", "cursor=nonsense"])
-async def test_lines_are_asked_for_properly(api: ApiClient, query: str):
-    """A limit outside of 1 to 100 or a foreign cursor is malformed."""
+async def test_list_parameters_of_lines_are_validated(api: ApiClient, query: str):
+    """A limit out of bounds or another list's cursor is malformed."""
     refused = await api.request(ADA, f"GET /wallet/transactions?{query}")
 
     assert (refused.status, refused.error["code"]) == (400, "malformed")
 
 
-async def test_a_cursor_opens_one_wallet(api: ApiClient):
-    """A cursor of one wallet is of no use in another's."""
+async def test_a_cursor_belongs_to_one_wallet(api: ApiClient):
+    """For another wallet it is malformed."""
     await api.fund(ADA, 100)
     await api.fund(ADA, 200)
     page = (await api.request(ADA, "GET /wallet/transactions?limit=1")).data

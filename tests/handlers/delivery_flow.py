@@ -1,0 +1,113 @@
+"""Delivers orders in HTTP tests: the vendor's, the engine's and the rider's steps."""
+
+from typing import Any
+
+from dispatch.catalogue.promotions import Promotions
+from dispatch.events.inbox import Inboxes
+from dispatch.events.operations_board import OperationsBoard
+from dispatch.events.outbox import Outbox
+from dispatch.model import Offer, Position
+from dispatch.orders.learned_stats import LearnedStats
+from dispatch.orders.service import OrderService, OrderStores
+from dispatch.orders.transitions.context import OfferFacts
+from dispatch.orders.unit_of_work import Caller, OrderUnitOfWork
+from dispatch.storage.leases import Fence
+from dispatch.storage.redis_client import Scripts
+from dispatch.storage.timers import Timers
+from dispatch.tracking.stores.positions import PositionUpdate
+from dispatch.tracking.stores.rider_facts import RiderFacts
+from dispatch.wire import commands
+from matching.speeds import LearnedSpeeds
+from tests.handlers.http_api import ADA, AWA, CHEZ_ADA, ApiClient, goods_order
+
+VENDOR = Caller(audience="vendor", id=CHEZ_ADA[1])
+RIDER = Caller(audience="rider", id=AWA[1])
+
+
+def live_engine(api: ApiClient) -> OrderService:
+    """The order service of a node that holds the zone's lease."""
+    scripts = Scripts(api.redis.commands)
+    outbox = Outbox(
+        api.table,
+        Inboxes(api.redis, scripts),
+        Timers(api.redis, scripts, "douala"),
+        OperationsBoard(api.redis, scripts),
+        api.clock,
+    )
+    fence = Fence(api.clock)
+    fence.grant(1, float("inf"))
+    stores = OrderStores(
+        catalogue=api.desk.catalogue,
+        service_rates=api.desk.service_rates,
+        promotions=Promotions(api.table, api.clock),
+        riders=api.desk.riders,
+        positions=api.desk.positions,
+        speeds=LearnedSpeeds(),
+        learned_stats=LearnedStats(api.redis, scripts, api.clock, 1.0),
+        ledger=api.ledger,
+        unit_of_work=OrderUnitOfWork(api.table, api.ledger, outbox, api.clock),
+        fence=fence,
+        payment_provider="sandbox",
+    )
+    return OrderService(stores, api.clock)
+
+
+async def accept_delivery(api: ApiClient, order_id: str) -> None:
+    """Accept an order as vendor, offer it as engine, and accept it as rider."""
+    orders, now_ms = api.desk.order_service, api.clock.now_ms()
+    await orders.accept_order(VENDOR, commands.AcceptOrder(order_id=order_id))
+    await orders.order_ready(VENDOR, commands.OrderReady(order_id=order_id))
+    offer = Offer(
+        offer_id="ofr_1",
+        wave=1,
+        made_at_ms=now_ms,
+        expires_at_ms=now_ms + 15_000,
+        deadline_ms=now_ms + 18_000,
+        distance_km=1.0,
+    )
+    facts = OfferFacts(due_at_ms=now_ms + 18_000, trip_km=1.0)
+    await live_engine(api).make_offers(order_id, {AWA[1]: offer}, facts)
+    accepted = commands.AcceptDelivery(order_id=order_id, offer_id="ofr_1")
+    await orders.accept_delivery(RIDER, accepted)
+
+
+async def complete_delivery(api: ApiClient, order_id: str) -> None:
+    """Pick an accepted order up and deliver it; its money is not settled yet."""
+    orders = api.desk.order_service
+    await orders.pick_up(RIDER, commands.PickUp(order_id=order_id))
+    await orders.complete_delivery(RIDER, commands.CompleteDelivery(order_id=order_id))
+
+
+async def deliver(api: ApiClient, order_id: str) -> None:
+    """Take a placed order all the way until it is settled."""
+    await accept_delivery(api, order_id)
+    await complete_delivery(api, order_id)
+    await api.desk.order_service.settle(order_id)
+
+
+async def deliver_order(api: ApiClient) -> dict[str, Any]:
+    """Place, deliver and settle an order of 5,000 plus 1,500 delivery fee, paid from the wallet."""
+    await api.open_shop()
+    await api.fund(ADA, 10_000)
+    order = (await api.request(ADA, "POST /orders", goods_order())).data
+    await deliver(api, order["orderId"])
+    return order
+
+
+async def deliver_cash_order(api: ApiClient) -> str:
+    """The same order paid in cash at the door; returns its id."""
+    await api.open_shop()
+    order = (await api.request(ADA, "POST /orders", goods_order(method="CASH"))).data
+    await deliver(api, order["orderId"])
+    return order["orderId"]
+
+
+async def put_trail(api: ApiClient, order_id: str, *lats: float) -> None:
+    """Write positions of the order's rider, as its node's Redis writer does."""
+    fixes = [Position(lat=lat, lng=9.7, ts=i, received_at=i) for i, lat in enumerate(lats, 1)]
+    facts = RiderFacts(available=True, active=1)
+    trail = [(order_id, fix) for fix in fixes]
+    update = PositionUpdate(
+        rider_id=AWA[1], position=fixes[-1], facts=facts, cell=None, trail=trail
+    )
+    await api.desk.positions.put([update])
