@@ -1,6 +1,6 @@
-"""Who may do what: a row for every command and every endpoint, written by hand from the contract.
+"""Permission matrix: a rule for every command and endpoint, written by hand from the contract.
 
-A command or endpoint without its row fails the tests, and so does a row without its command.
+A command or endpoint without a rule fails the tests, and so does a rule without its command.
 """
 
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from dispatch.model import DispatchState as D
 from dispatch.model import OrderStatus as S
 
-# Every place an order can stand in. Source: wire contract, order states.
+# Every stage an order can be in. Source: `docs/contract.md`, order states.
 STAGES: dict[str, tuple[S, D | None]] = {
     "placed": (S.PENDING, None),
     "searching": (S.ACCEPTED, D.SEARCHING),
@@ -30,10 +30,10 @@ _STAGES_WITHOUT_RIDER = "placed, searching, exhausted, cooking, ready, rejected,
 
 
 class CommandRule(NamedTuple):
-    """A command: what is said, and what its owner hears in each stage.
+    """A command: an example body, and the answer to the order's owner in each stage.
 
-    `ok` names the stages in which it works, `codes` those with an answer of their own; the rest is
-    `otherwise`. A command about no order has no stages, and works.
+    It is accepted in `ok_stages`; `codes_by_stages` names stages with a code of their own, and all
+    others get `default_code`. A command that names no order has no stages, and is accepted.
     """
 
     body: dict[str, Any]
@@ -43,11 +43,11 @@ class CommandRule(NamedTuple):
 
     @property
     def is_about_an_order(self) -> bool:
-        """Whether it names an order, which may be somebody else's."""
+        """Whether it names an order, which may belong to others."""
         return "orderId" in self.body
 
     def expected_code(self, stage: str) -> str:
-        """What the owner of an order in this stage hears."""
+        """The answer to the owner of an order in this stage."""
         for stages, code in self.codes_by_stages.items():
             if stage in stages.split(", "):
                 return code
@@ -56,8 +56,8 @@ class CommandRule(NamedTuple):
 
 ORDER: dict[str, Any] = {"orderId": "{order}"}
 OFFER = {**ORDER, "offerId": "{offer}"}
-# An order that no rider has is not there for riders.
-# An offer that was another one is over, whoever has the order now.
+# Riders do not find an order without a rider. An offer to another rider has expired for this one,
+# whichever rider has the order now.
 _NOT_FOUND_WITHOUT_RIDER = {_STAGES_WITHOUT_RIDER: "not_found"}
 NOT_FOUND_UNASSIGNED = {f"{_STAGES_WITHOUT_RIDER}, offered": "not_found"}
 
@@ -65,7 +65,7 @@ COMMAND_RULES: dict[tuple[str, str], CommandRule] = {
     ("user", "subscribe_order"): CommandRule(ORDER, ok_stages=_ALL_STAGES),
     ("user", "unsubscribe_order"): CommandRule(ORDER, ok_stages=_ALL_STAGES),
     ("user", "cancel_order"): CommandRule(
-        # Once the kitchen has begun the shop's goods are lost, and operators decide.
+        # After the kitchen has begun only operators may cancel.
         {**ORDER, "reason": "late"},
         ok_stages="placed, searching, offered, exhausted",
     ),
@@ -110,21 +110,22 @@ COMMAND_RULES: dict[tuple[str, str], CommandRule] = {
         ORDER, ok_stages="searching, exhausted, cooking, assigned, ready, at pickup"
     ),
 }
-# What says nothing about an order, so that it answers alike for one that is not there.
+# Commands whose answer is the same for a missing order.
 ANSWERS_FOR_ANY_ORDER = frozenset({"unsubscribe_order"})
 
 NEW_COMMAND = """
-{audience}: {name} has no row. Say who may use it: add
-    ("{audience}", "{name}"): Told({{"orderId": "{{order}}", ...}}, ok="the stages it works in"),
-to SOCKETS in permission_matrix.py (stages: {stages}); without an orderId: Told({{...}}).
+{audience}: {name} has no rule. Say who may use it: add
+    ("{audience}", "{name}"): CommandRule({{"orderId": "{{order}}", ...}}, ok_stages="..."),
+to COMMAND_RULES in permission_matrix.py (stages: {stages}); without an orderId:
+CommandRule({{...}}).
 """
 
 
 class EndpointRule(NamedTuple):
-    """An endpoint: who may ask, what a good request has, and whose thing its path names.
+    """An endpoint: its roles, an example request, and what its path names.
 
-    `roles` are spelled out here a second time on purpose. `of` is "order" where the path holds an
-    order's id, which may be somebody else's.
+    `roles` are repeated here on purpose, to be compared with the route's. `owned_object` is "order"
+    if the path has an order's id, which may belong to others.
     """
 
     roles: str
@@ -229,7 +230,7 @@ ENDPOINT_RULES: dict[str, EndpointRule] = {
 }
 
 NEW_ROUTE = """
-{route} has no row. Say who may ask: add
-    "{route}": Asked("{roles}", body_of_a_good_request_if_any, of="order" if the path has its id),
-to HTTP in permission_matrix.py; check the roles against the contract, not against the route.
+{route} has no rule. Say who may use it: add
+    "{route}": EndpointRule("{roles}", body=..., owned_object="order" if the path has its id),
+to ENDPOINT_RULES in permission_matrix.py; check the roles against the contract.
 """

@@ -23,7 +23,7 @@ ROUTES: dict[str, Route] = {
     for route in subject.ROUTES
 }
 ROLES = ("USER", "VENDOR", "RIDER", "ADMIN")
-# The people of the order in tests/factories.py.
+# The parties of the order in tests/factories.py.
 OWNERS: dict[str, Actor] = {
     "USER": ("USER", "usr_1"),
     "VENDOR": ("VENDOR", "ven_1"),
@@ -52,10 +52,10 @@ PATH_VALUES = {
 
 
 def request_line(name: str, order_id: str = "ord_1") -> str:
-    """The request line of a row, with something in place of its names."""
+    """The request line of a rule, with an example for each path parameter."""
     for given, value in {**PATH_VALUES, "{orderId}": order_id}.items():
         name = name.replace(given, value)
-    # Ids of things that a later route brings along.
+    # Parameters without an example of their own.
     return re.sub(r"\{\w+\}", "thing_1", name)
 
 
@@ -66,7 +66,7 @@ def test_every_endpoint_has_a_rule():
         for name in sorted(ROUTES.keys() - ENDPOINT_RULES.keys())
     ]
     assert not missing, "".join(missing)
-    assert ENDPOINT_RULES.keys() <= ROUTES.keys(), "these rows have no endpoint any more"
+    assert ENDPOINT_RULES.keys() <= ROUTES.keys(), "these rules have no endpoint any more"
 
 
 def test_a_rule_about_an_order_has_the_order_in_its_path():
