@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from dispatch.money.checkout import Checkout
 from handlers.app.contexts import Desk
 from handlers.http.accounts import ACCOUNTS, AccountsContext
 from handlers.http.admin import ADMIN, AdminContext
@@ -46,13 +47,12 @@ def add_http_contexts(app: web.Application, desk: Desk) -> None:
         freshness=desk.freshness,
     )
     app[ORDERS] = OrdersContext(
+        checkout=Checkout(desk.order_service, desk.payment_service, desk.settings.payment_provider),
         order_service=desk.order_service,
-        payment_service=desk.payment_service,
         correction_service=desk.correction_service,
         orders=desk.orders,
         positions=desk.positions,
         trails=desk.trails,
-        payment_provider=desk.settings.payment_provider,
     )
     _add_money_contexts(app, desk)
 

@@ -8,9 +8,9 @@ from aiohttp import web
 
 from dispatch.errors import Refusal, Refused
 from dispatch.ids import OrderId
-from dispatch.model import Order, OrderStatus, PaymentMethod
+from dispatch.model import Order, OrderStatus
+from dispatch.money.checkout import Checkout
 from dispatch.money.corrections import CorrectionService
-from dispatch.money.payments import PaymentService
 from dispatch.orders.placing.draft import Placement
 from dispatch.orders.service import OrderService
 from dispatch.orders.store import OrderStore
@@ -45,15 +45,14 @@ _ADMIN_STATUSES = sorted([*_STATUSES, "OPEN", "CLOSED"])
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrdersContext:
-    """What the order endpoints use; `payment_provider` is the one of MOBILE_MONEY orders."""
+    """What the order endpoints use."""
 
+    checkout: Checkout
     order_service: OrderService
-    payment_service: PaymentService
     correction_service: CorrectionService
     orders: OrderStore
     positions: Positions
     trails: Trails
-    payment_provider: str
 
 
 ORDERS = web.AppKey("orders", OrdersContext)
@@ -75,12 +74,8 @@ async def _read_placement(request: web.Request) -> Placement:
 
 async def post_order(request: web.Request) -> Created[Snapshot]:
     """Place an order."""
-    context, body = request.app[ORDERS], await _read_placement(request)
-    if body.payment_method == PaymentMethod.MOBILE_MONEY:
-        context.payment_service.check_provider(context.payment_provider)
-    placed = await context.order_service.place_order(http_caller(request, body), body)
-    await context.payment_service.pay_by_sandbox(placed)
-    return Created(placed)
+    checkout, body = request.app[ORDERS].checkout, await _read_placement(request)
+    return Created(await checkout.place_order(http_caller(request, body), body))
 
 
 async def post_quote(request: web.Request) -> JsonObject:
