@@ -18,7 +18,7 @@ log = structlog.get_logger(__name__)
 
 
 class SentCode(TypedDict):
-    """What the client is told about a sent code beside that it was sent."""
+    """What the answer may hold about a sent code: under --dev the code itself."""
 
     devCode: NotRequired[str]
 
@@ -38,7 +38,7 @@ class CodeSender:
             raise Refused(Refusal.SERVICE_DISABLED, "sign-in codes are not configured")
 
     async def send(self, phone: str, code: str, expires_at_ms: int) -> SentCode:
-        """Send a code to a phone; returns what the client may be told.
+        """Send a code to a phone; returns what the answer may hold about it.
 
         Units: Unix milliseconds.
         Shapes: the gateway gets `{phone, code, expiresAt}`, signed as Standard Webhooks, and

@@ -18,7 +18,7 @@ from tests.handlers.http_api import (
 
 pytestmark = pytest.mark.engines
 
-# Source: ledger design, 0 < |amount| <= 10^12; DynamoDB's 38 digits; 64 bits; what a float holds.
+# Limits of the contract, the ledger's 10^12, DynamoDB's 38 digits, 64 bits, exact floats.
 EDGES: tuple[Any, ...] = (
     -(10**12) - 1, -(10**12), -1, 0, 1, 10**6, 10**6 + 1, 10**9, 10**9 + 1, 10**12, 10**12 + 1,
     2**53 + 1, 2**63, 2**64, 10**40, 0.5, 1e300, True, None, "1", [1], {},
