@@ -2,6 +2,9 @@
 
 from enum import StrEnum
 
+# A background loop tries again so long after a StoreUnavailable. Units: seconds.
+STORE_RETRY_S = 0.5
+
 
 class Refusal(StrEnum):
     """A refusal code of the public contract; with two faults the earlier one is reported."""

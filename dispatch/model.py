@@ -5,6 +5,7 @@ from typing import Literal
 
 import msgspec
 
+from dispatch.ids import OfferId, OrderId, RiderId
 from ledger.core.pricing import Pricing, Service
 
 
@@ -130,7 +131,7 @@ class Offer(Record, frozen=True):
     `deadline_ms`, which covers the way of his answer.
     """
 
-    offer_id: str
+    offer_id: OfferId
     wave: int
     made_at_ms: int
     expires_at_ms: int
@@ -199,7 +200,7 @@ class OfferOutcome(StrEnum):
 class PastOffer(Record, frozen=True):
     """What came of an earlier offer of this order to a rider."""
 
-    offer_id: str
+    offer_id: OfferId
     outcome: OfferOutcome
     at_ms: int
 
@@ -212,13 +213,13 @@ class ConsideredRider(Record, frozen=True):
     together there is a `cost`, and `parts` add up to it instead of to the score.
     """
 
-    rider_id: str
+    rider_id: RiderId
     distance_km: float
     score: float | None = None
     parts: dict[str, float] = {}
     recent_offers: int = 0
     excluded: str | None = None
-    offer_id: str | None = None
+    offer_id: OfferId | None = None
     before: PastOffer | None = None
     cost: float | None = None
 
@@ -263,15 +264,15 @@ class Dispatch(Record, frozen=True):
 
     state: DispatchState
     started_at_ms: int
-    rider_id: str | None = None
-    offer_id: str | None = None
+    rider_id: RiderId | None = None
+    offer_id: OfferId | None = None
     wave: int = 0
     wave_asked: int = 0
     radius_km: float | None = None
-    offers: dict[str, Offer] = {}
-    asked: dict[str, PastOffer] = {}
+    offers: dict[RiderId, Offer] = {}
+    asked: dict[RiderId, PastOffer] = {}
     due_at_ms: int | None = None
-    wanted: str | None = None
+    wanted: RiderId | None = None
     decisions: int = 0
     seen_at: dict[str, int] = {}
 
@@ -279,7 +280,7 @@ class Dispatch(Record, frozen=True):
 class Order(Record, frozen=True):
     """One order with all that its steps depend on. Units: Unix milliseconds, whole XAF."""
 
-    order_id: str
+    order_id: OrderId
     order_type: Service
     user_id: str
     status: OrderStatus
@@ -305,7 +306,7 @@ class Order(Record, frozen=True):
     times: dict[str, int] = {}
 
     @property
-    def rider_id(self) -> str | None:
+    def rider_id(self) -> RiderId | None:
         """The rider to whom the order is assigned now."""
         return self.dispatch.rider_id if self.dispatch else None
 

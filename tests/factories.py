@@ -1,9 +1,14 @@
 """Valid things to test with; override one field and keep the rest."""
 
+from collections.abc import Mapping
+from typing import Any
+
+from dispatch.ids import OfferId, OrderId, RiderId
 from dispatch.model import (
     Dispatch,
     DispatchState,
     Offer,
+    OfferOutcome,
     Order,
     OrderPayment,
     OrderStatus,
@@ -27,20 +32,22 @@ _WITH_RIDER = frozenset(
 )
 
 
-def a_payment(state=PaymentState.CAPTURED, method=PaymentMethod.WALLET):
+def a_payment(
+    state: PaymentState = PaymentState.CAPTURED, method: PaymentMethod = PaymentMethod.WALLET
+) -> OrderPayment:
     """A payment, captured from a wallet unless said otherwise."""
     return OrderPayment(method=method, state=state, provider="sandbox", payment_id="pay_1")
 
 
-def a_cash_payment():
+def a_cash_payment() -> OrderPayment:
     """A payment at the door."""
     return OrderPayment(method=PaymentMethod.CASH, state=PaymentState.DUE)
 
 
-def an_offer(offer_id="ofr_1", made_at_ms=1_000_000, wave=1):
+def an_offer(offer_id: str = "ofr_1", made_at_ms: int = 1_000_000, wave: int = 1) -> Offer:
     """An offer with the standard window and grace."""
     return Offer(
-        offer_id=offer_id,
+        offer_id=OfferId(offer_id),
         wave=wave,
         made_at_ms=made_at_ms,
         expires_at_ms=made_at_ms + 15_000,
@@ -49,25 +56,39 @@ def an_offer(offer_id="ofr_1", made_at_ms=1_000_000, wave=1):
     )
 
 
-def a_dispatch(state=DispatchState.SEARCHING, rider=None, offers=None, asked=None):
+def a_dispatch(
+    state: DispatchState = DispatchState.SEARCHING,
+    rider: str | None = None,
+    offers: Mapping[str, Offer] | None = None,
+    asked: Mapping[str, tuple[str, OfferOutcome]] | None = None,
+) -> Dispatch:
     """The search beside an order; the rider is there where the state says so."""
     carried = rider or ("rdr_1" if state in _WITH_RIDER else None)
     offered = {"rdr_1": an_offer(made_at_ms=2_000_000)} if state is DispatchState.OFFERED else {}
-    told = {r: PastOffer(offer_id=o, outcome=out, at_ms=0) for r, (o, out) in (asked or {}).items()}
+    past = {
+        RiderId(rider_id): PastOffer(offer_id=OfferId(offer_id), outcome=outcome, at_ms=0)
+        for rider_id, (offer_id, outcome) in (asked or {}).items()
+    }
     return Dispatch(
         state=state,
         started_at_ms=1_000_000,
-        rider_id=carried,
-        offer_id="ofr_won" if carried else None,
-        offers=offers if offers is not None else offered,
-        asked=told,
+        rider_id=RiderId(carried) if carried else None,
+        offer_id=OfferId("ofr_won") if carried else None,
+        offers={RiderId(r): o for r, o in (offered if offers is None else offers).items()},
+        asked=past,
     )
 
 
-def an_order(status=OrderStatus.PENDING, state=None, payment=None, version=1, **dispatch):
+def an_order(
+    status: OrderStatus = OrderStatus.PENDING,
+    state: DispatchState | None = None,
+    payment: OrderPayment | None = None,
+    version: int = 1,
+    **dispatch: Any,
+) -> Order:
     """A FOOD order of usr_1 from ven_1 for 10,000 plus delivery."""
     return Order(
-        order_id="ord_1",
+        order_id=OrderId("ord_1"),
         order_type="FOOD",
         user_id="usr_1",
         vendor_id="ven_1",
@@ -83,10 +104,15 @@ def an_order(status=OrderStatus.PENDING, state=None, payment=None, version=1, **
     )
 
 
-def a_parcel_order(status=OrderStatus.PENDING, state=None, payment=None, version=1):
+def a_parcel_order(
+    status: OrderStatus = OrderStatus.PENDING,
+    state: DispatchState | None = None,
+    payment: OrderPayment | None = None,
+    version: int = 1,
+) -> Order:
     """A PACKAGE order of usr_1 over three kilometres."""
     return Order(
-        order_id="ord_1",
+        order_id=OrderId("ord_1"),
         order_type="PACKAGE",
         user_id="usr_1",
         status=status,

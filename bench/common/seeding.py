@@ -3,6 +3,7 @@
 import time
 from collections.abc import Sequence
 
+from dispatch.ids import OrderId, RiderId
 from dispatch.model import (
     Dispatch,
     DispatchState,
@@ -41,7 +42,7 @@ async def _write(table: DynamoTable, writes: Sequence[Write]) -> None:
 
 def _order_in_transit(number: int, now_ms: int) -> Order:
     return Order(
-        order_id=f"ord_{number}",
+        order_id=OrderId(f"ord_{number}"),
         order_type="FOOD",
         user_id=f"usr_{number}",
         vendor_id="ven_0",
@@ -54,6 +55,6 @@ def _order_in_transit(number: int, now_ms: int) -> Order:
         updated_at=now_ms,
         version=1,
         dispatch=Dispatch(
-            state=DispatchState.PICKED_UP, started_at_ms=now_ms, rider_id=f"rdr_{number}"
+            state=DispatchState.PICKED_UP, started_at_ms=now_ms, rider_id=RiderId(f"rdr_{number}")
         ),
     )

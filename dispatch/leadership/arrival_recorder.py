@@ -6,6 +6,7 @@ import structlog
 
 from dispatch import metrics
 from dispatch.errors import Refused, StoreUnavailable
+from dispatch.ids import OrderId, RiderId
 from dispatch.orders.service import OrderService
 from dispatch.tracking.tracking_policy import Arrival
 
@@ -47,7 +48,9 @@ class ArrivalRecorder:
     async def record(self, arrival: Arrival) -> bool:
         """Note one arrival; False where it must be tried again."""
         try:
-            await self._order_service.record_arrival(*arrival)
+            await self._order_service.record_arrival(
+                OrderId(arrival.order_id), RiderId(arrival.rider_id), arrival.stop
+            )
         except StoreUnavailable as error:
             log.warning("arrival_deferred", order_id=arrival.order_id, cause=str(error))
             return False

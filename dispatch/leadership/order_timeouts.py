@@ -7,6 +7,7 @@ import structlog
 
 from dispatch.clock import Clock
 from dispatch.errors import Refused, StoreUnavailable
+from dispatch.ids import OrderId
 from dispatch.orders.service import OrderService
 from dispatch.orders.store import OrderStore
 from dispatch.orders.transitions.timeouts import SHORTEST_TIMEOUT_MS, has_timed_out
@@ -49,7 +50,7 @@ class OrderTimeouts:
             await self._time_out(order_id)
         return len(lapsed)
 
-    async def _time_out(self, order_id: str) -> None:
+    async def _time_out(self, order_id: OrderId) -> None:
         try:
             await self._order_service.time_out_order(order_id)
         except Refused as refused:

@@ -137,7 +137,9 @@ class OpenOrderRecovery:
 
     async def _recover_shard(self, shard: int, *, is_lost: bool) -> None:
         orders = await self._orders.list_open(shard)
-        due = {order.order_id: _due_at_ms(order) for order in orders if needs_dispatch(order)}
+        due: dict[str, int] = {
+            order.order_id: _due_at_ms(order) for order in orders if needs_dispatch(order)
+        }
         timers = await self._timers.arm_missing(due)
         lines = await self._recover_board(shard, orders)
         if timers or lines:

@@ -10,6 +10,7 @@ import structlog
 from concurrency.wakeup import WakeUp
 from dispatch.clock import Clock
 from dispatch.errors import LeadershipLost, Refused, StoreUnavailable
+from dispatch.ids import OrderId
 from dispatch.orders.batch.batch_loop import FALLBACK_CHECK_MS, BatchLoop
 from dispatch.orders.batch.open_orders import OpenOrders
 from dispatch.orders.offers.lookups import EngineLookups
@@ -105,13 +106,13 @@ class DispatchEngine:
         token = self._lookups.fence.token()
         due, next_ms = await self._lookups.timers.claim(now_ms, ORDERS_AT_ONCE, token)
         if due:
-            await asyncio.gather(*(self._process_safely(order_id) for order_id in due))
+            await asyncio.gather(*(self._process_safely(OrderId(order_id)) for order_id in due))
             return 0.0
         if next_ms is None:
             return IDLE_S
         return min(IDLE_S, max(0.0, (next_ms - now_ms) / 1000))
 
-    async def _process_safely(self, order_id: str) -> None:
+    async def _process_safely(self, order_id: OrderId) -> None:
         try:
             await self.process_order(order_id)
         except LeadershipLost:
@@ -124,10 +125,10 @@ class DispatchEngine:
             log.warning("engine_look_failed", order_id=order_id, cause=str(error))
             await self._retry_later(order_id)
 
-    async def _retry_later(self, order_id: str) -> None:
+    async def _retry_later(self, order_id: OrderId) -> None:
         await self._lookups.put_timer(order_id, self._clock.now_ms() + ORDER_RETRY_MS)
 
-    async def process_order(self, order_id: str) -> None:
+    async def process_order(self, order_id: OrderId) -> None:
         """Do what an order wants now: ask riders, follow its rider, or be left alone.
 
         Errors: Refused where the order moved on meanwhile; StoreUnavailable, TableUnavailable.
@@ -143,7 +144,9 @@ class DispatchEngine:
             self._search.rider_assigned(order)
             self._open_orders.update(order)
             await self._pickup_monitor.check(order, policy)
-        elif self.batch_loop.is_batched(order, policy):
+            return
+        self.batch_loop.set_policy(order.order_type, policy)
+        if self.batch_loop.is_batched(order):
             again_ms = self._clock.now_ms() + FALLBACK_CHECK_MS
             self.batch_loop.update(await self._search.maintain(order, policy, again_ms))
         else:

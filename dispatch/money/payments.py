@@ -10,6 +10,7 @@ from dispatch.clock import Clock
 from dispatch.errors import Refusal, Refused
 from dispatch.events.idempotency_records import RequestKey, write_record
 from dispatch.events.kept_answers import KeptAnswers
+from dispatch.ids import OrderId
 from dispatch.money.ledger_errors import translate_ledger_errors
 from dispatch.orders.service import OrderService
 from dispatch.orders.unit_of_work import Caller
@@ -159,7 +160,7 @@ class PaymentService:
         if payment.state is PaymentState.SUCCESS:
             return
         with translate_ledger_errors():
-            await self._order_service.payment_confirmed(order_id)
+            await self._order_service.payment_confirmed(OrderId(order_id))
 
     async def _fail_payment(self, provider: str, report: PaymentReport) -> dict[str, Any]:
         """Nothing was paid; a payment that has come in meanwhile stays.
@@ -174,7 +175,7 @@ class PaymentService:
         except TransactionCancelled:
             state = (await self._get_payment(provider, report)).state
         if state is PaymentState.FAILED and payment.order_id is not None:
-            await self._order_service.payment_failed(payment.order_id, report.reason)
+            await self._order_service.payment_failed(OrderId(payment.order_id), report.reason)
         log.info("payment_failed", provider=provider, payment=payment.payment_id, state=state)
         return {**_payment_view(payment), "status": state.value}
 

@@ -6,6 +6,7 @@ import structlog
 
 from dispatch.clock import Clock
 from dispatch.errors import Refused, StoreUnavailable
+from dispatch.ids import OrderId
 from dispatch.orders.service import OrderService
 from ledger.core.accounts import LIST_SHARDS
 from ledger.dynamodb.table import TableUnavailable
@@ -75,6 +76,6 @@ class SettlementWorker:
     async def settle(self, order_id: str) -> None:
         """Settle one order; what cannot be settled now is left to the sweep, and said."""
         try:
-            await self._order_service.settle(order_id)
+            await self._order_service.settle(OrderId(order_id))
         except (Refused, StoreUnavailable, TableUnavailable) as error:
             log.warning("settlement_deferred", order_id=order_id, cause=str(error))

@@ -1,12 +1,15 @@
-"""Why riders were asked, or nobody was: the decisions beside each order, a bounded number."""
+"""Decisions of the engine in DynamoDB: why riders were asked, or none was, beside each order."""
 
 import msgspec
 
+from dispatch.ids import OrderId
 from dispatch.model import Decision
 from dispatch.storage.dynamodb_errors import RetryableTable
 from ledger.dynamodb.table import Item, Put, Query, Table
 
-# The first ten tell how the search began and the last ten how it ended; the rest is counted.
+# The first ten show how the search began and the last ten how it ended; the others are
+# overwritten.
+# Source: docs/decisions/0007-offers-and-withdrawal.md.
 FIRST_STORED = 10
 LAST_STORED = 10
 STORED_MAX = FIRST_STORED + LAST_STORED
@@ -15,14 +18,14 @@ _decoder = msgspec.json.Decoder(Decision)
 
 
 def slot_of(number: int) -> int:
-    """Where the `number`-th decision (from 0) is kept, in the place of an older one after ten."""
+    """The slot of an order's `number`-th decision (from 0); the last ten slots are a ring."""
     if number < FIRST_STORED:
         return number
     return FIRST_STORED + (number - FIRST_STORED) % LAST_STORED
 
 
-def write_decision(order_id: str, number: int, decision: Decision) -> Put:
-    """The write that keeps a decision with its order; repeating it changes nothing."""
+def write_decision(order_id: OrderId, number: int, decision: Decision) -> Put:
+    """The write of an order's `number`-th decision; repeating it changes nothing."""
     item: Item = {
         "PK": f"ORDER#{order_id}",
         "SK": f"DECISION#{slot_of(number):02d}",
@@ -33,23 +36,26 @@ def write_decision(order_id: str, number: int, decision: Decision) -> Put:
 
 
 class DecisionStore:
-    """Reads decisions, and adds to the last one where its order is not written."""
+    """Reads decisions, and rewrites the last one when only it changes.
+
+    Errors: every method raises StoreUnavailable where DynamoDB does not answer.
+    """
 
     def __init__(self, table: Table) -> None:
         self._table = RetryableTable(table)
 
     async def list_for(self, order_id: str) -> list[tuple[int, Decision]]:
-        """What is kept of an order's decisions with their numbers, oldest first.
+        """The stored decisions about an order with their numbers, oldest first.
 
-        DynamoDB: Query, one round trip, consistent.
+        DynamoDB: Query, consistent, one round trip.
         """
         query = Query(pk=f"ORDER#{order_id}", prefix="DECISION#", limit=STORED_MAX)
         page = await self._table.query(query)
-        kept = [(item["number"], _decoder.decode(item["decision"])) for item in page.items]
-        return sorted(kept, key=lambda each: each[0])
+        stored = [(item["number"], _decoder.decode(item["decision"])) for item in page.items]
+        return sorted(stored, key=lambda each: each[0])
 
-    async def put(self, order_id: str, number: int, decision: Decision) -> None:
-        """Write a decision anew, after more looks have come to the same.
+    async def put(self, order_id: OrderId, number: int, decision: Decision) -> None:
+        """Overwrite a decision, after further searches have come to the same.
 
         DynamoDB: one PutItem; repeating it changes nothing.
         """

@@ -1,7 +1,4 @@
-"""Orders in DynamoDB: one item an order, one conditional write a step, and the lists of each side.
-
-Step 3 of an order's way: orders.machine decides -> [here] writes -> outbox tells.
-"""
+"""Orders in DynamoDB: one item an order, one conditional write a transition, and their lists."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,9 +6,14 @@ from zlib import crc32
 
 import msgspec
 
-from dispatch.errors import Refusal, Refused
-from dispatch.model import Order, OrderStatus
-from dispatch.storage.paging import PageRequest, next_shard_cursor, parse_shard_cursor
+from dispatch.ids import RiderId
+from dispatch.model import TERMINAL_STATUSES, Order, OrderStatus
+from dispatch.storage.paging import (
+    PageRequest,
+    next_shard_cursor,
+    parse_shard_cursor,
+    wrong_cursor,
+)
 from ledger.dynamodb.table import (
     Item,
     Key,
@@ -23,20 +25,21 @@ from ledger.dynamodb.table import (
     time_sort_key,
 )
 
-# Source: 16 partitions take 16,000 writes/s on DynamoDB, above any single city's orders.
+# Partitions of the list of all orders.
+# Source: 16 partitions take 16,000 writes/s on DynamoDB (1,000 each), more than one city's orders.
 SHARDS = 16
-# Orders read at a time where the oldest of them are looked for.
+# Orders in one page of the oldest pending orders.
 PENDING_PAGE_SIZE = 50
-# A page of whole orders takes this process 4 ms; positions have their turn before the next.
+# Orders in one page of all open orders: decoding it holds the event loop for 4 ms.
 OPEN_PAGE_SIZE = 32
 
 _INDEX = {"user": "GSI1", "vendor": "GSI2", "rider": "GSI3"}
-# What the caller's audience must find of itself in the order, for the write to go through.
+# The attribute in which an order names its user, vendor or rider.
 _OWNER_PATH = {"user": ("userId",), "vendor": ("vendorId",), "rider": ("dispatch", "riderId")}
 
 
 class ConditionClause(msgspec.Struct, frozen=True, kw_only=True):
-    """A condition on the order as it stands, with its names and values."""
+    """A condition on the stored order, with its attribute names and values."""
 
     expression: str
     names: dict[str, str] = {}
@@ -44,17 +47,17 @@ class ConditionClause(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def shard_of(text: str) -> int:
-    """A stable shard of an id. Source: CRC-32, ISO 3309; spread matters here, not secrecy."""
+    """The partition of the list of all orders that holds this id. Source: CRC-32, ISO 3309."""
     return crc32(text.encode()) % SHARDS
 
 
 def order_key(order_id: str) -> Key:
-    """Where an order is kept."""
+    """The primary key of an order's item."""
     return Key(f"ORDER#{order_id}", "METADATA")
 
 
 def owned_by(audience: str, owner: str) -> ConditionClause:
-    """The order belongs to `owner` at the moment of the write."""
+    """The condition that the order belongs to `owner`, one of `audience`, when it is written."""
     path = _OWNER_PATH[audience]
     names = {f"#o{i}": part for i, part in enumerate(path)}
     return ConditionClause(
@@ -62,14 +65,17 @@ def owned_by(audience: str, owner: str) -> ConditionClause:
     )
 
 
-def offered_to(rider: str, offer_id: str, now_ms: int) -> ConditionClause:
-    """The order offers itself to `rider` under this very offer, whose time is not over."""
+def offered_to(rider_id: RiderId, offer_id: str, now_ms: int) -> ConditionClause:
+    """The condition that this offer to the rider is open and not past its deadline.
+
+    Units: Unix milliseconds.
+    """
     return ConditionClause(
         expression="#od.#of.#ri.#oi = :offer AND #od.#of.#ri.#dl >= :now",
         names={
             "#od": "dispatch",
             "#of": "offers",
-            "#ri": rider,
+            "#ri": rider_id,
             "#oi": "offerId",
             "#dl": "deadlineMs",
         },
@@ -78,28 +84,28 @@ def offered_to(rider: str, offer_id: str, now_ms: int) -> ConditionClause:
 
 
 def insert_order(order: Order) -> Put:
-    """The write that brings a new order in."""
+    """The write of a new order; its condition is that the order does not exist."""
     key = order_key(order.order_id)
     item = {"PK": key.pk, "SK": key.sk, **msgspec.to_builtins(order), **_index_keys(order)}
     return Put(item=item, condition="attribute_not_exists(PK)")
 
 
 def update_order(before: Order, after: Order, clause: ConditionClause | None = None) -> Update:
-    """The write that takes an order from one version to the next; only what differs is set.
+    """The write that takes an order from one version to the next.
 
-    DynamoDB: one Update; the condition holds the version and, by `clause`, the ownership.
+    DynamoDB: one Update of the attributes that differ; its condition is the version, and `clause`.
     """
-    assert after.version == before.version + 1, "a step is one version"
+    assert after.version == before.version + 1, "a transition is one version"
     old = {**msgspec.to_builtins(before), **_index_keys(before)}
     new = {**msgspec.to_builtins(after), **_index_keys(after)}
     assert old["orderId"] == new["orderId"]
     changed = sorted(name for name, value in new.items() if old.get(name) != value)
-    gone = sorted(old.keys() - new.keys())
-    names = {f"#s{i}": name for i, name in enumerate([*changed, *gone])}
+    removed = sorted(old.keys() - new.keys())
+    names = {f"#s{i}": name for i, name in enumerate([*changed, *removed])}
     values = {f":s{i}": new[name] for i, name in enumerate(changed)}
-    spelled = list(names)
-    sets = ", ".join(f"{spelled[i]} = :s{i}" for i in range(len(changed)))
-    removes = ", ".join(spelled[len(changed) :])
+    placeholders = list(names)
+    sets = ", ".join(f"{placeholders[i]} = :s{i}" for i in range(len(changed)))
+    removes = ", ".join(placeholders[len(changed) :])
     condition = "#ver = :ver" + (f" AND {clause.expression}" if clause else "")
     return Update(
         key=order_key(before.order_id),
@@ -111,40 +117,43 @@ def update_order(before: Order, after: Order, clause: ConditionClause | None = N
 
 
 def _index_keys(order: Order) -> dict[str, str]:
-    moment = f"ORDER#{time_sort_key(order.created_at, order.order_id)}"
-    keys = {"GSI1PK": f"USER#{order.user_id}#ORDERS", "GSI1SK": moment}
+    sort_key = f"ORDER#{time_sort_key(order.created_at, order.order_id)}"
+    keys = {"GSI1PK": f"USER#{order.user_id}#ORDERS", "GSI1SK": sort_key}
     if order.vendor_id is not None:
-        keys |= {"GSI2PK": f"VENDOR#{order.vendor_id}#ORDERS", "GSI2SK": moment}
+        keys |= {"GSI2PK": f"VENDOR#{order.vendor_id}#ORDERS", "GSI2SK": sort_key}
     if order.rider_id is not None:
-        keys |= {"GSI3PK": f"RIDER#{order.rider_id}#ORDERS", "GSI3SK": moment}
+        keys |= {"GSI3PK": f"RIDER#{order.rider_id}#ORDERS", "GSI3SK": sort_key}
     stage = "CLOSED" if order.is_terminal else "OPEN"
-    keys |= {"GSI4PK": f"ORDERS#{stage}#{shard_of(order.order_id)}", "GSI4SK": moment}
+    keys |= {"GSI4PK": f"ORDERS#{stage}#{shard_of(order.order_id)}", "GSI4SK": sort_key}
     return keys
 
 
 def from_item(item: Item) -> Order:
-    """An order out of its item; attributes of later versions of the server are ignored."""
+    """Decode an order's item; attributes of later versions of the server are ignored."""
     return msgspec.convert(item, Order, strict=False)
 
 
 class OrderStore:
-    """Reads orders."""
+    """Reads orders; the writes are built by the functions above and sent in transactions.
+
+    Errors: every method raises TableUnavailable where DynamoDB does not answer.
+    """
 
     def __init__(self, table: Table) -> None:
         self._table = table
 
     async def get(self, order_id: str) -> Order | None:
-        """One order, consistently read.
+        """One order.
 
-        DynamoDB: GetItem, one round trip.
+        DynamoDB: GetItem, consistent, one round trip.
         """
         item = await self._table.get(order_key(order_id))
         return None if item is None else from_item(item)
 
     async def get_many(self, order_ids: Sequence[str]) -> list[Order]:
-        """Those of these orders that there are, each consistently read.
+        """The orders with these ids; unknown ids are left out.
 
-        DynamoDB: BatchGetItem, one round trip for each hundred.
+        DynamoDB: BatchGetItem, consistent, one round trip for each hundred.
         """
         items = await self._table.get_many([order_key(each) for each in order_ids])
         return [from_item(item) for item in items if item is not None]
@@ -152,13 +161,13 @@ class OrderStore:
     async def list_for(
         self, audience: str, owner: str, status: str | None, page: PageRequest
     ) -> tuple[list[Order], str | None]:
-        """The orders of one user, vendor or rider, newest first.
+        """One page of a user's, vendor's or rider's orders, newest first, and the next cursor.
 
-        Errors: Refused MALFORMED for a cursor that is not ours.
+        Errors: Refused MALFORMED for a cursor of another list.
+        DynamoDB: Query of the audience's index, one round trip for each page of the index.
         """
-        index = _INDEX[audience]
         partition = f"{audience.upper()}#{owner}#ORDERS"
-        found = await self._query_page(partition, index, status, page)
+        found = await self._query_page(partition, _INDEX[audience], status, page)
         return [from_item(item) for item in found.items], found.cursor
 
     async def _query_page(
@@ -176,34 +185,36 @@ class OrderStore:
         try:
             return await self._table.query(query)
         except ValueError as error:
-            raise Refused(Refusal.MALFORMED, "this cursor is not from this list") from error
+            raise wrong_cursor() from error
 
     async def list_all(
         self, status: str | None, page: PageRequest
     ) -> tuple[list[Order], str | None]:
-        """Orders of the whole company for operators: shard by shard, newest first in each.
+        """One page of all orders for operators, newest first in each partition; the next cursor.
 
-        `status` may be a status, or "OPEN" or "CLOSED"; without it the open ones come first.
+        `status` is an order status, or "OPEN" or "CLOSED"; without it the open orders come first.
+
+        Errors: Refused MALFORMED for a cursor of another list.
+        DynamoDB: Query of GSI4, one or more for each partition that the page touches.
         """
-        stages = _stages(status)
-        places = [f"ORDERS#{stage}#{shard}" for stage in stages for shard in range(SHARDS)]
-        limit = page.limit
-        at, inner = parse_shard_cursor(page.cursor, len(places))
-        exact = status if status in set(OrderStatus) else None
+        partitions = [
+            f"ORDERS#{stage}#{shard}" for stage in _stages(status) for shard in range(SHARDS)
+        ]
+        index, inner = parse_shard_cursor(page.cursor, len(partitions))
+        exact_status = status if status in set(OrderStatus) else None
         orders: list[Order] = []
-        while at < len(places) and len(orders) < limit:
-            part = await self._query_page(
-                places[at], "GSI4", exact, PageRequest(limit - len(orders), inner)
-            )
-            orders.extend(from_item(item) for item in part.items)
-            inner = part.cursor
-            at += inner is None
-        return orders, next_shard_cursor(at, inner, len(places))
+        while index < len(partitions) and len(orders) < page.limit:
+            rest = PageRequest(page.limit - len(orders), inner)
+            found = await self._query_page(partitions[index], "GSI4", exact_status, rest)
+            orders.extend(from_item(item) for item in found.items)
+            inner = found.cursor
+            index += inner is None
+        return orders, next_shard_cursor(index, inner, len(partitions))
 
     async def pending_before(self, placed_ms: int) -> list[Order]:
-        """Orders that are PENDING and were placed before that time; the index may lag.
+        """Orders that are PENDING and were placed before that time. Units: Unix milliseconds.
 
-        DynamoDB: Query of GSI4 a shard, the oldest first; what is not PENDING stays there.
+        DynamoDB: Query of GSI4 for each partition, oldest first; the index may lag.
         """
         orders: list[Order] = []
         for shard in range(SHARDS):
@@ -230,7 +241,10 @@ class OrderStore:
                 return found
 
     async def list_open(self, shard: int | None = None) -> list[Order]:
-        """Every order that still moves, of one shard or of all; for what Redis has forgotten."""
+        """Every open order, of one partition or of all; to rebuild what Redis has lost.
+
+        DynamoDB: Query of GSI4, one for each partition and 32 orders; the index may lag.
+        """
         orders: list[Order] = []
         for each in range(SHARDS) if shard is None else (shard,):
             cursor: str | None = None
@@ -250,5 +264,4 @@ def _stages(status: str | None) -> Sequence[str]:
         return ("OPEN", "CLOSED")
     if status in ("OPEN", "CLOSED"):
         return (status,)
-    closed = {OrderStatus.FUNDS_DISTRIBUTED, OrderStatus.REJECTED, OrderStatus.CANCELLED}
-    return ("CLOSED",) if status in closed else ("OPEN",)
+    return ("CLOSED",) if status in TERMINAL_STATUSES else ("OPEN",)

@@ -138,7 +138,7 @@ def _outcome_by_offer(order: Order, decisions: Sequence[tuple[int, Decision]]) -
     ]
     dispatch = order.dispatch
     now = list(dispatch.asked.values()) if dispatch else []
-    outcomes = {asked.offer_id: asked.outcome.value for asked in (*earlier, *now)}
+    outcomes: dict[str, str] = {asked.offer_id: asked.outcome.value for asked in (*earlier, *now)}
     if dispatch is not None:
         outcomes |= {offer.offer_id: "open" for offer in dispatch.offers.values()}
         if dispatch.offer_id is not None:

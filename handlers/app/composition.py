@@ -37,9 +37,10 @@ from dispatch.orders.offers.approach_store import ApproachStore
 from dispatch.orders.offers.display_receipts import DisplayReceipts
 from dispatch.orders.offers.offer_pauses import OfferPauses
 from dispatch.orders.offers.policy_store import OfferPolicyStore
-from dispatch.orders.service import OrderService, OrderStores
+from dispatch.orders.service import OrderService
 from dispatch.orders.store import OrderStore
 from dispatch.orders.unit_of_work import OrderUnitOfWork
+from dispatch.orders.use_cases.base import OrderStores
 from dispatch.riders.store import Riders
 from dispatch.settings import Settings
 from dispatch.storage.embedded import embedded_engines

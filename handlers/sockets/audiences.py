@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from dispatch.keys import identity
-from dispatch.orders.unit_of_work import WorkloadChange
+from dispatch.orders.outbox_entry import WorkloadChange
 from handlers.app.contexts import Desk
 from handlers.sessions.session_registry import ResumePoint, Session, SessionRegistry
 from handlers.sockets import ops, rider, user, vendor
@@ -27,8 +27,8 @@ def apply_workload_changes(desk: Desk) -> Callable[[str, WorkloadChange], None]:
             desk.rider_registry.assign(rider_id, duty.order_id, desk.clock.now_ms())
         else:
             desk.rider_registry.release(rider_id, duty.order_id)
-        if duty.course is not None:
-            desk.rider_registry.set_assignment(rider_id, duty.course)
+        if duty.assignment is not None:
+            desk.rider_registry.set_assignment(rider_id, duty.assignment)
         desk.cash_headroom.refresh_soon(rider_id)
 
     return note

@@ -22,7 +22,7 @@ from dispatch.errors import StoreUnavailable
 from dispatch.events.inbox import InboxEntry, Inboxes, InboxHead, parse_entry
 from dispatch.keys import Identity
 from dispatch.orders.offers.display_receipts import DisplayReceipts
-from dispatch.orders.unit_of_work import WORKLOAD_CHANGE, WorkloadChange
+from dispatch.orders.outbox_entry import WORKLOAD_CHANGE, WorkloadChange
 from dispatch.storage.pubsub import Callback, PubSub
 from dispatch.wire import frames
 from dispatch.wire.events import Resync

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any
 
 from dispatch.errors import Refusal, Refused, StoreUnavailable
+from dispatch.ids import RiderId
 from dispatch.model import assignment_of
 from dispatch.tracking.checks import Drop
 from dispatch.wire import commands
@@ -51,7 +52,7 @@ async def on_set_availability(
     await desk.riders.save_availability(rider_id, available=command.available, until_ms=until_ms)
     desk.rider_registry.set_available(rider_id, available=command.available, until_ms=until_ms)
     if command.available:
-        await desk.offer_pauses.lift(rider_id)
+        await desk.offer_pauses.lift(RiderId(rider_id))
     else:
         with suppress(StoreUnavailable):
             # Nobody asks a rider who has been told that he is off duty; where Redis is away nobody

@@ -6,11 +6,13 @@ from dispatch.catalogue.promotions import Promotions
 from dispatch.events.inbox import Inboxes
 from dispatch.events.operations_board import OperationsBoard
 from dispatch.events.outbox import Outbox
+from dispatch.ids import OfferId, OrderId, RiderId
 from dispatch.model import Offer, Position
 from dispatch.orders.learned_stats import LearnedStats
-from dispatch.orders.service import OrderService, OrderStores
+from dispatch.orders.service import OrderService
 from dispatch.orders.transitions.context import OfferFacts
 from dispatch.orders.unit_of_work import Caller, OrderUnitOfWork
+from dispatch.orders.use_cases.base import OrderStores
 from dispatch.storage.leases import Fence
 from dispatch.storage.redis_client import Scripts
 from dispatch.storage.timers import Timers
@@ -58,15 +60,16 @@ async def accept_delivery(api: ApiClient, order_id: str) -> None:
     await orders.accept_order(VENDOR, commands.AcceptOrder(order_id=order_id))
     await orders.order_ready(VENDOR, commands.OrderReady(order_id=order_id))
     offer = Offer(
-        offer_id="ofr_1",
+        offer_id=OfferId("ofr_1"),
         wave=1,
         made_at_ms=now_ms,
         expires_at_ms=now_ms + 15_000,
         deadline_ms=now_ms + 18_000,
         distance_km=1.0,
     )
-    facts = OfferFacts(due_at_ms=now_ms + 18_000, trip_km=1.0)
-    await live_engine(api).make_offers(order_id, {AWA[1]: offer}, facts)
+    offers = {RiderId(AWA[1]): offer}
+    facts = OfferFacts(offers=offers, due_at_ms=now_ms + 18_000, trip_km=1.0)
+    await live_engine(api).make_offers(OrderId(order_id), facts)
     accepted = commands.AcceptDelivery(order_id=order_id, offer_id="ofr_1")
     await orders.accept_delivery(RIDER, accepted)
 
@@ -82,7 +85,7 @@ async def deliver(api: ApiClient, order_id: str) -> None:
     """Take a placed order all the way until it is settled."""
     await accept_delivery(api, order_id)
     await complete_delivery(api, order_id)
-    await api.desk.order_service.settle(order_id)
+    await api.desk.order_service.settle(OrderId(order_id))
 
 
 async def deliver_order(api: ApiClient) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from dispatch.events.inbox import Inboxes
 from dispatch.events.outbox import Outbox
-from dispatch.orders.unit_of_work import Committed, OrderUnitOfWork
+from dispatch.orders.unit_of_work import Committed, OrderUnitOfWork, PreparedCommit
 
 # How long the early answer is ahead of its write.
 EARLY_ANSWER_S = 0.4
@@ -31,21 +31,21 @@ Patch = tuple[Any, str, Any]
 
 def _ack_before_write() -> list[Patch]:
     """The answer goes out while the write is still to come."""
-    commit, kept = OrderUnitOfWork._commit_writes, set[Any]()
+    write, tasks = OrderUnitOfWork.write, set[Any]()
 
-    async def late(clerk: OrderUnitOfWork, *what: Any) -> None:
+    async def write_late(unit_of_work: OrderUnitOfWork, prepared: PreparedCommit) -> None:
         await asyncio.sleep(EARLY_ANSWER_S)
         with suppress(Exception):
-            await commit(clerk, *what)
+            await write(unit_of_work, prepared)
 
-    async def early(clerk: OrderUnitOfWork, *what: Any) -> Committed:
-        (_, step), (_, answer) = what[2], what[3]
-        task = asyncio.create_task(late(clerk, *what))
-        kept.add(task)
-        task.add_done_callback(kept.discard)
-        return Committed(answer=answer, order=step.order, transition=step)
+    async def answer_early(unit_of_work: OrderUnitOfWork, prepared: PreparedCommit) -> Committed:
+        task = asyncio.create_task(write_late(unit_of_work, prepared))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+        transition = prepared.transition
+        return Committed(answer=prepared.answer, order=transition.order, transition=transition)
 
-    return [(OrderUnitOfWork, "_commit_writes", early)]
+    return [(OrderUnitOfWork, "write", answer_early)]
 
 
 def _outbox_drops_entries() -> list[Patch]:
@@ -71,12 +71,12 @@ def _resume_skips_first() -> list[Patch]:
 
 def _repeats_run_again() -> list[Patch]:
     """A repeated request is carried out again."""
-    bring_in = OrderUnitOfWork.commit_new
+    commit_new = OrderUnitOfWork.commit_new
 
-    async def again(clerk: OrderUnitOfWork, caller: Any, *what: Any) -> Any:
-        return await bring_in(clerk, replace(caller, request_key=None), *what)
+    async def again(unit_of_work: OrderUnitOfWork, caller: Any, *arguments: Any) -> Any:
+        return await commit_new(unit_of_work, replace(caller, request_key=None), *arguments)
 
-    async def never(_clerk: OrderUnitOfWork, _caller: Any) -> None:
+    async def never(_unit_of_work: OrderUnitOfWork, _caller: Any) -> None:
         return None
 
     return [(OrderUnitOfWork, "commit_new", again), (OrderUnitOfWork, "find_first_answer", never)]

@@ -1,78 +1,77 @@
-"""Every order that moves, as it was last seen: what all of them together are decided from.
-
-The board says which orders there are and how new each is; only what has changed is read again.
-"""
+"""Open orders of a zone in the engine's memory: what batch decisions are made from."""
 
 from collections import Counter, deque
 from collections.abc import Collection, Mapping
 
 from dispatch.events.operations_board import OperationsBoard
+from dispatch.ids import OrderId
 from dispatch.model import Order
-from dispatch.orders.batch.problem_builder import XY, place_of
+from dispatch.orders.batch.batch_input import LatLngPair, pickup_place_of
 from dispatch.orders.store import OrderStore
 from dispatch.orders.transitions.waves import is_after_pickup, needs_dispatch
 
-# Orders read anew in one round; the next round reads others. One BatchGetItem has a hundred.
+# Changed orders read in one round; the next round reads the others. One BatchGetItem has a hundred.
 READ_MAX = 400
-# Where so many of the last orders came from says where the next will come from.
-# Source: own choice, a busy day of a city.
+# The demand is counted over so many of the latest orders.
+# Source: chosen, a busy day of a city.
 DEMAND_ORDERS = 2_000
 
 
 class OpenOrders:
-    """The open orders of a zone in the memory of its engine. A step's own condition decides."""
+    """Cached open orders, by id.
+
+    The operations board lists which orders are open and their versions; only those that have
+    changed are read again. An outdated order costs a refused write, never a wrong one.
+    """
 
     def __init__(self, orders: OrderStore, board: OperationsBoard) -> None:
         self._orders = orders
         self._board = board
-        self._orders_by_id: dict[str, Order] = {}
-        self._recent_places: deque[XY] = deque(maxlen=DEMAND_ORDERS)
+        self._orders_by_id: dict[OrderId, Order] = {}
+        self._recent_places: deque[LatLngPair] = deque(maxlen=DEMAND_ORDERS)
 
     def update(self, order: Order) -> bool:
-        """An order was read; whether that is news.
-
-        What is old never takes the place of what is newer.
-        """
+        """Keep an order that was read; returns whether it is newer than the one that is kept."""
         known = self._orders_by_id.get(order.order_id)
         if known is not None and known.version >= order.version:
             return False
         if known is None:
-            self._recent_places.append(place_of(order))
+            self._recent_places.append(pickup_place_of(order))
         self._orders_by_id[order.order_id] = order
         return True
 
-    def demand(self) -> Mapping[XY, float]:
-        """How many of the last orders came from each place."""
+    def demand(self) -> Mapping[LatLngPair, float]:
+        """How many of the latest orders came from each place."""
         return Counter(self._recent_places)
 
     def clear(self) -> None:
-        """Another engine may have ruled meanwhile."""
+        """Forget all orders, for example because another engine was live meanwhile."""
         self._orders_by_id.clear()
 
-    def forget(self, order_id: str, latest: Order | None = None) -> None:
-        """An order wants no engine any more; `last` is what it is now, where it is known."""
+    def forget(self, order_id: OrderId, latest: Order | None = None) -> None:
+        """Forget an order that needs no engine, unless `latest` is on its way to the customer."""
         self._orders_by_id.pop(order_id, None)
         if latest is not None and is_after_pickup(latest):
             self._orders_by_id[order_id] = latest
 
     async def read(self) -> Collection[Order]:
-        """Every order that wants a rider, has one coming, or is on its way.
+        """Every order that searches a rider, waits for one, or is on its way to the customer.
 
         Redis: HGETALL. DynamoDB: BatchGetItem of those that have changed.
         Errors: StoreUnavailable, TableUnavailable.
         """
-        dots = {dot.order_id: dot.version for dot in await self._board.read()}
-        for order_id in self._orders_by_id.keys() - dots.keys():
-            # It has ended. Whoever wants an engine has a last look of it, whatever the board says:
-            # the board may not have heard of a new order, or have been emptied.
+        versions = {OrderId(dot.order_id): dot.version for dot in await self._board.read()}
+        for order_id in self._orders_by_id.keys() - versions.keys():
+            # It has ended. One that needs the engine is kept until its last check: the board may
+            # not have a new order yet, or may have been emptied.
             if not needs_dispatch(self._orders_by_id[order_id]):
                 self.forget(order_id)
-        behind = [
+        changed = [
             order_id
-            for order_id, version in dots.items()
+            for order_id, version in versions.items()
             if order_id not in self._orders_by_id or self._orders_by_id[order_id].version < version
         ]
-        for order in await self._orders.get_many(behind[:READ_MAX]):
+        for order in await self._orders.get_many(changed[:READ_MAX]):
             self.update(order)
         return [
             each

@@ -1,20 +1,21 @@
-"""When an order's goods will be ready, and who says so: vendor, his past, or the house; pure."""
+"""Preparation time of an order: by its vendor, else learned, else the overall mean: pure."""
 
 from collections.abc import Mapping
 
 from dispatch.model import Order, OrderStatus, PrepTime
+from dispatch.orders.units import MINUTE_MS
 from matching.prep_times import ALL_DAY, FadedSum, estimate_prep_minutes
 from matching.speeds import hour_of
 
-MINUTE_MS = 60_000
 # Goods that should have been ready and are not are expected after this. Units: minutes.
+# Source: chosen.
 OVERDUE_MINUTES = 1.0
 
 
 def prep_time_of(order: Order, learned: Mapping[str, FadedSum]) -> PrepTime | None:
-    """How long the goods take from the vendor's yes; None where there is no vendor or no yes yet.
+    """The time from acceptance to readiness; None without a vendor, or before acceptance.
 
-    `known` is what was learned of the vendor, by "day" or hour.
+    `learned` are the vendor's preparation times by "day" or hour. Units: minutes.
     """
     accepted_ms = order.times.get(OrderStatus.ACCEPTED)
     if order.vendor_id is None or accepted_ms is None:
@@ -30,15 +31,16 @@ def prep_time_of(order: Order, learned: Mapping[str, FadedSum]) -> PrepTime | No
 def ready_at_ms(
     order: Order, learned: Mapping[str, FadedSum], now_ms: int, time_scale: float
 ) -> float:
-    """When the goods are, were, or will be ready. Units: Unix ms.
+    """When the goods are, were, or will be ready.
 
-    In a replay that is `pace` times faster than life, so are the vendor's minutes.
+    In a replay that runs `time_scale` times faster than real time, so do the vendor's minutes.
+    Units: Unix milliseconds.
     """
     if OrderStatus.READY in order.times:
         return order.times[OrderStatus.READY]
-    prep = prep_time_of(order, learned)
-    if prep is None:
+    prep_time = prep_time_of(order, learned)
+    if prep_time is None:
         return min(now_ms, order.created_at)
     minute_ms = MINUTE_MS / time_scale
-    promised_ms = order.times[OrderStatus.ACCEPTED] + prep.minutes * minute_ms
-    return max(promised_ms, now_ms + OVERDUE_MINUTES * minute_ms)
+    expected_ms = order.times[OrderStatus.ACCEPTED] + prep_time.minutes * minute_ms
+    return max(expected_ms, now_ms + OVERDUE_MINUTES * minute_ms)

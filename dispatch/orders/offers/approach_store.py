@@ -1,55 +1,55 @@
-"""How riders come nearer to their pickups, kept between two looks of the engine."""
+"""Approaches of assigned riders in Redis, kept between two checks of the engine."""
 
 import msgspec
 
 from dispatch import keys
-from dispatch.ids import OrderId
+from dispatch.ids import OrderId, RiderId
 from dispatch.storage.redis_client import RedisClients, translate_redis_errors
 
-# Longer than any way to a pickup; forgotten ones go by themselves.
+# Longer than any ride to a pickup; Redis drops what is no longer written.
 TTL_S = 3600
 
 
 class Approach(msgspec.Struct, frozen=True, kw_only=True):
-    """One rider on his way to one pickup. Units: metres, Unix ms of the server.
+    """One rider's approach to one pickup. Units: metres, Unix milliseconds of the server.
 
-    `best_m` is the nearest he has been and `nearer_at_ms` when he last came noticeably nearer;
-    `seen_at_ms` is his last sign of life, `looked_at_ms` the engine's last look.
+    `nearest_m` is the smallest distance so far, `progressed_at_ms` when it last shrank noticeably,
+    `seen_at_ms` when the rider last sent a position, `checked_at_ms` the engine's last check.
     """
 
-    rider_id: str
+    rider_id: RiderId
     seen_at_ms: int
-    nearer_at_ms: int
-    looked_at_ms: int
-    best_m: float | None = None
+    progressed_at_ms: int
+    checked_at_ms: int
+    nearest_m: float | None = None
 
 
 _decoder = msgspec.json.Decoder(Approach)
 
 
 class ApproachStore:
-    """Reads and writes pursuits.
+    """Reads and writes approaches.
 
-    Errors: every method raises StoreUnavailable where Redis is away.
+    Errors: every method raises StoreUnavailable where Redis does not answer.
     """
 
     def __init__(self, clients: RedisClients) -> None:
         self._redis = clients.commands
 
-    async def get(self, order_id: str) -> Approach | None:
-        """What is known of an order's rider.
+    async def get(self, order_id: OrderId) -> Approach | None:
+        """The approach of an order's rider at the last check.
 
         Redis: GET.
         """
         with translate_redis_errors():
-            raw = await self._redis.get(keys.order_approach(OrderId(order_id)))
+            raw = await self._redis.get(keys.order_approach(order_id))
         return None if raw is None else _decoder.decode(raw)
 
-    async def put(self, order_id: str, approach: Approach) -> None:
-        """Keep it for the next look.
+    async def put(self, order_id: OrderId, approach: Approach) -> None:
+        """Keep the approach for the next check.
 
         Redis: SET; idempotent.
         """
         with translate_redis_errors():
             text = msgspec.json.encode(approach)
-            await self._redis.set(keys.order_approach(OrderId(order_id)), text, ex=TTL_S)
+            await self._redis.set(keys.order_approach(order_id), text, ex=TTL_S)

@@ -1,9 +1,10 @@
-"""What the engine looks into before it decides."""
+"""Stores and settings that the engine's checks of orders read and write."""
 
 from typing import NamedTuple
 
 from dispatch.events.alerts import Alerts
 from dispatch.events.operations_board import OperationsBoard
+from dispatch.ids import OrderId
 from dispatch.orders.decision_store import DecisionStore
 from dispatch.orders.learned_stats import LearnedStats
 from dispatch.orders.offers.approach_store import ApproachStore
@@ -17,10 +18,10 @@ from matching.speeds import LearnedSpeeds
 
 
 class EngineLookups(NamedTuple):
-    """The index of riders, the timers, and what is kept from one look to the next.
+    """The engine's stores and settings.
 
-    Units: `fresh_ms` is how old a rider's last fix may be; `pace` how many times faster than life
-    the city runs.
+    Units: `fresh_ms` is how old a rider's position may be, in milliseconds; `time_scale` is how
+    many times faster than real time a replayed city runs.
     """
 
     positions: Positions
@@ -38,9 +39,9 @@ class EngineLookups(NamedTuple):
     fresh_ms: int
     time_scale: float = 1.0
 
-    async def put_timer(self, order_id: str, due_ms: int) -> None:
-        """Say when an order wants its next look. Units: Unix ms.
+    async def put_timer(self, order_id: OrderId, due_ms: int) -> None:
+        """Schedule an order's next check. Units: Unix milliseconds.
 
-        Errors: Deposed; StoreUnavailable.
+        Errors: LeadershipLost; StoreUnavailable.
         """
         await self.timers.reschedule(order_id, due_ms, self.fence.token())

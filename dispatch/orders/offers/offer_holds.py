@@ -1,47 +1,62 @@
-"""Who holds an offer of which order, so that nobody is asked twice at once."""
+"""Offer holds: riders who have an open offer, in the engine's memory, so none is asked twice."""
 
 from collections.abc import Collection
+from typing import NamedTuple
 
 from dispatch.clock import Clock
+from dispatch.ids import OrderId, RiderId
 from dispatch.model import Order
 from dispatch.orders.transitions.context import dispatch_of
+from dispatch.orders.transitions.waves import BUSY
 
-# Until the index knows that a rider's hands are full: his node tells it within its next flush.
-# Source: settings, drain_flush_ms is 40; a second leaves room for a busy one.
+# How long a busy rider is held: until then the geo index has learned it from the rider's node.
+# Source: settings, `drain_flush_ms` is 40; a second leaves room for a busy node.
 INDEX_LAG_MS = 1_000
 
 
+class _Hold(NamedTuple):
+    order_id: OrderId
+    until_ms: int
+
+
 class OfferHolds:
-    """What the engine knows of open offers before the index of riders does."""
+    """What the engine knows of open offers before the geo index does."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        # Of which order, "" for one whose hands are full, and until when.
-        self._holds: dict[str, tuple[str, int]] = {}
+        self._holds: dict[RiderId, _Hold] = {}
 
     def add_open_offers(self, order: Order) -> None:
-        """The riders of an order's open offers hold them."""
-        for rider, offer in dispatch_of(order).offers.items():
-            self.add(rider, order.order_id, offer.deadline_ms)
+        """Hold the riders of an order's open offers."""
+        for rider_id, offer in dispatch_of(order).offers.items():
+            self.add(rider_id, order.order_id, offer.deadline_ms)
 
-    def add(self, rider_id: str, order_id: str, until_ms: int) -> None:
-        """A rider holds an offer of an order. Units: Unix ms."""
-        self._holds[rider_id] = (order_id, until_ms)
+    def add(self, rider_id: RiderId, order_id: OrderId, until_ms: int) -> None:
+        """Hold a rider for an offer of an order. Units: Unix milliseconds."""
+        self._holds[rider_id] = _Hold(order_id, until_ms)
 
-    def mark_busy(self, rider_id: str) -> None:
-        """Leave a rider alone whose hands are full, until the index knows it."""
-        self._holds[rider_id] = ("", self._clock.now_ms() + INDEX_LAG_MS)
+    def mark_busy(self, rider_id: RiderId) -> None:
+        """Hold a rider who carries another order, until the geo index knows it."""
+        self._holds[rider_id] = _Hold(BUSY, self._clock.now_ms() + INDEX_LAG_MS)
 
-    def release(self, order_id: str, still_holding: Collection[str]) -> None:
-        """An order's riders may be asked again but for those who hold its offers still."""
+    def release(self, order_id: OrderId, still_offered: Collection[RiderId]) -> None:
+        """Release the riders held for an order, except those with an open offer of it."""
         now_ms = self._clock.now_ms()
-        for rider, (held_by, until_ms) in list(self._holds.items()):
-            if until_ms < now_ms or (held_by == order_id and rider not in still_holding):
-                del self._holds[rider]
+        for rider_id, hold in list(self._holds.items()):
+            is_over = hold.order_id == order_id and rider_id not in still_offered
+            if hold.until_ms < now_ms or is_over:
+                del self._holds[rider_id]
 
-    def current(self, now_ms: int) -> dict[str, str]:
-        """The order of which each rider holds an offer; "" for one whose hands are full."""
-        return {r: held_by for r, (held_by, until) in self._holds.items() if until >= now_ms}
+    def current(self, now_ms: int) -> dict[RiderId, OrderId]:
+        """The order for which each rider is held; BUSY for one who carries another order.
+
+        Units: Unix milliseconds.
+        """
+        return {
+            rider_id: hold.order_id
+            for rider_id, hold in self._holds.items()
+            if hold.until_ms >= now_ms
+        }
 
     def __len__(self) -> int:
         return len(self._holds)

@@ -1,48 +1,46 @@
-"""One order is offered to riders: they hold its offers from the moment it is meant.
-
-Step 4 of an order's way: orders.search or orders.batches -> [here] -> orders.flow writes.
-"""
+"""Makes offers of one order: the riders are held first, so that none is asked twice at once."""
 
 from dispatch.errors import Refused
-from dispatch.model import Offer, Order
+from dispatch.ids import RiderId
+from dispatch.model import Order
 from dispatch.orders.offers.lookups import EngineLookups
 from dispatch.orders.offers.offer_holds import OfferHolds
-from dispatch.orders.service import OrderService
 from dispatch.orders.transitions.context import OfferFacts, dispatch_of
+from dispatch.orders.units import METRES_PER_KM
+from dispatch.orders.use_cases.offers import OfferUseCases
 from matching.geo import distance_m
-
-METRES_PER_KM = 1000
 
 
 class OfferMaker:
-    """Makes offers, and knows who holds one."""
+    """Makes offers, and keeps the holds of their riders."""
 
     def __init__(
-        self, order_service: OrderService, lookups: EngineLookups, holds: OfferHolds
+        self, order_service: OfferUseCases, lookups: EngineLookups, holds: OfferHolds
     ) -> None:
         self._order_service = order_service
         self._lookups = lookups
         self.holds = holds
 
-    async def make_offers(self, order: Order, offers: dict[str, Offer], facts: OfferFacts) -> None:
-        """Offer an order to riders, and look at it again in time.
+    async def make_offers(self, order: Order, facts: OfferFacts) -> None:
+        """Offer an order to riders, and schedule its next check.
 
-        Nothing is awaited before they hold their offers: nobody is asked twice at once.
+        The riders are held before anything is awaited, and released again where it is refused.
 
-        Errors: Refused where the order moved on or a rider's hands are full; StoreUnavailable.
+        Errors: Refused where the order moved on or a rider carries another order; LeadershipLost;
+        StoreUnavailable.
         """
-        for rider, offer in offers.items():
-            self.holds.add(rider, order.order_id, offer.deadline_ms)
+        for rider_id, offer in facts.offers.items():
+            self.holds.add(rider_id, order.order_id, offer.deadline_ms)
         try:
-            await self._order_service.make_offers(order.order_id, offers, facts, order)
+            await self._order_service.make_offers(order.order_id, facts, order)
         except Refused as refused:
             self.holds.release(order.order_id, dispatch_of(order).offers)
             if refused.details is not None:
-                self.holds.mark_busy(str(refused.details["riderId"]))
+                self.holds.mark_busy(RiderId(str(refused.details["riderId"])))
             raise
         await self._lookups.put_timer(order.order_id, facts.due_at_ms)
 
 
 def trip_km(order: Order) -> float:
-    """From the pickup to the customer, as the crow flies."""
+    """The straight line from pickup to dropoff. Units: kilometres."""
     return distance_m(order.pickup, order.dropoff) / METRES_PER_KM

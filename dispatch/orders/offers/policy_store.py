@@ -1,4 +1,4 @@
-"""How riders are asked, per zone and service: read by every look, changed without a restart."""
+"""Offer policies in DynamoDB, for each zone and service; a change holds without a restart."""
 
 import asyncio
 from typing import get_args
@@ -21,22 +21,22 @@ from ledger.dynamodb.table import (
     TransactionCancelled,
 )
 
-# A second is soon enough, and spares a read per look.
+# How old a cached policy may be; spares a read for each check of an order.
 CACHE_S = 1.0
-# Operators change policies by hand; more rivals at one moment than this are a fault.
+# Operators change policies by hand: more concurrent changes than this mean a fault.
 WRITE_ATTEMPTS_MAX = 5
 SERVICES: tuple[Service, ...] = get_args(Service)
 
 
 class VersionedPolicy(msgspec.Struct, frozen=True):
-    """A policy and how often it was changed; version 0 is the house's own."""
+    """A policy and how often it was changed; version 0 is the default."""
 
     policy: OfferPolicy
     version: int
 
 
 class OfferPolicyStore:
-    """The policies of one zone; every change leaves an audit record."""
+    """Reads and changes the policies of one zone; every change leaves an audit record."""
 
     def __init__(self, table: Table, clock: Clock, zone: str) -> None:
         self._table = RetryableTable(table)
@@ -50,17 +50,18 @@ class OfferPolicyStore:
         return Key("CONFIG#GLOBAL", f"OFFERS#{self.zone}#{service}")
 
     async def get(self, service: Service) -> OfferPolicy:
-        """How riders are asked for a service's orders, at most a second old.
+        """The policy of a service, at most a second old.
 
+        Errors: StoreUnavailable.
         DynamoDB: one BatchGetItem, consistent, at most once a second and process.
         """
         return (await self.get_versioned(service)).policy
 
     async def get_versioned(self, service: Service) -> VersionedPolicy:
-        """The same with its version."""
+        """The policy of a service with its version; otherwise as `get`."""
         if not self._is_fresh():
             async with self._lock:
-                # Whoever waited for the lock finds what its holder read.
+                # Another task may have read it while this one waited for the lock.
                 if not self._is_fresh():
                     items = await self._table.get_many([self._key(each) for each in SERVICES])
                     self._cached = dict(zip(SERVICES, map(_from_item, items), strict=True))
@@ -73,22 +74,25 @@ class OfferPolicyStore:
     async def put_offers(
         self, service: Service, patch: OfferSettings, admin_id: str
     ) -> VersionedPolicy:
-        """Change what the patch names; the policy after it, one version on.
+        """Change the fields that the patch names; the policy after it, one version later.
 
-        Errors: Refused MALFORMED where its parts do not fit together; StoreUnavailable where rivals
-            kept changing the same policy.
+        Errors: Refused MALFORMED where the fields do not fit together; StoreUnavailable, also where
+            others kept changing the same policy.
         DynamoDB: GetItem, then one transaction of the item (if its version is unchanged) and the
             audit record.
         """
         for _ in range(WRITE_ATTEMPTS_MAX):
             before = _from_item(await self._table.get(self._key(service)))
             after = VersionedPolicy(_apply_patch(before.policy, patch), before.version + 1)
-            writes = [
-                _put_write(self._key(service), after),
-                _audit_write(before, after, (self.zone, service, admin_id), self._clock.now_ms()),
-            ]
+            change = {
+                "zone": self.zone,
+                "service": service,
+                "before": msgspec.to_builtins(before.policy),
+                "after": msgspec.to_builtins(after.policy),
+            }
+            record = audit_record("put_offers", admin_id, change, self._clock.now_ms())
             try:
-                await self._table.transact(writes)
+                await self._table.transact([_put_write(self._key(service), after), record])
             except TransactionCancelled:
                 continue
             self._read_at_s = float("-inf")
@@ -130,19 +134,3 @@ def _put_write(key: Key, policy: VersionedPolicy) -> Put:
         names={"#version": "version"},
         values={":version": policy.version - 1},
     )
-
-
-def _audit_write(
-    before: VersionedPolicy,
-    after: VersionedPolicy,
-    zone_service_admin: tuple[str, str, str],
-    now_ms: int,
-) -> Put:
-    zone, service, admin_id = zone_service_admin
-    what = {
-        "zone": zone,
-        "service": service,
-        "before": msgspec.to_builtins(before.policy),
-        "after": msgspec.to_builtins(after.policy),
-    }
-    return audit_record("put_offers", admin_id, what, now_ms)

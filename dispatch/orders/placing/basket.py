@@ -1,4 +1,4 @@
-"""What an order may contain and what it costs, from the server's own prices: pure."""
+"""Basket rules: what an order may contain, and its price from the server's catalogue: pure."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,6 +6,7 @@ from dispatch.catalogue.store import CatalogueItem, Vendor
 from dispatch.errors import Refusal, Refused
 from dispatch.model import OrderLine
 from dispatch.wire.http.orders import BasketItem, GoodsOrder, PackageOrder
+from ledger.core.money import AMOUNT_MAX
 from ledger.core.pricing import (
     Pricing,
     Rates,
@@ -15,10 +16,9 @@ from ledger.core.pricing import (
 )
 from matching.geo import haversine_m
 
-# Source: ledger design, 0 < |amount| <= 10^12.
-TOTAL_MAX = 1_000_000_000_000
-# Source: DynamoDB, a transaction has at most 100 items; the order, its money and its news take
-# fewer than 20.
+# Items of an order whose stock is counted; each is one write of the order's transaction.
+# Source: DynamoDB, a transaction has at most 100 items; the order, its money and its outbox entry
+# take fewer than 20.
 COUNTED_LINES_MAX = 80
 
 Lines = tuple[OrderLine, ...]
@@ -30,13 +30,14 @@ def price_goods_order(
     items: Mapping[str, CatalogueItem],
     rates: Rates,
 ) -> tuple[Lines, Pricing]:
-    """Check a FOOD or MART order and price it; lines of the same item become one.
+    """Check a FOOD or MART order and price it; lines of the same item are merged.
 
     Errors: Refused, in this order: NOT_FOUND, SERVICE_DISABLED, VENDOR_CLOSED, UNKNOWN_ITEM,
-        ITEM_UNAVAILABLE, BELOW_MINIMUM, MALFORMED for an order beyond what one may be.
+        ITEM_UNAVAILABLE, BELOW_MINIMUM, MALFORMED for an order above the limits.
+    Units: whole XAF.
     """
     assert rates.service == body.order_type
-    # A vendor who lists items exists, though he has not described himself yet.
+    # A vendor that lists items exists, even before it has saved a profile.
     if vendor is None and not items:
         raise Refused(Refusal.NOT_FOUND, f"there is no vendor {body.vendor_id}")
     _check_enabled(rates)
@@ -56,6 +57,7 @@ def price_package_order(body: PackageOrder, rates: Rates) -> Pricing:
     """Check a parcel and price it by the straight line from pickup to dropoff.
 
     Errors: Refused SERVICE_DISABLED, TOO_HEAVY, in this order.
+    Units: kilograms, whole XAF.
     """
     assert rates.service == "PACKAGE"
     _check_enabled(rates)
@@ -83,7 +85,7 @@ def _check_open(body: GoodsOrder, vendor: Vendor | None) -> None:
     if vendor is None or not vendor.online:
         raise Refused(Refusal.VENDOR_CLOSED, "the vendor is closed")
     if vendor.location is None:
-        raise Refused(Refusal.VENDOR_CLOSED, "the vendor has not said where he is")
+        raise Refused(Refusal.VENDOR_CLOSED, "the vendor has no location yet")
     if body.order_type not in vendor.services:
         raise Refused(Refusal.VENDOR_CLOSED, f"the vendor does not sell {body.order_type}")
 
@@ -125,10 +127,10 @@ def _is_in_stock(item: CatalogueItem, quantity: int) -> bool:
 
 
 def _availability(item: CatalogueItem) -> dict[str, object]:
-    left: dict[str, object] = {"itemId": item.item_id, "available": item.available}
+    availability: dict[str, object] = {"itemId": item.item_id, "available": item.available}
     if item.stock is not None:
-        left["stock"] = item.stock
-    return left
+        availability["stock"] = item.stock
+    return availability
 
 
 def _order_line(item: CatalogueItem, quantity: int) -> OrderLine:
@@ -142,8 +144,8 @@ def _order_line(item: CatalogueItem, quantity: int) -> OrderLine:
 
 
 def _check_total(pricing: Pricing, lines: Lines) -> None:
-    if pricing.total > TOTAL_MAX:
-        raise Refused(Refusal.MALFORMED, f"an order may cost at most {TOTAL_MAX} XAF")
+    if pricing.total > AMOUNT_MAX:
+        raise Refused(Refusal.MALFORMED, f"an order may cost at most {AMOUNT_MAX} XAF")
     if sum(line.stocked for line in lines) > COUNTED_LINES_MAX:
         raise Refused(
             Refusal.MALFORMED,

@@ -1,8 +1,9 @@
-"""A new order out of what a customer asked for: pure."""
+"""Draft of a new order, from the body of a placement: pure."""
 
 from msgspec.structs import replace
 
 from dispatch.catalogue.store import Vendor
+from dispatch.ids import OrderId
 from dispatch.model import (
     Order,
     OrderLine,
@@ -22,7 +23,7 @@ Placement = GoodsOrder | PackageOrder
 
 
 def payment_for(method: str, payment_id: str, provider: str) -> OrderPayment:
-    """How the order will be paid, and where that stands at its placement."""
+    """The payment of a new order: a wallet pays at once, the other methods later."""
     if method == PaymentMethod.WALLET:
         return OrderPayment(method=PaymentMethod.WALLET, state=PaymentState.CAPTURED)
     if method == PaymentMethod.CASH:
@@ -36,9 +37,12 @@ def payment_for(method: str, payment_id: str, provider: str) -> OrderPayment:
 
 
 def blank_order(
-    order_id: str, user_id: str, pricing: Pricing, payment: OrderPayment, now_ms: int
+    order_id: OrderId, user_id: str, pricing: Pricing, payment: OrderPayment, now_ms: int
 ) -> Order:
-    """An order that has not been written yet; where it goes is filled in by its kind."""
+    """An order that is not written yet; `with_goods` or `with_parcel` adds what it carries where.
+
+    Units: Unix milliseconds.
+    """
     nowhere = Place(lat=0.0, lng=0.0)
     return Order(
         order_id=order_id,
@@ -57,8 +61,8 @@ def blank_order(
 
 
 def with_parcel(order: Order, body: PackageOrder) -> Order:
-    """The order of one parcel."""
-    details, to = body.package_details, body.recipient
+    """The draft with the parcel, places and recipient of a PACKAGE order."""
+    details, recipient = body.package_details, body.recipient
     parcel = Parcel(
         category=details.category,
         weight=details.weight,
@@ -70,7 +74,7 @@ def with_parcel(order: Order, body: PackageOrder) -> Order:
         pickup=_place(body.pickup),
         dropoff=_place(body.dropoff),
         parcel=parcel,
-        recipient=Recipient(name=to.name, phone=to.phone),
+        recipient=Recipient(name=recipient.name, phone=recipient.phone),
         notes=body.notes,
     )
 
@@ -78,8 +82,8 @@ def with_parcel(order: Order, body: PackageOrder) -> Order:
 def with_goods(
     order: Order, body: GoodsOrder, vendor: Vendor, lines: tuple[OrderLine, ...]
 ) -> Order:
-    """The order of goods from one vendor, who has a location."""
-    assert vendor.location is not None, "pricing refuses a vendor without a place"
+    """The draft with the lines and places of a FOOD or MART order."""
+    assert vendor.location is not None, "an order from a vendor without a location is not priced"
     return replace(
         order,
         vendor_id=vendor.vendor_id,

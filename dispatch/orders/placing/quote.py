@@ -1,4 +1,4 @@
-"""What an order would cost a customer now: the server's prices, and the discount he asks for."""
+"""Quotes: the price of an order now, from catalogue, service rates and promotion."""
 
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from ledger.records.promotions import Promotion
 
 
 class Quote(NamedTuple):
-    """A price, and what it was found with."""
+    """A price, and the lines, vendor and promotion that it was computed from."""
 
     pricing: Pricing
     lines: tuple[OrderLine, ...] = ()
@@ -23,7 +23,7 @@ class Quote(NamedTuple):
 
 
 class QuoteService:
-    """Prices orders, for those who ask and for those who place them."""
+    """Prices orders, before and at their placement."""
 
     def __init__(
         self, catalogue: Catalogue, service_rates: ServiceRates, promotions: Promotions
@@ -33,9 +33,10 @@ class QuoteService:
         self._promotions = promotions
 
     async def quote(self, user_id: str, body: Placement) -> Quote:
-        """Price what a customer wants.
+        """Price an order, with the discount of its promotion code.
 
-        Errors: Refused by the basket, then PROMO_REFUSED; StoreUnavailable.
+        Errors: Refused by the basket rules, then PROMO_REFUSED; StoreUnavailable.
+        Units: whole XAF.
         """
         quote = await self._quote_without_discount(body)
         if body.promo_code is None:

@@ -1,8 +1,9 @@
-"""What customers, vendors and riders do to an order, from its placement to its last word."""
+"""Order transitions by customers, vendors and riders, from placement to rating: pure."""
 
 from msgspec.structs import replace
 
 from dispatch.errors import Refusal, Refused
+from dispatch.ids import RiderId
 from dispatch.keys import identity
 from dispatch.model import (
     DispatchState,
@@ -13,6 +14,7 @@ from dispatch.model import (
 )
 from dispatch.orders.transitions.context import (
     AddressedEvent,
+    ArrivalFacts,
     Transition,
     TransitionRequest,
     dispatch_of,
@@ -24,28 +26,24 @@ from dispatch.orders.transitions.context import (
     to_user_and_vendor,
     user_identity,
 )
-from dispatch.wire import events
-from dispatch.wire.commands import CancelOrder
+from dispatch.wire import commands, events
 from dispatch.wire.snapshots import order_snapshot
-from ledger.core.accounts import owner as wallet
+from ledger.core.accounts import owner as wallet_account
 from ledger.core.cancellation_matrix import CancellationSplit, Fault, Stage, split_cancellation
 from ledger.core.facts import Settle, entry_key
 from ledger.records.wallets import transaction_id
 
-S = OrderStatus
-D = DispatchState
 
-
-def place_order(order: Order, request: TransitionRequest) -> Transition:
-    """A new order enters; one that still waits for mobile money stays unseen by the vendor."""
+def place_order(order: Order, request: TransitionRequest[None]) -> Transition:
+    """Place a new order; the vendor does not see one that waits for mobile money."""
     assert order.version == 0, "a new order has not been written yet"
     if order.payment.is_awaited:
         return Transition(order=replace(order))
     return _start_order(order, request.now_ms)
 
 
-def payment_confirmed(order: Order, request: TransitionRequest) -> Transition:
-    """The provider has the customer's money, so the order goes on its way."""
+def payment_confirmed(order: Order, request: TransitionRequest[None]) -> Transition:
+    """Record that the provider has the customer's money, and start the order."""
     if not order.payment.is_awaited:
         return Transition(order=order)
     paid = replace(order.payment, state=PaymentState.CAPTURED)
@@ -53,32 +51,36 @@ def payment_confirmed(order: Order, request: TransitionRequest) -> Transition:
 
 
 def _start_order(order: Order, now_ms: int) -> Transition:
-    """Start the way of an order that is paid, or will be paid in cash."""
+    """Send an order to its vendor, or search a rider for a parcel: it is paid, or due in cash."""
     if order.vendor_id is None:
         started = replace(order, dispatch=start_search(order, now_ms))
         return Transition(order=started, events=(search_status_event(order, "searching"),))
-    begun = replace(order)
-    shown = order_snapshot(replace(order, version=order.version + 1), "vendor")
-    told = events.NewOrder(**event_fields(order), order=shown)
+    snapshot = order_snapshot(replace(order, version=order.version + 1), "vendor")
+    event = events.NewOrder(**event_fields(order), order=snapshot)
     return Transition(
-        order=begun, events=(AddressedEvent(identity("vendor", order.vendor_id), told),)
+        order=replace(order),
+        events=(AddressedEvent(identity("vendor", order.vendor_id), event),),
     )
 
 
-def accept_order(order: Order, request: TransitionRequest) -> Transition:
-    """The vendor takes the order and the search for a rider begins."""
+def accept_order(order: Order, request: TransitionRequest[commands.AcceptOrder]) -> Transition:
+    """The vendor accepts the order; the search for a rider begins."""
     _require_paid(order)
-    prep = request.command.prep_minutes
+    prep_minutes = request.input.prep_minutes
     accepted = replace(
         order,
-        status=S.ACCEPTED,
-        prep_minutes=prep if prep is not None else order.prep_minutes,
+        status=OrderStatus.ACCEPTED,
+        prep_minutes=prep_minutes if prep_minutes is not None else order.prep_minutes,
         dispatch=start_search(order, request.now_ms),
     )
-    told = AddressedEvent(
-        user_identity(order), events.OrderAccepted(**event_fields(order), prep_minutes=prep)
+    event = events.OrderAccepted(**event_fields(order), prep_minutes=prep_minutes)
+    return Transition(
+        order=accepted,
+        events=(
+            AddressedEvent(user_identity(order), event),
+            search_status_event(order, "searching"),
+        ),
     )
-    return Transition(order=accepted, events=(told, search_status_event(order, "searching")))
 
 
 def _require_paid(order: Order) -> None:
@@ -86,162 +88,194 @@ def _require_paid(order: Order) -> None:
         raise Refused(Refusal.WRONG_STATE, "the order is not paid yet")
 
 
-def reject_order(order: Order, request: TransitionRequest) -> Transition:
-    """The vendor turns the order down; what was paid goes back."""
+def reject_order(order: Order, request: TransitionRequest[commands.RejectOrder]) -> Transition:
+    """The vendor rejects the order; the customer gets back what was paid."""
     _require_paid(order)
-    reason, back = request.command.reason, _refund_xaf(order)
-    rejected = replace(order, status=S.REJECTED, reason=reason, payment=order.payment.reversed())
-    told = events.OrderRejected(**event_fields(order), reason=reason, refund_amount=back)
-    return Transition(order=rejected, events=(AddressedEvent(user_identity(order), told),))
+    reason = request.input.reason
+    event = events.OrderRejected(
+        **event_fields(order), reason=reason, refund_amount=_refund_xaf(order)
+    )
+    rejected = replace(
+        order, status=OrderStatus.REJECTED, reason=reason, payment=order.payment.reversed()
+    )
+    return Transition(order=rejected, events=(AddressedEvent(user_identity(order), event),))
 
 
-def order_preparing(order: Order, request: TransitionRequest) -> Transition:
-    """The kitchen has begun."""
-    told = AddressedEvent(user_identity(order), events.OrderPreparing(**event_fields(order)))
-    return Transition(order=replace(order, status=S.PREPARING), events=(told,))
-
-
-def order_ready(order: Order, request: TransitionRequest) -> Transition:
-    """The goods wait for the rider."""
-    says = [AddressedEvent(user_identity(order), events.OrderReady(**event_fields(order)))]
-    if order.rider_id is not None:
-        says.append(pickup_ready_event(order, order.rider_id))
-    return Transition(order=replace(order, status=S.READY), events=tuple(says))
-
-
-def arrived_pickup(order: Order, request: TransitionRequest) -> Transition:
-    """The rider stands at the pickup."""
+def order_preparing(
+    order: Order, request: TransitionRequest[commands.OrderPreparing]
+) -> Transition:
+    """The vendor has begun to prepare the goods."""
+    event = events.OrderPreparing(**event_fields(order))
     return Transition(
-        order=_with_dispatch_state(order, D.AT_PICKUP), events=_arrival_events(order, "pickup")
+        order=replace(order, status=OrderStatus.PREPARING),
+        events=(AddressedEvent(user_identity(order), event),),
     )
 
 
-def pick_up(order: Order, request: TransitionRequest) -> Transition:
-    """The rider has the goods, which a vendor must have called ready."""
-    if order.vendor_id is not None and order.status is not S.READY:
-        raise Refused(Refusal.WRONG_STATE, f"the order is {order.status.value}, not READY")
-    taken = replace(_with_dispatch_state(order, D.PICKED_UP), status=S.IN_TRANSIT)
-    told = events.OrderPickedUp(**event_fields(order), rider_id=request.actor.id)
-    return Transition(order=taken, events=to_user_and_vendor(order, told))
+def order_ready(order: Order, request: TransitionRequest[commands.OrderReady]) -> Transition:
+    """The goods are ready for pickup; the rider is notified where one is assigned."""
+    event = events.OrderReady(**event_fields(order))
+    addressed = [AddressedEvent(user_identity(order), event)]
+    if order.rider_id is not None:
+        addressed.append(pickup_ready_event(order, order.rider_id))
+    return Transition(order=replace(order, status=OrderStatus.READY), events=tuple(addressed))
 
 
-def arrived_dropoff(order: Order, request: TransitionRequest) -> Transition:
-    """The rider stands at the customer's door."""
+def arrived_pickup(order: Order, request: TransitionRequest[commands.ArrivedPickup]) -> Transition:
+    """The rider says that it is at the pickup."""
     return Transition(
-        order=_with_dispatch_state(order, D.AT_DROPOFF), events=_arrival_events(order, "dropoff")
+        order=_with_dispatch_state(order, DispatchState.AT_PICKUP),
+        events=_arrival_events(order, "pickup"),
+    )
+
+
+def pick_up(order: Order, request: TransitionRequest[commands.PickUp]) -> Transition:
+    """The rider takes the goods, which a vendor must have reported ready.
+
+    Errors: Refused WRONG_STATE.
+    """
+    if order.vendor_id is not None and order.status is not OrderStatus.READY:
+        raise Refused(Refusal.WRONG_STATE, f"the order is {order.status.value}, not READY")
+    picked_up = replace(
+        _with_dispatch_state(order, DispatchState.PICKED_UP), status=OrderStatus.IN_TRANSIT
+    )
+    event = events.OrderPickedUp(**event_fields(order), rider_id=request.actor.id)
+    return Transition(order=picked_up, events=to_user_and_vendor(order, event))
+
+
+def arrived_dropoff(
+    order: Order, request: TransitionRequest[commands.ArrivedDropoff]
+) -> Transition:
+    """The rider says that it is at the dropoff."""
+    return Transition(
+        order=_with_dispatch_state(order, DispatchState.AT_DROPOFF),
+        events=_arrival_events(order, "dropoff"),
     )
 
 
 def _arrival_events(order: Order, stop: events.Stop) -> tuple[AddressedEvent, ...]:
-    """Told once, by the rider's positions or by his tap, whichever comes first."""
+    """`rider_arrived`, sent once: for the rider's positions or its command, whichever is first."""
     if stop in dispatch_of(order).seen_at:
         return ()
-    told = events.RiderArrived(**event_fields(order), at=stop)
-    return (
-        to_user_and_vendor(order, told)
-        if stop == "pickup"
-        else (AddressedEvent(user_identity(order), told),)
-    )
+    event = events.RiderArrived(**event_fields(order), at=stop)
+    if stop == "pickup":
+        return to_user_and_vendor(order, event)
+    return (AddressedEvent(user_identity(order), event),)
 
 
-def record_arrival(order: Order, request: TransitionRequest) -> Transition:
-    """The rider was seen at the place he is on his way to; how far he is remains his word.
+def record_arrival(order: Order, request: TransitionRequest[ArrivalFacts]) -> Transition:
+    """Record that the rider's positions showed it at its next stop; the dispatch state stays.
 
-    `facts` are the rider and the place. What was seen of another rider, of another place or before
-    changes nothing.
+    Positions of another rider or at another stop, and repetitions, change nothing.
     """
-    rider, at = request.facts
+    rider_id, stop = request.input
     dispatch = dispatch_of(order)
-    due = "pickup" if dispatch.state is D.ASSIGNED else "dropoff"
-    if dispatch.rider_id != rider or at != due or at in dispatch.seen_at:
+    next_stop = "pickup" if dispatch.state is DispatchState.ASSIGNED else "dropoff"
+    if dispatch.rider_id != rider_id or stop != next_stop or stop in dispatch.seen_at:
         return Transition(order=order)
-    seen = replace(dispatch, seen_at={**dispatch.seen_at, at: request.now_ms})
-    return Transition(order=replace(order, dispatch=seen), events=_arrival_events(order, at))
+    seen = replace(dispatch, seen_at={**dispatch.seen_at, stop: request.now_ms})
+    return Transition(order=replace(order, dispatch=seen), events=_arrival_events(order, stop))
 
 
 def _with_dispatch_state(order: Order, state: DispatchState) -> Order:
-    """The rider sets the pace; after the pickup the engine has nothing to see to."""
-    due_at_ms = dispatch_of(order).due_at_ms if state is D.AT_PICKUP else None
+    """The order in another dispatch state; after the pickup the engine has nothing to check."""
+    due_at_ms = dispatch_of(order).due_at_ms if state is DispatchState.AT_PICKUP else None
     return replace(order, dispatch=replace(dispatch_of(order), state=state, due_at_ms=due_at_ms))
 
 
-def complete_delivery(order: Order, request: TransitionRequest) -> Transition:
-    """The goods are handed over; from here the money may be split."""
+def complete_delivery(
+    order: Order, request: TransitionRequest[commands.CompleteDelivery]
+) -> Transition:
+    """The rider has handed the goods over; from now on the order may be settled.
+
+    Units: whole XAF. Without an amount in the command the whole price counts as collected.
+    """
     payment = order.payment
     if payment.method is PaymentMethod.CASH:
-        cash = request.command.cash_collected
+        cash = request.input.cash_collected
         collected = order.pricing.total if cash is None else cash
         payment = replace(payment, state=PaymentState.COLLECTED, collected=collected)
-    done = replace(_with_dispatch_state(order, D.DONE), status=S.DELIVERED, payment=payment)
-    told = events.OrderDelivered(**event_fields(order), rider_id=request.actor.id)
+    delivered = replace(
+        _with_dispatch_state(order, DispatchState.DONE),
+        status=OrderStatus.DELIVERED,
+        payment=payment,
+    )
+    event = events.OrderDelivered(**event_fields(order), rider_id=request.actor.id)
     return Transition(
-        order=done, events=to_user_and_vendor(order, told), released_rider_id=request.actor.id
+        order=delivered,
+        events=to_user_and_vendor(order, event),
+        released_rider_id=RiderId(request.actor.id),
     )
 
 
-def settle(order: Order, request: TransitionRequest) -> Transition:
-    """The money is split; vendor and rider learn their parts."""
-    if order.status is S.FUNDS_DISTRIBUTED:
+def settle(order: Order, request: TransitionRequest[None]) -> Transition:
+    """The order's money is split; vendor and rider are sent their shares."""
+    if order.status is OrderStatus.FUNDS_DISTRIBUTED:
         return Transition(order=order)
-    price = order.pricing
-    shares = [("vendor", order.vendor_id, price.vendor_share)]
-    shares.append(("rider", order.rider_id, price.rider_total))
-    says = tuple(
+    shares = (
+        ("vendor", order.vendor_id, order.pricing.vendor_share),
+        ("rider", order.rider_id, order.pricing.rider_total),
+    )
+    addressed = tuple(
         AddressedEvent(
             identity(audience, owner),
-            _settled_event(order, wallet(audience.upper(), owner), amount),
+            _settled_event(order, wallet_account(audience.upper(), owner), amount_xaf),
         )
-        for audience, owner, amount in shares
-        if owner is not None and amount > 0
+        for audience, owner, amount_xaf in shares
+        if owner is not None and amount_xaf > 0
     )
-    return Transition(order=replace(order, status=S.FUNDS_DISTRIBUTED), events=says)
+    return Transition(order=replace(order, status=OrderStatus.FUNDS_DISTRIBUTED), events=addressed)
 
 
-def _settled_event(order: Order, account: str, amount: int) -> events.OrderSettled:
+def _settled_event(order: Order, account: str, amount_xaf: int) -> events.OrderSettled:
     key = entry_key(Settle(order.order_id))
     line = transaction_id(f"{key.pk}/{key.sk}", account)
-    return events.OrderSettled(**event_fields(order), amount=amount, transaction_id=line)
+    return events.OrderSettled(**event_fields(order), amount=amount_xaf, transaction_id=line)
 
 
-def cancel_order(order: Order, request: TransitionRequest) -> Transition:
-    """The order is called off; everyone in it is told and what was paid goes back.
+def cancel_order(order: Order, request: TransitionRequest[commands.CancelOrder]) -> Transition:
+    """Cancel the order: notify everyone in it, close its offers, give back what was paid.
 
-    A customer may call off until the kitchen begins, an operator until the goods are handed over.
+    A customer may cancel until the preparation begins, an operator until the delivery.
+
+    Errors: Refused WRONG_STATE.
     """
-    by_user = request.actor.audience == "user"
-    if by_user and order.status in (S.PREPARING, S.READY, S.IN_TRANSIT):
+    audience, command = request.actor.audience, request.input
+    if audience == "user" and order.status in (
+        OrderStatus.PREPARING,
+        OrderStatus.READY,
+        OrderStatus.IN_TRANSIT,
+    ):
         raise Refused(Refusal.WRONG_STATE, f"the order is already {order.status.value}")
-    reason = request.command.reason or f"cancelled by {request.actor.audience}"
-    back = _refund_xaf(
-        order, cancellation_split_of(order, fault_of(request.actor.audience, request.command))
-    )
-    told = events.OrderCancelled(**event_fields(order), reason=reason, refund_amount=back)
-    says = list(to_user_and_vendor(order, told))
+    reason = command.reason or f"cancelled by {audience}"
+    refund_xaf = _refund_xaf(order, cancellation_split_of(order, fault_of(audience, command)))
+    event = events.OrderCancelled(**event_fields(order), reason=reason, refund_amount=refund_xaf)
+    addressed = list(to_user_and_vendor(order, event))
     dispatch = order.dispatch
     if dispatch is not None:
-        says.extend(offer_closed_events(order, dispatch.offers, "cancelled"))
+        addressed.extend(offer_closed_events(order, dispatch.offers, "cancelled"))
         dispatch = replace(dispatch, offers={}, due_at_ms=None)
     if order.rider_id is not None:
-        says.append(AddressedEvent(identity("rider", order.rider_id), told))
-    off = replace(
+        addressed.append(AddressedEvent(identity("rider", order.rider_id), event))
+    cancelled = replace(
         order,
-        status=S.CANCELLED,
+        status=OrderStatus.CANCELLED,
         reason=reason,
         dispatch=dispatch,
         payment=order.payment.reversed(),
     )
-    return Transition(order=off, events=tuple(says), released_rider_id=order.rider_id)
+    return Transition(order=cancelled, events=tuple(addressed), released_rider_id=order.rider_id)
 
 
-def fault_of(audience: str, command: CancelOrder) -> Fault:
-    """At whose door it lies that an order is called off; an operator may say so."""
+def fault_of(audience: str, command: commands.CancelOrder) -> Fault:
+    """Who is at fault for a cancellation: the customer who cancels, or whom an operator names."""
     if audience == "user":
         return Fault.CUSTOMER
     return Fault(command.fault or Fault.PLATFORM)
 
 
 def cancellation_split_of(order: Order, fault: Fault) -> CancellationSplit:
-    """How the order's money is divided if it is called off now."""
+    """How the order's money is divided if it is cancelled now, by the cancellation matrix."""
     has_rider = order.rider_id is not None
     return split_cancellation(order.pricing, Stage(order.status.value), fault, has_rider=has_rider)
 
@@ -252,6 +286,6 @@ def _refund_xaf(order: Order, split: CancellationSplit | None = None) -> int:
     return order.pricing.total if split is None else split.customer
 
 
-def rate_order(order: Order, request: TransitionRequest) -> Transition:
-    """The customer says how it was."""
-    return Transition(order=replace(order, rating=request.command.rating))
+def rate_order(order: Order, request: TransitionRequest[commands.RateOrder]) -> Transition:
+    """The customer rates the delivered order."""
+    return Transition(order=replace(order, rating=request.input.rating))

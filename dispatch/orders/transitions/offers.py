@@ -1,9 +1,12 @@
-"""What offers do to an order: made, taken by exactly one rider, declined, lapsed, given back."""
+"""Order transitions by offers: made, accepted, declined, ended, taken back: pure."""
 
-import msgspec
+from collections.abc import Mapping
+from typing import NamedTuple
+
 from msgspec.structs import replace
 
 from dispatch.errors import Refusal, Refused
+from dispatch.ids import OfferId, RiderId
 from dispatch.keys import identity
 from dispatch.model import (
     Dispatch,
@@ -16,8 +19,11 @@ from dispatch.model import (
     PaymentMethod,
 )
 from dispatch.orders.transitions.context import (
+    Acceptance,
     AddressedEvent,
     AssignmentFacts,
+    NoCandidateFacts,
+    OfferFacts,
     Transition,
     TransitionRequest,
     add_past_offers,
@@ -30,48 +36,59 @@ from dispatch.orders.transitions.context import (
     to_user_and_vendor,
 )
 from dispatch.orders.transitions.waves import with_offers
-from dispatch.wire import events
+from dispatch.wire import commands, events
 from matching.eta import travel_seconds
 from matching.geo import distance_m
 
-S = OrderStatus
-D = DispatchState
+
+class EndedOffers(NamedTuple):
+    """Riders whose offers end: not answered in time, or never shown by their apps."""
+
+    expired: frozenset[RiderId] = frozenset()
+    unread: frozenset[RiderId] = frozenset()
 
 
-def accept_delivery(order: Order, request: TransitionRequest) -> Transition:
-    """One rider wins the offer; the others are told.
+def accept_delivery(order: Order, request: TransitionRequest[Acceptance]) -> Transition:
+    """Assign the order to the rider who accepts its offer; the other offers are closed.
+
+    A repetition by the assigned rider changes nothing.
 
     Errors: Refused OFFER_TAKEN or OFFER_EXPIRED.
     """
-    dispatch, rider, offer_id = dispatch_of(order), request.actor.id, request.command.offer_id
-    # The winner's own repeat gets his win again.
-    if dispatch.rider_id == rider and dispatch.offer_id == offer_id:
+    command, facts = request.input
+    dispatch, rider_id = dispatch_of(order), RiderId(request.actor.id)
+    if dispatch.rider_id == rider_id and dispatch.offer_id == command.offer_id:
         return Transition(order=order)
-    offer = _open_offer(dispatch, rider, offer_id, request.now_ms)
-    others = {r: o for r, o in dispatch.offers.items() if r != rider}
+    offer = _open_offer(dispatch, rider_id, command.offer_id, request.now_ms)
+    others = {rider: offer for rider, offer in dispatch.offers.items() if rider != rider_id}
     assigned = Dispatch(
-        state=D.ASSIGNED,
+        state=DispatchState.ASSIGNED,
         started_at_ms=dispatch.started_at_ms,
         wave=dispatch.wave,
-        rider_id=rider,
+        rider_id=rider_id,
         offer_id=offer.offer_id,
         asked=add_past_offers(dispatch, others, OfferOutcome.TAKEN, request.now_ms),
         decisions=dispatch.decisions,
-        # From here on the engine sees to it that he comes.
+        # From now on the engine checks that the rider approaches the pickup.
         due_at_ms=request.now_ms,
     )
-    stands = S.ACCEPTED if order.status is S.PENDING else order.status
-    told = events.RiderAssigned(
+    status = OrderStatus.ACCEPTED if order.status is OrderStatus.PENDING else order.status
+    event = events.RiderAssigned(
         **event_fields(order),
-        rider_id=rider,
-        name=request.facts.name,
-        vehicle=request.facts.vehicle,
-        eta_seconds=_eta_seconds(order, request.facts),
+        rider_id=rider_id,
+        name=facts.name,
+        vehicle=facts.vehicle,
+        eta_seconds=_eta_seconds(order, facts),
     )
-    ready = (pickup_ready_event(order, rider),) if order.status is S.READY else ()
-    says = (*to_user_and_vendor(order, told), *offer_closed_events(order, others, "taken"), *ready)
+    ready = (pickup_ready_event(order, rider_id),) if order.status is OrderStatus.READY else ()
     return Transition(
-        order=replace(order, status=stands, dispatch=assigned), events=says, claimed_rider_id=rider
+        order=replace(order, status=status, dispatch=assigned),
+        events=(
+            *to_user_and_vendor(order, event),
+            *offer_closed_events(order, others, "taken"),
+            *ready,
+        ),
+        claimed_rider_id=rider_id,
     )
 
 
@@ -81,75 +98,74 @@ def _eta_seconds(order: Order, facts: AssignmentFacts) -> int | None:
     return round(travel_seconds(distance_m(facts.position, order.pickup), facts.speed_mps))
 
 
-def is_offered(order: Order, rider: str, offer_id: str) -> bool:
-    """Whether the order has this very offer of a rider open."""
-    offer = order.dispatch.offers.get(rider) if order.dispatch else None
+def is_offered(order: Order, rider_id: RiderId, offer_id: str) -> bool:
+    """Whether this very offer to this rider is open."""
+    offer = order.dispatch.offers.get(rider_id) if order.dispatch else None
     return offer is not None and offer.offer_id == offer_id
 
 
-def _open_offer(dispatch: Dispatch, rider: str, offer_id: str, now_ms: int) -> Offer:
-    offer = dispatch.offers.get(rider)
+def _open_offer(dispatch: Dispatch, rider_id: RiderId, offer_id: str, now_ms: int) -> Offer:
+    offer = dispatch.offers.get(rider_id)
     if offer is not None and offer.offer_id == offer_id and now_ms <= offer.deadline_ms:
         return offer
-    asked = dispatch.asked.get(rider)
-    taken = asked is not None and asked.offer_id == offer_id and asked.outcome is OfferOutcome.TAKEN
-    if taken:
+    past = dispatch.asked.get(rider_id)
+    if past is not None and past.offer_id == offer_id and past.outcome is OfferOutcome.TAKEN:
         raise Refused(Refusal.OFFER_TAKEN, "another rider was faster")
     raise Refused(Refusal.OFFER_EXPIRED, "this offer has ended")
 
 
-def decline_delivery(order: Order, request: TransitionRequest) -> Transition:
-    """One rider turns the offer down; with the last of a wave the search goes on at once.
+def decline_delivery(
+    order: Order, request: TransitionRequest[commands.DeclineDelivery]
+) -> Transition:
+    """A rider declines its offer; after the last one of a wave the search goes on at once.
 
     Errors: Refused OFFER_TAKEN or OFFER_EXPIRED.
     """
-    dispatch, rider = dispatch_of(order), request.actor.id
-    asked = dispatch.asked.get(rider)
-    if (
-        asked
-        and asked.offer_id == request.command.offer_id
-        and asked.outcome is OfferOutcome.DECLINED
-    ):
+    dispatch, rider_id = dispatch_of(order), RiderId(request.actor.id)
+    offer_id = request.input.offer_id
+    past = dispatch.asked.get(rider_id)
+    if past and past.offer_id == offer_id and past.outcome is OfferOutcome.DECLINED:
         return Transition(order=order)
-    offer = _open_offer(dispatch, rider, request.command.offer_id, request.now_ms)
-    return _without_offers(order, {rider: offer}, OfferOutcome.DECLINED, request.now_ms)
+    offer = _open_offer(dispatch, rider_id, offer_id, request.now_ms)
+    return _without_offers(order, {rider_id: offer}, OfferOutcome.DECLINED, request.now_ms)
 
 
 def _without_offers(
-    order: Order, ended: dict[str, Offer], outcome: OfferOutcome, now_ms: int
+    order: Order, ended: Mapping[RiderId, Offer], outcome: OfferOutcome, now_ms: int
 ) -> Transition:
-    """The order with some of its offers ended; `says` is empty but for the customer's status."""
+    """The order with some of its offers ended; without an open one it searches again."""
     dispatch = dispatch_of(order)
-    left = {r: o for r, o in dispatch.offers.items() if r not in ended}
+    open_offers = {rider: o for rider, o in dispatch.offers.items() if rider not in ended}
     asked = add_past_offers(dispatch, ended, outcome, now_ms)
-    if left:
+    if open_offers:
         return Transition(
-            order=replace(order, dispatch=replace(dispatch, offers=left, asked=asked))
+            order=replace(order, dispatch=replace(dispatch, offers=open_offers, asked=asked))
         )
-    open_again = replace(dispatch, state=D.SEARCHING, offers={}, asked=asked, due_at_ms=now_ms)
+    searching = replace(
+        dispatch, state=DispatchState.SEARCHING, offers={}, asked=asked, due_at_ms=now_ms
+    )
     return Transition(
-        order=replace(order, dispatch=open_again), events=(search_status_event(order, "searching"),)
+        order=replace(order, dispatch=searching), events=(search_status_event(order, "searching"),)
     )
 
 
-def make_offers(order: Order, request: TransitionRequest) -> Transition:
-    """The engine offers the order to riders, beside those it asked just before.
-
-    `facts` are offers by rider.
-    """
-    dispatch, offers = dispatch_of(order), request.facts
-    assert offers, "somebody is asked"
-    made = with_offers(dispatch, offers, request.command.radius_km)
-    counted = dispatch.decisions + (request.command.decision is not None)
-    offered = replace(made, due_at_ms=request.command.due_at_ms, decisions=counted)
+def make_offers(order: Order, request: TransitionRequest[OfferFacts]) -> Transition:
+    """The engine offers the order to riders, in addition to its open offers."""
+    facts, dispatch = request.input, dispatch_of(order)
+    assert facts.offers, "at least one rider is asked"
+    offered = replace(
+        with_offers(dispatch, facts.offers, facts.radius_km),
+        due_at_ms=facts.due_at_ms,
+        decisions=dispatch.decisions + (facts.decision is not None),
+    )
     requests = tuple(
-        AddressedEvent(
-            identity("rider", rider), _delivery_request(order, offer, request.command.trip_km)
-        )
-        for rider, offer in offers.items()
+        AddressedEvent(identity("rider", rider_id), _delivery_request(order, offer, facts.trip_km))
+        for rider_id, offer in facts.offers.items()
     )
-    news = () if dispatch.state is D.OFFERED else (search_status_event(order, "offered"),)
-    return Transition(order=replace(order, dispatch=offered), events=(*requests, *news))
+    status = (
+        () if dispatch.state is DispatchState.OFFERED else (search_status_event(order, "offered"),)
+    )
+    return Transition(order=replace(order, dispatch=offered), events=(*requests, *status))
 
 
 def _delivery_request(order: Order, offer: Offer, trip_km: float) -> events.DeliveryRequest:
@@ -169,94 +185,93 @@ def _delivery_request(order: Order, offer: Offer, trip_km: float) -> events.Deli
     )
 
 
-class EndedOffers(msgspec.Struct, frozen=True, kw_only=True):
-    """Riders whose offers end, by how they ended."""
-
-    expired: frozenset[str] = frozenset()
-    unread: frozenset[str] = frozenset()
-
-
-def end_offers(order: Order, request: TransitionRequest) -> Transition:
-    """The engine ends offers that ran out or were never shown; `facts` is a Lapse."""
-    dispatch, lapse = dispatch_of(order), request.facts
-    expired = {r: o for r, o in dispatch.offers.items() if r in lapse.expired}
-    unread = {r: o for r, o in dispatch.offers.items() if r in lapse.unread - lapse.expired}
+def end_offers(order: Order, request: TransitionRequest[EndedOffers]) -> Transition:
+    """The engine ends offers that were not answered in time or never shown."""
+    dispatch = dispatch_of(order)
+    unread_ids = request.input.unread - request.input.expired
+    expired = {r: o for r, o in dispatch.offers.items() if r in request.input.expired}
+    unread = {r: o for r, o in dispatch.offers.items() if r in unread_ids}
     ended = {**expired, **unread}
     if not ended:
         return Transition(order=order)
-    step = _without_offers(order, ended, OfferOutcome.EXPIRED, request.now_ms)
-    after = dispatch_of(step.order)
-    asked = {
-        **after.asked,
-        **add_past_offers(dispatch, unread, OfferOutcome.UNREAD, request.now_ms),
-    }
-    order_after = replace(step.order, dispatch=replace(after, asked=asked))
+    transition = _without_offers(order, ended, OfferOutcome.EXPIRED, request.now_ms)
+    after = dispatch_of(transition.order)
+    unread_asked = add_past_offers(dispatch, unread, OfferOutcome.UNREAD, request.now_ms)
+    after = replace(after, asked={**after.asked, **unread_asked})
     return replace(
-        step,
-        order=order_after,
-        events=(*offer_closed_events(order, ended, "expired"), *step.events),
+        transition,
+        order=replace(transition.order, dispatch=after),
+        events=(*offer_closed_events(order, ended, "expired"), *transition.events),
     )
 
 
-def exhaust_search(order: Order, request: TransitionRequest) -> Transition:
-    """The engine found nobody to ask; `facts` is a NobodyLeft."""
-    dispatch, found = dispatch_of(order), request.facts
-    counted = dispatch.decisions + (found.decision is not None)
-    resting = replace(dispatch, state=D.EXHAUSTED, due_at_ms=found.retry_at_ms, decisions=counted)
+def exhaust_search(order: Order, request: TransitionRequest[NoCandidateFacts]) -> Transition:
+    """The engine found no rider to ask; the search pauses until the next try."""
+    facts, dispatch = request.input, dispatch_of(order)
+    exhausted = replace(
+        dispatch,
+        state=DispatchState.EXHAUSTED,
+        due_at_ms=facts.retry_at_ms,
+        decisions=dispatch.decisions + (facts.decision is not None),
+    )
     return Transition(
-        order=replace(order, dispatch=resting), events=(search_status_event(order, "no_riders"),)
+        order=replace(order, dispatch=exhausted), events=(search_status_event(order, "no_riders"),)
     )
 
 
-def reassign(order: Order, request: TransitionRequest) -> Transition:
-    """An operator starts the search anew, with a rider he wants where he names one.
+def reassign(order: Order, request: TransitionRequest[commands.Reassign]) -> Transition:
+    """An operator restarts the search, for the rider that the command names or for any.
 
-    The order leaves the hands it is in, if it is in any.
+    The order is taken from its rider, if it has one.
     """
-    dispatch = dispatch_of(order)
-    given_back = Transition(order=order)
-    if dispatch.rider_id:
-        released = _unassign(order, OfferOutcome.RELEASED, request.now_ms)
-        given_back = _notify_former_rider(released, order, "cancelled")
-    again = replace(
-        dispatch_of(given_back.order), wanted=request.command.rider_id, due_at_ms=request.now_ms
+    transition = Transition(order=order)
+    if dispatch_of(order).rider_id:
+        unassigned = _unassign(order, OfferOutcome.RELEASED, request.now_ms)
+        transition = _notify_former_rider(unassigned, order, "cancelled")
+    wanted = request.input.rider_id
+    searching = replace(
+        dispatch_of(transition.order),
+        wanted=None if wanted is None else RiderId(wanted),
+        due_at_ms=request.now_ms,
     )
-    return replace(given_back, order=replace(given_back.order, dispatch=again))
+    return replace(transition, order=replace(transition.order, dispatch=searching))
 
 
-def release_delivery(order: Order, request: TransitionRequest) -> Transition:
-    """An assigned rider gives the order back before the pickup."""
+def release_delivery(
+    order: Order, request: TransitionRequest[commands.ReleaseDelivery]
+) -> Transition:
+    """The assigned rider gives the order back before the pickup."""
     return _unassign(order, OfferOutcome.RELEASED, request.now_ms)
 
 
-def withdraw_delivery(order: Order, request: TransitionRequest) -> Transition:
-    """The engine takes the order from a rider who does not come; `facts` is the outcome."""
-    return _notify_former_rider(_unassign(order, request.facts, request.now_ms), order, "expired")
+def withdraw_delivery(order: Order, request: TransitionRequest[OfferOutcome]) -> Transition:
+    """The engine takes the order from its rider before the pickup; the input is the outcome."""
+    unassigned = _unassign(order, request.input, request.now_ms)
+    return _notify_former_rider(unassigned, order, "expired")
 
 
 def _unassign(order: Order, outcome: OfferOutcome, now_ms: int) -> Transition:
-    """The order leaves its rider's hands and searches again, without him."""
+    """The order without its rider, who is remembered as asked; it searches again."""
     dispatch = dispatch_of(order)
     assert dispatch.rider_id is not None
-    ended = PastOffer(offer_id=dispatch.offer_id or "", outcome=outcome, at_ms=now_ms)
-    again = start_search(order, now_ms)
-    again = replace(again, asked={**again.asked, dispatch.rider_id: ended})
-    says = (search_status_event(order, "searching"),)
+    past = PastOffer(offer_id=dispatch.offer_id or OfferId(""), outcome=outcome, at_ms=now_ms)
+    searching = start_search(order, now_ms)
+    searching = replace(searching, asked={**searching.asked, dispatch.rider_id: past})
     return Transition(
-        order=replace(order, dispatch=again), events=says, released_rider_id=dispatch.rider_id
+        order=replace(order, dispatch=searching),
+        events=(search_status_event(order, "searching"),),
+        released_rider_id=dispatch.rider_id,
     )
 
 
 def _notify_former_rider(
     transition: Transition, order: Order, reason: events.CloseReason
 ) -> Transition:
-    """The rider who loses the order learns it: the offer he had accepted is his no more."""
+    """The transition with an event that closes the offer which the former rider had accepted."""
     dispatch = dispatch_of(order)
     assert dispatch.rider_id is not None
-    told = events.DeliveryRequestClosed(
+    event = events.DeliveryRequestClosed(
         **event_fields(order), offer_id=dispatch.offer_id or "", reason=reason
     )
-    return replace(
-        transition,
-        events=(*transition.events, AddressedEvent(identity("rider", dispatch.rider_id), told)),
-    )
+    addressed = AddressedEvent(identity("rider", dispatch.rider_id), event)
+    return replace(transition, events=(*transition.events, addressed))

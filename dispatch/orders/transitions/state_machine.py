@@ -1,35 +1,38 @@
-"""Which command fits which state, and what it does: pure, decided from order and time alone.
-
-Step 2 of an order's way: orders.flow loads -> [here] decides -> orders.flow writes.
-"""
+"""Order state machine: which transition is allowed to whom in which state, and its rule: pure."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
 from dispatch.errors import Refusal, Refused
+from dispatch.ids import RiderId
 from dispatch.model import Dispatch, DispatchState, Order, OrderStatus
 from dispatch.orders.transitions import lifecycle, offers, timeouts
-from dispatch.orders.transitions.context import Actor, Transition, TransitionRequest
-
-S = OrderStatus
-D = DispatchState
+from dispatch.orders.transitions.context import (
+    Actor,
+    InputT,
+    Transition,
+    TransitionRequest,
+)
 
 
 class TransitionRule(NamedTuple):
-    """Who may ask, in which states, and what then happens."""
+    """Who may request a transition, in which states, and the function that makes it.
+
+    Each function types its request's input; the table below holds all of them, so it is Any here.
+    """
 
     audiences: frozenset[str]
     statuses: frozenset[OrderStatus]
     dispatch_states: frozenset[DispatchState] | None
-    apply: Callable[[Order, TransitionRequest], Transition]
+    apply: Callable[[Order, TransitionRequest[Any]], Transition]
 
 
-def decide_transition(order: Order, request: TransitionRequest) -> Transition:
-    """Decide one command.
+def decide_transition(order: Order, request: TransitionRequest[InputT]) -> Transition:
+    """Decide one request; the order after it has the next version, or is the same object.
 
-    Errors: Refused with NOT_FOUND where the order is not the actor's, WRONG_STATE where the command
+    Errors: Refused with NOT_FOUND where the order is not the actor's, WRONG_STATE where the request
     does not fit the order's state, OFFER_TAKEN and OFFER_EXPIRED for offers.
     """
     rule = TRANSITIONS[request.name]
@@ -38,14 +41,16 @@ def decide_transition(order: Order, request: TransitionRequest) -> Transition:
     ):
         raise Refused(Refusal.NOT_FOUND, f"there is no order {order.order_id} of yours")
     state = order.dispatch.state if order.dispatch else None
-    fits = rule.dispatch_states is None or state in rule.dispatch_states
-    if order.status not in rule.statuses or not fits:
-        where = order.status.value + (f" / {state.value}" if state else "")
-        raise Refused(Refusal.WRONG_STATE, f"{request.name} does not fit an order that is {where}")
-    step = rule.apply(order, request)
-    if step.order is order:
-        return step
-    return replace(step, order=_next_version(order, step.order, request.now_ms))
+    is_state_allowed = rule.dispatch_states is None or state in rule.dispatch_states
+    if order.status not in rule.statuses or not is_state_allowed:
+        present = order.status.value + (f" / {state.value}" if state else "")
+        raise Refused(
+            Refusal.WRONG_STATE, f"{request.name} does not fit an order that is {present}"
+        )
+    transition = rule.apply(order, request)
+    if transition.order is order:
+        return transition
+    return replace(transition, order=_next_version(order, transition.order, request.now_ms))
 
 
 def _is_party(order: Order, actor: Actor, name: str) -> bool:
@@ -54,20 +59,21 @@ def _is_party(order: Order, actor: Actor, name: str) -> bool:
     if actor.audience == "vendor":
         return order.vendor_id == actor.id
     if actor.audience == "rider":
-        return _is_rider_party(order.dispatch, actor.id, name)
+        return _is_rider_party(order.dispatch, RiderId(actor.id), name)
     return actor.audience in ("ops", "engine")
 
 
-def _is_rider_party(dispatch: Dispatch | None, rider: str, name: str) -> bool:
+def _is_rider_party(dispatch: Dispatch | None, rider_id: RiderId, name: str) -> bool:
     if dispatch is None:
         return False
-    if name in ("accept_delivery", "decline_delivery"):
-        return rider in dispatch.offers or rider in dispatch.asked or rider == dispatch.rider_id
-    return rider == dispatch.rider_id
+    if rider_id == dispatch.rider_id:
+        return True
+    is_answer = name in ("accept_delivery", "decline_delivery")
+    return is_answer and (rider_id in dispatch.offers or rider_id in dispatch.asked)
 
 
 def _next_version(before: Order, after: Order, now_ms: int) -> Order:
-    assert after.version == before.version, "the version is counted here alone"
+    assert after.version == before.version, "only this module counts versions"
     times = after.times
     if after.status != before.status:
         times = {**times, after.status.value: now_ms}
@@ -76,43 +82,46 @@ def _next_version(before: Order, after: Order, now_ms: int) -> Order:
 
 _USER, _VENDOR, _RIDER = frozenset({"user"}), frozenset({"vendor"}), frozenset({"rider"})
 _ENGINE, _OPS = frozenset({"engine"}), frozenset({"ops"})
-_PENDING = frozenset({S.PENDING})
-# A parcel is searched for while PENDING, goods from ACCEPTED on.
-_BEFORE_TRANSIT = frozenset({S.PENDING, S.ACCEPTED, S.PREPARING, S.READY})
-_NOT_CALLED_OFF = frozenset(S) - {S.REJECTED, S.CANCELLED}
-_DELIVERED = frozenset({S.DELIVERED, S.FUNDS_DISTRIBUTED})
-_IN_TRANSIT = frozenset({S.IN_TRANSIT})
-_UNASSIGNED = frozenset({D.SEARCHING, D.EXHAUSTED})
-_BEFORE_PICKUP = frozenset({D.ASSIGNED, D.AT_PICKUP})
-_AFTER_PICKUP = frozenset({D.PICKED_UP, D.AT_DROPOFF})
+_PENDING = frozenset({OrderStatus.PENDING})
+# The search for a rider begins with PENDING for a parcel, with ACCEPTED for goods.
+_BEFORE_TRANSIT = frozenset(
+    {OrderStatus.PENDING, OrderStatus.ACCEPTED, OrderStatus.PREPARING, OrderStatus.READY}
+)
+_NOT_CANCELLED = frozenset(OrderStatus) - {OrderStatus.REJECTED, OrderStatus.CANCELLED}
+_DELIVERED = frozenset({OrderStatus.DELIVERED, OrderStatus.FUNDS_DISTRIBUTED})
+_IN_TRANSIT = frozenset({OrderStatus.IN_TRANSIT})
+_UNASSIGNED = frozenset({DispatchState.SEARCHING, DispatchState.EXHAUSTED})
+_BEFORE_PICKUP = frozenset({DispatchState.ASSIGNED, DispatchState.AT_PICKUP})
+_AFTER_PICKUP = frozenset({DispatchState.PICKED_UP, DispatchState.AT_DROPOFF})
 
-# Source: wire contract, order states.
+# Source: docs/contract.md, order states.
 TRANSITIONS: dict[str, TransitionRule] = {
     "place_order": TransitionRule(_USER, _PENDING, None, lifecycle.place_order),
-    "payment_confirmed": TransitionRule(
-        _ENGINE, _NOT_CALLED_OFF, None, lifecycle.payment_confirmed
-    ),
+    "payment_confirmed": TransitionRule(_ENGINE, _NOT_CANCELLED, None, lifecycle.payment_confirmed),
     "payment_failed": TransitionRule(_ENGINE, _PENDING, None, timeouts.payment_failed),
-    "lapse_order": TransitionRule(_ENGINE, _PENDING, None, timeouts.time_out_order),
+    "time_out_order": TransitionRule(_ENGINE, _PENDING, None, timeouts.time_out_order),
     "accept_order": TransitionRule(_VENDOR, _PENDING, None, lifecycle.accept_order),
     "reject_order": TransitionRule(_VENDOR, _PENDING, None, lifecycle.reject_order),
     "order_preparing": TransitionRule(
-        _VENDOR, frozenset({S.ACCEPTED}), None, lifecycle.order_preparing
+        _VENDOR, frozenset({OrderStatus.ACCEPTED}), None, lifecycle.order_preparing
     ),
     "order_ready": TransitionRule(
-        _VENDOR, frozenset({S.ACCEPTED, S.PREPARING}), None, lifecycle.order_ready
+        _VENDOR,
+        frozenset({OrderStatus.ACCEPTED, OrderStatus.PREPARING}),
+        None,
+        lifecycle.order_ready,
     ),
     "make_offers": TransitionRule(
-        _ENGINE, _BEFORE_TRANSIT, _UNASSIGNED | {D.OFFERED}, offers.make_offers
+        _ENGINE, _BEFORE_TRANSIT, _UNASSIGNED | {DispatchState.OFFERED}, offers.make_offers
     ),
-    "lapse_offers": TransitionRule(
-        _ENGINE, _BEFORE_TRANSIT, frozenset({D.OFFERED}), offers.end_offers
+    "end_offers": TransitionRule(
+        _ENGINE, _BEFORE_TRANSIT, frozenset({DispatchState.OFFERED}), offers.end_offers
     ),
     "exhaust_search": TransitionRule(
-        _ENGINE, _BEFORE_TRANSIT, frozenset({D.SEARCHING}), offers.exhaust_search
+        _ENGINE, _BEFORE_TRANSIT, frozenset({DispatchState.SEARCHING}), offers.exhaust_search
     ),
-    "accept_delivery": TransitionRule(_RIDER, _NOT_CALLED_OFF, None, offers.accept_delivery),
-    "decline_delivery": TransitionRule(_RIDER, _NOT_CALLED_OFF, None, offers.decline_delivery),
+    "accept_delivery": TransitionRule(_RIDER, _NOT_CANCELLED, None, offers.accept_delivery),
+    "decline_delivery": TransitionRule(_RIDER, _NOT_CANCELLED, None, offers.decline_delivery),
     "release_delivery": TransitionRule(
         _RIDER, _BEFORE_TRANSIT, _BEFORE_PICKUP, offers.release_delivery
     ),
@@ -123,17 +132,17 @@ TRANSITIONS: dict[str, TransitionRule] = {
         _OPS, _BEFORE_TRANSIT, _BEFORE_PICKUP | _UNASSIGNED, offers.reassign
     ),
     "arrived_pickup": TransitionRule(
-        _RIDER, _BEFORE_TRANSIT, frozenset({D.ASSIGNED}), lifecycle.arrived_pickup
+        _RIDER, _BEFORE_TRANSIT, frozenset({DispatchState.ASSIGNED}), lifecycle.arrived_pickup
     ),
-    "note_arrival": TransitionRule(
+    "record_arrival": TransitionRule(
         _ENGINE,
         _BEFORE_TRANSIT | _IN_TRANSIT,
-        frozenset({D.ASSIGNED, D.PICKED_UP}),
+        frozenset({DispatchState.ASSIGNED, DispatchState.PICKED_UP}),
         lifecycle.record_arrival,
     ),
     "pick_up": TransitionRule(_RIDER, _BEFORE_TRANSIT, _BEFORE_PICKUP, lifecycle.pick_up),
     "arrived_dropoff": TransitionRule(
-        _RIDER, _IN_TRANSIT, frozenset({D.PICKED_UP}), lifecycle.arrived_dropoff
+        _RIDER, _IN_TRANSIT, frozenset({DispatchState.PICKED_UP}), lifecycle.arrived_dropoff
     ),
     "complete_delivery": TransitionRule(
         _RIDER, _IN_TRANSIT, _AFTER_PICKUP, lifecycle.complete_delivery

@@ -130,9 +130,12 @@ async def test_nodes_receive_durable_and_transient_messages(
         )
         await inboxes.append(messages(1), 1_000)
         await inboxes.append(
-            [InboxMessage(IDENTITY, "evt_2", "duty", "{}", is_durable=False)], 1_001
+            [InboxMessage(IDENTITY, "evt_2", "workload_change", "{}", is_durable=False)], 1_001
         )
         await until.true(lambda: len(heard) == 2)
 
-    assert [(entry.seq, entry.name) for entry in heard] == [(1, "order_ready"), (0, "duty")]
+    assert [(entry.seq, entry.name) for entry in heard] == [
+        (1, "order_ready"),
+        (0, "workload_change"),
+    ]
     assert (await inboxes.head(IDENTITY)).seq == 1

@@ -7,11 +7,11 @@ from dispatch.errors import StoreUnavailable
 from dispatch.events.outbox import OutboxEntry
 from dispatch.leadership.arrival_recorder import ArrivalRecorder
 from dispatch.model import DispatchState, assignment_of
-from dispatch.orders.unit_of_work import WORKLOAD_CHANGE, WorkloadChange
+from dispatch.orders.outbox_entry import WORKLOAD_CHANGE, WorkloadChange
 from dispatch.tracking.tracking_policy import Arrival
 from dispatch.wire import commands
 from ledger.dynamodb.table import Query
-from tests.dispatch.conftest import OrderScenario
+from tests.dispatch.order_scenario import OrderScenario
 
 pytestmark = pytest.mark.engines
 
@@ -85,7 +85,7 @@ async def test_a_riders_node_learns_where_his_order_takes_him(order_scenario: Or
     )
     duties = await written_workload_changes(order_scenario)
     assert duties == [
-        WorkloadChange(order_id=order_id, carries=True, course=taken),
+        WorkloadChange(order_id=order_id, carries=True, assignment=taken),
         WorkloadChange(order_id=order_id, carries=False),
     ]
 

@@ -8,6 +8,7 @@ import msgspec
 
 from dispatch.errors import Refused
 from dispatch.events.outbox import OutboxEntry
+from dispatch.ids import OrderId
 from dispatch.orders.transitions.timeouts import (
     NOT_PAID,
     PAYMENT_FAILED,
@@ -216,7 +217,7 @@ def test_an_order_that_progressed_does_not_time_out() -> None:
         await wait_ms(10 * VENDOR_TIMEOUT_MS)
         seen = await node.order_timeouts.sweep_once()
         try:
-            await node.order_service.time_out_order(on.id)
+            await node.order_service.time_out_order(OrderId(on.id))
         except Refused as refused:
             return seen, order_status(shop, on)[0], refused.code.value
         return None

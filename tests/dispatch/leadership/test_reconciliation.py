@@ -25,7 +25,7 @@ from dispatch.tracking.watchers import Watchers
 from dispatch.wire.commands import CancelOrder, Fix
 from dispatch.wire.events import OrderMarker
 from matching.speeds import LearnedSpeeds
-from tests.dispatch.conftest import OrderScenario
+from tests.dispatch.order_scenario import OrderScenario
 
 LATER_MS = 10**14
 

@@ -3,11 +3,12 @@
 import pytest
 
 from dispatch.errors import LeadershipLost, Refused, StoreUnavailable
+from dispatch.ids import RiderId
 from dispatch.leadership import tick
 from dispatch.model import DispatchState, OfferOutcome
 from dispatch.wire import commands
 from dispatch.wire.http.offer_policy import OfferSettings
-from tests.dispatch.dispatch_night import DispatchScenario
+from tests.dispatch.dispatch_scenario import DispatchScenario
 from tests.waiting import Until
 
 pytestmark = pytest.mark.engines
@@ -45,7 +46,7 @@ async def test_a_wave_is_asked_three_seconds_apart(dispatch_scenario: DispatchSc
     assert [sorted(each.offers) for each in seen] == [
         ["b"], ["b", "c"], ["b", "c", "d"], ["b", "c", "d"], ["b", "c", "d"],
     ]  # fmt: skip
-    deadlines = [seen[-1].offers[rider].deadline_ms for rider in "bcd"]
+    deadlines = [seen[-1].offers[RiderId(rider)].deadline_ms for rider in "bcd"]
     assert [later - deadlines[0] for later in deadlines] == [0, 3_000, 6_000]
 
 
@@ -205,7 +206,7 @@ async def test_a_pause_ends_when_its_rider_shows_that_he_is_there(
     """Whoever goes on duty again is asked again at once."""
     dispatch_scenario.positions.put_rider("back", 0.2)
     asked = [await offer_unread(dispatch_scenario, "back") for _ in range(3)]
-    await dispatch_scenario.pauses.lift("back")
+    await dispatch_scenario.pauses.lift(RiderId("back"))
 
     assert [*asked, await offer_unread(dispatch_scenario, "back")] == [True] * 4
 
@@ -362,7 +363,7 @@ async def test_every_tick_with_a_decision_is_recorded(dispatch_scenario: Dispatc
         ("off", "off duty"), ("beyond", "beyond 7 km"),
     ]  # fmt: skip
     assert [(each.rider_id, each.offer_id) for each in one.candidates] == [
-        ("anna", asked.offers["anna"].offer_id)
+        ("anna", asked.offers[RiderId("anna")].offer_id)
     ]
     assert one.candidates[0].score == sum(one.candidates[0].parts.values())
     assert (one.wave, one.radius_km, asked.decisions) == (1, 1.5, 2)

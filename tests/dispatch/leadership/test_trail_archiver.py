@@ -6,14 +6,14 @@ from dispatch.errors import StoreUnavailable
 from dispatch.keys import order_trail
 from dispatch.leadership.trail_archiver import TrailArchiver
 from dispatch.model import Position
-from dispatch.orders.unit_of_work import TRAIL_FLUSHED_AFTER_MS
+from dispatch.orders.outbox_entry import TRAIL_FLUSHED_AFTER_MS
 from dispatch.storage.redis_client import RedisClients, Scripts
 from dispatch.tracking.stores.positions import TRAIL_ARCHIVED_TTL_S, Positions, PositionUpdate
 from dispatch.tracking.stores.rider_facts import RiderFacts
 from dispatch.tracking.stores.trails import Trails
 from dispatch.wire import commands
 from ledger.dynamodb.client import DynamoTable
-from tests.dispatch.conftest import OrderScenario
+from tests.dispatch.order_scenario import OrderScenario
 
 pytestmark = pytest.mark.engines
 

@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import pytest
 
+from dispatch.ids import OfferId, RiderId
 from dispatch.model import Offer
 from dispatch.orders.transitions.context import OfferFacts
 from dispatch.orders.unit_of_work import Caller
@@ -37,11 +38,12 @@ async def offer_order(api: ApiClient) -> commands.AcceptDelivery:
     await flow.accept_order(VENDOR, commands.AcceptOrder(order_id=order_id))
     await flow.order_ready(VENDOR, commands.OrderReady(order_id=order_id))
     offer = Offer(
-        offer_id="ofr_1", wave=1, made_at_ms=now_ms, expires_at_ms=now_ms + 15_000,
+        offer_id=OfferId("ofr_1"), wave=1, made_at_ms=now_ms, expires_at_ms=now_ms + 15_000,
         deadline_ms=now_ms + 18_000, distance_km=1.0,
     )  # fmt: skip
-    made = OfferFacts(due_at_ms=now_ms + 18_000, trip_km=1.0)
-    await flow.make_offers(order_id, {AWA[1]: offer}, made)
+    offers = {RiderId(AWA[1]): offer}
+    facts = OfferFacts(offers=offers, due_at_ms=now_ms + 18_000, trip_km=1.0)
+    await flow.make_offers(order_id, facts)
     return commands.AcceptDelivery(order_id=order_id, offer_id="ofr_1", command_id="cmd_1")
 
 

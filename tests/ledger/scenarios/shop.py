@@ -12,6 +12,7 @@ from dispatch.clock import Clock
 from dispatch.errors import StoreUnavailable
 from dispatch.events.idempotency_records import request_key
 from dispatch.events.outbox import Outbox
+from dispatch.ids import OfferId, OrderId, RiderId
 from dispatch.leadership.order_timeouts import OrderTimeouts
 from dispatch.model import Offer
 from dispatch.money.corrections import CorrectionService
@@ -20,10 +21,11 @@ from dispatch.money.payout_providers import SANDBOX, PayoutProvider, SandboxProv
 from dispatch.money.payouts import PayoutService
 from dispatch.money.settlement_worker import SettlementWorker
 from dispatch.orders.learned_stats import LearnedStats
-from dispatch.orders.service import OrderService, OrderStores
+from dispatch.orders.service import OrderService
 from dispatch.orders.store import OrderStore
 from dispatch.orders.transitions.context import OfferFacts
 from dispatch.orders.unit_of_work import Caller, OrderUnitOfWork
+from dispatch.orders.use_cases.base import OrderStores
 from dispatch.riders.store import Riders
 from dispatch.storage.leases import Fence
 from dispatch.wire import commands
@@ -171,19 +173,22 @@ class ServerNode:
         """The engine asks one rider."""
         now_ms = self.clock.now_ms()
         asked = Offer(
-            offer_id=f"ofr_{rider}_{order_id}",
+            offer_id=OfferId(f"ofr_{rider}_{order_id}"),
             wave=1,
             made_at_ms=now_ms,
             expires_at_ms=now_ms + OFFER_TTL_MS,
             deadline_ms=now_ms + OFFER_TTL_MS,
             distance_km=1.0,
         )
-        made = OfferFacts(trip_km=1.0, due_at_ms=now_ms + OFFER_TTL_MS)
-        await self.order_service.make_offers(order_id, {rider: asked}, made)
+        offers = {RiderId(rider): asked}
+        facts = OfferFacts(offers=offers, trip_km=1.0, due_at_ms=now_ms + OFFER_TTL_MS)
+        await self.order_service.make_offers(OrderId(order_id), facts)
 
     async def accept_delivery(self, order_id: str, rider: str = RIDER) -> Response:
         """The rider accepts."""
-        said = commands.AcceptDelivery(order_id=order_id, offer_id=f"ofr_{rider}_{order_id}")
+        said = commands.AcceptDelivery(
+            order_id=order_id, offer_id=OfferId(f"ofr_{rider}_{order_id}")
+        )
         by = build_caller("rider", rider, f"take-{order_id}", said)
         return await self.order_service.accept_delivery(by, said)
 

@@ -1,42 +1,44 @@
-"""All orders decided together on real stores: who is asked, when modes change, and why."""
+"""Batch loop on real stores: who is asked, when modes change, and why."""
+
+from typing import Any
 
 import pytest
 
 from dispatch.errors import LeadershipLost
-from dispatch.model import DispatchState, OfferOutcome, OfferPolicy
-from dispatch.orders.batch.mode import Backlog, ModeSwitch
+from dispatch.ids import OrderId, RiderId
+from dispatch.model import Decision, DispatchState, OfferOutcome
 from dispatch.riders.store import workload_key
 from dispatch.storage.redis_client import RedisClients
 from dispatch.wire import commands
-from tests.dispatch.dispatch_night import DispatchScenario
+from tests.dispatch.dispatch_scenario import DispatchScenario
 
 pytestmark = pytest.mark.engines
 
 
-async def run_batch(night, after_ms=0):
-    """Let time pass and decide once, as the engine does."""
-    night.clock.advance(after_ms)
-    await night.order_scenario.relay_outbox()
-    return await night.engine.batch_loop.run_once()
+async def run_batch(scenario: DispatchScenario, after_ms: int = 0) -> float:
+    """Advance the clock and decide once, as the engine does."""
+    scenario.clock.advance(after_ms)
+    await scenario.order_scenario.relay_outbox()
+    return await scenario.engine.batch_loop.run_once()
 
 
-async def place_ready_order(night, **kind):
-    """An order whose goods are ready at once, so that nobody may wait any longer."""
-    order_id = await night.place_accepted_order(**kind)
-    command = commands.OrderReady(order_id=order_id)
-    await night.order_scenario.order_service.order_ready(
-        night.order_scenario.caller("vendor", "ven_1"), command
+async def place_ready_order(scenario: DispatchScenario, **order: Any) -> OrderId:
+    """An order whose goods are ready, so that a batch must not let it wait."""
+    order_id = await scenario.place_accepted_order(**order)
+    await scenario.order_scenario.order_service.order_ready(
+        scenario.order_scenario.caller("vendor", "ven_1"),
+        commands.OrderReady(order_id=order_id),
     )
     return order_id
 
 
-async def last_decision(night, order_id):
+async def last_decision(scenario: DispatchScenario, order_id: OrderId) -> Decision:
     """The last decision about an order."""
-    return (await night.decisions.list_for(order_id))[-1][1]
+    return (await scenario.decisions.list_for(order_id))[-1][1]
 
 
 async def test_orders_are_assigned_in_one_decision(dispatch_scenario: DispatchScenario):
-    """Two orders and two riders: each has one, in one decision, and is told why him."""
+    """Two orders and two riders: each rider is asked for one, with its costs as the reason."""
     await dispatch_scenario.set_policy(mode="batch")
     dispatch_scenario.positions.put_rider("near", 0.3)
     dispatch_scenario.positions.put_rider("far", 2.0)
@@ -60,8 +62,8 @@ async def test_orders_are_assigned_in_one_decision(dispatch_scenario: DispatchSc
         assert decision.prep.source == "house"
 
 
-async def test_an_offer_of_a_batch_is_an_offer(dispatch_scenario: DispatchScenario):
-    """It is accepted as any other, and the engine then follows its rider."""
+async def test_an_offer_of_a_batch_is_accepted_as_any_other(dispatch_scenario: DispatchScenario):
+    """The engine then monitors the rider's approach."""
     await dispatch_scenario.set_policy(mode="batch")
     dispatch_scenario.positions.put_rider("near", 0.3)
     order_id = await place_ready_order(dispatch_scenario)
@@ -77,7 +79,7 @@ async def test_an_offer_of_a_batch_is_an_offer(dispatch_scenario: DispatchScenar
 
 
 async def test_after_a_decline_the_next_rider_is_asked(dispatch_scenario: DispatchScenario):
-    """Whoever declined is not asked again, though he is the nearest; why stands with the order."""
+    """The nearest rider has declined and is not asked again; the decision says so."""
     await dispatch_scenario.set_policy(mode="batch")
     dispatch_scenario.positions.put_rider("near", 0.3)
     dispatch_scenario.positions.put_rider("far", 2.0)
@@ -97,21 +99,21 @@ async def test_after_a_decline_the_next_rider_is_asked(dispatch_scenario: Dispat
 
 
 async def test_an_unread_offer_is_reopened(dispatch_scenario: DispatchScenario):
-    """Receipts count in a batch as well: after two seconds the order is open again."""
+    """Two seconds without a display receipt, and the next batch asks another rider."""
     await dispatch_scenario.set_policy(mode="batch")
     dispatch_scenario.positions.put_rider("dead", 0.2)
     dispatch_scenario.positions.put_rider("alive", 0.9)
     order_id = await place_ready_order(dispatch_scenario)
     await run_batch(dispatch_scenario)
-    lapsed = await dispatch_scenario.process_order(order_id, 2_000)
+    ended = await dispatch_scenario.process_order(order_id, 2_000)
     await run_batch(dispatch_scenario)
 
-    assert lapsed.asked["dead"].outcome is OfferOutcome.UNREAD
+    assert ended.asked[RiderId("dead")].outcome is OfferOutcome.UNREAD
     assert list((await dispatch_scenario.dispatch_of(order_id)).offers) == ["alive"]
 
 
 async def test_no_rider_is_sent_too_early(dispatch_scenario: DispatchScenario):
-    """Half an hour before the goods are ready nobody is asked; when it is time he is."""
+    """Half an hour before the goods are ready no rider is asked, three minutes before one is."""
     await dispatch_scenario.set_policy(mode="batch")
     dispatch_scenario.positions.put_rider("near", 0.3)
     order_id = await dispatch_scenario.order_scenario.place_order()
@@ -130,7 +132,7 @@ async def test_no_rider_is_sent_too_early(dispatch_scenario: DispatchScenario):
 
 
 async def test_without_prep_minutes_the_learned_time_is_used(dispatch_scenario: DispatchScenario):
-    """Three orders took him half an hour each; the fourth rider is sent later than the first."""
+    """Three orders took the vendor half an hour each; for the fourth no rider is asked too early."""
     await dispatch_scenario.set_policy(mode="batch")
     for _ in range(3):
         order_id = await dispatch_scenario.place_accepted_order()
@@ -157,7 +159,7 @@ async def test_without_prep_minutes_the_learned_time_is_used(dispatch_scenario: 
 
 
 async def test_excluded_riders_are_listed_with_reasons(dispatch_scenario: DispatchScenario):
-    """Nobody is left: the order says so once, and why each of them could not."""
+    """No rider can be asked: the order's decision says why for each."""
     await dispatch_scenario.set_policy(mode="batch")
     dispatch_scenario.positions.put_rider("poor", 0.2, cash_headroom_xaf=10)
     dispatch_scenario.positions.put_rider("busy", 0.4, active=1)
@@ -175,7 +177,7 @@ async def test_excluded_riders_are_listed_with_reasons(dispatch_scenario: Dispat
 
 
 async def test_a_long_search_raises_an_alert(dispatch_scenario: DispatchScenario):
-    """Nobody for three minutes is an alert here as well."""
+    """Three minutes without a rider raise the alert in this mode as well."""
     await dispatch_scenario.set_policy(mode="batch")
     order_id = await place_ready_order(dispatch_scenario)
     await run_batch(dispatch_scenario)
@@ -188,7 +190,7 @@ async def test_a_long_search_raises_an_alert(dispatch_scenario: DispatchScenario
 
 
 async def test_a_cancelled_order_is_forgotten(dispatch_scenario: DispatchScenario):
-    """Its last look takes it out of the picture, and its rider is free for the next."""
+    """Its last check releases the rider it had asked, who is then asked for the next order."""
     await dispatch_scenario.set_policy(mode="batch")
     dispatch_scenario.positions.put_rider("only", 0.3)
     first = await place_ready_order(dispatch_scenario)
@@ -204,10 +206,10 @@ async def test_a_cancelled_order_is_forgotten(dispatch_scenario: DispatchScenari
     assert list((await dispatch_scenario.dispatch_of(second)).offers) == ["only"]
 
 
-async def test_an_emptied_board_hides_no_order(
+async def test_orders_missing_on_the_board_are_decided(
     dispatch_scenario: DispatchScenario, redis: RedisClients
 ):
-    """Redis forgets everything: what the engine has looked at is decided all the same."""
+    """Redis loses everything: an order that the engine has checked is decided all the same."""
     await dispatch_scenario.set_policy(mode="batch")
     dispatch_scenario.positions.put_rider("near", 0.3)
     order_id = await place_ready_order(dispatch_scenario)
@@ -222,7 +224,7 @@ async def test_an_emptied_board_hides_no_order(
 async def test_a_reassigned_rider_is_not_charged_with_a_release(
     dispatch_scenario: DispatchScenario,
 ):
-    """An order that was moved to another counts not as given back; he is told that it is gone."""
+    """An order that was moved does not count as given back; its rider is notified."""
     await dispatch_scenario.set_policy(mode="batch")
     dispatch_scenario.positions.put_rider("near", 0.3)
     order_id = await place_ready_order(dispatch_scenario)
@@ -236,12 +238,13 @@ async def test_a_reassigned_rider_is_not_charged_with_a_release(
         -1
     ] == "delivery_request_closed"
     item = await dispatch_scenario.order_scenario.table.get(workload_key("near"))
+    assert item is not None
     assert "givenBack" not in item
     assert (await dispatch_scenario.order_scenario.riders.workload("near")).orders == ()
 
 
 async def test_a_shift_end_is_respected(dispatch_scenario: DispatchScenario):
-    """Whoever could not be at the shop before his shift ends is not asked."""
+    """A rider who could not be at the pickup before its shift ends is not asked."""
     await dispatch_scenario.set_policy(mode="batch")
     dispatch_scenario.positions.put_rider(
         "leaves", 0.2, until_ms=dispatch_scenario.clock.now_ms() + 60_000
@@ -256,23 +259,25 @@ async def test_a_shift_end_is_respected(dispatch_scenario: DispatchScenario):
 async def test_an_operators_wanted_rider_is_asked_outside_the_batch(
     dispatch_scenario: DispatchScenario,
 ):
-    """The rider he names is asked at once, alone, as in every other zone."""
+    """The rider that the operator names is asked at once and alone, as in every other mode."""
     await dispatch_scenario.set_policy(mode="batch")
     dispatch_scenario.positions.put_rider("near", 0.2)
     dispatch_scenario.positions.put_rider("wanted", 1.0)
     order_id = await place_ready_order(dispatch_scenario)
-    wish = commands.Reassign(order_id=order_id, rider_id="wanted")
+    command = commands.Reassign(order_id=order_id, rider_id="wanted")
     await dispatch_scenario.order_scenario.order_service.reassign(
-        dispatch_scenario.order_scenario.caller("ops", "adm_1"), wish
+        dispatch_scenario.order_scenario.caller("ops", "adm_1"), command
     )
     await run_batch(dispatch_scenario)
-    looked = await dispatch_scenario.process_order(order_id)
+    after = await dispatch_scenario.process_order(order_id)
 
-    assert list(looked.offers) == ["wanted"]
+    assert list(after.offers) == ["wanted"]
 
 
-async def test_a_rider_may_hold_two_offers_of_one_shop(dispatch_scenario: DispatchScenario):
-    """Where he may carry two orders, both are offered to him in the same moment."""
+async def test_a_rider_with_room_for_two_gets_two_offers_of_one_vendor(
+    dispatch_scenario: DispatchScenario,
+):
+    """A capacity of two, and both orders are offered in one decision."""
     await dispatch_scenario.set_policy(mode="batch")
     dispatch_scenario.positions.put_rider("only", 0.2, capacity=2)
     orders = [
@@ -288,7 +293,7 @@ async def test_a_rider_may_hold_two_offers_of_one_shop(dispatch_scenario: Dispat
 
 
 async def test_an_engine_without_leadership_decides_nothing(dispatch_scenario: DispatchScenario):
-    """Its lease is over: no order is offered by it any more."""
+    """Its lease has ended: it makes no offer."""
     await dispatch_scenario.set_policy(mode="batch")
     dispatch_scenario.positions.put_rider("near", 0.3)
     order_id = await place_ready_order(dispatch_scenario)
@@ -300,7 +305,7 @@ async def test_an_engine_without_leadership_decides_nothing(dispatch_scenario: D
 
 
 async def test_a_backlog_turns_batches_on_and_off(dispatch_scenario: DispatchScenario):
-    """Three orders for one rider are decided together; when riders come, it is over."""
+    """Three orders for one rider switch to batches; with more riders the tick checks them again."""
     await dispatch_scenario.set_policy(mode="auto")
     dispatch_scenario.positions.put_rider("only", 0.3)
     first = await place_ready_order(dispatch_scenario)
@@ -322,14 +327,3 @@ async def test_a_backlog_turns_batches_on_and_off(dispatch_scenario: DispatchSce
     assert calm.state is DispatchState.SEARCHING
     assert sum(len(each.offers) for each in crowded) == 1
     assert set(others) <= {*due, first}
-
-
-def test_a_mode_does_not_flicker():
-    """Between the bounds everything stays as it is."""
-    modes = ModeSwitch()
-    modes.set_policy("FOOD", OfferPolicy(mode="auto"))
-    seen = []
-    for orders in (9, 11, 9, 6, 4, 6, 9):
-        modes.update_backlog(Backlog(orders, 10))
-        seen.append(modes.is_batched("FOOD"))
-    assert seen == [False, True, True, True, False, False, False]

@@ -1,30 +1,38 @@
-"""Candidates: in which order they stand, and what keeps one from being asked."""
+"""Candidates: their ranking, and what excludes a rider."""
+
+from typing import Any
 
 import pytest
 
+from dispatch.ids import OrderId, RiderId
 from dispatch.orders.offers.candidates import CandidateContext, exclusion_of, rank_candidates
+from dispatch.orders.transitions.waves import BUSY
 from dispatch.tracking.stores.rider_facts import IndexedRider
 from tests.factories import a_cash_payment, an_order
 
 NOW = 5_000_000
+RIDER = RiderId("rdr_1")
 
 
-def a_rider(rider_id="rdr_1", **changes):
+def a_rider(rider_id: str = "rdr_1", **changes: Any) -> IndexedRider:
+    """A free rider one kilometre away; override one fact and keep the rest."""
     usual = {
         "lat": 4.05, "lng": 9.7, "ts": NOW, "seen_at_ms": NOW, "heading": None, "speed": None,
         "accuracy": 5.0, "available": True, "active": 0, "capacity": 1, "completion": 95.0,
         "rating": 4.5, "recent_offers": 0, "cash_headroom_xaf": 50_000, "vehicle": None,
         "name": "", "distance_km": 1.0,
     }  # fmt: skip
-    return IndexedRider(rider_id=rider_id, **{**usual, **changes})
+    return IndexedRider(rider_id=RiderId(rider_id), **{**usual, **changes})
 
 
-def context(offer_holds=None, paused=None):
+def context(
+    offer_holds: dict[RiderId, OrderId] | None = None, paused: dict[RiderId, int] | None = None
+) -> CandidateContext:
     return CandidateContext(NOW, 15_000, offer_holds or {}, paused or {})
 
 
 @pytest.mark.parametrize(
-    ("changes", "bar"),
+    ("changes", "reason"),
     [
         ({}, None),
         ({"available": False}, "off duty"),
@@ -35,32 +43,34 @@ def context(offer_holds=None, paused=None):
         ({"cash_headroom_xaf": 11_500}, None),
     ],
 )
-def test_each_exclusion_has_its_reason(changes, bar):
-    """Whatever stands in a rider's way is said in words and figures."""
-    assert exclusion_of(an_order(payment=a_cash_payment()), a_rider(**changes), context()) == bar
+def test_each_exclusion_has_its_reason(changes: dict[str, Any], reason: str | None):
+    """The reason has the figures that operators need."""
+    assert exclusion_of(an_order(payment=a_cash_payment()), a_rider(**changes), context()) == reason
 
 
-def test_a_prepaid_order_needs_no_room_for_cash():
-    """Only cash on delivery fills a rider's pockets."""
+def test_a_prepaid_order_needs_no_cash_headroom():
+    """A rider at its cash limit may carry it."""
     assert exclusion_of(an_order(), a_rider(cash_headroom_xaf=0), context()) is None
 
 
-def test_a_paused_rider_and_one_who_holds_an_offer_are_passed_over():
-    """The reason says how long, and whether the offer is of this very order."""
-    paused = context(paused={"rdr_1": NOW + 61_000})
-    other = context(offer_holds={"rdr_1": "ord_9"})
-    same = context(offer_holds={"rdr_1": "ord_1"})
-    bars = [exclusion_of(an_order(), a_rider(), each) for each in (paused, other, same)]
+def test_paused_and_held_riders_are_excluded():
+    """The reason says for how long, and whether the offer is of this very order."""
+    paused = context(paused={RIDER: NOW + 61_000})
+    other = context(offer_holds={RIDER: OrderId("ord_9")})
+    same = context(offer_holds={RIDER: OrderId("ord_1")})
+    busy = context(offer_holds={RIDER: BUSY})
+    reasons = [exclusion_of(an_order(), a_rider(), each) for each in (paused, other, same, busy)]
 
-    assert bars == [
+    assert reasons == [
         "paused for 61 s more: left offers unread",
         "holds another offer",
         "holds an offer of this order",
+        "carries another order",
     ]
 
 
-def test_candidates_stand_best_first_with_their_points():
-    """The score and its parts come along; ties go to whoever was asked least of late."""
+def test_candidates_are_ranked_with_their_scores():
+    """Of equal scores the rider with fewer recent offers comes first."""
     found = [
         a_rider("busy_evening", recent_offers=3),
         a_rider("quiet_evening", recent_offers=1),

@@ -1,4 +1,4 @@
-"""What an order may contain and what it costs."""
+"""Basket rules: what an order may contain and what it costs."""
 
 import msgspec
 import pytest
@@ -56,7 +56,7 @@ def package_order(
 
 
 def test_prices_come_from_the_catalogue() -> None:
-    """Each line has the server's price, and the platform takes its part of the subtotal alone."""
+    """Each line has the server's price; the commission is a part of the subtotal alone."""
     lines, pricing = price_goods_order(
         goods_order(("ndole", 2), ("juice", 1)), OPEN_VENDOR, ITEMS, FOOD
     )
@@ -70,7 +70,7 @@ def test_prices_come_from_the_catalogue() -> None:
 
 
 def test_the_same_item_twice_is_one_line() -> None:
-    """Duplicate lines are added up, so that the stock is asked for once and for all of it."""
+    """Duplicate lines are added up, so that the stock is reserved once for all of them."""
     lines, pricing = price_goods_order(
         goods_order(("juice", 1), ("juice", 2)), OPEN_VENDOR, ITEMS, FOOD
     )
@@ -79,8 +79,8 @@ def test_the_same_item_twice_is_one_line() -> None:
     assert pricing.subtotal == 2100
 
 
-def test_duplicates_do_not_get_round_the_stock() -> None:
-    """Two lines that fit the stock one by one are refused where together they do not."""
+def test_duplicates_cannot_exceed_the_stock() -> None:
+    """Two lines that each fit the stock are refused where their sum does not."""
     with pytest.raises(Refused) as refused:
         price_goods_order(goods_order(("juice", 2), ("juice", 2)), OPEN_VENDOR, ITEMS, FOOD)
 
@@ -122,7 +122,7 @@ def test_each_fault_has_its_own_code(
     rates: Rates,
     code: str,
 ) -> None:
-    """An order is refused with the code of its fault; with two faults the earlier is told."""
+    """An order is refused with the code of its fault; of two faults the earlier one counts."""
     with pytest.raises(Refused) as refused:
         price_goods_order(goods_order(*wanted), vendor, items, rates)
 
@@ -130,7 +130,7 @@ def test_each_fault_has_its_own_code(
 
 
 def test_a_food_vendor_is_closed_for_mart() -> None:
-    """A vendor who serves FOOD alone is closed for MART."""
+    """A vendor that sells only FOOD is closed for MART."""
     with pytest.raises(Refused) as refused:
         price_goods_order(goods_order(("ndole", 9), kind="MART"), FOOD_VENDOR, ITEMS, MART)
 
@@ -138,7 +138,7 @@ def test_a_food_vendor_is_closed_for_mart() -> None:
 
 
 def test_the_minimum_is_enough() -> None:
-    """A subtotal of exactly the minimum is accepted; one franc less names what is missing."""
+    """A subtotal of exactly the minimum is accepted; one franc less is refused with both amounts."""
     exact = {"a": CatalogueItem(item_id="a", vendor_id="ven_1", name="A", price=2000)}
     short = {"a": CatalogueItem(item_id="a", vendor_id="ven_1", name="A", price=1999)}
 
@@ -151,7 +151,7 @@ def test_the_minimum_is_enough() -> None:
 
 
 def test_an_order_fits_the_ledger() -> None:
-    """An order above the largest amount of the ledger is refused before it reaches it."""
+    """An order above the largest amount of the ledger is refused."""
     gold = {
         f"g{i}": CatalogueItem(item_id=f"g{i}", vendor_id="ven_1", name="Gold", price=100_000_000)
         for i in range(11)
@@ -163,7 +163,7 @@ def test_an_order_fits_the_ledger() -> None:
 
 
 def test_an_order_fits_one_transaction() -> None:
-    """More counted items than one transaction can take out of stock are refused."""
+    """More counted items than one transaction can reserve are refused."""
     many = {
         f"i{i}": CatalogueItem(item_id=f"i{i}", vendor_id="ven_1", name="I", price=100, stock=9)
         for i in range(COUNTED_LINES_MAX + 1)
@@ -208,13 +208,13 @@ def test_a_parcel_is_priced_by_distance(
     ],
 )
 def test_a_parcel_may_be_refused(weight: float, rates: Rates, code: str) -> None:
-    """A parcel is refused with the code of its fault; a service that is off comes first."""
+    """A disabled service comes before the faults of the parcel."""
     with pytest.raises(Refused) as refused:
         price_package_order(package_order(weight), rates)
 
     assert refused.value.code == code
 
 
-def test_the_heaviest_parcel_is_carried() -> None:
-    """A parcel of exactly the greatest weight is accepted."""
+def test_the_heaviest_parcel_is_accepted() -> None:
+    """The limit itself is allowed."""
     assert price_package_order(package_order(50.0), PACKAGE).total > 2000

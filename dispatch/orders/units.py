@@ -1,0 +1,4 @@
+"""Unit conversions used by the order modules."""
+
+METRES_PER_KM = 1000
+MINUTE_MS = 60_000

@@ -1,0 +1,1 @@
+"""Use cases of orders: load, decide and commit, by subject."""

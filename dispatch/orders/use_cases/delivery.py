@@ -1,0 +1,74 @@
+"""Use cases of an assigned order: arrivals, pickup, delivery, and giving it back."""
+
+from dispatch.ids import OrderId, RiderId
+from dispatch.model import OfferOutcome, Order
+from dispatch.orders.transitions.context import ArrivalFacts, Transition
+from dispatch.orders.unit_of_work import Caller, ExtraWrites
+from dispatch.orders.use_cases.base import OrderUseCases
+from dispatch.wire import commands
+from dispatch.wire.events import Stop
+from dispatch.wire.snapshots import Snapshot
+
+
+class DeliveryUseCases(OrderUseCases):
+    """Carries out commands of assigned riders, and takes orders back from riders.
+
+    Errors: every method raises Refused NOT_FOUND or WRONG_STATE; StoreUnavailable.
+    """
+
+    async def arrived_pickup(self, caller: Caller, command: commands.ArrivedPickup) -> Snapshot:
+        """Record that the rider says it is at the pickup."""
+        return await self._commit_command("arrived_pickup", caller, command)
+
+    async def record_arrival(self, order_id: OrderId, rider_id: RiderId, stop: Stop) -> None:
+        """Record that the rider's positions showed it at a stop; the arrival is sent once.
+
+        Any node does this for the riders connected to it. It needs no lease: nothing is decided.
+
+        Errors: Refused WRONG_STATE where the order moved on.
+        """
+        await self._commit_by_server("record_arrival", order_id, ArrivalFacts(rider_id, stop))
+
+    async def pick_up(self, caller: Caller, command: commands.PickUp) -> Snapshot:
+        """Record that the rider has the goods."""
+        return await self._commit_command("pick_up", caller, command)
+
+    async def arrived_dropoff(self, caller: Caller, command: commands.ArrivedDropoff) -> Snapshot:
+        """Record that the rider says it is at the dropoff."""
+        return await self._commit_command("arrived_dropoff", caller, command)
+
+    async def complete_delivery(
+        self, caller: Caller, command: commands.CompleteDelivery
+    ) -> Snapshot:
+        """Record that the goods are handed over; the order may be settled."""
+
+        async def extra_writes_for(order: Order, transition: Transition) -> ExtraWrites:
+            return self._extra_writes.for_delivery(order, transition, RiderId(caller.id))
+
+        return await self._commit_command("complete_delivery", caller, command, extra_writes_for)
+
+    async def release_delivery(self, caller: Caller, command: commands.ReleaseDelivery) -> Snapshot:
+        """The rider gives the order back before the pickup; the search begins again."""
+        return await self._commit_command(
+            "release_delivery", caller, command, self._extra_writes.for_release
+        )
+
+    async def withdraw_delivery(self, order_id: OrderId, outcome: OfferOutcome) -> Order:
+        """The engine takes the order from its rider; the search begins again.
+
+        Errors: Refused WRONG_STATE where the rider has picked it up; LeadershipLost.
+        """
+        extra_writes_for = (
+            self._extra_writes.for_reassignment
+            if outcome is OfferOutcome.MOVED
+            else self._extra_writes.for_release
+        )
+        return await self._commit_by_engine(
+            "withdraw_delivery", order_id, outcome, extra_writes_for
+        )
+
+    async def reassign(self, caller: Caller, command: commands.Reassign) -> Snapshot:
+        """An operator takes the order from its rider; the search begins again."""
+        return await self._commit_command(
+            "reassign", caller, command, self._extra_writes.for_release
+        )
