@@ -61,9 +61,10 @@ class DisplayReceipts:
         self._has_pending.clear()
         batch = list(self._pending)
         await self._write(batch)
-        written = min(len(batch), len(self._pending))
-        for _ in range(written):
-            self._pending.popleft()
+        for receipt in batch:
+            # Some may have been dropped meanwhile; the receipts after them are not written yet.
+            if self._pending and self._pending[0] is receipt:
+                self._pending.popleft()
 
     async def _write(self, batch: Sequence[_Receipt]) -> None:
         with translate_redis_errors():

@@ -132,7 +132,7 @@ async def test_no_rider_is_sent_too_early(dispatch_scenario: DispatchScenario):
 
 
 async def test_without_prep_minutes_the_learned_time_is_used(dispatch_scenario: DispatchScenario):
-    """Three orders took the vendor half an hour each; for the fourth no rider is asked too early."""
+    """Three orders took the vendor half an hour each; the fourth is not offered too early."""
     await dispatch_scenario.set_policy(mode="batch")
     for _ in range(3):
         order_id = await dispatch_scenario.place_accepted_order()

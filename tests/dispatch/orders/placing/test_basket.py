@@ -138,7 +138,7 @@ def test_a_food_vendor_is_closed_for_mart() -> None:
 
 
 def test_the_minimum_is_enough() -> None:
-    """A subtotal of exactly the minimum is accepted; one franc less is refused with both amounts."""
+    """A subtotal of the minimum is accepted; one franc less is refused with both amounts."""
     exact = {"a": CatalogueItem(item_id="a", vendor_id="ven_1", name="A", price=2000)}
     short = {"a": CatalogueItem(item_id="a", vendor_id="ven_1", name="A", price=1999)}
 
