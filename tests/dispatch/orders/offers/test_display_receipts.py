@@ -1,5 +1,6 @@
 """Display receipts: recorded at an edge, written in the background, read by the engine."""
 
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any, cast
@@ -39,7 +40,7 @@ class PausedRedis:
         return cast("RedisClients", SimpleNamespace(commands=self))
 
     @asynccontextmanager
-    async def pipeline(self, **_options: Any) -> Any:
+    async def pipeline(self, **_options: Any) -> AsyncIterator[Any]:
         """A pipeline of SET commands."""
         batch: list[str] = []
 
