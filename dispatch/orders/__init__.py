@@ -1,1 +1,1 @@
-"""An order's way: a pure machine, pure offer rounds, and the steps that write."""
+"""Orders: pure transitions, offers, batch decisions, and the use cases that write them."""
