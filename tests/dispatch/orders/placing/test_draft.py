@@ -6,10 +6,11 @@ from dispatch.catalogue.store import Vendor
 from dispatch.ids import OrderId
 from dispatch.model import Order, OrderLine, OrderStatus, PaymentMethod, PaymentState, Place
 from dispatch.orders.placing.draft import blank_order, payment_for, with_goods, with_parcel
-from dispatch.wire.http import requests
+from dispatch.wire.http.base import Address
+from dispatch.wire.http.orders import BasketItem, GoodsOrder, PackageOrder, ParcelDetails, Recipient
 from ledger.core.pricing import DEFAULT_RATES, price_goods
 
-ADDRESS = requests.Address(lat=4.06, lng=9.71, address="Akwa")
+ADDRESS = Address(lat=4.06, lng=9.71, address="Akwa")
 
 
 def a_blank_order() -> Order:
@@ -49,10 +50,10 @@ def test_goods_go_from_the_vendor_to_the_delivery_address():
     """With the lines that were priced and the vendor's usual preparation time."""
     vendor = Vendor(vendor_id="ven_1", location=Place(lat=4.05, lng=9.7), prep_minutes=15)
     lines = (OrderLine(item_id="ndole", name="Ndolé", quantity=2, unit_price=4_000),)
-    body = requests.GoodsOrder(
+    body = GoodsOrder(
         order_type="FOOD",
         vendor_id="ven_1",
-        items=[requests.BasketItem(item_id="ndole", quantity=2)],
+        items=[BasketItem(item_id="ndole", quantity=2)],
         delivery_address=ADDRESS,
         payment_method="CASH",
         notes="ring twice",
@@ -66,12 +67,12 @@ def test_goods_go_from_the_vendor_to_the_delivery_address():
 
 def test_a_parcel_goes_from_address_to_address():
     """With its recipient, and without a vendor."""
-    body = requests.PackageOrder(
+    body = PackageOrder(
         order_type="PACKAGE",
-        pickup=requests.Address(lat=4.05, lng=9.7),
+        pickup=Address(lat=4.05, lng=9.7),
         dropoff=ADDRESS,
-        package_details=requests.ParcelDetails(category="papers", weight=2.5, is_fragile=True),
-        recipient=requests.Recipient(name="Awa", phone="+237600000000"),
+        package_details=ParcelDetails(category="papers", weight=2.5, is_fragile=True),
+        recipient=Recipient(name="Awa", phone="+237600000000"),
         payment_method="CASH",
     )
     order = with_parcel(a_blank_order(), body)

@@ -5,7 +5,7 @@ import pytest
 from dispatch.catalogue.promotions import Promotions
 from dispatch.errors import Refusal, Refused
 from dispatch.orders.placing.quote import QuoteService
-from dispatch.wire.http import requests
+from dispatch.wire.http.orders import BasketItem, GoodsOrder
 from tests.dispatch.order_scenario import DELIVERY_ADDRESS, OrderScenario
 
 pytestmark = pytest.mark.engines
@@ -18,12 +18,12 @@ def quotes(order_scenario: OrderScenario) -> QuoteService:
     return QuoteService(order_scenario.catalogue, order_scenario.service_rates, promotions)
 
 
-def a_meal(item_id: str = "ndole", promo_code: str | None = None) -> requests.GoodsOrder:
+def a_meal(item_id: str = "ndole", promo_code: str | None = None) -> GoodsOrder:
     """Two dishes of the scenario's vendor."""
-    return requests.GoodsOrder(
+    return GoodsOrder(
         order_type="FOOD",
         vendor_id="ven_1",
-        items=[requests.BasketItem(item_id=item_id, quantity=2)],
+        items=[BasketItem(item_id=item_id, quantity=2)],
         delivery_address=DELIVERY_ADDRESS,
         payment_method="WALLET",
         promo_code=promo_code,
