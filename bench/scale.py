@@ -1,7 +1,8 @@
-"""How long one decision takes in ever larger cities: riders, and a fifth as many open orders.
+"""Duration of one batch decision by the size of the city.
 
-`python -m bench.scale [--full] [--seed N]`. Synthetic cities of the same density; the full size
-goes up to 5,000 riders and 1,000 orders. It says how long a decision takes, not how good it is.
+`python -m bench.scale [--full] [--seed N]`. Synthetic cities of the same density, with a fifth as
+many open orders as riders; the full size goes up to 5,000 riders and 1,000 orders. It measures how
+long a decision takes, not how good it is.
 """
 
 import argparse
@@ -14,31 +15,31 @@ from typing import NamedTuple
 import numpy as np
 
 from bench.common.result_line import print_result
+from matching.batch import solve_batch
 from matching.problem import ANY_VEHICLE, NO_ZONE, Orders, Places, Problem, Riders
-from matching.solve import solve
 
 SEED = 1
-# Riders; the full size is the one that figures are quoted from.
+# Numbers of riders; figures are quoted from the full size.
 SIZES = {"smoke": (100, 200, 400), "full": (625, 1_250, 2_500, 5_000)}
 ORDERS_PER_RIDER = 0.2
-# Five orders at a time come from one place.
+# Five orders from each place.
 PLACES_PER_ORDER = 0.2
 # Source: 5,000 riders in a city 30 km across. Units: riders per square metre.
 DENSITY = 5_000 / 30_000**2
-# Riders who carry something and will be free within the hour's next part. Units: minutes.
+# Riders who carry an order, and within what time they are free. Units: minutes.
 BUSY_SHARE, BUSY_MINUTES = 0.4, 20.0
 PREP_MINUTES, SHIFT_MINUTES = 25.0, 120.0
-# A motorbike, along the crow. Units: metres per minute.
+# A motorbike, over the straight line. Units: metres per minute.
 SPEED_M_PER_MINUTE = 320.0
-# Units: seconds; source: issue of the matching room, one decision of the largest city.
+# Units: seconds. Source: bench/README.md, one decision of the largest city.
 GOAL_S, GOAL_RIDERS = 1.0, 5_000
-# A decision may grow with the riders to this power at most; 2 is every pair.
+# The duration may grow with the riders to this power at most; 2 is that of all pairs.
 POWER_MAX = 2.0
 ROUNDS = 3
 
 
 class Measured(NamedTuple):
-    """One size: how long a decision took, and how much of it could be done."""
+    """Result of one size: the duration of a decision, and the orders that got a rider."""
 
     riders: int
     orders: int
@@ -47,7 +48,10 @@ class Measured(NamedTuple):
 
 
 def synthetic_city(riders: int, rng: np.random.Generator) -> Problem:
-    """A busy moment of a synthetic city."""
+    """A busy moment of a synthetic city.
+
+    Shapes: `riders` riders, a fifth as many orders. Units: as in `matching.problem`.
+    """
     side = sqrt(riders / DENSITY)
     orders = int(riders * ORDERS_PER_RIDER)
     places = max(1, int(orders * PLACES_PER_ORDER))
@@ -92,48 +96,48 @@ def _orders(orders: int, places: int, side: float, rng: np.random.Generator) -> 
 
 
 def measure(riders: int, seed: int) -> Measured:
-    """The middle of some decisions of this size."""
+    """The median of ROUNDS decisions of this size. Units: seconds."""
     rng = np.random.default_rng(seed)
-    took, served = zip(
+    durations_s, served = zip(
         *(_time_decision(synthetic_city(riders, rng)) for _ in range(ROUNDS)), strict=True
     )
-    return Measured(riders, int(riders * ORDERS_PER_RIDER), median(took), min(served))
+    return Measured(riders, int(riders * ORDERS_PER_RIDER), median(durations_s), min(served))
 
 
 def _time_decision(problem: Problem) -> tuple[float, int]:
-    """How long it took, and the orders that somebody has."""
+    """Duration of one decision, and the number of orders that got a rider."""
     began_s = time.perf_counter()
-    plan = solve(problem, "batch")
-    took_s = time.perf_counter() - began_s
-    return took_s, len(problem.orders.place) - len(plan.unassigned)
+    plan = solve_batch(problem)
+    passed_s = time.perf_counter() - began_s
+    return passed_s, len(problem.orders.place) - len(plan.unassigned)
 
 
 def growth_power(rows: list[Measured]) -> float:
-    """With which power of the riders the time grows, from the smallest size to the largest."""
+    """The power of the number of riders with which the duration grows, first size to last."""
     first, last = rows[0], rows[-1]
     return log(last.seconds / first.seconds) / log(last.riders / first.riders)
 
 
 def main() -> None:
-    """Measure, print; 1 where a promise is broken."""
+    """Measure and print; exit 1 where a goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--full", action="store_true", help="up to 5,000 riders x 1,000 orders")
+    parser.add_argument("--full", action="store_true", help="up to 5,000 riders and 1,000 orders")
     parser.add_argument("--seed", type=int, default=SEED)
-    options = parser.parse_args()
-    size = "full" if options.full else "smoke"
-    rows = [measure(riders, options.seed) for riders in SIZES[size]]
+    given = parser.parse_args()
+    size = "full" if given.full else "smoke"
+    rows = [measure(riders, given.seed) for riders in SIZES[size]]
     print(f"{'riders':>8}{'orders':>8}{'ms':>10}{'us/rider':>10}{'served':>8}", file=sys.stderr)
     for row in rows:
         each_us = row.seconds / row.riders * 1e6
         line = f"{row.riders:>8}{row.orders:>8}{row.seconds * 1000:>10.1f}{each_us:>10.1f}"
         print(f"{line}{row.served:>8}", file=sys.stderr)
-    grows = growth_power(rows)
-    late = rows[-1].riders >= GOAL_RIDERS and rows[-1].seconds > GOAL_S
+    power = growth_power(rows)
+    is_late = rows[-1].riders >= GOAL_RIDERS and rows[-1].seconds > GOAL_S
     table = [{**row._asdict(), "seconds": round(row.seconds, 4)} for row in rows]
     print_result(
-        "scale", {"size": size, "seed": options.seed}, {"sizes": table, "power": round(grows, 2)}
+        "scale", {"size": size, "seed": given.seed}, {"sizes": table, "power": round(power, 2)}
     )
-    raise SystemExit(late or grows >= POWER_MAX)
+    raise SystemExit(is_late or power >= POWER_MAX)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Who carries what: facts in, pairs out; no Redis, no clock, no sockets."""
+"""Matching of riders and orders: numbers in, a plan out; no Redis, no clock, no sockets."""

@@ -1,8 +1,9 @@
-"""All open orders and all usable riders together: the cheapest plan that can be found quickly.
+"""Batch matching: all open orders and all usable riders are decided together.
 
-Orders are put in one by one, the one first that loses most if it has to wait for the others
-(regret); then each is taken out once more and put where it is cheapest by then. Only whoever must
-leave now is sent; everything else is decided anew next time.
+A heuristic for the cheapest plan. Regret insertion: orders are inserted one by one, first the one
+that loses most if it has to wait for the others. Then each order is taken out once and inserted
+where it is cheapest by then, and whole routes are exchanged between riders. Only trips that must
+start now are firm; the others are decided again next time.
 """
 
 from heapq import heapify, heappop, heappush
@@ -13,13 +14,13 @@ from matching.problem import Plan, Problem
 from matching.route_exchange import exchange_routes
 from matching.schedule import Insertion, Schedule
 
-# An order with one rider alone regrets him this much. Units: minutes.
-# Source: above any delay that another rider could cause in a working city.
+# Regret of an order that only one rider can take. Units: minutes.
+# Source: chosen; above any delay that another rider could cause in a working city.
 SOLE_RIDER_REGRET_MINUTES = 60.0
 
 
 class _RegretInsertion:
-    """Orders on their way into the schedule, and the riders each could go to."""
+    """Orders to be inserted into the schedule, with the best insertion for each nearby rider."""
 
     def __init__(self, schedule: Schedule, nearby: dict[int, list[int]]) -> None:
         self._schedule = schedule
@@ -30,7 +31,7 @@ class _RegretInsertion:
         self._priorities: dict[int, float] = {}
 
     def insert_all(self, orders: list[int]) -> list[int]:
-        """Put the orders in; those for which nobody is left."""
+        """Insert the orders; returns those that no rider can take."""
         for order in orders:
             self._moves[order] = {}
             for rider in self._nearby[order]:
@@ -66,7 +67,7 @@ class _RegretInsertion:
             self._moves[order][rider] = move
 
     def _priority(self, order: int) -> float:
-        """The more an order loses without its best rider, the smaller."""
+        """Key of the queue: the more an order loses without its best rider, the smaller."""
         first = second = float("inf")
         for move in self._moves[order].values():
             if move.cost < first:
@@ -81,15 +82,15 @@ def _by_cost(move: Insertion) -> tuple[float, int]:
 
 
 def _relocate(schedule: Schedule, nearby: dict[int, list[int]]) -> None:
-    """Take each order out once and put it where it is cheapest now."""
+    """Take each order out once and insert it where it is cheapest now."""
     for order, rider in list(schedule.rider_of.items()):
         cost = schedule.cost_of(rider) - schedule.reassignment_threshold(order)
         before = schedule.remove(order)
         if before is None:
             continue
         saved = cost - schedule.cost_of(rider)
-        # Whoever has nothing to do was dearer when this rider was chosen, and is so still, unless
-        # more was put on this one since.
+        # A rider without trips was dearer than this one when the order was inserted, and still is
+        # where the order is all that this rider has.
         is_alone = not schedule.trips[rider]
         riders = [each for each in nearby[order] if not is_alone or schedule.trips.get(each)]
         moves = [
@@ -103,14 +104,18 @@ def _relocate(schedule: Schedule, nearby: dict[int, list[int]]) -> None:
 
 
 def solve_batch(problem: Problem, weights: Weights = Weights()) -> Plan:  # noqa: B008 - a constant
-    """The plan of the policy `batch`."""
+    """The plan for one decision; the same problem always gives the same plan.
+
+    Shapes: columns of n riders, m orders and k places in. Units: as in `Problem`, minutes out.
+    """
     if not len(problem.orders.place) or not len(problem.riders.x):
         return Plan((), tuple(range(len(problem.orders.place))))
     costs = Costs(problem, weights)
     schedule = Schedule(problem, costs)
-    near = nearby_riders(problem, costs)
-    open_ = [order for order in range(len(problem.orders.place)) if order not in schedule.rider_of]
-    left = _RegretInsertion(schedule, near).insert_all(open_)
-    _relocate(schedule, near)
-    exchange_routes(schedule, near)
-    return Plan(tuple(schedule.planned_trips()), tuple(left))
+    nearby = nearby_riders(problem, costs)
+    orders = range(len(problem.orders.place))
+    open_orders = [order for order in orders if order not in schedule.rider_of]
+    unassigned = _RegretInsertion(schedule, nearby).insert_all(open_orders)
+    _relocate(schedule, nearby)
+    exchange_routes(schedule, nearby)
+    return Plan(tuple(schedule.planned_trips()), tuple(unassigned))

@@ -1,38 +1,42 @@
-"""How long a vendor's goods take, learned from when they were ready; by hour where known."""
+"""Preparation times of vendors, learned from past orders, by hour of the day where known."""
 
 from typing import NamedTuple
 
-# What is believed of a vendor of whom nothing is known, and how many orders that weighs.
+# The estimate for a vendor without orders, and how many orders it weighs.
 # Source: 17.1 minutes on average from placing to ready, 20,312 orders of 20 days of the public Meal
-# Delivery Routing Problem library; the weight is an own choice.
+# Delivery Routing Problem library; the weight is chosen.
 PRIOR_MINUTES, PRIOR_ORDERS = 17.0, 3.0
-# What a vendor does all day weighs so many orders against what he does in one hour of it.
+# The vendor's all-day average weighs this many orders against the average of one hour.
 ALL_DAY_ORDERS = 4.0
-# Older orders fade: all together never weigh more than so many.
-# Source: own choice, some days of a vendor's orders.
+# Older orders fade: all orders of a vendor together never weigh more than this many.
+# Source: chosen; some days of a vendor's orders.
 MEMORY_ORDERS = 50.0
-# A shorter time is a vendor who calls ready what he has not made, a longer one who forgot to.
+# A shorter time means that an order was marked ready before it was made, a longer one that marking
+# it was forgotten.
 OBSERVED_MINUTES_MIN, OBSERVED_MINUTES_MAX = 1.0, 90.0
-# Under this name stands what a vendor does all day; hours stand under their number.
+# Hash field of a vendor's all-day sum; the sums by hour stand under the number of the hour.
 ALL_DAY = "day"
 
 
 class FadedSum(NamedTuple):
-    """A faded sum, and how many it is of: minutes of orders, or yeses of answers."""
+    """A sum whose older parts weigh less, and the weight it is of.
+
+    For example minutes over orders, or acceptances over answers.
+    """
 
     total: float = 0.0
     weight: float = 0.0
 
 
 def clamp_observation(minutes: float) -> float:
-    """What is learned of one order. Units: minutes."""
+    """The preparation time that is learned from one order. Units: minutes."""
     return min(OBSERVED_MINUTES_MAX, max(OBSERVED_MINUTES_MIN, minutes))
 
 
 def estimate_prep_minutes(day: FadedSum, hour: FadedSum) -> float:
-    """How long the next order takes: this hour's word, within the day's, within the house's.
+    """Expected preparation time: the hour's average, drawn to the day's, drawn to the prior.
 
-    Units: minutes, between the shortest and the longest that is learned.
+    Units: minutes, between OBSERVED_MINUTES_MIN and OBSERVED_MINUTES_MAX.
     """
     usual = (day.total + PRIOR_MINUTES * PRIOR_ORDERS) / (day.weight + PRIOR_ORDERS)
     return (hour.total + usual * ALL_DAY_ORDERS) / (hour.weight + ALL_DAY_ORDERS)

@@ -1,4 +1,4 @@
-"""What a decision is made of: riders, orders and places as columns in, who carries what out."""
+"""Input and output of one matching decision: riders, orders and places as columns; the plan."""
 
 from collections.abc import Collection, Mapping, Sequence
 from types import MappingProxyType
@@ -9,20 +9,21 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Bools = NDArray[np.bool_]
 
-# Every vehicle there is, as bits; an order says which of them may carry it.
+# Bit mask of all vehicles; an order's mask says which of them may carry it.
 ANY_VEHICLE = 0xFF
-# Riders and orders of no zone in particular go with everybody.
+# Riders and orders without a zone match every zone.
 NO_ZONE = -1
 
 
 class Rules(NamedTuple):
-    """How long things take, and what counts. Units: minutes.
+    """Fixed times and thresholds of a decision. Units: minutes.
 
-    At every stop there is a time before the goods change hands and one after it. `whole` rounds
-    travel up to whole minutes. Later than `late_cap` after it was placed, an order is lost anyway.
-    `tick` is how long it takes until the next decision, `move` what must be gained by taking from a
-    rider an order that he has said yes to.
+    Every stop takes `before_handover` and then `after_handover`. `rounds_up_minutes` rounds travel
+    times up to whole minutes. An order later than `lost_after` after it was placed counts as lost.
+    `tick` is the time until the next decision, `reassignment_threshold` what must be gained by
+    taking an order from a rider who has accepted it.
     """
 
     before_handover: float = 2.0
@@ -36,9 +37,10 @@ class Rules(NamedTuple):
 class Riders(NamedTuple):
     """Riders as columns: where and when each will be free.
 
-    Shapes: each (n,). Units: metres on a plane, minutes, metres per minute, kilograms, XAF.
-    `until` is the last moment at which he may pick up; `capacity` counts the orders of one trip;
-    `accepts` is the chance that he says yes. NaN in completion and rating is unknown.
+    Shapes: each (n,). Units: `x`, `y` metres on a plane; `free_at`, `until` minutes; `speed` metres
+    per minute; `kg` kilograms; `cash` XAF. `until` is the last moment for a pickup; `capacity`
+    counts the orders of one trip; `acceptance_chance` is a probability. NaN in `completion` and
+    `rating` is unknown.
     """
 
     x: Floats
@@ -58,11 +60,11 @@ class Riders(NamedTuple):
 
 
 class Orders(NamedTuple):
-    """Open orders as columns; `place` is the row of the pickup in `Places`.
+    """Open orders as columns; `place` is the row of the pickup in `Places`, `x`, `y` the drop-off.
 
-    Shapes: each (m,). Units: metres on the same plane, minutes, kilograms, XAF. `vehicles` are
-    bits. `shares` says that the goods may lie beside those of other places: a parcel may, a hot
-    meal may not.
+    Shapes: each (m,). Units: `x`, `y` metres on the riders' plane; `placed`, `ready` minutes; `kg`
+    kilograms; `cash` XAF. `vehicles` is a bit mask. `may_share` says that the goods may travel with
+    those of other places: a parcel may, a hot meal may not.
     """
 
     place: Ints
@@ -74,11 +76,14 @@ class Orders(NamedTuple):
     cash: Floats
     vehicles: Ints
     zone: Ints
-    may_share: NDArray[np.bool_]
+    may_share: Bools
 
 
 class Places(NamedTuple):
-    """Where goods are picked up; `demand` says how often of late. Shapes: each (k,)."""
+    """Pickup places; `demand` counts their recent orders.
+
+    Shapes: each (k,). Units: `x`, `y` metres on the riders' plane.
+    """
 
     x: Floats
     y: Floats
@@ -86,17 +91,17 @@ class Places(NamedTuple):
 
 
 class Stop(NamedTuple):
-    """Somewhere a rider hands goods over: the pickup or the drop-off of one order."""
+    """One stop of a trip: the pickup or the drop-off of one order."""
 
     order: int
     is_pickup: bool
 
 
 class CommittedRider(NamedTuple):
-    """A rider under way: the stops ahead of him, and when he is at the first of them.
+    """A rider under way: its remaining stops, and when it is at the first of them. Units: minutes.
 
     Stops may be added behind the first. An order whose pickup is still ahead may be given to
-    somebody else, as long as he still goes where he is going for one of these orders.
+    another rider, as long as this rider still goes to its next stop for one of these orders.
     """
 
     rider: int
@@ -105,7 +110,10 @@ class CommittedRider(NamedTuple):
 
 
 class Problem(NamedTuple):
-    """One decision's facts. `blocked` are, by order, riders who must not have it."""
+    """The input of one decision. `blocked` maps an order to riders who must not get it.
+
+    Units: `now` minutes.
+    """
 
     now: float
     riders: Riders
@@ -117,10 +125,10 @@ class Problem(NamedTuple):
 
 
 class PlannedTrip(NamedTuple):
-    """One trip of one rider: its stops in order, when the first of them happens, and why.
+    """One trip of one rider: its stops in order, when the first of them happens, and its cost.
 
-    `go` says that he must leave now, or that he is under way already; the others are a forecast
-    that the next decision makes anew. `terms` add up to what the trip costs. Units: minutes.
+    `is_firm`: the rider must leave now or is under way already; other trips are a forecast that the
+    next decision replaces. `terms` add up to the cost of the trip. Units: minutes.
     """
 
     rider: int
@@ -136,19 +144,14 @@ class PlannedTrip(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """Who carries what: one task after the other for each rider, and the orders nobody can take."""
+    """The output of a decision: each rider's trips in sequence, and orders without a rider."""
 
     trips: Sequence[PlannedTrip]
     unassigned: Sequence[int]
 
-    @property
-    def pairs(self) -> list[tuple[int, int]]:
-        """(rider, order) of whoever must leave now or is under way."""
-        return [(task.rider, order) for task in self.trips if task.is_firm for order in task.orders]
-
 
 def exclusion_reason(problem: Problem, rider: int, order: int) -> str | None:
-    """Why a rider must not carry an order; None where he may."""
+    """Why a rider must not carry an order; None where it may."""
     riders, orders = problem.riders, problem.orders
     if rider in problem.blocked.get(order, ()):
         return "blocked"
@@ -166,16 +169,19 @@ def exclusion_reason(problem: Problem, rider: int, order: int) -> str | None:
     return None
 
 
-def may_carry(problem: Problem, riders: Ints, order: int) -> NDArray[np.bool_]:
-    """The same for many riders at once. Shapes: riders (r,) rows, answer (r,)."""
-    who, what = problem.riders, problem.orders
-    zone, zones = int(what.zone[order]), who.zone[riders]
+def may_carry(problem: Problem, riders: Ints, order: int) -> Bools:
+    """Whether each of these riders may carry an order: `exclusion_reason` for many at once.
+
+    Shapes: `riders` (r,) rows of `Problem.riders`, answer (r,).
+    """
+    columns, orders = problem.riders, problem.orders
+    zone, zones = int(orders.zone[order]), columns.zone[riders]
     fits = (
-        ((who.vehicle[riders] & int(what.vehicles[order])) != 0)
+        ((columns.vehicle[riders] & int(orders.vehicles[order])) != 0)
         & ((zones == zone) | (zones == NO_ZONE) | (zone == NO_ZONE))
-        & (who.kg[riders] >= what.kg[order])
-        & (who.cash[riders] >= what.cash[order])
-        & (who.capacity[riders] >= 1)
+        & (columns.kg[riders] >= orders.kg[order])
+        & (columns.cash[riders] >= orders.cash[order])
+        & (columns.capacity[riders] >= 1)
     )
-    barred = problem.blocked.get(order)
-    return fits & ~np.isin(riders, list(barred)) if barred else fits
+    blocked = problem.blocked.get(order)
+    return fits & ~np.isin(riders, list(blocked)) if blocked else fits

@@ -1,17 +1,27 @@
-"""Whole days dealt out anew: what one rider was to do, another may do better, all at once."""
+"""Route exchange: reassigns whole lists of trips between riders, all at once."""
+
+from collections.abc import Callable
+from typing import cast
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
+from scipy import optimize  # pyright: ignore[reportMissingTypeStubs]
 
 from matching.cost import INFEASIBLE
+from matching.problem import Floats, Ints
 from matching.schedule import Schedule
 
-# Stands for "never" where numbers are needed. Units: minutes.
+# Stands for INFEASIBLE in the cost matrix, which must be finite. Units: minutes.
 INFEASIBLE_MINUTES = 1e6
+
+# SciPy has no types of its own. Shapes: (g, r) in, two of (min(g, r),) out.
+_assign = cast(
+    "Callable[[Floats], tuple[Ints, Ints]]",
+    optimize.linear_sum_assignment,  # pyright: ignore[reportUnknownMemberType]
+)
 
 
 def exchange_routes(schedule: Schedule, nearby: dict[int, list[int]]) -> None:
-    """Give every list of trips that has not begun to the rider who makes the whole cheapest.
+    """Assign every list of trips that has not begun to a rider so that the total is cheapest.
 
     Source: Kuhn 1955, the assignment problem; each rider gets one list, or none.
     """
@@ -27,8 +37,8 @@ def exchange_routes(schedule: Schedule, nearby: dict[int, list[int]]) -> None:
     riders = sorted({rider for row in takers for rider in row})
     column = {rider: at for at, rider in enumerate(riders)}
     idle = {rider: schedule.cost_with(rider, []) for rider in riders}
-    # What it changes if a rider has the list instead of nothing.
-    price = np.full((len(givers), len(riders)), INFEASIBLE_MINUTES)
+    # What a rider's cost grows by with the list instead of nothing.
+    price: Floats = np.full((len(givers), len(riders)), INFEASIBLE_MINUTES)
     for row, trips in enumerate(lists):
         for rider in takers[row]:
             cost = schedule.cost_with(rider, schedule.retime_for(rider, trips))
@@ -36,14 +46,15 @@ def exchange_routes(schedule: Schedule, nearby: dict[int, list[int]]) -> None:
                 price[row, column[rider]] = cost - idle[rider]
     for rider in givers:
         schedule.set_trips(rider, [])
-    for row, at in zip(*linear_sum_assignment(price), strict=True):
+    for row, at in zip(*_assign(price), strict=True):
         rider = riders[int(at)]
         schedule.set_trips(rider, schedule.retime_for(rider, lists[int(row)]))
 
 
 def _capable_riders(schedule: Schedule, nearby: dict[int, list[int]], giver: int) -> list[int]:
-    """Who could do all that a rider is to do: himself, and those near all of it."""
+    """The riders who could take over all trips of a rider: itself, and those near every order."""
     trips = schedule.trips[giver]
-    fits = set.intersection(*(set(nearby[order]) for trip in trips for order in trip.drops))
+    orders = [order for trip in trips for order in trip.drops]
+    fits = set(nearby[orders[0]]).intersection(*(nearby[order] for order in orders[1:]))
     fits = {rider for rider in fits if not schedule.is_under_way(rider)}
     return [rider for rider in sorted(fits | {giver}) if schedule.has_room(rider, trips)]

@@ -1,12 +1,13 @@
-"""The rider score, 0 to 100, told part by part: who should be asked first, and why."""
+"""The rider score, 0 to 100, with its parts: which rider is asked first, and why."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-# Source: wire contract, business rules; every number of this file but the rounding.
+from matching.problem import Floats
+
+# Source: docs/contract.md, business rules; every number of this file but the rounding.
 DISTANCE_POINTS = 40.0
 POINTS_PER_KM = 8.0
 COMPLETION_POINTS = 25.0
@@ -17,43 +18,41 @@ COMPLETION_UNKNOWN = 95.0
 RATING_UNKNOWN = 4.5
 COMPLETION_MAX = 100.0
 RATING_MAX = 5.0
-# Scores that a reader sees as equal are equal, so that fairness may decide between them.
+# Scores that look equal to a reader are equal, so that fairness decides between them.
 DECIMALS = 2
-
-Floats = NDArray[np.float64]
 
 
 class Candidate(Protocol):
-    """What the score must know of a rider; None is unknown."""
+    """What the score needs of a rider; None is unknown."""
 
     @property
     def rider_id(self) -> str:
-        """Who he is; the last tie-break."""
+        """The rider's id; the last tie-break."""
         ...
 
     @property
     def distance_km(self) -> float:
-        """From him to the pickup, as the crow flies."""
+        """Straight-line distance from the rider to the pickup."""
         ...
 
     @property
     def completion(self) -> float | None:
-        """Percent of his accepted deliveries that he completed."""
+        """Percent of accepted deliveries that were completed."""
         ...
 
     @property
     def rating(self) -> float | None:
-        """His customers' stars, out of five."""
+        """Average rating by customers, out of five stars."""
         ...
 
     @property
     def active(self) -> int:
-        """Deliveries he carries now."""
+        """Deliveries that the rider carries now."""
         ...
 
     @property
     def recent_offers(self) -> int:
-        """How often he was asked of late; the first tie-break."""
+        """Offers that the rider got lately; the first tie-break."""
         ...
 
 
@@ -70,7 +69,7 @@ class ScoreInputs(NamedTuple):
 
 
 class ScoreParts(NamedTuple):
-    """What the score is made of; they add up to it. Units: points."""
+    """The parts of a score; they add up to it. Units: points."""
 
     distance: float
     completion: float
@@ -79,7 +78,7 @@ class ScoreParts(NamedTuple):
 
 
 class RankedCandidate(NamedTuple):
-    """A rider in his place: which of the candidates, how many points, and what they are for."""
+    """One candidate of a ranking: its row among the candidates, its score and the parts."""
 
     row: int
     score: float
@@ -87,7 +86,7 @@ class RankedCandidate(NamedTuple):
 
 
 def score_inputs(candidates: Sequence[Candidate]) -> ScoreInputs:
-    """The candidates as columns."""
+    """The candidates as columns, in their order. Shapes: each (n,), n candidates."""
     return ScoreInputs(
         *(
             np.array(column, dtype=np.float64)
@@ -102,7 +101,10 @@ def score_inputs(candidates: Sequence[Candidate]) -> ScoreInputs:
 
 
 def score_parts(inputs: ScoreInputs) -> Floats:
-    """Each rider's points by what they are for. Shapes: (n,) columns in, (n, 4) out, as `Parts`."""
+    """Each rider's points by part.
+
+    Shapes: (n,) columns in, (n, 4) out, in the order of `ScoreParts`. Units: points.
+    """
     completion = np.clip(_fill_unknown(inputs.completion, COMPLETION_UNKNOWN), 0.0, COMPLETION_MAX)
     rating = np.clip(_fill_unknown(inputs.rating, RATING_UNKNOWN), 0.0, RATING_MAX)
     return np.column_stack(
@@ -116,19 +118,24 @@ def score_parts(inputs: ScoreInputs) -> Floats:
 
 
 def score(inputs: ScoreInputs) -> Floats:
-    """Each rider's points, at most 90. Shapes: (n,) columns in, (n,) out.
+    """Each rider's score, at most 90.
 
-    Source: wire contract, `max(0, 40 - 8 km) + 25 compl./100 + 25 rating/5 - min(10, 5 active)`.
+    Shapes: (n,) columns in, (n,) out. Units: points.
+    Source: docs/contract.md, `max(0, 40 - 8 km) + 25 compl./100 + 25 rating/5 - min(10, 5 active)`.
     """
     return score_parts(inputs).sum(axis=1)
 
 
 def rank(candidates: Sequence[Candidate]) -> list[RankedCandidate]:
-    """The candidates, best first; ties go to the rider asked least of late, then by id."""
+    """The candidates, best first; ties go to the rider with the fewest recent offers, then by id.
+
+    Units: points.
+    """
     table = np.round(score_parts(score_inputs(candidates)), DECIMALS)
+    rows: list[list[float]] = table.tolist()
     ranked = [
         RankedCandidate(row, round(sum(points), DECIMALS), ScoreParts(*points))
-        for row, points in enumerate(table.tolist())
+        for row, points in enumerate(rows)
     ]
     return sorted(ranked, key=lambda each: _rank_key(each, candidates[each.row]))
 

@@ -1,4 +1,4 @@
-"""How long it takes from anywhere to anywhere, for riders of one speed."""
+"""Travel times between riders, pickup places and drop-offs, for riders of one speed."""
 
 from math import ceil, hypot
 from typing import NamedTuple
@@ -7,12 +7,15 @@ import numpy as np
 
 from matching.problem import Floats, Orders, Problem
 
-# Rounding up forgives what floating point adds to a whole number.
+# Subtracted before rounding up, so that a floating-point excess over a whole number is ignored.
 ROUNDING_TOLERANCE = 1e-9
 
 
 class OrderLists(NamedTuple):
-    """The orders' columns as lists, for code that looks at one order at a time."""
+    """Columns of `Orders` as lists, for code that reads one order at a time.
+
+    Shapes: each of length m, one element for each order. Units: as in `Orders`.
+    """
 
     place: list[int]
     x: list[float]
@@ -25,15 +28,15 @@ class OrderLists(NamedTuple):
 
 
 def to_order_lists(orders: Orders) -> OrderLists:
-    """The orders as a sheet."""
+    """The columns of the orders as lists. Shapes: (m,) arrays in, lists of length m out."""
     return OrderLists(*(getattr(orders, column).tolist() for column in OrderLists._fields))
 
 
 class TravelTimes:
-    """Minutes between riders, places and drop-offs. Units: minutes.
+    """Travel times between riders, k places and m drop-offs. Units: minutes.
 
-    `own[o]` is the way of order o from its place to its drop-off; `back[o]` the ways from there to
-    every place, and `from_place[p]` those from a place.
+    Shapes: `place_to_drop` (m,), from each order's place to its own drop-off; `drop_to_places`
+    (m, k), from each drop-off to every place.
     """
 
     def __init__(self, problem: Problem, order_lists: OrderLists, speed: float) -> None:
@@ -53,7 +56,7 @@ class TravelTimes:
         self.drop_to_places: list[list[float]] = self._minutes(across).tolist()
 
     def from_rider(self, rider: int) -> list[float]:
-        """From where a rider will be free to every place."""
+        """From where a rider will be free to every place. Shapes: (k,). Units: minutes."""
         found = self._from_rider.get(rider)
         if found is None:
             riders = self._problem.riders
@@ -62,7 +65,7 @@ class TravelTimes:
         return found
 
     def from_place(self, place: int) -> list[float]:
-        """From a place to every place."""
+        """From a place to every place. Shapes: (k,). Units: minutes."""
         found = self._from_place.get(place)
         if found is None:
             places = self._problem.places
@@ -71,19 +74,19 @@ class TravelTimes:
         return found
 
     def between_drops(self, one: int, other: int) -> float:
-        """From the drop-off of one order to that of another."""
+        """From the drop-off of one order to that of another. Units: minutes."""
         pair = (one, other) if one < other else (other, one)
         found = self._drop_to_drop.get(pair)
         if found is None:
-            sheet = self.order_lists
+            orders = self.order_lists
             found = self._minutes_of(
-                hypot(sheet.x[one] - sheet.x[other], sheet.y[one] - sheet.y[other])
+                hypot(orders.x[one] - orders.x[other], orders.y[one] - orders.y[other])
             )
             self._drop_to_drop[pair] = found
         return found
 
     def to_drop(self, place: int, order: int) -> float:
-        """From any place to the drop-off of an order."""
+        """From any place to the drop-off of an order. Units: minutes."""
         return self.drop_to_places[order][place]
 
     def _to_places(self, x: float, y: float) -> list[float]:

@@ -1,20 +1,20 @@
-"""A trip: goods picked up and brought, stop after stop, without a wait once it has begun."""
+"""A trip: a sequence of pickups and drop-offs, driven without waiting once it has begun."""
 
 from collections.abc import Sequence
 
 from matching.problem import Problem, Stop
 from matching.travel_times import TravelTimes
 
-# An order that is lost already still wants to arrive; one minute of it counts this much.
-# Source: own choice, far below any order that can still be saved.
+# Weight of one more minute for an order that counts as lost already, so that it is still delivered.
+# Source: chosen; far below any order that can still be on time.
 LOST_WEIGHT = 0.02
 
 
 class Trip:
-    """Stops at fixed distances in time from the first one, which is at `starts_at >= ready`.
+    """Stops at fixed time offsets from the first one, which happens at `starts_at >= ready_at`.
 
-    `ready` is the first moment at which nobody has to wait at a later pickup either: goods wait in
-    the shop and not on the way. Units: minutes.
+    `ready_at` is the earliest start at which the rider waits at no later pickup either: goods wait
+    at the shop and not on the way. Units: minutes, kilograms, XAF.
     """
 
     __slots__ = (
@@ -38,42 +38,45 @@ class Trip:
     )
 
     def __init__(self, problem: Problem, travel_times: TravelTimes, stops: Sequence[Stop]) -> None:
-        rules, sheet = problem.rules, travel_times.order_lists
+        rules, orders = problem.rules, travel_times.order_lists
         self.travel_times = travel_times
         self.stops = tuple(stops)
         self.drops = [stop.order for stop in stops if not stop.is_pickup]
         self.count = len(self.drops)
-        self.place = sheet.place[stops[0].order] if stops[0].is_pickup else -1
-        self.places = {sheet.place[stop.order] for stop in stops if stop.is_pickup}
-        self.may_share = all(sheet.may_share[order] for order in self.drops)
-        self.kg = sum(sheet.kg[order] for order in self.drops)
-        self.cash = sum(sheet.cash[order] for order in self.drops)
+        self.place = orders.place[stops[0].order] if stops[0].is_pickup else -1
+        self.places = {orders.place[stop.order] for stop in stops if stop.is_pickup}
+        self.may_share = all(orders.may_share[order] for order in self.drops)
+        self.kg = sum(orders.kg[order] for order in self.drops)
+        self.cash = sum(orders.cash[order] for order in self.drops)
         self.last_drop = self.drops[-1]
         self.ready_at = self.last_pickup = 0.0
         self._lost_after = rules.lost_after
-        # Of every drop-off: how long after the first stop, less when the order was placed.
+        # For every drop-off: its offset from the first stop, less when the order was placed.
         self._drop_offsets: list[float] = []
-        floors, at, before = 0.0, 0.0, None
+        fastest, offset, before = 0.0, 0.0, None
         for stop in stops:
-            if before is not None and not _is_same_place(sheet.place, before, stop):
-                at += (
+            if before is not None and not _is_same_place(orders.place, before, stop):
+                offset += (
                     rules.after_handover
                     + _travel_between(travel_times, before, stop)
                     + rules.before_handover
                 )
             if stop.is_pickup:
-                self.ready_at = max(self.ready_at, sheet.ready[stop.order] - at)
-                self.last_pickup = at
+                self.ready_at = max(self.ready_at, orders.ready[stop.order] - offset)
+                self.last_pickup = offset
             else:
-                self._drop_offsets.append(at - sheet.placed[stop.order])
-                floors += fastest_delivery_minutes(problem, travel_times, stop.order)
+                self._drop_offsets.append(offset - orders.placed[stop.order])
+                fastest += fastest_delivery_minutes(problem, travel_times, stop.order)
             before = stop
-        self.duration = at + rules.after_handover
-        self.delay_offset = sum(self._drop_offsets) - floors
+        self.duration = offset + rules.after_handover
+        self.delay_offset = sum(self._drop_offsets) - fastest
         self.latest_start_on_time = min(self._lost_after - due for due in self._drop_offsets)
 
     def delay(self, starts_at: float) -> float:
-        """How much later than at best its orders arrive, together, if it starts then."""
+        """Total delay of its orders over their fastest delivery, if it starts then.
+
+        Units: minutes.
+        """
         if starts_at <= self.latest_start_on_time:
             return self.count * starts_at + self.delay_offset
         lost = sum(max(0.0, starts_at + due - self._lost_after) for due in self._drop_offsets)
@@ -82,13 +85,13 @@ class Trip:
 
 def fastest_delivery_minutes(problem: Problem, travel_times: TravelTimes, order: int) -> float:
     """From placing to the door if a rider stands ready at the shop. Units: minutes."""
-    sheet, rules = travel_times.order_lists, problem.rules
-    wait = sheet.ready[order] - sheet.placed[order]
+    orders, rules = travel_times.order_lists, problem.rules
+    wait = orders.ready[order] - orders.placed[order]
     return wait + rules.after_handover + travel_times.place_to_drop[order] + rules.before_handover
 
 
 def single_order_trip(problem: Problem, travel_times: TravelTimes, order: int) -> Trip:
-    """One order on its own."""
+    """The trip of one order alone."""
     return Trip(problem, travel_times, (Stop(order, is_pickup=True), Stop(order, is_pickup=False)))
 
 

@@ -1,4 +1,4 @@
-"""Small matching problems on a plane of whole minutes: one metre is one minute."""
+"""Small matching problems on a plane where one metre takes one minute."""
 
 from collections.abc import Sequence
 from itertools import permutations
@@ -32,7 +32,7 @@ def rider(x: float, y: float = 0.0, **fields: Any) -> dict[str, Any]:
 
 
 def order(place: int, x: float, y: float = 0.0, **fields: Any) -> dict[str, Any]:
-    """A meal that is placed and ready at once."""
+    """A meal that is placed and ready at minute 0."""
     return {
         "place": place, "x": x, "y": y, "placed": 0.0, "ready": 0.0, "kg": 1.0, "cash": 0.0,
         "vehicles": ANY_VEHICLE, "zone": NO_ZONE, "may_share": False, **fields,
@@ -45,7 +45,7 @@ def problem(
     places: Sequence[tuple[float, float]],
     **fields: Any,
 ) -> Problem:
-    """All of it as columns, at minute 0."""
+    """A problem of these riders, orders and places, at minute 0."""
     rider_columns = {name: _column(riders, name, rider(0)) for name in Riders._fields}
     order_columns = {name: _column(orders, name, order(0, 0)) for name in Orders._fields}
     at = np.array(places, dtype=np.float64).reshape(-1, 2)
@@ -62,34 +62,34 @@ def problem(
 
 
 def _column(rows: Sequence[dict[str, Any]], name: str, kind: dict[str, Any]) -> Any:
-    """One column; of its kind also where there are no rows."""
+    """One column; with the right type also where there are no rows."""
     return np.array([row[name] for row in rows], dtype=np.array(kind[name]).dtype)
 
 
 def committed_rider(rider_row: int, orders: Sequence[int], arrives_at: float) -> CommittedRider:
-    """A rider on his way to a place where he picks up these orders."""
+    """A rider under way to a place where it picks up these orders."""
     stops = [Stop(row, is_pickup=True) for row in orders]
     stops += [Stop(row, is_pickup=False) for row in orders]
     return CommittedRider(rider_row, tuple(stops), arrives_at)
 
 
 def rider_by_order(plan: Plan) -> dict[int, int]:
-    """Which rider each order goes to."""
-    return {row: task.rider for task in plan.trips for row in task.orders}
+    """The rider of each order."""
+    return {row: trip.rider for trip in plan.trips for row in trip.orders}
 
 
 def plan_cost(plan: Plan) -> float:
-    """What a plan costs, all its terms together."""
-    return sum(sum(task.terms.values()) for task in plan.trips)
+    """The cost of a plan: all terms of all trips together."""
+    return sum(sum(trip.terms.values()) for trip in plan.trips)
 
 
 def all_plans(riders: int, orders: int) -> list[list[tuple[int, ...]]]:
-    """Every way to deal orders out to riders, in every sequence for each."""
+    """Every assignment of orders to riders, with every sequence for each rider."""
     found: set[tuple[tuple[int, ...], ...]] = set()
-    bars = [-1] * (riders - 1)
-    for row in permutations([*range(orders), *bars]):
-        days: list[list[int]] = [[]]
+    separators = [-1] * (riders - 1)
+    for row in permutations([*range(orders), *separators]):
+        routes: list[list[int]] = [[]]
         for each in row:
-            days = [*days, []] if each == -1 else [*days[:-1], [*days[-1], each]]
-        found.add(tuple(tuple(day) for day in days))
+            routes = [*routes, []] if each == -1 else [*routes[:-1], [*routes[-1], each]]
+        found.add(tuple(tuple(route) for route in routes))
     return [list(each) for each in sorted(found)]

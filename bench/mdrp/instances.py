@@ -12,14 +12,15 @@ from typing import NamedTuple
 HALF_SERVICE_MINUTES = 2
 # An order that could not arrive earlier than this at best is set aside. Units: minutes.
 SERVICEABLE_MINUTES = 90
-# An order counts as delivered so late at most, and so if it never was. Units: minutes.
+# Click-to-door time that an order counts with at most, and if it was never delivered.
+# Units: minutes.
 WORST_MINUTES = 120
 LATE_MINUTES = 40
 PAY_PER_ORDER, PAY_PER_HOUR = 10, 15
 
 
 class Order(NamedTuple):
-    """Units: metres, minutes."""
+    """One order; `place` is its restaurant's row. Units: metres, minutes."""
 
     name: str
     x: float
@@ -30,7 +31,7 @@ class Order(NamedTuple):
 
 
 class Courier(NamedTuple):
-    """Units: metres, minutes."""
+    """One courier and its shift. Units: metres, minutes."""
 
     name: str
     x: float
@@ -40,7 +41,7 @@ class Courier(NamedTuple):
 
 
 class Restaurant(NamedTuple):
-    """Units: metres."""
+    """One restaurant. Units: metres."""
 
     name: str
     x: float
@@ -58,10 +59,9 @@ class Instance(NamedTuple):
 
 
 class ExecutedTrip(NamedTuple):
-    """What a courier was told: when to leave, when his last order was added, what to bring.
+    """A courier's instructions: when to leave, when the last order was added, what to deliver.
 
-    `picked_at` is what the run says of itself; whoever judges it works it out again.
-    Units: minutes.
+    `picked_at` is what the run claims; the audit computes it again. Units: minutes.
     """
 
     courier: int
@@ -72,7 +72,7 @@ class ExecutedTrip(NamedTuple):
 
 
 def read_instance(folder: Path) -> Instance:
-    """The instance of a folder."""
+    """Read the instance in a folder."""
     restaurants = [
         Restaurant(name, float(x), float(y)) for name, x, y in _rows(folder / "restaurants.txt")
     ]
@@ -90,18 +90,18 @@ def read_instance(folder: Path) -> Instance:
 
 
 def _rows(path: Path) -> list[list[str]]:
-    """The lines of a table but for its head."""
+    """The rows of a table without its header."""
     lines = path.read_text().splitlines()[1:]
     return [line.split("\t") for line in lines if line.strip()]
 
 
 def travel_minutes(instance: Instance, start: tuple[float, float], end: tuple[float, float]) -> int:
-    """From point to point. Units: whole minutes."""
+    """Travel time between two points. Units: metres in, whole minutes out."""
     return ceil(hypot(start[0] - end[0], start[1] - end[1]) / instance.metres_per_minute)
 
 
 def fastest_delivery_minutes(instance: Instance, order: Order) -> int:
     """From click to door if a courier stands ready at the restaurant. Units: minutes."""
     restaurant = instance.restaurants[order.place]
-    way = travel_minutes(instance, (restaurant.x, restaurant.y), (order.x, order.y))
-    return order.ready - order.placed + HALF_SERVICE_MINUTES + way + HALF_SERVICE_MINUTES
+    travel = travel_minutes(instance, (restaurant.x, restaurant.y), (order.x, order.y))
+    return order.ready - order.placed + HALF_SERVICE_MINUTES + travel + HALF_SERVICE_MINUTES

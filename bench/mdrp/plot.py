@@ -1,4 +1,4 @@
-"""The table of instances as a picture: delay per order, ours beside the published ones."""
+"""Bar chart of the delay per order by instance, with the published policies as markers."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,26 +10,26 @@ WIDTH_INCHES_PER_ROW, HEIGHT_INCHES, DPI = 0.55, 5, 120
 
 
 class InstanceResult(Protocol):
-    """One instance."""
+    """Result of one instance."""
 
     @property
     def name(self) -> str:
-        """What the library calls it."""
+        """The instance's name in the library."""
         ...
 
     @property
     def figures(self) -> dict[str, float]:
-        """Ours; `E` among them."""
+        """Figures of this server; `E` among them."""
         ...
 
     @property
     def published(self) -> dict[str, dict[str, float]]:
-        """Others', by policy; `E` among them."""
+        """Published figures by policy; `E` among them."""
         ...
 
 
 def draw(path: Path, rows: Sequence[InstanceResult], policies: Sequence[str]) -> None:
-    """Write the PNG."""
+    """Draw the chart into a PNG file."""
     figure = Figure((4 + WIDTH_INCHES_PER_ROW * len(rows), HEIGHT_INCHES), layout="constrained")
     axes = figure.subplots()
     places = range(len(rows))

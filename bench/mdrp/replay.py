@@ -1,6 +1,5 @@
-"""A day of an instance, minute by minute: the policy decides, couriers do as they are told."""
+"""Replay of an instance's day, minute by minute: a policy decides, couriers follow."""
 
-import hashlib
 import time
 from collections.abc import Callable
 from math import inf
@@ -8,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from bench.mdrp.answers import AnswerHistory, is_declined
 from bench.mdrp.instances import (
     HALF_SERVICE_MINUTES,
     WORST_MINUTES,
@@ -15,7 +15,6 @@ from bench.mdrp.instances import (
     Instance,
     travel_minutes,
 )
-from matching.acceptance import AnswerHistory
 from matching.problem import (
     ANY_VEHICLE,
     NO_ZONE,
@@ -30,17 +29,17 @@ from matching.problem import (
     Stop,
 )
 
-# Couriers who are free, or begin, within so many minutes are part of a decision.
+# Couriers who are free, or begin their shift, within this time are part of a decision.
 LOOKAHEAD_MINUTES = 60
 # Orders in one bundle at most.
-# Source: own choice; bundles of three and more are one in a thousand.
+# Source: chosen; bundles of three and more are one in a thousand.
 BUNDLE_MAX = 4
-# What a courier who says no costs him and the order. Units: minutes.
+# How long a courier who declines is not available. Units: minutes.
 DECLINE_MINUTES = 1
 
 
 class ReplayOptions(NamedTuple):
-    """How an instance is played: what is decided by, who says no, whether times are known."""
+    """How an instance is replayed: by which policy, with what share of declines and known times."""
 
     solve: Callable[[Problem], Plan]
     decline_share: float = 0.0
@@ -49,7 +48,7 @@ class ReplayOptions(NamedTuple):
 
 
 class ReplayResult(NamedTuple):
-    """All that was decided, and how long the decisions took."""
+    """The executed trips of a day, and how long its decisions took. Units: seconds."""
 
     trips: list[ExecutedTrip]
     decision_s: list[float]
@@ -58,7 +57,7 @@ class ReplayResult(NamedTuple):
 
 
 class _Bundle(NamedTuple):
-    """A courier's trip until he picks up."""
+    """A courier's orders from being sent until the pickup. Units: minutes."""
 
     sent_at: int
     fixed_at: int
@@ -67,11 +66,11 @@ class _Bundle(NamedTuple):
 
 
 class _ReplayState:
-    """Where everybody is, as the decisions have it."""
+    """Couriers and orders as the decisions see them. Units: metres, minutes."""
 
-    def __init__(self, instance: Instance, choice: ReplayOptions) -> None:
+    def __init__(self, instance: Instance, options: ReplayOptions) -> None:
         self.instance = instance
-        self.options = choice
+        self.options = options
         self.rules = Rules(
             HALF_SERVICE_MINUTES,
             HALF_SERVICE_MINUTES,
@@ -90,39 +89,41 @@ class _ReplayState:
         self.mean_prep = sum(preps) / max(1, len(preps))
 
     def place_orders(self, orders: list[int]) -> None:
-        """Customers order."""
+        """Add newly placed orders."""
         for order in orders:
             self.open_orders.append(order)
             self.demand[self.instance.orders[order].place] += 1
 
     def decide(self, now: int) -> None:
-        """Ask the policy, tell the couriers."""
+        """Run the policy and send couriers on the firm trips of its plan."""
         couriers = [
             courier
-            for courier, who in enumerate(self.instance.couriers)
+            for courier, shift in enumerate(self.instance.couriers)
             if courier in self.under_way
             or (
-                who.off_time >= now
-                and max(self.free_at[courier], now) <= min(who.off_time, now + LOOKAHEAD_MINUTES)
+                shift.off_time >= now
+                and max(self.free_at[courier], now) <= min(shift.off_time, now + LOOKAHEAD_MINUTES)
             )
         ]
         problem = self.build_problem(now, couriers)
         began = time.perf_counter()
         plan = self.options.solve(problem)
         self.result.decision_s.append(time.perf_counter() - began)
-        for task in plan.trips:
-            if task.is_firm:
-                self._send_courier(now, couriers[task.rider], task)
+        for trip in plan.trips:
+            if trip.is_firm:
+                self._send_courier(now, couriers[trip.rider], trip)
 
     def build_problem(self, now: int, couriers: list[int]) -> Problem:
-        """The facts as the server would have them."""
+        """The decision's input, as the server would build it."""
         row = {courier: i for i, courier in enumerate(couriers)}
         order_row = {order: i for i, order in enumerate(self.open_orders)}
-        bound = [
+        committed = [
             CommittedRider(
-                row[courier], _stops([order_row[order] for order in b.orders]), b.arrives_at
+                row[courier],
+                _stops([order_row[order] for order in bundle.orders]),
+                bundle.arrives_at,
             )
-            for courier, b in self.under_way.items()
+            for courier, bundle in self.under_way.items()
         ]
         blocked: dict[int, list[int]] = {}
         for courier, order in sorted(self.blocked):
@@ -135,17 +136,17 @@ class _ReplayState:
             self.demand,
         )
         riders, orders = self._riders(now, couriers), self._orders(now)
-        return Problem(float(now), riders, orders, places, bound, blocked, self.rules)
+        return Problem(float(now), riders, orders, places, committed, blocked, self.rules)
 
     def _riders(self, now: int, couriers: list[int]) -> Riders:
-        who = [self.instance.couriers[courier] for courier in couriers]
+        shifts = [self.instance.couriers[courier] for courier in couriers]
         after = [self._free_after(now, courier) for courier in couriers]
         count, speed = len(couriers), self.instance.metres_per_minute
         return Riders(
             x=np.array([at[0] for at, _ in after]),
             y=np.array([at[1] for at, _ in after]),
             free_at=np.array([float(max(now, free_at)) for _, free_at in after]),
-            until=np.array([float(each.off_time) for each in who]),
+            until=np.array([float(each.off_time) for each in shifts]),
             speed=np.full(count, speed),
             capacity=np.full(count, BUNDLE_MAX),
             kg=np.full(count, inf),
@@ -161,13 +162,13 @@ class _ReplayState:
         )
 
     def _orders(self, now: int) -> Orders:
-        what = [self.instance.orders[order] for order in self.open_orders]
-        count = len(what)
+        orders = [self.instance.orders[order] for order in self.open_orders]
+        count = len(orders)
         return Orders(
-            place=np.array([each.place for each in what], dtype=np.int64),
-            x=np.array([each.x for each in what]),
-            y=np.array([each.y for each in what]),
-            placed=np.array([float(each.placed) for each in what]),
+            place=np.array([each.place for each in orders], dtype=np.int64),
+            x=np.array([each.x for each in orders]),
+            y=np.array([each.y for each in orders]),
+            placed=np.array([float(each.placed) for each in orders]),
             ready=np.array([float(self.expected_ready(now, order)) for order in self.open_orders]),
             kg=np.zeros(count),
             cash=np.zeros(count),
@@ -177,11 +178,14 @@ class _ReplayState:
         )
 
     def expected_ready(self, now: int, order: int) -> float:
-        """When the food is ready as far as is known: for certain, or by the mean of all."""
-        what = self.instance.orders[order]
-        if not self.options.uses_mean_prep or what.ready <= now:
-            return what.ready
-        return max(now + 1, round(what.placed + self.mean_prep))
+        """When the food is expected to be ready: the true time, or one by the mean of all orders.
+
+        Units: minutes.
+        """
+        facts = self.instance.orders[order]
+        if not self.options.uses_mean_prep or facts.ready <= now:
+            return facts.ready
+        return max(now + 1, round(facts.placed + self.mean_prep))
 
     def _free_after(self, now: int, courier: int) -> tuple[tuple[float, float], int]:
         """Where and when a courier is free if nothing changes."""
@@ -197,41 +201,39 @@ class _ReplayState:
         before = self.under_way.get(courier)
         orders = tuple(self.open_orders[row] for row in trip.orders)
         known = before.orders if before else ()
-        said_no = {
+        declined = {
             order for order in orders if order not in known and self._declines(courier, order)
         }
-        orders = tuple(order for order in orders if order not in said_no)
-        self.blocked |= {(courier, order) for order in said_no}
+        orders = tuple(order for order in orders if order not in declined)
+        self.blocked |= {(courier, order) for order in declined}
         if before is None and not orders:
             self.free_at[courier] = now + DECLINE_MINUTES
         elif before is None:
             restaurant = self.instance.restaurants[self.instance.orders[orders[0]].place]
-            way = travel_minutes(
+            travel = travel_minutes(
                 self.instance, self.positions[courier], (restaurant.x, restaurant.y)
             )
-            self.under_way[courier] = _Bundle(now, now, now + way, orders)
+            self.under_way[courier] = _Bundle(now, now, now + travel, orders)
         elif orders != before.orders:
             self.under_way[courier] = before._replace(fixed_at=now, orders=orders)
 
     def _declines(self, courier: int, order: int) -> bool:
-        """Whether a courier says no to an order; always the same to the same."""
-        if not self.options.decline_share:
+        """Draw and record a courier's answer to an offer; the same pair always answers alike."""
+        share, seed = self.options.decline_share, self.options.seed
+        if not share:
             return False
-        text = f"{self.options.seed} {self.instance.couriers[courier].name} "
-        text += self.instance.orders[order].name
-        dice = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) / 2**64
-        says_no = dice < self.options.decline_share
-        self.answer_history.record_answer(courier, accepted=not says_no)
+        declines = is_declined(self.instance, share, seed, courier, order)
+        self.answer_history.record_answer(courier, accepted=not declines)
         self.result = self.result._replace(
-            offered=self.result.offered + 1, declined=self.result.declined + says_no
+            offered=self.result.offered + 1, declined=self.result.declined + declines
         )
-        return says_no
+        return declines
 
     def pick_up_ready(self, now: int) -> None:
-        """Couriers who can pick up do so."""
+        """Let couriers pick up who are at the restaurant and whose bundle is ready."""
         for courier, bundle in list(self.under_way.items()):
             ready = max(self.instance.orders[order].ready for order in bundle.orders)
-            # A bundle that lost its last meal to a rider who then said no may be ready already.
+            # A bundle may be ready already if its last order moved to a courier who then declined.
             picked_at = max(ready, bundle.arrives_at + HALF_SERVICE_MINUTES, bundle.fixed_at)
             if picked_at > now:
                 continue
@@ -246,18 +248,18 @@ class _ReplayState:
 
 
 def replay_day(instance: Instance, options: ReplayOptions) -> ReplayResult:
-    """Play the day. Deterministic but for the times that decisions took."""
-    city = _ReplayState(instance, options)
+    """Replay the day; the same options give the same trips, only `decision_s` varies."""
+    state = _ReplayState(instance, options)
     placed: dict[int, list[int]] = {}
     for row, order in enumerate(instance.orders):
         placed.setdefault(order.placed, []).append(row)
     end = max([*placed, *(courier.off_time for courier in instance.couriers)]) + 1
     for now in range(min(placed), end + 1):
-        city.place_orders(placed.get(now, []))
-        if city.open_orders:
-            city.decide(now)
-            city.pick_up_ready(now)
-    return city.result
+        state.place_orders(placed.get(now, []))
+        if state.open_orders:
+            state.decide(now)
+            state.pick_up_ready(now)
+    return state.result
 
 
 def _stops(orders: list[int]) -> tuple[Stop, ...]:

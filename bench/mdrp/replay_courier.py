@@ -1,4 +1,4 @@
-"""A courier of a replayed day: reports where he is, says yes or no, fetches and brings."""
+"""A courier of a day replayed on the server: reports fixes, answers offers, picks up, delivers."""
 
 import asyncio
 import time
@@ -8,25 +8,25 @@ from math import sqrt
 from typing import Any, NamedTuple
 
 from bench.common.client import CommandRefused, SocketClient
+from bench.common.street import METRES_PER_DEGREE
 from bench.mdrp.instances import HALF_SERVICE_MINUTES, Instance, travel_minutes
 from matching.eta import DETOUR_DEFAULT
 
 # The middle of the replayed city. Units: degrees.
 LAT, LNG = 4.05, 9.72
-METRES_PER_DEG = 111_195.1
-# A courier looks at his phone and decides. Units: minutes of the day.
-# Source: own choice, ten seconds.
+# Time from an offer to the courier's answer. Units: minutes of the day.
+# Source: chosen, ten seconds.
 ANSWER_MINUTES = 1 / 6
-# He reports so often. Units: minutes of the day; source: matching design, every five seconds.
+# Interval of fixes. Units: minutes of the day. Source: chosen, every five seconds.
 REPORT_EVERY_MINUTES = 1 / 12
-# Somebody who asks too early asks again after this. Units: seconds of the wall.
+# Pause before a command that came too early is repeated. Units: seconds of the wall clock.
 RETRY_S = 0.02
 
 XY = tuple[float, float]
 
 
 class ReplayClock:
-    """Minutes of the day on a clock that runs `pace` times as fast as life."""
+    """Minutes of the replayed day, on a clock that runs `speedup` times as fast as the wall's."""
 
     def __init__(self, start_minute: float, speedup: float) -> None:
         self.start_minute = start_minute
@@ -38,7 +38,7 @@ class ReplayClock:
         return self.start_minute + (time.monotonic() - self._started_s) * self.speedup / 60
 
     def unix_ms(self, minute: float) -> int:
-        """When a minute of the day is on everybody's clock."""
+        """Wall-clock time of a minute of the day. Units: Unix milliseconds."""
         return int(time.time() * 1000 + (minute - self.now()) * 60_000 / self.speedup)
 
     async def wait_until(self, minute: float) -> None:
@@ -47,7 +47,7 @@ class ReplayClock:
 
 
 class DriveLeg(NamedTuple):
-    """A way from place to place by a bent street. Units: metres, minutes of the day."""
+    """A drive from place to place along a bent street. Units: metres, minutes of the day."""
 
     start: XY
     end: XY
@@ -55,7 +55,10 @@ class DriveLeg(NamedTuple):
     arrives_at: float
 
     def position_at(self, now: float) -> XY:
-        """Where he is; the street is as much longer than the crow flies as streets are."""
+        """Position at a minute; the street is DETOUR_DEFAULT times as long as the straight line.
+
+        Units: metres.
+        """
         if now >= self.arrives_at:
             return self.end
         share = (now - self.left_at) / (self.arrives_at - self.left_at)
@@ -68,7 +71,7 @@ class DriveLeg(NamedTuple):
 
 
 class ReplayLog:
-    """What happened. Units: minutes of the day, by order's row."""
+    """Outcome of a replayed day. Units: minutes of the day, by the order's row."""
 
     def __init__(self) -> None:
         self.delivered_at: dict[int, float] = {}
@@ -78,20 +81,25 @@ class ReplayLog:
         self.row_by_order: dict[str, int] = {}
 
 
-class ReplayCourier:
-    """One of them; says no where `declines` says so of his row and the order's."""
+class ReplayContext(NamedTuple):
+    """What all couriers of one replayed day share."""
 
-    def __init__(
-        self,
-        day: tuple[Instance, ReplayClock, ReplayLog],
-        row: int,
-        declines: Callable[[int, int], bool],
-    ) -> None:
-        self._instance, self._clock, self._log = day
+    instance: Instance
+    log: ReplayLog
+    # Whether the courier of a row declines the order of a row.
+    declines: Callable[[int, int], bool]
+
+
+class ReplayCourier:
+    """One courier of an instance, as an app on the server's public interface."""
+
+    def __init__(self, context: ReplayContext, clock: ReplayClock, row: int) -> None:
+        self._instance, self._log, self._declines = context
+        self._clock = clock
         self._row = row
-        self._declines = declines
-        who = self._instance.couriers[row]
-        self._leg = DriveLeg((who.x, who.y), (who.x, who.y), 0.0, 0.0)
+        courier = self._instance.couriers[row]
+        start = (courier.x, courier.y)
+        self._leg = DriveLeg(start, start, 0.0, 0.0)
         self._accepted: list[str] = []
         self._changed = asyncio.Event()
         self._answer_tasks: set[asyncio.Task[None]] = set()
@@ -100,16 +108,16 @@ class ReplayCourier:
 
     @property
     def socket(self) -> SocketClient:
-        """His open line."""
-        assert self.socket_client is not None, "he has been called"
+        """The courier's open connection."""
+        assert self.socket_client is not None, "the courier is connected before its shift"
         return self.socket_client
 
     def set_clock(self, clock: ReplayClock) -> None:
-        """The day begins by this clock."""
+        """Replace the clock, before the shift begins."""
         self._clock = clock
 
     def on_event(self, name: str, payload: dict[str, Any], _at_s: float) -> None:
-        """What the server tells him."""
+        """Handle an event of the server."""
         if name == "delivery_request":
             task = asyncio.create_task(self._answer_offer(payload))
             self._answer_tasks.add(task)
@@ -120,33 +128,33 @@ class ReplayCourier:
             self._changed.set()
 
     async def _answer_offer(self, offer: dict[str, Any]) -> None:
-        wall, row = self._clock, self._log.row_by_order[offer["orderId"]]
-        await wall.wait_until(wall.now() + ANSWER_MINUTES)
-        said = {"orderId": offer["orderId"], "offerId": offer["offerId"]}
+        clock, row = self._clock, self._log.row_by_order[offer["orderId"]]
+        await clock.wait_until(clock.now() + ANSWER_MINUTES)
+        answer = {"orderId": offer["orderId"], "offerId": offer["offerId"]}
         self._log.offered += 1
         try:
             if self._declines(self._row, row):
                 self._log.declined += 1
-                await self.socket.call("decline_delivery", said)
+                await self.socket.call("decline_delivery", answer)
                 return
-            await self.socket.call("accept_delivery", said)
+            await self.socket.call("accept_delivery", answer)
         except CommandRefused:
-            # Too late, or his hands are full by now.
+            # Too late, or the courier has reached its capacity since.
             return
         self._accepted.append(offer["orderId"])
         self._changed.set()
 
     async def run_shift(self) -> None:
-        """His shift, and the deliveries that he has said yes to in it."""
-        who, wall = self._instance.couriers[self._row], self._clock
-        await wall.wait_until(who.on_time)
+        """Work for the shift, and finish the deliveries accepted in it."""
+        courier, clock = self._instance.couriers[self._row], self._clock
+        await clock.wait_until(courier.on_time)
         self._send_fix()
-        until_ms = wall.unix_ms(who.off_time)
+        until_ms = clock.unix_ms(courier.off_time)
         await self.socket.call("set_availability", {"available": True, "until": until_ms})
         reports = asyncio.create_task(self._report_periodically())
         try:
-            while self._accepted or wall.now() < who.off_time:
-                left_s = max(RETRY_S, (who.off_time - wall.now()) * 60 / wall.speedup)
+            while self._accepted or clock.now() < courier.off_time:
+                left_s = max(RETRY_S, (courier.off_time - clock.now()) * 60 / clock.speedup)
                 self._changed.clear()
                 if not self._accepted:
                     await _wait_for_change(self._changed, left_s)
@@ -172,57 +180,55 @@ class ReplayCourier:
         )
 
     async def _run_trip(self) -> None:
-        """To a shop for all that he has there, then to the doors so that all wait least."""
-        orders, wall = self._instance.orders, self._clock
+        """Pick up all accepted orders of one shop, then deliver them in the best sequence."""
+        orders, clock = self._instance.orders, self._clock
         place = orders[self._log.row_by_order[self._accepted[0]]].place
         shop = self._instance.restaurants[place]
         arrived_at = await self._drive_to((shop.x, shop.y))
-        told: set[str] = set()
+        announced: set[str] = set()
         while here := [each for each in self._accepted if self._restaurant_of(each) == place]:
             for order_id in here:
-                if order_id not in told:
-                    told.add(order_id)
+                if order_id not in announced:
+                    announced.add(order_id)
                     await self._send_command("arrived_pickup", order_id)
             ready = max(orders[self._log.row_by_order[each]].ready for each in here)
-            if wall.now() >= max(ready, arrived_at + HALF_SERVICE_MINUTES):
+            if clock.now() >= max(ready, arrived_at + HALF_SERVICE_MINUTES):
                 break
             self._changed.clear()
-            left = max(ready, arrived_at + HALF_SERVICE_MINUTES) - wall.now()
-            await _wait_for_change(self._changed, max(RETRY_S, left * 60 / wall.speedup))
+            left = max(ready, arrived_at + HALF_SERVICE_MINUTES) - clock.now()
+            await _wait_for_change(self._changed, max(RETRY_S, left * 60 / clock.speedup))
         picked = [each for each in here if await self._pick_up(each)]
-        await wall.wait_until(wall.now() + HALF_SERVICE_MINUTES)
+        await clock.wait_until(clock.now() + HALF_SERVICE_MINUTES)
         for order_id in self._best_drop_order(picked):
             row = self._log.row_by_order[order_id]
             arrived_at = await self._drive_to((orders[row].x, orders[row].y))
-            await wall.wait_until(arrived_at + HALF_SERVICE_MINUTES)
-            self._log.delivered_at[row] = wall.now()
-            # He taps as he leaves.
-            await wall.wait_until(arrived_at + 2 * HALF_SERVICE_MINUTES)
+            await clock.wait_until(arrived_at + HALF_SERVICE_MINUTES)
+            self._log.delivered_at[row] = clock.now()
+            # The courier marks the order delivered when it leaves.
+            await clock.wait_until(arrived_at + 2 * HALF_SERVICE_MINUTES)
             await self._send_command("complete_delivery", order_id)
             self._accepted.remove(order_id)
 
     def _best_drop_order(self, picked: Sequence[str]) -> Sequence[str]:
-        """The sequence of doors in which the sum of all waits is least."""
+        """The sequence of drop-offs with the least total waiting time."""
         orders, start = self._instance.orders, self._leg.end
 
-        def waits(turn: Sequence[str]) -> float:
+        def total_wait(sequence: Sequence[str]) -> float:
             at, now, total = start, 0.0, 0.0
-            for each in turn:
-                door = (
-                    orders[self._log.row_by_order[each]].x,
-                    orders[self._log.row_by_order[each]].y,
-                )
+            for each in sequence:
+                order = orders[self._log.row_by_order[each]]
+                door = (order.x, order.y)
                 now += travel_minutes(self._instance, at, door) + 2 * HALF_SERVICE_MINUTES
                 at, total = door, total + now
             return total
 
-        return min(permutations(picked), key=waits)
+        return min(permutations(picked), key=total_wait)
 
     def _restaurant_of(self, order_id: str) -> int:
         return self._instance.orders[self._log.row_by_order[order_id]].place
 
     async def _pick_up(self, order_id: str) -> bool:
-        """Take the goods; False where the order is no longer his."""
+        """Pick an order up; False where it was withdrawn."""
         while order_id in self._accepted:
             if await self._send_command("pick_up", order_id):
                 return True
@@ -237,7 +243,7 @@ class ReplayCourier:
         return True
 
     async def _drive_to(self, end: XY) -> float:
-        """Go there; when he arrived. Units: metres, minutes of the day."""
+        """Drive to a point; when it was reached. Units: metres, minutes of the day."""
         now = self._clock.now()
         start = self._leg.position_at(now)
         self._leg = DriveLeg(start, end, now, now + travel_minutes(self._instance, start, end))
@@ -246,11 +252,11 @@ class ReplayCourier:
 
 
 def to_degrees(at: XY, speedup: float) -> tuple[float, float]:
-    """A point of a city that is as much smaller as its clock is faster: speeds are life's.
+    """A point of the city on the map, scaled down by the clock's speedup so that speeds are true.
 
     Units: metres in, degrees out.
     """
-    return (LAT + at[1] / speedup / METRES_PER_DEG, LNG + at[0] / speedup / METRES_PER_DEG)
+    return (LAT + at[1] / speedup / METRES_PER_DEGREE, LNG + at[0] / speedup / METRES_PER_DEGREE)
 
 
 async def _wait_for_change(changed: asyncio.Event, seconds: float) -> None:

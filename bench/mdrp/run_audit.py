@@ -1,6 +1,6 @@
-"""What a run is worth: every time worked out again from what couriers were told, rules enforced.
+"""Audit and score of a run: computes every time again from the instructions, enforces the rules.
 
-It knows the rules of the library and nothing of how a run was decided or played.
+It knows the rules of the library and nothing of how a run was decided or replayed.
 """
 
 from collections import Counter
@@ -26,11 +26,11 @@ PERCENT = 100
 
 
 class RuleViolation(Exception):
-    """The run breaks a rule; it is worth nothing."""
+    """The run breaks a rule of the library and has no score."""
 
 
 class CourierMove(NamedTuple):
-    """A courier's way from one named place to another. Units: minutes."""
+    """A courier's drive from one named place to another. Units: minutes."""
 
     courier: int
     left_at: int
@@ -39,7 +39,7 @@ class CourierMove(NamedTuple):
 
 
 class AuditedDay(NamedTuple):
-    """What really happened. Units: minutes, by order."""
+    """Pickups, drop-offs and drives of a day, as reconstructed. Units: minutes, by order."""
 
     picked_at: dict[int, int]
     dropped_at: dict[int, int]
@@ -48,7 +48,7 @@ class AuditedDay(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """What a run is worth. Units: minutes, percent, the library's money."""
+    """Score of a run. Units: minutes, percent, the library's money."""
 
     orders: int
     set_aside: int
@@ -63,9 +63,9 @@ class Figures(NamedTuple):
 
 
 def reconstruct_day(instance: Instance, trips: list[ExecutedTrip]) -> AuditedDay:
-    """The day as it was.
+    """Compute the times of a day from the couriers' instructions.
 
-    Errors: Illegal where it breaks a rule.
+    Errors: RuleViolation where it breaks a rule.
     """
     at = [(courier.x, courier.y) for courier in instance.couriers]
     name = [courier.name for courier in instance.couriers]
@@ -88,7 +88,9 @@ def reconstruct_day(instance: Instance, trips: list[ExecutedTrip]) -> AuditedDay
             day.picked_at[row], day.dropped_at[row] = trip.picked_at, now
             day.courier_of[row] = courier
             if now - order.placed < fastest_delivery_minutes(instance, order):
-                raise RuleViolation(f"{order.name} arrives faster than anybody could bring it")
+                raise RuleViolation(
+                    f"{order.name} arrives faster than any courier could deliver it"
+                )
             at[courier], name[courier] = (order.x, order.y), order.name
             now += HALF_SERVICE_MINUTES
         free_at[courier] = now
@@ -98,60 +100,63 @@ def reconstruct_day(instance: Instance, trips: list[ExecutedTrip]) -> AuditedDay
 def _check_assignment(
     instance: Instance, trip: ExecutedTrip, free_at: int, day: AuditedDay
 ) -> None:
-    """Whether a courier could be told this."""
-    who = instance.couriers[trip.courier].name
+    """Check the instructions of a trip."""
+    name = instance.couriers[trip.courier].name
     if not trip.orders:
-        raise RuleViolation(f"{who} is sent for nothing")
+        raise RuleViolation(f"{name} is sent without an order")
     if len({instance.orders[row].place for row in trip.orders}) > 1:
-        raise RuleViolation(f"{who} has a bundle of several restaurants")
+        raise RuleViolation(f"{name} has a bundle of several restaurants")
     for row in trip.orders:
         order = instance.orders[row]
         if row in day.dropped_at or trip.orders.count(row) > 1:
             raise RuleViolation(f"{order.name} is delivered twice")
         if trip.fixed_at < order.placed:
-            raise RuleViolation(f"{order.name} is given to {who} before it is placed")
+            raise RuleViolation(f"{order.name} is given to {name} before it is placed")
     if trip.sent_at < free_at:
-        raise RuleViolation(f"{who} is sent before he is free")
+        raise RuleViolation(f"{name} is sent before it is free")
     if not trip.sent_at <= trip.fixed_at <= trip.picked_at:
-        raise RuleViolation(f"{who} is told of orders before he leaves or after the pickup")
+        raise RuleViolation(f"{name} gets orders before it leaves or after the pickup")
 
 
 def _check_pickup(instance: Instance, trip: ExecutedTrip, arrived_at: int) -> None:
-    """Whether the pickup is when it must be."""
+    """Check the time of a pickup."""
     courier = instance.couriers[trip.courier]
     ready = max(instance.orders[row].ready for row in trip.orders)
     if trip.picked_at > courier.off_time:
-        raise RuleViolation(f"{courier.name} picks up after his shift")
+        raise RuleViolation(f"{courier.name} picks up after its shift")
     if trip.picked_at < ready:
         raise RuleViolation(f"{courier.name} picks up before the food is ready")
     if trip.picked_at < arrived_at + HALF_SERVICE_MINUTES:
-        raise RuleViolation(f"{courier.name} picks up before he is there")
-    # Nobody leaves with a bundle before he is told what is in it.
+        raise RuleViolation(f"{courier.name} picks up before it arrives")
+    # A courier does not leave before its bundle is complete.
     if trip.picked_at > max(ready, arrived_at + HALF_SERVICE_MINUTES, trip.fixed_at):
-        raise RuleViolation(f"{courier.name} picks up later than he would")
+        raise RuleViolation(f"{courier.name} picks up later than possible")
 
 
 def score_run(instance: Instance, trips: list[ExecutedTrip]) -> Figures:
-    """The figures of a run.
+    """Score a run. Units: minutes, percent, the library's money.
 
-    Errors: Illegal where it breaks a rule.
+    Errors: RuleViolation where it breaks a rule.
     """
     day = reconstruct_day(instance, trips)
-    floors = [fastest_delivery_minutes(instance, order) for order in instance.orders]
-    counted = [row for row, floor in enumerate(floors) if floor <= SERVICEABLE_MINUTES]
-    took = [_click_to_door(instance, day, row) for row in counted]
-    over = [min(took, WORST_MINUTES) - floors[row] for row, took in zip(counted, took, strict=True)]
+    fastest = [fastest_delivery_minutes(instance, order) for order in instance.orders]
+    counted = [row for row, floor in enumerate(fastest) if floor <= SERVICEABLE_MINUTES]
+    durations = [_click_to_door(instance, day, row) for row in counted]
+    delays = [
+        min(duration, WORST_MINUTES) - fastest[row]
+        for row, duration in zip(counted, durations, strict=True)
+    ]
     ready_to_pickup = [
         day.picked_at[row] - instance.orders[row].ready for row in counted if row in day.picked_at
     ]
     return Figures(
         orders=len(counted),
-        set_aside=len(floors) - len(counted),
-        E=fmean(over),
+        set_aside=len(fastest) - len(counted),
+        E=fmean(delays),
         undelivered=_percent([row not in day.dropped_at for row in counted]),
-        late=_percent([each > LATE_MINUTES for each in took]),
-        click_to_door=fmean(took),
-        p90=sorted(took)[ceil(0.9 * len(took)) - 1],
+        late=_percent([each > LATE_MINUTES for each in durations]),
+        click_to_door=fmean(durations),
+        p90=sorted(durations)[ceil(0.9 * len(durations)) - 1],
         ready_to_pickup=fmean(ready_to_pickup) if ready_to_pickup else 0.0,
         cost_per_order=_courier_pay(instance, day) / max(1, len(day.dropped_at)),
         orders_per_bundle=len(day.dropped_at) / max(1, len(trips)),
@@ -159,7 +164,7 @@ def score_run(instance: Instance, trips: list[ExecutedTrip]) -> Figures:
 
 
 def _click_to_door(instance: Instance, day: AuditedDay, row: int) -> int:
-    """From click to door; the worst there is for an order that never came."""
+    """From click to door; WORST_MINUTES for an order that was never delivered."""
     if row not in day.dropped_at:
         return WORST_MINUTES
     return day.dropped_at[row] - instance.orders[row].placed
@@ -170,7 +175,7 @@ def _percent(flags: list[bool]) -> float:
 
 
 def _courier_pay(instance: Instance, day: AuditedDay) -> float:
-    """What the couriers earn: by order, and at least by hour."""
+    """The couriers' pay: per order, at least the hourly pay of the shift."""
     carried = Counter(day.courier_of.values())
     return sum(
         max(

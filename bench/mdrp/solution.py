@@ -1,7 +1,7 @@
-"""A run's decisions in the library's own files, so that its evaluator can score them.
+"""Writes a run's decisions as solution files of mdrplib, so that its evaluator can score them.
 
 Source: mdrplib's evaluator reads `solution_info_assignments.txt`, `..._orders.txt` and
-`..._couriers.txt`, columns parted by spaces, after a line of heads.
+`..._couriers.txt`: columns separated by spaces, after a header line.
 """
 
 from pathlib import Path
@@ -11,7 +11,10 @@ from bench.mdrp.run_audit import AuditedDay, reconstruct_day
 
 
 def write_solution(folder: Path, instance: Instance, trips: list[ExecutedTrip]) -> None:
-    """Write the three files of one run."""
+    """Write the three solution files of one run.
+
+    Errors: RuleViolation where the run breaks a rule.
+    """
     day = reconstruct_day(instance, trips)
     folder.mkdir(parents=True, exist_ok=True)
     files = {

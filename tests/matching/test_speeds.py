@@ -1,4 +1,4 @@
-"""What is learned of the streets' speeds is near the truth, shared, and bounded."""
+"""Learned speeds: near the truth, shared once, and bounded."""
 
 import pytest
 
@@ -16,7 +16,7 @@ from matching.speeds import (
 AKWA, BALI = "cell_a", "cell_b"
 
 
-def test_an_unknown_city_is_as_fast_as_its_vehicles():
+def test_without_data_the_speed_is_the_vehicles():
     """Before anything is learned the speed is the vehicle's; an unknown vehicle is a motorbike."""
     speeds = LearnedSpeeds()
     assert speeds.speed_mps((AKWA, 8, "FOOT")) == SPEED_MPS["FOOT"]
@@ -24,20 +24,20 @@ def test_an_unknown_city_is_as_fast_as_its_vehicles():
     assert speeds.speed_mps((AKWA, 8, "HOVERCRAFT")) == SPEED_MPS["MOTORBIKE"]
 
 
-def test_a_street_that_is_known_well_is_believed():
-    """After hours at 3 m/s the speed there is 3 m/s, at that hour and by that vehicle."""
+def test_with_much_data_the_speed_is_that_which_was_driven():
+    """After hours at 3 m/s the speed there is 3 m/s, at that hour and for that vehicle only."""
     speeds = LearnedSpeeds()
     for _ in range(1_000):
         speeds.learn((AKWA, 8, "CAR"), 30.0, 10.0)
     assert speeds.speed_mps((AKWA, 8, "CAR")) == pytest.approx(3.0, abs=0.1)
     assert speeds.speed_mps((AKWA, 9, "CAR")) == SPEED_MPS["CAR"]
     assert speeds.speed_mps((AKWA, 8, "FOOT")) == SPEED_MPS["FOOT"]
-    # What is known of the city counts where a place is unknown.
+    # A place without data has the city's speed.
     assert speeds.speed_mps((BALI, 8, "CAR")) == pytest.approx(3.2, abs=0.1)
 
 
-def test_a_little_changes_a_little():
-    """One slow minute is no reason to call a street slow, nor an hour of standing one to stop."""
+def test_one_minute_of_standing_lowers_the_speed_by_less_than_a_third():
+    """One minute of standing keeps two thirds of the speed; hours of it reach SPEED_MIN_MPS."""
     speeds = LearnedSpeeds()
     speeds.learn((AKWA, 8, "CAR"), 0.0, 60.0)
     assert speeds.speed_mps((AKWA, 8, "CAR")) > 2 / 3 * SPEED_MPS["CAR"]
@@ -46,21 +46,21 @@ def test_a_little_changes_a_little():
     assert speeds.speed_mps((AKWA, 8, "CAR")) == SPEED_MIN_MPS
 
 
-def test_what_is_shared_is_learned_once():
-    """News go out once; what could not be sent is kept, what all know takes the place of before."""
+def test_samples_are_shared_once():
+    """Samples are taken once and can be restored; shared samples replace those before."""
     speeds = LearnedSpeeds()
     speeds.learn((AKWA, 8, "CAR"), 30.0, 10.0)
-    news = speeds.take_unshared()
-    assert news == {(AKWA, 8, "CAR"): (30.0, 10.0), (WHOLE_CITY, 8, "CAR"): (30.0, 10.0)}
+    samples = speeds.take_unshared()
+    assert samples == {(AKWA, 8, "CAR"): (30.0, 10.0), (WHOLE_CITY, 8, "CAR"): (30.0, 10.0)}
     assert speeds.take_unshared() == {}
-    speeds.restore_unshared(news)
-    assert speeds.take_unshared() == news
+    speeds.restore_unshared(samples)
+    assert speeds.take_unshared() == samples
     speeds.replace_shared([((AKWA, 8, "CAR"), (3_000_000.0, 1_000_000.0))])
     assert speeds.speed_mps((AKWA, 8, "CAR")) == pytest.approx(3.0, abs=0.1)
 
 
 def test_the_memory_is_bounded():
-    """Old driving fades, and places beyond any city are as fast as the city."""
+    """Samples fade to MEMORY_S, and no more than SPEED_KEYS_MAX keys are kept."""
     assert fade(80_000.0, 2 * MEMORY_S) == (40_000.0, MEMORY_S)
     assert fade(10.0, 5.0) == (10.0, 5.0)
     speeds = LearnedSpeeds()
@@ -69,6 +69,6 @@ def test_the_memory_is_bounded():
     assert len(speeds.take_unshared()) == SPEED_KEYS_MAX
 
 
-def test_hours_go_around():
-    """The hour of the day is that of UTC."""
+def test_hours_are_those_of_utc():
+    """Hours 0, 23, 24 and 49 since the epoch are hours 0, 23, 0 and 1 of the day."""
     assert [hour_of(at * 3_600_000 + 5) for at in (0, 23, 24, 49)] == [0, 23, 0, 1]

@@ -12,10 +12,10 @@ from dispatch.orders.transitions import waves
 from dispatch.orders.transitions.context import dispatch_of
 from dispatch.orders.units import METRES_PER_KM
 from dispatch.tracking.stores.rider_facts import IndexedRider
+from matching.batch import solve_batch
 from matching.geo import haversine_m
 from matching.problem import Plan, PlannedTrip
 from matching.reasons import PlanExplainer
-from matching.solve import solve
 
 # Riders that a decision lists besides the chosen one: alternatives, and excluded ones nearby.
 # Source: docs/decisions/0015-batch-mode-per-zone.md.
@@ -63,7 +63,7 @@ def decide_batch(batch_input: BatchInput, batch_id: str) -> BatchDecision:
     problem = build_problem(batch_input)
     if not problem.orders:
         return BatchDecision()
-    plan = solve(problem.problem, "batch")
+    plan = solve_batch(problem.problem)
     explainer = _DecisionExplainer(batch_input, problem, batch_id)
     offers = [
         offer for trip in plan.trips if trip.is_firm for offer in explainer.planned_offers(trip)

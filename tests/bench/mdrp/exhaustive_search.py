@@ -1,4 +1,4 @@
-"""The best day of a tiny city, found by trying every day there is."""
+"""The best possible day of a tiny instance, found by trying every sequence of trips."""
 
 from itertools import permutations
 
@@ -8,10 +8,10 @@ from bench.mdrp.run_audit import reconstruct_day, score_run
 
 
 def best_possible_delay(tiny: Instance) -> float:
-    """The least E of all, if everything were known: every deal, sequence and bundle is tried."""
-    bars = (-1, -2, -3, -4, -5)
+    """The least E, with all orders known in advance: every assignment, sequence and bundle."""
+    separators = (-1, -2, -3, -4, -5)
     found = []
-    for row in {tuple(row) for row in permutations([0, 1, 2, 3, *bars], 6)}:
+    for row in {tuple(row) for row in permutations([0, 1, 2, 3, *separators], 6)}:
         trips = _to_trips(tiny, row)
         if trips is not None:
             found.append(score_run(tiny, trips).E)
@@ -19,7 +19,7 @@ def best_possible_delay(tiny: Instance) -> float:
 
 
 def _to_trips(tiny: Instance, row: tuple[int, ...]) -> list[ExecutedTrip] | None:
-    """A row as trips: -1 hands over to the second courier, any other bar ends a bundle."""
+    """A row as trips: -1 begins the second courier's, any other separator ends a bundle."""
     if sum(each >= 0 for each in row) < 4:
         return None
     at = [(c.x, c.y) for c in tiny.couriers]
@@ -37,8 +37,8 @@ def _to_trips(tiny: Instance, row: tuple[int, ...]) -> list[ExecutedTrip] | None
             shop = tiny.restaurants[places.pop()]
             placed = max(tiny.orders[o].placed for o in bundle)
             sent_at = max(free_at[courier], placed)
-            there = sent_at + instances.travel_minutes(tiny, at[courier], (shop.x, shop.y))
-            picked_at = max(there + 2, *(tiny.orders[o].ready for o in bundle))
+            arrives_at = sent_at + instances.travel_minutes(tiny, at[courier], (shop.x, shop.y))
+            picked_at = max(arrives_at + 2, *(tiny.orders[o].ready for o in bundle))
             if picked_at > tiny.couriers[courier].off_time:
                 return None
             trips.append(ExecutedTrip(courier, sent_at, sent_at, picked_at, tuple(bundle)))

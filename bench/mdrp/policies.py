@@ -1,4 +1,4 @@
-"""The one door: a problem and a policy in, a plan out; the same in always gives the same out."""
+"""Policies that a replay can be decided by: the product's batch matching, and two greedy ones."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
@@ -10,11 +10,3 @@ from matching.problem import Plan, Problem
 POLICIES: Mapping[str, Callable[[Problem], Plan]] = MappingProxyType(
     {"nearest": solve_nearest, "score": solve_score, "batch": solve_batch}
 )
-
-
-def solve(problem: Problem, policy: str) -> Plan:
-    """Who carries what, by the policy of this name.
-
-    Errors: KeyError where there is no such policy.
-    """
-    return POLICIES[policy](problem)
