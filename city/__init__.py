@@ -1,1 +1,1 @@
-"""A simulated city: vendors, customers and riders who use the public interface like any app."""
+"""Simulated city: vendors, customers and riders as clients of the server's public interface."""

@@ -1,4 +1,4 @@
-"""`python -m city`: the demo with its options."""
+"""Command line of the demo: `python -m city`."""
 
 import sys
 
@@ -10,17 +10,24 @@ DEFAULTS = DemoOptions()
 
 
 @click.command()
-@click.option("--riders", default=DEFAULTS.riders, show_default=True, help="Riders on the road.")
-@click.option("--vendors", default=DEFAULTS.vendors, show_default=True, help="Shops.")
-@click.option("--customers", default=DEFAULTS.customers, show_default=True, help="Customers.")
+@click.option("--riders", default=DEFAULTS.riders, show_default=True, help="Number of riders.")
+@click.option("--vendors", default=DEFAULTS.vendors, show_default=True, help="Number of shops.")
+@click.option(
+    "--customers", default=DEFAULTS.customers, show_default=True, help="Number of customers."
+)
 @click.option(
     "--orders-per-minute",
     default=DEFAULTS.orders_per_minute,
     show_default=True,
-    help="How hungry the city is.",
+    help="Rate of new orders.",
 )
-@click.option("--seed", default=DEFAULTS.seed, show_default=True, help="The city's luck.")
-@click.option("--duration", type=float, default=None, help="Stop after so many seconds.")
+@click.option(
+    "--seed",
+    default=DEFAULTS.seed,
+    show_default=True,
+    help="Seed of everything random in the city.",
+)
+@click.option("--duration", type=float, default=None, help="Stop after this many seconds.")
 @click.option(
     "--port",
     default=DEFAULTS.port,
@@ -29,15 +36,17 @@ DEFAULTS = DemoOptions()
     show_default=True,
     help="The server's port.",
 )
-@click.option("--no-server", is_flag=True, help="Use a server that runs on --port already.")
-@click.option("--url", default=None, help="Use the server that runs at this address.")
+@click.option("--no-server", is_flag=True, help="Use a server that is already running on --port.")
+@click.option("--url", default=None, help="Use a server that is already running at this address.")
 @click.option(
     "--time-scale",
     default=DEFAULTS.time_scale,
     show_default=True,
-    help="Seconds on the road in one of the clock; speeds stay below 20 m/s.",
+    help="Simulated seconds in one real second; speeds in fixes stay below 20 m/s.",
 )
-@click.option("--json", "is_json", is_flag=True, help="Sum up as one JSON line on stdout.")
+@click.option(
+    "--json", "is_json", is_flag=True, help="Print the summary as one JSON line on stdout."
+)
 def main(
     *, duration: float | None, no_server: bool, url: str | None, port: int, **options: object
 ) -> None:
@@ -45,8 +54,8 @@ def main(
     if no_server and url is None:
         url = f"http://127.0.0.1:{port}"
     try:
-        wanted = DemoOptions(duration_s=duration, url=url, port=port, **options)  # pyright: ignore[reportArgumentType]
-        sys.exit(run(wanted))
+        demo_options = DemoOptions(duration_s=duration, url=url, port=port, **options)  # pyright: ignore[reportArgumentType]
+        sys.exit(run(demo_options))
     except InvalidOptions as error:
         raise click.UsageError(str(error)) from error
 

@@ -1,22 +1,22 @@
-"""The operator: opens the services that are off by default, and reads the books."""
+"""The operator of the simulated city: enables services, reads the ledger's trial balance."""
 
 import asyncio
 from dataclasses import dataclass
 from typing import Any
 
+from city.actors.city import City
 from city.client.http_client import Api
-from city.model.city import City
 
-# Source: wire contract, new installations start with mart and packages off.
+# Source: docs/contract.md, new installations start with mart and packages off.
 SERVICES_TO_OPEN = ("mart", "packages")
 ADMIN_ID = "adm_city"
-# A read of all balances while the last settlements are being written may tear; look again.
+# All balances are not read at one moment: while settlements are written the sum may be off.
 READS_MAX, READ_PAUSE_S = 5, 0.15
 
 
 @dataclass(frozen=True, slots=True)
 class TrialBalance:
-    """The ledger as the server reports it. Units: whole XAF."""
+    """The ledger's trial balance as the server reports it. Units: whole XAF."""
 
     total: int
     accounts: int
@@ -30,7 +30,7 @@ class Admin:
     api: Api
 
     async def open_services(self) -> None:
-        """Switch on MART and PACKAGE.
+        """Enable MART and PACKAGE.
 
         Errors: ApiRefused.
         """
@@ -38,17 +38,17 @@ class Admin:
             await self.api.put(f"/admin/config/services/{name}", {"enabled": True})
 
     async def read_trial_balance(self) -> TrialBalance:
-        """The trial balance, once it stands still or after some looks.
+        """Read the trial balance until it is zero, at most READS_MAX times. Units: whole XAF.
 
         Errors: ApiRefused.
         """
-        books = _trial_balance(await self.api.get("/admin/ledger/trial-balance"))
+        balance = _trial_balance(await self.api.get("/admin/ledger/trial-balance"))
         for _ in range(READS_MAX - 1):
-            if books.total == 0:
+            if balance.total == 0:
                 break
             await asyncio.sleep(READ_PAUSE_S)
-            books = _trial_balance(await self.api.get("/admin/ledger/trial-balance"))
-        return books
+            balance = _trial_balance(await self.api.get("/admin/ledger/trial-balance"))
+        return balance
 
 
 def make_admin(city: City) -> Admin:

@@ -1,36 +1,27 @@
-"""A customer: tops up, orders, watches the rider come, sometimes changes his mind, rates."""
+"""A customer of the simulated city: tops up, orders, watches the rider, may cancel, rates."""
 
 import asyncio
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any, Literal
 
+from city.actors.city import City, Service, Shop, random_trip_m, wire_location
 from city.client.http_client import Api, ApiRefused
 from city.client.socket_client import CommandRefused, SocketClient
 from city.model import menu
-from city.model.city import (
-    City,
-    Service,
-    Shop,
-    random_trip_m,
-    wire_location,
-)
 from city.model.streets import Point
 
 PaymentMethod = Literal["WALLET", "MOBILE_MONEY", "CASH"]
 
 # Source: guesses that give every branch of the contract its share of a demo.
 PAYMENT_METHODS: dict[PaymentMethod, float] = {"WALLET": 0.70, "CASH": 0.18, "MOBILE_MONEY": 0.12}
-CANCEL_CHANCE = 0.04
-CANCEL_WITHIN_S = 25.0
-RATING_CHANCE = 0.7
 RATINGS = (5, 5, 5, 4, 4, 3, 2, 1)
 TOP_UP_XAF, BALANCE_MIN_XAF = 60_000, 20_000
 TOP_UP_POLLS_MAX, TOP_UP_POLL_S = 20, 0.5
-# Source: wire contract, minimum orders; a basket is filled until it passes.
+# Source: docs/contract.md, minimum orders; a basket is filled until it passes.
 BASKET_MIN_XAF: dict[Service, int] = {"FOOD": 2000, "MART": 5000, "PACKAGE": 0}
 BASKET_ITEMS_MAX = 8
-# A customer who has heard no end by then looks the order up and reports what he sees.
+# A customer without an event of the order's end by then fetches the order and counts what it finds.
 PATIENCE_S = 300.0
 NO_RIDER_PATIENCE_S = 8.0
 # Shops a customer chooses from: the nearest few.
@@ -65,11 +56,11 @@ class Customer:
         self.rng = self.city.rng(f"customer/{self.user_id}")
         self.api = self.city.api("USER", self.user_id)
         self.socket = self.city.socket_client("USER", self.user_id, self.on_event)
-        # Overflow: `wish` says no and the demand looks for somebody else.
+        # Overflow: `request_order` returns False, and another customer is asked.
         self._order_requests = asyncio.Queue(maxsize=1)
 
     async def run(self) -> None:
-        """Live in the city until cancelled."""
+        """Use the app until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self.socket.run())
             group.create_task(self._resubscribe())
@@ -84,7 +75,7 @@ class Customer:
                     self.city.counters.count_error("customer", refusal.command, refusal.code)
 
     def request_order(self, service: Service) -> bool:
-        """Become hungry; tell whether this customer has time to order."""
+        """Ask the customer to order; False where it has an order already."""
         if self.is_busy or self._order_requests.full():
             return False
         self.is_busy = True
@@ -92,30 +83,30 @@ class Customer:
         return True
 
     def on_event(self, name: str, payload: dict[str, Any]) -> None:
-        """What the server says to the customer."""
-        tally = self.city.counters
+        """Handle an event of the server."""
+        counters = self.city.counters
         if name == "rider_location_update":
             self._record_position(payload)
         elif name in END_BY_EVENT:
             self._end_by_order[str(payload.get("orderId"))] = END_BY_EVENT[name]
             self._changed.set()
         elif name == "rider_assigned":
-            tally.count("riders_assigned")
+            counters.count("riders_assigned")
         elif name == "dispatch_status" and payload.get("state") == "no_riders":
-            tally.count("no_riders")
+            counters.count("no_riders")
             self._is_without_rider = True
             self._changed.set()
         elif name == "resync":
-            tally.count("resyncs")
+            counters.count("resyncs")
             self._changed.set()
 
     def _record_position(self, payload: dict[str, Any]) -> None:
         self.city.counters.count("positions_seen")
         received_ms = int(payload["receivedAt"])
-        # What a new watcher is told first is the last position, however old.
+        # A new watcher first gets the last known position, however old.
         if received_ms > self._watched_at_ms:
-            spent_ms = self.city.clock.now_ms() - received_ms
-            self.city.counters.record_duration("fix_to_watcher", spent_ms)
+            latency_ms = self.city.clock.now_ms() - received_ms
+            self.city.counters.record_duration("fix_to_watcher", latency_ms)
 
     async def _run_order(self, service: Service) -> None:
         self._end_by_order.clear()
@@ -133,7 +124,7 @@ class Customer:
         self._watched_order, self._watched_at_ms = order_id, self.city.clock.now_ms()
         end = await self._follow_order(order_id)
         self.city.counters.count(f"orders_{end}")
-        if end == "delivered" and self.rng.random() < RATING_CHANCE:
+        if end == "delivered" and self.rng.random() < self.city.behaviour.rating_chance:
             rating = {"orderId": order_id, "rating": self.rng.choice(RATINGS)}
             await self.socket.call_until_answered("rate_order", rating)
             self.city.counters.count("ratings")
@@ -141,7 +132,7 @@ class Customer:
         await self.socket.call_until_answered("unsubscribe_order", {"orderId": order_id})
 
     async def _resubscribe(self) -> None:
-        """A new connection watches nothing: say again what is to be seen."""
+        """Subscribe again after each reconnect: a new connection watches nothing."""
         while True:
             await self.socket.wait_connected(self.socket.connect_count + 1)
             if self._watched_order is None:
@@ -151,7 +142,7 @@ class Customer:
                     "subscribe_order", {"orderId": self._watched_order}
                 )
                 self._watched_at_ms = self.city.clock.now_ms()
-                self.city.counters.count("watched_again")
+                self.city.counters.count("resubscribed")
             except CommandRefused as refusal:
                 self.city.counters.count_error("customer", refusal.command, refusal.code)
 
@@ -187,12 +178,12 @@ class Customer:
 
     def _fill_basket(self, prices: dict[str, int], minimum: int) -> list[dict[str, object]]:
         quantities: dict[str, int] = {}
-        worth = 0
-        while worth < minimum or (worth < 2 * minimum and self.rng.random() < 0.4):
+        total = 0
+        while total < minimum or (total < 2 * minimum and self.rng.random() < 0.4):
             item = self.rng.choice(sorted(prices))
             quantities[item] = quantities.get(item, 0) + 1
-            worth += prices[item]
-            if sum(quantities.values()) >= BASKET_ITEMS_MAX and worth >= minimum:
+            total += prices[item]
+            if sum(quantities.values()) >= BASKET_ITEMS_MAX and total >= minimum:
                 break
         return [{"itemId": item, "quantity": number} for item, number in quantities.items()]
 
@@ -226,12 +217,13 @@ class Customer:
         self.city.counters.count_error("customer", "topup", "never_confirmed")
 
     async def _follow_order(self, order_id: str) -> str:
-        """Wait for the order's end, or make one."""
+        """Wait for the order's end, or cancel it; how it ended."""
         loop = asyncio.get_running_loop()
         until = loop.time() + PATIENCE_S
-        if self.rng.random() < CANCEL_CHANCE:
-            until = loop.time() + self.rng.uniform(0.5, CANCEL_WITHIN_S)
-        is_planned = until < loop.time() + PATIENCE_S - 1
+        behaviour = self.city.behaviour
+        if self.rng.random() < behaviour.cancel_chance:
+            until = loop.time() + self.rng.uniform(0.5, behaviour.cancel_within_s)
+        wants_to_cancel = until < loop.time() + PATIENCE_S - 1
         while loop.time() < until:
             if order_id in self._end_by_order:
                 return self._end_by_order[order_id]
@@ -243,7 +235,7 @@ class Customer:
                     await self._changed.wait()
             except TimeoutError:
                 break
-        if not is_planned and not self._is_without_rider:
+        if not wants_to_cancel and not self._is_without_rider:
             ended = await self._fetch_order_end(order_id)
             if ended is not None:
                 return ended
@@ -263,7 +255,7 @@ class Customer:
         return None
 
     async def _cancel(self, order_id: str) -> str:
-        """Call it off; where it is too late for that, wait for the rider after all."""
+        """Cancel the order; where that is refused, wait for its end."""
         try:
             await self.socket.call_until_answered(
                 "cancel_order", {"orderId": order_id, "reason": "changed my mind"}

@@ -1,4 +1,4 @@
-"""One delivery in a rider's hands: from whom, to whom, for how much cash."""
+"""A rider's delivery job: pickup, drop-off, cash to collect."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,9 +11,9 @@ STATES_BEFORE_PICKUP = frozenset({"ASSIGNED", "AT_PICKUP"})
 
 @dataclass(slots=True)
 class DeliveryJob:
-    """What a rider must know to deliver. Units: metres from the origin, whole XAF.
+    """What a rider needs to deliver an order. Units: metres from the origin, whole XAF.
 
-    `state` is the order's dispatch state when the rider took it up.
+    `state` is the order's dispatch state when the rider began or resumed the job.
     """
 
     order_id: str
@@ -25,7 +25,7 @@ class DeliveryJob:
 
 
 def job_from_offer(offer: dict[str, Any]) -> DeliveryJob:
-    """The job that an accepted `delivery_request` makes."""
+    """The job of an accepted `delivery_request`."""
     cash = offer.get("cashToCollect")
     return DeliveryJob(
         order_id=str(offer["orderId"]),
@@ -37,7 +37,7 @@ def job_from_offer(offer: dict[str, Any]) -> DeliveryJob:
 
 
 def job_from_order(order: dict[str, Any]) -> DeliveryJob:
-    """The job that an open order of an earlier run makes."""
+    """The job of an open order, to be resumed."""
     is_cash = order["payment"]["method"] == "CASH"
     return DeliveryJob(
         order_id=str(order["orderId"]),

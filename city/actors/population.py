@@ -1,4 +1,4 @@
-"""Everybody in the city at once: lets them in, starts again whoever falls over, makes demand."""
+"""Runs all actors of the city: starts them, restarts crashed ones, generates demand."""
 
 import asyncio
 import traceback
@@ -9,22 +9,22 @@ from typing import Any
 
 import click
 
+from city.actors.city import City, Service
 from city.actors.customer import Customer
 from city.actors.rider import Rider
 from city.actors.vendor import Vendor, make_shop
-from city.model.city import City, Service
 
-# Source: guess; FOOD leads, as everywhere.
+# Source: guess; most orders are FOOD.
 SERVICE_SHARES: dict[Service, float] = {"FOOD": 0.74, "MART": 0.14, "PACKAGE": 0.12}
 MART_EVERY = 5
-# People who start their app in one second; a city does not wake in one instant.
+# Actors who start their app in one second, so that not all connect at once.
 APP_STARTS_PER_S = 90.0
 RESTART_PAUSE_S = 2.0
-# The first customers have waited for the shops to open, so that the map comes alive at once.
+# The first orders come quickly, so that the map shows activity soon after the start.
 RUSH_ORDERS, RUSH_PAUSE_S = 15, 0.25
-# Customers asked before a wish is given up as unserved.
+# Customers who are asked before an order is counted as unserved.
 CUSTOMERS_ASKED_MAX = 20
-# Tracebacks of fallen actors kept for the summary.
+# Tracebacks of crashed actors that are kept for the summary.
 CRASHES_MAX = 5
 
 ActorRun = Callable[[], Coroutine[Any, Any, None]]
@@ -32,7 +32,7 @@ ActorRun = Callable[[], Coroutine[Any, Any, None]]
 
 @dataclass(frozen=True, slots=True)
 class PopulationSize:
-    """How many of each there are, and how hungry they are."""
+    """Number of actors of each role, and the rate of orders."""
 
     riders: int
     vendors: int
@@ -42,10 +42,11 @@ class PopulationSize:
 
 @dataclass(slots=True)
 class Population:
-    """The running actors of one city."""
+    """All running actors of one city."""
 
     city: City
     size: PopulationSize
+    restart_pause_s: float = RESTART_PAUSE_S
     rng: Random = field(init=False)
     customers: list[Customer] = field(default_factory=list)
     crashes: list[str] = field(default_factory=list)
@@ -55,7 +56,7 @@ class Population:
         self.rng = self.city.rng("crowd")
 
     async def run(self) -> None:
-        """Live until cancelled; nobody's fall is anybody else's."""
+        """Run all actors until cancelled; a crash of one does not end the others."""
         try:
             self._start("demand", self._generate_demand)
             await self._start_actors()
@@ -74,17 +75,20 @@ class Population:
         await self.city.first_shop_open.wait()
         riders, customers = self._make_riders(), self._make_customers()
         for number in range(max(len(riders), len(customers))):
-            for who, life in (*riders[number : number + 1], *customers[number : number + 1]):
-                self._start(who, life)
+            for role, run_actor in (
+                *riders[number : number + 1],
+                *customers[number : number + 1],
+            ):
+                self._start(role, run_actor)
                 await asyncio.sleep(1 / APP_STARTS_PER_S)
 
     def _make_riders(self) -> list[tuple[str, ActorRun]]:
-        lives: list[tuple[str, ActorRun]] = []
+        riders: list[tuple[str, ActorRun]] = []
         for number in range(self.size.riders):
             start = self.city.random_waiting_point(self.rng)
             rider_id = f"rdr_city_{number:03d}"
-            lives.append(("rider", lambda i=rider_id, at=start: Rider(self.city, i, at).run()))
-        return lives
+            riders.append(("rider", lambda i=rider_id, at=start: Rider(self.city, i, at).run()))
+        return riders
 
     def _make_customers(self) -> list[tuple[str, ActorRun]]:
         for number in range(self.size.customers):
@@ -107,18 +111,18 @@ class Population:
                 await asyncio.wait({task})
             fault = None if task.cancelled() else task.exception()
             self._record_crash(role, fault)
-            await asyncio.sleep(RESTART_PAUSE_S)
+            await asyncio.sleep(self.restart_pause_s)
 
     def _record_crash(self, role: str, fault: BaseException | None) -> None:
         root = _root_cause(fault)
         code = getattr(root, "code", None) or type(root).__name__
-        self.city.counters.count_error(role, "fell", str(code))
+        self.city.counters.count_error(role, "crashed", str(code))
         if root is not None and len(self.crashes) < CRASHES_MAX:
             self.crashes.append("".join(traceback.format_exception(root)))
             click.echo(self.crashes[-1], err=True)
 
     async def _generate_demand(self) -> None:
-        """Wishes come at random, at an even rate; a Poisson process."""
+        """Ask random customers to order, as a Poisson process."""
         await self.city.first_shop_open.wait()
         per_s = self.size.orders_per_minute / 60
         rush = RUSH_ORDERS
@@ -129,9 +133,9 @@ class Population:
             service = self.rng.choices(list(SERVICE_SHARES), list(SERVICE_SHARES.values()))[0]
             asked = self.rng.sample(self.customers, min(CUSTOMERS_ASKED_MAX, len(self.customers)))
             if any(customer.request_order(service) for customer in asked):
-                self.city.counters.count("wishes")
+                self.city.counters.count("orders_wanted")
             else:
-                self.city.counters.count("wishes_unserved")
+                self.city.counters.count("orders_unserved")
 
 
 def _root_cause(fault: BaseException | None) -> BaseException | None:

@@ -1,4 +1,4 @@
-"""A vendor: keeps a shop, answers orders, cooks, and says when the bag waits."""
+"""A vendor of the simulated city: publishes a catalogue, accepts orders, prepares them."""
 
 import asyncio
 import math
@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
+from city.actors.city import City, Service, Shop, wire_location
 from city.client.http_client import Api, ApiRefused
 from city.client.socket_client import CommandRefused, SocketClient
 from city.model import menu
-from city.model.city import City, Service, Shop, wire_location
 
-# Source: guesses that give every branch of the contract its share of a demo.
-REJECT_CHANCE = 0.03
+# Source: guesses.
 ANSWER_S, START_COOKING_S = 0.8, 0.5
 PREP_MEDIAN_S, PREP_SPREAD, PREP_MAX_S = 5.0, 0.6, 40.0
 MENU_ITEMS = 6
@@ -21,7 +20,7 @@ PAGE = 50
 
 
 def make_shop(city: City, number: int, service: Service) -> Shop:
-    """Decide what the shop of a number is: where, its name, its prices."""
+    """The shop of a number: place, name and prices, drawn from the city's seed."""
     rng = city.rng(f"shop/{number}")
     district, door = city.random_district_point(rng)
     goods = menu.DISHES if service == "FOOD" else menu.GROCERIES
@@ -52,11 +51,11 @@ class Vendor:
         self.rng = self.city.rng(f"vendor/{self.shop.vendor_id}")
         self.api = self.city.api("VENDOR", self.shop.vendor_id)
         self.socket = self.city.socket_client("VENDOR", self.shop.vendor_id, self.on_event)
-        # Overflow: counted as vendor.queue:full; the order stays PENDING for the next look.
+        # Overflow: counted as vendor.queue:full; the order stays PENDING until the next fetch.
         self._new_orders = asyncio.Queue(maxsize=500)
 
     async def run(self) -> None:
-        """Keep the shop until cancelled."""
+        """Run the shop until cancelled."""
         await self._publish_catalogue()
         async with asyncio.TaskGroup() as group:
             group.create_task(self.socket.run())
@@ -70,7 +69,7 @@ class Vendor:
                 group.create_task(self._handle_order(order))
 
     def on_event(self, name: str, payload: dict[str, Any]) -> None:
-        """What the server says to the shop."""
+        """Handle an event of the server."""
         order_id = str(payload.get("orderId", ""))
         if name == "new_order":
             self._enqueue({**payload.get("order", {}), "orderId": order_id})
@@ -111,7 +110,7 @@ class Vendor:
             await self.api.put(f"/vendor/items/{item}", body)
 
     async def _fetch_open_orders(self) -> None:
-        """Take up what came while the shop was away."""
+        """Queue the open orders that the shop does not know."""
         for status in OPEN_STATES:
             try:
                 page = await self.api.get("/orders", status=status, limit=PAGE)
@@ -123,7 +122,7 @@ class Vendor:
 
     async def _handle_order(self, order: dict[str, Any]) -> None:
         if not order:
-            # A resync: the events since are lost, the list is not.
+            # A resync: events may be missing, so fetch the orders.
             await self._fetch_open_orders()
             return
         order_id = order["orderId"]
@@ -132,7 +131,7 @@ class Vendor:
             await self._prepare_order(order_id, str(order.get("status", "PENDING")))
         except CommandRefused as refusal:
             if order_id in self._cancelled_orders:
-                self.city.counters.count("cooked_in_vain")
+                self.city.counters.count("prepared_after_cancel")
             else:
                 self.city.counters.count_error("vendor", refusal.command, refusal.code)
         finally:
@@ -145,7 +144,7 @@ class Vendor:
             await asyncio.sleep(self.city.human_delay_s(self.rng, ANSWER_S))
             if self._is_cancelled(order_id):
                 return
-            if self.rng.random() < REJECT_CHANCE:
+            if self.rng.random() < self.city.behaviour.reject_chance:
                 await self._send_command("reject_order", order_id, reason="out of stock")
                 self.city.counters.count("orders_rejected")
                 return
@@ -163,5 +162,5 @@ class Vendor:
     def _is_cancelled(self, order_id: str) -> bool:
         return order_id in self._cancelled_orders
 
-    async def _send_command(self, command: str, order_id: str, **facts: object) -> None:
-        await self.socket.call_until_answered(command, {"orderId": order_id, **facts})
+    async def _send_command(self, command: str, order_id: str, **fields: object) -> None:
+        await self.socket.call_until_answered(command, {"orderId": order_id, **fields})

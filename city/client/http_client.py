@@ -1,4 +1,4 @@
-"""A small HTTP client of the public interface: the envelope, idempotency keys, patience."""
+"""HTTP client of the public interface: envelope, idempotency keys, retries."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,10 +9,10 @@ from typing import Any
 import aiohttp
 import orjson
 
-from city.demo.counters import Counters
+from city.model.counters import Counters
 
 REQUEST_TIMEOUT_S = 10.0
-# A server that restarts is away for seconds; after so many tries it is not a restart any more.
+# A restarting server is away for seconds; these tries last longer than that.
 TRIES_MAX = 8
 BACKOFF_BASE_S = 0.3
 BACKOFF_CAP_S = 5.0
@@ -21,7 +21,7 @@ RETRYABLE = frozenset({429, 502, 503})
 
 
 class ApiRefused(Exception):
-    """The server said no; `status` 0 means that it could not be reached at all."""
+    """The server refused a request; `status` 0 means that it could not be reached."""
 
     def __init__(self, route: str, code: str, status: int) -> None:
         super().__init__(route, code, status)
@@ -32,7 +32,7 @@ class ApiRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ApiResponse:
-    """One HTTP answer with its envelope opened."""
+    """One HTTP response without its envelope. Units: seconds."""
 
     status: int
     data: Any
@@ -42,17 +42,18 @@ class ApiResponse:
 
 @dataclass(slots=True)
 class Api:
-    """The HTTP side of one person's app."""
+    """The HTTP side of one user's app. Units: seconds."""
 
     session: aiohttp.ClientSession
     url: str
     token_source: Callable[[], str]
     counters: Counters
     rng: Random
+    backoff_base_s: float = BACKOFF_BASE_S
     _cached_token: str = ""
 
     async def get(self, path: str, **query: str | int) -> Any:
-        """Read something.
+        """Send a GET request; its data.
 
         Errors: ApiRefused.
         """
@@ -60,14 +61,14 @@ class Api:
         return await self._request("GET", f"{path}?{text}" if text else path, None)
 
     async def put(self, path: str, body: dict[str, Any]) -> Any:
-        """Set something.
+        """Send a PUT request; its data.
 
         Errors: ApiRefused.
         """
         return await self._request("PUT", path, body)
 
     async def post(self, path: str, body: dict[str, Any]) -> Any:
-        """Do something once; its repeats after a lost answer carry the same key.
+        """Send a POST request; its data. Its repeats carry the same idempotency key.
 
         Errors: ApiRefused.
         """
@@ -83,15 +84,16 @@ class Api:
             content = orjson.dumps(body)
         route = f"{method} {path.partition('?')[0]}"
         for attempt in range(TRIES_MAX):
-            answer = await self._send_once(method, path, headers, content)
-            if answer.status in range(200, 300):
-                return answer.data
+            response = await self._send_once(method, path, headers, content)
+            if response.status in range(200, 300):
+                return response.data
             is_last = attempt == TRIES_MAX - 1
-            if answer.status not in RETRYABLE | {0} or answer.code == "service_disabled" or is_last:
-                raise ApiRefused(route, answer.code, answer.status)
-            self.counters.count(f"http_repeated:{answer.code}")
-            pause = min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2**attempt)
-            await asyncio.sleep(answer.retry_after_s or self.rng.uniform(0.1, 1) * pause)
+            is_final = response.status not in RETRYABLE | {0} or response.code == "service_disabled"
+            if is_final or is_last:
+                raise ApiRefused(route, response.code, response.status)
+            self.counters.count(f"http_repeated:{response.code}")
+            pause_s = min(BACKOFF_CAP_S, self.backoff_base_s * 2**attempt)
+            await asyncio.sleep(response.retry_after_s or self.rng.uniform(0.1, 1) * pause_s)
         raise AssertionError("the last attempt returns or raises")
 
     async def _send_once(
@@ -109,12 +111,12 @@ class Api:
                 raw = await response.read()
         except (aiohttp.ClientError, OSError) as error:
             return ApiResponse(0, None, type(error).__name__, None)
-        spent_ms = (asyncio.get_running_loop().time() - started_s) * 1000
-        self.counters.record_duration(f"http_{method.lower()}", spent_ms)
+        latency_ms = (asyncio.get_running_loop().time() - started_s) * 1000
+        self.counters.record_duration(f"http_{method.lower()}", latency_ms)
         return _parse_response(response, raw)
 
     def _token(self) -> str:
-        # Signed once: a token outlives every demo, and signing costs more than asking.
+        # Signed once: a token is valid longer than a demo, and signing costs more than a request.
         if not self._cached_token:
             self._cached_token = self.token_source()
         return self._cached_token
@@ -125,12 +127,12 @@ def _parse_response(response: aiohttp.ClientResponse, raw: bytes) -> ApiResponse
         envelope = orjson.loads(raw)
     except orjson.JSONDecodeError:
         return ApiResponse(response.status, None, "not_json", None)
-    facts = envelope if isinstance(envelope, dict) else {}
-    error = facts.get("error")
+    fields = envelope if isinstance(envelope, dict) else {}
+    error = fields.get("error")
     code = str(error.get("code", "no_code")) if isinstance(error, dict) else "no_envelope"
     after = response.headers.get("Retry-After", "")
     status = response.status
-    if status < 300 and facts.get("success") is not True:
-        # A success without its envelope breaks the contract; treat it as a refusal to show it.
+    if status < 300 and fields.get("success") is not True:
+        # A success without its envelope breaks the contract; it is treated as a refusal.
         return ApiResponse(599, None, "no_envelope", None)
-    return ApiResponse(status, facts.get("data"), code, float(after) if after.isdigit() else None)
+    return ApiResponse(status, fields.get("data"), code, float(after) if after.isdigit() else None)

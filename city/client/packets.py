@@ -1,4 +1,4 @@
-"""Socket.IO packets as text: what is sent, and what a received frame says.
+"""Socket.IO packets as text frames: encoding and parsing.
 
 Source: Engine.IO protocol 4 and Socket.IO protocol 5; one namespace, no attachments.
 """
@@ -12,12 +12,12 @@ PING, PONG, CLOSE, NOOP = "2", "3", "1", "6"
 
 
 class InvalidPacket(Exception):
-    """A frame that no Socket.IO server may send."""
+    """A frame that is not a packet of a Socket.IO server."""
 
 
 @dataclass(frozen=True, slots=True)
 class Handshake:
-    """Engine.IO's handshake. Units: seconds."""
+    """Engine.IO's open packet. Units: seconds."""
 
     ping_interval_s: float
     ping_timeout_s: float
@@ -25,24 +25,24 @@ class Handshake:
 
 @dataclass(frozen=True, slots=True)
 class Connected:
-    """The namespace has let us in."""
+    """The namespace accepted the connection."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConnectRefused:
-    """The namespace has not let us in."""
+    """The namespace refused the connection."""
 
     code: str
 
 
 @dataclass(frozen=True, slots=True)
 class Disconnected:
-    """The server has closed the namespace or the session."""
+    """The server closed the namespace or the session."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventPacket:
-    """An event; with `ack_id` the server waits for our acknowledgement."""
+    """An event; with `ack_id` the server expects an acknowledgement."""
 
     name: str
     payload: dict[str, Any]
@@ -51,7 +51,7 @@ class EventPacket:
 
 @dataclass(frozen=True, slots=True)
 class AckPacket:
-    """The acknowledgement of one of our commands."""
+    """The acknowledgement of a command."""
 
     ack_id: int
     payload: dict[str, Any]
@@ -59,7 +59,7 @@ class AckPacket:
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """The heartbeat; wants a pong."""
+    """A ping, to be answered with PONG."""
 
 
 Packet = (
@@ -75,25 +75,25 @@ Packet = (
 
 
 def connect_packet(namespace: str, auth: dict[str, Any]) -> str:
-    """Ask to be let into a namespace."""
+    """Encode a request to connect to a namespace."""
     return f"40{namespace},{orjson.dumps(auth).decode()}"
 
 
 def event_packet(namespace: str, name: str, payload: object, ack_id: int | None = None) -> str:
-    """Say something; with `ack_id` the server must acknowledge."""
+    """Encode an event; with `ack_id` the server must acknowledge it."""
     number = "" if ack_id is None else str(ack_id)
     return f"42{namespace},{number}{orjson.dumps([name, payload]).decode()}"
 
 
 def ack_packet(namespace: str, ack_id: int, payload: object) -> str:
-    """Acknowledge an event of the server."""
+    """Encode the acknowledgement of an event."""
     return f"43{namespace},{ack_id}{orjson.dumps([payload]).decode()}"
 
 
 def parse_packet(frame: str) -> Packet:
-    """What a frame says; None for one that says nothing.
+    """Parse a frame; None for a packet without content. Units: milliseconds in, seconds out.
 
-    Errors: NotAPacket.
+    Errors: InvalidPacket.
     """
     kind = frame[:1]
     if kind == "4":
@@ -101,10 +101,10 @@ def parse_packet(frame: str) -> Packet:
     if kind == PING:
         return Heartbeat()
     if kind == "0":
-        facts = _parse_json(frame[1:])
-        if not isinstance(facts, dict):
+        fields = _parse_json(frame[1:])
+        if not isinstance(fields, dict):
             raise InvalidPacket(frame[:80])
-        return Handshake(facts["pingInterval"] / 1000, facts["pingTimeout"] / 1000)
+        return Handshake(fields["pingInterval"] / 1000, fields["pingTimeout"] / 1000)
     if kind == CLOSE:
         return Disconnected()
     if kind in {PONG, NOOP}:
@@ -121,8 +121,9 @@ def _parse_message(text: str) -> Packet:
     if kind == "1":
         return Disconnected()
     if kind == "4":
-        facts = _parse_json(body)
-        return ConnectRefused(str(facts["message"]) if isinstance(facts, dict) else str(facts))
+        fields = _parse_json(body)
+        message = fields["message"] if isinstance(fields, dict) else fields
+        return ConnectRefused(str(message))
     digits = len(body) - len(body.lstrip("0123456789"))
     ack_id = int(body[:digits]) if digits else None
     arguments = _parse_json(body[digits:])

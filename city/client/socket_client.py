@@ -1,4 +1,4 @@
-"""A small Socket.IO client: one namespace over one WebSocket, back again until it is stopped."""
+"""Socket.IO client of one namespace over one WebSocket, which reconnects until cancelled."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 
 from city.client import packets
-from city.demo.counters import Counters
+from city.model.counters import Counters
 
 CONNECT_TIMEOUT_S = 10.0
 ACK_TIMEOUT_S = 10.0
@@ -20,20 +20,20 @@ ACK_TIMEOUT_S = 10.0
 BACKOFF_BASE_S = 1.0
 BACKOFF_CAP_S = 5.0
 BACKOFF_SPREAD = 0.5
-# Source: wire contract, no message comes near 16 KiB; snapshots of an area may.
+# Source: docs/contract.md, no message comes near 16 KiB; snapshots of a viewport may.
 FRAME_BYTES_MAX = 1024 * 1024
-# The checker does not see through the decorator of aiohttp's class.
+# The type checker does not understand the decorator of aiohttp's class.
 CLOSE_TIMEOUT = aiohttp.ClientWSTimeout(ws_close=0.3)  # pyright: ignore[reportCallIssue]
 
 OnEvent = Callable[[str, dict[str, Any]], None]
 
 
 class ConnectionLost(Exception):
-    """The connection went away, or the server did not answer in time; nothing is known."""
+    """The connection was lost or the answer timed out; the command's outcome is unknown."""
 
 
 class CommandRefused(Exception):
-    """The server understood and said no."""
+    """The server answered a command with an error code."""
 
     def __init__(self, command: str, code: str, *, retryable: bool) -> None:
         super().__init__(command, code)
@@ -43,7 +43,7 @@ class CommandRefused(Exception):
 
 
 class ConnectionRefused(Exception):
-    """The server does not let us into the namespace."""
+    """The server refused the connection to the namespace."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -52,7 +52,7 @@ class ConnectionRefused(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ConnectionTarget:
-    """Where a line goes and who calls; a fresh token for each try."""
+    """Server, namespace and identity of a connection; each attempt gets a fresh token."""
 
     session: aiohttp.ClientSession
     url: str
@@ -62,10 +62,10 @@ class ConnectionTarget:
 
 @dataclass(slots=True)
 class SocketClient:
-    """One person's connection.
+    """The connection of one user's app.
 
-    Commands need an open line: `call` says a command once, `insist` until it is answered. Events go
-    to `on_event` in the order in which the server said them, each durable one once.
+    Commands need an open connection: `call` sends a command once, `call_until_answered` repeats it.
+    Events go to `on_event` in the order in which the server sent them, each durable one once.
     """
 
     target: ConnectionTarget
@@ -74,7 +74,7 @@ class SocketClient:
     rng: Random
     connect_count: int = 0
     is_open: bool = False
-    # Durable events of this epoch up to this number have been handed on.
+    # Durable events of this epoch up to this number were passed to `on_event`.
     epoch: str | None = None
     seq: int = 0
     _socket: aiohttp.ClientWebSocketResponse | None = None
@@ -89,18 +89,18 @@ class SocketClient:
         return self.target.namespace.removeprefix("/")
 
     async def wait_connected(self, connect_count: int = 1) -> None:
-        """Wait for the line to be open, having been opened at least so many times."""
+        """Wait until the connection is open and was opened at least so many times."""
         while self.connect_count < connect_count or not self.is_open:
             await self._next_connect.wait()
 
     async def run(self) -> None:
-        """Keep the line until cancelled."""
+        """Stay connected until cancelled."""
         failures = 0
         while True:
             before = self.connect_count
             try:
                 await self._run_connection()
-                self.counters.count("network_holes" if self._outage_s else "lines_closed")
+                self.counters.count("network_outages" if self._outage_s else "connections_closed")
             except ConnectionRefused as refusal:
                 self.counters.count_error(self._role, "connect", refusal.code)
             except (aiohttp.ClientError, OSError, packets.InvalidPacket) as error:
@@ -110,21 +110,21 @@ class SocketClient:
             await asyncio.sleep(pause or self._backoff_s(failures))
 
     async def send_event(self, name: str, payload: object) -> bool:
-        """Say something that needs no answer; tell whether there was a line to say it on."""
+        """Send an event without an acknowledgement; False where there is no open connection."""
         socket = self._socket
         if socket is None or not self.is_open:
             return False
         try:
             await socket.send_str(packets.event_packet(self.target.namespace, name, payload))
         except (aiohttp.ClientError, OSError):
-            # The reading side sees the same end and opens the line again.
+            # The receiving task sees the same error and reconnects.
             return False
         return True
 
     async def call(self, name: str, payload: object) -> dict[str, Any]:
-        """Say a command once and hand back the data of its answer.
+        """Send a command once and return the data of its answer.
 
-        Errors: CommandRefused; LineDown where nothing is known about it.
+        Errors: CommandRefused; ConnectionLost where its outcome is unknown.
         """
         socket = self._socket
         if socket is None or not self.is_open:
@@ -153,9 +153,9 @@ class SocketClient:
         return _ack_data(name, answer)
 
     async def call_until_answered(self, name: str, payload: dict[str, Any]) -> dict[str, Any]:
-        """Say a command until it is answered; its `commandId` gives the repeats one effect.
+        """Send a command until it is answered; its `commandId` gives the repeats one effect.
 
-        Errors: CommandRefused, where saying it again would not help.
+        Errors: CommandRefused where a repeat would not help.
         """
         self._last_command_id += 1
         identified = {**payload, "commandId": self._command_id()}
@@ -174,7 +174,7 @@ class SocketClient:
             await asyncio.sleep(self._backoff_s(tries - 1))
 
     def simulate_outage(self, seconds: float) -> None:
-        """Drive into a hole of the network: the line breaks at once and stays down so long."""
+        """Break the connection at once and stay disconnected for so long. Units: seconds."""
         if self._socket is not None:
             self._outage_s = seconds
             _abort_connection(self._socket)
@@ -222,14 +222,14 @@ class SocketClient:
                 raise ConnectionRefused("closed")
             await self._handle_packet(socket, packet)
         self.connect_count += 1
-        self.counters.count("lines_opened")
+        self.counters.count("connections_opened")
         self.is_open = True
         if self.epoch is None and self.connect_count > 1:
-            # It stood nowhere in its inbox, so what was said while it was away is not replayed.
+            # Without a position in its inbox the server cannot replay what was missed.
             self.on_event("resync", {})
         waiters, self._next_connect = self._next_connect, asyncio.Event()
         waiters.set()
-        # Source: Engine.IO protocol 4, a client that hears no ping for so long closes.
+        # Source: Engine.IO protocol 4, a client without a ping for this long closes.
         return greeting.ping_interval_s + greeting.ping_timeout_s
 
     async def _handle_packet(
@@ -254,7 +254,7 @@ class SocketClient:
             return True
         if event.name != "resync" and epoch == self.epoch:
             if seq <= self.seq:
-                self.counters.count("events_again")
+                self.counters.count("events_duplicated")
                 return False
             if seq > self.seq + 1:
                 self.counters.count_error(self._role, "inbox", "gap")
@@ -266,13 +266,13 @@ class SocketClient:
         self.is_open = False
         for future in self._pending_acks.values():
             if not future.done():
-                future.set_exception(ConnectionLost("hung up"))
+                future.set_exception(ConnectionLost("connection closed"))
 
     def _count_failure(self, error: Exception) -> None:
         if self._outage_s > 0:
-            self.counters.count("network_holes")
+            self.counters.count("network_outages")
         else:
-            self.counters.count_error(self._role, "line", type(error).__name__)
+            self.counters.count_error(self._role, "connection", type(error).__name__)
 
 
 async def _receive_frame(socket: aiohttp.ClientWebSocketResponse, silence_s: float) -> str:
@@ -289,13 +289,13 @@ async def _receive_frame(socket: aiohttp.ClientWebSocketResponse, silence_s: flo
 
 
 def _abort_connection(socket: aiohttp.ClientWebSocketResponse) -> None:
-    # aiohttp offers only polite ends; a hole in the network says no goodbye. A second descriptor
-    # of the same connection may be shut down under it.
-    held = socket.get_extra_info("socket")
-    if held is None:
+    # aiohttp only closes with a closing handshake, which a network outage does not send. A second
+    # descriptor of the same connection can be shut down instead.
+    original = socket.get_extra_info("socket")
+    if original is None:
         return
-    with contextlib.suppress(OSError), sockets.socket(fileno=os.dup(held.fileno())) as twin:
-        twin.shutdown(sockets.SHUT_RDWR)
+    with contextlib.suppress(OSError), sockets.socket(fileno=os.dup(original.fileno())) as copy:
+        copy.shutdown(sockets.SHUT_RDWR)
 
 
 def _ack_data(name: str, answer: dict[str, Any]) -> dict[str, Any]:
@@ -303,6 +303,6 @@ def _ack_data(name: str, answer: dict[str, Any]) -> dict[str, Any]:
         data = answer.get("data")
         return data if isinstance(data, dict) else {}
     error = answer.get("error")
-    facts: dict[str, Any] = error if isinstance(error, dict) else {}
-    code = str(facts.get("code", "no_code"))
-    raise CommandRefused(name, code, retryable=facts.get("retryable") is True)
+    fields: dict[str, Any] = error if isinstance(error, dict) else {}
+    code = str(fields.get("code", "no_code"))
+    raise CommandRefused(name, code, retryable=fields.get("retryable") is True)

@@ -1,4 +1,4 @@
-"""Tokens that the city signs for its own people."""
+"""Signs access tokens for the simulated people."""
 
 import secrets
 from collections.abc import Callable, Mapping
@@ -9,10 +9,17 @@ import jwt
 
 UserType = Literal["USER", "VENDOR", "RIDER", "ADMIN"]
 
-# Source: wire contract, a token is valid for at most 30 days; a day outlives any demo.
+# Source: docs/contract.md, a token is valid for at most 30 days; a day is longer than any demo.
 TOKEN_LIFETIME_S = 24 * 3600
 # Source: RFC 7518 section 3.2, a key for HS256 has at least the size of the hash.
 SECRET_BYTES = 32
+# Source: docs/contract.md. The Socket.IO namespace of each user type.
+NAMESPACES: dict[UserType, str] = {
+    "USER": "/user",
+    "VENDOR": "/vendor",
+    "RIDER": "/rider",
+    "ADMIN": "/ops",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +32,7 @@ class TokenSigner:
     audience: str | None = None
 
     def sign(self, user_type: UserType, user_id: str) -> str:
-        """A fresh token for one person."""
+        """A fresh token for one user."""
         issued = self.now_ms() // 1000
         claims: dict[str, object] = {
             "userId": user_id,
@@ -41,7 +48,7 @@ class TokenSigner:
 
 
 def make_token_signer(environ: Mapping[str, str], now_ms: Callable[[], int]) -> TokenSigner:
-    """An office with the environment's secret, or with a new one where it has none."""
+    """A signer with the environment's JWT_SECRET, or with a random one where it has none."""
     return TokenSigner(
         secret=environ.get("JWT_SECRET") or secrets.token_urlsafe(SECRET_BYTES),
         now_ms=now_ms,

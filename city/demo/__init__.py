@@ -1,1 +1,1 @@
-"""The demo: a server process, a city on it, and its report."""
+"""The demo: a server process, a city that uses it, and its report."""

@@ -1,17 +1,17 @@
-"""What the demo tells: one line every few seconds, and a closing summary."""
+"""Output of the demo: a status line every few seconds, and a summary at the end."""
 
 from dataclasses import dataclass, field
 from typing import Any
 
 from city.actors.admin import TrialBalance
-from city.demo.counters import Counters
+from city.model.counters import Counters
 
-# Refusals that belong to a living city: two riders want one order, a change of mind comes late.
+# Expected refusals: two riders accept one order, or a cancellation comes too late.
 RACE_CODES = frozenset({"offer_taken", "offer_expired", "wrong_state", "not_found"})
 SHOWN_IN_SUMMARY = (
     "shops_open",
-    "wishes",
-    "wishes_unserved",
+    "orders_wanted",
+    "orders_unserved",
     "top_ups",
     "orders_placed",
     "orders_food",
@@ -29,7 +29,7 @@ SHOWN_IN_SUMMARY = (
 
 @dataclass(slots=True)
 class StatusLine:
-    """The status line; remembers the last one to tell rates."""
+    """Renders status lines; keeps the last counts to compute rates. Units: seconds."""
 
     counters: Counters
     last_s: float
@@ -37,18 +37,18 @@ class StatusLine:
     _last_seen: int = 0
 
     def render(self, now_s: float, started_s: float) -> str:
-        """The line of this moment."""
-        happened = self.counters.counts
+        """The status line of this moment. Units: seconds of the steady clock."""
+        counts = self.counters.counts
         elapsed_s = max(now_s - self.last_s, 0.001)
-        fixes, seen = happened["fixes_sent"], happened["positions_seen"]
+        fixes, seen = counts["fixes_sent"], counts["positions_seen"]
         text = (
             f"[{now_s - started_s:6.0f} s] "
-            f"orders {happened['orders_placed']} placed "
-            f"{happened['deliveries_completed']} delivered {happened['orders_settled']} settled "
-            f"{happened['orders_cancelled'] + happened['orders_rejected']} off | "
+            f"orders {counts['orders_placed']} placed "
+            f"{counts['deliveries_completed']} delivered {counts['orders_settled']} settled "
+            f"{counts['orders_cancelled'] + counts['orders_rejected']} cancelled | "
             f"fixes {(fixes - self._last_fixes) / elapsed_s:.0f}/s, "
-            f"{(seen - self._last_seen) / elapsed_s:.0f}/s seen | "
-            f"offers {happened['offers_heard']} made {happened['offers_accepted']} won | "
+            f"{(seen - self._last_seen) / elapsed_s:.0f}/s shown to customers | "
+            f"offers {counts['offers_received']}, {counts['offers_accepted']} accepted | "
             f"{self.counters.settled_xaf:,} XAF settled | "
             f"errors {self.counters.errors_total}"
         )
@@ -58,21 +58,21 @@ class StatusLine:
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """How a run of the city ended."""
+    """Result of one run of the city. Units: seconds."""
 
     counters: Counters
     elapsed_s: float
     stopped_s: float
     trial_balance: TrialBalance | None
-    has_server_stopped_well: bool
+    has_server_stopped_cleanly: bool
     failure: str | None = None
     crashes: list[str] = field(default_factory=list)
 
     @property
     def is_good(self) -> bool:
-        """Whether the books were read and balance, and nothing of ours broke."""
-        balanced = self.trial_balance is not None and self.trial_balance.total == 0
-        return balanced and self.has_server_stopped_well and self.failure is None
+        """Whether the ledger balances, the server stopped cleanly and nothing failed."""
+        is_balanced = self.trial_balance is not None and self.trial_balance.total == 0
+        return is_balanced and self.has_server_stopped_cleanly and self.failure is None
 
     def as_json(self) -> dict[str, Any]:
         """The run as one JSON object. Units: seconds, milliseconds, whole XAF."""
@@ -88,33 +88,33 @@ class Summary:
                 "entries": self.trial_balance.entries,
             },
             "settledXaf": self.counters.settled_xaf,
-            "serverStoppedWell": self.has_server_stopped_well,
-            "trouble": self.failure,
-            "happened": dict(sorted(self.counters.counts.items())),
+            "serverStoppedWell": self.has_server_stopped_cleanly,
+            "failure": self.failure,
+            "counts": dict(sorted(self.counters.counts.items())),
             "errors": dict(sorted(self.counters.errors.items())),
             "durationsMs": self.counters.durations(),
         }
 
     def text(self) -> str:
-        """The run for a reader."""
-        happened = self.counters.counts
+        """The summary as text."""
+        counts = self.counters.counts
         lines = [
             "",
             f"The city ran for {self.elapsed_s:.0f} s and stopped in {self.stopped_s:.1f} s.",
         ]
-        lines += [f"  {name:<18}{happened[name]:>9,}" for name in SHOWN_IN_SUMMARY]
-        others = sorted(name for name in happened if name not in SHOWN_IN_SUMMARY)
-        lines.append("  also: " + ", ".join(f"{name} {happened[name]:,}" for name in others))
-        for name, facts in self.counters.durations().items():
-            took = f"p50 {facts['p50']} ms, p99 {facts['p99']} ms"
-            lines.append(f"  {name:<18}{facts['count']:>9,} times, {took}")
+        lines += [f"  {name:<18}{counts[name]:>9,}" for name in SHOWN_IN_SUMMARY]
+        others = sorted(name for name in counts if name not in SHOWN_IN_SUMMARY)
+        lines.append("  other counts: " + ", ".join(f"{name} {counts[name]:,}" for name in others))
+        for name, sample in self.counters.durations().items():
+            percentiles = f"p50 {sample['p50']} ms, p99 {sample['p99']} ms"
+            lines.append(f"  {name:<18}{sample['count']:>9,} times, {percentiles}")
         lines += self._error_lines()
-        lines.append(f"  settled to vendors and riders: {self.counters.settled_xaf:,} XAF")
+        lines.append(f"  paid to vendors and riders: {self.counters.settled_xaf:,} XAF")
         lines.append(self._trial_balance_line())
-        if not self.has_server_stopped_well:
-            lines.append("  the server did not stop by itself in time, or ended with an error")
+        if not self.has_server_stopped_cleanly:
+            lines.append("  the server did not stop in time, or ended with an error")
         if self.failure:
-            lines.append(f"  trouble: {self.failure}")
+            lines.append(f"  failure: {self.failure}")
         return "\n".join(lines)
 
     def _error_lines(self) -> list[str]:
@@ -124,7 +124,7 @@ class Summary:
         races = {name: n for name, n in self.counters.errors.items() if is_race(name)}
         faults = {name: n for name, n in self.counters.errors.items() if not is_race(name)}
         lines: list[str] = []
-        for title, group in (("lost races", races), ("errors", faults)):
+        for title, group in (("expected refusals", races), ("errors", faults)):
             listed = ", ".join(f"{name} {number}" for name, number in sorted(group.items()))
             lines.append(f"  {title}: {listed or 'none'}")
         return lines
@@ -132,9 +132,9 @@ class Summary:
     def _trial_balance_line(self) -> str:
         if self.trial_balance is None:
             return "  trial balance: could not be read"
-        verdict = "balances" if self.trial_balance.total == 0 else "DOES NOT BALANCE"
+        result = "balances" if self.trial_balance.total == 0 else "DOES NOT BALANCE"
         return (
             f"  trial balance: total {self.trial_balance.total} over "
             f"{self.trial_balance.accounts} accounts "
-            f"and {self.trial_balance.entries:,} entries; the ledger {verdict}"
+            f"and {self.trial_balance.entries:,} entries; the ledger {result}"
         )

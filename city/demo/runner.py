@@ -1,4 +1,4 @@
-"""The demo: a server and a city on it, until Ctrl-C; then the books."""
+"""The demo: runs a server and a city on it until Ctrl-C, then checks the ledger."""
 
 import asyncio
 import os
@@ -13,29 +13,30 @@ import orjson
 import uvloop
 
 from city.actors.admin import Admin, TrialBalance, make_admin
+from city.actors.city import City
 from city.actors.population import Population, PopulationSize
 from city.client.http_client import ApiRefused
 from city.client.tokens import TokenSigner, make_token_signer
 from city.demo import server_process
-from city.demo.counters import Counters
 from city.demo.report import StatusLine, Summary
 from city.demo.server_process import ServerProcess
-from city.model.city import City
 from city.model.clock import MachineClock
+from city.model.counters import Counters
 from city.model.streets import build_streets
 
 STATUS_EVERY_S = 3.0
-# Source: the demo's promise, everything ends within 5 s of Ctrl-C.
+# Source: README.md, the demo ends within 5 s of Ctrl-C.
 STOP_BUDGET_S = 4.8
 TRIAL_BALANCE_TIMEOUT_S = 3.0
-# Sockets that connect at once; HTTP calls beyond these wait for a connection.
+# Connections of the HTTP and WebSocket client; requests beyond these wait.
 CONNECTIONS_MAX = 4000
+# Source: the shell's code for a process ended by SIGINT, 128 + 2.
 INTERRUPTED = 130
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoOptions:
-    """What one may choose about the demo. Units: `duration_s` in seconds, None without end."""
+    """Options of the demo. Units: `duration_s` in seconds, None is until Ctrl-C."""
 
     riders: int = 120
     vendors: int = 25
@@ -51,17 +52,20 @@ class DemoOptions:
 
 
 class InvalidOptions(Exception):
-    """The demo cannot start like this."""
+    """The demo cannot start with these options."""
 
 
 class StopRequested(Exception):
-    """Somebody asked to stop before the city was up."""
+    """A stop was requested before the city was running."""
 
 
 def run(options: DemoOptions) -> int:
-    """Run the demo to its end; the exit code is 0 only if the ledger balances."""
+    """Run the demo to its end; the exit code, 0 only if the ledger balances.
+
+    Errors: InvalidOptions.
+    """
     if options.url is not None and not os.environ.get("JWT_SECRET"):
-        raise InvalidOptions("a server that runs already needs its JWT_SECRET in the environment")
+        raise InvalidOptions("set JWT_SECRET to that of the running server")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(Demo(options, os.environ).run())
 
@@ -80,17 +84,17 @@ class Demo:
     stop_requested_s: float = 0.0
 
     async def run(self) -> int:
-        """Run to the end; the exit code."""
+        """Run the demo to its end; the exit code."""
         loop = asyncio.get_running_loop()
         for name in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(name, self._on_signal)
-        office = make_token_signer(self.environ, self.clock.now_ms)
+        signer = make_token_signer(self.environ, self.clock.now_ms)
         connector = aiohttp.TCPConnector(limit=CONNECTIONS_MAX)
         try:
             async with aiohttp.ClientSession(connector=connector) as session:
-                return await self._run_on_server(session, office)
+                return await self._run_on_server(session, signer)
         except StopRequested:
-            self._print_progress("stopped before the city was up")
+            self._print_progress("stopped before the city was running")
             return INTERRUPTED
         finally:
             if self.server is not None:
@@ -113,7 +117,7 @@ class Demo:
         except server_process.ServerDown as down:
             click.echo(str(down), err=True)
             return 1
-        world = City(
+        city = City(
             session=session,
             url=url.rstrip("/"),
             signer=signer,
@@ -123,49 +127,49 @@ class Demo:
             seed=self.options.seed,
             time_scale=self.options.time_scale,
         )
-        return await self._run_city(world)
+        return await self._run_city(city)
 
     async def _run_city(self, city: City) -> int:
         options, admin = self.options, make_admin(city)
         size = PopulationSize(
             options.riders, options.vendors, options.customers, options.orders_per_minute
         )
-        crowd = Population(city, size)
+        population = Population(city, size)
         try:
             await self._run_unless_stopped(admin.open_services())
         except ApiRefused as refusal:
             self.counters.count_error("admin", refusal.route, refusal.code)
         self._print_progress(
             f"{size.riders} riders, {size.vendors} vendors, {size.customers} customers; "
-            f"{size.orders_per_minute:.0f} orders a minute; the map: {city.url}/console/"
+            f"{size.orders_per_minute:.0f} orders a minute; operators' console: {city.url}/console/"
         )
         self._print_progress("stop with Ctrl-C")
         started_s = self.clock.monotonic_s()
-        living = asyncio.create_task(crowd.run())
-        await self._report_until_stopped(living, started_s)
+        running = asyncio.create_task(population.run())
+        await self._report_until_stopped(running, started_s)
         elapsed_s = self.clock.monotonic_s() - started_s
         self.stop_requested_s = self.stop_requested_s or self.clock.monotonic_s()
         self._print_progress("stopping ...")
-        living.cancel()
-        await asyncio.wait({living})
-        books = await self._read_trial_balance(admin)
+        running.cancel()
+        await asyncio.wait({running})
+        trial_balance = await self._read_trial_balance(admin)
         left_s = STOP_BUDGET_S - (self.clock.monotonic_s() - self.stop_requested_s)
-        has_stopped_well = self.server is None or await self.server.stop(max(left_s, 0.5))
-        closing = Summary(
+        has_stopped_cleanly = self.server is None or await self.server.stop(max(left_s, 0.5))
+        summary = Summary(
             counters=self.counters,
             elapsed_s=elapsed_s,
             stopped_s=self.clock.monotonic_s() - self.stop_requested_s,
-            trial_balance=books,
-            has_server_stopped_well=has_stopped_well,
+            trial_balance=trial_balance,
+            has_server_stopped_cleanly=has_stopped_cleanly,
             failure=self.failure,
-            crashes=crowd.crashes,
+            crashes=population.crashes,
         )
-        click.echo(orjson.dumps(closing.as_json()).decode() if options.is_json else closing.text())
-        return 0 if closing.is_good else 1
+        click.echo(orjson.dumps(summary.as_json()).decode() if options.is_json else summary.text())
+        return 0 if summary.is_good else 1
 
     async def _report_until_stopped(self, city_task: asyncio.Task[None], started_s: float) -> None:
-        """Tell how it goes until it is to stop, or something ends that should not."""
-        pulse = StatusLine(self.counters, started_s)
+        """Print status lines until a stop is requested, or the city or the server ends."""
+        status = StatusLine(self.counters, started_s)
         ends_s = None if self.options.duration_s is None else started_s + self.options.duration_s
         while not self.stopping.is_set():
             now_s = self.clock.monotonic_s()
@@ -178,7 +182,7 @@ class Demo:
             except TimeoutError:
                 if pause_s < STATUS_EVERY_S:
                     return
-                self._print_progress(pulse.render(self.clock.monotonic_s(), started_s))
+                self._print_progress(status.render(self.clock.monotonic_s(), started_s))
             if city_task.done():
                 self.failure = f"the city ended by itself: {city_task.exception()!r}"
                 return
@@ -214,11 +218,11 @@ class Demo:
             self.stop_requested_s = self.clock.monotonic_s()
             self.stopping.set()
             return
-        # Asked twice: at once, without the books; the server's engines die with the server.
+        # The second signal ends the demo at once, without checking the ledger.
         if self.server is not None and not self.server.has_ended:
             self.server.process.kill()
         os._exit(INTERRUPTED)
 
     def _print_progress(self, text: str) -> None:
-        # Progress leaves stdout to the JSON of a machine that asked for it.
+        # With --json stdout is for the JSON line alone.
         click.echo(text, err=self.options.is_json)

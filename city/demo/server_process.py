@@ -1,4 +1,4 @@
-"""The server as a child process: started, waited for, told to stop, never left behind."""
+"""The server as a child process: start, readiness, stop; it ends with its parent."""
 
 import asyncio
 import ctypes
@@ -6,7 +6,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -16,7 +16,7 @@ import aiohttp
 START_TIMEOUT_S = 90.0
 POLL_EVERY_S = 0.15
 PROGRESS_EVERY_S = 2.0
-# Source: demo's promise, everything ends within 5 s of Ctrl-C; the rest is the actors' and books'.
+# Source: README.md, the demo ends within 5 s of Ctrl-C; the rest is for the actors and the ledger.
 STOP_TIMEOUT_S = 3.6
 LOG_LINES_SHOWN = 25
 # `<linux/prctl.h>`: the child gets a signal when its parent dies.
@@ -25,12 +25,12 @@ COMMAND = (sys.executable, "-c", "from handlers.app.cli import main; main()", "s
 
 
 class ServerDown(Exception):
-    """The server did not come up, or went away."""
+    """The server did not start, or has ended."""
 
 
 @dataclass(slots=True)
 class ServerProcess:
-    """The server's process and its log."""
+    """A server's process and its log."""
 
     process: asyncio.subprocess.Process
     log: Path
@@ -38,22 +38,22 @@ class ServerProcess:
 
     @property
     def has_ended(self) -> bool:
-        """Whether the process is gone."""
+        """Whether the process has ended."""
         return self.process.returncode is not None
 
     async def wait(self) -> int:
-        """Wait for the process to end by itself."""
+        """Wait for the process to end; its exit code."""
         return await self.process.wait()
 
     async def wait_ready(
         self, session: aiohttp.ClientSession, on_progress: Callable[[str], None]
     ) -> None:
-        """Wait until the server says that it is ready.
+        """Wait until `/readyz` answers 200.
 
         Errors: ServerDown.
         """
         loop = asyncio.get_running_loop()
-        started_s = told_s = loop.time()
+        started_s = reported_s = loop.time()
         while loop.time() < started_s + START_TIMEOUT_S:
             if self.has_ended:
                 raise ServerDown(
@@ -62,16 +62,19 @@ class ServerProcess:
             if await is_ready(session, self.url):
                 on_progress(f"server ready after {loop.time() - started_s:.1f} s")
                 return
-            if loop.time() > told_s + PROGRESS_EVERY_S:
-                told_s = loop.time()
-                on_progress(f"waiting for the server ({told_s - started_s:.0f} s) ...")
+            if loop.time() > reported_s + PROGRESS_EVERY_S:
+                reported_s = loop.time()
+                on_progress(f"waiting for the server ({reported_s - started_s:.0f} s) ...")
             await asyncio.sleep(POLL_EVERY_S)
         raise ServerDown(
             f"the server is not ready after {START_TIMEOUT_S:.0f} s\n{self.log_tail()}"
         )
 
     async def stop(self, within_s: float = STOP_TIMEOUT_S) -> bool:
-        """Ask the server to stop; tell whether it did so by itself."""
+        """Send SIGTERM, after a timeout SIGKILL; whether it ended by itself with exit code 0.
+
+        Units: seconds.
+        """
         if self.has_ended:
             return self.process.returncode == 0
         self.process.send_signal(signal.SIGTERM)
@@ -84,7 +87,7 @@ class ServerProcess:
         return self.process.returncode == 0
 
     async def kill(self) -> None:
-        """End the server at once; its engines die with it."""
+        """Kill the server at once; its engines end with it."""
         if not self.has_ended:
             self.process.kill()
             await self.process.wait()
@@ -95,26 +98,28 @@ class ServerProcess:
         return "\n".join(lines[-LOG_LINES_SHOWN:])
 
 
-async def start_server(environ: Mapping[str, str], port: int, secret: str) -> ServerProcess:
-    """Start the server on a port with a secret; its log goes beside its data.
+async def start_server(
+    environ: Mapping[str, str], port: int, secret: str, command: Sequence[str] = COMMAND
+) -> ServerProcess:
+    """Start the server on a port with a secret; its log is written beside its data.
 
-    Errors: ServerDown where somebody else has the port, whom we would take for our own.
+    Errors: ServerDown where another process has the port, which would be mistaken for this server.
     """
     if _is_port_taken(port):
         raise ServerDown(f"port {port} is taken; choose another with --port")
     folder = Path(environ.get("DATA_DIR") or "data")
     log = _open_log(folder)
-    # Unbuffered, so that the log tells the last words of a killed server.
+    # Unbuffered, so that the log of a killed server is complete.
     fixed = {"PYTHONUNBUFFERED": "1", "JWT_SECRET": secret, "DATA_DIR": str(folder)}
     child = {**environ, **fixed, "PORT": str(port)}
     with log as output:
         process = await asyncio.create_subprocess_exec(
-            *COMMAND,
+            *command,
             env=child,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=output,
             stderr=asyncio.subprocess.STDOUT,
-            # A terminal's Ctrl-C reaches us alone; we stop the city first and then the server.
+            # Ctrl-C must reach this process alone, which stops first the city and then the server.
             start_new_session=True,
             preexec_fn=_exit_with_parent(os.getpid()) if sys.platform == "linux" else None,
         )
@@ -122,7 +127,7 @@ async def start_server(environ: Mapping[str, str], port: int, secret: str) -> Se
 
 
 async def is_ready(session: aiohttp.ClientSession, url: str) -> bool:
-    """Ask the server whether it serves."""
+    """Whether the server at an address is ready."""
     try:
         async with session.get(f"{url}/readyz", timeout=aiohttp.ClientTimeout(total=2)) as response:
             return response.status == 200
@@ -131,12 +136,12 @@ async def is_ready(session: aiohttp.ClientSession, url: str) -> bool:
 
 
 async def check_ready(session: aiohttp.ClientSession, url: str) -> None:
-    """Make sure that a server serves at an address.
+    """Check that a server is ready at an address.
 
     Errors: ServerDown.
     """
     if not await is_ready(session, url):
-        raise ServerDown(f"{url} does not serve")
+        raise ServerDown(f"no server is ready at {url}")
 
 
 def _is_port_taken(port: int) -> bool:
@@ -152,10 +157,10 @@ def _open_log(folder: Path) -> BinaryIO:
 def _exit_with_parent(parent: int) -> Callable[[], None]:
     libc = ctypes.CDLL(None)
 
-    def in_the_child() -> None:
+    def request_signal() -> None:
         libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:
-            # The parent died before the call took hold.
+            # The parent ended before the call took effect.
             os.kill(os.getpid(), signal.SIGTERM)
 
-    return in_the_child
+    return request_signal

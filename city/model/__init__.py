@@ -1,1 +1,1 @@
-"""The simulated city: streets, motion, GPS, menus, clock and randomness."""
+"""Models of the simulated city: streets, motion, GPS, menus, behaviour, clock and randomness."""

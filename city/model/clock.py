@@ -1,11 +1,11 @@
-"""The town clock: the only reader of time in the city."""
+"""Clock of the simulated city: its only reader of time."""
 
 import time
 from typing import Protocol
 
 
 class CityClock(Protocol):
-    """What an actor may ask about time."""
+    """Time as the actors read it."""
 
     def now_ms(self) -> int:
         """Wall-clock time, Unix milliseconds."""

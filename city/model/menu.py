@@ -1,9 +1,9 @@
-"""Names and prices of a simulated Douala: shops, dishes, groceries, parcels, people."""
+"""Names and prices in the simulated Douala: shops, dishes, groceries, parcels, people."""
 
 from random import Random
 
-# Prices in whole XAF. Source: guesses near Douala's street prices; with the contract's minimum
-# orders of 2000 (FOOD) and 5000 (MART) most baskets pass, a few need a second portion.
+# Prices in whole XAF. Source: guesses near Douala's street prices; most baskets reach the minimum
+# orders of docs/contract.md, 2000 (FOOD) and 5000 (MART), a few need a second portion.
 DISHES = {
     "ndole": ("Ndole, plantains", 3000),
     "poulet-dg": ("Poulet DG", 4500),
@@ -82,20 +82,20 @@ PARCEL_CATEGORIES = ("documents", "clothes", "electronics", "medicine", "spare p
 
 
 def random_person_name(rng: Random) -> str:
-    """Somebody's name."""
+    """A random person's name."""
     return f"{rng.choice(GIVEN_NAMES)} {rng.choice(FAMILY_NAMES)}"
 
 
 def random_phone_number(rng: Random) -> str:
-    """Somebody's number. Source: Cameroon's plan, +237 6 and eight digits."""
+    """A random phone number. Source: Cameroon's numbering plan, +237 6 and eight digits."""
     return f"+2376{rng.randrange(10**8):08d}"
 
 
 def random_kitchen_name(rng: Random, district: str) -> str:
-    """A restaurant's name."""
+    """A random restaurant's name."""
     return f"{rng.choice(KITCHEN_PREFIXES)} {rng.choice(GIVEN_NAMES)} ({district})"
 
 
 def random_market_name(rng: Random, district: str) -> str:
-    """A grocery's name."""
+    """A random grocery's name."""
     return f"{rng.choice(MARKET_PREFIXES)} {rng.choice(FAMILY_NAMES)} ({district})"

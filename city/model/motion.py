@@ -1,4 +1,4 @@
-"""How a vehicle moves along a route: its speeds, corners and stops; the truth behind the fixes."""
+"""Motion of a vehicle along a route: speeds, corners and stops; the true positions behind fixes."""
 
 import math
 from dataclasses import dataclass
@@ -14,20 +14,20 @@ BRAKING = 1.6
 STOPS_PER_MINUTE = 0.98
 STOP_MEAN_S = 8.0
 # Source: same traces: a step's speed correlates 0.92 with the next one's, sd 6.5 over a mean of
-# 8.4 m/s; most of it is the road, the driver's own share is taken as a quarter.
+# 8.4 m/s; most of it is due to the road, a quarter is taken as the driver's.
 CRUISE_SD = 0.25
-# The wire must never show more than this, whatever the time scale; a server may well refuse
-# positions of a motorbike beyond some 35 m/s.
+# Largest speed in fixes, whatever the time scale; a server may refuse positions of a motorbike
+# beyond some 35 m/s. Units: metres per second.
 WIRE_SPEED_MAX = 20.0
 CORNER_RADIANS = math.radians(35)
 STEP_S = 0.5
-# A trip is cut short of this many steps; 2 h, longer than any way through the city.
+# A drive ends after this many steps: 2 h, longer than any route through the city.
 STEPS_MAX = 14_400
 
 
 @dataclass(frozen=True, slots=True)
 class Vehicle:
-    """What a rider moves with. Units: metres per second."""
+    """A rider's vehicle. Units: metres per second."""
 
     name: str
     cruise_mps: float
@@ -46,7 +46,7 @@ VEHICLES = {
 
 @dataclass(frozen=True, slots=True)
 class TruePosition:
-    """Where a rider really is. Units: metres from the origin, m/s, degrees from north."""
+    """A rider's true position. Units: metres from the origin, m/s, degrees from north."""
 
     point: Point
     speed_mps: float
@@ -55,23 +55,29 @@ class TruePosition:
 
 @dataclass(frozen=True, slots=True)
 class DrivenRoute:
-    """A way driven: where the vehicle is at each step of its clock. Units: wall-clock seconds."""
+    """A driven route: the position at each time step.
+
+    Shapes: `path` (n,), `step_s` apart. Units: wall-clock seconds.
+    """
 
     step_s: float
     path: tuple[TruePosition, ...]
 
     @property
     def duration_s(self) -> float:
-        """From departure to arrival."""
+        """Time from departure to arrival."""
         return self.step_s * (len(self.path) - 1)
 
     @property
     def end(self) -> Point:
-        """Where the trip arrives."""
+        """The destination. Units: metres from the origin."""
         return self.path[-1].point
 
     def position_at(self, elapsed_s: float) -> TruePosition:
-        """Where the vehicle is so long after its departure; it waits at the end."""
+        """Position at a time after departure; beyond the arrival the destination, at rest.
+
+        Units: wall-clock seconds.
+        """
         place = max(elapsed_s, 0.0) / self.step_s
         index = int(place)
         if index >= len(self.path) - 1:
@@ -87,15 +93,22 @@ class DrivenRoute:
         )
 
 
-def drive(route: Route, vehicle: Vehicle, rng: Random, time_scale: float = 1.0) -> DrivenRoute:
-    """Drive a route.
+def drive(
+    route: Route,
+    vehicle: Vehicle,
+    rng: Random,
+    time_scale: float = 1.0,
+    *,
+    speed_max: float = WIRE_SPEED_MAX,
+) -> DrivenRoute:
+    """Drive a route with random stops and a random cruising speed.
 
-    Units: `time_scale` is how many seconds of the city pass in one of the wall clock; the speed
-    on the wire grows with it up to `WIRE_SPEED_MAX`.
+    Units: `time_scale` is seconds of the city in one second of the wall clock; `speed_max` metres
+    per second of the wall clock, which speeds in fixes never exceed.
     """
-    top = WIRE_SPEED_MAX / time_scale
-    cruise = min(vehicle.cruise_mps * max(0.4, rng.gauss(1.0, CRUISE_SD)), top)
-    limits = _speed_limits(route, cruise, min(vehicle.corner_mps, cruise), top)
+    scaled_max = speed_max / time_scale
+    cruise = min(vehicle.cruise_mps * max(0.4, rng.gauss(1.0, CRUISE_SD)), scaled_max)
+    limits = _speed_limits(route, cruise, min(vehicle.corner_mps, cruise), scaled_max)
     along, speed, halted_s = 0.0, 0.0, 0.0
     path = [_true_position(route, limits, 0.0, 0.0)]
     while along < route.length_m and len(path) < STEPS_MAX:
@@ -154,8 +167,8 @@ def _limit_at(limits: list[_SpeedLimit], along_m: float) -> _SpeedLimit:
 
 def _allowed_speed(limits: list[_SpeedLimit], along_m: float) -> float:
     limit = _limit_at(limits, along_m)
-    room = max(limit.end_m - along_m, 0.0)
-    return min(limit.speed, math.sqrt(limit.end_speed**2 + 2 * BRAKING * room))
+    left_m = max(limit.end_m - along_m, 0.0)
+    return min(limit.speed, math.sqrt(limit.end_speed**2 + 2 * BRAKING * left_m))
 
 
 def _true_position(

@@ -1,9 +1,9 @@
-"""Randomness by name: the same seed and purpose give the same luck."""
+"""Seeded randomness by purpose: the same seed and purpose give the same sequence."""
 
 from random import Random
 
 
 def seeded_random(*purpose: str | int) -> Random:
-    """Randomness of one purpose's own, so that one person's luck does not shift another's."""
-    # Nothing secret hangs on it; it must repeat itself.
+    """A generator for one purpose, so that draws of one actor do not change those of another."""
+    # Not for secrets: it must be repeatable.
     return Random("/".join(map(str, purpose)))  # noqa: S311

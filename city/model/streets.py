@@ -1,4 +1,4 @@
-"""The streets of a simulated Douala: districts, a road graph on land, and the way along it."""
+"""Streets of a simulated Douala: districts, a road graph on land, and routes along it."""
 
 import heapq
 import itertools
@@ -19,7 +19,7 @@ METRES_PER_LAT = 110_580.0
 METRES_PER_LNG = 111_320.0 * math.cos(math.radians(ORIGIN_LAT))
 
 # Source: estimated from a city plan of Akwa and New Bell: blocks of about 200 m, turned by 28
-# degrees. The rest of the city is drawn the same way; nothing here is surveyed.
+# degrees. The rest of the city follows the same pattern; nothing here is surveyed.
 BLOCK_M = 200.0
 GRID_ANGLE = math.radians(28)
 CROSSING_JITTER_M = 38.0
@@ -27,13 +27,13 @@ MISSING_STREETS = 0.12
 AVENUE_EVERY = 5
 AVENUE_FACTOR = 1.3
 STREET_FACTOR = 0.9
-# The streets are the same in every run; only what happens on them follows the seed of the run.
+# The streets are the same in every run; the seed of a run only decides what happens on them.
 STREETS_SEED = 237
 
 
 @dataclass(frozen=True, slots=True)
 class District:
-    """A quarter of the city; `weight` is its share of shops and customers."""
+    """A district of the city; `weight` is its share of shops and customers. Units: degrees."""
 
     name: str
     lat: float
@@ -61,7 +61,7 @@ DISTRICTS = (
     District("Nyalla", 4.0300, 9.7760, 1.0, 650),
 )
 
-# Latitude and longitude of the corners; west of it flows the Wouri, the rest is the bounding box.
+# Latitude and longitude of the corners: the bank of the Wouri in the west, else the bounding box.
 LAND = (
     (4.003, 9.7000),
     (4.015, 9.6890),
@@ -80,17 +80,17 @@ AIRPORT = ((4.002, 9.7060), (4.018, 9.7120), (4.018, 9.7330), (4.002, 9.7330))
 
 
 def to_metres(lat: float, lng: float) -> Point:
-    """Degrees to metres from the origin."""
+    """Convert degrees to metres from the origin."""
     return (lng - ORIGIN_LNG) * METRES_PER_LNG, (lat - ORIGIN_LAT) * METRES_PER_LAT
 
 
 def to_degrees(point: Point) -> tuple[float, float]:
-    """Metres from the origin to latitude and longitude."""
+    """Convert metres from the origin to degrees, latitude and longitude."""
     return ORIGIN_LAT + point[1] / METRES_PER_LAT, ORIGIN_LNG + point[0] / METRES_PER_LNG
 
 
 def is_on_land(point: Point) -> bool:
-    """Whether one may stand here: on the city's bank of the river and off the runway."""
+    """Whether a point is on the city's bank of the river and off the runway. Units: metres."""
     return _is_inside(point, _LAND) and not _is_inside(point, _AIRPORT)
 
 
@@ -108,9 +108,10 @@ _AIRPORT = tuple(to_metres(*corner) for corner in AIRPORT)
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A way along the streets; `factors[i]` is how fast the piece after `points[i]` may be driven.
+    """A route along the streets; `speed_factors[i]` belongs to the piece after `points[i]`.
 
-    Units: metres; factors multiply a vehicle's cruising speed.
+    Shapes: `points` (n,), `speed_factors` (n - 1,). Units: metres; factors multiply a vehicle's
+    cruising speed.
     """
 
     points: tuple[Point, ...]
@@ -126,7 +127,10 @@ class Streets:
     adjacency: dict[Node, dict[Node, float]] = field(default_factory=dict)
 
     def nearest_crossing(self, point: Point) -> Node:
-        """The crossing next to a point."""
+        """The crossing nearest to a point. Units: metres.
+
+        Errors: ValueError where the point is far outside the city.
+        """
         u, v = _rotate(point, -GRID_ANGLE)
         column, row = round(u / BLOCK_M), round(v / BLOCK_M)
         for reach in range(1, 80):
@@ -140,7 +144,10 @@ class Streets:
         raise ValueError(f"{point} is far outside the city")
 
     def route(self, start: Point, end: Point) -> Route:
-        """The quickest way between two points, first and last steps off the road included."""
+        """The quickest route between two points, with the pieces off the road at both ends.
+
+        Units: metres. Errors: ValueError where a point is far outside the city.
+        """
         nodes = self._quickest_path(self.nearest_crossing(start), self.nearest_crossing(end))
         factors = [STREET_FACTOR]
         factors += [self.adjacency[a][b] for a, b in itertools.pairwise(nodes)]
@@ -150,7 +157,7 @@ class Streets:
         return Route(tuple(points), tuple(factors), length)
 
     def random_point(self, district: District, rng: Random) -> Point:
-        """A house door in a district, some metres off a street."""
+        """A random door in a district, some metres off a street. Units: metres."""
         centre = to_metres(district.lat, district.lng)
         while True:
             wanted = (
@@ -163,7 +170,7 @@ class Streets:
                 return door
 
     def random_point_near(self, point: Point, distance_m: float, rng: Random) -> Point:
-        """A house door about so far from a point, in any direction that is land."""
+        """A random door about so far from a point, in any direction that is land. Units: metres."""
         for _ in range(32):
             angle = rng.uniform(0, 2 * math.pi)
             wanted = (
@@ -176,9 +183,10 @@ class Streets:
         return self.crossings[self.nearest_crossing(point)]
 
     def _quickest_path(self, start: Node, goal: Node) -> list[Node]:
+        # A* with the straight line at the speed of an avenue as the lower bound.
         target = self.crossings[goal]
         cost: dict[Node, float] = {start: 0.0}
-        came: dict[Node, Node] = {}
+        previous: dict[Node, Node] = {}
         queue = [(0.0, start)]
         while queue:
             _, node = heapq.heappop(queue)
@@ -190,17 +198,17 @@ class Streets:
                 reached = cost[node] + math.dist(here, there) / factor
                 if reached < cost.get(neighbour, math.inf):
                     cost[neighbour] = reached
-                    came[neighbour] = node
-                    rest = math.dist(there, target) / AVENUE_FACTOR
-                    heapq.heappush(queue, (reached + rest, neighbour))
+                    previous[neighbour] = node
+                    left = math.dist(there, target) / AVENUE_FACTOR
+                    heapq.heappush(queue, (reached + left, neighbour))
         nodes = [goal]
         while nodes[-1] != start:
-            nodes.append(came[nodes[-1]])
+            nodes.append(previous[nodes[-1]])
         return nodes[::-1]
 
 
 def build_streets() -> Streets:
-    """Lay the city's streets: a turned, uneven grid on land, in one connected piece."""
+    """Build the city's streets: a rotated, jittered grid on land, in one connected component."""
     rng = seeded_random("streets", STREETS_SEED)
     crossings = _build_crossings(rng)
     streets: dict[Node, dict[Node, float]] = {node: {} for node in crossings}
@@ -238,15 +246,15 @@ def _largest_component(streets: dict[Node, dict[Node, float]]) -> set[Node]:
     left = set(streets)
     largest: set[Node] = set()
     while len(left) > len(largest):
-        piece: set[Node] = set()
-        edge = [min(left)]
-        while edge:
-            node = edge.pop()
-            if node not in piece:
-                piece.add(node)
-                edge.extend(streets[node])
-        left -= piece
-        largest = max(largest, piece, key=len)
+        component: set[Node] = set()
+        frontier = [min(left)]
+        while frontier:
+            node = frontier.pop()
+            if node not in component:
+                component.add(node)
+                frontier.extend(streets[node])
+        left -= component
+        largest = max(largest, component, key=len)
     return largest
 
 

@@ -1,384 +1,44 @@
-"""A miniature of the server: just enough of the public contract to live one order through."""
+"""Fixtures of the simulated city: a fake server, and a fast city that uses it."""
 
-import itertools
-import math
-from collections import Counter, defaultdict
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
-from typing import Any
 
-import jwt
-import orjson
+import aiohttp
 import pytest_asyncio
-import socketio
-from aiohttp import web
-from socketio.exceptions import ConnectionRefusedError as Refused
 
-SECRET = "s" * 32
-EPOCH = "epoch-1"
-OFFER_MS = 8_000
-OFFERS_AT_ONCE = 3
-NAMESPACES = {"USER": "/user", "VENDOR": "/vendor", "RIDER": "/rider"}
-Json = dict[str, Any]
+from city.actors.city import City
+from city.client.tokens import TokenSigner
+from city.model.behaviour import Behaviour
+from city.model.clock import MachineClock
+from city.model.counters import Counters
+from city.model.streets import build_streets
+from tests.city.fake_server import SECRET, FakeServer, running_fake_server
 
-
-class CommandError(Exception):
-    """A refusal with its code."""
-
-
-@dataclass
-class FakeServer:
-    """Orders, offers and wallets in memory; every command in the order of the contract."""
-
-    url: str = ""
-    orders: dict[str, Json] = field(default_factory=dict)
-    items: dict[str, Json] = field(default_factory=dict)
-    riders: dict[str, bool] = field(default_factory=dict)
-    balances: Counter[str] = field(default_factory=Counter)
-    command_counts: Counter[str] = field(default_factory=Counter)
-    fixes: dict[str, list[Json]] = field(default_factory=lambda: defaultdict(list))
-    batches: int = 0
-    services: set[str] = field(default_factory=lambda: {"FOOD"})
-    trial_balance_total: int = 0
-    server: socketio.AsyncServer = field(
-        default_factory=lambda: socketio.AsyncServer(async_mode="aiohttp")
-    )
-    seqs: Counter[str] = field(default_factory=Counter)
-    numbers: Any = field(default_factory=lambda: itertools.count(1))
-
-    async def send_event(self, user_type: str, identity: str, name: str, **facts: Any) -> None:
-        """A durable event to one identity."""
-        self.seqs[identity] += 1
-        payload = {**facts, "epoch": EPOCH, "seq": self.seqs[identity], "ts": 1}
-        await self.server.emit(name, payload, to=identity, namespace=NAMESPACES[user_type])
-
-    async def run_command(self, identity: str, name: str, facts: Json) -> Json:
-        """Run one socket command; the answer's data."""
-        self.command_counts[name] += 1
-        if name == "set_availability":
-            self.riders[identity] = True
-            return {}
-        if name == "location_batch":
-            self.batches += 1
-            self.fixes[identity] += facts["fixes"]
-            return {}
-        if name == "set_online":
-            return {}
-        order = self.orders.get(str(facts.get("orderId")))
-        if order is None:
-            raise CommandError("not_found")
-        return await getattr(self, f"do_{name}", self.do_nothing)(order, identity, facts)
-
-    async def do_nothing(self, *_: object) -> Json:
-        """A command without an effect here."""
-        return {}
-
-    async def do_accept_order(self, order: Json, *_: object) -> Json:
-        """Find a rider as soon as the vendor takes the order."""
-        self.set_status(order, {"PENDING"}, "ACCEPTED")
-        await self.send_event("USER", order["userId"], "order_accepted", orderId=order["orderId"])
-        await self.offer(order)
-        return {}
-
-    async def do_reject_order(self, order: Json, *_: object) -> Json:
-        """The order ends."""
-        self.set_status(order, {"PENDING"}, "REJECTED")
-        await self.send_event("USER", order["userId"], "order_rejected", orderId=order["orderId"])
-        return {}
-
-    async def do_order_preparing(self, order: Json, *_: object) -> Json:
-        """The kitchen begins."""
-        self.set_status(order, {"ACCEPTED"}, "PREPARING")
-        return {}
-
-    async def do_order_ready(self, order: Json, *_: object) -> Json:
-        """The rider hears it, if there is one."""
-        self.set_status(order, {"ACCEPTED", "PREPARING"}, "READY")
-        await self.send_ready(order)
-        return {}
-
-    async def do_accept_delivery(self, order: Json, who: str, _: Json) -> Json:
-        """The first one wins."""
-        if order["dispatch"]["state"] != "OFFERED":
-            raise CommandError("offer_taken")
-        order["dispatch"] = {"state": "ASSIGNED", "riderId": who}
-        self.riders[who] = False
-        facts = {"orderId": order["orderId"], "riderId": who}
-        await self.send_event("USER", order["userId"], "rider_assigned", **facts)
-        await self.send_ready(order)
-        return {}
-
-    async def do_decline_delivery(self, order: Json, who: str, _: Json) -> Json:
-        """Ask somebody else, unless somebody has it."""
-        if order["dispatch"]["state"] == "OFFERED":
-            await self.offer(order, except_rider=who)
-        return {}
-
-    async def do_release_delivery(self, order: Json, who: str, _: Json) -> Json:
-        """Ask somebody else, and the rider is free again."""
-        self.riders[who] = True
-        await self.offer(order, except_rider=who)
-        return {}
-
-    async def do_arrived_pickup(self, order: Json, *_: object) -> Json:
-        """The rider stands at the shop."""
-        order["dispatch"]["state"] = "AT_PICKUP"
-        return {}
-
-    async def do_pick_up(self, order: Json, *_: object) -> Json:
-        """The goods leave."""
-        self.set_status(order, {"READY", "PENDING"}, "IN_TRANSIT")
-        order["dispatch"]["state"] = "PICKED_UP"
-        return {}
-
-    async def do_complete_delivery(self, order: Json, who: str, facts: Json) -> Json:
-        """The order ends and the money goes out."""
-        is_cash = order["payment"]["method"] == "CASH"
-        if is_cash != ("cashCollected" in facts):
-            raise CommandError("malformed")
-        self.set_status(order, {"IN_TRANSIT"}, "FUNDS_DISTRIBUTED")
-        self.riders[who] = True
-        facts = {"orderId": order["orderId"]}
-        await self.send_event("USER", order["userId"], "order_delivered", **facts)
-        await self.send_event("RIDER", who, "order_settled", amount=1500, **facts)
-        if order["vendorId"]:
-            await self.send_event(
-                "VENDOR", order["vendorId"], "order_settled", amount=2000, **facts
-            )
-        return {}
-
-    async def do_cancel_order(self, order: Json, *_: object) -> Json:
-        """The order ends; who is in it hears it."""
-        self.set_status(order, {"PENDING", "ACCEPTED", "PREPARING", "READY"}, "CANCELLED")
-        facts = {"orderId": order["orderId"], "reason": "x", "refundAmount": 0}
-        rider = order["dispatch"].get("riderId")
-        if rider:
-            self.riders[rider] = True
-            await self.send_event("RIDER", rider, "order_cancelled", **facts)
-        if order["vendorId"]:
-            await self.send_event("VENDOR", order["vendorId"], "order_cancelled", **facts)
-        return {}
-
-    def set_status(self, order: Json, states: set[str], to: str) -> None:
-        """One step of an order."""
-        if order["status"] not in states:
-            raise CommandError("wrong_state")
-        order["status"] = to
-
-    async def send_ready(self, order: Json) -> None:
-        """Tell the rider that the goods wait."""
-        rider = order["dispatch"].get("riderId")
-        if rider and order["status"] == "READY":
-            await self.send_event(
-                "RIDER", rider, "order_ready_for_pickup", orderId=order["orderId"]
-            )
-
-    async def offer(self, order: Json, except_rider: str = "") -> None:
-        """Offer to the nearest free riders; the first one who says yes has it."""
-        order["dispatch"] = {"state": "OFFERED"}
-        free = [
-            rider for rider, is_free in self.riders.items() if is_free and rider != except_rider
-        ]
-        free.sort(key=lambda rider: self.distance(rider, order["locations"]["pickup"]))
-        for rider in free[:OFFERS_AT_ONCE]:
-            request = {
-                "offerId": f"ofr_{next(self.numbers)}",
-                "orderId": order["orderId"],
-                "orderType": order["orderType"],
-                "pickupLocation": order["locations"]["pickup"],
-                "dropoffLocation": order["locations"]["dropoff"],
-                "expiresInMs": OFFER_MS,
-            }
-            if order["payment"]["method"] == "CASH":
-                request["cashToCollect"] = order["pricing"]["total"]
-            await self.send_event("RIDER", rider, "delivery_request", **request)
-
-    def distance(self, rider: str, location: Json) -> float:
-        """How far a rider is, by his last fix; one without a fix is nowhere."""
-        last = (self.fixes[rider] or [{"lat": 90, "lng": 0}])[-1]
-        return math.dist((last["lat"], last["lng"]), (location["lat"], location["lng"]))
-
-    def place_order(self, identity: str, body: Json) -> Json:
-        """A new order."""
-        if body["orderType"] not in self.services:
-            raise CommandError("service_disabled")
-        order_id = f"ord_{next(self.numbers)}"
-        shop = self.items.get(body.get("vendorId", ""), {})
-        home = body.get("pickup") or shop["location"]
-        prices = {name: item["price"] for name, item in shop.get("items", {}).items()}
-        worth = sum(prices[line["itemId"]] * line["quantity"] for line in body.get("items", []))
-        self.orders[order_id] = {
-            "orderId": order_id,
-            "userId": identity,
-            "vendorId": body.get("vendorId"),
-            "orderType": body["orderType"],
-            "status": "PENDING",
-            "dispatch": {},
-            "pricing": {"subtotal": worth, "deliveryFee": 1500, "total": worth + 1500},
-            "locations": {
-                "pickup": home,
-                "dropoff": body.get("dropoff") or body["deliveryAddress"],
-            },
-            "payment": {"method": body["paymentMethod"]},
-        }
-        return self.orders[order_id]
-
-
-def make_namespace(mini: FakeServer, user_type: str) -> socketio.AsyncNamespace:
-    class Audience(socketio.AsyncNamespace):
-        async def on_connect(self, sid: str, _: object, auth: Json) -> None:
-            who = identity(auth["token"], user_type)
-            await self.save_session(sid, {"who": who})
-            await self.enter_room(sid, who)
-
-        async def trigger_event(self, event: str, *args: Any) -> Any:
-            if event in {"connect", "disconnect"}:
-                return await super().trigger_event(event, *args)
-            who = (await self.get_session(args[0]))["who"]
-            if event == "location_update":
-                mini.fixes[who].append(args[1])
-                return None
-            try:
-                return {"ok": True, "data": await mini.run_command(who, event, args[1])}
-            except CommandError as no:
-                return {"ok": False, "error": {"code": str(no), "message": "", "retryable": False}}
-
-    return Audience(NAMESPACES[user_type])
-
-
-def identity(token: str, user_type: str) -> str:
-    claims = jwt.decode(
-        token, SECRET, algorithms=["HS256"], options={"require": ["exp", "iat", "userId"]}
-    )
-    if claims["userType"] != user_type:
-        raise Refused("wrong_user_type")
-    return claims["userId"]
-
-
-def caller_of(request: web.Request) -> str:
-    token = request.headers["Authorization"].removeprefix("Bearer ")
-    return jwt.decode(token, SECRET, algorithms=["HS256"])["userId"]
-
-
-def success(data: Any, status: int = 200) -> web.Response:
-    body = orjson.dumps({"success": True, "data": data})
-    return web.Response(body=body, status=status, content_type="application/json")
-
-
-def shop_routes(mini: FakeServer) -> web.RouteTableDef:
-    table = web.RouteTableDef()
-
-    @table.put("/api/v1/vendor/profile")
-    async def vendor_profile(request: web.Request) -> web.Response:
-        body = await request.json()
-        mini.items[caller_of(request)] = {"location": body["location"], "items": {}}
-        return success({})
-
-    @table.put("/api/v1/vendor/items/{item}")
-    async def vendor_item(request: web.Request) -> web.Response:
-        shop = mini.items[caller_of(request)]
-        shop["items"][request.match_info["item"]] = await request.json()
-        return success({})
-
-    @table.get("/api/v1/vendors/{vendor}/items")
-    async def vendor_items(request: web.Request) -> web.Response:
-        items = mini.items[request.match_info["vendor"]]["items"]
-        listed = [{"itemId": name, **item} for name, item in items.items()]
-        return success({"items": listed, "nextCursor": None})
-
-    return table
-
-
-def city_routes(mini: FakeServer) -> web.RouteTableDef:
-    table = web.RouteTableDef()
-
-    @table.get("/readyz")
-    async def readyz(_: web.Request) -> web.Response:
-        return web.Response(text="ok")
-
-    @table.put("/api/v1/rider/profile")
-    async def rider_profile(_: web.Request) -> web.Response:
-        return success({})
-
-    @table.put("/api/v1/admin/config/services/{name}")
-    async def service(request: web.Request) -> web.Response:
-        names = {"food": "FOOD", "mart": "MART", "packages": "PACKAGE"}
-        mini.services.add(names[request.match_info["name"]])
-        return success({})
-
-    @table.get("/api/v1/admin/ledger/trial-balance")
-    async def trial_balance(_: web.Request) -> web.Response:
-        return success(
-            {"total": mini.trial_balance_total, "accounts": [], "entries": len(mini.orders)}
-        )
-
-    @table.get("/api/v1/wallet/balance")
-    async def balance(request: web.Request) -> web.Response:
-        return success({"availableBalance": mini.balances[caller_of(request)]})
-
-    @table.post("/api/v1/wallet/topup")
-    async def top_up(request: web.Request) -> web.Response:
-        mini.balances[caller_of(request)] += (await request.json())["amount"]
-        return success({}, 201)
-
-    return table
-
-
-def order_routes(mini: FakeServer) -> web.RouteTableDef:
-    table = web.RouteTableDef()
-
-    @table.get("/api/v1/orders")
-    async def orders(request: web.Request) -> web.Response:
-        who, status = caller_of(request), request.query.get("status")
-        mine = [
-            order
-            for order in mini.orders.values()
-            if who in {order["userId"], order["vendorId"], order["dispatch"].get("riderId")}
-            and status in {None, order["status"]}
-        ]
-        return success({"items": mine, "nextCursor": None})
-
-    @table.get("/api/v1/orders/{order}")
-    async def order(request: web.Request) -> web.Response:
-        return success(mini.orders[request.match_info["order"]])
-
-    @table.post("/api/v1/orders")
-    async def place(request: web.Request) -> web.Response:
-        assert request.headers["Idempotency-Key"]
-        order = mini.place_order(caller_of(request), await request.json())
-        if order["vendorId"]:
-            facts = {"orderId": order["orderId"], "order": order}
-            await mini.send_event("VENDOR", order["vendorId"], "new_order", **facts)
-        else:
-            await mini.offer(order)
-        return success(order, 201)
-
-    return table
-
-
-@web.middleware
-async def envelope(request: web.Request, handler: Any) -> web.StreamResponse:
-    try:
-        return await handler(request)
-    except CommandError as no:
-        body = {"success": False, "error": {"code": str(no), "message": ""}}
-        return web.json_response(body, status=409)
+# Nothing rare happens unless a test asks for it.
+CALM = Behaviour(cancel_chance=0.0, reject_chance=0.0, breakdown_chance=0.0, outage_chance=0.0)
 
 
 @pytest_asyncio.fixture
 async def fake_server() -> AsyncIterator[FakeServer]:
-    """A running miniature of the server."""
-    mini = FakeServer()
-    app = web.Application(middlewares=[envelope])
-    for table in (shop_routes, city_routes, order_routes):
-        app.add_routes(table(mini))
-    mini.server.attach(app)
-    for user_type in NAMESPACES:
-        mini.server.register_namespace(make_namespace(mini, user_type))
-    runner = web.AppRunner(app, shutdown_timeout=0.1)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    mini.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield mini
-    await mini.server.shutdown()
-    await runner.cleanup()
+    """A running fake server."""
+    async with running_fake_server() as fake:
+        yield fake
+
+
+@pytest_asyncio.fixture
+async def city(fake_server: FakeServer) -> AsyncIterator[City]:
+    """A calm city on the fake server, with fast people and vehicles."""
+    clock = MachineClock()
+    async with aiohttp.ClientSession() as session:
+        yield City(
+            session=session,
+            url=fake_server.url,
+            signer=TokenSigner(SECRET, clock.now_ms),
+            clock=clock,
+            streets=build_streets(),
+            counters=Counters(),
+            seed=7,
+            time_scale=200.0,
+            reaction_speedup=100.0,
+            behaviour=CALM,
+            wire_speed_max=4_000.0,
+        )

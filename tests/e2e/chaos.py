@@ -312,7 +312,7 @@ def _figures(
         "acknowledged": len(evidence.acknowledged),
         "refused": len(swarm.record.acks) - len(evidence.acknowledged),
         "commands_repeated": happened["commands_repeated"],
-        "lines_opened": happened["lines_opened"],
+        "connections_opened": happened["connections_opened"],
         "events": len(swarm.record.events),
         "resyncs": sum(heard.name == "resync" for heard in swarm.record.events),
         "events_excused_by_resync": invariants.count_events_lost_to_resync(evidence),

@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 
 from city.client.socket_client import ConnectionTarget, SocketClient
-from city.demo.counters import Counters
+from city.model.counters import Counters
 from dispatch.events.inbox import Inboxes, InboxMessage
 from dispatch.keys import identity, inbox, inbox_head
 from dispatch.storage.redis_client import RedisClients, Scripts, open_redis

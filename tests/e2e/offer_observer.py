@@ -11,8 +11,8 @@ class OfferObserver:
     """Listens beside a town: who was asked to carry what, and who was asked twice at once."""
 
     def __init__(self, scenario: Scenario) -> None:
-        self._forward = scenario._on_rider_event
-        scenario._on_rider_event = self._on_event
+        self._forward = scenario.on_rider_event
+        scenario.on_rider_event = self._on_event
         self.offer_counts: Counter[tuple[str, str]] = Counter()
         self.overlapping_offers: list[str] = []
         self._open_offers: dict[str, str] = {}

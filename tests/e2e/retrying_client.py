@@ -17,7 +17,7 @@ import orjson
 from bench.common.harness import NAMESPACES
 from city.client.socket_client import CommandRefused, ConnectionLost, ConnectionTarget, SocketClient
 from city.client.tokens import TokenSigner, UserType
-from city.demo.counters import Counters
+from city.model.counters import Counters
 
 # Quicker than the official client, so that a run of minutes holds as many returns as a day.
 BACKOFF_S = (0.05, 0.4)

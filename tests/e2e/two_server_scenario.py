@@ -10,7 +10,6 @@ import orjson
 
 from bench.common.client import SocketClient
 from bench.common.harness import RunningServer
-from bench.common.open_loop import METRES_PER_DEGREE
 from bench.common.scenario import (
     LAT,
     LNG,
@@ -18,6 +17,7 @@ from bench.common.scenario import (
     Person,
     Scenario,
 )
+from bench.common.street import METRES_PER_DEGREE
 from tests.e2e.fleet import Fleet, cancel
 
 REPORT_EVERY_S = 0.5

@@ -1,4 +1,4 @@
-"""The HTTP side of an actor's app against a small server with moods."""
+"""The HTTP client of an actor's app, against a server with scripted responses."""
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -9,9 +9,8 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
-from city.client import http_client as city_web
-from city.client.http_client import Api, ApiRefused
-from city.demo.counters import Counters
+from city.client.http_client import TRIES_MAX, Api, ApiRefused
+from city.model.counters import Counters
 from city.model.seeded_random import seeded_random
 
 FINE = (200, {"success": True, "data": {"n": 1}}, {})
@@ -24,14 +23,14 @@ NAKED = (200, {"n": 1}, {})
 
 @dataclass
 class ScriptedServer:
-    """A server that answers from a list, and remembers what it was asked."""
+    """A server that responds from a list, and records the requests."""
 
     url: str = ""
     responses: list[tuple[int, Any, dict[str, str]]] = field(default_factory=list)
     requests: list[web.Request] = field(default_factory=list)
 
     async def respond(self, request: web.Request) -> web.Response:
-        """The next answer."""
+        """The next response."""
         await request.read()
         self.requests.append(request)
         status, body, headers = self.responses.pop(0)
@@ -40,28 +39,29 @@ class ScriptedServer:
 
 @pytest_asyncio.fixture
 async def scripted_server() -> AsyncIterator[ScriptedServer]:
-    moody = ScriptedServer()
+    server = ScriptedServer()
     app = web.Application()
-    app.router.add_route("*", "/{path:.*}", moody.respond)
+    app.router.add_route("*", "/{path:.*}", server.respond)
     runner = web.AppRunner(app, shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    moody.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    yield moody
+    server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    yield server
     await runner.cleanup()
 
 
 @pytest_asyncio.fixture
 async def api(
-    scripted_server: ScriptedServer, monkeypatch: pytest.MonkeyPatch
+    scripted_server: ScriptedServer,
 ) -> AsyncIterator[Api]:
-    monkeypatch.setattr(city_web, "BACKOFF_BASE_S", 0.001)
     async with aiohttp.ClientSession() as session:
-        yield Api(session, scripted_server.url, lambda: "a.token", Counters(), seeded_random(1))
+        counters, rng = Counters(), seeded_random(1)
+        url = scripted_server.url
+        yield Api(session, url, lambda: "a.token", counters, rng, backoff_base_s=0.001)
 
 
 async def test_the_envelope_is_opened(api: Api, scripted_server: ScriptedServer) -> None:
-    """The data comes back; the token and the query went along."""
+    """A response's data is returned; the request has the token and the query."""
     scripted_server.responses = [FINE]
     assert await api.get("/orders", status="PENDING", limit=5) == {"n": 1}
     assert str(scripted_server.requests[0].rel_url) == "/api/v1/orders?status=PENDING&limit=5"
@@ -69,7 +69,7 @@ async def test_the_envelope_is_opened(api: Api, scripted_server: ScriptedServer)
 
 
 async def test_repeats_carry_one_key(api: Api, scripted_server: ScriptedServer) -> None:
-    """A busy or limiting server is asked again under the same key, a new request has a new one."""
+    """Repeats after 503 and 429 carry the same idempotency key, a new request another one."""
     scripted_server.responses = [BUSY, LIMITED, FINE, FINE]
     await api.post("/orders", {"a": 1})
     await api.post("/orders", {"a": 1})
@@ -86,7 +86,7 @@ async def test_repeats_carry_one_key(api: Api, scripted_server: ScriptedServer) 
 async def test_refusals_are_raised_at_once(
     api: Api, scripted_server: ScriptedServer, answer: tuple[int, Any, dict[str, str]], code: str
 ) -> None:
-    """What asking again would not help is raised with its code."""
+    """A refusal that a repeat would not change is raised at once, with its code."""
     scripted_server.responses = [answer]
     with pytest.raises(ApiRefused) as refused:
         await api.put("/rider/profile", {})
@@ -95,15 +95,16 @@ async def test_refusals_are_raised_at_once(
     assert len(scripted_server.requests) == 1
 
 
-async def test_patience_ends(api: Api, scripted_server: ScriptedServer) -> None:
-    """A server that stays busy is given up."""
-    scripted_server.responses = [BUSY] * city_web.TRIES_MAX
+async def test_repeats_are_bounded(api: Api, scripted_server: ScriptedServer) -> None:
+    """A server that stays busy is asked TRIES_MAX times, then the refusal is raised."""
+    scripted_server.responses = [BUSY] * TRIES_MAX
     with pytest.raises(ApiRefused, match="unavailable"):
         await api.get("/orders")
+    assert len(scripted_server.requests) == TRIES_MAX
 
 
-async def test_nobody_home(api: Api) -> None:
-    """A server that is not there is a refusal without a status."""
+async def test_an_unreachable_server_has_status_0(api: Api) -> None:
+    """Where no server listens the refusal has status 0."""
     api.url = "http://127.0.0.1:9"
     with pytest.raises(ApiRefused) as refused:
         await api.get("/orders")

@@ -16,7 +16,7 @@ from city.client.packets import (
 )
 
 # Source: Socket.IO protocol 5 and Engine.IO protocol 4, the sample sessions.
-READ: dict[str, Packet] = {
+PARSED: dict[str, Packet] = {
     '0{"sid":"a","upgrades":[],"pingInterval":25000,"pingTimeout":20000}': Handshake(25.0, 20.0),
     "2": Heartbeat(),
     "6": None,
@@ -31,24 +31,24 @@ READ: dict[str, Packet] = {
     '43/rider,12[{"ok":true}]': AckPacket(12, {"ok": True}),
     "43/rider,12[]": AckPacket(12, {}),
 }
-NONSENSE = ["", "9", "5", "b64", "42/rider,", "42/rider,{", "43/rider,[1]", "0[]", '42/x,{"a":1}']
+INVALID = ["", "9", "5", "b64", "42/rider,", "42/rider,{", "43/rider,[1]", "0[]", '42/x,{"a":1}']
 
 
-@pytest.mark.parametrize("frame", READ)
-def test_frames_are_read(frame: str) -> None:
-    """Each frame of the protocol says what the protocol says it says."""
-    assert packets.parse_packet(frame) == READ[frame]
+@pytest.mark.parametrize("frame", PARSED)
+def test_frames_are_parsed(frame: str) -> None:
+    """Each frame of the sample sessions is parsed to its packet."""
+    assert packets.parse_packet(frame) == PARSED[frame]
 
 
-@pytest.mark.parametrize("frame", NONSENSE)
-def test_nonsense_is_told_apart(frame: str) -> None:
-    """What is no packet is refused, never guessed at."""
+@pytest.mark.parametrize("frame", INVALID)
+def test_invalid_frames_are_refused(frame: str) -> None:
+    """A frame that is not a packet raises InvalidPacket."""
     with pytest.raises(InvalidPacket):
         packets.parse_packet(frame)
 
 
-def test_what_we_say() -> None:
-    """Our own packets are the protocol's."""
+def test_packets_are_encoded() -> None:
+    """Encoded packets are those of the protocol."""
     assert packets.connect_packet("/user", {"token": "t"}) == '40/user,{"token":"t"}'
     assert packets.event_packet("/user", "x", {"a": 1}) == '42/user,["x",{"a":1}]'
     assert packets.event_packet("/user", "x", "ord_1", 7) == '42/user,7["x","ord_1"]'

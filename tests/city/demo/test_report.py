@@ -1,48 +1,47 @@
-"""What the demo counts and tells."""
+"""The demo's status line and summary."""
 
 import pytest
 
 from city.actors.admin import TrialBalance
-from city.demo.counters import SAMPLE_MAX, Counters, DurationSample
 from city.demo.report import StatusLine, Summary
-from city.model.seeded_random import seeded_random
+from city.model.counters import Counters
 
 GOOD = TrialBalance(total=0, accounts=12, entries=345)
 
 
 def make_summary(
-    books: TrialBalance | None = GOOD, *, stopped: bool = True, trouble: str | None = None
+    trial_balance: TrialBalance | None = GOOD, *, is_clean: bool = True, failure: str | None = None
 ) -> Summary:
-    tally = Counters()
-    tally.count("orders_placed", 3)
-    tally.count_error("rider", "accept_delivery", "offer_taken")
-    tally.count_error("vendor", "accept_order", "internal")
-    tally.record_duration("command_ack", 12.34)
+    counters = Counters()
+    counters.count("orders_placed", 3)
+    counters.count_error("rider", "accept_delivery", "offer_taken")
+    counters.count_error("vendor", "accept_order", "internal")
+    counters.record_duration("command_ack", 12.34)
     return Summary(
-        counters=tally,
+        counters=counters,
         elapsed_s=30.0,
         stopped_s=1.2,
-        trial_balance=books,
-        has_server_stopped_well=stopped,
-        failure=trouble,
+        trial_balance=trial_balance,
+        has_server_stopped_cleanly=is_clean,
+        failure=failure,
     )
 
 
-def test_only_balanced_books_are_good() -> None:
-    """A run is good if the books were read and sum to nought, and all ended by itself."""
+def test_a_run_is_good_if_the_ledger_balances() -> None:
+    """A run is good if the ledger was read and sums to zero, and the server stopped by itself."""
     assert make_summary().is_good
     assert not make_summary(None).is_good
     assert not make_summary(TrialBalance(total=1, accounts=1, entries=1)).is_good
-    assert not make_summary(stopped=False).is_good
-    assert not make_summary(trouble="the server ended by itself").is_good
+    assert not make_summary(is_clean=False).is_good
+    assert not make_summary(failure="the server ended by itself").is_good
 
 
-def test_the_summary_tells_everything() -> None:
-    """Counts, lost races, faults by code, durations and the books stand in the summary."""
+def test_the_summary_has_counts_errors_durations_and_the_ledger() -> None:
+    """Counts, expected refusals, errors by code, durations and the trial balance are listed."""
     text = make_summary().text()
     for part in (
         "orders_placed             3",
-        "lost races: rider.accept_delivery:offer_taken 1",
+        "expected refusals: rider.accept_delivery:offer_taken 1",
         "errors: vendor.accept_order:internal 1",
         "command_ack",
         "total 0 over 12 accounts and 345 entries; the ledger balances",
@@ -51,44 +50,34 @@ def test_the_summary_tells_everything() -> None:
 
 
 @pytest.mark.parametrize(
-    ("summary", "said"),
+    ("summary", "message"),
     [
         (make_summary(None), "could not be read"),
         (make_summary(TrialBalance(7, 1, 1)), "DOES NOT BALANCE"),
-        (make_summary(stopped=False), "did not stop by itself"),
-        (make_summary(trouble="fire"), "trouble: fire"),
+        (make_summary(is_clean=False), "did not stop in time"),
+        (make_summary(failure="fire"), "failure: fire"),
     ],
 )
-def test_what_went_wrong_is_said(summary: Summary, said: str) -> None:
-    """No bad end is silent."""
-    assert said in summary.text()
+def test_every_failure_has_its_line(summary: Summary, message: str) -> None:
+    """Each way to fail has a line in the summary, and is not ok in the JSON."""
+    assert message in summary.text()
     assert summary.as_json()["ok"] is False
 
 
-def test_facts_are_for_machines() -> None:
-    """The JSON has the books, the counts and the errors."""
+def test_the_json_has_the_same_facts() -> None:
+    """The JSON has the trial balance, the counts, the errors and the durations."""
     facts = make_summary().as_json()
     assert facts["trialBalance"] == {"total": 0, "accounts": 12, "entries": 345}
-    assert facts["happened"] == {"orders_placed": 3}
+    assert facts["counts"] == {"orders_placed": 3}
+    assert facts["errors"]["vendor.accept_order:internal"] == 1
     assert facts["durationsMs"]["command_ack"] == {"count": 1, "p50": 12.3, "p99": 12.3}
 
 
-def test_the_status_line_tells_rates() -> None:
-    """Fixes are told per second since the line before."""
-    tally = Counters()
-    pulse = StatusLine(tally, 100.0)
-    tally.count("fixes_sent", 50)
-    assert "fixes 25/s" in pulse.render(102.0, 100.0)
-    tally.count("fixes_sent", 10)
-    assert "fixes 5/s" in pulse.render(104.0, 100.0)
-
-
-def test_samples_stay_bounded_and_fair() -> None:
-    """Of many durations a bounded sample keeps the middle."""
-    sample = DurationSample(seeded_random("sample"))
-    for value in range(50_000):
-        sample.add(value)
-    assert len(sample.values) == SAMPLE_MAX
-    assert sample.seen == 50_000
-    assert abs((sample.percentile(0.5) or 0) - 25_000) < 2_000
-    assert DurationSample(seeded_random("empty")).percentile(0.5) is None
+def test_the_status_line_has_rates_since_the_last_one() -> None:
+    """Fixes are shown per second since the previous line."""
+    counters = Counters()
+    status = StatusLine(counters, 100.0)
+    counters.count("fixes_sent", 50)
+    assert "fixes 25/s" in status.render(102.0, 100.0)
+    counters.count("fixes_sent", 10)
+    assert "fixes 5/s" in status.render(104.0, 100.0)

@@ -1,4 +1,4 @@
-"""What the city counts: happenings, errors by code, durations, money; nothing goes unseen."""
+"""Counters of the simulated city: events, errors by code, samples of durations, money."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -6,22 +6,22 @@ from random import Random
 
 from city.model.seeded_random import seeded_random
 
-# Durations kept of each kind; beyond it every later one replaces a random earlier one.
+# Durations kept of each kind; beyond that each later one may replace a random earlier one.
 SAMPLE_MAX = 4096
 
 
 @dataclass(slots=True)
 class DurationSample:
-    """A fair sample of any number of durations. Units: milliseconds."""
+    """A bounded random sample of any number of durations. Units: milliseconds."""
 
     rng: Random
     seen: int = 0
     values: list[float] = field(default_factory=list)
 
     def add(self, value_ms: float) -> None:
-        """Take one duration in.
+        """Add one duration.
 
-        Source: reservoir sampling, Vitter 1985, algorithm R.
+        Units: milliseconds. Source: reservoir sampling, Vitter 1985, algorithm R.
         """
         self.seen += 1
         if len(self.values) < SAMPLE_MAX:
@@ -32,7 +32,10 @@ class DurationSample:
             self.values[place] = value_ms
 
     def percentile(self, share: float) -> float | None:
-        """The value that `share` of the durations do not exceed."""
+        """The value that `share` of the durations do not exceed; None without durations.
+
+        Units: milliseconds.
+        """
         if not self.values:
             return None
         return sorted(self.values)[min(int(share * len(self.values)), len(self.values) - 1)]
@@ -40,35 +43,35 @@ class DurationSample:
 
 @dataclass(slots=True)
 class Counters:
-    """Everything that happened to the city's people, as they saw it. Units: whole XAF."""
+    """Everything that the simulated people did and saw. Units: whole XAF."""
 
     counts: Counter[str] = field(default_factory=Counter)
-    # Keys read `who.what:code`, as in `rider.accept_delivery:offer_taken`.
+    # Keys are `role.action:code`, for example `rider.accept_delivery:offer_taken`.
     errors: Counter[str] = field(default_factory=Counter)
     settled_xaf: int = 0
     samples: dict[str, DurationSample] = field(default_factory=dict)
 
     def count(self, name: str, times: int = 1) -> None:
-        """Something has happened."""
+        """Count an event."""
         self.counts[name] += times
 
     def count_error(self, role: str, action: str, code: str) -> None:
-        """Something was refused, failed or looked wrong."""
+        """Count a refusal, a failure or a contradiction."""
         self.errors[f"{role}.{action}:{code}"] += 1
 
     def record_duration(self, name: str, milliseconds: float) -> None:
-        """Something took so long."""
+        """Add a duration to the sample of its kind. Units: milliseconds."""
         if name not in self.samples:
             self.samples[name] = DurationSample(seeded_random(name))
         self.samples[name].add(milliseconds)
 
     @property
     def errors_total(self) -> int:
-        """How many errors of all kinds."""
+        """Number of errors of all kinds."""
         return sum(self.errors.values())
 
     def durations(self) -> dict[str, dict[str, float | int | None]]:
-        """How long things took. Units: milliseconds."""
+        """Count, median and 99th percentile of each kind of duration. Units: milliseconds."""
         return {
             name: {
                 "count": sample.seen,
