@@ -1,7 +1,7 @@
-"""How fast the books are verified, in how much memory, and whether right books are called right.
+"""Speed and memory of the ledger audit, and its false alarms on a ledger without faults.
 
 `python -m bench.books [--lines N] [--seed N]`: orders are paid from wallets, delivered and settled
-by the ledger's own functions into a file, which is then verified whole, in a process of its own.
+by the ledger's own functions into a file, by another process; then the whole file is audited.
 """
 
 import argparse
@@ -41,14 +41,14 @@ START_MS = 1_763_000_000_000
 ORDER_INTERVAL_MS = 2_000
 AUDIT_DELAY_MS = 60_000
 USERS, VENDORS, RIDERS, SHARDS = 2_000, 200, 500, 64
-# Source: ledger design, figures. A line is one movement of a wallet.
+# Source: bench/README.md. A line is one movement of a wallet.
 LINES_PER_S, MEMORY_MB = 20_000, 256
 LINES_PER_ORDER = 4
 FULL_LINES = 1_000_000
 
 
 class AuditRun(NamedTuple):
-    """What came of one look. Units: seconds."""
+    """Result of one audit. Units: seconds."""
 
     breaks: list[str]
     lines: int
@@ -58,7 +58,7 @@ class AuditRun(NamedTuple):
 
 
 class LedgerWriter:
-    """Writes orders into a shelf, from their payment to their settlement."""
+    """Writes the ledger items of orders, from payment to settlement."""
 
     def __init__(self, table: SqliteTable, seed: int) -> None:
         self._table = table
@@ -67,32 +67,34 @@ class LedgerWriter:
         self._number = 0
 
     def write_order(self) -> None:
-        """One order: a top-up, its payment, its settlement."""
+        """Write one order: a top-up, its payment and its settlement."""
         self._number += 1
-        number, chance = self._number, self._rng
+        number, rng = self._number, self._rng
         now_ms = START_MS + number * ORDER_INTERVAL_MS
-        user, vendor = f"u{chance.randrange(USERS)}", f"v{chance.randrange(VENDORS)}"
-        pricing = price_goods(DEFAULT_RATES["FOOD"], chance.randrange(2_000, 50_000))
+        user, vendor = f"u{rng.randrange(USERS)}", f"v{rng.randrange(VENDORS)}"
+        pricing = price_goods(DEFAULT_RATES["FOOD"], rng.randrange(2_000, 50_000))
         order_id = f"o{number}"
-        fin = _captured_funds(order_id, user, vendor, pricing)
+        captured = _captured_funds(order_id, user, vendor, pricing)
         self._post(TopUp(user, pricing.total, "sandbox", f"p{number}"), None, now_ms)
         self._post(Capture(order_id, user, vendor, "WALLET", pricing), None, now_ms)
-        rider = f"r{chance.randrange(RIDERS)}"
-        ready = msgspec.structs.replace(fin, funds_state=FundsState.DELIVERED, rider_id=rider)
-        self._post(Settle(order_id), ready, now_ms + 1)
-        over = msgspec.structs.replace(ready, funds_state=FundsState.SETTLED, escrow=0)
+        rider = f"r{rng.randrange(RIDERS)}"
+        delivered = msgspec.structs.replace(
+            captured, funds_state=FundsState.DELIVERED, rider_id=rider
+        )
+        self._post(Settle(order_id), delivered, now_ms + 1)
+        settled = msgspec.structs.replace(delivered, funds_state=FundsState.SETTLED, escrow=0)
         key = funds_key(order_id)
-        kept = {
+        item = {
             "PK": key.pk,
             "SK": key.sk,
-            **msgspec.to_builtins(over),
-            "termsHash": hash_terms(over),
+            **msgspec.to_builtins(settled),
+            "termsHash": hash_terms(settled),
         }
-        self._table.put([kept])
+        self._table.put([item])
 
     def _post(self, fact: Fact, funds: OrderFunds | None, now_ms: int) -> None:
         entry = plan_entry(fact, funds, self._number % SHARDS)
-        assert isinstance(entry, JournalEntry), "the town does nothing that is refused"
+        assert isinstance(entry, JournalEntry), "no fact of this bench is refused"
         legs = wallet_legs(entry)
         before = [self._balances.get(leg.account) or Balance(account=leg.account) for leg in legs]
         draft = compose(entry, (), (), before, now_ms)
@@ -100,7 +102,7 @@ class LedgerWriter:
         self._table.put(item for item in put_items(draft) if item["SK"] != "BALANCE")
 
     def write_balances(self) -> None:
-        """Write the balances, once, as they stand in the end."""
+        """Write the final balances, once at the end."""
         for account, balance in self._balances.items():
             key = balance_key(account)
             self._table.put([{"PK": key.pk, "SK": key.sk, **msgspec.to_builtins(balance)}])
@@ -124,57 +126,57 @@ def _order_count(lines: int) -> int:
 
 
 def build_ledger(path: Path, lines: int, seed: int) -> None:
-    """Write books of at least so many lines."""
-    shelf = SqliteTable(path)
-    shelf.create()
-    town = LedgerWriter(shelf, seed)
+    """Write a ledger of at least so many lines into a file."""
+    table = SqliteTable(path)
+    table.create()
+    writer = LedgerWriter(table, seed)
     for _ in range(_order_count(lines)):
-        town.write_order()
-    town.write_balances()
-    shelf.close()
+        writer.write_order()
+    writer.write_balances()
+    table.close()
 
 
 async def audit_ledger(path: Path, lines: int) -> AuditRun:
-    """Look at all of it, a minute after its last order."""
-    shelf = SqliteTable(path)
+    """Audit the whole ledger, at a time one minute after its last order."""
+    table = SqliteTable(path)
     ended_ms = START_MS + (_order_count(lines) + 1) * ORDER_INTERVAL_MS + AUDIT_DELAY_MS
-    # It only reads, and a shelf is only read.
-    audit = Audit(cast("Table", shelf), lambda: ended_ms)
+    # The audit only reads, and this table can only be read.
+    audit = Audit(cast("Table", table), lambda: ended_ms)
     began_s, began_cpu_s = time.perf_counter(), time.process_time()
     breaks = [str(each) async for each in audit.find_breaks()]
-    took_s, cpu_s = time.perf_counter() - began_s, time.process_time() - began_cpu_s
-    shelf.close()
-    return AuditRun(breaks, audit.line_count, audit.entry_count, took_s, cpu_s)
+    passed_s, cpu_s = time.perf_counter() - began_s, time.process_time() - began_cpu_s
+    table.close()
+    return AuditRun(breaks, audit.line_count, audit.entry_count, passed_s, cpu_s)
 
 
 def main() -> None:
-    """Verify one town's books and print the line."""
+    """Write and audit one ledger, and print the line; exit 1 where a goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--lines", type=int, default=20_000, help=f"Full size: {FULL_LINES}.")
+    parser.add_argument("--lines", type=int, default=20_000, help=f"{FULL_LINES} is the full size")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="books-") as folder:
-        path = Path(folder) / "books"
-        # What the books were made with is not the memory of who verifies them.
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        path = Path(folder) / "ledger"
+        # In another process, so that the memory of writing is not counted for the audit.
         builder = multiprocessing.get_context("spawn").Process(
             target=build_ledger, args=(path, given.lines, given.seed)
         )
         builder.start()
         builder.join()
-        came = asyncio.run(audit_ledger(path, given.lines))
+        run = asyncio.run(audit_ledger(path, given.lines))
     memory_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     figures: dict[str, object] = {
-        "lines": came.lines,
-        "entries": came.entries,
-        "lines_per_s": round(came.lines / came.elapsed_s),
-        "lines_per_cpu_s": round(came.lines / came.cpu_s),
+        "lines": run.lines,
+        "entries": run.entries,
+        "lines_per_s": round(run.lines / run.elapsed_s),
+        "lines_per_cpu_s": round(run.lines / run.cpu_s),
         "memory_mb": round(memory_mb),
-        "false_alarms": len(came.breaks),
-        "first": came.breaks[:3],
+        "false_alarms": len(run.breaks),
+        "first": run.breaks[:3],
     }
     print_result("books", {"lines": given.lines, "seed": given.seed}, figures)
-    slow = given.lines >= FULL_LINES and came.lines / came.cpu_s < LINES_PER_S
-    sys.exit(1 if came.breaks or slow or memory_mb > MEMORY_MB else 0)
+    is_slow = given.lines >= FULL_LINES and run.lines / run.cpu_s < LINES_PER_S
+    sys.exit(1 if run.breaks or is_slow or memory_mb > MEMORY_MB else 0)
 
 
 if __name__ == "__main__":

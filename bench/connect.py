@@ -1,9 +1,9 @@
-"""Sockets that connect with their tokens and then work: ours beside a Node server's.
+"""Cost of connecting sockets and of an open loop of fixes, on this server and on a Node server.
 
 `python -m bench.connect --peer DIR [--sockets 10000] [--rate 0.4]`: the time and the server's CPU
-until all are in and half of them watch an order, the memory of each; then every rider reports at
-that rate, whatever the answers, for a while: CPU and how late the watchers see it. The peer's
-folder is as for `bench.relay`.
+until all sockets have connected with their tokens and half of them watch an order, and the memory
+of each; then every rider reports at a fixed rate for a while: CPU, and latency to the watchers. The
+peer's folder is as for `bench.relay`.
 """
 
 import argparse
@@ -22,20 +22,27 @@ from bench.common.peers import (
 )
 from bench.common.result_line import print_result
 
-# A rider and his watcher.
+# A rider and its watcher.
 _SOCKETS_PER_PAIR = 2
 
 
 async def measure(folder: Path, builds: PeerBuilds, size: LoadSize) -> dict[str, object]:
-    """Both, one after the other."""
+    """Measure both servers, one after the other.
+
+    Errors: BenchFailed.
+    """
     async with seeded_engines(folder, size.pairs) as engines:
-        our = _figures(await measure_ours(builds, engines, size, folder / "server"), size)
-        their = _figures(await measure_peer(builds, engines, size), size)
-    ratios = {f"{name}_to_peer": round(our[name] / their[name], 3) for name in our if their[name]}
-    return {"ours": our, "peer": their, **ratios}
+        ours = figures_of(await measure_ours(builds, engines, size, folder / "server"), size)
+        peer = figures_of(await measure_peer(builds, engines, size), size)
+    ratios = {f"{name}_to_peer": round(ours[name] / peer[name], 3) for name in ours if peer[name]}
+    return {"ours": ours, "peer": peer, **ratios}
 
 
-def _figures(measured: LoadFigures, size: LoadSize) -> dict[str, float]:
+def figures_of(measured: LoadFigures, size: LoadSize) -> dict[str, float]:
+    """The figures of one server. Units: in their names; `cpu` is a share of a core.
+
+    The CPU of connecting is all that was used, less that of the open loop.
+    """
     connecting_s = measured["cpu_s"] - measured["cpu"] * size.seconds
     return {
         "connect_s": measured["conn_s"],
@@ -54,13 +61,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--peer", type=Path, required=True, help="folder of the peer and its load")
     parser.add_argument("--sockets", type=int, default=2_000, help="10000 is the full size")
-    parser.add_argument("--seconds", type=float, default=10.0, help="of riders who report")
+    parser.add_argument("--seconds", type=float, default=10.0, help="duration of the open loop")
     parser.add_argument("--rate", type=float, default=0.4, help="fixes a second of each rider")
     given = parser.parse_args()
     size = LoadSize(given.sockets // _SOCKETS_PER_PAIR, given.seconds, given.rate)
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        yard = PeerBuilds(Path(name) / "yard", given.peer)
-        figures = uvloop.run(measure(Path(name), yard, size))
+        builds = PeerBuilds(Path(name) / "builds", given.peer)
+        figures = uvloop.run(measure(Path(name), builds, size))
     parameters = {"sockets": given.sockets, "seconds": given.seconds, "rate": given.rate}
     print_result("connect", parameters, figures)
 

@@ -1,4 +1,4 @@
-"""Bringing a batch of riders to Redis: our way, the library's, and the bare bytes."""
+"""Cost of writing a batch of positions to Redis: the product, the library, and bare bytes."""
 
 import asyncio
 import time
@@ -24,7 +24,7 @@ LOST_MS = 45_000
 
 
 class _RecordingProxy:
-    """Stands before Redis and notes what is sent, so that it can be sent again as it was."""
+    """TCP proxy before Redis that records what is sent, so that it can be sent again unchanged."""
 
     def __init__(self, host: str, port: int) -> None:
         self._address = (host, port)
@@ -33,25 +33,28 @@ class _RecordingProxy:
     async def proxy_connection(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
     ) -> None:
-        """One client's line to Redis, until the client hangs up."""
+        """Copy one client's connection to Redis and back until the client closes it."""
         from_redis, to_redis = await asyncio.open_connection(*self._address)
-        back = asyncio.create_task(_copy_stream(from_redis, writer))
+        replies = asyncio.create_task(_copy_stream(from_redis, writer))
         while sent := await reader.read(READ_BYTES):
             self.recorded += sent
             to_redis.write(sent)
         to_redis.close()
-        await back
+        await replies
 
 
 class _RawConnection:
-    """A connection that sends ready bytes and counts the answers."""
+    """A connection that sends ready bytes and counts the replies."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
 
     async def send(self, packed: bytes, count: int) -> None:
-        """Send the commands, wait for as many answers."""
+        """Send the commands and wait for as many replies.
+
+        Errors: BenchFailed on an error reply.
+        """
         self._writer.write(packed)
         parser, answered = hiredis.Reader(), 0
         while answered < count:
@@ -62,13 +65,13 @@ class _RawConnection:
                 answered += 1
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self._writer.close()
 
 
 @dataclass(slots=True)
 class _Elapsed:
-    """What one way has taken. Units: seconds."""
+    """Total time of one kind of write. Units: seconds."""
 
     wall_s: float = 0.0
     cpu_s: float = 0.0
@@ -82,43 +85,46 @@ class _Elapsed:
 
 
 async def measure_flush(product: ProductStack, riders: int, rounds: int) -> dict[str, object]:
-    """The same commands by three ways, in turn; the first round only opens connections and cells.
+    """Write the same commands in three ways, in turns.
 
-    Units: microseconds a rider.
+    The first round is not measured: it opens connections and creates keys. Units: microseconds a
+    rider.
     """
     redis = product.redis.commands
-    where = redis.connection_pool.connection_kwargs
-    our_way, library, bare_way = _Elapsed(), _Elapsed(), _Elapsed()
+    address = redis.connection_pool.connection_kwargs
+    host, port = address["host"], address["port"]
+    by_product, by_library, bare = _Elapsed(), _Elapsed(), _Elapsed()
     positions = Positions(redis, product.scripts, "bench", LOST_MS)
-    bare = _RawConnection(*await asyncio.open_connection(where["host"], where["port"]))
-    async with _recording_client(where["host"], where["port"]) as (tap, tapped):
-        noted = Positions(tapped, product.scripts, "bench", LOST_MS)
+    connection = _RawConnection(*await asyncio.open_connection(host, port))
+    async with _recording_client(host, port) as (proxy, client):
+        recorded = Positions(client, product.scripts, "bench", LOST_MS)
         for step in range(rounds + 1):
             batch = [_position_update(number, step) for number in range(riders)]
-            tap.recorded = b""
-            await noted.put(batch)
-            commands, counts = _parse_commands(tap.recorded), step > 0
-            await our_way.time_flush(positions.put(batch), is_measured=counts)
-            await library.time_flush(_send_by_library(redis, commands), is_measured=counts)
-            await bare_way.time_flush(bare.send(tap.recorded, len(commands)), is_measured=counts)
-    bare.close()
+            proxy.recorded = b""
+            await recorded.put(batch)
+            commands, counts = parse_commands(proxy.recorded), step > 0
+            await by_product.time_flush(positions.put(batch), is_measured=counts)
+            await by_library.time_flush(_send_by_library(redis, commands), is_measured=counts)
+            sending = connection.send(proxy.recorded, len(commands))
+            await bare.time_flush(sending, is_measured=counts)
+    connection.close()
     per_rider = 1e6 / (riders * rounds)
     return {
-        "flush_us_per_rider": round(our_way.wall_s * per_rider, 2),
-        "flush_cpu_us_per_rider": round(our_way.cpu_s * per_rider, 2),
-        "flush_library_us_per_rider": round(library.wall_s * per_rider, 2),
-        "flush_bare_us_per_rider": round(bare_way.wall_s * per_rider, 2),
-        "flush_to_bare": round(our_way.wall_s / bare_way.wall_s, 3),
+        "flush_us_per_rider": round(by_product.wall_s * per_rider, 2),
+        "flush_cpu_us_per_rider": round(by_product.cpu_s * per_rider, 2),
+        "flush_library_us_per_rider": round(by_library.wall_s * per_rider, 2),
+        "flush_bare_us_per_rider": round(bare.wall_s * per_rider, 2),
+        "flush_to_bare": round(by_product.wall_s / bare.wall_s, 3),
     }
 
 
 @asynccontextmanager
 async def _recording_client(host: str, port: int) -> AsyncIterator[tuple[_RecordingProxy, Redis]]:
-    """A client whose line to Redis is tapped."""
-    tap = _RecordingProxy(host, port)
-    server = await asyncio.start_server(tap.proxy_connection, "127.0.0.1", 0)
+    """A recording proxy, and a client that is connected through it."""
+    proxy = _RecordingProxy(host, port)
+    server = await asyncio.start_server(proxy.proxy_connection, "127.0.0.1", 0)
     async with server, open_redis(f"redis://127.0.0.1:{_port(server)}") as clients:
-        yield tap, clients.commands
+        yield proxy, clients.commands
 
 
 def _port(server: asyncio.Server) -> int:
@@ -126,13 +132,13 @@ def _port(server: asyncio.Server) -> int:
 
 
 async def _copy_stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    while said := await reader.read(READ_BYTES):
-        writer.write(said)
+    while data := await reader.read(READ_BYTES):
+        writer.write(data)
     writer.close()
 
 
-def _parse_commands(packed: bytes) -> list[list[bytes]]:
-    """What was sent, command by command."""
+def parse_commands(packed: bytes) -> list[list[bytes]]:
+    """The commands in a recorded byte stream. Shapes: whole commands of RESP."""
     parser = hiredis.Reader()
     parser.feed(packed)
     commands: list[list[bytes]] = []
@@ -149,7 +155,7 @@ async def _send_by_library(redis: Redis, commands: Sequence[Sequence[bytes]]) ->
 
 
 def _position_update(number: int, step: int) -> PositionUpdate:
-    """A rider with an order, 30 m further than the step before."""
+    """The position of a rider with an order, 30 m from that of the step before."""
     now_ms = int(time.time() * 1000)
     rider, order = f"rdr_{number}", f"ord_{number}"
     lat, lng = 4.0 + number % 100 * 0.001 + step * 0.00027, 9.7 + number // 100 * 0.001

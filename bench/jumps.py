@@ -1,8 +1,8 @@
-"""False positions on real traces: how many of those planted are found, how many true ones are lost.
+"""Teleport check on real traces: planted jumps that are found, true fixes that are refused.
 
 `python -m bench.jumps --traces DIR [--every 1] [--seed N]`; every trace is the full size. Each fix
-of GOAL's traces goes through the product's own steps, once as it was, once with every ninth of them
-so far away. Nothing is served; `tests/e2e/test_gps_traces.py` does the same through a server.
+of GOAL's traces goes through the server's own checks, once as it was, and once with every ninth of
+them displaced. No server runs; `tests/e2e/test_gps_traces.py` does the same through a server.
 """
 
 import argparse
@@ -26,18 +26,18 @@ from dispatch.tracking.checks import (
 from dispatch.tracking.route_leg import DEGREE_M
 from dispatch.wire.commands import Fix
 
-# Source: promises. A jump of less than what a van drives between two fixes cannot be told from it.
+# Source: bench/README.md. A shorter jump cannot be told from a van's drive between two fixes.
 FLAGGED_MIN, FALSE_FLAGS_MAX = 0.99, 0.005
 GOAL_FROM_M = 1_000.0
 JUMPS_M = (500.0, 1_000.0, 3_000.0, 20_000.0)
 JUMP_EVERY, FIRST_JUMP = 9, 4
-# What agents of these traces drive, and what their phones admit. Units: metres.
+# The agents of these traces drive vans; the accuracy is drawn from this range. Units: metres.
 VEHICLE, ACCURACY_M = "CAR", (4.0, 15.0)
 LAT, LNG, BEGIN_MS = 4.05, 9.7, 1_763_000_000_000
 
 
 class TraceHistory:
-    """What is known of a rider, fix by fix."""
+    """The state of one rider that the checks need, fix by fix."""
 
     def __init__(self) -> None:
         self.last_fix: AcceptedFix | None = None
@@ -46,20 +46,20 @@ class TraceHistory:
         self.speed_max_mps = speed_max_mps(VEHICLE)
 
     def check(self, fix: Fix) -> Drop | None:
-        """As a rider's fix is taken in: why it was not, or None."""
+        """Check a fix as the server does; the reason why it is dropped, or None."""
         assert fix.ts is not None
         now_ms = int(fix.ts)
-        verdict = check_fix(self, fix, now_ms)
-        if isinstance(verdict, Drop):
-            if verdict is Drop.TELEPORT:
+        checked = check_fix(self, fix, now_ms)
+        if isinstance(checked, Drop):
+            if checked is Drop.TELEPORT:
                 self.doubtful_fix = to_doubtful_fix(self, fix, now_ms)
-            return verdict
-        self.last_fix, self.doubtful_fix = verdict, None
+            return checked
+        self.last_fix, self.doubtful_fix = checked, None
         return None
 
 
 def fixes_of(trace: Sequence[TracePoint], rng: random.Random) -> list[Fix]:
-    """A trace set down in Douala, as a phone would tell it."""
+    """The fixes of a trace, moved to Douala. Units: metres in, degrees out."""
     east_m = DEGREE_M * math.cos(math.radians(LAT))
     return [
         Fix(
@@ -73,27 +73,27 @@ def fixes_of(trace: Sequence[TracePoint], rng: random.Random) -> list[Fix]:
 
 
 def check_true_fixes(traces: Iterable[Sequence[Fix]]) -> Counter[Drop | None]:
-    """What is said of true fixes, the first of each trace left out."""
-    words = Counter[Drop | None]()
+    """Count the results for true fixes; the first of each trace is left out."""
+    results = Counter[Drop | None]()
     for fixes in traces:
-        way = TraceHistory()
-        way.check(fixes[0])
-        words.update(way.check(fix) for fix in fixes[1:])
-    return words
+        history = TraceHistory()
+        history.check(fixes[0])
+        results.update(history.check(fix) for fix in fixes[1:])
+    return results
 
 
 def check_planted_jumps(
     traces: Iterable[Sequence[Fix]], jump_m: float, rng: random.Random
 ) -> tuple[Counter[Drop | None], Counter[Drop | None]]:
-    """What is said of jumps, and of the true fixes between them."""
+    """Count the results for planted jumps, and for the true fixes between them. Units: metres."""
     of_jumps, of_others = Counter[Drop | None](), Counter[Drop | None]()
     for fixes in traces:
-        way = TraceHistory()
-        way.check(fixes[0])
+        history = TraceHistory()
+        history.check(fixes[0])
         for at, fix in enumerate(fixes[1:], 1):
             is_jump = at % JUMP_EVERY == FIRST_JUMP
-            said = _displaced(fix, jump_m, rng) if is_jump else fix
-            (of_jumps if is_jump else of_others)[way.check(said)] += 1
+            sent = _displaced(fix, jump_m, rng) if is_jump else fix
+            (of_jumps if is_jump else of_others)[history.check(sent)] += 1
     return of_jumps, of_others
 
 
@@ -108,19 +108,19 @@ def _displaced(fix: Fix, metres: float, rng: random.Random) -> Fix:
 
 
 def measure(folder: Path, every: int, seed: int) -> dict[str, Any]:
-    """All shares, of true fixes and of jumps by how far they are."""
+    """The shares of refused fixes, for true fixes and for jumps by distance."""
     rng = random.Random(seed)
     traces = [trace for trace in read_traces(folder) if len(trace) > 1][::every]
-    ways = [fixes_of(trace, rng) for trace in traces]
-    words = check_true_fixes(ways)
+    drives = [fixes_of(trace, rng) for trace in traces]
+    results = check_true_fixes(drives)
     figures: dict[str, Any] = {
-        "traces": len(ways),
-        "true_fixes": words.total(),
-        "false_flags": _teleport_share(words),
-        "other_drops": words.total() - words[None] - words[Drop.TELEPORT],
+        "traces": len(drives),
+        "true_fixes": results.total(),
+        "false_flags": _teleport_share(results),
+        "other_drops": results.total() - results[None] - results[Drop.TELEPORT],
     }
     for jump_m in JUMPS_M:
-        of_jumps, of_others = check_planted_jumps(ways, jump_m, rng)
+        of_jumps, of_others = check_planted_jumps(drives, jump_m, rng)
         figures[f"planted_{jump_m:.0f}_m"] = of_jumps.total()
         figures[f"flagged_{jump_m:.0f}_m"] = _teleport_share(of_jumps)
         figures[f"false_flags_beside_{jump_m:.0f}_m"] = _teleport_share(of_others)
@@ -132,7 +132,7 @@ def _teleport_share(drops: Counter[Drop | None]) -> float:
 
 
 def is_good(figures: dict[str, Any]) -> bool:
-    """Whether the promises were kept."""
+    """Whether the promised shares were held."""
     promised = [jump_m for jump_m in JUMPS_M if jump_m >= GOAL_FROM_M]
     false = [figures["false_flags"], *(figures[f"false_flags_beside_{m:.0f}_m"] for m in promised)]
     return max(false) <= FALSE_FLAGS_MAX and all(
@@ -141,7 +141,7 @@ def is_good(figures: dict[str, Any]) -> bool:
 
 
 def main() -> None:
-    """Measure and print the line; exit 1 where a promise is broken."""
+    """Measure and print the line; exit 1 where a promised share is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--traces", type=Path, required=True, help="folder of GOAL's archive")
     parser.add_argument("--every", type=int, default=1, help="only every n-th trace")

@@ -1,8 +1,8 @@
-"""Finding and ranking riders around a pickup in a full city, with all their facts, in one trip.
+"""Search and ranking of the nearest free riders around a pickup, in a full city.
 
 `python -m bench.nearby [--full]`. One search at a time on a real Redis of this machine: it says
-how long one search takes, not how many a cluster could carry. Beside it the bare command of Redis
-on one set of the free riders alone, which knows neither who is fresh nor anything else of them.
+how long one search takes, not how many a cluster could carry. For comparison the bare command of
+Redis on one set of the free riders alone, without their freshness or any other fact.
 """
 
 import argparse
@@ -36,18 +36,18 @@ CANDIDATES = 50
 # Douala and around, 30 km across; denser towards the middle.
 CENTRE, SPREAD_DEGREES = (4.05, 9.72), 0.07
 BATCH_RIDERS = 1_000
-# Source: performance design. Units: milliseconds; round trips of a search, on average.
+# Source: bench/README.md. Units: milliseconds; round trips of a search, on average.
 P99_MS_GOAL, P99_MS_FLOOR = 10.0, 25.0
 TRIPS_MAX = 1.1
 RAW_KEY = "raw"
-# Nothing here connects to it.
+# No table is used here.
 NO_DYNAMODB = "http://127.0.0.1:1"
 
 
 async def fill_index(
     positions: Positions, riders: int, busy_share: float, rng: random.Random
 ) -> None:
-    """Put so many riders into the index, a share of them busy."""
+    """Add so many riders to the index, a share of them busy."""
     for start in range(0, riders, BATCH_RIDERS):
         await positions.put(
             [_rider(i, busy_share, rng) for i in range(start, start + BATCH_RIDERS)]
@@ -76,12 +76,15 @@ def _random_point(rng: random.Random) -> tuple[float, float]:
 
 
 class CountingPipeline(Pipeline):
-    """Counts the round trips."""
+    """A pipeline that counts its round trips."""
 
     round_trips = 0
 
     async def run(self, commands: Sequence[Command]) -> list[Any]:
-        """One of them."""
+        """Count, and send the commands.
+
+        Redis: as `Pipeline.run`.
+        """
         self.round_trips += 1
         return await super().run(commands)
 
@@ -89,34 +92,37 @@ class CountingPipeline(Pipeline):
 async def time_geosearch(
     redis: RedisClients, searches: int, rng: random.Random
 ) -> dict[str, object]:
-    """The same number of searches by one GEOSEARCH each; how long that took."""
-    took_ms: list[float] = []
+    """Duration of searches by one GEOSEARCH each. Units: milliseconds.
+
+    Redis: GEOSEARCH, one round trip each.
+    """
+    durations_ms: list[float] = []
     for _ in range(searches):
         lat, lng = _random_point(rng)
         began_s = time.perf_counter()
         await redis.commands.geosearch(
             RAW_KEY, longitude=lng, latitude=lat, radius=5, unit="km", sort="ASC", count=CANDIDATES
         )
-        took_ms.append((time.perf_counter() - began_s) * 1000)
-    cuts = quantiles(took_ms, n=100)
+        durations_ms.append((time.perf_counter() - began_s) * 1000)
+    cuts = quantiles(durations_ms, n=100)
     return {"p50_ms": round(cuts[49], 2), "p99_ms": round(cuts[98], 2)}
 
 
 async def time_search(positions: Positions, searches: int, rng: random.Random) -> dict[str, object]:
-    """Search and rank around random pickups; how long that took."""
-    took_ms: list[float] = []
+    """Duration of searching and ranking around random pickups. Units: milliseconds."""
+    durations_ms: list[float] = []
     found = 0
     began_cpu_s = time.process_time()
     for _ in range(searches):
         lat, lng = _random_point(rng)
         began_s = time.perf_counter()
-        near = await positions.find_nearest_free(
+        found_riders = await positions.find_nearest_free(
             Circle(lat, lng, 5.0), CANDIDATES, NOW_MS, FRESH_MS
         )
-        ranked = rank(near)
-        took_ms.append((time.perf_counter() - began_s) * 1000)
+        ranked = rank(found_riders)
+        durations_ms.append((time.perf_counter() - began_s) * 1000)
         found += len(ranked)
-    cuts = quantiles(took_ms, n=100)
+    cuts = quantiles(durations_ms, n=100)
     return {
         "p50_ms": round(cuts[49], 2),
         "p99_ms": round(cuts[98], 2),
@@ -126,13 +132,13 @@ async def time_search(positions: Positions, searches: int, rng: random.Random) -
 
 
 async def measure(riders: int, searches: int) -> dict[str, object]:
-    """A city in which every second rider is busy, and one in which nearly all are."""
+    """Figures of a city in which every second rider is busy, and of one where nearly all are."""
     figures: dict[str, object] = {}
     with tempfile.TemporaryDirectory() as folder:
-        ours = settings.read({"DATA_DIR": folder, "DYNAMODB_ENDPOINT": NO_DYNAMODB}, dev=True)
-        async with embedded_engines(ours) as engines, open_redis(engines.redis_url) as redis:
+        config = settings.read({"DATA_DIR": folder, "DYNAMODB_ENDPOINT": NO_DYNAMODB}, dev=True)
+        async with embedded_engines(config) as engines, open_redis(engines.redis_url) as redis:
             scripts = Scripts(redis.commands)
-            positions = Positions(redis.commands, scripts, "bench", ours.fix_lost_ms)
+            positions = Positions(redis.commands, scripts, "bench", config.fix_lost_ms)
             trips = positions._pipeline = CountingPipeline(redis.commands, scripts)
             for name, busy_share in (("half_busy", 0.5), ("nearly_all_busy", 0.99)):
                 rng = random.Random(SEED)
@@ -150,13 +156,13 @@ async def measure(riders: int, searches: int) -> dict[str, object]:
 
 
 async def _copy_free(redis: RedisClients) -> None:
-    """All free riders in one set, as a server without cells would have them."""
+    """Copy all free riders into one set, as a server without geo cells would have them."""
     cells = [key async for key in redis.commands.scan_iter("riders:*:geo")]
     await redis.commands.zunionstore(RAW_KEY, cells)
 
 
 def verdict(figures: dict[str, Any]) -> str:
-    """Which of the goals were held in both cities: "goal", "floor" or "missed"."""
+    """What was held in both cities, the goal or at least the floor: "goal", "floor" or "missed"."""
     ours = [figures["half_busy"], figures["nearly_all_busy"]]
     p99_ms = max(found["p99_ms"] for found in ours)
     is_one_trip = max(found["round_trips_mean"] for found in ours) <= TRIPS_MAX

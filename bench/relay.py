@@ -1,8 +1,8 @@
-"""Fixes from riders to watchers: our server, a Node server and the bare limit in one run.
+"""Cost of relaying fixes from riders to watchers: this server, a Node server and a bare C relay.
 
 `python -m bench.relay --peer DIR [--pairs 500] [--rate 0.4] [--rounds 2]`. DIR holds the peer's
-`server.js`, `limit.c` and the load `relay_load.c`; they are built in a folder of the bench's own,
-with gcc and npm.
+`server.js`, `limit.c` and the load `relay_load.c`; they are built in a temporary folder, with gcc
+and npm.
 """
 
 import argparse
@@ -28,7 +28,10 @@ from bench.common.result_line import print_result
 async def measure(
     folder: Path, builds: PeerBuilds, size: LoadSize, rounds: int
 ) -> dict[str, object]:
-    """All three, in turns."""
+    """Measure all three, in turns.
+
+    Errors: BenchFailed.
+    """
     async with seeded_engines(folder, size.pairs) as engines:
         found = [
             {
@@ -38,11 +41,14 @@ async def measure(
             }
             for number in range(rounds)
         ]
-    return _figures(found)
+    return figures_of(found)
 
 
-def _figures(rounds: Sequence[dict[str, LoadFigures]]) -> dict[str, Any]:
-    """The cheapest of each over the rounds: what others do on the machine only ever adds."""
+def figures_of(rounds: Sequence[dict[str, LoadFigures]]) -> dict[str, Any]:
+    """The cheapest round of each server, because other work on the machine only adds.
+
+    Units: microseconds of CPU a fix; ratios of this server to the others.
+    """
     best = {who: min((each[who] for each in rounds), key=_cost_us) for who in rounds[0]}
     cost = {who: _cost_us(found) for who, found in best.items()}
     figures: dict[str, Any] = {
@@ -64,14 +70,14 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=500, help="riders, each with a watcher")
     parser.add_argument("--seconds", type=float, default=6.0)
     parser.add_argument(
-        "--rate", type=float, default=0.0, help="fixes a second of each; 0: one when seen"
+        "--rate", type=float, default=0.0, help="fixes a second of each rider; 0: closed loop"
     )
     parser.add_argument("--rounds", type=int, default=2)
     given = parser.parse_args()
     size = LoadSize(given.pairs, given.seconds, given.rate)
     with tempfile.TemporaryDirectory(prefix="bench-") as name:
-        yard = PeerBuilds(Path(name) / "yard", given.peer)
-        figures = uvloop.run(measure(Path(name), yard, size, given.rounds))
+        builds = PeerBuilds(Path(name) / "builds", given.peer)
+        figures = uvloop.run(measure(Path(name), builds, size, given.rounds))
     print_result("relay", {**size._asdict(), "rounds": given.rounds}, figures)
 
 

@@ -1,7 +1,6 @@
-"""Settlements: how many the books carry, and what our code adds to the bare transaction.
+"""Settlements: throughput of the ledger, and the cost of its code over the bare transaction.
 
-`python -m bench.settle [--size smoke|full] [--seed N]`. The README beside it says what each figure
-is, and what it is not.
+`python -m bench.settle [--size smoke|full] [--seed N]`. bench/README.md describes each figure.
 """
 
 import argparse
@@ -30,26 +29,27 @@ from ledger.posting.ledger import Ledger
 from tests import virtual_time
 
 TABLE = "bench"
-# Platform lanes of all processes together. Source: handlers.app.composition, LANES and LANE_BLOCKS.
+# Shards of a platform account, for all processes together.
+# Source: handlers.app.composition.
 SHARDS = 64
 VENDORS, RIDERS = 100, 100
 # Settlements before those that count.
 WARM_UP_ORDERS = 200
-# What the embedded engine takes without asking who is there.
+# The embedded engine accepts any credentials.
 KEYS = AwsKeys("local", "local", "eu-west-1")
 PRICING = price_goods(DEFAULT_RATES["FOOD"], 11_999)
-# Source: ledger design, figures; 75 is what it reckons for one platform item.
-GOALS = {"lanes_per_s": 1_000.0, "lanes_attempts": 1.05, "to_raw": 0.85}
+# Source: bench/README.md.
+GOALS = {"shards_per_s": 1_000.0, "shards_attempts": 1.05, "to_raw": 0.85}
 
 
 class Size(NamedTuple):
-    """How much is done."""
+    """Size of a run."""
 
-    # On the fake: settlements of many vendors, of those with one platform item, of one vendor.
+    # On the fake: settlements in the largest load, in each other load, and concurrent callers.
     many: int
     few: int
     callers: int
-    # On the embedded engine: rounds of so many settlements for each worker.
+    # On the embedded engine: rounds, and settlements of each worker in a round.
     rounds: int
     each: int
 
@@ -61,9 +61,9 @@ SIZES = {
 
 
 class Load(NamedTuple):
-    """What is settled on the fake, by how many processes, and of how many vendors.
+    """Settlements on the fake DynamoDB: how many, by how many processes, of how many vendors.
 
-    Whoever does not believe reads the order's money first, and goes alone.
+    Without `are_funds_known` each settlement first reads the order's funds, and is not grouped.
     """
 
     orders: int
@@ -74,14 +74,14 @@ class Load(NamedTuple):
 
 
 class LoadResult(NamedTuple):
-    """What came of a load; `attempts` are transactions for each settlement. Virtual seconds."""
+    """Result of a load; `attempts` are transactions for each settlement. Units: virtual seconds."""
 
     elapsed_s: float
     attempts: float
     failures: int
 
     def figures(self, name: str, count: int) -> dict[str, object]:
-        """Settlements a second, attempts for each, and those that failed."""
+        """Settlements a second, attempts for each, and the number that failed."""
         return {
             f"{name}_per_s": round(count / self.elapsed_s, 1),
             f"{name}_attempts": round(self.attempts, 3),
@@ -89,11 +89,11 @@ class LoadResult(NamedTuple):
         }
 
 
-# On the fake, in virtual time.
+# On the fake DynamoDB, in virtual time.
 
 
 class CountingDynamo(FakeDynamo):
-    """Counts the transactions it is sent."""
+    """A fake DynamoDB that counts the transactions sent to it."""
 
     writes = 0
 
@@ -104,15 +104,11 @@ class CountingDynamo(FakeDynamo):
 
 
 def run_on_fake(load: Load, callers: int, seed: int) -> LoadResult:
-    """Settle a load as fast as so many callers can."""
-    chance = random.Random(seed)
-    before = backoff._random
-    # Whoever waits by chance waits the same in every run.
-    backoff._random = chance
-    try:
-        return virtual_time.run(_run_on_fake(load, callers, chance))
-    finally:
-        backoff._random = before
+    """Settle a load as fast as so many concurrent callers can; the same seed, the same result."""
+    rng = random.Random(seed)
+    # Seeded jitter, so that a run can be repeated.
+    with backoff.jitter_from(rng):
+        return virtual_time.run(_run_on_fake(load, callers, rng))
 
 
 async def _run_on_fake(load: Load, callers: int, rng: random.Random) -> LoadResult:
@@ -120,55 +116,55 @@ async def _run_on_fake(load: Load, callers: int, rng: random.Random) -> LoadResu
     fake = CountingDynamo(clock.monotonic_s, clock.sleep, Latencies(round_trip_s=0.0, hold_s=0.0))
     table = DynamoTable(fake, TABLE)
     await ensure_table(table)
-    lanes = max(1, load.shards // load.processes)
+    shards = max(1, load.shards // load.processes)
     ledgers = [
-        Ledger(table, clock.now_ms, lanes, number * lanes if load.shards > 1 else 0)
+        Ledger(table, clock.now_ms, shards, number * shards if load.shards > 1 else 0)
         for number in range(load.processes)
     ]
-    fins = await _deliver_orders(load, ledgers[0], table, clock)
+    funds = await _deliver_orders(load, ledgers[0], table, clock)
     fake.latencies = Latencies(spread=0.2)
     fake.faults.rng = rng
-    # An account's first movement is another write than all that follow.
-    await _settle(ledgers, fins[:WARM_UP_ORDERS], callers, are_funds_known=True)
+    # The first movement of an account is a different write from all that follow.
+    await _settle(ledgers, funds[:WARM_UP_ORDERS], callers, are_funds_known=True)
     before = fake.writes
     began_s = clock.monotonic_s()
     failures = await _settle(
-        ledgers, fins[WARM_UP_ORDERS:], callers, are_funds_known=load.are_funds_known
+        ledgers, funds[WARM_UP_ORDERS:], callers, are_funds_known=load.are_funds_known
     )
-    lasted_s = clock.monotonic_s() - began_s
-    return LoadResult(lasted_s, (fake.writes - before) / load.orders, failures)
+    elapsed_s = clock.monotonic_s() - began_s
+    return LoadResult(elapsed_s, (fake.writes - before) / load.orders, failures)
 
 
 async def _deliver_orders(
     load: Load, ledger: Ledger, table: DynamoTable, clock: virtual_time.VirtualClock
 ) -> list[OrderFunds]:
-    """Orders that are handed over."""
-    fins: list[OrderFunds] = []
+    """Capture and deliver the orders of a load; their funds."""
+    captured: list[OrderFunds] = []
     for number in range(load.orders + WARM_UP_ORDERS):
         order_id, user_id, vendor_id = f"o{number}", f"u{number}", f"v{number % load.vendors}"
         await ledger.post(TopUp(user_id, PRICING.total, "sandbox", f"p{number}"))
         await ledger.post(Capture(order_id, user_id, vendor_id, "WALLET", PRICING))
         delivered = mark_delivered(order_id, f"r{number % RIDERS}", clock.now_ms())
         await table.transact(delivered.writes)
-        fin = await ledger.get_funds(order_id)
-        assert fin is not None, "it was captured"
-        fins.append(fin)
-    return fins
+        funds = await ledger.get_funds(order_id)
+        assert funds is not None, "the order was captured"
+        captured.append(funds)
+    return captured
 
 
 async def _settle(
     ledgers: Sequence[Ledger], funds: Sequence[OrderFunds], callers: int, *, are_funds_known: bool
 ) -> int:
-    """Every caller takes the next order as soon as he has settled one; how many could not be."""
+    """Settle the orders by so many callers at a time; the number that failed."""
     waiting = iter(funds)
     failures = 0
 
     async def work(ledger: Ledger) -> None:
         nonlocal failures
-        for fin in waiting:
+        for order in waiting:
             try:
                 await ledger.post(
-                    Settle(fin.order_id), expected_funds=fin if are_funds_known else None
+                    Settle(order.order_id), expected_funds=order if are_funds_known else None
                 )
             except TableUnavailable:
                 failures += 1
@@ -180,10 +176,10 @@ async def _settle(
 
 
 def measure_on_fake(size: Size, seed: int) -> dict[str, object]:
-    """What the books carry: many vendors or one, with lanes and without, of one process or four."""
+    """Throughput with many vendors or one, with and without shards, by one process or four."""
     loads = {
-        "lanes": Load(size.many),
-        "lanes_of_four": Load(size.few, processes=4),
+        "shards": Load(size.many),
+        "shards_of_four": Load(size.few, processes=4),
         "one_platform_item": Load(size.few, shards=1),
         "one_platform_item_of_four": Load(size.few, shards=1, processes=4),
         "one_vendor": Load(size.few, vendors=1),
@@ -195,31 +191,31 @@ def measure_on_fake(size: Size, seed: int) -> dict[str, object]:
     return figures
 
 
-# On the embedded engine, in real time.
+# On the embedded DynamoDB, in real time.
 
 
 async def measure_on_engine(size: Size) -> dict[str, object]:
-    """Our settlements, the same transactions raw, and raw through a leaner client."""
+    """Settlements by the ledger, the same transactions raw, and raw through a minimal client."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        async with running_product(Path(folder)) as ours:
-            endpoint = ours.table.client.meta.endpoint_url
-            async with MinimalDynamoClient(endpoint, KEYS) as lean:
-                books = LedgerComparison(ours, lean_client=lean)
-                await books.set_up()
-                await books.place_orders(size.rounds * size.each)
-                await books.deliver_orders()
+        async with running_product(Path(folder)) as product:
+            endpoint = product.table.client.meta.endpoint_url
+            async with MinimalDynamoClient(endpoint, KEYS) as client:
+                comparison = LedgerComparison(product, lean_client=client)
+                await comparison.set_up()
+                await comparison.place_orders(size.rounds * size.each)
+                await comparison.deliver_orders()
                 for _ in range(size.rounds):
-                    await books.settle_orders(size.each, are_funds_known=True)
-    race = books.settling_known_funds
-    return {**race.figures("settle"), **race.costs("settle")}
+                    await comparison.settle_orders(size.each, are_funds_known=True)
+    settling = comparison.settling_known_funds
+    return {**settling.figures("settle"), **settling.costs("settle")}
 
 
 def missed_goals(figures: dict[str, object], *, timed: bool) -> list[str]:
-    """The goals that were missed; those of real time only where they can be told."""
+    """The goals that were missed; that of real time only where `timed`, at full size."""
     held = {
-        "lanes_per_s": _number(figures, "lanes_per_s") >= GOALS["lanes_per_s"],
-        "lanes_attempts": _number(figures, "lanes_attempts") <= GOALS["lanes_attempts"],
-        "lanes_failures": not figures["lanes_failures"],
+        "shards_per_s": _number(figures, "shards_per_s") >= GOALS["shards_per_s"],
+        "shards_attempts": _number(figures, "shards_attempts") <= GOALS["shards_attempts"],
+        "shards_failures": not figures["shards_failures"],
         "settle_to_raw": not timed or _number(figures, "settle_to_raw") >= GOALS["to_raw"],
     }
     return [name for name, is_held in held.items() if not is_held]
@@ -232,7 +228,7 @@ def _number(figures: dict[str, object], name: str) -> float:
 
 
 def main() -> None:
-    """Run one size and print its line."""
+    """Run one size and print its line; exit 1 where a goal is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--size", choices=SIZES, default="smoke")
     parser.add_argument("--seed", type=int, default=1)

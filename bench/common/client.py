@@ -1,6 +1,6 @@
-"""A rider's, customer's or vendor's app on a bare socket: the cheapest load that Python can make.
+"""Minimal Socket.IO client on a bare asyncio protocol: the cheapest load that Python can make.
 
-One WebSocket, one namespace, no reconnecting; whatever is unexpected ends the bench.
+One WebSocket, one namespace, no reconnecting; anything unexpected ends the bench.
 Source: RFC 6455 section 5; Engine.IO protocol 4 and Socket.IO protocol 5.
 """
 
@@ -13,11 +13,10 @@ from typing import Any, cast
 
 import orjson
 
-# Far above what any answer takes; whoever waits so long has found a fault.
+# Far above what any answer takes; reaching it is a fault.
 ACK_TIMEOUT_S = 20.0
 TEXT, CLOSE, PING, PONG = 0x1, 0x8, 0x9, 0xA
-# A key of zeros masks nothing: legal, and it costs the load nothing. The server unmasks all the
-# same, for it cannot know.
+# A masking key of zeros is legal and costs the load nothing; the server unmasks all the same.
 _ZERO_MASK = bytes(4)
 _POSITION_PREFIX = b'42/user,["rider_location_update",'
 
@@ -25,7 +24,7 @@ OnEvent = Callable[[str, dict[str, Any], float], None]
 
 
 class CommandRefused(Exception):
-    """The server understood and said no."""
+    """The server answered a command with an error code."""
 
     def __init__(self, command: str, code: str) -> None:
         super().__init__(command, code)
@@ -33,14 +32,14 @@ class CommandRefused(Exception):
 
 
 class ConnectionClosed(Exception):
-    """The line is gone."""
+    """The connection is closed."""
 
 
 class SocketClient(asyncio.Protocol):
-    """One open line.
+    """One open connection.
 
-    `on_event` is told each event with the moment of its arrival (Units: seconds of the
-    steady clock); `on_position` gets the raw packets of live positions instead, where it is set.
+    `on_event` gets each event with the time of its arrival (Units: seconds of
+    `time.perf_counter`); `on_position` gets the raw packets of live positions instead, where set.
     """
 
     def __init__(self, namespace: str, token: str, on_event: OnEvent) -> None:
@@ -58,48 +57,48 @@ class SocketClient(asyncio.Protocol):
         self.is_closing = False
 
     async def wait_connected(self) -> None:
-        """Wait for the namespace to let us in.
+        """Wait until the namespace has accepted the connection.
 
-        Errors: Refused; HungUp.
+        Errors: CommandRefused; ConnectionClosed; TimeoutError.
         """
         async with asyncio.timeout(ACK_TIMEOUT_S):
             await self._connected
 
     async def call(self, name: str, payload: object) -> dict[str, Any]:
-        """Say a command and hand back the data of its answer.
+        """Send a command and return the data of its answer.
 
-        Errors: Refused; HungUp; TimeoutError.
+        Errors: CommandRefused; ConnectionClosed; TimeoutError.
         """
         self._last_id += 1
-        answer: asyncio.Future[dict[str, Any]] = self._loop.create_future()
-        self._pending_acks[self._last_id] = answer
-        said = orjson.dumps([name, payload])
-        self.send(f"42{self._namespace},{self._last_id}".encode() + said)
+        future: asyncio.Future[dict[str, Any]] = self._loop.create_future()
+        self._pending_acks[self._last_id] = future
+        arguments = orjson.dumps([name, payload])
+        self.send(f"42{self._namespace},{self._last_id}".encode() + arguments)
         async with asyncio.timeout(ACK_TIMEOUT_S):
-            told = await answer
-        if told.get("ok") is not True:
-            raise CommandRefused(name, str(told.get("error", {}).get("code")))
-        return told.get("data") or {}
+            answer = await future
+        if answer.get("ok") is not True:
+            raise CommandRefused(name, str(answer.get("error", {}).get("code")))
+        return answer.get("data") or {}
 
     def send(self, packet: bytes) -> None:
-        """Send one packet, whatever it says.
+        """Send one packet as it is.
 
-        Errors: HungUp.
+        Errors: ConnectionClosed.
         """
         if self._transport is None:
             raise ConnectionClosed(self._namespace)
         self._transport.write(masked_frame(TEXT, packet))
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection."""
         self.is_closing = True
         if self._transport is not None:
             self._transport.close()
 
-    # What asyncio calls.
+    # Called by asyncio.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Ask for a WebSocket."""
+        """Send the request for a WebSocket."""
         # uvloop's transports are no subclasses of asyncio's.
         self._transport = wire = cast("asyncio.Transport", transport)
         key = base64.b64encode(secrets.token_bytes(16)).decode()
@@ -110,7 +109,7 @@ class SocketClient(asyncio.Protocol):
         )
 
     def data_received(self, data: bytes) -> None:
-        """Read whole frames, keep the rest."""
+        """Handle whole frames, keep the rest."""
         received = self._buffer + data if self._buffer else data
         at = 0 if self._is_upgraded else self._read_upgrade(received)
         if not self._is_upgraded:
@@ -122,16 +121,16 @@ class SocketClient(asyncio.Protocol):
         self._buffer = received[at:]
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Whoever waits for an answer gets none."""
+        """Fail all pending answers."""
         self._transport = None
         lost = ConnectionClosed(f"{self._namespace}: {exc or 'closed by the server'}")
         for waiting in (self._connected, *self._pending_acks.values()):
             if not waiting.done():
                 waiting.set_exception(lost)
-                # Where nobody waits any more, asyncio would complain on stderr.
+                # Retrieved, so that asyncio does not log an exception that no task awaits.
                 waiting.exception()
 
-    # What the server says.
+    # What the server sends.
 
     def _read_upgrade(self, received: bytes) -> int:
         end = received.find(b"\r\n\r\n")
@@ -158,8 +157,8 @@ class SocketClient(asyncio.Protocol):
         if packet == "2":
             self.send(b"3")
         elif packet.startswith("0"):
-            hello = orjson.dumps({"token": self._token})
-            self.send(f"40{self._namespace},".encode() + hello)
+            auth = orjson.dumps({"token": self._token})
+            self.send(f"40{self._namespace},".encode() + auth)
         elif kind == "40":
             self._connected.set_result(None)
         elif kind == "44":
@@ -170,9 +169,9 @@ class SocketClient(asyncio.Protocol):
 
     def _handle_message(self, kind: str, number: str, arguments: list[Any]) -> None:
         if kind == "43":
-            answer = self._pending_acks.pop(int(number), None)
-            if answer is not None and not answer.done():
-                answer.set_result(arguments[0])
+            future = self._pending_acks.pop(int(number), None)
+            if future is not None and not future.done():
+                future.set_result(arguments[0])
         elif kind == "42":
             if number:
                 self.send(f"43{self._namespace},{number}[]".encode())
@@ -182,21 +181,21 @@ class SocketClient(asyncio.Protocol):
 
 
 async def connect(url: str, namespace: str, token: str, on_event: OnEvent) -> SocketClient:
-    """Open a line to a server's namespace.
+    """Connect to a server's namespace.
 
-    Errors: Refused; HungUp; OSError.
+    Errors: CommandRefused; ConnectionClosed; TimeoutError; OSError.
     """
     host, _, port = url.removeprefix("http://").partition(":")
     loop = asyncio.get_running_loop()
-    _, phone = await loop.create_connection(
+    _, client = await loop.create_connection(
         lambda: SocketClient(namespace, token, on_event), host, int(port)
     )
-    await phone.wait_connected()
-    return phone
+    await client.wait_connected()
+    return client
 
 
 def masked_frame(opcode: int, payload: bytes) -> bytes:
-    """One masked frame, in one piece."""
+    """One masked WebSocket frame. Shapes: below 65,536 bytes of payload."""
     size = len(payload)
     if size < 126:
         return bytes((0x80 | opcode, 0x80 | size)) + _ZERO_MASK + payload
@@ -205,7 +204,7 @@ def masked_frame(opcode: int, payload: bytes) -> bytes:
 
 
 def _next_frame(received: bytes, at: int) -> tuple[int, int, int] | None:
-    """Opcode, start and end of the frame at a place; None where it is not all there."""
+    """Opcode, start and end of the frame that begins at `at`; None where it is incomplete."""
     if len(received) < at + 2:
         return None
     size, start = received[at + 1] & 0x7F, at + 2

@@ -1,4 +1,4 @@
-"""Riders who drive and customers who watch, one fix under way for each pair at any time."""
+"""Closed-loop load: each rider sends its next fix when its customer has seen the last one."""
 
 import asyncio
 import time
@@ -7,20 +7,18 @@ from collections.abc import Sequence
 from bench.common.client import SocketClient
 from bench.common.harness import BenchFailed, RunningServer, gc_disabled, percentiles_ms
 from bench.common.scenario import BenchOrder
+from bench.common.street import latitude_on_street
 
 WARM_S = 0.5
-# A pair that has not heard for so long has lost its fix.
+# A fix that was not shown by then is lost.
 STALL_S = 5.0
-# A motorbike in traffic, up and down a straight street. Units: metres per second, metres.
-SPEED_MPS, STREET_M = 8.0, 400.0
-METRES_PER_DEGREE = 111_195.1
 
 
-class Pair:
-    """A rider on his way and the customer who watches him."""
+class ClosedLoopPair:
+    """A rider under way and the customer who watches its order, with one fix in flight."""
 
-    def __init__(self, job: BenchOrder) -> None:
-        self._rider = job.assigned_rider
+    def __init__(self, order: BenchOrder) -> None:
+        self._rider = order.assigned_rider
         self._started_s = time.monotonic()
         self._expected = b""
         self._sent_s = 0.0
@@ -28,22 +26,21 @@ class Pair:
         self.is_seen = True
         self.mismatches = 0
         self.latencies_s: list[float] = []
-        self.watcher: SocketClient = job.customer.socket
+        self.watcher: SocketClient = order.customer.socket
         self.watcher.on_position = self._on_position
 
     def start(self) -> None:
-        """Set off."""
+        """Begin to send fixes."""
         self._is_driving = True
         self._send_fix()
 
     def stop(self) -> None:
-        """Send no more."""
+        """Send no further fix."""
         self._is_driving = False
 
     def _send_fix(self) -> None:
         at_ms = int(time.time() * 1000)
-        driven_m = (time.monotonic() - self._started_s) * SPEED_MPS % (2 * STREET_M)
-        lat = self._rider.lat + min(driven_m, 2 * STREET_M - driven_m) / METRES_PER_DEGREE
+        lat = latitude_on_street(self._rider.lat, time.monotonic() - self._started_s)
         packet = self._rider.fix_packet(lat, self._rider.lng, at_ms)
         self._expected = b'"ts":%d' % at_ms
         self.is_seen = False
@@ -61,11 +58,11 @@ class Pair:
 async def measure_relay(
     site: RunningServer, orders: Sequence[BenchOrder], seconds: float
 ) -> dict[str, object]:
-    """Fixes through the whole server, each seen by its customer before the next is sent.
+    """Relay fixes through the whole server for some seconds; rate, latency and the server's CPU.
 
-    Errors: Failed where a fix was lost or something else was shown.
+    Errors: BenchFailed where a fix was lost or another position was shown.
     """
-    pairs = [Pair(job) for job in orders]
+    pairs = [ClosedLoopPair(order) for order in orders]
     with gc_disabled():
         for pair in pairs:
             pair.start()
@@ -75,16 +72,16 @@ async def measure_relay(
         cpu_s, began_s = site.cpu_s(), time.perf_counter()
         await asyncio.sleep(seconds)
         cpu_s, passed_s = site.cpu_s() - cpu_s, time.perf_counter() - began_s
-        took_s = [took for pair in pairs for took in pair.latencies_s]
+        latencies_s = [latency_s for pair in pairs for latency_s in pair.latencies_s]
     await _stop_all(pairs)
     return {
-        "relay_fixes_per_s": round(len(took_s) / passed_s),
-        "relay_server_cpu_us_per_fix": round(cpu_s * 1e6 / len(took_s), 1),
-        **percentiles_ms("relay", took_s),
+        "relay_fixes_per_s": round(len(latencies_s) / passed_s),
+        "relay_server_cpu_us_per_fix": round(cpu_s * 1e6 / len(latencies_s), 1),
+        **percentiles_ms("relay", latencies_s),
     }
 
 
-async def _stop_all(pairs: Sequence[Pair]) -> None:
+async def _stop_all(pairs: Sequence[ClosedLoopPair]) -> None:
     for pair in pairs:
         pair.stop()
     end_s = time.monotonic() + STALL_S
@@ -95,5 +92,5 @@ async def _stop_all(pairs: Sequence[Pair]) -> None:
         await asyncio.sleep(0.01)
     if any(pair.mismatches for pair in pairs):
         raise BenchFailed(
-            f"{sum(pair.mismatches for pair in pairs)} positions were not the awaited ones"
+            f"{sum(pair.mismatches for pair in pairs)} positions were not the expected ones"
         )

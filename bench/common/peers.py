@@ -1,4 +1,4 @@
-"""Where a Node Socket.IO server and a bare C relay are built, and the load that drives any of us.
+"""Builds and runs the peers, a Node Socket.IO server and a bare C relay, and the load in C.
 
 Each server runs on one core and the load on the other.
 """
@@ -26,18 +26,19 @@ from ledger.dynamodb.schema import ensure_table
 
 SERVER_CORE, LOAD_CORE = 0, 1
 START_TIMEOUT_S = 10.0
-# Source: Socket.IO 4, the Node server's defaults; who compares two servers lets them do as much.
+# Source: Socket.IO 4, the Node server's defaults, so that both servers send as many pings.
 HEARTBEAT_SETTINGS = {"PING_INTERVAL_S": "25", "PING_TIMEOUT_S": "20"}
 _REGION, _TABLE = "eu-west-1", "reeyo"
 
-# What a load has measured, by its own names.
+# Figures that the load prints, by its own names.
 LoadFigures = dict[str, float]
 
 
 class LoadSize(NamedTuple):
-    """Pairs of a rider and his watcher, and how often each rider reports.
+    """Number of pairs of a rider and its watcher, and how often each rider reports.
 
-    Units: fixes a second; at 0 each sends the next when his watcher has seen the last.
+    Units: seconds, fixes a second; at rate 0 each rider sends the next fix when its watcher has
+    seen the last one.
     """
 
     pairs: int
@@ -46,7 +47,7 @@ class LoadSize(NamedTuple):
 
 
 class PeerBuilds:
-    """Where the peer is built, and the load that drives whoever listens."""
+    """A folder with the built peers and the built load."""
 
     def __init__(self, folder: Path, peer: Path) -> None:
         self.folder = folder
@@ -67,19 +68,15 @@ class PeerBuilds:
             raise BenchFailed(f"{' '.join(argv)}: {run.stderr[-500:]}")
 
     def write_tokens(self, signer: TokenSigner, pairs: int) -> None:
-        """A line for each pair: the rider's token, the watcher's, their order."""
-        lines = (
-            f"{signer.sign('RIDER', f'rdr_{i}')} {signer.sign('USER', f'usr_{i}')} ord_{i}\n"
-            for i in range(pairs)
-        )
-        (self.folder / "tokens").write_text("".join(lines))
+        """Write the load's file of tokens."""
+        (self.folder / "tokens").write_text(token_lines(signer, pairs))
 
     async def run_load(self, port: int, pid: int, size: LoadSize) -> dict[str, float]:
-        """Let all pairs drive, and read what the load has measured.
+        """Run the load with all pairs, and parse the figures that it prints.
 
-        `cpu_s` is what the server has used from the first connection to the end.
+        `cpu_s` is the server's CPU from the first connection to the end.
 
-        Errors: Failed.
+        Errors: BenchFailed.
         """
         before_s = cpu_s(pid)
         argv = [
@@ -90,19 +87,17 @@ class PeerBuilds:
             *argv, cwd=self.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
         os.sched_setaffinity(load.pid, {LOAD_CORE})
-        out, complaint = await load.communicate()
+        out, error = await load.communicate()
         if load.returncode:
-            raise BenchFailed(f"the load failed: {complaint.decode()[-500:]}")
-        words = (word.partition("=") for word in out.decode().split() if "=" in word)
-        found = {name: float(value.removesuffix("ms")) for name, _, value in words}
-        found["cpu_s"] = cpu_s(pid) - before_s
+            raise BenchFailed(f"the load failed: {error.decode()[-500:]}")
+        found = parse_load_output(out.decode()) | {"cpu_s": cpu_s(pid) - before_s}
         if found["errs"]:
             raise BenchFailed(f"{found['errs']:.0f} connections broke")
         return found
 
     @asynccontextmanager
     async def running_peer(self, *argv: str, **environ: str) -> AsyncIterator[tuple[int, int]]:
-        """One of the others, listening; its port and its process."""
+        """A peer that listens; its port and its process id."""
         port = free_port()
         child = await asyncio.create_subprocess_exec(
             *argv, cwd=self.folder, env={**os.environ, **environ, "PORT": str(port)},
@@ -118,6 +113,20 @@ class PeerBuilds:
             await child.wait()
 
 
+def token_lines(signer: TokenSigner, pairs: int) -> str:
+    """A line for each pair: the rider's token, the watcher's token, their order."""
+    return "".join(
+        f"{signer.sign('RIDER', f'rdr_{i}')} {signer.sign('USER', f'usr_{i}')} ord_{i}\n"
+        for i in range(pairs)
+    )
+
+
+def parse_load_output(text: str) -> LoadFigures:
+    """The `name=value` words that the load prints; other words are ignored. Units: as printed."""
+    words = (word.partition("=") for word in text.split() if "=" in word)
+    return {name: float(value.removesuffix("ms")) for name, _, value in words}
+
+
 async def _wait_listening(port: int) -> None:
     end_s = time.monotonic() + START_TIMEOUT_S
     while True:
@@ -125,7 +134,7 @@ async def _wait_listening(port: int) -> None:
             _, writer = await asyncio.open_connection("127.0.0.1", port)
         except OSError:
             if time.monotonic() > end_s:
-                raise BenchFailed(f"nobody listens at {port}") from None
+                raise BenchFailed(f"nothing listens at port {port}") from None
             await asyncio.sleep(0.05)
         else:
             writer.close()
@@ -134,7 +143,7 @@ async def _wait_listening(port: int) -> None:
 
 @asynccontextmanager
 async def seeded_engines(folder: Path, pairs: int) -> AsyncIterator[Endpoints]:
-    """Engines with so many orders on their way."""
+    """Embedded engines with so many orders under way."""
     ours = settings.read({"DATA_DIR": str(folder / "engines")}, dev=True)
     async with embedded_engines(ours) as engines:
         async with open_table(engines.dynamodb_endpoint, _REGION, _TABLE) as table:
@@ -146,7 +155,7 @@ async def seeded_engines(folder: Path, pairs: int) -> AsyncIterator[Endpoints]:
 async def measure_ours(
     builds: PeerBuilds, engines: Endpoints, size: LoadSize, folder: Path
 ) -> LoadFigures:
-    """What the load says of this server, with the heartbeat of the peer."""
+    """Figures of this server, with the heartbeat of the peer."""
     async with running_server(folder, engines, **HEARTBEAT_SETTINGS) as site:
         pin_to_server_core(site.pid)
         builds.write_tokens(site.signer, size.pairs)
@@ -156,7 +165,7 @@ async def measure_ours(
 
 
 async def measure_peer(builds: PeerBuilds, engines: Endpoints, size: LoadSize) -> LoadFigures:
-    """What it says of the Node server, with its client's automatic pipelining."""
+    """Figures of the Node server, with automatic pipelining of its Redis client."""
     secret = secrets.token_urlsafe(32)
     builds.write_tokens(TokenSigner(secret, lambda: int(time.time() * 1000)), size.pairs)
     redis_port = engines.redis_url.rpartition(":")[2]
@@ -166,7 +175,7 @@ async def measure_peer(builds: PeerBuilds, engines: Endpoints, size: LoadSize) -
 
 
 async def measure_limit(builds: PeerBuilds, size: LoadSize) -> LoadFigures:
-    """What it says of the bare relay, below which no server on these sockets goes."""
+    """Figures of the bare relay, the lower limit for any server on these sockets."""
     async with builds.running_peer("./limit") as (port, pid):
         return _print_figures("limit", await builds.run_load(port, pid, size))
 
@@ -177,6 +186,6 @@ def _print_figures(name: str, found: LoadFigures) -> LoadFigures:
 
 
 def pin_to_server_core(pid: int) -> None:
-    """Keep a server to its core."""
+    """Pin all threads of a server to its core."""
     for thread in Path(f"/proc/{pid}/task").iterdir():
         os.sched_setaffinity(int(thread.name), {SERVER_CORE})

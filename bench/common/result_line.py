@@ -1,4 +1,4 @@
-"""The one JSON line that every bench prints."""
+"""The JSON result line that every bench prints."""
 
 import json
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def print_result(bench: str, parameters: dict[str, object], figures: dict[str, object]) -> None:
-    """Print what was measured, where, on which commit and with which parameters."""
+    """Print one JSON line with the figures, the parameters, the machine and the commit."""
     machine = f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}"
     line = {
         "bench": bench,

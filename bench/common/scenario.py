@@ -1,4 +1,4 @@
-"""A town on the public interface: shops, customers and riders, real orders from place to paid."""
+"""Load scenario over the public interface: shops, customers and riders with real orders."""
 
 import asyncio
 import random
@@ -16,7 +16,7 @@ from city.client.tokens import UserType
 # Source: the middle of Douala; a square of 8 km around it holds the shops.
 LAT, LNG = 4.05, 9.72
 SHOPS_WITHIN_DEG = 0.035
-# Riders stand within 1.5 km of a shop, where the first wave of offers looks.
+# Riders stand within 1.5 km of a shop, the radius of the first wave of offers.
 RIDERS_WITHIN_DEG = 0.009
 SHOPS = 8
 PRICE_XAF = 5_000
@@ -25,13 +25,13 @@ BALANCE_XAF = 1_000_000
 CONCURRENCY = 16
 # Far above what an offer takes; the next wave comes after 18 s.
 OFFER_TIMEOUT_S = 30.0
-# A rider whose last fix is older than 15 s gets no offer; each says so three times as often.
+# A rider whose last fix is older than 15 s gets no offer; each reports three times as often.
 REPORT_EVERY_S, TICK_S = 5.0, 0.1
 
 
 @dataclass(slots=True)
 class Person:
-    """Somebody with an app. Units: degrees."""
+    """A user of one of the apps. Units: degrees."""
 
     identity: tuple[UserType, str]
     lat: float
@@ -40,7 +40,7 @@ class Person:
     fix_count: int = 0
 
     def fix_packet(self, lat: float, lng: float, at_ms: int) -> bytes:
-        """The packet of a rider's next fix."""
+        """The packet of a rider's next fix. Units: degrees, Unix milliseconds."""
         self.fix_count += 1
         return (
             '42/rider,["location_update",'
@@ -49,13 +49,13 @@ class Person:
         ).encode()
 
     def report_position(self, at_ms: int | None = None) -> None:
-        """Report from where the rider stands. Units: Unix milliseconds, now where not given."""
+        """Send a fix from where the rider stands. Units: Unix milliseconds; None is now."""
         self.socket.send(self.fix_packet(self.lat, self.lng, at_ms or int(time.time() * 1000)))
 
 
 @dataclass(slots=True)
 class BenchOrder:
-    """One order that is to be carried. Units: seconds of the steady clock."""
+    """One order to be delivered. Units: seconds of `time.perf_counter`."""
 
     order_id: str
     shop: Person
@@ -71,14 +71,17 @@ class BenchOrder:
 
     @property
     def assigned_rider(self) -> Person:
-        """The rider who has it."""
+        """The rider who has accepted the order.
+
+        Errors: BenchFailed where none has.
+        """
         if self.rider is None:
-            raise BenchFailed(f"nobody carries {self.order_id}")
+            raise BenchFailed(f"{self.order_id} has no rider")
         return self.rider
 
 
 class Scenario:
-    """Everybody, connected."""
+    """Shops, customers and riders, connected to one server."""
 
     def __init__(self, site: RunningServer, seed: int) -> None:
         self.site = site
@@ -87,11 +90,11 @@ class Scenario:
         self.customers: dict[int, Person] = {}
         self.riders: dict[str, Person] = {}
         self.orders: dict[str, BenchOrder] = {}
-        # Cleared while the riders' own reports would disturb a measurement.
+        # Set while the riders' own reports would disturb a measurement.
         self.are_reports_paused = False
 
     async def set_up(self, customers: int, riders: int) -> None:
-        """Open the shops, fill the purses, put the riders on duty."""
+        """Open the shops, fill the customers' wallets, make the riders available."""
         rng = self._rng
         for number in range(SHOPS):
             lat, lng = (middle + _random_offset(rng, SHOPS_WITHIN_DEG) for middle in (LAT, LNG))
@@ -99,83 +102,93 @@ class Scenario:
         await run_limited(
             CONCURRENCY, [partial(self.add_customer, number) for number in range(customers)]
         )
-        at = [self.shops[number % SHOPS] for number in range(riders)]
+        shops = [self.shops[number % SHOPS] for number in range(riders)]
         places = [
             (
                 shop.lat + _random_offset(rng, RIDERS_WITHIN_DEG),
                 shop.lng + _random_offset(rng, RIDERS_WITHIN_DEG),
             )
-            for shop in at
+            for shop in shops
         ]
-        hires = [partial(self.add_rider, number, *place) for number, place in enumerate(places)]
-        await run_limited(CONCURRENCY, hires)
+        jobs = [partial(self.add_rider, number, *place) for number, place in enumerate(places)]
+        await run_limited(CONCURRENCY, jobs)
 
     async def add_shop(self, number: int, lat: float, lng: float) -> None:
-        """A shop with one dish, open."""
-        who: tuple[UserType, str] = ("VENDOR", f"ven_{number}")
-        place = {"lat": lat, "lng": lng, "address": "Akwa"}
-        await self.site.request("PUT", "/vendor/profile", who, {"name": who[1], "location": place})
+        """Open a shop with one dish. Units: degrees."""
+        identity: tuple[UserType, str] = ("VENDOR", f"ven_{number}")
+        location = {"lat": lat, "lng": lng, "address": "Akwa"}
+        profile = {"name": identity[1], "location": location}
+        await self.site.request("PUT", "/vendor/profile", identity, profile)
         item = {"name": "Ndole", "price": PRICE_XAF}
-        await self.site.request("PUT", "/vendor/items/ndole", who, item)
-        shop = Person(who, lat, lng, await self.site.connect(who, self._ignore_event))
+        await self.site.request("PUT", "/vendor/items/ndole", identity, item)
+        shop = Person(identity, lat, lng, await self.site.connect(identity, self._ignore_event))
         await shop.socket.call("set_online", {"online": True})
         self.shops.append(shop)
 
     async def add_customer(self, number: int) -> None:
-        """A customer with a full purse, a kilometre from his shop."""
-        who: tuple[UserType, str] = ("USER", f"usr_{number}")
-        purse = {"amount": BALANCE_XAF, "provider": "sandbox"}
-        await self.site.request("POST", "/wallet/topup", who, purse)
+        """Add a customer with BALANCE_XAF in the wallet, a kilometre from its shop."""
+        identity: tuple[UserType, str] = ("USER", f"usr_{number}")
+        top_up = {"amount": BALANCE_XAF, "provider": "sandbox"}
+        await self.site.request("POST", "/wallet/topup", identity, top_up)
         shop = self.shop_of(number)
-        phone = await self.site.connect(who, self._ignore_event)
-        self.customers[number] = Person(who, shop.lat + 0.01, shop.lng, phone)
+        socket = await self.site.connect(identity, self._ignore_event)
+        self.customers[number] = Person(identity, shop.lat + 0.01, shop.lng, socket)
 
     async def add_rider(
         self, number: int, lat: float, lng: float, at_ms: int | None = None
     ) -> Person:
-        """A rider on duty, who has reported from where he stands."""
-        who: tuple[UserType, str] = ("RIDER", f"rdr_{number}")
-        phone = await self.site.connect(who, partial(self._on_rider_event, who[1]))
-        rider = self.riders[who[1]] = Person(who, lat, lng, phone)
-        await phone.call("set_availability", {"available": True})
+        """Add an available rider who has reported a fix. Units: degrees, Unix milliseconds."""
+        identity: tuple[UserType, str] = ("RIDER", f"rdr_{number}")
+        socket = await self.site.connect(
+            identity,
+            lambda name, payload, at_s: self.on_rider_event(identity[1], name, payload, at_s),
+        )
+        rider = self.riders[identity[1]] = Person(identity, lat, lng, socket)
+        await socket.call("set_availability", {"available": True})
         rider.report_position(at_ms)
         return rider
 
     def shop_of(self, customer: int) -> Person:
-        """Where a customer always orders."""
+        """The shop at which a customer always orders."""
         return self.shops[customer % len(self.shops)]
 
     async def report_periodically(self) -> None:
-        """Let the riders report that they are there, for as long as the bench runs."""
+        """Let every rider report each REPORT_EVERY_S until cancelled.
+
+        How many are due follows from the clock, so that late ticks on a busy machine do not make
+        riders stale.
+        """
         riders = list(self.riders.values())
-        at, share = 0, max(1, round(len(riders) * TICK_S / REPORT_EVERY_S))
+        clock, reported = asyncio.get_running_loop().time, 0
+        began_s = clock()
         while True:
             await asyncio.sleep(TICK_S)
-            if self.are_reports_paused:
-                continue
-            for rider in riders[at : at + share]:
-                rider.report_position()
-            at = at + share if at + share < len(riders) else 0
+            due = int((clock() - began_s) * len(riders) / REPORT_EVERY_S)
+            if not self.are_reports_paused:
+                for number in range(max(reported, due - len(riders)), due):
+                    riders[number % len(riders)].report_position()
+            reported = due
 
     def _ignore_event(self, name: str, payload: dict[str, Any], at_s: float) -> None:
-        """Customers and vendors only listen."""
+        """Customers and vendors do nothing on events."""
 
-    def _on_rider_event(
+    def on_rider_event(
         self, rider_id: str, name: str, payload: dict[str, Any], at_s: float
     ) -> None:
-        job = self.orders.get(payload.get("orderId", ""))
-        if job is None:
+        """Note an offer or a settlement that a rider's socket received."""
+        order = self.orders.get(payload.get("orderId", ""))
+        if order is None:
             return
         if name == "delivery_request":
-            job.offered_s = job.offered_s or at_s
-            job.offers.put_nowait((rider_id, payload["offerId"]))
-        elif name == "order_settled" and job.settled is not None and not job.settled.done():
-            job.settled.set_result(at_s)
+            order.offered_s = order.offered_s or at_s
+            order.offers.put_nowait((rider_id, payload["offerId"]))
+        elif name == "order_settled" and order.settled is not None and not order.settled.done():
+            order.settled.set_result(at_s)
 
-    # An order's way.
+    # Steps of an order.
 
     def order_body(self, number: int) -> dict[str, Any]:
-        """What the customer of that number orders, always at the same shop."""
+        """The order of a customer, always at the same shop, as the body of `POST /orders`."""
         customer, shop = self.customers[number], self.shop_of(number)
         door = {"lat": customer.lat, "lng": customer.lng, "address": "Rue Joffre"}
         return {
@@ -187,13 +200,16 @@ class Scenario:
         }
 
     def add_order(self, order_id: str, customer: int) -> BenchOrder:
-        """An order that was placed is to be carried."""
-        job = BenchOrder(order_id, self.shop_of(customer), self.customers[customer])
-        self.orders[order_id] = job
-        return job
+        """Follow an order that was placed."""
+        order = BenchOrder(order_id, self.shop_of(customer), self.customers[customer])
+        self.orders[order_id] = order
+        return order
 
     async def assign(self, bench_order: BenchOrder) -> None:
-        """The vendor takes the order; whoever is offered it accepts."""
+        """Let the vendor accept the order, and the first rider who is offered it accept too.
+
+        Errors: CommandRefused; TimeoutError where no rider is offered it in OFFER_TIMEOUT_S.
+        """
         order = {"orderId": bench_order.order_id}
         await bench_order.customer.socket.call("subscribe_order", order)
         bench_order.accept_sent_s = time.perf_counter()
@@ -209,13 +225,13 @@ class Scenario:
         try:
             await rider.socket.call("accept_delivery", offer)
         except CommandRefused:
-            # He has accepted another order in the moment in which he was offered this one.
+            # The rider accepted another order at the moment of this offer.
             await rider.socket.call("decline_delivery", offer)
             return
         bench_order.rider = rider
 
     async def bring_to_door(self, bench_order: BenchOrder) -> None:
-        """Cook, fetch and bring, as far as the customer's door."""
+        """Prepare, pick up and bring an order to the customer's door."""
         order = {"orderId": bench_order.order_id}
         for step in ("order_preparing", "order_ready"):
             await bench_order.shop.socket.call(step, order)
@@ -223,7 +239,10 @@ class Scenario:
             await bench_order.assigned_rider.socket.call(step, order)
 
     async def complete(self, bench_order: BenchOrder) -> float:
-        """Hand the goods over; when the rider was told that he is paid."""
+        """Complete the delivery; when the rider got `order_settled`.
+
+        Units: seconds of `time.perf_counter`. Errors: CommandRefused; TimeoutError.
+        """
         bench_order.settled = asyncio.get_running_loop().create_future()
         await bench_order.assigned_rider.socket.call(
             "complete_delivery", {"orderId": bench_order.order_id}
@@ -232,7 +251,7 @@ class Scenario:
         return await asyncio.wait_for(bench_order.settled, OFFER_TIMEOUT_S)
 
     def disconnect_all(self) -> None:
-        """Everybody hangs up."""
+        """Close all connections."""
         for person in (*self.shops, *self.customers.values(), *self.riders.values()):
             person.socket.close()
 
@@ -245,13 +264,13 @@ def _random_offset(rng: random.Random, degrees: float) -> float:
 async def running_scenario(
     site: RunningServer, customers: int, riders: int, seed: int
 ) -> AsyncIterator[Scenario]:
-    """A town in which so many live; they hang up at the end of the block."""
-    town = Scenario(site, seed)
-    await town.set_up(customers, riders)
-    living = asyncio.create_task(town.report_periodically())
+    """A scenario of this size, its riders reporting; disconnected at the end of the block."""
+    scenario = Scenario(site, seed)
+    await scenario.set_up(customers, riders)
+    reports = asyncio.create_task(scenario.report_periodically())
     try:
-        yield town
+        yield scenario
     finally:
-        living.cancel()
-        town.disconnect_all()
-        await asyncio.wait([living])
+        reports.cancel()
+        scenario.disconnect_all()
+        await asyncio.wait([reports])

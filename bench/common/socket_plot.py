@@ -1,7 +1,7 @@
-"""Lines of `bench.relay` and `bench.connect` as a picture: this server beside the others.
+"""Bar chart of the result lines of `bench.relay` and `bench.connect`: this server beside others.
 
 `python -m bench.common.socket_plot LINES PICTURE.svg`. Of several lines of a bench at one size the
-last counts.
+last one is drawn.
 """
 
 import argparse
@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-# Readable on white and on black: the page's own background shows through.
+# Readable on white and on black: the picture is transparent.
 INK = "#808890"
 COLOURS = {"ours": "#2a9d8f", "peer": "#e76f51", "limit": "#8a93a0"}
 NAMES = {"ours": "this server", "peer": "Node Socket.IO", "limit": "bare C relay"}
 WIDTH_INCHES, HEIGHT_INCHES = 10, 3.4
-# What of a `connect` line is shown, and in which words.
+# Figures of a `connect` line that are drawn, with their titles.
 _CONNECT_PANELS = {
     "connect_cpu_ms": "CPU a connect, ms",
     "kb_per_socket": "memory a socket, KB",
@@ -34,7 +34,7 @@ class Panel(NamedTuple):
 
 
 def parse_panels(lines: Iterable[str]) -> list[Panel]:
-    """What the lines say, in the order of the benches."""
+    """The panels of these JSON lines: `relay` first, then by size."""
     found: dict[tuple[str, int], dict[str, Any]] = {}
     for text in lines:
         line = json.loads(text)
@@ -66,8 +66,8 @@ def _connect_panels(figures: dict[str, Any], size: int) -> list[Panel]:
 
 
 def draw(path: Path, panels: Sequence[Panel]) -> None:
-    """Write the picture."""
-    # The same lines give the same file.
+    """Draw the panels into a picture; the format follows the suffix of the path."""
+    # A fixed salt, and no date below: the same lines give the same file.
     mpl.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "bars", "text.color": INK})
     figure = Figure((WIDTH_INCHES, HEIGHT_INCHES), layout="constrained")
     for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
@@ -89,10 +89,10 @@ def draw(path: Path, panels: Sequence[Panel]) -> None:
 
 
 def main() -> None:
-    """Draw the lines of one file."""
+    """Draw the result lines of one file."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("lines", type=Path, help="what the benches have printed, a line each")
-    parser.add_argument("picture", type=Path)
+    parser.add_argument("lines", type=Path, help="a file of result lines")
+    parser.add_argument("picture", type=Path, help="the picture to write, .svg or .png")
     given = parser.parse_args()
     draw(given.picture, parse_panels(given.lines.read_text().splitlines()))
 

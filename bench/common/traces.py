@@ -1,6 +1,7 @@
-"""Real traces of delivery agents: GOAL, GPS ordered activity labels, CC BY 4.0, Amazon.
+"""Reads GPS traces of delivery agents: GOAL, GPS ordered activity labels, CC BY 4.0, Amazon.
 
-They stay where they are: 805 of six minutes each, a fix about every five seconds, labelled.
+The archive is not part of the repository: 805 traces of six minutes each, a fix about every five
+seconds, with an activity label.
 """
 
 import csv
@@ -15,7 +16,7 @@ ARCHIVE = "trajectories.zip"
 
 
 class TracePoint(NamedTuple):
-    """A line of a trace. Units: seconds, metres from an arbitrary origin."""
+    """One fix of a trace. Units: seconds, metres from an arbitrary origin."""
 
     at_s: float
     x_m: float
@@ -24,7 +25,7 @@ class TracePoint(NamedTuple):
 
 
 def read_traces(folder: Path) -> Iterator[list[TracePoint]]:
-    """Every trace of the archive in a folder, in the order of their names.
+    """Every trace of the archive in a folder, sorted by name. Units: seconds, metres.
 
     Errors: FileNotFoundError.
     """
@@ -37,7 +38,7 @@ def read_traces(folder: Path) -> Iterator[list[TracePoint]]:
 def _read_trace(name: str, archive: zipfile.ZipFile) -> list[TracePoint]:
     with archive.open(name) as lines:
         return [
-            # Fractions of a second are given to the nanosecond.
+            # The archive has nanoseconds, Python takes microseconds.
             TracePoint(
                 datetime.fromisoformat(f"{row['timestamp'][:26]}+00:00").timestamp(),
                 float(row["x"]),

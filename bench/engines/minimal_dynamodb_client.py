@@ -1,6 +1,6 @@
-"""A DynamoDB client of a hundred lines: JSON, a signature and one POST, to be measured by.
+"""Minimal DynamoDB client for comparison with aioboto3: JSON, a signature and one POST.
 
-It repeats nothing, rotates no credentials and knows no region's endpoints; aioboto3 does.
+Unlike aioboto3 it does not retry, rotate credentials or know the regions' endpoints.
 """
 
 import hashlib
@@ -18,14 +18,14 @@ from botocore.exceptions import ClientError
 
 SERVICE = "dynamodb"
 CONTENT_TYPE = "application/x-amz-json-1.0"
-# As the product's client.
+# Source: ledger.dynamodb.client, the product's client.
 POOL_SIZE = 64
 TIMEOUT_S = 3.0
 _SIGNED_HEADERS = "content-type;host;x-amz-date;x-amz-target"
 
 
 class AwsKeys(NamedTuple):
-    """Who asks."""
+    """Credentials and region of a request."""
 
     access_key: str
     secret_key: str
@@ -35,21 +35,21 @@ class AwsKeys(NamedTuple):
 def signed_headers(
     keys: AwsKeys, host: str, target: str, body: bytes, at: datetime
 ) -> dict[str, str]:
-    """The headers of one request. Source: AWS Signature Version 4."""
-    moment = at.strftime("%Y%m%dT%H%M%SZ")
+    """The signed headers of one request. Source: AWS Signature Version 4."""
+    timestamp = at.strftime("%Y%m%dT%H%M%SZ")
     digest = hashlib.sha256(body).hexdigest()
     canonical = (
-        f"POST\n/\n\ncontent-type:{CONTENT_TYPE}\nhost:{host}\nx-amz-date:{moment}\n"
+        f"POST\n/\n\ncontent-type:{CONTENT_TYPE}\nhost:{host}\nx-amz-date:{timestamp}\n"
         f"x-amz-target:{target}\n\n{_SIGNED_HEADERS}\n{digest}"
     )
-    scope = f"{moment[:8]}/{keys.region}/{SERVICE}/aws4_request"
-    told = hashlib.sha256(canonical.encode()).hexdigest()
-    text = f"AWS4-HMAC-SHA256\n{moment}\n{scope}\n{told}"
-    key = _signing_key(keys, moment[:8])
+    scope = f"{timestamp[:8]}/{keys.region}/{SERVICE}/aws4_request"
+    canonical_digest = hashlib.sha256(canonical.encode()).hexdigest()
+    text = f"AWS4-HMAC-SHA256\n{timestamp}\n{scope}\n{canonical_digest}"
+    key = _signing_key(keys, timestamp[:8])
     signature = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
     return {
         "Content-Type": CONTENT_TYPE,
-        "X-Amz-Date": moment,
+        "X-Amz-Date": timestamp,
         "X-Amz-Target": target,
         "Authorization": (
             f"AWS4-HMAC-SHA256 Credential={keys.access_key}/{scope}, "
@@ -67,7 +67,7 @@ def _signing_key(keys: AwsKeys, day: str) -> bytes:
 
 
 class MinimalDynamoClient:
-    """The calls that the ledger makes, named as aioboto3 names them."""
+    """The calls that the ledger makes, with aioboto3's names."""
 
     def __init__(self, endpoint: str, keys: AwsKeys) -> None:
         self._endpoint = endpoint
@@ -87,31 +87,40 @@ class MinimalDynamoClient:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        assert self._session is not None, "entered before it is left"
+        assert self._session is not None, "left without being entered"
         await self._session.close()
 
     async def get_item(self, **request: Any) -> dict[str, Any]:
-        """GetItem."""
+        """GetItem.
+
+        Errors: ClientError.
+        """
         return await self._call("GetItem", request)
 
     async def query(self, **request: Any) -> dict[str, Any]:
-        """Query."""
+        """Query.
+
+        Errors: ClientError.
+        """
         return await self._call("Query", request)
 
     async def transact_write_items(self, **request: Any) -> dict[str, Any]:
-        """TransactWriteItems."""
+        """TransactWriteItems.
+
+        Errors: ClientError.
+        """
         return await self._call("TransactWriteItems", request)
 
     async def _call(self, operation: str, request: Mapping[str, Any]) -> dict[str, Any]:
-        assert self._session is not None, "entered before it is used"
+        assert self._session is not None, "used without being entered"
         body = orjson.dumps(request)
         target = f"DynamoDB_20120810.{operation}"
         headers = signed_headers(self._keys, self._host, target, body, datetime.now(UTC))
-        async with self._session.post(self._endpoint, data=body, headers=headers) as answer:
-            told = orjson.loads(await answer.read())
-            if answer.status >= 400:
-                raise _client_error(operation, answer.status, told)
-            return told
+        async with self._session.post(self._endpoint, data=body, headers=headers) as response:
+            answer = orjson.loads(await response.read())
+            if response.status >= 400:
+                raise _client_error(operation, response.status, answer)
+            return answer
 
 
 def _client_error(operation: str, status: int, body: dict[str, Any]) -> ClientError:

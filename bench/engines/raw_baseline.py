@@ -1,7 +1,7 @@
-"""Orders placed and settled by our code, and the same transactions on the raw engine beside it.
+"""Compares orders placed and settled by this server's code with the bare DynamoDB transactions.
 
-Ours writes to one table and is noted; then the same requests go through the same client to the
-same engine, into a second table that stands as the first one stood.
+The code writes to one table and its transactions are recorded; then the same requests go through
+the same client to the same engine, into a second table with the same content.
 """
 
 import asyncio
@@ -34,12 +34,12 @@ from ledger.dynamodb.client import DynamoTable, open_table
 from ledger.dynamodb.schema import ensure_table
 from ledger.posting.ledger import Ledger
 
-# Each worker has a shop, customers and a rider of his own, so that the second table can take his
-# requests one after the other and nobody else's wait for them.
+# Each worker has its own shop, customers and rider, so that its requests can be replayed in
+# sequence on the second table without waiting for another worker's.
 WORKERS = 8
 CUSTOMERS = 4
 BALANCE_XAF, PRICE_XAF = 10_000_000, 5_000
-PRODUCT_TABLE, RAW_TABLE, LEAN_TABLE = "first", "twin", "lean"
+PRODUCT_TABLE, RAW_TABLE, LEAN_TABLE = "product", "raw", "lean"
 _worker: ContextVar[int] = ContextVar("worker", default=0)
 
 WorkerTask = Callable[[int], Awaitable[None]]
@@ -47,7 +47,7 @@ Request = dict[str, Any]
 
 
 class RecordingClient:
-    """A DynamoDB client that notes each transaction for the twin, with the worker who made it."""
+    """A DynamoDB client that records each transaction with its worker, to be replayed."""
 
     def __init__(self, client: Any) -> None:
         self._client = client
@@ -57,28 +57,28 @@ class RecordingClient:
         return getattr(self._client, name)
 
     def __len__(self) -> int:
-        """How many transactions the twin does not have yet."""
+        """Recorded transactions that were not replayed yet."""
         return len(self._recorded)
 
     async def transact_write_items(self, **request: Any) -> Request:
-        """Write, and note what was written."""
+        """Write and record a transaction."""
         answer = await self._client.transact_write_items(**request)
         self._recorded.append((_worker.get(), request))
         return answer
 
     async def replay_in_order(self) -> None:
-        """Bring the twins up to date, one transaction after the other."""
+        """Replay into both other tables, one transaction after the other."""
         for _, request in self._recorded:
             for name in (RAW_TABLE, LEAN_TABLE):
                 await self._client.transact_write_items(**_for_table(request, name))
         self.clear()
 
     def clear(self) -> None:
-        """Every twin has what was noted."""
+        """Forget the recorded transactions."""
         self._recorded.clear()
 
     async def replay_concurrently(self, name: str = RAW_TABLE, client: Any = None) -> "Elapsed":
-        """The same into a twin as fast as the workers can, through `client` or our own."""
+        """Replay into one table as fast as the workers can, through `client` or the product's."""
         by_worker: dict[int, list[Request]] = defaultdict(list)
         for worker, request in self._recorded:
             by_worker[worker].append(_for_table(request, name))
@@ -92,7 +92,7 @@ class RecordingClient:
 
 
 def _for_table(request: Request, table: str) -> Request:
-    """A transaction for another table; the same token would be taken for a repetition."""
+    """A transaction for another table, with a token of its own so that it is not a repetition."""
     items = [
         {verb: {**body, "TableName": table} for verb, body in item.items()}
         for item in request["TransactItems"]
@@ -101,14 +101,14 @@ def _for_table(request: Request, table: str) -> Request:
 
 
 class Elapsed(NamedTuple):
-    """What something took on the clock, and of this process' CPU. Units: seconds."""
+    """Wall-clock time, and CPU of this process. Units: seconds."""
 
     wall_s: float
     cpu_s: float
 
 
 class ProductStack(NamedTuple):
-    """Our code on engines of the bench's own."""
+    """The server's services in this process, on engines of the bench's own."""
 
     recorder: RecordingClient
     table: DynamoTable
@@ -120,7 +120,7 @@ class ProductStack(NamedTuple):
 
 @asynccontextmanager
 async def running_product(folder: Path) -> AsyncIterator[ProductStack]:
-    """Engines, both tables, and the parts of a server that write to the first one."""
+    """Start engines, create the tables, and compose services that write to the product's table."""
     given, clock = settings.read({"DATA_DIR": str(folder)}, dev=True), SystemClock()
     async with AsyncExitStack() as stack:
         engines = await stack.enter_async_context(embedded_engines(given))
@@ -130,19 +130,19 @@ async def running_product(folder: Path) -> AsyncIterator[ProductStack]:
         )
         for name in (PRODUCT_TABLE, RAW_TABLE, LEAN_TABLE):
             await ensure_table(DynamoTable(first.client, name))
-        noted = RecordingClient(first.client)
-        table = DynamoTable(noted, PRODUCT_TABLE)
+        recorder = RecordingClient(first.client)
+        table = DynamoTable(recorder, PRODUCT_TABLE)
         scripts = Scripts(redis.commands)
         await scripts.load()
         desk, _ = compose(Infrastructure(given, clock, table, redis, scripts, ids.new_id("node")))
-        yield ProductStack(noted, table, desk, Ledger(table, clock.now_ms), redis, scripts)
+        yield ProductStack(recorder, table, desk, Ledger(table, clock.now_ms), redis, scripts)
 
 
 @dataclass(slots=True)
 class Comparison:
-    """What our code and the raw engine took for the same transactions. Units: seconds.
+    """Durations of the same transactions by the product and on the raw engine. Units: seconds.
 
-    `lean` is the raw engine through another client, ours where none was given.
+    `lean` is the raw engine through another client, the product's where none was given.
     """
 
     count: int = 0
@@ -154,7 +154,7 @@ class Comparison:
     lean_cpu_s: float = 0.0
 
     def figures(self, name: str) -> dict[str, object]:
-        """Both per second, and ours as a share of raw."""
+        """Both rates per second, and the product's as a share of the raw one."""
         return {
             f"{name}_per_s": round(self.count / self.product_s, 1),
             f"{name}_raw_per_s": round(self.count / self.raw_s, 1),
@@ -162,7 +162,7 @@ class Comparison:
         }
 
     def costs(self, name: str) -> dict[str, object]:
-        """CPU of this process for each, and what a leaner client would make of the raw ones."""
+        """CPU of this process for each transaction, and the rate through the other client."""
         return {
             f"{name}_cpu_us": round(self.product_cpu_s / self.count * 1e6),
             f"{name}_raw_cpu_us": round(self.raw_cpu_s / self.count * 1e6),
@@ -173,44 +173,50 @@ class Comparison:
 
 @dataclass(slots=True)
 class LedgerComparison:
-    """Both tables, and the races that were run on them."""
+    """The product and its tables, with the comparisons made on them."""
 
     product: ProductStack
-    # Another client for the same engine, to be measured beside ours.
+    # Another client for the same engine, to be measured too.
     lean_client: Any = None
     placing: Comparison = field(default_factory=Comparison)
-    # A settlement that first reads the order's money, as the server does it.
+    # Settlements that first read the order's funds.
     settling: Comparison = field(default_factory=Comparison)
-    # One that is told how the order's money stands.
+    # Settlements that are given the order's funds, as the server does it.
     settling_known_funds: Comparison = field(default_factory=Comparison)
     _placed: dict[int, list[str]] = field(default_factory=lambda: defaultdict(list))
     _funds: dict[str, OrderFunds] = field(default_factory=dict)
 
     async def set_up(self) -> None:
-        """Shops with a dish each and customers with full purses; everybody is paid once."""
+        """Create shops, dishes and customers' wallets; settle one order of every worker."""
         await time_workers(self._set_up_worker)
         await time_workers(lambda worker: self._place_as_worker(worker, 1))
         await self.deliver_orders()
-        # All lanes and all wallets have moved once; from here on nobody waits for another's first.
+        # The first movement of an account is a different write from all that follow.
         await time_workers(lambda worker: self._settle_as_worker(worker, 1, are_funds_known=False))
         await self.product.recorder.replay_in_order()
 
     async def place_orders(self, orders_each: int) -> None:
-        """Every worker places so many orders; then the raw engine writes the same."""
+        """Let every worker place so many orders; then replay the same on the raw engine.
+
+        Errors: BenchFailed.
+        """
         await self._compare(
             self.placing, orders_each, lambda worker: self._place_as_worker(worker, orders_each)
         )
 
     async def deliver_orders(self) -> None:
-        """Every order that was placed is handed over."""
+        """Mark every placed order as delivered, in all tables."""
         await time_workers(self._deliver_as_worker)
         await self.product.recorder.replay_in_order()
 
     async def settle_orders(self, orders_each: int, *, are_funds_known: bool) -> None:
-        """Every worker settles so many orders; then the raw engine writes the same."""
-        race = self.settling_known_funds if are_funds_known else self.settling
+        """Let every worker settle so many orders; then replay the same on the raw engine.
+
+        Errors: BenchFailed.
+        """
+        comparison = self.settling_known_funds if are_funds_known else self.settling
         await self._compare(
-            race,
+            comparison,
             orders_each,
             lambda worker: self._settle_as_worker(
                 worker, orders_each, are_funds_known=are_funds_known
@@ -218,27 +224,21 @@ class LedgerComparison:
         )
 
     async def _compare(self, comparison: Comparison, orders_each: int, work: WorkerTask) -> None:
-        ours, noted = await time_workers(work), self.product.recorder
-        if len(noted) != orders_each * WORKERS:
+        product, recorder = await time_workers(work), self.product.recorder
+        if len(recorder) != orders_each * WORKERS:
             raise BenchFailed(
-                f"{orders_each * WORKERS} transactions were to be noted, not {len(noted)}"
+                f"{len(recorder)} transactions were recorded instead of {orders_each * WORKERS}"
             )
-        raw = await noted.replay_concurrently()
-        comparison.count += len(noted)
-        comparison.product_s, comparison.product_cpu_s = (
-            comparison.product_s + ours.wall_s,
-            comparison.product_cpu_s + ours.cpu_s,
-        )
-        comparison.raw_s, comparison.raw_cpu_s = (
-            comparison.raw_s + raw.wall_s,
-            comparison.raw_cpu_s + raw.cpu_s,
-        )
-        lean = await noted.replay_concurrently(LEAN_TABLE, self.lean_client)
-        comparison.lean_s, comparison.lean_cpu_s = (
-            comparison.lean_s + lean.wall_s,
-            comparison.lean_cpu_s + lean.cpu_s,
-        )
-        noted.clear()
+        raw = await recorder.replay_concurrently()
+        lean = await recorder.replay_concurrently(LEAN_TABLE, self.lean_client)
+        comparison.count += len(recorder)
+        comparison.product_s += product.wall_s
+        comparison.product_cpu_s += product.cpu_s
+        comparison.raw_s += raw.wall_s
+        comparison.raw_cpu_s += raw.cpu_s
+        comparison.lean_s += lean.wall_s
+        comparison.lean_cpu_s += lean.cpu_s
+        recorder.clear()
 
     async def _set_up_worker(self, worker: int) -> None:
         desk, shop = self.product.desk, f"ven_{worker}"
@@ -248,8 +248,8 @@ class LedgerComparison:
         profile = VendorProfile(name=shop, location=place, online=True)
         await desk.catalogue.put_vendor(shop, profile)
         for number in range(CUSTOMERS):
-            purse = TopUp(amount=BALANCE_XAF, provider="sandbox")
-            await desk.payment_service.top_up(_customer(worker, number), purse)
+            top_up = TopUp(amount=BALANCE_XAF, provider="sandbox")
+            await desk.payment_service.top_up(_customer(worker, number), top_up)
 
     async def _place_as_worker(self, worker: int, orders_each: int) -> None:
         basket = GoodsOrder(
@@ -268,23 +268,23 @@ class LedgerComparison:
     async def _deliver_as_worker(self, worker: int) -> None:
         for order_id in self._placed[worker]:
             now_ms = int(time.time() * 1000)
-            guarded = mark_delivered(order_id, f"rdr_{worker}", now_ms)
-            await self.product.table.transact(guarded.writes)
-            fin = await self.product.ledger.get_funds(order_id)
-            assert fin is not None, "placing an order opens its money"
-            self._funds[order_id] = fin
+            delivered = mark_delivered(order_id, f"rdr_{worker}", now_ms)
+            await self.product.table.transact(delivered.writes)
+            funds = await self.product.ledger.get_funds(order_id)
+            assert funds is not None, "placing an order writes its funds"
+            self._funds[order_id] = funds
 
     async def _settle_as_worker(
         self, worker: int, orders_each: int, *, are_funds_known: bool
     ) -> None:
         for _ in range(orders_each):
             order_id = self._placed[worker].pop()
-            fin = self._funds[order_id] if are_funds_known else None
-            await self.product.ledger.post(Settle(order_id), expected_funds=fin)
+            funds = self._funds[order_id] if are_funds_known else None
+            await self.product.ledger.post(Settle(order_id), expected_funds=funds)
 
 
 async def time_workers(work: WorkerTask) -> Elapsed:
-    """Let every worker do his work; what that took."""
+    """Run every worker's part at the same time; how long that took."""
 
     async def as_worker(worker: int) -> None:
         _worker.set(worker)

@@ -1,4 +1,4 @@
-"""What the raw engines take for an offer: the round trips that nothing can do without, in a row."""
+"""Lower bound for an offer: the round trips to the raw engines that it needs, one by one."""
 
 import secrets
 import time
@@ -11,24 +11,24 @@ from dispatch.tracking.stores.geo_cells import Circle
 from ledger.dynamodb.client import DynamoTable
 from ledger.dynamodb.table import Item, Key, Put, Update
 
-# As wide as the first wave looks, as many as it ranks.
-RADIUS_KM, CANDIDATES = 1.5, 50
-# What an order, its entry in the outbox and a decision weigh, roughly.
+# Candidates that the first wave ranks.
+CANDIDATES = 50
+# Rough sizes of an order, and of its outbox entry or its decision.
 ORDER_BYTES, ENTRY_BYTES = 1_500, 600
 
 
 class RawOfferPath:
-    """An order of plain items, on the engines that the server uses."""
+    """The same round trips as an offer, with plain items, on the engines that the server uses."""
 
-    def __init__(self, redis: RedisClients, table: DynamoTable, at: tuple[float, float]) -> None:
+    def __init__(self, redis: RedisClients, table: DynamoTable, circle: Circle) -> None:
         self._redis = redis
         self._scripts = Scripts(redis.commands)
         self._table = table
-        self._cells = geo_cells.cells_in_circle(Circle(*at, RADIUS_KM)) or []
-        self._at = at
+        self._cells = geo_cells.cells_in_circle(circle) or []
+        self._circle = circle
 
     async def measure_s(self, orders: int) -> list[float]:
-        """The same for so many orders, one after the other. Units: seconds."""
+        """Duration of each of so many offers, one after the other. Units: seconds."""
         return [await self._measure_one() for _ in range(orders)]
 
     async def _measure_one(self) -> float:
@@ -36,17 +36,20 @@ class RawOfferPath:
         await self._table.transact([Put(item=_item(key, ORDER_BYTES))])
         began_s = time.perf_counter()
         await self._write_transition(key, 1)
-        # The engine is told that there is something to do.
+        # Wake up the engine.
         await self._redis.commands.spublish("raw", b"1")
         await self._table.get(key)
         await self._search()
         await self._write_transition(key, 2)
-        # The rider's node is told.
+        # Send the offer to the rider's node.
         await self._redis.commands.spublish("raw", secrets.token_bytes(ENTRY_BYTES))
         return time.perf_counter() - began_s
 
     async def _write_transition(self, key: Key, version: int) -> None:
-        """An order moves on, with an entry beside it, in one transaction."""
+        """Update the order and put an entry, in one transaction.
+
+        DynamoDB: TransactWriteItems, one round trip.
+        """
         entry = Key(f"{key.pk}#OUT", f"ENTRY#{version}")
         moved = Update(
             key=key,
@@ -58,11 +61,11 @@ class RawOfferPath:
         await self._table.transact([moved, Put(item=_item(entry, ENTRY_BYTES))])
 
     async def _search(self) -> None:
-        lat, lng = self._at
+        lat, lng, radius_km = self._circle
         for cell in self._cells:
             names = (riders_geo(cell), riders_facts(cell))
             await self._scripts.run(
-                "index_nearest_free", names, (lng, lat, RADIUS_KM, CANDIDATES, 0)
+                "index_nearest_free", names, (lng, lat, radius_km, CANDIDATES, 0)
             )
 
 

@@ -1,4 +1,4 @@
-"""A table in one SQLite file: what the audit reads, larger than memory and without an engine."""
+"""A ledger table in one SQLite file: larger than memory, read by the audit without an engine."""
 
 import sqlite3
 from collections.abc import Iterable, Sequence
@@ -17,8 +17,8 @@ from ledger.posting.transaction import TransactionDraft
 
 _SCHEMA = """
 CREATE TABLE item (pk TEXT, sk TEXT, body BLOB, PRIMARY KEY (pk, sk)) WITHOUT ROWID;
-CREATE TABLE place (idx TEXT, pk TEXT, sk TEXT, item_pk TEXT, item_sk TEXT,
-                    PRIMARY KEY (idx, pk, sk, item_pk, item_sk)) WITHOUT ROWID;
+CREATE TABLE index_row (idx TEXT, pk TEXT, sk TEXT, item_pk TEXT, item_sk TEXT,
+                        PRIMARY KEY (idx, pk, sk, item_pk, item_sk)) WITHOUT ROWID;
 PRAGMA journal_mode = OFF;
 PRAGMA synchronous = OFF;
 """
@@ -30,7 +30,7 @@ _KEY_END = "\U0010ffff"
 
 
 class SqliteTable:
-    """Reads as a Table does; a query's cursor is the sort key it ended at."""
+    """Reads like `ledger.dynamodb.table.Table`; a cursor is the last sort key of its page."""
 
     def __init__(self, path: Path) -> None:
         self._connection = sqlite3.connect(path)
@@ -38,11 +38,11 @@ class SqliteTable:
         self._index_rows: list[tuple[str, str, str, str, str]] = []
 
     def create(self) -> None:
-        """An empty table."""
+        """Create the empty table."""
         self._connection.executescript(_SCHEMA)
 
     def put(self, items: Iterable[Item]) -> None:
-        """Keep items; those of the same keys are replaced once `flush` was called."""
+        """Queue items to be written; `flush` replaces those with the same keys."""
         for item in items:
             pk, sk = item["PK"], item["SK"]
             self._item_rows.append((pk, sk, orjson.dumps(item)))
@@ -55,23 +55,23 @@ class SqliteTable:
             self.flush()
 
     def flush(self) -> None:
-        """Write what was kept."""
+        """Write the queued items."""
         self._connection.executemany(
             "INSERT OR REPLACE INTO item VALUES (?, ?, ?)", self._item_rows
         )
         self._connection.executemany(
-            "INSERT OR REPLACE INTO place VALUES (?, ?, ?, ?, ?)", self._index_rows
+            "INSERT OR REPLACE INTO index_row VALUES (?, ?, ?, ?, ?)", self._index_rows
         )
         self._connection.commit()
         self._item_rows.clear()
         self._index_rows.clear()
 
     def close(self) -> None:
-        """Leave the file."""
+        """Close the file."""
         self._connection.close()
 
     async def get(self, key: Key) -> Item | None:
-        """One item."""
+        """One item; None where there is none."""
         sql = "SELECT body FROM item WHERE pk = ? AND sk = ?"
         row = self._connection.execute(sql, key).fetchone()
         return None if row is None else orjson.loads(row[0])
@@ -81,8 +81,8 @@ class SqliteTable:
         return [await self.get(key) for key in keys]
 
     async def query(self, query: Query) -> Page:
-        """One page of a partition or index."""
-        assert not query.equals, "the audit filters nothing"
+        """One page of a partition or an index."""
+        assert not query.equals, "the audit uses no filter"
         low, high = query.prefix, query.prefix + _KEY_END
         if query.cursor is not None and query.forward:
             low = query.cursor + "\0"
@@ -98,9 +98,9 @@ class SqliteTable:
             )
         else:
             sql = (
-                "SELECT place.sk, body FROM place JOIN item ON item.pk = item_pk AND "
-                "item.sk = item_sk WHERE idx = ? AND place.pk = ? AND place.sk >= ? AND "
-                f"place.sk < ? ORDER BY place.sk {order} LIMIT ?"
+                "SELECT index_row.sk, body FROM index_row JOIN item ON item.pk = item_pk AND "
+                "item.sk = item_sk WHERE idx = ? AND index_row.pk = ? AND index_row.sk >= ? AND "
+                f"index_row.sk < ? ORDER BY index_row.sk {order} LIMIT ?"
             )
             wanted = (query.index, query.pk, low, high, query.limit + 1)
             rows = self._connection.execute(sql, wanted)
@@ -111,5 +111,5 @@ class SqliteTable:
 
 
 def put_items(draft: TransactionDraft) -> list[Item]:
-    """The items that a transaction puts; balances are for whoever keeps them."""
+    """The items that a transaction puts; its updates of balances are left out."""
     return [write.item for write in draft.writes if isinstance(write, Put)]

@@ -1,16 +1,20 @@
-"""Tiny cities of the tests' own, written as the public instances are."""
+"""The tiny instance that tests of the replay share."""
 
 from pathlib import Path
 
 import pytest
 
+from bench.mdrp.instances import Instance, read_instance
+from tests.bench.mdrp.tiny import FILES, write_instance
+
 
 @pytest.fixture
-def instance_folder(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
-    """The module's city, `FILES`, in a folder that is named "tiny"."""
-    city = tmp_path / "tiny"
-    city.mkdir()
-    files: dict[str, str] = request.module.FILES
-    for name, text in files.items():
-        (city / name).write_text(text)
-    return city
+def tiny_folder(tmp_path: Path) -> Path:
+    """A folder with the tiny instance."""
+    return write_instance(tmp_path, FILES)
+
+
+@pytest.fixture
+def tiny_instance(tiny_folder: Path) -> Instance:
+    """The tiny instance."""
+    return read_instance(tiny_folder)

@@ -1,24 +1,21 @@
-"""The bench of settlements runs, and measures what it says; never how fast."""
-
-from datetime import UTC, datetime
-from types import SimpleNamespace
+"""The bench of settlements: loads in virtual time, goals, and the comparison on the engine."""
 
 import pytest
 import uvloop
-from botocore.auth import SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
 
-from bench.engines.minimal_dynamodb_client import CONTENT_TYPE, AwsKeys, signed_headers
 from bench.settle import Load, Size, measure_on_engine, missed_goals, run_on_fake
 
-KEYS = AwsKeys("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "eu-west-1")
-GOOD = {"lanes_per_s": 1_000, "lanes_attempts": 1.05, "lanes_failures": 0, "settle_to_raw": 0.85}
+GOOD = {
+    "shards_per_s": 1_000,
+    "shards_attempts": 1.05,
+    "shards_failures": 0,
+    "settle_to_raw": 0.85,
+}
 
 
 @pytest.mark.slow
-def test_lanes_carry_what_one_item_cannot() -> None:
-    """In virtual time, so the same on any machine: lanes tenfold, and without a second attempt."""
+def test_account_shards_carry_what_one_item_cannot() -> None:
+    """In virtual time 64 shards carry ten times what one item does, at 1.05 attempts each."""
     many = run_on_fake(Load(150), 64, seed=1)
     one = run_on_fake(Load(40, shards=1), 64, seed=1)
 
@@ -29,8 +26,8 @@ def test_lanes_carry_what_one_item_cannot() -> None:
 
 
 @pytest.mark.slow
-def test_a_busy_vendor_is_carried_by_crowds() -> None:
-    """One wallet takes one transaction after the other; together its orders go at least thrice."""
+def test_a_busy_vendor_is_carried_by_group_commit() -> None:
+    """Orders of one vendor are settled three times as fast in groups as one by one."""
     together = run_on_fake(Load(60, vendors=1), 64, seed=1)
     alone = run_on_fake(Load(60, vendors=1, are_funds_known=False), 64, seed=1)
 
@@ -39,8 +36,8 @@ def test_a_busy_vendor_is_carried_by_crowds() -> None:
 
 
 @pytest.mark.slow
-def test_a_load_comes_again_from_its_seed() -> None:
-    """Two runs of one seed take the same virtual time."""
+def test_a_load_is_repeatable() -> None:
+    """Two runs of one seed have the same result."""
     load = Load(20, processes=4)
     assert run_on_fake(load, 8, seed=3) == run_on_fake(load, 8, seed=3)
 
@@ -49,39 +46,24 @@ def test_a_load_comes_again_from_its_seed() -> None:
     ("changed", "missed"),
     [
         ({}, []),
-        ({"lanes_per_s": 999}, ["lanes_per_s"]),
-        ({"lanes_attempts": 1.06}, ["lanes_attempts"]),
-        ({"lanes_failures": 1}, ["lanes_failures"]),
+        ({"shards_per_s": 999}, ["shards_per_s"]),
+        ({"shards_attempts": 1.06}, ["shards_attempts"]),
+        ({"shards_failures": 1}, ["shards_failures"]),
         ({"settle_to_raw": 0.84}, ["settle_to_raw"]),
     ],
 )
 def test_a_missed_goal_is_named(changed: dict[str, float], missed: list[str]) -> None:
-    """Each goal by itself; a ratio of real time counts at full size alone."""
+    """Each missed goal is named by itself; the ratio of real time counts only where timed."""
     figures: dict[str, object] = {**GOOD, **changed}
     assert missed_goals(figures, timed=True) == missed
     assert "settle_to_raw" not in missed_goals(figures, timed=False)
 
 
-def test_the_lean_client_signs_as_the_library_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The same request at the same moment has the same signature."""
-    at, body = datetime(2026, 11, 21, 16, 30, tzinfo=UTC), b'{"TableName":"t"}'
-    ours = signed_headers(KEYS, "localhost:8000", "DynamoDB_20120810.GetItem", body, at)
-    headers = {name: ours[name] for name in ("Content-Type", "X-Amz-Target")}
-    request = AWSRequest("POST", "http://localhost:8000/", headers=headers, data=body)
-    monkeypatch.setattr("botocore.auth.get_current_datetime", lambda: at.replace(tzinfo=None))
-    credentials = Credentials(KEYS.access_key, KEYS.secret_key)
-    SigV4Auth(credentials, "dynamodb", KEYS.region).add_auth(request)
-
-    assert ours["Content-Type"] == CONTENT_TYPE
-    assert ours["Authorization"] == request.headers["Authorization"]
-
-
 @pytest.mark.slow
 @pytest.mark.engines
-def test_both_clients_write_what_was_noted() -> None:
-    """The smallest race on the embedded engine: all three tables take the same settlements."""
+def test_both_clients_write_what_was_recorded() -> None:
+    """On the embedded engine all three tables take the same settlements, at some cost."""
     figures = uvloop.run(measure_on_engine(Size(many=0, few=0, callers=0, rounds=1, each=1)))
-    named = SimpleNamespace(**figures)
-
-    assert min(named.settle_cpu_us, named.settle_raw_cpu_us, named.settle_lean_cpu_us) > 0
-    assert named.settle_to_raw > 0
+    costs = ("settle_cpu_us", "settle_raw_cpu_us", "settle_lean_cpu_us", "settle_to_raw")
+    assert all(isinstance(figures[name], int | float) for name in costs)
+    assert 0 not in [figures[name] for name in costs]

@@ -1,4 +1,4 @@
-"""The picture of costs says what the lines say."""
+"""The bar chart of `relay` and `connect` result lines."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from bench.common.socket_plot import draw, parse_panels
 
 def relay(pairs: int, ours: float) -> str:
     figures = {
-        who: {"cpu_us_per_fix": us} for who, us in (("ours", ours), ("peer", 80), ("limit", 9))
+        name: {"cpu_us_per_fix": us} for name, us in (("ours", ours), ("peer", 80), ("limit", 9))
     }
     return json.dumps({"bench": "relay", "parameters": {"pairs": pairs}, "figures": figures})
 
@@ -19,19 +19,19 @@ def connect(sockets: int) -> str:
     return json.dumps({"bench": "connect", "parameters": {"sockets": sockets}, "figures": figures})
 
 
-def test_each_size_of_a_bench_is_shown_as_it_was_measured_last():
-    """A line that was measured again takes the place of the older one."""
-    shown = parse_panels([relay(500, 99), relay(5000, 50), connect(10_000), relay(500, 40)])
-    relays = [panel for panel in shown if "closed loop" in panel.title]
+def test_the_last_line_of_each_size_is_drawn():
+    """Of two lines of one bench and size the last one has a panel."""
+    panels = parse_panels([relay(500, 99), relay(5000, 50), connect(10_000), relay(500, 40)])
+    relays = [panel for panel in panels if "closed loop" in panel.title]
     assert [panel.values["ours"] for panel in relays] == [40, 50]
-    assert len(shown) == 5
+    assert len(panels) == 5
 
 
 def test_the_same_lines_give_the_same_picture(tmp_path: Path):
-    """A picture that is kept changes only with its figures."""
-    shown = parse_panels([relay(500, 40), connect(2_000)])
+    """Two pictures of the same lines are equal byte for byte."""
+    panels = parse_panels([relay(500, 40), connect(2_000)])
     for name in ("a.svg", "b.svg"):
-        draw(tmp_path / name, shown)
+        draw(tmp_path / name, panels)
     first = (tmp_path / "a.svg").read_text()
     assert first == (tmp_path / "b.svg").read_text()
     assert "this server" in first

@@ -1,7 +1,7 @@
-"""What a fix costs inside the server: checks, one watcher told, and its way into a real Redis.
+"""Cost of a fix inside the server: checks, one watcher, and the write to a real Redis.
 
-`python -m bench.lane [--full]`. It does not measure sockets, decoding or the network: bench.relay
-does. CPU time of this process, so that other work on the machine disturbs it little.
+`python -m bench.fix_pipeline [--full]`. It does not measure sockets, decoding or the network:
+bench.relay does. CPU time of this process, so that other work on the machine disturbs it little.
 """
 
 import argparse
@@ -32,32 +32,32 @@ from matching.speeds import LearnedSpeeds
 SEED = 1
 SIZES = {"smoke": (200, 5), "full": (1_000, 100)}
 STEP_MS = 4_000
-# Estimates come beside positions.
+# A watcher gets estimates too; only positions are counted.
 POSITION_PREFIX = b'42/user,["rider_location_update"'
-# Nothing here connects to it.
+# No table is used here.
 NO_DYNAMODB = "http://127.0.0.1:1"
 
 
 class CountingWatcher:
-    """A watcher that only counts."""
+    """A watcher that only counts positions."""
 
     def __init__(self) -> None:
         self.received = 0
 
     def send_position(self, packet: bytes) -> None:
-        """Take a packet."""
+        """Count a packet."""
         assert packet
         self.received += packet.startswith(POSITION_PREFIX)
 
 
 class NoChannels:
-    """No other nodes."""
+    """Channels of a server without other nodes."""
 
     async def subscribe(self, channel: str, callback: Callable[[bytes], None]) -> None:
-        """Nobody says anything."""
+        """No other node publishes."""
 
     async def unsubscribe(self, channel: str, callback: Callable[[bytes], None]) -> None:
-        """Nobody did."""
+        """No other node publishes."""
 
 
 class FixLoad:
@@ -69,8 +69,8 @@ class FixLoad:
         self.watchers = Watchers(NoChannels(), "bench")
         self.writer = RedisWriter(positions, self.clock, flush_ms=50, riders_max=100_000)
         self.registry = RiderRegistry(self.writer, self.watchers, fresh_ms=15_000, lost_ms=45_000)
-        guide = TrackingRules(self.watchers, EtaEstimator(LearnedSpeeds()))
-        self.pipeline = FixPipeline(self.registry, self.watchers, self.writer, guide)
+        rules = TrackingRules(self.watchers, EtaEstimator(LearnedSpeeds()))
+        self.pipeline = FixPipeline(self.registry, self.watchers, self.writer, rules)
         self.rng = random.Random(SEED)
         self.places = [
             (4.0 + self.rng.random() * 0.1, 9.7 + self.rng.random() * 0.1) for _ in range(riders)
@@ -88,27 +88,27 @@ class FixLoad:
         return RiderAssignment(order_id=f"ord_{i}", state=state, pickup=pickup, dropoff=dropoff)
 
     async def add_watchers(self) -> None:
-        """Let every order have its watcher."""
+        """Add a watcher to every order."""
         for i in range(len(self.places)):
             await self.watchers.join(f"ord_{i}", self.watcher)
 
     def report_fixes(self, step: int) -> float:
-        """Every rider reports once, 30 m further; the CPU that took. Units: seconds."""
+        """CPU of one fix of every rider, 30 m from the last one. Units: seconds."""
         self.clock.advance(STEP_MS)
         now_ms = self.clock.now_ms()
         fixes = [
             (f"rdr_{i}", Fix(lat + step * 0.00027, lng, 0.0, 8.0, 6.0, now_ms - 80, step))
             for i, (lat, lng) in enumerate(self.places)
         ]
-        report = self.pipeline.process_fix
+        process = self.pipeline.process_fix
         began_s = time.process_time()
         for rider_id, fix in fixes:
-            dropped = report(rider_id, fix, now_ms)
+            dropped = process(rider_id, fix, now_ms)
             assert dropped is None, dropped
         return time.process_time() - began_s
 
     async def flush(self) -> float:
-        """Bring all that waits to Redis; the CPU that took. Units: seconds."""
+        """CPU of writing all queued positions to Redis. Units: seconds."""
         began_s = time.process_time()
         while len(self.writer):
             await self.writer.flush()
@@ -116,18 +116,18 @@ class FixLoad:
 
 
 async def measure(riders: int, rounds: int) -> dict[str, object]:
-    """Drive the riders without and with watchers."""
+    """CPU of a fix without and with a watcher, and of its write. Units: microseconds."""
     with tempfile.TemporaryDirectory() as folder:
-        ours = settings.read({"DATA_DIR": folder, "DYNAMODB_ENDPOINT": NO_DYNAMODB}, dev=True)
-        async with embedded_engines(ours) as engines, open_redis(engines.redis_url) as redis:
+        config = settings.read({"DATA_DIR": folder, "DYNAMODB_ENDPOINT": NO_DYNAMODB}, dev=True)
+        async with embedded_engines(config) as engines, open_redis(engines.redis_url) as redis:
             positions = Positions(
-                redis.commands, Scripts(redis.commands), "bench", ours.fix_lost_ms
+                redis.commands, Scripts(redis.commands), "bench", config.fix_lost_ms
             )
-            city = FixLoad(positions, riders)
-            alone, _ = await _cheapest_round(city, range(1, rounds + 1))
-            await city.add_watchers()
-            watched, flushed = await _cheapest_round(city, range(rounds + 1, 2 * rounds + 1))
-    assert city.watcher.received == riders * rounds
+            load = FixLoad(positions, riders)
+            alone, _ = await _cheapest_round(load, range(1, rounds + 1))
+            await load.add_watchers()
+            watched, flushed = await _cheapest_round(load, range(rounds + 1, 2 * rounds + 1))
+    assert load.watcher.received == riders * rounds
     per_fix = 1e6 / riders
     return {
         "us_per_fix_without_watcher": round(alone * per_fix, 2),
@@ -137,7 +137,7 @@ async def measure(riders: int, rounds: int) -> dict[str, object]:
 
 
 async def _cheapest_round(load: FixLoad, steps: range) -> tuple[float, float]:
-    """The cheapest of several rounds: what others do on the machine only ever adds to it."""
+    """The cheapest of several rounds, because other work on the machine only adds."""
     rounds = [(load.report_fixes(step), await load.flush()) for step in steps]
     return min(reported for reported, _ in rounds), min(flushed for _, flushed in rounds)
 
@@ -151,7 +151,7 @@ def main() -> None:
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         figures = runner.run(measure(riders, rounds))
     parameters = {"size": size, "riders": riders, "rounds": rounds, "seed": SEED}
-    print_result("lane", parameters, figures)
+    print_result("fix_pipeline", parameters, figures)
 
 
 if __name__ == "__main__":
