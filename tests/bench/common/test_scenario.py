@@ -13,7 +13,8 @@ from tests.bench.common.stub_socket import StubSocket
 
 
 def person(user_type: Any, user_id: str, socket: Any = None) -> Person:
-    return Person((user_type, user_id), 4.05, 9.72, socket or StubSocket())
+    stub: Any = socket or StubSocket()
+    return Person((user_type, user_id), 4.05, 9.72, stub)
 
 
 def scenario_with_one_of_each() -> Scenario:
