@@ -43,9 +43,9 @@ class StatusLine:
         fixes, seen = counts["fixes_sent"], counts["positions_seen"]
         text = (
             f"[{now_s - started_s:6.0f} s] "
-            f"orders {counts['orders_placed']} placed "
-            f"{counts['deliveries_completed']} delivered {counts['orders_settled']} settled "
-            f"{counts['orders_cancelled'] + counts['orders_rejected']} cancelled | "
+            f"orders {counts['orders_placed']} placed, "
+            f"{counts['deliveries_completed']} delivered, {counts['orders_settled']} settled, "
+            f"{counts['orders_cancelled'] + counts['orders_rejected']} cancelled or rejected | "
             f"fixes {(fixes - self._last_fixes) / elapsed_s:.0f}/s, "
             f"{(seen - self._last_seen) / elapsed_s:.0f}/s shown to customers | "
             f"offers {counts['offers_received']}, {counts['offers_accepted']} accepted | "

@@ -41,7 +41,8 @@ MISS_MS_RANGE = (30, 400)
 # Source: promises, p99 of how late offers end; the second where engines are killed.
 LATE_P99_MS_MAX, LATE_P99_MS_MAX_WITH_KILLS = 1_000, 5_000
 KILL_EVERY_S = 12.0
-END_TIMEOUT_S = 15.0
+# Far above what ending takes, also on a busy machine.
+END_TIMEOUT_S = 60.0
 
 
 class Size(NamedTuple):
@@ -227,13 +228,20 @@ async def measure(size: Size, seed: int, folder: Path) -> dict[str, Any]:
         return run.figures() | {"faults": faults}
 
 
-def is_good(figures: dict[str, Any], size: Size, slack: float = 1.0) -> bool:
-    """Whether the promises were kept; `slack` stretches those of time on a shared machine."""
-    wrong = ("strange_refusals", "never_ended", "ended_early", "accepted_late", "faults")
+def is_good(figures: dict[str, Any], size: Size) -> bool:
+    """Whether the promises were kept: every deadline held, and offers end soon after it."""
     limit_ms = LATE_P99_MS_MAX_WITH_KILLS if size.kill else LATE_P99_MS_MAX
-    in_time = figures["late_p99_ms"] <= limit_ms * slack
+    return holds_deadlines(figures, size) and figures["late_p99_ms"] <= limit_ms
+
+
+def holds_deadlines(figures: dict[str, Any], size: Size) -> bool:
+    """Whether all offers were made and ended, none early, and none was accepted late.
+
+    This does not depend on how fast the machine is.
+    """
+    wrong = ("strange_refusals", "never_ended", "ended_early", "accepted_late", "faults")
     is_full = figures["offers"] == size.offers and figures["accepted"] and figures["refused"]
-    return bool(is_full and in_time and not any(figures[name] for name in wrong))
+    return bool(is_full) and not any(figures[name] for name in wrong)
 
 
 def main() -> None:

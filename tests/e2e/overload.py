@@ -134,13 +134,22 @@ async def _read_counters(site: RunningServer) -> dict[str, float]:
     return {**found, "received": await read_metric(site, RECEIVED_METRIC)}
 
 
-def is_good(figures: dict[str, Any], slack: float = 1.0) -> bool:
-    """Whether the promise was kept, on a machine that may be that much slower than an idle one."""
+def is_good(figures: dict[str, Any]) -> bool:
+    """Whether the promise was kept: fresh positions at twice the sustained rate, losses counted."""
     return (
-        figures["offered_per_s"] * slack >= SENT_SHARE * 2 * figures["sustained_per_s"]
-        and figures["overloaded_p99_ms"] <= slack * P99_MS_MAX
-        and figures["rss_growth_mib"] * 2**20 <= GROWTH_BYTES_MAX
-        and not any(figures[name] for name in ("uncounted", "unheard", "backwards"))
+        figures["offered_per_s"] >= SENT_SHARE * 2 * figures["sustained_per_s"]
+        and figures["overloaded_p99_ms"] <= P99_MS_MAX
+        and is_accounted_for(figures)
+    )
+
+
+def is_accounted_for(figures: dict[str, Any]) -> bool:
+    """Whether memory stayed flat and every fix was shown, in order, or counted as left out.
+
+    This does not depend on how fast the machine is.
+    """
+    return figures["rss_growth_mib"] * 2**20 <= GROWTH_BYTES_MAX and not any(
+        figures[name] for name in ("uncounted", "unheard", "backwards")
     )
 
 

@@ -51,7 +51,9 @@ def test_the_score_has_a_largest_radius():
         ({"until": 1.0}, {}),
     ],
 )
-def test_an_excluded_rider_gets_no_order(solve: Solve, near: dict[str, float], wants: dict[str, float]):
+def test_an_excluded_rider_gets_no_order(
+    solve: Solve, near: dict[str, float], wants: dict[str, float]
+):
     """Vehicle, zone, weight, cash, capacity, end of shift: the far rider gets the order instead."""
     facts = problem([rider(0, **near), rider(30)], [order(0, 10, **wants)], AT)
     assert rider_by_order(solve(facts)) == {0: 1}
