@@ -81,9 +81,10 @@ class RiderGrid:
 
 
 def nearby_riders(problem: Problem, costs: Costs) -> dict[int, list[int]]:
-    """For each order the riders who may carry it and could start first, at most NEARBY_MAX.
+    """For each order the NEARBY_MAX riders who may carry it and could start first.
 
-    Riders under way to its place, who might take it along, are always among them.
+    Riders under way to its place who may carry it are always added. Shapes: rows of the riders by
+    row of the order.
     """
     grid = RiderGrid(problem.riders.x, problem.riders.y)
     under_way: dict[int, list[int]] = {}

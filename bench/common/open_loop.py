@@ -54,9 +54,12 @@ class OpenLoopPair:
         self.latencies_s: list[float] = []
         self.ages_s: list[float] = []
 
-    def send_fix(self) -> None:
-        """Send one fix; none where the last one has the same time, which identifies it."""
-        now_s = time.time()
+    def send_fix(self, now_s: float | None = None) -> None:
+        """Send one fix; none where the last one has the same time, which identifies it.
+
+        Units: Unix seconds; None is now.
+        """
+        now_s = now_s or time.time()
         at_ms = int(now_s * 1000)
         if at_ms <= self._last_ms:
             return

@@ -1,11 +1,7 @@
 """A pair of an open loop: which fixes were shown, superseded or out of order."""
 
-import itertools
 from typing import Any
 
-import pytest
-
-from bench.common import open_loop
 from bench.common.open_loop import OpenLoopPair
 from tests.bench.common.stub_socket import StubSocket, position, sent_times
 
@@ -15,8 +11,8 @@ def pair_with_fixes(count: int) -> tuple[OpenLoopPair, StubSocket, list[int]]:
     rider: Any = StubSocket()
     watcher: Any = StubSocket()
     pair = OpenLoopPair(0, rider, watcher)
-    while pair.sent < count:
-        pair.send_fix()
+    for number in range(count):
+        pair.send_fix(1_000.0 + number)
     return pair, watcher, sent_times(rider)
 
 
@@ -57,14 +53,12 @@ def test_an_older_position_after_a_newer_one_is_out_of_order():
     assert pair.out_of_order == 1
 
 
-def test_two_fixes_never_have_the_same_time(monkeypatch: pytest.MonkeyPatch):
+def test_two_fixes_never_have_the_same_time():
     """Within one millisecond a second fix is not sent, because its time identifies it."""
-    moments = itertools.chain([1.0001, 1.0002, 1.0013], itertools.repeat(1.0013))
-    monkeypatch.setattr(open_loop.time, "time", lambda: next(moments))
     rider: Any = StubSocket()
     watcher: Any = StubSocket()
     pair = OpenLoopPair(0, rider, watcher)
-    for _ in range(3):
-        pair.send_fix()
+    for now_s in (1.0001, 1.0002, 1.0013):
+        pair.send_fix(now_s)
     assert sent_times(rider) == [1000, 1001]
     assert pair.sent == 2
