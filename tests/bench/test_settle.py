@@ -1,9 +1,12 @@
 """The bench of settlements: loads in virtual time, goals, and the comparison on the engine."""
 
+import random
+
 import pytest
 import uvloop
 
 from bench.settle import Load, Size, measure_on_engine, missed_goals, run_on_fake
+from concurrency.backoff import delay_s, jitter_from
 
 GOOD = {
     "shards_per_s": 1_000,
@@ -40,6 +43,16 @@ def test_a_load_is_repeatable() -> None:
     """Two runs of one seed have the same result."""
     load = Load(20, processes=4)
     assert run_on_fake(load, 8, seed=3) == run_on_fake(load, 8, seed=3)
+
+
+def test_jitter_from_a_seed_is_repeatable() -> None:
+    """Inside the block delays come from the seeded generator, after it from the system's again."""
+    delays: list[list[float]] = []
+    for _ in range(2):
+        with jitter_from(random.Random(3)):
+            delays.append([delay_s(failures) for failures in range(1, 8)])
+    assert delays[0] == delays[1]
+    assert [delay_s(failures) for failures in range(1, 8)] != delays[0]
 
 
 @pytest.mark.parametrize(
