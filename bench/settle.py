@@ -29,8 +29,7 @@ from ledger.posting.ledger import Ledger
 from tests import virtual_time
 
 TABLE = "bench"
-# Shards of a platform account, for all processes together.
-# Source: handlers.app.composition.
+# Platform account shards of all processes together. Source: handlers.app.order_setup.
 SHARDS = 64
 VENDORS, RIDERS = 100, 100
 # Settlements before those that count.

@@ -11,8 +11,13 @@ import pytest
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 PACKAGES = ("concurrency", "dispatch", "handlers", "matching", "ledger", "city")
-# The two places where a bug may end: a command's, and a background loop's.
-CATCH_ALL_MODULES = {"handlers/sockets/gate.py", "dispatch/supervise.py"}
+# Where a bug may end: a socket's command or callback, an HTTP request, a background loop.
+CATCH_ALL_MODULES = {
+    "handlers/sockets/command_runner.py",
+    "handlers/sockets/gate.py",
+    "handlers/http/framework/middleware.py",
+    "dispatch/supervise.py",
+}
 # The house has one reader of time; the city is a client and has a clock of its own.
 CLOCK_MODULES = {"dispatch/clock.py", "city/model/clock.py"}
 # Real processes are asked again and again, with a deadline.
@@ -156,8 +161,8 @@ def catches_all(handler: ast.ExceptHandler) -> bool:
     return handler.type is None or bool(named & {"Exception", "BaseException"})
 
 
-def test_only_two_modules_catch_exception():
-    """Only the gate and the supervisor catch `Exception`."""
+def test_only_gates_and_the_supervisor_catch_exception():
+    """Only the gates of sockets and HTTP and the supervisor catch `Exception`."""
     found = [
         (name, node.lineno)
         for name in source_modules()

@@ -26,8 +26,9 @@ from dispatch.wire.http.catalogue import CatalogueItemBody
 from dispatch.wire.http.orders import BasketItem, GoodsOrder
 from dispatch.wire.http.profiles import VendorProfile
 from dispatch.wire.http.wallets import TopUp
-from handlers.app.composition import Infrastructure, compose
-from handlers.app.contexts import Desk
+from handlers.app.composition import compose
+from handlers.app.infrastructure import Infrastructure
+from handlers.app.services import Services
 from ledger.core.facts import Settle
 from ledger.core.order_funds import OrderFunds, mark_delivered
 from ledger.dynamodb.client import DynamoTable, open_table
@@ -112,7 +113,7 @@ class ProductStack(NamedTuple):
 
     recorder: RecordingClient
     table: DynamoTable
-    desk: Desk
+    desk: Services
     ledger: Ledger
     redis: RedisClients
     scripts: Scripts

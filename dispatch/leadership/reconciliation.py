@@ -13,13 +13,13 @@ from dispatch.clock import Clock
 from dispatch.errors import StoreUnavailable
 from dispatch.events.operations_board import BoardLine, OperationsBoard
 from dispatch.leadership.redis_instance import RedisInstance
-from dispatch.model import Order, OrderStatus, assignment_of
+from dispatch.model import Order, OrderStatus
+from dispatch.orders.rider_loader import RiderLoader
 from dispatch.orders.store import SHARDS, OrderStore, shard_of
 from dispatch.orders.transitions.waves import needs_dispatch
-from dispatch.riders.store import Riders
 from dispatch.storage.timers import Timers
 from dispatch.tracking.redis_writer import RedisWriter
-from dispatch.tracking.rider_state import RiderRegistry, RiderState
+from dispatch.tracking.rider_state import RiderRegistry
 from dispatch.wire.events import OrderMarker
 from dispatch.wire.snapshots import order_marker
 from ledger.dynamodb.table import TableUnavailable
@@ -172,45 +172,25 @@ class OpenOrderRecovery:
 
 
 class RiderStateRecovery:
-    """Where the riders of this node are, and what they carry; for a node with sockets."""
+    """Positions and workloads of this node's riders; for a node with sockets."""
 
     def __init__(
-        self, rider_registry: RiderRegistry, writer: RedisWriter, riders: Riders, orders: OrderStore
+        self, rider_registry: RiderRegistry, writer: RedisWriter, rider_loader: RiderLoader
     ) -> None:
         self._rider_registry = rider_registry
         self._writer = writer
-        self._riders = riders
-        self._orders = orders
+        self._rider_loader = rider_loader
 
     async def restore(self, *, is_lost: bool) -> None:
-        """Put every rider into the index again, and take his duty from the table."""
+        """Write every rider to the index again, and reload its workload from the table."""
         if not is_lost:
             return
-        seats = list(self._rider_registry)
-        for seat in seats:
-            if seat.last_fix is not None:
-                self._writer.enqueue(seat)
-        for some in _chunks(seats, RIDERS_AT_ONCE):
-            await asyncio.gather(*(self._reload_workload(seat) for seat in some))
-
-    async def _reload_workload(self, rider: RiderState) -> None:
-        rider_id, before = rider.rider_id, (rider.available, rider.orders)
-        duty = await self._riders.workload(rider_id)
-        if (
-            self._rider_registry.get(rider_id) is not rider
-            or (rider.available, rider.orders) != before
-        ):
-            # He has said something meanwhile, and that is newer than what we read.
-            return
-        self._rider_registry.set_available(
-            rider_id, available=duty.available, until_ms=duty.until_ms
-        )
-        self._rider_registry.set_orders(rider_id, duty.orders)
-        for order_id in duty.orders:
-            order = await self._orders.get(order_id)
-            course = assignment_of(order) if order is not None else None
-            if course is not None and order is not None and order.rider_id == rider_id:
-                self._rider_registry.set_assignment(rider_id, course)
+        riders = list(self._rider_registry)
+        for rider in riders:
+            if rider.last_fix is not None:
+                self._writer.enqueue(rider)
+        for some in _chunks(riders, RIDERS_AT_ONCE):
+            await asyncio.gather(*map(self._rider_loader.reload_workload, some))
 
 
 def _due_at_ms(order: Order) -> int:

@@ -106,13 +106,6 @@ def command_prefix(namespace: str, name: str) -> str:
     return f'42{namespace},["{name}'
 
 
-# Start of a fix as the official client encodes it, under the command's name and its alias.
-FIX_PREFIXES: Final = tuple(
-    command_prefix("/rider", name) + _COMMAND_NAME_END
-    for name in ("location_update", "update_location")
-)
-
-
 def command_name_end(packet: str) -> int:
     """Return the length of the `command_prefix` a packet begins with, -1 where there is none.
 

@@ -1,4 +1,4 @@
-"""Who comes in and who does no more: the parts of it, put together."""
+"""Builds the account, session, revocation and code services."""
 
 from typing import NamedTuple
 
@@ -14,7 +14,7 @@ from ledger.dynamodb.table import Table
 
 
 class AuthServices(NamedTuple):
-    """Who has an account, who is signed in, who is so no more, and how he shows it."""
+    """Accounts, their sign-ins, revoked tokens, password hashes and one-time codes."""
 
     accounts: Accounts
     sign_ins: SignIns
@@ -26,7 +26,7 @@ class AuthServices(NamedTuple):
 def build_auth_services(
     table: Table, redis: RedisClients, settings: Settings, clock: Clock
 ) -> AuthServices:
-    """Ready for the first who comes."""
+    """The services as the settings configure them."""
     return AuthServices(
         accounts=Accounts(table, clock),
         sign_ins=SignIns(table, clock),

@@ -1,4 +1,4 @@
-"""What runs by itself beside the requests: what each role listens to, relays, ticks and sweeps."""
+"""Background loops of a server process, by role: what it listens to, relays, ticks and sweeps."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -18,22 +18,21 @@ from dispatch.leadership.trail_archiver import TrailArchiver
 from dispatch.orders.learned_stats import LearnedStats
 from dispatch.orders.offers.display_receipts import DisplayReceipts
 from dispatch.storage.pubsub import PubSub
+from dispatch.supervise import Supervisor
 from dispatch.tracking.stores.learned_speeds import SharedSpeeds
-from handlers.app.contexts import Desk
+from handlers.app.services import Services
 from handlers.app.tracking_setup import TrackingParts
 from handlers.sessions.revocation_cache import RevocationCache
-from handlers.sessions.session_registry import SessionRegistry
-from handlers.sockets.event_delivery import EventDelivery
-from handlers.transport.load_shedding import LoadShedder
 
 PIPELINE_SWEEP_EVERY_S = 1.0
 INDEX_SWEEP_EVERY_S = 10.0
 
+# By the loop's name, which is the `loop` label of `reeyo_loop_crashes_total`.
 Loops = Mapping[str, Callable[[], Awaitable[None]]]
 
 
 class BackgroundTasks(NamedTuple):
-    """What moves by itself: listens, relays, ticks, drains."""
+    """The parts that run by themselves, and what they report to."""
 
     node: str
     board: OperationsBoard
@@ -53,82 +52,79 @@ class BackgroundTasks(NamedTuple):
     trail_archiver: TrailArchiver
 
 
+def spawn_all(supervisor: Supervisor, loops: Loops) -> None:
+    """Start the loops under their names."""
+    for name, loop in loops.items():
+        supervisor.spawn(name, loop)
+
+
 def common_loops(background: BackgroundTasks) -> Loops:
-    """Every process hears, learns, and relays what it has written itself."""
+    """Loops of every process: it listens, learns, and relays the events it has written."""
     return {
-        "feeds": background.pubsub.run,
+        "pubsub": background.pubsub.run,
         "outbox": background.outbox.run,
         "reconciler": background.reconciler.run,
-        "paces": background.shared_speeds.run,
-        "tallies": background.learned_stats.run,
+        "shared_speeds": background.shared_speeds.run,
+        "learned_stats": background.learned_stats.run,
     }
 
 
-def edge_loops(
-    desk: Desk,
-    background: BackgroundTasks,
-    event_delivery: EventDelivery,
-    sessions: SessionRegistry,
-) -> Loops:
-    """A process with sockets brings positions to Redis and events to its sockets."""
-    routes: Loops = (
-        {}
-        if background.tracking.routing_engine is None
-        else {"router": background.tracking.routing_engine.run}
-    )
+def edge_loops(services: Services, background: BackgroundTasks) -> Loops:
+    """Loops of a process with sockets: it writes positions to Redis, settles and pays out."""
+    engine = background.tracking.routing_engine
+    routing: Loops = {} if engine is None else {"routing_engine": engine.run}
     return {
-        **routes,
-        "arrivals": background.arrival_recorder.run,
-        "drain": background.tracking.writer.run,
-        "watchers": desk.watchers.run,
-        "settler": desk.settlement_worker.run,
-        "payer": desk.payout_service.run,
-        "offer_receipts": background.display_receipts.run,
-        "postman": event_delivery.run,
-        "areas": desk.viewport_feed.run,
-        "purses": desk.cash_headroom.run,
-        "expiry": sessions.watch_expiry,
-        "revoked": background.revocation_cache.run,
-        "rush": LoadShedder(sessions, desk.clock).run,
-        "lane_sweep": lambda: _sweep_fix_pipeline(desk, background),
+        **routing,
+        "arrival_recorder": background.arrival_recorder.run,
+        "redis_writer": background.tracking.writer.run,
+        "watchers": services.watchers.run,
+        "settlement_worker": services.settlement_worker.run,
+        "payout_service": services.payout_service.run,
+        "display_receipts": background.display_receipts.run,
+        "viewport_feed": services.viewport_feed.run,
+        "cash_headroom": services.cash_headroom.run,
+        "revocation_cache": background.revocation_cache.run,
+        "fix_pipeline_sweep": lambda: _sweep_fix_pipeline(services, background),
     }
 
 
-def engine_loops(desk: Desk, background: BackgroundTasks) -> Loops:
-    """A process that may be the live engine also finishes what lost nodes have left."""
+def engine_loops(services: Services, background: BackgroundTasks) -> Loops:
+    """Loops of a process that may be the live engine; they also finish the work of lost nodes."""
+
+    def is_leader() -> bool:
+        return background.leader_lease.is_held
+
     return {
-        "engine": background.leader_lease.run,
+        "leader_lease": background.leader_lease.run,
         "outbox_sweep": background.outbox.sweep,
-        "settler_sweep": desk.settlement_worker.sweep,
-        "lapses": lambda: desk.order_timeouts.run(lambda: background.leader_lease.is_held),
-        "payout_sweep": desk.payout_service.sweep,
-        "warden": lambda: desk.ledger_monitor.run(
-            lambda: background.leader_lease.is_held, desk.alert_feed.raise_alert
+        "settlement_sweep": services.settlement_worker.sweep,
+        "order_timeouts": lambda: services.order_timeouts.run(is_leader),
+        "payout_sweep": services.payout_service.sweep,
+        "ledger_monitor": lambda: services.ledger_monitor.run(
+            is_leader, services.alert_feed.raise_alert
         ),
-        "index_sweep": lambda: _sweep_index(desk),
-        "trails": lambda: background.trail_archiver.run(
-            desk.clock, lambda: background.leader_lease.is_held
-        ),
+        "index_sweep": lambda: _sweep_index(services),
+        "trail_archiver": lambda: background.trail_archiver.run(services.clock, is_leader),
     }
 
 
-async def _sweep_fix_pipeline(desk: Desk, background: BackgroundTasks) -> None:
+async def _sweep_fix_pipeline(services: Services, background: BackgroundTasks) -> None:
     while True:
         await asyncio.sleep(PIPELINE_SWEEP_EVERY_S)
-        now_ms = desk.clock.now_ms()
-        fixes = desk.fix_pipeline.sweep(now_ms)
+        now_ms = services.clock.now_ms()
+        fixes = services.fix_pipeline.sweep(now_ms)
         with suppress(StoreUnavailable):
-            # What is not reported now is missing from the page; a node that reports nothing for
-            # seconds counts as gone, and its sockets are none.
-            pulse = NodeReport(now_ms, fixes, desk.rider_registry.count_on_duty())
+            # A missed report is missing on the operators' page; a node that reports nothing for
+            # seconds counts as dead, and its sockets are not counted.
+            report = NodeReport(now_ms, fixes, services.rider_registry.count_on_duty())
             background.connection_counts.evict_excess(
-                await background.board.report(background.node, pulse)
+                await background.board.report(background.node, report)
             )
 
 
-async def _sweep_index(desk: Desk) -> None:
+async def _sweep_index(services: Services) -> None:
     while True:
         await asyncio.sleep(INDEX_SWEEP_EVERY_S)
         with suppress(StoreUnavailable):
-            # What is not swept now is swept the next time; searches pass over it.
-            await desk.positions.sweep(desk.clock.now_ms())
+            # What is not swept now is swept the next time; searches skip it.
+            await services.positions.sweep(services.clock.now_ms())

@@ -24,7 +24,7 @@ from dispatch.storage.embedded import EngineFailed, embedded_engines
 from handlers.sessions.auth import TOKEN_TTL_S_MAX, Tokens, UserType
 from ledger.dynamodb.table import TableUnavailable
 
-# Source: click's own code for a wrong call; a setting is a part of the call.
+# Source: click's exit code for a wrong call; a setting is a part of the call.
 EXIT_BAD_SETTINGS = 2
 EXIT_UNAVAILABLE = 1
 EXIT_LEDGER_BREAK = 1
@@ -36,11 +36,11 @@ T = TypeVar("T")
 
 
 class _TableMismatch(Exception):
-    """A table of that name is there with another schema."""
+    """The table exists with another schema."""
 
 
 class _LazyGroup(click.Group):
-    """A group whose `demo` is imported only when it is asked for."""
+    """A command group that imports `demo` only when it is used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted([*super().list_commands(ctx), "demo"])
@@ -63,7 +63,7 @@ def main() -> None:
 
 
 def _exit_with_one_line(command: Callable[P, T]) -> Callable[P, T]:
-    """Say in one line what the operator can put right; a bug keeps its traceback."""
+    """Report what the operator can put right in one line; a bug keeps its traceback."""
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -80,7 +80,7 @@ def _exit_with_one_line(command: Callable[P, T]) -> Callable[P, T]:
 
 
 _dev_option = click.option(
-    "--dev", is_flag=True, help="A laptop's conveniences: a secret of its own, kept in DATA_DIR."
+    "--dev", is_flag=True, help="For a laptop: makes a secret of its own and keeps it in DATA_DIR."
 )
 
 
@@ -89,7 +89,7 @@ _dev_option = click.option(
 @click.option(
     "--role",
     type=click.Choice(get_args(settings.Role)),
-    help="What this process does: hold sockets and HTTP (edge), look for riders and sweep "
+    help="What this process does: serve sockets and HTTP (edge), assign riders and sweep "
     "(engine), or both (all).  [default: ROLE, else all]",
 )
 @click.option("--host", help="The address to listen at.  [default: HOST, else 127.0.0.1]")
@@ -102,15 +102,15 @@ _dev_option = click.option(
 def serve(*, dev: bool, role: str | None, host: str | None, port: int | None) -> None:
     """Run the server until SIGTERM or Ctrl-C.
 
-    Without REDIS_URL or DYNAMODB_ENDPOINT (or AWS credentials) it starts engines of its own, which
+    Without REDIS_URL or DYNAMODB_ENDPOINT (or AWS credentials) it starts embedded engines, which
     keep their data in DATA_DIR.
     """
     given = {"HOST": host, "PORT": None if port is None else str(port), "ROLE": role}
     chosen = _read_settings({name: value for name, value in given.items() if value}, dev=dev)
     # Imported here: the other commands need no sockets.
-    from handlers.app import composition  # noqa: PLC0415
+    from handlers.app import server  # noqa: PLC0415
 
-    _run_event_loop(composition.serve(chosen))
+    _run_event_loop(server.serve(chosen))
 
 
 @main.command()
@@ -119,7 +119,7 @@ def serve(*, dev: bool, role: str | None, host: str | None, port: int | None) ->
     "user_type",
     required=True,
     type=click.Choice(get_args(UserType), case_sensitive=False),
-    help="Whose app the token is for.",
+    help="The kind of client the token is for.",
 )
 @click.option("--id", "owner", required=True, help="The user's, vendor's, rider's or admin's id.")
 @click.option(
@@ -135,7 +135,7 @@ def serve(*, dev: bool, role: str | None, host: str | None, port: int | None) ->
 def token(*, user_type: UserType, owner: str, ttl_s: int, dev: bool) -> None:
     """Print a token signed with JWT_SECRET.
 
-    With --dev it is signed with the secret of the server that runs with --dev on the same DATA_DIR.
+    With --dev it is signed with the secret of a server that runs with --dev on the same DATA_DIR.
     """
     if not is_id(owner):
         raise click.BadParameter("1 to 64 of A-Z a-z 0-9 _ -", param_hint="--id")
@@ -151,11 +151,11 @@ def table() -> None:
 @table.command()
 @_exit_with_one_line
 def create() -> None:
-    """Create the table where it is missing; exit 0 when it is there and right."""
-    # No token is signed here, so that the operator's secret may stay where it is.
+    """Create the table if it is missing; exit 0 when it exists with the right schema."""
+    # No token is signed here, so the operator's secret is not needed.
     chosen = settings.read({"JWT_SECRET": secrets.token_urlsafe(), **os.environ})
     is_new = _run_event_loop(_create_table(chosen))
-    click.echo(f"{chosen.dynamodb_table} {'was created' if is_new else 'is there'}")
+    click.echo(f"{chosen.dynamodb_table} {'was created' if is_new else 'exists'}")
 
 
 async def _create_table(chosen: Settings) -> bool:
@@ -163,11 +163,11 @@ async def _create_table(chosen: Settings) -> bool:
     from ledger.dynamodb.client import open_table  # noqa: PLC0415
     from ledger.dynamodb.schema import SchemaMismatch, ensure_table  # noqa: PLC0415
 
-    # A Redis that is named is not started, and nothing here asks for one.
+    # A Redis with a URL is not started, and nothing here uses one.
     without_redis = msgspec.structs.replace(chosen, redis_url="redis://unused")
     async with (
-        embedded_engines(without_redis) as found,
-        open_table(found.dynamodb_endpoint, chosen.aws_region, chosen.dynamodb_table) as opened,
+        embedded_engines(without_redis) as engines,
+        open_table(engines.dynamodb_endpoint, chosen.aws_region, chosen.dynamodb_table) as opened,
     ):
         try:
             return await ensure_table(opened)
@@ -177,22 +177,24 @@ async def _create_table(chosen: Settings) -> bool:
 
 @main.group()
 def ledger() -> None:
-    """The books."""
+    """The ledger."""
 
 
 @ledger.command()
-@click.option("--from", "from_", default="", help="The first day or moment, as 2026-11-21T08:00.")
+@click.option(
+    "--from", "from_", default="", help="The first day or moment, as 2026-11-21T08:00; UTC."
+)
 @click.option("--to", default="", help="The moment after the last, UTC.  [default: now]")
 @_exit_with_one_line
 def verify(*, from_: str, to: str) -> None:
-    """Verify the books; name the first thing that is wrong and exit 1, or exit 0.
+    """Verify the ledger: print the first break and exit 1, or exit 0 without one.
 
     Nothing is changed. Progress goes to stderr.
     """
     chosen = settings.read({"JWT_SECRET": secrets.token_urlsafe(), **os.environ})
-    broken = _run_event_loop(_verify_ledger(chosen, _parse_time_ms(from_) or 0, _parse_time_ms(to)))
-    if broken is not None:
-        click.echo(broken)
+    found = _run_event_loop(_verify_ledger(chosen, _parse_time_ms(from_) or 0, _parse_time_ms(to)))
+    if found is not None:
+        click.echo(found)
         sys.exit(EXIT_LEDGER_BREAK)
 
 
@@ -213,23 +215,23 @@ async def _verify_ledger(chosen: Settings, from_ms: int, to_ms: int | None) -> s
     clock = SystemClock()
     without_redis = msgspec.structs.replace(chosen, redis_url="redis://unused")
     async with (
-        embedded_engines(without_redis) as found,
-        open_table(found.dynamodb_endpoint, chosen.aws_region, chosen.dynamodb_table) as opened,
+        embedded_engines(without_redis) as engines,
+        open_table(engines.dynamodb_endpoint, chosen.aws_region, chosen.dynamodb_table) as opened,
     ):
 
-        def say() -> None:
+        def report_progress() -> None:
             seen = f"{audit.account_count} accounts, {audit.line_count} lines, "
             seen += f"{audit.entry_count} entries"
             click.echo(f"\r{seen}", err=True, nl=False)
 
-        audit = Audit(opened, clock.now_ms, say)
-        broken = None
+        audit = Audit(opened, clock.now_ms, report_progress)
+        found = None
         async for each in audit.find_breaks(from_ms, to_ms):
-            broken = str(each)
+            found = str(each)
             break
-        say()
+        report_progress()
         click.echo("", err=True)
-    return broken
+    return found
 
 
 def _run_event_loop(coroutine: Coroutine[Any, Any, T]) -> T:
@@ -248,13 +250,13 @@ def _read_settings(overrides: Mapping[str, str], *, dev: bool) -> Settings:
 
 
 def _read_dev_secret(path: Path) -> str:
-    """The secret of this folder, made when it is first asked for; only its owner may read it."""
+    """The secret in a data folder, made at the first read; only its owner may read the file."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with NamedTemporaryFile("w", dir=path.parent) as fresh:
             fresh.write(secrets.token_urlsafe(JWT_SECRET_BYTES_MIN))
             fresh.flush()
-            # Whole or not at all, and never over a secret that another process has just made.
+            # Atomic, and never over a secret that another process has just made.
             with suppress(FileExistsError):
                 os.link(fresh.name, path)
         secret = path.read_text(encoding="ascii")

@@ -3,7 +3,8 @@
 from aiohttp import web
 
 from dispatch.money.checkout import Checkout
-from handlers.app.contexts import Desk
+from dispatch.tracking.rider_state import Freshness
+from handlers.app.services import Services
 from handlers.http.accounts import ACCOUNTS, AccountsContext
 from handlers.http.admin import ADMIN, AdminContext
 from handlers.http.admin_money import ADMIN_MONEY, AdminMoneyContext
@@ -19,65 +20,72 @@ from handlers.http.wallets import WALLETS, WalletsContext
 from handlers.http.webhooks import WEBHOOKS, WebhooksContext
 
 
-def add_http_contexts(app: web.Application, desk: Desk) -> None:
+def add_http_contexts(app: web.Application, services: Services) -> None:
     """Give each endpoint module what it uses, and nothing else."""
-    app[KEPT_ANSWERS] = desk.kept_answers
+
+    def freshness(received_at_ms: int) -> Freshness:
+        age_ms = services.clock.now_ms() - received_at_ms
+        return services.fix_age_limits.freshness(age_ms)
+
+    app[KEPT_ANSWERS] = services.kept_answers
     app[ACCOUNTS] = AccountsContext(
-        accounts=desk.accounts,
-        sign_ins=desk.sign_ins,
-        revocations=desk.revocations,
-        passwords=desk.passwords,
-        code_sender=desk.code_sender,
+        accounts=services.accounts,
+        sign_ins=services.sign_ins,
+        revocations=services.revocations,
+        passwords=services.passwords,
+        code_sender=services.code_sender,
     )
-    app[TOKENS] = TokensContext(revocations=desk.revocations)
-    app[CATALOGUE] = CatalogueContext(catalogue=desk.catalogue)
+    app[TOKENS] = TokensContext(revocations=services.revocations)
+    app[CATALOGUE] = CatalogueContext(catalogue=services.catalogue)
     app[PROFILES] = ProfilesContext(
-        catalogue=desk.catalogue,
-        riders=desk.riders,
-        rider_registry=desk.rider_registry,
-        load_rider=desk.load_rider,
+        catalogue=services.catalogue,
+        riders=services.riders,
+        rider_registry=services.rider_registry,
+        load_rider=services.rider_loader.read,
     )
-    app[SERVICE_RATES] = ServiceRatesContext(service_rates=desk.service_rates)
-    app[PROMOTIONS] = PromotionsContext(promotions=desk.promotions)
+    app[SERVICE_RATES] = ServiceRatesContext(service_rates=services.service_rates)
+    app[PROMOTIONS] = PromotionsContext(promotions=services.promotions)
     app[ADMIN] = AdminContext(
-        orders=desk.orders,
-        decisions=desk.decisions,
-        offer_policies=desk.offer_policies,
-        positions=desk.positions,
-        freshness=desk.freshness,
+        orders=services.orders,
+        decisions=services.decisions,
+        offer_policies=services.offer_policies,
+        positions=services.positions,
+        freshness=freshness,
     )
     app[ORDERS] = OrdersContext(
-        checkout=Checkout(desk.order_service, desk.payment_service, desk.settings.payment_provider),
-        order_service=desk.order_service,
-        correction_service=desk.correction_service,
-        orders=desk.orders,
-        positions=desk.positions,
-        trails=desk.trails,
+        checkout=Checkout(
+            services.order_service, services.payment_service, services.settings.payment_provider
+        ),
+        order_service=services.order_service,
+        correction_service=services.correction_service,
+        orders=services.orders,
+        positions=services.positions,
+        trails=services.trails,
     )
-    _add_money_contexts(app, desk)
+    _add_money_contexts(app, services)
 
 
-def _add_money_contexts(app: web.Application, desk: Desk) -> None:
+def _add_money_contexts(app: web.Application, services: Services) -> None:
     app[WALLETS] = WalletsContext(
-        payment_service=desk.payment_service,
-        payout_service=desk.payout_service,
-        payout_store=desk.payout_store,
-        statements=desk.statements,
-        history=desk.history,
+        payment_service=services.payment_service,
+        payout_service=services.payout_service,
+        payout_store=services.payout_store,
+        statements=services.statements,
+        history=services.history,
         earnings=EarningsReport(
-            statements=desk.statements, history=desk.history, orders=desk.orders
+            statements=services.statements, history=services.history, orders=services.orders
         ),
     )
     app[ADMIN_MONEY] = AdminMoneyContext(
-        payout_service=desk.payout_service,
-        payout_store=desk.payout_store,
-        correction_service=desk.correction_service,
-        cash_headroom=desk.cash_headroom,
-        statements=desk.statements,
-        history=desk.history,
+        payout_service=services.payout_service,
+        payout_store=services.payout_store,
+        correction_service=services.correction_service,
+        cash_headroom=services.cash_headroom,
+        statements=services.statements,
+        history=services.history,
     )
     app[WEBHOOKS] = WebhooksContext(
-        payment_service=desk.payment_service,
-        payout_service=desk.payout_service,
-        webhook_secret=desk.settings.webhook_secret,
+        payment_service=services.payment_service,
+        payout_service=services.payout_service,
+        webhook_secret=services.settings.webhook_secret,
     )

@@ -1,4 +1,4 @@
-"""How the server logs: one JSON object a line, or coloured lines in a developer's terminal."""
+"""Logging: one JSON object a line, or coloured lines in a developer's terminal."""
 
 import logging
 import sys
@@ -9,7 +9,7 @@ from dispatch.settings import Settings
 
 
 def configure_logs(settings: Settings) -> None:
-    """Set up logging for this process; libraries speak from warnings upwards."""
+    """Set up logging for this process; of the libraries, warnings and errors are logged."""
     level = getattr(logging, settings.log_level.upper())
     readable = settings.dev and sys.stderr.isatty()
     renderer = structlog.dev.ConsoleRenderer() if readable else structlog.processors.JSONRenderer()

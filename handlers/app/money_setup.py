@@ -1,4 +1,4 @@
-"""Where money is taken in, settled, paid out and looked after: built once, of one set of books."""
+"""Builds the money services: payments, settlement, payouts, corrections and the ledger monitor."""
 
 from typing import NamedTuple
 
@@ -29,7 +29,7 @@ from ledger.reporting.statements import Statements
 
 
 class MoneyServices(NamedTuple):
-    """Each by its name at the desk."""
+    """Everything that moves or shows money, on one ledger."""
 
     payment_service: PaymentService
     settlement_worker: SettlementWorker
@@ -46,10 +46,10 @@ class MoneyServices(NamedTuple):
 def build_money_services(
     table: Table, ledger: Ledger, order_service: OrderService, settings: Settings, clock: Clock
 ) -> MoneyServices:
-    """The counters as the settings want them."""
-    tills = PaymentSources(sandbox=settings.dev, webhooks=bool(settings.webhook_secret))
+    """The services as the settings configure them."""
+    sources = PaymentSources(sandbox=settings.dev, webhooks=bool(settings.webhook_secret))
     return MoneyServices(
-        payment_service=PaymentService(table, ledger, order_service, tills, clock),
+        payment_service=PaymentService(table, ledger, order_service, sources, clock),
         settlement_worker=SettlementWorker(order_service, ledger, clock),
         order_timeouts=OrderTimeouts(order_service, OrderStore(table), clock),
         payout_service=PayoutService(table, ledger, payout_provider(settings, clock), clock),
@@ -63,8 +63,8 @@ def build_money_services(
 
 
 def payout_provider(settings: Settings, clock: Clock) -> tuple[str, PayoutProvider]:
-    """Who pays out: the operator's gateway, a developer's sandbox, or a person who says so."""
+    """The provider of payouts and its name: the operator's gateway, the sandbox, or by hand."""
     if settings.payout_url is not None:
-        bank = PayoutGateway(settings.payout_url, settings.webhook_secret, clock)
-        return settings.payout_provider, bank
+        gateway = PayoutGateway(settings.payout_url, settings.webhook_secret, clock)
+        return settings.payout_provider, gateway
     return (SANDBOX, SandboxProvider()) if settings.dev else (MANUAL, ManualProvider())

@@ -1,9 +1,8 @@
-"""A fix's way through this node, laid once: its parts lean on one another."""
+"""Builds the tracking of riders: fix pipeline, watchers, rider registry and Redis writer."""
 
 from typing import NamedTuple
 
-from dispatch.clock import Clock
-from dispatch.settings import Settings
+from dispatch.storage.pubsub import PubSub
 from dispatch.tracking.eta import EtaEstimator
 from dispatch.tracking.fix_pipeline import FixPipeline
 from dispatch.tracking.redis_writer import RedisWriter
@@ -11,31 +10,38 @@ from dispatch.tracking.rider_state import RiderRegistry
 from dispatch.tracking.stores.positions import Positions
 from dispatch.tracking.tracking_policy import TrackingRules
 from dispatch.tracking.watchers import Watchers
+from handlers.app.infrastructure import Infrastructure
 from handlers.gateways.routing_engine import RoutingEngine
 from matching.speeds import LearnedSpeeds
 
 
 class TrackingParts(NamedTuple):
-    """What a fix passes, and what follows from it."""
+    """What a fix passes through on this node; without `ROUTER_URL` no routing engine is asked."""
 
     writer: RedisWriter
     rider_registry: RiderRegistry
+    watchers: Watchers
     fix_pipeline: FixPipeline
     tracking_rules: TrackingRules
     routing_engine: RoutingEngine | None
 
 
 def build_tracking(
-    settings: Settings,
-    clock: Clock,
-    positions: Positions,
-    watchers: Watchers,
-    speeds: LearnedSpeeds,
+    infrastructure: Infrastructure, pubsub: PubSub, positions: Positions, speeds: LearnedSpeeds
 ) -> TrackingParts:
-    """The parts as the settings want them; without `ROUTER_URL` nobody is asked for a way."""
-    drain = RedisWriter(positions, clock, settings.drain_flush_ms, settings.drain_riders_max)
-    roster = RiderRegistry(drain, watchers, settings.fix_fresh_ms, settings.fix_lost_ms)
+    """The parts as the settings configure them."""
+    settings, clock = infrastructure.settings, infrastructure.clock
+    writer = RedisWriter(positions, clock, settings.drain_flush_ms, settings.drain_riders_max)
+    watchers = Watchers(pubsub, infrastructure.node)
+    registry = RiderRegistry(writer, watchers, settings.fix_fresh_ms, settings.fix_lost_ms)
     url = settings.router_url
-    router = RoutingEngine(settings.router_kind, url, settings.router_timeout_ms) if url else None
-    guide = TrackingRules(watchers, EtaEstimator(speeds, router))
-    return TrackingParts(drain, roster, FixPipeline(roster, watchers, drain, guide), guide, router)
+    engine = RoutingEngine(settings.router_kind, url, settings.router_timeout_ms) if url else None
+    rules = TrackingRules(watchers, EtaEstimator(speeds, engine))
+    return TrackingParts(
+        writer=writer,
+        rider_registry=registry,
+        watchers=watchers,
+        fix_pipeline=FixPipeline(registry, watchers, writer, rules),
+        tracking_rules=rules,
+        routing_engine=engine,
+    )

@@ -1,4 +1,4 @@
-"""Alerts on the operators' sockets: the last ones at first, new ones as they are raised."""
+"""Alert feed: sends operators the last alerts at connect, and new ones as they are raised."""
 
 import structlog
 
@@ -14,29 +14,29 @@ log = structlog.get_logger(__name__)
 
 
 class AlertFeed:
-    """Every operator's socket of this node."""
+    """Sends alerts to the operators' sockets of this node."""
 
     def __init__(self, alerts: Alerts, pubsub: PubSub) -> None:
         self._alerts = alerts
         self._pubsub = pubsub
         self._senders: dict[str, PacketSender] = {}
-        # By socket, what is raised while the last alerts are looked up; that takes milliseconds.
+        # By sid, alerts raised while the last ones are read; that takes milliseconds.
         self._pending: dict[str, list[Alert]] = {}
         self._is_listening = False
 
     async def raise_alert(self, alert: Alert, every_ms: int) -> bool:
-        """Tell the operators of every node, unless they were told the same not long ago.
+        """Send an alert to the operators of every node, at most once in `every_ms` for one cause.
 
         Errors: StoreUnavailable.
         """
         return await self._alerts.raise_alert(alert, every_ms)
 
     async def subscribe(self, sid: str, sender: PacketSender) -> None:
-        """Tell a new socket the last alerts and, from here on, each new one once.
+        """Send a new socket the last alerts and, from then on, each new one once.
 
-        Where Redis is away the past is left out; new alerts come as soon as it is back.
+        Where Redis is away the last alerts are left out; new ones come as soon as it is back.
         """
-        held = self._pending[sid] = []
+        pending = self._pending[sid] = []
         try:
             await self._open_channel()
             recent = await self._alerts.recent()
@@ -46,7 +46,7 @@ class AlertFeed:
         finally:
             del self._pending[sid]
         self._senders[sid] = sender
-        for alert in [*recent, *(each for each in held if each not in recent)]:
+        for alert in [*recent, *(each for each in pending if each not in recent)]:
             sender.send_event(_encode(alert))
 
     async def _open_channel(self) -> None:
@@ -56,16 +56,16 @@ class AlertFeed:
         await self._pubsub.subscribe(keys.alerts_channel(), self._on_message)
 
     def unsubscribe(self, sid: str) -> None:
-        """The socket is gone."""
+        """Send a socket no further alerts."""
         self._senders.pop(sid, None)
 
     def _on_message(self, message: bytes) -> None:
         alert = parse_alert(message)
-        for held in self._pending.values():
-            held.append(alert)
+        for pending in self._pending.values():
+            pending.append(alert)
         packet = _encode(alert)
-        for outlet in self._senders.values():
-            outlet.send_event(packet)
+        for sender in self._senders.values():
+            sender.send_event(packet)
 
 
 def _encode(alert: Alert) -> bytes:

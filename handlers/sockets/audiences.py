@@ -1,17 +1,21 @@
-"""Who may connect, and what is done when somebody comes and goes: the four audiences, wired."""
+"""The four audiences with their commands, contexts and connection callbacks."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
+from dispatch.clock import Clock
 from dispatch.keys import identity
 from dispatch.orders.outbox_entry import WorkloadChange
-from handlers.app.contexts import Desk
+from dispatch.tracking.cash_headroom import CashHeadroom
+from dispatch.tracking.rider_state import RiderRegistry
 from handlers.sessions.session_registry import ResumePoint, Session, SessionRegistry
 from handlers.sockets import ops, rider, user, vendor
+from handlers.sockets.command_routes import AudienceRoutes, CommandRoute
 from handlers.sockets.event_delivery import EventDelivery
-from handlers.sockets.gate import AudienceRoutes
 
-# What each kind of client may say.
-COMMANDS = {
+# The commands of each audience, for the API documents and for tests.
+COMMANDS: Mapping[str, Mapping[str, CommandRoute[Any]]] = {
     "user": user.COMMANDS,
     "vendor": vendor.COMMANDS,
     "rider": rider.COMMANDS,
@@ -19,63 +23,85 @@ COMMANDS = {
 }
 
 
-def apply_workload_changes(desk: Desk) -> Callable[[str, WorkloadChange], None]:
-    """Note at a desk what a rider takes up or puts down, whoever has decided it."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SocketContexts:
+    """The context of each audience."""
 
-    def note(rider_id: str, duty: WorkloadChange) -> None:
-        if duty.carries:
-            desk.rider_registry.assign(rider_id, duty.order_id, desk.clock.now_ms())
+    user: user.UserContext
+    vendor: vendor.VendorContext
+    rider: rider.RiderContext
+    ops: ops.OpsContext
+
+
+def apply_workload_changes(
+    rider_registry: RiderRegistry, cash_headroom: CashHeadroom, clock: Clock
+) -> Callable[[str, WorkloadChange], None]:
+    """A callback that brings workload changes into this node's rider registry.
+
+    They come from any node: a rider's step, an operator's, or the engine's.
+    """
+
+    def apply(rider_id: str, change: WorkloadChange) -> None:
+        if change.carries:
+            rider_registry.assign(rider_id, change.order_id, clock.now_ms())
         else:
-            desk.rider_registry.release(rider_id, duty.order_id)
-        if duty.assignment is not None:
-            desk.rider_registry.set_assignment(rider_id, duty.assignment)
-        desk.cash_headroom.refresh_soon(rider_id)
+            rider_registry.release(rider_id, change.order_id)
+        if change.assignment is not None:
+            rider_registry.set_assignment(rider_id, change.assignment)
+        cash_headroom.refresh_soon(rider_id)
 
-    return note
+    return apply
 
 
 def push_tracking_policy(sessions: SessionRegistry) -> Callable[[str, bytes], None]:
-    """Tell all apps of a rider how often to report."""
+    """A callback that sends a rider's sockets on this node their reporting interval."""
 
-    def advise(rider_id: str, packet: bytes) -> None:
+    def push(rider_id: str, packet: bytes) -> None:
         for session in sessions.for_identity(identity("rider", rider_id)):
             session.sender.send_event(packet)
 
-    return advise
+    return push
 
 
-def build_audiences(desk: Desk, event_delivery: EventDelivery) -> list[AudienceRoutes]:
-    """The audiences, served by a desk; their inboxes by a postman."""
+def build_audiences(
+    contexts: SocketContexts, event_delivery: EventDelivery
+) -> list[AudienceRoutes[Any]]:
+    """All audiences; each socket gets its inbox from `event_delivery`."""
 
-    async def greet(session: Session, resume: ResumePoint | None) -> None:
+    async def on_rider_connect(session: Session, resume: ResumePoint | None) -> None:
+        # The rider's state first: an event of the inbox may change it.
+        await rider.on_connect(contexts.rider, session)
         await event_delivery.attach(session, resume)
 
-    async def greet_rider(session: Session, resume: ResumePoint | None) -> None:
-        await rider.on_connect(desk, session)
+    async def on_rider_disconnect(session: Session) -> None:
+        await rider.on_disconnect(contexts.rider, session)
+        await event_delivery.detach(session)
+
+    async def on_user_disconnect(session: Session) -> None:
+        await user.on_disconnect(contexts.user, session)
+        await event_delivery.detach(session)
+
+    async def on_ops_connect(session: Session, resume: ResumePoint | None) -> None:
         await event_delivery.attach(session, resume)
+        await ops.on_connect(contexts.ops, session)
 
-    async def greet_ops(session: Session, resume: ResumePoint | None) -> None:
-        await event_delivery.attach(session, resume)
-        await ops.on_connect(desk, session)
-
-    async def part(session: Session) -> None:
-        await event_delivery.detach(session)
-
-    async def part_rider(session: Session) -> None:
-        await rider.on_disconnect(desk, session)
-        await event_delivery.detach(session)
-
-    async def part_user(session: Session) -> None:
-        await user.on_disconnect(desk, session)
-        await event_delivery.detach(session)
-
-    async def part_ops(session: Session) -> None:
-        await ops.on_disconnect(desk, session)
+    async def on_ops_disconnect(session: Session) -> None:
+        await ops.on_disconnect(contexts.ops, session)
         await event_delivery.detach(session)
 
     return [
-        AudienceRoutes("user", user.COMMANDS, greet, part_user),
-        AudienceRoutes("vendor", vendor.COMMANDS, greet, part),
-        AudienceRoutes("rider", rider.COMMANDS, greet_rider, part_rider),
-        AudienceRoutes("ops", ops.COMMANDS, greet_ops, part_ops),
+        AudienceRoutes(
+            "user", contexts.user, user.COMMANDS, event_delivery.attach, on_user_disconnect
+        ),
+        AudienceRoutes(
+            "vendor",
+            contexts.vendor,
+            vendor.COMMANDS,
+            event_delivery.attach,
+            event_delivery.detach,
+        ),
+        AudienceRoutes(
+            "rider", contexts.rider, rider.COMMANDS, on_rider_connect, on_rider_disconnect
+        ),
+        AudienceRoutes("ops", contexts.ops, ops.COMMANDS, on_ops_connect, on_ops_disconnect),
     ]

@@ -1,4 +1,4 @@
-"""Who asks a step of an order over a socket, and under which name he may repeat it."""
+"""The caller of an order command that came over a socket."""
 
 from dispatch.events.idempotency_records import request_key
 from dispatch.orders.unit_of_work import Caller
@@ -7,11 +7,11 @@ from handlers.sessions.session_registry import Session
 
 
 def caller_of(session: Session, command: Command) -> Caller:
-    """The caller of a socket's command; its `commandId` makes repeating it harmless."""
-    receipt = None
-    if command.command_id is not None:
-        # Two commands may have the same fields; the name makes them different requests.
-        asked = (type(command).__name__, command)
-        receipt = request_key(session.identity, f"COMMAND#{command.command_id}", asked)
+    """The caller of a socket's command; its `commandId` makes a repeat harmless."""
     principal = session.principal
-    return Caller(audience=principal.audience, id=principal.id, request_key=receipt)
+    if command.command_id is None:
+        return Caller(audience=principal.audience, id=principal.id)
+    # Two commands may have the same fields; the name makes them different requests.
+    request = (type(command).__name__, command)
+    key = request_key(session.identity, f"COMMAND#{command.command_id}", request)
+    return Caller(audience=principal.audience, id=principal.id, request_key=key)

@@ -1,8 +1,7 @@
-"""The operators' live map: who watches which window, and what changed inside it each second."""
+"""Viewport feed: sends operators what changed inside their map windows, once a second."""
 
 import asyncio
 from collections.abc import Iterable
-from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -20,10 +19,11 @@ from dispatch.wire import frames
 from dispatch.wire.commands import Bbox
 from dispatch.wire.events import AreaDelta, LatLng, OrderMarker, RiderMarker
 from handlers.sessions.session_registry import PacketSender
+from handlers.sockets.fix_age import FixAgeLimits
 
-# Source: a map that moves once a second reads as live, and a city costs one query a second.
+# Source: chosen; a map that moves once a second reads as live, and costs one query a second.
 TICK_S = 1.0
-# Orders kept on this node's copy of the board; it is bounded by what is open in the city.
+# Orders in this node's copy of the board; a city has fewer open ones.
 BOARD_ORDERS_MAX = 50_000
 # How long the map still shows an order that has ended.
 ENDED_SHOWN_MS = 3_000
@@ -33,7 +33,7 @@ log = structlog.get_logger(__name__)
 
 
 class Viewport(msgspec.Struct):
-    """One operator's window and what he has been shown of it."""
+    """One operator's map window, and what its socket was sent of it last."""
 
     bbox: Bbox
     sender: PacketSender
@@ -41,15 +41,11 @@ class Viewport(msgspec.Struct):
     orders: dict[str, OrderMarker] = {}
 
 
-class FixAgeLimits(NamedTuple):
-    """How old a fix may be. Units: milliseconds."""
-
-    fresh_ms: int
-    lost_ms: int
-
-
 class ViewportFeed:
-    """Every watched window of this node."""
+    """Computes and sends the deltas of all map windows watched on this node.
+
+    Holds a copy of the operations board, which pub/sub keeps current.
+    """
 
     def __init__(
         self,
@@ -71,37 +67,39 @@ class ViewportFeed:
         pubsub.on_gap(self._discard_board)
 
     async def watch(self, sid: str, bbox: Bbox, sender: PacketSender) -> AreaDelta:
-        """Show a window; what it holds now, and deltas from here on.
+        """Watch a window in place of the socket's last one; all that it shows now.
+
+        Deltas follow with every tick.
 
         Errors: StoreUnavailable.
         """
         await self._load_board()
-        window = Viewport(bbox=bbox, sender=sender)
-        snapshot = await self._compute_delta(window)
-        self._viewports[sid] = window
+        viewport = Viewport(bbox=bbox, sender=sender)
+        snapshot = await self._compute_delta(viewport)
+        self._viewports[sid] = viewport
         return snapshot
 
     def unwatch(self, sid: str) -> None:
-        """Show it no more."""
+        """Stop sending deltas to a socket."""
         self._viewports.pop(sid, None)
 
     async def run(self) -> None:
-        """Tell every window its changes, for as long as the server runs."""
+        """Tick once a second until cancelled."""
         while True:
             await asyncio.sleep(TICK_S)
             if self._viewports:
                 await self.tick()
 
     async def tick(self) -> None:
-        """Tell every window what changed since the last tick."""
+        """Send every window what changed since the last tick."""
         try:
             await self._load_board()
-            for window in list(self._viewports.values()):
-                delta = await self._compute_delta(window)
-                window.sender.send_event(frames.encode_event("/ops", delta))
+            for viewport in list(self._viewports.values()):
+                delta = await self._compute_delta(viewport)
+                viewport.sender.send_event(frames.encode_event("/ops", delta))
         except StoreUnavailable as error:
-            # The map stands still while Redis is away; the next tick tells the difference.
-            log.warning("area_tick_missed", cause=error.cause)
+            # The map stands still while Redis is away; the next tick sends the difference.
+            log.warning("viewport_tick_skipped", cause=error.cause)
 
     async def _load_board(self) -> None:
         if self._is_loaded:
@@ -110,29 +108,31 @@ class ViewportFeed:
             self._is_listening = True
             await self._pubsub.subscribe(keys.board_channel(), self._on_board_message)
         self._is_loaded = True
-        for line in await self._read_board():
-            known = self._orders.get(line.order_id)
-            if known is None or known.version < line.version:
-                self._orders[line.order_id] = line
+        for marker in await self._read_board():
+            known = self._orders.get(marker.order_id)
+            if known is None or known.version < marker.version:
+                self._orders[marker.order_id] = marker
 
     async def _read_board(self) -> list[OrderMarker]:
         try:
             return await self._board.read()
         except StoreUnavailable:
-            # Nothing was read: the next look asks again.
+            # Nothing was read: the next call reads again.
             self._is_loaded = False
             raise
 
     def _discard_board(self) -> None:
-        # What the board said meanwhile is unknown; the subscription itself was renewed.
+        # Changes during the gap are unknown; the subscription itself was renewed.
         self._orders.clear()
         self._is_loaded = False
 
     def _on_board_message(self, message: bytes) -> None:
-        line = parse_line(message)
-        known = self._orders.get(line.order_id)
-        if (known is None or known.version < line.version) and len(self._orders) < BOARD_ORDERS_MAX:
-            self._orders[line.order_id] = line
+        marker = parse_line(message)
+        known = self._orders.get(marker.order_id)
+        if (known is None or known.version < marker.version) and len(
+            self._orders
+        ) < BOARD_ORDERS_MAX:
+            self._orders[marker.order_id] = marker
 
     async def _compute_delta(self, viewport: Viewport) -> AreaDelta:
         box = viewport.bbox
@@ -142,7 +142,7 @@ class ViewportFeed:
             now_ms - self._age_limits.lost_ms,
         )
         riders = {each.rider_id: _rider_marker(each, now_ms, self._age_limits) for each in seen}
-        orders = {line.order_id: line for line in self._orders_in(box)}
+        orders = {marker.order_id: marker for marker in self._orders_in(box)}
         delta = AreaDelta(
             riders=_changed_riders(viewport.riders, riders),
             orders=_changed_orders(viewport.orders, orders),
@@ -153,19 +153,19 @@ class ViewportFeed:
         return delta
 
     def _orders_in(self, box: Bbox) -> Iterable[OrderMarker]:
-        """Orders with an end in the window; one that has ended is shown for a moment more."""
+        """Orders with an end in the window; a finished one for ENDED_SHOWN_MS more."""
         before_ms = self._clock.now_ms() - ENDED_SHOWN_MS
-        over = [
+        expired = [
             order_id
-            for order_id, line in self._orders.items()
-            if line.status in _ENDED and line.updated_at < before_ms
+            for order_id, marker in self._orders.items()
+            if marker.status in _ENDED and marker.updated_at < before_ms
         ]
-        for order_id in over:
+        for order_id in expired:
             del self._orders[order_id]
         return (
-            line
-            for line in self._orders.values()
-            if any(_contains(box, place) for place in (line.pickup, line.dropoff))
+            marker
+            for marker in self._orders.values()
+            if any(_contains(box, place) for place in (marker.pickup, marker.dropoff))
         )
 
 
@@ -187,7 +187,7 @@ def _rider_marker(rider: IndexedRider, now_ms: int, age_limits: FixAgeLimits) ->
         accuracy=rider.accuracy,
         ts=rider.ts,
         received_at=rider.seen_at_ms,
-        state="live" if age_ms <= age_limits.fresh_ms else "stale",
+        state=age_limits.freshness(age_ms),
         duty=rider.duty_status,
     )
 
@@ -195,7 +195,7 @@ def _rider_marker(rider: IndexedRider, now_ms: int, age_limits: FixAgeLimits) ->
 def _changed_riders(
     before: dict[str, RiderMarker], after: dict[str, RiderMarker]
 ) -> list[RiderMarker]:
-    changed = [dot for rider, dot in after.items() if before.get(rider) != dot]
+    changed = [marker for rider, marker in after.items() if before.get(rider) != marker]
     gone = [RiderMarker(rider_id=rider, gone=True) for rider in before.keys() - after.keys()]
     return changed + gone
 
@@ -203,6 +203,6 @@ def _changed_riders(
 def _changed_orders(
     before: dict[str, OrderMarker], after: dict[str, OrderMarker]
 ) -> list[OrderMarker]:
-    changed = [dot for order, dot in after.items() if before.get(order) != dot]
+    changed = [marker for order, marker in after.items() if before.get(order) != marker]
     gone = [OrderMarker(order_id=order, gone=True) for order in before.keys() - after.keys()]
     return changed + gone

@@ -1,130 +1,188 @@
-"""What customers may say, and what happens then."""
+"""Commands of customers' sockets, and what happens when such a socket disconnects."""
 
 import asyncio
-from typing import Any
+from dataclasses import dataclass
+from typing import NotRequired, TypedDict
 
+from dispatch.clock import Clock
 from dispatch.errors import Refusal, Refused
 from dispatch.model import TERMINAL_STATUSES, Order, OrderStatus, Position
-from dispatch.riders.store import Rider
+from dispatch.orders.service import OrderService
+from dispatch.orders.store import OrderStore
+from dispatch.riders.store import Rider, Riders
+from dispatch.tracking.fix_pipeline import FixPipeline
+from dispatch.tracking.rider_state import Freshness
+from dispatch.tracking.stores.positions import Positions
+from dispatch.tracking.watchers import Watchers
 from dispatch.wire import commands
-from dispatch.wire.snapshots import order_snapshot
-from handlers.app.contexts import Desk
+from dispatch.wire.snapshots import Snapshot, order_snapshot
 from handlers.sessions.session_registry import Session
 from handlers.sockets.caller import caller_of
-from handlers.sockets.gate import CommandRoute
+from handlers.sockets.command_routes import route
+from handlers.sockets.fix_age import FixAgeLimits
 
-# Source: security design; a customer follows a handful of orders, not a city's.
+# Source: chosen; a customer follows a handful of orders, not those of a city.
 WATCHED_ORDERS_MAX = 20
-# Nobody carries these any more.
+# No rider carries these any more.
 _FINISHED = TERMINAL_STATUSES | {OrderStatus.DELIVERED}
+# The key of a session's watched orders in `Session.state`.
+_WATCHED_ORDER_IDS = "watched_order_ids"
 
 
-async def on_subscribe_order(desk: Desk, session: Session, command: commands.SubscribeOrder) -> Any:
-    """Show the order now, with its rider's last position, and as it moves.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserContext:
+    """What the customers' commands use."""
 
-    The watcher joins first and the rider's position is read then, so that nothing falls between
-    them; what else happens to the order comes through the inbox.
+    clock: Clock
+    order_service: OrderService
+    orders: OrderStore
+    riders: Riders
+    fix_pipeline: FixPipeline
+    positions: Positions
+    watchers: Watchers
+    fix_age_limits: FixAgeLimits
+
+
+class LocationView(TypedDict):
+    """A place on the wire. Units: degrees."""
+
+    lat: float
+    lng: float
+
+
+class RiderView(TypedDict):
+    """The rider of an order as its customer may see it. Units: Unix milliseconds, metres."""
+
+    riderId: str
+    name: str | None
+    vehicle: str | None
+    state: Freshness
+    location: NotRequired[LocationView]
+    ts: NotRequired[int]
+    receivedAt: NotRequired[int]
+    accuracy: NotRequired[float | None]
+
+
+class UnsubscribeAck(TypedDict):
+    """Acknowledgement of `unsubscribe_order`."""
+
+    orderId: str
+
+
+async def on_subscribe_order(
+    context: UserContext, session: Session, command: commands.SubscribeOrder
+) -> Snapshot:
+    """Show the order now, with its rider's last position, and its rider as it moves.
+
+    The watcher joins before the rider's position is read, so that no position is missed between
+    the two; other changes of the order come through the inbox.
+
+    Errors: Refused NOT_FOUND, RATE_LIMITED above WATCHED_ORDERS_MAX; StoreUnavailable.
     """
     order_id = command.order_id
-    order = await _own_order(desk, session, order_id)
+    order = await _own_order(context, session, order_id)
     watched = _watched_order_ids(session)
     if len(watched | {order_id}) > WATCHED_ORDERS_MAX:
-        await _unwatch_finished(desk, session)
+        await _unwatch_finished(context, session)
     if len(watched | {order_id}) > WATCHED_ORDERS_MAX:
         raise Refused(Refusal.RATE_LIMITED, f"watch at most {WATCHED_ORDERS_MAX} orders at once")
     watched.add(order_id)
-    joining = desk.watchers.join(order_id, session.sender)
+    joining = context.watchers.join(order_id, session.sender)
     if order.rider_id is None:
         await joining
-        # A rider who came meanwhile may have been shown before anybody here watched.
-        order = await _own_order(desk, session, order_id)
-        profile = await _rider_profile(desk, order)
+        # A rider who was assigned meanwhile may have been shown before this node watched.
+        order = await _own_order(context, session, order_id)
+        profile = await _rider_profile(context, order)
     else:
-        _, profile = await asyncio.gather(joining, _rider_profile(desk, order))
-    return {**order_snapshot(order, "user"), **await _rider_view(desk, order, profile)}
+        _, profile = await asyncio.gather(joining, _rider_profile(context, order))
+    snapshot = order_snapshot(order, "user")
+    if order.rider_id is not None:
+        snapshot["rider"] = await _rider_view(context, order.rider_id, profile)
+    return snapshot
 
 
-async def _unwatch_finished(desk: Desk, session: Session) -> None:
-    """An app that is open for days keeps room for new orders."""
+async def _unwatch_finished(context: UserContext, session: Session) -> None:
+    """Stop watching finished orders, so that an app open for days can watch new ones."""
     watched = tuple(_watched_order_ids(session))
-    orders = await asyncio.gather(*map(desk.orders.get, watched))
+    orders = await asyncio.gather(*map(context.orders.get, watched))
     for order_id, order in zip(watched, orders, strict=True):
         if order is None or order.status in _FINISHED:
             _watched_order_ids(session).discard(order_id)
-            await desk.watchers.leave(order_id, session.sender)
+            await context.watchers.leave(order_id, session.sender)
 
 
 def _watched_order_ids(session: Session) -> set[str]:
-    return session.state.setdefault("watched", set())
+    return session.state.setdefault(_WATCHED_ORDER_IDS, set())
 
 
-async def _own_order(desk: Desk, session: Session, order_id: str) -> Order:
-    order = await desk.orders.get(order_id)
+async def _own_order(context: UserContext, session: Session, order_id: str) -> Order:
+    order = await context.orders.get(order_id)
     if order is None or order.user_id != session.principal.id:
         raise Refused(Refusal.NOT_FOUND, f"there is no order {order_id} of yours")
     return order
 
 
-async def _rider_profile(desk: Desk, order: Order) -> Rider | None:
-    return None if order.rider_id is None else await desk.riders.profile(order.rider_id)
+async def _rider_profile(context: UserContext, order: Order) -> Rider | None:
+    return None if order.rider_id is None else await context.riders.profile(order.rider_id)
 
 
-async def _rider_view(desk: Desk, order: Order, profile: Rider | None) -> dict[str, Any]:
-    """The rider of an order as its customer may see him; empty while there is none."""
-    rider_id = order.rider_id
-    if rider_id is None:
-        return {}
-    view: dict[str, Any] = {
+async def _rider_view(context: UserContext, rider_id: str, profile: Rider | None) -> RiderView:
+    view: RiderView = {
         "riderId": rider_id,
         "name": profile.name if profile else None,
         "vehicle": profile.vehicle if profile else None,
         "state": "lost",
     }
-    last = await _last_position(desk, rider_id)
+    last = await _last_position(context, rider_id)
     if last is not None:
         view["location"] = {"lat": last.lat, "lng": last.lng}
         view["ts"] = last.ts
         view["receivedAt"] = last.received_at
         view["accuracy"] = last.accuracy
-        view["state"] = desk.freshness(last.received_at)
-    return {"rider": view}
+        age_ms = context.clock.now_ms() - last.received_at
+        view["state"] = context.fix_age_limits.freshness(age_ms)
+    return view
 
 
-async def _last_position(desk: Desk, rider_id: str) -> Position | None:
-    """What this node has seen itself is newer than Redis by up to one flush."""
-    here = desk.fix_pipeline.last_position(rider_id)
-    if here is not None:
-        return here.position
-    return await desk.positions.last_position(rider_id)
+async def _last_position(context: UserContext, rider_id: str) -> Position | None:
+    """This node's own position of the rider; it is newer than that in Redis by up to one flush."""
+    local = context.fix_pipeline.last_position(rider_id)
+    if local is not None:
+        return local.position
+    return await context.positions.last_position(rider_id)
 
 
 async def on_unsubscribe_order(
-    desk: Desk, session: Session, command: commands.UnsubscribeOrder
-) -> Any:
+    context: UserContext, session: Session, command: commands.UnsubscribeOrder
+) -> UnsubscribeAck:
     """Stop showing the order."""
     _watched_order_ids(session).discard(command.order_id)
-    await desk.watchers.leave(command.order_id, session.sender)
+    await context.watchers.leave(command.order_id, session.sender)
     return {"orderId": command.order_id}
 
 
-async def on_cancel_order(desk: Desk, session: Session, command: commands.CancelOrder) -> Any:
-    """Call the order off."""
-    return await desk.order_service.cancel_order(caller_of(session, command), command)
+async def on_cancel_order(
+    context: UserContext, session: Session, command: commands.CancelOrder
+) -> Snapshot:
+    """Cancel the order."""
+    return await context.order_service.cancel_order(caller_of(session, command), command)
 
 
-async def on_rate_order(desk: Desk, session: Session, command: commands.RateOrder) -> Any:
-    """Say how it was."""
-    return await desk.order_service.rate_order(caller_of(session, command), command)
+async def on_rate_order(
+    context: UserContext, session: Session, command: commands.RateOrder
+) -> Snapshot:
+    """Rate a delivered order."""
+    return await context.order_service.rate_order(caller_of(session, command), command)
 
 
-async def on_disconnect(desk: Desk, session: Session) -> None:
-    """Nobody watches any more."""
-    await desk.watchers.leave_all(session.sender)
+async def on_disconnect(context: UserContext, session: Session) -> None:
+    """Stop showing all orders of the socket."""
+    await context.watchers.leave_all(session.sender)
 
 
 COMMANDS = {
-    "subscribe_order": CommandRoute(commands.SubscribeOrder, on_subscribe_order),
-    "unsubscribe_order": CommandRoute(commands.UnsubscribeOrder, on_unsubscribe_order),
-    "cancel_order": CommandRoute(commands.CancelOrder, on_cancel_order),
-    "rate_order": CommandRoute(commands.RateOrder, on_rate_order),
+    "subscribe_order": route(commands.SubscribeOrder, on_subscribe_order),
+    "unsubscribe_order": route(commands.UnsubscribeOrder, on_unsubscribe_order),
+    "cancel_order": route(commands.CancelOrder, on_cancel_order),
+    "rate_order": route(commands.RateOrder, on_rate_order),
 }

@@ -1,44 +1,71 @@
-"""What vendors may say, and what happens then."""
+"""Commands of vendors' sockets."""
 
-from typing import Any
+from dataclasses import dataclass
+from typing import TypedDict
 
+from dispatch.catalogue.store import Catalogue
+from dispatch.orders.service import OrderService
 from dispatch.wire import commands
-from handlers.app.contexts import Desk
+from dispatch.wire.snapshots import Snapshot
 from handlers.sessions.session_registry import Session
 from handlers.sockets.caller import caller_of
-from handlers.sockets.gate import CommandRoute
+from handlers.sockets.command_routes import route
 
 
-async def on_accept_order(desk: Desk, session: Session, command: commands.AcceptOrder) -> Any:
-    """Take the order."""
-    return await desk.order_service.accept_order(caller_of(session, command), command)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VendorContext:
+    """What the vendors' commands use."""
+
+    order_service: OrderService
+    catalogue: Catalogue
 
 
-async def on_reject_order(desk: Desk, session: Session, command: commands.RejectOrder) -> Any:
-    """Turn the order down."""
-    return await desk.order_service.reject_order(caller_of(session, command), command)
+class OnlineAck(TypedDict):
+    """Acknowledgement of `set_online`."""
+
+    online: bool
 
 
-async def on_order_preparing(desk: Desk, session: Session, command: commands.OrderPreparing) -> Any:
-    """Say that the kitchen has begun."""
-    return await desk.order_service.order_preparing(caller_of(session, command), command)
+async def on_accept_order(
+    context: VendorContext, session: Session, command: commands.AcceptOrder
+) -> Snapshot:
+    """Accept an order."""
+    return await context.order_service.accept_order(caller_of(session, command), command)
 
 
-async def on_order_ready(desk: Desk, session: Session, command: commands.OrderReady) -> Any:
-    """Say that the goods wait for the rider."""
-    return await desk.order_service.order_ready(caller_of(session, command), command)
+async def on_reject_order(
+    context: VendorContext, session: Session, command: commands.RejectOrder
+) -> Snapshot:
+    """Reject an order."""
+    return await context.order_service.reject_order(caller_of(session, command), command)
 
 
-async def on_set_online(desk: Desk, session: Session, command: commands.SetOnline) -> Any:
-    """Open or close the shop."""
-    await desk.catalogue.set_online(session.principal.id, online=command.online)
+async def on_order_preparing(
+    context: VendorContext, session: Session, command: commands.OrderPreparing
+) -> Snapshot:
+    """Report that the preparation has begun."""
+    return await context.order_service.order_preparing(caller_of(session, command), command)
+
+
+async def on_order_ready(
+    context: VendorContext, session: Session, command: commands.OrderReady
+) -> Snapshot:
+    """Report that the goods wait for the rider."""
+    return await context.order_service.order_ready(caller_of(session, command), command)
+
+
+async def on_set_online(
+    context: VendorContext, session: Session, command: commands.SetOnline
+) -> OnlineAck:
+    """Open or close the vendor for orders."""
+    await context.catalogue.set_online(session.principal.id, online=command.online)
     return {"online": command.online}
 
 
 COMMANDS = {
-    "accept_order": CommandRoute(commands.AcceptOrder, on_accept_order),
-    "reject_order": CommandRoute(commands.RejectOrder, on_reject_order),
-    "order_preparing": CommandRoute(commands.OrderPreparing, on_order_preparing),
-    "order_ready": CommandRoute(commands.OrderReady, on_order_ready),
-    "set_online": CommandRoute(commands.SetOnline, on_set_online),
+    "accept_order": route(commands.AcceptOrder, on_accept_order),
+    "reject_order": route(commands.RejectOrder, on_reject_order),
+    "order_preparing": route(commands.OrderPreparing, on_order_preparing),
+    "order_ready": route(commands.OrderReady, on_order_ready),
+    "set_online": route(commands.SetOnline, on_set_online),
 }

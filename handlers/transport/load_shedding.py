@@ -1,88 +1,60 @@
-"""While the server is late, only the newest fix of each socket is worth its work.
+"""Load shedding: while the event loop lags, only the newest fix of each socket is handled.
 
-Before step 1 of a fix's way: the sockets → [here] → handlers.sockets.rider.
+The loop's lag is measured here; each socket's `FastPath` asks `is_shedding` and holds its fixes.
 """
 
 import asyncio
 from collections import deque
+from typing import Protocol
 
 from dispatch import metrics
 from dispatch.clock import Clock
-from dispatch.wire.frames import FIX_PREFIXES
-from handlers.sessions.session_registry import Session, SessionRegistry
 
-# The loop is asked so often whether it is late, and what is late. Source: promise, positions are at
-# most 250 ms old in an overload; what comes at once at the worst time has been waiting twice.
+# How often the loop's lag is measured, and above which lag load is shed.
+# Source: docs/promises.md, positions are at most 250 ms old in an overload; a frame that comes at
+# the worst moment has waited for two measurements.
 CHECK_EVERY_S = 0.05
 LAG_THRESHOLD_S = 0.05
-# A rush goes on for so long after the loop was last late: a queue that ended in a moment would be
-# there again in the next.
+# Shedding goes on for this long after the last lag. Source: chosen; without it a queue that was
+# worked off would form again in the next moment.
 RECOVERY_S = 1.0
-# Fixes that go on in one turn of the loop; what comes meanwhile takes the place of those that wait.
+# Held fixes that run in one tick of the loop; fixes that come meanwhile replace those still held.
 # Source: 10 ms of work at 40 us each.
 FIXES_PER_TICK = 256
 
 _COALESCED = metrics.FIXES_DROPPED.labels("coalesced")
 
 
-class _FixCoalescer:
-    """Stands in a socket's way in."""
+class FixHolder(Protocol):
+    """Holds the newest fix of one socket until its turn."""
 
-    __slots__ = ("_shedder", "latest_fix", "session", "try_fast_path")
-
-    def __init__(self, shedder: "LoadShedder", session: Session) -> None:
-        self._shedder = shedder
-        self.session = session
-        self.try_fast_path = session.connection.try_fast_path
-        self.latest_fix: str | None = None
-
-    def coalesce(self, text: str) -> bool:
-        """Keep a fix until its turn; anything else goes on, after the fix before it."""
-        if not text.startswith(FIX_PREFIXES):
-            self.flush()
-            return self.try_fast_path(text)
-        if self.latest_fix is None:
-            self._shedder.enqueue(self)
-        else:
-            self._shedder.coalesced_count += 1
-            # It goes no further, but it counts: a flood ends as it does at any other time.
-            if not self.session.fix_bucket.take(self._shedder.clock.monotonic_s()):
-                self.session.connection.count_violation()
-        self.latest_fix = text
-        return True
-
-    def flush(self) -> None:
-        """Let the newest fix go on."""
-        text, self.latest_fix = self.latest_fix, None
-        connection = self.session.connection
-        if text is not None and not connection.closed and not self.try_fast_path(text):
-            connection.run_slow_path(text)
+    def run_held_fix(self) -> None:
+        """Run the fix that is held now."""
+        ...
 
 
 class LoadShedder:
-    """Watches the loop, and lets fixes overtake one another where it does not keep up."""
+    """Measures the loop's lag and runs the held fixes, a bounded number per tick."""
 
-    def __init__(self, sessions: SessionRegistry, clock: Clock) -> None:
-        self._sessions = sessions
-        self.clock = clock
-        self._coalescers: dict[Session, _FixCoalescer] = {}
-        self._queue: deque[_FixCoalescer] = deque()
-        # How many sockets there were when they were guarded last.
-        self._session_count = 0
-        self._lagged_at_s = 0.0
+    def __init__(self, clock: Clock) -> None:
+        # A steady clock, seconds.
+        self.now_s = clock.monotonic_s
         self.is_shedding = False
+        # Fixes replaced by newer ones since the last measurement; counted by their holders.
         self.coalesced_count = 0
+        self._queue: deque[FixHolder] = deque()
+        self._lagged_at_s = 0.0
 
     async def run(self) -> None:
-        """Look at the loop, for as long as the server runs."""
+        """Measure the loop's lag until cancelled."""
         while True:
-            before_s = self.clock.monotonic_s()
+            before_s = self.now_s()
             await asyncio.sleep(CHECK_EVERY_S)
-            self.record_lag(self.clock.monotonic_s() - before_s - CHECK_EVERY_S)
+            self.record_lag(self.now_s() - before_s - CHECK_EVERY_S)
 
     def record_lag(self, lag_s: float) -> None:
-        """The loop came so much too late. Units: seconds."""
-        now_s = self.clock.monotonic_s()
+        """Start or stop shedding after one measurement. Units: seconds."""
+        now_s = self.now_s()
         if lag_s > LAG_THRESHOLD_S:
             self._lagged_at_s = now_s
             if not self.is_shedding:
@@ -90,42 +62,23 @@ class LoadShedder:
             self.is_shedding = True
         elif self.is_shedding and now_s - self._lagged_at_s > RECOVERY_S:
             self._stop_shedding()
-        if self.is_shedding and len(self._sessions) != self._session_count:
-            self._install_coalescers()
         _COALESCED.inc(self.coalesced_count)
         metrics.FIXES_RECEIVED.inc(self.coalesced_count)
         self.coalesced_count = 0
 
-    def enqueue(self, coalescer: _FixCoalescer) -> None:
-        """A socket has a fix that waits for its turn."""
+    def enqueue(self, holder: FixHolder) -> None:
+        """Run a holder's fix in its turn; called once for each fix that it begins to hold."""
         if not self._queue:
             asyncio.get_running_loop().call_soon(self._process_queue)
-        self._queue.append(coalescer)
+        self._queue.append(holder)
 
     def _process_queue(self) -> None:
         for _ in range(min(FIXES_PER_TICK, len(self._queue))):
-            self._queue.popleft().flush()
+            self._queue.popleft().run_held_fix()
         if self._queue:
             asyncio.get_running_loop().call_soon(self._process_queue)
 
-    def _install_coalescers(self) -> None:
-        """Stand in the way of every rider's socket that is here now."""
-        self._session_count = len(self._sessions)
-        before, self._coalescers = self._coalescers, {}
-        for session in self._sessions:
-            if session.namespace == "/rider":
-                guard = self._coalescers[session] = before.get(session) or _FixCoalescer(
-                    self, session
-                )
-                session.connection.try_fast_path = guard.coalesce
-
     def _stop_shedding(self) -> None:
-        self.is_shedding, self._session_count = False, 0
+        self.is_shedding = False
         while self._queue:
-            self._queue.popleft().flush()
-        for guard in self._coalescers.values():
-            connection = guard.session.connection
-            # One that is closed, or was left for another session, has nobody in its way.
-            if connection.try_fast_path == guard.coalesce:
-                connection.try_fast_path = guard.try_fast_path
-        self._coalescers.clear()
+            self._queue.popleft().run_held_fix()

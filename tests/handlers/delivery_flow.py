@@ -39,11 +39,11 @@ def live_engine(api: ApiClient) -> OrderService:
     fence = Fence(api.clock)
     fence.grant(1, float("inf"))
     stores = OrderStores(
-        catalogue=api.desk.catalogue,
-        service_rates=api.desk.service_rates,
+        catalogue=api.services.catalogue,
+        service_rates=api.services.service_rates,
         promotions=Promotions(api.table, api.clock),
-        riders=api.desk.riders,
-        positions=api.desk.positions,
+        riders=api.services.riders,
+        positions=api.services.positions,
         speeds=LearnedSpeeds(),
         learned_stats=LearnedStats(api.redis, scripts, api.clock, 1.0),
         ledger=api.ledger,
@@ -56,7 +56,7 @@ def live_engine(api: ApiClient) -> OrderService:
 
 async def accept_delivery(api: ApiClient, order_id: str) -> None:
     """Accept an order as vendor, offer it as engine, and accept it as rider."""
-    orders, now_ms = api.desk.order_service, api.clock.now_ms()
+    orders, now_ms = api.services.order_service, api.clock.now_ms()
     await orders.accept_order(VENDOR, commands.AcceptOrder(order_id=order_id))
     await orders.order_ready(VENDOR, commands.OrderReady(order_id=order_id))
     offer = Offer(
@@ -76,7 +76,7 @@ async def accept_delivery(api: ApiClient, order_id: str) -> None:
 
 async def complete_delivery(api: ApiClient, order_id: str) -> None:
     """Pick an accepted order up and deliver it; its money is not settled yet."""
-    orders = api.desk.order_service
+    orders = api.services.order_service
     await orders.pick_up(RIDER, commands.PickUp(order_id=order_id))
     await orders.complete_delivery(RIDER, commands.CompleteDelivery(order_id=order_id))
 
@@ -85,7 +85,7 @@ async def deliver(api: ApiClient, order_id: str) -> None:
     """Take a placed order all the way until it is settled."""
     await accept_delivery(api, order_id)
     await complete_delivery(api, order_id)
-    await api.desk.order_service.settle(OrderId(order_id))
+    await api.services.order_service.settle(OrderId(order_id))
 
 
 async def deliver_order(api: ApiClient) -> dict[str, Any]:
@@ -113,4 +113,4 @@ async def put_trail(api: ApiClient, order_id: str, *lats: float) -> None:
     update = PositionUpdate(
         rider_id=AWA[1], position=fixes[-1], facts=facts, cell=None, trail=trail
     )
-    await api.desk.positions.put([update])
+    await api.services.positions.put([update])

@@ -10,15 +10,17 @@ from aiohttp.test_utils import TestClient, TestServer
 from dispatch.clock import ManualClock
 from dispatch.settings import Settings
 from dispatch.storage.redis_client import RedisClients, Scripts
-from handlers.app.composition import HTTP_MODULES, Infrastructure, compose
-from handlers.app.contexts import Desk
+from handlers.app.application import HTTP_MODULES
+from handlers.app.composition import compose
 from handlers.app.http_contexts import add_http_contexts
+from handlers.app.infrastructure import Infrastructure
+from handlers.app.services import Services
 from handlers.http.framework.envelope import HTTP_EDGE, HttpEdge, register_routes
+from handlers.http.framework.middleware import http_gate
 from handlers.sessions.auth import Tokens, UserType
 from handlers.sessions.client_address import TrustedProxies
 from handlers.sessions.origins import AllowedOrigins
 from handlers.sessions.rate_limits import RateLimits
-from handlers.sockets.gate import http_gate
 from ledger.dynamodb.client import DynamoTable
 from ledger.posting.ledger import Ledger
 
@@ -48,12 +50,12 @@ class ApiClient:
     def __init__(
         self,
         client: TestClient[Any, Any],
-        desk: Desk,
+        services: Services,
         tokens: Tokens,
         infrastructure: Infrastructure,
     ) -> None:
         self.client = client
-        self.desk = desk
+        self.services = services
         self.tokens = tokens
         assert isinstance(infrastructure.clock, ManualClock)
         self.clock = infrastructure.clock
@@ -152,13 +154,13 @@ async def run_api(
     infrastructure = Infrastructure(
         settings, clock, table, redis, Scripts(redis.commands), "node-a"
     )
-    desk, _ = compose(infrastructure)
+    services, _ = compose(infrastructure)
     app, tokens = web.Application(middlewares=[http_gate]), Tokens(settings)
-    add_http_contexts(app, desk)
+    add_http_contexts(app, services)
     app[HTTP_EDGE] = HttpEdge(
         clock, tokens, RateLimits(settings), AllowedOrigins(settings), TrustedProxies(settings)
     )
     for module in HTTP_MODULES:
         register_routes(app, module.ROUTES)
     async with TestClient(TestServer(app)) as client:
-        yield ApiClient(client, desk, tokens, infrastructure)
+        yield ApiClient(client, services, tokens, infrastructure)

@@ -17,20 +17,20 @@ from dispatch.errors import Refusal, Refused, StoreUnavailable
 from dispatch.settings import Settings
 from dispatch.wire import commands
 from handlers.http.framework import envelope
+from handlers.http.framework.middleware import http_gate
+from handlers.refusals import NOT_FOUND_S_MIN
 from handlers.sessions.auth import Principal, Tokens, UserType
 from handlers.sessions.client_address import TrustedProxies
 from handlers.sessions.origins import AllowedOrigins
 from handlers.sessions.rate_limits import RateLimits
 from handlers.sessions.session_registry import ResumePoint, Session, SessionRegistry
-from handlers.sockets.gate import (
-    AudienceRoutes,
-    CommandRoute,
-    Gate,
-    Limit,
-    http_gate,
-)
+from handlers.sockets.admission import Admission
+from handlers.sockets.command_routes import AudienceRoutes, Limit, route
+from handlers.sockets.command_runner import CommandRunner
+from handlers.sockets.gate import Gate
 from handlers.transport.accept_queue import AcceptQueue
 from handlers.transport.engineio_session import SessionTimeouts
+from handlers.transport.load_shedding import LoadShedder
 from handlers.transport.log_filter import HTTP_SERVER_LOGGER
 from handlers.transport.socketio_server import SocketIoServer
 from ledger.dynamodb.table import TableUnavailable
@@ -72,7 +72,7 @@ def upgrade_request_bytes(path: str = WS_PATH, *more_headers: str) -> bytes:
 
 
 @dataclass
-class FakeDesk:
+class FakeContext:
     """Records what the test's command handlers receive, and can block or fail them."""
 
     received: list[Any] = field(default_factory=list)
@@ -83,29 +83,28 @@ class FakeDesk:
     errors: dict[str, Exception] = field(default_factory=dict)
 
 
-def record_fix(desk: FakeDesk, _session: Session, fix: commands.Fix) -> object:
-    desk.received.append(fix)
+def record_fix(context: FakeContext, _session: Session, fix: commands.Fix) -> None:
+    context.received.append(fix)
     if fix.seq == 13:
         raise Refused(Refusal.MALFORMED, "13 is refused")
     if fix.seq == 14:
         raise ZeroDivisionError("an internal detail")
-    return None
 
 
 async def record_order_command(
-    desk: FakeDesk, session: Session, command: commands.OrderCommand
-) -> object:
-    await desk.commands_allowed.wait()
-    desk.received.append(command.order_id)
-    error = desk.errors.get(command.order_id)
+    context: FakeContext, session: Session, command: commands.OrderCommand
+) -> dict[str, str]:
+    await context.commands_allowed.wait()
+    context.received.append(command.order_id)
+    error = context.errors.get(command.order_id)
     if error is not None:
         raise error
     return {"orderId": command.order_id, "by": session.principal.id}
 
 
 async def return_unencodable(
-    _desk: FakeDesk, _session: Session, _command: commands.SetAvailability
-) -> object:
+    _context: FakeContext, _session: Session, _command: commands.SetAvailability
+) -> Any:
     return object()
 
 
@@ -123,7 +122,7 @@ ERRORS: dict[str, Exception] = {
 class RunningEdge:
     """A running edge with its parts."""
 
-    desk: FakeDesk
+    context: FakeContext
     clock: ManualClock
     server: SocketIoServer
     sessions: SessionRegistry
@@ -217,15 +216,23 @@ async def run_edge(
     timeouts: SessionTimeouts | None = None,
     routes: list[envelope.Route] | None = None,
     is_revoked: Callable[[Principal], bool] = lambda _principal: False,
+    not_found_s_min: float = NOT_FOUND_S_MIN,
     **changes: Any,
 ) -> AsyncIterator[RunningEdge]:
     """Serve riders and users on a free port; `changes` are settings."""
-    edge_settings, clock, desk = settings(**changes), ManualClock(), FakeDesk(errors=ERRORS)
-    desk.commands_allowed.set()
+    edge_settings, clock, context = settings(**changes), ManualClock(), FakeContext(errors=ERRORS)
+    context.commands_allowed.set()
     limits, tokens = RateLimits(edge_settings), Tokens(edge_settings, is_revoked)
     sessions = SessionRegistry(clock, expiry_check_every_s=0.01)
     server = SocketIoServer(edge_settings, clock, limits, timeouts)
-    gate = Gate(server, sessions, tokens, desk, _audiences(desk))
+    gate = Gate(
+        Admission(server, tokens),
+        sessions,
+        _audiences(context),
+        CommandRunner(clock, not_found_s_min),
+        LoadShedder(clock),
+    )
+    server.namespace_handler = gate
     app = web.Application(
         middlewares=[http_gate], client_max_size=edge_settings.http_body_bytes_max
     )
@@ -246,9 +253,9 @@ async def run_edge(
     url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
     async with aiohttp.ClientSession() as http:
         yield RunningEdge(
-            desk, clock, server, sessions, gate, tokens, url, http, runner.server, accept_queue
+            context, clock, server, sessions, gate, tokens, url, http, runner.server, accept_queue
         )
-        desk.commands_allowed.set()
+        context.commands_allowed.set()
         listener.close()
         accept_queue.close()
         await server.close_all()
@@ -256,30 +263,27 @@ async def run_edge(
     await runner.cleanup()
 
 
-def _audiences(desk: FakeDesk) -> list[AudienceRoutes]:
+def _audiences(context: FakeContext) -> list[AudienceRoutes[FakeContext]]:
     async def on_connect(session: Session, resume: ResumePoint | None) -> None:
         hello = f'42{session.namespace},["hello",{{"you":"{session.principal.id}"}}]'
         session.sender.send_event(hello.encode())
-        desk.joined.append((session, resume))
+        context.joined.append((session, resume))
 
     async def fail(_session: Session, _resume: ResumePoint | None) -> None:
         raise StoreUnavailable("redis", "timeout")
 
     async def on_disconnect(session: Session) -> None:
-        desk.left.append(session)
+        context.left.append(session)
 
     rider = {
-        "location_update": CommandRoute(commands.Fix, record_fix, Limit.FIX),
-        "accept_delivery": CommandRoute(commands.AcceptDelivery, record_order_command),
-        "arrived_pickup": CommandRoute(commands.ArrivedPickup, record_order_command),
-        "set_availability": CommandRoute(commands.SetAvailability, return_unencodable),
+        "location_update": route(commands.Fix, record_fix, Limit.FIX),
+        "accept_delivery": route(commands.AcceptDelivery, record_order_command),
+        "arrived_pickup": route(commands.ArrivedPickup, record_order_command),
+        "set_availability": route(commands.SetAvailability, return_unencodable),
     }
+    user = {"subscribe_order": route(commands.SubscribeOrder, record_order_command)}
     return [
-        AudienceRoutes("rider", rider, None, on_disconnect),
-        AudienceRoutes(
-            "user",
-            {"subscribe_order": CommandRoute(commands.SubscribeOrder, record_order_command)},
-            on_connect,
-        ),
-        AudienceRoutes("vendor", {}, fail),
+        AudienceRoutes("rider", context, rider, None, on_disconnect),
+        AudienceRoutes("user", context, user, on_connect),
+        AudienceRoutes("vendor", context, {}, fail),
     ]

@@ -118,8 +118,8 @@ async def test_10_a_plain_event_is_handled(edge: RunningEdge):
     async with edge.connect_rider() as raw:
         await raw.send('42/rider,["location_update",{"lat":4.05,"lng":9.7,"seq":1}]')
         assert (await raw.send_command("arrived_pickup", "ord_1", 5))["ok"] is True
-    assert edge.desk.received[-2:] == [edge.desk.received[-2], "ord_1"]
-    assert (edge.desk.received[-2].lat, edge.desk.received[-2].seq) == (4.05, 1)
+    assert edge.context.received[-2:] == [edge.context.received[-2], "ord_1"]
+    assert (edge.context.received[-2].lat, edge.context.received[-2].seq) == (4.05, 1)
 
 
 async def test_11_binary_attachments_close(edge: RunningEdge):

@@ -10,7 +10,8 @@ from dispatch.clock import Clock
 from dispatch.errors import StoreUnavailable
 from dispatch.settings import Settings
 from dispatch.storage.redis_client import Scripts, open_redis
-from handlers.app import composition
+from handlers.app.infrastructure import Infrastructure
+from handlers.app.server import run
 from ledger.dynamodb.client import DynamoTable
 from ledger.dynamodb.fake import FakeDynamo
 from tests.simulation.event_log import EventLog
@@ -113,11 +114,11 @@ class SimulatedNode:
             table = DynamoTable(DyingDynamoClient(self._dynamo, self), TABLE)
             scripts = Scripts(redis.commands)
             await _load_scripts(scripts)
-            basis = composition.Infrastructure(
+            basis = Infrastructure(
                 self._settings, clock, table, redis, scripts, ids.new_id("node")
             )
             plug: Any = BoundSocket(self.name)
-            await composition.run(basis, plug, self._stop_requested, self._on_ready)
+            await run(basis, plug, self._stop_requested, self._on_ready)
             await table.wait_for_transactions()
 
     def _on_ready(self) -> None:

@@ -19,7 +19,7 @@ from dispatch.orders.transitions.context import (
     TransitionRequest,
 )
 from dispatch.orders.transitions.offers import EndedOffers, is_offered
-from dispatch.orders.unit_of_work import Caller, ExtraWrites
+from dispatch.orders.unit_of_work import Caller, Committed, ExtraWrites
 from dispatch.orders.use_cases.base import OrderUseCases
 from dispatch.tracking.stores.geo_cells import cell_of
 from dispatch.wire import commands
@@ -73,6 +73,12 @@ class OfferUseCases(OrderUseCases):
         Errors: Refused OFFER_TAKEN, OFFER_EXPIRED, CONFLICT (the rider carries another order),
         CASH_LIMIT; StoreUnavailable.
         """
+        return (await self.commit_acceptance(caller, command)).answer
+
+    async def commit_acceptance(
+        self, caller: Caller, command: commands.AcceptDelivery
+    ) -> Committed:
+        """As `accept_delivery`; the transition's `claimed_rider_id` is None for a repetition."""
         rider_id = RiderId(caller.id)
 
         async def request_for(order: Order) -> TransitionRequest[Acceptance]:
@@ -89,11 +95,11 @@ class OfferUseCases(OrderUseCases):
             caller, OrderId(command.order_id), request_for, extra_writes_for
         )
         if committed.order is None or committed.transition is None:
-            return committed.answer
+            return committed
         if committed.transition.claimed_rider_id:
             metrics.OFFERS.labels("accepted").inc()
             self._stores.learned_stats.record_answer(rider_id, accepted=True)
-        return order_snapshot(committed.order, "rider")
+        return replace(committed, answer=order_snapshot(committed.order, "rider"))
 
     async def _assignment_facts(self, rider_id: RiderId) -> AssignmentFacts:
         profile, position = await asyncio.gather(

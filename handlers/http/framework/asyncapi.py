@@ -1,15 +1,16 @@
 """AsyncAPI document of the Socket.IO namespaces: commands, and the events of each audience."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
 from dispatch.wire import events
 from dispatch.wire.events import Event
 from handlers.http.framework.schemas import TITLE, VERSION, Document, json_schemas, summary_of
-from handlers.sockets.gate import CommandRoute
+from handlers.sockets.command_routes import CommandRoute
 
-CommandTables = Mapping[str, Mapping[str, CommandRoute]]
+CommandTables = Mapping[str, Mapping[str, CommandRoute[Any]]]
 
 _DESCRIPTION = (
     "Socket.IO protocol 5 at /socket.io/, one namespace for each audience, token in auth.token. "

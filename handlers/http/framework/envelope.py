@@ -15,7 +15,7 @@ from handlers.sessions.auth import Principal, TokenRefused, Tokens, UserType
 from handlers.sessions.client_address import TrustedProxies
 from handlers.sessions.origins import AllowedOrigins
 from handlers.sessions.rate_limits import Rate, RateLimits, TokenBucket
-from handlers.sockets.validation_messages import explain
+from handlers.validation_messages import explain
 
 # Source: RFC 9110 section 15; 422 for a request that is understood and cannot be carried out.
 STATUS_OF: Mapping[Refusal, int] = {

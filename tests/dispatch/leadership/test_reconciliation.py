@@ -12,6 +12,7 @@ from dispatch.leadership.reconciliation import (
 )
 from dispatch.leadership.redis_instance import RedisInstance
 from dispatch.model import Position
+from dispatch.orders.rider_loader import RiderLoader
 from dispatch.orders.store import SHARDS, shard_of
 from dispatch.storage.redis_client import RedisClients, Scripts
 from dispatch.tracking.eta import EtaEstimator
@@ -215,7 +216,9 @@ class Node:
             TrackingRules(watchers, EtaEstimator(LearnedSpeeds())),
         )
         self.recovery = RiderStateRecovery(
-            self.rider_registry, self.writer, shop.riders, shop.orders
+            self.rider_registry,
+            self.writer,
+            RiderLoader(shop.riders, shop.orders, self.rider_registry, 1),
         )
 
     async def connect_rider(self):

@@ -1,4 +1,4 @@
-"""The command line says in one line what is wrong, and does what its help promises."""
+"""Command line: its help, its one-line errors, its tokens and the table."""
 
 import os
 import sys
@@ -20,7 +20,7 @@ SECRET = "a secret of thirty-two bytes, or more"
 
 @pytest.fixture(autouse=True)
 def clean_environ(tmp_path: Path) -> Iterator[pytest.MonkeyPatch]:
-    """An environment with nothing set but a DATA_DIR of the test's own."""
+    """Unset every setting but a DATA_DIR of the test's own."""
     with pytest.MonkeyPatch.context() as patch:
         for name in Settings.__struct_fields__:
             patch.delenv(name.upper(), raising=False)
@@ -30,17 +30,17 @@ def clean_environ(tmp_path: Path) -> Iterator[pytest.MonkeyPatch]:
 
 @pytest.fixture
 def started_with(clean_environ: pytest.MonkeyPatch) -> list[Settings]:
-    """What the server was started with, instead of starting it."""
-    asked: list[Settings] = []
+    """Replace the server by one that notes the settings it was started with."""
+    started: list[Settings] = []
 
     async def serve(chosen: Settings) -> None:
-        asked.append(chosen)
+        started.append(chosen)
 
-    app = ModuleType("handlers.app.composition")
+    app = ModuleType("handlers.app.server")
     app.__dict__["serve"] = serve
-    clean_environ.setitem(sys.modules, "handlers.app.composition", app)
-    clean_environ.setattr("handlers.app.composition", app, raising=False)
-    return asked
+    clean_environ.setitem(sys.modules, "handlers.app.server", app)
+    clean_environ.setattr("handlers.app.server", app, raising=False)
+    return started
 
 
 def reeyo(*args: str) -> Result:
@@ -58,7 +58,7 @@ def test_every_command_has_help(command: list[str]):
 
 
 @pytest.mark.parametrize(
-    ("given", "says"),
+    ("environ", "message"),
     [
         ({}, "JWT_SECRET must have at least 32 bytes"),
         ({"JWT_SECRET": "short"}, "JWT_SECRET must have at least 32 bytes"),
@@ -69,24 +69,24 @@ def test_every_command_has_help(command: list[str]):
     ],
 )
 def test_a_bad_setting_is_one_line(
-    given: dict[str, str],
-    says: str,
+    environ: dict[str, str],
+    message: str,
     clean_environ: pytest.MonkeyPatch,
     started_with: list[Settings],
 ):
     """A server that cannot start like this says why in one line and exits 2."""
-    for name, value in given.items():
+    for name, value in environ.items():
         clean_environ.setenv(name, value)
     result = reeyo("serve")
     assert (result.exit_code, started_with) == (2, [])
-    assert says in result.stderr
+    assert message in result.stderr
     assert result.stderr.count("\n") == 1
 
 
 def test_options_overrule_the_environment(
     clean_environ: pytest.MonkeyPatch, started_with: list[Settings]
 ):
-    """`--host` and `--port` are stronger than HOST and PORT; port 0 is a choice too."""
+    """`--host` and `--port` win over HOST and PORT, also with port 0."""
     clean_environ.setenv("JWT_SECRET", SECRET)
     clean_environ.setenv("PORT", "9000")
     assert reeyo("serve").exit_code == 0
@@ -94,61 +94,61 @@ def test_options_overrule_the_environment(
     assert [(one.host, one.port) for one in started_with] == [("127.0.0.1", 9000), ("0.0.0.0", 0)]
 
 
-def test_a_token_lets_its_owner_in(clean_environ: pytest.MonkeyPatch):
-    """The printed token, and nothing beside it, is verified by a server with the same secret."""
+def test_a_printed_token_is_valid(clean_environ: pytest.MonkeyPatch):
+    """A server with the same secret verifies it; nothing else is printed."""
     clean_environ.setenv("JWT_SECRET", SECRET)
     result = reeyo("token", "--type", "RIDER", "--id", "rdr_1", "--ttl", "60")
     now_ms = SystemClock().now_ms()
-    who = Tokens(settings.read(os.environ)).verify(result.stdout.strip(), now_ms)
-    assert (who.user_type, who.id, result.stderr) == ("RIDER", "rdr_1", "")
-    assert now_ms < who.expires_at_ms <= now_ms + 60_000
+    principal = Tokens(settings.read(os.environ)).verify(result.stdout.strip(), now_ms)
+    assert (principal.user_type, principal.id, result.stderr) == ("RIDER", "rdr_1", "")
+    assert now_ms < principal.expires_at_ms <= now_ms + 60_000
 
 
 def test_a_token_needs_a_secret():
-    """Without a secret there is no token, for nobody would take it."""
+    """Without a secret no token is printed: no server would accept it."""
     result = reeyo("token", "--type", "RIDER", "--id", "rdr_1")
     assert (result.exit_code, result.stdout) == (2, "")
 
 
 @pytest.mark.parametrize("owner", ["", "a b", "rdr#1", "x" * 65])
 def test_a_token_needs_an_id(owner: str, clean_environ: pytest.MonkeyPatch):
-    """An id that the contract does not know is refused before anything is signed."""
+    """An id of the wrong form is refused before anything is signed."""
     clean_environ.setenv("JWT_SECRET", SECRET)
     result = reeyo("token", "--type", "RIDER", "--id", owner)
     assert (result.exit_code, result.stdout) == (2, "")
     assert "--id" in result.stderr
 
 
-def test_a_dev_token_fits_the_dev_server(started_with: list[Settings]):
+def test_a_dev_token_is_valid_at_the_dev_server(started_with: list[Settings]):
     """`token --dev` in another terminal signs with the secret that `serve --dev` checks."""
     printed = reeyo("token", "--dev", "--type", "VENDOR", "--id", "vnd_1")
     assert reeyo("serve", "--dev").exit_code == 0
-    who = Tokens(started_with[0]).verify(printed.stdout.strip(), SystemClock().now_ms())
-    assert who.id == "vnd_1"
+    principal = Tokens(started_with[0]).verify(printed.stdout.strip(), SystemClock().now_ms())
+    assert principal.id == "vnd_1"
 
 
-def test_the_dev_secret_is_kept_to_its_owner(tmp_path: Path, started_with: list[Settings]):
-    """The secret is in DATA_DIR/dev-secret for its owner alone, and the server says so."""
+def test_only_its_owner_may_read_the_dev_secret(tmp_path: Path, started_with: list[Settings]):
+    """The secret is in DATA_DIR/dev-secret, and stderr names the file."""
     result = reeyo("serve", "--dev")
     path = tmp_path / "data" / "dev-secret"
     assert str(path) in result.stderr
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.read_text() == started_with[0].jwt_secret
-    assert [kept.name for kept in path.parent.iterdir()] == ["dev-secret"]
+    assert [each.name for each in path.parent.iterdir()] == ["dev-secret"]
 
 
-def test_a_given_secret_wins_over_the_kept_one(
+def test_jwt_secret_wins_over_the_dev_secret(
     tmp_path: Path, clean_environ: pytest.MonkeyPatch, started_with: list[Settings]
 ):
-    """With JWT_SECRET set, --dev neither makes nor reads a secret of its own."""
+    """With JWT_SECRET set, --dev neither makes nor reads a file."""
     clean_environ.setenv("JWT_SECRET", SECRET)
     result = reeyo("serve", "--dev")
     assert (started_with[0].jwt_secret, result.stderr) == (SECRET, "")
     assert not (tmp_path / "data").exists()
 
 
-def test_a_damaged_dev_secret_is_not_signed_with(tmp_path: Path):
-    """A secret that lost its bytes is named, and not used."""
+def test_a_damaged_dev_secret_is_not_used(tmp_path: Path):
+    """A secret that is too short is reported, and nothing is signed."""
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "dev-secret").write_text("short")
     result = reeyo("token", "--dev", "--type", "USER", "--id", "usr_1")
@@ -156,8 +156,8 @@ def test_a_damaged_dev_secret_is_not_signed_with(tmp_path: Path):
     assert "is damaged: remove it" in result.stderr
 
 
-def test_a_data_dir_that_is_none_is_told_in_one_line(tmp_path: Path):
-    """DATA_DIR on a file is the operator's to put right."""
+def test_a_data_dir_that_is_a_file_is_one_line(tmp_path: Path):
+    """The operator learns which setting is wrong."""
     (tmp_path / "data").write_text("a file")
     result = reeyo("serve", "--dev")
     assert result.exit_code == 2
@@ -166,13 +166,13 @@ def test_a_data_dir_that_is_none_is_told_in_one_line(tmp_path: Path):
 
 @pytest.mark.engines
 def test_the_table_is_created_once():
-    """`table create` may be repeated; it needs no secret and says what it found."""
+    """`table create` may be repeated; it needs no secret and reports what it found."""
     first, second = reeyo("table", "create"), reeyo("table", "create")
     assert (first.exit_code, first.stdout) == (0, "reeyo was created\n")
-    assert (second.exit_code, second.stdout) == (0, "reeyo is there\n")
+    assert (second.exit_code, second.stdout) == (0, "reeyo exists\n")
 
 
-def test_an_engine_that_is_away_is_one_line(clean_environ: pytest.MonkeyPatch):
+def test_a_dynamodb_that_is_away_is_one_line(clean_environ: pytest.MonkeyPatch):
     """A DynamoDB that does not answer ends the command in one line and exit 1."""
     clean_environ.setenv("DYNAMODB_ENDPOINT", "http://127.0.0.1:9")
     result = reeyo("table", "create")
@@ -181,7 +181,7 @@ def test_an_engine_that_is_away_is_one_line(clean_environ: pytest.MonkeyPatch):
 
 
 def test_a_role_is_chosen(started_with: list[Settings], clean_environ: pytest.MonkeyPatch):
-    """By an option, or by the environment; each is one half of all."""
+    """ROLE=edge has the sockets, `--role engine` wins over it and has the engine."""
     for name in ("REDIS_URL", "DYNAMODB_ENDPOINT"):
         clean_environ.setenv(name, "redis://shared")
     clean_environ.setenv("ROLE", "edge")
@@ -194,16 +194,16 @@ def test_a_role_is_chosen(started_with: list[Settings], clean_environ: pytest.Mo
     ]
 
 
-def test_a_part_cannot_have_stores_of_its_own():
-    """An edge beside nobody would take orders that no engine ever sees."""
+def test_an_edge_needs_shared_stores():
+    """With embedded stores it would take orders that no engine ever sees."""
     result = reeyo("serve", "--dev", "--role", "edge")
 
     assert result.exit_code == 2
     assert "ROLE=edge shares its stores" in result.stderr
 
 
-def test_only_a_laptop_parts_quickly(started_with: list[Settings]):
-    """Ctrl-C under --dev is not waited for; in production sockets go one after the other."""
+def test_a_dev_server_drains_quickly(started_with: list[Settings]):
+    """Ctrl-C under --dev closes the sockets within half a second, production within six."""
     reeyo("serve", "--dev")
 
     assert started_with[0].drain_spread_s == 0.5

@@ -1,4 +1,4 @@
-"""`reeyo ledger verify` says by its exit code whether the books are right, and names a break."""
+"""`reeyo ledger verify`: its exit code, its report of a break, and its time range."""
 
 import asyncio
 
@@ -15,12 +15,12 @@ from ledger.posting.ledger import Ledger
 
 pytestmark = pytest.mark.engines
 
-# Entries younger than a quarter of a minute are left to the next look.
+# The audit leaves entries younger than a quarter of a minute to the next run.
 AGE_MS = 60_000
 
 
 async def verify(table: DynamoTable, *args: str) -> Result:
-    """Run the command on a table, as an operator beside the server."""
+    """Run the command on a table."""
     environ = {
         "DYNAMODB_ENDPOINT": table.client.meta.endpoint_url,
         "DYNAMODB_TABLE": table.name,
@@ -31,14 +31,14 @@ async def verify(table: DynamoTable, *args: str) -> Result:
 
 
 async def post_top_ups(table: DynamoTable) -> None:
-    """Three movements of a wallet, a minute ago."""
+    """Post three movements of a wallet, a minute ago."""
     ledger = Ledger(table, lambda: SystemClock().now_ms() - AGE_MS)
     for number in range(3):
         await ledger.post(TopUp("u", 1_000, "sandbox", f"p{number}"))
 
 
 async def corrupt_line(table: DynamoTable, seq: int) -> None:
-    """A franc more in one line."""
+    """Add a franc to one line."""
     change = Update(
         key=line_key(user("u"), seq),
         expression="SET amount = amount + :one",
@@ -47,8 +47,8 @@ async def corrupt_line(table: DynamoTable, seq: int) -> None:
     await table.transact([change])
 
 
-async def test_right_books_end_with_zero(table: DynamoTable):
-    """Nothing on stdout, what was looked at on stderr; an empty table is right, too."""
+async def test_a_ledger_without_breaks_exits_0(table: DynamoTable):
+    """Nothing on stdout, the counts on stderr; an empty table has no breaks either."""
     empty = await verify(table)
     await post_top_ups(table)
     full = await verify(table)
@@ -59,33 +59,33 @@ async def test_right_books_end_with_zero(table: DynamoTable):
     assert "2 accounts, 3 lines, 3 entries" in full.stderr
 
 
-async def test_the_first_break_is_named_and_ends_with_one(table: DynamoTable):
-    """The rule, the place and the amounts of a franc too many; and nothing is corrected."""
+async def test_the_first_break_is_printed_and_exits_1(table: DynamoTable):
+    """With its rule, its line and the amounts; nothing is corrected."""
     await post_top_ups(table)
     before = await table.get(line_key(user("u"), 2))
     assert before is not None
     await corrupt_line(table, 2)
-    told = await verify(table)
+    result = await verify(table)
     after = await table.get(line_key(user("u"), 2))
 
-    assert told.exit_code == 1
-    assert told.stdout == "line_adds_up: USER#u line 2: 1000 +1001\n"
+    assert result.exit_code == 1
+    assert result.stdout == "line_adds_up: USER#u line 2: 1000 +1001\n"
     assert after == {**before, "amount": 1_001}
 
 
-async def test_a_break_outside_of_the_span_is_not_looked_for(table: DynamoTable):
-    """A day is verified by itself, so that last year's books need not be read every night."""
+async def test_a_break_outside_the_range_is_not_found(table: DynamoTable):
+    """A day can be verified by itself, without reading last year's entries."""
     await post_top_ups(table)
     await corrupt_line(table, 1)
-    told = await verify(table, "--from", "2030-01-01")
+    result = await verify(table, "--from", "2030-01-01")
 
-    assert told.exit_code == 0
+    assert result.exit_code == 0
 
 
 @pytest.mark.parametrize("when", ["yesterday", "2026-13-01", "12"])
-async def test_a_time_that_is_none_is_refused(table: DynamoTable, when: str):
-    """With two, as every wrong option; the books are not even opened."""
-    told = await verify(table, "--from", when)
+async def test_a_bad_time_exits_2(table: DynamoTable, when: str):
+    """As every bad option; the message names the format."""
+    result = await verify(table, "--from", when)
 
-    assert told.exit_code == 2
-    assert "ISO 8601" in told.stderr
+    assert result.exit_code == 2
+    assert "ISO 8601" in result.stderr

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from dispatch import settings
 from dispatch.storage.redis_client import RedisClients
-from handlers.app.composition import HTTP_MODULES
+from handlers.app.application import HTTP_MODULES
 from handlers.http.framework.idempotency import KEPT_ANSWERS
 from ledger.dynamodb.client import DynamoTable
 from tests.handlers.http_api import run_api

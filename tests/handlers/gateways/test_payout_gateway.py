@@ -13,7 +13,6 @@ from aiohttp.test_utils import TestServer
 from dispatch.clock import SystemClock
 from dispatch.money.payout_providers import ProviderReport, ProviderStatus
 from dispatch.settings import SettingsError, read
-from handlers.app.money_setup import payout_provider
 from handlers.gateways.payout_gateway import PayoutGateway
 from handlers.http.webhooks import is_signed
 from ledger.records.payouts import Payout, provider_reference
@@ -168,23 +167,6 @@ async def test_an_answer_in_two_parts_is_read_whole(fake_gateway: FakeGateway):
     report = await payout_gateway(fake_gateway.url).check_status(PAYOUT, REFERENCE)
 
     assert report == ProviderReport(ProviderStatus.PAID, 250)
-
-
-def test_the_settings_choose_the_payout_provider():
-    """The gateway if there is one, else the sandbox under --dev, else an operator by hand."""
-    secrets = {"JWT_SECRET": "s" * 32, "WEBHOOK_SECRET": SECRET}
-    with_url = {**secrets, "PAYOUT_URL": "http://gateway/payouts"}
-    names = [
-        payout_provider(read(environ, dev=dev), SystemClock())[0]
-        for environ, dev in [
-            (with_url, False),
-            (with_url, True),
-            ({**with_url, "PAYOUT_PROVIDER": "momo"}, False),
-            (secrets, True),
-            (secrets, False),
-        ]
-    ]
-    assert names == ["gateway", "gateway", "momo", "sandbox", "manual"]
 
 
 @pytest.mark.parametrize(

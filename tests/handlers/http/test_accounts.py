@@ -243,7 +243,7 @@ async def test_a_reused_refresh_token_ends_the_sign_in(api: ApiClient):
 
 async def is_revoked_now(api: ApiClient, token: str) -> bool:
     """Whether a node that reads the revocations now refuses an access token."""
-    cache = RevocationCache(api.desk.revocations, PubSub(api.redis), api.clock)
+    cache = RevocationCache(api.services.revocations, PubSub(api.redis), api.clock)
     await cache.refresh()
     return cache.is_revoked(api.tokens.read(token, api.clock.now_ms()))
 

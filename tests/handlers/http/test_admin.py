@@ -106,7 +106,7 @@ async def test_riders_nearby(api: ApiClient):
     """Riders within the radius, nearest first, with workload, freshness and distance."""
     now_ms = api.clock.now_ms()
     seen = {"rdr_near": (4.051, 0), "rdr_old": (4.06, 20_000), "rdr_far": (4.5, 0)}
-    await api.desk.positions.put(
+    await api.services.positions.put(
         [
             PositionUpdate(
                 rider_id=rider_id,

@@ -80,7 +80,7 @@ async def test_cash_is_handed_in_once_for_each_reference(api: ApiClient):
     assert again.data == first.data
     assert [other.status, over.status, rest.status] == [409, 402, 201]
     assert after == []
-    assert await api.desk.riders.cash_headroom("rdr_1") == 50_000
+    assert await api.services.riders.cash_headroom("rdr_1") == 50_000
 
 
 async def test_a_shortage_needs_a_second_operator(api: ApiClient):

@@ -79,8 +79,8 @@ async def test_the_trail_is_readable_during_and_after_the_delivery(api: ApiClien
     order_id = (await deliver_order(api))["orderId"]
     await put_trail(api, order_id, 4.05, 4.06)
     so_far = (await api.request(ADA, f"GET /orders/{order_id}/trail")).data
-    fixes = await api.desk.positions.read_trail(order_id, AWA[1])
-    await api.desk.trails.put(order_id, build_trail(AWA[1], fixes))
+    fixes = await api.services.positions.read_trail(order_id, AWA[1])
+    await api.services.trails.put(order_id, build_trail(AWA[1], fixes))
     await put_trail(api, order_id, 4.09)
     seen = [
         await api.request(who, f"GET /orders/{order_id}/trail")

@@ -34,7 +34,7 @@ async def test_a_delivered_order_is_pending_until_it_is_settled(api: ApiClient):
     await complete_delivery(api, order_id)
     rider = (await api.request(AWA, "GET /rider/earnings")).data
     vendor = (await api.request(CHEZ_ADA, "GET /vendor/earnings")).data
-    await api.desk.order_service.settle(order_id)
+    await api.services.order_service.settle(order_id)
     settled = (await api.request(AWA, "GET /rider/earnings")).data
 
     assert rider["pending"] == {"amount": 1_500, "count": 1}

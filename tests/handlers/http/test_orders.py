@@ -22,7 +22,7 @@ STRANGER: Actor = ("USER", "usr_2")
 
 
 async def stock(api: ApiClient, item_id: str) -> int | None:
-    items = await api.desk.catalogue.items_by_id("ven_1", [item_id])
+    items = await api.services.catalogue.items_by_id("ven_1", [item_id])
     return items[item_id].stock
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from dispatch.orders import store as orders_store
-from handlers.app.composition import HTTP_MODULES
+from handlers.app.application import HTTP_MODULES
 from handlers.http.framework.envelope import Route
 from ledger.dynamodb.client import DynamoTable
 from tests.factories import an_order
@@ -116,7 +116,7 @@ async def test_an_order_of_others_is_not_found(api: ApiClient, table: DynamoTabl
             answer = await api.request(STRANGERS[role], request_line(name, order_id), asked.body)
             words = json.dumps(answer.error).replace(order_id, "X")
             answers[f"{role} {order_id}"] = (answer.status, words)
-    kept = await api.desk.orders.get("ord_1")
+    kept = await api.services.orders.get("ord_1")
 
     assert kept.version == 1
     assert {status for status, _ in answers.values()} <= {404}

@@ -52,7 +52,7 @@ async def test_a_discount_is_paid_by_the_platform(api: ApiClient):
     made = await create_promotion(api)
     quoted = await api.request(ADA, "POST /orders/quote", discounted_order())
     placed = await api.request(ADA, "POST /orders", discounted_order(code="ndole500"))
-    order = await api.desk.orders.get(placed.data["orderId"])
+    order = await api.services.orders.get(placed.data["orderId"])
     books = (await api.request(ADMIN, "GET /admin/ledger/trial-balance")).data
     promo = sum(
         a["balance"] for a in books["accounts"] if a["account"].startswith("PLATFORM#PROMO")

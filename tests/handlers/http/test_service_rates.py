@@ -97,4 +97,4 @@ async def test_malformed_rates_change_nothing(api: ApiClient, body: dict[str, ob
     refused = await api.request(ADMIN, "PUT /admin/config/services/food", body)
 
     assert (refused.status, refused.error["code"]) == (400, "malformed")
-    assert (await api.desk.service_rates.rates())["FOOD"].version == 1
+    assert (await api.services.service_rates.rates())["FOOD"].version == 1

@@ -21,7 +21,7 @@ async def test_a_token_is_revoked_by_itself_or_by_its_jti(api: ApiClient):
     at_ms = api.clock.now_ms()
     assert by_itself.data == {"tokenId": token_id, "revokedAt": at_ms}
     assert by_name.data == {"tokenId": "theirs", "revokedAt": at_ms}
-    entries = await api.desk.revocations.since(0)
+    entries = await api.services.revocations.since(0)
     assert subjects(entries) == sorted([f"token:{token_id}", "token:theirs"])
 
 
@@ -52,7 +52,7 @@ async def test_a_revocation_names_one_thing(api: ApiClient, body: dict[str, str]
     """None, several, or a malformed one is refused, and nothing is revoked."""
     answer = await api.request(ADMIN, "POST /admin/tokens/revoke", body)
     assert (answer.status, answer.error["code"]) == (400, "malformed")
-    assert await api.desk.revocations.since(0) == []
+    assert await api.services.revocations.since(0) == []
 
 
 async def test_only_operators_revoke_tokens(api: ApiClient):

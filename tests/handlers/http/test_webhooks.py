@@ -194,7 +194,7 @@ async def test_an_unknown_event_type_is_ignored(api: ApiClient):
 async def test_a_signed_event_pays_an_order(api: ApiClient):
     """A mobile money order is PENDING until the event, which counts once."""
     await api.open_shop()
-    order = await api.desk.order_service.place_order(CALLER, ORDER)
+    order = await api.services.order_service.place_order(CALLER, ORDER)
     payment = order["payment"]
     before = await api.request(ADA, f"GET /orders/{order['orderId']}")
     raw = event_body(payment["paymentId"], amount=order["pricing"]["total"])
@@ -216,7 +216,7 @@ async def test_a_signed_event_pays_an_order(api: ApiClient):
 async def test_money_for_a_cancelled_order_goes_into_the_wallet(api: ApiClient):
     """Once, however often the event comes."""
     await api.open_shop()
-    order = await api.desk.order_service.place_order(CALLER, ORDER)
+    order = await api.services.order_service.place_order(CALLER, ORDER)
     await api.request(ADA, f"POST /orders/{order['orderId']}/cancel")
     raw = event_body(order["payment"]["paymentId"], amount=order["pricing"]["total"])
     answers = [

@@ -1,4 +1,4 @@
-"""Alerts on operators' sockets: the last ones at first, each new one once."""
+"""Alert feed: the last alerts at first, each new one once."""
 
 from typing import Any, cast
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.engines
 
 
 class FakeSender:
-    """An operator's socket that keeps what it is told."""
+    """An operator's socket that keeps the alerts it is sent."""
 
     def __init__(self):
         self.events = []
@@ -29,7 +29,7 @@ class FakeSender:
 
 
 class AlertFeedHarness:
-    """An alarm on a real Redis, and somebody who raises alerts."""
+    """An alert feed on a real Redis, and a source of alerts."""
 
     def __init__(self, redis, scripts):
         self.pubsub = PubSub(redis)
@@ -41,9 +41,9 @@ class AlertFeedHarness:
         return await self.alerts.raise_alert(alert, every_ms)
 
     async def subscribe(self, sid):
-        screen = FakeSender()
-        await self.alert_feed.subscribe(sid, cast("Any", screen))
-        return screen
+        sender = FakeSender()
+        await self.alert_feed.subscribe(sid, cast("Any", sender))
+        return sender
 
 
 @pytest.fixture
@@ -53,10 +53,8 @@ async def harness(redis: RedisClients, scripts: Scripts, until: Until):
         yield opened
 
 
-async def test_every_operator_is_told_at_once_and_latecomers_what_was_before(
-    harness: AlertFeedHarness, until: Until
-):
-    """One who was there hears both; one who comes between hears both as well, each once."""
+async def test_each_operator_gets_each_alert_once(harness: AlertFeedHarness, until: Until):
+    """A socket that connects between two alerts gets both, as one that was there before."""
     early = await harness.subscribe("a")
     await harness.raise_alert("ord_1")
     await until.true(lambda: len(early.events) == 1)
@@ -67,8 +65,8 @@ async def test_every_operator_is_told_at_once_and_latecomers_what_was_before(
     assert early.events == late.events == [("no_riders", "ord_1"), ("no_riders", "ord_2")]
 
 
-async def test_the_same_alert_is_repeated_sparsely(harness: AlertFeedHarness):
-    """Within its pause an alert is raised once, whoever raises it; another order's is another."""
+async def test_repeats_of_an_alert_are_limited(harness: AlertFeedHarness):
+    """An alert is raised once a minute for one order; another order's is another alert."""
     raised = [
         await harness.raise_alert("ord_1", ts=1_000),
         await harness.raise_alert("ord_1", ts=60_999),
@@ -80,8 +78,8 @@ async def test_the_same_alert_is_repeated_sparsely(harness: AlertFeedHarness):
     assert [each.order_id for each in await harness.alerts.recent()] == ["ord_1", "ord_2", "ord_1"]
 
 
-async def test_whoever_has_gone_is_told_nothing(harness: AlertFeedHarness, until: Until):
-    """A closed socket gets no packets; the last fifty alerts are kept for the next."""
+async def test_an_unsubscribed_socket_gets_nothing(harness: AlertFeedHarness, until: Until):
+    """A closed socket gets no packets; the last fifty alerts are kept for new sockets."""
     gone, stays = await harness.subscribe("a"), await harness.subscribe("b")
     harness.alert_feed.unsubscribe("a")
     for number in range(60):

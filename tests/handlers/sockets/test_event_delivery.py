@@ -1,4 +1,4 @@
-"""The postman: each event once and in order, or a resync says otherwise."""
+"""Event delivery: each event once and in order, or a resync."""
 
 import json
 from typing import Any, cast
@@ -14,14 +14,14 @@ from dispatch.orders.offers.display_receipts import DisplayReceipts
 from dispatch.storage.pubsub import PubSub
 from dispatch.storage.redis_client import RedisClients, Scripts
 from handlers.sessions.session_registry import ResumePoint
-from handlers.sockets.event_delivery import EventDelivery
+from handlers.sockets.event_delivery import INBOX_CURSOR, EventDelivery
 from tests.waiting import Until
 
 OWNER = "user:usr_1"
 
 
 class FakeSession:
-    """A session whose outlet keeps what it is told."""
+    """A session that keeps the events it is sent."""
 
     def __init__(self, sid="sid_1"):
         self.sid, self.identity, self.namespace = sid, OWNER, "/user"
@@ -38,7 +38,7 @@ class FakeSession:
 
     @property
     def numbers(self):
-        return [number for name, number in self.events if name == "news"]
+        return [number for name, number in self.events if name == "notice"]
 
 
 class FakeSessionRegistry:
@@ -48,11 +48,11 @@ class FakeSessionRegistry:
         self.sessions = []
 
     def for_identity(self, owner):
-        return [app for app in self.sessions if app.identity == owner]
+        return [session for session in self.sessions if session.identity == owner]
 
 
 class DeliveryHarness:
-    """A postman on a real Redis, and somebody who writes letters."""
+    """Event delivery on a real Redis, with sessions of this node and a writer of events."""
 
     def __init__(self, redis, scripts):
         self.redis = redis.commands
@@ -67,15 +67,15 @@ class DeliveryHarness:
         self.delivery.connection_counts = ConnectionCounts(self.inboxes.batcher, scripts, "n1", 2)
 
     async def append(self, *numbers, at_ms=1):
-        letters = [InboxMessage(OWNER, f"e{n}", "news", f'{{"n":{n}}}') for n in numbers]
-        await self.inboxes.append(letters, at_ms)
+        messages = [InboxMessage(OWNER, f"e{n}", "notice", f'{{"n":{n}}}') for n in numbers]
+        await self.inboxes.append(messages, at_ms)
 
     async def connect(self, resume=None, at_ms=0):
-        app = FakeSession(f"sid_{len(self.sessions.sessions)}")
-        app.connected_at_ms = at_ms
-        self.sessions.sessions.append(app)
-        await self.delivery.attach(cast("Any", app), resume)
-        return app
+        session = FakeSession(f"sid_{len(self.sessions.sessions)}")
+        session.connected_at_ms = at_ms
+        self.sessions.sessions.append(session)
+        await self.delivery.attach(cast("Any", session), resume)
+        return session
 
 
 @pytest.fixture
@@ -86,78 +86,76 @@ async def harness(redis: RedisClients, scripts: Scripts, until: Until):
 
 
 async def test_events_arrive_in_order(harness: DeliveryHarness, until: Until):
-    """Each is told once, to every socket of its owner."""
+    """Each is sent once, to every socket of its identity."""
     one, two = await harness.connect(), await harness.connect()
     await harness.append(1, 2, 3)
     await until.true(lambda: one.numbers == two.numbers == [1, 2, 3])
-    assert one.events == two.events == [("news", 1), ("news", 2), ("news", 3)]
+    assert one.events == two.events == [("notice", 1), ("notice", 2), ("notice", 3)]
 
 
-async def test_clocks_that_differ_hide_nothing_from_a_new_app(
-    harness: DeliveryHarness, until: Until
-):
-    """What was said after CONNECT is told, though its writer's clock is behind the server's.
+async def test_clock_skew_hides_nothing_from_a_new_session(harness: DeliveryHarness, until: Until):
+    """An event after CONNECT is sent, though its writer's clock is behind the server's.
 
-    A node that is preempted between CONNECT and its own look at the clock is such a case.
+    A node that is preempted between CONNECT and its look at the clock is such a case.
     """
     await harness.append(1, at_ms=8_999)
     await harness.append(2, at_ms=9_001)
-    app = await harness.connect(at_ms=10_000)
+    session = await harness.connect(at_ms=10_000)
     await harness.append(3, at_ms=9_002)
-    await until.true(lambda: app.numbers == [2, 3])
-    assert [name for name, _ in app.events] == ["news", "news"]
+    await until.true(lambda: session.numbers == [2, 3])
+    assert [name for name, _ in session.events] == ["notice", "notice"]
 
 
 async def test_a_new_inbox_needs_no_resync(harness: DeliveryHarness, until: Until):
-    """After FLUSHALL the connected app hears on, under another epoch."""
-    app = await harness.connect()
+    """After FLUSHALL a connected session gets the next events, under another epoch."""
+    session = await harness.connect()
     await harness.append(1, 2)
-    await until.true(lambda: app.numbers == [1, 2])
+    await until.true(lambda: session.numbers == [1, 2])
     await harness.redis.flushall()
     await harness.append(3)
-    await until.true(lambda: app.numbers == [1, 2, 3])
+    await until.true(lambda: session.numbers == [1, 2, 3])
 
-    assert [name for name, _ in app.events] == ["news"] * 3
+    assert [name for name, _ in session.events] == ["notice"] * 3
 
 
 async def test_resuming_in_an_inbox_that_is_gone_is_a_resync(
     harness: DeliveryHarness, until: Until
 ):
-    """Whoever was away during a FLUSHALL learns that he missed something."""
+    """A client that was away during a FLUSHALL learns that it missed events."""
     await harness.append(1, 2)
     before = await harness.inboxes.head(OWNER)
     await harness.redis.flushall()
-    app = await harness.connect(ResumePoint(epoch=before.epoch, seq=1))
+    session = await harness.connect(ResumePoint(epoch=before.epoch, seq=1))
 
-    assert [name for name, _ in app.events] == ["resync"]
+    assert [name for name, _ in session.events] == ["resync"]
     await harness.append(3)
-    await until.true(lambda: app.numbers == [3])
+    await until.true(lambda: session.numbers == [3])
 
 
 async def test_news_that_skip_something_wait_for_it(harness: DeliveryHarness, until: Until):
-    """An event that was not heard is fetched before the one that shows it missing is told."""
-    app = await harness.connect()
+    """An event that was not received is fetched before the one that shows that it is missing."""
+    session = await harness.connect()
     await harness.append(1)
-    await until.true(lambda: app.numbers == [1])
-    # As if it had never been heard here.
-    app.state["inbox"] = InboxHead(app.state["inbox"].epoch, 0)
-    app.events.clear()
+    await until.true(lambda: session.numbers == [1])
+    # As if this node had never received it.
+    session.state[INBOX_CURSOR] = InboxHead(session.state[INBOX_CURSOR].epoch, 0)
+    session.events.clear()
     await harness.append(2)
-    await until.true(lambda: bool(harness.delivery._lagging))
-    assert app.numbers == []
+    await until.true(lambda: harness.delivery.has_lagging_sessions)
+    assert session.numbers == []
     await harness.delivery.catch_up()
 
-    assert app.numbers == [1, 2]
+    assert session.numbers == [1, 2]
 
 
-async def test_what_comes_while_redis_is_asked_is_told_after_it(
+async def test_live_events_wait_while_the_inbox_is_read(
     harness: DeliveryHarness, until: Until, monkeypatch: pytest.MonkeyPatch
 ):
-    """Live news never overtake missed ones, and none is told twice."""
-    app = await harness.connect()
+    """Live events never overtake missed ones, and none is sent twice."""
+    session = await harness.connect()
     await harness.append(1)
-    await until.true(lambda: app.numbers == [1])
-    harness.delivery._on_gap()
+    await until.true(lambda: session.numbers == [1])
+    harness.delivery.mark_all_lagging()
     await harness.append(2)
     head = harness.inboxes.head
 
@@ -168,18 +166,18 @@ async def test_what_comes_while_redis_is_asked_is_told_after_it(
 
     monkeypatch.setattr(harness.inboxes, "head", slow_head)
     await harness.delivery.catch_up()
-    await until.true(lambda: app.numbers == [1, 2, 3])
-    assert [name for name, _ in app.events] == ["news"] * 3
+    await until.true(lambda: session.numbers == [1, 2, 3])
+    assert [name for name, _ in session.events] == ["notice"] * 3
 
 
-async def test_a_mend_that_fails_is_done_again(
+async def test_a_catch_up_that_fails_is_repeated(
     harness: DeliveryHarness, until: Until, monkeypatch: pytest.MonkeyPatch
 ):
-    """Redis goes away a second time; nothing is skipped."""
-    app = await harness.connect()
+    """Redis goes away a second time; no event is skipped."""
+    session = await harness.connect()
     await harness.append(1)
-    await until.true(lambda: app.numbers == [1])
-    harness.delivery._on_gap()
+    await until.true(lambda: session.numbers == [1])
+    harness.delivery.mark_all_lagging()
     await harness.append(2)
 
     async def away(_owner):
@@ -189,94 +187,96 @@ async def test_a_mend_that_fails_is_done_again(
         patch.setattr(harness.inboxes, "head", away)
         with pytest.raises(StoreUnavailable):
             await harness.delivery.catch_up()
-    assert app.numbers == [1]
+    assert session.numbers == [1]
     await harness.delivery.catch_up()
 
-    assert app.numbers == [1, 2]
+    assert session.numbers == [1, 2]
 
 
 async def test_a_gap_over_an_emptied_inbox_is_a_resync(harness: DeliveryHarness, until: Until):
-    """What was told in between is known to nobody; the app asks anew, and hears on."""
-    app = await harness.connect()
+    """The events in between are unknown; the client fetches snapshots, and gets the next events."""
+    session = await harness.connect()
     await harness.append(1)
-    await until.true(lambda: app.numbers == [1])
+    await until.true(lambda: session.numbers == [1])
     await harness.redis.flushall()
-    harness.delivery._on_gap()
+    harness.delivery.mark_all_lagging()
     await harness.delivery.catch_up()
     await harness.append(2)
-    await until.true(lambda: app.numbers == [1, 2])
+    await until.true(lambda: session.numbers == [1, 2])
 
-    assert [name for name, _ in app.events] == ["news", "resync", "news"]
+    assert [name for name, _ in session.events] == ["notice", "resync", "notice"]
 
 
-async def test_an_app_that_stayed_hears_all_of_a_new_inbox(harness: DeliveryHarness, until: Until):
-    """Redis came back empty, and events were relayed into it before the node could look."""
-    app = await harness.connect()
+async def test_a_session_that_stayed_gets_all_of_a_new_inbox(
+    harness: DeliveryHarness, until: Until
+):
+    """Redis came back empty, and events were relayed into it before this node read it."""
+    session = await harness.connect()
     await harness.append(1)
-    await until.true(lambda: app.numbers == [1])
+    await until.true(lambda: session.numbers == [1])
     await harness.redis.flushall()
-    harness.delivery._on_gap()
+    harness.delivery.mark_all_lagging()
     await harness.append(2, 3)
     await harness.delivery.catch_up()
 
-    assert [name for name, _ in app.events] == ["news", "resync", "news", "news"]
-    assert app.numbers == [1, 2, 3]
+    assert [name for name, _ in session.events] == ["notice", "resync", "notice", "notice"]
+    assert session.numbers == [1, 2, 3]
 
 
 async def test_an_inbox_that_came_and_went_unseen_is_a_resync(
     harness: DeliveryHarness, until: Until
 ):
-    """Before a gap there was none, and after it there is none: what was in it nobody knows."""
-    app = await harness.connect()
-    harness.delivery._on_gap()
+    """Before a gap there was none, and after it there is none: its events are unknown."""
+    session = await harness.connect()
+    harness.delivery.mark_all_lagging()
     await harness.append(1)
     await harness.redis.flushall()
     await harness.delivery.catch_up()
     await harness.append(2)
-    await until.true(lambda: app.numbers == [2])
+    await until.true(lambda: session.numbers == [2])
 
-    assert [name for name, _ in app.events] == ["resync", "news"]
+    assert [name for name, _ in session.events] == ["resync", "notice"]
 
 
-async def test_a_first_event_that_was_missed_is_told_after_a_resync(harness: DeliveryHarness):
-    """It may not have been the first; all that is still known is told."""
-    app = await harness.connect()
-    harness.delivery._on_gap()
+async def test_a_missed_first_event_is_sent_after_a_resync(harness: DeliveryHarness):
+    """It may not have been the first; all events that are still known are sent."""
+    session = await harness.connect()
+    harness.delivery.mark_all_lagging()
     await harness.append(1, 2)
     await harness.delivery.catch_up()
 
-    assert [name for name, _ in app.events] == ["resync", "news", "news"]
-    assert app.numbers == [1, 2]
+    assert [name for name, _ in session.events] == ["resync", "notice", "notice"]
+    assert session.numbers == [1, 2]
 
 
-async def test_who_comes_back_knowing_of_no_inbox_is_resynced(harness: DeliveryHarness):
-    """He was told that there is none; one may have come and gone while he was away."""
-    app = await harness.connect(ResumePoint(epoch="", seq=0))
+async def test_a_client_that_knew_of_no_inbox_is_resynced(harness: DeliveryHarness):
+    """One may have come and gone while the client was away."""
+    session = await harness.connect(ResumePoint(epoch="", seq=0))
     await harness.append(1)
 
-    assert app.events[0] == ("resync", 0)
+    assert session.events[0] == ("resync", 0)
 
 
-async def counted_connections(office):
-    return [each.decode() for each in await office.redis.zrange(keys.connections(OWNER), 0, -1)]
+async def counted_connections(harness):
+    return [each.decode() for each in await harness.redis.zrange(keys.connections(OWNER), 0, -1)]
 
 
-async def test_one_too_many_over_all_nodes_goes(harness: DeliveryHarness, until: Until):
-    """The oldest, with a word to stay away; the others hear nothing of it."""
-    apps = [await harness.connect() for _ in range(3)]
+async def test_the_oldest_of_too_many_sockets_is_ended(harness: DeliveryHarness, until: Until):
+    """It gets a DISCONNECT, after which it stays away; the others get nothing."""
+    sessions = [await harness.connect() for _ in range(3)]
     seconds, _ = await harness.redis.time()
     harness.delivery.connection_counts.evict_excess({"n1": (seconds + 1) * 1000 + SKEW_MS})
-    await until.true(lambda: apps[0].ended is not None)
-    assert [app.ended for app in apps] == [("too_many_sockets", False), None, None]
-    assert [app.events for app in apps] == [[], [], []]
+    await until.true(lambda: sessions[0].ended is not None)
+    assert [session.ended for session in sessions] == [("too_many_sockets", False), None, None]
+    assert [session.events for session in sessions] == [[], [], []]
     assert await counted_connections(harness) == ["n1 sid_1", "n1 sid_2"]
 
 
-async def test_who_has_gone_is_counted_no_more(harness: DeliveryHarness, until: Until):
-    """Whoever stays is; and all of them again on a Redis that was emptied."""
+async def test_only_connected_sockets_are_counted(harness: DeliveryHarness, until: Until):
+    """An emptied Redis gets the counts again, and a detached session is removed."""
     one, two = await harness.connect(), await harness.connect()
     await harness.redis.flushall()
-    harness.delivery._on_gap()
+    harness.delivery.mark_all_lagging()
     await harness.delivery.catch_up()
 
     async def are_back():

@@ -4,36 +4,24 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
-from itertools import count
 from typing import Any, get_args
 
 import pytest
-from msgspec.structs import replace
 
-from dispatch import settings
-from dispatch.clock import ManualClock
-from dispatch.model import DispatchState as D
-from dispatch.model import Order
-from dispatch.orders import store as orders_store
-from dispatch.riders.store import claim_order
-from dispatch.storage.redis_client import RedisClients, Scripts
 from dispatch.wire.commands import Audience as AudienceName
-from handlers.app.composition import Infrastructure, compose
-from handlers.app.contexts import Desk
 from handlers.sessions.auth import AUDIENCE_OF, Tokens, UserType
 from handlers.sessions.rate_limits import RateLimits
 from handlers.sessions.session_registry import ResumePoint, Session, SessionRegistry
 from handlers.sockets import rider
+from handlers.sockets.admission import Admission
 from handlers.sockets.audiences import COMMANDS
-from handlers.sockets.gate import AudienceRoutes, Gate
+from handlers.sockets.command_routes import AudienceRoutes
+from handlers.sockets.command_runner import CommandRunner
+from handlers.sockets.gate import Gate
 from handlers.sockets.user import WATCHED_ORDERS_MAX
 from handlers.transport.engineio_session import EngineIoSession
+from handlers.transport.load_shedding import LoadShedder
 from handlers.transport.socketio_server import SocketIoServer
-from ledger.core.pricing import Pricing
-from ledger.dynamodb.client import DynamoTable
-from ledger.posting.ledger import Ledger
-from ledger.records.cash_holds import CASH_LIMIT_XAF, reserve_cash
-from tests.factories import a_cash_payment, an_offer, an_order
 from tests.handlers.permission_matrix import (
     ANSWERS_FOR_ANY_ORDER,
     COMMAND_RULES,
@@ -41,7 +29,7 @@ from tests.handlers.permission_matrix import (
     STAGES,
     CommandRule,
 )
-from tests.waiting import Until
+from tests.handlers.sockets.composed_node import ComposedNode, owner_of
 
 pytestmark = pytest.mark.engines
 
@@ -51,40 +39,49 @@ TYPE_OF: dict[str, UserType] = {
     "rider": "RIDER",
     "ops": "ADMIN",
 }
-_numbers = count(1)
 
 
 class GateHarness:
-    """Every audience at its own door, over a desk on real stores; nothing goes over a network."""
+    """The gate with every audience, over a composed node; nothing goes over a network."""
 
-    def __init__(self, desk: Desk, table: DynamoTable, redis: RedisClients) -> None:
-        ours = desk.settings
-        self.desk, self.table, self.redis = desk, table, redis
-        self.ledger = Ledger(table, desk.clock.now_ms)
-        self.tokens = Tokens(ours)
-        self.server = SocketIoServer(ours, desk.clock, RateLimits(ours))
+    def __init__(self, node: ComposedNode) -> None:
+        services = node.services
+        self.node, self.clock = node, services.clock
+        self.tokens = Tokens(services.settings)
+        self.server = SocketIoServer(services.settings, self.clock, RateLimits(services.settings))
         self.gate = Gate(
-            self.server, SessionRegistry(desk.clock), self.tokens, desk, self._audiences()
+            Admission(self.server, self.tokens),
+            SessionRegistry(self.clock),
+            self._audiences(),
+            # Hundreds of guesses are compared by what they do; `tests.e2e.guess` compares times.
+            CommandRunner(self.clock, not_found_s_min=0.0),
+            LoadShedder(self.clock),
         )
+        self.server.namespace_handler = self.gate
 
-    def _audiences(self) -> list[AudienceRoutes]:
-        async def seat(session: Session, _resume: ResumePoint | None) -> None:
-            await rider.on_connect(self.desk, session)
+    def _audiences(self) -> list[AudienceRoutes[Any]]:
+        contexts = self.node.contexts
 
-        hooks = {"rider": seat}
+        async def on_rider_connect(session: Session, _resume: ResumePoint | None) -> None:
+            await rider.on_connect(contexts.rider, session)
+
         names: tuple[AudienceName, ...] = get_args(AudienceName)
-        return [AudienceRoutes(name, COMMANDS[name], hooks.get(name)) for name in names]
+        hooks = {"rider": on_rider_connect}
+        return [
+            AudienceRoutes(name, getattr(contexts, name), COMMANDS[name], hooks.get(name))
+            for name in names
+        ]
 
     async def request(self, audience: str, owner: str, name: str, body: object) -> Any:
-        """Come, ask once, go; what was acknowledged."""
+        """Connect, send one command and disconnect; its acknowledgement."""
         with self.connect(audience, owner) as connection:
             return await self.request_over(connection, audience, name, body)
 
     @contextmanager
     def connect(self, audience: str, owner: str) -> Iterator[EngineIoSession]:
-        """Come, and go at the end."""
+        """Keep a socket of an owner open inside the block."""
         connection = self.server.eio.open_session("127.0.0.1", "websocket")
-        token = self.tokens.issue(TYPE_OF[audience], owner, 60, self.desk.clock.now_ms())
+        token = self.tokens.issue(TYPE_OF[audience], owner, 60, self.clock.now_ms())
         connection.receive(f"40/{audience},{json.dumps({'token': token})}")
         yield connection
         connection.end("client_closed")
@@ -92,88 +89,41 @@ class GateHarness:
     async def request_over(
         self, connection: EngineIoSession, audience: str, name: str, body: object
     ) -> Any:
-        """Ask over a socket that stays open; what was acknowledged."""
+        """Send one command over an open socket; its acknowledgement."""
         connection.receive(f"42/{audience},7{json.dumps([name, body])}")
         return await self._ack(connection, f"43/{audience},7")
 
-    async def _ack(self, connection: EngineIoSession, head: str) -> Any:
+    async def _ack(self, connection: EngineIoSession, prefix: str) -> Any:
         async with asyncio.timeout(10):
             while True:
-                assert not connection.closed, "it was cut"
+                assert not connection.closed, "the connection was cut"
                 for packet in await connection.send_buffer.poll():
-                    if packet.startswith(head.encode()):
-                        return json.loads(packet[len(head) :])[0]
-
-    async def insert_order(self, stage: str, user: str | None = None) -> Order:
-        """A cash order in a stage, with people of its own but for a user who is named."""
-        number, now_ms = next(_numbers), self.desk.clock.now_ms()
-        status, state = STAGES[stage]
-        riding = f"rdr_{number}"
-        offers = {riding: an_offer(made_at_ms=now_ms)} if state is D.OFFERED else {}
-        made = an_order(
-            status,
-            state,
-            a_cash_payment(),
-            rider=riding if state in STATES_WITH_RIDER else None,
-            offers=offers,
-        )
-        order = replace(
-            made,
-            order_id=f"ord_{number}",
-            user_id=user or f"usr_{number}",
-            vendor_id=f"ven_{number}",
-        )
-        writes = [orders_store.insert_order(order), self.ledger.open_cash_funds(*_parties(order))]
-        if order.rider_id is not None:
-            total = order.pricing.total
-            held = reserve_cash(order.order_id, riding, total, CASH_LIMIT_XAF, now_ms)
-            writes += [claim_order(riding, order.order_id, 1), *held.writes]
-        await self.table.transact(writes)
-        return order
+                    if packet.startswith(prefix.encode()):
+                        return json.loads(packet[len(prefix) :])[0]
 
     @contextmanager
     def counted_store_calls(self) -> Iterator[list[str]]:
         """Names of the calls to both stores inside the block."""
-        calls: list[str] = []
+        calls, redis = self.node.dynamodb_calls, self.node.redis.commands
+        calls.clear()
 
-        async def note_call(operation: str, *args: Any, **kwargs: Any) -> Any:
-            calls.append(operation)
-            return await call(operation, *args, **kwargs)
-
-        async def note_command(*args: Any, **kwargs: Any) -> Any:
+        async def record_command(*args: Any, **kwargs: Any) -> Any:
             calls.append(str(args[0]))
-            return await command(*args, **kwargs)
+            return await execute(*args, **kwargs)
 
-        call, command = self.table._call, self.redis.commands.execute_command
+        execute = redis.execute_command
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(self.table, "_call", note_call)
-            patch.setattr(self.redis.commands, "execute_command", note_command)
+            patch.setattr(redis, "execute_command", record_command)
             yield calls
 
 
-def _parties(order: Order) -> tuple[str, str, str | None, Pricing]:
-    return order.order_id, order.user_id, order.vendor_id, order.pricing
-
-
-# In these an order has a rider.
-STATES_WITH_RIDER = frozenset({D.ASSIGNED, D.AT_PICKUP, D.PICKED_UP, D.AT_DROPOFF, D.DONE})
-
-
 @pytest.fixture
-async def harness(
-    table: DynamoTable, redis: RedisClients, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[GateHarness]:
-    # Hundreds of guesses are looked at here for what they do, and elsewhere for how long they take.
-    monkeypatch.setattr("handlers.sockets.gate.NOT_FOUND_S_MIN", 0)
-    ours = settings.read({"RATE_LIMITS": "off"}, dev=True)
-    scripts = Scripts(redis.commands)
-    await scripts.load()
-    desk, live = compose(Infrastructure(ours, ManualClock(), table, redis, scripts, "node-a"))
-    async with Until().running(live.pubsub.run):
-        opened = GateHarness(desk, table, redis)
-        yield opened
-        # A rider who asked and left is still being seated, out of a table that is about to go.
-        await opened.gate.finish_commands()
+async def harness(node: ComposedNode) -> AsyncIterator[GateHarness]:
+    """Put the gate over a composed node."""
+    opened = GateHarness(node)
+    yield opened
+    # The rider of the last request may still be loaded from a table that is about to go.
+    await opened.gate.finish_commands()
 
 
 def code_of(ack: dict[str, Any]) -> str:
@@ -185,125 +135,122 @@ def fill_body(rule: CommandRule, order_id: str, offer_id: str = "ofr_1") -> dict
     return {name: names.get(str(value), value) for name, value in rule.body.items()}
 
 
-def owner_of(audience: str, order: Order) -> str:
-    """Whose command it would be: the one who has it, or to whom it was offered."""
-    people = {"user": order.user_id, "vendor": order.vendor_id}
-    return people.get(audience) or order.order_id.replace(
-        "ord", "adm" if audience == "ops" else "rdr"
-    )
-
-
 SERVED_COMMANDS = {(audience, name) for audience, table in COMMANDS.items() for name in table}
 
 
-def test_every_command_has_its_row():
-    """Nobody adds a command without saying who may use it, on what, and when."""
+def test_every_command_has_a_rule():
+    """Each command has a rule that says who may use it, on which orders, and when."""
     stages = ", ".join(STAGES)
     missing = [
         NEW_COMMAND.format(audience=audience, name=name, stages=stages)
         for audience, name in sorted(SERVED_COMMANDS - COMMAND_RULES.keys())
     ]
     assert not missing, "".join(missing)
-    assert COMMAND_RULES.keys() <= SERVED_COMMANDS, "these rows have no command any more"
+    assert COMMAND_RULES.keys() <= SERVED_COMMANDS, "a rule has no command"
 
 
-def test_a_row_says_whether_it_is_about_an_order():
-    """A command whose struct has an orderId is tried with orders of others, and no other is."""
+def test_a_rule_says_whether_it_is_about_an_order():
+    """A rule names an order exactly where the command's struct has an `orderId`."""
     about = {
         key: "order_id" in COMMANDS[key[0]][key[1]].struct.__struct_fields__
         for key in COMMAND_RULES
     }
-    assert {key: told.is_about_an_order for key, told in COMMAND_RULES.items()} == about
+    assert {key: rule.is_about_an_order for key, rule in COMMAND_RULES.items()} == about
 
 
-ORDER_RULES = {key: told for key, told in COMMAND_RULES.items() if told.is_about_an_order}
-NON_ORDER_RULES = {key: told for key, told in COMMAND_RULES.items() if not told.is_about_an_order}
+ORDER_RULES = {key: rule for key, rule in COMMAND_RULES.items() if rule.is_about_an_order}
+NON_ORDER_RULES = {key: rule for key, rule in COMMAND_RULES.items() if not rule.is_about_an_order}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("audience", "name"), ORDER_RULES)
-async def test_an_owner_may_what_fits_the_stage(harness: GateHarness, audience: str, name: str):
-    """His own order: in each stage exactly what the table says."""
-    told = COMMAND_RULES[audience, name]
+async def test_an_owner_may_use_what_fits_the_stage(harness: GateHarness, audience: str, name: str):
+    """On its own order each command answers in each stage what its rule says."""
+    rule = COMMAND_RULES[audience, name]
 
-    async def heard_in(stage: str) -> str:
-        order = await harness.insert_order(stage)
-        body = fill_body(told, order.order_id)
+    async def code_in(stage: str) -> str:
+        order = await harness.node.insert_order(stage)
+        body = fill_body(rule, order.order_id)
         return code_of(await harness.request(audience, owner_of(audience, order), name, body))
 
-    # Each order has people of its own.
-    heard = await asyncio.gather(*map(heard_in, STAGES))
-    assert dict(zip(STAGES, heard, strict=True)) == {s: told.expected_code(s) for s in STAGES}
+    # Each order has parties of its own.
+    codes = await asyncio.gather(*map(code_in, STAGES))
+    assert dict(zip(STAGES, codes, strict=True)) == {s: rule.expected_code(s) for s in STAGES}
 
 
 @pytest.mark.slow
-async def test_what_is_not_yours_is_not_there(harness: GateHarness):
-    """Every command, every stage: the same words and the same calls, whether the order is there.
+async def test_anothers_order_looks_like_none(harness: GateHarness):
+    """Every command, every stage: equal answers and store calls, whether the order exists or not.
 
-    An answer that took another way would tell by its time that a guessed id was right.
+    An answer with other store calls would show by its time that a guessed id exists.
     """
-    theirs = [order.order_id for order in await asyncio.gather(*map(harness.insert_order, STAGES))]
+    theirs = [
+        order.order_id for order in await asyncio.gather(*map(harness.node.insert_order, STAGES))
+    ]
     wrong: dict[str, Any] = {}
-    for (audience, name), told in RULES_FOR_OTHERS_ORDERS.items():
+    for (audience, name), rule in RULES_FOR_OTHERS_ORDERS.items():
         code = "ok" if name in ANSWERS_FOR_ANY_ORDER else "not_found"
         answers = {
-            each: await request_as_stranger(harness, (audience, name), told, each)
+            each: await request_as_stranger(harness, (audience, name), rule, each)
             for each in theirs
         }
-        answer, way = await request_as_stranger(harness, (audience, name), told, "ord_none")
+        answer, calls = await request_as_stranger(harness, (audience, name), rule, "ord_none")
         assert code_of(json.loads(answer)) == code
-        wrong[name] = set(answers.values()) - {(answer, way)}
+        assert calls or name in ANSWERS_FOR_ANY_ORDER, "the store calls were not recorded"
+        wrong[name] = set(answers.values()) - {(answer, calls)}
     assert wrong == {name: set() for _, name in RULES_FOR_OTHERS_ORDERS}
-    assert [(await harness.desk.orders.get(each)).version for each in theirs] == [1] * len(theirs)
+    assert [(await harness.node.services.orders.get(each)).version for each in theirs] == [1] * len(
+        theirs
+    )
 
 
-# Operators see everybody's.
-RULES_FOR_OTHERS_ORDERS = {key: told for key, told in ORDER_RULES.items() if key[0] != "ops"}
+# Operators see every order.
+RULES_FOR_OTHERS_ORDERS = {key: rule for key, rule in ORDER_RULES.items() if key[0] != "ops"}
 
 
 async def request_as_stranger(
-    hall: GateHarness, key: tuple[str, str], rule: CommandRule, order_id: str
+    harness: GateHarness, key: tuple[str, str], rule: CommandRule, order_id: str
 ) -> tuple[str, tuple[str, ...]]:
-    """What a stranger hears of an id, without the id, and what it took to tell him."""
+    """A stranger's answer about an order id, without the id, and the store calls it took."""
     body = {**fill_body(rule, order_id), "commandId": f"cmd_{key[1]}_{order_id}"}
-    with hall.counted_store_calls() as calls:
-        answer = await hall.request(key[0], "stranger", key[1], body)
+    with harness.counted_store_calls() as calls:
+        answer = await harness.request(key[0], "stranger", key[1], body)
     return json.dumps(answer).replace(order_id, "X"), tuple(calls)
 
 
 @pytest.mark.parametrize(("audience", "name"), NON_ORDER_RULES)
-async def test_what_is_about_no_order_is_about_oneself(
+async def test_a_command_about_no_order_works_for_its_audience(
     harness: GateHarness, audience: str, name: str
 ):
-    """It works for whoever may come into the namespace, and names nobody else."""
+    """It names no other identity than its sender."""
     answer = await harness.request(audience, "me", name, COMMAND_RULES[audience, name].body)
     assert code_of(answer) == "ok", answer
 
 
 @pytest.mark.parametrize("audience", COMMANDS)
-async def test_the_commands_of_others_are_unknown(harness: GateHarness, audience: str):
-    """Every command of every other role, on an order that is the caller's own."""
-    order = await harness.insert_order("assigned")
+async def test_the_commands_of_other_audiences_are_unknown(harness: GateHarness, audience: str):
+    """Every command of every other audience, on an order that is the caller's own."""
+    order = await harness.node.insert_order("assigned")
     owner = owner_of(audience, order)
     others = {key for key in COMMAND_RULES if key[1] not in COMMANDS[audience]}
-    heard = {
-        name: code_of(await harness.request(audience, owner, name, fill_body(told, order.order_id)))
-        for (_, name), told in ((key, COMMAND_RULES[key]) for key in sorted(others))
+    codes = {
+        name: code_of(await harness.request(audience, owner, name, fill_body(rule, order.order_id)))
+        for (_, name), rule in ((key, COMMAND_RULES[key]) for key in sorted(others))
     }
-    assert len(heard) >= 10
-    assert set(heard.values()) == {"malformed"}
+    assert len(codes) >= 10
+    assert set(codes.values()) == {"malformed"}
 
 
-async def test_a_rider_who_lost_an_order_has_no_right_to_it(harness: GateHarness):
-    """Rights end with the reassignment, on the socket that is open all the while."""
-    order = await harness.insert_order("assigned")
-    riding = owner_of("rider", order)
-    one = {"orderId": order.order_id}
-    taken = await harness.request("ops", "adm_1", "reassign", one)
+async def test_a_reassigned_rider_has_no_right_to_its_former_order(harness: GateHarness):
+    """The order is `not_found` for it after the reassignment."""
+    order = await harness.node.insert_order("assigned")
+    rider_id = owner_of("rider", order)
+    body = {"orderId": order.order_id}
+    taken = await harness.request("ops", "adm_1", "reassign", body)
     after = [
         code_of(
             await harness.request(
-                "rider", riding, name, fill_body(COMMAND_RULES["rider", name], order.order_id)
+                "rider", rider_id, name, fill_body(COMMAND_RULES["rider", name], order.order_id)
             )
         )
         for name in ("arrived_pickup", "pick_up", "complete_delivery", "release_delivery")
@@ -312,13 +259,13 @@ async def test_a_rider_who_lost_an_order_has_no_right_to_it(harness: GateHarness
     assert after == ["not_found"] * 4
 
 
-async def test_orders_that_have_ended_make_room(harness: GateHarness):
-    """An app that was open for days reached the limit by orders delivered long ago."""
+async def test_finished_orders_do_not_count_as_watched(harness: GateHarness):
+    """A socket that watches the most orders may watch another once one of them has ended."""
     placed = [
-        (await harness.insert_order("placed", "usr_days")).order_id
+        (await harness.node.insert_order("placed", "usr_days")).order_id
         for _ in range(WATCHED_ORDERS_MAX)
     ]
-    later = [(await harness.insert_order("placed", "usr_days")).order_id for _ in range(2)]
+    later = [(await harness.node.insert_order("placed", "usr_days")).order_id for _ in range(2)]
     with harness.connect("user", "usr_days") as connection:
 
         async def ask(name: str, order_id: str, **why: str) -> str:
@@ -330,16 +277,18 @@ async def test_orders_that_have_ended_make_room(harness: GateHarness):
         assert await ask("cancel_order", placed[3], reason="late") == "ok"
         assert await ask("subscribe_order", later[0]) == "ok"
         assert await ask("subscribe_order", later[1]) == "rate_limited"
-        followed = [each for each in (*placed, *later) if harness.desk.watchers.is_watched(each)]
+        followed = [
+            each for each in (*placed, *later) if harness.node.services.watchers.is_watched(each)
+        ]
         assert followed == [*placed[:3], *placed[4:], later[0]]
 
 
 @pytest.mark.parametrize("kind", TYPE_OF.values())
 @pytest.mark.parametrize("audience", COMMANDS)
 async def test_a_token_opens_its_own_namespace(harness: GateHarness, kind: UserType, audience: str):
-    """Every kind of token at every door."""
+    """Every kind of token in every namespace."""
     connection = harness.server.eio.open_session("127.0.0.1", "websocket")
-    token = harness.tokens.issue(kind, "me", 60, harness.desk.clock.now_ms())
+    token = harness.tokens.issue(kind, "me", 60, harness.clock.now_ms())
     connection.receive(f"40/{audience},{json.dumps({'token': token})}")
     packet = (await connection.send_buffer.poll())[1].decode()
     expected = "40" if AUDIENCE_OF[kind] == audience else "44"

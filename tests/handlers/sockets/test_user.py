@@ -1,120 +1,146 @@
-"""What a customer is shown who begins to watch an order while it moves."""
+"""What a customer is shown of an order that changes while it begins to be watched."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
-from types import SimpleNamespace
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
 
-from dispatch.errors import Refused
-from dispatch.model import Position
+from dispatch.errors import Refusal, Refused
+from dispatch.model import Order, Position
+from dispatch.orders.unit_of_work import Caller
 from dispatch.tracking.stores.geo_cells import cell_of
 from dispatch.tracking.stores.positions import PositionUpdate
 from dispatch.tracking.stores.rider_facts import RiderFacts
 from dispatch.wire import commands
 from handlers.sockets import user
-from tests.handlers.http_api import ADA, AWA, ApiClient
-from tests.handlers.sockets.test_rider_workload import RIDER, offer_order
-from tests.waiting import Until
+from handlers.sockets.user import UserContext
+from tests.handlers.sockets.composed_node import ComposedNode, a_session, owner_of
 
 pytestmark = pytest.mark.engines
 
 
-def socket_of(user_id: str) -> Any:
-    """A socket, as far as subscribing looks at one."""
-    return SimpleNamespace(principal=SimpleNamespace(id=user_id), sender=Deaf(), state={})
+class RacingWatchers:
+    """Watchers that let something happen in the moment before a watcher joins."""
+
+    def __init__(self, watchers: Any, action: Callable[[], Awaitable[object]]) -> None:
+        self._watchers = watchers
+        self._action = action
+
+    async def join(self, order_id: str, watcher: Any) -> None:
+        await self._action()
+        await self._watchers.join(order_id, watcher)
 
 
-class Deaf:
-    """A watcher who looks at his snapshot only."""
+class RecordingOrders:
+    """Orders that note which of them are read."""
 
-    def send_position(self, packet: bytes) -> None:
-        """He does not look."""
+    def __init__(self, orders: Any) -> None:
+        self._orders = orders
+        self.read_ids: list[str] = []
 
-
-@pytest.fixture
-async def api_with_pubsub(api: ApiClient, until: Until) -> AsyncIterator[ApiClient]:
-    """A desk that hears other nodes."""
-    feeds = cast("Any", api.desk.watchers)._channels
-    async with until.running(feeds.run):
-        yield api
+    async def get(self, order_id: str) -> Order | None:
+        self.read_ids.append(order_id)
+        return await self._orders.get(order_id)
 
 
-def run_before_join(
-    api: ApiClient, monkeypatch: pytest.MonkeyPatch, action: Callable[[], Awaitable[Any]]
-) -> None:
-    """Let something happen in the moment before a watcher joins."""
-    join = api.desk.watchers.join
-
-    async def joining(order_id: str, watcher: Any) -> None:
-        await action()
-        await join(order_id, watcher)
-
-    monkeypatch.setattr(api.desk.watchers, "join", joining)
+def racing(node: ComposedNode, action: Callable[[], Awaitable[object]]) -> UserContext:
+    """The customers' context, in which `action` runs before each join."""
+    context = node.contexts.user
+    return replace(context, watchers=cast("Any", RacingWatchers(context.watchers, action)))
 
 
-def record_order_reads(api: ApiClient, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The orders that are read from now on."""
-    seen: list[str] = []
-    get = api.desk.orders.get
-
-    async def noting(order_id: str) -> Any:
-        seen.append(order_id)
-        return await get(order_id)
-
-    monkeypatch.setattr(api.desk.orders, "get", noting)
-    return seen
+async def accept_delivery(node: ComposedNode, order: Order) -> None:
+    """Have the order's rider accept it at another node."""
+    caller = Caller(audience="rider", id=owner_of("rider", order))
+    command = commands.AcceptDelivery(order_id=order.order_id, offer_id="ofr_1")
+    await node.services.order_service.accept_delivery(caller, command)
 
 
-async def test_a_rider_who_comes_meanwhile_is_shown(
-    api_with_pubsub: ApiClient, monkeypatch: pytest.MonkeyPatch
-):
-    """He said yes after the order was read and before anybody here would hear of him."""
-    accept = await offer_order(api_with_pubsub)
-    run_before_join(
-        api_with_pubsub,
-        monkeypatch,
-        lambda: api_with_pubsub.desk.order_service.accept_delivery(RIDER, accept),
-    )
-    command = commands.SubscribeOrder(order_id=accept.order_id)
-    shown = await user.on_subscribe_order(api_with_pubsub.desk, socket_of(ADA[1]), command)
+async def subscribe(context: UserContext, order: Order, user_id: str | None = None) -> Any:
+    """Subscribe to an order as its customer, or as another one."""
+    session = a_session("user", user_id or order.user_id)
+    command = commands.SubscribeOrder(order_id=order.order_id)
+    return await user.on_subscribe_order(context, session, command)
+
+
+async def test_an_order_without_a_rider_is_shown_without_one(node: ComposedNode):
+    """The snapshot is the customer's, and the order is watched."""
+    order = await node.insert_order("placed")
+    shown = await subscribe(node.contexts.user, order)
+    assert (shown["orderId"], shown["status"], "rider" in shown) == (
+        order.order_id, "PENDING", False,
+    )  # fmt: skip
+    assert node.services.watchers.is_watched(order.order_id)
+
+
+async def test_a_rider_assigned_meanwhile_is_shown(node: ComposedNode):
+    """It accepted after the order was read and before this node watched the order."""
+    order = await node.insert_order("offered")
+    shown = await subscribe(racing(node, lambda: accept_delivery(node, order)), order)
 
     assert shown["dispatch"]["state"] == "ASSIGNED"
-    assert shown["rider"]["riderId"] == AWA[1]
+    assert shown["rider"]["riderId"] == owner_of("rider", order)
 
 
-async def test_a_rider_who_moves_meanwhile_is_shown_where_he_is(
-    api_with_pubsub: ApiClient, monkeypatch: pytest.MonkeyPatch
-):
-    """The order is read once; what his node told before the watcher joined is not missed."""
-    accept = await offer_order(api_with_pubsub)
-    desk = api_with_pubsub.desk
-    await desk.order_service.accept_delivery(RIDER, accept)
-    now_ms = desk.clock.now_ms()
+async def test_a_rider_that_moves_meanwhile_is_shown_at_its_new_position(node: ComposedNode):
+    """The order is read once; a position from before the join is not missed."""
+    order = await node.insert_order("assigned")
+    rider_id, now_ms = owner_of("rider", order), node.services.clock.now_ms()
 
     async def move() -> None:
-        here = Position(lat=4.07, lng=9.71, ts=now_ms, received_at=now_ms)
+        position = Position(lat=4.07, lng=9.71, ts=now_ms, received_at=now_ms)
         facts = RiderFacts(available=True, active=1, vehicle="MOTORBIKE", name="Awa")
-        placed = PositionUpdate(
-            rider_id=AWA[1], position=here, facts=facts, cell=cell_of(4.07, 9.71)
+        update = PositionUpdate(
+            rider_id=rider_id, position=position, facts=facts, cell=cell_of(4.07, 9.71)
         )
-        await desk.positions.put([placed])
+        await node.services.positions.put([update])
 
-    run_before_join(api_with_pubsub, monkeypatch, move)
-    seen = record_order_reads(api_with_pubsub, monkeypatch)
-    command = commands.SubscribeOrder(order_id=accept.order_id)
-    shown = await user.on_subscribe_order(desk, socket_of(ADA[1]), command)
+    context = racing(node, move)
+    orders = RecordingOrders(context.orders)
+    shown = await subscribe(replace(context, orders=cast("Any", orders)), order)
 
-    assert seen == [accept.order_id]
+    assert orders.read_ids == [order.order_id]
     assert shown["rider"]["location"] == {"lat": 4.07, "lng": 9.71}
     assert shown["rider"]["state"] == "live"
 
 
-async def test_an_order_of_somebody_else_is_not_joined(api_with_pubsub: ApiClient):
-    """Nobody listens for an order before it is known to be his."""
-    accept = await offer_order(api_with_pubsub)
-    command = commands.SubscribeOrder(order_id=accept.order_id)
-    with pytest.raises(Refused):
-        await user.on_subscribe_order(api_with_pubsub.desk, socket_of("usr_other"), command)
+async def test_a_rider_without_a_known_position_is_lost(node: ComposedNode):
+    """It is named, and placed nowhere."""
+    order = await node.insert_order("assigned")
+    shown = await subscribe(node.contexts.user, order)
+    assert shown["rider"] == {
+        "riderId": owner_of("rider", order), "name": None, "vehicle": None, "state": "lost",
+    }  # fmt: skip
 
-    assert not api_with_pubsub.desk.watchers.is_watched(accept.order_id)
+
+async def test_another_customers_order_is_not_joined(node: ComposedNode):
+    """This node watches no order before it is known to be the customer's."""
+    order = await node.insert_order("offered")
+    with pytest.raises(Refused) as refused:
+        await subscribe(node.contexts.user, order, "usr_other")
+
+    assert refused.value.code is Refusal.NOT_FOUND
+    assert not node.services.watchers.is_watched(order.order_id)
+
+
+async def test_unsubscribing_and_disconnecting_stop_the_watching(node: ComposedNode):
+    """One order by command, the other with the socket."""
+    one, two = (
+        await node.insert_order("placed", "usr_w"),
+        await node.insert_order("placed", "usr_w"),
+    )
+    session, context, watchers = (
+        a_session("user", "usr_w"),
+        node.contexts.user,
+        node.services.watchers,
+    )
+    for order in (one, two):
+        command = commands.SubscribeOrder(order_id=order.order_id)
+        await user.on_subscribe_order(context, session, command)
+    unsubscribe = commands.UnsubscribeOrder(order_id=one.order_id)
+    answer = await user.on_unsubscribe_order(context, session, unsubscribe)
+    assert answer == {"orderId": one.order_id}
+    assert [watchers.is_watched(each.order_id) for each in (one, two)] == [False, True]
+    await user.on_disconnect(context, session)
+    assert not watchers.is_watched(two.order_id)

@@ -44,7 +44,7 @@ async def test_all_packets_of_a_body_are_handled(edge: RunningEdge):
     command = '42/rider,5["arrived_pickup","ord_1"]'
     async with edge.http.post(url, data=f"{connect}\x1e{command}") as response:
         assert (response.status, await response.text()) == (200, "OK")
-    await Until().true(lambda: edge.desk.received == ["ord_1"])
+    await Until().true(lambda: edge.context.received == ["ord_1"])
 
 
 async def test_a_slow_body_ends_the_session():

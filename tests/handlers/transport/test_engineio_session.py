@@ -97,8 +97,8 @@ async def test_the_end_is_reported_once(edge: RunningEdge):
         connection.end("client_closed")
         connection.end("slow_reader", abort=True)
         assert not connection.receive('42/rider,["location_update",{"lat":1,"lng":2}]')
-    await Until().true(lambda: len(edge.desk.left) == 1)
-    assert edge.desk.received == []
+    await Until().true(lambda: len(edge.context.left) == 1)
+    assert edge.context.received == []
 
 
 async def test_the_defaults_follow_the_settings():

@@ -61,14 +61,14 @@ async def test_new_connections_are_refused():
 async def test_a_command_in_flight_is_answered(until: Until):
     """Its socket is closed after the answer, although its close time has passed."""
     async with run_edge() as edge, edge.connect_rider() as raw:
-        edge.desk.commands_allowed.clear()
+        edge.context.commands_allowed.clear()
         await raw.send('42/rider,7["accept_delivery",{"orderId":"o1","offerId":"f1"}]')
         await until.true(lambda: any(session.jobs for session in edge.sessions))
         shutdown = GracefulShutdown(edge.server, 60.0, random.Random(1))
         running = asyncio.ensure_future(shutdown.run())
         event = await next_event(raw)
         edge.clock.advance(59_999)
-        edge.desk.commands_allowed.set()
+        edge.context.commands_allowed.set()
         ack = await raw.next_ack(7)
         assert await raw.next_packet() == "closed"
         await running

@@ -1,63 +1,30 @@
-"""A server that is late lets fixes overtake one another, and nothing else."""
+"""Load shedding: when it starts and stops, and how many held fixes run in one tick."""
 
 import asyncio
-from typing import Any
 
 import pytest
 
 from dispatch import metrics
 from dispatch.clock import ManualClock
-from handlers.sessions.rate_limits import TokenBucket
 from handlers.transport.load_shedding import (
     FIXES_PER_TICK,
     LAG_THRESHOLD_S,
     RECOVERY_S,
     LoadShedder,
 )
+from tests.waiting import Until
 
 LAG_S, NO_LAG_S = 2 * LAG_THRESHOLD_S, 0.0
 
 
-def fix(number: int) -> str:
-    """The frame of a fix."""
-    return f'42/rider,["location_update",{{"seq":{number}}}]'
-
-
-class FakeConnection:
-    """A connection that notes what is carried out."""
+class FakeHolder:
+    """Counts how often its fix was run."""
 
     def __init__(self) -> None:
-        self.handled: list[str] = []
-        self.violations = 0
-        self.closed = False
-        self.try_fast_path: Any = self.fast_path
+        self.run_count = 0
 
-    def fast_path(self, text: str) -> bool:
-        """The quick way; it leaves odd frames to the other one."""
-        return "odd" not in text and self.run_slow_path(text)
-
-    def run_slow_path(self, text: str) -> bool:
-        """The way of everything else."""
-        self.handled.append(text)
-        return True
-
-    def count_violation(self) -> None:
-        """One request too many."""
-        self.violations += 1
-
-    def receive(self, *texts: str) -> None:
-        """Frames come in one go."""
-        for text in texts:
-            assert self.try_fast_path(text) or self.run_slow_path(text)
-
-
-class FakeSession:
-    """One socket of a rider or somebody else."""
-
-    def __init__(self, namespace: str = "/rider", fixes_per_s: float = 1_000.0) -> None:
-        self.namespace = namespace
-        self.connection = FakeConnection()
-        self.fix_bucket = TokenBucket(fixes_per_s, fixes_per_s)
+    def run_held_fix(self) -> None:
+        self.run_count += 1
 
 
 @pytest.fixture
@@ -65,125 +32,87 @@ def clock() -> ManualClock:
     return ManualClock()
 
 
-def load_shedder_of(clock: ManualClock, *sockets: FakeSession) -> LoadShedder:
-    """A rush over these sockets, on from the beginning."""
-    rush = LoadShedder(list(sockets), clock)  # type: ignore[arg-type]
-    rush.record_lag(LAG_S)
-    return rush
+@pytest.fixture
+def load_shedder(clock: ManualClock) -> LoadShedder:
+    return LoadShedder(clock)
 
 
-async def test_under_load_only_the_newest_fix_is_handled(clock: ManualClock):
-    """Of many fixes that came at once one is carried out, in the next turn; the others count."""
-    socket, other = FakeSession(), FakeSession()
-    dropped = metrics.FIXES_DROPPED.labels("coalesced")
-    before, received = dropped._value.get(), metrics.FIXES_RECEIVED._value.get()
-    rush = load_shedder_of(clock, socket, other)
-
-    socket.connection.receive(fix(1), fix(2), fix(3))
-    other.connection.receive(fix(7))
-    assert socket.connection.handled == []
-    await asyncio.sleep(0)
-
-    assert socket.connection.handled == [fix(3)]
-    assert other.connection.handled == [fix(7)]
-    rush.record_lag(NO_LAG_S)
-    assert dropped._value.get() - before == 2
-    assert metrics.FIXES_RECEIVED._value.get() - received == 2
-
-
-async def test_without_lag_nothing_waits(clock: ManualClock):
-    """A server that keeps up carries every fix out at once, before a rush and after it."""
-    socket = FakeSession()
-    rush = LoadShedder([socket], clock)  # type: ignore[list-item,arg-type]
-    rush.record_lag(NO_LAG_S)
-    socket.connection.receive(fix(1), fix(2))
-    assert socket.connection.handled == [fix(1), fix(2)]
-
-    rush.record_lag(LAG_S)
+async def test_load_is_shed_from_the_first_lag_until_the_recovery(
+    load_shedder: LoadShedder, clock: ManualClock
+):
+    """It stops one second after the last lag, not after the first."""
+    load_shedder.record_lag(LAG_THRESHOLD_S)
+    assert not load_shedder.is_shedding
+    load_shedder.record_lag(LAG_S)
+    assert load_shedder.is_shedding
+    clock.advance(500)
+    load_shedder.record_lag(LAG_S)
     clock.advance(int(RECOVERY_S * 1000))
-    rush.record_lag(NO_LAG_S)
-    assert rush.is_shedding, "a rush does not end before its time"
+    load_shedder.record_lag(NO_LAG_S)
+    assert load_shedder.is_shedding
     clock.advance(1)
-    socket.connection.receive(fix(3))
-    rush.record_lag(NO_LAG_S)
-    socket.connection.receive(fix(4), fix(5))
-
-    assert socket.connection.handled == [fix(n) for n in range(1, 6)]
-    assert socket.connection.try_fast_path == socket.connection.fast_path
+    load_shedder.record_lag(NO_LAG_S)
+    assert not load_shedder.is_shedding
 
 
-async def test_a_command_is_handled_after_the_fix_before_it(clock: ManualClock):
-    """What a rider says stays in order: where he was, then what he did there."""
-    socket = FakeSession()
-    load_shedder_of(clock, socket)
+async def test_each_start_is_counted_once(load_shedder: LoadShedder):
+    """Two lags in a row are one start."""
+    before = _value_of_starts()
+    load_shedder.record_lag(LAG_S)
+    load_shedder.record_lag(LAG_S)
+    assert _value_of_starts() - before == 1
 
-    socket.connection.receive(fix(1), '42/rider,["pick_up",{}]', fix(2), "3", fix(3))
+
+def _value_of_starts() -> float:
+    [family] = metrics.LOAD_SHEDDING_STARTS.collect()
+    return next(each.value for each in family.samples if each.name.endswith("_total"))
+
+
+async def test_a_held_fix_runs_in_the_next_tick(load_shedder: LoadShedder):
+    """And only then."""
+    holder = FakeHolder()
+    load_shedder.record_lag(LAG_S)
+    load_shedder.enqueue(holder)
+    assert holder.run_count == 0
     await asyncio.sleep(0)
-
-    said = [fix(1), '42/rider,["pick_up",{}]', fix(2), "3", fix(3)]
-    assert socket.connection.handled == said
+    assert holder.run_count == 1
 
 
-async def test_a_malformed_fix_takes_the_slow_path(clock: ManualClock):
-    """A frame that the quick way does not take takes the other way, late as it is."""
-    socket = FakeSession()
-    load_shedder_of(clock, socket)
-
-    socket.connection.receive('42/rider,["location_update",{"odd":1}]')
+async def test_fixes_per_tick_are_bounded(load_shedder: LoadShedder):
+    """The holder above the bound waits for another tick, in which new frames are read first."""
+    holders = [FakeHolder() for _ in range(FIXES_PER_TICK + 1)]
+    load_shedder.record_lag(LAG_S)
+    for holder in holders:
+        load_shedder.enqueue(holder)
     await asyncio.sleep(0)
-
-    assert socket.connection.handled == ['42/rider,["location_update",{"odd":1}]']
-
-
-async def test_coalesced_fixes_count_towards_the_rate_limit(clock: ManualClock):
-    """Fixes that go no further count towards the limit of their socket."""
-    socket = FakeSession(fixes_per_s=10.0)
-    load_shedder_of(clock, socket)
-
-    socket.connection.receive(*(fix(n) for n in range(31)))
-
-    assert socket.connection.violations == 20
+    assert [holders[0].run_count, holders[-2].run_count, holders[-1].run_count] == [1, 1, 0]
+    await asyncio.sleep(0)
+    assert holders[-1].run_count == 1
 
 
-async def test_a_closed_socket_is_skipped(clock: ManualClock):
-    """The last fix of a connection that has ended is not carried out after its end."""
-    socket = FakeSession()
-    rush = load_shedder_of(clock, socket)
-    socket.connection.receive(fix(1))
-    socket.connection.closed = True
-    socket.connection.try_fast_path = None
+async def test_all_held_fixes_run_when_shedding_stops(
+    load_shedder: LoadShedder, clock: ManualClock
+):
+    """None waits for a tick after that, and none runs twice."""
+    holders = [FakeHolder() for _ in range(FIXES_PER_TICK + 1)]
+    load_shedder.record_lag(LAG_S)
+    for holder in holders:
+        load_shedder.enqueue(holder)
     clock.advance(int(RECOVERY_S * 1000) + 1)
-    rush.record_lag(NO_LAG_S)
-
-    assert socket.connection.handled == []
-    assert socket.connection.try_fast_path is None
-
-
-async def test_only_riders_fixes_are_coalesced_latecomers_included(clock: ManualClock):
-    """Customers' frames go their way; a rider who connects during a rush is part of it."""
-    customer, late = FakeSession("/user"), FakeSession()
-    sockets = [customer]
-    rush = LoadShedder(sockets, clock)  # type: ignore[arg-type]
-    rush.record_lag(LAG_S)
-    sockets.append(late)
-    rush.record_lag(NO_LAG_S)
-    late.connection.receive(fix(1), fix(2))
+    load_shedder.record_lag(NO_LAG_S)
+    assert {holder.run_count for holder in holders} == {1}
     await asyncio.sleep(0)
-
-    assert customer.connection.try_fast_path == customer.connection.fast_path
-    assert late.connection.handled == [fix(2)]
+    assert {holder.run_count for holder in holders} == {1}
 
 
-async def test_fixes_per_tick_are_bounded(clock: ManualClock):
-    """A crowd's fixes take several turns, so that what comes meanwhile is read between them."""
-    sockets = [FakeSession() for _ in range(FIXES_PER_TICK + 1)]
-    load_shedder_of(clock, *sockets)
-    for socket in sockets:
-        socket.connection.receive(fix(1))
-    await asyncio.sleep(0)
-    last = sockets[-1].connection
-    assert [last.handled, sockets[0].connection.handled] == [[], [fix(1)]]
-    last.receive(fix(2))
-    await asyncio.sleep(0)
+async def test_the_loop_measures_its_own_lag(until: Until):
+    """A clock that jumps while the loop waits shows a lag, and load is shed."""
 
-    assert last.handled == [fix(2)]
+    class JumpingClock(ManualClock):
+        def monotonic_s(self) -> float:
+            self.advance(1_000)
+            return super().monotonic_s()
+
+    load_shedder = LoadShedder(JumpingClock())
+    async with until.running(load_shedder.run):
+        await until.true(lambda: load_shedder.is_shedding)

@@ -39,7 +39,7 @@ async def test_joins_per_identity_are_limited(edge: RunningEdge):
         async with edge.connect() as raw:
             replies.append(await raw.join("/rider", token=edge.issue_token()))
     assert [packet[:2] for packet in replies] == ["40"] * joins_max + ["cl"] * 2
-    await Until().true(lambda: len(edge.desk.left) == joins_max)
+    await Until().true(lambda: len(edge.context.left) == joins_max)
     async with edge.connect_rider("rdr_2") as raw:
         assert (await raw.send_command("arrived_pickup", "ord_1"))["ok"] is True
     edge.clock.advance(1_000)

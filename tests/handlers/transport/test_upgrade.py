@@ -62,8 +62,8 @@ async def test_frames_sent_with_the_handshake_are_received(path: str):
         fix = b'42/rider,["location_update",{"lat":1,"lng":2}]'
         request = upgrade_request_bytes(path)
         _, writer = await edge.open_tcp(request + frame(connect) + frame(fix))
-        await Until().true(lambda: len(edge.desk.received) == 1)
-        [received] = edge.desk.received
+        await Until().true(lambda: len(edge.context.received) == 1)
+        [received] = edge.context.received
         assert (received.lat, received.lng) == (1, 2)
         await Until().true(lambda: not edge.http_server.connections)
         assert len(edge.sessions) == 1

@@ -230,7 +230,7 @@ async def test_a_flood_of_pings_or_fragments_is_cut(overhead: bytes):
         writer.write(flood)
         with suppress(ConnectionError):
             await reader.read()
-        await Until().true(lambda: len(edge.desk.left) == 1)
+        await Until().true(lambda: len(edge.context.left) == 1)
         writer.close()
 
 
@@ -295,8 +295,8 @@ async def test_an_ended_connection_is_freed_without_the_collector():
         gc.disable()
         try:
             connection = await open_and_end_session(edge)
-            await Until().true(lambda: len(edge.desk.left) == 1)
-            edge.desk.left.clear()
+            await Until().true(lambda: len(edge.context.left) == 1)
+            edge.context.left.clear()
             await Until().true(lambda: connection() is None)
         finally:
             gc.enable()

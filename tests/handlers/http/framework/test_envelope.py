@@ -31,11 +31,11 @@ from handlers.http.framework.envelope import (
     read_body,
     register_routes,
 )
+from handlers.http.framework.middleware import http_gate
 from handlers.sessions.auth import Tokens, UserType
 from handlers.sessions.client_address import TrustedProxies
 from handlers.sessions.origins import AllowedOrigins
 from handlers.sessions.rate_limits import RateLimits
-from handlers.sockets.gate import http_gate
 from ledger.dynamodb.table import TableUnavailable
 from tests.handlers.socket_edge import SECRET, RunningEdge, run_edge
 
@@ -295,7 +295,7 @@ async def test_not_found_is_never_answered_quickly(
     edge: RunningEdge, monkeypatch: pytest.MonkeyPatch
 ):
     """An object of another owner and a missing one take equally long."""
-    monkeypatch.setattr("handlers.sockets.gate.NOT_FOUND_S_MIN", 0.05)
+    monkeypatch.setattr("handlers.http.framework.middleware.NOT_FOUND_S_MIN", 0.05)
     loop = asyncio.get_running_loop()
     began_s = loop.time()
     status, _, _ = await request(edge, "/api/v1/error/not_found")
@@ -318,7 +318,7 @@ async def test_an_unavailable_store_is_503_with_retry_after(edge: RunningEdge, s
 
 async def test_the_time_of_a_request_is_bounded(edge: RunningEdge, monkeypatch: pytest.MonkeyPatch):
     """An endpoint that hangs is answered 503, so that the client may try again."""
-    monkeypatch.setattr("handlers.sockets.gate.REQUEST_S_MAX", 0.05)
+    monkeypatch.setattr("handlers.http.framework.middleware.REQUEST_S_MAX", 0.05)
     status, body, _ = await request(edge, "/hang")
     assert (status, body["error"]["code"]) == (503, "unavailable")
 

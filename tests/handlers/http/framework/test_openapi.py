@@ -5,7 +5,7 @@ from pathlib import Path
 
 import msgspec
 
-from handlers.app.composition import HTTP_MODULES
+from handlers.app.application import HTTP_MODULES
 from handlers.http.framework.envelope import Route
 from handlers.http.framework.openapi import openapi
 

@@ -1,10 +1,10 @@
-"""Says in plain words what is wrong with a payload, without repeating the payload."""
+"""Explains an invalid payload in one sentence, without repeating the payload."""
 
 import re
 
 import msgspec
 
-# A message never grows with what a client has sent.
+# Bounds the message, whatever a client has sent. Units: characters.
 _CHARS_MAX = 160
 
 _PATH = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
@@ -28,9 +28,9 @@ _SIGNS = {"<=": "at most", ">=": "at least", "<": "below", ">": "above"}
 
 
 def explain(error: msgspec.DecodeError | msgspec.ValidationError) -> str:
-    """One sentence for the app's developer.
+    """One sentence for the developer of the client, from msgspec's message.
 
-    Source: the messages of msgspec 0.22, one test for each shape.
+    Source: the messages of msgspec 0.22; tests/handlers/test_validation_messages.py has each shape.
     """
     if not isinstance(error, msgspec.ValidationError):
         return "the payload is not one JSON object"

@@ -1,4 +1,4 @@
-"""The sentences that name what is wrong with a payload."""
+"""The sentence that explains an invalid payload."""
 
 from typing import Annotated, Literal
 
@@ -6,7 +6,7 @@ import msgspec
 import pytest
 from msgspec import Meta
 
-from handlers.sockets.validation_messages import explain
+from handlers.validation_messages import explain
 
 
 class Inner(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -53,14 +53,14 @@ class Outer(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
     ],
 )
 def test_a_sentence_names_the_field_and_the_rule(payload: str, sentence: str):
-    """An app's developer reads what to change."""
+    """Each shape of msgspec's messages has its sentence."""
     with pytest.raises(msgspec.DecodeError) as error:
         msgspec.json.decode(payload, type=Outer)
     assert explain(error.value) == sentence
 
 
 def test_a_sentence_does_not_grow_with_the_payload():
-    """A field's name may be as long as a frame."""
+    """It is cut at 160 characters, though a field's name may be as long as a frame."""
     with pytest.raises(msgspec.DecodeError) as error:
         msgspec.json.decode('{"%s":1}' % ("x" * 10_000), type=Outer)
     assert len(explain(error.value)) <= 160
