@@ -1,4 +1,4 @@
-"""The house rules that a machine can keep; each test says a rule and names who breaks it."""
+"""Repository rules that a machine can check; each test names the places that break one."""
 
 import ast
 import re
@@ -18,10 +18,10 @@ CATCH_ALL_MODULES = {
     "handlers/http/framework/middleware.py",
     "dispatch/supervise.py",
 }
-# The house has one reader of time; the city is a client and has a clock of its own.
+# The product reads the time in one module; the city is a client and has its own clock.
 CLOCK_MODULES = {"dispatch/clock.py", "city/model/clock.py"}
-# Real processes are asked again and again, with a deadline.
-# Those that poll real processes, and the one whose sleep takes no time.
+# Tests that may sleep: those that poll real processes with a deadline, and the loop whose
+# sleep takes no time.
 SLEEPING_TESTS = ("tests/e2e/", "tests/simulation/", "tests/waiting.py", "tests/virtual_time.py")
 MODULE_LINES_MAX, TEST_LINES_MAX, BODY_LINES_MAX, PARAMETERS_MAX = 480, 700, 80, 5
 
@@ -30,7 +30,7 @@ FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
 @cache
 def repository_files() -> tuple[str, ...]:
-    """Every file that is, or is about to be, in the repository."""
+    """Every file that is in the repository or would be added to it."""
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=REPOSITORY,
@@ -76,7 +76,7 @@ def suite_modules() -> list[str]:
 
 
 def test_the_rules_cover_every_package():
-    """A rule that looks at nothing holds always; these look at every room and at the tests."""
+    """The rules look at every package and at the tests, so that none holds for lack of files."""
     assert {name.split("/", 1)[0] for name in source_modules()} >= set(PACKAGES)
     assert "tests/test_repository_rules.py" in suite_modules()
 
@@ -86,7 +86,7 @@ def docstring_first_line(name: str) -> str:
 
 
 def test_a_module_has_a_docstring():
-    """The first line of every module is a sentence."""
+    """The first line of every module's docstring is a sentence."""
     assert [
         n
         for n in [*source_modules(), *suite_modules()]
@@ -95,7 +95,7 @@ def test_a_module_has_a_docstring():
 
 
 def test_module_length():
-    """A module has at most 400 lines, a test module 700."""
+    """No module is longer than MODULE_LINES_MAX lines, no test module than TEST_LINES_MAX."""
     long = [n for n in source_modules() if read_text(n).count("\n") > MODULE_LINES_MAX]
     long += [n for n in suite_modules() if read_text(n).count("\n") > TEST_LINES_MAX]
     assert long == []
@@ -108,11 +108,11 @@ def count_body_lines(function: FunctionNode) -> int:
 
 
 def test_function_length():
-    """The body of a function has at most 60 lines."""
-    everything = [*source_modules(), *suite_modules()]
+    """No function body is longer than BODY_LINES_MAX lines."""
+    modules = [*source_modules(), *suite_modules()]
     long = [
         (n, f.name)
-        for n in everything
+        for n in modules
         for f in functions_of(n)
         if count_body_lines(f) > BODY_LINES_MAX
     ]
@@ -120,7 +120,7 @@ def test_function_length():
 
 
 def count_parameters(function: FunctionNode) -> int:
-    """How many things a function is given; what click calls has as many as it has options."""
+    """Number of parameters; 0 for click commands, which have one per option."""
     spec = function.args
     named = {arg.arg for arg in (*spec.posonlyargs, *spec.args, *spec.kwonlyargs)}
     is_command = "command(" in " ".join(map(ast.unparse, function.decorator_list))
@@ -128,7 +128,7 @@ def count_parameters(function: FunctionNode) -> int:
 
 
 def test_parameter_count():
-    """A function has at most 5 parameters."""
+    """No function has more than PARAMETERS_MAX parameters."""
     many = [
         (n, f.name)
         for n in source_modules()
@@ -139,7 +139,7 @@ def test_parameter_count():
 
 
 def test_only_the_clock_modules_read_the_time():
-    """Time comes from dispatch.clock, so that a test can say what time it is."""
+    """Only dispatch.clock reads the time, so that a test can set it."""
     reads = re.compile(
         r"time\.(time|monotonic|perf_counter)(_ns)?|(datetime\.)?(datetime|date)\.(now|utcnow|today)"
     )
@@ -148,7 +148,7 @@ def test_only_the_clock_modules_read_the_time():
 
 
 def test_redis_keys_are_built_in_one_module():
-    """A Redis key is built by dispatch.keys alone, which says its type and time to live."""
+    """Redis keys are built only in dispatch.keys, which documents their type and time to live."""
     nouns = set(re.findall(r'return f?"([a-z]+):\{', read_text("dispatch/keys.py")))
     assert {"rider", "order", "inbox", "timers"} <= nouns
     spelled = re.compile(rf"""["'](?:{"|".join(sorted(nouns))}):\{{""")
@@ -174,14 +174,16 @@ def test_only_gates_and_the_supervisor_catch_exception():
 
 
 def test_tests_do_not_sleep():
-    """A test waits for what happens, or moves a clock; `sleep(0)` only gives way to the loop."""
-    naps = re.compile(r"\b(?:asyncio|time)\.sleep\((?!0\))|from (?:asyncio|time) import.*\bsleep\b")
+    """Tests do not sleep, except `sleep(0)`, which yields to the loop; they advance a clock."""
+    sleeps = re.compile(
+        r"\b(?:asyncio|time)\.sleep\((?!0\))|from (?:asyncio|time) import.*\bsleep\b"
+    )
     names = [
         n
         for n in suite_modules()
         if not n.startswith((*SLEEPING_TESTS, "tests/test_repository_rules.py"))
     ]
-    assert [n for n in names if naps.search(read_text(n))] == []
+    assert [n for n in names if sleeps.search(read_text(n))] == []
 
 
 def suite_functions() -> list[tuple[str, FunctionNode]]:
@@ -189,13 +191,15 @@ def suite_functions() -> list[tuple[str, FunctionNode]]:
 
 
 def test_a_test_has_a_docstring():
-    """Every test has a docstring that says what is so, as a sentence."""
-    said = [(name, case, ast.get_docstring(case) or "") for name, case in suite_functions()]
-    assert [(n, c.name) for n, c, claim in said if not claim.rstrip().endswith((".", "?"))] == []
+    """Every test has a docstring that is a sentence."""
+    docstrings = [(name, case, ast.get_docstring(case) or "") for name, case in suite_functions()]
+    assert [
+        (n, c.name) for n, c, docstring in docstrings if not docstring.rstrip().endswith((".", "?"))
+    ] == []
 
 
 def test_a_test_has_no_branches():
-    """No `if` decides what a test tests."""
+    """No test has an `if`."""
     branching = [
         (n, c.name) for n, c in suite_functions() if any(isinstance(x, ast.If) for x in ast.walk(c))
     ]
@@ -203,11 +207,11 @@ def test_a_test_has_no_branches():
 
 
 def test_no_folder_of_tests_is_a_package():
-    """Test modules are imported by path, so that two of them may share a name."""
+    """No folder of tests is a package: modules are imported by path and may share a name."""
     assert [n for n in suite_modules() if n.endswith("__init__.py")] == []
 
 
-# Spelled in parts, so that this file keeps the rules it states.
+# Spelled in parts, so that this file itself passes.
 FORBIDDEN_TEXT = {
     "a registry's host": (
         r"pypi\." + "org",
@@ -225,14 +229,14 @@ FORBIDDEN_TEXT = {
     ),
     "work left for later": (r"\bFIX" + r"ME\b", r"\bTO" + r"DO\b", r"\bXX" + r"X\b"),
 }
-# Checksums say anything.
+# Checksums may contain any text.
 LOCK_FILES = {"package-lock.json": "a registry's host", "requirements.txt": "a registry's host"}
 BINARY_SUFFIXES = (".png", ".jpg", ".webp", ".woff2", ".ico", ".gz", ".pbf")
 
 
 @pytest.mark.parametrize("topic", FORBIDDEN_TEXT)
 def test_no_file_has_forbidden_text(topic: str):
-    """What only one machine, one registry or one workday knows stays out of the repository."""
+    """No file names a registry, a path of one machine, or how the work was organised."""
     pattern = re.compile("|".join(FORBIDDEN_TEXT[topic]))
     names = [
         n
@@ -243,7 +247,7 @@ def test_no_file_has_forbidden_text(topic: str):
 
 
 def test_the_lock_files_have_hashes():
-    """Every Python package has a hash and every npm package an integrity, and no address."""
+    """Every Python package in the lock has a hash, and no npm package has an address."""
     assert len(re.findall(r"^[a-z0-9._-]+==", read_text("requirements.txt"), re.MULTILINE)) > 50
     blocks = re.split(r"\n(?=[a-z0-9._-]+==)", read_text("requirements.txt"))
     assert [block.split(" ")[0] for block in blocks if "--hash=sha256:" not in block] == []

@@ -1,4 +1,4 @@
-"""The virtual loop: time passes only by jumping to timers."""
+"""Tests of the virtual loop: time passes only by jumping to timers."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from tests import virtual_time
 
 
 def test_a_long_wait_takes_no_time() -> None:
-    """A year of sleep ends at once, and the clocks say that a year has passed."""
+    """A year of sleep takes no time, and both clocks show that it has passed."""
 
     async def main() -> tuple[float, int]:
         await virtual_time.clock().sleep(365 * 86_400)
@@ -18,7 +18,7 @@ def test_a_long_wait_takes_no_time() -> None:
 
 
 def test_timers_fire_in_their_order() -> None:
-    """Sleepers wake by their times, whatever order they fell asleep in."""
+    """Sleepers wake in the order of their times."""
     woken: list[float] = []
 
     async def sleeper(seconds: float) -> None:
@@ -33,7 +33,7 @@ def test_timers_fire_in_their_order() -> None:
 
 
 def test_timeouts_use_virtual_time() -> None:
-    """asyncio.timeout gives up at its virtual second."""
+    """asyncio.timeout expires at its virtual time."""
 
     async def main() -> float:
         with pytest.raises(TimeoutError):
@@ -45,7 +45,7 @@ def test_timeouts_use_virtual_time() -> None:
 
 
 def test_a_wait_that_cannot_end_is_an_error() -> None:
-    """A program that waits for what nobody will do is stopped instead of hanging."""
+    """A wait that nothing can end raises Stalled instead of hanging."""
 
     async def main() -> None:
         await asyncio.Event().wait()
@@ -55,7 +55,7 @@ def test_a_wait_that_cannot_end_is_an_error() -> None:
 
 
 def test_work_for_threads_runs_in_place() -> None:
-    """What would go to a thread is done at once, and its error reaches who awaits it."""
+    """Work for a thread runs in place, and its error reaches the caller."""
 
     async def main() -> int:
         with pytest.raises(ValueError, match="invalid literal"):

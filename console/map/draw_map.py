@@ -138,11 +138,11 @@ def render_map() -> str:
         "railway": [encode_line(smooth_curve(RAILWAY))],
         "districts": [
             {
-                "name": quarter.name,
-                "at": to_steps((quarter.lat, quarter.lng)),
-                "rank": quarter.weight,
+                "name": district.name,
+                "at": to_steps((district.lat, district.lng)),
+                "rank": district.weight,
             }
-            for quarter in DISTRICTS
+            for district in DISTRICTS
         ],
         "places": [{"name": name, "at": to_steps(at), "rank": 1} for name, at in PLACES.items()],
         "waters": [{"name": name, "at": to_steps(at), "rank": 1} for name, at in WATERS.items()],

@@ -1,4 +1,4 @@
-"""The console's own parts, without a browser."""
+"""Tests of the operations console that need no browser."""
 
 import importlib.util
 import shutil
@@ -11,13 +11,13 @@ TESTS_TIMEOUT_S = 90
 
 
 def node_path() -> str:
-    """Node of the machine, or the one that came with the Python packages."""
+    """Path of Node: the installed one, or the one from the Python packages."""
     return shutil.which("node") or str(ROOT / ".venv/bin/node")
 
 
 def test_the_console_passes_its_own_tests():
-    """The picture of the city, its motion, news and rates are what the console's tests say."""
-    told = subprocess.run(
+    """The console's own unit tests (state, motion, order changes, rates) all pass."""
+    result = subprocess.run(
         [node_path(), str(CONSOLE / "test.mjs")],
         capture_output=True,
         text=True,
@@ -25,16 +25,16 @@ def test_the_console_passes_its_own_tests():
         check=False,
     )
 
-    assert told.returncode == 0, told.stdout + told.stderr
-    assert "\n# fail 0" in told.stdout
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "\n# fail 0" in result.stdout
 
 
 def test_the_map_is_up_to_date():
-    """`console/map/draw_map.py` draws the same map from the streets of the simulated city."""
+    """`console/map/draw_map.py` renders exactly the map that is in the repository."""
     spec = importlib.util.spec_from_file_location("draw_map", CONSOLE / "map/draw_map.py")
     assert spec is not None
     assert spec.loader is not None
-    lay = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(lay)
+    draw_map = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(draw_map)
 
-    assert (CONSOLE / "map/douala.json").read_text(encoding="utf-8") == lay.render_map()
+    assert (CONSOLE / "map/douala.json").read_text(encoding="utf-8") == draw_map.render_map()

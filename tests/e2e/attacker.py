@@ -1,4 +1,4 @@
-"""Somebody who floods a server in one of five ways, in a process of his own."""
+"""Flooding client, run as a process of its own: five kinds of flood against one server."""
 
 import argparse
 import asyncio
@@ -14,12 +14,12 @@ import uvloop
 
 from bench.common.client import PING, TEXT, masked_frame
 
-# A tick's worth goes out at once; a machine that floods does not wait for answers.
+# Frames are sent in bursts of one tick; a flooding client does not wait for answers.
 TICK_S = 0.01
 EVENTS_PER_S, PINGS_PER_S, CONNECTS_PER_S, BIG_PER_S = 5_000, 5_000, 200, 200
 SLOW_CONNECTIONS = 300
 BIG_BYTES = 60_000
-# Nobody else has his address, as on any network but a mobile one.
+# A source address of its own, so that no other client shares the attacker's limits.
 LOCAL_ADDRESS = ("127.0.0.9", 0)
 _UPGRADE = (
     b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\n"
@@ -31,7 +31,7 @@ _FIX = masked_frame(TEXT, b'42/rider,["location_update",{"lat":4.05,"lng":9.7}]'
 
 @dataclass
 class Flood:
-    """Where it goes, and what came of it. Units: seconds of the steady clock."""
+    """Target and results of one flood. Units: seconds of the monotonic clock."""
 
     host: str
     port: int
@@ -44,11 +44,11 @@ class Flood:
 
     @property
     def is_over(self) -> bool:
-        """Whether it has gone on for long enough."""
+        """Whether the flood's time is over."""
         return time.perf_counter() >= self.until_s
 
     def record_cut(self) -> None:
-        """The server has had enough."""
+        """Count a connection that the server closed or refused."""
         self.cuts += 1
         if self.first_cut_s is None:
             self.first_cut_s = time.perf_counter() - self.began_s
@@ -69,7 +69,7 @@ async def _connect_and_join(flood: Flood) -> Streams:
 
 
 async def _flood_frames(flood: Flood, frame: bytes, per_s: int) -> None:
-    """Over one line after the other, each until it is cut."""
+    """Send a frame at a steady rate; reconnect each time the server closes the connection."""
     count = max(1, int(per_s * TICK_S))
     while not flood.is_over:
         with suppress(OSError):
@@ -104,7 +104,7 @@ async def _flood_big_frames(flood: Flood) -> None:
 
 
 async def _flood_connects(flood: Flood) -> None:
-    """Come, join, go; as often as that."""
+    """Connect, join and disconnect at a steady rate."""
     jobs: set[asyncio.Task[None]] = set()
     while not flood.is_over:
         jobs.add(asyncio.ensure_future(_join_and_leave(flood)))
@@ -123,7 +123,7 @@ async def _join_and_leave(flood: Flood) -> None:
 
 
 async def _flood_slow_headers(flood: Flood) -> None:
-    """Hundreds of requests that never end, each cut one replaced."""
+    """Keep hundreds of requests open that never end; replace each one that is closed."""
     await asyncio.gather(*(_send_slow_header(flood) for _ in range(SLOW_CONNECTIONS)))
 
 
@@ -153,17 +153,17 @@ KINDS: dict[str, Callable[[Flood], Awaitable[None]]] = {
 
 
 async def _discard_input(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Takes everything and says nothing but that a connection may be a WebSocket."""
+    """Accept a WebSocket, then read and discard everything."""
     writer.write(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
     await _read_all(reader)
     writer.close()
 
 
 async def run_flood(kind: str, target: str, token: str, seconds: float) -> Flood:
-    """Flood a server, or nobody where it is named "nobody"; what came of it."""
+    """Run one kind of flood against a server, or against a local sink if `target` is "sink"."""
     sink = await asyncio.start_server(_discard_input, "127.0.0.1", 0)
     host, port = sink.sockets[0].getsockname()[:2]
-    if target != "nobody":
+    if target != "sink":
         host, _, port = target.removeprefix("http://").partition(":")
     now_s = time.perf_counter()
     flood = Flood(host, int(port), token, now_s + seconds, now_s)
@@ -178,16 +178,16 @@ def _print_json(result: object) -> None:
 
 
 def main() -> None:
-    """Flood as often as a line says so, and print what came of it.
+    """Run one flood for each line on stdin and print its result as JSON.
 
-    Shapes: `kind where seconds` comes in, where `where` is http://host:port or "nobody".
+    Shapes: a line is `kind target seconds`, where `target` is http://host:port or "sink".
     """
     argparse.ArgumentParser(description=__doc__).parse_args()
-    # The start of this program takes a core for a second.
+    # Starting this program keeps a core busy for a second, so the caller waits for this line.
     _print_json("ready")
     for line in sys.stdin:
-        kind, where, seconds = line.split()
-        flood = uvloop.run(run_flood(kind, where, os.environ.get("TOKEN", ""), float(seconds)))
+        kind, target, seconds = line.split()
+        flood = uvloop.run(run_flood(kind, target, os.environ.get("TOKEN", ""), float(seconds)))
         _print_json({"sent": flood.sent, "cuts": flood.cuts, "first_cut_s": flood.first_cut_s})
 
 

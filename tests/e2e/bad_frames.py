@@ -1,4 +1,4 @@
-"""Frames that no app sends: every command bent, and both protocols broken."""
+"""Generators of malformed input: mutated commands, Socket.IO packets and WebSocket frames."""
 
 import json
 import random
@@ -24,12 +24,12 @@ _MALFORMED_FRAMES = (
 
 
 def fields_of(struct: type[msgspec.Struct]) -> dict[str, str]:
-    """The fields of a command by their names on the wire, each with its kind."""
+    """Fields of a command by wire name, each with its type."""
     return {field.encode_name: str(field.type) for field in msgspec.structs.fields(struct)}
 
 
 class FrameMutator:
-    """Draws frames from a seed; the same seed draws the same ones."""
+    """Draws mutated frames from a seed; the same seed draws the same frames."""
 
     def __init__(self, seed: int) -> None:
         self._rng = random.Random(seed)
@@ -40,7 +40,7 @@ class FrameMutator:
         ]
 
     def frame(self, audience: str) -> str | bytes:
-        """One frame for a connection that joined an audience's namespace."""
+        """One frame for a connection that has joined an audience's namespace."""
         kind = self._rng.random()
         if kind < 0.85:
             return self._command_frame(audience)
@@ -51,7 +51,7 @@ class FrameMutator:
         return self._rng.randbytes(self._rng.randint(0, 200))
 
     def _command_frame(self, audience: str) -> str:
-        """A command in its form; its values may be anything."""
+        """A well-formed command with arbitrary values."""
         own = [each for each in self._commands if each[0] == audience]
         _, name, fields = self._rng.choice(own if self._rng.random() < 0.9 else self._commands)
         body = {
@@ -59,9 +59,9 @@ class FrameMutator:
         }
         if self._rng.random() < 0.1:
             body[self._rng.choice(("x", "orderId", "__proto__", ""))] = self._edge_value()
-        said: list[Any] = [name, body, *([{}] if self._rng.random() < 0.05 else [])]
+        packet: list[Any] = [name, body, *([{}] if self._rng.random() < 0.05 else [])]
         ack = self._rng.choice(("", "", "1", "77", "999999999"))
-        return f"42/{audience},{ack}{json.dumps(said)}"
+        return f"42/{audience},{ack}{json.dumps(packet)}"
 
     def _field_value(self, kind: str) -> Any:
         if self._rng.random() < 0.3:
@@ -76,29 +76,29 @@ class FrameMutator:
         return self._rng.choice(_EDGE_VALUES)
 
     def _mutate(self, frame_text: str) -> str:
-        """A frame with some of its characters changed, doubled, lost or moved."""
+        """A frame with some characters changed, doubled, lost or moved."""
         text = list(frame_text)
         for _ in range(self._rng.randint(1, 4)):
-            at = self._rng.randrange(len(text) or 1)
-            how = self._rng.randrange(5)
-            piece = self._rng.choice(',"[]{}:0129\\\x00\x1eé-+.eE/ntf')
-            if how == 0:
-                text[at : at + 1] = [piece]
-            elif how == 1:
-                text[at:at] = [piece]
-            elif how == 2:
-                del text[at : at + self._rng.randint(1, 8)]
-            elif how == 3:
-                text[at:at] = text[at : at + self._rng.randint(1, 30)]
+            index = self._rng.randrange(len(text) or 1)
+            mutation = self._rng.randrange(5)
+            inserted = self._rng.choice(',"[]{}:0129\\\x00\x1eé-+.eE/ntf')
+            if mutation == 0:
+                text[index : index + 1] = [inserted]
+            elif mutation == 1:
+                text[index:index] = [inserted]
+            elif mutation == 2:
+                del text[index : index + self._rng.randint(1, 8)]
+            elif mutation == 3:
+                text[index:index] = text[index : index + self._rng.randint(1, 30)]
             else:
-                text = text[:at] or ["4"]
+                text = text[:index] or ["4"]
         return "".join(text)
 
 
 def raw_frames(rng: random.Random) -> bytes:
-    """Bytes where WebSocket frames should be. Source: RFC 6455 section 5, each rule broken.
+    """A series of WebSocket frames, valid and broken. Source: RFC 6455 section 5.
 
-    Some of them are good: what is bad comes in the middle of what was understood.
+    The broken ones come between valid ones, so that the reader has state when it meets them.
     """
     kinds = (
         _whole_message,
@@ -114,18 +114,18 @@ def raw_frames(rng: random.Random) -> bytes:
 def _masked_frame(
     rng: random.Random, first_byte: int, payload: bytes, length_bytes: int | None = None
 ) -> bytes:
-    """A masked frame; `width` is in how many bytes its length is written."""
+    """A masked frame; `length_bytes` is the size of its extended length field (0, 2 or 8)."""
     shortest = 0 if len(payload) <= 125 else 2 if len(payload) <= 0xFFFF else 8
     length_bytes = shortest if length_bytes is None else length_bytes
-    word = len(payload) if length_bytes == 0 else 126 if length_bytes == 2 else 127
-    written = len(payload).to_bytes(8, "big")[8 - length_bytes :]
-    key = rng.randbytes(4)
-    masked = bytes(byte ^ key[at % 4] for at, byte in enumerate(payload))
-    return bytes((first_byte, 0x80 | word & 0x7F)) + written + key + masked
+    length_code = len(payload) if length_bytes == 0 else 126 if length_bytes == 2 else 127
+    length_field = len(payload).to_bytes(8, "big")[8 - length_bytes :]
+    mask = rng.randbytes(4)
+    masked_payload = bytes(byte ^ mask[index % 4] for index, byte in enumerate(payload))
+    return bytes((first_byte, 0x80 | length_code & 0x7F)) + length_field + mask + masked_payload
 
 
 def _draw_payload(rng: random.Random) -> bytes:
-    """A message, or none; some of them are no UTF-8, or end in the middle of a letter."""
+    """A message or nothing; some are not UTF-8 or end in the middle of a character."""
     return rng.choice(
         (
             b"3", b"2", b"40/rider,{}", b'42/rider,["location_update",{"lat":4,"lng":9}]',
@@ -140,30 +140,30 @@ def _whole_message(rng: random.Random) -> bytes:
 
 
 def _fragmented_message(rng: random.Random) -> bytes:
-    """A message in parts, with control frames between them; not all of them begin or end."""
+    """A fragmented message with control frames in between; some lack their begin or their end."""
     whole = _draw_payload(rng)
     cuts = sorted(rng.randint(0, len(whole)) for _ in range(rng.randint(1, 6)))
     pieces = [whole[a:b] for a, b in zip([0, *cuts], [*cuts, len(whole)], strict=True)]
-    firsts = [rng.choice((0x01, 0x01, 0x01, 0x00)), *(0x00 for _ in pieces[2:]), 0x80]
+    first_bytes = [rng.choice((0x01, 0x01, 0x01, 0x00)), *(0x00 for _ in pieces[2:]), 0x80]
     if rng.random() < 0.2:
-        firsts[-1] = rng.choice((0x00, 0x81, 0x01))
-    said = b""
-    for first, piece in zip(firsts, pieces, strict=True):
-        said += _masked_frame(rng, first, piece) + (
+        first_bytes[-1] = rng.choice((0x00, 0x81, 0x01))
+    frames = b""
+    for first, piece in zip(first_bytes, pieces, strict=True):
+        frames += _masked_frame(rng, first, piece) + (
             _control_frame(rng) if rng.random() < 0.3 else b""
         )
-    return said
+    return frames
 
 
 def _control_frame(rng: random.Random) -> bytes:
-    """Pings, pongs and goodbyes, some of them too long, in parts, or with a code of nobody."""
+    """Pings, pongs and closes, some too long, fragmented, or with an invalid close code."""
     code = rng.choice((1000, 1001, 1005, 1006, 1015, 999, 2999, 3000, 5000))
     payload = rng.choice((b"", b"x" * 125, b"x" * 126, code.to_bytes(2, "big") + b"\xff", b"\x03"))
     return _masked_frame(rng, rng.choice((0x89, 0x89, 0x8A, 0x8A, 0x88, 0x09, 0x08)), payload)
 
 
 def _odd_length_frame(rng: random.Random) -> bytes:
-    """Lengths longer than they need be, or of more than anybody will ever send."""
+    """Lengths encoded longer than necessary, or far beyond any accepted size."""
     if rng.random() < 0.4:
         return _masked_frame(rng, 0x81, b"3", rng.choice((2, 8)))
     length = rng.choice((2**63, 2**63 - 1, 2**64 - 1, 2**62, 2**32, 2**31, 65_536, 16_385))
@@ -171,7 +171,7 @@ def _odd_length_frame(rng: random.Random) -> bytes:
 
 
 def _random_bytes(rng: random.Random) -> bytes:
-    """A first byte of any kind, with or without a mask."""
+    """A frame with a random first byte, masked or not."""
     masked = rng.choice((0x80, 0x80, 0x00))
     length = rng.choice((0, 1, 60, 126, 127))
     return bytes((rng.randrange(256), masked | length)) + rng.randbytes(rng.randint(0, 64))

@@ -1,4 +1,4 @@
-"""A real server in a process of its own, with real engines, as an operator starts it."""
+"""Fixtures: a real server as a process of its own, with real Redis and DynamoDB engines."""
 
 import os
 import secrets
@@ -21,7 +21,7 @@ STOP_TIMEOUT_S = 10.0
 
 
 class RunningServer(NamedTuple):
-    """A running server, and the secret that signs tokens for it."""
+    """A running server and the secret that signs its tokens."""
 
     url: str
     secret: str
@@ -30,22 +30,22 @@ class RunningServer(NamedTuple):
 
 
 def free_port() -> int:
-    """A port that nobody listens at now."""
+    """A TCP port that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
 def start_server(folder: Path, **settings: str) -> RunningServer:
-    """Start a server on a folder and wait until it is ready."""
+    """Start a server with its data in a folder and wait until it is ready."""
     port = int(settings.pop("PORT", 0)) or free_port()
     secret = settings.setdefault("JWT_SECRET", secrets.token_urlsafe(32))
     environ = {**os.environ, "DATA_DIR": str(folder / "data"), "PORT": str(port), **settings}
     log = folder / "server.log"
-    with log.open("ab") as out:
+    with log.open("ab") as log_file:
         process = subprocess.Popen(
             [sys.executable, "-m", "handlers.app.cli", "serve", "--dev"],
-            cwd=ROOT, env=environ, stdout=out, stderr=out, start_new_session=True,
+            cwd=ROOT, env=environ, stdout=log_file, stderr=log_file, start_new_session=True,
         )  # fmt: skip
     server = RunningServer(f"http://127.0.0.1:{port}", secret, log, process)
     end = monotonic() + START_TIMEOUT_S
@@ -57,7 +57,7 @@ def start_server(folder: Path, **settings: str) -> RunningServer:
 
 
 def is_ready(server: RunningServer) -> bool:
-    """Whether the server would take traffic."""
+    """Whether /readyz answers 200."""
     try:
         with urllib.request.urlopen(f"{server.url}/readyz", timeout=2) as answer:
             return answer.status == 200
@@ -66,33 +66,33 @@ def is_ready(server: RunningServer) -> bool:
 
 
 def stop_server(server: RunningServer) -> int:
-    """End a server as an operator does; its exit code."""
+    """Stop a server with SIGTERM; its exit code."""
     server.process.send_signal(signal.SIGTERM)
     return server.process.wait(STOP_TIMEOUT_S)
 
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """One server for the stories of this worker."""
-    running = start_server(tmp_path_factory.mktemp("server"))
-    yield running
-    stop_server(running)
+    """One server for all tests of this worker."""
+    started = start_server(tmp_path_factory.mktemp("server"))
+    yield started
+    stop_server(started)
 
 
 @pytest.fixture
 def restartable_server() -> Iterator[Callable[..., RunningServer]]:
-    """Starts a server on a folder; given a running one, kills it first and takes its place."""
-    running: list[RunningServer] = []
+    """Starts a server; given a running one, kills it first and restarts it at the same port."""
+    servers: list[RunningServer] = []
 
-    def go_on(folder: Path, before: RunningServer | None = None) -> RunningServer:
-        if before is None:
-            running.append(start_server(folder))
-            return running[-1]
-        before.process.kill()
-        before.process.wait(STOP_TIMEOUT_S)
-        port = before.url.rpartition(":")[2]
-        running.append(start_server(folder, PORT=port, JWT_SECRET=before.secret))
-        return running[-1]
+    def start_or_replace(folder: Path, previous: RunningServer | None = None) -> RunningServer:
+        if previous is None:
+            servers.append(start_server(folder))
+            return servers[-1]
+        previous.process.kill()
+        previous.process.wait(STOP_TIMEOUT_S)
+        port = previous.url.rpartition(":")[2]
+        servers.append(start_server(folder, PORT=port, JWT_SECRET=previous.secret))
+        return servers[-1]
 
-    yield go_on
-    stop_server(running[-1])
+    yield start_or_replace
+    stop_server(servers[-1])

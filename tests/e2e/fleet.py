@@ -1,4 +1,4 @@
-"""Several real servers on one Redis and one DynamoDB engine, which can be killed and come back."""
+"""Fleet of real servers on one Redis and one DynamoDB engine, which can be killed and restarted."""
 
 import asyncio
 import os
@@ -30,12 +30,12 @@ from dispatch.storage.child_process import ChildProcess
 from dispatch.storage.embedded import embedded_engines
 
 POLL_S = 0.02
-# A drain, and the engines' last writes.
+# Covers a drain and the engines' last writes.
 STOP_TIMEOUT_S = 30.0
 
 
 class Valkey:
-    """A Redis at a fixed port, with its data on disk."""
+    """A Valkey process at a fixed port, with its data on disk."""
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -46,33 +46,33 @@ class Valkey:
         self.url = f"redis://127.0.0.1:{self.port}"
 
     async def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start the process and wait until it answers."""
         argv = [
             get_binary_path(), "--port", str(self.port), "--bind", "127.0.0.1",
             "--dir", str(self._folder), "--appendonly", "yes", "--save", "",
         ]  # fmt: skip
         self._child = ChildProcess(argv, self._folder / "engine.log", self._lock)
-        # Nothing tells when a server begins to answer.
+        # There is no event for a server that begins to answer.
         while not await self._is_answering():  # noqa: ASYNC110
             await asyncio.sleep(POLL_S)
 
     async def kill(self) -> None:
-        """End it as a crash does."""
+        """Kill the process, as in a crash."""
         assert self._child is not None, "it was started"
         os.kill(self._child.pid, 9)
         await self._child.wait()
 
     def delete_data(self) -> None:
-        """Remove what it has written to disk; only while it is dead."""
+        """Delete what it has written to disk; only while it is not running."""
         for path in self._folder.glob("appendonlydir/*"):
             path.unlink()
 
     def written_bytes(self) -> int:
-        """How much it has written to disk. Units: bytes."""
+        """Size of its append-only file. Units: bytes."""
         return self._append_only_file().stat().st_size
 
     def truncate_data(self, size_bytes: int) -> None:
-        """Remove what it has written beyond that, as a machine does that loses its power."""
+        """Truncate its append-only file, as a power failure may."""
         os.truncate(self._append_only_file(), size_bytes)
 
     def _append_only_file(self) -> Path:
@@ -80,12 +80,12 @@ class Valkey:
         return path
 
     async def flush(self) -> None:
-        """Remove everything while it lives."""
+        """FLUSHALL on the running process."""
         async with Redis.from_url(self.url) as client:
             await client.flushall()
 
     async def stop(self) -> None:
-        """End it in order."""
+        """Stop the process in order."""
         if self._child is not None:
             await self._child.stop()
         os.close(self._lock)
@@ -100,16 +100,16 @@ class Valkey:
 
 @dataclass(slots=True)
 class Node:
-    """One server of the fleet, as those who use it see it."""
+    """One server of the fleet: its role, its process and its address."""
 
     role: str
     server: ServerProcess
     site: RunningServer
 
     async def stop(self) -> float:
-        """Stop it as an orchestrator does; how long that took. Units: seconds.
+        """Stop it with SIGTERM; how long that took. Units: seconds.
 
-        Errors: Failed.
+        Errors: BenchFailed.
         """
         began_s = time.perf_counter()
         if not await self.server.stop(STOP_TIMEOUT_S):
@@ -118,14 +118,14 @@ class Node:
 
     @property
     def log_faults(self) -> list[str]:
-        """Lines of its log that a run without bugs does not have."""
+        """Lines of its log that show a bug, such as tracebacks."""
         lines = self.server.log.read_text(errors="replace").splitlines()
-        return [line for line in lines if any(fault in line for fault in FAULT_MARKERS)]
+        return [line for line in lines if any(marker in line for marker in FAULT_MARKERS)]
 
 
 @dataclass(slots=True)
 class Fleet:
-    """The engines, and the servers that share them."""
+    """The engines and the servers that share them."""
 
     folder: Path
     valkey: Valkey
@@ -141,16 +141,16 @@ class Fleet:
         return node
 
     async def spawn(self, role: str = "all", port: int = 0) -> Node:
-        """Start one more server, with a log of its own; it may be killed before it is ready."""
+        """Start one more server with a log of its own; it may be killed before it is ready."""
         folder = self.folder / f"node{len(self.nodes)}"
         environ = {**self.environ, "DATA_DIR": str(folder), "ROLE": role}
-        child = await server_process.start_server(
+        process = await server_process.start_server(
             environ, port or free_port(), self.token_signer.secret
         )
         node = Node(
             role,
-            child,
-            RunningServer(child.url, child.process.pid, self.token_signer, self.session),
+            process,
+            RunningServer(process.url, process.process.pid, self.token_signer, self.session),
         )
         self.nodes.append(node)
         return node
@@ -164,13 +164,18 @@ class Fleet:
 async def fleet(
     folder: Path, roles: Sequence[str], **settings_changes: str
 ) -> AsyncIterator[Fleet]:
-    """Servers in these roles, all ready; `changes` are settings. Everything ends with the block."""
+    """Start one server per role, wait until all are ready, and stop everything at the end.
+
+    `settings_changes` are environment settings of every server.
+    """
     valkey = Valkey(folder / "valkey")
-    ours = settings.read({"DATA_DIR": str(folder / "engines"), "REDIS_URL": valkey.url}, dev=True)
+    engine_settings = settings.read(
+        {"DATA_DIR": str(folder / "engines"), "REDIS_URL": valkey.url}, dev=True
+    )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(valkey.stop)
         await valkey.start()
-        found = await stack.enter_async_context(embedded_engines(ours))
+        engines = await stack.enter_async_context(embedded_engines(engine_settings))
         timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT_S)
         connector = aiohttp.TCPConnector(limit=0, force_close=True)
         session = await stack.enter_async_context(
@@ -179,21 +184,21 @@ async def fleet(
         environ = {
             **without_settings(os.environ),
             "REDIS_URL": valkey.url,
-            "DYNAMODB_ENDPOINT": found.dynamodb_endpoint or "",
+            "DYNAMODB_ENDPOINT": engines.dynamodb_endpoint or "",
             "RATE_LIMITS": "off",
             **settings_changes,
         }
-        office = TokenSigner(secrets.token_urlsafe(32), lambda: int(time.time() * 1000))
-        opened = Fleet(folder, valkey, environ, session, office)
-        stack.push_async_callback(opened.close)
-        # One after the other: the first makes the table.
+        signer = TokenSigner(secrets.token_urlsafe(32), lambda: int(time.time() * 1000))
+        servers = Fleet(folder, valkey, environ, session, signer)
+        stack.push_async_callback(servers.close)
+        # One after the other, because the first one creates the table.
         for role in roles:
-            await opened.launch(role)
-        yield opened
+            await servers.launch(role)
+        yield servers
 
 
 async def cancel(task: asyncio.Task[object]) -> None:
-    """End a task that runs for as long as it is let."""
+    """Cancel a task and wait until it has ended."""
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task

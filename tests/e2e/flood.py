@@ -1,8 +1,9 @@
-"""Somebody floods a server that others use: `python -m tests.e2e.flood --seconds 20`.
+"""Flood test: one client floods a server that others use. `python -m tests.e2e.flood --seconds 20`.
 
-By events, connects, headers that never end, big frames, and pings. He is cut, and others hardly
-notice: their answers are compared with those beside the same flood poured into nothing, for on a
-machine of two cores he takes one of them whomever he floods. One JSON line, exit 1 otherwise.
+Floods of events, connects, headers that never end, big frames, and pings. The flooding client must
+be cut, and the others' answers must hardly slow down: they are compared with those during the same
+flood into a local sink, because on two cores the attacker's process takes one of them in both
+cases. Prints one JSON line; exit 1 otherwise.
 """
 
 import argparse
@@ -26,23 +27,23 @@ from bench.common.result_line import print_result
 from tests.e2e.attacker import KINDS
 from tests.e2e.fleet import fleet
 
-# Source: promises.
+# Source: docs/promises.md.
 RISE_MAX = 0.20
 OTHER_CLIENTS = 40
 ASK_EVERY_S = 0.2
-# What riders say all day; it needs no store, whose time would be all there is to see.
+# The most frequent command of riders; it needs no store, whose time would hide the effect.
 FIX = {"lat": 4.05, "lng": 9.7}
 ATTACKER_OVERHEAD_S = 20.0
-# A flood of connects is refused when the address has had its five thousand.
+# A flood of connects is refused only after five thousand connects of its address.
 MAY_NOT_BE_CUT = frozenset({"connects", "slow_headers"})
 ROOT = Path(__file__).parents[2]
 
 
 class Size(NamedTuple):
-    """How long each kind of flood takes, and in how many phases.
+    """Length of each kind of flood, number of phases, and kinds. Units: seconds.
 
-    In one phase an answer is late by chance: they are short, each is compared with the one right
-    before it, and the middle one counts.
+    In a single phase some answer may be late by chance. So the phases are short, each is compared
+    with the sink phase right before it, and the median counts.
     """
 
     seconds: float
@@ -51,115 +52,117 @@ class Size(NamedTuple):
 
 
 class Phase(NamedTuple):
-    """How long others waited, and what the offender saw."""
+    """Answer times of the other clients in one phase, and the attacker's result."""
 
     answer_s: list[float]
     flood_result: dict[str, Any]
 
 
-async def _send_until_cancelled(client: SocketClient, took_s: list[float]) -> None:
+async def _send_until_cancelled(client: SocketClient, answer_s: list[float]) -> None:
     while True:
         began_s = time.perf_counter()
         await client.call("location_update", FIX)
-        took_s.append(time.perf_counter() - began_s)
+        answer_s.append(time.perf_counter() - began_s)
         await asyncio.sleep(ASK_EVERY_S)
 
 
 class AttackerProcess:
-    """The process that floods, when it is told to."""
+    """The attacker's process, which floods on request."""
 
     def __init__(self, child: Process) -> None:
         self._child = child
 
     async def flood(self, kind: str, target: str, seconds: float) -> dict[str, Any]:
-        """What it saw of that. Errors: Failed where it has ended instead."""
-        assert self._child.stdin is not None, "it was asked for"
+        """Run one flood; its result. Errors: BenchFailed if the process has ended."""
+        assert self._child.stdin is not None, "the process has pipes"
         self._child.stdin.write(f"{kind} {target} {seconds}\n".encode())
         async with asyncio.timeout(seconds + ATTACKER_OVERHEAD_S):
             return await self.read_result()
 
     async def read_result(self) -> Any:
-        """The next thing that it says. Errors: Failed."""
-        assert self._child.stdout is not None, "it was asked for"
+        """The next JSON line of the process. Errors: BenchFailed."""
+        assert self._child.stdout is not None, "the process has pipes"
         line = await self._child.stdout.readline()
         if not line:
-            raise BenchFailed("the offender has ended")
+            raise BenchFailed("the attacker has ended")
         return json.loads(line)
 
 
 @asynccontextmanager
 async def _start_attacker(site: RunningServer) -> AsyncIterator[AttackerProcess]:
-    child = await asyncio.create_subprocess_exec(
+    process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.e2e.attacker", cwd=ROOT,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-        env={**os.environ, "TOKEN": site.signer.sign("RIDER", "rdr_offender")},
+        env={**os.environ, "TOKEN": site.signer.sign("RIDER", "rdr_attacker")},
     )  # fmt: skip
     try:
-        offender = AttackerProcess(child)
-        await offender.read_result()
-        yield offender
+        attacker = AttackerProcess(process)
+        await attacker.read_result()
+        yield attacker
     finally:
-        child.kill()
-        await child.wait()
+        process.kill()
+        await process.wait()
 
 
 async def _run_phase(
     attacker: AttackerProcess, others: list[SocketClient], kind: str, target: str, seconds: float
 ) -> Phase:
-    """So long the others ask while somebody floods."""
-    took_s: list[float] = []
-    asking = [asyncio.ensure_future(_send_until_cancelled(phone, took_s)) for phone in others]
+    """Measure the other clients' answers during one flood."""
+    answer_s: list[float] = []
+    senders = [asyncio.ensure_future(_send_until_cancelled(client, answer_s)) for client in others]
     try:
-        told = await attacker.flood(kind, target, seconds)
+        flood_result = await attacker.flood(kind, target, seconds)
     finally:
-        failed = [task.exception() for task in asking if task.done()]
-        for task in asking:
+        failed = [task.exception() for task in senders if task.done()]
+        for task in senders:
             task.cancel()
-        await asyncio.wait(asking)
+        await asyncio.wait(senders)
     if failed:
         raise BenchFailed(f"{kind} at {target}: {failed}")
-    return Phase(took_s, told)
+    return Phase(answer_s, flood_result)
 
 
 async def _compare(
     attacker: AttackerProcess, url: str, others: list[SocketClient], kind: str, size: Size
 ) -> dict[str, Any]:
-    """Floods of one kind into nothing and at the server, in turns."""
-    beside, under, told = [], [], []
+    """Alternate floods of one kind into the sink and at the server, and compare the answers."""
+    sink_p99_s, server_p99_s, flood_results = [], [], []
     for _ in range(size.rounds):
-        for where, kept in (("nobody", beside), (url, under)):
-            phase = await _run_phase(attacker, others, kind, where, size.seconds / size.rounds)
-            kept.append(quantile(phase.answer_s, 0.99))
-            if kept is under:
-                told.append(phase.flood_result)
-    rises = [after_s / before_s - 1 for before_s, after_s in zip(beside, under, strict=True)]
-    cuts = [each["first_cut_s"] for each in told if each["first_cut_s"] is not None]
+        for target, target_p99_s in (("sink", sink_p99_s), (url, server_p99_s)):
+            phase = await _run_phase(attacker, others, kind, target, size.seconds / size.rounds)
+            target_p99_s.append(quantile(phase.answer_s, 0.99))
+            if target_p99_s is server_p99_s:
+                flood_results.append(phase.flood_result)
+    rises = [
+        after_s / before_s - 1 for before_s, after_s in zip(sink_p99_s, server_p99_s, strict=True)
+    ]
+    cuts = [each["first_cut_s"] for each in flood_results if each["first_cut_s"] is not None]
     return {
-        "beside_p99_ms": round(quantile(beside, 0.5) * 1000, 2),
-        "under_p99_ms": round(quantile(under, 0.5) * 1000, 2),
+        "sink_p99_ms": round(quantile(sink_p99_s, 0.5) * 1000, 2),
+        "flood_p99_ms": round(quantile(server_p99_s, 0.5) * 1000, 2),
         "rise": round(quantile(rises, 0.5), 3),
-        "sent": sum(each["sent"] for each in told),
-        "cuts": sum(each["cuts"] for each in told),
+        "sent": sum(each["sent"] for each in flood_results),
+        "cuts": sum(each["cuts"] for each in flood_results),
         "first_cut_s": round(quantile(cuts, 0.5), 3) if cuts else None,
     }
 
 
 async def measure(size: Size, folder: Path) -> dict[str, Any]:
-    """Each kind of flood for so long at one server that others use."""
-    # Limits as they are in production.
+    """Run each kind of flood against one server that other clients use."""
+    # With the limits of production.
     async with fleet(folder, ["all"], RATE_LIMITS="on") as running:
         node = running.nodes[0]
-        others = [
+        other_clients = [
             await node.site.connect(("RIDER", f"rdr_{n}"), lambda _n, _b, _s: None)
             for n in range(OTHER_CLIENTS)
         ]
-        async with _start_attacker(node.site) as offender:
+        async with _start_attacker(node.site) as attacker:
             figures = {
-                kind: await _compare(offender, node.site.url, others, kind, size)
+                kind: await _compare(attacker, node.site.url, other_clients, kind, size)
                 for kind in size.kinds
             }
-        for phone in others:
-            phone.close()
+        for client in other_clients:
+            client.close()
         worst = max(figures, key=lambda kind: figures[kind]["rise"])
         return {
             **figures,
@@ -171,21 +174,21 @@ async def measure(size: Size, folder: Path) -> dict[str, Any]:
 
 
 def is_good(figures: dict[str, Any], rise_max: float = RISE_MAX) -> bool:
-    """Whether the promise was kept."""
+    """Whether others were hardly slowed down, every flood was cut, and nothing was logged."""
     return figures["worst_rise"] <= rise_max and not figures["never_cut"] and not figures["faults"]
 
 
 def main() -> None:
-    """Flood and print the line."""
+    """Run the floods and print the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--seconds", type=float, default=20, help="of each kind, and as long beside it; 20 is full"
     )
-    parser.add_argument("--seed", type=int, default=1, help="nothing is drawn here")
-    given = parser.parse_args()
+    parser.add_argument("--seed", type=int, default=1, help="unused; part of the printed result")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="reeyo-flood-") as folder:
-        figures = uvloop.run(measure(Size(given.seconds), Path(folder)))
-    print_result("flood", vars(given), figures)
+        figures = uvloop.run(measure(Size(options.seconds), Path(folder)))
+    print_result("flood", vars(options), figures)
     if not is_good(figures):
         raise SystemExit(1)
 

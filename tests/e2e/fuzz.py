@@ -1,6 +1,6 @@
-"""Frames that nobody should send, at a real server: `python -m tests.e2e.fuzz --frames 1000000`.
+"""Fuzz test: malformed frames at a real server. `python -m tests.e2e.fuzz --frames 1000000`.
 
-A healthy connection asks beside them all the while; one JSON line, exit 1 where a promise broke.
+A well-behaved client is answered meanwhile. Prints one JSON line; exit 1 if a promise is broken.
 """
 
 import argparse
@@ -24,13 +24,13 @@ from tests.e2e.bad_frames import AUDIENCES, FrameMutator, raw_frames
 from tests.e2e.fleet import Fleet, fleet
 from tests.e2e.process_stats import rss_bytes
 
-# Source: promises.
+# Source: docs/promises.md.
 GROWTH_MAX = 0.05
 LOG_BYTES_MAX = 200
 CONTROL_P99_S_MAX = 1.0
-# Frames after which the server has its working set: pools, caches, a row for each metric.
+# Share of frames after which pools, caches and metric series have reached their size.
 WARM_UP_SHARE = 0.2
-# After each batch the client asks whether the server is there; most connections end sooner.
+# After each batch the client checks that the server still answers; most connections end sooner.
 BATCH = 8
 BATCHES_PER_CONNECTION = 40
 PROBE_ACK_ID = 424242
@@ -53,10 +53,10 @@ USER_TYPES: dict[str, UserType] = {
 
 @dataclass
 class Run:
-    """What has been sent, and what the healthy one has seen."""
+    """Counters of the frames sent, and what the well-behaved client saw."""
 
     site: RunningServer
-    # Frames that the server has certainly looked at, and those behind the end of a connection.
+    # Frames that the server has certainly read; `sent` also counts those behind a closed one.
     frames: int = 0
     sent: int = 0
     connections: int = 0
@@ -65,18 +65,18 @@ class Run:
     control_breaks: int = 0
 
 
-async def _attack(run: Run, mutants: FrameMutator, rng: random.Random, frame_count: int) -> None:
+async def _attack(run: Run, mutator: FrameMutator, rng: random.Random, frame_count: int) -> None:
     while run.frames < frame_count:
         run.connections += 1
         with suppress(aiohttp.ClientError, OSError):
             if rng.random() < RAW_SHARE:
                 await _send_garbage(run, rng)
             else:
-                await _send_bad_packets(run, mutants, rng)
+                await _send_bad_packets(run, mutator, rng)
 
 
-async def _send_bad_packets(run: Run, mutants: FrameMutator, rng: random.Random) -> None:
-    """Send until the server has enough of it; only what it certainly looked at is counted."""
+async def _send_bad_packets(run: Run, mutator: FrameMutator, rng: random.Random) -> None:
+    """Send mutated packets until the server closes; count only those it has certainly read."""
     audience = rng.choice(AUDIENCES)
     url = f"{run.site.url}/socket.io/?EIO=4&transport=websocket"
     async with run.site.session.ws_connect(url, max_msg_size=0) as ws:
@@ -84,12 +84,12 @@ async def _send_bad_packets(run: Run, mutants: FrameMutator, rng: random.Random)
         await ws.send_str(f'40/{audience},{{"token":"{token}"}}')
         for _ in range(BATCHES_PER_CONNECTION):
             for _ in range(BATCH):
-                frame = mutants.frame(audience)
+                frame = mutator.frame(audience)
                 await (ws.send_bytes(frame) if isinstance(frame, bytes) else ws.send_str(frame))
             run.sent += BATCH
-            await ws.send_str(f'42/{audience},{PROBE_ACK_ID}["are you there"]')
+            await ws.send_str(f'42/{audience},{PROBE_ACK_ID}["probe"]')
             if not await _is_answered(ws, f"43/{audience},{PROBE_ACK_ID}["):
-                # One of them ended the connection; those behind it were not looked at.
+                # One of the batch ended the connection; the frames behind it were not read.
                 run.frames += 1
                 return
             run.frames += BATCH
@@ -108,7 +108,7 @@ async def _is_answered(ws: aiohttp.ClientWebSocketResponse, ack_prefix: str) -> 
 
 
 async def _send_garbage(run: Run, rng: random.Random) -> None:
-    """Broken HTTP, or broken WebSocket frames behind a good handshake."""
+    """Send random bytes, or broken WebSocket frames after a valid upgrade."""
     host, _, port = run.site.url.removeprefix("http://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     try:
@@ -116,16 +116,16 @@ async def _send_garbage(run: Run, rng: random.Random) -> None:
             writer.write(rng.randbytes(rng.randint(1, 300)) + b"\r\n\r\n")
             run.frames += 1
         else:
-            said = raw_frames(rng)
-            await _write_in_pieces(writer, _UPGRADE + said, rng)
-            # How many frames there are in it is for the server to say.
+            frames = raw_frames(rng)
+            await _write_in_pieces(writer, _UPGRADE + frames, rng)
+            # How many frames the server sees in them is unknown, so they count as one.
             run.frames += 1
         run.raw_connections += 1
         await writer.drain()
         if rng.random() < 0.3:
-            # Half a connection: it says nothing more, and may still listen.
+            # Half-closed: this side sends nothing more but may still read.
             writer.write_eof()
-        # What it says to that, or nothing: some garbage is the beginning of something.
+        # Some garbage is the beginning of a valid request, so there may be no answer.
         with suppress(TimeoutError):
             async with asyncio.timeout(0.05):
                 await reader.read(4096)
@@ -134,12 +134,12 @@ async def _send_garbage(run: Run, rng: random.Random) -> None:
 
 
 async def _write_in_pieces(writer: asyncio.StreamWriter, data: bytes, rng: random.Random) -> None:
-    """Send it as a network would that cuts where it likes, or all at once."""
-    at, most = 0, rng.choice((1, 7, 200, len(data)))
-    while at < len(data) and not writer.is_closing():
-        size = rng.randint(1, most) if most > 1 or at < 400 else len(data)
-        writer.write(data[at : at + size])
-        at += size
+    """Write the data in random pieces, as a network may, or at once."""
+    offset, piece_max = 0, rng.choice((1, 7, 200, len(data)))
+    while offset < len(data) and not writer.is_closing():
+        size = rng.randint(1, piece_max) if piece_max > 1 or offset < 400 else len(data)
+        writer.write(data[offset : offset + size])
+        offset += size
         if rng.random() < 0.1:
             await writer.drain()
             await asyncio.sleep(0)
@@ -147,32 +147,32 @@ async def _write_in_pieces(writer: asyncio.StreamWriter, data: bytes, rng: rando
 
 @asynccontextmanager
 async def _run_control(run: Run) -> AsyncIterator[None]:
-    """A rider's app that does everything right, and is answered."""
+    """Keep a well-behaved rider's client running beside the attack."""
 
-    async def ask() -> None:
-        phone = await run.site.connect(("RIDER", "rdr_control"), lambda _n, _d, _s: None)
+    async def send_commands() -> None:
+        client = await run.site.connect(("RIDER", "rdr_control"), lambda _n, _d, _s: None)
         try:
             while True:
                 began_s = time.perf_counter()
-                await phone.call("set_availability", {"available": True})
+                await client.call("set_availability", {"available": True})
                 run.control_answer_s.append(time.perf_counter() - began_s)
                 await asyncio.sleep(ASK_EVERY_S)
         finally:
-            phone.close()
+            client.close()
 
-    task = asyncio.ensure_future(ask())
+    task = asyncio.ensure_future(send_commands())
     try:
         yield
     finally:
-        # A control that has failed has shown what it is for.
+        # If the client failed, that is the finding; its exception is not raised here.
         run.control_breaks += task.done()
         task.cancel()
         await asyncio.wait([task])
 
 
 async def measure(frames: int, seed: int, folder: Path) -> dict[str, Any]:
-    """So many frames at one server, by eight bad clients at once."""
-    # Without limits: with them most frames would be refused before they are looked at.
+    """Send frames to one server from eight misbehaving clients."""
+    # Without rate limits, which would refuse most frames before they are decoded.
     async with fleet(folder, ["all"], RATE_LIMITS="off") as running:
         run = Run(running.nodes[0].site)
         async with _run_control(run):
@@ -214,7 +214,7 @@ def _figures(run: Run, running: Fleet, before: tuple[int, int, int, int]) -> dic
 
 
 def is_good(figures: dict[str, Any]) -> bool:
-    """Whether the promises were kept."""
+    """Whether the promises hold."""
     return (
         figures["frames"] > 0
         and not any(figures[name] for name in ("crashes", "tracebacks", "control_breaks"))
@@ -225,14 +225,14 @@ def is_good(figures: dict[str, Any]) -> bool:
 
 
 def main() -> None:
-    """Fuzz one server and print the line."""
+    """Fuzz one server and print the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--frames", type=int, default=50_000, help="1000000 is the full size")
     parser.add_argument("--seed", type=int, default=1)
-    given = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="reeyo-fuzz-") as folder:
-        figures = uvloop.run(measure(given.frames, given.seed, Path(folder)))
-    print_result("fuzz", vars(given), figures)
+        figures = uvloop.run(measure(options.frames, options.seed, Path(folder)))
+    print_result("fuzz", vars(options), figures)
     if not is_good(figures):
         raise SystemExit(1)
 

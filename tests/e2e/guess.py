@@ -1,7 +1,7 @@
-"""Ten thousand ids of others, guessed: `python -m tests.e2e.guess --guesses 10000`.
+"""Enumeration test: guesses ids of others. `python -m tests.e2e.guess --guesses 10000`.
 
-Half of them are there and half are not. Nobody learns which, by the answer, by its time, or by an
-event that comes later; one JSON line, exit 1 where somebody would.
+Half of the guessed ids exist. Neither the answer, nor its time, nor a later event may show which.
+Prints one JSON line; exit 1 if one does.
 """
 
 import argparse
@@ -29,13 +29,13 @@ from tests.e2e.fleet import fleet
 
 ORDERS = 40
 CONCURRENT_GUESSERS = 4
-# How far a coin of ours may be from fair: the chance that a guess at what is there took longer than
-# one at what is not. A read that is saved shows as 0.8 and more; what is left of the difference
+# Allowed bias: how far the probability that a guess of an existing id takes longer than one of a
+# missing id may be from 0.5. A saved read shows as 0.8 and more; what is left of the difference
 # between reading something and reading nothing is far below what a network adds.
 BIAS_MAX = 0.1
-# Beyond that, so many standard errors of chance in a small sample.
+# On top of it, this many standard errors, for small samples.
 ERRORS_MAX = 4.0
-# The pause after which every position has long been told.
+# After this pause every position has long been delivered.
 POSITION_DELIVERY_S = 1.0
 
 COMMAND_PROBES: dict[UserType, tuple[tuple[str, dict[str, Any]], ...]] = {
@@ -56,7 +56,7 @@ HTTP_PROBES: tuple[tuple[UserType, str, str, Any], ...] = (
     ("RIDER", "GET", "/orders/{id}/trail", None),
     ("USER", "POST", "/orders/{id}/cancel", {}),
     ("USER", "POST", "/orders/{id}/tip", {"amount": 100}),
-    ("USER", "GET", "/admin/wallets/user/{who}", None),
+    ("USER", "GET", "/admin/wallets/user/{user}", None),
     ("VENDOR", "POST", "/wallet/payouts/{id}/cancel", None),
 )
 
@@ -64,7 +64,7 @@ ProbeCall = Callable[[str], Awaitable[str]]
 
 
 class Probe(NamedTuple):
-    """One way to ask for something by its id; `ask` gives the answer's words."""
+    """One way to ask for something by its id; `send` returns the answer as text."""
 
     name: str
     send: ProbeCall
@@ -72,7 +72,10 @@ class Probe(NamedTuple):
 
 @dataclass
 class Observations:
-    """What the guesser was told, in words without the ids and in seconds."""
+    """The answers' texts (with ids removed) and their times, by probe and whether the id exists.
+
+    Units: seconds.
+    """
 
     answers: dict[tuple[str, bool], set[str]] = field(default_factory=lambda: defaultdict(set))
     answer_s: dict[tuple[str, bool], list[float]] = field(default_factory=lambda: defaultdict(list))
@@ -80,13 +83,13 @@ class Observations:
 
 
 def _command_probe(client: SocketClient, name: str, fields: dict[str, Any]) -> ProbeCall:
-    async def ask(order_id: str) -> str:
+    async def send(order_id: str) -> str:
         try:
-            return f"told {await client.call(name, {'orderId': order_id, **fields})}"
+            return f"granted {await client.call(name, {'orderId': order_id, **fields})}"
         except CommandRefused as refused:
             return refused.code
 
-    return ask
+    return send
 
 
 def _http_probe(
@@ -95,70 +98,74 @@ def _http_probe(
     headers = {"Authorization": f"Bearer {site.signer.sign(user_type, 'guesser')}"}
     content = None if body is None else orjson.dumps(body)
 
-    async def ask(order_id: str) -> str:
-        spelled = path.format(id=order_id, who=order_id.replace("ord", "usr"))
-        url = f"{site.url}/api/v1{spelled}"
+    async def send(order_id: str) -> str:
+        target = path.format(id=order_id, user=order_id.replace("ord", "usr"))
+        url = f"{site.url}/api/v1{target}"
         async with site.session.request(method, url, data=content, headers=headers) as answer:
             return f"{answer.status} {(await answer.text()).replace(order_id, 'X')}"
 
-    return ask
+    return send
 
 
 async def _open_probes(
     site: RunningServer, observations: Observations
 ) -> tuple[list[Probe], list[SocketClient]]:
-    def note(_name: str, body: dict[str, Any], _at_s: float) -> None:
+    def count_event(_name: str, body: dict[str, Any], _at_s: float) -> None:
         observations.event_count += "orderId" in body
 
-    phones = [await site.connect((kind, "guesser"), note) for kind in COMMAND_PROBES]
-    ways = [
-        Probe(name, _command_probe(phone, name, more))
-        for (_, said), phone in zip(COMMAND_PROBES.items(), phones, strict=True)
-        for name, more in said
+    clients = [
+        await site.connect((user_type, "guesser"), count_event) for user_type in COMMAND_PROBES
     ]
-    ways += [
-        Probe(f"{method} {path}", _http_probe(site, who, method, path, body))
-        for who, method, path, body in HTTP_PROBES
+    probes = [
+        Probe(name, _command_probe(client, name, fields))
+        for (_, commands), client in zip(COMMAND_PROBES.items(), clients, strict=True)
+        for name, fields in commands
     ]
-    return ways, phones
+    probes += [
+        Probe(f"{method} {path}", _http_probe(site, user_type, method, path, body))
+        for user_type, method, path, body in HTTP_PROBES
+    ]
+    return probes, clients
 
 
 async def _send_guesses(
     probes: Sequence[Probe], observations: Observations, rng: random.Random, guesses: int
 ) -> None:
-    """One id after the other; what is there and what is not in turns that nobody foresees."""
-    for at in range(guesses):
-        way, is_there = probes[at % len(probes)], rng.random() < 0.5
-        order_id = f"ord_{rng.randrange(10, ORDERS) + (0 if is_there else 50)}"
+    """Guess one id after the other; existing and missing ones in random order."""
+    for number in range(guesses):
+        probe, exists = probes[number % len(probes)], rng.random() < 0.5
+        order_id = f"ord_{rng.randrange(10, ORDERS) + (0 if exists else 50)}"
         began_s = time.perf_counter()
-        words = await way.send(order_id)
-        observations.answer_s[way.name, is_there].append(time.perf_counter() - began_s)
-        observations.answers[way.name, is_there].add(words)
+        answer = await probe.send(order_id)
+        observations.answer_s[probe.name, exists].append(time.perf_counter() - began_s)
+        observations.answers[probe.name, exists].add(answer)
 
 
 def probability_slower(existing_s: Sequence[float], missing_s: Sequence[float]) -> float:
-    """The chance that the one took longer than the other. Source: Mann and Whitney 1947."""
+    """Probability that a guess of an existing id took longer. Source: Mann and Whitney 1947."""
     ranked = sorted([(s, 1) for s in existing_s] + [(s, 0) for s in missing_s])
-    ranks = sum(rank for rank, (_, is_there) in enumerate(ranked, 1) if is_there)
+    rank_sum = sum(rank for rank, (_, exists) in enumerate(ranked, 1) if exists)
     count = len(existing_s)
-    return (ranks - count * (count + 1) / 2) / (count * len(missing_s))
+    return (rank_sum - count * (count + 1) / 2) / (count * len(missing_s))
 
 
 def _bias(observations: Observations, probe_name: str) -> float:
-    """How far beyond chance the times of one way tell what is there; 0 where they do not."""
-    there, not_there = (
+    """How far beyond chance the answer times of one probe depend on existence; 0 if not."""
+    existing_s, missing_s = (
         observations.answer_s[probe_name, True],
         observations.answer_s[probe_name, False],
     )
-    # Source: the variance of the statistic where both are drawn from the same.
-    error = math.sqrt((len(there) + len(not_there) + 1) / (12 * len(there) * len(not_there)))
-    return max(0.0, abs(probability_slower(there, not_there) - 0.5) - ERRORS_MAX * error)
+    # Source: variance of the Mann-Whitney statistic if both samples have one distribution.
+    error = math.sqrt(
+        (len(existing_s) + len(missing_s) + 1) / (12 * len(existing_s) * len(missing_s))
+    )
+    return max(0.0, abs(probability_slower(existing_s, missing_s) - 0.5) - ERRORS_MAX * error)
 
 
 async def _count_owner_positions(site: RunningServer) -> int:
-    """Riders of guessed orders drive; how many positions a customer who may see his hears."""
-    own: list[str] = []
-    customer = await site.connect(("USER", "usr_10"), lambda name, _b, _s: own.append(name))
+    """Let the riders of guessed orders move; number of positions that an order's owner receives."""
+    received: list[str] = []
+    customer = await site.connect(("USER", "usr_10"), lambda name, _b, _s: received.append(name))
     await customer.call("subscribe_order", {"orderId": "ord_10"})
     riders = [
         await site.connect(("RIDER", f"rdr_{n}"), lambda _n, _b, _s: None) for n in range(10, 20)
@@ -167,51 +174,59 @@ async def _count_owner_positions(site: RunningServer) -> int:
         for rider in riders:
             await rider.call("location_update", {"lat": 4.05 + step / 1e3, "lng": 9.7})
         await asyncio.sleep(POSITION_DELIVERY_S / 3)
-    for phone in (customer, *riders):
-        phone.close()
-    return own.count("rider_location_update")
+    for client in (customer, *riders):
+        client.close()
+    return received.count("rider_location_update")
 
 
 async def measure(guesses: int, seed: int, folder: Path) -> dict[str, Any]:
-    """So many guesses, by one person in every role, at one server."""
-    heard = Observations()
+    """Guess ids as one user in every role, at one server."""
+    observations = Observations()
     async with fleet(folder, ["all"]) as running:
         node = running.nodes[0]
         endpoint = running.environ["DYNAMODB_ENDPOINT"]
         async with open_table(endpoint, "eu-west-1", "reeyo") as table:
             await seed_orders(table, ORDERS)
-        ways, phones = await _open_probes(node.site, heard)
-        draws = (random.Random(seed * 100 + n) for n in range(CONCURRENT_GUESSERS))
-        jobs = (_send_guesses(ways, heard, draw, guesses // CONCURRENT_GUESSERS) for draw in draws)
+        probes, clients = await _open_probes(node.site, observations)
+        rngs = (random.Random(seed * 100 + n) for n in range(CONCURRENT_GUESSERS))
+        jobs = (
+            _send_guesses(probes, observations, rng, guesses // CONCURRENT_GUESSERS) for rng in rngs
+        )
         await asyncio.gather(*jobs)
         positions = await _count_owner_positions(node.site)
-        for phone in phones:
-            phone.close()
-        return _figures(heard, [way.name for way in ways], (positions, len(node.log_faults)))
+        for client in clients:
+            client.close()
+        return _figures(
+            observations, [probe.name for probe in probes], (positions, len(node.log_faults))
+        )
 
 
 def _figures(
     observations: Observations, probe_names: list[str], after: tuple[int, int]
 ) -> dict[str, Any]:
-    told = {
-        way: observations.answers[way, True] | observations.answers[way, False]
-        for way in probe_names
+    answers = {
+        name: observations.answers[name, True] | observations.answers[name, False]
+        for name in probe_names
     }
-    chances = {
-        way: probability_slower(observations.answer_s[way, True], observations.answer_s[way, False])
-        for way in probe_names
+    probabilities = {
+        name: probability_slower(
+            observations.answer_s[name, True], observations.answer_s[name, False]
+        )
+        for name in probe_names
     }
-    worst = max(probe_names, key=lambda way: _bias(observations, way))
+    worst = max(probe_names, key=lambda name: _bias(observations, name))
     return {
         "guesses": sum(map(len, observations.answer_s.values())),
-        "ways": len(probe_names),
-        # More than one answer to the same question, or one that is no refusal.
-        "leaks": sum(len(words) > 1 for words in told.values()),
-        "granted": sum(any(_is_granted(w) for w in words) for words in told.values()),
-        "events_heard": observations.event_count,
+        "probes": len(probe_names),
+        # Probes with different answers to the same question, or with one that is no refusal.
+        "leaks": sum(len(texts) > 1 for texts in answers.values()),
+        "granted": sum(any(_is_granted(text) for text in texts) for texts in answers.values()),
+        "events_received": observations.event_count,
         "events_of_an_owner": after[0],
-        "slower_if_there": {way: round(chance, 3) for way, chance in chances.items()},
-        "worst_way": worst,
+        "slower_if_exists": {
+            name: round(probability, 3) for name, probability in probabilities.items()
+        },
+        "worst_probe": worst,
         "worst_bias": round(_bias(observations, worst), 3),
         "faults": after[1],
     }
@@ -222,23 +237,23 @@ def _is_granted(answer: str) -> bool:
 
 
 def is_good(figures: dict[str, Any]) -> bool:
-    """Whether nobody has learned anything."""
+    """Whether nothing was revealed while positions were delivered to the owner."""
     return (
         figures["worst_bias"] <= BIAS_MAX
         and figures["events_of_an_owner"] > 0
-        and not any(figures[name] for name in ("leaks", "granted", "events_heard", "faults"))
+        and not any(figures[name] for name in ("leaks", "granted", "events_received", "faults"))
     )
 
 
 def main() -> None:
-    """Guess and print the line."""
+    """Run the guesses and print the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--guesses", type=int, default=10_000, help="10000 is the full size")
     parser.add_argument("--seed", type=int, default=1)
-    given = parser.parse_args()
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="reeyo-guess-") as folder:
-        figures = uvloop.run(measure(given.guesses, given.seed, Path(folder)))
-    print_result("guess", vars(given), figures)
+        figures = uvloop.run(measure(options.guesses, options.seed, Path(folder)))
+    print_result("guess", vars(options), figures)
     if not is_good(figures):
         raise SystemExit(1)
 

@@ -1,7 +1,7 @@
-"""Judges a run from outside: what people were acknowledged and told, against the stores' raw items.
+"""Checks a run from outside: acknowledgements and events of clients against the table's raw items.
 
-Written apart from the server: it imports nothing of it and knows only the public contract, the keys
-under which items lie, and arithmetic.
+Independent of the server: it imports none of its code and knows only the public contract, the keys
+of the items, and arithmetic.
 """
 
 from collections import Counter, defaultdict
@@ -16,9 +16,9 @@ from tests.e2e.retrying_client import Ack, SwarmRecord
 RawItem = Mapping[str, Any]
 
 TERMINAL = frozenset({"FUNDS_DISTRIBUTED", "REJECTED", "CANCELLED"})
-# Source: wire contract, business rules of FOOD.
+# Source: docs/contract.md, business rules of FOOD.
 COMMISSION_BPS, DELIVERY_FEE_XAF = 1500, 1500
-# What an acknowledged command leaves in its order for good.
+# The status that an acknowledged command leaves in its order's history.
 STATUS_AFTER_COMMAND = {
     "accept_order": "ACCEPTED",
     "reject_order": "REJECTED",
@@ -28,7 +28,7 @@ STATUS_AFTER_COMMAND = {
     "complete_delivery": "DELIVERED",
     "cancel_order": "CANCELLED",
 }
-# What each side is told once an order has reached a status.
+# The event that each side receives once an order has reached a status.
 USER_EVENTS = {
     "ACCEPTED": "order_accepted",
     "PREPARING": "order_preparing",
@@ -44,16 +44,16 @@ VENDOR_EVENTS = {
     "FUNDS_DISTRIBUTED": "order_settled",
 }
 RIDER_EVENTS = {"FUNDS_DISTRIBUTED": "order_settled"}
-# An app's own clock and the server's are one here; a resync covers what was said before it.
+# Clients and server share one clock here; a resync covers events sent before it.
 RESYNC_MARGIN_MS = 1_000
-# Commands that leave no receipt: repeating them is harmless by itself.
+# Commands without an idempotency record, because repeating them is harmless.
 COMMANDS_WITHOUT_RECORD = frozenset(
     {"set_availability", "set_online", "subscribe_order", "place_order"}
 )
 
 
 class CheckResult(NamedTuple):
-    """One promise: what was wrong, of how many that were looked at."""
+    """Result of one check: its violations and how many things were checked."""
 
     name: str
     violations: list[str]
@@ -62,27 +62,27 @@ class CheckResult(NamedTuple):
 
 @dataclass
 class RunEvidence:
-    """What there is to judge: the record of the people and the raw items of the table."""
+    """Evidence of a run: what clients recorded, and the raw items of the table."""
 
     record: SwarmRecord
     items: Sequence[RawItem]
-    # Lines of the servers' logs that a run without bugs does not have.
+    # Log lines of the servers that show a bug.
     log_faults: Sequence[str] = field(default_factory=list)
     log_count: int = 1
 
     @cached_property
     def orders(self) -> dict[str, RawItem]:
-        """Orders by their id."""
+        """Orders by id."""
         return {i["orderId"]: i for i in self._items_at("ORDER#", "METADATA")}
 
     @cached_property
     def funds(self) -> dict[str, RawItem]:
-        """What is kept of each order's money."""
+        """Order funds by order id."""
         return {i["orderId"]: i for i in self._items_at("ORDER#", "FUNDS")}
 
     @cached_property
     def balances(self) -> dict[str, RawItem]:
-        """Accounts by their name."""
+        """Account balances by account name."""
         found = self._items_at("WALLET#", "BALANCE")
         return {i["PK"].removeprefix("WALLET#"): i for i in found}
 
@@ -97,26 +97,26 @@ class RunEvidence:
 
     @cached_property
     def journal_entries(self) -> list[RawItem]:
-        """Journal entries."""
+        """All journal entries."""
         return [item for item in self.items if item["SK"].startswith("JE#")]
 
     @cached_property
     def workloads(self) -> dict[str, RawItem]:
-        """What each rider carries and has done."""
+        """Workload of each rider: the orders it carries, and its counters."""
         return {i["PK"].removeprefix("RIDER#"): i for i in self._items_at("RIDER#", "WORKLOAD")}
 
     @cached_property
     def acknowledged(self) -> list[Ack]:
-        """Commands that were answered with a yes."""
+        """Commands that were answered without an error."""
         return [ack for ack in self.record.acks if not ack.code]
 
     def commands_of(self, command: str) -> list[Ack]:
-        """Those of one command, each once though it was said twice."""
-        said = {
+        """Acknowledged commands with this name, each once even if it was repeated."""
+        unique_acks = {
             (a.identity, a.payload.get("commandId") or a.order_id): a
             for a in reversed(self.acknowledged)
         }
-        return [ack for ack in said.values() if ack.command == command]
+        return [ack for ack in unique_acks.values() if ack.command == command]
 
     def _items_at(self, pk: str, sk: str) -> Iterator[RawItem]:
         return (i for i in self.items if i["PK"].startswith(pk) and i["SK"] == sk)
@@ -126,7 +126,7 @@ class RunEvidence:
 
 
 def check_no_order_lost(evidence: RunEvidence) -> CheckResult:
-    """Every order that was acknowledged is there, as it was placed."""
+    """Every acknowledged order exists and belongs to its customer."""
     placed = evidence.commands_of("place_order")
     wrong = [
         f"{ack.order_id} of {ack.identity}"
@@ -137,44 +137,46 @@ def check_no_order_lost(evidence: RunEvidence) -> CheckResult:
 
 
 def check_no_order_doubled(evidence: RunEvidence) -> CheckResult:
-    """Every order that is there was acknowledged: repeating a request made no second one."""
+    """Every existing order was acknowledged: a repeated request made no second order."""
     placed = {ack.order_id for ack in evidence.commands_of("place_order")}
     return CheckResult(
-        "orders_unasked", sorted(evidence.orders.keys() - placed), len(evidence.orders)
+        "orders_unacknowledged", sorted(evidence.orders.keys() - placed), len(evidence.orders)
     )
 
 
 def check_all_ended(evidence: RunEvidence) -> CheckResult:
-    """No order is left on its way, and no order's money and hands are."""
+    """Every order has ended, and no rider still carries one."""
     wrong = [
-        f"{o} is {i['status']}" for o, i in evidence.orders.items() if i["status"] not in TERMINAL
+        f"{order_id} is {order['status']}"
+        for order_id, order in evidence.orders.items()
+        if order["status"] not in TERMINAL
     ]
-    for rider, duty in evidence.workloads.items():
-        held = [name for name in duty if name.startswith("carries_")]
-        if held or duty.get("orderCount", 0):
-            wrong.append(f"{rider} still carries {held}, {duty.get('orderCount')}")
+    for rider, workload in evidence.workloads.items():
+        carried = [name for name in workload if name.startswith("carries_")]
+        if carried or workload.get("orderCount", 0):
+            wrong.append(f"{rider} still carries {carried}, {workload.get('orderCount')}")
     return CheckResult("orders_open", wrong, len(evidence.orders))
 
 
 def check_effects_present(evidence: RunEvidence) -> CheckResult:
-    """What an acknowledged command did is to be seen in its order."""
+    """The effect of every acknowledged command is in its order."""
     wrong: list[str] = []
-    looked = [
+    checked = [
         ack
         for ack in evidence.acknowledged
         if ack.command in _EFFECT_CHECKS or ack.command in STATUS_AFTER_COMMAND
     ]
-    for ack in looked:
+    for ack in checked:
         order = evidence.orders.get(ack.order_id, {})
-        reached = STATUS_AFTER_COMMAND.get(ack.command)
-        seen = (
-            reached in order.get("times", {})
-            if reached
+        expected_status = STATUS_AFTER_COMMAND.get(ack.command)
+        is_present = (
+            expected_status in order.get("times", {})
+            if expected_status
             else _EFFECT_CHECKS[ack.command](ack, order)
         )
-        if not seen:
+        if not is_present:
             wrong.append(f"{ack.command} of {ack.identity} on {ack.order_id}")
-    return CheckResult("effects_lost", wrong, len(looked))
+    return CheckResult("effects_lost", wrong, len(checked))
 
 
 def _was_with_rider(ack: Ack, order: RawItem) -> bool:
@@ -195,53 +197,53 @@ _EFFECT_CHECKS: dict[str, Callable[[Ack, RawItem], bool]] = {
 
 
 def check_effects_once(evidence: RunEvidence) -> CheckResult:
-    """Counters that a second effect would have raised twice say what was acknowledged."""
+    """Counters that a repeated effect would raise twice equal the acknowledged commands."""
     wrong: list[str] = []
-    said: Counter[tuple[str, str]] = Counter()
+    expected: Counter[tuple[str, str]] = Counter()
     for command, counter in (("complete_delivery", "delivered"), ("release_delivery", "givenBack")):
         for ack in evidence.commands_of(command):
-            said[ack.identity.removeprefix("rider:"), counter] += 1
+            expected[ack.identity.removeprefix("rider:"), counter] += 1
     for ack in evidence.commands_of("rate_order"):
         rider = _rider_of(evidence, ack)
-        said[rider, "ratings"] += 1
-        said[rider, "stars"] += ack.payload["rating"]
-    for rider, duty in evidence.workloads.items():
+        expected[rider, "ratings"] += 1
+        expected[rider, "stars"] += ack.payload["rating"]
+    for rider, workload in evidence.workloads.items():
         for counter in ("delivered", "givenBack", "ratings", "stars"):
-            there, wanted = duty.get(counter, 0), said[rider, counter]
+            actual, expected_count = workload.get(counter, 0), expected[rider, counter]
             if counter == "givenBack":
-                wanted += _count_reassigned(evidence, rider)
-            if there != wanted:
-                wrong.append(f"{rider} has {counter} {there}, not {wanted}")
-    return CheckResult("effects_doubled", wrong, sum(said.values()))
+                expected_count += _count_reassigned(evidence, rider)
+            if actual != expected_count:
+                wrong.append(f"{rider} has {counter} {actual}, not {expected_count}")
+    return CheckResult("effects_doubled", wrong, sum(expected.values()))
 
 
 def _rider_of(evidence: RunEvidence, ack: Ack) -> str:
-    """Who carries the order in the end."""
+    """The rider who carries the order at the end."""
     return str(evidence.orders.get(ack.order_id, {}).get("dispatch", {}).get("riderId"))
 
 
 def _count_reassigned(evidence: RunEvidence, rider: str) -> int:
-    """Orders that the server took from a rider who did not come; they count as given back."""
-    asked = [
+    """Orders that the server withdrew from a rider who did not come; they count as given back."""
+    offers = [
         o.get("dispatch", {}).get("asked", {}).get(rider, {}) for o in evidence.orders.values()
     ]
-    return sum(each.get("outcome") in ("vanished", "stalled") for each in asked)
+    return sum(offer.get("outcome") in ("vanished", "stalled") for offer in offers)
 
 
 def check_command_records(evidence: RunEvidence) -> CheckResult:
-    """Every acknowledged command is remembered with the very answer that was given."""
-    kept = {i["PK"]: i for i in evidence.items if i["SK"] == "RECORD"}
-    looked = [ack for ack in evidence.acknowledged if ack.command not in COMMANDS_WITHOUT_RECORD]
+    """Every acknowledged command has an idempotency record."""
+    records = {i["PK"]: i for i in evidence.items if i["SK"] == "RECORD"}
+    checked = [ack for ack in evidence.acknowledged if ack.command not in COMMANDS_WITHOUT_RECORD]
     wrong = [
         f"{ack.command} of {ack.identity}"
-        for ack in looked
-        if f"IDEMPOTENCY#{ack.identity}#COMMAND#{ack.payload['commandId']}" not in kept
+        for ack in checked
+        if f"IDEMPOTENCY#{ack.identity}#COMMAND#{ack.payload['commandId']}" not in records
     ]
-    return CheckResult("receipts_lost", wrong, len(looked))
+    return CheckResult("command_records_lost", wrong, len(checked))
 
 
 def check_repeated_answers(evidence: RunEvidence) -> CheckResult:
-    """A command said twice is answered alike."""
+    """A repeated command gets the same answer."""
     return CheckResult(
         "answers_unequal", evidence.record.unequal_answers, evidence.record.repeat_count
     )
@@ -251,24 +253,26 @@ def check_repeated_answers(evidence: RunEvidence) -> CheckResult:
 
 
 def check_one_rider_per_order(evidence: RunEvidence) -> CheckResult:
-    """No order was given to a rider while another had it."""
+    """No order was assigned to a second rider while the first still had it."""
     wrong: list[str] = []
     accepted: dict[str, list[Ack]] = defaultdict(list)
     for ack in evidence.commands_of("accept_delivery"):
         accepted[ack.order_id].append(ack)
     released = {(ack.identity, ack.order_id) for ack in evidence.commands_of("release_delivery")}
     for order_id, acks in accepted.items():
-        asked = evidence.orders.get(order_id, {}).get("dispatch", {}).get("asked", {})
+        offers = evidence.orders.get(order_id, {}).get("dispatch", {}).get("asked", {})
         acks.sort(key=lambda ack: ack.data["version"])
         for ack in acks[:-1]:
-            outcome = asked.get(ack.identity.removeprefix("rider:"), {}).get("outcome")
+            outcome = offers.get(ack.identity.removeprefix("rider:"), {}).get("outcome")
             if (ack.identity, order_id) not in released and outcome not in ("vanished", "stalled"):
-                wrong.append(f"{order_id}: {ack.identity} had it when {acks[-1].identity} got it")
+                wrong.append(
+                    f"{order_id}: {ack.identity} still had it when {acks[-1].identity} got it"
+                )
     return CheckResult("doubly_assigned", wrong, len(accepted))
 
 
 def check_one_order_per_rider(evidence: RunEvidence) -> CheckResult:
-    """No rider had two orders at once: from the yes to when he began to say that he is done."""
+    """No rider had two orders at once, from acceptance to sending the completion."""
     ends: dict[tuple[str, str], float] = {}
     for command in ("complete_delivery", "release_delivery"):
         ends |= {(a.identity, a.order_id): a.sent_s for a in evidence.commands_of(command)}
@@ -280,9 +284,11 @@ def check_one_order_per_rider(evidence: RunEvidence) -> CheckResult:
         end = ends.get((ack.identity, ack.order_id), ack.answered_s)
         spans[ack.identity].append((ack.answered_s, max(ack.answered_s, end), ack.order_id))
     wrong: list[str] = []
-    for who, held in spans.items():
-        held.sort()
-        wrong += [f"{who} had {a[2]} and {b[2]}" for a, b in pairwise(held) if b[0] < a[1]]
+    for rider_identity, intervals in spans.items():
+        intervals.sort()
+        wrong += [
+            f"{rider_identity} had {a[2]} and {b[2]}" for a, b in pairwise(intervals) if b[0] < a[1]
+        ]
     return CheckResult("above_capacity", wrong, sum(map(len, spans.values())))
 
 
@@ -290,58 +296,62 @@ def check_one_order_per_rider(evidence: RunEvidence) -> CheckResult:
 
 
 def check_no_event_gaps(evidence: RunEvidence) -> CheckResult:
-    """Each app's events are numbered without a gap, or a resync stands where they begin anew."""
-    at: dict[str, tuple[str, int]] = {}
+    """Each client's events have consecutive numbers, except where a resync starts a new epoch."""
+    last_event_of: dict[str, tuple[str, int]] = {}
     wrong: list[str] = []
-    of = 0
-    for heard in evidence.record.events:
-        epoch, seq = heard.payload.get("epoch"), heard.payload.get("seq")
+    checked = 0
+    for event in evidence.record.events:
+        epoch, seq = event.payload.get("epoch"), event.payload.get("seq")
         if epoch is None or seq is None:
             continue
-        before = at.get(heard.identity)
-        at[heard.identity] = (epoch, seq)
-        of += 1
-        if heard.name == "resync" or before in (None, (epoch, seq - 1)):
+        previous = last_event_of.get(event.identity)
+        last_event_of[event.identity] = (epoch, seq)
+        checked += 1
+        if event.name == "resync" or previous in (None, (epoch, seq - 1)):
             continue
-        # An inbox that was not there before begins at one.
-        if before is None or before[0] == epoch or seq != 1:
-            wrong.append(f"{heard.identity}: {before} then {(epoch, seq)} {heard.name}")
+        # A newly created inbox begins at one.
+        if previous is None or previous[0] == epoch or seq != 1:
+            wrong.append(f"{event.identity}: {previous} then {(epoch, seq)} {event.name}")
     wrong += evidence.record.missed_events
-    return CheckResult("events_gaps", wrong, of)
+    return CheckResult("events_gaps", wrong, checked)
 
 
 def check_events_delivered(evidence: RunEvidence) -> CheckResult:
-    """What an order went through was told to everyone in it, each thing once.
+    """Every participant of an order received each of its events exactly once.
 
-    Only what came before a resync may be missing, for the resync says so.
+    Only events before a resync may be missing, because the resync makes the client refetch.
     """
-    told: Counter[tuple[str, str, str]] = Counter()
+    counts: Counter[tuple[str, str, str]] = Counter()
     resync: dict[str, int] = {}
-    for heard in evidence.record.events:
-        if heard.name == "resync":
-            resync[heard.identity] = heard.at_ms
-        told[heard.identity, heard.name, heard.payload.get("orderId", "")] += 1
+    for event in evidence.record.events:
+        if event.name == "resync":
+            resync[event.identity] = event.at_ms
+        counts[event.identity, event.name, event.payload.get("orderId", "")] += 1
     wrong: list[str] = []
-    of = 0
-    for who, name, order_id, at_ms in _expected_events(evidence):
-        of += 1
-        times = told[who, name, order_id]
-        is_excused = at_ms <= resync.get(who, 0) + RESYNC_MARGIN_MS
-        if times > 1 or (times == 0 and not is_excused):
-            wrong.append(f"{who} was told {name} of {order_id} {times} times")
-    return CheckResult("events_wrong", wrong, of)
+    checked = 0
+    for owner, name, order_id, at_ms in _expected_events(evidence):
+        checked += 1
+        count = counts[owner, name, order_id]
+        is_excused = at_ms <= resync.get(owner, 0) + RESYNC_MARGIN_MS
+        if count > 1 or (count == 0 and not is_excused):
+            wrong.append(f"{owner} received {name} of {order_id} {count} times")
+    return CheckResult("events_wrong", wrong, checked)
 
 
 def count_events_lost_to_resync(evidence: RunEvidence) -> int:
-    """Events that nobody heard, but a resync stood for them."""
-    told = {(h.identity, h.name, h.payload.get("orderId", "")) for h in evidence.record.events}
+    """Number of expected events that were not received but are covered by a resync."""
+    received = {
+        (event.identity, event.name, event.payload.get("orderId", ""))
+        for event in evidence.record.events
+    }
     return sum(
-        (who, name, order_id) not in told for who, name, order_id, _ in _expected_events(evidence)
+        (owner, name, order_id) not in received
+        for owner, name, order_id, _ in _expected_events(evidence)
     )
 
 
 def _expected_events(evidence: RunEvidence) -> Iterator[tuple[str, str, str, int]]:
-    """Who is to be told what of which order, and since when."""
+    """The (identity, event, order, time) of every event that should have been received."""
     for order_id, order in evidence.orders.items():
         rider = order.get("dispatch", {}).get("riderId")
         sides = [
@@ -350,23 +360,23 @@ def _expected_events(evidence: RunEvidence) -> Iterator[tuple[str, str, str, int
         ]
         if rider:
             sides.append((f"rider:{rider}", RIDER_EVENTS))
-        for who, names in sides:
+        for owner, event_of_status in sides:
             for status, at_ms in order.get("times", {}).items():
-                if status in names:
-                    yield who, names[status], order_id, at_ms
+                if status in event_of_status:
+                    yield owner, event_of_status[status], order_id, at_ms
 
 
 def check_outbox_empty(evidence: RunEvidence) -> CheckResult:
-    """Nothing is left in the outbox."""
+    """The outbox is empty."""
     left = [i["SK"] for i in evidence.items if i["PK"].startswith("OUTBOX#")]
-    return CheckResult("events_unsaid", left, len(evidence.record.events))
+    return CheckResult("outbox_left", left, len(evidence.record.events))
 
 
 # Money.
 
 
 def check_ledger_balances(evidence: RunEvidence) -> CheckResult:
-    """All balances and every entry sum to zero, and nothing is left in escrow."""
+    """All balances and each entry sum to zero, and no escrow is left."""
     total = sum(int(i["posted"]) for i in evidence.balances.values())
     wrong = [f"the books are off by {total}"] if total else []
     wrong += [
@@ -379,16 +389,16 @@ def check_ledger_balances(evidence: RunEvidence) -> CheckResult:
 
 
 def check_settled_once(evidence: RunEvidence) -> CheckResult:
-    """Each delivered order was split once; those that were called off were not."""
+    """Each delivered order was settled once; cancelled and rejected ones were not."""
     entries = Counter((e["PK"], e["SK"]) for e in evidence.journal_entries)
     ends = {"FUNDS_DISTRIBUTED": "SETTLED", "CANCELLED": "CANCELLED", "REJECTED": "CANCELLED"}
     wrong: list[str] = []
     for order_id, order in evidence.orders.items():
         settled = entries[f"ORDER#{order_id}", "JE#SETTLE"]
-        is_done = order["status"] == "FUNDS_DISTRIBUTED"
+        is_settled = order["status"] == "FUNDS_DISTRIBUTED"
         state = evidence.funds.get(order_id, {}).get("fundsState")
-        right = {ends.get(order["status"], ""), "VOID" if not is_done else "SETTLED"}
-        if settled != is_done or state not in right:
+        allowed = {ends.get(order["status"], ""), "VOID" if not is_settled else "SETTLED"}
+        if settled != is_settled or state not in allowed:
             wrong.append(f"{order_id} is {order['status']}, settled {settled} times, {state}")
     return CheckResult("settled_wrong", wrong, len(evidence.orders))
 
@@ -412,7 +422,7 @@ def check_wallet_chains(evidence: RunEvidence) -> CheckResult:
 
 
 def check_shares(evidence: RunEvidence) -> CheckResult:
-    """Vendors and riders have what the contract gives them for what was delivered, to the franc."""
+    """Vendors and riders have exactly their contractual share of the delivered orders."""
     earned: Counter[str] = Counter()
     done = [o for o in evidence.orders.values() if o["status"] == "FUNDS_DISTRIBUTED"]
     for order in done:
@@ -428,7 +438,7 @@ def check_shares(evidence: RunEvidence) -> CheckResult:
 
 
 def check_no_log_faults(evidence: RunEvidence) -> CheckResult:
-    """No server has logged a fault."""
+    """No server logged a fault."""
     return CheckResult("faults", list(evidence.log_faults), evidence.log_count)
 
 
@@ -454,5 +464,5 @@ CHECKS: Sequence[Callable[[RunEvidence], CheckResult]] = (
 
 
 def run_checks(evidence: RunEvidence) -> list[CheckResult]:
-    """Every promise, with what broke it."""
+    """Run every check."""
     return [check(evidence) for check in CHECKS]

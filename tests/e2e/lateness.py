@@ -1,7 +1,7 @@
-"""Offers end on time: `python -m tests.e2e.lateness --offers 10000 [--kill]` measures how late.
+"""Offer deadline test: `python -m tests.e2e.lateness --offers 10000 [--kill]` measures lateness.
 
-Riders keep silent, or accept just before or just after the deadline, by the server's time. With
---kill the live engine is killed now and then. One JSON line. Full size: --offers 10000.
+Riders ignore offers, or accept just before or just after the deadline by the server's clock. With
+--kill the live engine is killed now and then. Prints one JSON line. Full size: --offers 10000.
 """
 
 import argparse
@@ -27,18 +27,18 @@ from tests.e2e.offer_observer import live_engines
 from tests.e2e.progress import report_progress
 
 NODES = ("edge", "edge", "engine", "engine")
-# As short as a policy may be, so that many offers end in little time.
+# The shortest times a policy allows, so that many offers end in little time.
 WINDOW_MS, GRACE_MS = 3_000, 1_000
-# A rider is asked again at once, without end; nobody else stands around.
+# Offers go to one rider at a time, who is asked again at once, without limit.
 POLICY = {
     "waveSizes": [1], "radiiKm": [7.0], "staggerMs": 0, "windowMs": WINDOW_MS, "graceMs": GRACE_MS,
     "receiptMs": 2_000, "silenceMs": 0, "refillMs": 1_000, "retryMs": [500],
 }  # fmt: skip
-# Of all riders' answers so many come early, so many late; the others never.
+# Shares of offers that are accepted early and late; the others are never answered.
 EARLY_SHARE, LATE_SHARE = 0.1, 0.1
-# By how much they miss the deadline. Units: ms.
+# How far from the deadline an answer is. Units: ms.
 MISS_MS_RANGE = (30, 400)
-# Source: promises, p99 of how late offers end; the second where engines are killed.
+# Source: docs/promises.md, p99 of how late offers end: normally, and with killed engines.
 LATE_P99_MS_MAX, LATE_P99_MS_MAX_WITH_KILLS = 1_000, 5_000
 KILL_EVERY_S = 12.0
 # Far above what ending takes, also on a busy machine.
@@ -46,7 +46,7 @@ END_TIMEOUT_S = 60.0
 
 
 class Size(NamedTuple):
-    """How many offers in all, open at once, and whether engines are killed."""
+    """Size of a run: offers in all, open at once, and whether engines are killed."""
 
     offers: int
     open: int
@@ -54,7 +54,7 @@ class Size(NamedTuple):
 
 
 class MadeOffer(NamedTuple):
-    """One offer. Units: Unix ms by the server's clock, which is ours on one machine."""
+    """One offer. Units: Unix ms by the server's clock, which on one machine is ours."""
 
     offer_id: str
     order_id: str
@@ -66,7 +66,7 @@ def _now_ms() -> int:
 
 
 class Run:
-    """Riders who hesitate, and what became of their offers."""
+    """Riders who answer near the deadline, and what became of their offers."""
 
     def __init__(self, running: Fleet, size: Size, seed: int) -> None:
         self.fleet = running
@@ -82,7 +82,7 @@ class Run:
         self.accept_tasks: set[asyncio.Task[None]] = set()
 
     async def prepare(self) -> None:
-        """As many orders as riders, so that everybody is asked again and again."""
+        """Set the policy; create as many riders as open orders, so that all get many offers."""
         operator: tuple[UserType, str] = ("ADMIN", "adm_1")
         await self.scenario.site.request("PUT", "/admin/config/offers/food", operator, POLICY)
         await self.scenario.set_up(SHOPS, 0)
@@ -91,32 +91,32 @@ class Run:
         )
 
     async def _hire(self, number: int) -> None:
-        """A rider at one of the edges, near one of the shops."""
+        """Connect a rider at one of the edges, near one of the shops."""
         shop = self.scenario.shops[number % SHOPS]
         site = self.edges[number % len(self.edges)]
         rider = await self.scenario.add_rider(number, shop.lat + 0.0001 * number, shop.lng)
         rider.socket.close()
-        line: asyncio.Future[SocketClient] = asyncio.get_running_loop().create_future()
+        connected: asyncio.Future[SocketClient] = asyncio.get_running_loop().create_future()
 
-        def hear(name: str, body: dict[str, Any], _at_s: float) -> None:
-            # The first words may come with the bytes that let him in, before there is a line.
-            line.add_done_callback(lambda there: self._on_event(there.result(), name, body))
+        def on_event(name: str, body: dict[str, Any], _at_s: float) -> None:
+            # Events may arrive together with the upgrade, before `connect` has returned the socket.
+            connected.add_done_callback(lambda socket: self._on_event(socket.result(), name, body))
 
-        rider.socket = await site.connect(rider.identity, hear)
-        line.set_result(rider.socket)
+        rider.socket = await site.connect(rider.identity, on_event)
+        connected.set_result(rider.socket)
         rider.report_position()
 
     async def place_orders(self) -> None:
-        """Place the orders, spread over the life of an offer, so that they do not all end at once.
+        """Place the orders, spread over an offer's lifetime, so that offers do not all end at once.
 
-        Errors: Failed.
+        Errors: BenchFailed.
         """
         pause_s = (WINDOW_MS + GRACE_MS) / 1000 / self.size.open
         for number in range(self.size.open):
             customer = number % SHOPS
-            who = self.scenario.customers[customer].identity
+            customer_identity = self.scenario.customers[customer].identity
             placed = await self.scenario.site.request(
-                "POST", "/orders", who, self.scenario.order_body(customer)
+                "POST", "/orders", customer_identity, self.scenario.order_body(customer)
             )
             shop = self.scenario.shop_of(customer).socket
             await shop.call("accept_order", {"orderId": placed["orderId"]})
@@ -148,26 +148,26 @@ class Run:
             task.add_done_callback(self.accept_tasks.discard)
 
     async def _accept_at(self, client: SocketClient, offer: MadeOffer, at_ms: float) -> None:
-        """Accept at a moment; whoever wins gives the order back, so that it goes on."""
+        """Accept at a moment; a rider who wins gives the order back, to be offered again."""
         await asyncio.sleep(max(0.0, at_ms - _now_ms()) / 1000)
         command = {"orderId": offer.order_id, "offerId": offer.offer_id}
         try:
-            told = await client.call("accept_delivery", command)
-        except CommandRefused as refused:
+            order = await client.call("accept_delivery", command)
+        except CommandRefused as refusal:
             self.refused += 1
-            self.unexpected_refusals += refused.code != "offer_expired"
-            # Heard before the deadline, it was decided before it.
+            self.unexpected_refusals += refusal.code != "offer_expired"
+            # A refusal received before the deadline was decided before it.
             self.refused_early += _now_ms() < offer.deadline_ms
             return
         self.accepted += 1
         self.ended_offers.add(offer.offer_id)
-        self.accepted_late += told["updatedAt"] > offer.deadline_ms
+        self.accepted_late += order["updatedAt"] > offer.deadline_ms
         await client.call("release_delivery", {"orderId": offer.order_id, "reason": "a flat tyre"})
 
-    # Engines that die.
+    # Engine kills.
 
     async def kill_engines(self) -> None:
-        """Kill the live engine now and then; another process takes its place."""
+        """Kill the live engine now and then and start another one."""
         while True:
             await asyncio.sleep(KILL_EVERY_S)
             for node in await live_engines(self.fleet):
@@ -176,23 +176,23 @@ class Run:
                 await self.fleet.launch("engine")
 
     async def wait_until_ended(self) -> None:
-        """Wait until all offers were made and have ended, as long as that may take."""
+        """Wait until all offers were made and have ended, at most the longest expected time."""
         longest_s = self.size.offers / self.size.open * (WINDOW_MS + GRACE_MS) / 1000
         await wait_for(lambda: len(self.offers) >= self.size.offers, 3 * longest_s + END_TIMEOUT_S)
         await wait_for(lambda: self.ended_offers >= self.offers.keys(), END_TIMEOUT_S)
         await asyncio.gather(*self.accept_tasks)
 
     def progress(self) -> str:
-        """How far it has come."""
+        """Progress as one line of text."""
         return f"{len(self.offers)} of {self.size.offers} offers, {self.kills} kills"
 
     def figures(self) -> dict[str, Any]:
-        """What came out."""
+        """Figures of the run."""
         return {
             "offers": len(self.offers),
             "accepted": self.accepted,
             "refused": self.refused,
-            "strange_refusals": self.unexpected_refusals,
+            "unexpected_refusals": self.unexpected_refusals,
             "closed": len(self.late_ms),
             "never_ended": len(self.offers.keys() - self.ended_offers),
             "ended_early": self.closed_early_count + self.refused_early,
@@ -205,9 +205,9 @@ class Run:
 
 
 async def measure(size: Size, seed: int, folder: Path) -> dict[str, Any]:
-    """All offers.
+    """Run all offers.
 
-    Errors: Failed.
+    Errors: BenchFailed.
     """
     async with AsyncExitStack() as stack:
         running = await stack.enter_async_context(fleet(folder, NODES))
@@ -222,7 +222,7 @@ async def measure(size: Size, seed: int, folder: Path) -> dict[str, Any]:
         await run.wait_until_ended()
         for task in tasks:
             if task.done():
-                raise BenchFailed(f"somebody stopped: {task.exception()!r}")
+                raise BenchFailed(f"a background task ended: {task.exception()!r}")
             await cancel(task)
         faults = sum(len(node.log_faults) for node in running.nodes)
         return run.figures() | {"faults": faults}
@@ -239,24 +239,26 @@ def holds_deadlines(figures: dict[str, Any], size: Size) -> bool:
 
     This does not depend on how fast the machine is.
     """
-    wrong = ("strange_refusals", "never_ended", "ended_early", "accepted_late", "faults")
+    wrong = ("unexpected_refusals", "never_ended", "ended_early", "accepted_late", "faults")
     is_full = figures["offers"] == size.offers and figures["accepted"] and figures["refused"]
     return bool(is_full) and not any(figures[name] for name in wrong)
 
 
 def main() -> None:
-    """The command."""
+    """Run the test and print its result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--offers", type=int, default=1_000, help="full size: 10000")
     parser.add_argument("--open", type=int, default=100, help="offers that are open at once")
     parser.add_argument("--kill", action="store_true", help="kill the live engine now and then")
     parser.add_argument("--seed", type=int, default=1)
-    given = parser.parse_args()
-    size = Size(given.offers, given.open, given.kill)
+    options = parser.parse_args()
+    size = Size(options.offers, options.open, options.kill)
     with tempfile.TemporaryDirectory(prefix="reeyo-") as folder:
-        figures = uvloop.run(measure(size, given.seed, Path(folder)))
+        figures = uvloop.run(measure(size, options.seed, Path(folder)))
     result = "kept" if is_good(figures, size) else "broken"
-    print_result("lateness", {**size._asdict(), "seed": given.seed}, {**figures, "result": result})
+    print_result(
+        "lateness", {**size._asdict(), "seed": options.seed}, {**figures, "result": result}
+    )
     raise SystemExit(result != "kept")
 
 

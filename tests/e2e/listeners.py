@@ -1,4 +1,4 @@
-"""Apps that listen to numbered events through real sockets, and come back where they stopped."""
+"""Clients that receive numbered events over real sockets and resume after a reconnect."""
 
 import asyncio
 import random
@@ -17,13 +17,13 @@ from dispatch.keys import identity, inbox, inbox_head
 from dispatch.storage.redis_client import RedisClients, Scripts, open_redis
 from tests.e2e.fleet import Fleet, cancel
 
-# Events of one round go to as many inboxes as one relay carries.
+# As many inboxes per batch as one pass of the relay handles.
 BATCH_SIZE = 64
 POLL_S = 0.02
 
 
 class Listener:
-    """One customer's app; each durable event that it has shown, by its number."""
+    """A customer's client that records the number of each durable event it receives."""
 
     def __init__(self, name: str, open_socket: Callable[[Any], SocketClient]) -> None:
         self.name = name
@@ -40,41 +40,41 @@ class Listener:
 
 
 class Publisher:
-    """Says numbered events to the listeners, as the relay of an outbox would."""
+    """Publishes numbered events to inboxes, as the outbox relay does."""
 
     def __init__(self, clients: RedisClients, inboxes: Inboxes) -> None:
         self.redis = clients.commands
         self._inboxes = inboxes
         self.published: dict[str, int] = {}
-        # Whoever is cancelled does not know whether his last words were heard.
+        # A flag instead of cancelling, after which it would be unknown what was still published.
         self.is_stopped = False
 
     async def publish(self, owners: Sequence[str]) -> None:
-        """The next event of each of these."""
-        letters = []
+        """Publish the next event of each owner."""
+        messages = []
         for owner in owners:
             number = self.published[owner] = self.published.get(owner, 0) + 1
             body = f'{{"orderId":"ord_1","version":{number}}}'
-            letters.append(InboxMessage(owner, f"{owner}-{number}", "order_preparing", body))
-        await self._inboxes.append(letters, int(time.time() * 1000))
+            messages.append(InboxMessage(owner, f"{owner}-{number}", "order_preparing", body))
+        await self._inboxes.append(messages, int(time.time() * 1000))
 
     async def publish_until_stopped(
         self, owners: Sequence[str], rng: random.Random, every_s: float
     ) -> None:
-        """Something to some of them, until it is told to be quiet."""
+        """Publish to random owners until stopped."""
         while not self.is_stopped:
             await self.publish(rng.sample(owners, min(BATCH_SIZE, len(owners))))
             await asyncio.sleep(every_s)
 
     async def delete_inbox(self, owner: str) -> None:
-        """As if the window of an inbox had passed."""
+        """Delete an inbox, as if its retention had passed."""
         await self.redis.delete(inbox(owner), inbox_head(owner))
 
 
 @asynccontextmanager
-async def open_publisher(running: Fleet) -> AsyncIterator[Publisher]:
-    """Somebody who says events, at the fleet's Redis."""
-    async with open_redis(running.valkey.url) as clients:
+async def open_publisher(servers: Fleet) -> AsyncIterator[Publisher]:
+    """Publisher on the fleet's Redis."""
+    async with open_redis(servers.valkey.url) as clients:
         scripts = Scripts(clients.commands)
         await scripts.load()
         yield Publisher(clients, Inboxes(clients, scripts))
@@ -82,21 +82,21 @@ async def open_publisher(running: Fleet) -> AsyncIterator[Publisher]:
 
 @asynccontextmanager
 async def connect_listeners(
-    running: Fleet, urls: Sequence[str], count: int, seed: int
+    servers: Fleet, urls: Sequence[str], count: int, seed: int
 ) -> AsyncIterator[list[Listener]]:
-    """So many listeners, each with an open line; they keep it until the block ends."""
-    tally, rng = Counters(), random.Random(seed)
+    """Connect this many listeners and keep them connected until the block ends."""
+    counters, rng = Counters(), random.Random(seed)
     connector = aiohttp.TCPConnector(limit=0)
     async with aiohttp.ClientSession(connector=connector) as session:
 
-        def line(name: str, url: str, hear: Any) -> SocketClient:
-            dial = ConnectionTarget(
-                session, url, "/user", partial(running.token_signer.sign, "USER", name)
+        def open_socket(name: str, url: str, on_event: Any) -> SocketClient:
+            target = ConnectionTarget(
+                session, url, "/user", partial(servers.token_signer.sign, "USER", name)
             )
-            return SocketClient(dial, hear, tally, random.Random(rng.random()))
+            return SocketClient(target, on_event, counters, random.Random(rng.random()))
 
         listeners = [
-            Listener(f"usr_{n}", partial(line, f"usr_{n}", urls[n % len(urls)]))
+            Listener(f"usr_{n}", partial(open_socket, f"usr_{n}", urls[n % len(urls)]))
             for n in range(count)
         ]
         tasks = [asyncio.ensure_future(listener.socket.run()) for listener in listeners]
@@ -110,21 +110,30 @@ async def connect_listeners(
 
 
 async def wait_for(condition: Callable[[], bool], deadline_s: float) -> float:
-    """Wait until something holds, or until the deadline; how long that took."""
+    """Wait until a condition holds, or until the deadline; the time waited. Units: seconds."""
     began_s = time.perf_counter()
-    # Nothing tells of events that do not come.
+    # There is no event for an event that does not arrive.
     while not condition() and time.perf_counter() < began_s + deadline_s:  # noqa: ASYNC110
         await asyncio.sleep(POLL_S)
     return time.perf_counter() - began_s
 
 
 def count_losses(listeners: Sequence[Listener], published: dict[str, int]) -> dict[str, int]:
-    """What went wrong with the events that were said."""
-    wanted = {each.owner: list(range(1, published.get(each.owner, 0) + 1)) for each in listeners}
+    """Count lost, repeated and reordered events, and resyncs."""
+    expected = {
+        listener.owner: list(range(1, published.get(listener.owner, 0) + 1))
+        for listener in listeners
+    }
     return {
-        "events": sum(map(len, wanted.values())),
-        "lost": sum(len(set(wanted[each.owner]) - set(each.received)) for each in listeners),
-        "twice": sum(len(each.received) - len(set(each.received)) for each in listeners),
-        "disordered": sum(each.received != sorted(each.received) for each in listeners),
-        "resyncs": sum(each.resyncs for each in listeners),
+        "events": sum(map(len, expected.values())),
+        "lost": sum(
+            len(set(expected[listener.owner]) - set(listener.received)) for listener in listeners
+        ),
+        "duplicated": sum(
+            len(listener.received) - len(set(listener.received)) for listener in listeners
+        ),
+        "out_of_order": sum(
+            listener.received != sorted(listener.received) for listener in listeners
+        ),
+        "resyncs": sum(listener.resyncs for listener in listeners),
     }

@@ -1,4 +1,4 @@
-"""What the riders of a town are asked, and which engine asks them."""
+"""Observes which riders are offered which orders, and which engine is live."""
 
 from collections import Counter
 from typing import Any
@@ -8,7 +8,7 @@ from tests.e2e.fleet import Fleet, Node
 
 
 class OfferObserver:
-    """Listens beside a town: who was asked to carry what, and who was asked twice at once."""
+    """Records the offers of a scenario and any rider who had two offers at once."""
 
     def __init__(self, scenario: Scenario) -> None:
         self._forward = scenario.on_rider_event
@@ -30,12 +30,12 @@ class OfferObserver:
 
 
 async def live_engines(running: Fleet) -> list[Node]:
-    """The nodes that say of themselves that their engine is the live one."""
+    """The nodes whose metrics say that their engine is live."""
     return [node for node in running.nodes if node.role != "edge" and await is_live(node)]
 
 
 async def is_live(node: Node) -> bool:
-    """Whether an engine says of itself that it is the live one."""
+    """Whether a node's metrics say that its engine is live."""
     if node.server.has_ended:
         return False
     async with node.site.session.get(f"{node.site.url}/metrics") as answer:

@@ -1,4 +1,4 @@
-"""What a process holds, as the kernel counts it."""
+"""Memory, file descriptors and metrics of a server process."""
 
 import os
 from pathlib import Path
@@ -7,18 +7,18 @@ from bench.common.harness import RunningServer
 
 
 def rss_bytes(pid: int) -> int:
-    """Memory that a process has in RAM, without its children. Source: proc(5), statm."""
+    """Resident memory of a process without its children. Source: proc(5), statm. Units: bytes."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 def count_open_files(pid: int) -> int:
-    """File descriptors of a process, its connections above all."""
+    """Number of open file descriptors of a process."""
     return sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir())
 
 
 async def read_metric(site: RunningServer, series: str) -> float:
-    """One figure of a server's own; 0 where the series has none yet."""
+    """Sum of the server's metric series that begin with a name; 0 if there are none."""
     async with site.session.get(f"{site.url}/metrics") as answer:
         text = await answer.text()
     values = [line.rpartition(" ")[2] for line in text.splitlines() if line.startswith(series)]

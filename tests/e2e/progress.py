@@ -1,4 +1,4 @@
-"""What a long command says on stderr while it works."""
+"""Progress lines on stderr for long-running commands."""
 
 import asyncio
 import sys
@@ -11,20 +11,20 @@ PROGRESS_EVERY_S = 10.0
 
 
 def print_progress(command: str, line: str) -> None:
-    """One line for whoever watches."""
+    """Write one progress line."""
     sys.stderr.write(f"{command}: {line}\n")
 
 
 @asynccontextmanager
 async def report_progress(command: str, progress: Callable[[], str]) -> AsyncIterator[None]:
-    """Say every ten seconds how far the block has come."""
+    """Write a progress line every ten seconds until the block ends."""
 
-    async def tell() -> None:
+    async def print_periodically() -> None:
         while True:
             await asyncio.sleep(PROGRESS_EVERY_S)
             print_progress(command, progress())
 
-    task = asyncio.create_task(tell())
+    task = asyncio.create_task(print_periodically())
     try:
         yield
     finally:

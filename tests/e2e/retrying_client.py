@@ -1,6 +1,6 @@
-"""Customers, vendors and riders who insist, whichever servers die, and the record of what they saw.
+"""Clients that retry until they are answered, and record what they were acknowledged and sent.
 
-Whatever they were acknowledged and told is written down here; tests.e2e.invariants judges it.
+tests.e2e.invariants checks the record.
 """
 
 import asyncio
@@ -19,25 +19,25 @@ from city.client.socket_client import CommandRefused, ConnectionLost, Connection
 from city.client.tokens import TokenSigner, UserType
 from city.model.counters import Counters
 
-# Quicker than the official client, so that a run of minutes holds as many returns as a day.
+# Shorter than the official client's, so that a run of minutes has as many reconnects as a day.
 BACKOFF_S = (0.05, 0.4)
 REQUEST_S = 8.0
-# Source: RFC 9110, what a balancer or a server says that cannot answer now.
+# Source: RFC 9110; sent by a balancer or server that cannot answer now.
 RETRY_STATUSES = frozenset({429, 502, 503, 504})
-# Some commands are said again though they were answered: the first answer must come again.
+# Share of answered commands that are sent again; the first answer must come again.
 REPEAT_SHARE = 0.1
-# What only looks answers with what there is to see now.
+# Reads return the current state, so their repeats may differ.
 READ_COMMANDS = frozenset({"subscribe_order"})
-# So long a rider waits for news of the goods before he looks for himself; news come in a second.
+# A rider polls the order after waiting this long for an event, which normally takes a second.
 MISSED_EVENT_S = 45.0
 FIX_EVERY_S, TICK_S = 3.0, 0.1
 PAGE_SIZE = 100
 
 
 class Ack(NamedTuple):
-    """One command that was answered; `code` is empty where the answer was yes.
+    """One answered command; `code` is empty if it was accepted.
 
-    Units: seconds of the steady clock.
+    Units: seconds of the monotonic clock.
     """
 
     identity: str
@@ -50,12 +50,12 @@ class Ack(NamedTuple):
 
     @property
     def order_id(self) -> str:
-        """The order it was about."""
+        """The order that the command was about."""
         return str(self.payload.get("orderId") or self.data.get("orderId", ""))
 
 
 class ReceivedEvent(NamedTuple):
-    """One event that an app has shown. Units: Unix milliseconds, the app's clock."""
+    """One event that a client received. Units: Unix milliseconds, the client's clock."""
 
     identity: str
     name: str
@@ -65,14 +65,14 @@ class ReceivedEvent(NamedTuple):
 
 @dataclass(slots=True)
 class SwarmRecord:
-    """Everything that the swarm was acknowledged and told."""
+    """Everything that the clients were acknowledged and sent."""
 
     acks: list[Ack] = field(default_factory=list)
     events: list[ReceivedEvent] = field(default_factory=list)
-    # Commands whose repeat was answered otherwise than the command itself.
+    # Commands whose repeat got a different answer.
     unequal_answers: list[str] = field(default_factory=list)
     repeat_count: int = 0
-    # News that an app found only by looking, though nobody had told it to resync.
+    # Changes that a client found only by polling, without a resync.
     missed_events: list[str] = field(default_factory=list)
     counters: Counters = field(default_factory=Counters)
     position_count: int = 0
@@ -80,7 +80,7 @@ class SwarmRecord:
 
 @dataclass(slots=True)
 class ServerAccess:
-    """Where apps come in: the servers that a balancer would believe to be up."""
+    """The servers that a load balancer would consider up, and the means to call them."""
 
     urls: Callable[[], Sequence[str]]
     session: aiohttp.ClientSession
@@ -88,7 +88,7 @@ class ServerAccess:
 
 
 class RoamingSocketClient(SocketClient):
-    """Comes back at another server, and sooner than the official client does."""
+    """Socket client that reconnects to another server, sooner than the official client."""
 
     def __init__(self, client: "RetryingClient", rng: random.Random) -> None:
         super().__init__(client.choose_target(), client.on_event, client.record.counters, rng)
@@ -104,7 +104,7 @@ class RoamingSocketClient(SocketClient):
 
 
 class RetryingClient:
-    """One person's app: insists until it is answered, and writes down what it was told."""
+    """One user's client: retries until it is answered, and records what it receives."""
 
     user_type: UserType
 
@@ -124,14 +124,14 @@ class RetryingClient:
         self.socket = RoamingSocketClient(self, random.Random(rng.random()))
 
     def choose_target(self) -> ConnectionTarget:
-        """A server to call, another one each time."""
+        """A server to connect to, chosen at random each time."""
         url = self.rng.choice(self.servers.urls())
         return ConnectionTarget(
             self.servers.session, url, NAMESPACES[self.user_type], lambda: self._token
         )
 
     def on_event(self, name: str, payload: dict[str, Any]) -> None:
-        """One event; each durable one once."""
+        """Record one event and handle it; the socket client filters repeats."""
         if name == "rider_location_update":
             self.record.position_count += 1
             return
@@ -145,13 +145,13 @@ class RetryingClient:
             self.handle_event(name, payload)
 
     def handle_event(self, name: str, payload: dict[str, Any]) -> None:
-        """What the person does about an event."""
+        """React to an event."""
 
     async def fetch_snapshots(self) -> None:
-        """Take fresh snapshots."""
+        """Fetch fresh snapshots after a resync."""
 
     async def send_command(self, command: str, **fields: object) -> dict[str, Any]:
-        """Say a command until it is answered, over whichever server; some say it again.
+        """Send a command until it is answered, over any server; some are sent again.
 
         Errors: CommandRefused.
         """
@@ -160,16 +160,16 @@ class RetryingClient:
         answer = await self._send_until_answered(command, payload)
         if command not in READ_COMMANDS and self.rng.random() < REPEAT_SHARE:
             self.record.repeat_count += 1
-            again = await self._send_until_answered(command, payload)
-            if again != answer:
+            repeated = await self._send_until_answered(command, payload)
+            if repeated != answer:
                 self.record.unequal_answers.append(
-                    f"{self.identity} {command}: {answer} then {again}"
+                    f"{self.identity} {command}: {answer} then {repeated}"
                 )
         return answer
 
     async def _send_until_answered(self, command: str, payload: dict[str, Any]) -> dict[str, Any]:
-        asked_s = time.perf_counter()
-        note = partial(self._record_ack, command, payload, asked_s)
+        sent_s = time.perf_counter()
+        record = partial(self._record_ack, command, payload, sent_s)
         while True:
             await self.socket.wait_connected()
             try:
@@ -178,22 +178,24 @@ class RetryingClient:
                 self.record.counters.count("commands_repeated")
             except CommandRefused as refusal:
                 if not refusal.retryable:
-                    note({}, refusal.code)
+                    record({}, refusal.code)
                     raise
-                self.record.counters.count(f"said_{refusal.code}")
+                self.record.counters.count(f"refused_{refusal.code}")
             else:
-                note(data, "")
+                record(data, "")
                 return data
             await asyncio.sleep(self.rng.uniform(*BACKOFF_S))
 
     def _record_ack(
         self, command: str, payload: dict[str, Any], sent_s: float, data: dict[str, Any], code: str
     ) -> None:
-        told_s = time.perf_counter()
-        self.record.acks.append(Ack(self.identity, command, payload, data, code, sent_s, told_s))
+        answered_s = time.perf_counter()
+        self.record.acks.append(
+            Ack(self.identity, command, payload, data, code, sent_s, answered_s)
+        )
 
     async def request(self, method: str, path: str, body: object = None, key: str = "") -> Any:
-        """Ask over HTTP until it is answered; a `key` gives the repeats one effect.
+        """Send an HTTP request until it is answered; `key` makes repeats idempotent.
 
         Errors: CommandRefused.
         """
@@ -208,7 +210,7 @@ class RetryingClient:
             if status and status not in RETRY_STATUSES:
                 code = str(orjson.loads(raw)["error"]["code"])
                 raise CommandRefused(f"{method} {path}", code, retryable=False)
-            self.record.counters.count(f"http_again_{status}")
+            self.record.counters.count(f"http_retried_{status}")
             await asyncio.sleep(self.rng.uniform(*BACKOFF_S))
 
     async def _request_once(
@@ -225,7 +227,7 @@ class RetryingClient:
             return 0, b""
 
     async def run(self) -> None:
-        """Keep the line and do what there is to do, until cancelled."""
+        """Keep the connection open and run the user's tasks, until cancelled."""
         async with self.tasks:
             self.tasks.create_task(self.socket.run())
             await self.socket.wait_connected()
@@ -233,8 +235,8 @@ class RetryingClient:
             self.is_online.set()
 
     async def go_online(self) -> None:
-        """What the person does first."""
+        """First action after connecting."""
 
     async def pause(self, max_s: float = 0.3) -> None:
-        """The time that a person takes."""
+        """Wait a random time, as a person would."""
         await asyncio.sleep(self.rng.uniform(0, max_s))

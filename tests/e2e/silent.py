@@ -1,7 +1,8 @@
-"""Connections that say nothing: `python -m tests.e2e.silent --connections 5000`.
+"""Idle connection test: `python -m tests.e2e.silent --connections 5000`.
 
-A third says nothing at all, a third drips a header, a third asks for a WebSocket and joins nothing
-but answers every ping. All are closed in time; one JSON line, exit 1 where the promise broke.
+A third sends nothing, a third sends a header byte by byte, a third upgrades to a WebSocket, joins
+no namespace and answers every ping. All must be closed in time. Prints one JSON line; exit 1 if one
+is not.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from bench.common.result_line import print_result
 from tests.e2e.fleet import fleet
 from tests.e2e.process_stats import count_open_files
 
-# Source: promises.
+# Source: docs/promises.md.
 CLOSED_S_MAX = 10.0
 BYTE_EVERY_S = 1.0
 CONCURRENT_CONNECTS = 200
@@ -33,30 +34,30 @@ _PONG = b"\x81\x81\x00\x00\x00\x003"
 
 
 async def _wait_until_closed(site: RunningServer, kind: int, semaphore: asyncio.Semaphore) -> float:
-    """Connect, be silent in one of three ways, and wait for the end; how long that took."""
+    """Connect, stay idle in one of three ways, and wait for the close; the time. Units: seconds."""
     host, _, port = site.url.removeprefix("http://").partition(":")
     async with semaphore:
         reader, writer = await asyncio.open_connection(host, int(port))
     began_s = time.perf_counter()
-    dripping = asyncio.ensure_future(_send_slow_header(writer)) if kind == 1 else None
+    header_task = asyncio.ensure_future(_send_slow_header(writer)) if kind == 1 else None
     if kind == 2:
         writer.write(_UPGRADE)
     try:
         while await reader.read(4096):
-            # Whatever it is, the ping among it is answered.
+            # A pong after every read answers the pings among the data.
             writer.write(_PONG)
     except OSError:
-        # An abort is an end as well.
+        # An abort closes the connection as well.
         pass
     finally:
-        if dripping is not None:
-            dripping.cancel()
+        if header_task is not None:
+            header_task.cancel()
         writer.transport.abort()
     return time.perf_counter() - began_s
 
 
 async def _send_slow_header(writer: asyncio.StreamWriter) -> None:
-    """A header that never ends, one letter at a time."""
+    """Send a header that never ends, one byte at a time."""
     writer.write(b"GET /healthz HTTP/1.1\r\nX-Slow: ")
     while True:
         await asyncio.sleep(BYTE_EVERY_S)
@@ -64,46 +65,48 @@ async def _send_slow_header(writer: asyncio.StreamWriter) -> None:
 
 
 async def measure(connections: int, folder: Path) -> dict[str, Any]:
-    """So many at one server, and how long the last of them stayed."""
+    """Open idle connections to one server and measure how long they stay open."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 65_536)), hard))
     async with fleet(folder, ["all"]) as running:
         node = running.nodes[0]
-        files = count_open_files(node.site.pid)
-        gate = asyncio.Semaphore(CONCURRENT_CONNECTS)
-        jobs = [_wait_until_closed(node.site, number % 3, gate) for number in range(connections)]
+        files_before = count_open_files(node.site.pid)
+        semaphore = asyncio.Semaphore(CONCURRENT_CONNECTS)
+        jobs = [
+            _wait_until_closed(node.site, number % 3, semaphore) for number in range(connections)
+        ]
         try:
             async with asyncio.timeout(6 * CLOSED_S_MAX):
-                took_s = await asyncio.gather(*jobs)
+                open_times_s = await asyncio.gather(*jobs)
         except TimeoutError:
-            took_s = [6 * CLOSED_S_MAX]
+            open_times_s = [6 * CLOSED_S_MAX]
         return {
             "connections": connections,
-            "closed_p50_s": round(quantile(took_s, 0.5), 2),
-            "closed_max_s": round(max(took_s), 2),
-            "files_more": count_open_files(node.site.pid) - files,
+            "closed_p50_s": round(quantile(open_times_s, 0.5), 2),
+            "closed_max_s": round(max(open_times_s), 2),
+            "files_added": count_open_files(node.site.pid) - files_before,
             "faults": len(node.log_faults),
         }
 
 
 def is_good(figures: dict[str, Any]) -> bool:
-    """Whether the promise was kept."""
+    """Whether the promise holds."""
     return (
         figures["closed_max_s"] <= CLOSED_S_MAX
-        and figures["files_more"] <= 40
+        and figures["files_added"] <= 40
         and not figures["faults"]
     )
 
 
 def main() -> None:
-    """Measure and print the line."""
+    """Run the test and print its result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--connections", type=int, default=5_000, help="5000 is the full size")
-    parser.add_argument("--seed", type=int, default=1, help="nothing is drawn here")
-    given = parser.parse_args()
+    parser.add_argument("--seed", type=int, default=1, help="unused; part of the printed result")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="reeyo-silent-") as folder:
-        figures = uvloop.run(measure(given.connections, Path(folder)))
-    print_result("silent", vars(given), figures)
+        figures = uvloop.run(measure(options.connections, Path(folder)))
+    print_result("silent", vars(options), figures)
     if not is_good(figures):
         raise SystemExit(1)
 

@@ -1,4 +1,4 @@
-"""What the swarm's customers, vendors and riders do with an order, from place to paid."""
+"""Customer, vendor and rider behaviour of the chaos test, from placing an order to payment."""
 
 import asyncio
 import time
@@ -10,11 +10,11 @@ from city.client.socket_client import CommandRefused
 from city.client.tokens import UserType
 from tests.e2e.retrying_client import MISSED_EVENT_S, PAGE_SIZE, RetryingClient
 
-# Whole XAF; a rider may hold 50,000 of cash, so what is paid in cash is cheap.
+# Prices in XAF. A rider may hold 50,000 of cash, so cash orders are cheap.
 DISHES = {"ndole": 5_000, "bread": 2_000}
 TOP_UP_XAF = 2_000_000
 PAYMENT_METHOD_SHARES = {"WALLET": 0.6, "MOBILE_MONEY": 0.2, "CASH": 0.2}
-# Shares of what people do beside the straight way.
+# Shares of behaviour that leaves the normal course of an order.
 CANCEL_SHARE, REJECT_SHARE, RELEASE_SHARE, DECLINE_SHARE, IGNORE_SHARE = (
     0.04,
     0.03,
@@ -28,23 +28,23 @@ OPEN_STATUSES = frozenset({"PENDING", "ACCEPTED", "PREPARING", "READY", "IN_TRAN
 
 
 class Customer(RetryingClient):
-    """Orders, sometimes thinks better of it, sometimes says how it was."""
+    """Customer: places orders, sometimes cancels, sometimes rates."""
 
     user_type: UserType = "USER"
 
-    def __init__(self, *given: Any) -> None:
-        super().__init__(*given)
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
         self.open_orders: dict[str, asyncio.Future[str]] = {}
-        # What was told of an order before its placing was answered.
+        # Outcomes received before the placing was answered.
         self._outcomes: dict[str, str] = {}
 
     async def top_up_wallet(self) -> None:
-        """Money enough for all that is to come."""
-        purse = {"amount": TOP_UP_XAF, "provider": "sandbox"}
-        await self.request("POST", "/wallet/topup", purse, key=f"purse-{self.user_id}")
+        """Fill the wallet for the whole run."""
+        body = {"amount": TOP_UP_XAF, "provider": "sandbox"}
+        await self.request("POST", "/wallet/topup", body, key=f"topup-{self.user_id}")
 
     async def place_and_wait(self, number: int, vendor_id: str) -> None:
-        """One order from its placing to its end."""
+        """Place one order and wait until it has ended."""
         method = self.rng.choices(
             list(PAYMENT_METHOD_SHARES), list(PAYMENT_METHOD_SHARES.values())
         )[0]
@@ -56,20 +56,20 @@ class Customer(RetryingClient):
             "deliveryAddress": {"lat": LAT + 0.01, "lng": LNG, "address": "Rue Joffre"},
             "paymentMethod": method,
         }
-        asked_s, resyncs = time.perf_counter(), self.resyncs
+        sent_s, resyncs = time.perf_counter(), self.resyncs
         placed = await self.request("POST", "/orders", body, key=f"order-{number}")
-        self._record_ack("place_order", body, asked_s, placed, "")
+        self._record_ack("place_order", body, sent_s, placed, "")
         order_id = placed["orderId"]
-        end = self.open_orders[order_id] = asyncio.get_running_loop().create_future()
+        outcome_future = self.open_orders[order_id] = asyncio.get_running_loop().create_future()
         if order_id in self._outcomes:
             self._finish_order(order_id, self._outcomes[order_id])
         if self.resyncs > resyncs:
-            # What was said of it before the resync is not repeated.
+            # Events before the resync are not repeated.
             await self.fetch_snapshots()
         with suppress(CommandRefused):
             await self._subscribe_or_cancel(order_id)
-        how = await end
-        if how == "DELIVERED" and self.rng.random() < RATING_SHARE:
+        outcome = await outcome_future
+        if outcome == "DELIVERED" and self.rng.random() < RATING_SHARE:
             stars = self.rng.randint(1, 5)
             with suppress(CommandRefused):
                 await self.send_command("rate_order", orderId=order_id, rating=stars)
@@ -87,13 +87,15 @@ class Customer(RetryingClient):
 
     def _finish_order(self, order_id: str, outcome: str) -> None:
         self._outcomes[order_id] = outcome
-        end = self.open_orders.get(order_id)
-        if end is not None and not end.done():
-            end.set_result(outcome)
+        outcome_future = self.open_orders.get(order_id)
+        if outcome_future is not None and not outcome_future.done():
+            outcome_future.set_result(outcome)
 
     async def fetch_snapshots(self) -> None:
-        """Look at every order that has not ended as far as this app knows."""
-        for order_id in [each for each, end in self.open_orders.items() if not end.done()]:
+        """Poll every order that, as far as this client knows, is still open."""
+        for order_id in [
+            each for each, outcome_future in self.open_orders.items() if not outcome_future.done()
+        ]:
             order = await self.request("GET", f"/orders/{order_id}")
             if order["status"] in ("DELIVERED", "FUNDS_DISTRIBUTED"):
                 self._finish_order(order_id, "DELIVERED")
@@ -102,18 +104,18 @@ class Customer(RetryingClient):
 
 
 class Vendor(RetryingClient):
-    """Takes orders and cooks; turns some down."""
+    """Vendor: accepts and prepares orders; rejects some."""
 
     user_type: UserType = "VENDOR"
 
-    def __init__(self, *given: Any) -> None:
-        super().__init__(*given)
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
         self._seen_orders: set[str] = set()
 
     async def open_shop(self, lat: float, lng: float) -> None:
-        """A shop with its dishes."""
-        place = {"lat": lat, "lng": lng, "address": "Akwa"}
-        await self.request("PUT", "/vendor/profile", {"name": self.user_id, "location": place})
+        """Create the shop with its items."""
+        location = {"lat": lat, "lng": lng, "address": "Akwa"}
+        await self.request("PUT", "/vendor/profile", {"name": self.user_id, "location": location})
         for item, price in DISHES.items():
             await self.request("PUT", f"/vendor/items/{item}", {"name": item, "price": price})
 
@@ -130,7 +132,7 @@ class Vendor(RetryingClient):
             self.tasks.create_task(self._prepare_order(order_id))
 
     async def _prepare_order(self, order_id: str) -> None:
-        # A customer may call the order off at any of these steps.
+        # The customer may cancel the order at any of these steps.
         with suppress(CommandRefused):
             await self.pause()
             if self.rng.random() < REJECT_SHARE:
@@ -143,13 +145,13 @@ class Vendor(RetryingClient):
             await self.send_command("order_ready", orderId=order_id)
 
     async def fetch_snapshots(self) -> None:
-        """Take the orders that wait for an answer; those that were taken are in hand."""
+        """Start the pending orders that were missed; accepted ones are already under way."""
         cursor = ""
         while True:
             path = f"/orders?status=PENDING&limit={PAGE_SIZE}{cursor}"
             page = await self.request("GET", path)
             for order in page["items"]:
-                # One that is not paid yet is told of when it is.
+                # An unpaid order is announced once it is paid.
                 if order["payment"]["state"] != "PENDING":
                     self._start_order(order["orderId"])
             if page["nextCursor"] is None:
@@ -158,12 +160,12 @@ class Vendor(RetryingClient):
 
 
 class Rider(RetryingClient):
-    """Takes offers, fetches and brings; sometimes too greedy, sometimes with a flat tyre."""
+    """Rider: accepts offers and delivers; sometimes accepts beyond its capacity or gives back."""
 
     user_type: UserType = "RIDER"
 
-    def __init__(self, *given: Any) -> None:
-        super().__init__(*given)
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
         self.lat, self.lng = LAT, LNG
         self._fix_count = 0
         self._carried_count = 0
@@ -175,11 +177,11 @@ class Rider(RetryingClient):
         await self._go_on_duty()
         self.tasks.create_task(self._stay_on_duty(self.socket.connect_count))
 
-    async def _stay_on_duty(self, seen_openings: int) -> None:
-        """Whoever was away says again that he is there, as apps do."""
+    async def _stay_on_duty(self, connect_count: int) -> None:
+        """Become available again after every reconnect, as real apps do."""
         while True:
-            await self.socket.wait_connected(seen_openings + 1)
-            seen_openings = self.socket.connect_count
+            await self.socket.wait_connected(connect_count + 1)
+            connect_count = self.socket.connect_count
             await self._go_on_duty()
 
     async def _go_on_duty(self) -> None:
@@ -187,7 +189,7 @@ class Rider(RetryingClient):
         await self.report_position()
 
     async def report_position(self) -> None:
-        """Say where he is; the answer does not matter."""
+        """Report the position; no answer is needed."""
         self._fix_count += 1
         fix = {
             "lat": self.lat + self.rng.uniform(-1, 1) * 0.0001, "lng": self.lng,
@@ -207,25 +209,25 @@ class Rider(RetryingClient):
         self._changed.set()
 
     async def fetch_snapshots(self) -> None:
-        """Whoever waits looks for himself."""
+        """Wake the waiting deliveries, which then poll their orders."""
         self._changed.set()
 
     async def _answer_offer(self, offer: dict[str, Any]) -> None:
-        """Yes, no or nothing; a busy rider may try whether he gets a second one."""
+        """Accept, decline or ignore an offer; a busy rider may still try to accept."""
         await self.pause(0.6)
-        said = {"orderId": offer["orderId"], "offerId": offer["offerId"]}
-        draw = self.rng.random()
-        if draw < IGNORE_SHARE or (self._carried_count and self.rng.random() > SECOND_ORDER_SHARE):
+        ids = {"orderId": offer["orderId"], "offerId": offer["offerId"]}
+        drawn = self.rng.random()
+        if drawn < IGNORE_SHARE or (self._carried_count and self.rng.random() > SECOND_ORDER_SHARE):
             return
         with suppress(CommandRefused):
-            if draw < IGNORE_SHARE + DECLINE_SHARE:
-                await self.send_command("decline_delivery", **said, reason="too far")
+            if drawn < IGNORE_SHARE + DECLINE_SHARE:
+                await self.send_command("decline_delivery", **ids, reason="too far")
                 return
             resyncs = self.resyncs
-            taken = await self.send_command("accept_delivery", **said)
+            order = await self.send_command("accept_delivery", **ids)
             self._carried_count += 1
             try:
-                await self._deliver(offer, taken, resyncs)
+                await self._deliver(offer, order, resyncs)
             finally:
                 self._carried_count -= 1
 
@@ -244,13 +246,13 @@ class Rider(RetryingClient):
         await self.pause()
         await self.send_command("arrived_dropoff", **order)
         cash = offer.get("cashToCollect")
-        paid = {} if cash is None else {"cashCollected": cash}
-        await self.send_command("complete_delivery", **order, **paid)
+        cash_fields = {} if cash is None else {"cashCollected": cash}
+        await self.send_command("complete_delivery", **order, **cash_fields)
 
     async def _wait_until_ready(self, order_id: str, resyncs: int) -> bool:
-        """Wait for the goods; False where they will not come.
+        """Wait until the order is ready; False if it will not be.
 
-        After `resyncs` of them he took the order; whatever was said before another is not repeated.
+        `resyncs` is their number when the order was accepted; events before a later one are lost.
         """
         while order_id not in self._ready_orders:
             if order_id in self._lost_orders:
@@ -266,16 +268,16 @@ class Rider(RetryingClient):
             except TimeoutError:
                 if await self._poll_order(order_id):
                     self.record.missed_events.append(
-                        f"{self.identity} was not told that {order_id} is ready"
+                        f"{self.identity} did not learn that {order_id} is ready"
                     )
         return True
 
     async def _poll_order(self, order_id: str) -> bool:
-        """See how the order stands; whether it is ready."""
+        """Poll the order; whether it is ready."""
         try:
             order = await self.request("GET", f"/orders/{order_id}")
         except CommandRefused:
-            # It is not his any more.
+            # The order is assigned to another rider.
             self._lost_orders.add(order_id)
             return False
         if order["status"] == "READY":

@@ -1,4 +1,4 @@
-"""Servers die under a working town, and nothing that was acknowledged is lost."""
+"""Tests of the chaos run: killed servers lose nothing acknowledged, and the checks find damage."""
 
 from pathlib import Path
 from random import Random
@@ -46,14 +46,14 @@ def settlement_item():
 
 
 def accepted_command(identity, command, at_s, **fields):
-    """A command that was answered with a yes."""
+    """An accepted command."""
     data = {"orderId": "ord_1", "version": int(at_s)}
     payload = {"orderId": "ord_1", "commandId": f"{identity}-{command}", **fields}
     return Ack(identity, command, payload, data, "", at_s, at_s + 0.5)
 
 
 def command_record(ack):
-    """What the server keeps of a command."""
+    """The idempotency record of a command."""
     return {"PK": f"IDEMPOTENCY#{ack.identity}#COMMAND#{ack.payload['commandId']}", "SK": "RECORD"}
 
 
@@ -63,14 +63,14 @@ def received_event(identity, name, seq):
 
 
 def good_run():
-    """A whole run of one order, in which nothing went wrong."""
-    said = [
+    """Evidence of one order in which nothing went wrong."""
+    acks = [
         accepted_command("vendor:ven_1", "accept_order", 2.0),
         accepted_command("rider:rdr_1", "accept_delivery", 3.0),
         accepted_command("rider:rdr_1", "complete_delivery", 5.0),
         accepted_command("user:usr_1", "rate_order", 6.0, rating=4),
     ]
-    told = [
+    events = [
         received_event("user:usr_1", "order_accepted", 1),
         received_event("user:usr_1", "order_delivered", 2),
         received_event("vendor:ven_1", "order_delivered", 1),
@@ -80,50 +80,50 @@ def good_run():
     placed = accepted_command("user:usr_1", "place_order", 1.0)._replace(
         payload={"vendorId": "ven_1"}
     )
-    books = [*wallet_items("VENDOR#ven_1", 4250), *wallet_items("RIDER#rdr_1", 1500)]
-    rest = {"PK": "WALLET#PLATFORM", "SK": "BALANCE", "posted": -5750}
+    wallets = [*wallet_items("VENDOR#ven_1", 4250), *wallet_items("RIDER#rdr_1", 1500)]
+    platform = {"PK": "WALLET#PLATFORM", "SK": "BALANCE", "posted": -5750}
     items = [
         ORDER_ITEM,
         FUNDS_ITEM,
         WORKLOAD_ITEM,
-        rest,
+        platform,
         settlement_item(),
-        *books,
-        *map(command_record, said),
+        *wallets,
+        *map(command_record, acks),
     ]
-    return RunEvidence(SwarmRecord(acks=[placed, *said], events=told, repeat_count=1), items)
+    return RunEvidence(SwarmRecord(acks=[placed, *acks], events=events, repeat_count=1), items)
 
 
 def failed_checks(evidence):
-    """The promises that the auditor finds broken."""
-    return {finding.name for finding in invariants.run_checks(evidence) if finding.violations}
+    """Names of the checks that fail."""
+    return {result.name for result in invariants.run_checks(evidence) if result.violations}
 
 
 def without_items(evidence, **fields):
-    """The same facts without the items that are so."""
-    kept = [i for i in evidence.items if not fields.items() <= i.items()]
-    return RunEvidence(evidence.record, kept)
+    """The same evidence without the items that have these fields."""
+    items = [i for i in evidence.items if not fields.items() <= i.items()]
+    return RunEvidence(evidence.record, items)
 
 
 def with_changed_items(evidence, sk, **changes):
-    """The same facts with other values in the items under a key."""
+    """The same evidence with changed values in the items under a sort key."""
     return RunEvidence(
         evidence.record, [{**i, **changes} if i["SK"] == sk else i for i in evidence.items]
     )
 
 
 def with_acks(*acks):
-    """A good run in which these were acknowledged, too."""
-    facts = good_run()
-    facts.record.acks.extend(acks)
-    return RunEvidence(facts.record, [*facts.items, *map(command_record, acks)])
+    """A good run with more acknowledged commands."""
+    evidence = good_run()
+    evidence.record.acks.extend(acks)
+    return RunEvidence(evidence.record, [*evidence.items, *map(command_record, acks)])
 
 
 def with_events(*events):
-    """A good run but for what was told."""
-    facts = good_run()
-    facts.record.events[:] = events
-    return facts
+    """A good run with other events."""
+    evidence = good_run()
+    evidence.record.events[:] = events
+    return evidence
 
 
 SECOND_ACCEPT = accepted_command(
@@ -132,15 +132,15 @@ SECOND_ACCEPT = accepted_command(
 
 
 def test_a_good_run_passes_every_check():
-    """Where nothing is wrong nothing is found, and everything was looked at."""
-    findings = invariants.run_checks(good_run())
+    """A good run has no violations, and every check compared something."""
+    results = invariants.run_checks(good_run())
 
     assert not failed_checks(good_run())
-    assert all(finding.checked_count for finding in findings), findings
+    assert all(result.checked_count for result in results), results
 
 
 @pytest.mark.parametrize(
-    ("facts", "names"),
+    ("evidence", "names"),
     [
         (without_items(good_run(), SK="METADATA"), {"orders_lost", "effects_lost"}),
         (with_changed_items(good_run(), "METADATA", times={}), {"effects_lost"}),
@@ -157,7 +157,7 @@ def test_a_good_run_passes_every_check():
         ),
         (with_changed_items(good_run(), "TXN#1", balanceBefore=7), {"wallets_wrong"}),
         (without_items(good_run(), SK="JE#SETTLE"), {"settled_wrong"}),
-        (without_items(good_run(), SK="RECORD"), {"receipts_lost"}),
+        (without_items(good_run(), SK="RECORD"), {"command_records_lost"}),
         (with_acks(accepted_command("rider:rdr_2", "accept_delivery", 4.0)), {"doubly_assigned"}),
         (with_acks(SECOND_ACCEPT), {"above_capacity"}),
         (with_events(received_event("user:usr_1", "order_accepted", 1)), {"events_wrong"}),
@@ -170,28 +170,28 @@ def test_a_good_run_passes_every_check():
         (RunEvidence(good_run().record, good_run().items, ["Traceback"]), {"faults"}),
     ],
 )
-def test_each_kind_of_damage_fails_its_check(facts, names):
-    """Each kind of damage is found under its own name."""
-    assert names <= failed_checks(facts), failed_checks(facts)
+def test_each_kind_of_damage_fails_its_check(evidence, names):
+    """Each kind of damage fails the check that is named for it."""
+    assert names <= failed_checks(evidence), failed_checks(evidence)
 
 
 def test_events_before_a_resync_count_as_delivered():
-    """An app that was told to take snapshots has missed nothing that happened before that."""
+    """Events that happened before a client's resync count as received."""
     resync = [
-        ReceivedEvent(who, "resync", {"epoch": "f", "seq": 0}, AT_MS)
-        for who in ("user:usr_1", "vendor:ven_1", "rider:rdr_1")
+        ReceivedEvent(owner, "resync", {"epoch": "f", "seq": 0}, AT_MS)
+        for owner in ("user:usr_1", "vendor:ven_1", "rider:rdr_1")
     ]
 
     assert not failed_checks(with_events(*resync))
 
 
 class ResyncedRider(Rider):
-    """Takes an order; while he says that he is at the shop, Redis dies with the news for him."""
+    """Rider whose order becomes ready, with a resync, while it reports its arrival."""
 
     def __init__(self):
-        office = TokenSigner("s" * 32, lambda: AT_MS)
+        signer = TokenSigner("s" * 32, lambda: AT_MS)
         super().__init__(
-            "rdr_1", ServerAccess(lambda: [""], cast("Any", None), office), SwarmRecord(), Random(1)
+            "rdr_1", ServerAccess(lambda: [""], cast("Any", None), signer), SwarmRecord(), Random(1)
         )
         self.sent_commands = []
 
@@ -205,13 +205,16 @@ class ResyncedRider(Rider):
         return {"orderId": "ord_1", "status": "READY"}
 
     async def pause(self, max_s=0.3):
-        """He hurries."""
+        """No pause."""
 
 
 async def test_a_resync_before_the_wait_polls_at_once(
     monkeypatch: pytest.MonkeyPatch,
 ):
-    """He waited for news that the resync stood for, and the run was taken for a broken one."""
+    """A rider whose resync came before its wait polls the order at once and reports nothing missed.
+
+    It used to wait for an event that the resync stood for, which made a good run look broken.
+    """
     monkeypatch.setattr(swarm_actors, "MISSED_EVENT_S", 0.01)
     monkeypatch.setattr(swarm_actors, "RELEASE_SHARE", 0)
     rider = ResyncedRider()
@@ -224,8 +227,11 @@ async def test_a_resync_before_the_wait_polls_at_once(
 @pytest.mark.slow
 @pytest.mark.timeout(480)
 async def test_kills_cost_nothing_that_was_acknowledged(tmp_path: Path):
-    """Two hundred orders under twenty `kill -9`: none lost, none carried twice, no money astray."""
-    figures, findings = await measure(Size(orders=200, kills=20), 1, tmp_path)
+    """Two hundred orders under twenty `kill -9` pass every check and end in time."""
+    figures, results = await measure(Size(orders=200, kills=20), 1, tmp_path)
 
-    wrong = {finding.name: finding.violations[:5] for finding in findings if finding.violations}
-    assert (wrong, is_good(figures, findings)) == ({}, True), (figures, summarize_results(findings))
+    violations = {result.name: result.violations[:5] for result in results if result.violations}
+    assert (violations, is_good(figures, results)) == ({}, True), (
+        figures,
+        summarize_results(results),
+    )

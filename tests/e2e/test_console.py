@@ -1,4 +1,4 @@
-"""The operators' page in a real browser, over a real server with a small city on it."""
+"""Tests of the operations console in a real browser, against a server with a simulated city."""
 
 import os
 import shutil
@@ -14,14 +14,14 @@ from tests.e2e.conftest import RunningServer
 ROOT = Path(__file__).parents[2]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 CITY = ("--riders", "12", "--vendors", "6", "--customers", "20", "--orders-per-minute", "40")
-# Without a graphics card, on a machine that does other things, a picture takes seconds.
+# Without a GPU, on a machine that runs other tests as well, a frame takes seconds.
 SCRIPT_TIMEOUT_S = 280
 CITY_STOPS_S = 10
 
 
 @pytest.fixture(scope="module")
 def browser() -> str:
-    """A Chromium of this machine."""
+    """Path of an installed Chromium."""
     found = next(filter(None, map(shutil.which, BROWSERS)), None)
     if found is None:
         pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is installed")
@@ -30,43 +30,43 @@ def browser() -> str:
 
 @pytest.fixture(scope="module")
 def node_path() -> str:
-    """Node of the machine, or the one that came with the Python packages."""
+    """Path of Node: the installed one, or the one from the Python packages."""
     return shutil.which("node") or str(ROOT / ".venv/bin/node")
 
 
 @pytest.fixture(scope="module")
 def built_console(node_path: str) -> None:
-    """The page, built from the sources as they are."""
+    """The console, built from its sources."""
     subprocess.run([node_path, "console/build.mjs"], cwd=ROOT, check=True, capture_output=True)
 
 
 @pytest.fixture
 def running_city(server: RunningServer) -> Iterator[None]:
-    """Riders, shops and customers who use the server until the test ends."""
+    """A small simulated city that uses the server until the test ends."""
     environ = {**os.environ, "JWT_SECRET": server.secret}
     command = [sys.executable, "-m", "city", "--url", server.url, *CITY]
-    with (server.log.parent / "city.log").open("ab") as out:
-        crowd = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=out, stderr=out)
+    with (server.log.parent / "city.log").open("ab") as log:
+        city = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=log, stderr=log)
     yield
-    crowd.terminate()
-    crowd.wait(CITY_STOPS_S)
+    city.terminate()
+    city.wait(CITY_STOPS_S)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(SCRIPT_TIMEOUT_S + 60)
 @pytest.mark.usefixtures("built_console", "running_city")
 def test_an_operator_sees_the_city_live(server: RunningServer, browser: str, node_path: str):
-    """The page signs in, draws, lists, follows, comes back, explains a wrong token; no errors."""
+    """The page signs in, draws, lists, follows, reconnects and explains a wrong token."""
     environ = {
         **os.environ,
         "REEYO_URL": server.url,
         "JWT_SECRET": server.secret,
         "CHROMIUM": browser,
     }
-    told = subprocess.run(
+    result = subprocess.run(
         [node_path, str(Path(__file__).parent / "console.mjs")],
         env=environ, capture_output=True, text=True, timeout=SCRIPT_TIMEOUT_S, check=False,
     )  # fmt: skip
 
-    assert told.returncode == 0, told.stdout + told.stderr
-    assert "0 failed" in told.stdout
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "0 failed" in result.stdout

@@ -1,4 +1,4 @@
-"""Frames that nobody should send, at a real server: it stays up, quiet, small and quick."""
+"""Short form of the fuzz command."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from tests.e2e import fuzz
 
 @pytest.mark.slow
 async def test_bad_frames_harm_nobody(tmp_path: Path):
-    """No crash, no traceback, no memory, no log; the healthy connection beside them is answered."""
+    """Malformed frames crash nothing, log little, grow no memory; another client is answered."""
     figures = await fuzz.measure(8_000, 1, tmp_path)
 
     assert fuzz.is_good(figures), figures

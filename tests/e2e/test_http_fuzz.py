@@ -1,4 +1,4 @@
-"""The HTTP side, asked by its own description: whatever it says it takes, it never breaks over."""
+"""Property test of the HTTP API: requests drawn from its own OpenAPI document."""
 
 import json
 import urllib.request
@@ -12,20 +12,20 @@ from city.client.tokens import TokenSigner
 from dispatch.clock import SystemClock
 from tests.e2e.conftest import start_server, stop_server
 
-# Of each endpoint, for each who asks.
+# Examples of each endpoint, for each role.
 EXAMPLES = 5
 ANONYMOUS: dict[str, str] = {}
 
 
 @pytest.fixture
 def unlimited_server(tmp_path: Path):
-    """A server that hears every request, however many they are."""
-    running = start_server(tmp_path, RATE_LIMITS="off")
-    yield running
-    stop_server(running)
+    """A server without rate limits."""
+    started = start_server(tmp_path, RATE_LIMITS="off")
+    yield started
+    stop_server(started)
 
 
-# Whatever is drawn from a description may be rare, large or slow.
+# Drawn requests may be rare, large or slow.
 SUPPRESSED_HEALTH_CHECKS = (
     HealthCheck.filter_too_much, HealthCheck.too_slow, HealthCheck.data_too_large,
     HealthCheck.large_base_example,
@@ -33,24 +33,24 @@ SUPPRESSED_HEALTH_CHECKS = (
 
 
 def call_operation(operation, headers, answers):
-    """Ask one endpoint what its description lets through."""
+    """Send requests that an endpoint's description allows."""
 
     @settings(
         max_examples=EXAMPLES, deadline=None, derandomize=True, database=None,
         phases=[Phase.generate], suppress_health_check=SUPPRESSED_HEALTH_CHECKS,
     )  # fmt: skip
     @given(case=operation.as_strategy())
-    def ask(case):
+    def send(case):
         answer = case.call(headers=headers)
         answers.append((answer.status_code, case.method, case.path))
 
-    ask()
+    send()
 
 
 @pytest.mark.slow
 def test_no_request_breaks_the_server(unlimited_server):
-    """Requests drawn from /openapi.json, as its roles and as nobody: no 500, no traceback."""
-    office = TokenSigner(unlimited_server.secret, SystemClock().now_ms)
+    """Requests drawn from /openapi.json, in every role or none, cause no 500 and no traceback."""
+    signer = TokenSigner(unlimited_server.secret, SystemClock().now_ms)
     with urllib.request.urlopen(f"{unlimited_server.url}/openapi.json", timeout=10) as answer:
         document = json.load(answer)
     schema = schemathesis.openapi.from_dict(document)
@@ -59,9 +59,9 @@ def test_no_request_breaks_the_server(unlimited_server):
     answers: list[tuple[int, str, str]] = []
     for operation in operations:
         roles = operation.definition.raw.get("x-roles", [])
-        bearers = [{"Authorization": f"Bearer {office.sign(role, 'fuzz')}"} for role in roles]
-        for as_whom in (*bearers, ANONYMOUS):
-            call_operation(operation, as_whom, answers)
+        bearers = [{"Authorization": f"Bearer {signer.sign(role, 'fuzz')}"} for role in roles]
+        for headers in (*bearers, ANONYMOUS):
+            call_operation(operation, headers, answers)
 
     assert len(operations) == sum(len(methods) for methods in document["paths"].values())
     assert [each for each in answers if each[0] in (429, 500)] == []

@@ -1,4 +1,4 @@
-"""Offers that nobody answers, or answers at the last moment: they end when they should."""
+"""Short form of the lateness command: offers end at their deadline."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The main job, end to end, by the official JavaScript client."""
+"""Orders from placing to settlement, by the official JavaScript client."""
 
 import os
 import shutil
@@ -14,10 +14,10 @@ SCRIPT_TIMEOUT_S = 90
 
 
 def run_script(script, server):
-    """Run a story in Node against a server; what it said."""
+    """Run a Node script against a server; its output."""
     node = shutil.which("node") or str(HERE.parents[1] / ".venv/bin/node")
     environ = {**os.environ, "REEYO_URL": server.url, "JWT_SECRET": server.secret}
-    told = subprocess.run(
+    result = subprocess.run(
         [node, str(HERE / script)],
         env=environ,
         capture_output=True,
@@ -25,20 +25,20 @@ def run_script(script, server):
         timeout=SCRIPT_TIMEOUT_S,
         check=False,
     )
-    assert told.returncode == 0, told.stdout + told.stderr
-    return told.stdout
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
 
 
 @pytest.mark.slow
 def test_orders_are_delivered_and_settled_end_to_end(server: RunningServer):
     """FOOD by wallet, MART by cash and PACKAGE by mobile money are delivered and settled."""
-    said = run_script("order_lifecycle.mjs", server)
+    output = run_script("order_lifecycle.mjs", server)
 
-    assert "0 failed" in said
+    assert "0 failed" in output
     assert "Traceback" not in server.log.read_text()
 
 
 @pytest.mark.slow
 def test_riders_are_asked_one_after_the_other(server: RunningServer):
-    """Nobody there, a no, a dead app, a rider who gives back, a rider an operator wants."""
+    """Offers move on after silence, a decline, a dead client, a give-back; an operator assigns."""
     assert "0 failed" in run_script("offers.mjs", server)

@@ -1,4 +1,4 @@
-"""More fixes than a server can carry: it coalesces instead of queueing."""
+"""Short form of the overload command."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Customers and riders at different servers: who sees what, of whom, and when no more."""
+"""Position watching with customers and riders at different servers."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -15,10 +15,10 @@ from tests.waiting import Until
 
 pytestmark = pytest.mark.slow
 
-# So that a test need not wait for three quarters of a minute. Units: milliseconds.
+# Shorter than in production, where a rider is lost after 45 s. Units: milliseconds.
 FRESH_MS, LOST_MS = "2500", "5000"
 DEADLINE_S = 30.0
-# A stuck reader is cut after eight seconds of standing still, and fills his buffers before that.
+# A stuck reader is cut eight seconds after its buffers are full.
 DISCONNECT_TIMEOUT_S, FIXES_PER_POLL = 60.0, 100
 SUPERSEDED_METRIC = 'reeyo_events_dropped_total{reason="superseded"}'
 SLOW_READER_METRIC = 'reeyo_sockets_ended_total{namespace="/user",reason="slow_reader"}'
@@ -26,27 +26,26 @@ SLOW_READER_METRIC = 'reeyo_sockets_ended_total{namespace="/user",reason="slow_r
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def scenario(tmp_path: Any) -> AsyncIterator[TwoServerScenario]:
-    """Two servers that share everything."""
-    quick = {"FIX_FRESH_MS": FRESH_MS, "FIX_LOST_MS": LOST_MS}
-    async with fleet(tmp_path, ["all", "all"], **quick) as running:
-        opened = TwoServerScenario(running)
-        yield opened
-        opened.close()
-        assert [node.log_faults for node in running.nodes] == [[], []]
+    """Two servers that share their stores."""
+    settings = {"FIX_FRESH_MS": FRESH_MS, "FIX_LOST_MS": LOST_MS}
+    async with fleet(tmp_path, ["all", "all"], **settings) as servers:
+        created = TwoServerScenario(servers)
+        yield created
+        created.close()
+        assert [node.log_faults for node in servers.nodes] == [[], []]
 
 
 async def test_all_watchers_see_the_same_positions(
     scenario: TwoServerScenario, until: Until
 ) -> None:
-    """Two screens here and one there see every position; states are pushed; nothing goes back.
+    """All watchers at both servers receive every position, in order, then "stale" and "lost".
 
-    A batch of late fixes, some older than the marker, moves it forward or not at all, at both
-    servers; a rider who falls silent is stale, then lost, wherever he is looked at.
+    A batch of late fixes, some older than the current position, never moves it back.
     """
-    job = await scenario.assign_order()
-    rider = job.assigned_rider
+    order = await scenario.assign_order()
+    rider = order.assigned_rider
     screens = [
-        await scenario.open_screen(site, job.order_id)
+        await scenario.open_screen(site, order.order_id)
         for site in (scenario.vendor_site, scenario.vendor_site, scenario.rider_site)
     ]
     await rider.socket.call("location_update", next_fix(rider, 10))
@@ -73,47 +72,47 @@ async def test_all_watchers_see_the_same_positions(
 async def test_a_reassigned_order_shows_only_its_new_rider(
     scenario: TwoServerScenario, until: Until
 ) -> None:
-    """After a rider has given an order back its customer sees the next one, and him no more.
+    """After a give-back the customer sees only the next rider, though the first still reports.
 
-    He goes on to report from his server; the next one reports from the other.
+    The two riders report at different servers.
     """
-    job = await scenario.assign_order()
-    first = job.assigned_rider
+    order = await scenario.assign_order()
+    first = order.assigned_rider
     screens = [
-        await scenario.open_screen(site, job.order_id)
+        await scenario.open_screen(site, order.order_id)
         for site in (scenario.vendor_site, scenario.rider_site)
     ]
     await first.socket.call("location_update", next_fix(first, 10))
     await until.true(lambda: all(screen.positions for screen in screens), DEADLINE_S)
-    order = {"orderId": job.order_id}
-    await first.socket.call("release_delivery", {**order, "reason": "flat tyre"})
-    seen = [len(screen.positions) for screen in screens]
+    ids = {"orderId": order.order_id}
+    await first.socket.call("release_delivery", {**ids, "reason": "flat tyre"})
+    counts_before = [len(screen.positions) for screen in screens]
     second = await scenario.vendor_scenario.add_rider(1, LAT, LNG)
     async with scenario.riders_reporting():
-        rider_id, offer_id = await asyncio.wait_for(job.offers.get(), DEADLINE_S)
+        rider_id, offer_id = await asyncio.wait_for(order.offers.get(), DEADLINE_S)
         assert rider_id == "rdr_1"
-        await second.socket.call("accept_delivery", {**order, "offerId": offer_id})
+        await second.socket.call("accept_delivery", {**ids, "offerId": offer_id})
     for metres in (20, 30, 40):
         await first.socket.call("location_update", next_fix(first, 100 + metres))
         await second.socket.call("location_update", next_fix(second, metres))
     await until.true(lambda: all(40 in screen.north_m for screen in screens), DEADLINE_S)
 
-    for screen, before in zip(screens, seen, strict=True):
-        assert set(screen.rider_ids[:before]) == {"rdr_0"}
-        assert set(screen.rider_ids[before:]) == {"rdr_1"}
+    for screen, count in zip(screens, counts_before, strict=True):
+        assert set(screen.rider_ids[:count]) == {"rdr_0"}
+        assert set(screen.rider_ids[count:]) == {"rdr_1"}
         assert max(screen.north_m) == 40
 
 
 async def test_a_stuck_reader_delays_no_other_watcher(
     scenario: TwoServerScenario, until: Until
 ) -> None:
-    """Who reads no more is shown the newest only, which is counted, and is cut; others see on.
+    """A watcher that stops reading gets coalesced positions and is cut; others get every one.
 
-    The customer has three screens at the server to which his rider's fixes come directly.
+    The customer has three screens at the server to which the rider's fixes come.
     """
-    job = await scenario.assign_order()
-    rider, site = job.assigned_rider, scenario.rider_site
-    good, other, stuck = [await scenario.open_screen(site, job.order_id) for _ in range(3)]
+    order = await scenario.assign_order()
+    rider, site = order.assigned_rider, scenario.rider_site
+    good, other, stuck = [await scenario.open_screen(site, order.order_id) for _ in range(3)]
     stuck.stop_reading()
     dropped = await read_metric(site, SUPERSEDED_METRIC)
     sent = 0

@@ -1,4 +1,4 @@
-"""What a server writes down about people: their ids, and nothing that they would mind."""
+"""Server logs contain ids of users, but no personal data and no secrets."""
 
 import re
 from pathlib import Path
@@ -8,8 +8,8 @@ import pytest
 from tests.e2e.conftest import start_server, stop_server
 from tests.e2e.test_order_lifecycle import run_script
 
-# A base64 of `{"alg":`, a bearer's header, a Cameroonian number, an address and a place of the
-# stories below, and degrees with more digits than a district needs.
+# A base64 of `{"alg":`, a bearer's header, a Cameroonian number, addresses and places of the
+# scripts below, and degrees with more digits than a district needs.
 PRIVATE_PATTERN = (
     r"eyJ|[Bb]earer|\+?2376\d{8}|Rue Joffre|Bali|Akwa|Bonanjo|whsec_|\b[49]\.\d{4,}|\"(lat|lng)\""
 )
@@ -17,17 +17,17 @@ PRIVATE_PATTERN = (
 
 @pytest.fixture
 def debug_server(tmp_path: Path):
-    """A server that logs all that it can."""
-    running = start_server(tmp_path, LOG_LEVEL="debug")
-    yield running
-    stop_server(running)
+    """A server with the log level debug."""
+    started = start_server(tmp_path, LOG_LEVEL="debug")
+    yield started
+    stop_server(started)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("story", ["order_lifecycle.mjs", "official_client.mjs"])
-def test_a_log_holds_ids_and_no_secrets(debug_server, story):
-    """A whole day of the business at the lowest level: no phone, token, address or position."""
-    assert "0 failed" in run_script(story, debug_server)
+@pytest.mark.parametrize("script", ["order_lifecycle.mjs", "official_client.mjs"])
+def test_a_log_holds_ids_and_no_secrets(debug_server, script):
+    """At level debug no phone number, token, address or position is logged."""
+    assert "0 failed" in run_script(script, debug_server)
     log = debug_server.log.read_text()
     found = [line for line in log.splitlines() if re.search(PRIVATE_PATTERN, line)]
 
@@ -36,9 +36,9 @@ def test_a_log_holds_ids_and_no_secrets(debug_server, story):
 
 
 def test_the_pattern_finds_private_data():
-    """The search knows a token, a number, an address and a position when it sees them."""
-    seen = (
+    """The pattern finds a token, a number, an address and a position."""
+    private_texts = (
         "token=eyJhbGciOi.x.y", "call +237670000000", '{"lat":4.0511}', "to Rue Joffre",
         "at 9.70851", "Authorization: Bearer x",
     )  # fmt: skip
-    assert [text for text in seen if not re.search(PRIVATE_PATTERN, text)] == []
+    assert [text for text in private_texts if not re.search(PRIVATE_PATTERN, text)] == []

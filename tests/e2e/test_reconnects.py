@@ -1,4 +1,4 @@
-"""Lines that break, and servers that go: nobody misses anything, or he is told so."""
+"""Lost connections and restarted servers: clients miss no events, or get a resync."""
 
 from pathlib import Path
 
@@ -13,7 +13,7 @@ EVENT_TIMEOUT_S = 10.0
 
 @pytest.mark.slow
 async def test_a_reconnecting_client_gets_missed_events(tmp_path: Path):
-    """Dropped again and again: no gap, nothing twice; outside of the window always a resync."""
+    """Dropped clients get every event once and in order; beyond retention they get a resync."""
     figures = await resume.measure(resume.Size(clients=30, drops=3), 1, tmp_path)
 
     assert resume.is_good(figures), figures
@@ -21,7 +21,7 @@ async def test_a_reconnecting_client_gets_missed_events(tmp_path: Path):
 
 @pytest.mark.slow
 async def test_a_rolling_restart_loses_no_events(tmp_path: Path):
-    """Three servers go one after the other; nothing is lost, and everybody is back in time."""
+    """Three servers restart in turn: no event is lost, and every client is back."""
     size = rolling_restart.Size(sockets=150, spread_s=1.0)
     figures = await rolling_restart.measure(size, 1, tmp_path)
 
@@ -30,24 +30,24 @@ async def test_a_rolling_restart_loses_no_events(tmp_path: Path):
 
 @pytest.mark.slow
 async def test_a_redis_that_lost_its_last_second_causes_a_resync(tmp_path: Path):
-    """It numbered anew what it had forgotten, and apps took the next events for known ones.
+    """Clients get a resync from a Redis that lost its last second, and show later events.
 
-    Now each app is told to start afresh, and shows what is said after that.
+    It reused the numbers of the lost events, and clients took the new ones for known.
     """
     async with (
-        fleet(tmp_path, ["all"]) as running,
-        open_publisher(running) as publisher,
-        connect_listeners(running, [running.nodes[0].site.url], 5, 1) as listeners,
+        fleet(tmp_path, ["all"]) as servers,
+        open_publisher(servers) as publisher,
+        connect_listeners(servers, [servers.nodes[0].site.url], 5, 1) as listeners,
     ):
         owners = [each.owner for each in listeners]
         await publisher.publish(owners)
-        kept = running.valkey.written_bytes()
+        written_bytes = servers.valkey.written_bytes()
         await publisher.publish(owners)
         await wait_for(lambda: all(e.received == [1, 2] for e in listeners), EVENT_TIMEOUT_S)
-        await running.valkey.kill()
-        running.valkey.truncate_data(kept)
-        await running.valkey.start()
-        # At once, before the node has found that its line to Redis is back.
+        await servers.valkey.kill()
+        servers.valkey.truncate_data(written_bytes)
+        await servers.valkey.start()
+        # At once, before the node has noticed that its connection to Redis is back.
         await publisher.publish(owners)
         await wait_for(lambda: all(e.received[-1] == 3 for e in listeners), EVENT_TIMEOUT_S)
 

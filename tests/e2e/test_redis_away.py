@@ -1,4 +1,4 @@
-"""Orders go on while Redis is away, and everything arrives when it is back."""
+"""Orders continue while Redis is down, and every event arrives when it is back."""
 
 import asyncio
 from pathlib import Path
@@ -13,22 +13,25 @@ from tests.e2e.redis_away import Size, is_good, measure
 @pytest.mark.slow
 @pytest.mark.parametrize("is_flushed", [False, True])
 async def test_nothing_is_lost_while_redis_is_away(tmp_path: Path, is_flushed):
-    """Three seconds without Redis: every event arrives once, in order; positions never stop."""
+    """After three seconds without Redis every event has arrived once and in order."""
     figures = await measure(Size(3.0, 8, is_flushed), 1, tmp_path)
 
-    # Other tests run beside this one on the same cores; the command alone holds the promise itself.
+    # Other tests share the cores; the full command checks the promised times.
     assert is_good(figures, slack=2.5), figures
 
 
 @pytest.mark.slow
 async def test_a_server_that_is_started_without_redis_waits_for_it(tmp_path: Path):
-    """One that was killed together with Redis came back first, and died of it."""
-    async with fleet(tmp_path, ["all"]) as running:
-        await running.valkey.kill()
-        starting = asyncio.create_task(running.launch())
+    """A server started without Redis waits for it and becomes ready.
+
+    One that was killed together with Redis was restarted first, and exited.
+    """
+    async with fleet(tmp_path, ["all"]) as servers:
+        await servers.valkey.kill()
+        starting = asyncio.create_task(servers.launch())
         log = tmp_path / "node1" / "server.log"
         await wait_for(lambda: log.exists() and "redis_awaited" in log.read_text(), 30.0)
-        await running.valkey.start()
+        await servers.valkey.start()
         node = await starting
 
         assert not node.server.has_ended

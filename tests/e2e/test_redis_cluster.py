@@ -1,4 +1,4 @@
-"""Servers on a Redis Cluster: an order is carried and watched as on one Redis."""
+"""Servers on a Redis Cluster."""
 
 from pathlib import Path
 
@@ -14,26 +14,26 @@ DEADLINE_S = 30.0
 
 @pytest.mark.slow
 async def test_an_order_is_delivered_on_a_cluster(tmp_path: Path, until: Until) -> None:
-    """Offered, watched from both servers, delivered and settled; no server complains."""
+    """An order is offered, watched from both servers, delivered and settled on a cluster."""
     async with (
-        start_cluster(tmp_path / "cluster") as shards,
-        fleet(tmp_path, ["all", "all"], REDIS_URL=shards.url) as running,
+        start_cluster(tmp_path / "cluster") as cluster,
+        fleet(tmp_path, ["all", "all"], REDIS_URL=cluster.url) as servers,
     ):
-        street = TwoServerScenario(running)
-        job = await street.assign_order()
+        scenario = TwoServerScenario(servers)
+        order = await scenario.assign_order()
         screens = [
-            await street.open_screen(site, job.order_id)
-            for site in (street.vendor_site, street.rider_site)
+            await scenario.open_screen(site, order.order_id)
+            for site in (scenario.vendor_site, scenario.rider_site)
         ]
-        rider = job.assigned_rider
+        rider = order.assigned_rider
         for metres in (10, 20, 30):
             await rider.socket.call("location_update", next_fix(rider, metres))
         await until.true(lambda: all(30 in screen.north_m for screen in screens), DEADLINE_S)
-        await street.vendor_scenario.bring_to_door(job)
-        assert await street.vendor_scenario.complete(job) > job.completed_s
-        used = [await shard.client.dbsize() for shard in shards.shards]
-        street.close()
+        await scenario.vendor_scenario.bring_to_door(order)
+        assert await scenario.vendor_scenario.complete(order) > order.completed_s
+        key_counts = [await shard.client.dbsize() for shard in cluster.shards]
+        scenario.close()
 
     assert all(screen.positions[0]["state"] == "live" for screen in screens)
-    assert all(used), "every server of the cluster has its share"
-    assert [node.log_faults for node in running.nodes] == [[], []]
+    assert all(key_counts), "every server of the cluster has its share"
+    assert [node.log_faults for node in servers.nodes] == [[], []]

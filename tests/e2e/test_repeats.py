@@ -1,4 +1,4 @@
-"""Copies of one command on three nodes at once: one effect, and the same answer for each."""
+"""Short form of the repeats command."""
 
 from pathlib import Path
 
@@ -9,7 +9,7 @@ from tests.e2e.repeats import Size, is_good, measure
 
 @pytest.mark.slow
 async def test_copies_of_a_command_have_one_effect(tmp_path: Path):
-    """Every kind of command, from money in to the stars at the end."""
+    """Copies of every kind of command, on three nodes, have one effect and equal answers."""
     figures = await measure(Size(copies=6, rounds=1), tmp_path)
 
     assert is_good(figures), figures

@@ -1,4 +1,4 @@
-"""Clients that hold on to what is not theirs: they go, and nothing of them stays."""
+"""Short forms of the stuck_readers, silent and soak commands."""
 
 from pathlib import Path
 
@@ -9,16 +9,16 @@ from tests.e2e import silent, soak, stuck_readers
 
 @pytest.mark.slow
 async def test_stuck_readers_are_disconnected(tmp_path: Path):
-    """Whoever reads nothing is cut in time; memory, tasks, files and sockets are as before."""
+    """Clients that read nothing are cut; memory, tasks, files and sockets return to normal."""
     figures = await stuck_readers.measure(10, tmp_path)
 
-    # How long others waited is measured by the command, on a machine with nothing else to do.
+    # How long others wait is measured by the command, on an otherwise idle machine.
     assert stuck_readers.is_good({**figures, "control_p99_ms": 0}), figures
 
 
 @pytest.mark.slow
 async def test_silent_connections_are_closed(tmp_path: Path):
-    """Nothing said, a header that drips, a WebSocket that only answers pings: all end in time."""
+    """Silent connections, slow headers and WebSockets that only answer pings are closed in time."""
     figures = await silent.measure(300, tmp_path)
 
     assert silent.is_good(figures), figures
@@ -26,9 +26,9 @@ async def test_silent_connections_are_closed(tmp_path: Path):
 
 @pytest.mark.slow
 async def test_short_lived_clients_leak_nothing(tmp_path: Path):
-    """Ten seconds of them; the command takes ten minutes, and by hand two hours."""
+    """Ten seconds of short-lived clients leave no file or socket open; the command runs longer."""
     figures = await soak.measure(1 / 6, 1, tmp_path)
 
-    # The pools of a server that is seconds old still fill.
+    # The pools of a server that is seconds old still grow.
     assert soak.is_good({**figures, "rss_growth": 0}), figures
-    assert figures["lives"] >= soak.CLIENTS
+    assert figures["clients"] >= soak.CLIENTS

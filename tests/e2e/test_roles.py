@@ -1,4 +1,4 @@
-"""Edges and engines apart: one engine lives, and what happens at one edge is seen at another."""
+"""Separate edges and engines: one engine is live, and events cross from edge to edge."""
 
 import asyncio
 import time
@@ -12,64 +12,64 @@ from tests.e2e.fleet import Fleet, fleet
 from tests.e2e.offer_observer import live_engines
 from tests.waiting import Until
 
-# Source: promise, another engine goes on at most 5 s after a kill.
+# Source: docs/promises.md, another engine takes over at most 5 s after a kill.
 TAKEOVER_S = 5.0
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def servers(tmp_path_factory):
-    """Two edges and two engines on the same engines."""
+    """Two edges and two engines on the same stores."""
     async with fleet(
         tmp_path_factory.mktemp("roles"), ["edge", "edge", "engine", "engine"]
-    ) as all_:
-        yield all_
+    ) as started:
+        yield started
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def scenario(servers: Fleet):
-    """The shop and the customers at the first edge, the rider at the second."""
-    opened = Scenario(servers.nodes[0].site, 1)
-    await opened.add_shop(0, LAT, LNG)
+    """Shop and customers at the first edge, the rider at the second."""
+    created = Scenario(servers.nodes[0].site, 1)
+    await created.add_shop(0, LAT, LNG)
     for number in range(2):
-        await opened.add_customer(number)
-    opened.site = servers.nodes[1].site
-    await opened.add_rider(0, LAT, LNG)
-    opened.site = servers.nodes[0].site
-    yield opened
-    opened.disconnect_all()
+        await created.add_customer(number)
+    created.site = servers.nodes[1].site
+    await created.add_rider(0, LAT, LNG)
+    created.site = servers.nodes[0].site
+    yield created
+    created.disconnect_all()
 
 
 async def place_order(scenario: Scenario, number: int) -> BenchOrder:
-    who = scenario.customers[number].identity
-    placed = await scenario.site.request("POST", "/orders", who, scenario.order_body(number))
+    identity = scenario.customers[number].identity
+    placed = await scenario.site.request("POST", "/orders", identity, scenario.order_body(number))
     return scenario.add_order(placed["orderId"], number)
 
 
 @pytest.mark.slow
 async def test_positions_cross_from_edge_to_edge(servers: Fleet, scenario: Scenario, until: Until):
-    """The rider reports at one edge, his customer watches at the other; receipts count too."""
-    job = await place_order(scenario, 0)
-    await scenario.assign(job)
+    """A customer at one edge sees a rider at another; the display receipt crosses as well."""
+    order = await place_order(scenario, 0)
+    await scenario.assign(order)
     seen: list[bytes] = []
-    phone: SocketClient = job.customer.socket
-    phone.on_position = seen.append
+    client: SocketClient = order.customer.socket
+    client.on_position = seen.append
 
     async def is_seen() -> bool:
-        job.assigned_rider.lat += 0.00002
-        job.assigned_rider.report_position()
+        order.assigned_rider.lat += 0.00002
+        order.assigned_rider.report_position()
         await asyncio.sleep(0.05)
         return len(seen) >= 3
 
     await until.eventually(is_seen)
-    # The engine knows from the other node that the offer was shown, or it had gone elsewhere.
-    assert job.offers.empty()
-    await scenario.bring_to_door(job)
-    await scenario.complete(job)
+    # Without the display receipt from the other node the engine would have withdrawn the offer.
+    assert order.offers.empty()
+    await scenario.bring_to_door(order)
+    await scenario.complete(order)
 
 
 @pytest.mark.slow
 async def test_an_engine_holds_no_sockets(servers: Fleet):
-    """It answers those who watch over it, and nobody else."""
+    """An engine serves health, readiness and metrics, but neither sockets nor the API."""
     engine = servers.nodes[2].site
     statuses = []
     for path in (
@@ -89,18 +89,18 @@ async def test_an_engine_holds_no_sockets(servers: Fleet):
 async def test_another_engine_takes_over_after_a_kill(
     servers: Fleet, scenario: Scenario, until: Until
 ):
-    """The live engine is killed with an order on its way; the next offer comes within 5 s."""
+    """After the live engine is killed another one makes the next offer within 5 s."""
     [live] = await live_engines(servers)
-    job = await place_order(scenario, 1)
+    order = await place_order(scenario, 1)
     scenario.riders["rdr_0"].report_position()
     await live.server.kill()
     began_s = time.perf_counter()
-    await job.shop.socket.call("accept_order", {"orderId": job.order_id})
-    await asyncio.wait_for(job.offers.get(), 2 * TAKEOVER_S)
+    await order.shop.socket.call("accept_order", {"orderId": order.order_id})
+    await asyncio.wait_for(order.offers.get(), 2 * TAKEOVER_S)
     took_s = time.perf_counter() - began_s
-    left = await live_engines(servers)
+    remaining = await live_engines(servers)
 
     assert took_s <= TAKEOVER_S
-    assert len(left) == 1
-    assert left != [live]
+    assert len(remaining) == 1
+    assert remaining != [live]
     assert [node.log_faults for node in servers.nodes] == [[]] * 4

@@ -1,4 +1,4 @@
-"""A server that is killed again and again under a living city: nothing is lost, nothing drifts."""
+"""A server that is killed repeatedly under a simulated city."""
 
 import json
 import os
@@ -25,31 +25,31 @@ END_TIMEOUT_S = 90
 def test_kills_cost_neither_orders_nor_money(
     tmp_path: Path, restartable_server: Callable[..., RunningServer]
 ):
-    """After three `kill -9` the same server goes on, and the ledger balances to zero."""
+    """After three `kill -9` the server continues, and the ledger balances to zero."""
     server = restartable_server(tmp_path)
-    told = tmp_path / "city.log"
+    city_log = tmp_path / "city.log"
     environ = {**os.environ, "JWT_SECRET": server.secret, "DATA_DIR": str(tmp_path / "city")}
     command = [
         sys.executable, "-m", "city", "--no-server", "--url", server.url,
         "--duration", str(DURATION_S), "--riders", "30", "--vendors", "6", "--customers", "30",
         "--orders-per-minute", "60", "--json",
     ]  # fmt: skip
-    with told.open("wb") as out:
-        city = subprocess.Popen(command, env=environ, stdout=out, stderr=out)
+    with city_log.open("wb") as log_file:
+        city = subprocess.Popen(command, env=environ, stdout=log_file, stderr=log_file)
         for _ in range(KILLS):
             let_run(RUN_S, city)
             server = restartable_server(tmp_path, server)
         code = city.wait(END_TIMEOUT_S)
-    summary = json.loads(told.read_text().strip().splitlines()[-1])
+    summary = json.loads(city_log.read_text().strip().splitlines()[-1])
 
-    assert code == 0, told.read_text()[-3000:]
+    assert code == 0, city_log.read_text()[-3000:]
     assert summary["trialBalance"]["total"] == 0
     assert summary["counts"]["orders_settled"] > 0
     assert "Traceback" not in server.log.read_text()
 
 
 def let_run(seconds, city):
-    """Let the city live for a while; it must not end by itself."""
+    """Let the city run for a while; it must not end by itself."""
     end = monotonic() + seconds
     while monotonic() < end:
         assert city.poll() is None, "the city ended early"

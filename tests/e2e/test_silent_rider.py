@@ -1,4 +1,4 @@
-"""A rider whose connection is there and says nothing, as one whose mast has burnt down."""
+"""A rider whose connection stays open but sends nothing, as after a network failure."""
 
 import asyncio
 from pathlib import Path
@@ -19,37 +19,41 @@ OFFLINE_TIMEOUT_S = 12.0
 
 @pytest.mark.slow
 async def test_a_black_holed_rider_gets_no_offers_and_then_is_gone(tmp_path: Path, until: Until):
-    """Nobody closes his connection: his silence alone tells, stage by stage."""
-    async with fleet(tmp_path, ["all"], **SETTINGS) as running:
-        town = Scenario(running.nodes[0].site, 1)
-        await town.add_shop(0, LAT, LNG)
-        await town.add_customer(0)
-        gone = await town.add_rider(0, LAT, LNG)
-        awake = await town.add_rider(1, LAT + 0.008, LNG)
+    """Such a rider becomes stale, gets no offer, and is then offline."""
+    async with fleet(tmp_path, ["all"], **SETTINGS) as servers:
+        scenario = Scenario(servers.nodes[0].site, 1)
+        await scenario.add_shop(0, LAT, LNG)
+        await scenario.add_customer(0)
+        silent = await scenario.add_rider(0, LAT, LNG)
+        other = await scenario.add_rider(1, LAT + 0.008, LNG)
 
-        async def around() -> dict[str, Any]:
+        async def list_nearby() -> dict[str, Any]:
             path = f"/admin/riders/nearby?lat={LAT}&lng={LNG}&radiusKm=3"
-            awake.report_position()
-            listed = await town.site.request("GET", path, ("ADMIN", "adm_1"))
-            return {each["riderId"]: each["state"] for each in listed["items"]}
+            other.report_position()
+            page = await scenario.site.request("GET", path, ("ADMIN", "adm_1"))
+            return {each["riderId"]: each["state"] for each in page["items"]}
 
-        await until.eventually(lambda: _equals_soon(around, {"rdr_0": "live", "rdr_1": "live"}))
-        # No FIN, no answer to any ping, no fix.
-        assert gone.socket._transport is not None
-        gone.socket._transport.pause_reading()
-        await until.eventually(lambda: _equals_soon(around, {"rdr_0": "stale", "rdr_1": "live"}))
-        placed = await town.site.request(
-            "POST", "/orders", town.customers[0].identity, town.order_body(0)
-        )
-        job = town.add_order(placed["orderId"], 0)
-        await town.assign(job)
         await until.eventually(
-            lambda: _equals_soon(around, {"rdr_1": "live"}), deadline_s=OFFLINE_TIMEOUT_S
+            lambda: _equals_soon(list_nearby, {"rdr_0": "live", "rdr_1": "live"})
         )
-        town.disconnect_all()
+        # No FIN, no answer to any ping, no fix.
+        assert silent.socket._transport is not None
+        silent.socket._transport.pause_reading()
+        await until.eventually(
+            lambda: _equals_soon(list_nearby, {"rdr_0": "stale", "rdr_1": "live"})
+        )
+        placed = await scenario.site.request(
+            "POST", "/orders", scenario.customers[0].identity, scenario.order_body(0)
+        )
+        order = scenario.add_order(placed["orderId"], 0)
+        await scenario.assign(order)
+        await until.eventually(
+            lambda: _equals_soon(list_nearby, {"rdr_1": "live"}), deadline_s=OFFLINE_TIMEOUT_S
+        )
+        scenario.disconnect_all()
 
-        assert job.assigned_rider is awake
-        assert running.nodes[0].log_faults == []
+        assert order.assigned_rider is other
+        assert servers.nodes[0].log_faults == []
 
 
 async def _equals_soon(read, expected) -> bool:

@@ -1,4 +1,4 @@
-"""Two servers that share their stores are one house: what one of them ends is over at the other."""
+"""Two servers that share their stores: revocations, limits and sockets count over both."""
 
 import time
 from collections.abc import Sequence
@@ -18,9 +18,9 @@ from tests.e2e.fleet import Fleet, fleet
 from tests.e2e.listeners import wait_for
 from tests.waiting import Until
 
-# Source: promise, revoked or expired: socket closed at most five seconds later.
+# Source: docs/promises.md, sockets of a revoked or expired token close within five seconds.
 CLOSED_S = 5.0
-# A server that is silent for five seconds counts as gone; two more until somebody looks.
+# A server silent for five seconds counts as gone; two more until another one checks.
 NODE_EXPIRY_S = 7.0
 PER_MIN = 60
 TOKEN_LEFT_S = 3
@@ -30,84 +30,85 @@ PASSWORD_BODY = {**PHONE_BODY, "password": "correct horse"}
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def two_servers(tmp_path_factory):
-    """Two servers with the limits of production, one of which is tighter."""
+    """Two servers with production's limits, of which one is lowered."""
     folder = tmp_path_factory.mktemp("two")
     limits = {"RATE_LIMITS": "on", "HTTP_REQUESTS_PER_MIN": str(PER_MIN)}
-    async with fleet(folder, ["all", "all"], **limits) as running:
-        yield running
+    async with fleet(folder, ["all", "all"], **limits) as servers:
+        yield servers
 
 
-async def connect_to_both(two: Fleet, token: str) -> list[SocketClient]:
-    """The same person at both servers."""
-    urls = [node.site.url for node in two.nodes]
+async def connect_to_both(servers: Fleet, token: str) -> list[SocketClient]:
+    """Connect the same rider to both servers."""
+    urls = [node.site.url for node in servers.nodes]
     return [await connect(url, NAMESPACES["RIDER"], token, _ignore_event) for url in urls]
 
 
 def _ignore_event(_name: str, _body: object, _at_s: float) -> None:
-    """What they are told does not matter here."""
+    """Event callback of clients whose events are not checked."""
 
 
 def are_closed(clients: list[SocketClient]) -> bool:
-    return all(phone._transport is None for phone in clients)
+    return all(client._transport is None for client in clients)
 
 
-async def post(two: Fleet, node: int, path: str, body: object) -> aiohttp.ClientResponse:
-    url = f"{two.nodes[node].site.url}/api/v1{path}"
-    async with two.session.post(url, json=body) as answer:
+async def post(servers: Fleet, node: int, path: str, body: object) -> aiohttp.ClientResponse:
+    url = f"{servers.nodes[node].site.url}/api/v1{path}"
+    async with servers.session.post(url, json=body) as answer:
         await answer.read()
         return answer
 
 
 @pytest.mark.slow
 async def test_revoking_tokens_closes_sockets_at_both(two_servers: Fleet):
-    """An operator asks one of them; his own and other people's sockets stay."""
-    gone = await connect_to_both(two_servers, two_servers.token_signer.sign("RIDER", "rdr_gone"))
-    here = await connect_to_both(two_servers, two_servers.token_signer.sign("RIDER", "rdr_here"))
+    """Revoking a user's tokens at one server closes its sockets at both, and no others."""
+    revoked = await connect_to_both(two_servers, two_servers.token_signer.sign("RIDER", "rdr_gone"))
+    others = await connect_to_both(two_servers, two_servers.token_signer.sign("RIDER", "rdr_here"))
     body = {"userType": "RIDER", "userId": "rdr_gone"}
     await two_servers.nodes[0].site.request(
         "POST", "/admin/tokens/revoke", ("ADMIN", "adm_1"), body
     )
-    assert await wait_for(lambda: are_closed(gone), CLOSED_S) < CLOSED_S
-    assert not any(phone._transport is None for phone in here)
+    assert await wait_for(lambda: are_closed(revoked), CLOSED_S) < CLOSED_S
+    assert not any(client._transport is None for client in others)
 
 
 @pytest.mark.slow
 async def test_sockets_end_with_their_token_at_both(two_servers: Fleet):
-    """Nobody stays longer than he was let in for."""
-    begun_ms = int(time.time() * 1000) - (TOKEN_LIFETIME_S - TOKEN_LEFT_S) * 1000
-    short = TokenSigner(two_servers.token_signer.secret, lambda: begun_ms)
-    lines = await connect_to_both(two_servers, short.sign("RIDER", "rdr_short"))
+    """Sockets close when the token that opened them expires."""
+    signed_ms = int(time.time() * 1000) - (TOKEN_LIFETIME_S - TOKEN_LEFT_S) * 1000
+    signer = TokenSigner(two_servers.token_signer.secret, lambda: signed_ms)
+    clients = await connect_to_both(two_servers, signer.sign("RIDER", "rdr_short"))
     assert (
-        await wait_for(lambda: are_closed(lines), TOKEN_LEFT_S + CLOSED_S) < TOKEN_LEFT_S + CLOSED_S
+        await wait_for(lambda: are_closed(clients), TOKEN_LEFT_S + CLOSED_S)
+        < TOKEN_LEFT_S + CLOSED_S
     )
 
 
 @pytest.mark.slow
 async def test_signing_out_closes_sockets_at_both(two_servers: Fleet):
-    """His tokens are those of his sign-in, wherever he is connected with them."""
+    """Signing out at one server closes the sockets at both and ends the refresh token."""
     async with two_servers.session.post(
         f"{two_servers.nodes[0].site.url}/api/v1/auth/register", json=PASSWORD_BODY
     ) as answer:
-        made = (await answer.json())["data"]
-    lines = await connect_to_both(two_servers, made["accessToken"])
-    body = {"refreshToken": made["refreshToken"]}
+        session = (await answer.json())["data"]
+    clients = await connect_to_both(two_servers, session["accessToken"])
+    body = {"refreshToken": session["refreshToken"]}
     assert (await post(two_servers, 1, "/auth/logout", body)).status == 200
-    assert await wait_for(lambda: are_closed(lines), CLOSED_S) < CLOSED_S
+    assert await wait_for(lambda: are_closed(clients), CLOSED_S) < CLOSED_S
     assert (await post(two_servers, 0, "/auth/refresh", body)).status == 401
 
 
 @pytest.mark.slow
 async def test_requests_are_counted_over_both(two_servers: Fleet):
-    """As many pass as one server would let pass, and the others learn when to come again."""
-    badge = {"Authorization": f"Bearer {two_servers.token_signer.sign('USER', 'usr_greedy')}"}
+    """As many requests pass as at one server; the others get 429 with Retry-After."""
+    headers = {"Authorization": f"Bearer {two_servers.token_signer.sign('USER', 'usr_greedy')}"}
 
-    async def ask(number: int) -> aiohttp.ClientResponse:
+    async def send(number: int) -> aiohttp.ClientResponse:
         url = f"{two_servers.nodes[number % 2].site.url}/api/v1/wallet/balance"
-        async with two_servers.session.get(url, headers=badge) as answer:
+        async with two_servers.session.get(url, headers=headers) as answer:
             return answer
 
     began_s = time.perf_counter()
-    answers = [await ask(number) for number in range(2 * PER_MIN)]
+    answers = [await send(number) for number in range(2 * PER_MIN)]
     refilled = (time.perf_counter() - began_s) * PER_MIN / 60 + 1
     passed = [answer for answer in answers if answer.status == 200]
     refused = [answer for answer in answers if answer.status == 429]
@@ -118,75 +119,81 @@ async def test_requests_are_counted_over_both(two_servers: Fleet):
 
 @pytest.mark.slow
 async def test_password_attempts_are_counted_over_both(two_servers: Fleet):
-    """Whoever asks now here and now there has five tries and not ten."""
+    """Five password attempts are allowed over both servers together."""
     wrong = {"userType": "USER", "phone": "+237600000002", "password": "wrong horse"}
-    heard = [(await post(two_servers, at % 2, "/auth/login", wrong)).status for at in range(8)]
-    assert heard == [401] * 5 + [429] * 3
+    statuses = [
+        (await post(two_servers, number % 2, "/auth/login", wrong)).status for number in range(8)
+    ]
+    assert statuses == [401] * 5 + [429] * 3
 
 
 @pytest.mark.slow
 async def test_sockets_are_counted_over_both(two_servers: Fleet):
-    """Six sockets of one person, three at each: the oldest has to go, wherever it is."""
+    """Of six sockets of one identity, three at each server, the oldest is closed."""
     token = two_servers.token_signer.sign("RIDER", "rdr_many")
-    held = [phone for _ in range(3) for phone in await connect_to_both(two_servers, token)]
+    clients = [client for _ in range(3) for client in await connect_to_both(two_servers, token)]
 
-    def gone() -> list[int]:
-        return [at for at, phone in enumerate(held) if phone._transport is None]
+    def closed() -> list[int]:
+        return [index for index, client in enumerate(clients) if client._transport is None]
 
-    assert await wait_for(lambda: gone() != [], CLOSED_S) < CLOSED_S
-    # Who came first at the two servers is who was noted first.
-    assert gone() in ([0], [1])
+    assert await wait_for(lambda: closed() != [], CLOSED_S) < CLOSED_S
+    # Whichever server registered its socket first.
+    assert closed() in ([0], [1])
 
 
 @pytest.mark.slow
 async def test_a_flood_of_sockets_over_both_ends_at_five(two_servers: Fleet):
-    """Each server cuts its own sixth at once; over both the sockets that came last are left."""
+    """Of thirty sockets of one identity the newest five stay open."""
     token = two_servers.token_signer.sign("RIDER", "rdr_flood")
-    held = [phone for _ in range(15) for phone in await connect_to_both(two_servers, token)]
+    clients = [client for _ in range(15) for client in await connect_to_both(two_servers, token)]
 
-    def there() -> list[int]:
-        return [at for at, phone in enumerate(held) if phone._transport is not None]
+    def open_indices() -> list[int]:
+        return [index for index, client in enumerate(clients) if client._transport is not None]
 
-    assert await wait_for(lambda: len(there()) <= SOCKETS_PER_IDENTITY_MAX, CLOSED_S) < CLOSED_S
-    assert len(there()) == SOCKETS_PER_IDENTITY_MAX
-    assert min(there()) >= len(held) - 2 * SOCKETS_PER_IDENTITY_MAX
+    assert (
+        await wait_for(lambda: len(open_indices()) <= SOCKETS_PER_IDENTITY_MAX, CLOSED_S) < CLOSED_S
+    )
+    assert len(open_indices()) == SOCKETS_PER_IDENTITY_MAX
+    assert min(open_indices()) >= len(clients) - 2 * SOCKETS_PER_IDENTITY_MAX
 
 
 @pytest.mark.slow
 async def test_sockets_of_a_killed_server_evict_no_others(two_servers: Fleet):
-    """A quiet phone stays, though three others come back before the kill is known.
+    """Sockets of a killed server don't count: an older socket at the other one stays open.
 
-    For five seconds they were counted twice, and the oldest of seven was told to stay away.
+    For five seconds they were counted twice, and the oldest of seven was closed.
     """
     token = two_servers.token_signer.sign("RIDER", "rdr_quiet")
     here, there = (node.site.url for node in two_servers.nodes)
-    async with Redis.from_url(two_servers.valkey.url) as client:
+    async with Redis.from_url(two_servers.valkey.url) as redis:
 
-        async def noted() -> Sequence[object]:
-            """The server of each."""
-            held = await client.zrange(connections(identity("rider", "rdr_quiet")), 0, -1)
-            return [visit.split()[0] for visit in held]
+        async def registered_nodes() -> Sequence[object]:
+            """The node of each registered socket."""
+            entries = await redis.zrange(connections(identity("rider", "rdr_quiet")), 0, -1)
+            return [connection.split()[0] for connection in entries]
 
-        async def are_noted() -> bool:
-            return len(await noted()) == 4 and await client.hlen(node_reports()) >= 2
+        async def are_registered() -> bool:
+            return len(await registered_nodes()) == 4 and await redis.hlen(node_reports()) >= 2
 
         async def are_counted_once() -> bool:
-            return await are_noted() and len(set(await noted())) == 1
+            return await are_registered() and len(set(await registered_nodes())) == 1
 
         quiet = await connect(here, NAMESPACES["RIDER"], token, _ignore_event)
         for _ in range(3):
             await connect(there, NAMESPACES["RIDER"], token, _ignore_event)
-        await Until().eventually(are_noted)
+        await Until().eventually(are_registered)
         await two_servers.nodes.pop().server.kill()
-        back = [await connect(here, NAMESPACES["RIDER"], token, _ignore_event) for _ in range(3)]
+        reconnected = [
+            await connect(here, NAMESPACES["RIDER"], token, _ignore_event) for _ in range(3)
+        ]
         await Until().eventually(are_counted_once, 2 * NODE_EXPIRY_S)
-    assert not any(phone._transport is None for phone in (quiet, *back))
+    assert not any(client._transport is None for client in (quiet, *reconnected))
     await two_servers.launch("all", int(there.rpartition(":")[2]))
 
 
 @pytest.mark.slow
 async def test_joins_are_counted_over_both(two_servers: Fleet):
-    """Whoever has joined as often as he may at one of them is cut at the other as well."""
+    """A token that has joined too often at one server is refused at the other as well."""
     token = two_servers.token_signer.sign("RIDER", "rdr_restless")
     here, there = (node.site.url for node in two_servers.nodes)
     for url in [here] * int(JOIN_RATE.burst) + [there] * int(JOIN_RATE.burst / 2):
@@ -199,22 +206,25 @@ async def test_joins_are_counted_over_both(two_servers: Fleet):
             return True
         return False
 
-    # By itself it would give for ever what is asked so seldom.
+    # Its own bucket would never run dry at this rate.
     await Until().eventually(is_cut, pause_s=1 / JOIN_RATE.per_s)
 
 
 @pytest.mark.slow
 async def test_without_redis_each_limits_by_itself(two_servers: Fleet):
-    """Requests are answered as before and guesses are counted in the table; no code is sent."""
+    """Without Redis requests pass, attempts are counted in the table, and no code is sent."""
     await two_servers.valkey.kill()
     try:
-        badge = {"Authorization": f"Bearer {two_servers.token_signer.sign('USER', 'usr_calm')}"}
+        headers = {"Authorization": f"Bearer {two_servers.token_signer.sign('USER', 'usr_calm')}"}
         url = f"{two_servers.nodes[0].site.url}/api/v1/wallet/balance"
-        async with two_servers.session.get(url, headers=badge) as answer:
+        async with two_servers.session.get(url, headers=headers) as answer:
             assert answer.status == 200
         wrong = {"userType": "USER", "phone": "+237600000003", "password": "wrong horse"}
-        heard = [(await post(two_servers, at % 2, "/auth/login", wrong)).status for at in range(8)]
-        assert heard == [401] * 5 + [429] * 3
+        statuses = [
+            (await post(two_servers, number % 2, "/auth/login", wrong)).status
+            for number in range(8)
+        ]
+        assert statuses == [401] * 5 + [429] * 3
         assert (await post(two_servers, 0, "/auth/otp/request", PHONE_BODY)).status == 503
     finally:
         await two_servers.valkey.start()

@@ -1,4 +1,4 @@
-"""Many riders accept one order at once, over several nodes: exactly one of them wins it."""
+"""Short form of the wins command."""
 
 from pathlib import Path
 
@@ -9,8 +9,8 @@ from tests.e2e.wins import Size, is_good, measure
 
 @pytest.mark.slow
 async def test_one_rider_wins_each_order(tmp_path: Path):
-    """Each sends his accept three times over two nodes; the losers hear of it at once."""
+    """Of riders who accept one order at once, over two nodes, exactly one wins; others are told."""
     figures = await measure(Size(orders=6, riders=8, sends=3, squads=1), 1, tmp_path)
 
-    # Other tests run beside this one on the same cores; the command alone holds the promise itself.
+    # Other tests share the cores; the full command checks the promised times.
     assert is_good(figures, slack=5), figures

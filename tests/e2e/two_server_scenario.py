@@ -1,4 +1,4 @@
-"""A shop and its customer at one server, riders at another, and screens wherever one likes."""
+"""Scenario with a shop and its customer at one server, riders at another, and more screens."""
 
 import asyncio
 import socket
@@ -24,7 +24,7 @@ REPORT_EVERY_S = 0.5
 
 
 class CustomerScreen:
-    """One screen of a customer: what it was told of its order, in the order of arrival."""
+    """One screen of a customer: the positions it received, in the order of arrival."""
 
     def __init__(self, client: SocketClient) -> None:
         self.client = client
@@ -35,20 +35,20 @@ class CustomerScreen:
         self.positions.append(orjson.loads(packet[packet.index(b"[") :])[1])
 
     def stop_reading(self) -> None:
-        """Read no more, and let the kernel keep little."""
-        wire = self.client._transport
-        assert wire is not None, "the line is open"
-        wire.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        wire.pause_reading()
+        """Stop reading, with a small receive buffer."""
+        transport = self.client._transport
+        assert transport is not None, "the line is open"
+        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        transport.pause_reading()
 
     @property
     def rider_ids(self) -> list[str]:
-        """Whom it was shown."""
+        """Rider ids of the received positions."""
         return [each["riderId"] for each in self.positions]
 
     @property
     def north_m(self) -> list[int]:
-        """How far north of the shop each position lay."""
+        """How far north of the shop each received position is. Units: metres."""
         return [
             round((each["location"]["lat"] - LAT) * METRES_PER_DEGREE) for each in self.positions
         ]
@@ -61,58 +61,58 @@ class TwoServerScenario:
         self.vendor_site, self.rider_site = (node.site for node in running.nodes)
         self.vendor_scenario = Scenario(self.vendor_site, seed=1)
         self.rider_scenario = Scenario(self.rider_site, seed=1)
-        # Whoever is hired at either server is known to both.
+        # Both scenarios share their orders and riders.
         self.rider_scenario.orders, self.rider_scenario.riders = (
             self.vendor_scenario.orders,
             self.vendor_scenario.riders,
         )
 
     async def assign_order(self) -> BenchOrder:
-        """An order that the one rider of the street, who is at the other server, has taken."""
+        """Place an order that the only rider, at the other server, accepts."""
         await self.vendor_scenario.add_shop(0, LAT, LNG)
         await self.vendor_scenario.add_customer(0)
         await self.rider_scenario.add_rider(0, LAT, LNG)
-        who = self.vendor_scenario.customers[0].identity
-        order = await self.vendor_site.request(
-            "POST", "/orders", who, self.vendor_scenario.order_body(0)
+        customer = self.vendor_scenario.customers[0].identity
+        placed = await self.vendor_site.request(
+            "POST", "/orders", customer, self.vendor_scenario.order_body(0)
         )
-        job = self.vendor_scenario.add_order(order["orderId"], 0)
+        order = self.vendor_scenario.add_order(placed["orderId"], 0)
         async with self.riders_reporting():
-            await self.vendor_scenario.assign(job)
-        return job
+            await self.vendor_scenario.assign(order)
+        return order
 
     @asynccontextmanager
     async def riders_reporting(self) -> AsyncIterator[None]:
-        """Riders say again and again where they stand, or they are asked nothing."""
+        """Report all riders' positions repeatedly, without which they get no offers."""
 
-        async def stand() -> None:
+        async def report_repeatedly() -> None:
             while True:
                 for rider in self.vendor_scenario.riders.values():
                     rider.report_position()
                 await asyncio.sleep(REPORT_EVERY_S)
 
-        standing = asyncio.ensure_future(stand())
+        reporting = asyncio.ensure_future(report_repeatedly())
         try:
             yield
         finally:
-            await cancel(standing)
+            await cancel(reporting)
 
     async def open_screen(self, site: RunningServer, order_id: str) -> CustomerScreen:
-        """One more screen of the customer, at a server."""
-        phone = await site.connect(
+        """Connect one more screen of the customer at a server."""
+        client = await site.connect(
             self.vendor_scenario.customers[0].identity, lambda _n, _d, _s: None
         )
-        opened = CustomerScreen(phone)
-        await phone.call("subscribe_order", {"orderId": order_id})
-        return opened
+        screen = CustomerScreen(client)
+        await client.call("subscribe_order", {"orderId": order_id})
+        return screen
 
     def close(self) -> None:
-        """Everybody hangs up."""
+        """Disconnect all clients."""
         self.vendor_scenario.disconnect_all()
 
 
 def next_fix(rider: Person, north_m: float, **fields: Any) -> dict[str, Any]:
-    """The next fix of a rider, so far north of the shop."""
+    """The next fix of a rider, north of the shop. Units: metres."""
     rider.fix_count += 1
     lat = LAT + north_m / METRES_PER_DEGREE
     return {"lat": lat, "lng": LNG, "accuracy": 5, "seq": rider.fix_count, **fields}

@@ -1,7 +1,8 @@
-"""The town's command: runs seeds, lets the auditor judge each, and prints one line for all of them.
+"""Command of the simulation: runs seeds, audits each run, and prints one result line.
 
-`python -m tests.simulation --seeds 1-100 --orders 40` is the full size; a seed that fails is
-replayed by `--seed N` with the same options, to the byte. `--log` keeps what everybody saw.
+`python -m tests.simulation --seeds 1-100 --orders 40` is the full size. A seed that fails is
+replayed byte for byte by `--seed N` with the same options. `--log` keeps everything that the
+clients sent and received.
 """
 
 import os
@@ -19,7 +20,7 @@ from tests.simulation.fault_schedule import KINDS, THROTTLED_KIND
 from tests.simulation.planted_bugs import PLANTED_BUGS
 from tests.simulation.simulation_run import Options, run_simulation
 
-# Findings of one seed that are printed; the log has what led to all of them.
+# Violations of one seed that are printed; the log has what led to all of them.
 FINDINGS_SHOWN_MAX = 20
 
 
@@ -43,26 +44,26 @@ FINDINGS_SHOWN_MAX = 20
 @click.option("--plant", type=click.Choice(sorted(PLANTED_BUGS)), help="Plant a bug to be found.")
 @click.option("--log", type=click.Path(path_type=Path), help="Where to write the last diary.")
 def main(*, seed: int | None, seeds: str, log: Path | None, **options: Any) -> None:
-    """Run, judge, print; the exit code is 1 where the auditor found something."""
+    """Run, audit and print; the exit code is 1 if a violation was found."""
     orders, plant, faults = options["orders"], options["plant"], options["faults"]
     mode = options["mode"]
     first, _, last = (str(seed) if seed is not None else seeds).partition("-")
     named: dict[str, tuple[str, ...]] = {"all": KINDS, "none": ()}
     kinds = named[faults] if faults in named else tuple(faults.split(","))
     runs, seconds, calls = 0, 0.0, 0
-    struck, found = Counter[str](), dict[int, list[Violation]]()
-    for each in range(int(first), int(last or first) + 1):
-        outcome = run_simulation(Options(each, orders, kinds, plant, mode))
+    faults_seen, violations_by_seed = Counter[str](), dict[int, list[Violation]]()
+    for number in range(int(first), int(last or first) + 1):
+        outcome = run_simulation(Options(number, orders, kinds, plant, mode))
         runs, seconds, calls = runs + 1, seconds + outcome.seconds, calls + outcome.dynamodb_calls
-        struck += Counter(outcome.faults)
-        if findings := find_violations(outcome.evidence):
-            found[each] = findings
-            for finding in findings[:FINDINGS_SHOWN_MAX]:
-                click.echo(f"seed {each}: {' | '.join(finding)}", err=True)
+        faults_seen += Counter(outcome.faults)
+        if violations := find_violations(outcome.evidence):
+            violations_by_seed[number] = violations
+            for violation in violations[:FINDINGS_SHOWN_MAX]:
+                click.echo(f"seed {number}: {' | '.join(violation)}", err=True)
         if log is not None:
             log.write_bytes(outcome.event_log.to_json_lines())
-        if found and plant:
-            # One seed is enough to find a bug that is known.
+        if violations_by_seed and plant:
+            # One seed is enough to find a planted bug.
             break
     options = {
         "seeds": f"{first}-{last or first}",
@@ -71,22 +72,24 @@ def main(*, seed: int | None, seeds: str, log: Path | None, **options: Any) -> N
         "plant": plant,
         "mode": mode,
     }
-    rules = Counter(finding.rule for findings in found.values() for finding in findings)
+    rules = Counter(
+        violation.rule for violations in violations_by_seed.values() for violation in violations
+    )
     figures: dict[str, object] = {
         "runs": runs,
         "simulated_s": round(seconds, 1),
         "dynamodb_calls": calls,
-        "faults": dict(sorted(struck.items())),
+        "faults": dict(sorted(faults_seen.items())),
         "findings": dict(sorted(rules.items())),
-        "seeds_with_findings": sorted(found),
-        "result": "broken" if found else "kept",
+        "seeds_with_findings": sorted(violations_by_seed),
+        "result": "broken" if violations_by_seed else "kept",
     }
     print_result("simulation", {"seeds": f"{first}-{last or first}", **options}, figures)
-    sys.exit(1 if found else 0)
+    sys.exit(1 if violations_by_seed else 0)
 
 
 if __name__ == "__main__":
-    # Sets of text are walked in an order that only this setting makes the same in every process.
+    # Sets of strings iterate in an order that only this setting makes the same in every process.
     if os.environ.get("PYTHONHASHSEED") != "0":
         command = [sys.executable, "-m", "tests.simulation", *sys.argv[1:]]
         os.execve(sys.executable, command, {**os.environ, "PYTHONHASHSEED": "0"})

@@ -1,4 +1,4 @@
-"""The people of the town, each a small client of the public contract."""
+"""Simulated vendors, riders and customers, each a small client of the public contract."""
 
 import asyncio
 import math
@@ -7,36 +7,36 @@ from typing import Any
 from tests.simulation.simulated_client import Refused, SimulatedClient
 from tests.virtual_time import clock
 
-# Around Akwa, Douala; the town is small so that stories are about faults and not about roads.
+# Around Akwa, Douala; a small area, so that runs spend their time on faults and not on driving.
 LAT, LNG, AREA_HALF_WIDTH_M = 4.0511, 9.7085, 900.0
 M_PER_DEGREE = 111_320.0
 SPEED_M_S, FIX_EVERY_S = 9.0, 3.0
 TOP_UP_XAF = 40_000
-# What an offer leaves a rider after the moment he sees. Source: offer policy, 3 s of grace.
+# How long an offer stays valid after the end that the rider is shown. Source: dispatch/model.py.
 GRACE_S = 3.0
 OPEN_STATUSES = ("PENDING", "ACCEPTED", "PREPARING", "READY", "IN_TRANSIT")
 FINAL_EVENTS = {"order_delivered", "order_cancelled", "order_rejected"}
 
 
 class Location:
-    """A point of the town. Units: metres from its middle."""
+    """A point of the simulated area. Units: metres from its centre."""
 
     def __init__(self, x: float, y: float) -> None:
         self.x = x
         self.y = y
 
     def point(self) -> dict[str, float]:
-        """As the contract writes it."""
+        """Latitude and longitude, as in the contract."""
         lng_m = M_PER_DEGREE * math.cos(math.radians(LAT))
         return {"lat": round(LAT + self.y / M_PER_DEGREE, 6), "lng": round(LNG + self.x / lng_m, 6)}
 
     def address(self) -> dict[str, Any]:
-        """As an order names it."""
+        """An address, as in an order."""
         return {**self.point(), "address": "Akwa"}
 
 
 def random_location(rng: Any) -> Location:
-    """A place of the town."""
+    """A random point of the area."""
     return Location(
         rng.uniform(-AREA_HALF_WIDTH_M, AREA_HALF_WIDTH_M),
         rng.uniform(-AREA_HALF_WIDTH_M, AREA_HALF_WIDTH_M),
@@ -44,18 +44,18 @@ def random_location(rng: Any) -> Location:
 
 
 class Behaviour:
-    """How people behave: in the storm as they like, in the calm as everybody wishes."""
+    """How the actors behave: randomly during the faults, cooperatively afterwards."""
 
     def __init__(self) -> None:
         self.is_cooperative = False
 
     def draw_wait_s(self, rng: Any, usual_s: float) -> float:
-        """How long something takes that usually takes so long."""
+        """Draw a waiting time around its usual value. Units: seconds."""
         return rng.uniform(0.2, 0.6) if self.is_cooperative else rng.uniform(0.3, 1.7) * usual_s
 
 
 class Vendor:
-    """A shop: answers orders, cooks, and says when the bag waits."""
+    """Vendor: accepts or rejects orders, prepares them, and reports them ready."""
 
     def __init__(self, client: SimulatedClient, behaviour: Behaviour, service: str) -> None:
         self.client = client
@@ -70,7 +70,7 @@ class Vendor:
         client.on_resync = lambda: _spawn(self._poll_tasks, self._poll_orders())
 
     async def open_shop(self) -> None:
-        """Furnish the shop."""
+        """Create the profile and the items, and go online."""
         location, name = self.location.address(), self.vendor_id
         body = {"name": name, "location": location, "services": [self.service]}
         await self.client.put("/vendor/profile", body)
@@ -97,27 +97,27 @@ class Vendor:
                 self._start_order(order["orderId"], status)
 
     async def _prepare_order(self, order_id: str, status: str) -> None:
-        wait_s, chance = self._behaviour.draw_wait_s, self.client.rng
+        wait_s, rng = self._behaviour.draw_wait_s, self.client.rng
         order = {"orderId": order_id}
         try:
             if status == "PENDING":
-                await asyncio.sleep(wait_s(chance, 2))
-                if not self._behaviour.is_cooperative and chance.random() < 0.05:
+                await asyncio.sleep(wait_s(rng, 2))
+                if not self._behaviour.is_cooperative and rng.random() < 0.05:
                     await self.client.send_command("reject_order", {**order, "reason": "sold out"})
                     return
                 await self.client.send_command("accept_order", {**order, "prepMinutes": 1})
             if status in ("PENDING", "ACCEPTED"):
-                await asyncio.sleep(wait_s(chance, 1))
+                await asyncio.sleep(wait_s(rng, 1))
                 await self.client.send_command("order_preparing", order)
-            await asyncio.sleep(wait_s(chance, 4))
+            await asyncio.sleep(wait_s(rng, 4))
             await self.client.send_command("order_ready", order)
         except Refused:
-            # It was called off.
+            # The order was cancelled.
             return
 
 
 class Rider:
-    """A rider: says where he is, answers offers in his own way, carries what he took."""
+    """Rider: reports positions, answers offers, and delivers accepted orders."""
 
     def __init__(self, client: SimulatedClient, behaviour: Behaviour) -> None:
         self.client = client
@@ -139,7 +139,7 @@ class Rider:
         client.on_resync = lambda: _spawn(self._tasks, self._poll_orders())
 
     async def run(self) -> None:
-        """Be on the road, for ever."""
+        """Report positions and answer offers until cancelled."""
         profile = {"name": self.rider_id, "phone": "+237600000000", "vehicle": "MOTORBIKE"}
         await self.client.put("/rider/profile", profile)
         _spawn(self._tasks, self._report_positions())
@@ -148,7 +148,7 @@ class Rider:
             if self._current_order is None:
                 _spawn(self._tasks, self._answer_offer(offer))
             elif self.client.rng.random() < 0.5:
-                # He would carry two at once.
+                # Tries to exceed the capacity of one order.
                 _spawn(self._tasks, self._try_second_order(offer))
 
     async def _go_on_duty(self) -> None:
@@ -163,14 +163,15 @@ class Rider:
 
     def _move(self) -> None:
         dx, dy = self._destination.x - self.location.x, self._destination.y - self.location.y
-        far_m = math.hypot(dx, dy)
+        distance_m = math.hypot(dx, dy)
         step_m = SPEED_M_S * FIX_EVERY_S
-        if far_m <= step_m:
+        if distance_m <= step_m:
             self.location = self._destination
             self._destination = random_location(self.client.rng)
         else:
             self.location = Location(
-                self.location.x + dx / far_m * step_m, self.location.y + dy / far_m * step_m
+                self.location.x + dx / distance_m * step_m,
+                self.location.y + dy / distance_m * step_m,
             )
 
     def _on_event(self, name: str, payload: dict[str, Any]) -> None:
@@ -188,14 +189,14 @@ class Rider:
         self._changed.set()
 
     async def _answer_offer(self, offer: dict[str, Any]) -> None:
-        chance, offer_id = self.client.rng, offer["offerId"]
+        rng, offer_id = self.client.rng, offer["offerId"]
         order = {"orderId": offer["orderId"], "offerId": offer_id}
-        await asyncio.sleep(self._behaviour.draw_wait_s(chance, 2))
-        drawn = 0.0 if self._behaviour.is_cooperative else chance.random()
+        await asyncio.sleep(self._behaviour.draw_wait_s(rng, 2))
+        drawn = 0.0 if self._behaviour.is_cooperative else rng.random()
         if drawn >= 0.94:
-            # He wakes up when it is too late, by a little or by much.
+            # Accepts just after the deadline, or long after it.
             end_s = (offer["expiresAt"] - clock().now_ms()) / 1000 + GRACE_S
-            await asyncio.sleep(max(0.0, end_s + chance.choice([0.002, 0.01, 0.3, 2])))
+            await asyncio.sleep(max(0.0, end_s + rng.choice([0.002, 0.01, 0.3, 2])))
         elif drawn >= 0.88 or offer_id in self._closed_offers:
             return
         try:
@@ -204,12 +205,12 @@ class Rider:
                 return
             await self._accept_and_deliver(offer)
         except Refused:
-            # Somebody was faster, it was too late, or it was taken from him.
+            # Another rider was faster, the offer had expired, or the order was withdrawn.
             await self._poll_orders()
 
     async def _try_second_order(self, offer: dict[str, Any]) -> None:
         try:
-            # The server may know sooner than he that his hands are free again.
+            # The server may already know that the previous order has ended.
             await self._accept_and_deliver(offer)
         except Refused:
             return
@@ -225,22 +226,24 @@ class Rider:
         await self._deliver_once(order_id, offer.get("cashToCollect"), "ASSIGNED")
 
     async def _poll_orders(self) -> None:
-        """Go on with what the server says he carries."""
+        """Continue with the orders that the server assigns to this rider."""
         page = await self.client.get("/orders?limit=20")
-        mine = [
+        assigned = [
             o
             for o in page["items"]
             if o["status"] in OPEN_STATUSES and _is_assigned_to(o, self.rider_id)
         ]
-        job = self._current_order
-        if job is not None and job not in [order["orderId"] for order in mine]:
-            await self._poll_order(job)
-        for order in mine:
+        current_order = self._current_order
+        if current_order is not None and current_order not in [
+            order["orderId"] for order in assigned
+        ]:
+            await self._poll_order(current_order)
+        for order in assigned:
             if order["status"] in ("READY", "IN_TRANSIT") or order["orderType"] == "PACKAGE":
                 self._ready_orders.add(order["orderId"])
                 self._changed.set()
             if order["orderId"] != self._current_order:
-                # Perhaps he had given it back, and has it again.
+                # It may have been given back and assigned again.
                 self._finished_orders.discard(order["orderId"])
                 cash = order["payment"]["method"] == "CASH"
                 due = order["pricing"]["total"] if cash else None
@@ -250,7 +253,7 @@ class Rider:
                     return
 
     async def _poll_order(self, order_id: str) -> None:
-        """A list may be a moment behind; the order itself never is."""
+        """Poll one order; unlike a list it is never stale."""
         try:
             order = await self.client.get(f"/orders/{order_id}")
         except Refused:
@@ -273,10 +276,10 @@ class Rider:
                 self._current_order = None
 
     async def _run_delivery(self, order_id: str, cash: int | None, state: str) -> None:
-        chance, order = self.client.rng, {"orderId": order_id}
+        rng, order = self.client.rng, {"orderId": order_id}
         if state == "ASSIGNED":
             await self._pause(4)
-            if not self._behaviour.is_cooperative and chance.random() < 0.06:
+            if not self._behaviour.is_cooperative and rng.random() < 0.06:
                 await self.client.send_command("release_delivery", {**order, "reason": "flat tyre"})
                 return
             if await self._has_order(order_id):
@@ -313,7 +316,7 @@ def _spawn(tasks: set[asyncio.Task[None]], coroutine: Any) -> None:
 
 
 class Customer:
-    """A customer: fills the purse, orders, watches, sometimes calls off, rates."""
+    """Customer: tops up the wallet, orders, watches, sometimes cancels, rates."""
 
     def __init__(
         self, client: SimulatedClient, behaviour: Behaviour, vendors: list[Vendor]
@@ -336,8 +339,8 @@ class Customer:
             self._changed.set()
 
     async def place_and_wait(self) -> None:
-        """Want something, and wait for its end."""
-        chance = self.client.rng
+        """Place one order and wait for its end."""
+        rng = self.client.rng
         body = self._draw_order()
         balance = await self.client.get("/wallet/balance")
         if balance["availableBalance"] < 20_000:
@@ -345,18 +348,18 @@ class Customer:
         placed = await self.client.post("/orders", body)
         self._open_order = order_id = placed["orderId"]
         await self._subscribe()
-        if not self._behaviour.is_cooperative and chance.random() < 0.1:
+        if not self._behaviour.is_cooperative and rng.random() < 0.1:
             _spawn(self._tasks, self._cancel_later(order_id))
         while order_id not in self._ended_orders:
             self._changed.clear()
             self._sometimes_resubscribe()
             await self._changed.wait()
         self._open_order = None
-        if chance.random() < 0.3:
+        if rng.random() < 0.3:
             await self._rate(order_id)
 
     def _sometimes_resubscribe(self) -> None:
-        """Now and then an app is opened anew and takes a fresh snapshot."""
+        """Subscribe now and then, as a reopened app does, which takes a fresh snapshot."""
         if self.client.rng.random() < 0.3:
             _spawn(self._tasks, self._subscribe())
 
@@ -375,7 +378,7 @@ class Customer:
                 "cancel_order", {"orderId": order_id, "reason": "too slow"}
             )
         except Refused:
-            # The goods are on their way.
+            # The order was already picked up.
             return
 
     async def _subscribe(self) -> None:
@@ -398,23 +401,23 @@ class Customer:
             self._changed.set()
 
     def _draw_order(self) -> dict[str, Any]:
-        chance = self.client.rng
-        method = chance.choices(["WALLET", "CASH", "MOBILE_MONEY"], [6, 2, 2])[0]
-        if chance.random() < 0.15:
+        rng = self.client.rng
+        method = rng.choices(["WALLET", "CASH", "MOBILE_MONEY"], [6, 2, 2])[0]
+        if rng.random() < 0.15:
             return {
                 "orderType": "PACKAGE",
                 "pickup": self.home.address(),
-                "dropoff": random_location(chance).address(),
+                "dropoff": random_location(rng).address(),
                 "packageDetails": {"category": "papers", "weight": 1.5, "isFragile": False},
                 "recipient": {"name": "Aline", "phone": "+237611111111"},
                 "paymentMethod": method,
             }
-        shop = chance.choice(self._vendors)
-        wanted = chance.choice([["i2"], ["i0", "i1"], ["i1", "i2"]])
+        shop = rng.choice(self._vendors)
+        items = rng.choice([["i2"], ["i0", "i1"], ["i1", "i2"]])
         return {
             "orderType": shop.service,
             "vendorId": shop.vendor_id,
-            "items": [{"itemId": item, "quantity": 1} for item in wanted],
+            "items": [{"itemId": item, "quantity": 1} for item in items],
             "deliveryAddress": self.home.address(),
             "paymentMethod": method,
         }

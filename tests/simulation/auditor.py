@@ -1,7 +1,7 @@
-"""The auditor: goes through everything that was left of a run and says which promises were broken.
+"""Auditor: checks the evidence of a run against the promises and reports every violation.
 
-He was written apart from the product and imports nothing of it: what clients saw and were told,
-and the stores' raw items, are all he knows.
+Independent of the product, of which it imports nothing: it knows only what clients sent and
+received, and the stores' raw items.
 """
 
 from tests.simulation import events_audit, money_audit, orders_audit
@@ -9,10 +9,10 @@ from tests.simulation.evidence import Evidence, Violation
 
 
 def find_violations(evidence: Evidence) -> list[Violation]:
-    """All findings of a run, in a fixed order."""
-    findings = [
+    """All violations of a run, in a fixed order."""
+    violations = [
         *orders_audit.audit(evidence),
         *events_audit.audit(evidence),
         *money_audit.audit(evidence),
     ]
-    return list(dict.fromkeys(findings))
+    return list(dict.fromkeys(violations))

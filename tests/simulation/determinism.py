@@ -1,4 +1,4 @@
-"""Takes the machine's time and randomness away from the program, so that a run can be repeated."""
+"""Replaces time and randomness in a run by a virtual clock and seeded generators."""
 
 import random
 import secrets
@@ -16,7 +16,7 @@ from tests.virtual_time import VirtualClock
 
 
 class _SeededIds:
-    """Ids that sort by virtual time, as UUID version 7 does by the machine's."""
+    """Seeded replacements for uuid7 and `secrets`; the ids sort by virtual time."""
 
     def __init__(self, seed: int, clock: VirtualClock) -> None:
         self._rng = random.Random(f"ids/{seed}")
@@ -24,39 +24,39 @@ class _SeededIds:
         self._count = 0
 
     def uuid7(self) -> uuid.UUID:
-        """Source: RFC 9562 section 5.7, with a counter in `rand_a` and above `rand_b`."""
+        """A UUIDv7 with a counter in `rand_a` and above `rand_b`. Source: RFC 9562 section 5.7."""
         self._count += 1
         number = self._clock.now_ms() << 80 | 0x7 << 76 | 0b10 << 62
         number |= (self._count >> 16 & 0xFFF) << 64 | (self._count & 0xFFFF) << 46
         return uuid.UUID(int=number | self._rng.getrandbits(46))
 
     def token_bytes(self, size: int = 32) -> bytes:
-        """As `secrets.token_bytes`."""
+        """Replaces `secrets.token_bytes`."""
         return self._rng.randbytes(size)
 
     def token_urlsafe(self, size: int = 32) -> str:
-        """As `secrets.token_urlsafe`, shorter."""
+        """Replaces `secrets.token_urlsafe`, with hexadecimal digits."""
         return self._rng.randbytes(size * 3 // 4).hex()[:size]
 
     def randbelow(self, bound: int) -> int:
-        """As `secrets.randbelow`."""
+        """Replaces `secrets.randbelow`."""
         return self._rng.randrange(bound)
 
 
 class _SeededRandomModule:
-    """Stands for the module `random` where somebody makes an unseeded generator."""
+    """Replaces the module `random` where the product makes an unseeded generator."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
 
     def Random(self) -> random.Random:  # noqa: N802 (the module's own name)
-        """A generator that always says the same."""
+        """A generator with the run's seed."""
         return random.Random(f"seeded/{self._seed}")
 
 
 @contextmanager
 def deterministic(seed: int, clock: VirtualClock) -> Iterator[None]:
-    """Every time and every chance inside comes from the virtual clock and the seed."""
+    """Inside the block all time comes from the virtual clock and all randomness from the seed."""
     ids, before = _SeededIds(seed, clock), random.getstate()
     random.seed(f"module/{seed}")
 

@@ -1,4 +1,4 @@
-"""Everything that was said, heard and done in the town, in its order."""
+"""Event log of a run: everything that clients sent and received and nodes did, in order."""
 
 from typing import Any
 
@@ -10,19 +10,19 @@ LogRecord = dict[str, Any]
 
 
 class EventLog:
-    """The lines of one run. Units: `t` in virtual seconds since the start."""
+    """The records of one run. Units: `t` in virtual seconds since the start."""
 
     def __init__(self, clock: VirtualClock) -> None:
         self._clock = clock
         self.records: list[LogRecord] = []
         self.is_recording = True
 
-    def record(self, actor: str, action: str, **fields: Any) -> None:
-        """Write one line."""
+    def record(self, actor: str, action: str, /, **fields: Any) -> None:
+        """Append one record, unless recording has stopped."""
         if self.is_recording:
             at_s = (self._clock.now_ms() - START_MS) / 1000
-            self.records.append({"t": at_s, "who": actor, "what": action, **fields})
+            self.records.append({**fields, "t": at_s, "actor": actor, "action": action})
 
     def to_json_lines(self) -> bytes:
-        """The whole diary, one JSON object a line."""
-        return b"".join(orjson.dumps(line) + b"\n" for line in self.records)
+        """The whole log, one JSON object a line."""
+        return b"".join(orjson.dumps(record) + b"\n" for record in self.records)

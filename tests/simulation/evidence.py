@@ -1,6 +1,6 @@
-"""What the auditor goes by: the diary, every raw item ever written, and where inboxes stand.
+"""The auditor's input: the event log, every version of every raw item, and the inbox heads.
 
-Nothing here or in the audits knows the product's code: raw items are read as DynamoDB has them.
+Neither this module nor the audits import product code; items are in DynamoDB's wire format.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -11,27 +11,31 @@ RawItem = Mapping[str, Any]
 
 
 class Evidence(NamedTuple):
-    """One run. `history` is (virtual second, place, raw item or None) in the order of writing."""
+    """Evidence of one run.
+
+    Shapes: `item_versions` are (time, key, item or None if deleted) in the order of the writes.
+    Units: virtual seconds.
+    """
 
     records: Sequence[Mapping[str, Any]]
     item_versions: Sequence[tuple[float, ItemKey, RawItem | None]]
     items: Mapping[ItemKey, RawItem]
-    # By identity, epoch and number of the last event in Redis.
+    # By identity: epoch and number of the last event in Redis.
     inbox_heads: Mapping[str, Mapping[str, str]]
     faults_end_s: float
     start_ms: int
-    # How long after the calm everything has to be over.
+    # How long after the last fault everything must have ended.
     settle_timeout_s: float
 
     def records_of(self, action: str, actor_prefix: str = "") -> Iterator[Mapping[str, Any]]:
-        """The diary's lines of one kind, of those whose name begins so."""
+        """Log records of one action, by actors whose name begins with the prefix."""
         return (
-            x for x in self.records if x["what"] == action and x["who"].startswith(actor_prefix)
+            x for x in self.records if x["action"] == action and x["actor"].startswith(actor_prefix)
         )
 
 
 class Violation(NamedTuple):
-    """A promise that was broken, by its rule, with who or what shows it."""
+    """A broken promise: the rule, whom or what it concerns, and what was seen."""
 
     rule: str
     subject: str
@@ -39,14 +43,14 @@ class Violation(NamedTuple):
 
 
 class OrderVersion(NamedTuple):
-    """An order as it was from a moment on."""
+    """An order as it was from a moment on. Units: virtual seconds."""
 
     at_s: float
     order: dict[str, Any]
 
 
 def decode_item(item: RawItem | None) -> dict[str, Any]:
-    """A raw item in plain values. Source: DynamoDB's attribute values."""
+    """A raw item as plain values. Source: DynamoDB's attribute value format."""
     return {name: _decode_value(value) for name, value in (item or {}).items()}
 
 
@@ -62,7 +66,7 @@ def _decode_value(attribute: Mapping[str, Any]) -> Any:
 
 
 def order_versions(evidence: Evidence) -> dict[str, list[OrderVersion]]:
-    """Every order with all that it ever was, oldest first."""
+    """Every version of every order, oldest first."""
     found: dict[str, list[OrderVersion]] = {}
     for at_s, (pk, sk), raw in evidence.item_versions:
         if pk.startswith("ORDER#") and sk == "METADATA":
@@ -73,10 +77,10 @@ def order_versions(evidence: Evidence) -> dict[str, list[OrderVersion]]:
 
 
 def dispatch_state_of(order: Mapping[str, Any]) -> str | None:
-    """Where the search for, or the way of, a rider stands."""
+    """The order's dispatch state."""
     return (order.get("dispatch") or {}).get("state")
 
 
 def rider_of(order: Mapping[str, Any]) -> str | None:
-    """To whom the order is given."""
+    """The rider that the order is assigned to."""
     return (order.get("dispatch") or {}).get("riderId")

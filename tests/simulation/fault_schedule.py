@@ -1,25 +1,28 @@
-"""What goes wrong in the town, when, and for how long: drawn from the seed, noted in the diary."""
+"""Fault schedule: which faults occur, when and for how long, drawn from the seed and logged."""
 
 import asyncio
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ledger.dynamodb.fake import FakeDynamo, Fault
 from tests.simulation.event_log import EventLog
 from tests.simulation.fake_redis import REDIS_HOST, FakeRedis
 from tests.simulation.simulated_node import SimulatedNode
 
+if TYPE_CHECKING:
+    from tests.simulation.simulated_client import SimulatedClient
+
 KINDS = ("messages", "cuts", "redis", "flush", "slow", "dynamo", "kills", "stops")
-# From the first order until it is calm, and not drawn with the others.
+# Active from the first order until the faults end; not drawn with the others.
 THROTTLED_KIND = "throttled"
-# Between two faults that begin, on average.
+# Mean time between the starts of two faults.
 FAULT_EVERY_S = 3.5
-# Shares of a client's messages that get lost, come twice, or come late and so out of order.
+# Shares of a client's messages that are lost, duplicated, or delayed and so reordered.
 DROP_SHARE, REPEAT_SHARE, DELAY_SHARE = 0.04, 0.06, 0.06
 DELAY_S_MAX = 1.5
-# Source: promises, DynamoDB throttled 30 %, replies lost 10 %.
+# Source: docs/promises.md, DynamoDB throttled 30 %, replies lost 10 %.
 THROTTLE_RATES = {Fault.THROTTLE: 0.3, Fault.LOSE_REPLY: 0.1}
 DYNAMO_FAULT_RATES = {
     **THROTTLE_RATES,
@@ -32,7 +35,7 @@ DYNAMO_FAULT_RATES = {
 
 
 class FaultSchedule:
-    """The faults of one run; `kinds` says which there may be."""
+    """The faults of one run; `kinds` are those that may occur."""
 
     def __init__(self, seed: int, kinds: tuple[str, ...], event_log: EventLog) -> None:
         unknown = set(kinds) - {*KINDS, THROTTLED_KIND}
@@ -42,48 +45,48 @@ class FaultSchedule:
         self.is_stopped = False
         self._kinds = kinds
         self._event_log = event_log
-        self._rng = random.Random(f"weather/{seed}")
+        self._rng = random.Random(f"faults/{seed}")
         self._message_rng = random.Random(f"messages/{seed}")
         self._redis_delay_s = 0.0
 
-    # What the network and the phones ask.
+    # Faults of the network and the clients.
 
     def latency_s(self, sender: str, receiver: str, rng: random.Random) -> float:
-        """How long the way of the next bytes is."""
+        """Latency of the next bytes. Units: seconds."""
         if REDIS_HOST in (sender, receiver):
             return rng.uniform(0.0002, 0.001) + rng.random() * self._redis_delay_s
         return rng.uniform(0.005, 0.06)
 
     def copy_delays_s(self) -> list[float]:
-        """How late each copy of a client's message is; none where it is lost. Units: seconds."""
+        """Delay of each copy of a client's message; empty if it is lost. Units: seconds."""
         if "messages" not in self._kinds or self.is_stopped:
             return [0.0]
         drawn = self._message_rng.random()
-        late_s = self._message_rng.uniform(0, DELAY_S_MAX)
+        delay_s = self._message_rng.uniform(0, DELAY_S_MAX)
         if drawn < DROP_SHARE:
             self.counts["dropped"] += 1
             return []
         if drawn < DROP_SHARE + REPEAT_SHARE:
             self.counts["repeated"] += 1
-            return [0.0, late_s]
+            return [0.0, delay_s]
         if drawn < DROP_SHARE + REPEAT_SHARE + DELAY_SHARE:
             self.counts["late"] += 1
-            return [late_s]
+            return [delay_s]
         return [0.0]
 
     def drops_answer(self) -> bool:
-        """Whether an answer on its way to a client is lost."""
+        """Whether the next answer to a client is lost."""
         if "messages" not in self._kinds or self.is_stopped:
             return False
         is_lost = self._message_rng.random() < DROP_SHARE
         self.counts["dropped"] += is_lost
         return is_lost
 
-    # What happens by itself.
+    # Faults at random times.
 
     async def run(self, targets: "FaultTargets") -> None:
-        """Strike until it is told to be calm."""
-        acts: dict[str, Callable[[FaultTargets], Awaitable[None]]] = {
+        """Inject faults until stopped."""
+        injectors: dict[str, Callable[[FaultTargets], Awaitable[None]]] = {
             "cuts": self._disconnect_client,
             "redis": self._stop_redis,
             "flush": self._flush_redis,
@@ -92,10 +95,10 @@ class FaultSchedule:
             "kills": self._kill_node,
             "stops": self._stop_node,
         }
-        kinds = [kind for kind in self._kinds if kind in acts]
-        strikes: list[asyncio.Task[None]] = []
+        kinds = [kind for kind in self._kinds if kind in injectors]
+        tasks: list[asyncio.Task[None]] = []
         if THROTTLED_KIND in self._kinds:
-            strikes.append(
+            tasks.append(
                 asyncio.create_task(self._inject(THROTTLED_KIND, self._throttle_dynamo(targets)))
             )
         while kinds and not self.is_stopped:
@@ -103,24 +106,24 @@ class FaultSchedule:
             if self.is_stopped:
                 break
             kind = self._rng.choice(kinds)
-            strikes.append(asyncio.create_task(self._inject(kind, acts[kind](targets))))
-        await asyncio.gather(*strikes)
+            tasks.append(asyncio.create_task(self._inject(kind, injectors[kind](targets))))
+        await asyncio.gather(*tasks)
         for node in targets.nodes:
             node.dies_after_commits = 0
 
     async def _inject(self, kind: str, fault: Awaitable[None]) -> None:
         self.counts[kind] += 1
-        self._event_log.record("weather", kind)
+        self._event_log.record("faults", kind)
         await fault
 
     async def _disconnect_client(self, targets: "FaultTargets") -> None:
-        phone = self._rng.choice(targets.clients)
+        client = self._rng.choice(targets.clients)
         is_long = self._rng.random() < 0.15
-        away_s = self._rng.uniform(20, 90) if is_long else self._rng.uniform(0, 4)
-        phone.is_offline = True
-        phone.drop_connection()
-        await self._sleep_unless_stopped(away_s)
-        phone.is_offline = False
+        offline_s = self._rng.uniform(20, 90) if is_long else self._rng.uniform(0, 4)
+        client.is_offline = True
+        client.drop_connection()
+        await self._sleep_unless_stopped(offline_s)
+        client.is_offline = False
 
     async def _stop_redis(self, targets: "FaultTargets") -> None:
         if targets.redis.is_down:
@@ -160,7 +163,7 @@ class FaultSchedule:
         self._rng.choice(targets.nodes).stop()
 
     async def _sleep_unless_stopped(self, seconds: float) -> None:
-        """Wait, but not longer than until it is calm."""
+        """Sleep, but not longer than until the faults end."""
         for _ in range(round(seconds * 10)):
             if self.is_stopped:
                 return
@@ -168,10 +171,14 @@ class FaultSchedule:
 
 
 class FaultTargets:
-    """What the weather strikes."""
+    """The parts of a simulation that faults are injected into."""
 
     def __init__(
-        self, nodes: list[SimulatedNode], redis: FakeRedis, dynamo: FakeDynamo, clients: list[Any]
+        self,
+        nodes: list[SimulatedNode],
+        redis: FakeRedis,
+        dynamo: FakeDynamo,
+        clients: "list[SimulatedClient]",
     ) -> None:
         self.nodes = nodes
         self.redis = redis

@@ -1,4 +1,4 @@
-"""Connections in memory: bytes arrive in order and late, and a connection may be cut."""
+"""In-memory network: connections with latency, in-order delivery and resets."""
 
 import asyncio
 import contextvars
@@ -8,17 +8,17 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-# Bytes that may be on their way or unread before a writer is asked to wait, and to go on.
+# Bytes in flight or unread at which a writer is paused, and resumed.
 HIGH_WATER_BYTES, LOW_WATER_BYTES = 64 * 1024, 16 * 1024
-# Between two deliveries of one connection, so that they keep their order.
+# Gap between two deliveries of one connection, which keeps their order.
 DELIVERY_GAP_S = 4e-6
 
-# Who speaks to whom -> how long the way of the next bytes is. Units: seconds.
+# (sender, receiver, generator) -> latency of the next bytes. Units: seconds.
 LatencyFunction = Callable[[str, str, random.Random], float]
 
 
 class BoundSocket:
-    """Stands for a bound socket where a server wants one."""
+    """Stands in for a bound socket where a server expects one."""
 
     family = socket.AF_INET
 
@@ -26,12 +26,12 @@ class BoundSocket:
         self.name = name
 
     def getsockname(self) -> tuple[str, int]:
-        """Where it is bound."""
+        """The address it is bound to."""
         return self.name, 80
 
 
 class Listener:
-    """A name at which a process takes connections; what aiohttp holds of its server."""
+    """A name at which a process accepts connections; aiohttp treats it as its server."""
 
     def __init__(self, factory: Callable[[], Any], bound_socket: BoundSocket, process: Any) -> None:
         self.factory = factory
@@ -42,15 +42,15 @@ class Listener:
         self.sockets = [bound_socket]
 
     def close(self) -> None:
-        """Take no more connections."""
+        """Accept no more connections."""
         self.is_open = False
 
     async def wait_closed(self) -> None:
-        """It is closed at once."""
+        """Closing takes no time."""
 
 
 class MemoryNetwork:
-    """Every connection of the town, and the names one can connect to."""
+    """All connections of a simulation, and the names that accept connections."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
@@ -60,7 +60,7 @@ class MemoryNetwork:
         self._connection_count = 0
 
     def listen(self, listener: Listener) -> Listener:
-        """Take connections under the name of the plug."""
+        """Accept connections under the name of the listener's socket."""
         self._listeners[listener.bound_socket.name] = listener
         return listener
 
@@ -68,40 +68,44 @@ class MemoryNetwork:
         """Open a connection. Errors: ConnectionRefusedError."""
         self._connection_count += 1
         number = self._connection_count
-        chance = random.Random(number)
-        here = process.name if process is not None else "client"
-        await asyncio.sleep(self.latency_s(here, name, chance))
+        rng = random.Random(number)
+        local_name = process.name if process is not None else "client"
+        await asyncio.sleep(self.latency_s(local_name, name, rng))
         listener = self._listeners.get(name)
         if listener is None or not listener.is_open:
-            raise ConnectionRefusedError(f"nobody listens at {name}")
-        near = MemoryTransport(self, 2 * number, (here, name), process)
-        far = MemoryTransport(self, 2 * number + 1, (name, here), listener.process)
-        far.context = listener.context.copy()
-        near.peer, far.peer = far, near
-        self._transports[near.number], self._transports[far.number] = near, far
-        self.loop.call_soon(far.open, listener.factory, context=far.context)
+            raise ConnectionRefusedError(f"no listener at {name}")
+        local = MemoryTransport(self, 2 * number, (local_name, name), process)
+        remote = MemoryTransport(self, 2 * number + 1, (name, local_name), listener.process)
+        remote.context = listener.context.copy()
+        local.peer, remote.peer = remote, local
+        self._transports[local.number], self._transports[remote.number] = local, remote
+        self.loop.call_soon(remote.open, listener.factory, context=remote.context)
         protocol = factory()
-        near.open(lambda: protocol)
-        return near, protocol
+        local.open(lambda: protocol)
+        return local, protocol
 
     def disconnect_process(self, process: Any) -> None:
-        """A process is gone: its connections break, its names answer no more."""
+        """Reset the connections of a killed process and remove its listeners."""
         for name, listener in list(self._listeners.items()):
             if listener.process is process:
                 listener.close()
                 del self._listeners[name]
-        for end in [end for end in self._transports.values() if end.process is process]:
-            end.reset()
+        for transport in [
+            transport for transport in self._transports.values() if transport.process is process
+        ]:
+            transport.reset()
 
     def reset_connections(self, name: str) -> int:
-        """Break every connection to a name; returns how many they were."""
-        ends = [end for end in self._transports.values() if end.route[0] == name]
-        for end in ends:
-            end.reset()
-        return len(ends)
+        """Reset every connection to a name; their number."""
+        transports = [
+            transport for transport in self._transports.values() if transport.route[0] == name
+        ]
+        for transport in transports:
+            transport.reset()
+        return len(transports)
 
     def remove(self, transport: "MemoryTransport") -> None:
-        """The connection is over on this side."""
+        """Remove a transport that has ended."""
         self._transports.pop(transport.number, None)
 
 
@@ -113,8 +117,8 @@ class MemoryTransport(asyncio.Transport):
     def __init__(
         self, network: MemoryNetwork, number: int, route: tuple[str, str], process: Any
     ) -> None:
-        name, place = ("peername", (route[1], number)), ("sockname", (route[0], 80))
-        super().__init__(dict((name, place, ("end", self))))
+        addresses = {"peername": (route[1], number), "sockname": (route[0], 80)}
+        super().__init__({**addresses, "transport": self})
         self.number = number
         self.route = route
         self.process = process
@@ -126,19 +130,19 @@ class MemoryTransport(asyncio.Transport):
         self._last_delivery_s = 0.0
         self._is_closing = False
         self._is_lost = False
-        # What has arrived and is not read yet.
+        # Received but not yet passed to the protocol.
         self._received: deque[bytes] = deque()
         self._is_reading = True
-        # What was sent and is not read yet by the peer.
+        # Sent but not yet read by the peer.
         self._in_flight_bytes = 0
         self._is_paused = False
 
     def open(self, factory: Callable[[], Any]) -> None:
-        """The connection stands."""
+        """Create the protocol and tell it that the connection is open."""
         self._protocol = factory()
         self._protocol.connection_made(self)
 
-    # What a protocol asks of its transport.
+    # asyncio.Transport
 
     def write(self, data: Any) -> None:
         """Send bytes."""
@@ -152,65 +156,65 @@ class MemoryTransport(asyncio.Transport):
             self._protocol.pause_writing()
 
     def is_closing(self) -> bool:
-        """Whether nothing more can be sent."""
+        """Whether no more data can be sent."""
         return self._is_closing or self._is_lost
 
     def close(self) -> None:
-        """Send what was written, and no more."""
+        """Deliver what was written, then close."""
         if not self.is_closing():
             self._is_closing = True
             self._deliver_later(self.peer._on_eof, None)
             self._loop.call_soon(self._finish, None, context=self.context)
 
     def abort(self) -> None:
-        """End without a word."""
+        """Close without delivering what was written."""
         self.reset()
 
     def can_write_eof(self) -> bool:
-        """It cannot."""
+        """Half-closing is not supported."""
         return False
 
     def pause_reading(self) -> None:
-        """Keep what arrives."""
+        """Buffer received data."""
         self._is_reading = False
 
     def resume_reading(self) -> None:
-        """Hand over what was kept."""
+        """Pass buffered and later data to the protocol."""
         self._is_reading = True
         self._loop.call_soon(self._pass_to_protocol, context=self.context)
 
     def is_reading(self) -> bool:
-        """Whether what arrives is handed over."""
+        """Whether received data is passed to the protocol."""
         return self._is_reading and not self.is_closing()
 
     def get_protocol(self) -> Any:
-        """Who listens to this end."""
+        """The protocol."""
         return self._protocol
 
     def set_protocol(self, protocol: Any) -> None:
-        """Let another one listen."""
+        """Replace the protocol."""
         self._protocol = protocol
 
     def get_write_buffer_size(self) -> int:
-        """Bytes the peer has not read."""
+        """Bytes that the peer has not read."""
         return self._in_flight_bytes
 
     def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
-        """They are the same for all."""
+        """Ignored; the limits are the same for all."""
 
-    # What happens to it.
+    # The network
 
     def reset(self) -> None:
-        """The connection breaks: what is on its way is lost, and both sides learn of it."""
-        for end in (self, self.peer):
-            if not end._is_lost:
+        """Reset the connection: data in flight is lost, and both sides get an error."""
+        for transport in (self, self.peer):
+            if not transport._is_lost:
                 reset = ConnectionResetError("the connection broke")
-                end._loop.call_soon(end._finish, reset, context=end.context)
+                transport._loop.call_soon(transport._finish, reset, context=transport.context)
 
     def _deliver_later(self, deliver: Callable[[Any], None], data: Any) -> None:
-        way_s = self._network.latency_s(*self.route, self._rng)
+        latency_s = self._network.latency_s(*self.route, self._rng)
         self._last_delivery_s = max(
-            self._last_delivery_s + DELIVERY_GAP_S, self._loop.time() + way_s
+            self._last_delivery_s + DELIVERY_GAP_S, self._loop.time() + latency_s
         )
         self._loop.call_at(self._last_delivery_s, deliver, data, context=self.peer.context)
 
@@ -246,5 +250,5 @@ class MemoryTransport(asyncio.Transport):
             self._protocol.connection_lost(error)
 
 
-def _constant_latency(_from: str, _to: str, _chance: random.Random) -> float:
+def _constant_latency(_sender: str, _receiver: str, _rng: random.Random) -> float:
     return 0.001

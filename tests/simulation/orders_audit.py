@@ -1,4 +1,4 @@
-"""Judges orders: kept once acknowledged, with one rider, on a legal way, and to an end in time."""
+"""Audits orders: durable once acknowledged, one rider each, legal transitions, ended in time."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import pairwise
@@ -15,7 +15,7 @@ from tests.simulation.evidence import (
 
 TERMINAL = frozenset({"FUNDS_DISTRIBUTED", "REJECTED", "CANCELLED"})
 CARRYING_STATES = frozenset({"ASSIGNED", "AT_PICKUP", "PICKED_UP", "AT_DROPOFF"})
-# Source: wire contract, order states.
+# Source: docs/contract.md, order states.
 NEXT_STATUSES = {
     "PENDING": {"ACCEPTED", "REJECTED", "CANCELLED"},
     "ACCEPTED": {"PREPARING", "READY", "IN_TRANSIT", "CANCELLED"},
@@ -24,20 +24,22 @@ NEXT_STATUSES = {
     "IN_TRANSIT": {"DELIVERED"},
     "DELIVERED": {"FUNDS_DISTRIBUTED"},
 }
-# Source: offer policy, a rider sees an offer end this long before it really does. Units: seconds.
+# How much earlier an offer ends for the rider than for the server. Units: seconds.
 GRACE_S = 3.0
 RIDER_CAPACITY = 1
 
-# What must have been written when a command was acknowledged: of an order, for who said it.
+# (order, actor, command) -> whether the order has the effect of an acknowledged command.
 _EffectCheck = Callable[[Mapping[str, Any], str, Mapping[str, Any]], bool]
 
 
 def _has_status(*statuses: str) -> _EffectCheck:
-    return lambda order, _who, _said: order["status"] in statuses
+    return lambda order, _rider, _payload: order["status"] in statuses
 
 
 def _has_rider_at(*states: str) -> _EffectCheck:
-    return lambda order, who, _said: dispatch_state_of(order) in states and rider_of(order) == who
+    return lambda order, rider, _payload: (
+        dispatch_state_of(order) in states and rider_of(order) == rider
+    )
 
 
 EFFECT_CHECKS: dict[str, _EffectCheck] = {
@@ -56,13 +58,13 @@ EFFECT_CHECKS: dict[str, _EffectCheck] = {
 
 
 def audit(evidence: Evidence) -> Iterator[Violation]:
-    """Everything that is wrong with the orders."""
-    known = order_versions(evidence)
-    yield from _check_placed(evidence, known)
-    yield from _check_acknowledged(evidence, known)
+    """All violations in the orders."""
+    versions_by_order = order_versions(evidence)
+    yield from _check_placed(evidence, versions_by_order)
+    yield from _check_acknowledged(evidence, versions_by_order)
     yield from _check_late_accepts(evidence)
     yield from _check_capacity(evidence)
-    for order_id, versions in known.items():
+    for order_id, versions in versions_by_order.items():
         yield from _check_transitions(order_id, versions)
         yield from _check_end(evidence, order_id, versions)
 
@@ -70,67 +72,76 @@ def audit(evidence: Evidence) -> Iterator[Violation]:
 def _check_placed(
     evidence: Evidence, versions_by_order: Mapping[str, Sequence[OrderVersion]]
 ) -> Iterator[Violation]:
-    told: dict[str, dict[str, str]] = {}
-    for line in evidence.records_of("told", "user:"):
-        if line["method"] != "POST" or line["path"] != "/orders":
+    placed_by_user: dict[str, dict[str, str]] = {}
+    for record in evidence.records_of("request_answered", "user:"):
+        if record["method"] != "POST" or record["path"] != "/orders":
             continue
-        order_id = line["data"]["orderId"]
-        told.setdefault(line["who"], {})[line["id"]] = order_id
+        order_id = record["data"]["orderId"]
+        placed_by_user.setdefault(record["actor"], {})[record["id"]] = order_id
         versions = versions_by_order.get(order_id)
-        if versions is None or versions[0].at_s > line["t"] + 0.001:
-            yield Violation("acknowledged", line["who"], f"placed {order_id}, and it is not there")
-    asked: dict[str, set[str]] = {}
-    for line in evidence.records_of("asks", "user:"):
-        if line["method"] == "POST" and line["path"] == "/orders":
-            asked.setdefault(line["who"], set()).add(line["id"])
+        if versions is None or versions[0].at_s > record["t"] + 0.001:
+            yield Violation(
+                "acknowledged", record["actor"], f"placed {order_id}, and it is not there"
+            )
+    requests_by_user: dict[str, set[str]] = {}
+    for record in evidence.records_of("request_sent", "user:"):
+        if record["method"] == "POST" and record["path"] == "/orders":
+            requests_by_user.setdefault(record["actor"], set()).add(record["id"])
     for order_id, versions in versions_by_order.items():
-        who = f"user:{versions[0].order['userId']}"
-        is_told = order_id in told.get(who, {}).values()
-        # What he was never told may be his only where he still asks.
-        if not is_told and len(asked.get(who, ())) <= len(told.get(who, ())):
-            yield Violation("once", who, f"{order_id} was placed, and never told")
-    for who, placed in told.items():
+        user = f"user:{versions[0].order['userId']}"
+        is_acknowledged = order_id in placed_by_user.get(user, {}).values()
+        # An order without an answer is expected only while its customer still waits for one.
+        if not is_acknowledged and len(requests_by_user.get(user, ())) <= len(
+            placed_by_user.get(user, ())
+        ):
+            yield Violation(
+                "repeat_not_idempotent", user, f"{order_id} was placed without an acknowledgement"
+            )
+    for user, placed in placed_by_user.items():
         if len(set(placed.values())) < len(placed):
-            yield Violation("once", who, "two requests made one order")
+            yield Violation("repeat_not_idempotent", user, "two requests made one order")
 
 
 def _check_acknowledged(
     evidence: Evidence, versions_by_order: Mapping[str, Sequence[OrderVersion]]
 ) -> Iterator[Violation]:
-    said = {(x["who"], x["id"]): x["payload"] for x in evidence.records_of("says")}
-    for line in evidence.records_of("answered"):
-        command = line["command"]
+    payloads = {(x["actor"], x["id"]): x["payload"] for x in evidence.records_of("command_sent")}
+    for record in evidence.records_of("command_answered"):
+        command = record["command"]
         if command not in EFFECT_CHECKS:
             continue
-        payload = said[line["who"], line["id"]]
-        who = line["who"].partition(":")[2]
-        before = [
-            v for v in versions_by_order.get(payload["orderId"], ()) if v.at_s <= line["t"] + 0.001
+        payload = payloads[record["actor"], record["id"]]
+        actor_id = record["actor"].partition(":")[2]
+        earlier_versions = [
+            v
+            for v in versions_by_order.get(payload["orderId"], ())
+            if v.at_s <= record["t"] + 0.001
         ]
-        if not any(EFFECT_CHECKS[command](version.order, who, payload) for version in before):
-            text = f"{command} of {payload['orderId']} was acknowledged at {line['t']}, not kept"
-            yield Violation("acknowledged", line["who"], text)
+        if not any(
+            EFFECT_CHECKS[command](version.order, actor_id, payload) for version in earlier_versions
+        ):
+            text = f"{command} of {payload['orderId']} was acknowledged at {record['t']}, not kept"
+            yield Violation("acknowledged", record["actor"], text)
 
 
 def _check_late_accepts(evidence: Evidence) -> Iterator[Violation]:
-    ends: dict[str, float] = {}
-    for line in evidence.records_of("hears", "rider:"):
-        if line["event"] == "delivery_request":
-            offer = line["payload"]
-            # As the server's clock had it: the payload's own time, moved to the diary's.
-            ends[offer["offerId"]] = offer["expiresAt"] / 1000 + GRACE_S
+    end_by_offer: dict[str, float] = {}
+    for record in evidence.records_of("event_received", "rider:"):
+        if record["event"] == "delivery_request":
+            offer = record["payload"]
+            # The payload's wall-clock time, by the server's clock.
+            end_by_offer[offer["offerId"]] = offer["expiresAt"] / 1000 + GRACE_S
     start_s = _start_s(evidence)
-    said = {(x["who"], x["id"]): x for x in evidence.records_of("says", "rider:")}
-    for line in evidence.records_of("answered", "rider:"):
-        asked = said[line["who"], line["id"]]
-        if line["command"] != "accept_delivery":
+    commands = {(x["actor"], x["id"]): x for x in evidence.records_of("command_sent", "rider:")}
+    for record in evidence.records_of("command_answered", "rider:"):
+        command = commands[record["actor"], record["id"]]
+        if record["command"] != "accept_delivery":
             continue
-        end_s = ends.get(asked["payload"]["offerId"])
-        if end_s is not None and asked["t"] + start_s > end_s:
-            text = (
-                f"{asked['payload']['offerId']} was accepted {asked['t'] + start_s - end_s:.3f} s"
-            )
-            yield Violation("late", line["who"], f"{text} after its end")
+        end_s = end_by_offer.get(command["payload"]["offerId"])
+        if end_s is not None and command["t"] + start_s > end_s:
+            late_s = command["t"] + start_s - end_s
+            text = f"{command['payload']['offerId']} was accepted {late_s:.3f} s after its end"
+            yield Violation("accepted_late", record["actor"], text)
 
 
 def _start_s(evidence: Evidence) -> float:
@@ -138,24 +149,24 @@ def _start_s(evidence: Evidence) -> float:
 
 
 def _check_capacity(evidence: Evidence) -> Iterator[Violation]:
-    hands: dict[str, set[str]] = {}
-    holder: dict[str, str] = {}
+    carried_by: dict[str, set[str]] = {}
+    rider_of_order: dict[str, str] = {}
     for order_id, version in _versions_by_time(evidence):
         order = version.order
         carries = dispatch_state_of(order) in CARRYING_STATES and order["status"] not in TERMINAL
         rider = rider_of(order) if carries else None
-        before = holder.pop(order_id, None)
-        if before is not None:
-            hands[before].discard(order_id)
+        previous = rider_of_order.pop(order_id, None)
+        if previous is not None:
+            carried_by[previous].discard(order_id)
         if rider is None:
             continue
-        if before is not None and before != rider:
-            text = f"{order_id} went from {before} to {rider} in one step"
+        if previous is not None and previous != rider:
+            text = f"{order_id} went from {previous} to {rider} in one step"
             yield Violation("assigned", f"order:{order_id}", text)
-        holder[order_id] = rider
-        hands.setdefault(rider, set()).add(order_id)
-        if len(hands[rider]) > RIDER_CAPACITY:
-            text = f"carries {sorted(hands[rider])} at {version.at_s:.3f}"
+        rider_of_order[order_id] = rider
+        carried_by.setdefault(rider, set()).add(order_id)
+        if len(carried_by[rider]) > RIDER_CAPACITY:
+            text = f"carries {sorted(carried_by[rider])} at {version.at_s:.3f}"
             yield Violation("capacity", f"rider:{rider}", text)
 
 
@@ -166,33 +177,39 @@ def _versions_by_time(evidence: Evidence) -> Iterator[tuple[str, OrderVersion]]:
 
 
 def _check_transitions(order_id: str, versions: Sequence[OrderVersion]) -> Iterator[Violation]:
-    about = f"order:{order_id}"
+    subject = f"order:{order_id}"
     for before, after in pairwise(versions):
         old, new = before.order, after.order
         if not new:
-            yield Violation("way", about, "it was deleted")
+            yield Violation("illegal_transition", subject, "it was deleted")
             continue
         if new["version"] != old["version"] + 1:
-            yield Violation("way", about, f"version {old['version']} became {new['version']}")
+            yield Violation(
+                "illegal_transition", subject, f"version {old['version']} became {new['version']}"
+            )
         is_legal = new["status"] == old["status"] or new["status"] in NEXT_STATUSES.get(
             old["status"], ()
         )
         if not is_legal:
-            yield Violation("way", about, f"{old['status']} became {new['status']}")
-        yield from _check_offer_ends(about, old, new, after.at_s)
+            yield Violation(
+                "illegal_transition", subject, f"{old['status']} became {new['status']}"
+            )
+        yield from _check_offer_ends(subject, old, new, after.at_s)
 
 
 def _check_offer_ends(
     subject: str, old: Mapping[str, Any], new: Mapping[str, Any], at_s: float
 ) -> Iterator[Violation]:
-    """No offer is called expired before its time."""
-    ended = (new.get("dispatch") or {}).get("asked") or {}
+    """No offer is marked expired before its deadline."""
+    answered_offers = (new.get("dispatch") or {}).get("asked") or {}
     for rider, offer in ((old.get("dispatch") or {}).get("offers") or {}).items():
-        asked = ended.get(rider)
-        if asked is None or asked["offerId"] != offer["offerId"]:
+        answered = answered_offers.get(rider)
+        if answered is None or answered["offerId"] != offer["offerId"]:
             continue
-        if asked["outcome"] == "expired" and asked["atMs"] <= offer["deadlineMs"]:
-            yield Violation("early", subject, f"{rider}'s offer expired early, at {at_s:.3f}")
+        if answered["outcome"] == "expired" and answered["atMs"] <= offer["deadlineMs"]:
+            yield Violation(
+                "offer_expired_early", subject, f"{rider}'s offer expired early, at {at_s:.3f}"
+            )
 
 
 def _check_end(
@@ -202,8 +219,8 @@ def _check_end(
     ended = next((v.at_s for v in versions if v.order.get("status") in TERMINAL), None)
     if ended is None:
         state = f"{last.order.get('status')}/{dispatch_state_of(last.order)}"
-        yield Violation("ends", f"order:{order_id}", f"is still {state}")
+        yield Violation("not_ended", f"order:{order_id}", f"is still {state}")
     elif ended > evidence.faults_end_s + evidence.settle_timeout_s:
         yield Violation(
-            "ends", f"order:{order_id}", f"ended {ended - evidence.faults_end_s:.1f} s late"
+            "not_ended", f"order:{order_id}", f"ended {ended - evidence.faults_end_s:.1f} s late"
         )

@@ -1,4 +1,4 @@
-"""Bugs that can be planted into the product, to see that the auditor finds them."""
+"""Bugs that can be planted into the product, to test that the auditor finds them."""
 
 import asyncio
 from collections.abc import Callable, Iterator
@@ -13,16 +13,16 @@ from dispatch.events.inbox import Inboxes
 from dispatch.events.outbox import Outbox
 from dispatch.orders.unit_of_work import Committed, OrderUnitOfWork, PreparedCommit
 
-# How long the early answer is ahead of its write.
+# How long the early answer precedes its write.
 EARLY_ANSWER_S = 0.4
 
 
 @contextmanager
 def planted_bug(name: str | None) -> Iterator[None]:
-    """Run with one of the bugs in the product, or with none."""
+    """Inside the block the product has the named bug; None plants nothing."""
     with ExitStack() as stack:
-        for owner, what, wrong in PLANTED_BUGS[name]() if name else ():
-            stack.enter_context(mock.patch.object(owner, what, wrong))
+        for owner, attribute, replacement in PLANTED_BUGS[name]() if name else ():
+            stack.enter_context(mock.patch.object(owner, attribute, replacement))
         yield
 
 
@@ -30,7 +30,7 @@ Patch = tuple[Any, str, Any]
 
 
 def _ack_before_write() -> list[Patch]:
-    """The answer goes out while the write is still to come."""
+    """The answer is sent before the write."""
     write, tasks = OrderUnitOfWork.write, set[Any]()
 
     async def write_late(unit_of_work: OrderUnitOfWork, prepared: PreparedCommit) -> None:
@@ -49,42 +49,47 @@ def _ack_before_write() -> list[Patch]:
 
 
 def _outbox_drops_entries() -> list[Patch]:
-    """One entry of nine is deleted and was delivered to nobody."""
-    tell, turns = Outbox._publish, count(1)
+    """Every ninth outbox entry is deleted without having been published."""
+    publish, numbers = Outbox._publish, count(1)
 
-    async def forgetful(outbox: Outbox, entries: Any) -> None:
-        await tell(outbox, [each for each in entries if next(turns) % 9])
+    async def publish_most(outbox: Outbox, entries: Any) -> None:
+        await publish(outbox, [entry for entry in entries if next(numbers) % 9])
 
-    return [(Outbox, "_publish", forgetful)]
+    return [(Outbox, "_publish", publish_most)]
 
 
 def _resume_skips_first() -> list[Patch]:
-    """The first event that was missed is left out of the replay."""
-    since = Inboxes.events_after
+    """The first missed event is left out of a resume."""
+    events_after = Inboxes.events_after
 
-    async def shortened(inboxes: Inboxes, owner: str, epoch: str, seq: int) -> Any:
-        found = await since(inboxes, owner, epoch, seq)
-        return found[1:] if found else found
+    async def skip_first(inboxes: Inboxes, owner: str, epoch: str, seq: int) -> Any:
+        events = await events_after(inboxes, owner, epoch, seq)
+        return events[1:] if events else events
 
-    return [(Inboxes, "events_after", shortened)]
+    return [(Inboxes, "events_after", skip_first)]
 
 
 def _repeats_run_again() -> list[Patch]:
-    """A repeated request is carried out again."""
+    """A repeated request is executed again."""
     commit_new = OrderUnitOfWork.commit_new
 
-    async def again(unit_of_work: OrderUnitOfWork, caller: Any, *arguments: Any) -> Any:
+    async def commit_without_key(
+        unit_of_work: OrderUnitOfWork, caller: Any, *arguments: Any
+    ) -> Any:
         return await commit_new(unit_of_work, replace(caller, request_key=None), *arguments)
 
-    async def never(_unit_of_work: OrderUnitOfWork, _caller: Any) -> None:
+    async def find_nothing(_unit_of_work: OrderUnitOfWork, _caller: Any) -> None:
         return None
 
-    return [(OrderUnitOfWork, "commit_new", again), (OrderUnitOfWork, "find_first_answer", never)]
+    return [
+        (OrderUnitOfWork, "commit_new", commit_without_key),
+        (OrderUnitOfWork, "find_first_answer", find_nothing),
+    ]
 
 
 PLANTED_BUGS: dict[str, Callable[[], list[Patch]]] = {
     "ack-before-write": _ack_before_write,
-    "outbox-forgets": _outbox_drops_entries,
+    "outbox-drops-entries": _outbox_drops_entries,
     "resume-skips": _resume_skips_first,
-    "repeats-count": _repeats_run_again,
+    "repeats-run-again": _repeats_run_again,
 }

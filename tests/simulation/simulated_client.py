@@ -1,4 +1,4 @@
-"""A client's phone: the public contract over one WebSocket and HTTP, on a network that fails."""
+"""Simulated client: one WebSocket and HTTP, by the public contract, on a faulty network."""
 
 import asyncio
 import random
@@ -15,17 +15,17 @@ from tests.simulation.fault_schedule import FaultSchedule
 from tests.virtual_time import START_MS
 
 SECRET = "a secret of the simulation, 32 bytes or more"
-# How long a phone waits for an answer before it asks again.
+# How long a client waits for an answer before it sends again.
 ANSWER_TIMEOUT_S = 5.0
-# Source: the defaults of the Socket.IO client, made shorter so that stories are not about waiting.
+# Source: the Socket.IO client's defaults, shortened so that runs do not consist of waiting.
 BACKOFF_S, BACKOFF_S_MAX = 0.5, 3.0
-# Source: Engine.IO protocol 4, a client that hears no ping for both intervals closes.
+# Source: Engine.IO protocol 4, a client without a ping for both intervals closes.
 PING_TIMEOUT_S = 20.0
 _NAMESPACE = {"USER": "user", "VENDOR": "vendor", "RIDER": "rider", "ADMIN": "ops"}
 
 
 class Refused(Exception):
-    """The server understood, and said no."""
+    """The server refused the command or request."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -33,22 +33,22 @@ class Refused(Exception):
 
 
 class _NoAnswer(Exception):
-    """Nothing is known of what was asked."""
+    """No answer came; whether the request was executed is unknown."""
 
 
 class ServerPool:
-    """Where phones find the servers: one pool of connections to each, over the town's network."""
+    """HTTP connection pools to every server, over the simulated network."""
 
     def __init__(self, node_names: list[str]) -> None:
         self.node_names = node_names
         self._sessions = {name: self._open_session(name) for name in node_names}
 
     def session(self, name: str) -> aiohttp.ClientSession:
-        """The way to one server."""
+        """The pool of one server."""
         return self._sessions[name]
 
     async def close(self) -> None:
-        """Hang everything up."""
+        """Close all pools."""
         for session in self._sessions.values():
             await session.close()
 
@@ -58,7 +58,7 @@ class ServerPool:
 
 
 class SimulatedClient:
-    """One person's app. `on_event` hears each event once; `on_lost` says that some were missed."""
+    """One user's app. `on_event` gets each event once; `on_resync` says that some were missed."""
 
     def __init__(
         self,
@@ -85,49 +85,54 @@ class SimulatedClient:
         self._joined = asyncio.Event()
         self._pending_answers: dict[int, asyncio.Future[Any]] = {}
         self._ack_id = 0
-        # By the number of an acknowledgement, the name of the command that it answers.
+        # Command ids by acknowledgement number.
         self._command_ids: dict[int, str] = {}
         self._request_count = 0
         self._connection_number = 0
         self._resume: dict[str, Any] | None = None
         self._send_tasks: set[asyncio.Task[None]] = set()
 
-    # The line.
+    # Connection
 
     async def run(self) -> None:
-        """Keep a line to some server, for ever."""
+        """Stay connected to some server until cancelled."""
         failures = 0
         while True:
             if self.is_offline:
                 await asyncio.sleep(0.5)
                 continue
-            lines = self._connection_number
+            connections_before = self._connection_number
             try:
                 await self._hold_connection(self.rng.choice(self._servers.node_names))
             except (aiohttp.ClientError, OSError, packets.InvalidPacket):
-                # The next try may find another server.
+                # The next attempt may choose another server.
                 pass
             finally:
                 self._on_disconnect()
-            failures = 0 if self._connection_number > lines else failures + 1
+            failures = 0 if self._connection_number > connections_before else failures + 1
             pause_s = min(BACKOFF_S_MAX, BACKOFF_S * 2**failures)
             await asyncio.sleep(self.rng.uniform(0.5, 1) * pause_s)
 
     def drop_connection(self) -> None:
-        """Lose the connection."""
-        if self._socket is not None and (end := self._socket.get_extra_info("end")) is not None:
-            end.reset()
+        """Reset the connection."""
+        if (
+            self._socket is not None
+            and (transport := self._socket.get_extra_info("transport")) is not None
+        ):
+            transport.reset()
 
     def emit(self, name: str, payload: Any) -> None:
-        """Say something that wants no answer, if there is a line."""
+        """Send an event without acknowledgement, if connected."""
         if self._joined.is_set():
             self._send_with_faults(packets.event_packet(self.namespace, name, payload))
 
     async def send_command(self, name: str, payload: dict[str, Any]) -> dict[str, Any]:
-        """Say a command under a name of its own until it is answered. Errors: Refused."""
+        """Send a command, under one command id, until it is answered. Errors: Refused."""
         self._request_count += 1
         command_id = f"c{self._request_count}"
-        self._event_log.record(self.actor, "says", command=name, id=command_id, payload=payload)
+        self._event_log.record(
+            self.actor, "command_sent", command=name, id=command_id, payload=payload
+        )
         while True:
             await self._joined.wait()
             try:
@@ -137,14 +142,16 @@ class SimulatedClient:
                 continue
             if answer["ok"]:
                 self._event_log.record(
-                    self.actor, "answered", command=name, id=command_id, data=answer
+                    self.actor, "command_answered", command=name, id=command_id, data=answer
                 )
                 return answer["data"] or {}
             if answer["error"]["retryable"]:
                 await asyncio.sleep(self.rng.uniform(0.3, 1.0))
                 continue
             code = answer["error"]["code"]
-            self._event_log.record(self.actor, "refused", command=name, id=command_id, code=code)
+            self._event_log.record(
+                self.actor, "command_refused", command=name, id=command_id, code=code
+            )
             raise Refused(code)
 
     async def _send_once(self, name: str, payload: dict[str, Any]) -> dict[str, Any]:
@@ -163,12 +170,12 @@ class SimulatedClient:
 
     async def _hold_connection(self, name: str) -> None:
         session = self._servers.session(name)
-        async with asyncio.timeout(ANSWER_TIMEOUT_S) as patience:
+        async with asyncio.timeout(ANSWER_TIMEOUT_S) as timeout:
             url = f"http://{name}/socket.io/?EIO=4&transport=websocket"
             async with session.ws_connect(url, max_msg_size=1 << 20) as socket:
                 self._socket = socket
                 await self._join(socket, name)
-                patience.reschedule(None)
+                timeout.reschedule(None)
                 await self._read_packets(socket)
 
     async def _join(self, socket: aiohttp.ClientWebSocketResponse, name: str) -> None:
@@ -186,7 +193,7 @@ class SimulatedClient:
         self._connection_number += 1
         resume = auth.get("resume")
         self._event_log.record(
-            self.actor, "opens", line=self._connection_number, node=name, resume=resume
+            self.actor, "connected", connection=self._connection_number, node=name, resume=resume
         )
         self._joined.set()
         self.on_open()
@@ -207,7 +214,10 @@ class SimulatedClient:
         if self._faults.drops_answer():
             return
         self._event_log.record(
-            self.actor, "acked", id=self._command_ids.get(packet.ack_id), answer=packet.payload
+            self.actor,
+            "answer_received",
+            id=self._command_ids.get(packet.ack_id),
+            answer=packet.payload,
         )
         future = self._pending_answers.get(packet.ack_id)
         if future is not None and not future.done():
@@ -216,8 +226,8 @@ class SimulatedClient:
     def _on_event_packet(self, packet: packets.EventPacket) -> None:
         self._event_log.record(
             self.actor,
-            "hears",
-            line=self._connection_number,
+            "event_received",
+            connection=self._connection_number,
             event=packet.name,
             payload=packet.payload,
         )
@@ -236,9 +246,9 @@ class SimulatedClient:
         self.on_event(packet.name, packet.payload)
 
     def _send_with_faults(self, packet: str) -> None:
-        """Give a packet to the network, which may lose it, repeat it, or keep it for a while."""
-        for late_s in self._faults.copy_delays_s():
-            task = asyncio.get_running_loop().create_task(self._send_delayed(packet, late_s))
+        """Send a packet over the faulty network, which may lose, repeat or delay it."""
+        for delay_s in self._faults.copy_delays_s():
+            task = asyncio.get_running_loop().create_task(self._send_delayed(packet, delay_s))
             self._send_tasks.add(task)
             task.add_done_callback(self._send_tasks.discard)
 
@@ -251,30 +261,30 @@ class SimulatedClient:
         try:
             await socket.send_str(packet)
         except (aiohttp.ClientError, OSError):
-            # Who listens learns of it too.
+            # The reader of the socket gets the error as well.
             return
 
     def _on_disconnect(self) -> None:
         if self._joined.is_set():
-            self._event_log.record(self.actor, "closed", line=self._connection_number)
+            self._event_log.record(self.actor, "disconnected", connection=self._connection_number)
         self._socket = None
         self._joined.clear()
         for future in self._pending_answers.values():
             if not future.done():
                 future.set_exception(_NoAnswer())
 
-    # HTTP.
+    # HTTP
 
     async def get(self, path: str) -> Any:
-        """Read something. Errors: Refused."""
+        """Send a GET request. Errors: Refused."""
         return await self._http("GET", path, None)
 
     async def put(self, path: str, body: dict[str, Any]) -> Any:
-        """Set something. Errors: Refused."""
+        """Send a PUT request. Errors: Refused."""
         return await self._http("PUT", path, body)
 
     async def post(self, path: str, body: dict[str, Any]) -> Any:
-        """Do something once. Errors: Refused."""
+        """Send a POST request with an idempotency key. Errors: Refused."""
         return await self._http("POST", path, body)
 
     async def _http(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
@@ -283,13 +293,21 @@ class SimulatedClient:
         headers = {"Authorization": f"Bearer {self._token}", "Content-Type": "application/json"}
         if method == "POST":
             headers["Idempotency-Key"] = key
-        self._event_log.record(self.actor, "asks", method=method, path=path, id=key, body=body)
+        self._event_log.record(
+            self.actor, "request_sent", method=method, path=path, id=key, body=body
+        )
         while True:
             status, envelope = await self._request(method, path, headers, body)
             if status in range(200, 300):
                 data = envelope["data"]
                 self._event_log.record(
-                    self.actor, "told", method=method, path=path, id=key, status=status, data=data
+                    self.actor,
+                    "request_answered",
+                    method=method,
+                    path=path,
+                    id=key,
+                    status=status,
+                    data=data,
                 )
                 return data
             code = envelope.get("error", {}).get("code", "none")
@@ -297,7 +315,7 @@ class SimulatedClient:
                 await asyncio.sleep(self.rng.uniform(0.2, 1.0))
                 continue
             self._event_log.record(
-                self.actor, "denied", method=method, path=path, id=key, code=code
+                self.actor, "request_refused", method=method, path=path, id=key, code=code
             )
             raise Refused(code)
 
@@ -329,7 +347,7 @@ class SimulatedClient:
         if method == "POST":
             key = headers["Idempotency-Key"]
             answer = {"ok": status < 300, **envelope}
-            self._event_log.record(self.actor, "acked", id=key, answer=answer)
+            self._event_log.record(self.actor, "answer_received", id=key, answer=answer)
         return status, envelope
 
 
@@ -341,8 +359,8 @@ async def _read_frame(socket: aiohttp.ClientWebSocketResponse) -> str:
 
 
 def _ignore_event(_name: str, _payload: dict[str, Any]) -> None:
-    """Before anybody listens."""
+    """Default event callback."""
 
 
 def _do_nothing() -> None:
-    """Before anybody listens."""
+    """Default callback."""

@@ -1,4 +1,4 @@
-"""One server of the town: the product as it is, on the town's stores, network and time."""
+"""Simulated node: the whole product on simulated stores, network and time."""
 
 import asyncio
 import contextvars
@@ -20,12 +20,12 @@ from tests.simulation.simulation_loop import CURRENT_PROCESS, SimulatedProcess, 
 
 TABLE = "reeyo"
 REDIS_URL = "redis://redis:6379/0"
-# An orchestrator starts a server that could not start again after this long.
+# Time after which an orchestrator restarts a server that failed to start.
 RESTART_S = 1.0
 
 
 class DyingDynamoClient:
-    """The low-level client of one server, which may die with a write done and nothing said."""
+    """DynamoDB client of one node, which may die after a write and before its answer."""
 
     def __init__(self, dynamo: FakeDynamo, node: "SimulatedNode") -> None:
         self._dynamo = dynamo
@@ -35,7 +35,7 @@ class DyingDynamoClient:
         return getattr(self._dynamo, operation)
 
     async def transact_write_items(self, **request: Any) -> Any:
-        """As the fake's; an order's step may be the last thing the server does."""
+        """Execute the transaction; kill the node after it, if it is the commit to die after."""
         answer = await self._dynamo.transact_write_items(**request)
         if self._node.dies_after_commits and _is_order_commit(request):
             self._node.dies_after_commits -= 1
@@ -51,13 +51,13 @@ def _is_order_commit(request: dict[str, Any]) -> bool:
 
 
 class SimulatedNode:
-    """A server that is started again whenever it has ended."""
+    """A server that is restarted whenever it ends."""
 
     def __init__(
         self, name: str, settings: Settings, dynamo: FakeDynamo, event_log: EventLog
     ) -> None:
         self.name = name
-        # After so many steps of orders it dies; 0 is never.
+        # Order commits after which the node dies; 0 means never.
         self.dies_after_commits = 0
         self.processes: list[SimulatedProcess] = []
         self._settings = settings
@@ -66,36 +66,36 @@ class SimulatedNode:
         self._process: SimulatedProcess | None = None
         self._killed = asyncio.Event()
         self._stop_requested = asyncio.Event()
-        # How long it stays away after its next end.
+        # Time until the next restart.
         self.downtime_s = RESTART_S
 
     async def run_and_restart(self, clock: Clock) -> None:
-        """Live, again and again."""
+        """Run the server, and restart it whenever it ends."""
         while True:
-            life = self._process = SimulatedProcess(self.name)
-            self.processes.append(life)
+            process = self._process = SimulatedProcess(self.name)
+            self.processes.append(process)
             self._killed, self._stop_requested, self.dies_after_commits = (
                 asyncio.Event(),
                 asyncio.Event(),
                 0,
             )
             context = contextvars.copy_context()
-            context.run(CURRENT_PROCESS.set, life)
+            context.run(CURRENT_PROCESS.set, process)
             loop = asyncio.get_running_loop()
             task = loop.create_task(self._serve(clock), context=context)
-            gone = loop.create_task(self._killed.wait())
-            await asyncio.wait([task, gone], return_when=asyncio.FIRST_COMPLETED)
-            gone.cancel()
-            if not life.has_ended:
-                # It ended by itself: its connections end with it.
-                why = "stopped" if self._stop_requested.is_set() else repr(task.exception())
-                self._event_log.record("node:" + self.name, "ended", why=why)
-                _simulation_loop().kill(life)
+            kill_wait = loop.create_task(self._killed.wait())
+            await asyncio.wait([task, kill_wait], return_when=asyncio.FIRST_COMPLETED)
+            kill_wait.cancel()
+            if not process.has_ended:
+                # It ended by itself; a process's connections end with it.
+                reason = "stopped" if self._stop_requested.is_set() else repr(task.exception())
+                self._event_log.record("node:" + self.name, "ended", reason=reason)
+                _simulation_loop().kill(process)
             await asyncio.sleep(self.downtime_s)
             self.downtime_s = RESTART_S
 
     def kill(self) -> bool:
-        """End it where it stands; False where it was not running."""
+        """Kill the process, as `kill -9`; False if it was not running."""
         if self._process is None or self._process.has_ended:
             return False
         self._event_log.record("node:" + self.name, "killed")
@@ -104,7 +104,7 @@ class SimulatedNode:
         return True
 
     def stop(self) -> None:
-        """Ask it to end in order, as by SIGTERM."""
+        """Ask the process to stop in order, as by SIGTERM."""
         self._event_log.record("node:" + self.name, "asked to stop")
         self._stop_requested.set()
 
@@ -114,11 +114,13 @@ class SimulatedNode:
             table = DynamoTable(DyingDynamoClient(self._dynamo, self), TABLE)
             scripts = Scripts(redis.commands)
             await _load_scripts(scripts)
-            basis = Infrastructure(
+            infrastructure = Infrastructure(
                 self._settings, clock, table, redis, scripts, ids.new_id("node")
             )
-            plug: Any = BoundSocket(self.name)
-            await run(basis, plug, self._stop_requested, self._on_ready)
+            bound_socket: Any = BoundSocket(self.name)
+            await run(
+                infrastructure, bound_socket, self._stop_requested, self._on_ready
+            )
             await table.wait_for_transactions()
 
     def _on_ready(self) -> None:

@@ -1,4 +1,4 @@
-"""One run of the town: servers, people and weather on one clock, until everything has ended."""
+"""One run of the simulation: servers, clients and faults on one clock, until all orders end."""
 
 import asyncio
 import random
@@ -27,59 +27,61 @@ from tests.simulation.simulation_loop import SimulationLoop
 from tests.virtual_time import START_MS
 
 NODES = 3
-# In the town everything is quick.
+# Batch interval; short, as all waits are here.
 BATCH_EVERY_MS = 2_000
-# Source: promises, all orders are terminal within a minute of the last fault.
+# Source: docs/promises.md, all orders have ended within a minute of the last fault.
 SETTLE_TIMEOUT_S = 60.0
-# For what is on its way when the last order has ended.
+# For events still in flight when the last order has ended.
 FINAL_EVENTS_S = 8.0
-# A storm ends even where orders got stuck in it, and so does the reading of what is left.
+# The phase of faults ends even if orders are stuck in it, and so does the final reading.
 FAULT_PHASE_S, FAULT_PHASE_S_PER_ORDER = 120.0, 12.0
 COLLECT_S = 120.0
 TERMINAL = ("FUNDS_DISTRIBUTED", "REJECTED", "CANCELLED")
 
 
 class Options(NamedTuple):
-    """What a run depends on, and on nothing else."""
+    """Everything that a run depends on."""
 
     seed: int
     orders: int
     faults: tuple[str, ...] = ()
     planted_bug: str | None = None
-    # How orders meet riders, as an operator sets it.
+    # The matching mode, as an operator sets it.
     mode: str = "offers"
 
 
 class Outcome(NamedTuple):
-    """What a run left behind. Units: virtual seconds."""
+    """Result of a run. Units: virtual seconds."""
 
     event_log: EventLog
     evidence: Evidence
     seconds: float
     faults: dict[str, int]
-    # To DynamoDB, from the first order to the end of the last.
+    # Calls to DynamoDB, from the first order to the end of the last.
     dynamodb_calls: int
 
 
 def run_simulation(options: Options) -> Outcome:
-    """Run the town once."""
+    """Run the simulation once."""
     loop = SimulationLoop()
-    story = SimulationRun(options, loop)
+    simulation = SimulationRun(options, loop)
     with ExitStack() as stack:
         stack.enter_context(determinism.deterministic(options.seed, loop.clock))
         stack.enter_context(planted_bugs.planted_bug(options.planted_bug))
-        stack.enter_context(_record_logged_errors(story.event_log))
-        loop.set_exception_handler(story.record_failure)
+        stack.enter_context(_record_logged_errors(simulation.event_log))
+        loop.set_exception_handler(simulation.record_failure)
         runner = stack.enter_context(asyncio.Runner(loop_factory=lambda: loop))
-        outcome = runner.run(story.run())
-        # What the killed have left ends in order, unseen.
-        for life in [life for node in story.nodes for life in node.processes if life.has_ended]:
-            loop.release_killed(life)
+        outcome = runner.run(simulation.run())
+        # The killed processes' tasks end in order, unobserved.
+        for process in [
+            process for node in simulation.nodes for process in node.processes if process.has_ended
+        ]:
+            loop.release_killed(process)
     return outcome
 
 
 class SimulationRun:
-    """The parts of one run."""
+    """Builds and runs one simulation."""
 
     def __init__(self, options: Options, loop: SimulationLoop) -> None:
         self.options = options
@@ -87,7 +89,7 @@ class SimulationRun:
         self.faults = FaultSchedule(options.seed, options.faults, self.event_log)
         self.nodes: list[SimulatedNode] = []
         self._loop = loop
-        self._rng = random.Random(f"story/{options.seed}")
+        self._rng = random.Random(f"run/{options.seed}")
         self._behaviour = Behaviour()
         self._clients: list[SimulatedClient] = []
         self._item_versions: list[tuple[float, tuple[str, str], Any]] = []
@@ -98,12 +100,12 @@ class SimulationRun:
         self._dynamodb_calls = 0
 
     def record_failure(self, _loop: Any, context: dict[str, Any]) -> None:
-        """What nobody caught is an error as well."""
+        """Log an exception that nothing handled, as an error."""
         error = _format_error(context.get("exception"))
         self.event_log.record("log", "error", event=context["message"], error=error)
 
     async def run(self) -> Outcome:
-        """Build the town, live in it, and gather what there is to judge."""
+        """Start servers and clients, run the orders under faults, and collect the evidence."""
         loop = self._loop
         loop.network.latency_s = self.faults.latency_s
         self._redis = FakeRedis(loop.network)
@@ -112,9 +114,9 @@ class SimulationRun:
         self._exchange = ServerPool([f"node{number}" for number in range(NODES)])
         self._start_nodes()
         try:
-            people = await self._start_people()
-            await self._run_orders(people)
-            return await self._collect_evidence(people)
+            clients = await self._start_people()
+            await self._run_orders(clients)
+            return await self._collect_evidence(clients)
         finally:
             self.event_log.is_recording = False
             for task in self._tasks:
@@ -124,18 +126,18 @@ class SimulationRun:
 
     async def _open_table(self) -> None:
         loop = self._loop
-        pace = Latencies(round_trip_s=0.006, hold_s=0.008, index_lag_s=0.2, spread=0.5)
+        latencies = Latencies(round_trip_s=0.006, hold_s=0.008, index_lag_s=0.2, spread=0.5)
         faults = FaultInjector(self.options.seed)
-        self._dynamo = FakeDynamo(loop.time, asyncio.sleep, pace, faults)
+        self._dynamo = FakeDynamo(loop.time, asyncio.sleep, latencies, faults)
         await ensure_table(DynamoTable(self._dynamo, TABLE))
-        shelves: Any = self._dynamo.tables[TABLE]
-        put = shelves.put
+        items: Any = self._dynamo.tables[TABLE]
+        put = items.put
 
-        def watched(place: tuple[str, str], image: Any, lag_s: float) -> None:
-            put(place, image, lag_s)
-            self._item_versions.append((loop.time(), place, image))
+        def put_and_record(key: tuple[str, str], item: Any, lag_s: float) -> None:
+            put(key, item, lag_s)
+            self._item_versions.append((loop.time(), key, item))
 
-        shelves.put = watched
+        items.put = put_and_record
 
     def _start_nodes(self) -> None:
         settings = Settings(
@@ -154,9 +156,9 @@ class SimulationRun:
             await admin.put(f"/admin/config/services/{service}", {"enabled": True})
         if self.options.mode != "offers":
             for service in ("food", "mart", "packages"):
-                how = {"mode": self.options.mode, "batchEveryMs": BATCH_EVERY_MS}
-                await admin.put(f"/admin/config/offers/{service}", how)
-        shops = [
+                policy = {"mode": self.options.mode, "batchEveryMs": BATCH_EVERY_MS}
+                await admin.put(f"/admin/config/offers/{service}", policy)
+        vendors = [
             Vendor(
                 self._start_client("VENDOR", f"v{n}"), self._behaviour, "FOOD" if n % 3 else "MART"
             )
@@ -165,23 +167,26 @@ class SimulationRun:
         riders = [
             Rider(self._start_client("RIDER", f"r{n}"), self._behaviour) for n in range(counts[1])
         ]
-        await asyncio.gather(*(shop.open_shop() for shop in shops))
+        await asyncio.gather(*(vendor.open_shop() for vendor in vendors))
         for rider in riders:
             self._start_task(rider.run())
-        guests = [
-            Customer(self._start_client("USER", f"u{n}"), self._behaviour, shops)
+        customers = [
+            Customer(self._start_client("USER", f"u{n}"), self._behaviour, vendors)
             for n in range(counts[2])
         ]
         await asyncio.sleep(2)
-        return People(admin, shops, riders, guests)
+        return People(admin, vendors, riders, customers)
 
-    async def _run_orders(self, people: "People") -> None:
+    async def _run_orders(self, clients: "People") -> None:
         before = self._dynamo.faults.calls
-        struck = FaultTargets(self.nodes, self._redis, self._dynamo, self._clients[1:])
-        strikes = asyncio.create_task(self.faults.run(struck))
-        left = iter(range(self.options.orders))
-        guests = [asyncio.create_task(self._place_orders(each, left)) for each in people.customers]
-        self._tasks += guests
+        targets = FaultTargets(self.nodes, self._redis, self._dynamo, self._clients[1:])
+        fault_task = asyncio.create_task(self.faults.run(targets))
+        order_numbers = iter(range(self.options.orders))
+        order_tasks = [
+            asyncio.create_task(self._place_orders(each, order_numbers))
+            for each in clients.customers
+        ]
+        self._tasks += order_tasks
         with suppress(TimeoutError):
             async with asyncio.timeout(
                 FAULT_PHASE_S + self.options.orders * FAULT_PHASE_S_PER_ORDER
@@ -189,9 +194,9 @@ class SimulationRun:
                 await self._all_begun.wait()
                 await asyncio.sleep(self._rng.uniform(2, 10))
         self._behaviour.is_cooperative = self.faults.is_stopped = True
-        await strikes
+        await fault_task
         self._faults_end_s = self._loop.time()
-        self.event_log.record("weather", "calm")
+        self.event_log.record("faults", "ended")
         for _ in range(round(SETTLE_TIMEOUT_S)):
             if not self._open_orders():
                 break
@@ -208,28 +213,32 @@ class SimulationRun:
             await asyncio.sleep(customer.client.rng.uniform(0.5, 4))
 
     def _open_orders(self) -> int:
-        """How many orders of the table have not ended."""
+        """Number of orders in the table that have not ended."""
         return sum(
-            image["status"]["S"] not in TERMINAL
-            for (_, sk), image in self._dynamo.tables[TABLE].images().items()
-            if sk == "METADATA" and "orderId" in image
+            item["status"]["S"] not in TERMINAL
+            for (_, sk), item in self._dynamo.tables[TABLE].images().items()
+            if sk == "METADATA" and "orderId" in item
         )
 
-    async def _collect_evidence(self, people: "People") -> Outcome:
+    async def _collect_evidence(self, clients: "People") -> Outcome:
         with suppress(TimeoutError):
             async with asyncio.timeout(COLLECT_S):
-                for guest in people.customers:
-                    await guest.client.get("/orders?limit=100")
-                for who in (*people.customers, *people.riders, *people.vendors):
-                    await who.client.get("/wallet/balance")
-                await people.admin.get("/admin/ledger/trial-balance")
-        whole = {
-            phone.actor: self._redis.read_hash(f"inbox:{{{phone.actor}}}:head")
-            for phone in self._clients
+                for customer in clients.customers:
+                    await customer.client.get("/orders?limit=100")
+                for actor in (*clients.customers, *clients.riders, *clients.vendors):
+                    await actor.client.get("/wallet/balance")
+                await clients.admin.get("/admin/ledger/trial-balance")
+        all_heads = {
+            client.actor: self._redis.read_hash(f"inbox:{{{client.actor}}}:head")
+            for client in self._clients
         }
-        # What an earlier run of Redis left is no inbox any more.
-        heads = {who: head for who, head in whole.items() if head.get("run") == self._redis.run_id}
-        self.event_log.record("weather", "end")
+        # An inbox of an earlier Redis run is no longer valid.
+        heads = {
+            actor: head
+            for actor, head in all_heads.items()
+            if head.get("run") == self._redis.run_id
+        }
+        self.event_log.record("run", "ended")
         evidence = Evidence(
             records=self.event_log.records,
             item_versions=self._item_versions,
@@ -243,17 +252,17 @@ class SimulationRun:
         return Outcome(self.event_log, evidence, self._loop.time(), faults, self._dynamodb_calls)
 
     def _start_client(self, user_type: str, user_id: str) -> SimulatedClient:
-        phone = SimulatedClient(user_type, user_id, self._exchange, self.event_log, self.faults)
-        self._clients.append(phone)
-        self._start_task(phone.run())
-        return phone
+        client = SimulatedClient(user_type, user_id, self._exchange, self.event_log, self.faults)
+        self._clients.append(client)
+        self._start_task(client.run())
+        return client
 
     def _start_task(self, coroutine: Any) -> None:
         self._tasks.append(self._loop.create_task(coroutine))
 
 
 class People(NamedTuple):
-    """Who lives in the town."""
+    """The clients of a run."""
 
     admin: SimulatedClient
     vendors: list[Vendor]
@@ -262,7 +271,7 @@ class People(NamedTuple):
 
 
 def _population_sizes(orders: int) -> tuple[int, int, int]:
-    """Shops, riders and customers of a town for so many orders."""
+    """Numbers of vendors, riders and customers for a number of orders."""
     return max(3, orders // 12), max(4, min(40, orders // 4)), max(5, min(30, orders // 3))
 
 
@@ -272,18 +281,19 @@ def _dynamo_faults(dynamo: FakeDynamo) -> Counter[str]:
 
 @contextmanager
 def _record_logged_errors(event_log: EventLog) -> Iterator[None]:
-    """What the servers log as an error is written down; the rest is not printed."""
+    """Record the servers' error logs; drop the rest."""
 
-    def hear(_logger: Any, level: str, line: Any) -> Any:
+    def record_and_drop(_logger: Any, level: str, event: Any) -> Any:
         if level in ("error", "critical"):
-            error = line.get("exc_info")
-            facts = {name: str(value) for name, value in line.items() if name != "exc_info"}
-            event_log.record("log", level, **facts, error=_format_error(error))
+            error = event.get("exc_info")
+            fields = {name: str(value) for name, value in event.items() if name != "exc_info"}
+            event_log.record("log", level, **fields, error=_format_error(error))
         raise structlog.DropEvent
 
     before = structlog.get_config()
     structlog.configure(
-        processors=[structlog.processors.add_log_level, hear], cache_logger_on_first_use=False
+        processors=[structlog.processors.add_log_level, record_and_drop],
+        cache_logger_on_first_use=False,
     )
     try:
         yield
@@ -292,7 +302,7 @@ def _record_logged_errors(event_log: EventLog) -> Iterator[None]:
 
 
 def _format_error(error: Any) -> str:
-    """An error and where it came from, in words that are the same in every run."""
+    """An error and the functions it came from, in the same text in every run."""
     if error is True:
         error = sys.exc_info()[1]
     if not isinstance(error, BaseException):
