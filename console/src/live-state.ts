@@ -53,23 +53,26 @@ export class LiveState {
     const ts = dot.ts ?? 0;
     // Deltas come in order, yet a snapshot may overtake one.
     if (known && ts < known.ts) return;
-    const at = { lat: dot.lat ?? 0, lng: dot.lng ?? 0 };
+    const position = { lat: dot.lat ?? 0, lng: dot.lng ?? 0 };
     const state = dot.state ?? "live";
     const duty = dot.duty ?? "idle";
     const heading = dot.heading ?? null;
     if (!known) {
-      const track = stationaryTrack(at, nowMs);
-      this.riders.set(dot.riderId, { id: dot.riderId, position: at, heading, speedMps: null, ts, state, duty, track });
+      const track = stationaryTrack(position, nowMs);
+      this.riders.set(dot.riderId, { id: dot.riderId, position, heading, speedMps: null, ts, state, duty, track });
       return;
     }
-    const movedM = distanceM(known.position, at);
+    const movedM = distanceM(known.position, position);
     if (heading !== null) known.heading = heading;
-    else if (movedM > HEADING_MIN_M) known.heading = bearing(known.position, at);
+    else if (movedM > HEADING_MIN_M) known.heading = bearing(known.position, position);
     if (ts > known.ts) {
       known.speedMps = known.ts > 0 ? (movedM / (ts - known.ts)) * 1000 : null;
-      known.track = extendTrack(known.track, at, nowMs);
+      known.track = extendTrack(known.track, position, nowMs);
     }
-    Object.assign(known, { at, ts, state, duty });
+    known.position = position;
+    known.ts = ts;
+    known.state = state;
+    known.duty = duty;
   }
 
   private applyOrder(dot: OrderSnapshot, ts: number): OrderChange[] {

@@ -127,3 +127,16 @@ test("an older fix never moves a rider back", () => {
 
   assert.deepEqual(city.riders.get("rdr_1")?.position, AKWA);
 });
+
+test("each fix moves the rider's position, from which the next speed is measured", () => {
+  // A renamed field once left the position at the first fix, so that speeds grew without end.
+  const city = new LiveState();
+  for (let step = 0; step <= 3; step++) {
+    const fix = { riderId: "rdr_1", lat: BALI.lat + step * 0.001, lng: BALI.lng, ts: 1_000 + step * 10_000 };
+    city.applyDelta(sampleArea([fix], []), 0);
+  }
+
+  const rider = city.riders.get("rdr_1")!;
+  assert.deepEqual(rider.position, { lat: BALI.lat + 0.003, lng: BALI.lng });
+  assert.ok(Math.abs(rider.speedMps! - 11.12) < 0.05);
+});
