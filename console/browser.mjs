@@ -1,4 +1,4 @@
-/** Opens Debian's (or any) Chromium without a window, in a profile of its own. */
+/** Opens an installed Chromium, headless and with a temporary profile. */
 
 import { existsSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
 
-const PLACES = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
+const BROWSER_PATHS = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
 const FLAGS = [
   "--no-sandbox",
   "--disable-quic",
@@ -15,18 +15,18 @@ const FLAGS = [
   "--disable-component-update",
   "--disable-sync",
 ];
-/** MapLibre needs WebGL; where there is no graphics card this draws it. */
+/** MapLibre needs WebGL; without a GPU this renders it in software. */
 const SOFTWARE_GL = ["--use-gl=angle", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"];
 const NO_GL = ["--disable-gpu", "--disable-software-rasterizer", "--disable-3d-apis"];
-/** Without a graphics card on a busy machine the first picture takes its time. */
-const PATIENCE_MS = 60_000;
+/** Long, because without a GPU on a busy machine the first frame is slow. */
+const PAGE_TIMEOUT_MS = 60_000;
 
-/** The browser's program, or null where there is none; CHROMIUM names another. */
+/** Path of the browser, or null if there is none; CHROMIUM names another. */
 export function findBrowser() {
-  return process.env.CHROMIUM ?? PLACES.find((place) => existsSync(place)) ?? null;
+  return process.env.CHROMIUM ?? BROWSER_PATHS.find((path) => existsSync(path)) ?? null;
 }
 
-/** One page of a fresh browser, what it complained of, and how to close both. */
+/** A page of a new browser, its console errors and warnings, and a function that closes both. */
 export async function openPage({ width = 1440, height = 900, scale = 1, hasGl = true } = {}) {
   const profile = await mkdtemp(join(tmpdir(), "console-browser-"));
   const browser = await chromium.launchPersistentContext(profile, {
@@ -35,16 +35,16 @@ export async function openPage({ width = 1440, height = 900, scale = 1, hasGl = 
     viewport: { width, height },
     deviceScaleFactor: scale,
   });
-  browser.setDefaultTimeout(PATIENCE_MS);
+  browser.setDefaultTimeout(PAGE_TIMEOUT_MS);
   const page = browser.pages()[0] ?? (await browser.newPage());
-  const complaints = [];
-  page.on("console", (said) => {
-    if (["error", "warning"].includes(said.type())) complaints.push(said.text());
+  const consoleErrors = [];
+  page.on("console", (message) => {
+    if (["error", "warning"].includes(message.type())) consoleErrors.push(message.text());
   });
-  page.on("pageerror", (error) => complaints.push(String(error)));
+  page.on("pageerror", (error) => consoleErrors.push(String(error)));
   const close = async () => {
     await browser.close();
     await rm(profile, { recursive: true, force: true });
   };
-  return { page, complaints, close };
+  return { page, consoleErrors, close };
 }

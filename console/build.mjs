@@ -12,12 +12,12 @@ import { build } from "esbuild";
 const HERE = fileURLToPath(new URL(".", import.meta.url));
 const DIST = join(HERE, "dist");
 const ASSETS = join(DIST, "assets");
-/** A folder with an operator's own style.json, and the PMTiles, glyphs and sprites that it names. */
+/** Folder with an operator's own style.json and the PMTiles, glyphs and sprites that it names. */
 const BASEMAP = process.env.CONSOLE_BASEMAP ?? null;
-/** Smaller files are not worth a second copy. */
-const PACK_BYTES_MIN = 1_024;
-const PACKED = new Set([".js", ".css", ".svg", ".json"]);
-/** What a first visit may weigh, compressed; the build fails above it. */
+/** Smaller files are not compressed. */
+const COMPRESS_BYTES_MIN = 1_024;
+const COMPRESSED_SUFFIXES = new Set([".js", ".css", ".svg", ".json"]);
+/** Compressed size of the first page load at most; the build fails above it. */
 const BUDGET_BYTES = 750_000;
 
 const COMMON = {
@@ -31,8 +31,8 @@ const COMMON = {
   logLevel: "warning",
 };
 
-/** Everything of this build; what else lies in dist is of an earlier one. */
-const made = new Set();
+/** Files of this build; anything else in dist is from an earlier one and is removed. */
+const writtenFiles = new Set();
 
 await mkdir(ASSETS, { recursive: true });
 if (BASEMAP !== null) checkBasemap(BASEMAP);
@@ -40,11 +40,11 @@ const worker = await buildWorker();
 const page = await buildPage(worker);
 const favicon = await addHashed(join(HERE, "favicon.svg"));
 if (BASEMAP !== null) await copyBasemap(BASEMAP);
-await pack();
-// Last of all, so that a page that is served meanwhile always finds its files.
+await compressAssets();
+// Last, so that a page served during the build always finds its files.
 await writePage({ ...page, favicon });
 await removeOld();
-await report();
+await reportSizes();
 
 async function buildWorker() {
   const result = await build({
@@ -77,11 +77,11 @@ async function buildPage(worker) {
   return { script: entry.file, style: relative(DIST, join(HERE, entry.cssBundle)), font: font.file };
 }
 
-/** What a build has written, named as in the page's address. */
+/** Output files of a build, with their paths relative to dist. */
 function outputs({ metafile }) {
-  return Object.entries(metafile.outputs).map(([path, facts]) => {
-    made.add(join(HERE, path));
-    return { ...facts, file: relative(DIST, join(HERE, path)) };
+  return Object.entries(metafile.outputs).map(([path, output]) => {
+    writtenFiles.add(join(HERE, path));
+    return { ...output, file: relative(DIST, join(HERE, path)) };
   });
 }
 
@@ -96,13 +96,13 @@ async function addHashed(path) {
 async function writePage({ script, style, font, favicon }) {
   const names = { "%SCRIPT%": script, "%STYLE%": style, "%FONT%": font, "%FAVICON%": favicon };
   let html = await readFile(join(HERE, "index.html"), "utf8");
-  for (const [mark, name] of Object.entries(names)) html = html.replaceAll(mark, name);
+  for (const [placeholder, name] of Object.entries(names)) html = html.replaceAll(placeholder, name);
   const left = html.match(/%[A-Z]+%/);
-  if (left) throw new Error(`index.html has ${left[0]}, which the build does not know`);
-  const fresh = join(DIST, "index.new.html");
-  await writeFile(fresh, html);
-  await rename(fresh, join(DIST, "index.html"));
-  made.add(join(DIST, "index.html"));
+  if (left) throw new Error(`index.html has ${left[0]}, which the build does not replace`);
+  const newPage = join(DIST, "index.new.html");
+  await writeFile(newPage, html);
+  await rename(newPage, join(DIST, "index.html"));
+  writtenFiles.add(join(DIST, "index.html"));
 }
 
 function checkBasemap(folder) {
@@ -112,7 +112,7 @@ function checkBasemap(folder) {
   try {
     import.meta.resolve("pmtiles");
   } catch {
-    throw new Error("a basemap of one's own needs one more package: npm install --no-save pmtiles");
+    throw new Error("an operator's own basemap needs one more package: npm install --no-save pmtiles");
   }
 }
 
@@ -123,17 +123,17 @@ async function copyBasemap(folder) {
     const to = join(DIST, "basemap", relative(folder, from));
     await mkdir(dirname(to), { recursive: true });
     await copyFile(from, to);
-    made.add(to);
+    writtenFiles.add(to);
   }
 }
 
-/** The server picks `.br` or `.gz` beside a file where the browser takes it. */
-async function pack() {
+/** Write `.br` and `.gz` copies, which the server sends if the browser accepts them. */
+async function compressAssets() {
   const quality = { params: { [constants.BROTLI_PARAM_QUALITY]: 11 } };
-  for (const path of [...made]) {
-    if (!PACKED.has(extname(path))) continue;
+  for (const path of [...writtenFiles]) {
+    if (!COMPRESSED_SUFFIXES.has(extname(path))) continue;
     const bytes = await readFile(path);
-    if (bytes.length < PACK_BYTES_MIN) continue;
+    if (bytes.length < COMPRESS_BYTES_MIN) continue;
     await write(`${path}.br`, await promisify(brotliCompress)(bytes, quality));
     await write(`${path}.gz`, await promisify(gzip)(bytes, { level: 9 }));
   }
@@ -141,13 +141,13 @@ async function pack() {
 
 async function write(path, bytes) {
   await writeFile(path, bytes);
-  made.add(path);
+  writtenFiles.add(path);
 }
 
 async function removeOld() {
   for (const path of await listFiles()) {
-    // The Makefile notes in a hidden file when this was built.
-    if (!made.has(path) && !basename(path).startsWith(".")) await rm(path);
+    // The Makefile keeps a hidden file there with the time of the build.
+    if (!writtenFiles.has(path) && !basename(path).startsWith(".")) await rm(path);
   }
 }
 
@@ -156,7 +156,7 @@ async function listFiles() {
   return entries.filter((entry) => entry.isFile()).map((entry) => join(entry.parentPath, entry.name));
 }
 
-async function report() {
+async function reportSizes() {
   const sizes = new Map();
   for (const path of await listFiles()) {
     sizes.set(relative(DIST, path), (await readFile(path)).length);
@@ -164,12 +164,12 @@ async function report() {
   let sent = 0;
   for (const [name, bytes] of [...sizes].sort()) {
     if (/\.(br|gz|txt)$/.test(name) || name.startsWith("basemap/")) continue;
-    const packed = sizes.get(`${name}.br`) ?? bytes;
-    sent += packed;
-    console.log(`${name.padEnd(42)} ${kb(bytes)}  ${kb(packed)} sent`);
+    const compressed = sizes.get(`${name}.br`) ?? bytes;
+    sent += compressed;
+    console.log(`${name.padEnd(42)} ${kb(bytes)}  ${kb(compressed)} sent`);
   }
-  console.log(`${"a first visit".padEnd(42)} ${" ".repeat(9)}  ${kb(sent)} sent`);
-  if (sent > BUDGET_BYTES) throw new Error(`a first visit may weigh ${kb(BUDGET_BYTES)}`);
+  console.log(`${"first page load".padEnd(42)} ${" ".repeat(9)}  ${kb(sent)} sent`);
+  if (sent > BUDGET_BYTES) throw new Error(`the first page load may have at most ${kb(BUDGET_BYTES)}`);
 }
 
 function kb(bytes) {

@@ -1,7 +1,7 @@
-/** Takes a picture of the console: `node console/screenshot.mjs URL OUT.png [--width --height --wait]`.
+/** Takes a screenshot of the console: `node console/screenshot.mjs URL OUT.png [--width --height --wait]`.
  *
- * Prints one line of JSON with what the page shows and what it complained of. Ends with 3 where
- * there is no Chromium, with 4 where the page does not come to show what it is waited for.
+ * Prints one line of JSON with the page's state and its console errors. Exits with 3 if there is no
+ * Chromium, with 4 if the page does not show what is waited for.
  */
 
 import { parseArgs } from "node:util";
@@ -12,13 +12,13 @@ const { values, positionals } = parseArgs({
   options: {
     width: { type: "string", default: "1440" },
     height: { type: "string", default: "900" },
-    /** How many dots of the picture a CSS pixel has. */
+    /** Image pixels per CSS pixel. */
     scale: { type: "string", default: "1" },
     /** CSS selectors to click, one after the other. */
     click: { type: "string", multiple: true, default: [] },
-    /** CSS selectors that must come to match, one after the other. */
+    /** CSS selectors to wait for, one after the other. */
     until: { type: "string", multiple: true, default: [] },
-    /** Milliseconds after all else, for a picture with some history in its charts. */
+    /** Milliseconds to wait at the end, so that the charts have some history. */
     wait: { type: "string", default: "6000" },
   },
 });
@@ -28,16 +28,16 @@ if (!url || !out) {
   process.exit(2);
 }
 if (findBrowser() === null) {
-  console.error("no Chromium here; install one, or say in CHROMIUM where it is");
+  console.error("no Chromium found; install one, or set CHROMIUM to its path");
   process.exit(3);
 }
 
 const { width, height, scale } = values;
 const size = { width: Number(width), height: Number(height), scale: Number(scale) };
-const { page, complaints, close } = await openPage(size);
+const { page, consoleErrors, close } = await openPage(size);
 try {
-  await takePicture();
-  console.log(JSON.stringify({ ...(await page.evaluate(readPage)), complaints }));
+  await takeScreenshot();
+  console.log(JSON.stringify({ ...(await page.evaluate(readPage)), consoleErrors }));
 } catch (error) {
   console.error(error.message);
   process.exitCode = 4;
@@ -45,7 +45,7 @@ try {
   await close();
 }
 
-async function takePicture() {
+async function takeScreenshot() {
   await page.goto(url);
   await page.waitForSelector('[data-counter="ordersOpen"]:not(:text-is("–"))');
   await page.waitForSelector("body[data-map]");

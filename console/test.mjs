@@ -1,4 +1,4 @@
-/** Runs the console's own tests: `node console/test.mjs`. They need no browser. */
+/** Runs the console's unit tests, which need no browser: `node console/test.mjs`. */
 
 import { spawn } from "node:child_process";
 import { mkdtemp, readdir, rm } from "node:fs/promises";
@@ -10,22 +10,22 @@ import { build } from "esbuild";
 const HERE = fileURLToPath(new URL(".", import.meta.url));
 const TESTS = join(HERE, "tests");
 
-const built = await mkdtemp(join(tmpdir(), "console-tests-"));
+const outputFolder = await mkdtemp(join(tmpdir(), "console-tests-"));
 try {
   const names = (await readdir(TESTS)).filter((name) => name.endsWith(".test.ts"));
   await build({
     entryPoints: names.map((name) => join(TESTS, name)),
-    outdir: built,
+    outdir: outputFolder,
     outExtension: { ".js": ".mjs" },
     bundle: true,
     platform: "node",
     format: "esm",
     logLevel: "warning",
   });
-  const files = names.map((name) => join(built, name.replace(/\.ts$/, ".mjs")));
+  const files = names.map((name) => join(outputFolder, name.replace(/\.ts$/, ".mjs")));
   process.exitCode = await run(["--test", "--test-reporter=tap", ...files]);
 } finally {
-  await rm(built, { recursive: true, force: true });
+  await rm(outputFolder, { recursive: true, force: true });
 }
 
 function run(args) {

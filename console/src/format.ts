@@ -17,9 +17,9 @@ export function shortenId(id: string): string {
   return `${prefix}…${id.slice(-6)}`;
 }
 
-/** How long ago, in one unit. */
-export function formatAge(thenMs: number, nowMs: number): string {
-  const seconds = Math.max(0, Math.round((nowMs - thenMs) / 1000));
+/** Time since a moment, in one unit. Units: ms. */
+export function formatAge(sinceMs: number, nowMs: number): string {
+  const seconds = Math.max(0, Math.round((nowMs - sinceMs) / 1000));
   if (seconds < 60) return `${seconds} s`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
   return `${Math.floor(seconds / 3600)} h`;

@@ -1,4 +1,4 @@
-/** Names of states for people. */
+/** Labels of statuses, states and services. */
 
 export const STATUS_LABEL: Record<string, string> = {
   PENDING: "Placed",

@@ -1,4 +1,4 @@
-/** The picture of the city that the server's snapshots and deltas draw: riders, orders, totals. */
+/** Live state of the watched area: riders, orders and totals, from the server's snapshots and deltas. */
 
 import { bearing, distanceM, extendTrack, stationaryTrack, type Track } from "./motion";
 import type { Order, Rider } from "./model";
@@ -6,31 +6,31 @@ import { diffOrder, placedChange, type OrderChange } from "./order-changes";
 import type { AreaSnapshot, Duty, Freshness, LatLng, OrderSnapshot, RiderSnapshot, Totals } from "./wire";
 
 const ENDED = new Set(["FUNDS_DISTRIBUTED", "REJECTED", "CANCELLED"]);
-/** Ended orders that stay in the list; the oldest leaves first. */
+/** Ended orders kept in the list; the oldest are dropped first. */
 const ENDED_MAX = 200;
-/** A shorter way does not say where he is heading. */
+/** Over a shorter distance the heading cannot be derived from two fixes. */
 const HEADING_MIN_M = 4;
 
 export class LiveState {
   readonly riders = new Map<string, Rider>();
   readonly orders = new Map<string, Order>();
   totals: Totals | null = null;
-  /** Unix ms of the server at the last word from it. */
+  /** The server's time at its last update. Units: Unix ms. */
   tsMs = 0;
 
-  /** Take everything in the watched window anew; what is not in it is gone. */
+  /** Apply a snapshot of the watched area; what is not in it is removed. */
   applySnapshot(area: AreaSnapshot, nowMs: number): OrderChange[] {
-    const riders = new Set(area.riders.map((dot) => dot.riderId));
-    const orders = new Set(area.orders.map((dot) => dot.orderId));
+    const riders = new Set(area.riders.map((snapshot) => snapshot.riderId));
+    const orders = new Set(area.orders.map((snapshot) => snapshot.orderId));
     for (const id of this.riders.keys()) if (!riders.has(id)) this.riders.delete(id);
     for (const [id, order] of this.orders) {
       if (!orders.has(id) && !ENDED.has(order.status)) this.orders.delete(id);
     }
-    // An order that was not known before may be hours old: nothing is told about it.
-    return this.apply(area, nowMs).filter((changes) => changes.kind !== "placed");
+    // An order that is new here may be hours old, so it is not announced as placed.
+    return this.apply(area, nowMs).filter((change) => change.kind !== "placed");
   }
 
-  /** Take what has changed. */
+  /** Apply what has changed. */
   applyDelta(area: AreaSnapshot, nowMs: number): OrderChange[] {
     return this.apply(area, nowMs);
   }
@@ -38,28 +38,28 @@ export class LiveState {
   private apply(area: AreaSnapshot, nowMs: number): OrderChange[] {
     this.totals = area.totals;
     this.tsMs = area.ts;
-    for (const dot of area.riders) this.applyRider(dot, nowMs);
-    const changes = area.orders.flatMap((dot) => this.applyOrder(dot, area.ts));
+    for (const snapshot of area.riders) this.applyRider(snapshot, nowMs);
+    const changes = area.orders.flatMap((snapshot) => this.applyOrder(snapshot, area.ts));
     this.dropOldestEnded();
     return changes;
   }
 
-  private applyRider(dot: RiderSnapshot, nowMs: number): void {
-    const known = this.riders.get(dot.riderId);
-    if (dot.gone) {
-      this.riders.delete(dot.riderId);
+  private applyRider(snapshot: RiderSnapshot, nowMs: number): void {
+    const known = this.riders.get(snapshot.riderId);
+    if (snapshot.gone) {
+      this.riders.delete(snapshot.riderId);
       return;
     }
-    const ts = dot.ts ?? 0;
-    // Deltas come in order, yet a snapshot may overtake one.
+    const ts = snapshot.ts ?? 0;
+    // Deltas come in order, but a snapshot may overtake one.
     if (known && ts < known.ts) return;
-    const position = { lat: dot.lat ?? 0, lng: dot.lng ?? 0 };
-    const state = dot.state ?? "live";
-    const duty = dot.duty ?? "idle";
-    const heading = dot.heading ?? null;
+    const position = { lat: snapshot.lat ?? 0, lng: snapshot.lng ?? 0 };
+    const state = snapshot.state ?? "live";
+    const duty = snapshot.duty ?? "idle";
+    const heading = snapshot.heading ?? null;
     if (!known) {
       const track = stationaryTrack(position, nowMs);
-      this.riders.set(dot.riderId, { id: dot.riderId, position, heading, speedMps: null, ts, state, duty, track });
+      this.riders.set(snapshot.riderId, { id: snapshot.riderId, position, heading, speedMps: null, ts, state, duty, track });
       return;
     }
     const movedM = distanceM(known.position, position);
@@ -75,15 +75,15 @@ export class LiveState {
     known.duty = duty;
   }
 
-  private applyOrder(dot: OrderSnapshot, ts: number): OrderChange[] {
-    const known = this.orders.get(dot.orderId);
-    if (dot.gone) {
-      // The list of what is done stays; an order that left the window while open does not.
-      if (known && !ENDED.has(known.status)) this.orders.delete(dot.orderId);
+  private applyOrder(snapshot: OrderSnapshot, ts: number): OrderChange[] {
+    const known = this.orders.get(snapshot.orderId);
+    if (snapshot.gone) {
+      // Ended orders stay in the list; an open order that left the area is removed.
+      if (known && !ENDED.has(known.status)) this.orders.delete(snapshot.orderId);
       return [];
     }
-    if (known && (dot.version ?? 0) < known.version) return [];
-    const order = mergeOrder(dot, known, ts);
+    if (known && (snapshot.version ?? 0) < known.version) return [];
+    const order = mergeOrder(snapshot, known, ts);
     this.orders.set(order.id, order);
     if (known) return diffOrder(known, order);
     return order.status === "PENDING" ? [placedChange(order)] : [];
@@ -97,19 +97,19 @@ export class LiveState {
   }
 }
 
-function mergeOrder(dot: OrderSnapshot, known: Order | undefined, ts: number): Order {
+function mergeOrder(snapshot: OrderSnapshot, known: Order | undefined, ts: number): Order {
   return {
-    id: dot.orderId,
-    type: dot.orderType || known?.type || "",
-    status: dot.status || known?.status || "",
-    dispatch: dot.dispatchState ?? null,
-    riderId: dot.riderId ?? null,
-    offeredTo: dot.offeredTo ?? [],
-    pickup: dot.pickup ?? known?.pickup ?? null,
-    dropoff: dot.dropoff ?? known?.dropoff ?? null,
-    total: dot.total ?? known?.total ?? 0,
-    version: dot.version ?? 0,
-    updatedAt: dot.updatedAt || ts,
-    firstSeenMs: known?.firstSeenMs ?? (dot.updatedAt || ts),
+    id: snapshot.orderId,
+    type: snapshot.orderType || known?.type || "",
+    status: snapshot.status || known?.status || "",
+    dispatch: snapshot.dispatchState ?? null,
+    riderId: snapshot.riderId ?? null,
+    offeredTo: snapshot.offeredTo ?? [],
+    pickup: snapshot.pickup ?? known?.pickup ?? null,
+    dropoff: snapshot.dropoff ?? known?.dropoff ?? null,
+    total: snapshot.total ?? known?.total ?? 0,
+    version: snapshot.version ?? 0,
+    updatedAt: snapshot.updatedAt || ts,
+    firstSeenMs: known?.firstSeenMs ?? (snapshot.updatedAt || ts),
   };
 }

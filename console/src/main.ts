@@ -1,4 +1,4 @@
-/** The console: the link feeds the city, the city's picture goes to the map and to the panel. */
+/** Entry point: the connection updates the live state, which the map and the panel show. */
 
 import "maplibre-gl/dist/maplibre-gl.css";
 import "./style.css";
@@ -24,14 +24,14 @@ import { findSession, clearSession, storeSession } from "./session";
 import { WatchedArea } from "./watched-area";
 import type { AreaSnapshot, Bbox } from "./wire";
 
-/** What is watched until the map says what it shows: all of Douala. */
+/** The area watched until the map reports its own: all of Douala. */
 const INITIAL_BBOX = { south: 3.95, west: 9.6, north: 4.15, east: 9.85 };
 const NO_WEBGL_MESSAGE =
   "No map: this browser has no WebGL 2 (or it is switched off). Lists and counters work.";
 const PANEL_GAP_PX = 24;
 
 class ConsoleApp {
-  private readonly city = new LiveState();
+  private readonly state = new LiveState();
   private readonly rates = new RateHistory();
   private readonly watchedArea = new WatchedArea();
   private readonly status = new ConnectionStatus();
@@ -50,8 +50,8 @@ class ConsoleApp {
   private isFollowing = false;
 
   constructor() {
-    this.details = new Details(this.city, {
-      onPick: (target) => this.select(target, this.isFollowing),
+    this.details = new Details(this.state, {
+      onSelect: (target) => this.select(target, this.isFollowing),
       onFollow: () => this.follow(!this.isFollowing),
       onClose: () => this.select(null, false),
     });
@@ -59,11 +59,11 @@ class ConsoleApp {
     this.sheet = new BottomSheet(() => this.padMap());
     this.connection = new OpsConnection({
       onState: (state, note) => this.status.set(state, note, performance.now()),
-      onSnapshot: (area) => this.onUpdate(area, this.city.applySnapshot(area, performance.now())),
+      onSnapshot: (area) => this.onUpdate(area, this.state.applySnapshot(area, performance.now())),
       onDelta: (area) => {
-        // A snapshot comes between two beats of the counters; it would make a false rate.
+        // Only deltas: a snapshot comes between two of them and would distort the rate.
         this.rates.add(area.totals, area.ts);
-        this.onUpdate(area, this.city.applyDelta(area, performance.now()));
+        this.onUpdate(area, this.state.applyDelta(area, performance.now()));
       },
       onAlert: (alert) => this.toasts.show(alert),
       onRefused: (code) => {
@@ -83,7 +83,7 @@ class ConsoleApp {
     const session = findSession();
     if (session.source === "none") this.signIn.prompt("token_required");
     else this.connection.connect(session);
-    // The lists and figures do not wait for the map.
+    // The lists and counters do not wait for the map.
     this.watch(INITIAL_BBOX);
     this.mapView = await this.openMap();
     this.padMap();
@@ -94,14 +94,14 @@ class ConsoleApp {
   private async openMap(): Promise<MapView | null> {
     try {
       if (!document.createElement("canvas").getContext("webgl2")) throw new Error(NO_WEBGL_MESSAGE);
-      const { openMapView: openStage } = await import("./map/map-view");
-      return await openStage(byId("map"), this.city, {
-        onPick: (target) => this.select(target, false),
-        onMove: (seen) => this.watch(seen),
+      const { openMapView } = await import("./map/map-view");
+      return await openMapView(byId("map"), this.state, {
+        onSelect: (target) => this.select(target, false),
+        onMove: (visible) => this.watch(visible),
         onDrag: () => this.follow(false),
       });
     } catch (error) {
-      // The figures and lists are worth having without the map.
+      // The counters and lists work without the map.
       const note = byId("no-map");
       note.textContent = error instanceof Error ? error.message : String(error);
       note.hidden = false;
@@ -109,8 +109,8 @@ class ConsoleApp {
     }
   }
 
-  private watch(seen: Bbox): void {
-    const bbox = this.watchedArea.nextBbox(seen);
+  private watch(visible: Bbox): void {
+    const bbox = this.watchedArea.nextBbox(visible);
     if (bbox) this.connection.watchArea(bbox);
   }
 
@@ -124,9 +124,9 @@ class ConsoleApp {
   }
 
   private showLists(): void {
-    this.orders.show(this.city.orders.values(), this.city.tsMs);
-    this.riders.show(this.city.riders.values(), this.city.tsMs);
-    this.details.render(this.city.tsMs);
+    this.orders.show(this.state.orders.values(), this.state.tsMs);
+    this.riders.show(this.state.riders.values(), this.state.tsMs);
+    this.details.render(this.state.tsMs);
   }
 
   private onTick(): void {
@@ -136,11 +136,11 @@ class ConsoleApp {
   private select(target: Selection | null, isFollowing: boolean): void {
     this.selection = isSameSelection(target, this.selection) && !isFollowing ? null : target;
     this.details.select(this.selection);
-    this.orders.pick(this.selection?.kind === "order" ? this.selection.id : null);
-    this.riders.pick(this.selection?.kind === "rider" ? this.selection.id : null);
+    this.orders.select(this.selection?.kind === "order" ? this.selection.id : null);
+    this.riders.select(this.selection?.kind === "rider" ? this.selection.id : null);
     this.mapView?.select(this.selection);
     this.follow(this.selection !== null && isFollowing);
-    this.details.render(this.city.tsMs);
+    this.details.render(this.state.tsMs);
     if (isFollowing) this.sheet.close();
   }
 
@@ -155,7 +155,7 @@ class ConsoleApp {
     this.mapView?.showWholeCity();
   }
 
-  /** What the panel covers is not the map's middle. */
+  /** Keep the part of the map that the panel covers out of its centre. */
   private padMap(): void {
     const panel = byId("panel").getBoundingClientRect();
     const padding = { top: 0, right: 0, bottom: 0, left: 0 };

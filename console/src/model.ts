@@ -1,4 +1,4 @@
-/** Riders and orders as the console knows them. */
+/** Riders and orders of the live state. */
 
 import type { Track } from "./motion";
 import type { Duty, Freshness, LatLng } from "./wire";
@@ -6,7 +6,7 @@ import type { Duty, Freshness, LatLng } from "./wire";
 export interface Rider {
   id: string;
   position: LatLng;
-  /** Degrees from north; null while nobody knows. */
+  /** Degrees from north; null while unknown. */
   heading: number | null;
   /** Metres per second between the last two fixes. */
   speedMps: number | null;
@@ -28,14 +28,14 @@ export interface Order {
   total: number;
   version: number;
   updatedAt: number;
-  /** Unix ms of the first sight of it here. */
+  /** When it first appeared here. Units: Unix ms. */
   firstSeenMs: number;
 }
 
-/** Nothing is left to deliver. Source: docs/contract.md, order states. */
+/** Statuses without anything left to deliver. Source: docs/contract.md, order states. */
 const CLOSED_STATUSES = new Set(["DELIVERED", "FUNDS_DISTRIBUTED", "REJECTED", "CANCELLED"]);
 
-/** Whether there is still something to deliver. */
+/** Whether the order is not delivered, rejected or cancelled yet. */
 export function isOpen(order: Order): boolean {
   return !CLOSED_STATUSES.has(order.status);
 }

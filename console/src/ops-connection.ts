@@ -1,4 +1,4 @@
-/** The connection to /ops: it comes back by itself, and says in which state it is. */
+/** Connection to /ops: reconnects by itself and reports its state. */
 
 import { io, type Socket } from "socket.io-client";
 import { currentToken, type Session } from "./session";
@@ -11,11 +11,11 @@ export interface ConnectionHandlers {
   onSnapshot(area: AreaSnapshot): void;
   onDelta(area: AreaSnapshot): void;
   onAlert(alert: Alert): void;
-  /** The token does not open this door; a person must bring another. */
+  /** The token was refused; the operator must enter another. */
   onRefused(code: string): void;
 }
 
-/** Source: wire contract, a refused connect carries one of these as its message. */
+/** Source: docs/contract.md, the message of a refused connect is one of these. */
 const TOKEN_CODES = new Set([
   "token_required",
   "token_invalid",
@@ -31,29 +31,29 @@ export class OpsConnection {
   private bbox: Bbox | null = null;
   private retryTimer: number | undefined;
 
-  constructor(private readonly hooks: ConnectionHandlers) {}
+  constructor(private readonly handlers: ConnectionHandlers) {}
 
-  /** Connect as the session's operator; an earlier connection ends. */
+  /** Connect with the session's token; an earlier connection is closed. */
   connect(session: Session): void {
     this.disconnect();
     this.session = session;
     const socket = io("/ops", {
-      // The live picture needs a WebSocket anyway; polling would only hide that one is missing.
+      // Live updates need a WebSocket; polling would only hide that it is unavailable.
       transports: ["websocket"],
-      auth: (say) => void this.sendToken(say),
+      auth: (send) => void this.sendToken(send),
       reconnectionDelay: 500,
       reconnectionDelayMax: 5_000,
       forceNew: true,
     });
     this.socket = socket;
-    this.hooks.onState("connecting", "");
+    this.handlers.onState("connecting", "");
     socket.on("connect", () => this.onConnect());
     socket.on("connect_error", (error) => this.onConnectError(error));
     socket.on("disconnect", (reason) => this.onDisconnect(reason));
-    socket.on("area_delta", (area: AreaSnapshot) => this.hooks.onDelta(area));
-    socket.on("alert", (alert: Alert) => this.hooks.onAlert(alert));
+    socket.on("area_delta", (area: AreaSnapshot) => this.handlers.onDelta(area));
+    socket.on("alert", (alert: Alert) => this.handlers.onAlert(alert));
     socket.on("resync", () => void this.requestSnapshot());
-    socket.on("server_draining", () => this.hooks.onState("live", "server restarts"));
+    socket.on("server_draining", () => this.handlers.onState("live", "server restarts"));
   }
 
   disconnect(): void {
@@ -63,41 +63,41 @@ export class OpsConnection {
     this.socket = null;
   }
 
-  /** Watch this window of the map from now on. */
+  /** Watch this area of the map from now on. */
   watchArea(bbox: Bbox): void {
     this.bbox = bbox;
     if (this.socket?.connected) void this.requestSnapshot();
   }
 
-  private async sendToken(say: (auth: object) => void): Promise<void> {
+  private async sendToken(send: (auth: object) => void): Promise<void> {
     try {
-      say({ token: await currentToken(this.session) });
+      send({ token: await currentToken(this.session) });
     } catch (error) {
       console.warn("no token from the server:", error);
-      say({});
+      send({});
     }
   }
 
   private onConnect(): void {
-    this.hooks.onState("live", "");
+    this.handlers.onState("live", "");
     void this.requestSnapshot();
   }
 
   private onDisconnect(reason: string): void {
-    this.hooks.onState("lost", reason === "io server disconnect" ? "closed by the server" : "");
-    // The library comes back by itself from everything but this.
+    this.handlers.onState("lost", reason === "io server disconnect" ? "closed by the server" : "");
+    // The library reconnects by itself after every other reason.
     if (reason === "io server disconnect") this.reconnectLater();
   }
 
   private onConnectError(error: Error): void {
-    const isTokenMatter = TOKEN_CODES.has(error.message);
-    if (isTokenMatter && this.session.source !== "fetch") {
+    const isTokenError = TOKEN_CODES.has(error.message);
+    if (isTokenError && this.session.source !== "fetch") {
       this.disconnect();
-      this.hooks.onState("idle", "");
-      this.hooks.onRefused(error.message);
+      this.handlers.onState("idle", "");
+      this.handlers.onRefused(error.message);
       return;
     }
-    this.hooks.onState("lost", isTokenMatter ? error.message : "");
+    this.handlers.onState("lost", isTokenError ? error.message : "");
     if (!this.socket?.active) this.reconnectLater();
   }
 
@@ -114,12 +114,12 @@ export class OpsConnection {
     try {
       ack = await socket.timeout(ACK_TIMEOUT_MS).emitWithAck("watch_area", { bbox });
     } catch {
-      // Timed out or cut off meanwhile; a reconnect asks anyway, a slow server is asked again.
+      // Timed out or disconnected: a reconnect requests a snapshot anyway, a slow server is asked again.
       return this.requestLater(bbox);
     }
     if (bbox !== this.bbox) return;
-    if (ack.ok) return this.hooks.onSnapshot(ack.data);
-    this.hooks.onState("live", ack.error.message);
+    if (ack.ok) return this.handlers.onSnapshot(ack.data);
+    this.handlers.onState("live", ack.error.message);
     if (ack.error.retryable) this.requestLater(bbox);
   }
 

@@ -1,4 +1,4 @@
-/** The selected rider or order. */
+/** The rider or order that the operator has selected. */
 
 export interface Selection {
   kind: "rider" | "order";

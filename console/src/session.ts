@@ -1,16 +1,16 @@
-/** Where the operator's token comes from and where it is kept: this tab, until it is closed. */
+/** The operator's session: its token comes from the URL, this tab or the server. */
 
 const KEY = "reeyo.token";
 
-/** `fetch`: a server under --dev hands one out, a new one whenever it is asked. */
+/** `fetch`: a server under --dev issues a new token on every request. */
 export type Session = { source: "fetch" } | { source: "pasted"; token: string } | { source: "none" };
 
-/** Find the session: the address (`#token=…`, removed from it), this tab, the server. */
+/** Find the session: `#token=…` in the URL (removed from it), this tab's storage, the server. */
 export function findSession(): Session {
-  const given = tokenFromUrl();
-  if (given) return storeSession(given);
-  const kept = sessionStorage.getItem(KEY);
-  if (kept) return { source: "pasted", token: kept };
+  const fromUrl = tokenFromUrl();
+  if (fromUrl) return storeSession(fromUrl);
+  const stored = sessionStorage.getItem(KEY);
+  if (stored) return { source: "pasted", token: stored };
   const marker = document.querySelector<HTMLMetaElement>('meta[name="reeyo-session"]');
   return marker?.content === "fetch" ? { source: "fetch" } : { source: "none" };
 }
@@ -24,7 +24,7 @@ export function clearSession(): void {
   sessionStorage.removeItem(KEY);
 }
 
-/** A token to connect with, fresh where the server hands them out. */
+/** The token to connect with; a new one if the server issues them. */
 export async function currentToken(session: Session): Promise<string> {
   if (session.source === "pasted") return session.token;
   if (session.source === "none") return "";

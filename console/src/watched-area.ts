@@ -1,22 +1,22 @@
-/** Which window of the map to watch: a little more than is seen, and anew only when that helps. */
+/** Which area to watch: more than is visible, and changed only when necessary. */
 
 import type { Bbox } from "./wire";
 
-/** Watched beyond each edge, as a part of what is seen. */
+/** Margin watched beyond each edge, as a share of the visible area. */
 const MARGIN_SHARE = 0.3;
-/** When so much less is seen than watched, the rest is only traffic; until then the lists keep
- * the whole city while somebody looks at one street. */
+/** Above this ratio of watched to visible area the rest is only traffic; below it the lists keep
+ * the whole city while the map shows one street. */
 const AREA_RATIO_MAX = 60;
 
 export class WatchedArea {
   private watched: Bbox | null = null;
 
-  /** The window to watch now that `seen` is seen, or null if the present one will do. */
-  nextBbox(seen: Bbox): Bbox | null {
-    if (this.watched && contains(this.watched, seen)) {
-      if (areaOf(this.watched) < AREA_RATIO_MAX * areaOf(seen)) return null;
+  /** The area to watch for what is `visible`, or null if the current one still fits. */
+  nextBbox(visible: Bbox): Bbox | null {
+    if (this.watched && contains(this.watched, visible)) {
+      if (areaOf(this.watched) < AREA_RATIO_MAX * areaOf(visible)) return null;
     }
-    this.watched = expand(seen);
+    this.watched = expand(visible);
     return this.watched;
   }
 }
@@ -35,12 +35,12 @@ function areaOf({ south, west, north, east }: Bbox): number {
 }
 
 function expand({ south, west, north, east }: Bbox): Bbox {
-  const high = (north - south) * MARGIN_SHARE;
-  const wide = (east - west) * MARGIN_SHARE;
+  const height = (north - south) * MARGIN_SHARE;
+  const width = (east - west) * MARGIN_SHARE;
   return {
-    south: Math.max(south - high, -90),
-    west: Math.max(west - wide, -180),
-    north: Math.min(north + high, 90),
-    east: Math.min(east + wide, 180),
+    south: Math.max(south - height, -90),
+    west: Math.max(west - width, -180),
+    north: Math.min(north + height, 90),
+    east: Math.min(east + width, 180),
   };
 }

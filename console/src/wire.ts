@@ -1,4 +1,4 @@
-/** What the server says on /ops, as it stands on the wire; a field that is left out has its default. */
+/** Messages of the server on /ops. A field that is left out has its default. Source: docs/contract.md. */
 
 export interface LatLng {
   lat: number;
@@ -47,7 +47,7 @@ export interface Totals {
   ridersOnline: number;
 }
 
-/** Both a snapshot (all there is in the window) and a delta (what changed since). */
+/** A snapshot (everything in the area) or a delta (what has changed since). */
 export interface AreaSnapshot {
   riders: RiderSnapshot[];
   orders: OrderSnapshot[];

@@ -1,4 +1,4 @@
-/** Dots as the server sends them. */
+/** Sample messages of the server. */
 
 import type { AreaSnapshot, OrderSnapshot, RiderSnapshot, Totals } from "../src/wire";
 

@@ -6,7 +6,7 @@ test("money has thousands separators and its currency", () => {
   assert.equal(formatXaf(1_234_567), "1,234,567 XAF");
 });
 
-test("a long id is shortened to what tells it apart", () => {
+test("a long id is shortened to its prefix and its last characters", () => {
   assert.equal(shortenId("ord_0193a1b2c3d47e5f8a9b0c1d2e3f4a5b"), "ord_…3f4a5b");
   assert.equal(shortenId("rdr_city_039"), "rdr_city_039");
 });

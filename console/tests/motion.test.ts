@@ -5,7 +5,7 @@ import { AKWA, BALI } from "./fixtures";
 
 const near = { lat: AKWA.lat + 0.0009, lng: AKWA.lng };
 
-test("a rider glides: at no moment does he jump, and at the end he is there", () => {
+test("a rider's marker glides to a fix without jumps", () => {
   let track = stationaryTrack(AKWA, 0);
   track = extendTrack(track, near, 1_000);
 
@@ -24,19 +24,19 @@ test("a new fix is approached from where the rider is drawn, not from the last f
   assert.deepEqual(positionAt(track, 1_300), drawn);
 });
 
-test("a glide lasts a little longer than the fixes are apart, so that nobody waits", () => {
+test("a glide lasts a little longer than the interval of the fixes", () => {
   const track = extendTrack(stationaryTrack(AKWA, 0), near, 2_000);
 
   assert.equal(track.endMs - track.startMs, 2_300);
 });
 
-test("after a long silence the glide is short all the same", () => {
+test("a glide after a long silence is limited", () => {
   const track = extendTrack(stationaryTrack(AKWA, 0), near, 60_000);
 
   assert.equal(track.endMs - track.startMs, 3_500);
 });
 
-test("nobody rides fifteen hundred metres between two fixes: that is a jump", () => {
+test("more than 1,500 m between two fixes is drawn as a jump", () => {
   const far = { lat: AKWA.lat + 0.02, lng: AKWA.lng };
   const track = extendTrack(stationaryTrack(AKWA, 0), far, 1_000);
 

@@ -6,14 +6,14 @@ import { ZERO_TOTALS } from "./fixtures";
 const after = (seconds: number, fixes: number) =>
   [{ ...ZERO_TOTALS, fixes }, 1_000_000 + seconds * 1_000] as const;
 
-test("the rate is how fast the counter grows, whatever it stood at", () => {
+test("the rate is the counter's growth, whatever its value", () => {
   const rates = new RateHistory();
   for (let s = 0; s <= 10; s++) rates.add(...after(s, 5_000 + s * 120));
 
   assert.equal(rates.fixesPerSecond(), 120);
 });
 
-test("nothing is said before there is enough to compare", () => {
+test("there is no rate before two samples are far enough apart", () => {
   const rates = new RateHistory();
   rates.add(...after(0, 0));
   rates.add(...after(0.3, 500));
@@ -29,7 +29,7 @@ test("one late delta makes no spike", () => {
   assert.ok(rates.fixRates.every((rate) => Math.abs(rate - 100) < 1e-6));
 });
 
-test("a server that counts from zero again gives no negative rate", () => {
+test("a counter that restarts from zero gives no negative rate", () => {
   const rates = new RateHistory();
   for (let s = 0; s <= 5; s++) rates.add(...after(s, 90_000 + s * 10));
   for (let s = 6; s <= 12; s++) rates.add(...after(s, (s - 6) * 10));
@@ -38,7 +38,7 @@ test("a server that counts from zero again gives no negative rate", () => {
   assert.equal(rates.fixesPerSecond(), 10);
 });
 
-test("a day of samples takes no more room than five minutes", () => {
+test("at most five minutes of samples are kept", () => {
   const rates = new RateHistory();
   for (let s = 0; s < 2_000; s++) rates.add(...after(s, s));
 

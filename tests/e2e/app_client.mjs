@@ -1,11 +1,11 @@
-// What an app needs to speak the public contract: tokens, HTTP, sockets that remember what they heard.
+// Test client of the public contract: tokens, HTTP requests, and sockets that record their events.
 import assert from "node:assert/strict";
 import { createHmac } from "node:crypto";
 import { io } from "socket.io-client";
 
 const BASE = process.env.REEYO_URL;
 const SECRET = process.env.JWT_SECRET;
-// Far above what any answer takes; whoever waits so long has found a fault.
+// Far above the time of any answer; exceeding it is a failure.
 const DEADLINE_MS = 15_000;
 const AUDIENCE = { USER: "/user", VENDOR: "/vendor", RIDER: "/rider", ADMIN: "/ops" };
 
@@ -21,8 +21,8 @@ export function token(userType, userId, claims = {}) {
   return `${head}.${body}.${mac}`;
 }
 
-/** One HTTP request; answers {status, body}. */
-export async function http(method, path, { as, body, key, raw } = {}) {
+/** Send an HTTP request; resolves to {status, body, headers}. */
+export async function request(method, path, { as, body, key, raw } = {}) {
   const headers = { "content-type": "application/json" };
   if (as) headers.authorization = `Bearer ${token(...as)}`;
   if (key) headers["idempotency-key"] = key;
@@ -34,43 +34,43 @@ export async function http(method, path, { as, body, key, raw } = {}) {
   return { status: answer.status, body: await answer.json(), headers: answer.headers };
 }
 
-/** One HTTP request that must succeed; answers its data. */
-export async function call(method, path, options) {
-  const { status, body } = await http(method, path, options);
+/** Send an HTTP request that must succeed; resolves to its data. */
+export async function requestData(method, path, options) {
+  const { status, body } = await request(method, path, options);
   assert.ok(body.success, `${method} ${path} answered ${status} ${JSON.stringify(body)}`);
   return body.data;
 }
 
-/** One HTTP request that must be refused; answers {status, code}. */
-export async function refusal(method, path, options) {
-  const { status, body } = await http(method, path, options);
+/** Send an HTTP request that must be refused; resolves to {status, code}. */
+export async function requestRefusal(method, path, options) {
+  const { status, body } = await request(method, path, options);
   assert.equal(body.success, false, `${method} ${path} was not refused`);
-  assert.ok(body.error.message.length > 0, "a refusal says why");
+  assert.ok(body.error.message.length > 0, "a refusal has a message");
   return { status, code: body.error.code };
 }
 
-/** A connected app that keeps every event it hears until somebody asks for it. */
-export class App {
+/** A connected client that keeps every event until a test takes it. */
+export class AppClient {
   constructor(userType, id, options = {}) {
     this.id = id;
-    this.heard = [];
-    this.waiting = [];
-    this.acks = true;
-    this.mark = undefined;
+    this.events = [];
+    this.waiters = [];
+    this.acknowledges = true;
+    this.resumePoint = undefined;
     this.socket = io(`${BASE}${AUDIENCE[userType]}`, {
       transports: ["websocket"],
       forceNew: true,
-      auth: (give) => give({ token: token(userType, id), ...(this.mark && { resume: this.mark }) }),
+      auth: (send) => send({ token: token(userType, id), ...(this.resumePoint && { resume: this.resumePoint }) }),
       ...options,
     });
-    this.socket.onAny((name, data, ack) => this.hear(name, data, ack));
+    this.socket.onAny((name, data, ack) => this.onEvent(name, data, ack));
   }
 
-  hear(name, data, ack) {
-    if (typeof ack === "function" && this.acks) ack();
-    if (data?.seq !== undefined && data?.epoch) this.mark = { epoch: data.epoch, seq: data.seq };
-    this.heard.push({ name, data });
-    this.waiting = this.waiting.filter((wait) => !wait());
+  onEvent(name, data, ack) {
+    if (typeof ack === "function" && this.acknowledges) ack();
+    if (data?.seq !== undefined && data?.epoch) this.resumePoint = { epoch: data.epoch, seq: data.seq };
+    this.events.push({ name, data });
+    this.waiters = this.waiters.filter((check) => !check());
   }
 
   async connected() {
@@ -82,43 +82,43 @@ export class App {
     return this;
   }
 
-  /** The next event of that name (and order) not asked for yet; events before it stay. */
-  next(name, fits = () => true) {
+  /** Take the next event with this name that matches; the events before it stay. */
+  nextEvent(name, matches = () => true) {
     const take = () => {
-      const at = this.heard.findIndex((e) => e.name === name && fits(e.data));
-      return at < 0 ? undefined : this.heard.splice(at, 1)[0].data;
+      const at = this.events.findIndex((e) => e.name === name && matches(e.data));
+      return at < 0 ? undefined : this.events.splice(at, 1)[0].data;
     };
     return new Promise((done, fail) => {
-      const late = setTimeout(() => {
-        const heard = this.heard.map((e) => e.name).join(" ");
-        fail(new Error(`${this.id} never heard ${name}; heard: ${heard || "nothing"}`));
+      const timer = setTimeout(() => {
+        const names = this.events.map((e) => e.name).join(" ");
+        fail(new Error(`${this.id} never received ${name}; received: ${names || "nothing"}`));
       }, DEADLINE_MS);
-      const look = () => {
+      const check = () => {
         const found = take();
         if (found === undefined) return false;
-        clearTimeout(late);
+        clearTimeout(timer);
         done(found);
         return true;
       };
-      if (!look()) this.waiting.push(look);
+      if (!check()) this.waiters.push(check);
     });
   }
 
-  /** One command; answers the ack envelope. */
-  ask(name, ...args) {
+  /** Send a command; resolves to its acknowledgement. */
+  sendCommand(name, ...args) {
     return this.socket.timeout(DEADLINE_MS).emitWithAck(name, ...args);
   }
 
-  /** One command that must succeed; answers its data. */
-  async say(name, ...args) {
-    const ack = await this.ask(name, ...args);
+  /** Send a command that must succeed; resolves to its data. */
+  async command(name, ...args) {
+    const ack = await this.sendCommand(name, ...args);
     assert.equal(ack.ok, true, `${name} was refused: ${JSON.stringify(ack)}`);
     return ack.data;
   }
 
-  /** One command that must be refused; answers the error. */
-  async refused(name, ...args) {
-    const ack = await this.ask(name, ...args);
+  /** Send a command that must be refused; resolves to the error. */
+  async refusedCommand(name, ...args) {
+    const ack = await this.sendCommand(name, ...args);
     assert.equal(ack.ok, false, `${name} was not refused: ${JSON.stringify(ack)}`);
     assert.equal(typeof ack.error.retryable, "boolean");
     return ack.error;
@@ -129,8 +129,8 @@ export class App {
   }
 }
 
-/** Runs the steps in their order, says each, and exits non-zero at the first that fails. */
-export async function story(steps) {
+/** Run the steps in order and print each; exit with 1 at the first that fails. */
+export async function runSteps(steps) {
   for (const [claim, step] of steps) {
     try {
       await step();

@@ -1,94 +1,94 @@
-// The official client on its own: both ways in, lines that break, answers in time, nothing binary.
+// The official Socket.IO client: both transports, reconnects, acknowledgements, refused input.
 import assert from "node:assert/strict";
-import { App, story } from "./app_client.mjs";
+import { AppClient, runSteps } from "./app_client.mjs";
 
 const run = Date.now().toString(36);
-const rider = (name, options) => new App("RIDER", `rdr_${name}${run}`, options);
+const rider = (name, options) => new AppClient("RIDER", `rdr_${name}${run}`, options);
 const once = (emitter, name) => new Promise((done) => emitter.once(name, done));
-// The client waits a second and more by default; a test need not.
-const SOON = { reconnectionDelay: 50, reconnectionDelayMax: 100 };
-const on = { available: true };
+// Shorter than the client's default of a second and more.
+const FAST_RECONNECT = { reconnectionDelay: 50, reconnectionDelayMax: 100 };
+const AVAILABLE = { available: true };
 
-const works = async (app) => {
-  const answer = await app.socket.timeout(5_000).emitWithAck("set_availability", on);
-  assert.deepEqual(answer, { ok: true, data: on });
+const expectAnswer = async (app) => {
+  const answer = await app.socket.timeout(5_000).emitWithAck("set_availability", AVAILABLE);
+  assert.deepEqual(answer, { ok: true, data: AVAILABLE });
 };
 
-await story([
+await runSteps([
   ["a WebSocket from the start", async () => {
     const app = await rider("ws").connected();
     assert.equal(app.socket.io.engine.transport.name, "websocket");
-    await works(app);
+    await expectAnswer(app);
     app.socket.close();
   }],
-  ["polling becomes a WebSocket, and an answer is lost on neither", async () => {
+  ["polling upgrades to a WebSocket without losing an answer", async () => {
     const app = rider("up", { transports: ["polling", "websocket"] });
-    const moved = new Promise((done) => app.socket.io.once("open", () => app.socket.io.engine.once("upgrade", done)));
+    const upgraded = new Promise((done) => app.socket.io.once("open", () => app.socket.io.engine.once("upgrade", done)));
     await app.connected();
-    const answers = Promise.all(Array.from({ length: 20 }, () => works(app)));
-    await moved;
+    const answers = Promise.all(Array.from({ length: 20 }, () => expectAnswer(app)));
+    await upgraded;
     assert.equal(app.socket.io.engine.transport.name, "websocket");
     await answers;
     app.socket.close();
   }],
   ["polling alone", async () => {
     const app = await rider("poll", { transports: ["polling"] }).connected();
-    await works(app);
+    await expectAnswer(app);
     assert.equal(app.socket.io.engine.transport.name, "polling");
     app.socket.close();
   }],
-  ["a line that breaks ten times comes back ten times", async () => {
-    const app = await rider("breaks", SOON).connected();
-    for (let at = 0; at < 10; at += 1) {
-      const back = once(app.socket, "connect");
+  ["a connection lost ten times is restored ten times", async () => {
+    const app = await rider("breaks", FAST_RECONNECT).connected();
+    for (let attempt = 0; attempt < 10; attempt += 1) {
+      const reconnected = once(app.socket, "connect");
       app.socket.io.engine.close();
-      await back;
-      await works(app);
+      await reconnected;
+      await expectAnswer(app);
     }
     app.socket.close();
   }],
-  ["commands said while the line is down are answered when it is back", async () => {
-    const app = await rider("buffers", SOON).connected();
-    const gone = once(app.socket, "disconnect");
+  ["commands sent while disconnected are answered after the reconnect", async () => {
+    const app = await rider("buffers", FAST_RECONNECT).connected();
+    const disconnected = once(app.socket, "disconnect");
     app.socket.io.engine.close();
-    await gone;
-    await works(app);
+    await disconnected;
+    await expectAnswer(app);
     app.socket.close();
   }],
-  ["a command that is repeated by the client itself has one effect and one answer", async () => {
-    const app = await rider("retries", { ...SOON, retries: 5, ackTimeout: 2_000 }).connected();
-    const answer = app.socket.emitWithAck("set_availability", { ...on, commandId: "cmd_1" });
+  ["a command that the client retries has one answer", async () => {
+    const app = await rider("retries", { ...FAST_RECONNECT, retries: 5, ackTimeout: 2_000 }).connected();
+    const answer = app.socket.emitWithAck("set_availability", { ...AVAILABLE, commandId: "cmd_1" });
     app.socket.io.engine.close();
-    assert.deepEqual(await answer, { ok: true, data: on });
+    assert.deepEqual(await answer, { ok: true, data: AVAILABLE });
     app.socket.close();
   }],
-  ["an unknown command is answered in time, too", async () => {
+  ["an unknown command is refused", async () => {
     const app = await rider("unknown").connected();
     const answer = await app.socket.timeout(2_000).emitWithAck("fly", {});
     assert.deepEqual([answer.ok, answer.error.code, answer.error.retryable], [false, "malformed", false]);
     app.socket.close();
   }],
-  ["something binary ends the connection, and the client comes back", async () => {
-    const app = await rider("binary", SOON).connected();
-    const gone = once(app.socket, "disconnect");
-    const back = gone.then(() => once(app.socket, "connect"));
+  ["a binary event closes the connection, and the client reconnects", async () => {
+    const app = await rider("binary", FAST_RECONNECT).connected();
+    const disconnected = once(app.socket, "disconnect");
+    const reconnected = disconnected.then(() => once(app.socket, "connect"));
     app.socket.emit("location_update", Buffer.from([1, 2, 3, 4]));
-    assert.match(await gone, /transport/);
-    await back;
-    await works(app);
+    assert.match(await disconnected, /transport/);
+    await reconnected;
+    await expectAnswer(app);
     app.socket.close();
   }],
-  ["a frame that is too long ends the connection, and the client comes back", async () => {
-    const app = await rider("long", SOON).connected();
-    const gone = once(app.socket, "disconnect");
-    const back = gone.then(() => once(app.socket, "connect"));
+  ["a frame that is too long closes the connection, and the client reconnects", async () => {
+    const app = await rider("long", FAST_RECONNECT).connected();
+    const disconnected = once(app.socket, "disconnect");
+    const reconnected = disconnected.then(() => once(app.socket, "connect"));
     app.socket.emit("location_update", { lat: 4, lng: 9, note: "x".repeat(20_000) });
-    await gone;
-    await back;
-    await works(app);
+    await disconnected;
+    await reconnected;
+    await expectAnswer(app);
     app.socket.close();
   }],
-  ["a bad token is told by its code, and the client stays away", async () => {
+  ["an invalid token is refused with its code, and the client does not retry", async () => {
     const app = rider("forged", { auth: { token: "forged" } });
     const error = await once(app.socket, "connect_error");
     assert.equal(error.message, "token_invalid");

@@ -1,4 +1,4 @@
-/** The map under everything: a schematic Douala, drawn from what console/map/draw_map.py wrote. */
+/** Built-in basemap: a schematic Douala from the data of console/map/draw_map.py. */
 
 import type { LayerSpecification, SourceSpecification, StyleSpecification } from "maplibre-gl";
 import douala from "../../map/douala.json";
@@ -17,7 +17,7 @@ const STEPS_PER_DEGREE = 100_000;
 const GRATICULE = { west: 9.4, east: 10.06, south: 3.78, north: 4.32, step: 0.02 };
 const FONT = ["Inter"];
 
-/** Every colour of the map that carries no meaning. */
+/** Colors of the basemap. */
 const COLORS = {
   land: "#0e151f",
   water: "#0a1d2e",
@@ -39,7 +39,7 @@ const COLORS = {
 const widthByZoom = (at10: number, at16: number) =>
   ["interpolate", ["exponential", 1.5], ["zoom"], 10, at10, 16, at16] as const;
 
-/** The style of the built-in map. It names no host: fonts are drawn by the browser. */
+/** Style of the built-in map. It names no host: the browser draws the fonts. */
 export function builtInStyle(): StyleSpecification {
   return {
     version: 8,

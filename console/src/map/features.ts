@@ -1,4 +1,4 @@
-/** From the city's picture to features: what stands, and what moves at this moment. */
+/** GeoJSON features of the live state: static ones, and moving ones at a moment. */
 
 import type { LiveState } from "../live-state";
 import { isOpen, type Order, type Rider } from "../model";
@@ -9,11 +9,11 @@ import type { LatLng } from "../wire";
 import { pickupIcon, riderIcon } from "./icons";
 import { arc, point, line } from "./geojson";
 
-/** What is not picked steps back by this factor while something is. */
+/** Opacity factor of everything that is not selected, while something is. */
 const UNSELECTED_OPACITY = 0.38;
 const STALE_OPACITY = 0.45;
 const SPARK_PERIOD_MS = 1_300;
-/** He carries the goods from here on. Source: wire contract, dispatch states. */
+/** States in which the rider carries the goods. Source: docs/contract.md, dispatch states. */
 const CARRYING_STATES = new Set(["PICKED_UP", "AT_DROPOFF"]);
 
 type Properties = Record<string, unknown>;
@@ -21,34 +21,34 @@ type Properties = Record<string, unknown>;
 export class FeatureBuilder {
   selection: Selection | null = null;
 
-  constructor(private readonly city: LiveState) {}
+  constructor(private readonly state: LiveState) {}
 
-  /** Orders: both ends and an arc between them. */
+  /** Open orders: pickup, dropoff and an arc between them. */
   staticFeatures(): GeoJSON.Feature[] {
     const features: GeoJSON.Feature[] = [];
-    for (const order of this.city.orders.values()) {
+    for (const order of this.state.orders.values()) {
       if (isOpen(order)) features.push(...this.orderFeatures(order));
     }
     return features;
   }
 
-  /** Riders, their way to the next stop, offers on their way to riders. */
+  /** Riders, lines to their next stop, and open offers. */
   movingFeatures(nowMs: number, reducesMotion: boolean): GeoJSON.Feature[] {
     const features: GeoJSON.Feature[] = [];
-    for (const order of this.city.orders.values()) {
+    for (const order of this.state.orders.values()) {
       if (!isOpen(order)) continue;
       features.push(...this.offerFeatures(order, nowMs, reducesMotion), ...this.legFeatures(order, nowMs));
     }
-    const around = this.selectionPosition(nowMs);
-    if (around) features.push(point(around, { kind: "picked" }));
-    for (const rider of this.city.riders.values()) features.push(this.riderFeature(rider, nowMs));
+    const position = this.selectionPosition(nowMs);
+    if (position) features.push(point(position, { kind: "selected" }));
+    for (const rider of this.state.riders.values()) features.push(this.riderFeature(rider, nowMs));
     return features;
   }
 
-  /** Where the picked one is drawn now; an order is where its goods are. */
+  /** Where the selection is drawn now; an order is where its goods are. */
   selectionPosition(nowMs: number): LatLng | null {
     if (this.selection?.kind === "rider") return this.riderPosition(this.selection.id, nowMs);
-    const order = this.selection && this.city.orders.get(this.selection.id);
+    const order = this.selection && this.state.orders.get(this.selection.id);
     if (!order) return null;
     const isCarried = order.dispatch !== null && CARRYING_STATES.has(order.dispatch);
     if (isOpen(order)) {
@@ -61,30 +61,30 @@ export class FeatureBuilder {
     const { pickup, dropoff, id } = order;
     if (!pickup) return [];
     const color = statusColor(order.status);
-    const near = this.opacityFactor(order);
+    const factor = this.opacityFactor(order);
     const features: GeoJSON.Feature[] = [];
     if (dropoff) {
-      const fade = this.isOrderSelected(order) ? 0.95 : 0.34 * near;
-      features.push(arc(pickup, dropoff, { kind: "arc", color, fade }));
-      features.push(point(dropoff, { kind: "dropoff", id, color, fade: 0.9 * near }));
+      const opacity = this.isOrderSelected(order) ? 0.95 : 0.34 * factor;
+      features.push(arc(pickup, dropoff, { kind: "arc", color, opacity }));
+      features.push(point(dropoff, { kind: "dropoff", id, color, opacity: 0.9 * factor }));
     }
     const icon = pickupIcon(order.type, order.status);
-    features.push(point(pickup, { kind: "pickup", id, icon, fade: near }));
+    features.push(point(pickup, { kind: "pickup", id, icon, opacity: factor }));
     return features;
   }
 
   private offerFeatures(order: Order, nowMs: number, reducesMotion: boolean): GeoJSON.Feature[] {
     if (!order.pickup) return [];
     const features: GeoJSON.Feature[] = [];
-    const near = this.opacityFactor(order);
+    const factor = this.opacityFactor(order);
     for (const riderId of order.offeredTo) {
       const to = this.riderPosition(riderId, nowMs);
       if (!to) continue;
-      features.push(line(order.pickup, to, { kind: "offer", fade: 0.75 * near }));
+      features.push(line(order.pickup, to, { kind: "offer", opacity: 0.75 * factor }));
       if (reducesMotion) continue;
-      const part = ((nowMs + order.firstSeenMs) % SPARK_PERIOD_MS) / SPARK_PERIOD_MS;
-      const spark: Properties = { kind: "spark", fade: near * Math.min(1, 4 * (1 - part)) };
-      features.push(point(interpolate(order.pickup, to, part), spark));
+      const fraction = ((nowMs + order.firstSeenMs) % SPARK_PERIOD_MS) / SPARK_PERIOD_MS;
+      const spark: Properties = { kind: "spark", opacity: factor * Math.min(1, 4 * (1 - fraction)) };
+      features.push(point(interpolate(order.pickup, to, fraction), spark));
     }
     return features;
   }
@@ -94,13 +94,13 @@ export class FeatureBuilder {
     const isCarried = order.dispatch !== null && CARRYING_STATES.has(order.dispatch);
     const stop = isCarried ? order.dropoff : order.pickup;
     if (!rider || !stop) return [];
-    const fade = this.isOrderSelected(order) ? 1 : 0.7 * this.opacityFactor(order);
+    const opacity = this.isOrderSelected(order) ? 1 : 0.7 * this.opacityFactor(order);
     const color = isCarried ? statusColor(order.status) : DUTY_COLOR["busy"];
-    return [line(rider, stop, { kind: "leg", color, fade })];
+    return [line(rider, stop, { kind: "leg", color, opacity })];
   }
 
   private riderFeature(rider: Rider, nowMs: number): GeoJSON.Feature {
-    const near = this.selection && !this.isRiderSelected(rider.id) ? UNSELECTED_OPACITY : 1;
+    const factor = this.selection && !this.isRiderSelected(rider.id) ? UNSELECTED_OPACITY : 1;
     const isOff = rider.duty === "off";
     return point(positionAt(rider.track, nowMs), {
       kind: "rider",
@@ -108,12 +108,12 @@ export class FeatureBuilder {
       icon: riderIcon(rider.duty, rider.state, rider.heading !== null),
       heading: rider.heading ?? 0,
       order: rider.duty === "busy" ? 2 : isOff ? 0 : 1,
-      fade: near * (rider.state === "live" ? (isOff ? 0.7 : 1) : STALE_OPACITY),
+      opacity: factor * (rider.state === "live" ? (isOff ? 0.7 : 1) : STALE_OPACITY),
     });
   }
 
   private riderPosition(id: string | null, nowMs: number): LatLng | null {
-    const rider = id === null ? undefined : this.city.riders.get(id);
+    const rider = id === null ? undefined : this.state.riders.get(id);
     return rider ? positionAt(rider.track, nowMs) : null;
   }
 
@@ -121,7 +121,7 @@ export class FeatureBuilder {
     return this.selection === null || this.isOrderSelected(order) ? 1 : UNSELECTED_OPACITY;
   }
 
-  /** An order belongs to what is picked if it is it, or its rider is, or one who is asked. */
+  /** Whether the order is selected, or a rider who carries it or has its offer. */
   private isOrderSelected(order: Order): boolean {
     if (!this.selection) return false;
     const { kind, id } = this.selection;
@@ -132,7 +132,7 @@ export class FeatureBuilder {
   private isRiderSelected(riderId: string): boolean {
     if (!this.selection) return false;
     if (this.selection.kind === "rider") return this.selection.id === riderId;
-    const order = this.city.orders.get(this.selection.id);
+    const order = this.state.orders.get(this.selection.id);
     return order?.riderId === riderId || (order?.offeredTo.includes(riderId) ?? false);
   }
 }

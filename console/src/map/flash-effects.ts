@@ -1,4 +1,4 @@
-/** What flashes on the map when something happens: rings, and amounts that float up. */
+/** Short animations of order changes: rings, and amounts that rise. */
 
 import { SETTLED_COLOR, statusColor } from "../colors";
 import type { OrderChange } from "../order-changes";
@@ -16,9 +16,9 @@ interface Flash {
 const RING_MS = 1_600;
 const AMOUNT_MS = 2_600;
 const RING_PX = 34;
-/** Text rises by so many times its height. */
+/** How far an amount rises, in multiples of its height. */
 const RISE_EM = 2.4;
-/** A busy city does not need more at once; the oldest is over first. */
+/** Animations shown at most; the oldest are dropped. */
 const FLASHES_MAX = 120;
 
 export class FlashEffects {
@@ -26,12 +26,12 @@ export class FlashEffects {
 
   add(changes: OrderChange[], nowMs: number): void {
     for (const { kind, order } of changes) {
-      const isEnd = kind === "delivered" || kind === "settled" || kind === "stopped";
-      const at = isEnd ? order.dropoff : order.pickup;
-      if (!at || (!isEnd && kind !== "placed" && kind !== "assigned")) continue;
+      const isEnd = kind === "delivered" || kind === "settled" || kind === "closed";
+      const position = isEnd ? order.dropoff : order.pickup;
+      if (!position || (!isEnd && kind !== "placed" && kind !== "assigned")) continue;
       const text = kind === "settled" ? `+${formatWhole(order.total)}` : null;
       const color = kind === "settled" ? SETTLED_COLOR : statusColor(order.status);
-      this.flashes.push({ position: at, color, text, startMs: nowMs });
+      this.flashes.push({ position, color, text, startMs: nowMs });
     }
     this.flashes = this.flashes.slice(-FLASHES_MAX);
   }
@@ -46,10 +46,10 @@ function durationMs(flash: Flash): number {
   return flash.text === null ? RING_MS : AMOUNT_MS;
 }
 
-function flashFeatures({ position: at, color, text }: Flash, progress: number): GeoJSON.Feature[] {
-  const out = 1 - (1 - progress) ** 3;
-  const ring = point(at, { kind: "ring", color, radius: 4 + out * RING_PX, fade: 0.9 * (1 - progress) });
+function flashFeatures({ position, color, text }: Flash, progress: number): GeoJSON.Feature[] {
+  const eased = 1 - (1 - progress) ** 3;
+  const ring = point(position, { kind: "ring", color, radius: 4 + eased * RING_PX, opacity: 0.9 * (1 - progress) });
   if (text === null) return [ring];
-  const fade = Math.min(1, 3 * (1 - progress));
-  return [ring, point(at, { kind: "amount", color, text, lift: [0, -0.8 - out * RISE_EM], fade })];
+  const opacity = Math.min(1, 3 * (1 - progress));
+  return [ring, point(position, { kind: "amount", color, text, lift: [0, -0.8 - eased * RISE_EM], opacity })];
 }

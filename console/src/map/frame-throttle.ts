@@ -1,16 +1,16 @@
-/** When to draw next: often where that is cheap, seldom where there is no graphics card. */
+/** Frame throttle: draws often where it is cheap, rarely without a GPU. */
 
-/** At most ten times a second; from afar nothing moves a pixel in a tenth of a second. */
+/** At most ten times a second; zoomed out, nothing moves a pixel in that time. */
 const FRAME_MS_NEAR = 100;
 const FRAME_MS_FAR = 180;
 const FRAME_MS_MAX = 1_500;
-/** A browser that stutters after a drawing is left alone for so many times as long. */
+/** After a frame that stutters, drawing pauses for this multiple of the stutter. */
 const STUTTER_FACTOR = 3;
-/** How much of the last stutter counts. */
+/** Weight of the last stutter in the moving average. */
 const STUTTER_WEIGHT = 0.3;
-/** A screen of 60 Hz is asked every 17 ms: better a little early than a whole frame late. */
+/** At 60 Hz a frame comes every 17 ms: slightly early is better than a whole frame late. */
 const EARLY_MS = 8;
-/** The tab was hidden meanwhile, which says nothing. */
+/** A longer gap means that the tab was hidden, and is ignored. */
 const GAP_MS_MAX = 2_500;
 
 export class FrameThrottle {
@@ -19,7 +19,7 @@ export class FrameThrottle {
   private slowestGapMs = 0;
   private stutterMs = 0;
 
-  /** Whether to draw in this frame of the screen. */
+  /** Whether to draw in this animation frame. */
   shouldDraw(nowMs: number, isNear: boolean): boolean {
     const gapMs = nowMs - this.lastFrameMs;
     this.lastFrameMs = nowMs;
@@ -32,7 +32,7 @@ export class FrameThrottle {
     return true;
   }
 
-  /** Something was clicked: draw at once. */
+  /** Draw in the next frame, e.g. after a click. */
   drawNext(): void {
     this.lastDrawMs = 0;
   }

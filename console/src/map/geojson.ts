@@ -1,15 +1,15 @@
-/** GeoJSON from places. */
+/** GeoJSON features of positions. */
 
 import type { LatLng } from "../wire";
 
 type Properties = Record<string, unknown>;
 
-/** An arc leans to its left by this part of its length. */
+/** How far an arc bends to its left, as a share of its length. */
 const ARC_LEAN = 0.16;
 const ARC_SEGMENTS = 14;
 
-export function point(at: LatLng, properties: Properties): GeoJSON.Feature {
-  return feature({ type: "Point", coordinates: [at.lng, at.lat] }, properties);
+export function point(position: LatLng, properties: Properties): GeoJSON.Feature {
+  return feature({ type: "Point", coordinates: [position.lng, position.lat] }, properties);
 }
 
 export function line(from: LatLng, to: LatLng, properties: Properties): GeoJSON.Feature {

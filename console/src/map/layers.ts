@@ -3,15 +3,15 @@
 import type { LayerSpecification, SourceSpecification } from "maplibre-gl";
 import { OFFER_COLOR } from "../colors";
 
-/** `standing` changes when an order does; `moving` several times a second. */
-export const STATIC_SOURCE = "standing";
+/** The static source changes when an order does, the moving one several times a second. */
+export const STATIC_SOURCE = "static";
 export const MOVING_SOURCE = "moving";
-/** The layers that can be picked, the topmost first. */
+/** Layers whose features can be selected, the topmost first. */
 export const CLICKABLE_LAYERS = ["riders", "pickups", "dropoffs"];
 
 const EMPTY: GeoJSON.FeatureCollection = { type: "FeatureCollection", features: [] };
 
-/** Tiles of zoom 14 hold a step of 0.3 m; more zoom levels would only cost the worker time. */
+/** Tiles of zoom 14 resolve 0.3 m; more zoom levels would only cost the worker time. */
 export function liveSources(): Record<string, SourceSpecification> {
   return {
     [STATIC_SOURCE]: { type: "geojson", data: EMPTY, maxzoom: 14, tolerance: 0 },
@@ -19,13 +19,13 @@ export function liveSources(): Record<string, SourceSpecification> {
   };
 }
 
-/** Each feature says its `kind`, and how visible it is in `fade`. */
+/** Layers filter features by `kind`; most read their opacity from `opacity`. */
 export function liveLines(): LayerSpecification[] {
   return [arcs(), legs(), offers()];
 }
 
 export function livePoints(): LayerSpecification[] {
-  return [...stops(), rings(), picked(), riders(), sparks(), amounts()];
+  return [...stops(), rings(), selected(), riders(), sparks(), amounts()];
 }
 
 const isKind = (kind: string) => ["==", ["get", "kind"], kind] as never;
@@ -42,7 +42,7 @@ function arcs(): LayerSpecification {
     paint: {
       "line-color": property("color"),
       "line-width": byZoom(11, 0.8, 15, 1.8),
-      "line-opacity": property("fade"),
+      "line-opacity": property("opacity"),
     },
   };
 }
@@ -57,7 +57,7 @@ function legs(): LayerSpecification {
     paint: {
       "line-color": property("color"),
       "line-width": byZoom(11, 1, 15, 2.4),
-      "line-opacity": property("fade"),
+      "line-opacity": property("opacity"),
     },
   };
 }
@@ -71,7 +71,7 @@ function offers(): LayerSpecification {
     paint: {
       "line-color": OFFER_COLOR,
       "line-width": byZoom(11, 1, 15, 2),
-      "line-opacity": property("fade"),
+      "line-opacity": property("opacity"),
       "line-dasharray": [2, 2.5],
     },
   };
@@ -89,8 +89,8 @@ function stops(): LayerSpecification[] {
         "circle-color": "#0e151f",
         "circle-stroke-color": property("color"),
         "circle-stroke-width": byZoom(11, 1.2, 15, 2),
-        "circle-opacity": property("fade"),
-        "circle-stroke-opacity": property("fade"),
+        "circle-opacity": property("opacity"),
+        "circle-stroke-opacity": property("opacity"),
       },
     },
     {
@@ -104,7 +104,7 @@ function stops(): LayerSpecification[] {
         "icon-allow-overlap": true,
         "icon-ignore-placement": true,
       },
-      paint: { "icon-opacity": property("fade") },
+      paint: { "icon-opacity": property("opacity") },
     },
   ];
 }
@@ -120,17 +120,17 @@ function rings(): LayerSpecification {
       "circle-opacity": 0,
       "circle-stroke-color": property("color"),
       "circle-stroke-width": 2,
-      "circle-stroke-opacity": property("fade"),
+      "circle-stroke-opacity": property("opacity"),
     },
   };
 }
 
-function picked(): LayerSpecification {
+function selected(): LayerSpecification {
   return {
-    id: "picked",
+    id: "selected",
     type: "circle",
     source: MOVING_SOURCE,
-    filter: isKind("picked"),
+    filter: isKind("selected"),
     paint: {
       "circle-radius": 17,
       "circle-color": "#ffffff",
@@ -157,7 +157,7 @@ function riders(): LayerSpecification {
       "icon-ignore-placement": true,
       "symbol-sort-key": property("order"),
     },
-    paint: { "icon-opacity": property("fade") },
+    paint: { "icon-opacity": property("opacity") },
   };
 }
 
@@ -171,7 +171,7 @@ function sparks(): LayerSpecification {
       "circle-radius": byZoom(11, 2.2, 15, 3.6),
       "circle-color": OFFER_COLOR,
       "circle-blur": 0.35,
-      "circle-opacity": property("fade"),
+      "circle-opacity": property("opacity"),
     },
   };
 }
@@ -194,7 +194,7 @@ function amounts(): LayerSpecification {
       "text-color": property("color"),
       "text-halo-color": "#070c13",
       "text-halo-width": 1.6,
-      "text-opacity": property("fade"),
+      "text-opacity": property("opacity"),
     },
   };
 }

@@ -1,4 +1,4 @@
-/** The map itself: it draws the city a few times a second, and says what is clicked and seen. */
+/** Map view: draws the live state several times a second and reports clicks and moves. */
 
 import {
   AttributionControl,
@@ -21,33 +21,33 @@ import { FrameThrottle } from "./frame-throttle";
 import { FeatureBuilder } from "./features";
 import { collection } from "./geojson";
 
-/** Named by the build: the worker's file has a hash in its name. */
+/** Set by the build: the worker's file name, which has a hash. */
 declare const WORKER_FILE: string;
 
 export interface MapHandlers {
-  onPick(target: Selection | null): void;
+  onSelect(target: Selection | null): void;
   onMove(bbox: Bbox): void;
-  /** A hand on the map ends following. */
+  /** Dragging the map ends following. */
   onDrag(): void;
 }
 
 /** Source: Douala's districts and their streets, longitude and latitude of two corners. */
 const CITY_BOUNDS: [number, number, number, number] = [9.681, 4.01, 9.789, 4.0955];
-const HOME_MARGIN_PX = 10;
+const CITY_MARGIN_PX = 10;
 const PIXEL_RATIO_MAX = 2;
-/** From here on a rider moves by pixels, not by parts of one. */
+/** From this zoom on a rider moves by whole pixels between two frames. */
 const NEAR_ZOOM = 13.5;
 const FOLLOW_START_MS = 900;
 const FOLLOW_STEP_MS = 1_000;
 const FOLLOW_ZOOM_MIN = 14.2;
 const MOVE_DEBOUNCE_MS = 350;
-/** A finger is not a needle. */
+/** Tolerance of a click or touch. */
 const CLICK_RADIUS_PX = 9;
 const LOAD_TIMEOUT_MS = 45_000;
-const LOAD_TIMEOUT_MESSAGE = "The map did not come up within 45 s. Lists and counters work.";
+const LOAD_TIMEOUT_MESSAGE = "The map did not load within 45 s. Lists and counters work.";
 const REDUCED_MOTION = matchMedia("(prefers-reduced-motion: reduce)");
 
-export async function openMapView(container: HTMLElement, city: LiveState, hooks: MapHandlers): Promise<MapView> {
+export async function openMapView(container: HTMLElement, state: LiveState, handlers: MapHandlers): Promise<MapView> {
   setWorkerUrl(new URL(WORKER_FILE, import.meta.url).href);
   await document.fonts.load("500 24px Inter");
   const map = new MapLibre({
@@ -56,9 +56,9 @@ export async function openMapView(container: HTMLElement, city: LiveState, hooks
     bounds: CITY_BOUNDS,
     minZoom: 9,
     maxZoom: 18,
-    // Sharper than twice nobody sees on a map, and it costs a phone its battery.
+    // A higher ratio is not visible on a map and costs battery.
     pixelRatio: Math.min(devicePixelRatio, PIXEL_RATIO_MAX),
-    // Icons that move would fade in anew at every step.
+    // Moving icons would fade in at every step.
     fadeDuration: 0,
     attributionControl: false,
     dragRotate: false,
@@ -66,18 +66,18 @@ export async function openMapView(container: HTMLElement, city: LiveState, hooks
   });
   map.touchZoomRotate.disableRotation();
   map.keyboard.disableRotation();
-  // Ours owes nobody a line; the makers of an operator's own map are named here.
+  // The built-in map needs no attribution; an operator's own map is attributed here.
   map.addControl(new AttributionControl({ compact: true }), "bottom-left");
   map.addControl(new NavigationControl({ showCompass: false }), "bottom-left");
   await new Promise<void>((resolve, reject) => {
     map.once("load", () => resolve());
     window.setTimeout(() => reject(new Error(LOAD_TIMEOUT_MESSAGE)), LOAD_TIMEOUT_MS);
   });
-  return new MapView(map, city, hooks);
+  return new MapView(map, state, handlers);
 }
 
 export class MapView {
-  private readonly painter: FeatureBuilder;
+  private readonly featureBuilder: FeatureBuilder;
   private readonly effects = new FlashEffects();
   private isFollowing = false;
   private isStaticStale = true;
@@ -87,24 +87,24 @@ export class MapView {
 
   constructor(
     private readonly map: MapLibre,
-    city: LiveState,
-    private readonly hooks: MapHandlers,
+    state: LiveState,
+    private readonly handlers: MapHandlers,
   ) {
-    this.painter = new FeatureBuilder(city);
+    this.featureBuilder = new FeatureBuilder(state);
     addIcons(map);
     for (const [name, source] of Object.entries(liveSources())) map.addSource(name, source);
-    // Names stay readable under the dots, but over the lines.
+    // Labels stay readable under the points, but over the lines.
     const firstName = map.getStyle().layers.find((layer) => layer.type === "symbol")?.id;
     for (const layer of liveLines()) map.addLayer(layer, firstName);
     for (const layer of livePoints()) map.addLayer(layer);
     map.on("click", (event) => this.onClick(event));
     map.on("mousemove", (event) => this.onHover(event));
     map.on("moveend", () => this.onMoveEnd());
-    map.on("dragstart", () => this.hooks.onDrag());
+    map.on("dragstart", () => this.handlers.onDrag());
     requestAnimationFrame((nowMs) => this.onFrame(nowMs));
   }
 
-  /** What the map shows now. Units: degrees. */
+  /** The visible area. Units: degrees. */
   bbox(): Bbox {
     const bounds = this.map.getBounds();
     return {
@@ -115,14 +115,14 @@ export class MapView {
     };
   }
 
-  /** The city has changed; `changes` are its latest events. */
+  /** The live state has changed; `changes` are animated. */
   onOrderChanges(changes: OrderChange[]): void {
     this.isStaticStale = true;
     if (!REDUCED_MOTION.matches && !document.hidden) this.effects.add(changes, performance.now());
   }
 
   select(target: Selection | null): void {
-    this.painter.selection = target;
+    this.featureBuilder.selection = target;
     this.isStaticStale = true;
     this.throttle.drawNext();
   }
@@ -135,10 +135,10 @@ export class MapView {
   /** Show the whole city. */
   showWholeCity(durationMs = 800): void {
     const duration = REDUCED_MOTION.matches ? 0 : durationMs;
-    this.map.fitBounds(CITY_BOUNDS, { padding: HOME_MARGIN_PX, duration });
+    this.map.fitBounds(CITY_BOUNDS, { padding: CITY_MARGIN_PX, duration });
   }
 
-  /** Keep the middle of the map free of what lies over it. Units: CSS pixels. */
+  /** Shift the map's centre away from what covers it. Units: CSS pixels. */
   setPadding(padding: PaddingOptions): void {
     this.map.easeTo({ padding, duration: 0 });
   }
@@ -146,9 +146,9 @@ export class MapView {
   private onFrame(nowMs: number): void {
     requestAnimationFrame((next) => this.onFrame(next));
     if (!this.throttle.shouldDraw(nowMs, this.map.getZoom() >= NEAR_ZOOM)) return;
-    const moving = [...this.painter.movingFeatures(nowMs, REDUCED_MOTION.matches), ...this.effects.features(nowMs)];
+    const moving = [...this.featureBuilder.movingFeatures(nowMs, REDUCED_MOTION.matches), ...this.effects.features(nowMs)];
     this.setFeatures(MOVING_SOURCE, moving);
-    if (this.isStaticStale) this.setFeatures(STATIC_SOURCE, this.painter.staticFeatures());
+    if (this.isStaticStale) this.setFeatures(STATIC_SOURCE, this.featureBuilder.staticFeatures());
     this.isStaticStale = false;
     if (this.isFollowing) this.followSelection(nowMs);
   }
@@ -158,11 +158,11 @@ export class MapView {
     if (found instanceof GeoJSONSource) void found.setData(collection(features));
   }
 
-  /** One even movement after the other; the first also comes near enough to see something. */
+  /** Move steadily after the selection; the first movement also zooms in. */
   private followSelection(nowMs: number): void {
-    const at = this.painter.selectionPosition(nowMs);
-    if (!at || this.map.isMoving()) return;
-    const center: [number, number] = [at.lng, at.lat];
+    const position = this.featureBuilder.selectionPosition(nowMs);
+    if (!position || this.map.isMoving()) return;
+    const center: [number, number] = [position.lng, position.lat];
     if (this.hasZoomedIn) {
       const duration = REDUCED_MOTION.matches ? 0 : FOLLOW_STEP_MS;
       this.map.easeTo({ center, duration, easing: (t) => t });
@@ -174,7 +174,7 @@ export class MapView {
   }
 
   private onClick(event: MapMouseEvent): void {
-    this.hooks.onPick(this.selectionAt(event));
+    this.handlers.onSelect(this.selectionAt(event));
   }
 
   private onHover(event: MapMouseEvent): void {
@@ -182,11 +182,11 @@ export class MapView {
   }
 
   private selectionAt({ point }: MapMouseEvent): Selection | null {
-    const reach = CLICK_RADIUS_PX;
+    const radius = CLICK_RADIUS_PX;
     const found = this.map.queryRenderedFeatures(
       [
-        [point.x - reach, point.y - reach],
-        [point.x + reach, point.y + reach],
+        [point.x - radius, point.y - radius],
+        [point.x + radius, point.y + radius],
       ],
       { layers: CLICKABLE_LAYERS },
     );
@@ -197,6 +197,6 @@ export class MapView {
 
   private onMoveEnd(): void {
     clearTimeout(this.moveTimer);
-    this.moveTimer = window.setTimeout(() => this.hooks.onMove(this.bbox()), MOVE_DEBOUNCE_MS);
+    this.moveTimer = window.setTimeout(() => this.handlers.onMove(this.bbox()), MOVE_DEBOUNCE_MS);
   }
 }

@@ -3,7 +3,7 @@
 import { addProtocol, type StyleSpecification } from "maplibre-gl";
 import { Protocol } from "pmtiles";
 
-/** Read `style.json` of the folder; what it calls `./…` lies beside it. */
+/** Read `style.json` of the folder; its `./…` paths are relative to the folder. */
 export async function loadOperatorStyle(folder: URL): Promise<StyleSpecification> {
   addProtocol("pmtiles", new Protocol().tile);
   const response = await fetch(new URL("style.json", folder));
@@ -11,7 +11,7 @@ export async function loadOperatorStyle(folder: URL): Promise<StyleSpecification
   return withAbsoluteUrls(await response.json(), folder.href) as StyleSpecification;
 }
 
-/** MapLibre wants full addresses. */
+/** Resolve `./…` paths, because MapLibre needs absolute URLs. */
 function withAbsoluteUrls(value: unknown, folder: string): unknown {
   if (typeof value === "string") return value.replace(/^(pmtiles:\/\/)?\.\//, `$1${folder}`);
   if (Array.isArray(value)) return value.map((item) => withAbsoluteUrls(item, folder));

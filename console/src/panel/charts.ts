@@ -1,4 +1,4 @@
-/** Two little charts: fixes per second, and the money settled so far. */
+/** Two charts: fixes per second, and the total amount settled. */
 
 import "uplot/dist/uPlot.min.css";
 import UPlot from "uplot";
@@ -56,13 +56,13 @@ function chart(id: string, title: string, color: string, range: Range): Chart {
   return { plot: new UPlot(options, [[], []], host), host, value };
 }
 
-/** A flat line stays in the middle, and a small wave is not blown up to a storm. */
+/** Range of a rate: a flat line stays in the middle, and small changes are not magnified. */
 function rateRange(low: number, high: number): [number, number] {
-  const room = Math.max((high - low) * 0.12, high * 0.08, 1);
-  return [Math.max(0, low - room), high + room];
+  const margin = Math.max((high - low) * 0.12, high * 0.08, 1);
+  return [Math.max(0, low - margin), high + margin];
 }
 
-/** What has grown since the left edge, however much there was before. */
+/** Range of a growing total: the growth since the left edge, whatever the total. */
 function growthRange(low: number, high: number): [number, number] {
   return [low - (high - low) * 0.1 - 1, high + (high - low) * 0.15 + 1];
 }

@@ -1,4 +1,4 @@
-/** Whether the picture is live, and how old it is if not. */
+/** Connection status: whether the data is live, and how old it is if not. */
 
 import type { ConnectionState } from "../ops-connection";
 import { formatAge } from "../format";
@@ -10,7 +10,7 @@ const STATE_LABEL: Record<ConnectionState, string> = {
   live: "Live",
   lost: "Reconnecting …",
 };
-/** Deltas come about once a second; after this long without one it is not live. */
+/** Deltas come about once a second; after this long without one the data is stale. */
 const STALE_MS = 5_000;
 const STEP_MS = 10_000;
 
@@ -36,16 +36,16 @@ export class ConnectionStatus {
 
   show(nowMs: number): void {
     const silentMs = this.lastUpdateMs === null ? 0 : nowMs - this.lastUpdateMs;
-    const isQuiet = this.state === "live" && silentMs > STALE_MS;
-    this.root.dataset["state"] = isQuiet ? "quiet" : this.state;
-    const notes = [isQuiet ? "No news" : STATE_LABEL[this.state]];
+    const isStale = this.state === "live" && silentMs > STALE_MS;
+    this.root.dataset["state"] = isStale ? "stale" : this.state;
+    const notes = [isStale ? "No updates" : STATE_LABEL[this.state]];
     if (this.note) notes.push(this.note.replaceAll("_", " "));
-    if (silentMs > STALE_MS) notes.push(`picture is ${staleFor(silentMs)} old`);
+    if (silentMs > STALE_MS) notes.push(`data is ${staleFor(silentMs)} old`);
     setText(this.text, notes.join(" · "));
   }
 }
 
-/** In steps, because it is read aloud whenever it changes. */
+/** Age in steps, because a screen reader announces every change. */
 function staleFor(silentMs: number): string {
   return silentMs < STEP_MS ? formatAge(0, STALE_MS) : formatAge(0, silentMs - (silentMs % STEP_MS));
 }

@@ -1,4 +1,4 @@
-/** The tiles with the counters. */
+/** Tiles with the server's counters. */
 
 import type { Totals } from "../wire";
 import { formatWhole } from "../format";

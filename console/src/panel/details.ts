@@ -1,4 +1,4 @@
-/** The card about the rider or the order that is picked. */
+/** Card with the details of the selected rider or order. */
 
 import type { LiveState } from "../live-state";
 import { isOpen, type Order, type Rider } from "../model";
@@ -9,14 +9,14 @@ import * as labels from "../labels";
 import { byId, createElement } from "./dom";
 
 export interface DetailsHandlers {
-  onPick(target: Selection): void;
+  onSelect(target: Selection): void;
   onFollow(): void;
   onClose(): void;
 }
 
 type Value = string | Selection[];
 
-/** Source: wire contract, order states. */
+/** Source: docs/contract.md, order states. */
 const STATUS_STEPS = [
   "PENDING",
   "ACCEPTED",
@@ -35,17 +35,17 @@ export class Details {
   private readonly kind = createElement("p");
   private readonly steps = createElement("ol", { class: "steps", "aria-label": "Progress" });
   private readonly facts = createElement("dl");
-  private readonly followButton = createElement("button", { type: "button", class: "quiet" }, "Follow");
+  private readonly followButton = createElement("button", { type: "button", class: "secondary" }, "Follow");
   private target: Selection | null = null;
   private renderedText = "";
 
   constructor(
-    private readonly city: LiveState,
-    private readonly hooks: DetailsHandlers,
+    private readonly state: LiveState,
+    private readonly handlers: DetailsHandlers,
   ) {
     const close = createElement("button", { type: "button", class: "close", "aria-label": "Close" }, "×");
-    close.addEventListener("click", () => hooks.onClose());
-    this.followButton.addEventListener("click", () => hooks.onFollow());
+    close.addEventListener("click", () => handlers.onClose());
+    this.followButton.addEventListener("click", () => handlers.onFollow());
     const head = createElement("header", {}, this.mark, createElement("div", {}, this.title, this.kind), close);
     this.root.append(head, this.steps, this.facts, this.followButton);
   }
@@ -64,12 +64,12 @@ export class Details {
   render(nowMs: number): void {
     if (!this.target) return;
     const { kind, id } = this.target;
-    const rider = kind === "rider" ? this.city.riders.get(id) : undefined;
-    const order = kind === "order" ? this.city.orders.get(id) : undefined;
+    const rider = kind === "rider" ? this.state.riders.get(id) : undefined;
+    const order = kind === "order" ? this.state.orders.get(id) : undefined;
     this.followButton.hidden = !rider && !(order && isOpen(order));
     if (rider) return this.showRider(rider, nowMs);
     if (order) return this.showOrder(order, nowMs);
-    this.renderHeader(UNKNOWN_COLOR, id, "Not on the map any more");
+    this.renderHeader(UNKNOWN_COLOR, id, "No longer in the watched area");
     this.renderProgress(null);
     this.renderFacts([]);
   }
@@ -78,17 +78,17 @@ export class Details {
     const color = DUTY_COLOR[rider.duty] ?? UNKNOWN_COLOR;
     this.renderHeader(color, rider.id, `Rider · ${labels.DUTY_LABEL[rider.duty] ?? rider.duty}`);
     this.renderProgress(null);
-    const orders = [...this.city.orders.values()].filter(isOpen);
-    const carries = orders.filter((order) => order.riderId === rider.id);
-    const asked = orders.filter((order) => order.offeredTo.includes(rider.id));
+    const orders = [...this.state.orders.values()].filter(isOpen);
+    const carried = orders.filter((order) => order.riderId === rider.id);
+    const offered = orders.filter((order) => order.offeredTo.includes(rider.id));
     const speed = rider.speedMps === null ? null : rider.speedMps * METRES_PER_S_IN_KM_PER_H;
     this.renderFacts([
       ["Signal", labels.FRESHNESS_LABEL[rider.state] ?? rider.state],
       ["Last fix", `${format.formatAge(rider.ts, nowMs)} ago`],
       ["Speed", speed === null ? "–" : `${format.formatWhole(speed)} km/h`],
       ["Position", `${rider.position.lat.toFixed(4)} N, ${rider.position.lng.toFixed(4)} E`],
-      ["Orders", selections("order", carries.map((order) => order.id))],
-      ["Asked for", selections("order", asked.map((order) => order.id))],
+      ["Orders", selections("order", carried.map((order) => order.id))],
+      ["Offered", selections("order", offered.map((order) => order.id))],
     ]);
   }
 
@@ -122,14 +122,14 @@ export class Details {
       const done = i < reached ? "done" : i === reached ? "now" : "ahead";
       const item = createElement("li", { "data-step": done, title: labels.STATUS_LABEL[status] ?? status });
       if (done === "now") item.setAttribute("aria-current", "step");
-      item.append(createElement("span", { class: "unseen" }, labels.STATUS_LABEL[status] ?? status));
+      item.append(createElement("span", { class: "visually-hidden" }, labels.STATUS_LABEL[status] ?? status));
       return item;
     });
     this.steps.style.setProperty("--tone", statusColor(order!.status));
     this.steps.replaceChildren(...items);
   }
 
-  /** Rows without a value are left out. Unchanged facts keep their elements, and the focus in them. */
+  /** Rows without a value are left out. Unchanged facts keep their elements and the focus. */
   private renderFacts(facts: [name: string, value: Value][]): void {
     const text = JSON.stringify(facts);
     if (text === this.renderedText) return;
@@ -148,7 +148,7 @@ export class Details {
     const buttons = value.map((target) => {
       const attributes = { type: "button", class: "link", "data-target": target.id };
       const button = createElement("button", attributes, format.shortenId(target.id));
-      button.addEventListener("click", () => this.hooks.onPick(target));
+      button.addEventListener("click", () => this.handlers.onSelect(target));
       return button;
     });
     return createElement("dd", {}, ...buttons);

@@ -1,6 +1,6 @@
-/** Finding and making elements. */
+/** Finding and creating DOM elements. */
 
-/** The element of the page with this id; that it is there is index.html's promise. */
+/** The element with this id, which index.html must have. */
 export function byId<T extends HTMLElement = HTMLElement>(id: string): T {
   const found = document.getElementById(id);
   if (!found) throw new Error(`index.html has no #${id}`);
@@ -20,7 +20,7 @@ export function createElement<K extends keyof HTMLElementTagNameMap>(
   return element;
 }
 
-/** Write only what differs: most of a list stays as it is from second to second. */
+/** Write the text only if it differs, because most of a list does not change from second to second. */
 export function setText(element: Element, text: string): void {
   if (element.textContent !== text) element.textContent = text;
 }

@@ -1,17 +1,17 @@
-/** The newest events, as a log that grows at its top. */
+/** Log of order changes, the newest at the top. */
 
 import { OFFER_COLOR, statusColor } from "../colors";
 import type { OrderChange } from "../order-changes";
 import { formatTime, formatXaf, shortenId } from "../format";
 import { byId, createElement } from "./dom";
 
-/** Older lines leave at the bottom. */
+/** Older lines are removed at the bottom. */
 const LINES_MAX = 150;
 
 export class EventLog {
   private readonly list = createElement("ol", { "aria-label": "Newest events, the latest first" });
 
-  constructor(private readonly onPick: (orderId: string) => void) {
+  constructor(private readonly onSelect: (orderId: string) => void) {
     byId("events").append(this.list);
   }
 
@@ -33,7 +33,7 @@ export class EventLog {
       createElement("time", {}, formatTime(ts)),
       createElement("span", {}, createElement("strong", {}, shortenId(order.id)), ` ${text}${amount}`),
     );
-    button.addEventListener("click", () => this.onPick(order.id));
+    button.addEventListener("click", () => this.onSelect(order.id));
     return createElement("li", {}, button);
   }
 }

@@ -1,4 +1,4 @@
-/** A list of rows to filter by kind and by a word; rows keep their elements as they change. */
+/** List with filters and a text search; rows keep their elements as they change. */
 
 import { createElement, setText } from "./dom";
 
@@ -8,7 +8,7 @@ export interface Row {
   title: string;
   aside: string;
   note: string;
-  /** What a typed word is looked for in. */
+  /** Text that the search looks in. */
   searchText: string;
 }
 
@@ -22,26 +22,26 @@ interface Options<T> {
   filters: Filter<T>[];
   placeholder: string;
   row(item: T): Row;
-  onPick(key: string): void;
+  onSelect(key: string): void;
 }
 
 interface RowElements {
   button: HTMLButtonElement;
   mark: HTMLElement;
   title: HTMLElement;
-  side: HTMLElement;
+  aside: HTMLElement;
   note: HTMLElement;
 }
 
-/** More rows than anyone reads; a filter finds the others. */
+/** Rows shown at most; filters and the search find the others. */
 const ROWS_MAX = 120;
-const LIST_NOTE = "What is in and around the window of the map.";
+const LIST_NOTE = "Everything in and around the visible part of the map.";
 
 export class FilterList<T> {
-  private readonly lines = new Map<string, RowElements>();
+  private readonly rowElements = new Map<string, RowElements>();
   private readonly chips: HTMLButtonElement[] = [];
   private readonly list = createElement("ul");
-  private readonly footer = createElement("p", { class: "rest" });
+  private readonly footer = createElement("p", { class: "list-footer" });
   private readonly search: HTMLInputElement;
   private items: T[] = [];
   private filterIndex = 0;
@@ -67,10 +67,10 @@ export class FilterList<T> {
     this.render();
   }
 
-  /** Mark the row of what is picked. */
+  /** Mark the selected row. */
   select(key: string | null): void {
     this.selectedKey = key;
-    for (const [name, line] of this.lines) setSelected(line, name === key);
+    for (const [name, line] of this.rowElements) setSelected(line, name === key);
   }
 
   private selectFilter(index: number): void {
@@ -80,42 +80,42 @@ export class FilterList<T> {
   }
 
   private render(): void {
-    // A list that nobody sees costs nothing; its tab draws it when it opens.
+    // A hidden list is not rendered; opening its tab renders it.
     if (this.options.root.hidden) return;
     this.options.filters.forEach((filter, i) => {
       const count = this.items.reduce((sum, item) => sum + Number(filter.matches(item)), 0);
       setText(this.chips[i]!.lastElementChild!, String(count));
     });
-    const word = this.search.value.trim().toLowerCase();
+    const query = this.search.value.trim().toLowerCase();
     const filter = this.options.filters[this.filterIndex]!;
     const rows: Row[] = [];
-    let more = 0;
+    let hiddenCount = 0;
     for (const item of this.items) {
       if (!filter.matches(item)) continue;
       const row = this.options.row(item);
-      if (word && !row.searchText.toLowerCase().includes(word)) continue;
+      if (query && !row.searchText.toLowerCase().includes(query)) continue;
       if (rows.length < ROWS_MAX) rows.push(row);
-      else more++;
+      else hiddenCount++;
     }
     this.renderRows(rows);
-    setText(this.footer, this.footerText(rows.length, more));
+    setText(this.footer, this.footerText(rows.length, hiddenCount));
   }
 
-  private footerText(shown: number, more: number): string {
+  private footerText(shown: number, hiddenCount: number): string {
     if (shown === 0) return "Nothing here at the moment.";
-    return more > 0 ? `${more} more; a filter or a word finds them.` : LIST_NOTE;
+    return hiddenCount > 0 ? `${hiddenCount} more; use a filter or the search.` : LIST_NOTE;
   }
 
   private renderRows(rows: Row[]): void {
     const keys = new Set(rows.map((row) => row.key));
-    for (const [key, line] of this.lines) {
+    for (const [key, line] of this.rowElements) {
       if (keys.has(key)) continue;
       line.button.parentElement?.remove();
-      this.lines.delete(key);
+      this.rowElements.delete(key);
     }
     let before: Element | null = this.list.firstElementChild;
     for (const row of rows) {
-      const line = this.lines.get(row.key) ?? this.createRow(row.key);
+      const line = this.rowElements.get(row.key) ?? this.createRow(row.key);
       updateRow(line, row);
       const item = line.button.parentElement!;
       if (item === before) before = item.nextElementSibling;
@@ -128,14 +128,14 @@ export class FilterList<T> {
       button: createElement("button", { type: "button", class: "row" }),
       mark: createElement("i"),
       title: createElement("strong"),
-      side: createElement("span"),
+      aside: createElement("span"),
       note: createElement("small"),
     };
-    line.button.append(line.mark, line.title, line.side, line.note);
-    line.button.addEventListener("click", () => this.options.onPick(key));
+    line.button.append(line.mark, line.title, line.aside, line.note);
+    line.button.addEventListener("click", () => this.options.onSelect(key));
     setSelected(line, key === this.selectedKey);
     createElement("li", {}, line.button);
-    this.lines.set(key, line);
+    this.rowElements.set(key, line);
     return line;
   }
 }
@@ -146,10 +146,10 @@ function updateRow(line: RowElements, row: Row): void {
     line.mark.style.background = row.color;
   }
   setText(line.title, row.title);
-  setText(line.side, row.aside);
+  setText(line.aside, row.aside);
   setText(line.note, row.note);
 }
 
-function setSelected(line: RowElements, isPicked: boolean): void {
-  line.button.setAttribute("aria-pressed", String(isPicked));
+function setSelected(line: RowElements, isSelected: boolean): void {
+  line.button.setAttribute("aria-pressed", String(isSelected));
 }

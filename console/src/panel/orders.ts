@@ -1,4 +1,4 @@
-/** The list of orders, the newest first. */
+/** List of orders, the newest first. */
 
 import { isOpen, type Order } from "../model";
 import { statusColor } from "../colors";
@@ -18,20 +18,20 @@ const FILTERS: Filter<Order>[] = [
   { name: "No rider yet", matches: (order) => isOpen(order) && SEARCHING_STATES.has(order.dispatch ?? "") },
   { name: "On the way", matches: (order) => order.status === "IN_TRANSIT" },
   { name: "Done", matches: (order) => !isOpen(order) && !CANCELLED_STATUSES.has(order.status) },
-  { name: "Called off", matches: (order) => CANCELLED_STATUSES.has(order.status) },
+  { name: "Cancelled", matches: (order) => CANCELLED_STATUSES.has(order.status) },
 ];
 
 export class OrderList {
   private readonly list: FilterList<Order>;
   private nowMs = 0;
 
-  constructor(onPick: (orderId: string) => void) {
+  constructor(onSelect: (orderId: string) => void) {
     this.list = new FilterList<Order>({
       root: byId("orders"),
       filters: FILTERS,
       placeholder: "Find an order or a rider",
       row: (order) => this.row(order),
-      onPick,
+      onSelect,
     });
   }
 
@@ -40,7 +40,7 @@ export class OrderList {
     this.list.show([...orders].sort((a, b) => b.firstSeenMs - a.firstSeenMs || (a.id < b.id ? 1 : -1)));
   }
 
-  pick(orderId: string | null): void {
+  select(orderId: string | null): void {
     this.list.select(orderId);
   }
 
@@ -57,7 +57,7 @@ export class OrderList {
   }
 }
 
-/** How the search stands, as far as the status does not say it. */
+/** The dispatch state, unless the status already shows it. */
 function dispatchText(order: Order): string {
   if (!isOpen(order) || order.dispatch === null) return "";
   if (order.dispatch === "OFFERED") return `offered to ${order.offeredTo.length} · `;

@@ -1,4 +1,4 @@
-/** The list of riders: the way to them for those who do not use a mouse. */
+/** List of riders, which makes them reachable by keyboard. */
 
 import type { Rider } from "../model";
 import { DUTY_COLOR, UNKNOWN_COLOR } from "../colors";
@@ -19,13 +19,13 @@ export class RiderList {
   private readonly list: FilterList<Rider>;
   private nowMs = 0;
 
-  constructor(onPick: (riderId: string) => void) {
+  constructor(onSelect: (riderId: string) => void) {
     this.list = new FilterList<Rider>({
       root: byId("riders"),
       filters: FILTERS,
       placeholder: "Find a rider",
       row: (rider) => this.row(rider),
-      onPick,
+      onSelect,
     });
   }
 
@@ -34,7 +34,7 @@ export class RiderList {
     this.list.show([...riders].sort((a, b) => (a.id < b.id ? -1 : 1)));
   }
 
-  pick(riderId: string | null): void {
+  select(riderId: string | null): void {
     this.list.select(riderId);
   }
 

@@ -1,4 +1,4 @@
-/** The form that asks for a token, and says what was wrong with the last one. */
+/** Form that asks for a token and shows why the last one was refused. */
 
 import { byId } from "./dom";
 
@@ -18,7 +18,7 @@ export class SignIn {
     const form = this.dialog.querySelector("form")!;
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      // People copy the quotes or the word "Bearer" along.
+      // The quotes or the word "Bearer" are often copied along.
       const token = this.field.value.trim().replace(/^(Bearer\s+|["'])|["']$/g, "");
       if (!token) return;
       this.dialog.close();
@@ -29,7 +29,7 @@ export class SignIn {
       event.preventDefault();
       form.requestSubmit();
     });
-    // There is nothing to see behind it.
+    // Without a token there is nothing to show behind it.
     this.dialog.addEventListener("cancel", (event) => event.preventDefault());
   }
 

@@ -1,4 +1,4 @@
-/** Tabs by the book: arrow keys move, one panel shows. Source: WAI-ARIA practices, "Tabs". */
+/** Accessible tabs: arrow keys move the selection, one panel is shown. Source: WAI-ARIA practices, "Tabs". */
 
 import { byId } from "./dom";
 

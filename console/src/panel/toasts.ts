@@ -1,26 +1,26 @@
-/** Alerts, as cards that leave by themselves unless somebody is reading them. */
+/** Alerts as toasts, which disappear unless hovered or focused. */
 
 import type { Selection } from "../selection";
 import type { Alert } from "../wire";
 import { byId, createElement } from "./dom";
 
 const VISIBLE_MS = 9_000;
-/** The oldest gives way. */
+/** The oldest is removed first. */
 const TOASTS_MAX = 4;
 
 export class Toasts {
   private readonly root = byId("toasts");
 
-  constructor(private readonly onPick: (target: Selection) => void) {}
+  constructor(private readonly onSelect: (target: Selection) => void) {}
 
   show(alert: Alert): void {
     const toast = createElement("div", { class: "toast card", "data-kind": alert.kind });
-    const words = createElement("p", {}, createElement("strong", {}, alert.kind.replaceAll("_", " ")), alert.message);
-    toast.append(createElement("i"), words);
+    const message = createElement("p", {}, createElement("strong", {}, alert.kind.replaceAll("_", " ")), alert.message);
+    toast.append(createElement("i"), message);
     const target = selectionOf(alert);
     if (target) {
-      const show = createElement("button", { type: "button", class: "quiet" }, "Show");
-      show.addEventListener("click", () => this.onPick(target));
+      const show = createElement("button", { type: "button", class: "secondary" }, "Show");
+      show.addEventListener("click", () => this.onSelect(target));
       toast.append(show);
     }
     const close = createElement("button", { type: "button", class: "close", "aria-label": "Dismiss" }, "×");
