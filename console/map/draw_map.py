@@ -1,7 +1,7 @@
-"""Lays the console's map of Douala: `python console/map/draw_map.py` writes douala.json beside it.
+"""Draws the console's basemap of Douala: `python console/map/draw_map.py` writes douala.json.
 
-A schematic map: banks, islands and main roads are drawn by hand from what a city plan shows, to
-some 200 m; the small streets are those of the simulated city, so that its riders follow them.
+A schematic map: banks, islands and main roads are drawn by hand after a city plan, exact to about
+200 m; the small streets are those of the simulated city, so that its riders follow them.
 """
 
 # ruff: noqa: INP001
@@ -28,13 +28,13 @@ from city.model.streets import (  # noqa: E402
 )
 
 Degrees = tuple[float, float]
-# Whole steps of 0.00001 degree, about 1.1 m.
+# Coordinates are whole steps of 0.00001 degree, about 1.1 m.
 STEPS_PER_DEGREE = 100_000
-# A curve between two drawn points has so many.
+# Segments of the curve between two drawn points.
 CURVE_SEGMENTS = 5
 
-# All below: latitude, longitude. The city's own bank of the Wouri is LAND's; it goes on upstream
-# and downstream of it, then back along the western bank.
+# All below: latitude, longitude. The city's bank of the Wouri is part of LAND; these points
+# continue it upstream and downstream, and back along the western bank.
 UPSTREAM = (
     (4.108, 9.735), (4.119, 9.747), (4.129, 9.762), (4.141, 9.776), (4.160, 9.789), (4.2, 9.81),
 )  # fmt: skip
@@ -116,7 +116,7 @@ WATERS = {
 
 
 def main() -> None:
-    """Write the map."""
+    """Write douala.json."""
     (HERE / "douala.json").write_text(render_map(), encoding="utf-8")
 
 
@@ -151,12 +151,12 @@ def render_map() -> str:
 
 
 def to_steps(position: Degrees) -> list[int]:
-    """Longitude and latitude in whole steps."""
+    """Longitude and latitude. Units: whole steps."""
     return [round(position[1] * STEPS_PER_DEGREE), round(position[0] * STEPS_PER_DEGREE)]
 
 
 def encode_line(points: tuple[Degrees, ...] | list[Degrees]) -> list[int]:
-    """Longitude, latitude, then the differences from point to point, in whole steps."""
+    """Encode a line: longitude, latitude, then differences from point to point. Units: steps."""
     steps = [to_steps(point) for point in points]
     flat = list(steps[0])
     for before, after in itertools.pairwise(steps):
@@ -165,7 +165,7 @@ def encode_line(points: tuple[Degrees, ...] | list[Degrees]) -> list[int]:
 
 
 def smooth_curve(points: tuple[Degrees, ...]) -> list[Degrees]:
-    """The same points with a smooth curve through them; a closed line stays closed.
+    """A smooth curve through the points; a closed line stays closed.
 
     Source: Catmull and Rom, "A class of local interpolating splines", 1974.
     """
@@ -176,8 +176,8 @@ def smooth_curve(points: tuple[Degrees, ...]) -> list[Degrees]:
     curve: list[Degrees] = [points[0]]
     for a, b, c, d in zip(padded, padded[1:], padded[2:], padded[3:], strict=False):
         curve += [
-            _catmull_rom((a, b, c, d), part / CURVE_SEGMENTS)
-            for part in range(1, CURVE_SEGMENTS + 1)
+            _catmull_rom((a, b, c, d), step / CURVE_SEGMENTS)
+            for step in range(1, CURVE_SEGMENTS + 1)
         ]
     return curve
 
@@ -195,12 +195,12 @@ def _catmull_rom(control_points: tuple[Degrees, ...], t: float) -> Degrees:
 
 
 def encode_ring(points: tuple[Degrees, ...]) -> list[int]:
-    """A closed line."""
+    """Encode a ring, closing the line."""
     return encode_line((*points, points[0]))
 
 
 def encode_street_route(streets: Streets, corners: tuple[Degrees, ...]) -> list[int]:
-    """The way along the streets from corner to corner."""
+    """Encode the route along the streets from corner to corner."""
     points: list[Point] = []
     for start, end in itertools.pairwise(corners):
         leg = streets.route(to_metres(*start), to_metres(*end)).points[1:-1]
@@ -209,7 +209,7 @@ def encode_street_route(streets: Streets, corners: tuple[Degrees, ...]) -> list[
 
 
 def encode_streets(streets: Streets, *, is_avenue: bool) -> list[list[int]]:
-    """The streets as long lines: each goes straight on for as long as there is a street."""
+    """Encode the streets as lines that are as long as a street continues straight."""
     lines: list[list[int]] = []
     for direction in ((1, 0), (0, 1)):
         lines += [
@@ -220,7 +220,7 @@ def encode_streets(streets: Streets, *, is_avenue: bool) -> list[list[int]]:
 
 
 def _straight_runs(streets: Streets, direction: Node, *, is_avenue: bool) -> list[list[Node]]:
-    def goes_on(node: Node) -> bool:
+    def continues(node: Node) -> bool:
         ahead = (node[0] + direction[0], node[1] + direction[1])
         factor = streets.adjacency.get(node, {}).get(ahead)
         return factor is not None and math.isclose(factor, AVENUE_FACTOR) == is_avenue
@@ -228,10 +228,10 @@ def _straight_runs(streets: Streets, direction: Node, *, is_avenue: bool) -> lis
     runs: list[list[Node]] = []
     for node in sorted(streets.crossings):
         behind = (node[0] - direction[0], node[1] - direction[1])
-        if not goes_on(node) or goes_on(behind):
+        if not continues(node) or continues(behind):
             continue
         run = [node]
-        while goes_on(run[-1]):
+        while continues(run[-1]):
             run.append((run[-1][0] + direction[0], run[-1][1] + direction[1]))
         runs.append(run)
     return runs
