@@ -1,6 +1,7 @@
 """Repository rules that a machine can check; each test names the places that break one."""
 
 import ast
+import json
 import re
 import subprocess
 from collections.abc import Iterator
@@ -247,8 +248,10 @@ def test_no_file_has_forbidden_text(topic: str):
 
 
 def test_the_lock_files_have_hashes():
-    """Every Python package in the lock has a hash, and no npm package has an address."""
+    """Every Python package has a hash; every npm package has an integrity and no address."""
     assert len(re.findall(r"^[a-z0-9._-]+==", read_text("requirements.txt"), re.MULTILINE)) > 50
     blocks = re.split(r"\n(?=[a-z0-9._-]+==)", read_text("requirements.txt"))
     assert [block.split(" ")[0] for block in blocks if "--hash=sha256:" not in block] == []
+    npm = json.loads(read_text("package-lock.json"))["packages"]
+    assert [name for name in npm if name and "integrity" not in npm[name]] == []
     assert '"resolved"' not in read_text("package-lock.json")

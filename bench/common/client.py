@@ -7,6 +7,7 @@ Source: RFC 6455 section 5; Engine.IO protocol 4 and Socket.IO protocol 5.
 import asyncio
 import base64
 import secrets
+import socket
 import time
 from collections.abc import Callable
 from typing import Any, cast
@@ -55,6 +56,19 @@ class SocketClient(asyncio.Protocol):
         self._pending_acks: dict[int, asyncio.Future[dict[str, Any]]] = {}
         self._last_id = 0
         self.is_closing = False
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the connection is not open."""
+        return self._transport is None
+
+    def stop_reading(self, receive_buffer_bytes: int | None = None) -> None:
+        """Read nothing more, as a stuck client; optionally with a small receive buffer."""
+        assert self._transport is not None, "the connection is open"
+        if receive_buffer_bytes is not None:
+            raw_socket = self._transport.get_extra_info("socket")
+            raw_socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+        self._transport.pause_reading()
 
     async def wait_connected(self) -> None:
         """Wait until the namespace has accepted the connection.

@@ -1,18 +1,14 @@
 """Tests of the operations console that need no browser."""
 
 import importlib.util
-import shutil
 import subprocess
 from pathlib import Path
+
+from tests.e2e.node_script import node_path
 
 ROOT = Path(__file__).parents[2]
 CONSOLE = ROOT / "console"
 TESTS_TIMEOUT_S = 90
-
-
-def node_path() -> str:
-    """Path of Node: the installed one, or the one from the Python packages."""
-    return shutil.which("node") or str(ROOT / ".venv/bin/node")
 
 
 def test_the_console_passes_its_own_tests():

@@ -1,78 +1,15 @@
-"""Fixtures: a real server as a process of its own, with real Redis and DynamoDB engines."""
+"""Fixtures of the end-to-end tests: real servers."""
 
-import os
-import secrets
-import signal
-import socket
-import subprocess
-import sys
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from time import monotonic, sleep
-from typing import NamedTuple
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
-START_TIMEOUT_S = 30.0
-STOP_TIMEOUT_S = 10.0
-
-
-class RunningServer(NamedTuple):
-    """A running server and the secret that signs its tokens."""
-
-    url: str
-    secret: str
-    log: Path
-    process: subprocess.Popen[bytes]
-
-
-def free_port() -> int:
-    """A TCP port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def start_server(folder: Path, **settings: str) -> RunningServer:
-    """Start a server with its data in a folder and wait until it is ready."""
-    port = int(settings.pop("PORT", 0)) or free_port()
-    secret = settings.setdefault("JWT_SECRET", secrets.token_urlsafe(32))
-    environ = {**os.environ, "DATA_DIR": str(folder / "data"), "PORT": str(port), **settings}
-    log = folder / "server.log"
-    with log.open("ab") as log_file:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "handlers.app.cli", "serve", "--dev"],
-            cwd=ROOT, env=environ, stdout=log_file, stderr=log_file, start_new_session=True,
-        )  # fmt: skip
-    server = RunningServer(f"http://127.0.0.1:{port}", secret, log, process)
-    end = monotonic() + START_TIMEOUT_S
-    while not is_ready(server):
-        assert process.poll() is None, f"the server ended:\n{log.read_text()}"
-        assert monotonic() < end, f"the server was never ready:\n{log.read_text()}"
-        sleep(0.05)
-    return server
-
-
-def is_ready(server: RunningServer) -> bool:
-    """Whether /readyz answers 200."""
-    try:
-        with urllib.request.urlopen(f"{server.url}/readyz", timeout=2) as answer:
-            return answer.status == 200
-    except (urllib.error.URLError, ConnectionError, TimeoutError):
-        return False
-
-
-def stop_server(server: RunningServer) -> int:
-    """Stop a server with SIGTERM; its exit code."""
-    server.process.send_signal(signal.SIGTERM)
-    return server.process.wait(STOP_TIMEOUT_S)
+from tests.e2e.local_server import STOP_TIMEOUT_S, LocalServer, start_server, stop_server
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalServer]:
     """One server for all tests of this worker."""
     started = start_server(tmp_path_factory.mktemp("server"))
     yield started
@@ -80,11 +17,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 
 
 @pytest.fixture
-def restartable_server() -> Iterator[Callable[..., RunningServer]]:
+def restartable_server() -> Iterator[Callable[..., LocalServer]]:
     """Starts a server; given a running one, kills it first and restarts it at the same port."""
-    servers: list[RunningServer] = []
+    servers: list[LocalServer] = []
 
-    def start_or_replace(folder: Path, previous: RunningServer | None = None) -> RunningServer:
+    def start_or_replace(folder: Path, previous: LocalServer | None = None) -> LocalServer:
         if previous is None:
             servers.append(start_server(folder))
             return servers[-1]

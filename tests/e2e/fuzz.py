@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import aiohttp
 import uvloop
@@ -63,6 +63,14 @@ class Run:
     raw_connections: int = 0
     control_answer_s: list[float] = field(default_factory=list)
     control_breaks: int = 0
+
+
+class Baseline(NamedTuple):
+    """Memory, log size and frame count after the warm-up. Units: bytes."""
+
+    rss_bytes: int
+    log_bytes: int
+    frames: int
 
 
 async def _attack(run: Run, mutator: FrameMutator, rng: random.Random, frame_count: int) -> None:
@@ -177,12 +185,10 @@ async def measure(frames: int, seed: int, folder: Path) -> dict[str, Any]:
         run = Run(running.nodes[0].site)
         async with _run_control(run):
             await _attack_concurrently(run, seed, int(frames * WARM_UP_SHARE))
-            warm = rss_bytes(run.site.pid)
-            log_before = running.nodes[0].server.log.stat().st_size
-            sent_before = run.frames
+            log = running.nodes[0].server.log
+            before = Baseline(rss_bytes(run.site.pid), log.stat().st_size, run.frames)
             await _attack_concurrently(run, seed + 1, frames)
-            grown = rss_bytes(run.site.pid) - warm
-        return _figures(run, running, (warm, grown, log_before, sent_before))
+        return _figures(run, running, before)
 
 
 async def _attack_concurrently(run: Run, seed: int, frame_count: int) -> None:
@@ -193,10 +199,9 @@ async def _attack_concurrently(run: Run, seed: int, frame_count: int) -> None:
     await asyncio.gather(*jobs)
 
 
-def _figures(run: Run, running: Fleet, before: tuple[int, int, int, int]) -> dict[str, Any]:
-    warm, grown, log_before, sent_before = before
+def _figures(run: Run, running: Fleet, before: Baseline) -> dict[str, Any]:
     node = running.nodes[0]
-    logged = node.server.log.stat().st_size - log_before
+    logged = node.server.log.stat().st_size - before.log_bytes
     return {
         "frames": run.frames,
         "sent": run.sent,
@@ -204,23 +209,23 @@ def _figures(run: Run, running: Fleet, before: tuple[int, int, int, int]) -> dic
         "raw_connections": run.raw_connections,
         "crashes": int(node.server.has_ended),
         "tracebacks": len(node.log_faults),
-        "rss_mib": round(warm / 2**20, 1),
-        "rss_growth": round(grown / warm, 4),
-        "log_bytes_per_frame": round(logged / max(1, run.frames - sent_before), 2),
+        "rss_mib": round(before.rss_bytes / 2**20, 1),
+        "rss_growth": round(rss_bytes(run.site.pid) / before.rss_bytes - 1, 4),
+        "log_bytes_per_frame": round(logged / max(1, run.frames - before.frames), 2),
         "control_answers": len(run.control_answer_s),
         "control_breaks": run.control_breaks,
         "control_p99_ms": round(quantile(run.control_answer_s, 0.99) * 1000, 1),
     }
 
 
-def is_good(figures: dict[str, Any]) -> bool:
-    """Whether the promises hold."""
+def is_good(figures: dict[str, Any], slack: float = 1.0) -> bool:
+    """Whether the promises hold; `slack` multiplies the time limit on a shared machine."""
     return (
         figures["frames"] > 0
         and not any(figures[name] for name in ("crashes", "tracebacks", "control_breaks"))
         and figures["rss_growth"] <= GROWTH_MAX
         and figures["log_bytes_per_frame"] <= LOG_BYTES_MAX
-        and figures["control_p99_ms"] <= CONTROL_P99_S_MAX * 1000
+        and figures["control_p99_ms"] <= CONTROL_P99_S_MAX * 1000 * slack
     )
 
 

@@ -197,12 +197,12 @@ async def measure(guesses: int, seed: int, folder: Path) -> dict[str, Any]:
         for client in clients:
             client.close()
         return _figures(
-            observations, [probe.name for probe in probes], (positions, len(node.log_faults))
+            observations, [probe.name for probe in probes], positions, len(node.log_faults)
         )
 
 
 def _figures(
-    observations: Observations, probe_names: list[str], after: tuple[int, int]
+    observations: Observations, probe_names: list[str], owner_positions: int, faults: int
 ) -> dict[str, Any]:
     answers = {
         name: observations.answers[name, True] | observations.answers[name, False]
@@ -222,13 +222,13 @@ def _figures(
         "leaks": sum(len(texts) > 1 for texts in answers.values()),
         "granted": sum(any(_is_granted(text) for text in texts) for texts in answers.values()),
         "events_received": observations.event_count,
-        "events_of_an_owner": after[0],
+        "events_of_an_owner": owner_positions,
         "slower_if_exists": {
             name: round(probability, 3) for name, probability in probabilities.items()
         },
         "worst_probe": worst,
         "worst_bias": round(_bias(observations, worst), 3),
-        "faults": after[1],
+        "faults": faults,
     }
 
 

@@ -89,10 +89,10 @@ async def measure(connections: int, folder: Path) -> dict[str, Any]:
         }
 
 
-def is_good(figures: dict[str, Any]) -> bool:
-    """Whether the promise holds."""
+def is_good(figures: dict[str, Any], slack: float = 1.0) -> bool:
+    """Whether the promise holds; `slack` multiplies the time limit on a shared machine."""
     return (
-        figures["closed_max_s"] <= CLOSED_S_MAX
+        figures["closed_max_s"] <= CLOSED_S_MAX * slack
         and figures["files_added"] <= 40
         and not figures["faults"]
     )

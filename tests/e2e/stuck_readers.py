@@ -128,16 +128,16 @@ async def measure(readers: int, folder: Path) -> dict[str, Any]:
         return figures
 
 
-def is_good(figures: dict[str, Any]) -> bool:
-    """Whether the promises hold."""
+def is_good(figures: dict[str, Any], slack: float = 1.0) -> bool:
+    """Whether the promises hold; `slack` multiplies the time limits on a shared machine."""
     gone_s = figures["gone_s"]
     return (
         gone_s is not None
-        and gone_s <= DISCONNECT_S_MAX
+        and gone_s <= DISCONNECT_S_MAX * slack
         and figures["rss_peak_mib"] * 2**20 <= GROWTH_BYTES_MAX
         and figures["files_added"] <= FILES_ADDED_MAX
         and figures["tasks_added"] <= TASKS_ADDED_MAX
-        and figures["control_p99_ms"] <= CONTROL_P99_S_MAX * 1000
+        and figures["control_p99_ms"] <= CONTROL_P99_S_MAX * 1000 * slack
         and not any(figures[name] for name in ("sockets", "control_breaks", "faults"))
     )
 

@@ -163,6 +163,8 @@ class Rider(RetryingClient):
     """Rider: accepts offers and delivers; sometimes accepts beyond its capacity or gives back."""
 
     user_type: UserType = "RIDER"
+    missed_event_s = MISSED_EVENT_S
+    release_share = RELEASE_SHARE
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
@@ -201,7 +203,7 @@ class Rider(RetryingClient):
     def handle_event(self, name: str, payload: dict[str, Any]) -> None:
         order_id = str(payload.get("orderId", ""))
         if name == "delivery_request":
-            self.tasks.create_task(self._answer_offer(payload))
+            self.tasks.create_task(self.answer_offer(payload))
         elif name == "order_ready_for_pickup":
             self._ready_orders.add(order_id)
         elif name == "order_cancelled":
@@ -212,7 +214,7 @@ class Rider(RetryingClient):
         """Wake the waiting deliveries, which then poll their orders."""
         self._changed.set()
 
-    async def _answer_offer(self, offer: dict[str, Any]) -> None:
+    async def answer_offer(self, offer: dict[str, Any]) -> None:
         """Accept, decline or ignore an offer; a busy rider may still try to accept."""
         await self.pause(0.6)
         ids = {"orderId": offer["orderId"], "offerId": offer["offerId"]}
@@ -233,7 +235,7 @@ class Rider(RetryingClient):
 
     async def _deliver(self, offer: dict[str, Any], accepted: dict[str, Any], resyncs: int) -> None:
         order = {"orderId": offer["orderId"]}
-        if self.rng.random() < RELEASE_SHARE:
+        if self.rng.random() < self.release_share:
             await self.send_command("release_delivery", **order, reason="flat tyre")
             return
         await self.pause()
@@ -263,7 +265,7 @@ class Rider(RetryingClient):
                 continue
             self._changed.clear()
             try:
-                async with asyncio.timeout(MISSED_EVENT_S):
+                async with asyncio.timeout(self.missed_event_s):
                     await self._changed.wait()
             except TimeoutError:
                 if await self._poll_order(order_id):

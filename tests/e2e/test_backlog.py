@@ -7,7 +7,7 @@ from time import monotonic
 
 import pytest
 
-from tests.e2e.conftest import RunningServer
+from tests.e2e.local_server import LocalServer
 
 CONNECTIONS = 1_000
 # Source: RFC 6298 section 2, a client that gets no answer to its SYN retries after a second.
@@ -15,7 +15,7 @@ CONNECT_S_MAX = 0.9
 
 
 @pytest.mark.slow
-def test_a_thousand_connects_fit_the_backlog(server: RunningServer):
+def test_a_thousand_connects_fit_the_backlog(server: LocalServer):
     """A thousand connects complete at once while the server accepts none.
 
     With the default backlog of 128 they took seven seconds of retries.

@@ -7,7 +7,7 @@ from typing import Any, cast
 import pytest
 
 from city.client.tokens import TokenSigner
-from tests.e2e import invariants, swarm_actors
+from tests.e2e import invariants
 from tests.e2e.chaos import Size, is_good, measure, summarize_results
 from tests.e2e.invariants import RunEvidence
 from tests.e2e.retrying_client import Ack, ReceivedEvent, ServerAccess, SwarmRecord
@@ -188,6 +188,9 @@ def test_events_before_a_resync_count_as_delivered():
 class ResyncedRider(Rider):
     """Rider whose order becomes ready, with a resync, while it reports its arrival."""
 
+    missed_event_s = 0.01
+    release_share = 0.0
+
     def __init__(self):
         signer = TokenSigner("s" * 32, lambda: AT_MS)
         super().__init__(
@@ -208,17 +211,13 @@ class ResyncedRider(Rider):
         """No pause."""
 
 
-async def test_a_resync_before_the_wait_polls_at_once(
-    monkeypatch: pytest.MonkeyPatch,
-):
+async def test_a_resync_before_the_wait_polls_at_once():
     """A rider whose resync came before its wait polls the order at once and reports nothing missed.
 
     It used to wait for an event that the resync stood for, which made a good run look broken.
     """
-    monkeypatch.setattr(swarm_actors, "MISSED_EVENT_S", 0.01)
-    monkeypatch.setattr(swarm_actors, "RELEASE_SHARE", 0)
     rider = ResyncedRider()
-    await rider._answer_offer({"orderId": "ord_1", "offerId": "off_1"})
+    await rider.answer_offer({"orderId": "ord_1", "offerId": "off_1"})
 
     assert rider.sent_commands[-2:] == ["arrived_dropoff", "complete_delivery"]
     assert rider.record.missed_events == []

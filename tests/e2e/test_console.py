@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import RunningServer
+from tests.e2e.local_server import LocalServer
+from tests.e2e.node_script import node_path, run_script
 
 ROOT = Path(__file__).parents[2]
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -29,19 +30,13 @@ def browser() -> str:
 
 
 @pytest.fixture(scope="module")
-def node_path() -> str:
-    """Path of Node: the installed one, or the one from the Python packages."""
-    return shutil.which("node") or str(ROOT / ".venv/bin/node")
-
-
-@pytest.fixture(scope="module")
-def built_console(node_path: str) -> None:
+def built_console() -> None:
     """The console, built from its sources."""
-    subprocess.run([node_path, "console/build.mjs"], cwd=ROOT, check=True, capture_output=True)
+    subprocess.run([node_path(), "console/build.mjs"], cwd=ROOT, check=True, capture_output=True)
 
 
 @pytest.fixture
-def running_city(server: RunningServer) -> Iterator[None]:
+def running_city(server: LocalServer) -> Iterator[None]:
     """A small simulated city that uses the server until the test ends."""
     environ = {**os.environ, "JWT_SECRET": server.secret}
     command = [sys.executable, "-m", "city", "--url", server.url, *CITY]
@@ -55,18 +50,8 @@ def running_city(server: RunningServer) -> Iterator[None]:
 @pytest.mark.slow
 @pytest.mark.timeout(SCRIPT_TIMEOUT_S + 60)
 @pytest.mark.usefixtures("built_console", "running_city")
-def test_an_operator_sees_the_city_live(server: RunningServer, browser: str, node_path: str):
+def test_an_operator_sees_the_city_live(server: LocalServer, browser: str):
     """The page signs in, draws, lists, follows, reconnects and explains a wrong token."""
-    environ = {
-        **os.environ,
-        "REEYO_URL": server.url,
-        "JWT_SECRET": server.secret,
-        "CHROMIUM": browser,
-    }
-    result = subprocess.run(
-        [node_path, str(Path(__file__).parent / "console.mjs")],
-        env=environ, capture_output=True, text=True, timeout=SCRIPT_TIMEOUT_S, check=False,
-    )  # fmt: skip
+    output = run_script("console.mjs", server, SCRIPT_TIMEOUT_S, CHROMIUM=browser)
 
-    assert result.returncode == 0, result.stdout + result.stderr
-    assert "0 failed" in result.stdout
+    assert "0 failed" in output

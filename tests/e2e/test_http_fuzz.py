@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 
 from city.client.tokens import TokenSigner
 from dispatch.clock import SystemClock
-from tests.e2e.conftest import start_server, stop_server
+from tests.e2e.local_server import start_server, stop_server
 
 # Examples of each endpoint, for each role.
 EXAMPLES = 5

@@ -5,13 +5,13 @@ import socketio
 
 from city.client.tokens import TokenSigner
 from dispatch.clock import SystemClock
-from tests.e2e.conftest import RunningServer
-from tests.e2e.test_order_lifecycle import run_script
+from tests.e2e.local_server import LocalServer
+from tests.e2e.node_script import run_script
 from tests.waiting import Until
 
 
 @pytest.mark.slow
-def test_the_official_client_in_javascript(server: RunningServer):
+def test_the_official_client_in_javascript(server: LocalServer):
     """The JavaScript client connects by both transports, reconnects, and gets its answers."""
     assert "0 failed" in run_script("official_client.mjs", server)
     assert "Traceback" not in server.log.read_text()
@@ -19,7 +19,7 @@ def test_the_official_client_in_javascript(server: RunningServer):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("transports", [["websocket"], ["polling", "websocket"]])
-async def test_the_official_client_in_python(server: RunningServer, until: Until, transports):
+async def test_the_official_client_in_python(server: LocalServer, until: Until, transports):
     """The Python client connects by both transports, is answered, and reconnects by itself."""
     signer = TokenSigner(server.secret, SystemClock().now_ms)
     client = socketio.AsyncClient(reconnection_delay=1, reconnection_delay_max=1)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import start_server, stop_server
-from tests.e2e.test_order_lifecycle import run_script
+from tests.e2e.local_server import start_server, stop_server
+from tests.e2e.node_script import run_script
 
 # A base64 of `{"alg":`, a bearer's header, a Cameroonian number, addresses and places of the
 # scripts below, and degrees with more digits than a district needs.

@@ -13,11 +13,11 @@ from tests.e2e.redis_away import Size, is_good, measure
 @pytest.mark.slow
 @pytest.mark.parametrize("is_flushed", [False, True])
 async def test_nothing_is_lost_while_redis_is_away(tmp_path: Path, is_flushed):
-    """After three seconds without Redis every event has arrived once and in order."""
+    """Three seconds without Redis lose or reorder no event, and positions go on."""
     figures = await measure(Size(3.0, 8, is_flushed), 1, tmp_path)
 
     # Other tests share the cores; the full command checks the promised times.
-    assert is_good(figures, slack=2.5), figures
+    assert is_good(figures, slack=5), figures
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from time import monotonic
 
 import pytest
 
-from tests.e2e.conftest import RunningServer
+from tests.e2e.local_server import LocalServer
 from tests.waiting import POLL_S
 
 KILLS = 3
@@ -23,7 +23,7 @@ END_TIMEOUT_S = 90
 @pytest.mark.slow
 @pytest.mark.timeout(200)
 def test_kills_cost_neither_orders_nor_money(
-    tmp_path: Path, restartable_server: Callable[..., RunningServer]
+    tmp_path: Path, restartable_server: Callable[..., LocalServer]
 ):
     """After three `kill -9` the server continues, and the ledger balances to zero."""
     server = restartable_server(tmp_path)

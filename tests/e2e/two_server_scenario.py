@@ -1,7 +1,6 @@
 """Scenario with a shop and its customer at one server, riders at another, and more screens."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -36,10 +35,7 @@ class CustomerScreen:
 
     def stop_reading(self) -> None:
         """Stop reading, with a small receive buffer."""
-        transport = self.client._transport
-        assert transport is not None, "the line is open"
-        transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        transport.pause_reading()
+        self.client.stop_reading(receive_buffer_bytes=4096)
 
     @property
     def rider_ids(self) -> list[str]:
