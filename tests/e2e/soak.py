@@ -1,6 +1,6 @@
 """Soak test: leaks under short-lived clients. `python -m tests.e2e.soak --minutes 10`, `make soak`.
 
-Clients connect, send commands and positions and leave, most without closing; some send garbage.
+Clients connect, send positions and close the TCP connection; some send garbage before it.
 After the warm-up memory may grow by one per cent an hour. Prints one JSON line; exit 1 otherwise.
 """
 

@@ -164,7 +164,7 @@ async def start_deliveries(scenario: Scenario, traces: Sequence[list[Fix]]) -> l
         for number in numbers
     ]
     jobs = await run_limited(4, starts)
-    # The rider who was offered an order carries it, whatever its number.
+    # The rider who was offered an order carries it; it may be another one than planned.
     return [TracedRider(order, trace_of[order.assigned_rider.identity[1]]) for order in jobs]
 
 

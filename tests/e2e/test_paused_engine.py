@@ -38,7 +38,7 @@ async def place_and_assign(scenario: Scenario, first: int) -> list[asyncio.Task[
 
 @pytest.mark.slow
 async def test_a_paused_engine_does_no_harm_when_it_goes_on(tmp_path: Path, until: Until):
-    """Every order gets one rider, nobody has two offers at once, and one engine stays live."""
+    """Every order gets one rider, no rider has two offers at once, and one engine stays live."""
     async with fleet(tmp_path, ["edge", "engine", "engine"]) as servers:
         scenario = Scenario(servers.nodes[0].site, 1)
         observer = OfferObserver(scenario)

@@ -164,7 +164,7 @@ async def test_sockets_of_a_killed_server_evict_no_others(two_servers: Fleet):
     For five seconds they were counted twice, and the oldest of seven was closed.
     """
     token = two_servers.token_signer.sign("RIDER", "rdr_quiet")
-    here, there = (node.site.url for node in two_servers.nodes)
+    first_url, second_url = (node.site.url for node in two_servers.nodes)
     async with Redis.from_url(two_servers.valkey.url) as redis:
 
         async def registered_nodes() -> Sequence[object]:
@@ -178,17 +178,17 @@ async def test_sockets_of_a_killed_server_evict_no_others(two_servers: Fleet):
         async def are_counted_once() -> bool:
             return await are_registered() and len(set(await registered_nodes())) == 1
 
-        quiet = await connect(here, NAMESPACES["RIDER"], token, _ignore_event)
+        quiet = await connect(first_url, NAMESPACES["RIDER"], token, _ignore_event)
         for _ in range(3):
-            await connect(there, NAMESPACES["RIDER"], token, _ignore_event)
+            await connect(second_url, NAMESPACES["RIDER"], token, _ignore_event)
         await Until().eventually(are_registered)
         await two_servers.nodes.pop().server.kill()
         reconnected = [
-            await connect(here, NAMESPACES["RIDER"], token, _ignore_event) for _ in range(3)
+            await connect(first_url, NAMESPACES["RIDER"], token, _ignore_event) for _ in range(3)
         ]
         await Until().eventually(are_counted_once, 2 * NODE_EXPIRY_S)
     assert not any(client.is_closed for client in (quiet, *reconnected))
-    await two_servers.launch("all", int(there.rpartition(":")[2]))
+    await two_servers.launch("all", int(second_url.rpartition(":")[2]))
 
 
 async def is_join_accepted(url: str, token: str) -> bool:
@@ -208,15 +208,15 @@ async def test_joins_are_counted_over_both(two_servers: Fleet):
     The servers exchange their counts every second, which may be during the joins at the second one.
     """
     token = two_servers.token_signer.sign("RIDER", "rdr_restless")
-    here, there = (node.site.url for node in two_servers.nodes)
-    accepted_here = [await is_join_accepted(here, token) for _ in range(int(JOIN_RATE.burst))]
+    first_url, second_url = (node.site.url for node in two_servers.nodes)
+    accepted = [await is_join_accepted(first_url, token) for _ in range(int(JOIN_RATE.burst))]
     for _ in range(int(JOIN_RATE.burst / 2)):
-        await is_join_accepted(there, token)
+        await is_join_accepted(second_url, token)
 
     async def is_refused() -> bool:
-        return not await is_join_accepted(there, token)
+        return not await is_join_accepted(second_url, token)
 
-    assert all(accepted_here)
+    assert all(accepted)
     # The second server's own bucket is half full, and refills as fast as it is asked here.
     await Until().eventually(is_refused, pause_s=1 / JOIN_RATE.per_s)
 

@@ -53,7 +53,7 @@ EFFECT_CHECKS: dict[str, _EffectCheck] = {
     "pick_up": _has_rider_at("PICKED_UP"),
     "arrived_dropoff": _has_rider_at("AT_DROPOFF"),
     "complete_delivery": _has_status("DELIVERED"),
-    "rate_order": lambda order, _who, said: order.get("rating") == said["rating"],
+    "rate_order": lambda order, _rider, payload: order.get("rating") == payload["rating"],
 }
 
 
