@@ -118,9 +118,7 @@ class SimulatedNode:
                 self._settings, clock, table, redis, scripts, ids.new_id("node")
             )
             bound_socket: Any = BoundSocket(self.name)
-            await run(
-                infrastructure, bound_socket, self._stop_requested, self._on_ready
-            )
+            await run(infrastructure, bound_socket, self._stop_requested, self._on_ready)
             await table.wait_for_transactions()
 
     def _on_ready(self) -> None:
