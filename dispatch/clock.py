@@ -1,14 +1,15 @@
-"""The only reader of time."""
+"""Clocks: the only module that reads the time."""
 
 import time
 from typing import Protocol
 
-# Source: clocks of machines that keep time differ by less.
+# The largest difference between the clocks of two servers that is allowed for.
+# Source: chosen; NTP keeps clocks within milliseconds.
 SKEW_MS = 1_000
 
 
 class Clock(Protocol):
-    """What the rest of the house may ask about time."""
+    """Wall-clock time and a steady clock for durations."""
 
     def now_ms(self) -> int:
         """Wall-clock time, Unix milliseconds."""
@@ -22,7 +23,7 @@ class Clock(Protocol):
 class SystemClock:
     """The machine's clock."""
 
-    # A steady clock for durations, seconds; as it is, for it is asked with every command.
+    # The library's function itself: it is called with every command.
     monotonic_s = staticmethod(time.monotonic)
 
     def now_ms(self) -> int:
@@ -31,7 +32,7 @@ class SystemClock:
 
 
 class ManualClock:
-    """A clock that stands still until it is told to go on; for tests and simulations."""
+    """A clock that only moves when it is advanced; for tests and simulations."""
 
     def __init__(self, start_ms: int = 1_763_000_000_000) -> None:
         self._now_ms = start_ms

@@ -1,4 +1,4 @@
-"""Why a command may be refused, in order of precedence; what stores raise when they are away."""
+"""Errors: refusal codes in order of precedence, unavailable stores, lost leadership."""
 
 from enum import StrEnum
 
@@ -7,7 +7,7 @@ STORE_RETRY_S = 0.5
 
 
 class Refusal(StrEnum):
-    """A refusal code of the public contract; with two faults the earlier one is reported."""
+    """A refusal code of the public contract; of two that apply the earlier one is reported."""
 
     MALFORMED = "malformed"
     RATE_LIMITED = "rate_limited"
@@ -32,7 +32,7 @@ class Refusal(StrEnum):
 
     @property
     def is_retryable(self) -> bool:
-        """Whether the same command may succeed later without being changed."""
+        """Whether the same command, unchanged, may succeed later."""
         return self in _RETRYABLE
 
 
@@ -40,7 +40,7 @@ _RETRYABLE = frozenset({Refusal.RATE_LIMITED, Refusal.UNAVAILABLE})
 
 
 class Refused(Exception):
-    """A command that was understood and turned down; nothing was changed."""
+    """A valid command or request was refused; nothing was changed."""
 
     def __init__(
         self, code: Refusal, message: str, details: dict[str, object] | None = None
@@ -55,7 +55,7 @@ class Refused(Exception):
 
 
 class StoreUnavailable(Exception):
-    """Redis or DynamoDB did not answer in time; the caller may try again."""
+    """Redis or DynamoDB cannot answer now; the caller may try again."""
 
     def __init__(self, store: str, cause: str) -> None:
         super().__init__(store, cause)
@@ -67,4 +67,4 @@ class StoreUnavailable(Exception):
 
 
 class LeadershipLost(Exception):
-    """This node's engine rules no more; another one does what it was about to do."""
+    """This node no longer holds the zone's lease; another node's engine is live."""

@@ -1,4 +1,4 @@
-"""Identifiers: their types, how they are minted, and the one pattern they all keep."""
+"""Identifiers: their types, how new ones are made, and the pattern they all match."""
 
 import re
 from typing import NewType
@@ -9,18 +9,18 @@ RiderId = NewType("RiderId", str)
 OrderId = NewType("OrderId", str)
 OfferId = NewType("OfferId", str)
 
-# Source: wire contract; `#` and `:` must never appear, they separate the parts of a key.
+# Source: docs/contract.md. `#` and `:` are excluded because they separate the parts of a key.
 ID_PATTERN = "^[A-Za-z0-9_-]{1,64}$(?!\n)"
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def is_id(text: object) -> bool:
-    """Tell whether `text` may be used as an identifier."""
+    """Whether `text` is a valid identifier."""
     return isinstance(text, str) and _ID.fullmatch(text) is not None
 
 
 def new_id(prefix: str) -> str:
-    """A new identifier, sortable by the time it was made.
+    """A new identifier, sortable by creation time.
 
     Source: UUID version 7, RFC 9562 section 5.7, written as 32 hex digits.
     """
@@ -28,10 +28,10 @@ def new_id(prefix: str) -> str:
 
 
 def new_order_id() -> OrderId:
-    """A new order's id."""
+    """A new order id."""
     return OrderId(new_id("ord"))
 
 
 def new_offer_id() -> OfferId:
-    """A new offer's id; an offer belongs to one rider and one order."""
+    """A new offer id; an offer belongs to one rider and one order."""
     return OfferId(new_id("ofr"))

@@ -1,221 +1,233 @@
-"""Every Redis key, channel and stream: its type, time to live, writer and readers.
+"""Redis keys and channels: each with its type, time to live (TTL), writer and readers.
 
-The grammar is `<noun>:{<id>}[:<facet>]`; what must share a slot of a cluster shares its braces.
+The form is `<noun>:{<id>}[:<facet>]`. The part in braces is the hash tag of Redis Cluster: keys
+that one script or transaction uses together share it, and so lie on one server. Modules are named
+without `dispatch.`, except those of `handlers`. Every channel is a sharded one (SPUBLISH).
 """
 
 from dispatch.ids import OrderId, RiderId
 
-# An identity is "<audience>:<id>", as in "rider:rdr_1"; one inbox, one channel and many sockets.
+# "<audience>:<id>", as in "rider:rdr_1": the owner of one inbox and of any number of sockets.
 Identity = str
 
 
 def identity(audience: str, owner: str) -> Identity:
-    """The name under which one user, vendor or rider receives events."""
+    """The identity under which a user, vendor, rider or operator receives events."""
     return f"{audience}:{owner}"
 
 
 def riders_geo(cell: str) -> str:
-    """Riders inside one H3 cell who take another delivery, by position.
+    """Free riders inside one H3 cell, by position.
 
-    Redis: geo set of rider ids. TTL: none, swept. Writer and reader: store.positions.
+    Redis: geo set of rider ids. TTL: none, swept. Writer and reader: tracking.stores.positions.
     """
     return f"riders:{{{cell}}}:geo"
 
 
 def riders_facts(cell: str) -> str:
-    """What is known of every rider inside one H3 cell, free or busy.
+    """What matching needs to know of every rider inside one H3 cell, free or busy.
 
-    Redis: hash rider id -> packed facts. TTL: none, swept. Writer and reader: store.positions.
+    Redis: hash rider id -> packed facts (tracking.stores.rider_facts). TTL: none, swept.
+    Writer and reader: tracking.stores.positions.
     """
     return f"riders:{{{cell}}}:facts"
 
 
 def riders_cells() -> str:
-    """The H3 cells in which riders are indexed, so that a sweep and a wide map find them.
+    """The H3 cells in which riders are indexed, for sweeps and wide map viewports.
 
-    Redis: sorted set cell -> ms of the last write. TTL: none, swept. Writer and reader:
-    store.positions.
+    Redis: sorted set cell -> ms of the last write. TTL: none, swept.
+    Writer and reader: tracking.stores.positions.
     """
     return "riders:{cells}"
 
 
 def rider_fix(rider: RiderId) -> str:
-    """A rider's last fix.
+    """A rider's last position.
 
-    Redis: string (JSON). TTL: 300 s. Writer: store.positions. Readers: snapshots, re-index.
+    Redis: string (JSON of model.Position). TTL: 300 s.
+    Writer and reader: tracking.stores.positions.
     """
     return f"rider:{{{rider}}}:fix"
 
 
 def order_trail(order: OrderId) -> str:
-    r"""The fixes of the riders who carry one order, as they came.
+    r"""The positions of the riders who carry one order, in order of arrival.
 
-    Redis: stream of "<rider>\n<JSON>", about 2,000 entries. TTL: 24 h, 10 min once it is kept with
-    the order. Writer and reader: store.positions.
+    Redis: stream of "<rider>\n<JSON>", about 2,000 entries. TTL: 24 h, 10 min once it is archived.
+    Writer and reader: tracking.stores.positions.
     """
     return f"order:{{{order}}}:trail"
 
 
 def place_speeds(place: str) -> str:
-    """How fast riders get on in one H3 cell, or in the whole city, by hour and vehicle.
+    """Observed speeds in one H3 cell, or in the whole city, by hour and vehicle.
 
-    Redis: hash "<hour>:<vehicle>" -> "<metres> <seconds>". TTL: 30 d after the last. Writer and
-    reader: store.paces.
+    Redis: hash "<hour>:<vehicle>" -> "<metres> <seconds>". TTL: 30 d after the last write.
+    Writer and reader: tracking.stores.learned_speeds.
     """
     return f"place:{{{place}}}:speeds"
 
 
 def riders_acceptance() -> str:
-    """How often each rider said yes to offers, and how many answers that was; both fade.
+    """Each rider's accepted offers and answered offers, both fading.
 
-    Redis: hash rider id -> "<yes> <answers>". TTL: 30 d after the last. Writer and reader:
-    store.tallies.
+    Redis: hash rider id -> "<accepted> <answered>". TTL: 30 d after the last write.
+    Writer and reader: orders.learned_stats.
     """
     return "riders:{acceptance}"
 
 
 def vendor_prep_times(vendor: str) -> str:
-    """How long a vendor's goods took, all day and by the hour of the day; it fades.
+    """A vendor's preparation times, over all day and by hour, fading.
 
-    Redis: hash "day" or hour -> "<minutes> <orders>". TTL: 30 d after the last. Writer and reader:
-    store.tallies.
+    Redis: hash "day" or hour -> "<minutes> <orders>". TTL: 30 d after the last write.
+    Writer and reader: orders.learned_stats.
     """
     return f"vendor:{{{vendor}}}:prep_times"
 
 
 def order_positions(order: OrderId) -> str:
-    """Live positions for nodes that have a watcher of this order.
+    """Channel of an order's positions, for nodes that hold a watcher of the order.
 
-    Redis: sharded channel, nothing kept. Writer: store.positions. Reader: store.feeds.
+    Redis: channel. Writer: tracking.stores.positions. Reader: tracking.watchers.
     """
     return f"order:{{{order}}}:positions"
 
 
 def inbox(owner: Identity) -> str:
-    """The events one identity may still have missed.
+    """The last events of one identity, for clients that missed some.
 
-    Redis: stream, 1,000 entries or 15 min. TTL: 15 min after the last. Writer: store.inbox.
+    Redis: stream, 1,000 entries. TTL: 15 min after the last event.
+    Writer and reader: events.inbox.
     """
     return f"inbox:{{{owner}}}"
 
 
 def inbox_head(owner: Identity) -> str:
-    """Epoch and last sequence number of an inbox, and the run of the server that numbered it.
+    """Epoch and last sequence number of an inbox, and the `run_id` of the Redis that numbered it.
 
-    Redis: hash {epoch, seq, run}. TTL: 24 h. Writer and reader: store.inbox.
+    Redis: hash {epoch, seq, run}. TTL: 24 h after the last event. Writer and reader: events.inbox.
     """
     return f"inbox:{{{owner}}}:head"
 
 
 def inbox_seen(owner: Identity) -> str:
-    """Event ids already in an inbox, so that a relay may repeat itself.
+    """Ids of the events in an inbox, so that a repeated relay has no effect.
 
-    Redis: sorted set event id -> ms. TTL: 15 min after the last. Writer and reader: store.inbox.
+    Redis: sorted set event id -> ms. TTL: 15 min after the last event.
+    Writer and reader: events.inbox.
     """
     return f"inbox:{{{owner}}}:seen"
 
 
 def inbox_channel(owner: Identity) -> str:
-    """Tells nodes that hold sockets of this identity that its inbox has grown.
+    """Channel of an identity's new events, for nodes that hold its sockets.
 
-    Redis: sharded channel, nothing kept. Writer: store.inbox. Reader: store.feeds.
+    Redis: channel. Writers: events.inbox, accounts.connection_counts.
+    Reader: handlers.sockets.event_delivery.
     """
     return f"inbox:{{{owner}}}:channel"
 
 
 def connections(owner: Identity) -> str:
-    """The sockets that one identity holds, wherever they are.
+    """The sockets of one identity on all nodes.
 
-    Redis: sorted set "node sid" -> ms at which it was noted. TTL: 24 h after the newest came.
-    Writer and reader: store.visits.
+    Redis: sorted set "<node> <sid>" -> ms at which it was added. TTL: 24 h after the last one.
+    Writer and reader: accounts.connection_counts.
     """
     return f"connections:{{{owner}}}"
 
 
 def timers(zone: str) -> str:
-    """When each open order of a zone wants to be looked at; an index, the order holds the truth.
+    """When each open order of a zone is due for the engine; an index, the order has the deadline.
 
-    Redis: sorted set order id -> due ms. TTL: none. Writer and reader: store.timers.
+    Redis: sorted set order id -> due ms. TTL: none. Writer and reader: storage.timers.
     """
     return f"timers:{{{zone}}}"
 
 
 def trails_due(zone: str) -> str:
-    """When the trail of each order of a zone that has ended is to be kept with it.
+    """When the trail of each ended order of a zone is due for archiving.
 
-    Redis: sorted set order id -> due ms. TTL: none. Writer and reader: store.timers.
+    Redis: sorted set order id -> due ms. TTL: none. Writer and reader: storage.timers.
     """
     return f"timers:{{{zone}}}:trails"
 
 
 def engine_channel(zone: str) -> str:
-    """Wakes the engine of a zone before its next timer is due.
+    """Channel that wakes the engine of a zone before its next timer is due.
 
-    Redis: sharded channel, nothing kept. Writer: store.timers. Reader: store.feeds.
+    Redis: channel. Writer: storage.timers.
+    Reader: leadership.tick, subscribed by handlers.app.composition.
     """
     return f"timers:{{{zone}}}:wake"
 
 
 def redis_instance() -> str:
-    """Which Redis this is; one that was emptied gets another mark.
+    """Id of this Redis data set; an emptied Redis gets a new one.
 
-    Redis: string. TTL: none. Writer and reader: store.birth.
+    Redis: string. TTL: none. Writer and reader: leadership.redis_instance.
     """
     return "redis:instance"
 
 
 def lease(name: str) -> str:
-    """Which node does what only one may do, as being the engine of a zone.
+    """The lease of a role that only one node may have, such as a zone's engine.
 
-    Redis: hash {holder, token}. TTL: 3 s, renewed. Writer and reader: store.leases.
+    Redis: hash {holder, token}. TTL: 3 s, renewed. Writer and reader: storage.leases.
     """
     return f"lease:{{{name}}}"
 
 
 def lease_token(name: str) -> str:
-    """The last fencing token of a lease; they only grow.
+    """The last fencing token of a lease; tokens only grow.
 
-    Redis: string (integer). TTL: none. Writer and reader: store.leases.
+    Redis: string (integer). TTL: none. Writer: storage.leases.
+    Readers: storage.leases, storage.timers.
     """
     return f"lease:{{{name}}}:token"
 
 
 def offer_receipt(offer: str) -> str:
-    """That a rider's app has shown an offer.
+    """Display receipt: the rider's app has shown an offer.
 
-    Redis: string (ms). TTL: 60 s. Writer: the edge. Reader: the engine.
+    Redis: string (ms). TTL: 60 s. Writer and reader: orders.offers.display_receipts.
     """
     return f"offer:{{{offer}}}:receipt"
 
 
 def board() -> str:
-    """One line per open order for the operators' map.
+    """The operations board: one line per open order.
 
-    Redis: hash order id -> JSON. TTL: none, removed at the end of the order. Writer: outbox.
+    Redis: hash order id -> JSON of wire.events.OrderMarker. TTL: none, removed with the order's
+    end. Writer and reader: events.operations_board.
     """
     return "board:{city}"
 
 
 def board_channel() -> str:
-    """Changes of the board as they happen.
+    """Channel of changed lines of the operations board.
 
-    Redis: sharded channel, nothing kept. Writer: store.board. Reader: store.feeds.
+    Redis: channel. Writer: events.operations_board. Reader: handlers.sockets.map_viewport.
     """
     return "board:{city}:channel"
 
 
 def node_reports() -> str:
-    """How many riders each node holds, and when it last said so; display only.
+    """When each node last reported, and how many riders it holds.
 
-    Redis: hash node -> "ms riders". TTL: none, a handful of nodes. Writer and reader: store.board.
+    Redis: hash node -> "<ms> <riders>". TTL: none; a node is removed an hour after its last report.
+    Writer: events.node_reports. Readers: events.node_reports, events.operations_board.
     """
     return "board:{city}:node_reports"
 
 
 def totals() -> str:
-    """Counters for the operators' page; display only, the ledger and the orders decide.
+    """Counters of the operators' page; display only.
 
-    Redis: hash name -> integer. TTL: none. Writers: outbox, drain. Reader: /ops.
+    Redis: hash name -> integer. TTL: none. Writers: events.operations_board, events.node_reports.
+    Reader: events.operations_board.
     """
     return "board:{city}:totals"
 
@@ -223,24 +235,25 @@ def totals() -> str:
 def rider_unread(rider: RiderId) -> str:
     """How many offers in a row a rider's app has not shown.
 
-    Redis: string (integer). TTL: 30 min after the last. Writer and reader: store.pauses.
+    Redis: string (integer). TTL: 30 min after the last. Writer and reader:
+    orders.offers.offer_pauses.
     """
     return f"rider:{{{rider}}}:unread_offers"
 
 
 def riders_paused() -> str:
-    """Riders who are not asked for a while, because their apps show nothing.
+    """Riders who are not asked for a while because their apps show no offers.
 
-    Redis: sorted set rider id -> until (ms). TTL: 24 h after the last. Writer and reader:
-    store.pauses.
+    Redis: sorted set rider id -> end of the pause (ms). TTL: 24 h after the last write.
+    Writer and reader: orders.offers.offer_pauses.
     """
     return "riders:{paused}"
 
 
 def order_approach(order: OrderId) -> str:
-    """How the rider of an order comes nearer to its pickup.
+    """Whether the rider of an order comes nearer to its pickup.
 
-    Redis: string (JSON). TTL: 1 h. Writer and reader: store.pursuits.
+    Redis: string (JSON). TTL: 1 h. Writer and reader: orders.offers.approach_store.
     """
     return f"order:{{{order}}}:approach"
 
@@ -248,38 +261,38 @@ def order_approach(order: OrderId) -> str:
 def alerts() -> str:
     """The last alerts to operators, newest first.
 
-    Redis: list (JSON), 50 entries. TTL: 24 h after the last. Writer and reader: store.alerts.
+    Redis: list (JSON), 50 entries. TTL: 24 h after the last. Writer and reader: events.alerts.
     """
     return "alerts:{city}"
 
 
 def alerts_channel() -> str:
-    """Alerts to operators as they are raised.
+    """Channel of new alerts to operators.
 
-    Redis: sharded channel, nothing kept. Writer: store.alerts. Reader: store.feeds.
+    Redis: channel. Writer: events.alerts. Reader: handlers.sockets.alert_feed.
     """
     return "alerts:{city}:channel"
 
 
 def alert_raised(kind: str, subject: str) -> str:
-    """That an alert was raised a short while ago and need not be repeated yet.
+    """That an alert was raised and must not be repeated yet.
 
-    Redis: string (ms). TTL: the pause between repetitions. Writer and reader: store.alerts.
+    Redis: string (ms). TTL: the time until it may be repeated. Writer and reader: events.alerts.
     """
     return f"alerts:{{city}}:raised:{kind}:{subject}"
 
 
 def revoked_channel() -> str:
-    """Tells nodes that tokens were revoked; which ones, DynamoDB says.
+    """Channel that tells the nodes to read new token revocations from DynamoDB.
 
-    Redis: sharded channel, nothing kept. Writer: store.revocations. Reader: store.feeds.
+    Redis: channel. Writer: accounts.revocations. Reader: handlers.sessions.revocation_cache.
     """
     return "tokens:{revoked}:channel"
 
 
 def quota(name: str, subject: str) -> str:
-    """When the bucket of somebody for something is full again.
+    """When the rate limit bucket `name` of one identity, address or login is full again.
 
-    Redis: string (Unix microseconds). TTL: until then. Writer and reader: store.quotas.
+    Redis: string (Unix microseconds). TTL: until then. Writer and reader: storage.quotas.
     """
     return f"quota:{{{subject}}}:{name}"

@@ -1,4 +1,4 @@
-"""Every tunable of the server with its unit, default and reason; read from the environment once."""
+"""Settings: every option of the server with its unit, default and reason, from the environment."""
 
 import base64
 import ipaddress
@@ -14,13 +14,14 @@ import msgspec
 JWT_SECRET_BYTES_MIN = 32
 WEBHOOK_SECRET_BYTES_MIN = 24
 
-# How long the sockets of a stopping server are spread over under --dev: nobody waits for Ctrl-C.
+# The default of `drain_spread_s` under --dev, so that Ctrl-C ends the server at once.
 DEV_DRAIN_SPREAD_S = 0.5
 
-# Settings that name several things, with commas between them.
+# Settings whose value is a comma-separated list.
 _LISTS = frozenset({"allowed_origins", "jwt_keys", "trusted_proxies"})
-# Source: RFC 7515 section 4.1.4 leaves a `kid` open; ours can be read in a list of settings.
 _PROVIDER = re.compile(r"[a-z0-9_]{1,32}")
+# Source: chosen; RFC 7515 section 4.1.4 leaves the form of a `kid` open, and neither `:` nor `,`
+# may appear in the list of keys.
 _KEY_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 Secret = str
@@ -28,22 +29,22 @@ Role = Literal["all", "edge", "engine"]
 
 
 class SettingsError(Exception):
-    """A setting that the server cannot start with."""
+    """A setting is missing or invalid; the server cannot start."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the operator decides; the field names are the environment's, in lower case.
+    """The server's settings; each field is an environment variable, in lower case.
 
-    Units: as the suffix says; milliseconds for `_ms`, seconds for `_s`, bytes for `_bytes`.
+    Units: as the suffix says: milliseconds for `_ms`, seconds for `_s`, bytes for `_bytes`.
     """
 
     host: str = "127.0.0.1"
     port: int = 8080
-    # What this process does: hold sockets and HTTP, be the engine of its zone, or both.
+    # edge: serves sockets and HTTP; engine: may be the live engine of its zone; all: both.
     role: Role = "all"
     jwt_secret: Secret = ""
-    # Keys of tokens whose header has a `kid`, as `kid:secret`; the first signs ours. Two of them
-    # live while keys change; JWT_SECRET is then the key of tokens without a `kid`, or none.
+    # Keys of tokens whose header has a `kid`, as `kid:secret`; the first one signs our tokens. A
+    # key rotation lists two. JWT_SECRET, where set, verifies tokens without a `kid`.
     jwt_keys: tuple[Secret, ...] = ()
     jwt_issuer: str | None = None
     jwt_audience: str | None = None
@@ -53,86 +54,86 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     aws_region: str = "eu-west-1"
     aws_access_key_id: str | None = None
     allowed_origins: tuple[str, ...] = ()
-    # Addresses or networks of our own proxies, whose X-Forwarded-For is believed.
+    # Addresses or networks of our own proxies, whose X-Forwarded-For is trusted.
     trusted_proxies: tuple[str, ...] = ()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     data_dir: Path = Path("data")
     rate_limits: Literal["on", "off"] = "on"
-    # Signs `POST /webhooks/payments/{provider}`, and what we send to CODE_URL; a Standard Webhooks
-    # secret (`whsec_` + base64).
+    # Verifies `POST /webhooks/payments/{provider}` and signs requests to CODE_URL; a Standard
+    # Webhooks secret (`whsec_` + base64).
     webhook_secret: Secret = ""
-    # The operator's gateway for text messages: it is sent `{phone, code, expiresAt}`, signed.
-    # Without it nobody signs in by code, except under --dev, where the code is in the answer.
+    # The company's gateway for text messages: it receives `{phone, code, expiresAt}`, signed.
+    # Without it sign-in by code is off, except under --dev, where the answer contains the code.
     code_url: str | None = None
-    # Who takes MOBILE_MONEY for orders; the sandbox confirms by itself, and only under --dev.
+    # The provider of MOBILE_MONEY payments; the sandbox confirms by itself, only under --dev.
     payment_provider: str = "sandbox"
-    # The operator's gateway for payouts and the name it goes by; without it an operator pays by
-    # hand, or the sandbox under --dev. What we send is signed with WEBHOOK_SECRET, and so is what
-    # it tells `POST /webhooks/payouts/{provider}`.
+    # The company's gateway for payouts and its name in paths and records; without it an operator
+    # pays by hand, or the sandbox does under --dev. WEBHOOK_SECRET signs requests to it and its
+    # reports to `POST /webhooks/payouts/{provider}`.
     payout_url: str | None = None
     payout_provider: str = "gateway"
     dev: bool = False
 
-    # A newer fix waits at most this long in the drain before Redis has it.
-    # Source: bench/two_nodes.py, 2026-11-21: a fix is at another node's watcher after this and some
-    # 10 ms more; the promise is 60.
+    # Period of the position writer: a fix waits at most this long before it is sent to Redis.
+    # Source: bench/two_nodes.py, 2026-11-21: a fix reaches a watcher on another node after this
+    # and some 10 ms more; docs/promises.md allows 60.
     drain_flush_ms: int = 40
-    # Riders whose newest fix may wait at once; above it the oldest entry is dropped and counted.
+    # Riders whose newest fix may wait for the position writer; above it the oldest entry is dropped
+    # and counted.
     drain_riders_max: int = 100_000
-    # Source: promises, a rider without a fix for 15 s gets no offer, after 45 s he is offline.
+    # Source: docs/promises.md: without a fix a rider gets no offer after 15 s, is offline after 45.
     fix_fresh_ms: int = 15_000
     fix_lost_ms: int = 45_000
-    # Orders that a rider may carry at once.
-    # Source: wire contract, one unless configured otherwise.
+    # Orders that a rider may carry at once. Source: docs/contract.md, one by default.
     rider_orders_max: int = 1
-    # How many times faster than life riders and kitchens are; only replays of a day are, by --dev.
+    # Speed-up of the simulated riders and kitchens when a day is replayed; only under --dev.
     city_pace: float = 1.0
-    # A router of the company's own, asked for times of arrival; without one they are estimated from
-    # the distance and from what was observed on the streets.
+    # The company's routing engine, asked for ETAs; without one they are estimated from the distance
+    # and the speeds observed on the streets.
     router_url: str | None = None
     router_kind: Literal["osrm", "valhalla"] = "osrm"
-    # Beyond it our own estimate stands; a router in the same network answers in some 10 ms.
+    # Above it our own estimate is used; a router in the same network answers in some 10 ms.
     router_timeout_ms: int = 800
-    # Source: security design, no message of the contract comes near 16 KiB.
+    # Source: chosen; no message of docs/contract.md comes near 16 KiB.
     frame_bytes_max: int = 16 * 1024
     http_body_bytes_max: int = 64 * 1024
-    # Source: wire contract, default limits.
+    # Source: docs/contract.md, default limits.
     commands_per_s: int = 20
     fixes_per_s: int = 10
     http_requests_per_min: int = 300
     ping_interval_s: int = 10
     ping_timeout_s: int = 10
-    # A stopping server sends its sockets away one after the other, over this time, so that they do
-    # not all come to the others at once; then it has the deadline to write what is left.
-    # Source: promises, all are back within 10 s, and what is left of those is for connecting;
+    # A stopping server closes its sockets one by one over `drain_spread_s`, so that they do not all
+    # reconnect at once; `drain_deadline_s` is then left for the last writes.
+    # Source: docs/promises.md, all clients are back within 10 s, which leaves 4 s for connecting;
     # orchestrators kill after 30 s.
     drain_spread_s: float = 6.0
     drain_deadline_s: float = 4.0
 
     @property
     def keys_by_id(self) -> dict[str, Secret]:
-        """The keys of tokens by their `kid`, in the operator's order."""
+        """The token keys by their `kid`, in the order of the setting."""
         pairs = (each.partition(":") for each in self.jwt_keys)
         return {key_id: secret for key_id, _, secret in pairs}
 
     @property
     def has_sockets(self) -> bool:
-        """Whether apps connect to this process."""
+        """Whether this process serves sockets and HTTP."""
         return self.role != "engine"
 
     @property
     def has_engine(self) -> bool:
-        """Whether this process may be the live engine, and sweeps."""
+        """Whether this process may be the live engine and runs the sweeps."""
         return self.role != "edge"
 
     @property
     def embeds_redis(self) -> bool:
-        """Whether a Valkey of our own is started."""
+        """Whether an embedded Valkey is started."""
         return self.redis_url is None
 
     @property
     def embeds_dynamodb(self) -> bool:
-        """Whether a DynamoDB engine of our own is started."""
+        """Whether an embedded DynamoDB engine is started."""
         return self.dynamodb_endpoint is None and self.aws_access_key_id is None
 
 
@@ -160,7 +161,7 @@ def read(environ: Mapping[str, str], *, dev: bool = False) -> Settings:
 
 
 def _name_variable(message: str) -> str:
-    """Msgspec's words about a field, said of the variable that the operator has set."""
+    """A message of msgspec about a field, with the environment variable in the field's place."""
     what, _, field = message.rpartition(" - at `$.")
     return f"{field.rstrip('`').upper()}: {what}" if what else message
 
@@ -190,8 +191,8 @@ def _check(settings: Settings) -> None:
         )
     if settings.drain_spread_s < 0 or settings.drain_deadline_s <= 0:
         raise SettingsError("DRAIN_SPREAD_S must not be negative, DRAIN_DEADLINE_S above 0")
-    assert settings.fix_fresh_ms < settings.fix_lost_ms, "stale comes before lost"
-    assert settings.drain_flush_ms < settings.fix_fresh_ms, "a flush must not age a fix"
+    assert settings.fix_fresh_ms < settings.fix_lost_ms, "a rider is stale before lost"
+    assert settings.drain_flush_ms < settings.fix_fresh_ms, "a fix reaches Redis while fresh"
 
 
 def _check_gateways(settings: Settings) -> None:

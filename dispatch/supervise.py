@@ -1,4 +1,4 @@
-"""Background loops kept alive, loudly, and ended in order."""
+"""Supervisor of background loops: restarts those that crash and stops all in order."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,21 +10,21 @@ from dispatch import metrics
 
 Loop = Callable[[], Awaitable[None]]
 
-# A loop that fails at once comes back after this long, then after twice as long, up to the most.
-# Source: reliability design, listeners are back at most 2 s after Redis is.
+# Pause before a restart: the minimum at first, then doubled with each crash in a row up to the
+# maximum. Source: docs/promises.md, listeners are back at most 2 s after Redis.
 BACKOFF_S_MIN = 0.1
 BACKOFF_S_MAX = 2.0
-# A loop that ran this long before it failed had recovered.
+# A loop that ran this long before it crashed counts as recovered: the pause starts over.
 HEALTHY_S = 10.0
 
 _log = structlog.get_logger(__name__)
 
 
 class Supervisor:
-    """Owns the tasks that must run for as long as the server does.
+    """Runs the background loops of a server.
 
-    A loop that raises is counted, logged with its error and started again; one that returns is
-    done. `clock_s` is a steady clock and `pause` waits, both to be replaced in tests.
+    A loop that raises is counted, logged with its error and restarted; one that returns is done.
+    `clock_s` is a steady clock and `pause` sleeps; tests pass their own. Units: seconds.
     """
 
     def __init__(
@@ -39,22 +39,22 @@ class Supervisor:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The loops that are alive, in the order of their start."""
+        """The names of the running loops, in the order of their start."""
         return tuple(name for name, task in self._tasks.items() if not task.done())
 
     def spawn(self, name: str, loop: Loop) -> None:
-        """Start a loop under a name that no living loop has."""
-        assert name not in self.names, f"a loop named {name} runs already"
-        assert not self._stopping, f"{name} came while the server stops"
-        # A name that is used again moves to the end: it was started last.
+        """Start a loop under a name that no running loop has."""
+        assert name not in self.names, f"a loop named {name} is running"
+        assert not self._stopping, f"{name} was started while the server stops"
+        # A reused name moves to the end of the order: it was started last.
         self._tasks.pop(name, None)
         self._tasks[name] = asyncio.create_task(self._supervise(name, loop), name=name)
 
     async def stop(self, deadline_s: float) -> None:
-        """End every loop, the youngest first, each after those that were started later.
+        """Cancel every loop, last started first, and wait for each before the next.
 
-        A loop may take its time to clean up; all of them together have `deadline_s`. One that
-        outlives it is logged and left to the end of the process.
+        All loops together have `deadline_s` to clean up. A loop still running after that is
+        logged, and ends with the process. Units: seconds.
         """
         self._stopping = True
         until_s = self._clock_s() + deadline_s
@@ -73,9 +73,9 @@ class Supervisor:
             except asyncio.CancelledError:
                 if _is_cancelled():
                     raise
-                # Something that the loop waited for was cancelled, not the loop.
+                # Something the loop awaited was cancelled, not the loop itself.
                 _report_crash(name, retry_in_s=backoff_s)
-            except Exception:  # noqa: BLE001 (the other of the two places where a bug may end)
+            except Exception:  # noqa: BLE001 (one of the two places that catch every error)
                 if self._clock_s() - started_s >= HEALTHY_S:
                     backoff_s = BACKOFF_S_MIN
                 _report_crash(name, retry_in_s=backoff_s)
@@ -94,4 +94,4 @@ def _is_cancelled() -> bool:
 
 def _report_crash(name: str, *, retry_in_s: float) -> None:
     metrics.LOOP_CRASHES.labels(name).inc()
-    _log.exception("loop_crashed", loop=name, back_in_s=retry_in_s)
+    _log.exception("loop_crashed", loop=name, retry_in_s=retry_in_s)

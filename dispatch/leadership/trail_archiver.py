@@ -64,4 +64,4 @@ class TrailArchiver:
         # In this order: killed after the write, the same is written again.
         await self._timers.drop_trail(order_id)
         await self._positions.expire_trail(order_id)
-        metrics.TRAILS.labels("kept" if fixes else "empty").inc()
+        metrics.TRAILS.labels("archived" if fixes else "empty").inc()

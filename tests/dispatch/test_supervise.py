@@ -1,4 +1,4 @@
-"""Loops come back after a crash, are heard of, and end in order."""
+"""Supervisor: crashed loops are restarted, counted and logged; all loops stop in order."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -10,10 +10,12 @@ from structlog.testing import capture_logs
 from dispatch import metrics
 from dispatch.clock import ManualClock
 from dispatch.supervise import BACKOFF_S_MAX, BACKOFF_S_MIN, HEALTHY_S, Supervisor
+from tests.metric_values import metric_value
+from tests.waiting import Until
 
 
 class Pauses:
-    """Pauses that take no time, and how long they would have been."""
+    """Records pauses and advances the clock by them instead of sleeping."""
 
     def __init__(self, clock: ManualClock) -> None:
         self.clock = clock
@@ -25,25 +27,25 @@ class Pauses:
 
 
 def crashing(times: int, done: asyncio.Event) -> Callable[[], Awaitable[None]]:
-    """A loop that fails so many times and then says that it is done."""
-    left = iter(range(times))
+    """A loop that raises `times` times, then sets `done` and returns."""
+    remaining = iter(range(times))
 
     async def loop() -> None:
-        for turn in left:
-            raise RuntimeError(f"crash {turn}")
+        for number in remaining:
+            raise RuntimeError(f"crash {number}")
         done.set()
 
     return loop
 
 
 async def clean_up(name: str) -> None:
-    """A clean-up that gives way to the event loop a few times."""
-    for turn in name:
-        await asyncio.get_running_loop().run_in_executor(None, str, turn)
+    """A clean-up that yields to the event loop a few times."""
+    for letter in name:
+        await asyncio.get_running_loop().run_in_executor(None, str, letter)
 
 
 def crashes(name: str) -> float:
-    return metrics.LOOP_CRASHES.labels(name)._value.get()
+    return metric_value(metrics.LOOP_CRASHES.labels(name))
 
 
 @pytest.fixture
@@ -61,8 +63,8 @@ def supervisor(clock: ManualClock, pauses: Pauses) -> Supervisor:
     return Supervisor(clock.monotonic_s, pauses)
 
 
-async def test_a_crashed_loop_comes_back(supervisor: Supervisor, pauses: Pauses):
-    """A loop that fails is started again, each time after a longer pause."""
+async def test_crashed_loop_is_restarted(supervisor: Supervisor, pauses: Pauses):
+    """A loop that crashes in a row is restarted after a pause that doubles each time."""
     done = asyncio.Event()
     supervisor.spawn("flaky", crashing(3, done))
     await done.wait()
@@ -70,7 +72,7 @@ async def test_a_crashed_loop_comes_back(supervisor: Supervisor, pauses: Pauses)
 
 
 async def test_pauses_have_an_upper_bound(supervisor: Supervisor, pauses: Pauses):
-    """A loop that never works is tried again at least every two seconds."""
+    """A loop that always crashes is restarted at least every two seconds."""
     done = asyncio.Event()
     supervisor.spawn("broken", crashing(12, done))
     await done.wait()
@@ -80,12 +82,12 @@ async def test_pauses_have_an_upper_bound(supervisor: Supervisor, pauses: Pauses
 async def test_backoff_resets_after_a_healthy_run(
     supervisor: Supervisor, pauses: Pauses, clock: ManualClock
 ):
-    """A crash after a healthy while is the first of its kind and waits the shortest pause."""
+    """A crash after ten healthy seconds is followed by the shortest pause again."""
     done = asyncio.Event()
-    ways = iter([0, 0, int(HEALTHY_S * 1000)])
+    lifetimes_ms = iter([0, 0, int(HEALTHY_S * 1000)])
 
     async def loop() -> None:
-        for lived_ms in ways:
+        for lived_ms in lifetimes_ms:
             clock.advance(lived_ms)
             raise RuntimeError("gone")
         done.set()
@@ -96,34 +98,35 @@ async def test_backoff_resets_after_a_healthy_run(
 
 
 async def test_crash_is_counted_and_logged(supervisor: Supervisor):
-    """Nobody has to guess why a loop failed: the series counts it and the log holds the error."""
+    """Each crash is counted by the loop's name and logged with its error."""
     done = asyncio.Event()
-    before = crashes("told")
+    before = crashes("crashing")
     with capture_logs() as logs:
-        supervisor.spawn("told", crashing(2, done))
+        supervisor.spawn("crashing", crashing(2, done))
         await done.wait()
-    assert crashes("told") - before == 2
+    assert crashes("crashing") - before == 2
     assert [(line["event"], line["loop"], line["log_level"]) for line in logs] == [
-        ("loop_crashed", "told", "error"),
-        ("loop_crashed", "told", "error"),
+        ("loop_crashed", "crashing", "error"),
+        ("loop_crashed", "crashing", "error"),
     ]
     assert all(line["exc_info"] for line in logs)
 
 
-async def test_a_loop_that_returns_is_done(supervisor: Supervisor, pauses: Pauses):
-    """Returning is how a loop says that there is no more to do; it is not started again."""
+async def test_returning_loop_is_not_restarted(
+    supervisor: Supervisor, pauses: Pauses, until: Until
+):
+    """A loop that returns is done: it is no longer running, and no pause follows."""
 
     async def loop() -> None:
         return
 
     supervisor.spawn("short", loop)
-    await asyncio.wait([supervisor._tasks["short"]])
-    assert supervisor.names == ()
+    await until.true(lambda: supervisor.names == ())
     assert pauses.seconds == []
 
 
-async def test_loops_end_in_the_reverse_order_of_their_start(supervisor: Supervisor):
-    """What was started last ends first, and nothing ends before its user has cleaned up."""
+async def test_loops_stop_in_reverse_order_of_their_start(supervisor: Supervisor):
+    """The loop started last stops first, and the next is cancelled once it has cleaned up."""
     ended: list[str] = []
     started = asyncio.Semaphore(0)
 
@@ -146,7 +149,7 @@ async def test_loops_end_in_the_reverse_order_of_their_start(supervisor: Supervi
 
 
 async def test_stop_keeps_its_deadline(clock: ManualClock):
-    """A loop that will not end is named in the log, and the rest still ends."""
+    """A loop that is still running at the deadline is logged, and `stop` returns."""
     supervisor = Supervisor(clock.monotonic_s)
     started, release = asyncio.Event(), asyncio.Event()
 
@@ -165,10 +168,8 @@ async def test_stop_keeps_its_deadline(clock: ManualClock):
     release.set()
 
 
-async def test_a_loop_that_fails_while_it_ends_is_not_started_again(
-    supervisor: Supervisor, pauses: Pauses
-):
-    """An error in a loop's clean-up is told, and the loop stays ended."""
+async def test_crash_during_stop_is_not_restarted(supervisor: Supervisor, pauses: Pauses):
+    """An error in a loop's clean-up is logged, and the loop is not restarted."""
     started = asyncio.Event()
 
     async def loop() -> None:
@@ -186,8 +187,8 @@ async def test_a_loop_that_fails_while_it_ends_is_not_started_again(
     assert (supervisor.names, pauses.seconds) == ((), [])
 
 
-async def test_a_cancelled_wait_does_not_end_its_loop(supervisor: Supervisor, pauses: Pauses):
-    """When something that a loop waits for is cancelled, the loop itself lives on."""
+async def test_cancelled_future_does_not_end_its_loop(supervisor: Supervisor, pauses: Pauses):
+    """A loop whose awaited future is cancelled is restarted like one that crashed."""
     done = asyncio.Event()
     cancelled: asyncio.Future[Never] = asyncio.get_running_loop().create_future()
     cancelled.cancel()
@@ -203,13 +204,13 @@ async def test_a_cancelled_wait_does_not_end_its_loop(supervisor: Supervisor, pa
     assert pauses.seconds == [BACKOFF_S_MIN]
 
 
-async def test_two_loops_may_not_share_a_name(supervisor: Supervisor):
-    """A name stands for one living loop, so that its series and its log mean one thing."""
+async def test_name_of_a_running_loop_is_refused(supervisor: Supervisor):
+    """Two running loops cannot share a name, which labels their metrics and logs."""
 
     async def loop() -> None:
         await asyncio.Event().wait()
 
     supervisor.spawn("one", loop)
-    with pytest.raises(AssertionError, match="runs already"):
+    with pytest.raises(AssertionError, match="is running"):
         supervisor.spawn("one", loop)
     await supervisor.stop(1.0)

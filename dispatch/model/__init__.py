@@ -1,0 +1,48 @@
+"""Domain structs: orders, rider searches, offers, decisions, positions; frozen, without I/O."""
+
+from dispatch.model.decision import ConsideredRider, Decision, PrepTime
+from dispatch.model.offer import MatchingMode, Offer, OfferOutcome, OfferPolicy, PastOffer
+from dispatch.model.order import (
+    TERMINAL_STATUSES,
+    Order,
+    OrderLine,
+    OrderPayment,
+    OrderStatus,
+    Parcel,
+    PaymentMethod,
+    PaymentState,
+    Recipient,
+    RiderAssignment,
+    assignment_of,
+)
+from dispatch.model.position import Position, Trail
+from dispatch.model.record import Place, Record
+from dispatch.model.rider_search import Dispatch, DispatchState
+
+__all__ = [
+    "TERMINAL_STATUSES",
+    "ConsideredRider",
+    "Decision",
+    "Dispatch",
+    "DispatchState",
+    "MatchingMode",
+    "Offer",
+    "OfferOutcome",
+    "OfferPolicy",
+    "Order",
+    "OrderLine",
+    "OrderPayment",
+    "OrderStatus",
+    "Parcel",
+    "PastOffer",
+    "PaymentMethod",
+    "PaymentState",
+    "Place",
+    "Position",
+    "PrepTime",
+    "Recipient",
+    "Record",
+    "RiderAssignment",
+    "Trail",
+    "assignment_of",
+]

@@ -1,0 +1,158 @@
+"""Orders: status, goods, payment, and the whole order as it is stored."""
+
+from enum import StrEnum
+
+import msgspec
+
+from dispatch.ids import OrderId, RiderId
+from dispatch.model.record import Place, Record
+from dispatch.model.rider_search import Dispatch, DispatchState
+from ledger.core.pricing import Pricing, Service
+
+
+class OrderStatus(StrEnum):
+    """Status of an order, as on the wire."""
+
+    PENDING = "PENDING"
+    ACCEPTED = "ACCEPTED"
+    PREPARING = "PREPARING"
+    READY = "READY"
+    IN_TRANSIT = "IN_TRANSIT"
+    DELIVERED = "DELIVERED"
+    FUNDS_DISTRIBUTED = "FUNDS_DISTRIBUTED"
+    REJECTED = "REJECTED"
+    CANCELLED = "CANCELLED"
+
+
+TERMINAL_STATUSES = frozenset(
+    {OrderStatus.FUNDS_DISTRIBUTED, OrderStatus.REJECTED, OrderStatus.CANCELLED}
+)
+
+
+class PaymentMethod(StrEnum):
+    """How the customer pays."""
+
+    WALLET = "WALLET"
+    MOBILE_MONEY = "MOBILE_MONEY"
+    CASH = "CASH"
+
+
+class PaymentState(StrEnum):
+    """Whether the customer has paid."""
+
+    PENDING = "PENDING"
+    # The provider declined; the customer may still try again.
+    FAILED = "FAILED"
+    CAPTURED = "CAPTURED"
+    DUE = "DUE"
+    COLLECTED = "COLLECTED"
+    REFUNDED = "REFUNDED"
+    VOID = "VOID"
+
+
+class OrderLine(Record, frozen=True):
+    """One catalogue item in an order, at the price when it was placed. Units: whole XAF.
+
+    `stocked` means that its quantity was taken out of the vendor's counted stock.
+    """
+
+    item_id: str
+    name: str
+    quantity: int
+    unit_price: int
+    stocked: bool = False
+
+
+class Parcel(Record, frozen=True):
+    """What a PACKAGE order carries. Units: kilograms."""
+
+    category: str
+    weight: float
+    description: str = ""
+    is_fragile: bool = False
+
+
+class Recipient(Record, frozen=True):
+    """The person who receives a parcel."""
+
+    name: str
+    phone: str
+
+
+class OrderPayment(Record, frozen=True):
+    """Method and state of an order's payment. Units: whole XAF."""
+
+    method: PaymentMethod
+    state: PaymentState
+    provider: str | None = None
+    payment_id: str | None = None
+    collected: int | None = None
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether the provider may still confirm the payment: not answered, or declined so far."""
+        return self.state in (PaymentState.PENDING, PaymentState.FAILED)
+
+    def reversed(self) -> "OrderPayment":
+        """The payment of the order after its cancellation."""
+        captured = self.state is PaymentState.CAPTURED
+        after = PaymentState.REFUNDED if captured else PaymentState.VOID
+        return msgspec.structs.replace(self, state=after)
+
+
+class Order(Record, frozen=True):
+    """One order with everything its transitions depend on. Units: Unix ms, whole XAF, minutes."""
+
+    order_id: OrderId
+    order_type: Service
+    user_id: str
+    status: OrderStatus
+    pricing: Pricing
+    pickup: Place
+    dropoff: Place
+    payment: OrderPayment
+    created_at: int
+    updated_at: int
+    version: int
+    vendor_id: str | None = None
+    items: tuple[OrderLine, ...] = ()
+    parcel: Parcel | None = None
+    recipient: Recipient | None = None
+    dispatch: Dispatch | None = None
+    prep_minutes: int | None = None
+    reason: str | None = None
+    rating: int | None = None
+    notes: str | None = None
+    # The promotion whose discount is in the prices.
+    promo_code: str | None = None
+    # When each status was reached.
+    times: dict[str, int] = {}
+
+    @property
+    def rider_id(self) -> RiderId | None:
+        """The rider the order is assigned to, None before and after."""
+        return self.dispatch.rider_id if self.dispatch else None
+
+    @property
+    def is_terminal(self) -> bool:
+        """Whether the order's status is final."""
+        return self.status in TERMINAL_STATUSES
+
+
+class RiderAssignment(Record, frozen=True):
+    """The stops of an assigned order and its rider's progress, as the rider's node needs them."""
+
+    order_id: OrderId
+    state: DispatchState
+    pickup: Place
+    dropoff: Place
+
+
+def assignment_of(order: Order) -> RiderAssignment | None:
+    """The assignment of the order's rider, None while there is none."""
+    dispatch = order.dispatch
+    if dispatch is None or dispatch.rider_id is None:
+        return None
+    return RiderAssignment(
+        order_id=order.order_id, state=dispatch.state, pickup=order.pickup, dropoff=order.dropoff
+    )
