@@ -18,9 +18,7 @@ from dispatch.storage.pipeline import (
 )
 from dispatch.storage.redis_client import COMMAND_CONNECTIONS, RedisClients, Scripts, open_redis
 
-pytestmark = pytest.mark.redis_cluster
-
-pytestmark = pytest.mark.engines
+pytestmark = [pytest.mark.redis_cluster, pytest.mark.engines]
 
 
 @pytest_asyncio.fixture(loop_scope="session")

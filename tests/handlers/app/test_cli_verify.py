@@ -13,7 +13,7 @@ from ledger.dynamodb.client import DynamoTable
 from ledger.dynamodb.table import Update
 from ledger.posting.ledger import Ledger
 
-pytestmark = pytest.mark.engines
+pytestmark = [pytest.mark.engines, pytest.mark.dynamodb_engine]
 
 # The audit leaves entries younger than a quarter of a minute to the next run.
 AGE_MS = 60_000

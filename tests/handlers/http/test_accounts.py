@@ -108,6 +108,7 @@ async def test_registering_fills_the_profile(api: ApiClient):
     assert (profile["name"], profile["phone"]) == ("Awa", "+237600000001")
 
 
+@pytest.mark.dynamodb_engine
 async def test_a_wrong_password_and_no_account_look_the_same(api: ApiClient, table: DynamoTable):
     """The same answer, the same calls to DynamoDB, and one password hash each."""
     await register(api)
@@ -175,6 +176,7 @@ async def test_a_successful_sign_in_resets_the_failures(api: ApiClient):
         assert (await sign_in(api)).status == 200
 
 
+@pytest.mark.dynamodb_engine
 async def test_concurrent_guesses_are_counted(api: ApiClient, table: DynamoTable):
     """Of thirty at the same moment only five passwords are checked."""
     await register(api)
@@ -192,6 +194,7 @@ async def test_a_password_has_at_least_eight_characters(api: ApiClient):
     assert (await sign_in(api)).status == 401
 
 
+@pytest.mark.dynamodb_engine
 async def test_passwords_are_stored_as_argon2id_hashes(api: ApiClient, table: DynamoTable):
     """With at least 19 MiB and two iterations (OWASP); the password itself is not stored."""
     await register(api)
@@ -367,6 +370,7 @@ async def test_codes_need_a_gateway_in_production(production_api: ApiClient):
     assert status_and_code(asked) == (503, "service_disabled")
 
 
+@pytest.mark.dynamodb_engine
 async def test_a_code_is_stored_as_a_keyed_hash(api: ApiClient, table: DynamoTable):
     """The table does not hold its digits."""
     digits = await request_code(api)

@@ -29,7 +29,7 @@ from ledger.dynamodb.table import (
     Update,
 )
 
-pytestmark = pytest.mark.engines
+pytestmark = [pytest.mark.engines, pytest.mark.dynamodb_engine]
 
 REGION = "eu-west-1"
 ABSENT = "attribute_not_exists(PK)"

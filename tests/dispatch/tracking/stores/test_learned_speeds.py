@@ -8,9 +8,7 @@ from dispatch.storage.redis_client import RedisClients, Scripts
 from dispatch.tracking.stores.learned_speeds import TTL_S, SharedSpeeds
 from matching.speeds import MEMORY_S, LearnedSpeeds
 
-pytestmark = pytest.mark.redis_cluster
-
-pytestmark = pytest.mark.engines
+pytestmark = [pytest.mark.redis_cluster, pytest.mark.engines]
 
 KEY = ("cell_a", 8, "CAR")
 

@@ -24,9 +24,7 @@ from dispatch.tracking.stores.positions import (
 from dispatch.tracking.stores.rider_facts import IndexedRider, RiderFacts
 from matching.geo import haversine_m
 
-pytestmark = pytest.mark.redis_cluster
-
-pytestmark = pytest.mark.engines
+pytestmark = [pytest.mark.redis_cluster, pytest.mark.engines]
 
 NOW_MS = 1_763_000_000_000
 FRESH_MS = 15_000

@@ -13,7 +13,7 @@ from ledger.dynamodb.client import DynamoTable
 from ledger.dynamodb.fake import FakeDynamo
 from ledger.dynamodb.schema import ensure_table
 
-pytestmark = pytest.mark.engines
+pytestmark = [pytest.mark.engines, pytest.mark.dynamodb_engine]
 
 Attribute = dict[str, Any]
 ATTRIBUTES: Attribute = {

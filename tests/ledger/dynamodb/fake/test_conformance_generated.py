@@ -23,7 +23,7 @@ from ledger.dynamodb.table import (
     Write,
 )
 
-pytestmark = pytest.mark.engines
+pytestmark = [pytest.mark.engines, pytest.mark.dynamodb_engine]
 
 PLACES = "abc"
 NUMBERS = st.integers(0, 2)
