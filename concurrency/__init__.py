@@ -1,1 +1,1 @@
-"""Small asyncio helpers that know nothing of the product: batching, backoff, wake-up signals."""
+"""Asyncio helpers without business knowledge: request batching, backoff, wake-up signals."""

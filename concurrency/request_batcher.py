@@ -1,4 +1,4 @@
-"""Questions of many callers that share a call where many ask at about the same time."""
+"""Request batcher: requests of many callers share a call when many arrive at the same time."""
 
 import asyncio
 from collections import deque
@@ -12,10 +12,11 @@ Response = TypeVar("Response")
 
 
 class BatcherLimits(NamedTuple):
-    """How many calls run side by side, what one carries, and when questions wait for others.
+    """How many calls run at once, how many requests one carries, and when requests wait.
 
-    Up to `free_per_s` questions a second, and `free_at_once` at a time, go as soon as they are
-    asked. Above that a call that is not full begins `linger_s` after the one before.
+    Up to `unbatched_per_s` requests a second, and bursts of `unbatched_burst`, are sent at once.
+    Above that rate a call that is not full starts up to `linger_s` later, to carry more requests.
+    Units: requests, seconds.
     """
 
     concurrent_calls_max: int
@@ -32,10 +33,11 @@ class _PendingRequest(NamedTuple, Generic[Request, Response]):
 
 
 class RequestBatcher(Generic[Request, Response]):
-    """Asks one thing for each caller; those of one turn of the loop, and those who wait, together.
+    """Sends requests of many callers together: those of one event loop tick, and those that wait.
 
-    Only for what may fail together: where a call fails, all who share it hear so. `run` answers
-    some questions in their order.
+    Only for requests that may fail together: when a call fails, each of its callers gets the error.
+    `send_batch` returns one response for each request, in order; `overflow_error` makes the error
+    for a full queue from a message.
     """
 
     def __init__(
@@ -51,30 +53,32 @@ class RequestBatcher(Generic[Request, Response]):
         self._calls: set[asyncio.Future[Sequence[Response]]] = set()
         self._next_call: asyncio.Handle | None = None
         self._is_lingering = False
-        # When all that was asked would have been, at the free rate. Units: seconds of the loop.
+        # When all requests so far would have been sent at the unbatched rate, as in the generic
+        # cell rate algorithm. Units: seconds of the loop's clock.
         self._theoretical_arrival_s = 0.0
 
     async def request(self, request: Request) -> Response:
-        """The answer to one question, sent after this call began.
+        """The response to one request, which is sent after this call began.
 
-        Errors: those of `run`; that of `overflow` where too many wait.
+        Errors: those of `send_batch`; `overflow_error` where too many requests wait.
         """
         return await self.submit(request)
 
     def submit(self, request: Request) -> "asyncio.Future[Response]":
-        """The same for who need not wait.
+        """Queue one request without waiting; the future of its response.
 
-        Errors: that of `overflow` where too many wait; those of `run` are the answer's.
+        Errors: `overflow_error` where too many requests wait; those of `send_batch` are set on the
+        future.
         """
         if len(self._waiting) >= self._limits.waiting_max:
-            raise self._overflow_error(f"{len(self._waiting)} wait already")
-        answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_PendingRequest(request, answer))
+            raise self._overflow_error(f"{len(self._waiting)} requests wait already")
+        response: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_PendingRequest(request, response))
         self._schedule_call()
-        return answer
+        return response
 
     def _schedule_call(self) -> None:
-        """See to it that the next call begins in time."""
+        """Schedule the next call, or move it forward where it has become full."""
         is_full = len(self._waiting) >= self._limits.batch_max
         if self._next_call is not None:
             if not (is_full and self._is_lingering):
@@ -86,7 +90,7 @@ class RequestBatcher(Generic[Request, Response]):
         loop = asyncio.get_running_loop()
         wait_s = 0.0 if is_full else self._linger_s(loop.time())
         self._is_lingering = wait_s > 0
-        # Those who ask in this turn of the loop go along.
+        # Not at once: requests of the same tick of the loop join the call.
         self._next_call = (
             loop.call_later(wait_s, self._start_call)
             if wait_s
@@ -94,25 +98,25 @@ class RequestBatcher(Generic[Request, Response]):
         )
 
     def _linger_s(self, now_s: float) -> float:
-        terms = self._limits
+        limits = self._limits
         ahead_s = (
-            self._theoretical_arrival_s - now_s - terms.unbatched_burst / terms.unbatched_per_s
+            self._theoretical_arrival_s - now_s - limits.unbatched_burst / limits.unbatched_per_s
         )
-        return min(max(ahead_s, 0.0), terms.linger_s)
+        return min(max(ahead_s, 0.0), limits.linger_s)
 
     def _start_call(self) -> None:
         self._next_call = None
-        now_s, terms = asyncio.get_running_loop().time(), self._limits
-        # Also those whose askers have gone: some questions change something.
-        together = list(islice(self._waiting, terms.batch_max))
-        for _ in together:
+        now_s, limits = asyncio.get_running_loop().time(), self._limits
+        # Requests whose callers were cancelled are sent too: a request may have an effect.
+        batch = list(islice(self._waiting, limits.batch_max))
+        for _ in batch:
             self._waiting.popleft()
-        paid_s = max(self._theoretical_arrival_s, now_s) + len(together) / terms.unbatched_per_s
-        last_s = now_s + terms.unbatched_burst / terms.unbatched_per_s + terms.linger_s
-        self._theoretical_arrival_s = min(paid_s, last_s)
-        call = asyncio.ensure_future(self._send_batch([each.request for each in together]))
+        arrival_s = max(self._theoretical_arrival_s, now_s) + len(batch) / limits.unbatched_per_s
+        latest_s = now_s + limits.unbatched_burst / limits.unbatched_per_s + limits.linger_s
+        self._theoretical_arrival_s = min(arrival_s, latest_s)
+        call = asyncio.ensure_future(self._send_batch([each.request for each in batch]))
         self._calls.add(call)
-        call.add_done_callback(partial(self._on_call_done, [each.response for each in together]))
+        call.add_done_callback(partial(self._on_call_done, [each.response for each in batch]))
         if self._waiting:
             self._schedule_call()
 
@@ -123,16 +127,16 @@ class RequestBatcher(Generic[Request, Response]):
     ) -> None:
         self._calls.discard(call)
         error = None if call.cancelled() else call.exception()
-        told = () if call.cancelled() or error else call.result()
-        for number, answer in enumerate(responses):
-            if answer.done():
+        results = () if call.cancelled() or error else call.result()
+        for number, response in enumerate(responses):
+            if response.done():
                 continue
             if error is not None:
-                answer.set_exception(error)
-            elif told:
-                answer.set_result(told[number])
+                response.set_exception(error)
+            elif results:
+                response.set_result(results[number])
             else:
-                # The server ends, and nobody is left waiting.
-                answer.cancel()
+                # The call was cancelled because the server stops: no caller is left waiting.
+                response.cancel()
         if self._waiting:
             self._schedule_call()

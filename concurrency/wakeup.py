@@ -1,10 +1,10 @@
-"""What wakes a loop that rests."""
+"""Wake-up signal for a background loop."""
 
 import asyncio
 
 
 class WakeUp:
-    """Rung while its loop is busy, it ends the next rest at once."""
+    """Ends the wait of one loop early; a signal set while the loop works ends its next wait."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
@@ -14,7 +14,10 @@ class WakeUp:
         self._event.set()
 
     async def wait(self, timeout_s: float) -> bool:
-        """Wait for the bell, or for as long; whether it rang."""
+        """Wait for the signal, which this clears, or for the timeout; whether it was the signal.
+
+        Units: seconds.
+        """
         try:
             async with asyncio.timeout(timeout_s):
                 await self._event.wait()

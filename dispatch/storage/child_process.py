@@ -1,4 +1,4 @@
-"""A child process that cannot outlive us: killed with us, ended in order where we do."""
+"""Child process that cannot outlive the server: stopped with it, killed if the server dies."""
 
 import asyncio
 import ctypes
@@ -12,24 +12,24 @@ import structlog
 
 # Source: linux/prctl.h.
 _PR_SET_PDEATHSIG = 1
-# Both engines end within milliseconds of a SIGTERM; the rest is for a slow disk.
+# Both engines exit within milliseconds of SIGTERM; the rest is for a slow disk.
 STOP_S = 3.0
 
 _log = structlog.get_logger(__name__)
 
 
 class ChildProcess:
-    """One process of its own group, so that a Ctrl-C at the terminal reaches only us.
+    """A process in a group of its own, so that Ctrl-C at the terminal does not reach it.
 
-    Source: prctl(2), PR_SET_PDEATHSIG: the kernel kills it when the thread that started it ends,
-    by whatever means; so it is started from a thread that lives as long as the server.
+    Source: prctl(2), PR_SET_PDEATHSIG: the kernel kills it when the thread that started it ends, so
+    it must be started from a thread that lives as long as the server.
     """
 
     def __init__(self, argv: Sequence[str | Path], log: Path, inherited_fd: int) -> None:
-        """Start `argv` with its output in `log`; the descriptor `keep_open` stays open in it."""
+        """Start `argv` with its output in `log`; it inherits the descriptor `inherited_fd`."""
         with log.open("wb") as output:
-            # Only the parent's own death may be missed, and the child looks for that itself.
-            self._process = subprocess.Popen(  # noqa: S603 (our own arguments)
+            # The child itself checks whether the parent died before PR_SET_PDEATHSIG took effect.
+            self._process = subprocess.Popen(  # noqa: S603 (the arguments are our own)
                 [str(part) for part in argv],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -42,36 +42,36 @@ class ChildProcess:
 
     @property
     def pid(self) -> int:
-        """The process id, for logs and tests."""
+        """The process id."""
         return self._process.pid
 
     @property
     def is_alive(self) -> bool:
-        """Whether the process still runs."""
+        """Whether the process is running."""
         return self._process.poll() is None
 
     def last_output_line(self) -> str:
-        """The last line that the process wrote."""
+        """The last line of the process's output, for error messages."""
         lines = self._log.read_text(errors="replace").strip().splitlines()
         return lines[-1].strip() if lines else "no output"
 
     async def wait(self) -> int:
-        """Wait for the end of the process and say its exit code; negative for a signal."""
+        """Wait for the process to exit; its exit code, negative for a signal."""
         if self.is_alive:
             loop = asyncio.get_running_loop()
-            end: asyncio.Future[None] = loop.create_future()
+            exited: asyncio.Future[None] = loop.create_future()
             # Source: pidfd_open(2), readable once the process has ended.
             descriptor = os.pidfd_open(self._process.pid)
-            loop.add_reader(descriptor, _set_done, end)
+            loop.add_reader(descriptor, _set_done, exited)
             try:
-                await end
+                await exited
             finally:
                 loop.remove_reader(descriptor)
                 os.close(descriptor)
         return self._process.wait()
 
     async def stop(self) -> None:
-        """End the process with SIGTERM; with SIGKILL if that takes longer than three seconds."""
+        """Stop the process with SIGTERM, and with SIGKILL after three seconds."""
         try:
             if self.is_alive:
                 self._process.send_signal(signal.SIGTERM)
@@ -83,18 +83,18 @@ class ChildProcess:
             self._process.wait()
 
 
-def _set_done(end: asyncio.Future[None]) -> None:
-    if not end.done():
-        end.set_result(None)
+def _set_done(exited: asyncio.Future[None]) -> None:
+    if not exited.done():
+        exited.set_result(None)
 
 
 def _make_preexec(parent: int) -> Callable[[], None]:
-    """What the child does before it becomes the program; looked up before the fork."""
+    """The function the child runs between fork and exec; prctl is looked up before the fork."""
     prctl = ctypes.CDLL(None, use_errno=True).prctl
 
     def before_exec() -> None:
         prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        # The parent may have ended between the fork and the line above.
+        # The parent may have died between the fork and the line above.
         if os.getppid() != parent:
             os._exit(1)
 

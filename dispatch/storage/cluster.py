@@ -1,4 +1,4 @@
-"""Which Redis server holds a key or channel, and connections to it: one server, or a cluster."""
+"""Redis servers: which one holds a key or channel, and connections to it, on one or a cluster."""
 
 import asyncio
 from typing import Protocol, cast
@@ -11,62 +11,63 @@ from dispatch.storage.redis_client import translate_redis_errors
 
 
 class RedisServers(Protocol):
-    """Everything below names a server as `holder` does."""
+    """The servers of one Redis; a server is named by what `server_for` returns."""
 
-    # Whether another server may hold a key tomorrow.
+    # Whether keys can move to another server.
     can_move: bool
 
     async def refresh(self) -> None:
-        """Learn anew who holds what. Errors: StoreUnavailable."""
+        """Reload the map from slots to servers. Errors: StoreUnavailable."""
         ...
 
     async def server_for(self, key: str | bytes) -> str:
-        """The name of the server that holds a key. Errors: StoreUnavailable."""
+        """The server that holds a key or channel. Errors: StoreUnavailable."""
         ...
 
     def make_connection(self, server: str) -> AbstractConnection:
-        """A connection of the caller's own, which is to be opened and closed by him."""
+        """A new connection outside of the pool; the caller opens and closes it."""
         ...
 
     async def acquire(self, server: str) -> AbstractConnection:
-        """A connection for some commands. Errors: those of the library."""
+        """A pooled connection. Errors: those of the library."""
         ...
 
     async def release(self, server: str, connection: AbstractConnection) -> None:
-        """It may be lent to others."""
+        """Return a pooled connection."""
         ...
 
 
 def servers_of(client: Redis | RedisCluster) -> RedisServers:
-    """Those that a client speaks to."""
+    """The servers of a client."""
     return _ClusterServers(client) if isinstance(client, RedisCluster) else _SingleServer(client)
 
 
 class _SingleServer:
-    """One server for everything."""
+    """One Redis server, which holds every key; its name is empty."""
 
     can_move = False
 
     def __init__(self, client: Redis) -> None:
         self._pool = client.connection_pool
-        # The pool's, which one of our callers had: lending and taking back cost the pool as much
-        # as sending a hundred commands. It counts as lent, and the pool closes it in the end.
+        # One connection is kept out of the pool between callers: the pool's acquire and release
+        # cost as much as sending a hundred commands. The pool counts it as acquired, and closes it
+        # at the end.
         self._spare: AbstractConnection | None = None
 
     async def refresh(self) -> None:
-        """There is nothing to learn."""
+        """Nothing moves on one server."""
 
     async def server_for(self, key: str | bytes) -> str:
-        """It has no name."""
+        """The one server."""
         return ""
 
     def make_connection(self, server: str) -> AbstractConnection:
-        """A connection that the pool does not know."""
-        assert isinstance(self._pool, BlockingConnectionPool), "ours are such pools"
+        """A new connection with the pool's settings."""
+        assert isinstance(self._pool, BlockingConnectionPool), "open_redis makes such pools"
         return self._pool.make_connection()
 
     async def acquire(self, server: str) -> AbstractConnection:
-        """The one that is kept, should it be free and open, else one of the pool's."""
+        """The kept connection where it is free and open, else one of the pool."""
         kept, self._spare = self._spare, None
         if kept is not None:
             if _is_open(kept):
@@ -75,7 +76,7 @@ class _SingleServer:
         return await self._pool.get_connection()
 
     async def release(self, server: str, connection: AbstractConnection) -> None:
-        """Kept for the next caller, or into the pool."""
+        """Keep the connection for the next caller, or return it to the pool."""
         if self._spare is None and _is_open(connection):
             self._spare = connection
         else:
@@ -83,13 +84,13 @@ class _SingleServer:
 
 
 def _is_open(connection: AbstractConnection) -> bool:
-    """Whether the other side has not hung up, as far as is known."""
+    """Whether the connection is open and its end of stream has not been read."""
     stream: asyncio.StreamReader | None = connection._reader
     return stream is not None and not stream.at_eof()
 
 
 class _ClusterServers:
-    """A cluster, as its client knows it."""
+    """A Redis Cluster, with the slot map of its client."""
 
     can_move = True
 
@@ -98,7 +99,7 @@ class _ClusterServers:
         self._lock = asyncio.Lock()
 
     async def refresh(self) -> None:
-        """Ask any of its servers. Redis: CLUSTER SLOTS."""
+        """Reload the slot map from any of the servers. Redis: CLUSTER SLOTS."""
         async with self._lock:
             with translate_redis_errors():
                 await self._client.initialize()
@@ -114,16 +115,16 @@ class _ClusterServers:
             return self._client.nodes_manager.get_node_from_slot(key_slot(raw)).name
 
     def make_connection(self, server: str) -> AbstractConnection:
-        """A connection with the settings of the client's own."""
+        """A new connection with the client's settings."""
         node = self._client.nodes_manager.nodes_cache[server]
         return node.connection_class(**node.connection_kwargs)
 
     async def acquire(self, server: str) -> AbstractConnection:
-        """One of the server's free connections."""
+        """A free connection of the server."""
         return self._client.nodes_manager.nodes_cache[server].acquire_connection()
 
     async def release(self, server: str, connection: AbstractConnection) -> None:
-        """To the server's free ones, should it still be known."""
+        """Return the connection, or close it where its server has left the cluster."""
         node = self._client.nodes_manager.nodes_cache.get(server)
         if node is None or connection not in node._connections:
             await connection.disconnect(nowait=True)

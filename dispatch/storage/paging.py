@@ -1,4 +1,4 @@
-"""Paging of lists: which page is asked for, and the cursor of a list kept in several partitions."""
+"""Paging: the page that a caller asks for, and cursors of lists kept in several partitions."""
 
 from typing import NamedTuple
 
@@ -8,14 +8,14 @@ _WRONG_CURSOR = "this cursor is not from this list"
 
 
 class PageRequest(NamedTuple):
-    """One page of a list: at most `limit` items, from where `cursor` of the page before ended."""
+    """One page of a list: at most `limit` items, after those of the page that gave `cursor`."""
 
     limit: int
     cursor: str | None = None
 
 
 class ShardCursor(NamedTuple):
-    """Where the next page of a partitioned list begins: a partition, and a cursor inside it."""
+    """Where the next page of a partitioned list starts: a partition, and a cursor inside it."""
 
     partition: int
     inner: str | None
@@ -25,14 +25,14 @@ class ShardCursor(NamedTuple):
 
 
 def parse_shard_cursor(cursor: str | None, partition_count: int) -> ShardCursor:
-    """Decode the cursor of a list with so many partitions; None is its beginning.
+    """Decode the cursor of a list with `partition_count` partitions; None is its start.
 
-    Errors: Refused MALFORMED for a cursor that is not from this list.
+    Errors: Refused MALFORMED for a cursor of another list.
     """
     if cursor is None:
         return ShardCursor(0, None)
     partition, dot, inner = cursor.partition(".")
-    # `int` alone would take digits of every alphabet, and so would `isdigit`.
+    # `int` and `isdigit` accept digits of every script, and superscripts.
     if not dot or not (partition.isascii() and partition.isdigit()):
         raise wrong_cursor()
     if int(partition) >= partition_count:
@@ -41,10 +41,10 @@ def parse_shard_cursor(cursor: str | None, partition_count: int) -> ShardCursor:
 
 
 def next_shard_cursor(partition: int, inner: str | None, partition_count: int) -> str | None:
-    """The cursor of the next page, None at the end of the list."""
+    """The cursor of the next page as text, None at the end of the list."""
     return str(ShardCursor(partition, inner)) if partition < partition_count else None
 
 
 def wrong_cursor() -> Refused:
-    """The refusal of a cursor that belongs to another list, or to none."""
+    """The refusal of a cursor that this list did not give."""
     return Refused(Refusal.MALFORMED, _WRONG_CURSOR)

@@ -1,4 +1,4 @@
-"""How often somebody may do something, counted over all nodes together."""
+"""Quotas: token buckets in Redis, which limit a rate over all nodes together."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,12 +9,13 @@ from dispatch import keys
 from dispatch.storage.pipeline import Command, Pipeline
 from dispatch.storage.redis_client import Scripts
 
-# Buckets in one trip. Source: measured, packing and reading one takes 10 us of the loop's time.
-BUCKETS_PER_TRIP = 200
+# Buckets in one round trip. Source: measured 2026-11-21, packing and reading one takes 10 us of the
+# event loop.
+BUCKETS_PER_ROUND_TRIP = 200
 
 
 class TakeResult(NamedTuple):
-    """What came of taking one token; `wait_s` is how long until there is one."""
+    """The result of taking a token; `wait_s` is the time until there is one. Units: seconds."""
 
     is_granted: bool
     remaining: int
@@ -22,7 +23,10 @@ class TakeResult(NamedTuple):
 
 
 class SpentTokens(NamedTuple):
-    """How many tokens of somebody's bucket a node has given away by itself."""
+    """Tokens of a subject's bucket that a node has already granted by its own bucket.
+
+    Units: tokens, tokens a second.
+    """
 
     name: str
     subject: str
@@ -32,9 +36,9 @@ class SpentTokens(NamedTuple):
 
 
 class Quotas:
-    """Token buckets in Redis, by the clock of Redis; one that is not used takes no room.
+    """Token buckets on the clock of Redis; a full bucket has no key.
 
-    Errors: every method raises StoreUnavailable where Redis is away.
+    Errors: every method raises StoreUnavailable where Redis cannot answer.
     """
 
     def __init__(self, redis: Redis, scripts: Scripts) -> None:
@@ -42,13 +46,13 @@ class Quotas:
         self._scripts = scripts
 
     async def take(self, name: str, subject: str, rate_per_s: float, burst: float) -> TakeResult:
-        """Take one token of `who` from the bucket of that name.
+        """Take one token from the bucket `name` of `subject`, which holds `burst` tokens.
 
-        Units: tokens a second; tokens that may come at once.
+        Units: tokens a second, tokens.
         Redis: one script; atomic. A repeat takes another token.
         """
-        assert rate_per_s > 0, "a bucket fills"
-        assert burst >= 1, "a bucket holds a token"
+        assert rate_per_s > 0, "a bucket refills"
+        assert burst >= 1, "a bucket holds at least one token"
         arguments = (round(1_000_000 / rate_per_s), int(burst))
         granted, left, wait_ms = await self._scripts.run(
             "quota_take", (keys.quota(name, subject),), arguments
@@ -56,19 +60,18 @@ class Quotas:
         return TakeResult(bool(granted), int(left), int(wait_ms) / 1000)
 
     async def spend(self, spent: Sequence[SpentTokens]) -> list[int]:
-        """Take what was given away already; how much each bucket has left, below 0 what it owes.
+        """Take tokens that were granted already; what each bucket has left, negative for a debt.
 
-        Redis: EVALSHA quota_spend each, a round trip for 200 of them. A repeat takes them again.
+        Redis: EVALSHA quota_spend each, one round trip for 200 of them. A repeat takes them again.
         """
         left: list[int] = []
-        for at in range(0, len(spent), BUCKETS_PER_TRIP):
-            left += await self._pipeline.run(
-                [self._spend(each) for each in spent[at : at + BUCKETS_PER_TRIP]]
-            )
+        for start in range(0, len(spent), BUCKETS_PER_ROUND_TRIP):
+            part = spent[start : start + BUCKETS_PER_ROUND_TRIP]
+            left += await self._pipeline.run([self._spend_command(each) for each in part])
         return left
 
-    def _spend(self, spent: SpentTokens) -> Command:
-        assert spent.tokens > 0, "what was not given is not told"
+    def _spend_command(self, spent: SpentTokens) -> Command:
+        assert spent.tokens > 0, "only granted tokens are spent"
         sha, key = self._scripts.sha("quota_spend"), keys.quota(spent.name, spent.subject)
-        apart_us = round(1_000_000 / spent.rate_per_s)
-        return ("EVALSHA", sha, 1, key, apart_us, int(spent.burst), spent.tokens)
+        interval_us = round(1_000_000 / spent.rate_per_s)
+        return ("EVALSHA", sha, 1, key, interval_us, int(spent.burst), spent.tokens)

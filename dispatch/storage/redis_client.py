@@ -1,4 +1,4 @@
-"""Redis connections: one client for each way of waiting, and errors that say what to do next."""
+"""Redis clients for commands and for pub/sub, Lua scripts, and errors translated for the stores."""
 
 import asyncio
 import hashlib
@@ -27,20 +27,20 @@ from redis.exceptions import (
 from dispatch import metrics
 from dispatch.errors import StoreUnavailable
 
-# A command that takes longer has failed; its caller is told to try again.
-# Source: reliability design, ten default retries stalled one call for 3.6 s.
+# A command that takes longer has failed, and its caller may try again.
+# Source: chosen; the library's ten default retries stalled one call for 3.6 s.
 COMMAND_TIMEOUT_S = 2.0
 CONNECT_TRIES = 2
 CONNECT_PAUSE_S = 0.05
-# One for each `Bulk`, and the commands of a busy moment; more of them wait their turn.
+# One for each `Pipeline`, and the commands of a busy moment; further commands wait for one.
 COMMAND_CONNECTIONS = 32
 LISTENER_CONNECTIONS = 16
-# What the scheme of a cluster's URL ends with.
+# Suffix of a URL's scheme that names a cluster.
 CLUSTER_SUFFIX = "+cluster"
-# To each server of a cluster; its client refuses more of them, where that of one server waits.
+# To each server of a cluster, whose client refuses further ones; the client of one server waits.
 SHARD_CONNECTIONS = 512
 
-# The server is there but cannot do the work now: full, a replica, or a cluster being resharded.
+# Redis cannot be reached, or cannot serve the command now: full, a replica, or being resharded.
 _UNAVAILABLE_ERRORS = (
     ConnectionError,
     TimeoutError,
@@ -50,8 +50,8 @@ _UNAVAILABLE_ERRORS = (
     TryAgainError,
     AskError,
     ClusterError,
-    # No server of a cluster answers, or none holds a slot. It is also raised for keys of several
-    # slots, a bug that the stores' tests on a cluster would show.
+    # No server of a cluster answers, or none holds a slot. Also raised for keys of several slots, a
+    # bug that the stores' tests on a cluster would show.
     RedisClusterException,
 )
 # Each capability keeps its scripts in a folder `lua` beside its stores.
@@ -59,11 +59,11 @@ _LUA_ROOT = Path(__file__).parents[1]
 
 
 class RedisClients(NamedTuple):
-    """The same Redis by two ways of waiting; replies are bytes.
+    """Two clients of one Redis; replies are bytes.
 
-    `commands` gives up after two seconds and never repeats a command: a repeated INCR counts
-    twice. `listener` is for pub/sub, which waits for as long as nothing is said. Nobody waits at
-    the server for a stream or list to grow: what grows is told on a channel.
+    `commands` times out after two seconds and never repeats a command: a repeated INCR would count
+    twice. `listener` makes the connections for pub/sub, which wait for messages without a timeout.
+    No code blocks at the server (BLPOP, XREAD BLOCK): growth is published on a channel.
     """
 
     commands: Redis
@@ -71,73 +71,71 @@ class RedisClients(NamedTuple):
 
 
 @asynccontextmanager
-async def open_redis(url: str) -> AsyncIterator[RedisClients]:
-    """Make both clients and close them at the end; connections open when first used.
+async def open_redis(url: str, timeout_s: float = COMMAND_TIMEOUT_S) -> AsyncIterator[RedisClients]:
+    """Both clients, closed with the block; connections open when first used.
 
     A URL that begins with `redis+cluster:` or `rediss+cluster:` names any server of a Redis
     Cluster; then both are the same client.
 
-    Errors: ValueError where the URL is none.
+    Units: seconds.
+    Errors: ValueError for an invalid URL.
     """
     async with AsyncExitStack() as stack:
         scheme, _, where = url.partition("://")
         if scheme.endswith(CLUSTER_SUFFIX):
-            shards = _cluster_client(f"{scheme.removesuffix(CLUSTER_SUFFIX)}://{where}")
-            stack.push_async_callback(shards.aclose)
-            yield RedisClients(shards, shards)
+            cluster = _cluster_client(f"{scheme.removesuffix(CLUSTER_SUFFIX)}://{where}", timeout_s)
+            stack.push_async_callback(cluster.aclose)
+            yield RedisClients(cluster, cluster)
             return
-        sizes = (
-            (COMMAND_CONNECTIONS, COMMAND_TIMEOUT_S),
-            # Blocking pub/sub reads ignore the timeout; (re)connecting and subscribing keep it.
-            (LISTENER_CONNECTIONS, COMMAND_TIMEOUT_S),
-        )
-        clients = [_client(url, connections, timeout_s) for connections, timeout_s in sizes]
-        for client in clients:
-            stack.push_async_callback(client.aclose)
-        yield RedisClients(*clients)
+        commands = _client(url, COMMAND_CONNECTIONS, timeout_s)
+        stack.push_async_callback(commands.aclose)
+        # Pub/sub reads ignore the timeout; connecting and subscribing keep it.
+        listener = _client(url, LISTENER_CONNECTIONS, timeout_s)
+        stack.push_async_callback(listener.aclose)
+        yield RedisClients(commands, listener)
 
 
 def _client(url: str, connections: int, timeout_s: float) -> Redis:
     pool = BlockingConnectionPool.from_url(
         url,
         max_connections=connections,
-        # Waiting for a free connection is waiting for Redis.
-        timeout=COMMAND_TIMEOUT_S,
+        # The wait for a free connection counts as waiting for Redis.
+        timeout=timeout_s,
         socket_timeout=timeout_s,
-        socket_connect_timeout=COMMAND_TIMEOUT_S,
+        socket_connect_timeout=timeout_s,
         retry=Retry(NoBackoff(), 0),
-        # Nothing of RESP3 is used, and RESP2 reads alike on every server since 7.0.
+        # RESP2 is the same on every server since 7.0, and nothing of RESP3 is needed.
         protocol=2,
     )
-    # A `rediss://` URL overrules the argument of from_url, so the class is set after it.
+    # Set afterwards, since a `rediss://` URL overrides the argument of from_url.
     pool.connection_class = _RETRYING_CLASSES.get(pool.connection_class, pool.connection_class)
     return Redis.from_pool(pool)
 
 
-def _cluster_client(url: str) -> Redis:
-    """A client of all servers of a cluster; its methods are those of a client of one."""
+def _cluster_client(url: str, timeout_s: float) -> Redis:
+    """A client of a cluster, typed as a client of one server, whose methods it has."""
     client = RedisCluster.from_url(
         url,
         max_connections=SHARD_CONNECTIONS,
-        socket_timeout=COMMAND_TIMEOUT_S,
-        socket_connect_timeout=COMMAND_TIMEOUT_S,
+        socket_timeout=timeout_s,
+        socket_connect_timeout=timeout_s,
         retry=Retry(NoBackoff(), 0),
         protocol=2,
     )
-    # Every server that it finds is dialled with these.
-    known = client.nodes_manager.connection_kwargs
-    kind = known.get("connection_class", Connection)
-    known["connection_class"] = _RETRYING_CLASSES.get(kind, kind)
+    # The settings of connections to every server that the client discovers.
+    kwargs = client.nodes_manager.connection_kwargs
+    library_class = kwargs.get("connection_class", Connection)
+    kwargs["connection_class"] = _RETRYING_CLASSES.get(library_class, library_class)
     return cast("Redis", client)
 
 
 @contextmanager
 def translate_send_errors() -> Iterator[None]:
-    """Whatever is raised where a line was lost unseen says that it is lost.
+    """Raise the library's ConnectionError for any error of a write to a closed connection.
 
-    Source: uvloop 0.23, which raises RuntimeError where somebody writes after the line closed.
+    Source: uvloop 0.23 raises RuntimeError for a write after the connection closed.
 
-    Errors: ConnectionError, the library's.
+    Errors: ConnectionError.
     """
     try:
         yield
@@ -145,18 +143,18 @@ def translate_send_errors() -> Iterator[None]:
         raise ConnectionError(str(error) or "nothing could be sent") from error
 
 
-# Nothing was sent before a connection stands, so that only connecting may be repeated.
+# Only connecting may be repeated, since no command was sent before it.
 _CONNECT_RETRY = Retry(ConstantBackoff(CONNECT_PAUSE_S), CONNECT_TRIES - 1)
 
 
 class _RetryingConnect:
-    """Connects a second time where the first failed; commands are never repeated."""
+    """Connects a second time where the first attempt failed; commands are never repeated."""
 
     async def connect(self) -> None:
         await _CONNECT_RETRY.call_with_retry(super().connect, self._disconnect_after)  # type: ignore[misc]
 
     async def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
-        """Send as the library does."""
+        """Send as the library does, with errors of closed connections translated."""
         with translate_send_errors():
             await super().send_packed_command(*args, **kwargs)  # type: ignore[misc]
 
@@ -165,11 +163,11 @@ class _RetryingConnect:
 
 
 class _RetryingConnection(_RetryingConnect, Connection):
-    """The same in plain text."""
+    """A plain TCP connection that retries connecting."""
 
 
 class _RetryingSSLConnection(_RetryingConnect, SSLConnection):
-    """The same over TLS."""
+    """A TLS connection that retries connecting."""
 
 
 _RETRYING_CLASSES: dict[type, type] = {
@@ -180,10 +178,10 @@ _RETRYING_CLASSES: dict[type, type] = {
 
 @contextmanager
 def translate_redis_errors() -> Iterator[None]:
-    """Turn "Redis cannot answer now" into StoreUnavailable; errors of our own calls rise.
+    """Raise StoreUnavailable where Redis cannot answer now; errors of wrong calls pass unchanged.
 
-    Whoever was told to end meanwhile is ended, though the library took that for a timeout of its
-    own. Source: redis-py 8.1, where it looks whether a pooled connection has something to read.
+    A cancellation that the library took for its own timeout is raised again. Source: redis-py 8.1,
+    its check whether a pooled connection has something to read.
 
     Errors: StoreUnavailable; whether the command was carried out may be unknown.
     """
@@ -201,13 +199,13 @@ def _count_cancellations() -> int:
     try:
         task = asyncio.current_task()
     except RuntimeError:
-        # Outside of a loop nobody can be told.
+        # Outside of an event loop nothing is cancelled.
         return 0
     return task.cancelling() if task else 0
 
 
 class Scripts:
-    """The Lua scripts below `folder`, by file name; loaded once, then called by their hash."""
+    """The Lua scripts below `folder`, by file name, called by their SHA-1."""
 
     def __init__(self, client: Redis, folder: Path = _LUA_ROOT) -> None:
         self._client = client
@@ -218,11 +216,14 @@ class Scripts:
         }
 
     def sha(self, name: str) -> str:
-        """The hash by which a pipeline calls a script after `load`; a script unknown is a bug."""
+        """The SHA-1 by which a pipeline calls a script after `load`.
+
+        Errors: KeyError for an unknown script, a bug.
+        """
         return self._hashes[name]
 
     async def load(self) -> None:
-        """Send every script, so that pipelines may call them by hash.
+        """Load every script into Redis, so that pipelines may call it by its SHA-1.
 
         Redis: SCRIPT LOAD for each, one round trip; on a cluster one after the other, to every
         server; idempotent.
@@ -238,7 +239,7 @@ class Scripts:
                 await pipe.execute()
 
     async def run(self, name: str, keys: Sequence[str], args: Iterable[Any] = ()) -> Any:
-        """Call a script; one that the server has forgotten is sent with the call.
+        """Call a script, with its source where the server does not know it.
 
         Redis: EVALSHA, else EVAL; one round trip, two after a restart; atomic.
         """
@@ -247,7 +248,7 @@ class Scripts:
             try:
                 return await self._client.evalsha(self._hashes[name], *call)
             except NoScriptError:
-                # Nothing has run yet; EVAL also leaves the script at the server.
+                # The script has not run. EVAL also caches it at the server.
                 return await self._client.eval(self._sources[name].decode(), *call)
 
 

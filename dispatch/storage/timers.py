@@ -1,4 +1,4 @@
-"""When each order must be looked at: while it is open by the engine, then for its trail."""
+"""Timers: when each open order is due for the engine, and each ended one for its trail."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -8,16 +8,18 @@ from dispatch.errors import LeadershipLost
 from dispatch.storage.pipeline import Command, Pipeline
 from dispatch.storage.redis_client import RedisClients, Scripts, translate_redis_errors
 
-# An order that was taken comes up again after this long, should its engine have died.
-# Source: as long as a lease, so that it is no later than another engine.
+# How long a claimed order is not due: if its engine dies, another one gets it after this time.
+# Source: as long as a lease, so that it is due when another engine takes over.
 CLAIM_MS = 3_000
 
 
 class Timers:
-    """The timers of one zone.
+    """The timers of one zone; an index of deadlines, which stand in the orders themselves.
 
-    Anybody may want an order to be looked at earlier; only the zone's live engine, by the token of
-    its lease, takes what is due and says when to look again.
+    Every node may set an earlier timer. Only the zone's live engine, under the token of its lease,
+    claims due orders and reschedules or drops them.
+
+    Errors: every method raises StoreUnavailable where Redis cannot answer.
     """
 
     def __init__(self, clients: RedisClients, scripts: Scripts, zone: str) -> None:
@@ -25,14 +27,13 @@ class Timers:
         self._pipeline = Pipeline(clients.commands, scripts)
         self._scripts = scripts
         self.zone = zone
-        # What this engine has taken and not put back, and until when; at most what is looked at.
+        # Orders that this engine has claimed and not rescheduled or dropped yet, and until when.
         self._claims: dict[str, int] = {}
 
     async def arm(self, due: Mapping[str, int], *, trails: Mapping[str, int] | None = None) -> None:
-        """Have orders looked at by then (order id -> Unix ms), and wake the engine.
+        """Set timers (order id -> Unix ms), unless an earlier one is set, and wake the engine.
 
-        A timer that is set for an earlier moment stays: what comes late puts nothing off. `trails`
-        are orders that have ended, and when their trails are whole.
+        `trails` are ended orders, and when their trails are complete.
         Redis: ZADD LT, ZADD and SPUBLISH, one round trip; idempotent.
         """
         if not due and not trails:
@@ -46,7 +47,7 @@ class Timers:
         await self._pipeline.run(commands)
 
     async def trails_due(self, now_ms: int, limit: int) -> list[str]:
-        """Orders whose trails wait to be kept, oldest first.
+        """Ended orders whose trails are due for archiving, oldest first. Units: Unix ms.
 
         Redis: ZRANGE.
         """
@@ -54,10 +55,10 @@ class Timers:
             found: Any = await self._redis.zrange(
                 keys.trails_due(self.zone), "-inf", now_ms, byscore=True, offset=0, num=limit
             )
-        return [order.decode() for order in found]
+        return [order_id.decode() for order_id in found]
 
     async def drop_trail(self, order_id: str) -> None:
-        """Forget an order whose trail is kept, or has nothing to keep.
+        """Remove an order whose trail is archived or empty.
 
         Redis: ZREM; idempotent.
         """
@@ -65,7 +66,7 @@ class Timers:
             await self._redis.zrem(keys.trails_due(self.zone), order_id)
 
     async def arm_missing(self, due: Mapping[str, int]) -> int:
-        """Set the timers of orders that have none (order id -> Unix ms); how many those were.
+        """Set the timers of orders that have none (order id -> Unix ms); how many there were.
 
         Redis: ZADD NX, and SPUBLISH where one was missing; two round trips at most; idempotent.
         """
@@ -79,29 +80,30 @@ class Timers:
         return missing
 
     async def claim(self, now_ms: int, limit: int, token: int) -> tuple[list[str], int | None]:
-        """Take the orders whose time has come, oldest first; and when the next one's comes.
+        """Claim due orders, oldest first; their ids, and when the next order is due (Unix ms).
 
-        Errors: Deposed where another engine rules.
+        Errors: LeadershipLost where another engine has a newer lease.
         Redis: one script; atomic.
         """
         until_ms = now_ms + CLAIM_MS
-        orders, later = await self._run("timers_claim", token, (now_ms, limit, until_ms))
-        taken = [order.decode() for order in orders]
-        self._claims |= dict.fromkeys(taken, until_ms)
-        return taken, int(float(later)) if later else None
+        orders, next_due = await self._run("timers_claim", token, (now_ms, limit, until_ms))
+        claimed = [order_id.decode() for order_id in orders]
+        self._claims |= dict.fromkeys(claimed, until_ms)
+        return claimed, int(float(next_due)) if next_due else None
 
     async def reschedule(self, order_id: str, due_ms: int, token: int) -> None:
-        """Say when an order that was taken wants its next look. Units: Unix ms.
+        """Set when a claimed order is due next, unless an earlier timer was set meanwhile.
 
-        Errors: Deposed where another engine rules.
+        Units: Unix ms.
+        Errors: LeadershipLost where another engine has a newer lease.
         Redis: one script; idempotent.
         """
         await self._set_due(order_id, due_ms, token)
 
     async def drop(self, order_id: str, token: int) -> None:
-        """An order that was taken needs no engine any more.
+        """Remove the timer of a claimed order, unless another one was set meanwhile.
 
-        Errors: Deposed where another engine rules.
+        Errors: LeadershipLost where another engine has a newer lease.
         Redis: one script; idempotent.
         """
         await self._set_due(order_id, "", token)
@@ -111,10 +113,10 @@ class Timers:
         await self._run("timers_reschedule", token, (order_id, claimed_ms, due_ms))
 
     async def _run(self, script: str, token: int, arguments: Iterable[str | int]) -> Any:
-        names = (keys.timers(self.zone), keys.lease_token(self.zone))
+        script_keys = (keys.timers(self.zone), keys.lease_token(self.zone))
         sha = self._scripts.sha(script)
         [answer] = await self._pipeline.run(
-            [("EVALSHA", sha, len(names), *names, token, *arguments)]
+            [("EVALSHA", sha, len(script_keys), *script_keys, token, *arguments)]
         )
         if answer is None:
             self._claims.clear()
@@ -123,5 +125,5 @@ class Timers:
 
 
 def _scores(by_order: Mapping[str, int]) -> Iterable[str | int]:
-    """A mapping as ZADD wants it: each score before its member."""
+    """The arguments of ZADD: each score before its member."""
     return (part for order_id, ms in by_order.items() for part in (ms, order_id))

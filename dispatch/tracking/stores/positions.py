@@ -20,7 +20,6 @@ from dispatch.storage.pipeline import (
     Command,
     CommandTemplate,
     Pipeline,
-    pack_words,
 )
 from dispatch.storage.redis_client import Scripts
 from dispatch.tracking.stores import geo_cells
@@ -374,11 +373,11 @@ def _index_commands(batch: Sequence[PositionUpdate]) -> Iterator[Command]:
                 points += (position.lng, position.lat, rider)
             else:
                 others.append(rider)
-        yield pack_words("HSET", keys.riders_facts(cell), facts)
+        yield ("HSET", keys.riders_facts(cell), *facts)
         if points:
             yield ("GEOADD", keys.riders_geo(cell), *points)
         if others:
-            yield pack_words("ZREM", keys.riders_geo(cell), others)
+            yield ("ZREM", keys.riders_geo(cell), *others)
     for cell, rider_ids in left.items():
         yield ("ZREM", keys.riders_geo(cell), *rider_ids)
         yield ("HDEL", keys.riders_facts(cell), *rider_ids)
