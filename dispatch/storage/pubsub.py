@@ -1,6 +1,6 @@
-"""What this node listens to: a connection to each Redis, many channels, callbacks that never wait.
+"""Pub/sub: this node's channel subscriptions, with one connection to each Redis server.
 
-Every channel is a sharded one: on a cluster only the shard that holds it carries what is said.
+Every channel is a sharded one: on a cluster only the server that holds it carries its messages.
 """
 
 import asyncio
@@ -20,15 +20,17 @@ from dispatch.storage.cluster import RedisServers, servers_of
 from dispatch.storage.pubsub_connection import PubSubConnection
 from dispatch.storage.redis_client import RedisClients
 
+# Called with each message of a channel; must not wait.
 Callback = Callable[[bytes], None]
 
-# Source: promise, listeners are back within 2 s of Redis; a constant pause keeps that.
+# Pause between attempts to reconnect.
+# Source: docs/promises.md, listeners are back at most 2 s after Redis; a constant pause keeps that.
 RECONNECT_S = 0.25
-# A confirmation takes one round trip; without one for this long Redis is away.
+# A confirmation takes one round trip; without one for this long Redis counts as unavailable.
 CONFIRM_S = 2.0
 
-# Source: measured 2026-11-21, a write of its own for each channel costs 50 us of CPU here and as
-# much at the server; some hundred apps that come back each second ask for a thousand channels.
+# Source: measured 2026-11-21, a separate write for each channel costs 50 us of CPU here and as much
+# at the server; some hundred clients that reconnect each second ask for a thousand channels.
 SUBSCRIBE_LIMITS = BatcherLimits(
     concurrent_calls_max=1,
     batch_max=1_000,
@@ -38,72 +40,72 @@ SUBSCRIBE_LIMITS = BatcherLimits(
     linger_s=0.005,
 )
 
-# What a server of a cluster says of a channel that it does not hold, or cannot serve now.
+# Errors of a cluster's server for a channel that it does not hold, or cannot serve now.
 _REDIRECT_ERRORS = (AskError, ClusterDownError, TryAgainError)
 
 log = structlog.get_logger(__name__)
 
 
 class PubSub:
-    """Subscriptions of this node, kept over reconnects and over moves within a cluster.
+    """Subscriptions of this node, restored after reconnects and moves within a cluster.
 
-    `on_gap` callbacks run after every reconnect: what was said meanwhile is lost here, and whoever
-    listens must look it up.
+    Messages published while a connection is lost are not received. `on_gap` callbacks run after
+    every reconnect, so that their owners can read what they may have missed.
     """
 
     def __init__(self, clients: RedisClients) -> None:
         self._servers: RedisServers = servers_of(clients.listener)
         self._callbacks: dict[str, list[Callback]] = {}
         self._gap_callbacks: list[Callable[[], None]] = []
-        # By the name of the server, and which of them each channel is at.
+        # By the name of the server; and at which of them each channel is subscribed.
         self._by_server: dict[str, _ServerSubscriptions] = {}
         self._by_channel: dict[str, _ServerSubscriptions] = {}
-        # Servers whose feeds nobody runs yet; whether channels may have moved.
+        # Servers whose reading task `run` has not started yet.
         self._not_started: list[_ServerSubscriptions] = []
         self._may_have_moved = False
         self._wake = asyncio.Event()
 
     def on_gap(self, callback: Callable[[], None]) -> None:
-        """Call back after every reconnect."""
+        """Have `callback` called after every reconnect."""
         self._gap_callbacks.append(callback)
 
     async def subscribe(self, channel: str, callback: Callback) -> None:
-        """Listen to a channel; from the moment this returns nothing said there is missed.
+        """Subscribe to a channel; no message published after this returns is missed.
 
-        Redis: SSUBSCRIBE for the first listener of this node, confirmed by Redis.
-        Errors: StoreUnavailable; the listener is kept and joins at the next reconnect.
+        Redis: SSUBSCRIBE for the first callback of this node; returns once it is confirmed.
+        Errors: StoreUnavailable; the callback is kept, and subscribed at the next reconnect.
         """
-        listeners = self._callbacks.setdefault(channel, [])
-        listeners.append(callback)
-        if len(listeners) == 1:
+        callbacks = self._callbacks.setdefault(channel, [])
+        callbacks.append(callback)
+        if len(callbacks) == 1:
             await (await self._subscriptions_for(channel)).subscribe(channel)
         await self.wait_subscribed(channel)
 
     async def wait_subscribed(self, channel: str) -> None:
-        """Return once Redis has confirmed a channel that somebody opened.
+        """Return once Redis has confirmed the subscription of a channel.
 
         Errors: StoreUnavailable.
         """
-        if (feed := self._by_channel.get(channel)) is not None:
-            await feed.wait_subscribed(channel)
+        if (subscriptions := self._by_channel.get(channel)) is not None:
+            await subscriptions.wait_subscribed(channel)
 
     async def unsubscribe(self, channel: str, callback: Callback) -> None:
-        """Stop listening; the last listener of this node takes the subscription with him.
+        """Remove a callback, and with the last one of a channel the subscription.
 
-        Redis: SUNSUBSCRIBE for all who stop at about the same time; where somebody else is about to
-        send it, this returns before it was sent. A Redis that is away has none to end.
+        Redis: one SUNSUBSCRIBE for each channel left at about the same time; where another caller
+        is about to send it, this returns before. Nothing is sent while Redis is unavailable.
         """
-        listeners = self._callbacks.get(channel, [])
+        callbacks = self._callbacks.get(channel, [])
         with suppress(ValueError):
-            listeners.remove(callback)
-        if listeners or channel not in self._callbacks:
+            callbacks.remove(callback)
+        if callbacks or channel not in self._callbacks:
             return
         del self._callbacks[channel]
-        if (feed := self._by_channel.pop(channel, None)) is not None:
-            await feed.unsubscribe(channel)
+        if (subscriptions := self._by_channel.pop(channel, None)) is not None:
+            await subscriptions.unsubscribe(channel)
 
     async def run(self) -> None:
-        """Hand messages to their callbacks, for as long as the server runs."""
+        """Receive messages and call their callbacks, for as long as the server runs."""
         self._not_started = list(self._by_server.values())
         async with asyncio.TaskGroup() as group:
             while True:
@@ -115,26 +117,26 @@ class PubSub:
                 self._wake.clear()
 
     async def _subscriptions_for(self, channel: str) -> "_ServerSubscriptions":
-        """The feed of the server that holds a channel.
+        """The subscriptions at the server that holds a channel.
 
-        Errors: StoreUnavailable where that is not known.
+        Errors: StoreUnavailable where the server is not known.
         """
         try:
-            name = await self._servers.server_for(channel)
+            server = await self._servers.server_for(channel)
         except StoreUnavailable:
             self._mark_moved()
             raise
-        feed = self._by_server.get(name)
-        if feed is None:
-            line = PubSubConnection(lambda: self._servers.make_connection(name))
-            feed = self._by_server[name] = _ServerSubscriptions(line, self)
-            self._not_started.append(feed)
+        subscriptions = self._by_server.get(server)
+        if subscriptions is None:
+            connection = PubSubConnection(lambda: self._servers.make_connection(server))
+            subscriptions = self._by_server[server] = _ServerSubscriptions(connection, self)
+            self._not_started.append(subscriptions)
             self._wake.set()
-        self._by_channel[channel] = feed
-        return feed
+        self._by_channel[channel] = subscriptions
+        return subscriptions
 
     async def _relocate(self) -> None:
-        """Let each channel be at the server that holds it now."""
+        """Subscribe each channel at the server that holds it now."""
         self._may_have_moved = False
         with suppress(StoreUnavailable):
             await self._servers.refresh()
@@ -148,48 +150,48 @@ class PubSub:
 
     async def _relocate_channel(self, channel: str) -> None:
         before = self._by_channel.get(channel)
-        feed = await self._subscriptions_for(channel)
+        now = await self._subscriptions_for(channel)
         if channel not in self._callbacks:
-            # Its last listener went while we asked.
+            # Its last callback was removed while the server was looked up.
             self._by_channel.pop(channel, None)
-        elif before is not feed or channel not in feed.channels:
-            if before is not None and before is not feed:
+        elif before is not now or channel not in now.channels:
+            if before is not None and before is not now:
                 before.forget(channel)
-            await feed.subscribe(channel)
+            await now.subscribe(channel)
 
     def _mark_moved(self) -> None:
         self._may_have_moved = True
         self._wake.set()
 
-    # What a feed tells.
+    # Called by the subscriptions of each server.
 
     def deliver(self, messages: list[tuple[str, bytes]]) -> None:
-        """Messages came, as (channel, data)."""
+        """Call the callbacks of received messages. Shapes: (channel, data) each."""
         metrics.PUBSUB_MESSAGES.inc(len(messages))
         for channel, data in messages:
             for callback in tuple(self._callbacks.get(channel, ())):
                 callback(data)
 
     def report_gap(self) -> None:
-        """A connection was lost and is back."""
+        """A lost connection was restored."""
         for callback in self._gap_callbacks:
             callback()
 
     def report_move(self) -> None:
-        """A server does not hold a channel, or does not answer: another one may hold it now."""
+        """A server no longer holds a channel, or is unavailable: another one may hold it now."""
         if self._servers.can_move:
             self._mark_moved()
 
 
 class _ServerSubscriptions:
-    """What is listened to at one server."""
+    """The channels subscribed at one server."""
 
     def __init__(self, connection: PubSubConnection, pubsub: PubSub) -> None:
         self._connection = connection
         self._pubsub = pubsub
         self.channels: set[str] = set()
         self._unconfirmed: dict[str, asyncio.Event] = {}
-        # Channels that go with the next SUNSUBSCRIBE, and those that went and are not confirmed.
+        # Channels of the next SUNSUBSCRIBE, and those sent that are not confirmed yet.
         self._to_unsubscribe: set[str] = set()
         self._unsubscribing: Counter[str] = Counter()
         self._has_channels = asyncio.Event()
@@ -199,9 +201,9 @@ class _ServerSubscriptions:
         )
 
     async def subscribe(self, channel: str) -> None:
-        """Ask to hear a channel, together with others that are asked for at about the same time.
+        """Subscribe to a channel, in one write with others of about the same time.
 
-        Errors: StoreUnavailable; it is asked for again.
+        Errors: StoreUnavailable; it is subscribed at the next reconnect.
         """
         self.channels.add(channel)
         self._unconfirmed[channel] = asyncio.Event()
@@ -213,7 +215,7 @@ class _ServerSubscriptions:
             try:
                 if not self._connection.is_open:
                     await self._connect()
-                # Those that were left again meanwhile are not wanted any more.
+                # Without those that were unsubscribed meanwhile.
                 elif wanted := [each for each in channels if each in self.channels]:
                     await self._connection.send("SSUBSCRIBE", wanted)
             finally:
@@ -222,42 +224,42 @@ class _ServerSubscriptions:
 
     async def wait_subscribed(self, channel: str) -> None:
         """Return once the server has confirmed a channel. Errors: StoreUnavailable."""
-        if (asked := self._unconfirmed.get(channel)) is not None:
-            await _wait_confirmed(asked)
+        if (confirmed := self._unconfirmed.get(channel)) is not None:
+            await _wait_confirmed(confirmed)
 
     async def unsubscribe(self, channel: str) -> None:
-        """Hear a channel no more."""
+        """Unsubscribe from a channel, in one write with others of the same loop tick."""
         self.forget(channel)
         self._to_unsubscribe.add(channel)
         if len(self._to_unsubscribe) > 1:
             return
-        # Those who leave in this turn of the loop go along.
+        # Channels unsubscribed in this tick of the loop go with it.
         await asyncio.sleep(0)
         async with self._lock:
-            leaving, self._to_unsubscribe = self._to_unsubscribe, set()
-            if leaving and self._connection.is_open:
-                self._unsubscribing.update(leaving)
+            channels, self._to_unsubscribe = self._to_unsubscribe, set()
+            if channels and self._connection.is_open:
+                self._unsubscribing.update(channels)
                 with suppress(StoreUnavailable):
-                    await self._connection.send("SUNSUBSCRIBE", sorted(leaving))
+                    await self._connection.send("SUNSUBSCRIBE", sorted(channels))
 
     def forget(self, channel: str) -> None:
-        """The channel is not here any more."""
+        """The channel is no longer subscribed at this server."""
         self.channels.discard(channel)
         self._confirm(channel)
 
     async def run(self) -> None:
-        """Listen, for as long as the server runs."""
+        """Read messages, for as long as the server runs."""
         while True:
             await self._has_channels.wait()
             try:
                 while True:
                     self._handle_replies(await self._connection.read())
             except StoreUnavailable as error:
-                log.warning("feeds_away", cause=error.cause)
+                log.warning("pubsub_unavailable", cause=error.cause)
                 await self._reconnect()
 
     async def _connect(self) -> None:
-        """Connect and ask for everything. Errors: StoreUnavailable."""
+        """Connect and subscribe to every channel. Errors: StoreUnavailable."""
         await self._connection.open()
         await self._connection.send("SSUBSCRIBE", sorted(self.channels))
 
@@ -275,7 +277,7 @@ class _ServerSubscriptions:
             else:
                 self._pubsub.report_gap()
                 return
-        # Whatever was heard here is heard from somewhere else.
+        # No channel is left at this server.
         self._has_channels.clear()
 
     def _handle_replies(self, replies: list[Any]) -> None:
@@ -298,20 +300,20 @@ class _ServerSubscriptions:
         elif self._unsubscribing[channel] > 0:
             self._unsubscribing[channel] -= 1
         elif channel in self.channels:
-            # Nobody asked for it: the channel's slot has gone to another server.
+            # Ended by the server: the channel's slot has moved to another one.
             self.channels.discard(channel)
             self._pubsub.report_move()
 
     def _handle_error(self, error: Exception) -> None:
         if not isinstance(error, _REDIRECT_ERRORS):
             raise error
-        # Which channel it was is not said; those that are not confirmed are asked for again.
+        # The error does not name its channel: all unconfirmed ones are subscribed again.
         self.channels.difference_update(self._unconfirmed)
         self._pubsub.report_move()
 
     def _confirm(self, channel: str) -> None:
-        if (asked := self._unconfirmed.pop(channel, None)) is not None:
-            asked.set()
+        if (confirmed := self._unconfirmed.pop(channel, None)) is not None:
+            confirmed.set()
 
 
 async def _wait_confirmed(event: asyncio.Event) -> None:

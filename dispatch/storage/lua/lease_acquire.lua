@@ -1,9 +1,10 @@
--- Take a lease that nobody holds; its fencing token is above every one before it.
+-- Acquire a lease that no other node holds, with a fencing token greater than every one before.
 -- KEYS  1 the lease (hash)  2 the last token
--- ARGV  1 holder  2 ttl (ms)
--- Returns the token, 0 where somebody else holds the lease.
+-- ARGV  1 holder  2 time to live (ms)
+-- Returns the token, 0 where another node holds the lease.
 --
--- The token is at least the server's time in microseconds (exact in a double until 2255), so that it grows even where Redis was emptied.
+-- The token is at least the server's time in microseconds (exact in a double until 2255), so that it
+-- grows even after Redis was emptied.
 local holder = redis.call('HGET', KEYS[1], 'holder')
 if holder and holder ~= ARGV[1] then
   return 0

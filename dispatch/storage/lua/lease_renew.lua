@@ -1,7 +1,7 @@
--- Hold a lease for longer, or give it back; only under the token that it was taken with.
+-- Renew or release a lease; only with the token that it was acquired with.
 -- KEYS  1 the lease (hash)
--- ARGV  1 token  2 ttl (ms), 0 gives it back
--- Returns 1 where the lease was ours, 0 where it is not.
+-- ARGV  1 token  2 time to live (ms), 0 to release it
+-- Returns 1 where the token held the lease, else 0.
 if redis.call('HGET', KEYS[1], 'token') ~= ARGV[1] then
   return 0
 end

@@ -1,4 +1,4 @@
-"""A Redis Cluster: who listens follows what moves, and only one shard carries an order."""
+"""Redis Cluster: subscriptions follow moved slots; one server carries an order's channel."""
 
 from collections.abc import AsyncIterator
 
@@ -26,7 +26,7 @@ SLOT = key_slot(CHANNEL.encode())
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def local_cluster(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[LocalCluster]:
-    """A cluster of the test's own, for it is not the same afterwards."""
+    """A cluster of the test's own, since the test changes it."""
     async with start_cluster(tmp_path_factory.mktemp("cluster")) as opened:
         yield opened
 
@@ -39,7 +39,7 @@ async def clients(local_cluster: LocalCluster) -> AsyncIterator[RedisClients]:
 
 
 def position_update(order_id: str, packet: bytes) -> PositionUpdate:
-    """A busy rider whose order's watchers shall hear something."""
+    """A busy rider's update with a packet for an order's watchers."""
     at = Position(lat=4.05, lng=9.7, ts=1_000, received_at=1_000)
     facts = RiderFacts(available=True, active=1)
     return PositionUpdate(
@@ -50,74 +50,74 @@ def position_update(order_id: str, packet: bytes) -> PositionUpdate:
 async def test_each_order_channel_is_served_by_one_shard(
     local_cluster: LocalCluster, clients: RedisClients, until: Until
 ):
-    """Each order's channel is subscribed and published at one server; the writer learns of it."""
+    """Each order's channel is served by one server, and the writer learns which are watched."""
     positions = Positions(clients.commands, Scripts(clients.commands), "node-a", 45_000)
-    feeds, heard = PubSub(clients), list[bytes]()
+    pubsub, received = PubSub(clients), list[bytes]()
     orders = [f"ord_{number}" for number in range(12)]
-    async with until.running(feeds.run):
+    async with until.running(pubsub.run):
         for order_id in orders:
-            await feeds.subscribe(keys.order_positions(OrderId(order_id)), heard.append)
-        told = await positions.put(
+            await pubsub.subscribe(keys.order_positions(OrderId(order_id)), received.append)
+        watched = await positions.put(
             [position_update(order_id, b"x") for order_id in [*orders, "ord_unseen"]]
         )
-        await until.true(lambda: len(heard) == len(orders))
-        listening = [await shard.client.pubsub_shardchannels() for shard in local_cluster.shards]
+        await until.true(lambda: len(received) == len(orders))
+        channels = [await shard.client.pubsub_shardchannels() for shard in local_cluster.shards]
 
-    assert told == frozenset(orders)
-    assert set(heard) == {encode_node_message(b"node-a", b"x")}
-    assert sum(map(len, listening)) == len(orders)
-    assert all(listening), "the orders are spread over the servers"
+    assert watched == frozenset(orders)
+    assert set(received) == {encode_node_message(b"node-a", b"x")}
+    assert sum(map(len, channels)) == len(orders)
+    assert all(channels), "the orders are spread over the servers"
 
 
 async def test_connections_to_shards_are_like_those_to_one_server(
     local_cluster: LocalCluster, clients: RedisClients
 ):
-    """Whatever a lost line of one server is taken for, one of a cluster is taken for too."""
+    """A cluster's connections are of the class whose errors are translated for one server."""
     servers = servers_of(clients.commands)
-    line = servers.make_connection(await servers.server_for(CHANNEL))
+    connection = servers.make_connection(await servers.server_for(CHANNEL))
     async with open_redis(f"redis://127.0.0.1:{local_cluster.shards[0].port}") as one:
-        assert type(line) is type(servers_of(one.listener).make_connection(""))
+        assert type(connection) is type(servers_of(one.listener).make_connection(""))
 
 
 async def test_lost_shard_connection_is_restored(
     local_cluster: LocalCluster, clients: RedisClients, until: Until
 ):
-    """After the cut the channel works again and whoever listens learns that there was a gap."""
-    feeds, heard, gaps = PubSub(clients), list[bytes](), list[bool]()
-    feeds.on_gap(lambda: gaps.append(True))
-    async with until.running(feeds.run):
-        await feeds.subscribe(CHANNEL, heard.append)
+    """After a lost connection the channel is subscribed again and the gap is reported once."""
+    pubsub, received, gaps = PubSub(clients), list[bytes](), list[bool]()
+    pubsub.on_gap(lambda: gaps.append(True))
+    async with until.running(pubsub.run):
+        await pubsub.subscribe(CHANNEL, received.append)
         await local_cluster.shard_for(SLOT).client.execute_command("CLIENT KILL", "TYPE", "pubsub")
         await until.true(lambda: bool(gaps))
         await clients.commands.spublish(CHANNEL, "again")
-        await until.true(lambda: heard == [b"again"])
+        await until.true(lambda: received == [b"again"])
     assert gaps == [True]
 
 
 async def test_subscription_follows_a_moved_slot(
     local_cluster: LocalCluster, clients: RedisClients, until: Until
 ):
-    """A reshard takes a channel to another server; its listeners are there soon, and so are writes.
+    """After a slot has moved, its channel is subscribed and its keys are written at the new server.
 
-    The server that has lost the slot ends the subscription by itself, and says where keys are.
+    The server that lost the slot ends the subscription and redirects commands.
     """
-    feeds, heard = PubSub(clients), list[bytes]()
-    many = Pipeline(clients.commands, Scripts(clients.commands))
+    pubsub, received = PubSub(clients), list[bytes]()
+    pipeline = Pipeline(clients.commands, Scripts(clients.commands))
     fix = keys.rider_fix(RiderId("ord_1"))
     assert key_slot(fix.encode()) == SLOT, "the same braces, the same slot"
     [_, other, _] = sorted(
         local_cluster.shards, key=lambda each: each is local_cluster.shard_for(SLOT)
     )
-    async with until.running(feeds.run):
-        await feeds.subscribe(CHANNEL, heard.append)
-        await many.run([("GET", fix)])
+    async with until.running(pubsub.run):
+        await pubsub.subscribe(CHANNEL, received.append)
+        await pipeline.run([("GET", fix)])
         await local_cluster.move_slot(SLOT, other)
 
-        async def is_heard() -> bool:
-            await many.run([("SET", fix, "here"), ("SPUBLISH", CHANNEL, "moved")])
-            return bool(heard)
+        async def is_received() -> bool:
+            await pipeline.run([("SET", fix, "here"), ("SPUBLISH", CHANNEL, "moved")])
+            return bool(received)
 
-        await until.eventually(is_heard)
+        await until.eventually(is_received)
 
-    assert heard[0] == b"moved"
+    assert received[0] == b"moved"
     assert await other.client.get(fix) == b"here"

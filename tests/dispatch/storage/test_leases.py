@@ -1,23 +1,18 @@
-"""Leases: one holder at a time, and a token that only grows."""
+"""Leases: one holder at a time, fencing tokens that only grow, and a local fence."""
 
 import pytest
 
-from dispatch.storage.leases import Leases
+from dispatch.clock import ManualClock
+from dispatch.errors import LeadershipLost
+from dispatch.storage.leases import Fence, Leases
 from dispatch.storage.redis_client import RedisClients, Scripts
 from tests.waiting import Until
 
 pytestmark = pytest.mark.redis_cluster
 
 
-@pytest.fixture
-async def scripts(redis: RedisClients):
-    ours = Scripts(redis.commands)
-    await ours.load()
-    return ours
-
-
 async def test_one_node_holds_a_lease(scripts: Scripts):
-    """The second one gets nothing, until the first gives it back."""
+    """A second node gets the lease only after the first has released it."""
     one, two = Leases(scripts, "node_1"), Leases(scripts, "node_2")
     lease = await one.acquire("douala")
 
@@ -28,28 +23,28 @@ async def test_one_node_holds_a_lease(scripts: Scripts):
     assert await two.acquire("douala") is not None
 
 
-async def test_zones_have_leases_of_their_own(scripts: Scripts):
-    """The engine of one city does not keep another city's from working."""
+async def test_leases_of_zones_are_separate(scripts: Scripts):
+    """The lease of one zone does not block another zone's."""
     assert await Leases(scripts, "node_1").acquire("douala") is not None
     assert await Leases(scripts, "node_2").acquire("yaounde") is not None
 
 
-async def test_a_lease_ends_by_itself(scripts: Scripts, until: Until):
-    """A killed holder gives nothing back; the next one comes all the same, with a later token."""
+async def test_lease_expires(scripts: Scripts, until: Until):
+    """A lease that is not renewed expires, and the next holder gets a greater token."""
     first = await Leases(scripts, "node_1", ttl_ms=50).acquire("douala")
-    two, taken = Leases(scripts, "node_2"), []
+    two, attempts = Leases(scripts, "node_2"), []
 
     async def is_taken():
-        taken.append(await two.acquire("douala"))
-        return taken[-1] is not None
+        attempts.append(await two.acquire("douala"))
+        return attempts[-1] is not None
 
     await until.eventually(is_taken)
     assert first is not None
-    assert taken[-1].token > first.token
+    assert attempts[-1].token > first.token
 
 
-async def test_a_lost_lease_is_not_renewed(scripts: Scripts, redis: RedisClients):
-    """Whoever was stopped and goes on learns that another one has it now."""
+async def test_lost_lease_is_not_renewed(scripts: Scripts, redis: RedisClients):
+    """A node whose lease another one has acquired can neither renew nor release it."""
     one, two = Leases(scripts, "node_1"), Leases(scripts, "node_2")
     lost = await one.acquire("douala")
     await redis.commands.delete("lease:{douala}")
@@ -62,8 +57,8 @@ async def test_a_lost_lease_is_not_renewed(scripts: Scripts, redis: RedisClients
     assert await two.renew(held)
 
 
-async def test_tokens_grow_over_a_flush(scripts: Scripts, redis: RedisClients):
-    """An emptied Redis has forgotten the last token; the next one is greater all the same."""
+async def test_tokens_grow_after_a_flush(scripts: Scripts, redis: RedisClients):
+    """After FLUSHALL the next token is greater than the last one before."""
     leases = Leases(scripts, "node_1")
     before = await leases.acquire("douala")
     await redis.commands.flushall()
@@ -72,3 +67,28 @@ async def test_tokens_grow_over_a_flush(scripts: Scripts, redis: RedisClients):
     assert before is not None
     assert after is not None
     assert after.token > before.token
+
+
+def test_fence_holds_until_the_lease_ends():
+    """The token is given out until the end of the lease on the local clock, then refused."""
+    clock = ManualClock()
+    fence = Fence(clock)
+    fence.grant(7, clock.monotonic_s() + 3.0)
+    assert fence.token() == 7
+    clock.advance(2_999)
+    assert fence.token() == 7
+    clock.advance(1)
+    with pytest.raises(LeadershipLost):
+        fence.token()
+
+
+def test_revoked_fence_refuses_at_once():
+    """After `revoke`, and before any lease, the token is refused."""
+    clock = ManualClock()
+    fence = Fence(clock)
+    with pytest.raises(LeadershipLost):
+        fence.token()
+    fence.grant(7, clock.monotonic_s() + 3.0)
+    fence.revoke()
+    with pytest.raises(LeadershipLost):
+        fence.token()

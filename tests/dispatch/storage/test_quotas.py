@@ -14,14 +14,14 @@ pytestmark = pytest.mark.redis_cluster
 
 @pytest.fixture
 async def nodes(redis: RedisClients, scripts: Scripts):
-    """Two nodes' way to the same Redis."""
+    """The quotas of two nodes on one Redis."""
     return Quotas(redis.commands, scripts), Quotas(redis.commands, scripts)
 
 
 async def test_two_nodes_share_one_bucket(nodes: tuple[Quotas, Quotas]):
-    """A hundred tries at once, half of them at each node: as many pass as the bucket holds."""
-    tries = [nodes[n % 2].take("sign_in", "user:usr_1", 1 / 900, 5) for n in range(100)]
-    taken = await asyncio.gather(*tries)
+    """Of a hundred concurrent requests at two nodes as many pass as the bucket holds."""
+    requests = [nodes[n % 2].take("sign_in", "user:usr_1", 1 / 900, 5) for n in range(100)]
+    taken = await asyncio.gather(*requests)
 
     granted = [each for each in taken if each.is_granted]
     assert sorted(each.remaining for each in granted) == [0, 1, 2, 3, 4]
@@ -29,7 +29,7 @@ async def test_two_nodes_share_one_bucket(nodes: tuple[Quotas, Quotas]):
 
 
 async def test_refusal_has_the_wait(nodes: tuple[Quotas, Quotas]):
-    """The wait is the time until the next token, and asking meanwhile does not lengthen it."""
+    """A refusal has the time until the next token, which further requests do not lengthen."""
     one, _ = nodes
     assert (await one.take("codes", "+237", 1 / 60, 1)).is_granted
     waits = [(await one.take("codes", "+237", 1 / 60, 1)).wait_s for _ in range(20)]
@@ -38,8 +38,8 @@ async def test_refusal_has_the_wait(nodes: tuple[Quotas, Quotas]):
     assert waits == sorted(waits, reverse=True)
 
 
-async def test_a_bucket_fills_again(nodes: tuple[Quotas, Quotas], until: Until):
-    """At its rate; and a full one leaves no key behind."""
+async def test_bucket_refills(nodes: tuple[Quotas, Quotas], until: Until):
+    """An empty bucket grants a token again after a while, at another node too."""
     one, two = nodes
     while (await one.take("http", "user:usr_1", 200, 3)).is_granted:
         pass
@@ -53,7 +53,7 @@ async def test_a_bucket_fills_again(nodes: tuple[Quotas, Quotas], until: Until):
 async def test_full_bucket_has_no_key(
     nodes: tuple[Quotas, Quotas], redis: RedisClients, until: Until
 ):
-    """A million callers of yesterday are forgotten."""
+    """The key of a bucket expires when the bucket is full, and the full bucket grants its burst."""
     await nodes[0].take("http", "user:usr_1", 200, 3)
 
     async def is_gone():
@@ -65,11 +65,11 @@ async def test_full_bucket_has_no_key(
 
 
 async def test_buckets_are_separate(nodes: tuple[Quotas, Quotas]):
-    """Neither another caller nor another thing that is limited."""
+    """Another subject and another quota have buckets of their own."""
     one, _ = nodes
-    for name, who in (("http", "user:usr_1"), ("http", "user:usr_2"), ("codes", "user:usr_1")):
-        assert (await one.take(name, who, 1, 1)).is_granted
-        assert not (await one.take(name, who, 1, 1)).is_granted
+    for name, subject in (("http", "user:usr_1"), ("http", "user:usr_2"), ("codes", "user:usr_1")):
+        assert (await one.take(name, subject, 1, 1)).is_granted
+        assert not (await one.take(name, subject, 1, 1)).is_granted
 
 
 def join_tokens(tokens, subject="user:usr_1"):
@@ -77,7 +77,7 @@ def join_tokens(tokens, subject="user:usr_1"):
 
 
 async def test_spent_tokens_of_two_nodes_share_a_bucket(nodes: tuple[Quotas, Quotas]):
-    """Each learns what both have left; below nothing is what they owe, at most another bucket."""
+    """Both nodes get what is left of one bucket, negative down to one bucket of debt."""
     one, two = nodes
     assert await one.spend([join_tokens(2)]) == [3]
     assert await two.spend([join_tokens(2)]) == [1]
@@ -87,8 +87,8 @@ async def test_spent_tokens_of_two_nodes_share_a_bucket(nodes: tuple[Quotas, Quo
 
 
 async def test_spend_keeps_the_order(nodes: tuple[Quotas, Quotas]):
-    """However many round trips it takes; nothing costs none."""
+    """Results are in the order of the buckets over several round trips; none for none."""
     one, _ = nodes
-    given = [join_tokens(1 + number % 5, f"user:usr_{number}") for number in range(450)]
-    assert await one.spend(given) == [4 - number % 5 for number in range(450)]
+    spent = [join_tokens(1 + number % 5, f"user:usr_{number}") for number in range(450)]
+    assert await one.spend(spent) == [4 - number % 5 for number in range(450)]
     assert await one.spend([]) == []

@@ -1,4 +1,4 @@
-"""Redis is reached by three ways of waiting, and its silence becomes one named error."""
+"""Redis clients: commands time out and are never repeated; failures are StoreUnavailable."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -12,12 +12,13 @@ from dispatch import metrics
 from dispatch.errors import StoreUnavailable
 from dispatch.storage import redis_client
 from dispatch.storage.redis_client import RedisClients, Scripts, open_redis, translate_redis_errors
+from tests.metric_values import metric_value
 
 pytestmark = pytest.mark.engines
 
 
 class DroppingServer:
-    """A Redis that says how often it was asked and never answers anything but a greeting."""
+    """A fake Redis that closes the connection on every command and counts INCR commands."""
 
     def __init__(self) -> None:
         self.connections = 0
@@ -26,7 +27,7 @@ class DroppingServer:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        # The greeting is two CLIENT SETINFO; what comes after it is hung up on.
+        # The library's greeting is two CLIENT SETINFO; the next command is not answered.
         greeting = await reader.readuntil(b"LIB-VER")
         writer.write(b"+OK\r\n" * greeting.count(b"SETINFO"))
         request = await reader.readuntil(b"counted")
@@ -36,7 +37,7 @@ class DroppingServer:
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def dropping_server() -> AsyncIterator[DroppingServer]:
-    """A server that hangs up on every command."""
+    """A server that closes the connection on every command."""
     fake = DroppingServer()
     server = await asyncio.start_server(fake.serve, "127.0.0.1", 0)
     fake.port = server.sockets[0].getsockname()[1]
@@ -52,13 +53,13 @@ def script_folder(tmp_path: Path) -> Path:
 
 
 async def test_replies_are_bytes(redis: RedisClients):
-    """Nothing is decoded on the way, so that a payload is passed on as it came."""
+    """Replies are not decoded."""
     await redis.commands.set("greeting", "grüß")
     assert await redis.commands.get("greeting") == "grüß".encode()
 
 
-async def test_a_command_is_never_repeated(dropping_server: DroppingServer):
-    """A command whose answer is lost fails once and is not sent again: it may have counted."""
+async def test_command_is_never_repeated(dropping_server: DroppingServer):
+    """A command whose reply is lost raises StoreUnavailable and is not sent again."""
     async with open_redis(f"redis://127.0.0.1:{dropping_server.port}") as clients:
         with pytest.raises(StoreUnavailable), translate_redis_errors():
             await clients.commands.incr("counted")
@@ -66,11 +67,11 @@ async def test_a_command_is_never_repeated(dropping_server: DroppingServer):
 
 
 async def test_connecting_is_tried_twice(monkeypatch: pytest.MonkeyPatch):
-    """A first connection that fails is repeated, for nothing has been asked yet."""
-    tries: list[str] = []
+    """A failed attempt to connect is repeated once, since no command was sent yet."""
+    attempts: list[str] = []
 
     async def refuse(self: redis_client.Connection) -> None:
-        tries.append(type(self).__name__)
+        attempts.append(type(self).__name__)
         raise ConnectionRefusedError(111, "refused")
 
     monkeypatch.setattr(redis_client.Connection, "_connect", refuse)
@@ -80,13 +81,13 @@ async def test_connecting_is_tried_twice(monkeypatch: pytest.MonkeyPatch):
             translate_redis_errors(),
         ):
             await clients.commands.ping()
-    assert len(tries) == redis_client.CONNECT_TRIES
+    assert len(attempts) == redis_client.CONNECT_TRIES
 
 
 async def test_writing_to_a_closed_connection_is_store_unavailable(
     redis: RedisClients, monkeypatch: pytest.MonkeyPatch
 ):
-    """The loop raises an error of its own there; for us Redis is away, and the next call works."""
+    """A RuntimeError of the event loop is StoreUnavailable, and the next call works."""
 
     async def closed(*_: object) -> None:
         raise RuntimeError("unable to perform operation; the handler is closed")
@@ -106,55 +107,57 @@ async def test_writing_to_a_closed_connection_is_store_unavailable(
 
 
 async def test_every_lost_call_is_counted(dropping_server: DroppingServer):
-    """An unavailable Redis shows in the store errors by the kind of its failure."""
+    """A lost call is counted in the store errors by its kind."""
     series = metrics.STORE_ERRORS.labels("redis", "ConnectionError")
-    before = series._value.get()
+    before = metric_value(series)
     async with open_redis(f"redis://127.0.0.1:{dropping_server.port}") as clients:
         with pytest.raises(StoreUnavailable), translate_redis_errors():
             await clients.commands.incr("counted")
-    assert series._value.get() == before + 1
+    assert metric_value(series) == before + 1
 
 
 @pytest.mark.parametrize("error", [OutOfMemoryError("full"), ReadOnlyError("a replica")])
-def test_a_redis_that_cannot_write_is_unavailable(error: Exception):
-    """A full Redis and a demoted one are asked again later, like one that is away."""
+def test_redis_that_refuses_writes_is_unavailable(error: Exception):
+    """A full Redis and a replica raise StoreUnavailable."""
     with pytest.raises(StoreUnavailable, match=str(error)), translate_redis_errors():
         raise error
 
 
-async def test_our_own_mistakes_are_not_translated(redis: RedisClients):
-    """A wrong call is a bug and rises as it is."""
+async def test_wrong_call_is_not_translated(redis: RedisClients):
+    """A wrong call raises the library's ResponseError."""
     await redis.commands.set("text", "not a list")
     with pytest.raises(ResponseError, match="WRONGTYPE"), translate_redis_errors():
         await redis.commands.lpush("text", 1)
 
 
-async def test_a_silent_channel_is_no_timeout(redis: RedisClients, monkeypatch: pytest.MonkeyPatch):
-    """A listener hears a message that comes after any command would have timed out."""
-    monkeypatch.setattr(redis_client, "COMMAND_TIMEOUT_S", 0.05)
+async def test_silent_channel_does_not_time_out(redis: RedisClients):
+    """A subscriber receives a message that comes four command timeouts later."""
     port = redis.commands.get_connection_kwargs()["port"]
-    async with open_redis(f"redis://127.0.0.1:{port}") as clients, clients.listener.pubsub() as ear:
-        await ear.ssubscribe("news")
-        await ear.get_message(timeout=1)
-        heard = asyncio.create_task(ear.get_message(timeout=None))
-        # The server itself keeps silent for four times the timeout.
+    async with (
+        open_redis(f"redis://127.0.0.1:{port}", timeout_s=0.05) as clients,
+        clients.listener.pubsub() as subscriber,
+    ):
+        await subscriber.ssubscribe("channel")
+        await subscriber.get_message(timeout=1)
+        received = asyncio.create_task(subscriber.get_message(timeout=None))
+        # Blocks at the server for four times the timeout.
         await redis.commands.blpop(["nothing"], timeout=0.2)
-        assert not heard.done()
-        await redis.commands.spublish("news", "late")
-        message = await heard
+        assert not received.done()
+        await redis.commands.spublish("channel", "late")
+        message = await received
         assert message is not None
         assert message["data"] == b"late"
 
 
-async def test_a_script_runs_by_name(redis: RedisClients, script_folder: Path):
-    """A script is called by its file's name with its keys and arguments."""
+async def test_script_runs_by_its_file_name(redis: RedisClients, script_folder: Path):
+    """A script is called by its file name with keys and arguments."""
     scripts = Scripts(redis.commands, script_folder)
     assert await scripts.run("add", ["sum"], [2]) == 2
     assert await scripts.run("add", ["sum"], [3]) == 5
 
 
-async def test_a_forgotten_script_is_sent_again(redis: RedisClients, script_folder: Path):
-    """A restart of Redis forgets every script; the next call brings it along and runs once."""
+async def test_flushed_script_is_sent_again(redis: RedisClients, script_folder: Path):
+    """After SCRIPT FLUSH the next call sends the source, runs once and leaves it cached."""
     scripts = Scripts(redis.commands, script_folder)
     await scripts.run("add", ["sum"], [2])
     await redis.commands.script_flush()
@@ -163,7 +166,7 @@ async def test_a_forgotten_script_is_sent_again(redis: RedisClients, script_fold
 
 
 async def test_loaded_scripts_may_be_called_in_a_pipeline(redis: RedisClients, script_folder: Path):
-    """After `load` a pipeline needs no more than the hash."""
+    """After `load` a pipeline calls a script by its SHA-1."""
     scripts = Scripts(redis.commands, script_folder)
     await redis.commands.script_flush()
     await scripts.load()
@@ -173,34 +176,34 @@ async def test_loaded_scripts_may_be_called_in_a_pipeline(redis: RedisClients, s
     assert await pipe.execute() == [1, 2]
 
 
-async def test_every_script_of_ours_compiles(redis: RedisClients):
-    """The Lua files beside the stores are accepted by the server."""
+async def test_every_script_compiles(redis: RedisClients):
+    """Redis accepts every Lua file beside the stores."""
     await Scripts(redis.commands).load()
 
 
 async def test_connections_are_bounded(redis: RedisClients):
-    """More commands at once than there are connections wait their turn, and all are answered."""
+    """More commands at once than connections wait for one, and all are answered."""
     pings = [redis.commands.ping() for _ in range(redis_client.COMMAND_CONNECTIONS * 4)]
     assert all(await asyncio.gather(*pings))
     clients = await redis.commands.client_list()
     assert len(clients) <= redis_client.COMMAND_CONNECTIONS + 2 * redis_client.LISTENER_CONNECTIONS
 
 
-@pytest.mark.parametrize("turns", range(6))
-async def test_cancellation_is_not_lost(redis: RedisClients, turns: int):
-    """The library may take a cancellation for a timeout of its own; it must not get lost."""
+@pytest.mark.parametrize("ticks", range(6))
+async def test_cancellation_is_not_lost(redis: RedisClients, ticks: int):
+    """A cancelled caller ends, even where the library takes the cancellation for a timeout."""
 
-    async def ask_for_ever() -> None:
+    async def read_repeatedly() -> None:
         while True:
             with translate_redis_errors():
                 await redis.commands.get("x")
 
     await redis.commands.ping()
-    asking = asyncio.ensure_future(ask_for_ever())
-    for _ in range(turns):
+    reading = asyncio.ensure_future(read_repeatedly())
+    for _ in range(ticks):
         await asyncio.sleep(0)
-    asking.cancel()
-    done, _ = await asyncio.wait([asking], timeout=0.5)
+    reading.cancel()
+    done, _ = await asyncio.wait([reading], timeout=0.5)
 
-    assert done == {asking}
-    assert asking.cancelled()
+    assert done == {reading}
+    assert reading.cancelled()
