@@ -70,12 +70,12 @@ class ChildProcess:
                 os.close(descriptor)
         return self._process.wait()
 
-    async def stop(self) -> None:
-        """Stop the process with SIGTERM, and with SIGKILL after three seconds."""
+    async def stop(self, timeout_s: float = STOP_S) -> None:
+        """Stop the process with SIGTERM, and with SIGKILL after the timeout. Units: seconds."""
         try:
             if self.is_alive:
                 self._process.send_signal(signal.SIGTERM)
-                await asyncio.wait_for(self.wait(), STOP_S)
+                await asyncio.wait_for(self.wait(), timeout_s)
         except TimeoutError:
             _log.exception("engine_did_not_stop", pid=self.pid, log=str(self._log))
         finally:

@@ -1,4 +1,4 @@
-"""Questions that share a call: none is lost or waits for nothing, failures reach who asked."""
+"""Request batcher: requests share calls, wait only under load, and fail with their call."""
 
 import asyncio
 from collections.abc import Sequence
@@ -19,14 +19,14 @@ CALL_S = 0.001
 
 
 class Overloaded(Exception):
-    """Nobody answers."""
+    """Too many requests wait."""
 
 
 class DoublingService:
-    """Answers each number with its double, some time after it was asked."""
+    """A service that doubles numbers; a call takes `call_s`."""
 
     def __init__(self, limits: BatcherLimits = LIMITS) -> None:
-        # Each call as (when it began, what it was asked).
+        # When each call began, and its requests.
         self.calls: list[tuple[float, list[int]]] = []
         self.failure: Exception | None = None
         self.call_s = CALL_S
@@ -44,11 +44,11 @@ class DoublingService:
 
     @property
     def sizes(self) -> list[int]:
-        """How many questions each call carried."""
-        return [len(asked) for _, asked in self.calls]
+        """The number of requests of each call."""
+        return [len(requests) for _, requests in self.calls]
 
     async def flood(self, seconds: float, per_ms: int) -> list[float]:
-        """Ask steadily for a while; how long each waited for his answer."""
+        """Send `per_ms` requests a millisecond for a while; how long each waited."""
         end_s = virtual_time.clock().monotonic_s() + seconds
         waits_s: list[float] = []
 
@@ -66,156 +66,156 @@ class DoublingService:
 
 
 def test_idle_request_is_sent_at_once():
-    """One question goes at once and by itself."""
+    """A request to an idle batcher is sent at once and alone."""
 
     async def main() -> None:
-        store = DoublingService()
-        assert await store.batcher.request(21) == 42
-        assert store.calls == [(0.0, [21])]
+        service = DoublingService()
+        assert await service.batcher.request(21) == 42
+        assert service.calls == [(0.0, [21])]
 
     virtual_time.run(main())
 
 
 def test_simultaneous_requests_share_a_call():
-    """What one app needs to know of three kinds costs one call."""
+    """Requests of one tick of the loop share one call."""
 
     async def main() -> None:
-        store = DoublingService()
-        assert await asyncio.gather(*store.request(1, 2, 3)) == [2, 4, 6]
-        assert store.calls == [(0.0, [1, 2, 3])]
+        service = DoublingService()
+        assert await asyncio.gather(*service.request(1, 2, 3)) == [2, 4, 6]
+        assert service.calls == [(0.0, [1, 2, 3])]
 
     virtual_time.run(main())
 
 
 def test_requests_during_calls_share_the_next_call():
-    """Two calls run side by side, so that a slow one does not stop everybody."""
+    """While two calls run, further requests wait and share the next call."""
 
     async def main() -> None:
-        store = DoublingService()
-        asked = store.request(1)
+        service = DoublingService()
+        pending = service.request(1)
         await asyncio.sleep(0)
-        asked += store.request(2)
+        pending += service.request(2)
         await virtual_time.sleep(CALL_S / 2)
-        asked += store.request(3, 4)
-        assert await asyncio.gather(*asked) == [2, 4, 6, 8]
-        assert [asked for _, asked in store.calls] == [[1], [2], [3, 4]]
-        assert store.calls[2][0] == CALL_S
+        pending += service.request(3, 4)
+        assert await asyncio.gather(*pending) == [2, 4, 6, 8]
+        assert [requests for _, requests in service.calls] == [[1], [2], [3, 4]]
+        assert service.calls[2][0] == CALL_S
 
     virtual_time.run(main())
 
 
-def test_a_call_carries_no_more_than_it_may():
-    """The rest goes with the next ones."""
+def test_call_has_a_maximum_size():
+    """Requests above the maximum of a call are sent with the next ones."""
 
     async def main() -> None:
-        store = DoublingService()
-        assert await asyncio.gather(*store.request(*range(250))) == [2 * n for n in range(250)]
-        assert store.sizes == [100, 100, 50]
+        service = DoublingService()
+        assert await asyncio.gather(*service.request(*range(250))) == [2 * n for n in range(250)]
+        assert service.sizes == [100, 100, 50]
 
     virtual_time.run(main())
 
 
 def test_requests_linger_under_load():
-    """Three in a millisecond, where one is free: after the free ones calls begin 20 ms apart."""
+    """At three times the unbatched rate calls start 20 ms apart, and requests wait no longer."""
 
     async def main() -> None:
-        store = DoublingService()
-        waits_s = await store.flood(1.0, per_ms=3)
-        late = [asked for began_s, asked in store.calls if began_s > 0.2]
+        service = DoublingService()
+        waits_s = await service.flood(1.0, per_ms=3)
+        late = [requests for began_s, requests in service.calls if began_s > 0.2]
         assert len(late) <= 1 + 0.8 / LIMITS.linger_s
-        assert {len(asked) for asked in late[:-1]} <= {57, 60, 63}
+        assert {len(requests) for requests in late[:-1]} <= {57, 60, 63}
         assert max(waits_s) <= LIMITS.linger_s + 2 * CALL_S
 
     virtual_time.run(main())
 
 
 def test_moderate_load_does_not_linger():
-    """Nobody waits longer than for his call where fewer ask than are free."""
+    """Up to the unbatched rate a request waits only for calls."""
 
     async def main() -> None:
-        store = DoublingService()
-        waits_s = await store.flood(1.0, per_ms=1)
+        service = DoublingService()
+        waits_s = await service.flood(1.0, per_ms=1)
         assert max(waits_s) <= 2 * CALL_S
 
     virtual_time.run(main())
 
 
 def test_linger_ends_soon_after_a_flood():
-    """What was asked in a minute of load is not held against the next minute."""
+    """A request soon after a flood is sent at once."""
 
     async def main() -> None:
-        store = DoublingService()
-        await store.flood(2.0, per_ms=20)
+        service = DoublingService()
+        await service.flood(2.0, per_ms=20)
         await virtual_time.sleep(2 * LIMITS.linger_s)
         began_s = virtual_time.clock().monotonic_s()
-        await store.batcher.request(1)
+        await service.batcher.request(1)
         assert virtual_time.clock().monotonic_s() - began_s <= 2 * CALL_S
 
     virtual_time.run(main())
 
 
 def test_full_batch_is_sent_at_once():
-    """Whoever makes it full sends it."""
+    """The request that fills a lingering batch sends it."""
 
     async def main() -> None:
-        store = DoublingService()
-        await asyncio.gather(*store.request(*range(60)))
+        service = DoublingService()
+        await asyncio.gather(*service.request(*range(60)))
         began_s = virtual_time.clock().monotonic_s()
-        few = store.request(*range(10))
+        first = service.request(*range(10))
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        assert store.sizes == [60]
-        await asyncio.gather(*few, *store.request(*range(90)))
-        assert store.calls[1][0] == began_s
-        assert store.sizes == [60, 100]
+        assert service.sizes == [60]
+        await asyncio.gather(*first, *service.request(*range(90)))
+        assert service.calls[1][0] == began_s
+        assert service.sizes == [60, 100]
 
     virtual_time.run(main())
 
 
 def test_failure_reaches_only_its_batch():
-    """Whatever it is; whoever asks after it is served again."""
+    """All requests of a failed call get its error, whatever it is; later ones are served."""
 
     async def main() -> None:
         for failure in (Overloaded("away"), RuntimeError("a bug of ours")):
-            store = DoublingService()
-            store.failure = failure
-            asked = store.request(*range(105))
-            found: list[Any] = await asyncio.gather(*asked, return_exceptions=True)
+            service = DoublingService()
+            service.failure = failure
+            pending = service.request(*range(105))
+            found: list[Any] = await asyncio.gather(*pending, return_exceptions=True)
             assert found == [failure] * 105
-            store.failure = None
-            assert await store.batcher.request(4) == 8
+            service.failure = None
+            assert await service.batcher.request(4) == 8
 
     virtual_time.run(main())
 
 
 def test_cancelled_caller_does_not_affect_the_batch():
-    """What he asked is asked all the same, for it may change something; others are answered."""
+    """A cancelled caller's request is still sent, and the others get their responses."""
 
     async def main() -> None:
-        store = DoublingService()
-        asked = store.request(1, 2, 3)
+        service = DoublingService()
+        pending = service.request(1, 2, 3)
         await asyncio.sleep(0)
-        asked[1].cancel()
-        found: list[Any] = await asyncio.gather(*asked, return_exceptions=True)
+        pending[1].cancel()
+        found: list[Any] = await asyncio.gather(*pending, return_exceptions=True)
         assert isinstance(found[1], asyncio.CancelledError)
         assert (found[0], found[2]) == (2, 6)
-        assert store.calls == [(0.0, [1, 2, 3])]
+        assert service.calls == [(0.0, [1, 2, 3])]
 
     virtual_time.run(main())
 
 
 def test_cancelled_call_cancels_its_callers():
-    """Nobody is left waiting when the server ends."""
+    """Callers of a cancelled call are cancelled too."""
 
     async def main() -> None:
-        store = DoublingService()
-        store.call_s = 60.0
-        asked = store.request(1)
+        service = DoublingService()
+        service.call_s = 60.0
+        pending = service.request(1)
         await virtual_time.sleep(CALL_S)
-        mine = {asyncio.current_task(), *asked}
+        mine = {asyncio.current_task(), *pending}
         for task in asyncio.all_tasks() - mine:
             task.cancel()
-        [found] = await asyncio.gather(*asked, return_exceptions=True)
+        [found] = await asyncio.gather(*pending, return_exceptions=True)
         assert isinstance(found, asyncio.CancelledError)
 
     virtual_time.run(main())
@@ -225,8 +225,10 @@ def test_full_queue_refuses_requests():
     """Memory has a bound; whoever comes on top is told at once."""
 
     async def main() -> None:
-        store = DoublingService(LIMITS._replace(waiting_max=3))
-        found: list[Any] = await asyncio.gather(*store.request(1, 2, 3, 4), return_exceptions=True)
+        service = DoublingService(LIMITS._replace(waiting_max=3))
+        found: list[Any] = await asyncio.gather(
+            *service.request(1, 2, 3, 4), return_exceptions=True
+        )
         assert found[:3] == [2, 4, 6]
         assert isinstance(found[3], Overloaded)
 

@@ -1,72 +1,71 @@
-"""Commands that share a round trip to Redis: each caller gets his own answer, or hears why not."""
+"""Command batcher: callers share round trips, and each gets its own reply or the error."""
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from redis.exceptions import ResponseError
 
 from dispatch.errors import StoreUnavailable
 from dispatch.storage.command_batcher import LIMITS, batch_commands
-from dispatch.storage.pipeline import Command
+from dispatch.storage.pipeline import Command, Pipeline
 from tests import virtual_time
 
 
 class FakePipeline:
-    """A Redis that answers with what it was asked, a while after."""
+    """A pipeline that replies with each command's second word, after a while."""
 
     def __init__(self) -> None:
-        self.trips: list[int] = []
+        self.batch_sizes: list[int] = []
         self.failure: Exception | None = None
-        bulk: Any = self
-        self.batcher = batch_commands(bulk)
+        self.batcher = batch_commands(cast("Pipeline", self))
 
     async def run(self, commands: Sequence[Command]) -> list[Any]:
-        self.trips.append(len(commands))
+        self.batch_sizes.append(len(commands))
         await virtual_time.sleep(0.001)
         if self.failure is not None:
             raise self.failure
         return [command[1] for command in commands]
 
     def request(self, count: int) -> "list[asyncio.Future[Any]]":
-        asks = (self.batcher.request(("GET", number)) for number in range(count))
-        return [asyncio.ensure_future(ask) for ask in asks]
+        requests = (self.batcher.request(("GET", number)) for number in range(count))
+        return [asyncio.ensure_future(each) for each in requests]
 
 
 def test_commands_share_round_trips():
-    """Each caller gets his own answer, and no trip carries more than it may."""
+    """Each caller gets its own reply, and no round trip carries more than its maximum."""
 
     async def main() -> None:
-        server, count = FakePipeline(), 2 * LIMITS.batch_max + 1
-        assert await asyncio.gather(*server.request(count)) == list(range(count))
-        assert server.trips == [LIMITS.batch_max, LIMITS.batch_max, 1]
+        pipeline, count = FakePipeline(), 2 * LIMITS.batch_max + 1
+        assert await asyncio.gather(*pipeline.request(count)) == list(range(count))
+        assert pipeline.batch_sizes == [LIMITS.batch_max, LIMITS.batch_max, 1]
 
     virtual_time.run(main())
 
 
 @pytest.mark.parametrize("failure", [StoreUnavailable("redis", "away"), ResponseError("a bug")])
 def test_failure_reaches_every_caller(failure: Exception):
-    """Whoever asks after it is served again."""
+    """Every caller of a failed round trip gets its error; later callers are served again."""
 
     async def main() -> None:
-        server = FakePipeline()
-        server.failure = failure
-        found = await asyncio.gather(*server.request(5), return_exceptions=True)
+        pipeline = FakePipeline()
+        pipeline.failure = failure
+        found = await asyncio.gather(*pipeline.request(5), return_exceptions=True)
         assert found == [failure] * 5
-        server.failure = None
-        assert await asyncio.gather(*server.request(3)) == [0, 1, 2]
+        pipeline.failure = None
+        assert await asyncio.gather(*pipeline.request(3)) == [0, 1, 2]
 
     virtual_time.run(main())
 
 
 def test_full_queue_raises_store_unavailable():
-    """What waits is bounded; the one too many hears it at once."""
+    """A command above the queue's bound raises StoreUnavailable; those in it are served."""
 
     async def main() -> None:
-        server = FakePipeline()
-        asked = server.request(LIMITS.waiting_max + 1)
-        found = await asyncio.gather(*asked, return_exceptions=True)
+        pipeline = FakePipeline()
+        requests = pipeline.request(LIMITS.waiting_max + 1)
+        found = await asyncio.gather(*requests, return_exceptions=True)
         assert found[:-1] == list(range(LIMITS.waiting_max))
         assert isinstance(found[-1], StoreUnavailable)
 

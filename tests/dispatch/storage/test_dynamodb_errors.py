@@ -1,4 +1,4 @@
-"""What the stores say when the table is away."""
+"""An unavailable table is StoreUnavailable in every store."""
 
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
@@ -25,15 +25,12 @@ CLOCK = ManualClock()
 
 
 class UnavailableTable:
-    """A table whose engine does not answer."""
+    """A table whose every operation raises TableUnavailable."""
 
     async def get(self, key: Key) -> Item | None:
         raise TableUnavailable("away")
 
     async def get_many(self, keys: Sequence[Key]) -> list[Item | None]:
-        raise TableUnavailable("away")
-
-    async def snapshot(self, keys: Sequence[Key]) -> list[Item | None]:
         raise TableUnavailable("away")
 
     async def query(self, query: Query) -> Page:
@@ -47,7 +44,7 @@ UNAVAILABLE_TABLE = UnavailableTable()
 
 
 @pytest.mark.parametrize(
-    "ask",
+    "call",
     [
         lambda: Catalogue(UNAVAILABLE_TABLE, CLOCK).vendor("ven_1"),
         lambda: Catalogue(UNAVAILABLE_TABLE, CLOCK).items("ven_1", 5),
@@ -60,8 +57,8 @@ UNAVAILABLE_TABLE = UnavailableTable()
     ],
 )
 async def test_unavailable_table_raises_store_unavailable(
-    ask: Callable[[], Coroutine[Any, Any, object]],
+    call: Callable[[], Coroutine[Any, Any, object]],
 ):
-    """Every store raises StoreUnavailable, which callers may answer by trying again."""
+    """Reads and writes of the stores raise StoreUnavailable with the table's message."""
     with pytest.raises(StoreUnavailable, match="away"):
-        await ask()
+        await call()

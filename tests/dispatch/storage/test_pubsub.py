@@ -1,4 +1,4 @@
-"""Feeds: nothing is missed after `open`, and a lost connection is found again."""
+"""Pub/sub: no message is missed after `subscribe`, and lost connections are restored."""
 
 import asyncio
 
@@ -12,30 +12,30 @@ pytestmark = pytest.mark.redis_cluster
 
 
 async def test_message_after_subscribe_is_delivered(redis: RedisClients, until: Until):
-    """The subscription stands when `open` returns, every time."""
-    feeds = PubSub(redis)
-    heard = []
-    async with until.running(feeds.run):
+    """A message published right after `subscribe` returned is received, every time."""
+    pubsub = PubSub(redis)
+    received = []
+    async with until.running(pubsub.run):
         for n in range(50):
-            await feeds.subscribe(f"channel:{n}", heard.append)
+            await pubsub.subscribe(f"channel:{n}", received.append)
             await redis.commands.spublish(f"channel:{n}", str(n))
-        await until.true(lambda: len(heard) == 50)
+        await until.true(lambda: len(received) == 50)
 
-    assert heard == [str(n).encode() for n in range(50)]
+    assert received == [str(n).encode() for n in range(50)]
 
 
-async def test_last_listener_ends_the_subscription(redis: RedisClients, until: Until):
-    """A node that nobody on it listens for gets no messages."""
-    feeds = PubSub(redis)
+async def test_last_callback_ends_the_subscription(redis: RedisClients, until: Until):
+    """The channel is unsubscribed with its last callback, not before."""
+    pubsub = PubSub(redis)
     first, second = [], []
-    one, two = first.append, second.append
-    async with until.running(feeds.run):
-        await feeds.subscribe("channel", one)
-        await feeds.subscribe("channel", two)
-        await feeds.unsubscribe("channel", one)
+    on_first, on_second = first.append, second.append
+    async with until.running(pubsub.run):
+        await pubsub.subscribe("channel", on_first)
+        await pubsub.subscribe("channel", on_second)
+        await pubsub.unsubscribe("channel", on_first)
         await redis.commands.spublish("channel", "a")
         await until.true(lambda: second == [b"a"])
-        await feeds.unsubscribe("channel", two)
+        await pubsub.unsubscribe("channel", on_second)
         await until.unsubscribed(redis.commands, "channel")
 
     assert first == []
@@ -43,63 +43,65 @@ async def test_last_listener_ends_the_subscription(redis: RedisClients, until: U
 
 @pytest.mark.one_redis
 async def test_lost_connection_is_restored_and_reported(redis: RedisClients, until: Until):
-    """After the cut the channel works again and whoever listens learns that there was a gap."""
-    feeds = PubSub(redis)
-    heard, gaps = [], []
-    feeds.on_gap(lambda: gaps.append(True))
-    async with until.running(feeds.run):
-        await feeds.subscribe("channel", heard.append)
+    """After a lost connection the channel is subscribed again and the gap is reported once."""
+    pubsub = PubSub(redis)
+    received, gaps = [], []
+    pubsub.on_gap(lambda: gaps.append(True))
+    async with until.running(pubsub.run):
+        await pubsub.subscribe("channel", received.append)
         await redis.commands.client_kill_filter(_type="pubsub")
         await until.true(lambda: bool(gaps))
         await redis.commands.spublish("channel", "again")
-        await until.true(lambda: heard == [b"again"])
+        await until.true(lambda: received == [b"again"])
 
     assert gaps == [True]
 
 
 async def test_channels_subscribed_together_all_deliver(redis: RedisClients, until: Until):
-    """A thousand apps that come at once ask in a few writes, and each hears its own channel."""
-    feeds = PubSub(redis)
-    heard: dict[str, list[bytes]] = {f"channel:{n}": [] for n in range(1_000)}
-    async with until.running(feeds.run):
-        await asyncio.gather(*(feeds.subscribe(name, into.append) for name, into in heard.items()))
+    """A thousand channels subscribed at once each receive their own message."""
+    pubsub = PubSub(redis)
+    received: dict[str, list[bytes]] = {f"channel:{n}": [] for n in range(1_000)}
+    async with until.running(pubsub.run):
+        await asyncio.gather(
+            *(pubsub.subscribe(name, messages.append) for name, messages in received.items())
+        )
         async with redis.commands.pipeline(transaction=False) as pipe:
-            for name in heard:
+            for name in received:
                 pipe.spublish(name, name)
             await pipe.execute()
-        await until.true(lambda: all(heard.values()))
+        await until.true(lambda: all(received.values()))
 
-    assert heard == {name: [name.encode()] for name in heard}
+    assert received == {name: [name.encode()] for name in received}
 
 
 async def test_cancelled_subscriber_leaves_the_channel_to_others(redis: RedisClients, until: Until):
-    """Two ask for a channel and the first goes before it was sent: the second hears it."""
-    feeds = PubSub(redis)
-    heard = []
-    async with until.running(feeds.run):
-        await feeds.subscribe("other", heard.append)
-        first = asyncio.ensure_future(feeds.subscribe("channel", heard.append))
-        second = asyncio.ensure_future(feeds.subscribe("channel", heard.append))
+    """A caller that is cancelled before its subscription was sent does not lose it for others."""
+    pubsub = PubSub(redis)
+    received = []
+    async with until.running(pubsub.run):
+        await pubsub.subscribe("other", received.append)
+        first = asyncio.ensure_future(pubsub.subscribe("channel", received.append))
+        second = asyncio.ensure_future(pubsub.subscribe("channel", received.append))
         await asyncio.sleep(0)
         first.cancel()
         await second
         await redis.commands.spublish("channel", "a")
-        await until.true(lambda: heard == [b"a", b"a"])
+        await until.true(lambda: received == [b"a", b"a"])
     assert first.cancelled()
 
 
 async def test_resubscribing_at_once_delivers(redis: RedisClients, until: Until):
-    """Left and asked for again in the same moments, as by an app that reconnects."""
-    feeds = PubSub(redis)
-    heard = []
-    async with until.running(feeds.run):
+    """A channel unsubscribed and subscribed again at once, as by a reconnect, delivers."""
+    pubsub = PubSub(redis)
+    received = []
+    async with until.running(pubsub.run):
         for n in range(50):
-            await feeds.subscribe("channel", heard.append)
-            left = asyncio.ensure_future(feeds.unsubscribe("channel", heard.append))
+            await pubsub.subscribe("channel", received.append)
+            unsubscribing = asyncio.ensure_future(pubsub.unsubscribe("channel", received.append))
             await asyncio.sleep(0)
-            again = asyncio.ensure_future(feeds.subscribe("channel", heard.append))
-            await asyncio.gather(left, again)
+            subscribing = asyncio.ensure_future(pubsub.subscribe("channel", received.append))
+            await asyncio.gather(unsubscribing, subscribing)
             await redis.commands.spublish("channel", str(n))
-            await until.true(lambda n=n: heard[n:] == [str(n).encode()])
-            await feeds.unsubscribe("channel", heard.append)
-    assert heard == [str(n).encode() for n in range(50)]
+            await until.true(lambda n=n: received[n:] == [str(n).encode()])
+            await pubsub.unsubscribe("channel", received.append)
+    assert received == [str(n).encode() for n in range(50)]

@@ -1,4 +1,4 @@
-"""A line that only listens: what is lost is said, and never mended behind anybody's back."""
+"""Pub/sub connection: a lost connection raises an error and is never reconnected silently."""
 
 import pytest
 
@@ -11,63 +11,66 @@ pytestmark = pytest.mark.engines
 
 
 class ConnectionRecorder:
-    """The connections that a line has made."""
+    """Records the connections that were made."""
 
     def __init__(self, redis):
         self._servers = servers_of(redis.listener)
         self.made = []
 
     def make_connection(self):
-        """One more."""
+        """A recorded connection."""
         self.made.append(self._servers.make_connection(""))
         return self.made[-1]
 
 
 @pytest.fixture
 async def recorder(redis: RedisClients):
-    """Connections, hung up at the end."""
-    found = ConnectionRecorder(redis)
-    yield found
-    for each in found.made:
+    """A recorder whose connections are closed after the test."""
+    recorded = ConnectionRecorder(redis)
+    yield recorded
+    for each in recorded.made:
         await each.disconnect(nowait=True)
 
 
 async def test_closed_connection_does_not_send(recorder: ConnectionRecorder):
-    """It is lost, and not dialled anew: what had been asked for before would not be heard."""
-    line = PubSubConnection(recorder.make_connection)
-    await line.open()
-    [connection] = recorder.made
-    await connection.disconnect(nowait=True)
-    with pytest.raises(StoreUnavailable):
-        await line.send("SSUBSCRIBE", ["channel"])
+    """A send on a closed connection raises StoreUnavailable, without a reconnect.
 
-    assert not connection.is_connected
+    A new connection would not have the earlier subscriptions.
+    """
+    connection = PubSubConnection(recorder.make_connection)
+    await connection.open()
+    [made] = recorder.made
+    await made.disconnect(nowait=True)
+    with pytest.raises(StoreUnavailable):
+        await connection.send("SSUBSCRIBE", ["channel"])
+
+    assert not made.is_connected
 
 
 async def test_write_error_of_a_closed_connection_is_store_unavailable(
     recorder: ConnectionRecorder, monkeypatch: pytest.MonkeyPatch
 ):
-    """The loop raises an error of its own where somebody writes after the line closed."""
-    line = PubSubConnection(recorder.make_connection)
-    await line.open()
+    """A RuntimeError of the event loop's write is StoreUnavailable."""
+    connection = PubSubConnection(recorder.make_connection)
+    await connection.open()
 
     def closed(_packed):
         raise RuntimeError("unable to perform operation; the handler is closed")
 
     monkeypatch.setattr(recorder.made[0]._writer, "write", closed)
     with pytest.raises(StoreUnavailable, match="handler is closed"):
-        await line.send("SSUBSCRIBE", ["channel"])
+        await connection.send("SSUBSCRIBE", ["channel"])
 
 
 async def test_open_connection_receives_its_channels(
     recorder: ConnectionRecorder, redis: RedisClients
 ):
-    """The confirmation comes first, then what is said."""
-    line = PubSubConnection(recorder.make_connection)
-    await line.open()
-    await line.send("SSUBSCRIBE", ["channel"])
-    [confirmed] = await line.read()
-    await redis.commands.spublish("channel", "news")
-    [message] = await line.read()
+    """After subscribing, the confirmation is read first, then the messages."""
+    connection = PubSubConnection(recorder.make_connection)
+    await connection.open()
+    await connection.send("SSUBSCRIBE", ["channel"])
+    [confirmed] = await connection.read()
+    await redis.commands.spublish("channel", "data")
+    [message] = await connection.read()
 
-    assert [confirmed[0], message] == [b"ssubscribe", [b"smessage", b"channel", b"news"]]
+    assert [confirmed[0], message] == [b"ssubscribe", [b"smessage", b"channel", b"data"]]
