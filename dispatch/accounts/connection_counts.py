@@ -11,7 +11,7 @@ from concurrency.request_batcher import RequestBatcher
 from dispatch import keys, metrics
 from dispatch.clock import SKEW_MS
 from dispatch.errors import StoreUnavailable
-from dispatch.events.operations_board import NODE_TIMEOUT_MS
+from dispatch.events.node_reports import NODE_TIMEOUT_MS
 from dispatch.keys import Identity
 from dispatch.storage.pipeline import Command
 from dispatch.storage.redis_client import Scripts

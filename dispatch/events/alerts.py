@@ -1,4 +1,4 @@
-"""Alerts to the operators: raised once in a while each, kept for those who come later."""
+"""Alerts to operators: published once per interval, and the last ones stored."""
 
 import msgspec
 
@@ -6,7 +6,7 @@ from dispatch import keys, metrics
 from dispatch.storage.redis_client import RedisClients, Scripts, translate_redis_errors
 from dispatch.wire.events import Alert
 
-# What an operator who comes on duty still wants to know.
+# What an operator who signs in later is shown. Source: chosen.
 ALERTS_MAX = 50
 ALERTS_TTL_MS = 24 * 3600_000
 
@@ -16,7 +16,7 @@ _decoder = msgspec.json.Decoder(Alert)
 class Alerts:
     """Raises and reads alerts.
 
-    Errors: every method raises StoreUnavailable where Redis is away.
+    Errors: every method raises StoreUnavailable where Redis cannot answer.
     """
 
     def __init__(self, clients: RedisClients, scripts: Scripts) -> None:
@@ -24,15 +24,17 @@ class Alerts:
         self._scripts = scripts
 
     async def raise_alert(self, alert: Alert, every_ms: int) -> bool:
-        """Tell all operators, unless they were told the same of this order not long ago.
+        """Publish and store an alert, unless the same was raised in the last `every_ms`.
 
-        Redis: one script, one round trip; atomic. A repeated call is told once.
+        The same is one of the same kind about the same order or rider. Returns whether it was
+        raised.
+        Redis: one script, one round trip; atomic. A repeated call raises it once.
         """
         subject = alert.order_id or alert.rider_id or "-"
-        names = (keys.alert_raised(alert.kind, subject), keys.alerts())
+        script_keys = (keys.alert_raised(alert.kind, subject), keys.alerts())
         text = msgspec.json.encode(alert)
         arguments = (text, every_ms, ALERTS_MAX, ALERTS_TTL_MS, keys.alerts_channel(), alert.ts)
-        is_new = bool(await self._scripts.run("alert_raise", names, arguments))
+        is_new = bool(await self._scripts.run("alert_raise", script_keys, arguments))
         if is_new:
             metrics.ALERTS.labels(alert.kind).inc()
         return is_new
@@ -48,5 +50,5 @@ class Alerts:
 
 
 def parse_alert(message: bytes) -> Alert:
-    """An alert out of what `raise_` publishes."""
+    """An alert from a message of the alerts' channel."""
     return _decoder.decode(message)

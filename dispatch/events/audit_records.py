@@ -1,4 +1,4 @@
-"""Who of the operators did what, when and why: a record beside what he changed."""
+"""Audit records: which operator did what, when and why, written with the change itself."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -10,7 +10,10 @@ DAY_MS = 86_400_000
 
 
 def audit_record(action: str, by: str, details: Mapping[str, Any], now_ms: int) -> Put:
-    """The record of one act; nothing ever changes it. DynamoDB: Put under its day."""
+    """The write of one audit record, which is never changed. Units: Unix milliseconds.
+
+    DynamoDB: Put in the partition of its day.
+    """
     record: dict[str, Any] = {
         **details,
         "PK": f"AUDIT#{now_ms // DAY_MS}",

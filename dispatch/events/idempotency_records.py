@@ -1,4 +1,4 @@
-"""The first answer to a command or request, kept so that a repeat has one effect."""
+"""Idempotency records: the first answer to a command or request, so that a repeat has no effect."""
 
 import hashlib
 from typing import Any
@@ -8,12 +8,12 @@ import msgspec
 from dispatch.errors import Refusal, Refused
 from ledger.dynamodb.table import Item, Key, Put, Table
 
-# Source: reliability design; clients repeat within minutes, a day covers a phone that was off.
+# Source: chosen; clients repeat within minutes, and two days cover a device that was off for one.
 RECORD_TTL_S = 48 * 3600
 
 
 class RequestKey(msgspec.Struct, frozen=True, kw_only=True):
-    """Names one request of one caller: his `commandId` or `Idempotency-Key` and what it asked."""
+    """One request of one caller: its `commandId` or `Idempotency-Key`, and a hash of its body."""
 
     owner: str
     name: str
@@ -21,25 +21,26 @@ class RequestKey(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def record_key(self) -> Key:
-        """Where the answer is kept."""
+        """The key of the idempotency record."""
         return Key(f"IDEMPOTENCY#{self.owner}#{self.name}", "RECORD")
 
 
 def request_key(owner: str, name: str, body: object) -> RequestKey:
-    """The receipt of `body` (a struct or bytes) asked by `owner` under the name he gave it."""
+    """The key of a request with `body` (a struct or bytes) that `owner` sent under `name`."""
     raw = body if isinstance(body, bytes) else msgspec.json.encode(body)
     return RequestKey(owner=owner, name=name, body_hash=hashlib.sha256(raw).hexdigest())
 
 
 class IdempotencyRecords:
-    """Reads and builds receipts; they are written inside the transaction of their effect."""
+    """Reads idempotency records; they are written in the transaction of the request's effect."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
 
     async def find(self, request_key: RequestKey | None) -> Any | None:
-        """The first answer, or None where the request is new.
+        """The first answer, None where the request is new or has no key.
 
+        DynamoDB: GetItem, consistent.
         Errors: Refused CONFLICT where the same name was used for another body.
         """
         if request_key is None:
@@ -49,7 +50,7 @@ class IdempotencyRecords:
 
 
 def first_answer(request_key: RequestKey, item: Item) -> Any:
-    """The answer inside a stored receipt.
+    """The answer in a stored record.
 
     Errors: Refused CONFLICT where the same name was used for another body.
     """
@@ -59,7 +60,7 @@ def first_answer(request_key: RequestKey, item: Item) -> Any:
 
 
 def write_record(request_key: RequestKey, answer: object, now_ms: int) -> Put:
-    """Keep `answer`; the condition lets only the first of several repeats through."""
+    """The write of a record; its condition fails for every repeat. Units: Unix milliseconds."""
     item: Item = {
         "PK": request_key.record_key.pk,
         "SK": request_key.record_key.sk,

@@ -1,4 +1,4 @@
-"""First answers kept on their own, for requests whose effect is in no transaction with them."""
+"""Stored answers of requests whose effect is not in one transaction with the answer."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from ledger.dynamodb.table import Table, TransactionCancelled
 
 
 class KeptAnswers:
-    """Finds and keeps answers; of several copies of a request one answer stays."""
+    """Finds and saves first answers; concurrent copies of a request get one answer."""
 
     def __init__(self, table: Table, clock: Clock) -> None:
         self._table = RetryableTable(table)
@@ -17,18 +17,19 @@ class KeptAnswers:
         self._clock = clock
 
     async def find(self, request_key: RequestKey | None) -> Any | None:
-        """The first answer, or None where the request is new.
+        """The first answer, None where the request is new or has no key.
 
+        DynamoDB: GetItem, consistent.
         Errors: Refused CONFLICT where the same name was used for another body; StoreUnavailable.
         """
         with translate_dynamodb_errors():
             return await self._records.find(request_key)
 
     async def save(self, request_key: RequestKey | None, answer: Any) -> Any:
-        """Keep `answer`, and return it, or the one that a copy of the request has kept before.
+        """Store `answer` and return it, or the one that a copy of the request stored before.
 
-        Errors: as `find`.
         DynamoDB: one conditional Put, and one GetItem where it fails.
+        Errors: as `find`.
         """
         if request_key is None:
             return answer

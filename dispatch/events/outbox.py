@@ -1,6 +1,7 @@
-"""The one way out: what a step says is written with it, then relayed to inboxes, timers and board.
+"""Transactional outbox and its relay to timers, inboxes and the operations board.
 
-Step 4 of an order's way: store.orders writes -> [here] relays -> store.inbox -> sockets.
+An order's transition writes an entry in its own transaction; after the commit the same node relays
+the entry, and a sweep relays entries of nodes that died. Relaying is idempotent by event id.
 """
 
 import asyncio
@@ -8,7 +9,6 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
-from zlib import crc32
 
 import msgspec
 import structlog
@@ -19,6 +19,7 @@ from dispatch.clock import Clock
 from dispatch.errors import StoreUnavailable
 from dispatch.events.inbox import Inboxes, InboxMessage
 from dispatch.events.operations_board import BoardLine, OperationsBoard
+from dispatch.storage.sharded_list import shard_of
 from dispatch.storage.timers import Timers
 from ledger.dynamodb.table import (
     Delete,
@@ -30,22 +31,23 @@ from ledger.dynamodb.table import (
     TableUnavailable,
 )
 
-# Source: 8 partitions take 8,000 entries/s on DynamoDB; a sweep asks each once.
+# Source: 8 partitions take 8,000 entries/s on DynamoDB; a sweep queries each once.
 SHARDS = 8
-# Entries relayed in one go; their deletions make one transaction (at most 100 writes).
+# Entries relayed together; their deletions make one transaction (at most 100 writes).
 BATCH_MAX = 64
-# Committed entries that wait for the relay; above it they are left to the sweep, which finds them
-# in the table.
+# Committed entries that wait for this node's relay; further ones are left to the sweep, which finds
+# them in the table.
 WAITING_MAX = 20_000
-# The relay of the committing node needs milliseconds; older entries belong to a node that died or
-# to a time without Redis. A question to each shard costs more than all else an idle server does.
+# The committing node relays an entry within milliseconds; older ones belong to a node that died or
+# to an outage of Redis. Source: measured, the queries of a sweep cost an idle server more CPU than
+# anything else.
 SWEEP_AFTER_MS = 1_000
 SWEEP_EVERY_S = 2.0
-# Source: promise, events arrive at most 2 s after Redis is back.
+# Source: docs/promises.md, events arrive at most 2 s after Redis is back.
 RETRY_S = 0.25
-# Relayed entries are deleted together, this long after the first of them: a transaction of its own
-# for each would stand in the way of the order's next step, which often comes at once.
-# Source: bench/offer_latency.py; half of the sweep's patience is left to a slow table.
+# Relayed entries are deleted together, this long after the first of them, since separate
+# transactions would delay the order's next transition, which often follows at once.
+# Source: bench/offer_latency.py. It is a small part of SWEEP_AFTER_MS, in case the table is slow.
 DELETE_AFTER_S = 0.05
 CLOSE_POLL_S = 0.01
 
@@ -53,9 +55,9 @@ log = structlog.get_logger(__name__)
 
 
 class OutboxEvent(msgspec.Struct, frozen=True):
-    """One event for one identity, ready to be sent; `body` is its JSON object.
+    """One event for one identity; `body` is its JSON object.
 
-    One that is not `kept` is meant for the nodes that hold the identity's sockets.
+    One that is not durable is for the nodes that hold the identity's sockets.
     """
 
     to: str
@@ -65,10 +67,10 @@ class OutboxEvent(msgspec.Struct, frozen=True):
 
 
 class OutboxEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """What is to be done once an order's step is written. Units: Unix milliseconds.
+    """What follows from one transition of an order. Units: Unix milliseconds.
 
-    `line` is the order's line on the board, `due_at_ms` when the engine must look at it,
-    `trail_due_ms` when the trail of one that has ended is whole.
+    `line` is the order's line on the board, `due_at_ms` when the order is due for the engine,
+    `trail_due_ms` when the trail of an ended order is due for archiving.
     """
 
     entry_id: str
@@ -82,17 +84,20 @@ class OutboxEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omi
 
     @property
     def key(self) -> Key:
-        """Where the entry waits; entries of one order share a shard and keep their order."""
-        return Key(f"OUTBOX#{crc32(self.order_id.encode()) % SHARDS}", f"ENTRY#{self.entry_id}")
+        """The entry's key; entries of one order are in one shard, in their order."""
+        return Key(f"OUTBOX#{shard_of(self.order_id, SHARDS)}", f"ENTRY#{self.entry_id}")
 
 
 def new_entry_id() -> str:
-    """An id that sorts by the time it was made. Source: UUID version 7, RFC 9562."""
+    """An id that sorts by creation time. Source: UUID version 7, RFC 9562."""
     return uuid_utils.uuid7().hex
 
 
 def write_entry(entry: OutboxEntry) -> Put:
-    """The write that puts an entry beside the step it belongs to."""
+    """The write of an entry, for the transaction of its transition.
+
+    DynamoDB: Put, conditional.
+    """
     item: Item = {
         "PK": entry.key.pk,
         "SK": entry.key.sk,
@@ -103,7 +108,7 @@ def write_entry(entry: OutboxEntry) -> Put:
 
 
 class Outbox:
-    """Relays entries: those of this node at once, those of lost nodes by sweeping the table."""
+    """Relays outbox entries: this node's at once, those of dead nodes by sweeping the table."""
 
     def __init__(
         self, table: Table, inboxes: Inboxes, timers: Timers, board: OperationsBoard, clock: Clock
@@ -115,24 +120,24 @@ class Outbox:
         self._clock = clock
         self._waiting: deque[OutboxEntry] = deque()
         self._has_waiting = asyncio.Event()
-        # Relayed, and not deleted yet.
+        # Relayed entries that are not deleted yet.
         self._relayed: deque[OutboxEntry] = deque()
         self._has_relayed = asyncio.Event()
         self._is_store_unavailable = False
         self._is_running = False
 
     def enqueue(self, entry: OutboxEntry) -> None:
-        """Relay an entry that has just been committed; never waits."""
+        """Queue a committed entry for the relay; never waits."""
         if len(self._waiting) < WAITING_MAX:
             self._waiting.append(entry)
             self._has_waiting.set()
         metrics.OUTBOX_WAITING.set(len(self._waiting))
 
     async def run(self) -> None:
-        """Relay what is handed over, for as long as the server runs."""
+        """Relay queued entries, for as long as the server runs."""
         self._is_running = True
         if self._waiting or self._relayed:
-            # Left by a run that a bug of ours has ended.
+            # Left by a run that crashed.
             self._has_waiting.set()
             self._has_relayed.set()
         try:
@@ -147,15 +152,20 @@ class Outbox:
             self._is_running = False
 
     async def close(self, deadline_s: float) -> None:
-        """Wait until what was handed over is relayed and deleted; the rest is the sweep's."""
+        """Wait until queued entries are relayed and deleted, at most until the deadline.
+
+        What is left then is relayed by a sweep.
+
+        Units: seconds.
+        """
         with suppress(TimeoutError):
             async with asyncio.timeout(deadline_s):
-                # At the end only, and for one round trip.
+                # Polled, since it happens once, at the end, and takes one round trip.
                 while (self._waiting or self._relayed) and self._is_running:  # noqa: ASYNC110
                     await asyncio.sleep(CLOSE_POLL_S)
 
     async def _relay_waiting(self) -> None:
-        """Relay the oldest of what waits; while a store is away they wait on, in their order."""
+        """Relay the oldest queued entries; while a store is unavailable they stay queued."""
         batch = list(islice(self._waiting, BATCH_MAX))
         is_kept = False
         try:
@@ -164,12 +174,12 @@ class Outbox:
             self._relayed.extend(batch)
             self._has_relayed.set()
         except (StoreUnavailable, TableUnavailable) as error:
-            # Were they left to the sweep, a newer event of their order would overtake them.
+            # Not left to the sweep: a newer event of the same order would overtake them.
             is_kept = True
             self._log_unavailable(error)
             await asyncio.sleep(RETRY_S)
         finally:
-            # After a bug of ours they are left to the sweep, so that others are not held up.
+            # After an unexpected error they are left to the sweep, so that they block no others.
             for _ in () if is_kept else batch:
                 self._waiting.popleft()
             metrics.OUTBOX_WAITING.set(len(self._waiting))
@@ -177,13 +187,13 @@ class Outbox:
     def _log_unavailable(self, error: Exception) -> None:
         if not self._is_store_unavailable:
             self._is_store_unavailable = True
-            log.warning("outbox_waits", entries=len(self._waiting), cause=str(error))
+            log.warning("outbox_blocked", entries=len(self._waiting), cause=str(error))
 
     async def sweep(self) -> None:
-        """Relay entries that nobody has relayed, for as long as the server runs."""
+        """Relay overdue entries of every shard in turn, for as long as the server runs."""
         while True:
             for shard in range(SHARDS):
-                # One after the other in a row would keep those waiting who come between them.
+                # Spread over the period, so that no burst of queries delays other work.
                 await asyncio.sleep(SWEEP_EVERY_S / SHARDS)
                 try:
                     while await self.sweep_shard(shard) == BATCH_MAX:
@@ -193,29 +203,31 @@ class Outbox:
                     await asyncio.sleep(SWEEP_EVERY_S)
 
     async def sweep_shard(self, shard: int) -> int:
-        """Relay the overdue entries of one shard, oldest first; returns how many there were.
+        """Relay the overdue entries of one shard, oldest first; how many there were.
 
-        Those that this node is about to relay or to delete anyway are left to it.
+        Entries that this node is about to relay or delete are left out.
+        DynamoDB: one Query.
+        Errors: StoreUnavailable, TableUnavailable.
         """
         page = await self._table.query(
             Query(pk=f"OUTBOX#{shard}", prefix="ENTRY#", limit=BATCH_MAX)
         )
         before_ms = self._clock.now_ms() - SWEEP_AFTER_MS
-        known = (*self._waiting, *self._relayed) if self._is_running else ()
-        ours = {entry.key.sk for entry in known}
+        queued = (*self._waiting, *self._relayed) if self._is_running else ()
+        queued_sks = {entry.key.sk for entry in queued}
         overdue = [
             msgspec.json.decode(item["entry"], type=OutboxEntry)
             for item in page.items
-            if item["atMs"] <= before_ms and item["SK"] not in ours
+            if item["atMs"] <= before_ms and item["SK"] not in queued_sks
         ]
         if overdue:
             await self.relay(overdue)
         return len(overdue)
 
     async def relay(self, entries: Sequence[OutboxEntry]) -> None:
-        """Tell what the entries say, then forget them; doing it twice tells nothing twice.
+        """Publish entries, then delete them; a repeat publishes no event twice.
 
-        Errors: StoreUnavailable, TableUnavailable; what was not forgotten is relayed again.
+        Errors: StoreUnavailable, TableUnavailable; entries that were not deleted are relayed again.
         """
         await self._publish(entries)
         await self._delete(entries)
@@ -223,7 +235,7 @@ class Outbox:
     async def _publish(self, entries: Sequence[OutboxEntry]) -> None:
         now_ms = self._clock.now_ms()
         trails = {each.order_id: each.trail_due_ms for each in entries if each.trail_due_ms}
-        # Side by side, and neither is left under way by a failure of the other.
+        # Concurrently; both complete even where one fails, so that neither is left running.
         failures = await asyncio.gather(
             self._timers.arm(_due_times(entries), trails=trails),
             self._inboxes.append(_messages(entries), now_ms),
@@ -231,7 +243,7 @@ class Outbox:
         )
         for failure in filter(None, failures):
             raise failure
-        await self._board.post([e.line for e in entries if e.line], _sum_counters(entries))
+        await self._board.post([each.line for each in entries if each.line], _sum_counters(entries))
         for entry in entries:
             metrics.OUTBOX_LAG_SECONDS.observe(max(0, now_ms - entry.at_ms) / 1000)
 
@@ -239,7 +251,7 @@ class Outbox:
         await self._table.transact([Delete(key=entry.key) for entry in entries])
 
     async def _delete_relayed(self) -> None:
-        """Delete what this node has relayed; while the table is away it waits."""
+        """Delete entries that this node has relayed; while the table is unavailable they wait."""
         while True:
             await self._has_relayed.wait()
             await asyncio.sleep(DELETE_AFTER_S)
@@ -261,11 +273,9 @@ class Outbox:
 
 def _messages(entries: Sequence[OutboxEntry]) -> list[InboxMessage]:
     return [
-        InboxMessage(
-            saying.to, f"{entry.entry_id}.{i}", saying.name, saying.body, saying.is_durable
-        )
+        InboxMessage(event.to, f"{entry.entry_id}.{i}", event.name, event.body, event.is_durable)
         for entry in entries
-        for i, saying in enumerate(entry.events)
+        for i, event in enumerate(entry.events)
     ]
 
 

@@ -15,7 +15,7 @@ from dispatch.events.operations_board import BoardLine, OperationsBoard
 from dispatch.leadership.redis_instance import RedisInstance
 from dispatch.model import Order, OrderStatus
 from dispatch.orders.rider_loader import RiderLoader
-from dispatch.orders.store import SHARDS, OrderStore, shard_of
+from dispatch.orders.store import SHARDS, OrderStore, order_shard
 from dispatch.orders.transitions.waves import needs_dispatch
 from dispatch.storage.timers import Timers
 from dispatch.tracking.redis_writer import RedisWriter
@@ -147,7 +147,7 @@ class OpenOrderRecovery:
 
     async def _recover_board(self, shard: int, orders: Sequence[Order]) -> int:
         dots = await self._board.read()
-        shown = {dot.order_id: dot.version for dot in dots if shard_of(dot.order_id) == shard}
+        shown = {dot.order_id: dot.version for dot in dots if order_shard(dot.order_id) == shard}
         behind = [order for order in orders if shown.get(order.order_id, 0) < order.version]
         lines = [BoardLine(order_marker(order), ended=False) for order in behind]
         lines += await self._ended_lines(shown, {order.order_id for order in orders})

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from typing import Any
-from zlib import crc32
 
 import msgspec
 
@@ -14,6 +13,7 @@ from dispatch.storage.paging import (
     parse_shard_cursor,
     wrong_cursor,
 )
+from dispatch.storage.sharded_list import shard_of
 from ledger.dynamodb.table import (
     Item,
     Key,
@@ -46,9 +46,9 @@ class ConditionClause(msgspec.Struct, frozen=True, kw_only=True):
     values: dict[str, Any] = {}
 
 
-def shard_of(text: str) -> int:
-    """The partition of the list of all orders that holds this id. Source: CRC-32, ISO 3309."""
-    return crc32(text.encode()) % SHARDS
+def order_shard(order_id: str) -> int:
+    """The shard of the list of all orders that holds an order."""
+    return shard_of(order_id, SHARDS)
 
 
 def order_key(order_id: str) -> Key:
@@ -124,7 +124,7 @@ def _index_keys(order: Order) -> dict[str, str]:
     if order.rider_id is not None:
         keys |= {"GSI3PK": f"RIDER#{order.rider_id}#ORDERS", "GSI3SK": sort_key}
     stage = "CLOSED" if order.is_terminal else "OPEN"
-    keys |= {"GSI4PK": f"ORDERS#{stage}#{shard_of(order.order_id)}", "GSI4SK": sort_key}
+    keys |= {"GSI4PK": f"ORDERS#{stage}#{order_shard(order.order_id)}", "GSI4SK": sort_key}
     return keys
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from dispatch.accounts.connection_counts import ConnectionCounts
 from dispatch.errors import StoreUnavailable
 from dispatch.events.inbox import Inboxes
-from dispatch.events.operations_board import NodeReport, OperationsBoard
+from dispatch.events.node_reports import NodeReport, NodeReports
 from dispatch.events.outbox import Outbox
 from dispatch.leadership.arrival_recorder import ArrivalRecorder
 from dispatch.leadership.leader_lease import LeaderLease
@@ -35,7 +35,7 @@ class BackgroundTasks(NamedTuple):
     """The parts that run by themselves, and what they report to."""
 
     node: str
-    board: OperationsBoard
+    node_reports: NodeReports
     pubsub: PubSub
     inboxes: Inboxes
     connection_counts: ConnectionCounts
@@ -118,7 +118,7 @@ async def _sweep_fix_pipeline(services: Services, background: BackgroundTasks) -
             # seconds counts as dead, and its sockets are not counted.
             report = NodeReport(now_ms, fixes, services.rider_registry.count_on_duty())
             background.connection_counts.evict_excess(
-                await background.board.report(background.node, report)
+                await background.node_reports.report(background.node, report)
             )
 
 

@@ -2,6 +2,7 @@
 
 from dispatch.accounts.connection_counts import ConnectionCounts
 from dispatch.events.kept_answers import KeptAnswers
+from dispatch.events.node_reports import NodeReports
 from dispatch.leadership.arrival_recorder import ArrivalRecorder
 from dispatch.leadership.leader_lease import LeaderLease
 from dispatch.leadership.reconciliation import OpenOrderRecovery, Reconciler, RiderStateRecovery
@@ -117,7 +118,7 @@ def _build_background_tasks(
     events.pubsub.on_gap(reconciler.wake)
     return BackgroundTasks(
         node=node,
-        board=events.board,
+        node_reports=NodeReports(infrastructure.redis),
         pubsub=events.pubsub,
         inboxes=events.inboxes,
         connection_counts=ConnectionCounts(

@@ -1,8 +1,8 @@
--- Raises an alert to the operators, unless the same one was raised a short while ago.
--- KEYS  1 the mark of this alert  2 the list of alerts
--- ARGV  1 the alert  2 for how long it is not repeated (ms)  3 alerts kept  4 the list's life (ms)
+-- Raise an alert to the operators, unless the same one was raised within its interval.
+-- KEYS  1 when this alert was last raised  2 the list of alerts
+-- ARGV  1 the alert  2 its interval (ms)  3 alerts stored  4 time to live of the list (ms)
 --       5 the channel  6 now (ms)
--- Returns 1 where it was raised, 0 where it was not.
+-- Returns 1 where it was raised, else 0.
 local raised = redis.call('GET', KEYS[1])
 local last = raised and tonumber(raised)
 if last and tonumber(ARGV[6]) - last < tonumber(ARGV[2]) then

@@ -1,9 +1,9 @@
--- Put one event into an identity's inbox, unless it is already there, and tell its nodes.
+-- Append one event to an identity's inbox, unless it is already there, and publish it.
 -- KEYS: head (hash), stream, seen (sorted set), channel is ARGV[1].
 -- ARGV: channel, event id, now ms, epoch to use for a new inbox, event name, body (JSON object),
---       entries kept, ms kept, head ttl ms.
--- Returns the event's seq, or 0 where the event id was known.
--- Atomic, because seq, stream and channel must agree on one order of events.
+--       entries kept, ms kept, time to live of the head (ms).
+-- Returns the event's seq, 0 where the event id was known.
+-- Atomic, because number, stream and channel must have the same order of events.
 local now, kept_ms = tonumber(ARGV[3]), tonumber(ARGV[8])
 if redis.call('ZADD', KEYS[3], 'NX', now, ARGV[2]) == 0 then
   return 0
@@ -14,8 +14,8 @@ local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
 local head = redis.call('HMGET', KEYS[1], 'epoch', 'run')
 local epoch = head[1]
 if head[2] ~= run then
-  -- A server that was started anew, or took over, may lack the last second: it must neither give
-  -- a number twice nor pass over what it lacks.
+  -- A restarted server, or a replica that took over, may have lost the last second. A new epoch
+  -- keeps it from giving a number twice and from hiding the loss.
   epoch = ARGV[4]
   redis.call('DEL', KEYS[2])
   redis.call('HSET', KEYS[1], 'epoch', epoch, 'run', run, 'seq', 0)

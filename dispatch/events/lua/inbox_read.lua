@@ -1,9 +1,9 @@
--- Where an inbox stands, and its newest events.
+-- Read the head of an inbox and its newest events.
 -- KEYS: head (hash), stream.
--- ARGV: "after" and the last seq that is known, or "newest" and how many.
--- Returns epoch, seq and the rows of the stream, oldest first; an empty epoch and 0 where there is
--- no inbox, or only one of a server that has ended since and may have lost its last second.
--- Atomic, because head and stream must be of one moment.
+-- ARGV: "after" and the last seq that the client has, or "newest" and how many.
+-- Returns epoch, seq and the entries of the stream, oldest first; an empty epoch and 0 where there is
+-- no inbox, or one of an earlier run of the server, which may have lost its last second.
+-- Atomic, because head and stream must belong together.
 local head = redis.call('HMGET', KEYS[1], 'epoch', 'seq', 'run')
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
 if head[3] ~= run then

@@ -1,4 +1,4 @@
-"""Inboxes: numbered without gaps, repeated without effect, replayed exactly."""
+"""Inboxes: events are numbered without gaps, appended once and replayed exactly."""
 
 import pytest
 
@@ -23,7 +23,7 @@ def messages(*numbers, to=IDENTITY):
 
 
 async def test_events_are_numbered_in_their_order(inboxes: Inboxes):
-    """The first event is 1, and what follows has no gap."""
+    """Events are numbered from 1 on, in the order in which they were appended."""
     await inboxes.append(messages(1, 2, 3), 1_000)
     head = await inboxes.head(IDENTITY)
     found = await inboxes.events_after(IDENTITY, head.epoch, 0)
@@ -36,7 +36,7 @@ async def test_events_are_numbered_in_their_order(inboxes: Inboxes):
 
 
 async def test_append_is_idempotent(inboxes: Inboxes):
-    """The same event twice takes one place."""
+    """An event id that is already in the inbox is not appended again."""
     await inboxes.append(messages(1, 2), 1_000)
     await inboxes.append(messages(2, 1, 3), 1_001)
     head = await inboxes.head(IDENTITY)
@@ -46,7 +46,7 @@ async def test_append_is_idempotent(inboxes: Inboxes):
 
 
 async def test_only_missed_events_are_replayed(inboxes: Inboxes):
-    """Resume after the second event brings the third."""
+    """The events after a number are replayed, none after the last."""
     await inboxes.append(messages(1, 2, 3), 1_000)
     head = await inboxes.head(IDENTITY)
 
@@ -55,7 +55,7 @@ async def test_only_missed_events_are_replayed(inboxes: Inboxes):
 
 
 async def test_lost_events_need_a_resync(inboxes: Inboxes, redis: RedisClients):
-    """Another epoch, a trimmed stream or a seq from the future all ask for a fresh start."""
+    """Another epoch, a trimmed stream and a number above the last cannot be replayed."""
     await inboxes.append(messages(1, 2, 3), 1_000)
     head = await inboxes.head(IDENTITY)
     await redis.commands.xtrim(keys.inbox(IDENTITY), maxlen=1, approximate=False)
@@ -66,7 +66,7 @@ async def test_lost_events_need_a_resync(inboxes: Inboxes, redis: RedisClients):
 
 
 async def test_flushed_redis_starts_a_new_epoch(inboxes: Inboxes, redis: RedisClients):
-    """After FLUSHALL the numbers start again under another name."""
+    """After FLUSHALL the numbers start again under another epoch."""
     await inboxes.append(messages(1), 1_000)
     before = await inboxes.head(IDENTITY)
     await redis.commands.flushall()
@@ -78,30 +78,30 @@ async def test_flushed_redis_starts_a_new_epoch(inboxes: Inboxes, redis: RedisCl
 
 
 async def test_restarted_redis_reuses_no_sequence_number(inboxes: Inboxes, redis: RedisClients):
-    """It had lost its last second, and gave an app's third number to another event: silence.
+    """After a restart that lost an event, clients of the old epoch cannot resume.
 
-    Now whoever stood in the old inbox is told that he missed something, before and after the first
-    event of the new one.
+    The restarted Redis gave the lost event's number to the next event, and clients took that one
+    for known. They get a resync now, before and after the first event of the new epoch.
     """
     await inboxes.append(messages(1, 2, 3), 1_000)
-    heard = await inboxes.head(IDENTITY)
-    # The third event went with the end of the file, and the server is another one.
+    before = await inboxes.head(IDENTITY)
+    # The third event was in the lost second, and the run id is that of the new server.
     await redis.commands.xdel(keys.inbox(IDENTITY), "3-0")
     await redis.commands.hset(keys.inbox_head(IDENTITY), mapping={"seq": 2, "run": "another"})
 
-    assert await inboxes.events_after(IDENTITY, heard.epoch, 2) is None
+    assert await inboxes.events_after(IDENTITY, before.epoch, 2) is None
     assert await inboxes.head(IDENTITY) == InboxHead("", 0)
     await inboxes.append(messages(4), 2_000)
     after = await inboxes.head(IDENTITY)
-    assert await inboxes.events_after(IDENTITY, heard.epoch, 3) is None
-    assert after.epoch != heard.epoch
+    assert await inboxes.events_after(IDENTITY, before.epoch, 3) is None
+    assert after.epoch != before.epoch
     assert [entry.body for entry in await inboxes.events_after(IDENTITY, after.epoch, 0)] == [
         b'{"n":4}'
     ]
 
 
 async def test_flushed_scripts_are_reloaded(inboxes: Inboxes, redis: RedisClients):
-    """A restarted Redis knows no script and still takes the event, once."""
+    """An append after SCRIPT FLUSH loads the scripts and appends the event once."""
     await redis.commands.script_flush()
     await inboxes.append(messages(1), 1_000)
 
@@ -109,32 +109,32 @@ async def test_flushed_scripts_are_reloaded(inboxes: Inboxes, redis: RedisClient
 
 
 async def test_head_and_recent_returns_events_since_the_handshake(inboxes: Inboxes):
-    """Events from the moment of the handshake on reach an app without a past."""
+    """The head comes with the events since the given time."""
     await inboxes.append(messages(1), 1_000)
     await inboxes.append(messages(2), 2_000)
-    head, news = await inboxes.head_and_recent(IDENTITY, 1_500)
+    head, recent = await inboxes.head_and_recent(IDENTITY, 1_500)
 
     assert head.seq == 2
-    assert [entry.seq for entry in news] == [2]
+    assert [entry.seq for entry in recent] == [2]
 
 
 async def test_nodes_receive_durable_and_transient_messages(
     inboxes: Inboxes, redis: RedisClients, until: Until
 ):
-    """A letter that is not kept reaches the node without a number."""
-    heard = []
-    feeds = PubSub(redis)
-    async with until.running(feeds.run):
-        await feeds.subscribe(
-            keys.inbox_channel(IDENTITY), lambda message: heard.append(parse_entry(message))
+    """Subscribed nodes get durable events with their number, others with 0 and not stored."""
+    received = []
+    pubsub = PubSub(redis)
+    async with until.running(pubsub.run):
+        await pubsub.subscribe(
+            keys.inbox_channel(IDENTITY), lambda message: received.append(parse_entry(message))
         )
         await inboxes.append(messages(1), 1_000)
         await inboxes.append(
             [InboxMessage(IDENTITY, "evt_2", "workload_change", "{}", is_durable=False)], 1_001
         )
-        await until.true(lambda: len(heard) == 2)
+        await until.true(lambda: len(received) == 2)
 
-    assert [(entry.seq, entry.name) for entry in heard] == [
+    assert [(entry.seq, entry.name) for entry in received] == [
         (1, "order_ready"),
         (0, "workload_change"),
     ]

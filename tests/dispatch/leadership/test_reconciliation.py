@@ -13,7 +13,7 @@ from dispatch.leadership.reconciliation import (
 from dispatch.leadership.redis_instance import RedisInstance
 from dispatch.model import Position
 from dispatch.orders.rider_loader import RiderLoader
-from dispatch.orders.store import SHARDS, shard_of
+from dispatch.orders.store import SHARDS, order_shard
 from dispatch.storage.redis_client import RedisClients, Scripts
 from dispatch.tracking.eta import EtaEstimator
 from dispatch.tracking.fix_pipeline import FixPipeline
@@ -183,7 +183,7 @@ async def test_all_shards_are_compared_in_turn(
     for _ in range(SHARDS):
         await open_order_recovery.restore(is_lost=False)
         dots = {dot.order_id for dot in await order_scenario.board.read()}
-        assert len({shard_of(order_id) for order_id in dots - seen}) <= 1
+        assert len({order_shard(order_id) for order_id in dots - seen}) <= 1
         seen = dots
 
     assert seen == placed

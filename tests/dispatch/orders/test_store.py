@@ -13,8 +13,8 @@ from dispatch.orders.store import (
     insert_order,
     offered_to,
     order_key,
+    order_shard,
     owned_by,
-    shard_of,
     update_order,
 )
 from dispatch.storage.paging import PageRequest
@@ -184,10 +184,10 @@ async def test_open_orders_of_one_partition_or_all(table: DynamoTable):
     placed = [await insert(table, number) for number in range(5)]
     await insert(table, 9, status=OrderStatus.REJECTED)
     orders = OrderStore(table)
-    shard = shard_of(placed[0].order_id)
+    shard = order_shard(placed[0].order_id)
     everything = await orders.list_open()
 
     assert {order.order_id for order in everything} == {order.order_id for order in placed}
     assert await orders.list_open(shard) == [
-        order for order in everything if shard_of(order.order_id) == shard
+        order for order in everything if order_shard(order.order_id) == shard
     ]
