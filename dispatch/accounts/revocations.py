@@ -1,4 +1,4 @@
-"""Tokens that were recalled before their end: written once, read by every node."""
+"""Token revocations: written to DynamoDB once, announced to every node, read by all."""
 
 from collections.abc import Sequence
 from contextlib import suppress
@@ -27,25 +27,26 @@ from ledger.dynamodb.table import (
 )
 
 _PK = "REVOKED"
-# Sign-ins that their owners have ended: many, and of no interest as soon as their tokens are over.
+# Sign-outs: many, and needed only until the access tokens of the sign-in have expired.
 _PK_SIGN_OUTS = "REVOKED#SIGN_OUTS"
-# Source: wire contract, a token lives for 30 days at most; the day more is for clocks.
+# Source: docs/contract.md, a token lives for 30 days at most; one day more is for clocks.
 REVOCATION_TTL_MS = 31 * 86_400_000
 PAGE_SIZE = 100
+# Source: docs/contract.md, an access token lives for an hour.
 SIGN_OUT_TTL_MS = 3_600_000
 
 
 class Revocation(Record, frozen=True):
-    """One token, or all tokens that one identity had at a moment. Units: Unix milliseconds."""
+    """A revoked token, or all tokens that one identity had at a time. Units: Unix milliseconds."""
 
     subject: str
     at_ms: int
-    # From here on no token that it is about can be valid.
+    # When the last token concerned has expired.
     until_ms: int
 
 
 class RevocationRequest(NamedTuple):
-    """What is to be recalled, by whom; `until_ms` as in Revocation."""
+    """The subjects to revoke, by whom and why; `until_ms` as in Revocation."""
 
     subjects: Sequence[str]
     by: Identity
@@ -54,22 +55,25 @@ class RevocationRequest(NamedTuple):
 
 
 def token_subject(token_id: str) -> str:
-    """The subject of one token."""
+    """The subject that stands for one token."""
     return f"token:{token_id}"
 
 
 def identity_subject(owner: Identity) -> str:
-    """The subject of every token that an identity has until now."""
+    """The subject that stands for every token an identity has so far."""
     return f"identity:{owner}"
 
 
 def sign_in_subject(sign_in_id: str) -> str:
-    """The subject of every access token that a sign-in has got."""
+    """The subject that stands for every access token of a sign-in."""
     return f"sign_in:{sign_in_id}"
 
 
 class Revocations:
-    """The list, oldest last, and a word to every node when it grows."""
+    """Writes revocations, announces them to the nodes, and lists them.
+
+    Errors: every method raises StoreUnavailable where DynamoDB cannot answer.
+    """
 
     def __init__(self, table: Table, clients: RedisClients, clock: Clock) -> None:
         self._table = RetryableTable(table)
@@ -80,13 +84,13 @@ class Revocations:
     async def add(
         self, request: RevocationRequest, answer: dict[str, Any], request_key: RequestKey | None
     ) -> Any:
-        """Recall what is wished, and return `answer` with the moment it holds from.
+        """Revoke the requested subjects; `answer` with the time as `revokedAt`.
 
         A repeat has no effect and gets the first answer.
 
-        Errors: StoreUnavailable; Refused CONFLICT where the receipt's name was used before.
-        DynamoDB: one transaction of the entries, the audit record and the receipt.
-        Redis: SPUBLISH; where Redis is away the nodes look by themselves.
+        Errors: Refused CONFLICT where the request's id was used for another body.
+        DynamoDB: one transaction of the entries, the audit record and the idempotency record.
+        Redis: SPUBLISH; while Redis is unavailable the nodes poll DynamoDB.
         """
         first = await self._records.find(request_key)
         if first is not None:
@@ -95,8 +99,8 @@ class Revocations:
         answer = {**answer, "revokedAt": now_ms}
         until_ms = request.until_ms or now_ms + REVOCATION_TTL_MS
         writes = [_entry(subject, now_ms, until_ms) for subject in request.subjects]
-        what = {"subjects": list(request.subjects), "reason": request.reason}
-        writes.append(audit_record("revoke_tokens", request.by, what, now_ms))
+        details = {"subjects": list(request.subjects), "reason": request.reason}
+        writes.append(audit_record("revoke_tokens", request.by, details, now_ms))
         if request_key is not None:
             writes.append(write_record(request_key, answer, now_ms))
         try:
@@ -107,10 +111,10 @@ class Revocations:
         return answer
 
     async def end_sign_in(self, sign_in_id: str) -> None:
-        """Recall the access tokens of a sign-in, for the hour that the last of them lives.
+        """Revoke the access tokens of a sign-in, for the hour that the last of them lives.
 
-        DynamoDB: one PutItem; repeating it changes nothing.
-        Redis: PUBLISH, as in `add`.
+        DynamoDB: one PutItem; a repeat has no further effect.
+        Redis: SPUBLISH, as in `add`.
         """
         now_ms = self._clock.now_ms()
         entry = _entry(sign_in_subject(sign_in_id), now_ms, now_ms + SIGN_OUT_TTL_MS, _PK_SIGN_OUTS)
@@ -122,14 +126,14 @@ class Revocations:
             await self._redis.spublish(keys.revoked_channel(), b"")
 
     async def since(self, at_ms: int) -> list[Revocation]:
-        """Everything that was recalled from a moment on, newest first.
+        """Every revocation since a time, newest first, then sign-outs. Units: Unix milliseconds.
 
-        DynamoDB: two Queries, more where more than a hundred were recalled; consistent.
+        DynamoDB: two Queries, more above a hundred revocations; consistent.
         """
-        brief_ms = max(at_ms, self._clock.now_ms() - SIGN_OUT_TTL_MS)
+        sign_outs_ms = max(at_ms, self._clock.now_ms() - SIGN_OUT_TTL_MS)
         return [
             *await self._query_since(_PK, at_ms),
-            *await self._query_since(_PK_SIGN_OUTS, brief_ms),
+            *await self._query_since(_PK_SIGN_OUTS, sign_outs_ms),
         ]
 
     async def _query_since(self, pk: str, at_ms: int) -> list[Revocation]:

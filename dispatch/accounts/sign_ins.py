@@ -1,4 +1,4 @@
-"""Sign-ins: each a row of refresh tokens of which only the newest is good."""
+"""Sign-ins: rotating refresh tokens, of which only the newest of each sign-in is valid."""
 
 import msgspec
 
@@ -18,28 +18,29 @@ from ledger.dynamodb.table import (
     Update,
 )
 
-# How long the token before the newest is good: the answer that held the newest may have been lost
-# on its way. Source: RFC 9700 section 4.14.2 asks for detection of reuse; a phone tries again
+# How long the token before the newest is still accepted, since the response with the newest may
+# have been lost. Source: RFC 9700 section 4.14.2 asks for detection of reuse; a client retries
 # within seconds.
 GRACE_MS = 10_000
+# Source: docs/contract.md, a refresh token lives for 30 days; one day more is for clocks.
 SIGN_IN_TTL_S = 31 * 86_400
 
 
 class SignIn(Record, frozen=True):
-    """One phone that has signed in. Units: Unix milliseconds."""
+    """One signed-in device. Units: Unix milliseconds."""
 
     sign_in_id: str
     user_id: str
     user_type: OwnerType
     phone: str
-    since: int
-    # How often it was renewed, and when for the last time.
-    turn: int = 0
-    turned_at: int = 0
+    started_at: int
+    # How often it was renewed, and when last.
+    generation: int = 0
+    renewed_at: int = 0
 
 
 class RefreshTokenReused(Exception):
-    """A refresh token came twice: the app has one, and a thief the other."""
+    """An old refresh token was used: the client has one copy, and perhaps a thief another."""
 
     def __init__(self, sign_in: SignIn) -> None:
         super().__init__(sign_in.sign_in_id)
@@ -47,9 +48,9 @@ class RefreshTokenReused(Exception):
 
 
 class SignIns:
-    """Begins, renews and ends sign-ins.
+    """Starts, renews and ends sign-ins.
 
-    Errors: every method raises StoreUnavailable where DynamoDB is away.
+    Errors: every method raises StoreUnavailable where DynamoDB cannot answer.
     """
 
     def __init__(self, table: Table, clock: Clock) -> None:
@@ -57,48 +58,50 @@ class SignIns:
         self._clock = clock
 
     async def begin(self, login: Login, account: Account) -> SignIn:
-        """Somebody has shown who he is.
+        """Start a sign-in of an authenticated account.
 
         DynamoDB: one PutItem.
         """
         now_ms = self._clock.now_ms()
-        begun = SignIn(
+        sign_in = SignIn(
             sign_in_id=new_id("sin"),
             user_id=account.user_id,
             user_type=account.user_type,
             phone=login.phone,
-            since=now_ms,
-            turned_at=now_ms,
+            started_at=now_ms,
+            renewed_at=now_ms,
         )
-        key = _key(begun.sign_in_id)
-        item = {"PK": key.pk, "SK": key.sk, **msgspec.to_builtins(begun), "turn": 0}
+        key = _key(sign_in.sign_in_id)
+        # The generation is written although it has its default, for the condition of `renew`.
+        item = {"PK": key.pk, "SK": key.sk, **msgspec.to_builtins(sign_in), "generation": 0}
         await self._table.transact([Put(item={**item, "ttl": now_ms // 1000 + SIGN_IN_TTL_S})])
-        return begun
+        return sign_in
 
-    async def renew(self, sign_in_id: str, turn: int) -> SignIn | None:
-        """The next turn of a sign-in; None where it is over.
+    async def renew(self, sign_in_id: str, generation: int) -> SignIn | None:
+        """The sign-in with its next generation; None where it has ended.
 
-        The token before the newest gets the newest again for ten seconds.
+        `generation` is that of the caller's token. The generation before the newest gets the
+        newest again for ten seconds.
 
-        Errors: Reused for an older one.
-        DynamoDB: one GetItem and one transaction, which lets one of several copies through and
-        none after the account's password has changed.
+        Errors: RefreshTokenReused for an older one.
+        DynamoDB: one GetItem and one transaction, which succeeds for one of several copies, and
+        for none after the account's password has changed.
         """
         found = await self.find(sign_in_id)
         if found is None:
             return None
-        if turn != found.turn:
-            return await self._renew_in_grace(found, turn)
+        if generation != found.generation:
+            return await self._renew_in_grace(found, generation)
         now_ms = self._clock.now_ms()
         update = Update(
             key=_key(sign_in_id),
-            expression="SET turn = :next, turnedAt = :now, #ttl = :ttl",
-            condition="turn = :turn",
+            expression="SET generation = :next, renewedAt = :now, #ttl = :ttl",
+            condition="generation = :generation",
             names={"#ttl": "ttl"},
             values={
-                ":next": turn + 1,
+                ":next": generation + 1,
                 ":now": now_ms,
-                ":turn": turn,
+                ":generation": generation,
                 ":ttl": now_ms // 1000 + SIGN_IN_TTL_S,
             },
         )
@@ -107,11 +110,11 @@ class SignIns:
         except TransactionCancelled as cancelled:
             if cancelled.failed_positions() != [0]:
                 return None
-            return await self._renew_after_race(sign_in_id, turn)
-        return msgspec.structs.replace(found, turn=turn + 1, turned_at=now_ms)
+            return await self._renew_after_race(sign_in_id, generation)
+        return msgspec.structs.replace(found, generation=generation + 1, renewed_at=now_ms)
 
     async def find(self, sign_in_id: str) -> SignIn | None:
-        """One sign-in, None once it is over.
+        """One sign-in, None where it has ended.
 
         DynamoDB: one GetItem, consistent.
         """
@@ -119,22 +122,22 @@ class SignIns:
         return msgspec.convert(item, SignIn) if item else None
 
     async def end(self, sign_in_id: str) -> None:
-        """Nothing is renewed any more.
+        """End a sign-in: it cannot be renewed.
 
         DynamoDB: one DeleteItem; idempotent.
         """
         await self._table.transact([Delete(key=_key(sign_in_id))])
 
-    async def _renew_after_race(self, sign_in_id: str, turn: int) -> SignIn | None:
+    async def _renew_after_race(self, sign_in_id: str, generation: int) -> SignIn | None:
         found = await self.find(sign_in_id)
-        return None if found is None else await self._renew_in_grace(found, turn)
+        return None if found is None else await self._renew_in_grace(found, generation)
 
-    async def _renew_in_grace(self, found: SignIn, turn: int) -> SignIn | None:
-        if turn > found.turn:
-            # A table restored from a backup has forgotten that it gave this one.
+    async def _renew_in_grace(self, found: SignIn, generation: int) -> SignIn | None:
+        if generation > found.generation:
+            # Only in a table restored from a backup, which does not know the newest token.
             return None
-        age_ms = self._clock.now_ms() - found.turned_at
-        if turn < found.turn - 1 or age_ms > GRACE_MS:
+        age_ms = self._clock.now_ms() - found.renewed_at
+        if generation < found.generation - 1 or age_ms > GRACE_MS:
             raise RefreshTokenReused(found)
         try:
             await self._table.transact([_check_account(found)])
@@ -148,9 +151,9 @@ def _key(sign_in_id: str) -> Key:
 
 
 def _check_account(sign_in: SignIn) -> Check:
-    """The account is there, and its password has not changed since."""
+    """A check that the account exists and its password has not changed since the sign-in."""
     return Check(
         key=Login(sign_in.user_type, sign_in.phone).key("ACCOUNT"),
-        condition="since <= :begun",
-        values={":begun": sign_in.since},
+        condition="sessionsValidFrom <= :started",
+        values={":started": sign_in.started_at},
     )

@@ -1,4 +1,4 @@
-"""Accounts: who signs in with which phone, how often he failed, and the codes he was sent."""
+"""Accounts by login: role and phone, password hash, failed sign-ins and one-time codes."""
 
 from typing import Any, NamedTuple
 
@@ -23,7 +23,7 @@ from ledger.dynamodb.table import (
     Write,
 )
 
-# Source: security rules, lockout after five failures; codes have five tries within five minutes.
+# Source: docs/contract.md, lockout after five failures; a code has five tries within five minutes.
 FAILURES_MAX = 5
 LOCKOUT_MS = 15 * 60_000
 CODE_TRIES_MAX = 5
@@ -33,25 +33,25 @@ _PREFIX = {"USER": "usr", "VENDOR": "ven", "RIDER": "rdr"}
 
 
 class Login(NamedTuple):
-    """By what somebody signs in: the same phone may be a customer's and a rider's."""
+    """Role and phone: the same phone may belong to a customer's and a rider's account."""
 
     user_type: OwnerType
     phone: str
 
     @property
     def label(self) -> str:
-        """The login in one word."""
+        """The login as one string."""
         return f"{self.user_type}:{self.phone}"
 
     def key(self, facet: str) -> Key:
-        """Where something about it is kept."""
+        """The key of the item `facet` of the login."""
         return Key(f"LOGIN#{self.user_type}#{self.phone}", facet)
 
 
 def parse_login(user_type: OwnerType, phone: str) -> Login:
-    """A phone however it was written, as one login.
+    """The login of a phone number in any notation; only its digits count.
 
-    Errors: Refused MALFORMED where there are too few or too many digits for a number.
+    Errors: Refused MALFORMED for fewer than 6 or more than 15 digits.
     """
     digits = "".join(filter(str.isdigit, phone))
     # Source: ITU-T E.164, at most fifteen digits.
@@ -61,20 +61,20 @@ def parse_login(user_type: OwnerType, phone: str) -> Login:
 
 
 class Account(Record, frozen=True):
-    """Who signs in. Units: Unix milliseconds."""
+    """A login's account. Units: Unix milliseconds."""
 
     user_id: str
     user_type: OwnerType
     created_at: int
-    # Sign-ins that began before it are over.
-    since: int
-    # When he has shown that the phone is his; until then anybody may have made the account.
-    proven_at: int | None = None
+    # Sign-ins that started before it have ended.
+    sessions_valid_from: int
+    # When the owner proved the phone by a code; until then anyone may have made the account.
+    phone_verified_at: int | None = None
     password_hash: str | None = None
 
 
 class NewCredentials(NamedTuple):
-    """What is saved with an account that is made, or whose phone was just proven."""
+    """The credentials of a new account, or of one whose phone was just verified."""
 
     password_hash: str | None = None
     name: str | None = None
@@ -82,9 +82,9 @@ class NewCredentials(NamedTuple):
 
 
 class Accounts:
-    """Accounts, tries and codes, each by its login.
+    """Accounts, failed sign-ins and codes, each by login.
 
-    Errors: every method raises StoreUnavailable where DynamoDB is away.
+    Errors: every method raises StoreUnavailable where DynamoDB cannot answer.
     """
 
     def __init__(self, table: Table, clock: Clock) -> None:
@@ -92,7 +92,7 @@ class Accounts:
         self._clock = clock
 
     async def find(self, login: Login) -> Account | None:
-        """The account of a login.
+        """The account of a login, None where there is none.
 
         DynamoDB: one GetItem, consistent.
         """
@@ -100,7 +100,7 @@ class Accounts:
         return msgspec.convert(item, Account) if item else None
 
     async def create(self, login: Login, credentials: NewCredentials) -> Account | None:
-        """Make an account, with a profile where its kind has one; None where there is one by now.
+        """Make an account, and a profile for vendors and riders; None where the account exists.
 
         DynamoDB: one transaction of the account and the profile; a repeat changes nothing.
         """
@@ -109,8 +109,8 @@ class Accounts:
             user_id=new_id(_PREFIX[login.user_type]),
             user_type=login.user_type,
             created_at=now_ms,
-            since=now_ms,
-            proven_at=now_ms if credentials.is_phone_verified else None,
+            sessions_valid_from=now_ms,
+            phone_verified_at=now_ms if credentials.is_phone_verified else None,
             password_hash=credentials.password_hash,
         )
         key = login.key("ACCOUNT")
@@ -128,29 +128,32 @@ class Accounts:
     async def verify_phone(
         self, login: Login, account: Account, credentials: NewCredentials
     ) -> Account:
-        """The phone is his: a password that nobody had proven is forgotten, a new one is set.
+        """Mark the phone as verified, and set the new password; the account after it.
 
-        Where it changes, every sign-in until now is over. The account after it.
+        A password that was set before the phone was ever verified is dropped. Where the password
+        changes, every sign-in so far ends.
 
         DynamoDB: one UpdateItem; a repeat changes nothing but times.
         """
         now_ms = self._clock.now_ms()
-        kept = account.password_hash if account.proven_at is not None else None
-        password_hash = credentials.password_hash or kept
+        verified_hash = account.password_hash if account.phone_verified_at is not None else None
+        password_hash = credentials.password_hash or verified_hash
         has_changed = password_hash != account.password_hash
         changed = msgspec.structs.replace(
             account,
-            proven_at=account.proven_at or now_ms,
+            phone_verified_at=account.phone_verified_at or now_ms,
             password_hash=password_hash,
-            since=now_ms if has_changed else account.since,
+            sessions_valid_from=now_ms if has_changed else account.sessions_valid_from,
         )
-        fields: dict[str, Any] = {"provenAt": changed.proven_at, "since": changed.since}
-        sets = ", ".join(f"{name} = :{name}" for name in fields)
-        values = {f":{name}": value for name, value in fields.items()}
+        expression = "SET phoneVerifiedAt = :verified, sessionsValidFrom = :valid"
+        values: dict[str, Any] = {
+            ":verified": changed.phone_verified_at,
+            ":valid": changed.sessions_valid_from,
+        }
         if password_hash is None:
-            expression = f"SET {sets} REMOVE passwordHash"
+            expression += " REMOVE passwordHash"
         else:
-            expression = f"SET {sets}, passwordHash = :hash"
+            expression += ", passwordHash = :hash"
             values[":hash"] = password_hash
         update = Update(
             key=login.key("ACCOUNT"),
@@ -162,16 +165,16 @@ class Accounts:
         return changed
 
     async def count_try(self, login: Login) -> int:
-        """Count a try before it is looked at; how long until there may be one, 0 where this may.
+        """Count a sign-in attempt before it is checked; 0, or how long the login is still locked.
 
-        A login without an account is counted alike, so that nobody learns of the difference.
+        A login without an account is counted too, so that a lock does not reveal accounts.
 
         Units: milliseconds.
-        DynamoDB: one conditional update, and another one where the last lock is over.
+        DynamoDB: one conditional update, and a second one where the last lock has expired.
         """
         now_ms = self._clock.now_ms()
         start_ms = now_ms - LOCKOUT_MS
-        one_more = Update(
+        count = Update(
             key=login.key("TRIES"),
             expression="SET failures = if_not_exists(failures, :zero) + :one, "
             "since = if_not_exists(since, :now), #ttl = :ttl",
@@ -183,7 +186,7 @@ class Accounts:
             },
         )  # fmt: skip
         try:
-            await self._table.transact([one_more])
+            await self._table.transact([count])
         except TransactionCancelled as cancelled:
             before = cancelled.reasons[0].item or {}
             since_ms = int(before.get("since", 0))
@@ -193,25 +196,26 @@ class Accounts:
         return 0
 
     async def _restart_tries(self, login: Login, now_ms: int) -> int:
-        """The first try after a time without; of several at once each counts."""
+        """Count the first attempt after the window; of several at once each counts."""
         fields = {"failures": 1, "since": now_ms, "ttl": _ttl(now_ms + LOCKOUT_MS)}
-        over = set_fields(login.key("TRIES"), fields, condition="since <= :start")
-        begin = msgspec.structs.replace(over, values={**over.values, ":start": now_ms - LOCKOUT_MS})
+        update = set_fields(login.key("TRIES"), fields, condition="since <= :start")
+        values = {**update.values, ":start": now_ms - LOCKOUT_MS}
+        restart = msgspec.structs.replace(update, values=values)
         try:
-            await self._table.transact([begin])
+            await self._table.transact([restart])
         except TransactionCancelled:
             return await self.count_try(login)
         return 0
 
     async def clear_tries(self, login: Login) -> None:
-        """He has shown who he is; what failed before does not count.
+        """Forget failed attempts, after a successful sign-in.
 
         DynamoDB: one DeleteItem; idempotent.
         """
         await self._table.transact([Delete(key=login.key("TRIES"))])
 
     async def save_code(self, login: Login, code_hash: str) -> None:
-        """Keep the code that is sent, sealed, in the place of an older one.
+        """Store the hash of a code that is sent, in place of an older one.
 
         DynamoDB: one PutItem.
         """
@@ -227,10 +231,10 @@ class Accounts:
         await self._table.transact([Put(item=item)])
 
     async def consume_code(self, login: Login, code_hash: str) -> bool:
-        """Whether that is the code that was sent; it is good once.
+        """Whether the code is the one that was sent; a code is valid once.
 
-        DynamoDB: two conditional writes. The first counts the try, so that a thousand guesses at
-        once are five; the second takes the code where it is the right one.
+        DynamoDB: two conditional writes. The first counts the attempt, so that a thousand
+        concurrent guesses are five; the second deletes the code where it matches.
         """
         values = {":one": 1, ":max": CODE_TRIES_MAX, ":now": self._clock.now_ms()}
         key = login.key("CODE")
@@ -241,17 +245,17 @@ class Accounts:
             names={"#until": "until"},
             values=values,
         )
-        take = Delete(key=key, condition="codeHash = :hash", values={":hash": code_hash})
+        consume = Delete(key=key, condition="codeHash = :hash", values={":hash": code_hash})
         try:
             await self._table.transact([count])
-            await self._table.transact([take])
+            await self._table.transact([consume])
         except TransactionCancelled:
             return False
         return True
 
 
 def _profile_writes(login: Login, user_id: str, fields: dict[str, Any]) -> list[Write]:
-    """The profile of a new account; customers have none."""
+    """The write of a new account's profile; customers have none."""
     given = {name: value for name, value in fields.items() if value is not None}
     if login.user_type == "RIDER":
         return [set_fields(rider_key(user_id), {"riderId": user_id, **given})]
@@ -261,5 +265,5 @@ def _profile_writes(login: Login, user_id: str, fields: dict[str, Any]) -> list[
 
 
 def _ttl(until_ms: int) -> int:
-    """When DynamoDB may forget it. Units: Unix seconds."""
+    """DynamoDB's expiry of an item that is needed until `until_ms`. Units: Unix seconds."""
     return until_ms // 1000 + 3600

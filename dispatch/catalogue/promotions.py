@@ -1,4 +1,4 @@
-"""Promotions as orders ask for them, and as operators make, list and stop them."""
+"""Promotions: discounts applied to orders, and created, listed and stopped by operators."""
 
 from contextlib import suppress
 from typing import Any
@@ -32,7 +32,10 @@ from ledger.records.promotions import (
 
 
 class Promotions:
-    """Reads and writes promotions; every change leaves an audit record beside it."""
+    """Reads and writes promotions; every change writes an audit record with it.
+
+    Errors: every method raises StoreUnavailable where DynamoDB cannot answer.
+    """
 
     def __init__(self, table: Table, clock: Clock) -> None:
         self._table = RetryableTable(table)
@@ -40,14 +43,14 @@ class Promotions:
         self._clock = clock
 
     async def apply(self, code: str, user_id: str, pricing: Pricing) -> DiscountedPricing:
-        """The price of a customer's order with the discount of a promotion.
+        """The price of a customer's order with a promotion's discount. Units: whole XAF.
 
         Errors: Refused PROMO_REFUSED, with the reason in its details.
 
         DynamoDB: BatchGetItem.
         """
-        named = code.upper()
-        keys = [promotion_key(named), promotion_use_key(named, user_id)]
+        normalized = code.upper()
+        keys = [promotion_key(normalized), promotion_use_key(normalized, user_id)]
         item, use = await self._table.get_many(keys)
         if item is None:
             raise Refused(
@@ -74,9 +77,11 @@ class Promotions:
     async def create(
         self, body: NewPromotion, by: str, request_key: RequestKey | None = None
     ) -> dict[str, Any]:
-        """Make a promotion; a code is used once, and `receipt` is of the request.
+        """Create a promotion; a code is never used again, not even after its promotion.
 
-        Errors: Refused MALFORMED for one that could never hold; CONFLICT for a code that exists.
+        DynamoDB: GetItem, then one transaction of the promotion, the audit record and the
+            idempotency record.
+        Errors: Refused MALFORMED for contradictory terms; CONFLICT for a code that exists.
         """
         first = await self._answers.find(request_key)
         if first is not None:
@@ -90,7 +95,7 @@ class Promotions:
         try:
             await self._table.transact(writes)
         except TransactionCancelled as cancelled:
-            # A copy of the same request may have been faster.
+            # A copy of the same request may have been first.
             first = await self._answers.find(request_key)
             if first is None:
                 message = f"there was a promotion {promotion.code} before"
@@ -99,32 +104,33 @@ class Promotions:
         return answer
 
     async def stop(self, code: str, admin_id: str, reason: str) -> Promotion:
-        """No further order gets it; stopping twice changes nothing.
+        """Stop a promotion: no further order gets it; stopping twice changes nothing.
 
+        DynamoDB: GetItem twice, and one transaction of the promotion and the audit record.
         Errors: Refused NOT_FOUND.
         """
         promotion = await self.get(code)
         if promotion.promo_state is PromotionState.STOPPED:
             return promotion
         now_ms = self._clock.now_ms()
-        told = {"code": promotion.code, "reason": reason}
-        record = audit_record("stop_promotion", admin_id, told, now_ms)
+        details = {"code": promotion.code, "reason": reason}
+        record = audit_record("stop_promotion", admin_id, details, now_ms)
         with suppress(TransactionCancelled):
-            # Another operator may be faster.
+            # Another operator may have stopped it first.
             await self._table.transact([stop_promotion(promotion.code, now_ms), record])
         return await self.get(code)
 
     async def list_by_state(
         self, state: PromotionState, page: PageRequest
     ) -> tuple[list[Promotion], str | None]:
-        """Promotions that stand so, newest first.
+        """One page of the promotions in a state, newest first, and the next page's cursor.
 
-        Errors: Refused MALFORMED for a cursor that is not ours.
+        Errors: Refused MALFORMED for a cursor of another list.
 
         DynamoDB: Query of GSI2.
         """
-        place = ListShard(promotion_list_pk(state), "GSI2", forward=False)
-        items, cursor = await query_shards(self._table, [place], page)
+        shard = ListShard(promotion_list_pk(state), "GSI2", forward=False)
+        items, cursor = await query_shards(self._table, [shard], page)
         return [read_promotion(item) for item in items], cursor
 
 
@@ -154,7 +160,7 @@ def _build_promotion(body: NewPromotion, by: str, now_ms: int) -> Promotion:
 
 
 def promotion_view(promotion: Promotion) -> dict[str, Any]:
-    """A promotion as operators see it."""
+    """A promotion as operators see it: its fields, `status`, and the budget that is left."""
     fields = msgspec.to_builtins(promotion)
     status = fields.pop("promoState")
     given = {name: value for name, value in fields.items() if value is not None}

@@ -1,4 +1,4 @@
-"""The price list of each service: read by every order, changed by operators without a restart."""
+"""Service rates: the price list of each service, which operators change while the server runs."""
 
 import asyncio
 
@@ -20,21 +20,21 @@ from ledger.dynamodb.table import (
 )
 
 SERVICES_KEY = Key("CONFIG#GLOBAL", "SERVICES")
-# Source: business rules, rates change without a restart; a second is soon enough, and spares a read
-# per order.
+# How long rates are cached. Source: chosen; changed rates apply within a second, without a read for
+# every order.
 CACHE_TTL_S = 1.0
-# Operators change rates by hand; more rivals at one moment than this are a fault.
+# Attempts of a conditional write. Source: chosen; operators change rates by hand, rarely at once.
 WRITES_MAX = 5
 
 ServiceNames = dict[str, Service]
-# Source: wire contract, `/config/service/{food|mart|packages}`.
+# Source: docs/contract.md, `/config/service/{food|mart|packages}`.
 WIRE_NAMES: ServiceNames = {"food": "FOOD", "mart": "MART", "packages": "PACKAGE"}
 
 
 def parse_service(name: str) -> Service:
-    """The service behind its name in a path.
+    """The service of a name in a path.
 
-    Errors: Refused NOT_FOUND.
+    Errors: Refused NOT_FOUND for an unknown name.
     """
     service = WIRE_NAMES.get(name.lower())
     if service is None:
@@ -45,7 +45,10 @@ def parse_service(name: str) -> Service:
 
 
 class ServiceRates:
-    """Rates of all services in one item; every change leaves an audit record beside it."""
+    """The rates of all services, in one item; every change writes an audit record with it.
+
+    Errors: every method raises StoreUnavailable where DynamoDB cannot answer.
+    """
 
     def __init__(self, table: Table, clock: Clock) -> None:
         self._table = RetryableTable(table)
@@ -55,13 +58,13 @@ class ServiceRates:
         self._read_at_s = float("-inf")
 
     async def rates(self) -> dict[Service, Rates]:
-        """The rates of every service, at most a second old.
+        """The rates of every service, at most a second old. Units: whole XAF, basis points.
 
-        DynamoDB: one GetItem, consistent, at most once a second and process.
+        DynamoDB: one GetItem, consistent, at most one a second in each process.
         """
         if not self._is_fresh():
             async with self._lock:
-                # Whoever waited for the lock finds what its holder read.
+                # Another caller may have read them while this one waited for the lock.
                 if not self._is_fresh():
                     self._cache(await self._table.get(SERVICES_KEY))
         return self._rates
@@ -74,10 +77,10 @@ class ServiceRates:
         self._read_at_s = self._clock.monotonic_s()
 
     async def put_service(self, service: Service, patch: ServiceSettings, admin_id: str) -> Rates:
-        """Change what the patch names; the rates after it, one version on.
+        """Change the rates that the patch names; all rates of the service, with the next version.
 
-        Errors: Refused MALFORMED where the patch would make an order free of charge;
-            StoreUnavailable where rivals kept changing the same item.
+        Errors: Refused MALFORMED where an order would become free of charge; StoreUnavailable
+            where other operators kept changing the same item.
         DynamoDB: GetItem, then one transaction of the item (if its version is unchanged) and the
             audit record.
         """
@@ -105,13 +108,13 @@ class ServiceRates:
 def _read_rates(item: Item | None) -> dict[Service, Rates]:
     if item is None:
         return dict(DEFAULT_RATES)
-    kept = msgspec.convert(item["services"], dict[Service, Rates])
-    return {**DEFAULT_RATES, **kept}
+    stored = msgspec.convert(item["services"], dict[Service, Rates])
+    return {**DEFAULT_RATES, **stored}
 
 
 def _apply_patch(rates: Rates, patch: ServiceSettings) -> Rates:
-    given = {**msgspec.to_builtins(rates), **given_fields(patch), "version": rates.version + 1}
-    after = msgspec.convert(given, Rates)
+    fields = {**msgspec.to_builtins(rates), **given_fields(patch), "version": rates.version + 1}
+    after = msgspec.convert(fields, Rates)
     if after.service == "PACKAGE" and after.base_fee < 1:
         raise Refused(Refusal.MALFORMED, "baseFee: a parcel must cost at least 1 XAF")
     return after
@@ -139,9 +142,9 @@ def _put_if_version(item: Item, version: int) -> Put:
 
 
 def _audit_change(before: Rates, after: Rates, admin_id: str, now_ms: int) -> Put:
-    what = {
+    details = {
         "service": after.service,
         "before": msgspec.to_builtins(before),
         "after": msgspec.to_builtins(after),
     }
-    return audit_record("put_service", admin_id, what, now_ms)
+    return audit_record("put_service", admin_id, details, now_ms)

@@ -1,4 +1,4 @@
-"""Vendors and what they sell: profiles, items at the server's prices, counted stock."""
+"""Catalogue store: vendors' profiles, their items and prices, and counted stock."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from dispatch.clock import Clock
-from dispatch.errors import Refusal, Refused
 from dispatch.model import OrderLine, Place, Record
 from dispatch.storage.dynamodb_errors import RetryableTable
 from dispatch.storage.item_patch import given_fields, set_fields
+from dispatch.storage.paging import wrong_cursor
 from dispatch.wire.http.catalogue import CatalogueItemBody
 from dispatch.wire.http.profiles import VendorProfile
 from ledger.core.pricing import Service
@@ -30,7 +30,7 @@ ITEMS_PER_READ_MAX = 100
 
 
 class Vendor(Record, frozen=True):
-    """A vendor as he describes himself. Units: minutes, Unix milliseconds."""
+    """A vendor's profile. Units: minutes, Unix milliseconds."""
 
     vendor_id: str
     name: str = ""
@@ -43,7 +43,7 @@ class Vendor(Record, frozen=True):
 
 
 class CatalogueItem(Record, frozen=True):
-    """One thing a vendor sells; `stock` is None where he does not count it. Units: whole XAF."""
+    """One item of a vendor; `stock` is None where it is not counted. Units: whole XAF, pieces."""
 
     item_id: str
     vendor_id: str
@@ -56,31 +56,34 @@ class CatalogueItem(Record, frozen=True):
 
 
 class ItemPage(NamedTuple):
-    """A part of a catalogue; `cursor` opens the next part, None at the end."""
+    """One page of a catalogue; `cursor` is that of the next page, None at the end."""
 
     items: list[CatalogueItem]
     cursor: str | None
 
 
 def profile_key(vendor_id: str) -> Key:
-    """Where a vendor's profile is kept."""
+    """The key of a vendor's profile."""
     return Key(f"VENDOR#{vendor_id}", "PROFILE")
 
 
 def item_key(vendor_id: str, item_id: str) -> Key:
-    """Where an item is kept."""
+    """The key of an item."""
     return Key(f"VENDOR#{vendor_id}", f"{ITEM_PREFIX}{item_id}")
 
 
 class Catalogue:
-    """Profiles and items in DynamoDB."""
+    """Profiles and items in DynamoDB.
+
+    Errors: every method raises StoreUnavailable where DynamoDB cannot answer.
+    """
 
     def __init__(self, table: Table, clock: Clock) -> None:
         self._table = RetryableTable(table)
         self._clock = clock
 
     async def vendor(self, vendor_id: str) -> Vendor | None:
-        """A vendor's profile, None where he never saved one.
+        """A vendor's profile, None where there is none.
 
         DynamoDB: one GetItem, consistent.
         """
@@ -88,19 +91,19 @@ class Catalogue:
         return msgspec.convert(item, Vendor) if item else None
 
     async def put_vendor(self, vendor_id: str, patch: VendorProfile) -> Vendor:
-        """Save what the patch names and keep the rest; the profile after it.
+        """Set the fields that the patch names; the profile after it.
 
-        DynamoDB: one UpdateItem and one GetItem; repeating it changes nothing.
+        DynamoDB: one UpdateItem and one GetItem; a repeat changes nothing.
         """
         await self._save(vendor_id, given_fields(patch))
         saved = await self.vendor(vendor_id)
-        assert saved is not None, "a profile that was just saved is there"
+        assert saved is not None, "a saved profile can be read"
         return saved
 
     async def set_online(self, vendor_id: str, *, online: bool) -> None:
-        """Open or close the shop.
+        """Open or close the vendor for orders.
 
-        DynamoDB: one UpdateItem; repeating it changes nothing.
+        DynamoDB: one UpdateItem; a repeat changes nothing.
         """
         await self._save(vendor_id, {"online": online})
 
@@ -111,18 +114,18 @@ class Catalogue:
     async def items(self, vendor_id: str, limit: int, cursor: str | None = None) -> ItemPage:
         """One page of a vendor's catalogue, by item id.
 
-        Errors: Refused MALFORMED for a cursor that is not ours.
+        Errors: Refused MALFORMED for a cursor of another list.
         DynamoDB: one Query.
         """
         query = Query(pk=f"VENDOR#{vendor_id}", prefix=ITEM_PREFIX, limit=limit, cursor=cursor)
         try:
             page: Page = await self._table.query(query)
         except ValueError as error:
-            raise Refused(Refusal.MALFORMED, "this cursor is not from this list") from error
+            raise wrong_cursor() from error
         return ItemPage([msgspec.convert(item, CatalogueItem) for item in page.items], page.cursor)
 
     async def items_by_id(self, vendor_id: str, ids: Sequence[str]) -> dict[str, CatalogueItem]:
-        """The named items that exist, by their id.
+        """Those of the given items that exist, by id.
 
         DynamoDB: one BatchGetItem, consistent item by item.
         """
@@ -135,7 +138,7 @@ class Catalogue:
     async def vendor_and_items(
         self, vendor_id: str, ids: Sequence[str]
     ) -> tuple[Vendor | None, dict[str, CatalogueItem]]:
-        """A vendor with the named items that exist: all that an order is priced by.
+        """A vendor and those of the given items that exist: what an order is priced by.
 
         DynamoDB: one BatchGetItem (two above 99 items), consistent item by item.
         """
@@ -149,9 +152,9 @@ class Catalogue:
     async def put_item(
         self, vendor_id: str, item_id: str, body: CatalogueItemBody
     ) -> CatalogueItem:
-        """Save a whole item in place of what was there.
+        """Save an item in place of the one with its id.
 
-        DynamoDB: one PutItem; repeating it changes nothing.
+        DynamoDB: one PutItem; a repeat changes nothing.
         """
         item = CatalogueItem(
             item_id=item_id,
@@ -167,16 +170,16 @@ class Catalogue:
         return item
 
     async def delete_item(self, vendor_id: str, item_id: str) -> None:
-        """Take an item out of the catalogue; an item that is not there is no error.
+        """Delete an item; one that does not exist is no error.
 
         DynamoDB: one DeleteItem.
         """
         await self._table.transact([Delete(key=item_key(vendor_id, item_id))])
 
     def reserve_stock(self, vendor_id: str, lines: Sequence[OrderLine]) -> list[Write]:
-        """Writes that take the counted lines of an order out of stock.
+        """The writes that take an order's counted lines out of stock.
 
-        DynamoDB: one conditional update a line; a failed condition says the stock went meanwhile.
+        DynamoDB: one conditional update a line, which fails where the stock is too low.
         """
         return [
             Update(
@@ -190,10 +193,10 @@ class Catalogue:
         ]
 
     async def return_stock(self, vendor_id: str, lines: Sequence[OrderLine]) -> list[Write]:
-        """Writes that put the counted lines of an order back into stock.
+        """The writes that put an order's counted lines back into stock.
 
         An item that was deleted or is no longer counted is left out, so that an order can always
-        be called off.
+        be cancelled.
 
         DynamoDB: one BatchGetItem where lines are counted, then one conditional update a line.
         """
@@ -201,7 +204,7 @@ class Catalogue:
         if not counted:
             return []
         items = await self.items_by_id(vendor_id, [line.item_id for line in counted])
-        still = {item_id for item_id, item in items.items() if item.stock is not None}
+        still_counted = {item_id for item_id, item in items.items() if item.stock is not None}
         return [
             Update(
                 key=item_key(vendor_id, line.item_id),
@@ -210,7 +213,7 @@ class Catalogue:
                 values={":quantity": line.quantity},
             )
             for line in counted
-            if line.item_id in still
+            if line.item_id in still_counted
         ]
 
 

@@ -1,4 +1,4 @@
-"""Riders as the orders see them: who they are, how they have done, what they carry now."""
+"""Rider store: profiles, availability and workload, completion and rating."""
 
 from typing import Any, Literal
 
@@ -13,14 +13,15 @@ from ledger.core.accounts import balance_key, rider_cash
 from ledger.dynamodb.table import Check, Key, Table, Update
 from ledger.records.cash_holds import CASH_LIMIT_XAF
 
-# Source: wire contract, rider score; what stands for a rider of whom nothing is known.
+# The figures of a rider without enough history. Source: docs/contract.md, rider score.
 COMPLETION_DEFAULT = 95.0
 RATING_DEFAULT = 4.5
-# A rider's own figures count from this many on; before that one bad day would bury him.
+# From this many deliveries or ratings on a rider's own figures count.
+# Source: chosen; with fewer, one bad day would outweigh everything else.
 HISTORY_MIN = 10
 
-# The attribute that says a rider carries an order: flat, so that it can be set and removed without
-# a map around it that must exist first.
+# Prefix of the attribute of each carried order. They are top-level attributes, since one inside a
+# map can only be set where the map exists.
 CARRIED_PREFIX = "carries_"
 
 ReleaseReason = Literal["delivered", "given_back", "called_off"]
@@ -32,7 +33,7 @@ _COUNTERS: dict[ReleaseReason, str | None] = {
 
 
 class Rider(Record, frozen=True):
-    """A rider as he describes himself. Units: Unix milliseconds."""
+    """A rider's profile. Units: Unix milliseconds."""
 
     rider_id: str
     name: str = ""
@@ -42,7 +43,7 @@ class Rider(Record, frozen=True):
 
 
 class Workload(Record, frozen=True):
-    """Whether a rider takes orders and until when (Unix ms), and which he carries."""
+    """Whether a rider takes orders, until when, and which ones it carries. Units: Unix ms."""
 
     available: bool = False
     orders: tuple[str, ...] = ()
@@ -50,31 +51,36 @@ class Workload(Record, frozen=True):
 
 
 class RiderStats(Record, frozen=True):
-    """How a rider has done. Units: percent of accepted deliveries, stars out of five."""
+    """A rider's completion and rating. Units: percent of accepted deliveries, stars out of five."""
 
     completion: float = COMPLETION_DEFAULT
     rating: float = RATING_DEFAULT
 
 
 def profile_key(rider_id: str) -> Key:
-    """Where a rider's profile is kept."""
+    """The key of a rider's profile."""
     return Key(f"RIDER#{rider_id}", "PROFILE")
 
 
 def workload_key(rider_id: str) -> Key:
-    """Where it is kept what a rider carries, and how he has done."""
+    """The key of a rider's workload and statistics."""
     return Key(f"RIDER#{rider_id}", "WORKLOAD")
 
 
 class Riders:
-    """Profiles and duty in DynamoDB; the writes of an assignment are built here and sent by it."""
+    """Profiles, workload and statistics in DynamoDB.
+
+    The functions below build the writes that are part of an order's transaction.
+
+    Errors: every method raises StoreUnavailable where DynamoDB cannot answer.
+    """
 
     def __init__(self, table: Table, clock: Clock) -> None:
         self._table = RetryableTable(table)
         self._clock = clock
 
     async def profile(self, rider_id: str) -> Rider | None:
-        """A rider's profile, None where he never saved one.
+        """A rider's profile, None where there is none.
 
         DynamoDB: one GetItem, consistent.
         """
@@ -82,43 +88,43 @@ class Riders:
         return msgspec.convert(item, Rider) if item else None
 
     async def put_profile(self, rider_id: str, patch: RiderProfile) -> Rider:
-        """Save what the patch names and keep the rest; the profile after it.
+        """Set the fields that the patch names; the profile after it.
 
-        DynamoDB: one UpdateItem and one GetItem; repeating it changes nothing.
+        DynamoDB: one UpdateItem and one GetItem; a repeat changes nothing.
         """
         fields = {**given_fields(patch), "riderId": rider_id, "updatedAt": self._clock.now_ms()}
         await self._table.transact([set_fields(profile_key(rider_id), fields)])
         saved = await self.profile(rider_id)
-        assert saved is not None, "a profile that was just saved is there"
+        assert saved is not None, "a saved profile can be read"
         return saved
 
     async def save_availability(
         self, rider_id: str, *, available: bool, until_ms: int | None = None
     ) -> None:
-        """Go on or off duty, perhaps until a moment.
+        """Save whether the rider takes orders, and until when. Units: Unix milliseconds.
 
-        DynamoDB: one UpdateItem; repeating it changes nothing.
+        DynamoDB: one UpdateItem; a repeat changes nothing.
         """
         await self._table.transact(
             [set_availability(rider_id, available=available, until_ms=until_ms)]
         )
 
     async def workload(self, rider_id: str) -> Workload:
-        """Whether the rider takes orders, and which he carries.
+        """Whether the rider takes orders, and which ones it carries.
 
         DynamoDB: one GetItem, consistent.
         """
         return _workload(await self._table.get(workload_key(rider_id)))
 
     async def stats(self, rider_id: str) -> RiderStats:
-        """How the rider has done; the contract's defaults until there is enough to say.
+        """The rider's completion and rating; the contract's defaults until there is enough history.
 
         DynamoDB: one GetItem, consistent.
         """
         return _stats(await self._table.get(workload_key(rider_id)))
 
     async def workload_and_stats(self, rider_id: str) -> tuple[Workload, RiderStats]:
-        """Both at once.
+        """Workload and statistics in one read.
 
         DynamoDB: one GetItem, consistent.
         """
@@ -135,17 +141,17 @@ class Riders:
 
 
 def set_availability(rider_id: str, *, available: bool, until_ms: int | None = None) -> Update:
-    """The rider goes on or off duty; what he carries stays with him.
+    """The write of a rider's availability; carried orders are not changed.
 
-    DynamoDB: one unconditional update; repeating it changes nothing.
+    DynamoDB: one unconditional update; a repeat changes nothing.
     """
     return set_fields(workload_key(rider_id), {"available": available, "untilMs": until_ms or 0})
 
 
 def claim_order(rider_id: str, order_id: str, capacity: int) -> Update:
-    """The rider takes one more order.
+    """The write that adds an order to a rider's workload.
 
-    DynamoDB: fails where his hands are full or the order is already in them.
+    DynamoDB: fails where the rider carries `capacity` orders, or this one, already.
     """
     assert capacity >= 1
     return Update(
@@ -159,9 +165,9 @@ def claim_order(rider_id: str, order_id: str, capacity: int) -> Update:
 
 
 def check_capacity(rider_id: str, capacity: int) -> Check:
-    """The rider could take one more order.
+    """The check that a rider could take one more order.
 
-    DynamoDB: fails where his hands are full.
+    DynamoDB: fails where the rider carries `capacity` orders already.
     """
     assert capacity >= 1
     return Check(
@@ -172,9 +178,9 @@ def check_capacity(rider_id: str, capacity: int) -> Check:
 
 
 def release_order(rider_id: str, order_id: str, reason: ReleaseReason = "called_off") -> Update:
-    """The order leaves the rider's hands, and how it left them is counted.
+    """The write that removes an order from a rider's workload and counts how it ended.
 
-    DynamoDB: fails where the order is not in his hands, so that it is counted once.
+    DynamoDB: fails where the rider does not carry the order, so that it is counted once.
     """
     sets = "orderCount = orderCount - :one"
     names = {"#order": f"{CARRIED_PREFIX}{order_id}"}
@@ -194,9 +200,9 @@ def release_order(rider_id: str, order_id: str, reason: ReleaseReason = "called_
 
 
 def rate_rider(rider_id: str, stars: int) -> Update:
-    """A customer's stars for the rider.
+    """The write that adds a customer's rating to a rider's statistics. Units: stars, 1 to 5.
 
-    DynamoDB: counts each time it is sent; the order's own condition lets it through once.
+    DynamoDB: unconditional; the order's condition in the same transaction lets it happen once.
     """
     assert 1 <= stars <= 5
     return Update(
@@ -227,8 +233,8 @@ def _stats(item: dict[str, Any] | None) -> RiderStats:
         return RiderStats()
     delivered, given_back = item.get("delivered", 0), item.get("givenBack", 0)
     stars, ratings = item.get("stars", 0), item.get("ratings", 0)
-    taken = delivered + given_back
+    accepted = delivered + given_back
     return RiderStats(
-        completion=100 * delivered / taken if taken >= HISTORY_MIN else COMPLETION_DEFAULT,
+        completion=100 * delivered / accepted if accepted >= HISTORY_MIN else COMPLETION_DEFAULT,
         rating=stars / ratings if ratings >= HISTORY_MIN else RATING_DEFAULT,
     )

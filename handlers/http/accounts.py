@@ -206,7 +206,7 @@ async def _sign_in_verified(
     assert before is not None, "an account that could not be created exists"
     after = await context.accounts.verify_phone(login, before, credentials)
     await context.accounts.clear_tries(login)
-    if after.since == before.since:
+    if after.sessions_valid_from == before.sessions_valid_from:
         return await _begin_sign_in(request, login, after)
     # The password changed: earlier sign-ins have ended, and their access tokens are revoked.
     owner = identity(AUDIENCE_OF[login.user_type], after.user_id)
@@ -241,7 +241,7 @@ async def _begin_sign_in(
 
 
 def _tokens_view(request: web.Request, sign_in: SignIn, issued_at_ms: int) -> TokensView:
-    claims = RefreshClaims(sign_in.sign_in_id, sign_in.turn)
+    claims = RefreshClaims(sign_in.sign_in_id, sign_in.generation)
     tokens = request.app[HTTP_EDGE].tokens
     pair = tokens.issue_pair(sign_in.user_type, sign_in.user_id, claims, issued_at_ms)
     return {
