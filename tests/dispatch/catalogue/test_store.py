@@ -1,4 +1,4 @@
-"""Vendors, their items and their counted stock on a real engine."""
+"""Catalogue store: profiles, items by page and by id, and counted stock."""
 
 import msgspec
 import pytest
@@ -40,12 +40,12 @@ def line(item_id: str, quantity: int, *, stocked: bool = True) -> OrderLine:
 
 
 async def test_unknown_vendor_has_no_profile(catalogue: Catalogue) -> None:
-    """An unknown vendor is None and not an empty one."""
+    """An unknown vendor is None, not an empty profile."""
     assert await catalogue.vendor("ven_1") is None
 
 
-async def test_a_patch_leaves_the_rest(catalogue: Catalogue, clock: ManualClock) -> None:
-    """What a later patch does not name stays as it was saved before."""
+async def test_patch_changes_only_named_fields(catalogue: Catalogue, clock: ManualClock) -> None:
+    """Fields that a later patch does not name keep their values."""
     await catalogue.put_vendor(
         "ven_1", profile(name="Chez Ada", location={"lat": 4, "lng": 9.7, "address": "Akwa"})
     )
@@ -63,29 +63,29 @@ async def test_a_patch_leaves_the_rest(catalogue: Catalogue, clock: ManualClock)
     assert await catalogue.vendor("ven_1") == saved
 
 
-async def test_an_empty_patch_is_a_profile(catalogue: Catalogue) -> None:
-    """Saving nothing leaves a vendor who is there, closed, and serves both."""
+async def test_empty_patch_makes_a_profile(catalogue: Catalogue) -> None:
+    """An empty patch of an unknown vendor makes a closed vendor of FOOD and MART."""
     saved = await catalogue.put_vendor("ven_1", profile())
 
     assert (saved.online, saved.location, saved.services) == (False, None, ("FOOD", "MART"))
 
 
 async def test_opening_keeps_the_profile(catalogue: Catalogue) -> None:
-    """A vendor opens and closes without losing what he said about himself."""
+    """Opening and closing a vendor leaves its profile unchanged."""
     await catalogue.put_vendor("ven_1", profile(name="Chez Ada"))
     await catalogue.set_online("ven_1", online=True)
     opened = await catalogue.vendor("ven_1")
     await catalogue.set_online("ven_1", online=False)
     closed = await catalogue.vendor("ven_1")
 
-    assert [(v.name, v.online) for v in (opened, closed) if v] == [
+    assert [(vendor.name, vendor.online) for vendor in (opened, closed) if vendor] == [
         ("Chez Ada", True),
         ("Chez Ada", False),
     ]
 
 
-async def test_an_item_is_replaced_as_a_whole(catalogue: Catalogue, table: DynamoTable) -> None:
-    """Putting an item again drops the stock and category that the new one does not name."""
+async def test_put_replaces_the_whole_item(catalogue: Catalogue, table: DynamoTable) -> None:
+    """An item that is put again loses the stock and category that are not given."""
     await catalogue.put_item("ven_1", "ndole", dish(category="Plats", stock=3))
     listed = await table.query(Query(pk="VENDOR#ven_1#CATEGORY#Plats", index="GSI1"))
     await catalogue.put_item("ven_1", "ndole", dish(price=3000, available=False))
@@ -97,8 +97,8 @@ async def test_an_item_is_replaced_as_a_whole(catalogue: Catalogue, table: Dynam
     assert unlisted.items == []
 
 
-async def test_items_come_by_pages(catalogue: Catalogue) -> None:
-    """Pages of two give each item once, in the order of their ids, and then end."""
+async def test_items_are_paged_in_order(catalogue: Catalogue) -> None:
+    """Pages give each item of the vendor once, in the order of ids, and then end."""
     for item_id in ("e", "a", "d", "b", "c"):
         await catalogue.put_item("ven_1", item_id, dish())
     await catalogue.put_item("ven_2", "z", dish())
@@ -112,16 +112,16 @@ async def test_items_come_by_pages(catalogue: Catalogue) -> None:
 
 
 @pytest.mark.parametrize("cursor", ["nonsense", "e30", "%%%", "a" * 10_000])
-async def test_a_cursor_is_ours_or_malformed(catalogue: Catalogue, cursor: str) -> None:
-    """A cursor that no page has given is refused and not guessed at."""
+async def test_foreign_cursor_is_refused(catalogue: Catalogue, cursor: str) -> None:
+    """A cursor that no page has given is refused as malformed."""
     with pytest.raises(Refused) as refused:
         await catalogue.items("ven_1", 2, cursor)
 
     assert refused.value.code == "malformed"
 
 
-async def test_only_known_items_are_found(catalogue: Catalogue) -> None:
-    """An item of another vendor, one never listed and one deleted are all unknown."""
+async def test_only_existing_items_are_found(catalogue: Catalogue) -> None:
+    """Items of another vendor and deleted ones are not found."""
     await catalogue.put_item("ven_1", "here", dish())
     await catalogue.put_item("ven_1", "gone", dish())
     await catalogue.put_item("ven_2", "theirs", dish())
@@ -133,8 +133,8 @@ async def test_only_known_items_are_found(catalogue: Catalogue) -> None:
     ]
 
 
-async def test_stock_goes_down_and_not_below_zero(catalogue: Catalogue, table: DynamoTable) -> None:
-    """Reserving takes what is there; asking for more than that writes nothing at all."""
+async def test_stock_is_never_negative(catalogue: Catalogue, table: DynamoTable) -> None:
+    """A reservation above the stock of one item changes no item."""
     await catalogue.put_item("ven_1", "juice", dish(stock=3))
     await catalogue.put_item("ven_1", "cake", dish(stock=1))
     await table.transact(catalogue.reserve_stock("ven_1", [line("juice", 2), line("cake", 1)]))
@@ -147,17 +147,17 @@ async def test_stock_goes_down_and_not_below_zero(catalogue: Catalogue, table: D
 
 
 async def test_uncounted_lines_need_no_write(catalogue: Catalogue) -> None:
-    """A line whose stock is not counted neither takes nor returns anything."""
+    """A line whose stock is not counted needs no write to reserve or return it."""
     lines = [line("ndole", 2, stocked=False)]
 
     assert catalogue.reserve_stock("ven_1", lines) == []
     assert await catalogue.return_stock("ven_1", lines) == []
 
 
-async def test_stock_comes_back_where_it_is_still_counted(
+async def test_stock_is_returned_where_still_counted(
     catalogue: Catalogue, table: DynamoTable
 ) -> None:
-    """An order called off returns its stock, but neither revives a deleted item nor counts one."""
+    """Returning stock creates no deleted item and starts counting none."""
     await catalogue.put_item("ven_1", "juice", dish(stock=3))
     await catalogue.put_item("ven_1", "soya", dish())
     lines = [line("juice", 2), line("soya", 1), line("deleted", 1)]
@@ -168,7 +168,7 @@ async def test_stock_comes_back_where_it_is_still_counted(
 
 
 async def test_vendor_and_items_in_one_read(catalogue: Catalogue) -> None:
-    """One read brings the profile and the named items; what is not listed is not there."""
+    """One call returns the profile and the given items that exist."""
     assert await catalogue.vendor_and_items("ven_1", ["ndole"]) == (None, {})
     await catalogue.put_vendor("ven_1", profile(name="Chez Ada"))
     await catalogue.put_item("ven_1", "ndole", dish())

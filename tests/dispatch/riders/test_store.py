@@ -1,4 +1,4 @@
-"""Riders' profiles, hands and figures on a real engine."""
+"""Rider store: profiles, workload up to the capacity, completion and rating."""
 
 import asyncio
 
@@ -13,6 +13,7 @@ from dispatch.riders.store import (
     Riders,
     RiderStats,
     Workload,
+    check_capacity,
     claim_order,
     rate_rider,
     release_order,
@@ -21,6 +22,7 @@ from dispatch.riders.store import (
 from dispatch.wire.http.profiles import RiderProfile
 from ledger.dynamodb.client import DynamoTable
 from ledger.dynamodb.table import TransactionCancelled
+from ledger.records.cash_holds import CASH_LIMIT_XAF
 
 pytestmark = pytest.mark.engines
 
@@ -36,7 +38,7 @@ def riders(table: DynamoTable, clock: ManualClock) -> Riders:
 
 
 async def test_unknown_rider_has_defaults(riders: Riders) -> None:
-    """A rider without a record is off duty, with free hands and the contract's figures."""
+    """A rider without a record is unavailable, carries nothing and has the default figures."""
     assert await riders.profile("rdr_1") is None
     assert await riders.workload_and_stats("rdr_1") == (
         Workload(),
@@ -44,8 +46,8 @@ async def test_unknown_rider_has_defaults(riders: Riders) -> None:
     )
 
 
-async def test_a_patch_leaves_the_rest(riders: Riders, clock: ManualClock) -> None:
-    """What a later patch does not name stays as it was saved before."""
+async def test_patch_changes_only_named_fields(riders: Riders, clock: ManualClock) -> None:
+    """Fields that a later patch does not name keep their values."""
     await riders.put_profile("rdr_1", msgspec.convert({"name": "Awa"}, RiderProfile))
     clock.advance(5)
     patch = msgspec.convert({"vehicle": "BICYCLE"}, RiderProfile)
@@ -57,7 +59,7 @@ async def test_a_patch_leaves_the_rest(riders: Riders, clock: ManualClock) -> No
 
 
 async def test_workload_grows_and_shrinks(riders: Riders, table: DynamoTable) -> None:
-    """A rider carries what he claimed until he releases it, on duty or off."""
+    """A claimed order is carried until it is released, also while the rider is unavailable."""
     await table.transact([set_availability("rdr_1", available=True)])
     await table.transact([claim_order("rdr_1", "ord_1", 2)])
     await table.transact([claim_order("rdr_1", "ord_2", 2)])
@@ -70,7 +72,7 @@ async def test_workload_grows_and_shrinks(riders: Riders, table: DynamoTable) ->
 
 
 async def test_claim_above_capacity_fails(riders: Riders, table: DynamoTable) -> None:
-    """A claim above the capacity, or of the same order again, fails and changes nothing."""
+    """A claim above the capacity, or of a carried order, fails and changes nothing."""
     await table.transact([claim_order("rdr_1", "ord_1", 1)])
     with pytest.raises(TransactionCancelled):
         await table.transact([claim_order("rdr_1", "ord_2", 1)])
@@ -81,7 +83,7 @@ async def test_claim_above_capacity_fails(riders: Riders, table: DynamoTable) ->
 
 
 async def test_one_of_many_claims_wins(riders: Riders, table: DynamoTable) -> None:
-    """Twenty orders that reach for one pair of hands at once leave exactly one in them."""
+    """Of twenty concurrent claims at a capacity of one exactly one succeeds."""
     outcomes = await asyncio.gather(
         *(table.transact([claim_order("rdr_1", f"ord_{i}", 1)]) for i in range(20)),
         return_exceptions=True,
@@ -92,8 +94,8 @@ async def test_one_of_many_claims_wins(riders: Riders, table: DynamoTable) -> No
     assert len((await riders.workload("rdr_1")).orders) == 1
 
 
-async def test_a_release_counts_once(riders: Riders, table: DynamoTable) -> None:
-    """Releasing what is not in the hands fails, so hands never count below what they hold."""
+async def test_release_counts_once(riders: Riders, table: DynamoTable) -> None:
+    """Releasing an order that the rider does not carry fails and changes no count."""
     await table.transact([claim_order("rdr_1", "ord_1", 1)])
     await table.transact([release_order("rdr_1", "ord_1", "delivered")])
     with pytest.raises(TransactionCancelled):
@@ -113,7 +115,7 @@ async def claim_and_release(table: DynamoTable, ending: ReleaseReason, times: in
 
 
 async def test_completion_counts_own_deliveries(riders: Riders, table: DynamoTable) -> None:
-    """Completion is delivered of accepted; an order that others called off counts for nothing."""
+    """Completion is delivered of accepted orders; cancelled ones do not count."""
     await claim_and_release(table, "delivered", 8)
     await claim_and_release(table, "called_off", 5)
     before = await riders.stats("rdr_1")
@@ -123,8 +125,8 @@ async def test_completion_counts_own_deliveries(riders: Riders, table: DynamoTab
     assert (await riders.stats("rdr_1")).completion == 80.0
 
 
-async def test_stars_need_a_history(riders: Riders, table: DynamoTable) -> None:
-    """One bad customer does not bury a rider; his mean counts once there are enough stars."""
+async def test_rating_needs_a_history(riders: Riders, table: DynamoTable) -> None:
+    """A rider has the default rating until there are enough ratings for its own mean."""
     await table.transact([rate_rider("rdr_1", 1)])
     early = await riders.stats("rdr_1")
     for _ in range(HISTORY_MIN - 1):
@@ -132,3 +134,25 @@ async def test_stars_need_a_history(riders: Riders, table: DynamoTable) -> None:
 
     assert early.rating == 4.5
     assert (await riders.stats("rdr_1")).rating == 4.6
+
+
+async def test_check_fails_at_capacity(riders: Riders, table: DynamoTable) -> None:
+    """The check passes below the capacity and fails at it."""
+    await table.transact([check_capacity("rdr_1", 1)])
+    await table.transact([claim_order("rdr_1", "ord_1", 1)])
+    with pytest.raises(TransactionCancelled):
+        await table.transact([check_capacity("rdr_1", 1)])
+    await table.transact([check_capacity("rdr_1", 2)])
+
+
+async def test_availability_may_have_an_end(riders: Riders) -> None:
+    """The end of the availability is kept until the next change."""
+    await riders.save_availability("rdr_1", available=True, until_ms=5_000)
+    assert await riders.workload("rdr_1") == Workload(available=True, until_ms=5_000)
+    await riders.save_availability("rdr_1", available=True)
+    assert (await riders.workload("rdr_1")).until_ms is None
+
+
+async def test_headroom_without_cash_is_the_limit(riders: Riders) -> None:
+    """A rider that holds no cash may collect up to the limit."""
+    assert await riders.cash_headroom("rdr_1") == CASH_LIMIT_XAF

@@ -1,0 +1,163 @@
+"""Account store: one account per login, bounded attempts, and codes that are valid once."""
+
+import asyncio
+
+import pytest
+
+from dispatch.accounts.store import (
+    CODE_TRIES_MAX,
+    CODE_TTL_MS,
+    FAILURES_MAX,
+    LOCKOUT_MS,
+    Account,
+    Accounts,
+    Login,
+    NewCredentials,
+    parse_login,
+)
+from dispatch.catalogue.store import Catalogue
+from dispatch.clock import ManualClock
+from dispatch.errors import Refusal, Refused
+from dispatch.riders.store import Riders
+from ledger.dynamodb.client import DynamoTable
+
+LOGIN = Login("USER", "237670000001")
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def accounts(table: DynamoTable, clock: ManualClock) -> Accounts:
+    return Accounts(table, clock)
+
+
+async def create(accounts: Accounts, login: Login = LOGIN, **credentials: object) -> Account:
+    account = await accounts.create(login, NewCredentials(**credentials))  # type: ignore[arg-type]
+    assert account is not None
+    return account
+
+
+@pytest.mark.parametrize("phone", ["+237 670-00-00-01", "237670000001", "(237) 670.000.001"])
+def test_notations_of_a_phone_are_one_login(phone: str):
+    """Only the digits of a phone number count."""
+    assert parse_login("USER", phone) == LOGIN
+
+
+@pytest.mark.parametrize("phone", ["", "12345", "1" * 16, "phone"])
+def test_number_with_too_few_or_too_many_digits_is_refused(phone: str):
+    """Fewer than 6 or more than 15 digits are no phone number."""
+    with pytest.raises(Refused) as refused:
+        parse_login("USER", phone)
+    assert refused.value.code is Refusal.MALFORMED
+
+
+async def test_account_is_found_by_its_login(accounts: Accounts):
+    """A created account is found under its role and phone, not under another role."""
+    created = await create(accounts, password_hash="hash")
+    assert await accounts.find(LOGIN) == created
+    assert await accounts.find(Login("RIDER", LOGIN.phone)) is None
+
+
+async def test_login_has_one_account(accounts: Accounts):
+    """Of ten concurrent creations one succeeds, and its account stays."""
+    made = await asyncio.gather(*(accounts.create(LOGIN, NewCredentials()) for _ in range(10)))
+    [account] = [each for each in made if each is not None]
+    assert await accounts.find(LOGIN) == account
+
+
+async def test_riders_and_vendors_get_a_profile(
+    accounts: Accounts, table: DynamoTable, clock: ManualClock
+):
+    """The profile of a new rider or vendor has its name and phone."""
+    rider = await create(accounts, Login("RIDER", "237670000002"), name="Awa")
+    vendor = await create(accounts, Login("VENDOR", "237670000003"), name="Chez Ada")
+    rider_profile = await Riders(table, clock).profile(rider.user_id)
+    vendor_profile = await Catalogue(table, clock).vendor(vendor.user_id)
+    assert rider_profile is not None
+    assert vendor_profile is not None
+    assert (rider_profile.name, rider_profile.phone) == ("Awa", "+237670000002")
+    assert (vendor_profile.name, vendor_profile.phone) == ("Chez Ada", "+237670000003")
+
+
+async def test_first_verification_drops_an_unverified_password(
+    accounts: Accounts, clock: ManualClock
+):
+    """A password set before the phone was verified is dropped, and its sign-ins end."""
+    created = await create(accounts, password_hash="of somebody")
+    clock.advance(1_000)
+    verified = await accounts.verify_phone(LOGIN, created, NewCredentials())
+    assert verified.password_hash is None
+    assert verified.phone_verified_at == clock.now_ms()
+    assert verified.sessions_valid_from == clock.now_ms()
+    assert await accounts.find(LOGIN) == verified
+
+
+async def test_later_verification_keeps_the_password(accounts: Accounts, clock: ManualClock):
+    """The password of a verified account stays, its sign-ins too, until a new one is set."""
+    created = await create(accounts, password_hash="old", is_phone_verified=True)
+    clock.advance(1_000)
+    kept = await accounts.verify_phone(LOGIN, created, NewCredentials())
+    assert kept == created
+    changed = await accounts.verify_phone(LOGIN, kept, NewCredentials(password_hash="new"))
+    assert changed.password_hash == "new"
+    assert changed.sessions_valid_from == clock.now_ms()
+    assert changed.phone_verified_at == created.phone_verified_at
+    assert await accounts.find(LOGIN) == changed
+
+
+async def test_attempts_are_bounded(accounts: Accounts, clock: ManualClock):
+    """Of many concurrent attempts five are allowed, and the others are told the lock's rest."""
+    waits_ms = await asyncio.gather(*(accounts.count_try(LOGIN) for _ in range(20)))
+    assert sorted(waits_ms) == [0] * FAILURES_MAX + [LOCKOUT_MS] * (20 - FAILURES_MAX)
+    clock.advance(60_000)
+    assert await accounts.count_try(LOGIN) == LOCKOUT_MS - 60_000
+
+
+async def test_lock_expires(accounts: Accounts, clock: ManualClock):
+    """After the lockout five more attempts are allowed, concurrent ones included."""
+    for _ in range(FAILURES_MAX):
+        await accounts.count_try(LOGIN)
+    clock.advance(LOCKOUT_MS)
+    waits_ms = await asyncio.gather(*(accounts.count_try(LOGIN) for _ in range(10)))
+    assert waits_ms.count(0) == FAILURES_MAX
+
+
+async def test_success_clears_the_attempts(accounts: Accounts):
+    """After a successful sign-in failed attempts no longer count."""
+    for _ in range(FAILURES_MAX):
+        await accounts.count_try(LOGIN)
+    await accounts.clear_tries(LOGIN)
+    assert await accounts.count_try(LOGIN) == 0
+
+
+async def test_code_is_valid_once(accounts: Accounts):
+    """The right code is accepted once, a wrong one never."""
+    await accounts.save_code(LOGIN, "right")
+    assert not await accounts.consume_code(LOGIN, "wrong")
+    assert await accounts.consume_code(LOGIN, "right")
+    assert not await accounts.consume_code(LOGIN, "right")
+
+
+async def test_newer_code_replaces_the_older(accounts: Accounts):
+    """Only the last code that was sent is accepted."""
+    await accounts.save_code(LOGIN, "first")
+    await accounts.save_code(LOGIN, "second")
+    assert not await accounts.consume_code(LOGIN, "first")
+    assert await accounts.consume_code(LOGIN, "second")
+
+
+async def test_guesses_at_a_code_are_bounded(accounts: Accounts):
+    """After five wrong guesses, concurrent ones included, the right code is refused."""
+    await accounts.save_code(LOGIN, "right")
+    await asyncio.gather(*(accounts.consume_code(LOGIN, "wrong") for _ in range(CODE_TRIES_MAX)))
+    assert not await accounts.consume_code(LOGIN, "right")
+
+
+async def test_code_expires(accounts: Accounts, clock: ManualClock):
+    """A code is refused after five minutes."""
+    await accounts.save_code(LOGIN, "right")
+    clock.advance(CODE_TTL_MS)
+    assert not await accounts.consume_code(LOGIN, "right")
