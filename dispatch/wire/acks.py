@@ -1,4 +1,4 @@
-"""The one envelope that every command gets back."""
+"""Acks: the envelope in which every command is answered."""
 
 from typing import Any
 
@@ -8,12 +8,12 @@ Ack = dict[str, Any]
 
 
 def accepted(data: object) -> Ack:
-    """The command was carried out."""
+    """The ack of a command that was carried out, with its result."""
     return {"ok": True, "data": data}
 
 
 def refused(refusal: Refused) -> Ack:
-    """The command was turned down; nothing was changed."""
+    """The ack of a refused command; nothing was changed."""
     error: dict[str, Any] = {
         "code": refusal.code.value,
         "message": refusal.message,

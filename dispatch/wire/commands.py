@@ -1,4 +1,4 @@
-"""What a client may ask over a socket: one struct per command, named as on the wire."""
+"""Commands that clients send over a socket: one struct each, named as on the wire."""
 
 from typing import Annotated, Literal
 
@@ -10,21 +10,22 @@ from dispatch.ids import ID_PATTERN
 Id = Annotated[str, Meta(pattern=ID_PATTERN, max_length=64)]
 Reason = Annotated[str, Meta(max_length=200)]
 FaultParty = Literal["CUSTOMER", "VENDOR", "RIDER", "PLATFORM"]
-# Source: JavaScript's Number.MAX_SAFE_INTEGER, the latest moment that an app can say exactly.
+# Source: ECMAScript, Number.MAX_SAFE_INTEGER, the latest time that every client can represent.
 UNIX_MS_MAX = 2**53 - 1
+# Units: whole XAF.
 Amount = Annotated[int, Meta(ge=0, le=1_000_000_000_000)]
 
 
 class Command(
     msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
 ):
-    """A request; `commandId` makes repeating it harmless."""
+    """A command; with a `commandId` a repeat has no further effect."""
 
     command_id: Id | None = None
 
 
 class OrderCommand(Command, frozen=True, kw_only=True):
-    """A request about one order."""
+    """A command about one order."""
 
     order_id: Id
 
@@ -33,22 +34,22 @@ class OrderCommand(Command, frozen=True, kw_only=True):
 
 
 class SubscribeOrder(OrderCommand, frozen=True):
-    """Show me this order now and as it moves."""
+    """Subscribe to an order: a snapshot now, then its events and positions."""
 
 
 class UnsubscribeOrder(OrderCommand, frozen=True):
-    """Stop showing me this order."""
+    """End the subscription to an order."""
 
 
 class CancelOrder(OrderCommand, frozen=True):
-    """Call the order off; at whose door it lies is for operators to say."""
+    """Cancel an order; only operators may name the party at fault."""
 
     reason: Reason | None = None
     fault: FaultParty | None = None
 
 
 class RateOrder(OrderCommand, frozen=True):
-    """Say how it was, one to five."""
+    """Rate a delivered order. Units: stars, 1 to 5."""
 
     rating: Annotated[int, Meta(ge=1, le=5)]
     comment: Annotated[str, Meta(max_length=500)] | None = None
@@ -58,27 +59,27 @@ class RateOrder(OrderCommand, frozen=True):
 
 
 class AcceptOrder(OrderCommand, frozen=True):
-    """The vendor takes the order."""
+    """The vendor accepts an order. Units: minutes."""
 
     prep_minutes: Annotated[int, Meta(ge=0, le=240)] | None = None
 
 
 class RejectOrder(OrderCommand, frozen=True):
-    """The vendor turns the order down."""
+    """The vendor rejects an order."""
 
     reason: Reason
 
 
 class OrderPreparing(OrderCommand, frozen=True):
-    """The kitchen has begun."""
+    """The vendor has begun to prepare an order."""
 
 
 class OrderReady(OrderCommand, frozen=True):
-    """The order waits for its rider."""
+    """The goods of an order are ready for pickup."""
 
 
 class SetOnline(Command, frozen=True):
-    """Open or close the shop."""
+    """Open or close the vendor for orders."""
 
     online: bool
 
@@ -87,7 +88,7 @@ class SetOnline(Command, frozen=True):
 
 
 class Fix(msgspec.Struct, frozen=True, rename="camel", gc=False):
-    """One GPS fix as a device reports it; unknown fields are ignored, an `orderId` above all.
+    """One GPS fix as a device reports it; unknown fields, such as `orderId`, are ignored.
 
     Units: degrees WGS 84, metres per second, metres, degrees from north, Unix milliseconds.
     """
@@ -102,52 +103,52 @@ class Fix(msgspec.Struct, frozen=True, rename="camel", gc=False):
 
 
 class LocationBatch(Command, frozen=True):
-    """Fixes a device kept while it was offline."""
+    """Fixes that a device stored while it was offline."""
 
     fixes: Annotated[list[Fix], Meta(max_length=100)]
 
 
 class SetAvailability(Command, frozen=True):
-    """Go on or off duty, perhaps until a moment (Unix ms) after which he picks nothing up."""
+    """Set whether the rider takes orders; no pickups after `until`. Units: Unix milliseconds."""
 
     available: bool
     until: Annotated[int, Meta(ge=0, le=UNIX_MS_MAX)] | None = None
 
 
 class AcceptDelivery(OrderCommand, frozen=True):
-    """Take an offered delivery."""
+    """Accept an offered delivery."""
 
     offer_id: Id
 
 
 class DeclineDelivery(OrderCommand, frozen=True):
-    """Turn an offered delivery down."""
+    """Decline an offered delivery."""
 
     offer_id: Id
     reason: Reason | None = None
 
 
 class ArrivedPickup(OrderCommand, frozen=True):
-    """The rider stands at the pickup."""
+    """The rider has arrived at the pickup."""
 
 
 class PickUp(OrderCommand, frozen=True):
-    """The rider has the goods."""
+    """The rider has picked up the goods."""
 
 
 class ArrivedDropoff(OrderCommand, frozen=True):
-    """The rider stands at the customer's door."""
+    """The rider has arrived at the dropoff."""
 
 
 class CompleteDelivery(OrderCommand, frozen=True):
-    """The goods are handed over, and the cash taken where cash was due."""
+    """The goods are handed over, with the cash that was collected. Units: whole XAF."""
 
     cash_collected: Amount | None = None
     proof: Annotated[str, Meta(max_length=500)] | None = None
 
 
 class ReleaseDelivery(OrderCommand, frozen=True):
-    """The rider gives an assigned delivery back before the pickup."""
+    """The rider releases an assigned delivery before the pickup."""
 
     reason: Reason
 
@@ -156,7 +157,7 @@ class ReleaseDelivery(OrderCommand, frozen=True):
 
 
 class Bbox(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A map window. Units: degrees WGS 84."""
+    """A map viewport. Units: degrees WGS 84."""
 
     south: Annotated[float, Meta(ge=-90, le=90)]
     west: Annotated[float, Meta(ge=-180, le=180)]
@@ -169,17 +170,17 @@ BboxArray = Annotated[list[float], Meta(min_length=4, max_length=4)]
 
 
 class WatchArea(Command, frozen=True):
-    """Show me the riders and orders inside a window, as four named edges or as GeoJSON's array."""
+    """Watch the riders and orders inside a viewport, given by named edges or as GeoJSON's bbox."""
 
     bbox: Bbox | BboxArray
 
 
 class UnwatchArea(Command, frozen=True):
-    """Stop showing me the window."""
+    """Stop watching the viewport."""
 
 
 class Reassign(OrderCommand, frozen=True):
-    """Take the order from its rider and search again, or offer it to one named rider."""
+    """Withdraw an order from its rider and search again, or offer it to one named rider."""
 
     rider_id: Id | None = None
     reason: Reason | None = None

@@ -1,7 +1,7 @@
-"""What the server says: one struct per event, named as on the wire, each with its delivery class.
+"""Events that the server sends: one struct each, named as on the wire, with its delivery class.
 
-Durable events go through the receiver's inbox, which adds `seq`, `epoch` and `ts`; the others are
-told once to whoever listens, and only the latest counts.
+Durable events go through the receiver's inbox, which adds `seq`, `epoch` and `ts`. The others are
+sent once to connected receivers, and only the latest counts.
 """
 
 from enum import StrEnum
@@ -16,21 +16,21 @@ Freshness = Literal["live", "stale", "lost"]
 
 
 class DeliveryClass(StrEnum):
-    """What happens to an event whose receiver is away."""
+    """Whether an event is kept for a receiver that is not connected."""
 
     DURABLE = "durable"
     LATEST = "latest"
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """Something that has happened."""
+    """Base of every event."""
 
     event: ClassVar[str]
     delivery_class: ClassVar[DeliveryClass] = DeliveryClass.DURABLE
 
 
 class OrderEvent(Event, frozen=True, kw_only=True):
-    """Something that has happened to one order; `version` is the order's after it."""
+    """Base of events about one order; `version` is the order's after the event."""
 
     order_id: str
     version: int
@@ -44,21 +44,21 @@ class LatLng(msgspec.Struct, frozen=True, gc=False):
 
 
 class NewOrder(OrderEvent, frozen=True, kw_only=True):
-    """To the vendor: an order wants an answer."""
+    """To the vendor: a new order to accept or reject."""
 
     event = "new_order"
     order: dict[str, Any]
 
 
 class OrderAccepted(OrderEvent, frozen=True, kw_only=True):
-    """To the customer: the vendor has taken the order."""
+    """To the customer: the vendor has accepted the order. Units: minutes."""
 
     event = "order_accepted"
     prep_minutes: int | None = None
 
 
 class OrderRejected(OrderEvent, frozen=True, kw_only=True):
-    """To the customer: the vendor has turned the order down."""
+    """To the customer: the vendor has rejected the order. Units: whole XAF."""
 
     event = "order_rejected"
     reason: str
@@ -66,7 +66,7 @@ class OrderRejected(OrderEvent, frozen=True, kw_only=True):
 
 
 class PaymentFailed(OrderEvent, frozen=True, kw_only=True):
-    """To the customer: nothing was paid; it may still be until `pay_until` (Unix ms)."""
+    """To the customer: the payment failed; it may be retried until `pay_until` (Unix ms)."""
 
     event = "payment_failed"
     reason: str | None = None
@@ -74,32 +74,32 @@ class PaymentFailed(OrderEvent, frozen=True, kw_only=True):
 
 
 class OrderPreparing(OrderEvent, frozen=True, kw_only=True):
-    """To the customer: the kitchen has begun."""
+    """To the customer: the vendor has begun to prepare the order."""
 
     event = "order_preparing"
 
 
 class OrderReady(OrderEvent, frozen=True, kw_only=True):
-    """To the customer: the order waits for its rider."""
+    """To the customer: the goods are ready for pickup."""
 
     event = "order_ready"
 
 
 class OrderReadyForPickup(OrderEvent, frozen=True, kw_only=True):
-    """To the rider: the goods wait for you."""
+    """To the assigned rider: the goods are ready for pickup."""
 
     event = "order_ready_for_pickup"
 
 
 class DispatchStatus(OrderEvent, frozen=True, kw_only=True):
-    """To the customer: how the search for a rider goes."""
+    """To the customer: the state of the search for a rider."""
 
     event = "dispatch_status"
     state: SearchState
 
 
 class RiderAssigned(OrderEvent, frozen=True, kw_only=True):
-    """To customer and vendor: this rider comes."""
+    """To customer and vendor: a rider was assigned. Units: seconds."""
 
     event = "rider_assigned"
     rider_id: str
@@ -109,14 +109,14 @@ class RiderAssigned(OrderEvent, frozen=True, kw_only=True):
 
 
 class RiderArrived(OrderEvent, frozen=True, kw_only=True):
-    """To customer and vendor: the rider stands at the pickup or the door."""
+    """To customer and vendor: the rider has arrived at the pickup or the dropoff."""
 
     event = "rider_arrived"
     at: Stop
 
 
 class OrderPickedUp(OrderEvent, frozen=True, kw_only=True):
-    """To customer and vendor: the goods are on their way."""
+    """To customer and vendor: the rider has picked up the goods."""
 
     event = "order_picked_up"
     rider_id: str
@@ -130,7 +130,7 @@ class OrderDelivered(OrderEvent, frozen=True, kw_only=True):
 
 
 class OrderCancelled(OrderEvent, frozen=True, kw_only=True):
-    """To everyone in the order: it is called off."""
+    """To every party of the order: it was cancelled. Units: whole XAF."""
 
     event = "order_cancelled"
     reason: str
@@ -138,7 +138,7 @@ class OrderCancelled(OrderEvent, frozen=True, kw_only=True):
 
 
 class OrderSettled(OrderEvent, frozen=True, kw_only=True):
-    """To vendor and rider: your part of the money is in your wallet."""
+    """To vendor and rider: their share of the order is in their wallet. Units: whole XAF."""
 
     event = "order_settled"
     amount: int
@@ -146,9 +146,10 @@ class OrderSettled(OrderEvent, frozen=True, kw_only=True):
 
 
 class DeliveryRequest(OrderEvent, frozen=True, kw_only=True):
-    """To one rider: will you carry this? Told with an acknowledgement, the app's receipt.
+    """To one rider: an offer. The client's acknowledgement is the display receipt.
 
-    Units: distances in kilometres, `expires_at` in Unix ms, `expires_in_ms` from `ts`, XAF.
+    Units: distances in kilometres, `expires_at` in Unix ms, `expires_in_ms` from `ts`, amounts in
+    whole XAF.
     """
 
     event = "delivery_request"
@@ -165,7 +166,7 @@ class DeliveryRequest(OrderEvent, frozen=True, kw_only=True):
 
 
 class DeliveryRequestClosed(OrderEvent, frozen=True, kw_only=True):
-    """To one rider: the offer is no longer yours to take."""
+    """To one rider: the offer can no longer be accepted."""
 
     event = "delivery_request_closed"
     offer_id: str
@@ -173,7 +174,7 @@ class DeliveryRequestClosed(OrderEvent, frozen=True, kw_only=True):
 
 
 class TrackingPolicy(Event, frozen=True, kw_only=True):
-    """To one rider: report every `interval_ms`; leave out a fix that moved less, but not for 15 s.
+    """To one rider: how often to send fixes; one that moved less may be left out for up to 15 s.
 
     Units: milliseconds, metres.
     """
@@ -185,7 +186,7 @@ class TrackingPolicy(Event, frozen=True, kw_only=True):
 
 
 class RiderLocationUpdate(Event, frozen=True, gc=False):
-    """To the watchers of an order: where its rider is.
+    """To the watchers of an order: the position of its rider.
 
     Units: degrees WGS 84, metres per second, metres, Unix milliseconds.
     """
@@ -204,7 +205,7 @@ class RiderLocationUpdate(Event, frozen=True, gc=False):
 
 
 class EtaUpdate(Event, frozen=True, kw_only=True):
-    """To the watchers of an order: how long its rider still needs to his next place, `to`."""
+    """To the watchers of an order: the ETA of its rider at the stop `to`. Units: seconds."""
 
     event = "eta_update"
     delivery_class = DeliveryClass.LATEST
@@ -214,7 +215,10 @@ class EtaUpdate(Event, frozen=True, kw_only=True):
 
 
 class RiderMarker(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """One rider on the operators' map; `gone` says he left it."""
+    """One rider on the operators' map; `gone` means it is no longer shown.
+
+    Units: degrees WGS 84, degrees from north, metres, Unix milliseconds.
+    """
 
     rider_id: str
     lat: float = 0.0
@@ -229,7 +233,10 @@ class RiderMarker(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omi
 
 
 class OrderMarker(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=True):
-    """One order on the operators' map; `gone` says it left it."""
+    """One order on the operators' map; `gone` means it is no longer shown.
+
+    Units: whole XAF, Unix milliseconds.
+    """
 
     order_id: str
     order_type: str = ""
@@ -259,7 +266,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class AreaDelta(Event, frozen=True, kw_only=True):
-    """To an operator: what changed inside the watched window since the last delta."""
+    """To an operator: what changed inside the viewport since the last delta. Units: Unix ms."""
 
     event = "area_delta"
     delivery_class = DeliveryClass.LATEST
@@ -270,7 +277,7 @@ class AreaDelta(Event, frozen=True, kw_only=True):
 
 
 class Alert(Event, frozen=True, kw_only=True):
-    """To the operators: something wants a human."""
+    """To the operators: something needs an operator's attention. Units: Unix ms."""
 
     event = "alert"
     delivery_class = DeliveryClass.LATEST
@@ -282,7 +289,7 @@ class Alert(Event, frozen=True, kw_only=True):
 
 
 class Resync(Event, frozen=True, kw_only=True):
-    """To anyone: the window of missed events has passed; take fresh snapshots."""
+    """To a resuming client: missed events are lost, so it must fetch fresh snapshots."""
 
     event = "resync"
     delivery_class = DeliveryClass.LATEST
@@ -291,7 +298,7 @@ class Resync(Event, frozen=True, kw_only=True):
 
 
 class ServerDraining(Event, frozen=True, kw_only=True):
-    """To all: this node goes away; come back elsewhere after a while."""
+    """To every client of a stopping node: reconnect to another one after `after_ms`."""
 
     event = "server_draining"
     delivery_class = DeliveryClass.LATEST

@@ -1,4 +1,4 @@
-"""How an order looks to each side: the order of the public contract, built from the record."""
+"""Snapshots: an order as each audience sees it, in the form of the public contract."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +10,7 @@ from dispatch.wire.events import LatLng, OrderMarker
 
 Snapshot = dict[str, Any]
 
-# What a customer pays; how the platform splits it is not his to see.
+# What the customer pays; how the money is split is not shown to customers.
 _PUBLIC_PRICE_FIELDS = (
     "subtotal",
     "deliveryFee",
@@ -27,7 +27,7 @@ _SHARE_FIELDS = {"vendor": ("commission", "vendorShare"), "rider": ("riderShare"
 
 
 def order_snapshot(order: Order, audience: str) -> Snapshot:
-    """The order as `audience` ("user", "vendor", "rider", "ops") may see it."""
+    """The order as the audience "user", "vendor", "rider" or "ops" may see it."""
     record = msgspec.to_builtins(order)
     snapshot: Snapshot = {
         "orderId": order.order_id,
@@ -51,7 +51,7 @@ def order_snapshot(order: Order, audience: str) -> Snapshot:
 
 
 def dispatch_view(dispatch: Dispatch | None) -> Snapshot:
-    """The search for a rider as anyone may see it; `state` is None before it begins."""
+    """The rider search as every audience may see it; `state` is None before it starts."""
     if dispatch is None:
         return {"state": None}
     view: Snapshot = {"state": dispatch.state.value}
@@ -61,33 +61,33 @@ def dispatch_view(dispatch: Dispatch | None) -> Snapshot:
 
 
 def pricing_view(pricing: dict[str, Any], audience: str) -> Snapshot:
-    """The price as `audience` may see it."""
+    """The price as an audience may see it; vendors and riders see their own share."""
     if audience == "ops":
         return pricing
-    seen = _PUBLIC_PRICE_FIELDS + _SHARE_FIELDS.get(audience, ())
-    return {name: pricing[name] for name in seen if name in pricing}
+    visible = _PUBLIC_PRICE_FIELDS + _SHARE_FIELDS.get(audience, ())
+    return {name: pricing[name] for name in visible if name in pricing}
 
 
 def trail_view(order: Order, trail: Trail | None, *, is_final: bool) -> Snapshot:
-    """The way of an order's rider as anyone in the order may see it; None where nobody set out.
+    """The trail of an order's rider as its parties may see it; empty where there is none.
 
-    Units: metres, Unix milliseconds. `isFinal` says that nothing more will be added.
+    Units: metres, Unix milliseconds. `isFinal` means that nothing more will be added.
     """
-    seen = trail or Trail(rider_id="")
+    shown = trail or Trail(rider_id="")
     return {
         "orderId": order.order_id,
-        "riderId": seen.rider_id or None,
-        "polyline": seen.polyline,
-        "points": seen.points,
-        "distanceM": seen.distance_m,
-        "fromMs": seen.from_ms,
-        "toMs": seen.to_ms,
+        "riderId": shown.rider_id or None,
+        "polyline": shown.polyline,
+        "points": shown.points,
+        "distanceM": shown.distance_m,
+        "fromMs": shown.from_ms,
+        "toMs": shown.to_ms,
         "isFinal": is_final,
     }
 
 
 def order_marker(order: Order) -> OrderMarker:
-    """The order as one line on the operators' map."""
+    """The order as a line of the operations board."""
     dispatch = order.dispatch
     return OrderMarker(
         order_id=order.order_id,
@@ -105,7 +105,7 @@ def order_marker(order: Order) -> OrderMarker:
 
 
 def order_summary(order: Order) -> Snapshot:
-    """What a command's acknowledgement says of the order it changed."""
+    """The order in the ack of a command that changed it."""
     return {
         "orderId": order.order_id,
         "status": order.status.value,
@@ -115,7 +115,7 @@ def order_summary(order: Order) -> Snapshot:
 
 
 def decisions_view(order: Order, decisions: Sequence[tuple[int, Decision]]) -> list[Snapshot]:
-    """Whom the engine asked, why not the others, and what came of each offer, oldest first."""
+    """The decisions of an order, oldest first: riders asked or excluded, outcomes of offers."""
     outcomes = _outcome_by_offer(order, decisions)
     return [_decision_view(number, decision, outcomes) for number, decision in decisions]
 
@@ -132,13 +132,15 @@ def _decision_view(number: int, decision: Decision, outcomes: dict[str, str]) ->
 
 
 def _outcome_by_offer(order: Order, decisions: Sequence[tuple[int, Decision]]) -> dict[str, str]:
-    """What came of each offer, by its id; a later decision remembers what the order forgot."""
-    earlier = [
+    """The outcome of each offer by its id; decisions hold some that the order no longer has."""
+    past_offers = [
         each.before for _, decision in decisions for each in decision.candidates if each.before
     ]
     dispatch = order.dispatch
-    now = list(dispatch.asked.values()) if dispatch else []
-    outcomes: dict[str, str] = {asked.offer_id: asked.outcome.value for asked in (*earlier, *now)}
+    current = list(dispatch.asked.values()) if dispatch else []
+    outcomes: dict[str, str] = {
+        past.offer_id: past.outcome.value for past in (*past_offers, *current)
+    }
     if dispatch is not None:
         outcomes |= {offer.offer_id: "open" for offer in dispatch.offers.values()}
         if dispatch.offer_id is not None:

@@ -1,4 +1,4 @@
-"""What a payment provider tells us: one event, signed, with the payment it is about."""
+"""Webhook events of payment and payout providers: signed, each about one payment or payout."""
 
 from typing import Annotated
 
@@ -15,7 +15,7 @@ PAYOUT_RETURNED = "payout.returned"
 
 
 class PaymentReport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The payment an event is about; what we do not know is ignored. Units: whole XAF."""
+    """The payment of an event; unknown fields are ignored. Units: whole XAF."""
 
     payment_id: Id
     amount: Amount
@@ -24,7 +24,7 @@ class PaymentReport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class PaymentEvent(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """One event. Source: Standard Webhooks, payload structure (`type`, `timestamp`, `data`)."""
+    """An event about a payment. Source: Standard Webhooks, payload structure."""
 
     type: Annotated[str, Meta(min_length=1, max_length=100)]
     data: PaymentReport
@@ -32,7 +32,7 @@ class PaymentEvent(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class PayoutReport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The payout an event is about, as it was asked for. Units: whole XAF."""
+    """The payout of an event, with the reference and amount of the request. Units: whole XAF."""
 
     payout_id: Id
     reference: Annotated[str, Meta(min_length=1, max_length=100)]
@@ -43,7 +43,7 @@ class PayoutReport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class PayoutEvent(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """One event about a payout. Source: Standard Webhooks, payload structure."""
+    """An event about a payout. Source: Standard Webhooks, payload structure."""
 
     type: Annotated[str, Meta(min_length=1, max_length=100)]
     data: PayoutReport
