@@ -2,10 +2,17 @@
 
 import pytest
 
+from dispatch.clock import ManualClock
 from dispatch.storage.redis_client import RedisClients, Scripts
 from ledger.dynamodb.client import DynamoTable
 from tests.dispatch.dispatch_scenario import DispatchScenario
 from tests.dispatch.order_scenario import OrderScenario
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    """A clock that only moves when it is advanced."""
+    return ManualClock()
 
 
 @pytest.fixture

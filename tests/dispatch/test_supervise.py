@@ -49,11 +49,6 @@ def crashes(name: str) -> float:
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
 def pauses(clock: ManualClock) -> Pauses:
     return Pauses(clock)
 

@@ -27,11 +27,6 @@ KEY = request_key("ops:adm_1", "cmd_1", b"body")
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
 def revocations(table: DynamoTable, redis: RedisClients, clock: ManualClock) -> Revocations:
     return Revocations(table, redis, clock)
 

@@ -13,16 +13,6 @@ LOGIN = Login("USER", "237670000001")
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def accounts(table: DynamoTable, clock: ManualClock) -> Accounts:
-    return Accounts(table, clock)
-
-
-@pytest.fixture
 def sign_ins(table: DynamoTable, clock: ManualClock) -> SignIns:
     return SignIns(table, clock)
 
@@ -46,7 +36,7 @@ async def test_renewals_are_counted(sign_ins: SignIns, sign_in: SignIn, clock: M
         renewed = await sign_ins.renew(sign_in.sign_in_id, number)
         assert renewed is not None
         assert (renewed.generation, renewed.renewed_at) == (number + 1, clock.now_ms())
-    assert await sign_ins.find(sign_in.sign_in_id) == renewed
+        assert await sign_ins.find(sign_in.sign_in_id) == renewed
 
 
 async def test_concurrent_copies_renew_once(sign_ins: SignIns, sign_in: SignIn):

@@ -24,16 +24,6 @@ from ledger.dynamodb.client import DynamoTable
 LOGIN = Login("USER", "237670000001")
 
 
-@pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
-def accounts(table: DynamoTable, clock: ManualClock) -> Accounts:
-    return Accounts(table, clock)
-
-
 async def create(accounts: Accounts, login: Login = LOGIN, **credentials: object) -> Account:
     account = await accounts.create(login, NewCredentials(**credentials))  # type: ignore[arg-type]
     assert account is not None

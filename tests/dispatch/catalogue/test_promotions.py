@@ -20,11 +20,6 @@ HOUR_MS = 3_600_000
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
 def promotions(table: DynamoTable, clock: ManualClock) -> Promotions:
     return Promotions(table, clock)
 

@@ -18,11 +18,6 @@ pytestmark = pytest.mark.engines
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
 def service_rates(table: DynamoTable, clock: ManualClock) -> ServiceRates:
     return ServiceRates(table, clock)
 

@@ -16,11 +16,6 @@ pytestmark = pytest.mark.engines
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
 def catalogue(table: DynamoTable, clock: ManualClock) -> Catalogue:
     return Catalogue(table, clock)
 

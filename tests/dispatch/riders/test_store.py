@@ -28,11 +28,6 @@ pytestmark = pytest.mark.engines
 
 
 @pytest.fixture
-def clock() -> ManualClock:
-    return ManualClock()
-
-
-@pytest.fixture
 def riders(table: DynamoTable, clock: ManualClock) -> Riders:
     return Riders(table, clock)
 

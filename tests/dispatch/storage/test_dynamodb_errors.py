@@ -33,6 +33,9 @@ class UnavailableTable:
     async def get_many(self, keys: Sequence[Key]) -> list[Item | None]:
         raise TableUnavailable("away")
 
+    async def snapshot(self, keys: Sequence[Key]) -> list[Item | None]:
+        raise TableUnavailable("away")
+
     async def query(self, query: Query) -> Page:
         raise TableUnavailable("away")
 

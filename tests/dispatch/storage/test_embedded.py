@@ -176,7 +176,7 @@ async def test_killed_engine_is_restarted_on_its_port(embedded_settings: Setting
         engine = os.pidfd_open(info["process_id"])
         os.kill(info["process_id"], signal.SIGKILL)
         assert await asyncio.to_thread(exits, engine)
-        kept: list[bytes] = []
+        kept: list[object] = []
 
         async def is_back() -> bool:
             with suppress(StoreUnavailable), translate_redis_errors():
