@@ -9,7 +9,7 @@ RiderId = NewType("RiderId", str)
 OrderId = NewType("OrderId", str)
 OfferId = NewType("OfferId", str)
 
-# Source: docs/contract.md. `#` and `:` are excluded because they separate the parts of a key.
+# Source: chosen; `#` and `:` are excluded because they separate the parts of stored keys.
 ID_PATTERN = "^[A-Za-z0-9_-]{1,64}$(?!\n)"
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 

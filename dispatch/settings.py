@@ -76,12 +76,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     # Period of the position writer: a fix waits at most this long before it is sent to Redis.
     # Source: bench/two_nodes.py, 2026-11-21: a fix reaches a watcher on another node after this
-    # and some 10 ms more; docs/promises.md allows 60.
+    # and some 10 ms more; its goal is 60 ms.
     drain_flush_ms: int = 40
     # Riders whose newest fix may wait for the position writer; above it the oldest entry is dropped
     # and counted.
     drain_riders_max: int = 100_000
-    # Source: docs/promises.md: without a fix a rider gets no offer after 15 s, is offline after 45.
+    # Without a fix a rider gets no offer after `fix_fresh_ms`, is offline after `fix_lost_ms`.
+    # Source: docs/contract.md for 15 s; 45 s is chosen, several reporting intervals more.
     fix_fresh_ms: int = 15_000
     fix_lost_ms: int = 45_000
     # Orders that a rider may carry at once. Source: docs/contract.md, one by default.

@@ -11,7 +11,7 @@ from dispatch import metrics
 Loop = Callable[[], Awaitable[None]]
 
 # Pause before a restart: the minimum at first, then doubled with each crash in a row up to the
-# maximum. Source: docs/promises.md, listeners are back at most 2 s after Redis.
+# maximum. Source: docs/promises.md, the first event comes at most 2 s after Redis is back.
 BACKOFF_S_MIN = 0.1
 BACKOFF_S_MAX = 2.0
 # A loop that ran this long before it crashed counts as recovered: the pause starts over.

@@ -29,10 +29,10 @@ from ledger.dynamodb.table import (
 _PK = "REVOKED"
 # Sign-outs: many, and needed only until the access tokens of the sign-in have expired.
 _PK_SIGN_OUTS = "REVOKED#SIGN_OUTS"
-# Source: docs/contract.md, a token lives for 30 days at most; one day more is for clocks.
+# Source: docs/contract.md, a token lives for at most 30 days; one day more is for clocks.
 REVOCATION_TTL_MS = 31 * 86_400_000
 PAGE_SIZE = 100
-# Source: docs/contract.md, an access token lives for an hour.
+# Source: docs/http.md, an access token lives for an hour.
 SIGN_OUT_TTL_MS = 3_600_000
 
 

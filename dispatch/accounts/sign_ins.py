@@ -22,7 +22,7 @@ from ledger.dynamodb.table import (
 # have been lost. Source: RFC 9700 section 4.14.2 asks for detection of reuse; a client retries
 # within seconds.
 GRACE_MS = 10_000
-# Source: docs/contract.md, a refresh token lives for 30 days; one day more is for clocks.
+# Source: docs/contract.md, a token lives for at most 30 days; one day more is for clocks.
 SIGN_IN_TTL_S = 31 * 86_400
 
 

@@ -23,7 +23,7 @@ from ledger.dynamodb.table import (
     Write,
 )
 
-# Source: docs/contract.md, lockout after five failures; a code has five tries within five minutes.
+# Source: docs/http.md, a lockout after five failures; five tries at a code, within five minutes.
 FAILURES_MAX = 5
 LOCKOUT_MS = 15 * 60_000
 CODE_TRIES_MAX = 5

@@ -27,7 +27,7 @@ CACHE_TTL_S = 1.0
 WRITES_MAX = 5
 
 ServiceNames = dict[str, Service]
-# Source: docs/contract.md, `/config/service/{food|mart|packages}`.
+# Source: docs/http.md, `/config/service/{food|mart|packages}`.
 WIRE_NAMES: ServiceNames = {"food": "FOOD", "mart": "MART", "packages": "PACKAGE"}
 
 

@@ -16,8 +16,8 @@ from dispatch.storage.command_batcher import batch_commands
 from dispatch.storage.pipeline import Command, Pipeline
 from dispatch.storage.redis_client import RedisClients, Scripts
 
-# Source: docs/promises.md, missed events are kept for 15 minutes or 1,000 events. The head outlives
-# the stream, so that a later client still learns that it missed events.
+# Source: chosen; a client that was offline for longer, or missed more, fetches fresh snapshots. The
+# head outlives the stream, so that such a client still learns that it missed events.
 STREAM_TTL_MS = 15 * 60_000
 STREAM_EVENTS_MAX = 1_000
 HEAD_TTL_MS = 24 * 3600_000

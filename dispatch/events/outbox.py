@@ -43,7 +43,7 @@ WAITING_MAX = 20_000
 # anything else.
 SWEEP_AFTER_MS = 1_000
 SWEEP_EVERY_S = 2.0
-# Source: docs/promises.md, events arrive at most 2 s after Redis is back.
+# Source: docs/promises.md, the first event comes at most 2 s after Redis is back.
 RETRY_S = 0.25
 # Relayed entries are deleted together, this long after the first of them, since separate
 # transactions would delay the order's next transition, which often follows at once.

@@ -7,8 +7,8 @@ from dispatch.clock import Clock
 from dispatch.errors import LeadershipLost
 from dispatch.storage.redis_client import Scripts
 
-# Source: docs/promises.md, another engine takes over at most 5 s after a kill: 3 s until the lease
-# expires, 0.5 s until another node asks for it, the rest for processing what is due.
+# Source: docs/promises.md, offers end at most 5 s late after a kill of the engine: 3 s until the
+# lease expires, 0.5 s until another node asks for it, the rest for processing what is due.
 TTL_MS = 3_000
 
 

@@ -24,7 +24,7 @@ from dispatch.storage.redis_client import RedisClients
 Callback = Callable[[bytes], None]
 
 # Pause between attempts to reconnect.
-# Source: docs/promises.md, listeners are back at most 2 s after Redis; a constant pause keeps that.
+# Source: docs/promises.md, the first event comes at most 2 s after Redis is back; so no backoff.
 RECONNECT_S = 0.25
 # A confirmation takes one round trip; without one for this long Redis counts as unavailable.
 CONFIRM_S = 2.0

@@ -66,7 +66,7 @@ class OrderRejected(OrderEvent, frozen=True, kw_only=True):
 
 
 class PaymentFailed(OrderEvent, frozen=True, kw_only=True):
-    """To the customer: the payment failed; it may be retried until `pay_until` (Unix ms)."""
+    """To the customer: the payment failed; it may be retried for a while. Units: Unix ms."""
 
     event = "payment_failed"
     reason: str | None = None
@@ -298,7 +298,7 @@ class Resync(Event, frozen=True, kw_only=True):
 
 
 class ServerDraining(Event, frozen=True, kw_only=True):
-    """To every client of a stopping node: reconnect to another one after `after_ms`."""
+    """To every client of a stopping node: when to reconnect. Units: milliseconds from now."""
 
     event = "server_draining"
     delivery_class = DeliveryClass.LATEST
