@@ -1,6 +1,6 @@
 """Inboxes: the last events of each user, vendor and rider, numbered without gaps under an epoch.
 
-The outbox appends events here; the nodes that hold the receiver's sockets are told on a channel. An
+The outbox appends events here; a channel notifies the nodes that hold the receiver's sockets. An
 inbox starts a new epoch when its Redis was restarted or failed over, which may lose the last
 second; clients of the old epoch get a resync (decision 8).
 """

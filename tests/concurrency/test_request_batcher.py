@@ -176,7 +176,7 @@ def test_failure_reaches_only_its_batch():
     """All requests of a failed call get its error, whatever it is; later ones are served."""
 
     async def main() -> None:
-        for failure in (Overloaded("away"), RuntimeError("a bug of ours")):
+        for failure in (Overloaded("away"), RuntimeError("a bug")):
             service = DoublingService()
             service.failure = failure
             pending = service.request(*range(105))
@@ -222,7 +222,7 @@ def test_cancelled_call_cancels_its_callers():
 
 
 def test_full_queue_refuses_requests():
-    """Memory has a bound; whoever comes on top is told at once."""
+    """A request above the bound of the queue is refused at once; those in it are served."""
 
     async def main() -> None:
         service = DoublingService(LIMITS._replace(waiting_max=3))
