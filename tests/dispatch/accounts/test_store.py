@@ -99,7 +99,7 @@ async def test_later_verification_keeps_the_password(accounts: Accounts, clock: 
 
 
 async def test_attempts_are_bounded(accounts: Accounts, clock: ManualClock):
-    """Of many concurrent attempts five are allowed, and the others get the time left of the lock."""
+    """Of many concurrent attempts five are allowed; the others get the time left of the lock."""
     waits_ms = await asyncio.gather(*(accounts.count_try(LOGIN) for _ in range(20)))
     assert sorted(waits_ms) == [0] * FAILURES_MAX + [LOCKOUT_MS] * (20 - FAILURES_MAX)
     clock.advance(60_000)
