@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from bench.common.result_line import print_result
 from bench.common.traces import TracePoint, read_traces
+from dispatch.ids import OrderId
 from dispatch.model import DispatchState, Place, Position, RiderAssignment
 from dispatch.tracking.eta import EtaEstimator
 from dispatch.tracking.route_leg import DEGREE_M, DEPARTURE_RADIUS_M, SLOW_MAX_MPS, RouteLeg
@@ -74,7 +75,7 @@ def estimate_along(drive: Drive, start: DriveStart, estimator: EtaEstimator) -> 
     fixes = [_shifted_fix(step, drive[0], start) for step in drive]
     place = Place(lat=fixes[-1].lat, lng=fixes[-1].lng)
     assignment = RiderAssignment(
-        order_id="ord", state=DispatchState.ASSIGNED, pickup=place, dropoff=place
+        order_id=OrderId("ord"), state=DispatchState.ASSIGNED, pickup=place, dropoff=place
     )
     leg = RouteLeg(assignment)
     for fix in fixes:

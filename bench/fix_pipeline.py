@@ -16,6 +16,7 @@ import uvloop
 from bench.common.result_line import print_result
 from dispatch import settings
 from dispatch.clock import ManualClock
+from dispatch.ids import OrderId
 from dispatch.model import DispatchState, Place, RiderAssignment
 from dispatch.storage.embedded import embedded_engines
 from dispatch.storage.redis_client import Scripts, open_redis
@@ -85,7 +86,9 @@ class FixLoad:
         lat, lng = self.places[i]
         pickup, dropoff = Place(lat=lat + 0.05, lng=lng), Place(lat=lat + 0.1, lng=lng)
         state = DispatchState.ASSIGNED
-        return RiderAssignment(order_id=f"ord_{i}", state=state, pickup=pickup, dropoff=dropoff)
+        return RiderAssignment(
+            order_id=OrderId(f"ord_{i}"), state=state, pickup=pickup, dropoff=dropoff
+        )
 
     async def add_watchers(self) -> None:
         """Add a watcher to every order."""

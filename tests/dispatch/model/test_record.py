@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from dispatch.ids import OfferId, RiderId
 from dispatch.model import (
     ConsideredRider,
     Decision,
@@ -19,11 +20,11 @@ from dispatch.model import (
 )
 from tests.factories import a_dispatch, an_offer
 
-PAST = PastOffer(offer_id="ofr_1", outcome=OfferOutcome.DECLINED, at_ms=1)
+PAST = PastOffer(offer_id=OfferId("ofr_1"), outcome=OfferOutcome.DECLINED, at_ms=1)
 RECORDS = [
     Place(lat=4.05, lng=9.7),
     Position(lat=4.05, lng=9.7, ts=1, received_at=2, speed=3.5, seq=7),
-    Trail(rider_id="rdr_1", polyline="_p~iF", points=2, distance_m=10, from_ms=1, to_ms=2),
+    Trail(rider_id=RiderId("rdr_1"), polyline="_p~iF", points=2, distance_m=10, from_ms=1, to_ms=2),
     an_offer(),
     PAST,
     a_dispatch(DispatchState.OFFERED, asked={"rdr_2": ("ofr_2", OfferOutcome.UNREAD)}),
@@ -31,7 +32,9 @@ RECORDS = [
         at_ms=1,
         wave=1,
         radius_km=1.5,
-        candidates=(ConsideredRider(rider_id="rdr_1", distance_km=0.4, score=80.0, before=PAST),),
+        candidates=(
+            ConsideredRider(rider_id=RiderId("rdr_1"), distance_km=0.4, score=80.0, before=PAST),
+        ),
         prep=PrepTime(minutes=12.5, source="learned", orders=3.2),
     ),
 ]

@@ -159,31 +159,35 @@ async def test_a_settlement_expects_the_funds_of_a_delivered_order(builder: Extr
 
 
 @pytest.mark.parametrize(
-    ("payment", "status", "fault", "expected"),
+    ("payment", "status", "expected"),
     [
-        (a_payment(), OrderStatus.ACCEPTED, Fault.CUSTOMER, FundsState.CAPTURED),
-        (a_cash_payment(), OrderStatus.READY, Fault.CUSTOMER, FundsState.DUE),
-        (a_cash_payment(), OrderStatus.ACCEPTED, Fault.CUSTOMER, None),
+        (a_payment(), OrderStatus.ACCEPTED, FundsState.CAPTURED),
+        (a_cash_payment(), OrderStatus.READY, FundsState.DUE),
     ],
 )
-async def test_a_cancellation_refunds_compensates_or_voids(
-    builder: ExtraWritesBuilder,
-    payment: OrderPayment,
-    status: OrderStatus,
-    fault: Fault,
-    expected: FundsState | None,
+async def test_a_cancellation_refunds_or_compensates(
+    builder: ExtraWritesBuilder, payment: OrderPayment, status: OrderStatus, expected: FundsState
 ):
-    """A prepaid order is refunded; a cash order pays compensation, or its funds become void."""
+    """A prepaid order is refunded; a cash order that is ready pays compensation."""
     order = replace(an_order(status, DispatchState.ASSIGNED), payment=payment)
-    extra_writes = await builder.for_cancellation(order, after(order, reason="late"), fault)
-    funds = extra_writes.expected_funds
+    cancelled = after(order, reason="late")
+    extra_writes = await builder.for_cancellation(order, cancelled, Fault.CUSTOMER)
 
-    assert (funds.funds_state if funds else None) is expected
-    if expected is None:
-        assert keys_of(extra_writes)[-1] == ("ORDER#ord_1", "FUNDS")
-    else:
-        assert isinstance(extra_writes.fact, Refund)
-        assert extra_writes.fact.reason == "late"
+    assert extra_writes.expected_funds is not None
+    assert extra_writes.expected_funds.funds_state is expected
+    assert isinstance(extra_writes.fact, Refund)
+    assert extra_writes.fact.reason == "late"
+
+
+async def test_an_early_cancellation_voids_the_funds_of_a_cash_order(builder: ExtraWritesBuilder):
+    """Nothing was collected and nobody has worked: there is no fact, only the order's funds end."""
+    order = an_order(OrderStatus.ACCEPTED, DispatchState.ASSIGNED)
+    order = replace(order, payment=a_cash_payment())
+    cancelled = after(order, reason="late")
+    extra_writes = await builder.for_cancellation(order, cancelled, Fault.CUSTOMER)
+
+    assert extra_writes.expected_funds is None
+    assert keys_of(extra_writes)[-1] == ("ORDER#ord_1", "FUNDS")
 
 
 async def test_a_rating_counts_once():

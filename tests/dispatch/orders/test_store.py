@@ -132,12 +132,11 @@ async def test_the_list_of_all_orders_has_the_open_ones_first(table: DynamoTable
     """Read in pages of one, each order comes once."""
     for number, status in enumerate([OrderStatus.CANCELLED, OrderStatus.PENDING] * 3):
         await insert(table, number, status=status)
-    orders, found, cursor = OrderStore(table), list[Order](), None
-    while True:
+    orders = OrderStore(table)
+    found, cursor = await orders.list_all(None, PageRequest(1))
+    while cursor is not None:
         page, cursor = await orders.list_all(None, PageRequest(1, cursor))
         found += page
-        if cursor is None:
-            break
     stages = ["CLOSED" if order.is_terminal else "OPEN" for order in found]
 
     assert stages == ["OPEN"] * 3 + ["CLOSED"] * 3

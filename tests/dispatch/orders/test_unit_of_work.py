@@ -1,7 +1,7 @@
 """Unit of work on real engines: one transaction decides, repetitions and races have one effect."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 import msgspec
 import pytest
@@ -168,12 +168,14 @@ async def test_another_owners_order_is_not_found(order_scenario: OrderScenario, 
     service = order_scenario.order_service
     stranger = order_scenario.caller(audience, "stranger")
 
-    async def request(order: OrderId) -> object:
-        if audience == "user":
-            return await service.cancel_order(stranger, commands.CancelOrder(order_id=order))
-        if audience == "vendor":
-            return await service.accept_order(stranger, commands.AcceptOrder(order_id=order))
-        return await service.pick_up(stranger, commands.PickUp(order_id=order))
+    def request(order: OrderId) -> Awaitable[object]:
+        match audience:
+            case "user":
+                return service.cancel_order(stranger, commands.CancelOrder(order_id=order))
+            case "vendor":
+                return service.accept_order(stranger, commands.AcceptOrder(order_id=order))
+            case _:
+                return service.pick_up(stranger, commands.PickUp(order_id=order))
 
     assert await refusal_of(request(order_id)) is Refusal.NOT_FOUND
     assert await refusal_of(request(OrderId("ord_none"))) is Refusal.NOT_FOUND

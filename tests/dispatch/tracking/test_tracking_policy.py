@@ -4,6 +4,7 @@ import msgspec
 import orjson
 import pytest
 
+from dispatch.ids import OrderId
 from dispatch.model import DispatchState, Place, RiderAssignment
 from dispatch.tracking.eta import EtaEstimator
 from dispatch.tracking.reporting_interval import (
@@ -28,7 +29,7 @@ def place(north_m: float) -> Place:
 def assignment(state: str = "ASSIGNED", order_id: str = "ord_1") -> RiderAssignment:
     """An order to be fetched 2 km and brought 5 km north of the usual place."""
     return RiderAssignment(
-        order_id=order_id,
+        order_id=OrderId(order_id),
         state=DispatchState(state),
         pickup=place(PICKUP_M),
         dropoff=place(DROPOFF_M),

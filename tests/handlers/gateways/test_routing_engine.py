@@ -9,6 +9,7 @@ import pytest_asyncio
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
+from dispatch.ids import OrderId
 from dispatch.model import DispatchState, Place, RiderAssignment
 from dispatch.tracking.route_leg import RouteLeg
 from handlers.gateways.routing_engine import (
@@ -47,7 +48,9 @@ async def fake_engine() -> AsyncIterator[FakeRoutingEngine]:
 def a_leg() -> RouteLeg:
     place = Place(lat=4.06, lng=9.71)
     return RouteLeg(
-        RiderAssignment(order_id="ord_1", state=DispatchState.ASSIGNED, pickup=place, dropoff=place)
+        RiderAssignment(
+            order_id=OrderId("ord_1"), state=DispatchState.ASSIGNED, pickup=place, dropoff=place
+        )
     )
 
 

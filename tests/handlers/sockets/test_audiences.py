@@ -78,7 +78,7 @@ def test_an_order_that_goes_on_brings_its_assignment():
         cast("Any", registry), cast("Any", RecordingRegistry()), ManualClock(start_ms=5_000)
     )
     assignment = RiderAssignment(
-        order_id="ord_1", state=DispatchState.PICKED_UP, pickup=AKWA, dropoff=BALI
+        order_id=OrderId("ord_1"), state=DispatchState.PICKED_UP, pickup=AKWA, dropoff=BALI
     )
     apply("rdr_1", WorkloadChange(order_id=OrderId("ord_1"), carries=True, assignment=assignment))
     assert [name for name, *_ in registry.calls] == ["assign", "set_assignment"]
