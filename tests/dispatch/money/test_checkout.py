@@ -7,7 +7,7 @@ from dispatch.money.checkout import Checkout
 from dispatch.money.payments import PaymentService, PaymentSources
 from dispatch.wire.http.base import PaymentMethodName
 from dispatch.wire.http.orders import BasketItem, GoodsOrder
-from tests.dispatch.conftest import DELIVERY_ADDRESS, OrderScenario
+from tests.dispatch.order_scenario import DELIVERY_ADDRESS, OrderScenario
 
 pytestmark = pytest.mark.engines
 

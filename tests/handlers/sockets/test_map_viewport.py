@@ -6,8 +6,9 @@ import msgspec
 import pytest
 
 from dispatch.clock import ManualClock
-from dispatch.events.operations_board import BoardLine
+from dispatch.events.operations_board import BoardLine, OperationsBoard
 from dispatch.model import Position
+from dispatch.storage.redis_client import Scripts
 from dispatch.tracking.stores.geo_cells import cell_of
 from dispatch.tracking.stores.positions import PositionUpdate
 from dispatch.tracking.stores.rider_facts import RiderFacts
@@ -71,7 +72,8 @@ def a_marker(order_id: str, place: LatLng, version: int = 1, **changes: object) 
 
 async def post(node: ComposedNode, *markers: OrderMarker, ended: bool = False) -> None:
     """Put orders on the operations board."""
-    await node.background.board.post([BoardLine(marker, ended) for marker in markers], {})
+    board = OperationsBoard(node.redis, Scripts(node.redis.commands))
+    await board.post([BoardLine(marker, ended) for marker in markers], {})
 
 
 async def test_a_window_shows_what_lies_inside(node: ComposedNode):
