@@ -20,8 +20,9 @@ from bench.common.traces import TracePoint, read_traces
 from dispatch.ids import OrderId
 from dispatch.model import DispatchState, Place, Position, RiderAssignment
 from dispatch.tracking.eta import EtaEstimator
-from dispatch.tracking.route_leg import DEGREE_M, DEPARTURE_RADIUS_M, SLOW_MAX_MPS, RouteLeg
+from dispatch.tracking.route_leg import DEPARTURE_RADIUS_M, SLOW_MAX_MPS, RouteLeg
 from matching.eta import SPEED_MPS, travel_seconds
+from matching.geo import DEGREE_M
 from matching.speeds import PRIOR_S, LearnedSpeeds
 
 SEED = 1

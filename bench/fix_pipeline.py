@@ -19,11 +19,13 @@ from dispatch.clock import ManualClock
 from dispatch.ids import OrderId
 from dispatch.model import DispatchState, Place, RiderAssignment
 from dispatch.storage.embedded import embedded_engines
+from dispatch.storage.pipeline import Pipeline
 from dispatch.storage.redis_client import Scripts, open_redis
 from dispatch.tracking.eta import EtaEstimator
 from dispatch.tracking.fix_pipeline import FixPipeline
+from dispatch.tracking.freshness import FreshnessLimits
 from dispatch.tracking.redis_writer import RedisWriter
-from dispatch.tracking.rider_state import RiderRegistry
+from dispatch.tracking.rider_registry import RiderRegistry
 from dispatch.tracking.stores.positions import Positions
 from dispatch.tracking.tracking_policy import TrackingRules
 from dispatch.tracking.watchers import Watchers
@@ -69,7 +71,7 @@ class FixLoad:
         self.watcher = CountingWatcher()
         self.watchers = Watchers(NoChannels(), "bench")
         self.writer = RedisWriter(positions, self.clock, flush_ms=50, riders_max=100_000)
-        self.registry = RiderRegistry(self.writer, self.watchers, fresh_ms=15_000, lost_ms=45_000)
+        self.registry = RiderRegistry(self.writer, self.watchers, FreshnessLimits(15_000, 45_000))
         rules = TrackingRules(self.watchers, EtaEstimator(LearnedSpeeds()))
         self.pipeline = FixPipeline(self.registry, self.watchers, self.writer, rules)
         self.rng = random.Random(SEED)
@@ -123,9 +125,9 @@ async def measure(riders: int, rounds: int) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as folder:
         config = settings.read({"DATA_DIR": folder, "DYNAMODB_ENDPOINT": NO_DYNAMODB}, dev=True)
         async with embedded_engines(config) as engines, open_redis(engines.redis_url) as redis:
-            positions = Positions(
-                redis.commands, Scripts(redis.commands), "bench", config.fix_lost_ms
-            )
+            scripts = Scripts(redis.commands)
+            pipeline = Pipeline(redis.commands, scripts)
+            positions = Positions(pipeline, scripts, "bench", config.fix_lost_ms)
             load = FixLoad(positions, riders)
             alone, _ = await _cheapest_round(load, range(1, rounds + 1))
             await load.add_watchers()

@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from bench.common.harness import BenchFailed
 from bench.engines.raw_baseline import ProductStack
 from dispatch.model import Position
+from dispatch.storage.pipeline import Pipeline
 from dispatch.storage.redis_client import open_redis
 from dispatch.tracking.stores.geo_cells import cell_of
 from dispatch.tracking.stores.positions import Positions, PositionUpdate
@@ -94,10 +95,10 @@ async def measure_flush(product: ProductStack, riders: int, rounds: int) -> dict
     address = redis.connection_pool.connection_kwargs
     host, port = address["host"], address["port"]
     by_product, by_library, bare = _Elapsed(), _Elapsed(), _Elapsed()
-    positions = Positions(redis, product.scripts, "bench", LOST_MS)
+    positions = Positions(Pipeline(redis, product.scripts), product.scripts, "bench", LOST_MS)
     connection = _RawConnection(*await asyncio.open_connection(host, port))
     async with _recording_client(host, port) as (proxy, client):
-        recorded = Positions(client, product.scripts, "bench", LOST_MS)
+        recorded = Positions(Pipeline(client, product.scripts), product.scripts, "bench", LOST_MS)
         for step in range(rounds + 1):
             batch = [_position_update(number, step) for number in range(riders)]
             proxy.recorded = b""

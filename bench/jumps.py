@@ -23,8 +23,8 @@ from dispatch.tracking.checks import (
     speed_max_mps,
     to_doubtful_fix,
 )
-from dispatch.tracking.route_leg import DEGREE_M
 from dispatch.wire.commands import Fix
+from matching.geo import DEGREE_M
 
 # Source: bench/README.md. A shorter jump cannot be told from a van's drive between two fixes.
 FLAGGED_MIN, FALSE_FLAGS_MAX = 0.99, 0.005

@@ -25,6 +25,7 @@ from dispatch.storage.redis_client import RedisClients, Scripts, open_redis
 from dispatch.tracking.stores.geo_cells import Circle, cell_of
 from dispatch.tracking.stores.positions import Positions, PositionUpdate
 from dispatch.tracking.stores.rider_facts import RiderFacts
+from dispatch.tracking.stores.rider_index import RiderIndex
 from matching.score import rank
 
 SEED = 1
@@ -108,7 +109,9 @@ async def time_geosearch(
     return {"p50_ms": round(cuts[49], 2), "p99_ms": round(cuts[98], 2)}
 
 
-async def time_search(positions: Positions, searches: int, rng: random.Random) -> dict[str, object]:
+async def time_search(
+    rider_index: RiderIndex, searches: int, rng: random.Random
+) -> dict[str, object]:
     """Duration of searching and ranking around random pickups. Units: milliseconds."""
     durations_ms: list[float] = []
     found = 0
@@ -116,7 +119,7 @@ async def time_search(positions: Positions, searches: int, rng: random.Random) -
     for _ in range(searches):
         lat, lng = _random_point(rng)
         began_s = time.perf_counter()
-        found_riders = await positions.find_nearest_free(
+        found_riders = await rider_index.find_nearest_free(
             Circle(lat, lng, 5.0), CANDIDATES, NOW_MS, FRESH_MS
         )
         ranked = rank(found_riders)
@@ -138,14 +141,15 @@ async def measure(riders: int, searches: int) -> dict[str, object]:
         config = settings.read({"DATA_DIR": folder, "DYNAMODB_ENDPOINT": NO_DYNAMODB}, dev=True)
         async with embedded_engines(config) as engines, open_redis(engines.redis_url) as redis:
             scripts = Scripts(redis.commands)
-            positions = Positions(redis.commands, scripts, "bench", config.fix_lost_ms)
-            trips = positions._pipeline = CountingPipeline(redis.commands, scripts)
+            trips = CountingPipeline(redis.commands, scripts)
+            positions = Positions(trips, scripts, "bench", config.fix_lost_ms)
+            rider_index = RiderIndex(trips, scripts, config.fix_lost_ms)
             for name, busy_share in (("half_busy", 0.5), ("nearly_all_busy", 0.99)):
                 rng = random.Random(SEED)
                 await redis.commands.flushall()
                 await fill_index(positions, riders, busy_share, rng)
                 trips.round_trips = 0
-                found = await time_search(positions, searches, rng)
+                found = await time_search(rider_index, searches, rng)
                 figures[name] = {
                     **found,
                     "round_trips_mean": round(trips.round_trips / searches, 3),

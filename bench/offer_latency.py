@@ -31,6 +31,7 @@ from bench.engines.raw_engines import RawOfferPath
 from dispatch import settings
 from dispatch.model import Position
 from dispatch.storage.embedded import embedded_engines
+from dispatch.storage.pipeline import Pipeline
 from dispatch.storage.redis_client import RedisClients, Scripts, open_redis
 from dispatch.tracking.stores.geo_cells import Circle, cell_of
 from dispatch.tracking.stores.positions import Positions, PositionUpdate
@@ -88,7 +89,7 @@ async def measure(size: Size, seed: int, folder: Path) -> dict[str, Any]:
 async def fill_index(redis: RedisClients, riders: int, rng: random.Random) -> None:
     """Add free riders to the index all over the city, none of them near a shop."""
     scripts = Scripts(redis.commands)
-    positions = Positions(redis.commands, scripts, "bench", lost_ms=45_000)
+    positions = Positions(Pipeline(redis.commands, scripts), scripts, "bench", lost_ms=45_000)
     seen_ms = int(time.time() * 1000) + FRESH_FOR_MS
     for start in range(0, riders, BATCH_RIDERS):
         numbers = range(start, min(riders, start + BATCH_RIDERS))

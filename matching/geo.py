@@ -1,10 +1,12 @@
 """Great-circle distances between points on the globe."""
 
-from math import asin, cos, radians, sin, sqrt
+from math import asin, cos, pi, radians, sin, sqrt
 from typing import Protocol
 
 # Source: IUGG mean radius R1 (Moritz 2000, Geodetic Reference System 1980). Units: metres.
 EARTH_RADIUS_M = 6_371_008.8
+# The length of one degree of latitude; no degree of longitude is longer. Units: metres.
+DEGREE_M = EARTH_RADIUS_M * pi / 180
 
 
 class Point(Protocol):

@@ -19,7 +19,7 @@ from dispatch.orders.store import SHARDS, OrderStore, order_shard
 from dispatch.orders.transitions.waves import needs_dispatch
 from dispatch.storage.timers import Timers
 from dispatch.tracking.redis_writer import RedisWriter
-from dispatch.tracking.rider_state import RiderRegistry
+from dispatch.tracking.rider_registry import RiderRegistry
 from dispatch.wire.events import OrderMarker
 from dispatch.wire.snapshots import order_marker
 from ledger.dynamodb.table import TableUnavailable

@@ -5,7 +5,7 @@ from typing import Protocol
 from dispatch.clock import Clock
 from dispatch.orders.service import OrderService
 from dispatch.orders.unit_of_work import Caller
-from dispatch.tracking.rider_state import RiderRegistry
+from dispatch.tracking.rider_registry import RiderRegistry
 from dispatch.wire import commands
 from dispatch.wire.snapshots import Snapshot
 

@@ -6,7 +6,8 @@ from dispatch.ids import RiderId
 from dispatch.model import assignment_of
 from dispatch.orders.store import OrderStore
 from dispatch.riders.store import Riders, Workload
-from dispatch.tracking.rider_state import RiderAttributes, RiderRegistry, RiderState
+from dispatch.tracking.rider_registry import RiderRegistry
+from dispatch.tracking.rider_state import RiderAttributes, RiderState
 
 
 class RiderLoader:

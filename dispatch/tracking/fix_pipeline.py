@@ -1,6 +1,7 @@
-"""The whole way of a fix through this node, in one plain function that awaits nothing.
+"""Fix pipeline: takes a rider's GPS fixes through checks, watchers and the Redis writer.
 
-Step 1 of a fix's way: handlers.sockets.rider → [here] → tracking.intake, .watch, .drain.
+Plain functions that await nothing: when `process_fix` returns, the watchers on this node have the
+position. `check_fix` decides, `_apply` does what follows from an accepted fix.
 """
 
 from collections import Counter
@@ -19,24 +20,26 @@ from dispatch.tracking.checks import (
 )
 from dispatch.tracking.redis_writer import RedisWriter, count_lost_trail_fixes
 from dispatch.tracking.reporting_interval import IDLE
-from dispatch.tracking.rider_state import Freshness, RiderRegistry, RiderState
+from dispatch.tracking.rider_registry import RiderRegistry
+from dispatch.tracking.rider_state import RiderState
 from dispatch.tracking.stores.geo_cells import cell_of
 from dispatch.tracking.tracking_policy import TrackingRules
 from dispatch.tracking.watchers import Watchers
 from dispatch.wire.commands import Fix
+from dispatch.wire.events import Freshness
 
 _DROPPED = {drop: metrics.FIXES_DROPPED.labels(drop.value) for drop in Drop}
 
 
 class ShownPosition(NamedTuple):
-    """Where a rider is, and how honest it is to show him there."""
+    """A rider's position with its freshness."""
 
     position: Position
     freshness: Freshness
 
 
 class _BatchHistory:
-    """The fixes of a batch one after the other, apart from what the map shows."""
+    """The fixes of one batch in order, kept apart from the history that the map shows."""
 
     __slots__ = ("doubtful_fix", "last_fix", "speed_max_mps", "trail_anchor")
 
@@ -47,14 +50,14 @@ class _BatchHistory:
         self.speed_max_mps = speed_max_mps
 
     def advance(self, accepted: AcceptedFix) -> None:
-        """Go on from a fix that was taken."""
+        """Make an accepted fix the last one."""
         self.last_fix, self.doubtful_fix = accepted, None
         if accepted.has_moved:
             self.trail_anchor = accepted.position
 
 
 class FixPipeline:
-    """Takes fixes in: each is checked, told to its watchers here, and left for the drain."""
+    """Checks each fix, sends accepted ones to the watchers here, and queues them for Redis."""
 
     def __init__(
         self,
@@ -74,81 +77,85 @@ class FixPipeline:
         self._not_moved_count = 0
 
     def process_fix(self, rider_id: str, fix: Fix, now_ms: int) -> Drop | None:
-        """A rider says where he is; None where the fix was taken."""
+        """Take one fix of a rider of this node; None where it was accepted.
+
+        Units: Unix milliseconds.
+        """
         self._received_count += 1
-        seat = self._rider_registry.get(rider_id)
-        if seat is None:
+        rider = self._rider_registry.get(rider_id)
+        if rider is None:
             _DROPPED[Drop.ABSENT].inc()
             return Drop.ABSENT
-        verdict = _check_and_count(seat, fix, now_ms)
-        if isinstance(verdict, Drop):
-            return verdict
-        self._apply(seat, verdict)
+        result = _check_and_count(rider, fix, now_ms)
+        if isinstance(result, Drop):
+            return result
+        self._apply(rider, result)
         return None
 
     def process_batch(self, rider_id: str, fixes: Sequence[Fix], now_ms: int) -> dict[str, int]:
-        """A rider sends what he kept while he was away: how many were taken, and dropped by reason.
+        """Take the fixes that an app kept while it was offline; how many were accepted and dropped.
 
-        All that are taken complete the trails of his orders; the newest moves the marker where it
-        is fresh and newer than what the map shows.
+        All accepted ones go into the trails of the rider's orders; the newest moves the marker if
+        it is fresh and newer than what the map shows.
+
+        Shapes: {"accepted": n, <drop reason>: n, ...}. Units: Unix milliseconds.
         """
         self._received_count += len(fixes)
-        seat = self._rider_registry.get(rider_id)
-        if seat is None:
+        rider = self._rider_registry.get(rider_id)
+        if rider is None:
             _DROPPED[Drop.ABSENT].inc(len(fixes))
             return {"accepted": 0, Drop.ABSENT.value: len(fixes)}
         counts = Counter(accepted=0)
-        way, taken = _BatchHistory(seat.speed_max_mps), list[tuple[Fix, AcceptedFix]]()
+        history, accepted = _BatchHistory(rider.speed_max_mps), list[tuple[Fix, AcceptedFix]]()
         for fix in sorted(fixes, key=_sort_key):
-            verdict = _check_and_count(way, fix, now_ms)
-            if isinstance(verdict, Drop):
-                counts[verdict.value] += 1
+            result = _check_and_count(history, fix, now_ms)
+            if isinstance(result, Drop):
+                counts[result.value] += 1
             else:
-                way.advance(verdict)
-                taken.append((fix, verdict))
-        counts["accepted"] = len(taken)
-        self._apply_batch(seat, taken, now_ms)
+                history.advance(result)
+                accepted.append((fix, result))
+        counts["accepted"] = len(accepted)
+        self._apply_batch(rider, accepted, now_ms)
         return dict(counts)
 
     def restore(self, rider_id: str, position: Position) -> None:
-        """What Redis still knows of a rider who has just come to this node."""
-        seat = self._rider_registry.get(rider_id)
-        if seat is not None and seat.last_fix is None:
-            seat.last_fix = AcceptedFix(position, position.ts)
-            # It was counted by a connection that is over.
-            seat.forget_seq()
-            seat.flushed_position = seat.position
-            seat.indexed_cell = cell_of(position.lat, position.lng)
-            self._writer.enqueue(seat)
+        """Take over the last position that Redis has of a rider who has just connected here."""
+        rider = self._rider_registry.get(rider_id)
+        if rider is not None and rider.last_fix is None:
+            rider.last_fix = AcceptedFix(position, position.ts)
+            # Its sequence number was counted by a connection that has ended.
+            rider.forget_seq()
+            rider.flushed_position = rider.position
+            rider.indexed_cell = cell_of(position.lat, position.lng)
+            self._writer.enqueue(rider)
 
     def send_tracking_policy(self, rider_id: str) -> None:
-        """An app of the rider has connected and is told how often to report."""
-        seat = self._rider_registry.get(rider_id)
-        if seat is not None:
-            self._tracking_rules.send_tracking_policy(seat)
+        """Send the reporting interval to an app of the rider that has just connected."""
+        rider = self._rider_registry.get(rider_id)
+        if rider is not None:
+            self._tracking_rules.send_tracking_policy(rider)
 
     def last_position(self, rider_id: str) -> ShownPosition | None:
-        """Where a rider of this node is, None where this node does not know."""
-        seat = self._rider_registry.get(rider_id)
-        if seat is None or seat.last_fix is None:
+        """The last position of a rider of this node, None where this node has none."""
+        rider = self._rider_registry.get(rider_id)
+        if rider is None or rider.last_fix is None:
             return None
-        return ShownPosition(seat.last_fix.position, seat.freshness)
+        return ShownPosition(rider.last_fix.position, rider.freshness)
 
     def sweep(self, now_ms: int) -> int:
-        """Tell the watchers of riders who went silent, and export what was counted.
+        """Send changes of freshness to the watchers and export the counters; called every second.
 
-        Called every second: a rider is stale or lost at most that much too late, also one of
-        another node that fell silent itself. Returns how many fixes were received since the last
-        call.
+        So a rider of this node, or one of a node that died, becomes stale or lost at most a second
+        late. Returns how many fixes were received since the last call.
+
+        Units: Unix milliseconds.
         """
-        for seat in self._rider_registry.sweep(now_ms):
-            # The other nodes shall hear of it although he has not moved.
-            seat.flushed_position = None
-            assert seat.last_fix is not None, "a seat without a fix cannot fall silent"
-            self._relayed_count += self._watchers.relay_position(seat, seat.last_fix.position)
-        self._watchers.downgrade_silent(
-            now_ms, self._rider_registry.fresh_ms, self._rider_registry.lost_ms
-        )
+        for rider in self._rider_registry.sweep(now_ms):
+            # Makes the next flush publish the new freshness although the position is the same.
+            rider.flushed_position = None
+            assert rider.last_fix is not None, "only a rider with a fix can become stale"
+            self._relayed_count += self._watchers.relay_position(rider, rider.last_fix.position)
+        self._watchers.downgrade_silent(now_ms, self._rider_registry.limits)
         metrics.FIXES_RECEIVED.inc(self._received_count)
         metrics.FIXES_RELAYED.inc(self._relayed_count)
         metrics.FIXES_CLOCK_AHEAD.inc(self._clock_ahead_count)
@@ -160,9 +167,9 @@ class FixPipeline:
         return received
 
     async def flush(self) -> None:
-        """Bring what has changed here to Redis now, rather than within the drain's pause.
+        """Write what has changed here to Redis now instead of with the next flush.
 
-        Errors: StoreUnavailable; nothing is lost, the drain tries again.
+        Errors: StoreUnavailable; nothing is lost, the writer tries again.
         """
         await self._writer.flush()
 
@@ -188,21 +195,17 @@ class FixPipeline:
             self._writer.enqueue_fix(rider)
 
     def _apply_batch(
-        self, rider: RiderState, accepted_fixes: list[tuple[Fix, AcceptedFix]], now_ms: int
+        self, rider: RiderState, accepted: Sequence[tuple[Fix, AcceptedFix]], now_ms: int
     ) -> None:
-        """Move the marker to the newest fix of a batch where it may be, keep the others."""
+        """Move the marker to the newest fix of a batch where it may; add the others to trails."""
         newest: AcceptedFix | None = None
-        if (
-            accepted_fixes
-            and accepted_fixes[-1][1].position.ts >= now_ms - self._rider_registry.fresh_ms
-        ):
-            # The one before it agrees, should he have gone far.
-            rider.doubtful_fix = (
-                accepted_fixes[-2][1] if len(accepted_fixes) > 1 else rider.doubtful_fix
-            )
-            verdict = check_fix(rider, accepted_fixes[-1][0], now_ms)
-            newest = None if isinstance(verdict, Drop) else verdict
-        for _, late in accepted_fixes[:-1] if newest else accepted_fixes:
+        oldest_live_ms = now_ms - self._rider_registry.limits.fresh_ms
+        if accepted and accepted[-1][1].position.ts >= oldest_live_ms:
+            # After a long distance the fix before the newest one confirms it.
+            rider.doubtful_fix = accepted[-2][1] if len(accepted) > 1 else rider.doubtful_fix
+            result = check_fix(rider, accepted[-1][0], now_ms)
+            newest = None if isinstance(result, Drop) else result
+        for _, late in accepted[:-1] if newest else accepted:
             if late.has_moved:
                 count_lost_trail_fixes(rider.add_to_trail(late.position))
             else:
@@ -214,17 +217,17 @@ class FixPipeline:
 
 
 def _check_and_count(history: FixHistory, fix: Fix, now_ms: int) -> AcceptedFix | Drop:
-    """A fix after those before it; a refusal is counted, a doubt remembered."""
-    verdict = check_fix(history, fix, now_ms)
-    if isinstance(verdict, Drop):
-        if verdict is Drop.TELEPORT:
+    """Check a fix; count a drop, and remember a doubtful fix."""
+    result = check_fix(history, fix, now_ms)
+    if isinstance(result, Drop):
+        if result is Drop.TELEPORT:
             history.doubtful_fix = to_doubtful_fix(history, fix, now_ms)
-        _DROPPED[verdict].inc()
-    return verdict
+        _DROPPED[result].inc()
+    return result
 
 
 def _sort_key(fix: Fix) -> tuple[float, int]:
-    """When a fix was made, for sorting; one that does not say counts as made last."""
-    said = fix.ts
+    """The time of a fix for sorting; one without a time counts as the latest."""
+    ts = fix.ts
     # NaN is not above 0 either; it could not be sorted.
-    return (said if said is not None and said > 0 else inf, fix.seq or 0)
+    return (ts if ts is not None and ts > 0 else inf, fix.seq or 0)

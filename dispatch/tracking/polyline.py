@@ -1,4 +1,4 @@
-"""The way of a delivery in a few letters: simplified, measured and encoded; pure."""
+"""Trails as encoded polylines: simplifies, measures and encodes the fixes of a delivery; pure."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -7,43 +7,44 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dispatch.model import Position, Trail
-from matching.geo import distance_m
+from matching.geo import DEGREE_M, distance_m
 
-# What a drawn way may differ by from the one that was reported.
+# How far a simplified trail may lie from the fixes.
 # Source: the accuracy of a phone under open sky is 5 m (gps.gov), a street is wider; measured
 # 2026-11-21 on 805 traces (GOAL, CC BY 4.0): 14 of 72 points are left and 96 % of the length.
 TOLERANCE_M = 8.0
 # Source: Encoded Polyline Algorithm Format, Google Maps Platform: five decimals, 1.1 m.
 PRECISION = 5
 _UNITS = 10**PRECISION
-# A degree of latitude on the earth of `matching.geo`.
-_DEGREE_M = 111_195.1
 
 Metres = NDArray[np.float64]
 
 
 def build_trail(rider_id: str, fixes: Sequence[Position]) -> Trail:
-    """What is kept of the fixes of an order's rider, oldest first.
+    """The trail of a delivery from its fixes, oldest first.
 
-    The distance is that of the simplified way: a standing phone's drift is not driven.
+    The distance is that of the simplified line: the drift of a standing phone does not count.
+
+    Units: metres, Unix milliseconds.
     """
     if not fixes:
         return Trail(rider_id=rider_id)
-    way = simplify(fixes)
+    kept = simplify(fixes)
     return Trail(
         rider_id=rider_id,
-        polyline=encode_polyline([(fix.lat, fix.lng) for fix in way]),
-        points=len(way),
-        distance_m=round(sum(distance_m(a, b) for a, b in pairwise(way))),
+        polyline=encode_polyline([(fix.lat, fix.lng) for fix in kept]),
+        points=len(kept),
+        distance_m=round(sum(distance_m(a, b) for a, b in pairwise(kept))),
         from_ms=fixes[0].ts,
         to_ms=fixes[-1].ts,
     )
 
 
 def simplify(fixes: Sequence[Position], tolerance_m: float = TOLERANCE_M) -> list[Position]:
-    """The fewest of the fixes of which the way strays no further than the tolerance.
+    """Leave out fixes that lie within the tolerance of the line through those that are kept.
 
-    Source: Ramer 1972, Douglas and Peucker 1973; distances on a plane that touches the way.
+    Units: metres. Source: Ramer 1972, Douglas and Peucker 1973; distances on a plane that touches
+    the globe at the first fix.
     """
     if len(fixes) < 3:
         return list(fixes)
@@ -65,16 +66,16 @@ def simplify(fixes: Sequence[Position], tolerance_m: float = TOLERANCE_M) -> lis
 
 
 def _project_to_plane(fixes: Sequence[Position]) -> Metres:
-    """Shapes: (n, 2). Units: metres east and north of the first fix."""
+    """Project fixes to a plane. Shapes: (n, 2). Units: metres east and north of the first fix."""
     degrees = np.array([(fix.lng, fix.lat) for fix in fixes])
-    # A way over the date line goes on beyond 180.
+    # A trail over the date line goes on beyond 180.
     degrees[:, 0] = np.unwrap(degrees[:, 0], period=360)
-    east_m = _DEGREE_M * np.cos(np.radians(fixes[0].lat))
-    return (degrees - degrees[0]) * (east_m, _DEGREE_M)
+    east_m = DEGREE_M * np.cos(np.radians(fixes[0].lat))
+    return (degrees - degrees[0]) * (east_m, DEGREE_M)
 
 
 def _distances_m(points: Metres, start: Metres, end: Metres) -> Metres:
-    """How far points lie from the line between two others. Shapes: (n, 2) to (n,)."""
+    """Distances of points from a line segment. Shapes: (n, 2) to (n,). Units: metres."""
     along = end - start
     length2 = float(along @ along)
     offsets = points - start
@@ -84,22 +85,23 @@ def _distances_m(points: Metres, start: Metres, end: Metres) -> Metres:
 
 
 def encode_polyline(points: Sequence[tuple[float, float]]) -> str:
-    """Points (lat, lng) as an encoded polyline.
+    """Encode points as a polyline.
 
-    Source: Encoded Polyline Algorithm Format, Google Maps Platform.
+    Shapes: (lat, lng) each. Units: degrees. Source: Encoded Polyline Algorithm Format, Google Maps
+    Platform.
     """
-    letters: list[str] = []
-    before = (0, 0)
+    encoded: list[str] = []
+    previous = (0, 0)
     for lat, lng in points:
-        here = (round(lat * _UNITS), round(lng * _UNITS))
-        for now, then in zip(here, before, strict=True):
-            letters.append(_encode_number(now - then))
-        before = here
-    return "".join(letters)
+        current = (round(lat * _UNITS), round(lng * _UNITS))
+        for value, before in zip(current, previous, strict=True):
+            encoded.append(_encode_number(value - before))
+        previous = current
+    return "".join(encoded)
 
 
 def _encode_number(delta: int) -> str:
-    """A number as five-bit pieces, lowest first, the sign in the lowest bit."""
+    """Encode a number in five-bit chunks, lowest first, with the sign in the lowest bit."""
     rest = ~(delta << 1) if delta < 0 else delta << 1
     text = ""
     while rest >= 0x20:

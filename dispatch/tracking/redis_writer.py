@@ -1,6 +1,6 @@
-"""From this node's seats to Redis: bounded, newest first, one pipeline at a time.
+"""Redis writer: writes the newest state of this node's riders to Redis, bounded and in batches.
 
-Step 4 of a fix's way: tracking.watch → [here] → store.positions.
+Fixes between two flushes are coalesced: the newest position of a rider wins, trails keep all fixes.
 """
 
 import asyncio
@@ -19,22 +19,23 @@ from dispatch.tracking.stores.geo_cells import cell_of
 from dispatch.tracking.stores.positions import IndexRemoval, PositionUpdate
 from dispatch.tracking.watchers import position_packet
 
-# A pipeline of so many riders takes 5 ms of this process; more wait for the next one.
+# Riders in one pipeline, which takes 5 ms of this process; more wait for the next flush.
 # Source: measured 2026-11-21, 10 us a rider with an order (bench/lane.py).
 BATCH_MAX = 500
-# Source: promise, listeners are back within 2 s of Redis.
+# Pause after a failed flush.
+# Source: docs/promises.md, watchers get positions again within 2 s of Redis being back.
 RETRY_S = 0.25
 
 log = structlog.get_logger(__name__)
 
 
 class PositionSink(Protocol):
-    """Where positions go."""
+    """The store that positions are written to."""
 
     async def put(
         self, batch: Sequence[PositionUpdate], removals: Sequence[IndexRemoval] = ()
     ) -> frozenset[str]:
-        """Write a batch; the orders that somebody on another node watches.
+        """Write a batch; the orders that have watchers on another node.
 
         Errors: StoreUnavailable.
         """
@@ -42,7 +43,7 @@ class PositionSink(Protocol):
 
 
 class _BatchEntry(msgspec.Struct, frozen=True, gc=False):
-    """A seat as it went into a batch."""
+    """A rider as it went into a batch."""
 
     rider: RiderState
     update: PositionUpdate | None
@@ -51,16 +52,25 @@ class _BatchEntry(msgspec.Struct, frozen=True, gc=False):
 
 
 class RedisWriter:
-    """The riders whose newest state Redis does not have yet, each once, however often he reports.
+    """Queue of the riders whose newest state is not in Redis yet, and the loop that writes it.
 
-    Above `riders_max` the rider who has waited longest is dropped and counted.
+    Each rider waits once, however often it reports. Above `riders_max` the one that has waited
+    longest is dropped and counted.
     """
 
-    def __init__(self, sink: PositionSink, clock: Clock, flush_ms: int, riders_max: int) -> None:
+    def __init__(
+        self,
+        sink: PositionSink,
+        clock: Clock,
+        flush_ms: int,
+        riders_max: int,
+        retry_s: float = RETRY_S,
+    ) -> None:
         self._sink = sink
         self._clock = clock
         self._flush_s = flush_ms / 1000
         self._riders_max = riders_max
+        self._retry_s = retry_s
         self._waiting: dict[str, RiderState] = {}
         self._coalesced_count = 0
         self._has_waiting = asyncio.Event()
@@ -72,16 +82,16 @@ class RedisWriter:
         return len(self._waiting)
 
     def enqueue_fix(self, rider: RiderState) -> None:
-        """The seat has a new fix."""
+        """Queue a rider that has a new fix."""
         if rider.rider_id in self._waiting:
             self._coalesced_count += not rider.orders
         else:
             self.enqueue(rider)
 
     def enqueue(self, rider: RiderState) -> None:
-        """The seat has changed."""
+        """Queue a rider that has changed without a new fix."""
         waiting = self._waiting
-        # A rider who was forgotten and came back has another seat.
+        # A rider that was forgotten and connected again has another state object.
         waiting[rider.rider_id] = rider
         count = len(waiting)
         if count == 1:
@@ -92,7 +102,7 @@ class RedisWriter:
                 self._drop_oldest()
 
     async def run(self) -> None:
-        """Flush by size or age, for as long as the server runs."""
+        """Background loop: flush when a batch is full or `flush_ms` old."""
         while True:
             await self._has_waiting.wait()
             await self._wait_for_more()
@@ -100,12 +110,12 @@ class RedisWriter:
                 await self.flush()
             except StoreUnavailable as error:
                 self._note_unavailable(error)
-                await asyncio.sleep(RETRY_S)
+                await asyncio.sleep(self._retry_s)
 
     async def flush(self) -> None:
-        """Bring the riders who wait longest to Redis, at most `BATCH_MAX`; one flush at a time.
+        """Write the `BATCH_MAX` riders that have waited longest; one flush runs at a time.
 
-        Errors: StoreUnavailable; nothing is lost, they wait on.
+        Errors: StoreUnavailable; the batch waits for the next flush.
         """
         async with self._lock:
             batch = self._take_batch()
@@ -119,34 +129,37 @@ class RedisWriter:
             self._export_counts()
 
     async def _write(self, batch: Sequence[_BatchEntry]) -> None:
-        is_settled = False
+        is_handled = False
         try:
-            heard = await self._sink.put(
+            watched_orders = await self._sink.put(
                 [each.update for each in batch if each.update],
                 [each.removal for each in batch if each.removal],
             )
-            is_settled = True
+            is_handled = True
         except (StoreUnavailable, asyncio.CancelledError):
             self._requeue(batch)
-            is_settled = True
+            is_handled = True
             raise
         finally:
-            if not is_settled:
-                # A bug of ours: the same batch would fail for ever, and everyone behind it.
+            if not is_handled:
+                # A bug: the same batch would fail again and hold up all riders behind it.
                 metrics.POSITION_WRITER_DROPPED.labels("failed").inc(len(batch))
-        for taken in batch:
-            seat, placed = taken.rider, taken.update
-            seat.indexed_cell = placed.cell if placed else None
-            if placed and placed.packets:
-                seat.is_watched_elsewhere = bool(heard) and not heard.isdisjoint(seat.orders)
+        for entry in batch:
+            rider, update = entry.rider, entry.update
+            rider.indexed_cell = update.cell if update else None
+            if update and update.packets:
+                rider.is_watched_elsewhere = not watched_orders.isdisjoint(rider.orders)
 
     async def close(self, deadline_s: float) -> None:
-        """Flush what waits within a deadline; what is left is counted and forgotten."""
+        """Flush all waiting riders within a deadline; those left are counted and dropped.
+
+        Units: seconds.
+        """
         try:
             async with asyncio.timeout(deadline_s):
                 await self._flush_all()
         except TimeoutError:
-            log.warning("drain_closed_early", riders=len(self._waiting))
+            log.warning("position_flush_timed_out", riders=len(self._waiting))
         if self._waiting:
             metrics.POSITION_WRITER_DROPPED.labels("closed").inc(len(self._waiting))
             self._waiting.clear()
@@ -158,7 +171,7 @@ class RedisWriter:
                 await self.flush()
             except StoreUnavailable as error:
                 self._note_unavailable(error)
-                await asyncio.sleep(RETRY_S)
+                await asyncio.sleep(self._retry_s)
 
     async def _wait_for_more(self) -> None:
         try:
@@ -168,31 +181,31 @@ class RedisWriter:
             return
 
     def _take_batch(self) -> list[_BatchEntry]:
-        """Riders who have waited longest, as they are now; whoever changes from here on waits."""
+        """Take the riders that have waited longest, as they are now."""
         waiting = self._waiting
         if len(waiting) <= BATCH_MAX:
-            seats = list(waiting.values())
+            riders = list(waiting.values())
             waiting.clear()
             self._has_waiting.clear()
         else:
-            seats = [waiting.pop(rider_id) for rider_id in list(waiting)[:BATCH_MAX]]
+            riders = [waiting.pop(rider_id) for rider_id in list(waiting)[:BATCH_MAX]]
         if len(waiting) < BATCH_MAX:
             self._is_batch_full.clear()
         return [
-            _batch_entry(seat, seat.last_fix.position)
-            for seat in seats
-            if seat.last_fix is not None
+            _batch_entry(rider, rider.last_fix.position)
+            for rider in riders
+            if rider.last_fix is not None
         ]
 
     def _requeue(self, batch: Sequence[_BatchEntry]) -> None:
-        """What was not written waits again, before those who came meanwhile."""
-        for taken in batch:
-            seat = taken.rider
-            seat.flushed_position = None
-            seat.pending_trail[:0] = taken.trail
-            count_lost_trail_fixes(seat.trim_trail())
-        before = {taken.rider.rider_id: taken.rider for taken in batch}
-        self._waiting = before | self._waiting
+        """Put a batch that was not written back, before the riders that were queued since."""
+        for entry in batch:
+            rider = entry.rider
+            rider.flushed_position = None
+            rider.pending_trail[:0] = entry.trail
+            count_lost_trail_fixes(rider.trim_trail())
+        unwritten = {entry.rider.rider_id: entry.rider for entry in batch}
+        self._waiting = unwritten | self._waiting
         self._has_waiting.set()
         while len(self._waiting) > self._riders_max:
             self._drop_oldest()
@@ -205,7 +218,7 @@ class RedisWriter:
         self._export_counts()
         if not self._is_redis_unavailable:
             self._is_redis_unavailable = True
-            log.warning("drain_away", cause=error.cause, riders=len(self._waiting))
+            log.warning("position_flush_deferred", cause=error.cause, riders=len(self._waiting))
 
     def _export_counts(self) -> None:
         metrics.POSITION_WRITER_WAITING.set(len(self._waiting))
@@ -215,33 +228,33 @@ class RedisWriter:
 
 
 def count_lost_trail_fixes(fixes: int) -> None:
-    """Count fixes that a trail will not have because too many waited."""
+    """Count fixes that are missing in a trail because too many waited for Redis."""
     if fixes:
         metrics.POSITION_WRITER_DROPPED.labels("trail").inc(fixes)
 
 
 def _batch_entry(rider: RiderState, position: Position) -> _BatchEntry:
-    """A seat as it is now, for one batch; what it brings along is taken out of it."""
+    """Make the batch entry of a rider; moves its pending trail and extra packets into the entry."""
     trail, rider.pending_trail = rider.pending_trail, []
-    is_news = position is not rider.flushed_position
+    is_changed = position is not rider.flushed_position
     rider.flushed_position = position
     cell = cell_of(position.lat, position.lng) if rider.is_indexed else None
-    gone = None
+    removal = None
     if cell is None and rider.indexed_cell is not None:
-        gone = IndexRemoval(rider.rider_id, rider.indexed_cell, position.received_at)
-    placed = None
-    if cell is not None or trail or (is_news and rider.orders):
-        # By place: names would take twice as long.
-        placed = PositionUpdate(
+        removal = IndexRemoval(rider.rider_id, rider.indexed_cell, position.received_at)
+    update = None
+    if cell is not None or trail or (is_changed and rider.orders):
+        # Positional: keyword arguments would take twice as long.
+        update = PositionUpdate(
             rider.rider_id,
             position,
             rider.facts,
             cell,
             rider.indexed_cell if cell else None,
             trail,
-            _watcher_packets(rider, position) if is_news else (),
+            _watcher_packets(rider, position) if is_changed else (),
         )
-    return _BatchEntry(rider, placed, gone, trail)
+    return _BatchEntry(rider, update, removal, trail)
 
 
 def _watcher_packets(rider: RiderState, position: Position) -> list[tuple[str, bytes]]:

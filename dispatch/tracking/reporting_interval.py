@@ -1,6 +1,6 @@
-"""How often a rider should report: by what he does, who looks, and how near he is; pure.
+"""Reporting interval: how often a rider's app should send a fix; pure.
 
-Beside step 2 of a fix's way: tracking.guide → [here] → the rider's app.
+It depends on whether the rider has an order, is watched, and is near its next stop.
 """
 
 from typing import NamedTuple
@@ -8,15 +8,15 @@ from typing import NamedTuple
 from dispatch.wire.events import TrackingPolicy
 from dispatch.wire.frames import encode_event
 
-# Source: tracking design: idle 15 s / 50 m; on a job 4 s / 15 m; within 500 m of his next place or
-# watched 2 s / 8 m.
+# A rider within this distance of its next stop reports at the CLOSE interval.
+# Source: chosen, with the three intervals below; bench/cadence.py has what they cost and show.
 NEAR_M = 500.0
-# Who was near stays so until here: a rider along the edge is not told twice a minute.
+# A rider that is near stays so up to this distance, so that the interval does not flap.
 NEAR_EXIT_M = 600.0
 
 
 class ReportingInterval(NamedTuple):
-    """A policy and its packet, encoded once."""
+    """A tracking policy and its encoded `tracking_policy` packet."""
 
     policy: TrackingPolicy
     packet: bytes
@@ -35,7 +35,7 @@ CLOSE = _reporting_interval(2_000, 8)
 def busy_interval(
     away_m: float, current: ReportingInterval | None, *, is_watched: bool
 ) -> ReportingInterval:
-    """The cadence of a rider with an order. Units: metres to his next place."""
+    """The interval of a rider with an order. Units: metres to its next stop."""
     if is_watched or away_m <= NEAR_M:
         return CLOSE
     return CLOSE if current is CLOSE and away_m <= NEAR_EXIT_M else ON_JOB

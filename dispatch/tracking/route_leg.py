@@ -1,31 +1,30 @@
-"""One order's way to its next place, as its rider goes it: how far, and whether he is there; pure.
-
-Beside step 2 of a fix's way: tracking.guide → [here].
-"""
+"""Route leg: one order's way to its next stop; distance and arrival detection; pure."""
 
 from math import cos, radians, sqrt
 
 from dispatch.model import DispatchState, Position, RiderAssignment
 from dispatch.wire.events import Stop
+from matching.geo import DEGREE_M
 
-# Source: tracking design: within 40 m in, beyond 60 m out, two fixes or five seconds, and slow.
+# A rider has arrived after two slow fixes within 40 m, or after staying within 60 m for 5 s.
+# Source: chosen; ACCURACY_MAX_M of tracking.checks is 50 m.
 ARRIVAL_RADIUS_M, DEPARTURE_RADIUS_M = 40.0, 60.0
 FIXES_MIN = 2
 STAY_MIN_MS = 5_000
-# Source: bench/eta.py, 2026-11-21, 805 traces (GOAL, CC BY 4.0): 99.0 % of steps on foot are not
-# above it, of driven ones 28.8 %, for whom the other evidence decides.
+# Source: bench/eta.py, measured 2026-11-21 on 805 traces (GOAL, CC BY 4.0): 99.0 % of steps on foot
+# are not above it, and 28.8 % of driven ones, for which distance and time decide.
 SLOW_MAX_MPS = 3.0
-# A degree of latitude on the earth of `matching.geo`.
-DEGREE_M = 111_195.1
 
 _ARRIVED_STATES = frozenset({DispatchState.AT_PICKUP, DispatchState.AT_DROPOFF})
 _TO_PICKUP_STATES = frozenset({DispatchState.ASSIGNED, DispatchState.AT_PICKUP})
 
 
 class RouteLeg:
-    """What a node remembers of one rider on the way of one order. Units: metres, Unix ms.
+    """What a node keeps of one rider on the leg of one order.
 
-    `is_there` is what his taps or his positions have said.
+    `has_arrived`: the rider has confirmed the arrival in the app, or its positions have shown it.
+
+    Units: metres, Unix milliseconds.
     """
 
     __slots__ = (
@@ -51,15 +50,17 @@ class RouteLeg:
         self.order_id = assignment.order_id
         self.to: Stop = "pickup" if assignment.state in _TO_PICKUP_STATES else "dropoff"
         self.has_arrived = assignment.state in _ARRIVED_STATES
-        place = assignment.pickup if self.to == "pickup" else assignment.dropoff
-        self.lat, self.lng = place.lat, place.lng
-        self._east_m = DEGREE_M * cos(radians(place.lat))
+        stop = assignment.pickup if self.to == "pickup" else assignment.dropoff
+        self.lat, self.lng = stop.lat, stop.lng
+        # A degree of longitude at the stop.
+        self._east_m = DEGREE_M * cos(radians(stop.lat))
         self._inside_count = 0
         self._inside_since_ms = 0
+        # Distance and time of the fix before.
         self._previous: tuple[float, int] | None = None
-        # For the forecast: where a stretch began whose speed is learned; what was told last, as
-        # (seconds, when); when it is worked out again; the speed around him, and when it is looked
-        # up again; a router's seconds over ours.
+        # Written by tracking.eta: where the stretch began whose speed is being learned; the last
+        # ETA sent, as (seconds, when); when it is estimated again; the learned speed here, and when
+        # it is looked up again; a router's ETA over ours, and when it is asked again.
         self.stretch_start: Position | None = None
         self.last_sent_eta: tuple[float, int] | None = None
         self.eta_due_ms = 0
@@ -69,17 +70,23 @@ class RouteLeg:
         self.route_due_ms = 0
 
     def distance_m(self, position: Position) -> float:
-        """How far the place is, on a plane that touches it: exact to a metre within a city."""
+        """Distance from the stop, on a plane that touches it: exact to a metre within a city.
+
+        Units: metres.
+        """
         east = (position.lng - self.lng + 180.0) % 360.0 - 180.0
         north_m, east_m = (position.lat - self.lat) * DEGREE_M, east * self._east_m
         return sqrt(north_m * north_m + east_m * east_m)
 
     def detect_arrival(self, away_m: float, position: Position) -> bool:
-        """Whether this fix is what shows that he is there; true once."""
-        before, self._previous = self._previous, (away_m, position.ts)
+        """Whether this fix completes the evidence of an arrival; true at most once.
+
+        Units: `away_m` metres from the stop.
+        """
+        previous, self._previous = self._previous, (away_m, position.ts)
         if self.has_arrived:
             return False
-        if away_m > DEPARTURE_RADIUS_M or not _is_slow(away_m, position, before):
+        if away_m > DEPARTURE_RADIUS_M or not _is_slow(away_m, position, previous):
             self._inside_count = 0
             return False
         if away_m <= ARRIVAL_RADIUS_M:
@@ -95,10 +102,13 @@ class RouteLeg:
 
 
 def _is_slow(away_m: float, position: Position, previous: tuple[float, int] | None) -> bool:
-    """By the phone's word, else by how fast the place came nearer; a first fix says nothing."""
+    """Whether the rider is slow: by the reported speed, else by how fast the distance changed.
+
+    A first fix without a speed counts as slow.
+    """
     if position.speed is not None:
         return position.speed <= SLOW_MAX_MPS
     if previous is None:
         return True
-    before_m, before_ms = previous
-    return abs(before_m - away_m) * 1000 <= SLOW_MAX_MPS * (position.ts - before_ms)
+    previous_m, previous_ms = previous
+    return abs(previous_m - away_m) * 1000 <= SLOW_MAX_MPS * (position.ts - previous_ms)

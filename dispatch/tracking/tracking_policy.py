@@ -1,7 +1,4 @@
-"""What follows from where a rider is: how often he shall report, whether he has arrived, when.
-
-Beside step 2 of a fix's way: tracking.lane → [here] → the rider's app, orders.flow, the watchers.
-"""
+"""Tracking rules: reporting interval, arrival detection and ETA after each fix of a busy rider."""
 
 from collections.abc import Callable
 from math import inf
@@ -16,14 +13,14 @@ from dispatch.tracking.watchers import Watchers
 from dispatch.wire.events import EtaUpdate, Stop
 from dispatch.wire.frames import encode_event
 
-# A rider who is farther away than this cannot arrive anywhere within the pause, however fast he
-# reports: he is looked at this often.
+# Farther than this from all its stops a rider cannot arrive before the next evaluation, so that its
+# fixes are evaluated this often at most.
 FAR_M = 300.0
 EVALUATE_EVERY_MS = 500
 
 
 class Arrival(NamedTuple):
-    """A rider was seen at a place of his order."""
+    """A rider's positions have shown it at a stop of its order."""
 
     order_id: str
     rider_id: str
@@ -31,7 +28,7 @@ class Arrival(NamedTuple):
 
 
 class TrackingRules:
-    """Looks at each fix of a busy rider; plain functions that await nothing."""
+    """Evaluates each fix of a rider that carries an order; plain functions that await nothing."""
 
     def __init__(self, watchers: Watchers, eta_estimator: EtaEstimator) -> None:
         self._watchers = watchers
@@ -40,15 +37,15 @@ class TrackingRules:
         self._arrival_callback: Callable[[Arrival], None] = _ignore_arrival
 
     def on_policy(self, callback: Callable[[str, bytes], None]) -> None:
-        """Call back with (rider id, packet) when a rider's cadence changes."""
+        """Call back with (rider id, packet) when a rider's reporting interval changes."""
         self._policy_callback = callback
 
     def on_arrival(self, callback: Callable[[Arrival], None]) -> None:
-        """Call back when a rider was seen at a place of his order, once for each."""
+        """Call back when a rider has arrived at a stop, once for each stop."""
         self._arrival_callback = callback
 
     def send_tracking_policy(self, rider: RiderState) -> None:
-        """Tell an app that has just connected how often to report."""
+        """Send the reporting interval to an app that has just connected."""
         rider.reporting_interval = None
         is_watched = any(map(self._watchers.is_watched, rider.orders))
         self._set_interval(
@@ -56,11 +53,11 @@ class TrackingRules:
         )
 
     def set_idle(self, rider: RiderState) -> None:
-        """The rider carries nothing."""
+        """Set the interval of a rider without an order."""
         self._set_interval(rider, IDLE)
 
     def evaluate_fix(self, rider: RiderState, position: Position) -> None:
-        """Look at a fix of a rider who carries something."""
+        """Evaluate a fix of a rider with an order: arrival, ETA, reporting interval."""
         is_watched, nearest_m = rider.is_watched_elsewhere, inf
         for leg in rider.legs:
             away_m = leg.distance_m(position)
@@ -72,18 +69,18 @@ class TrackingRules:
             if not leg.has_arrived:
                 self._update_eta(rider, leg, away_m)
         rider.rules_due_ms = position.received_at + EVALUATE_EVERY_MS if nearest_m > FAR_M else 0
-        cadence = busy_interval(nearest_m, rider.reporting_interval, is_watched=is_watched)
-        if cadence is not rider.reporting_interval:
-            self._set_interval(rider, cadence)
+        interval = busy_interval(nearest_m, rider.reporting_interval, is_watched=is_watched)
+        if interval is not rider.reporting_interval:
+            self._set_interval(rider, interval)
 
     def _set_interval(self, rider: RiderState, interval: ReportingInterval) -> None:
         rider.reporting_interval = interval
         self._policy_callback(rider.rider_id, interval.packet)
 
     def _update_eta(self, rider: RiderState, leg: RouteLeg, away_m: float) -> None:
-        """Tell the watchers when the rider will be there, where that is news."""
+        """Send the ETA of a leg to its watchers when it is due and has changed."""
         position = rider.position
-        assert position is not None, "a fix has just come"
+        assert position is not None, "a fix was just accepted"
         vehicle = rider.attributes.vehicle
         self._eta_estimator.observe_speed(leg, position, vehicle, away_m)
         is_here = self._watchers.is_watched(leg.order_id)
@@ -101,8 +98,8 @@ class TrackingRules:
 
 
 def _ignore_policy(_rider_id: str, _packet: bytes) -> None:
-    """Before the riders' audience is wired nobody can be told."""
+    """Default before `on_policy`."""
 
 
 def _ignore_arrival(_arrival: Arrival) -> None:
-    """Before the steps of orders are wired nobody notes arrivals."""
+    """Default before `on_arrival`."""

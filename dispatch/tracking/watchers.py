@@ -1,6 +1,6 @@
-"""Who on this node watches which order, and what the other nodes tell of it.
+"""Watchers: sends each order's positions to the sockets on this node that watch the order.
 
-Step 3 of a fix's way: tracking.intake → [here] → the watchers' sockets, tracking.drain.
+Positions of riders at other nodes arrive on one Redis channel for each order.
 """
 
 import asyncio
@@ -14,6 +14,7 @@ from dispatch.errors import StoreUnavailable
 from dispatch.ids import OrderId
 from dispatch.keys import order_positions
 from dispatch.model import Position
+from dispatch.tracking.freshness import FreshnessLimits
 from dispatch.tracking.rider_state import RiderState
 from dispatch.tracking.stores.positions import decode_node_message
 from dispatch.wire.events import LatLng, RiderLocationUpdate
@@ -24,46 +25,53 @@ from dispatch.wire.frames import (
     received_at_ms,
 )
 
-# Subscriptions changed side by side when many riders come or go at once.
+# Subscriptions changed concurrently when many riders come or go at once.
 SUBSCRIPTIONS_AT_ONCE = 256
-# How long a node waits for the word of a rider's own node that he is stale or lost, before it
-# takes that node for dead and says so itself.
-# Source: a node tells within 1 s, a flush takes 40 ms, listeners are back within 2 s of Redis.
+# How much longer than the rider's own node a node waits before it declares the rider stale or lost:
+# the rider's node may be dead.
+# Source: a node publishes it within 1 s, a flush takes 40 ms, subscriptions are back within 2 s of
+# Redis.
 REMOTE_GRACE_MS = 3_000
 
 
 class Watcher(Protocol):
-    """Somebody who is shown positions; it must not wait, and must know itself again."""
+    """A socket that is shown positions; hashable by identity, and never blocks."""
 
     def send_position(self, packet: bytes) -> None:
-        """Send a position, or drop it for a newer one."""
+        """Send a position; a newer one may replace it before it has left."""
         ...
 
     def __hash__(self) -> int: ...
 
 
 class PositionChannels(Protocol):
-    """What other nodes say."""
+    """Channels between nodes, one for each order."""
 
     async def subscribe(self, channel: str, callback: Callable[[bytes], None]) -> None:
-        """Listen; where Redis is away StoreUnavailable, and the listener is kept all the same."""
+        """Call back for each message of a channel.
+
+        Errors: StoreUnavailable; the callback is kept and subscribed once Redis is back.
+        """
         ...
 
     async def unsubscribe(self, channel: str, callback: Callable[[bytes], None]) -> None:
-        """Listen no more."""
+        """End a subscription."""
         ...
 
 
 def position_packet(rider: RiderState, position: Position, order_id: str) -> bytes:
-    """What the watchers of one of a rider's orders are told, encoded once for all nodes."""
-    known = rider.last_encoded
-    if known and known[0] is position and known[1] == rider.freshness and known[2] == order_id:
-        return known[3]
+    """The packet with a rider's position for the watchers of one order; the last one is reused.
+
+    Shapes: a Socket.IO packet with a `rider_location_update`.
+    """
+    last = rider.last_encoded
+    if last and last[0] is position and last[1] == rider.freshness and last[2] == order_id:
+        return last[3]
     return _encode_position(rider, position, order_id)
 
 
 def _encode_position(rider: RiderState, position: Position, order_id: str) -> bytes:
-    # By place: names would take as long as the rest of it.
+    # Positional: keyword arguments would take as long as the rest of this function.
     update = RiderLocationUpdate(
         order_id,
         rider.rider_id,
@@ -81,20 +89,20 @@ def _encode_position(rider: RiderState, position: Position, order_id: str) -> by
 
 
 class _OrderAudience:
-    """Who watches an order, and when the newest fix was received that they were told of."""
+    """The watchers of one order, and the time of receipt of the newest fix sent to them."""
 
-    __slots__ = ("last_sent_ms", "watchers")
+    __slots__ = ("last_received_ms", "watchers")
 
     def __init__(self) -> None:
         self.watchers: tuple[Watcher, ...] = ()
-        self.last_sent_ms = 0
+        self.last_received_ms = 0
 
 
 class Watchers:
-    """Watchers by order.
+    """The watchers on this node by order, and the channels that it subscribes for them.
 
-    Another node's positions are followed only while somebody here watches an order that no rider
-    of this node serves.
+    A channel is subscribed only while an order has a watcher here and no rider of this node
+    reports for it.
     """
 
     def __init__(self, channels: PositionChannels, node: str) -> None:
@@ -104,50 +112,53 @@ class Watchers:
         self._orders_by_watcher: dict[Watcher, set[str]] = {}
         self._local_orders: set[str] = set()
         self._subscriptions: dict[str, Callable[[bytes], None]] = {}
-        # The last positions from other nodes: those since the last `fade`, and when each came.
+        # The last packets from other nodes by order: those since the last `downgrade_silent`, and
+        # older ones as (time of receipt here, packet).
         self._new_remote_packets: dict[str, bytes] = {}
         self._remote_packets: dict[str, tuple[int, bytes]] = {}
-        # In the order in which they did.
+        # Orders whose subscription may have to change, oldest first.
         self._changed_orders: dict[str, None] = {}
         self._has_changes = asyncio.Event()
 
     def is_watched(self, order_id: str) -> bool:
-        """Whether anybody here watches the order."""
+        """Whether the order has a watcher on this node."""
         return order_id in self._audiences
 
     def relay_position(self, rider: RiderState, position: Position) -> int:
-        """Show where a rider is to everybody here who watches one of his orders; how many."""
-        told = 0
+        """Send a rider's position to all watchers here of its orders; how many they are."""
+        sent = 0
         for order_id in rider.orders:
             if order_id in self._audiences:
                 packet = _encode_position(rider, position, order_id)
-                told += self.send_position(order_id, packet, position.received_at)
-        return told
+                sent += self.send_position(order_id, packet, position.received_at)
+        return sent
 
     def send_position(self, order_id: str, packet: bytes, received_ms: int) -> int:
-        """Show everybody here who watches the order a position; how many they are.
+        """Send a position to all watchers of the order here; how many they are.
 
-        What was received before that of which they know is not shown: a rider may have gone on to
-        another node, and the one that he left learns of it by his silence.
+        A fix that was received before the last one sent is skipped: after a rider has moved to
+        another node, the node that it left still declares it stale.
+
+        Units: Unix milliseconds.
         """
         audience = self._audiences.get(order_id)
-        if audience is None or received_ms < audience.last_sent_ms:
+        if audience is None or received_ms < audience.last_received_ms:
             return 0
-        audience.last_sent_ms = received_ms
+        audience.last_received_ms = received_ms
         for watcher in audience.watchers:
             watcher.send_position(packet)
         return len(audience.watchers)
 
     def send_update(self, order_id: str, packet: bytes) -> None:
-        """Tell everybody here who watches the order something else that a newer one replaces."""
+        """Send another replaceable packet, an ETA, to all watchers of the order here."""
         audience = self._audiences.get(order_id)
         for watcher in audience.watchers if audience is not None else ():
             watcher.send_position(packet)
 
     async def join(self, order_id: str, watcher: Watcher) -> None:
-        """Let somebody watch an order; whatever is told after this returns, he is told.
+        """Add a watcher to an order; it gets every packet that is sent after this returns.
 
-        A snapshot taken after it and the packets since join without a gap.
+        A snapshot taken afterwards and the packets since leave no gap.
         """
         audience = self._audiences.setdefault(order_id, _OrderAudience())
         if watcher not in audience.watchers:
@@ -156,62 +167,64 @@ class Watchers:
         await self._sync_subscription(order_id)
 
     async def leave(self, order_id: str, watcher: Watcher) -> None:
-        """Somebody watches an order no more."""
+        """Remove a watcher from an order."""
         self._remove_watcher(order_id, watcher)
         await self._sync_subscription(order_id)
 
     async def leave_all(self, watcher: Watcher) -> None:
-        """Somebody is gone."""
+        """Remove a watcher from all its orders."""
         orders = sorted(self._orders_by_watcher.get(watcher, ()))
-        # All at once, before anything is awaited: he must be told nothing more.
+        # All of them before anything is awaited: the watcher must get no further packet.
         for order_id in orders:
             self._remove_watcher(order_id, watcher)
         for order_id in orders:
             await self._sync_subscription(order_id)
 
-    def downgrade_silent(self, now_ms: int, fresh_ms: int, lost_ms: int) -> None:
-        """Tell of riders of other nodes who went silent although their nodes did not say so.
+    def downgrade_silent(self, now_ms: int, limits: FreshnessLimits) -> None:
+        """Send stale or lost for riders of other nodes that are silent without a message of it.
 
-        A node that was killed says nothing; its riders shall not stand on the map as live.
+        A node that was killed sends none, and its riders must not stay live on the map.
+
+        Units: Unix milliseconds.
         """
         for order_id, packet in self._new_remote_packets.items():
             self._remote_packets[order_id] = (now_ms, packet)
         self._new_remote_packets.clear()
         for order_id, (at_ms, packet) in self._remote_packets.items():
-            age_ms = now_ms - at_ms - REMOTE_GRACE_MS
-            if age_ms > fresh_ms:
-                aged = downgrade_freshness(packet, "stale" if age_ms <= lost_ms else "lost")
+            freshness = limits.of_age(now_ms - at_ms - REMOTE_GRACE_MS)
+            if freshness != "live":
+                aged = downgrade_freshness(packet, freshness)
                 if aged != packet:
                     self._remote_packets[order_id] = (at_ms, aged)
                     self.send_position(order_id, aged, received_at_ms(aged))
 
     def mark_local(self, order_id: str) -> None:
-        """A rider of this node reports for the order: what others say of it is not needed."""
+        """Note that a rider of this node reports for the order: its channel is not needed."""
         if order_id not in self._local_orders:
             self._local_orders.add(order_id)
             self._mark_changed(order_id)
 
     def unmark_local(self, order_id: str) -> None:
-        """No rider of this node reports for the order any more; another node's may."""
+        """Note that no rider of this node reports for the order; another node's may."""
         if order_id in self._local_orders:
             self._local_orders.discard(order_id)
             self._mark_changed(order_id)
 
     async def run(self) -> None:
-        """Follow or leave other nodes' positions as riders come and go, while the server runs."""
+        """Background loop: keep the subscriptions right as watchers and riders come and go."""
         while True:
             await self._has_changes.wait()
             await self.sync_subscriptions()
 
     async def sync_subscriptions(self) -> None:
-        """Follow exactly what should be followed."""
+        """Bring the subscriptions of all changed orders up to date."""
         self._has_changes.clear()
         while self._changed_orders:
-            some = list(islice(self._changed_orders, SUBSCRIPTIONS_AT_ONCE))
-            for order_id in some:
+            chunk = list(islice(self._changed_orders, SUBSCRIPTIONS_AT_ONCE))
+            for order_id in chunk:
                 del self._changed_orders[order_id]
-            # One after the other would take a turn of the loop each, and a busy loop's are long.
-            await asyncio.gather(*(self._sync_subscription(order_id) for order_id in some))
+            # One after the other would take a tick of the event loop each.
+            await asyncio.gather(*(self._sync_subscription(order_id) for order_id in chunk))
 
     def _mark_changed(self, order_id: str) -> None:
         if order_id in self._audiences:
@@ -231,13 +244,13 @@ class Watchers:
                 del self._orders_by_watcher[watcher]
 
     async def _sync_subscription(self, order_id: str) -> None:
-        """Make one subscription what it should be; noted before anything is awaited."""
+        """Bring one order's subscription up to date; the decision is noted before any await."""
         is_wanted = order_id in self._audiences and order_id not in self._local_orders
         callback = self._subscriptions.get(order_id)
         channel = order_positions(OrderId(order_id))
         if is_wanted and callback is None:
             callback = self._subscriptions[order_id] = partial(self._on_message, order_id)
-            # Kept by the feeds until Redis is back; positions of this node need no Redis.
+            # The channels keep the callback until Redis is back; local positions need no Redis.
             with suppress(StoreUnavailable):
                 await self._channels.subscribe(channel, callback)
         elif not is_wanted and callback is not None:

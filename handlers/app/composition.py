@@ -15,7 +15,6 @@ from dispatch.orders.store import OrderStore
 from dispatch.storage.leases import Leases
 from dispatch.tracking.cash_headroom import CashHeadroom
 from dispatch.tracking.stores.learned_speeds import SharedSpeeds
-from dispatch.tracking.stores.positions import Positions
 from dispatch.tracking.stores.trails import Trails
 from handlers.app.auth_setup import build_auth_services
 from handlers.app.background_tasks import BackgroundTasks
@@ -24,22 +23,16 @@ from handlers.app.infrastructure import Infrastructure
 from handlers.app.money_setup import build_money_services
 from handlers.app.order_setup import OrderParts, build_order_parts
 from handlers.app.services import Services
-from handlers.app.tracking_setup import TrackingParts, build_tracking
+from handlers.app.tracking_setup import TrackingParts, build_positions, build_tracking
 from handlers.sessions.revocation_cache import RevocationCache
 from handlers.sessions.session_registry import SOCKETS_PER_IDENTITY_MAX
 from handlers.sockets.alert_feed import AlertFeed
-from handlers.sockets.fix_age import FixAgeLimits
 from handlers.sockets.map_viewport import ViewportFeed
 
 
 def compose(infrastructure: Infrastructure) -> tuple[Services, BackgroundTasks]:
     """All services and background tasks, built in the order in which they need one another."""
-    positions = Positions(
-        infrastructure.redis.commands,
-        infrastructure.scripts,
-        infrastructure.node,
-        infrastructure.settings.fix_lost_ms,
-    )
+    positions = build_positions(infrastructure)
     events = build_event_parts(infrastructure)
     orders = build_order_parts(infrastructure, events, positions)
     tracking = build_tracking(infrastructure, events.pubsub, positions, orders.stores.speeds)
@@ -54,7 +47,7 @@ def _build_services(
     money = build_money_services(table, orders.ledger, orders.order_service, settings, clock)
     auth = build_auth_services(table, infrastructure.redis, settings, clock)
     stores, registry, order_store = orders.stores, tracking.rider_registry, OrderStore(table)
-    age_limits = FixAgeLimits(settings.fix_fresh_ms, settings.fix_lost_ms)
+    freshness_limits = registry.limits
     return Services(
         settings=settings,
         clock=clock,
@@ -74,6 +67,7 @@ def _build_services(
         riders=stores.riders,
         rider_loader=RiderLoader(stores.riders, order_store, registry, settings.rider_orders_max),
         positions=stores.positions,
+        rider_index=orders.lookups.rider_index,
         offer_pauses=orders.lookups.pauses,
         offer_policies=orders.lookups.policies,
         decisions=orders.lookups.decisions,
@@ -91,9 +85,9 @@ def _build_services(
         cash_headroom=CashHeadroom(stores.riders, registry),
         fix_pipeline=tracking.fix_pipeline,
         watchers=tracking.watchers,
-        fix_age_limits=age_limits,
+        freshness_limits=freshness_limits,
         viewport_feed=ViewportFeed(
-            events.board, stores.positions, events.pubsub, clock, age_limits
+            events.board, orders.lookups.rider_index, events.pubsub, clock, freshness_limits
         ),
     )
 

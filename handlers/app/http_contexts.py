@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from dispatch.money.checkout import Checkout
-from dispatch.tracking.rider_state import Freshness
+from dispatch.wire.events import Freshness
 from handlers.app.services import Services
 from handlers.http.accounts import ACCOUNTS, AccountsContext
 from handlers.http.admin import ADMIN, AdminContext
@@ -25,7 +25,7 @@ def add_http_contexts(app: web.Application, services: Services) -> None:
 
     def freshness(received_at_ms: int) -> Freshness:
         age_ms = services.clock.now_ms() - received_at_ms
-        return services.fix_age_limits.freshness(age_ms)
+        return services.freshness_limits.of_age(age_ms)
 
     app[KEPT_ANSWERS] = services.kept_answers
     app[ACCOUNTS] = AccountsContext(
@@ -49,7 +49,7 @@ def add_http_contexts(app: web.Application, services: Services) -> None:
         orders=services.orders,
         decisions=services.decisions,
         offer_policies=services.offer_policies,
-        positions=services.positions,
+        rider_index=services.rider_index,
         freshness=freshness,
     )
     app[ORDERS] = OrdersContext(

@@ -22,6 +22,7 @@ from dispatch.storage.leases import Fence
 from dispatch.tracking.stores.positions import Positions
 from handlers.app.event_setup import ZONE, EventParts
 from handlers.app.infrastructure import Infrastructure
+from handlers.app.tracking_setup import build_rider_index
 from ledger.posting.ledger import Ledger
 from matching.speeds import LearnedSpeeds
 
@@ -89,6 +90,7 @@ def _build_engine_lookups(
     """What the dispatch engine reads while it looks for riders."""
     return EngineLookups(
         positions=stores.positions,
+        rider_index=build_rider_index(infrastructure),
         timers=events.timers,
         receipts=events.display_receipts,
         pauses=OfferPauses(infrastructure.redis, infrastructure.scripts),

@@ -31,14 +31,15 @@ from dispatch.riders.store import Riders
 from dispatch.settings import Settings
 from dispatch.tracking.cash_headroom import CashHeadroom
 from dispatch.tracking.fix_pipeline import FixPipeline
-from dispatch.tracking.rider_state import RiderRegistry
+from dispatch.tracking.freshness import FreshnessLimits
+from dispatch.tracking.rider_registry import RiderRegistry
 from dispatch.tracking.stores.positions import Positions
+from dispatch.tracking.stores.rider_index import RiderIndex
 from dispatch.tracking.stores.trails import Trails
 from dispatch.tracking.watchers import Watchers
 from handlers.gateways.code_sender import CodeSender
 from handlers.sessions.passwords import Passwords
 from handlers.sockets.alert_feed import AlertFeed
-from handlers.sockets.fix_age import FixAgeLimits
 from handlers.sockets.map_viewport import ViewportFeed
 from ledger.reporting.history import History
 from ledger.reporting.statements import Statements
@@ -66,6 +67,7 @@ class Services:
     riders: Riders
     rider_loader: RiderLoader
     positions: Positions
+    rider_index: RiderIndex
     offer_pauses: OfferPauses
     offer_policies: OfferPolicyStore
     decisions: DecisionStore
@@ -83,5 +85,5 @@ class Services:
     cash_headroom: CashHeadroom
     fix_pipeline: FixPipeline
     watchers: Watchers
-    fix_age_limits: FixAgeLimits
+    freshness_limits: FreshnessLimits
     viewport_feed: ViewportFeed

@@ -48,7 +48,7 @@ def build_socket_contexts(services: Services) -> SocketContexts:
             fix_pipeline=services.fix_pipeline,
             positions=services.positions,
             watchers=services.watchers,
-            fix_age_limits=services.fix_age_limits,
+            freshness_limits=services.freshness_limits,
         ),
         vendor=VendorContext(order_service=services.order_service, catalogue=services.catalogue),
         rider=RiderContext(

@@ -2,12 +2,15 @@
 
 from typing import NamedTuple
 
+from dispatch.storage.pipeline import Pipeline
 from dispatch.storage.pubsub import PubSub
 from dispatch.tracking.eta import EtaEstimator
 from dispatch.tracking.fix_pipeline import FixPipeline
+from dispatch.tracking.freshness import FreshnessLimits
 from dispatch.tracking.redis_writer import RedisWriter
-from dispatch.tracking.rider_state import RiderRegistry
+from dispatch.tracking.rider_registry import RiderRegistry
 from dispatch.tracking.stores.positions import Positions
+from dispatch.tracking.stores.rider_index import RiderIndex
 from dispatch.tracking.tracking_policy import TrackingRules
 from dispatch.tracking.watchers import Watchers
 from handlers.app.infrastructure import Infrastructure
@@ -26,6 +29,19 @@ class TrackingParts(NamedTuple):
     routing_engine: RoutingEngine | None
 
 
+def build_positions(infrastructure: Infrastructure) -> Positions:
+    """The position store of this node."""
+    redis, scripts = infrastructure.redis.commands, infrastructure.scripts
+    lost_ms = infrastructure.settings.fix_lost_ms
+    return Positions(Pipeline(redis, scripts), scripts, infrastructure.node, lost_ms)
+
+
+def build_rider_index(infrastructure: Infrastructure) -> RiderIndex:
+    """The searches of the geo index."""
+    redis, scripts = infrastructure.redis.commands, infrastructure.scripts
+    return RiderIndex(Pipeline(redis, scripts), scripts, infrastructure.settings.fix_lost_ms)
+
+
 def build_tracking(
     infrastructure: Infrastructure, pubsub: PubSub, positions: Positions, speeds: LearnedSpeeds
 ) -> TrackingParts:
@@ -33,7 +49,8 @@ def build_tracking(
     settings, clock = infrastructure.settings, infrastructure.clock
     writer = RedisWriter(positions, clock, settings.drain_flush_ms, settings.drain_riders_max)
     watchers = Watchers(pubsub, infrastructure.node)
-    registry = RiderRegistry(writer, watchers, settings.fix_fresh_ms, settings.fix_lost_ms)
+    limits = FreshnessLimits(settings.fix_fresh_ms, settings.fix_lost_ms)
+    registry = RiderRegistry(writer, watchers, limits)
     url = settings.router_url
     engine = RoutingEngine(settings.router_kind, url, settings.router_timeout_ms) if url else None
     rules = TrackingRules(watchers, EtaEstimator(speeds, engine))

@@ -13,8 +13,8 @@ from dispatch.orders.decision_store import DecisionStore
 from dispatch.orders.offers.policy_store import OfferPolicyStore, VersionedPolicy
 from dispatch.orders.store import OrderStore
 from dispatch.tracking.stores.geo_cells import Circle
-from dispatch.tracking.stores.positions import Positions
 from dispatch.tracking.stores.rider_facts import IndexedRider
+from dispatch.tracking.stores.rider_index import RiderIndex
 from dispatch.wire.http.offer_policy import OfferSettings
 from dispatch.wire.snapshots import Snapshot, decisions_view
 from handlers.http.framework.envelope import HTTP_EDGE, PRINCIPAL, JsonObject, Route, read_body
@@ -41,7 +41,7 @@ class AdminContext:
     orders: OrderStore
     decisions: DecisionStore
     offer_policies: OfferPolicyStore
-    positions: Positions
+    rider_index: RiderIndex
     freshness: Callable[[int], str]
 
 
@@ -86,7 +86,7 @@ async def get_nearby(request: web.Request) -> ListPage[NearbyRiderView]:
     radius_km = number_of(request, "radiusKm", 0.001, RADIUS_KM_MAX, RADIUS_KM_DEFAULT)
     limit = page_of(request).limit
     now_ms = request.app[HTTP_EDGE].clock.now_ms()
-    riders = await context.positions.find_nearest(Circle(lat, lng, radius_km), limit, now_ms)
+    riders = await context.rider_index.find_nearest(Circle(lat, lng, radius_km), limit, now_ms)
     views = (_rider_view(rider, context.freshness(rider.seen_at_ms)) for rider in riders)
     return listing(views, None)
 

@@ -9,7 +9,8 @@ from aiohttp import web
 from dispatch.catalogue.store import Catalogue, Vendor
 from dispatch.ids import RiderId
 from dispatch.riders.store import Rider, Riders, Workload
-from dispatch.tracking.rider_state import RiderAttributes, RiderRegistry
+from dispatch.tracking.rider_registry import RiderRegistry
+from dispatch.tracking.rider_state import RiderAttributes
 from dispatch.wire.http.profiles import RiderProfile, VendorProfile
 from handlers.http.framework.envelope import PRINCIPAL, Route, read_body
 

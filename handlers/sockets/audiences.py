@@ -8,7 +8,7 @@ from dispatch.clock import Clock
 from dispatch.keys import identity
 from dispatch.orders.outbox_entry import WorkloadChange
 from dispatch.tracking.cash_headroom import CashHeadroom
-from dispatch.tracking.rider_state import RiderRegistry
+from dispatch.tracking.rider_registry import RiderRegistry
 from handlers.sessions.session_registry import ResumePoint, Session, SessionRegistry
 from handlers.sockets import ops, rider, user, vendor
 from handlers.sockets.command_routes import AudienceRoutes, CommandRoute

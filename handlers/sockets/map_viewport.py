@@ -12,14 +12,14 @@ from dispatch.errors import StoreUnavailable
 from dispatch.events.operations_board import OperationsBoard, parse_line
 from dispatch.model import TERMINAL_STATUSES
 from dispatch.storage.pubsub import PubSub
+from dispatch.tracking.freshness import FreshnessLimits
 from dispatch.tracking.stores.geo_cells import BoundingBox
-from dispatch.tracking.stores.positions import Positions
 from dispatch.tracking.stores.rider_facts import IndexedRider
+from dispatch.tracking.stores.rider_index import RiderIndex
 from dispatch.wire import frames
 from dispatch.wire.commands import Bbox
 from dispatch.wire.events import AreaDelta, LatLng, OrderMarker, RiderMarker
 from handlers.sessions.session_registry import PacketSender
-from handlers.sockets.fix_age import FixAgeLimits
 
 # Source: chosen; a map that moves once a second reads as live, and costs one query a second.
 TICK_S = 1.0
@@ -50,16 +50,16 @@ class ViewportFeed:
     def __init__(
         self,
         board: OperationsBoard,
-        positions: Positions,
+        rider_index: RiderIndex,
         pubsub: PubSub,
         clock: Clock,
-        age_limits: FixAgeLimits,
+        freshness_limits: FreshnessLimits,
     ) -> None:
         self._board = board
-        self._positions = positions
+        self._rider_index = rider_index
         self._pubsub = pubsub
         self._clock = clock
-        self._age_limits = age_limits
+        self._freshness_limits = freshness_limits
         self._viewports: dict[str, Viewport] = {}
         self._orders: dict[str, OrderMarker] = {}
         self._is_loaded = False
@@ -137,11 +137,13 @@ class ViewportFeed:
     async def _compute_delta(self, viewport: Viewport) -> AreaDelta:
         box = viewport.bbox
         now_ms = self._clock.now_ms()
-        seen = await self._positions.find_in_box(
+        seen = await self._rider_index.find_in_box(
             BoundingBox(south=box.south, west=box.west, north=box.north, east=box.east),
-            now_ms - self._age_limits.lost_ms,
+            now_ms - self._freshness_limits.lost_ms,
         )
-        riders = {each.rider_id: _rider_marker(each, now_ms, self._age_limits) for each in seen}
+        riders = {
+            each.rider_id: _rider_marker(each, now_ms, self._freshness_limits) for each in seen
+        }
         orders = {marker.order_id: marker for marker in self._orders_in(box)}
         delta = AreaDelta(
             riders=_changed_riders(viewport.riders, riders),
@@ -177,7 +179,9 @@ def _contains(box: Bbox, place: LatLng | None) -> bool:
     )
 
 
-def _rider_marker(rider: IndexedRider, now_ms: int, age_limits: FixAgeLimits) -> RiderMarker:
+def _rider_marker(
+    rider: IndexedRider, now_ms: int, freshness_limits: FreshnessLimits
+) -> RiderMarker:
     age_ms = now_ms - rider.seen_at_ms
     return RiderMarker(
         rider_id=rider.rider_id,
@@ -187,7 +191,7 @@ def _rider_marker(rider: IndexedRider, now_ms: int, age_limits: FixAgeLimits) ->
         accuracy=rider.accuracy,
         ts=rider.ts,
         received_at=rider.seen_at_ms,
-        state=age_limits.freshness(age_ms),
+        state=freshness_limits.of_age(age_ms),
         duty=rider.duty_status,
     )
 

@@ -18,7 +18,7 @@ from dispatch.orders.service import OrderService
 from dispatch.riders.store import Riders
 from dispatch.tracking.checks import Drop
 from dispatch.tracking.fix_pipeline import FixPipeline
-from dispatch.tracking.rider_state import RiderRegistry
+from dispatch.tracking.rider_registry import RiderRegistry
 from dispatch.tracking.stores.positions import Positions
 from dispatch.wire import commands
 from dispatch.wire.snapshots import Snapshot

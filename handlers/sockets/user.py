@@ -11,15 +11,15 @@ from dispatch.orders.service import OrderService
 from dispatch.orders.store import OrderStore
 from dispatch.riders.store import Rider, Riders
 from dispatch.tracking.fix_pipeline import FixPipeline
-from dispatch.tracking.rider_state import Freshness
+from dispatch.tracking.freshness import FreshnessLimits
 from dispatch.tracking.stores.positions import Positions
 from dispatch.tracking.watchers import Watchers
 from dispatch.wire import commands
+from dispatch.wire.events import Freshness
 from dispatch.wire.snapshots import Snapshot, order_snapshot
 from handlers.sessions.session_registry import Session
 from handlers.sockets.caller import caller_of
 from handlers.sockets.command_routes import route
-from handlers.sockets.fix_age import FixAgeLimits
 
 # Source: chosen; a customer follows a handful of orders, not those of a city.
 WATCHED_ORDERS_MAX = 20
@@ -40,7 +40,7 @@ class UserContext:
     fix_pipeline: FixPipeline
     positions: Positions
     watchers: Watchers
-    fix_age_limits: FixAgeLimits
+    freshness_limits: FreshnessLimits
 
 
 class LocationView(TypedDict):
@@ -140,7 +140,7 @@ async def _rider_view(context: UserContext, rider_id: str, profile: Rider | None
         view["receivedAt"] = last.received_at
         view["accuracy"] = last.accuracy
         age_ms = context.clock.now_ms() - last.received_at
-        view["state"] = context.fix_age_limits.freshness(age_ms)
+        view["state"] = context.freshness_limits.of_age(age_ms)
     return view
 
 

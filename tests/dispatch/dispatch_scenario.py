@@ -21,6 +21,7 @@ from dispatch.tracking.stores.geo_cells import Circle
 from dispatch.tracking.stores.index_scan import IndexScan
 from dispatch.tracking.stores.positions import Positions
 from dispatch.tracking.stores.rider_facts import IndexedRider, RiderFacts, pack_rider
+from dispatch.tracking.stores.rider_index import RiderIndex
 from dispatch.wire import commands
 from dispatch.wire.http.offer_policy import OfferSettings
 from tests.dispatch.order_scenario import OrderScenario
@@ -115,6 +116,7 @@ class DispatchScenario:
         self.approaches = ApproachStore(redis)
         self.lookups = EngineLookups(
             positions=cast("Positions", self.positions),
+            rider_index=cast("RiderIndex", self.positions),
             timers=order_scenario.timers,
             receipts=self.receipts,
             pauses=self.pauses,

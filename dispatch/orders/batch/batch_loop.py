@@ -122,7 +122,7 @@ class BatchLoop:
 
     async def _read_orders_and_riders(self) -> tuple[Collection[Order], Sequence[IndexedRider]]:
         orders, scan = await asyncio.gather(
-            self._open_orders.read(), self._lookups.positions.scan_all()
+            self._open_orders.read(), self._lookups.rider_index.scan_all()
         )
         since_ms = self._clock.now_ms() - NAMED_FIX_AGE_FACTOR * self._lookups.fresh_ms
         return orders, await asyncio.to_thread(scan.riders_since, since_ms)

@@ -14,6 +14,7 @@ from dispatch.orders.offers.policy_store import OfferPolicyStore
 from dispatch.storage.leases import Fence
 from dispatch.storage.timers import Timers
 from dispatch.tracking.stores.positions import Positions
+from dispatch.tracking.stores.rider_index import RiderIndex
 from matching.speeds import LearnedSpeeds
 
 
@@ -25,6 +26,7 @@ class EngineLookups(NamedTuple):
     """
 
     positions: Positions
+    rider_index: RiderIndex
     timers: Timers
     receipts: DisplayReceipts
     pauses: OfferPauses

@@ -179,7 +179,7 @@ class RiderSearch:
         limit = check.policy.candidates_max + len(self._holds)
         circle = _search_circle(check.order, check.policy.radii_km[-1])
         found, paused = await asyncio.gather(
-            self._lookups.positions.find_nearest_free(
+            self._lookups.rider_index.find_nearest_free(
                 circle, limit, check.now_ms, self._lookups.fresh_ms
             ),
             self._lookups.pauses.current(check.now_ms),
@@ -236,7 +236,7 @@ class RiderSearch:
         """Why none of the riders around was asked, free or not."""
         radius_km = check.policy.radii_km[-1] * EXPLAINED_RADIUS_FACTOR
         found, paused = await asyncio.gather(
-            self._lookups.positions.find_nearest(
+            self._lookups.rider_index.find_nearest(
                 _search_circle(check.order, radius_km), EXPLAINED_MAX, check.now_ms
             ),
             self._lookups.pauses.current(check.now_ms),

@@ -1,4 +1,4 @@
-"""The H3 cells that shard the riders' index: which one holds a point, which ones touch an area."""
+"""Geo cells: the H3 cells that shard the geo index; which one holds a point or touches an area."""
 
 from collections.abc import Callable
 from functools import lru_cache
@@ -9,21 +9,25 @@ from h3.api.basic_int import latlng_to_cell as latlng_to_number
 
 from matching.geo import haversine_m
 
+# The latitude and longitude up to which the index and the map reach; Redis has no geohash beyond.
+# Source: Web Mercator's square (EPSG:3857). Units: degrees WGS 84.
+LAT_MAX = 85.05112878
+LNG_MAX = 180.0
 # Cells 6.4 km across (36 km2): a city of 900 km2 spreads over some 25 slots of a cluster, and a
 # search of 5 km touches about 7 of them, of 1.5 km about 2. One step coarser leaves a whole city
 # in 4 slots; one step finer makes the same search touch 30.
 # Source: H3 cell statistics, h3geo.org/docs/core-library/restable; counts are in the tests.
 RESOLUTION = 6
-# An area that touches more cells is looked up in the list of cells in use instead.
+# An area that touches more cells is not listed; the cells in use are tested against it instead.
 # Source: a disk of 50 km touches 250.
 CELLS_MAX = 256
-# H3, Redis and we agree on a round earth but not on its radius (6,371.0 to 6,372.8 km).
+# H3, Redis and matching.geo differ in the radius of a round earth (6,371.0 to 6,372.8 km).
 RADIUS_SLACK_FACTOR = 1.001
 RADIUS_SLACK_M = 10.0
 
 
 class Circle(NamedTuple):
-    """Everything within a distance of a point. Units: degrees WGS 84, kilometres."""
+    """A circle on the globe. Units: degrees WGS 84, kilometres."""
 
     lat: float
     lng: float
@@ -31,7 +35,7 @@ class Circle(NamedTuple):
 
 
 class BoundingBox(NamedTuple):
-    """A map window; one whose west lies east of its east crosses the date line. Units: degrees."""
+    """A map window; where west lies east of east it crosses the date line. Units: degrees."""
 
     south: float
     west: float
@@ -48,7 +52,7 @@ class BoundingBox(NamedTuple):
 
 
 class _CellCircle(NamedTuple):
-    """A cell as a circle around it. Units: degrees, metres."""
+    """The bounding circle of a cell. Units: degrees, metres."""
 
     lat: float
     lng: float
@@ -56,19 +60,19 @@ class _CellCircle(NamedTuple):
 
 
 def cell_of(lat: float, lng: float) -> str:
-    """The one cell that holds a point."""
+    """The cell that holds a point. Units: degrees."""
     return _cell_name(latlng_to_number(lat, lng, RESOLUTION))
 
 
 def cells_in_circle(circle: Circle) -> list[str] | None:
-    """Every cell that touches a circle, perhaps a few that only come near; None are too many."""
+    """All cells that touch a circle, and perhaps a few beside; None above `CELLS_MAX`."""
     lat, lng, radius_m = circle.lat, circle.lng, circle.radius_km * 1000
     start = cell_of(lat, lng)
     return _flood_fill(start, lambda cell: touches_circle(cell, lat, lng, radius_m))
 
 
 def cells_in_box(box: BoundingBox) -> list[str] | None:
-    """Every cell that touches a box, perhaps a few that only come near; None are too many."""
+    """All cells that touch a box, and perhaps a few beside; None above `CELLS_MAX`."""
     width = (box.east - box.west) % 360
     middle = (box.west + width / 2 + 180) % 360 - 180
     start = cell_of((box.south + box.north) / 2, middle)
@@ -76,33 +80,33 @@ def cells_in_box(box: BoundingBox) -> list[str] | None:
 
 
 def touches_circle(cell: str, lat: float, lng: float, radius_m: float) -> bool:
-    """Whether a cell may hold a point within `radius_m` of here."""
-    shape = _bounding_circle(cell)
-    reach_m = (radius_m + shape.radius_m) * RADIUS_SLACK_FACTOR + RADIUS_SLACK_M
-    return haversine_m(lat, lng, shape.lat, shape.lng) <= reach_m
+    """Whether a cell may hold a point within `radius_m` of a point. Units: degrees, metres."""
+    bounds = _bounding_circle(cell)
+    reach_m = (radius_m + bounds.radius_m) * RADIUS_SLACK_FACTOR + RADIUS_SLACK_M
+    return haversine_m(lat, lng, bounds.lat, bounds.lng) <= reach_m
 
 
 def touches_box(cell: str, box: BoundingBox) -> bool:
     """Whether a cell may hold a point of the box."""
-    shape = _bounding_circle(cell)
-    lat = min(max(shape.lat, box.south), box.north)
-    lng = (
-        shape.lng if box.contains(lat, shape.lng) else _nearest_edge(shape.lng, box.west, box.east)
-    )
+    bounds = _bounding_circle(cell)
+    lat = min(max(bounds.lat, box.south), box.north)
+    lng = bounds.lng
+    if not box.contains(lat, lng):
+        lng = _nearest_edge(lng, box.west, box.east)
     # Towards the poles the nearest point of a meridian lies a little off the parallel.
-    reach_m = shape.radius_m * 1.05 + RADIUS_SLACK_M
-    return haversine_m(lat, lng, shape.lat, shape.lng) <= reach_m
+    reach_m = bounds.radius_m * 1.05 + RADIUS_SLACK_M
+    return haversine_m(lat, lng, bounds.lat, bounds.lng) <= reach_m
 
 
 def _nearest_edge(lng: float, west: float, east: float) -> float:
-    def turn(edge: float) -> float:
+    def distance_deg(edge: float) -> float:
         return abs((lng - edge + 180) % 360 - 180)
 
-    return min(west, east, key=turn)
+    return min(west, east, key=distance_deg)
 
 
 def _flood_fill(start: str, touches: Callable[[str], bool]) -> list[str] | None:
-    """The cells that touch, from neighbour to neighbour: what touches an area hangs together."""
+    """The cells that touch, found from neighbour to neighbour: they are connected."""
     found, edge = {start}, [start]
     while edge:
         near = {each for cell in edge for each in _neighbours(cell)} - found
@@ -113,7 +117,7 @@ def _flood_fill(start: str, touches: Callable[[str], bool]) -> list[str] | None:
     return sorted(found)
 
 
-# Asked about every fix; the library's own way to a name takes as long as to find the number.
+# Called for every fix; the library's conversion takes as long as finding the cell.
 @lru_cache(maxsize=16_384)
 def _cell_name(number: int) -> str:
     return h3.int_to_str(number)

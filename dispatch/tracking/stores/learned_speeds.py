@@ -1,4 +1,7 @@
-"""What all nodes have learned of the streets' speeds, in Redis; an estimate's memory, no truth."""
+"""Learned speeds in Redis: shares the street speeds that each node has learned with all nodes.
+
+Estimates only: losing them makes ETAs worse until they are learned again.
+"""
 
 import asyncio
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,16 +13,17 @@ from dispatch.errors import StoreUnavailable
 from dispatch.storage.redis_client import RedisClients, Scripts, translate_redis_errors
 from matching.speeds import MEMORY_S, WHOLE_CITY, LearnedSpeeds, SpeedKey, SpeedSample
 
-# What a node learns others know half a minute later; the speed of an hour changes no faster.
+# Other nodes know what one has learned within this time. Source: chosen; speeds are kept by the
+# hour of the day.
 SHARE_EVERY_S = 30.0
-# A place where nobody drove for a month is as fast as the city.
+# After a month without a rider a place falls back to the speed of the city.
 TTL_S = 30 * 24 * 3600
-# Places read in one round; more than any city has.
+# Places read by one node; more cells than any city has.
 PLACES_MAX = 512
 
 
 class SharedSpeeds:
-    """Shares what this node learns, and reads what all have."""
+    """Writes what this node has learned, and reads the sum over all nodes."""
 
     def __init__(self, clients: RedisClients, scripts: Scripts, speeds: LearnedSpeeds) -> None:
         self._redis = clients.commands
@@ -28,26 +32,27 @@ class SharedSpeeds:
         self._places: set[str] = {WHOLE_CITY}
 
     async def run(self) -> None:
-        """Share and read, for as long as the server runs."""
+        """Background loop: share every half minute; while Redis is unavailable keep learning."""
         while True:
             with suppress(StoreUnavailable):
-                # What was learned meanwhile waits here for the next time.
                 await self.share()
             await asyncio.sleep(SHARE_EVERY_S)
 
     async def share(self) -> None:
         """Add what was learned here, then read the places where riders of this node drive.
 
-        Redis: a script for each place with news, HGETALL for each known place, one round trip each.
-        Errors: StoreUnavailable; the news are kept.
+        Redis: one script for each place that was learned, one round trip each; one pipeline of
+        HGETALL for all known places; not atomic.
+        Errors: StoreUnavailable; what was learned is kept, so that places that were written before
+        the error count it twice.
         """
-        news = self._speeds.take_unshared()
+        learned = self._speeds.take_unshared()
         try:
-            await self._write(news)
+            await self._write(learned)
         except StoreUnavailable:
-            self._speeds.restore_unshared(news)
+            self._speeds.restore_unshared(learned)
             raise
-        for place, _, _ in news:
+        for place, _, _ in learned:
             if len(self._places) < PLACES_MAX:
                 self._places.add(place)
         self._speeds.replace_shared(await self._read())
@@ -55,10 +60,10 @@ class SharedSpeeds:
     async def _write(self, learned: Mapping[SpeedKey, SpeedSample]) -> None:
         by_place: dict[str, list[str]] = {}
         for (place, hour, vehicle), (metres, seconds) in learned.items():
-            words = (f"{hour}:{vehicle}", f"{metres:.1f}", f"{seconds:.1f}")
-            by_place.setdefault(place, []).extend(words)
-        for place, words in by_place.items():
-            arguments = (MEMORY_S, TTL_S, *words)
+            fields = (f"{hour}:{vehicle}", f"{metres:.1f}", f"{seconds:.1f}")
+            by_place.setdefault(place, []).extend(fields)
+        for place, fields in by_place.items():
+            arguments = (MEMORY_S, TTL_S, *fields)
             await self._scripts.run("faded_sum_add", [keys.place_speeds(place)], arguments)
 
     async def _read(self) -> Iterable[tuple[SpeedKey, SpeedSample]]:
@@ -67,18 +72,18 @@ class SharedSpeeds:
             async with self._redis.pipeline(transaction=False) as pipe:
                 for place in places:
                     pipe.hgetall(keys.place_speeds(place))
-                found: list[Any] = await pipe.execute()
+                replies: list[Any] = await pipe.execute()
         return [
-            line
-            for place, lines in zip(places, found, strict=True)
-            for line in _parse_speeds(place, lines)
+            sample
+            for place, fields in zip(places, replies, strict=True)
+            for sample in _parse_speeds(place, fields)
         ]
 
 
 def _parse_speeds(
-    place: str, lines: Mapping[bytes, bytes]
+    place: str, fields: Mapping[bytes, bytes]
 ) -> Iterator[tuple[SpeedKey, SpeedSample]]:
-    for field, text in lines.items():
+    for field, text in fields.items():
         hour, _, vehicle = field.decode().partition(":")
         metres, _, seconds = text.decode().partition(" ")
         yield (place, int(hour), vehicle), (float(metres), float(seconds))

@@ -1,4 +1,7 @@
-"""What matching must know of a rider, packed so that a script in Redis can judge it by its head."""
+"""Rider facts: the packed entry of a rider in the geo index, position first, then facts.
+
+A Lua script reads layout version, time and coordinates from the first bytes.
+"""
 
 import struct
 from typing import Literal
@@ -7,16 +10,15 @@ import msgspec
 
 from dispatch.model import Position
 
-# A reader leaves out what another version has written; the next fix writes it anew.
+# A reader skips entries of another version; the rider's next fix replaces them.
 LAYOUT_VERSION = 2
-# The scripts read the version, `seen_at_ms`, lat and lng, and know no more of the layout.
-# Version, seen_at_ms; lat, lng, ts, heading, speed, accuracy, of which the last three may be NaN,
-# which is unknown.
+# version, seen_at_ms, lat, lng, ts, heading, speed, accuracy; NaN in the last three is unknown.
+# The scripts in lua/ depend on the first four.
 _POSITION_LAYOUT = struct.Struct("<Bd6d")
-# How such a line begins.
+# The beginning of it: version, seen_at_ms, lat, lng.
 _HEAD_LAYOUT = struct.Struct("<B3d")
-# Available, active, capacity; completion, rating and until_ms, NaN is unknown; recent_offers,
-# cash_headroom_xaf. After them the vehicle, a zero byte and the name.
+# available, active, capacity, completion, rating, until_ms, recent_offers, cash_headroom_xaf; NaN
+# is unknown. They are followed by the vehicle, a zero byte and the name, in UTF-8.
 _FACTS_LAYOUT = struct.Struct("<BBB3dHI")
 _BYTE_MAX = 0xFF
 _OFFERS_MAX = 0xFFFF
@@ -27,10 +29,11 @@ DutyStatus = Literal["off", "idle", "busy"]
 
 
 class RiderFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of a rider beside where he is; None is unknown.
+    """What matching must know of a rider beside its position; None is unknown.
 
-    Units: percent, stars out of five, whole XAF he may still collect, offers of the last hour, Unix
-    ms up to which he takes orders.
+    Units: `completion` percent, `rating` stars out of five, `until_ms` Unix milliseconds up to
+    which the rider takes orders, `recent_offers` offers of the last hour, `cash_headroom_xaf` whole
+    XAF.
     """
 
     available: bool
@@ -43,12 +46,12 @@ class RiderFacts(msgspec.Struct, frozen=True, kw_only=True):
     cash_headroom_xaf: int = 0
     vehicle: str | None = None
     name: str = ""
-    # Facts change seldom and are written often.
+    # Packed once: facts change seldom and are written with every flush.
     packed: bytes = b""
 
     @property
     def is_free(self) -> bool:
-        """Whether he takes another delivery now."""
+        """Whether the rider can take another delivery."""
         return self.available and self.active < self.capacity
 
     def __post_init__(self) -> None:
@@ -62,14 +65,15 @@ class RiderFacts(msgspec.Struct, frozen=True, kw_only=True):
             min(self.recent_offers, _OFFERS_MAX),
             min(max(self.cash_headroom_xaf, 0), _CASH_MAX),
         )
-        words = f"{self.vehicle or ''}\0{self.name}".encode()
-        msgspec.structs.force_setattr(self, "packed", numbers + words)
+        texts = f"{self.vehicle or ''}\0{self.name}".encode()
+        msgspec.structs.force_setattr(self, "packed", numbers + texts)
 
 
 class IndexedRider(msgspec.Struct, frozen=True, kw_only=True):
-    """A rider as the index has him. Units: as in Facts and Position; `seen_at_ms` is the server's.
+    """A rider as the geo index has it.
 
-    `distance_km` is from where the search began, as the crow flies; 0 where it had no beginning.
+    Units: as in RiderFacts and Position; `seen_at_ms` is the server's time of the last fix;
+    `distance_km` is the distance from the centre of the search, 0 where it had none.
     """
 
     rider_id: str
@@ -94,51 +98,51 @@ class IndexedRider(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_free(self) -> bool:
-        """Whether he takes another delivery now, as far as the index knows."""
+        """Whether the rider can take another delivery, as far as the index knows."""
         return self.available and self.active < self.capacity
 
     @property
     def duty_status(self) -> DutyStatus:
-        """Whether he takes orders or carries some, as operators see it."""
+        """Busy with an order in hand, else idle or off, as operators see it."""
         if self.active:
             return "busy"
         return "idle" if self.available else "off"
 
 
 def pack_rider(position: Position, facts: RiderFacts) -> bytes:
-    """A rider's line in the index."""
+    """Encode a rider's entry. Shapes: _POSITION_LAYOUT, then RiderFacts.packed."""
     heading, speed, accuracy = position.heading, position.speed, position.accuracy
-    where = _POSITION_LAYOUT.pack(
+    head = _POSITION_LAYOUT.pack(
         LAYOUT_VERSION,
         position.received_at,
         position.lat,
         position.lng,
         position.ts,
-        # In place: three calls would take as long as the rest.
+        # Inline: three calls of _or_nan would take as long as the rest.
         _NAN if heading is None else heading,
         _NAN if speed is None else speed,
         _NAN if accuracy is None else accuracy,
     )
-    return where + facts.packed
+    return head + facts.packed
 
 
 def unpack_head(packed: bytes) -> tuple[float, float, float] | None:
-    """When and where the rider of a line was seen; None where another version wrote it.
+    """Decode time and place of an entry; None for another layout version.
 
-    Shapes: (seen_at_ms, lat, lng).
-    Source: measured 2026-11-21, a tenth of what `unpack` takes; a search reads some hundred lines
-    and wants the nearest.
+    Shapes: (seen_at_ms, lat, lng). Units: Unix milliseconds, degrees.
+    Source: measured 2026-11-21, a tenth of the time of `unpack_rider`; a search reads some hundred
+    entries and wants the nearest.
     """
     version, seen_at_ms, lat, lng = _HEAD_LAYOUT.unpack_from(packed)
     return (seen_at_ms, lat, lng) if version == LAYOUT_VERSION else None
 
 
 def unpack_rider(rider_id: str, packed: bytes, distance_km: float = 0.0) -> IndexedRider | None:
-    """The rider of a line; None where another version of the server wrote it."""
+    """Decode an entry; None for another layout version. Units: kilometres."""
     if packed[0] != LAYOUT_VERSION:
         return None
     _, seen_at_ms, lat, lng, ts, heading, speed, accuracy = _POSITION_LAYOUT.unpack_from(packed)
-    who = _FACTS_LAYOUT.unpack_from(packed, _POSITION_LAYOUT.size)
+    facts = _FACTS_LAYOUT.unpack_from(packed, _POSITION_LAYOUT.size)
     vehicle, _, name = packed[_POSITION_LAYOUT.size + _FACTS_LAYOUT.size :].decode().partition("\0")
     return IndexedRider(
         rider_id=rider_id,
@@ -149,14 +153,14 @@ def unpack_rider(rider_id: str, packed: bytes, distance_km: float = 0.0) -> Inde
         heading=_or_none(heading),
         speed=_or_none(speed),
         accuracy=_or_none(accuracy),
-        available=bool(who[0]),
-        active=who[1],
-        capacity=who[2],
-        completion=_or_none(who[3]),
-        rating=_or_none(who[4]),
-        until_ms=None if (until_ms := _or_none(who[5])) is None else int(until_ms),
-        recent_offers=who[6],
-        cash_headroom_xaf=who[7],
+        available=bool(facts[0]),
+        active=facts[1],
+        capacity=facts[2],
+        completion=_or_none(facts[3]),
+        rating=_or_none(facts[4]),
+        until_ms=None if (until_ms := _or_none(facts[5])) is None else int(until_ms),
+        recent_offers=facts[6],
+        cash_headroom_xaf=facts[7],
         vehicle=vehicle or None,
         name=name,
         distance_km=distance_km,
@@ -168,5 +172,5 @@ def _or_nan(value: float | None) -> float:
 
 
 def _or_none(value: float) -> float | None:
-    # NaN alone differs from itself.
+    # Only NaN differs from itself.
     return value if value == value else None  # noqa: PLR0124

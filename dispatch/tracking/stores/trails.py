@@ -1,4 +1,4 @@
-"""The ways of orders that have ended, beside each order in DynamoDB."""
+"""Trail store: the simplified trails of ended orders in DynamoDB, one item beside each order."""
 
 import msgspec
 
@@ -14,14 +14,14 @@ def _key(order_id: str) -> Key:
 class Trails:
     """Reads and writes trails.
 
-    Errors: every method raises StoreUnavailable where DynamoDB is away.
+    Errors: every method raises StoreUnavailable.
     """
 
     def __init__(self, table: Table) -> None:
         self._table = RetryableTable(table)
 
     async def get(self, order_id: str) -> Trail | None:
-        """What is kept of an order's way, None before that.
+        """The trail of an ended order, None before it is archived.
 
         DynamoDB: GetItem, one round trip, consistent.
         """
@@ -29,9 +29,9 @@ class Trails:
         return None if item is None else msgspec.convert(item, Trail, strict=False)
 
     async def put(self, order_id: str, trail: Trail) -> None:
-        """Keep an order's way.
+        """Store an order's trail.
 
-        DynamoDB: one PutItem; repeating it changes nothing.
+        DynamoDB: one Put in a transaction; idempotent.
         """
         key = _key(order_id)
         item: Item = {"PK": key.pk, "SK": key.sk, **msgspec.to_builtins(trail)}

@@ -15,18 +15,11 @@ from dispatch.model import Position
 from dispatch.orders.rider_loader import RiderLoader
 from dispatch.orders.store import SHARDS, order_shard
 from dispatch.storage.redis_client import RedisClients, Scripts
-from dispatch.tracking.eta import EtaEstimator
-from dispatch.tracking.fix_pipeline import FixPipeline
-from dispatch.tracking.redis_writer import RedisWriter
-from dispatch.tracking.rider_state import RiderRegistry
 from dispatch.tracking.stores.geo_cells import Circle
-from dispatch.tracking.stores.positions import Positions
-from dispatch.tracking.tracking_policy import TrackingRules
-from dispatch.tracking.watchers import Watchers
 from dispatch.wire.commands import CancelOrder, Fix
 from dispatch.wire.events import OrderMarker
-from matching.speeds import LearnedSpeeds
 from tests.dispatch.order_scenario import OrderScenario
+from tests.dispatch.tracking.redis_node import RedisNode
 
 LATER_MS = 10**14
 
@@ -190,31 +183,21 @@ async def test_all_shards_are_compared_in_turn(
 
 
 class NullChannels:
-    """Nobody else's positions."""
+    """Channels without other nodes."""
 
     async def subscribe(self, channel, callback):
-        """Nothing is said."""
+        """Nothing is published."""
 
     async def unsubscribe(self, channel, callback):
-        """Nothing was."""
+        """Nothing was published."""
 
 
-class Node:
-    """One rider at this node, on duty, who has reported once."""
+class NodeWithRider(RedisNode):
+    """A node with one rider on duty that has reported once."""
 
     def __init__(self, shop, redis):
+        super().__init__(redis, NullChannels(), shop.clock, "node_1")
         self.shop = shop
-        scripts = Scripts(redis.commands)
-        self.positions = Positions(redis.commands, scripts, "node_1", 45_000)
-        self.writer = RedisWriter(self.positions, shop.clock, 50, 1_000)
-        watchers = Watchers(NullChannels(), "node_1")
-        self.rider_registry = RiderRegistry(self.writer, watchers, 15_000, 45_000)
-        self.fix_pipeline = FixPipeline(
-            self.rider_registry,
-            watchers,
-            self.writer,
-            TrackingRules(watchers, EtaEstimator(LearnedSpeeds())),
-        )
         self.recovery = RiderStateRecovery(
             self.rider_registry,
             self.writer,
@@ -232,20 +215,20 @@ class Node:
 
     async def find_riders(self):
         here = Circle(lat=4.05, lng=9.7, radius_km=1.0)
-        near = await self.positions.find_nearest_free(here, 5, self.shop.clock.now_ms(), 15_000)
-        return [seen.rider_id for seen in near]
+        near = await self.rider_index.find_nearest_free(here, 5, self.shop.clock.now_ms(), 15_000)
+        return [rider.rider_id for rider in near]
 
 
 @pytest.fixture
 async def node(order_scenario: OrderScenario, redis: RedisClients):
     scripts = Scripts(redis.commands)
     await scripts.load()
-    opened = Node(order_scenario, redis)
-    await opened.connect_rider()
-    return opened
+    node = NodeWithRider(order_scenario, redis)
+    await node.connect_rider()
+    return node
 
 
-async def test_riders_return_to_the_index_without_a_fix(node: Node, redis: RedisClients):
+async def test_riders_return_to_the_index_without_a_fix(node: NodeWithRider, redis: RedisClients):
     """The node knows where they are; Redis need not wait for their next report."""
     await redis.commands.flushall()
     assert await node.find_riders() == []
@@ -256,7 +239,7 @@ async def test_riders_return_to_the_index_without_a_fix(node: Node, redis: Redis
     assert isinstance(await node.positions.last_position("rdr_1"), Position)
 
 
-async def test_a_missed_workload_is_read_again(node: Node):
+async def test_a_missed_workload_is_read_again(node: NodeWithRider):
     """Orders that came into his hands and left them while nobody listened."""
     shop = node.shop
     order_id = await shop.place_order()

@@ -7,13 +7,14 @@ from dispatch.keys import order_trail
 from dispatch.leadership.trail_archiver import TrailArchiver
 from dispatch.model import Position
 from dispatch.orders.outbox_entry import TRAIL_FLUSHED_AFTER_MS
-from dispatch.storage.redis_client import RedisClients, Scripts
-from dispatch.tracking.stores.positions import TRAIL_ARCHIVED_TTL_S, Positions, PositionUpdate
+from dispatch.storage.redis_client import RedisClients
+from dispatch.tracking.stores.positions import TRAIL_ARCHIVED_TTL_S, PositionUpdate
 from dispatch.tracking.stores.rider_facts import RiderFacts
 from dispatch.tracking.stores.trails import Trails
 from dispatch.wire import commands
 from ledger.dynamodb.client import DynamoTable
 from tests.dispatch.order_scenario import OrderScenario
+from tests.dispatch.tracking.redis_stores import positions_over
 
 pytestmark = pytest.mark.engines
 
@@ -25,7 +26,7 @@ class ArchiverSetup:
 
     def __init__(self, shop, redis, table):
         self.shop, self.redis = shop, redis
-        self.positions = Positions(redis.commands, Scripts(redis.commands), "a", 45_000)
+        self.positions = positions_over(redis, "a")
         self.trails = Trails(table)
         self.archiver = TrailArchiver(shop.orders, self.positions, shop.timers, self.trails)
 

@@ -6,7 +6,9 @@ import pytest
 
 from dispatch.ids import RiderId
 from dispatch.orders.rider_loader import RiderLoader
-from dispatch.tracking.rider_state import RiderRegistry, RiderState
+from dispatch.tracking.freshness import FreshnessLimits
+from dispatch.tracking.rider_registry import RiderRegistry
+from dispatch.tracking.rider_state import RiderState
 from dispatch.wire.http.profiles import RiderProfile
 from tests.dispatch.order_scenario import OrderScenario
 
@@ -42,7 +44,7 @@ class SlowRiders:
 def registry() -> RiderRegistry:
     """A registry with `rdr_1` connected."""
     null = NullQueue()
-    opened = RiderRegistry(null, null, 15_000, 45_000)
+    opened = RiderRegistry(null, null, FreshnessLimits(15_000, 45_000))
     opened.connect("rdr_1")
     return opened
 

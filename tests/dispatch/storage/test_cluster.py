@@ -13,8 +13,9 @@ from dispatch.storage.cluster import servers_of
 from dispatch.storage.pipeline import Pipeline
 from dispatch.storage.pubsub import PubSub
 from dispatch.storage.redis_client import RedisClients, Scripts, open_redis
-from dispatch.tracking.stores.positions import Positions, PositionUpdate, encode_node_message
+from dispatch.tracking.stores.positions import PositionUpdate, encode_node_message
 from dispatch.tracking.stores.rider_facts import RiderFacts
+from tests.dispatch.tracking.redis_stores import positions_over
 from tests.redis_cluster import LocalCluster, start_cluster
 from tests.waiting import Until
 
@@ -51,7 +52,7 @@ async def test_each_order_channel_is_served_by_one_shard(
     local_cluster: LocalCluster, clients: RedisClients, until: Until
 ):
     """Each order's channel is served by one server, and the writer learns which are watched."""
-    positions = Positions(clients.commands, Scripts(clients.commands), "node-a", 45_000)
+    positions = positions_over(clients, "node-a")
     pubsub, received = PubSub(clients), list[bytes]()
     orders = [f"ord_{number}" for number in range(12)]
     async with until.running(pubsub.run):

@@ -1,4 +1,4 @@
-"""One node's tracking with everything around it replaced, for the tests beside this file."""
+"""Tracking of one node with fakes for Redis and for the other nodes, for the tests beside it."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -13,31 +13,33 @@ from dispatch.keys import order_positions
 from dispatch.model import Position
 from dispatch.tracking.eta import EtaEstimator
 from dispatch.tracking.fix_pipeline import FixPipeline
+from dispatch.tracking.freshness import FreshnessLimits
 from dispatch.tracking.redis_writer import RedisWriter
-from dispatch.tracking.rider_state import RiderRegistry
+from dispatch.tracking.rider_registry import RiderRegistry
 from dispatch.tracking.stores.positions import IndexRemoval, PositionUpdate, encode_node_message
 from dispatch.tracking.tracking_policy import TrackingRules
 from dispatch.tracking.watchers import Watchers
 from dispatch.wire.commands import Fix
+from matching.geo import DEGREE_M
 from matching.speeds import LearnedSpeeds
 
 FRESH_MS, LOST_MS = 15_000, 45_000
+LIMITS = FreshnessLimits(FRESH_MS, LOST_MS)
 DOUALA = (4.0511, 9.7085)
-DEGREE_M = 111_195.08
 
 
 def fix(north_m: float = 0.0, **fields: Any) -> Fix:
-    """A fix so many metres north of the usual place."""
+    """A fix this many metres north of the usual place."""
     return Fix(lat=DOUALA[0] + north_m / DEGREE_M, lng=DOUALA[1], **{"accuracy": 5.0, **fields})
 
 
 def north_m(lat: float) -> int:
-    """How many metres north of the usual place."""
+    """How many metres a latitude lies north of the usual place."""
     return round((lat - DOUALA[0]) * DEGREE_M)
 
 
 class RecordingWatcher:
-    """A watcher that keeps what it is told."""
+    """A watcher that keeps the packets sent to it."""
 
     def __init__(self) -> None:
         self.packets: list[bytes] = []
@@ -47,7 +49,7 @@ class RecordingWatcher:
 
     @property
     def updates(self) -> list[dict[str, Any]]:
-        """The events' bodies."""
+        """The decoded `rider_location_update` bodies."""
         bodies = []
         for packet in self.packets:
             namespace, _, array = packet.partition(b",")
@@ -58,7 +60,7 @@ class RecordingWatcher:
 
     @property
     def path(self) -> list[tuple[str, int, str]]:
-        """Order, metres north and state of each event."""
+        """Order, metres north and freshness of each update."""
         return [
             (each["orderId"], north_m(each["location"]["lat"]), each["state"])
             for each in self.updates
@@ -66,7 +68,7 @@ class RecordingWatcher:
 
 
 class FakeChannels:
-    """A Redis that carries messages between nodes, and counts who listens."""
+    """Channels between nodes, with the callbacks that are subscribed."""
 
     def __init__(self) -> None:
         self.listeners: dict[str, list[Callable[[bytes], None]]] = {}
@@ -93,10 +95,10 @@ class FakeChannels:
 
 
 class FakePositionSink:
-    """Where a drain writes: the index, the trails and the messages, as dictionaries."""
+    """Position store in memory: index, trails, and messages to other nodes."""
 
-    def __init__(self, hub: FakeChannels, node: str) -> None:
-        self.channels = hub
+    def __init__(self, channels: FakeChannels, node: str) -> None:
+        self.channels = channels
         self.node = node
         self.index: dict[str, dict[str, PositionUpdate]] = {}
         self.trails: dict[str, list[Position]] = {}
@@ -127,8 +129,8 @@ class FakePositionSink:
             self._store(each)
         for rider_id, cell, _ in removals:
             self.index.get(cell, {}).pop(rider_id, None)
-        carried = (order_id for each in batch for order_id, _ in each.packets)
-        return frozenset(each for each in carried if self.channels.listener_count(each))
+        published = (order_id for each in batch for order_id, _ in each.packets)
+        return frozenset(each for each in published if self.channels.listener_count(each))
 
     def _store(self, update: PositionUpdate) -> None:
         if update.previous_cell is not None:
@@ -141,7 +143,7 @@ class FakePositionSink:
             self.channels.publish(self.node, order_id, packet)
 
     def find_rider(self, rider_id: str) -> list[PositionUpdate]:
-        """The rider wherever the index has him."""
+        """The rider's entries in all cells of the index."""
         return [riders[rider_id] for riders in self.index.values() if rider_id in riders]
 
 
@@ -149,14 +151,18 @@ class Node:
     """Tracking of one node."""
 
     def __init__(
-        self, name: str = "a", channels: FakeChannels | None = None, riders_max: int = 1000
+        self,
+        name: str = "a",
+        channels: FakeChannels | None = None,
+        riders_max: int = 1000,
+        flush_ms: int = 50,
     ) -> None:
         self.clock = ManualClock()
         self.channels = channels or FakeChannels()
         self.redis = FakePositionSink(self.channels, name)
         self.watchers = Watchers(self.channels, name)
-        self.writer = RedisWriter(self.redis, self.clock, flush_ms=50, riders_max=riders_max)
-        self.rider_registry = RiderRegistry(self.writer, self.watchers, FRESH_MS, LOST_MS)
+        self.writer = RedisWriter(self.redis, self.clock, flush_ms, riders_max, retry_s=0.001)
+        self.rider_registry = RiderRegistry(self.writer, self.watchers, LIMITS)
         self.speeds = LearnedSpeeds()
         self.tracking_rules = TrackingRules(self.watchers, EtaEstimator(self.speeds))
         self.fix_pipeline = FixPipeline(
@@ -164,7 +170,7 @@ class Node:
         )
 
     def put_on_duty(self, rider_id: str, *orders: str) -> None:
-        """A rider connects, takes orders, and carries some."""
+        """Connect a rider, make it available, and assign orders to it."""
         self.rider_registry.connect(rider_id)
         self.rider_registry.set_available(rider_id, available=True)
         for order_id in orders:
@@ -174,7 +180,7 @@ class Node:
         return self.fix_pipeline.process_fix(rider_id, fix, self.clock.now_ms())
 
     def pass_time(self, milliseconds: int) -> None:
-        """Time goes by, a second at most between two sweeps."""
+        """Advance the clock, with a sweep after each second."""
         for _ in range(milliseconds // 1000):
             self.clock.advance(1000)
             self.fix_pipeline.sweep(self.clock.now_ms())

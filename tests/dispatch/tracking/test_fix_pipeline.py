@@ -1,4 +1,4 @@
-"""A fix reaches those who watch the orders its rider carries, at once, and nobody else."""
+"""The fix pipeline sends accepted fixes to the watchers of the rider's orders, and to no others."""
 
 import asyncio
 
@@ -18,13 +18,13 @@ def count(name: str, **labels: str) -> float:
 
 
 async def test_a_fix_is_sent_before_process_fix_returns():
-    """A watcher has the position, whole and live, when the plain call is over."""
-    node, screen = Node(), RecordingWatcher()
+    """When `process_fix` returns, the watcher has the complete position with state live."""
+    node, watcher = Node(), RecordingWatcher()
     node.put_on_duty("rdr_1", "ord_1")
-    await node.watchers.join("ord_1", screen)
+    await node.watchers.join("ord_1", watcher)
     now_ms = node.clock.now_ms()
     assert node.report("rdr_1", fix(heading=90.0, ts=now_ms - 40)) is None
-    assert screen.updates == [
+    assert watcher.updates == [
         {
             "orderId": "ord_1",
             "riderId": "rdr_1",
@@ -40,7 +40,7 @@ async def test_a_fix_is_sent_before_process_fix_returns():
 
 
 async def test_only_watchers_of_assigned_orders_get_positions():
-    """Each watcher sees his order's rider, and no more of one who handed the order on."""
+    """A watcher gets the positions of its order's rider, and none of a rider that released it."""
     node, first, second = Node(), RecordingWatcher(), RecordingWatcher()
     node.put_on_duty("rdr_1", "ord_1")
     node.put_on_duty("rdr_2", "ord_2")
@@ -57,23 +57,23 @@ async def test_only_watchers_of_assigned_orders_get_positions():
 
 
 async def test_a_dropped_fix_is_counted_and_not_sent():
-    """A refusal is named, counted under its name, and seen nowhere."""
-    node, screen = Node(), RecordingWatcher()
+    """A dropped fix is returned by its reason, counted under it, and sent to no watcher."""
+    node, watcher = Node(), RecordingWatcher()
     node.put_on_duty("rdr_1", "ord_1")
-    await node.watchers.join("ord_1", screen)
+    await node.watchers.join("ord_1", watcher)
     before = count("reeyo_fixes_dropped_total", reason="inaccurate")
     assert node.report("rdr_1", fix(accuracy=400.0)) is Drop.INACCURATE
     assert node.report("nobody", fix()) is Drop.ABSENT
-    assert screen.packets == []
+    assert watcher.packets == []
     assert count("reeyo_fixes_dropped_total", reason="inaccurate") == before + 1
 
 
 async def test_received_and_relayed_fixes_are_counted():
-    """Fixes received, relayed and dated back are exported with the sweep."""
-    node, screens = Node(), [RecordingWatcher(), RecordingWatcher()]
+    """Fixes received, relayed and with a clock ahead are exported by the sweep."""
+    node, watchers = Node(), [RecordingWatcher(), RecordingWatcher()]
     node.put_on_duty("rdr_1", "ord_1")
-    for screen in screens:
-        await node.watchers.join("ord_1", screen)
+    for watcher in watchers:
+        await node.watchers.join("ord_1", watcher)
     names = [
         "reeyo_fixes_received_total",
         "reeyo_fixes_relayed_total",
@@ -86,16 +86,16 @@ async def test_received_and_relayed_fixes_are_counted():
     assert [count(name) - old for name, old in zip(names, before, strict=True)] == [2, 2, 1]
 
 
-async def test_a_silent_rider_is_shown_as_such_once():
-    """Stale after 15 s, lost after 45 s, each told once; the next fix is live again."""
-    node, screen = Node(), RecordingWatcher()
+async def test_a_silent_rider_is_shown_stale_then_lost_once():
+    """Stale after 15 s, lost after 45 s, each sent once; the next fix is live again."""
+    node, watcher = Node(), RecordingWatcher()
     node.put_on_duty("rdr_1", "ord_1")
-    await node.watchers.join("ord_1", screen)
+    await node.watchers.join("ord_1", watcher)
     node.report("rdr_1", fix(0))
     node.pass_time(60_000)
     node.report("rdr_1", fix(40))
     node.pass_time(2_000)
-    assert screen.path == [
+    assert watcher.path == [
         ("ord_1", 0, "live"),
         ("ord_1", 0, "stale"),
         ("ord_1", 0, "lost"),
@@ -104,7 +104,7 @@ async def test_a_silent_rider_is_shown_as_such_once():
 
 
 async def test_a_lost_rider_leaves_the_index_and_comes_back():
-    """45 s without a fix take a rider out of the index; his next fix brings him back."""
+    """45 s without a fix remove a rider from the index; its next fix brings it back."""
     node = Node()
     node.put_on_duty("rdr_1")
     node.report("rdr_1", fix())
@@ -122,20 +122,20 @@ async def test_a_lost_rider_leaves_the_index_and_comes_back():
 
 
 async def test_an_outlier_does_not_move_the_marker():
-    """A false position is not shown; a second one that agrees with it is."""
-    node, screen = Node(), RecordingWatcher()
+    """A far jump is not shown; a second fix near it is."""
+    node, watcher = Node(), RecordingWatcher()
     node.put_on_duty("rdr_1", "ord_1")
-    await node.watchers.join("ord_1", screen)
-    said = [node.report("rdr_1", fix(north)) for north in (0, 90_000, 5, 90_000, 90_010)]
-    assert said == [None, Drop.TELEPORT, None, Drop.TELEPORT, None]
-    assert [each[1] for each in screen.path] == [0, 5, 90_010]
+    await node.watchers.join("ord_1", watcher)
+    drops = [node.report("rdr_1", fix(north)) for north in (0, 90_000, 5, 90_000, 90_010)]
+    assert drops == [None, Drop.TELEPORT, None, Drop.TELEPORT, None]
+    assert [each[1] for each in watcher.path] == [0, 5, 90_010]
 
 
 async def test_a_batch_completes_the_trail_and_moves_the_marker_once():
-    """Fixes kept offline fill the trail in order; the map jumps to the newest, not through all."""
-    node, screen = Node(), RecordingWatcher()
+    """Fixes kept offline all go into the trail; the watcher gets only the newest."""
+    node, watcher = Node(), RecordingWatcher()
     node.put_on_duty("rdr_1", "ord_1")
-    await node.watchers.join("ord_1", screen)
+    await node.watchers.join("ord_1", watcher)
     node.report("rdr_1", fix(0))
     now_ms = node.clock.now_ms() + 40_000
     node.clock.advance(40_000)
@@ -143,40 +143,40 @@ async def test_a_batch_completes_the_trail_and_moves_the_marker_once():
     counts = node.fix_pipeline.process_batch("rdr_1", [*reversed(kept), kept[3]], now_ms)
     await node.writer.flush()
     assert counts == {"accepted": 10, "stale": 1}
-    assert [each[1] for each in screen.path] == [0, 400]
+    assert [each[1] for each in watcher.path] == [0, 400]
     trail = [position.ts for position in node.redis.trails["ord_1"]]
     assert sorted(trail) == [now_ms - 40_000 + i * 4_000 for i in range(11)]
 
 
 async def test_an_old_batch_leaves_the_marker_alone():
-    """Fixes older than the one on the map, or of minutes ago, complete the trail only."""
-    node, screen = Node(), RecordingWatcher()
+    """Fixes that are older than the shown one, or not live any more, go into the trail only."""
+    node, watcher = Node(), RecordingWatcher()
     node.put_on_duty("rdr_1", "ord_1")
-    await node.watchers.join("ord_1", screen)
+    await node.watchers.join("ord_1", watcher)
     now_ms = node.clock.now_ms()
     old = [fix(i * 10, ts=now_ms - 60_000 + i * 4_000) for i in range(5)]
     assert node.fix_pipeline.process_batch("rdr_1", old, now_ms) == {"accepted": 5}
     node.report("rdr_1", fix(100, ts=now_ms))
     node.fix_pipeline.process_batch("rdr_1", [fix(90, ts=now_ms - 2_000)], now_ms)
     await node.writer.flush()
-    assert [each[1] for each in screen.path] == [100]
+    assert [each[1] for each in watcher.path] == [100]
     assert len(node.redis.trails["ord_1"]) == 7
 
 
 async def test_a_consistent_batch_after_a_long_distance_is_accepted():
-    """Many fixes that agree with each other need no further proof that the rider went far."""
-    node, screen = Node(), RecordingWatcher()
+    """Fixes of one batch that agree with each other confirm a long distance."""
+    node, watcher = Node(), RecordingWatcher()
     node.put_on_duty("rdr_1", "ord_1")
-    await node.watchers.join("ord_1", screen)
+    await node.watchers.join("ord_1", watcher)
     node.report("rdr_1", fix(0))
     now_ms = node.clock.now_ms() + 5_000
     kept = [fix(30_000 + i * 20, ts=now_ms - 4_000 + i * 2_000) for i in range(3)]
     node.fix_pipeline.process_batch("rdr_1", kept, now_ms)
-    assert [each[1] for each in screen.path] == [0, 30_040]
+    assert [each[1] for each in watcher.path] == [0, 30_040]
 
 
 async def test_bad_fixes_of_a_batch_are_dropped_one_by_one():
-    """A batch's bad fixes are named one by one and harm no other; an absent rider has none."""
+    """Each bad fix is counted under its reason; the good ones are accepted."""
     node = Node()
     node.put_on_duty("rdr_1")
     now_ms = node.clock.now_ms()
@@ -200,25 +200,25 @@ async def test_bad_fixes_of_a_batch_are_dropped_one_by_one():
 
 
 async def test_a_standing_rider_gets_fresh_markers_but_no_trail():
-    """A standing rider is shown with his new times; his trail grows where he has crept away."""
-    node, screen = Node(), RecordingWatcher()
+    """Each fix of a standing rider is sent; its trail grows only after 5 m from the last point."""
+    node, watcher = Node(), RecordingWatcher()
     node.put_on_duty("rdr_1", "ord_1")
-    await node.watchers.join("ord_1", screen)
+    await node.watchers.join("ord_1", watcher)
     before = count("reeyo_fixes_dropped_total", reason="not_moved")
     for north in (0, 2, 4, 3, 6, 8):
         node.clock.advance(1_000)
         assert node.report("rdr_1", fix(north, ts=node.clock.now_ms())) is None
     node.fix_pipeline.sweep(node.clock.now_ms())
     await node.writer.flush()
-    shown = [each["ts"] for each in screen.updates]
+    shown = [each["ts"] for each in watcher.updates]
     assert shown == sorted(set(shown))
-    assert [each[1] for each in screen.path] == [0, 2, 4, 3, 6, 8]
+    assert [each[1] for each in watcher.path] == [0, 2, 4, 3, 6, 8]
     assert [north_m(each.lat) for each in node.redis.trails["ord_1"]] == [0, 6]
     assert count("reeyo_fixes_dropped_total", reason="not_moved") == before + 4
 
 
-async def test_every_order_has_the_place_where_its_trail_begins():
-    """An order that a standing rider takes has his next fix in its trail, moved or not."""
+async def test_the_first_fix_after_an_assignment_begins_the_trail():
+    """The trail of a new order has the rider's next fix, moved or not."""
     node = Node()
     node.put_on_duty("rdr_1", "ord_1")
     node.report("rdr_1", fix(0))
@@ -229,8 +229,8 @@ async def test_every_order_has_the_place_where_its_trail_begins():
     assert [north_m(each.lat) for each in node.redis.trails["ord_2"]] == [1]
 
 
-async def test_fixes_from_before_an_order_are_not_its_trail():
-    """A trail begins with the assignment, whatever a batch brings from before it."""
+async def test_fixes_from_before_an_assignment_are_not_in_the_trail():
+    """Of a batch the trail of an order has the fixes since its assignment."""
     node = Node()
     node.put_on_duty("rdr_1")
     now_ms = node.clock.now_ms()
@@ -241,8 +241,8 @@ async def test_fixes_from_before_an_order_are_not_its_trail():
     assert len(node.redis.trails["ord_1"]) == 5
 
 
-async def test_a_rider_who_comes_from_another_node():
-    """What Redis knows of a rider continues here: shown in snapshots, and left where he moves."""
+async def test_a_rider_from_another_node_keeps_its_position():
+    """A restored position is in snapshots, and its cell is left when the rider moves."""
     node = Node()
     known = Position(lat=DOUALA[0] + 0.3, lng=DOUALA[1], ts=1, received_at=1, seq=900)
     assert node.fix_pipeline.last_position("rdr_1") is None
@@ -254,13 +254,13 @@ async def test_a_rider_who_comes_from_another_node():
     assert (shown.position.lat, shown.position.ts) == (known.lat, known.ts)
     assert node.report("rdr_1", fix(seq=1)) is None
     await node.writer.flush()
-    [placed] = node.redis.find_rider("rdr_1")
-    assert placed.previous_cell == cell_of(known.lat, known.lng)
+    [update] = node.redis.find_rider("rdr_1")
+    assert update.previous_cell == cell_of(known.lat, known.lng)
 
 
 @pytest.mark.parametrize("is_known", [True, False])
-async def test_restoring_never_overrules_a_fix(*, is_known: bool):
-    """A rider who has reported here, or has left, is not put back to what Redis knew."""
+async def test_restoring_never_replaces_a_fix(*, is_known: bool):
+    """A rider that has reported here, or is not here, does not get the position from Redis."""
     node = Node()
     for rider in ["rdr_1"] * is_known:
         node.put_on_duty(rider)
@@ -283,10 +283,10 @@ moves = st.lists(
 
 @given(moves)
 def test_the_marker_only_goes_forward(script: list[tuple[str, object]]):
-    """Fixes and batches in any order and number never show a rider where he was before."""
-    node, screen = Node(), RecordingWatcher()
+    """Fixes and batches in any order and number never show an older fix after a newer one."""
+    node, watcher = Node(), RecordingWatcher()
     node.put_on_duty("rdr_1", "ord_1")
-    asyncio.run(node.watchers.join("ord_1", screen))
+    asyncio.run(node.watchers.join("ord_1", watcher))
     start_ms = node.clock.now_ms()
     node.clock.advance(10_000)
     for kind, what in script:
@@ -300,5 +300,5 @@ def test_the_marker_only_goes_forward(script: list[tuple[str, object]]):
                 node.pass_time(pause)
             case _:
                 raise AssertionError(kind)
-    shown = [each["ts"] for each in screen.updates]
+    shown = [each["ts"] for each in watcher.updates]
     assert shown == sorted(shown)

@@ -1,4 +1,4 @@
-"""What is kept of a way is short, close to what was reported, and readable by any map."""
+"""Archived trails are short, close to the fixes, and valid encoded polylines."""
 
 import math
 from itertools import pairwise
@@ -9,14 +9,13 @@ from hypothesis import strategies as st
 
 from dispatch.model import Position, Trail
 from dispatch.tracking.polyline import TOLERANCE_M, build_trail, encode_polyline, simplify
-from matching.geo import distance_m
+from matching.geo import DEGREE_M, distance_m
 
 HERE = (4.0511, 9.7085)
-DEGREE_M = 111_195.1
 
 
 def fix_at(north_m: float, east_m: float = 0.0, ts: int = 0) -> Position:
-    """A fix so far from the usual place."""
+    """A fix at this distance from the usual place."""
     east_degree_m = DEGREE_M * math.cos(math.radians(HERE[0]))
     return Position(
         lat=HERE[0] + north_m / DEGREE_M,
@@ -27,13 +26,13 @@ def fix_at(north_m: float, east_m: float = 0.0, ts: int = 0) -> Position:
 
 
 def decode_polyline(text: str) -> list[tuple[float, float]]:
-    """An encoded polyline as points: read by the format's description, not by our writer."""
+    """The points of an encoded polyline, written from the format's description."""
     numbers, value, shift = [], 0, 0
     for letter in text:
-        piece = ord(letter) - 63
-        value |= (piece & 0x1F) << shift
+        chunk = ord(letter) - 63
+        value |= (chunk & 0x1F) << shift
         shift += 5
-        if piece < 0x20:
+        if chunk < 0x20:
             numbers.append(~(value >> 1) if value & 1 else value >> 1)
             value = shift = 0
     lat = lng = 0
@@ -45,15 +44,15 @@ def decode_polyline(text: str) -> list[tuple[float, float]]:
 
 
 def test_the_example_of_the_format():
-    """The three points of the format's own description become its letters."""
+    """The example of the format's description encodes to the string given there."""
     points = [(38.5, -120.2), (40.7, -120.95), (43.252, -126.453)]
     assert encode_polyline(points) == "_p~iF~ps|U_ulLnnqC_mqNvxq`@"
     assert encode_polyline([]) == ""
 
 
 @given(st.lists(st.tuples(st.floats(-85, 85), st.floats(-180, 180)), max_size=20))
-def test_what_is_written_can_be_read(points: list[tuple[float, float]]):
-    """Reading an encoded way gives every point back to within a metre."""
+def test_encoding_is_a_round_trip(points: list[tuple[float, float]]):
+    """Decoding gives every point back to within half of the fifth decimal."""
     read = decode_polyline(encode_polyline(points))
     assert len(read) == len(points)
     for (lat, lng), (read_lat, read_lng) in zip(points, read, strict=True):
@@ -61,44 +60,44 @@ def test_what_is_written_can_be_read(points: list[tuple[float, float]]):
         assert abs(lng - read_lng) <= 0.50001e-5
 
 
-def test_a_straight_way_is_two_points():
-    """What lies on a line is left out, and so is a phone's jitter about it."""
-    way = [fix_at(i * 20, 3.0 * (-1) ** i) for i in range(50)]
-    assert simplify(way) == [way[0], way[-1]]
+def test_a_straight_trail_is_two_points():
+    """Points on a line are left out, and so is GPS jitter of 3 m about it."""
+    fixes = [fix_at(i * 20, 3.0 * (-1) ** i) for i in range(50)]
+    assert simplify(fixes) == [fixes[0], fixes[-1]]
 
 
 def test_a_corner_is_kept():
-    """Where a way turns it keeps its corner; a way of two points keeps both."""
-    way = [*(fix_at(i * 20) for i in range(10)), *(fix_at(180, i * 20) for i in range(1, 10))]
-    assert simplify(way) == [way[0], way[9], way[-1]]
-    assert simplify(way[:2]) == way[:2]
+    """A corner is kept, and so are both points of a trail of two."""
+    fixes = [*(fix_at(i * 20) for i in range(10)), *(fix_at(180, i * 20) for i in range(1, 10))]
+    assert simplify(fixes) == [fixes[0], fixes[9], fixes[-1]]
+    assert simplify(fixes[:2]) == fixes[:2]
 
 
-def test_there_and_back_is_not_nothing():
-    """A way that ends where it began keeps its furthest point, and is as long as both ways."""
-    way = [fix_at(north) for north in (0, 50, 100, 150, 100, 50, 0)]
-    trail = build_trail("rdr_1", way)
+def test_a_return_trip_counts_both_directions():
+    """A trail that ends where it began keeps its furthest point, and both directions' length."""
+    fixes = [fix_at(north) for north in (0, 50, 100, 150, 100, 50, 0)]
+    trail = build_trail("rdr_1", fixes)
     assert (trail.points, trail.distance_m) == (3, 300)
 
 
 def test_standing_is_not_driving():
-    """The drift of a phone that stands for minutes adds nothing to the distance."""
+    """The drift of a standing phone adds at most 2 m to a distance of 200 m."""
     drift = [fix_at(100 + 4 * math.sin(i), 4 * math.cos(i * 1.7)) for i in range(60)]
     trail = build_trail("rdr_1", [fix_at(0), *drift, fix_at(200)])
     assert trail.distance_m == pytest.approx(200, abs=2)
 
 
 def test_over_the_date_line():
-    """A way over the date line is no way around the world."""
-    way = [Position(lat=0, lng=lng, ts=0, received_at=0) for lng in (179.999, 180.0, -179.999)]
-    assert simplify(way) == [way[0], way[-1]]
-    assert build_trail("rdr_1", way).distance_m == 222
+    """A trail over the date line is straight and short."""
+    fixes = [Position(lat=0, lng=lng, ts=0, received_at=0) for lng in (179.999, 180.0, -179.999)]
+    assert simplify(fixes) == [fixes[0], fixes[-1]]
+    assert build_trail("rdr_1", fixes).distance_m == 222
 
 
-def test_a_trail_says_when():
-    """A trail has its first and its last moment; one without fixes has none."""
-    way = [fix_at(0, ts=5), fix_at(100, ts=9)]
-    trail = build_trail("rdr_1", way)
+def test_a_trail_has_its_first_and_last_time():
+    """A trail has the times of its first and last fix; one without fixes is empty."""
+    fixes = [fix_at(0, ts=5), fix_at(100, ts=9)]
+    trail = build_trail("rdr_1", fixes)
     assert (trail.from_ms, trail.to_ms, trail.rider_id) == (5, 9, "rdr_1")
     assert len(decode_polyline(trail.polyline)) == 2
     assert build_trail("rdr_1", []) == Trail(rider_id="rdr_1")
@@ -109,9 +108,9 @@ metres = st.floats(-3_000, 3_000)
 
 @settings(max_examples=25)
 @given(st.lists(st.tuples(metres, metres), min_size=1, max_size=20))
-def test_no_fix_is_far_from_what_is_kept(ways: list[tuple[float, float]]):
-    """Every fix that was left out lies within the tolerance of the way that was kept."""
-    fixes = [fix_at(north, east, ts) for ts, (north, east) in enumerate(ways)]
+def test_no_fix_is_far_from_what_is_kept(offsets: list[tuple[float, float]]):
+    """Every fix that is left out lies within the tolerance of the simplified line."""
+    fixes = [fix_at(north, east, ts) for ts, (north, east) in enumerate(offsets)]
     kept = simplify(fixes)
     assert kept[0] is fixes[0]
     assert kept[-1] is fixes[-1]
@@ -121,8 +120,8 @@ def test_no_fix_is_far_from_what_is_kept(ways: list[tuple[float, float]]):
 
 
 def distance_to_line_m(fix: Position, start: Position, end: Position) -> float:
-    """How far a fix lies from the straight way between two others, by trying its points."""
-    tried = (share / 2_000 for share in range(2_001))
+    """Distance of a fix from the straight line between two others, by trying points of it."""
+    shares = (share / 2_000 for share in range(2_001))
     return min(
         distance_m(
             fix,
@@ -133,5 +132,5 @@ def distance_to_line_m(fix: Position, start: Position, end: Position) -> float:
                 received_at=0,
             ),
         )
-        for share in tried
+        for share in shares
     )

@@ -1,4 +1,4 @@
-"""The newest of every rider reaches Redis; what does not is counted, and nothing grows."""
+"""The Redis writer writes the newest state of every rider, is bounded, and counts what is lost."""
 
 import asyncio
 
@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
 from dispatch.errors import StoreUnavailable
-from dispatch.tracking import redis_writer as draining
 from dispatch.tracking.redis_writer import BATCH_MAX
 from tests.dispatch.tracking.node import Node, fix, north_m
 
@@ -21,21 +20,21 @@ def dropped_count(reason: str) -> float:
     )
 
 
-async def test_the_newest_wins_and_the_trail_is_whole():
-    """Of many fixes between two flushes the index gets the last, the trail all, in order."""
+async def test_the_index_gets_the_newest_fix_and_the_trail_all():
+    """Of five fixes between two flushes the index gets the last, the trail all five in order."""
     node = Node()
     node.put_on_duty("rdr_1", "ord_1")
     for i in range(5):
         node.clock.advance(1)
         node.report("rdr_1", fix(i * 10))
     await node.writer.flush()
-    [[placed]] = node.redis.batches
-    assert north_m(placed.position.lat) == 40
+    [[update]] = node.redis.batches
+    assert north_m(update.position.lat) == 40
     assert [north_m(each.lat) for each in node.redis.trails["ord_1"]] == [0, 10, 20, 30, 40]
 
 
-async def test_fixes_that_were_overtaken_are_counted():
-    """A fix that a newer one replaced before Redis had it is counted as coalesced."""
+async def test_coalesced_fixes_are_counted():
+    """Of five fixes of an idle rider before a flush four are counted as coalesced."""
     node, before = Node(), dropped_count("coalesced")
     node.put_on_duty("rdr_1")
     for i in range(5):
@@ -45,7 +44,7 @@ async def test_fixes_that_were_overtaken_are_counted():
 
 
 async def test_redis_unavailable_keeps_the_newest_and_the_trail():
-    """While Redis is away riders wait; then it gets where they are now, and all their trails."""
+    """After an outage Redis gets the current position and the complete trail of each rider."""
     node = Node()
     node.put_on_duty("rdr_1", "ord_1")
     node.put_on_duty("rdr_2")
@@ -59,15 +58,15 @@ async def test_redis_unavailable_keeps_the_newest_and_the_trail():
     node.rider_registry.set_available("rdr_2", available=False)
     node.redis.failure = None
     await node.writer.flush()
-    [placed] = node.redis.find_rider("rdr_1")
-    assert north_m(placed.position.lat) == 9
+    [update] = node.redis.find_rider("rdr_1")
+    assert north_m(update.position.lat) == 9
     assert [north_m(each.lat) for each in node.redis.trails["ord_1"]] == [0, 9]
-    assert len(placed.packets) == 1
+    assert len(update.packets) == 1
     assert node.redis.find_rider("rdr_2") == []
 
 
-async def test_a_rider_who_went_off_duty_during_a_flush_is_taken_out():
-    """What changes while a flush is under way is written by the next one."""
+async def test_a_rider_who_goes_off_duty_during_a_flush_leaves_the_index():
+    """A change during a flush is written by the next one."""
     node = Node()
     node.put_on_duty("rdr_1")
     node.report("rdr_1", fix())
@@ -81,8 +80,8 @@ async def test_a_rider_who_went_off_duty_during_a_flush_is_taken_out():
     assert node.redis.find_rider("rdr_1") == []
 
 
-async def test_never_two_flushes_at_once():
-    """A flush that is asked for during another waits its turn."""
+async def test_flushes_never_overlap():
+    """Three concurrent flushes run one after the other."""
     node = Node()
     node.put_on_duty("rdr_1")
     node.report("rdr_1", fix())
@@ -97,7 +96,7 @@ async def test_never_two_flushes_at_once():
 
 
 async def test_above_the_bound_the_oldest_is_dropped_and_counted():
-    """A node that may keep three riders keeps the three who came last, and says so."""
+    """With room for three riders the three newest are kept and the two oldest are counted."""
     node, before = Node(riders_max=3), dropped_count("overflow")
     node.redis.failure = REDIS_UNAVAILABLE
     for i in range(5):
@@ -112,8 +111,8 @@ async def test_above_the_bound_the_oldest_is_dropped_and_counted():
     assert [each.rider_id for each in node.redis.batches[0]] == ["rdr_2", "rdr_3", "rdr_4"]
 
 
-async def test_trails_that_overflow_are_counted():
-    """A fix that a trail lost because Redis was away too long is counted."""
+async def test_lost_trail_fixes_are_counted():
+    """Of 200 fixes without a flush the trail keeps 128, and the rest are counted."""
     node, before = Node(), dropped_count("trail")
     node.put_on_duty("rdr_1", "ord_1")
     for i in range(200):
@@ -122,8 +121,8 @@ async def test_trails_that_overflow_are_counted():
     assert dropped_count("trail") == before + 200 - 128
 
 
-async def test_a_bug_does_not_stop_everyone_behind_it():
-    """A batch that Redis refuses as wrong is given up and counted; the next one is written."""
+async def test_a_batch_that_raises_a_bug_is_dropped_and_counted():
+    """The error is raised, the batch counted as failed, and the next batch is written."""
     node, before = Node(), dropped_count("failed")
     node.put_on_duty("rdr_1")
     node.report("rdr_1", fix())
@@ -138,7 +137,7 @@ async def test_a_bug_does_not_stop_everyone_behind_it():
 
 
 async def test_many_riders_are_written_in_several_batches():
-    """No pipeline carries more than its share; whoever waits longest goes first."""
+    """A batch has at most `BATCH_MAX` riders; those that wait longest come first."""
     node = Node(riders_max=10_000)
     for i in range(BATCH_MAX + 7):
         node.put_on_duty(f"rdr_{i}")
@@ -149,11 +148,8 @@ async def test_many_riders_are_written_in_several_batches():
     assert node.redis.batches[1][0].rider_id == f"rdr_{BATCH_MAX}"
 
 
-async def test_the_loop_flushes_by_age_and_goes_on_after_redis_was_away(
-    monkeypatch: pytest.MonkeyPatch,
-):
-    """What was offered is written without being asked for, again after a failure."""
-    monkeypatch.setattr(draining, "RETRY_S", 0.001)
+async def test_the_loop_flushes_by_age_and_retries_after_a_failure():
+    """A queued rider is written within the flush interval, and again after Redis was away."""
     node = Node()
     node.redis.failure = REDIS_UNAVAILABLE
     node.put_on_duty("rdr_1")
@@ -168,9 +164,8 @@ async def test_the_loop_flushes_by_age_and_goes_on_after_redis_was_away(
 
 
 async def test_the_loop_flushes_by_size():
-    """A full batch does not wait for its time."""
-    node = Node(riders_max=10_000)
-    node.writer._flush_s = 3600
+    """A full batch is written at once, whatever the flush interval."""
+    node = Node(riders_max=10_000, flush_ms=3_600_000)
     loop = asyncio.create_task(node.writer.run())
     for i in range(BATCH_MAX):
         node.put_on_duty(f"rdr_{i}")
@@ -182,7 +177,7 @@ async def test_the_loop_flushes_by_size():
 
 
 async def test_close_writes_everything_that_waits():
-    """At the end all that waits is written, in as many batches as it takes."""
+    """Closing writes all waiting riders, in as many batches as it takes."""
     node = Node(riders_max=10_000)
     for i in range(BATCH_MAX * 2):
         node.put_on_duty(f"rdr_{i}")
@@ -192,8 +187,8 @@ async def test_close_writes_everything_that_waits():
 
 
 @pytest.mark.parametrize("failure", [REDIS_UNAVAILABLE, None])
-async def test_closing_ends_in_time_and_counts_the_rest(failure: StoreUnavailable | None):
-    """A Redis that is away or silent does not hold up the end; what it missed is counted."""
+async def test_close_ends_at_its_deadline_and_counts_the_rest(failure: StoreUnavailable | None):
+    """With Redis unavailable or silent closing ends in time, and the riders left are counted."""
     node, before = Node(), dropped_count("closed")
     node.put_on_duty("rdr_1")
     node.report("rdr_1", fix())
@@ -216,7 +211,7 @@ events = st.lists(
 
 @given(events)
 def test_after_the_last_flush_redis_has_what_the_node_has(script: list[tuple[str, int]]):
-    """Through fixes, duty and a Redis that comes and goes: index and roster agree in the end.
+    """After any fixes, duty changes and outages the index equals the registry.
 
     Every fix of an order is in its trail once, in order.
     """
@@ -225,7 +220,7 @@ def test_after_the_last_flush_redis_has_what_the_node_has(script: list[tuple[str
 
 async def run_script(script: list[tuple[str, int]]) -> None:
     node = Node()
-    said: dict[str, list[int]] = {}
+    reported: dict[str, list[int]] = {}
     for i in range(5):
         node.put_on_duty(f"rdr_{i}", *[f"ord_{i}"] * (i < 2))
     for step, (kind, what) in enumerate(script):
@@ -234,19 +229,19 @@ async def run_script(script: list[tuple[str, int]]) -> None:
         match kind:
             case "fix":
                 node.report(rider, fix(step * 10))
-                said.setdefault(f"ord_{what:d}", []).append(step * 10)
+                reported.setdefault(f"ord_{what:d}", []).append(step * 10)
             case "duty":
-                seat = node.rider_registry.get(rider)
-                assert seat is not None
-                node.rider_registry.set_available(rider, available=not seat.available)
+                state = node.rider_registry.get(rider)
+                assert state is not None
+                node.rider_registry.set_available(rider, available=not state.available)
             case _:
                 node.redis.failure = [None, REDIS_UNAVAILABLE][what]
                 await asyncio.gather(node.writer.flush(), return_exceptions=True)
     node.redis.failure = None
     await node.writer.flush()
-    for seat in node.rider_registry:
-        expected = [seat.position] * (seat.is_indexed and seat.last_fix is not None)
-        assert [placed.position for placed in node.redis.find_rider(seat.rider_id)] == expected
+    for state in node.rider_registry:
+        expected = [state.position] * (state.is_indexed and state.last_fix is not None)
+        assert [update.position for update in node.redis.find_rider(state.rider_id)] == expected
     for order_id in ("ord_0", "ord_1"):
         trail = [north_m(each.lat) for each in node.redis.trails.get(order_id, [])]
-        assert trail == said.get(order_id, [])
+        assert trail == reported.get(order_id, [])

@@ -1,69 +1,55 @@
-"""A rider who falls silent, over a real Redis: first he gets no offers, then he is gone."""
+"""A rider without fixes, over a real Redis: it gets no offers at first, then leaves the index."""
 
 import pytest
 
 from dispatch.clock import ManualClock
 from dispatch.storage.pubsub import PubSub
 from dispatch.storage.redis_client import RedisClients, Scripts
-from dispatch.tracking.eta import EtaEstimator
-from dispatch.tracking.fix_pipeline import FixPipeline
-from dispatch.tracking.redis_writer import RedisWriter
-from dispatch.tracking.rider_state import RiderRegistry
 from dispatch.tracking.stores.geo_cells import Circle
-from dispatch.tracking.stores.positions import Positions
-from dispatch.tracking.tracking_policy import TrackingRules
-from dispatch.tracking.watchers import Watchers
-from matching.speeds import LearnedSpeeds
 from tests.dispatch.tracking.node import DOUALA, FRESH_MS, LOST_MS, fix
+from tests.dispatch.tracking.redis_node import RedisNode
 
 pytestmark = pytest.mark.engines
 
 AROUND = Circle(*DOUALA, 1)
 
 
-class RiderOnDuty:
-    """One rider on duty who has just said where he is, and whoever looks for him."""
+class RiderOnDuty(RedisNode):
+    """A node with one rider on duty that has just reported."""
 
-    def __init__(self, redis: RedisClients, scripts: Scripts) -> None:
-        self.clock = ManualClock()
+    def __init__(self, redis: RedisClients) -> None:
+        super().__init__(redis, PubSub(redis), ManualClock())
         self.redis = redis.commands
-        self.positions = Positions(redis.commands, scripts, "a", LOST_MS)
-        self.writer = RedisWriter(self.positions, self.clock, flush_ms=50, riders_max=10)
-        watchers = Watchers(PubSub(redis), "a")
-        self.rider_registry = RiderRegistry(self.writer, watchers, FRESH_MS, LOST_MS)
-        guide = TrackingRules(watchers, EtaEstimator(LearnedSpeeds()))
-        self.fix_pipeline = FixPipeline(self.rider_registry, watchers, self.writer, guide)
         self.rider_registry.connect("rdr_1")
         self.rider_registry.set_available("rdr_1", available=True)
 
     async def report(self) -> None:
-        """He says where he is."""
+        """The rider's app sends a fix."""
         self.fix_pipeline.process_fix("rdr_1", fix(), self.clock.now_ms())
         await self.writer.flush()
 
     async def search_counts(self) -> tuple[int, int]:
-        """By how many he is found: those who would offer him something, and operators."""
+        """How many riders a search for offers finds, and how many the operators' search."""
         now_ms = self.clock.now_ms()
-        free = await self.positions.find_nearest_free(AROUND, 5, now_ms, FRESH_MS)
-        return len(free), len(await self.positions.find_nearest(AROUND, 5, now_ms))
+        free = await self.rider_index.find_nearest_free(AROUND, 5, now_ms, FRESH_MS)
+        return len(free), len(await self.rider_index.find_nearest(AROUND, 5, now_ms))
 
     async def leftover_keys(self) -> list[bytes | str]:
-        """What the index still holds of anybody."""
-        kept = await self.redis.keys("riders:*")
-        return [key for key in kept if key != b"riders:{cells}"]
+        """The index keys of riders that are left in Redis."""
+        found = await self.redis.keys("riders:*")
+        return [key for key in found if key != b"riders:{cells}"]
 
 
 @pytest.fixture
 async def rider_on_duty(redis: RedisClients):
-    scripts = Scripts(redis.commands)
-    await scripts.load()
-    opened = RiderOnDuty(redis, scripts)
-    await opened.report()
-    return opened
+    await Scripts(redis.commands).load()
+    node = RiderOnDuty(redis)
+    await node.report()
+    return node
 
 
-async def test_silence_first_costs_offers_and_then_the_place(rider_on_duty: RiderOnDuty):
-    """15 s after his last fix he is offered nothing, 45 s after it he is not there."""
+async def test_a_silent_rider_gets_no_offers_and_is_then_not_found(rider_on_duty: RiderOnDuty):
+    """15 s after its last fix no offer search finds the rider, 45 s after it no search at all."""
     rider_on_duty.clock.advance(FRESH_MS)
     assert await rider_on_duty.search_counts() == (1, 1)
     rider_on_duty.clock.advance(1)
@@ -75,7 +61,7 @@ async def test_silence_first_costs_offers_and_then_the_place(rider_on_duty: Ride
 
 
 async def test_a_lost_rider_leaves_the_index(rider_on_duty: RiderOnDuty):
-    """His node takes him out in its next second, socket or not; his next fix brings him back."""
+    """Its node removes it with the next sweep, socket or not; its next fix brings it back."""
     rider_on_duty.clock.advance(LOST_MS + 1)
     rider_on_duty.fix_pipeline.sweep(rider_on_duty.clock.now_ms())
     await rider_on_duty.writer.flush()
@@ -85,8 +71,8 @@ async def test_a_lost_rider_leaves_the_index(rider_on_duty: RiderOnDuty):
     assert await rider_on_duty.search_counts() == (1, 1)
 
 
-async def test_off_duty_he_leaves_the_index_at_once(rider_on_duty: RiderOnDuty):
-    """No later search may find him; nothing waits for him to fall silent."""
+async def test_a_rider_who_goes_off_duty_leaves_the_index_at_once(rider_on_duty: RiderOnDuty):
+    """After the flush that the command waits for, no search finds it and no key is left."""
     rider_on_duty.rider_registry.set_available("rdr_1", available=False)
     await rider_on_duty.fix_pipeline.flush()
 
@@ -94,8 +80,8 @@ async def test_off_duty_he_leaves_the_index_at_once(rider_on_duty: RiderOnDuty):
     assert await rider_on_duty.leftover_keys() == []
 
 
-async def test_a_node_that_died_leaves_no_ghosts(rider_on_duty: RiderOnDuty):
-    """Nobody of his node is there to take him out: the engines' sweep does."""
+async def test_a_dead_nodes_riders_are_swept_from_the_index(rider_on_duty: RiderOnDuty):
+    """The index sweep of another node removes a lost rider that its own node left behind."""
     rider_on_duty.clock.advance(LOST_MS + 1)
     removed = await rider_on_duty.positions.sweep(rider_on_duty.clock.now_ms())
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from dispatch.tracking.stores.positions import Positions
 from handlers.app.event_setup import build_event_parts
 from handlers.app.order_setup import build_order_parts
+from handlers.app.tracking_setup import build_positions
 from tests.handlers.app.conftest import OpenInfrastructure
 
 pytestmark = pytest.mark.engines
@@ -15,7 +15,7 @@ async def test_engine_and_order_service_share_fence_and_learned_data(
 ):
     """What the order service learns is what the engine decides by, under one fence."""
     built = infrastructure()
-    positions = Positions(built.redis.commands, built.scripts, built.node, 45_000)
+    positions = build_positions(built)
     parts = build_order_parts(built, build_event_parts(built), positions)
     assert parts.lookups.fence is parts.stores.fence
     assert parts.lookups.speeds is parts.stores.speeds

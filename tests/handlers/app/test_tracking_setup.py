@@ -3,9 +3,8 @@
 import pytest
 
 from dispatch.storage.pubsub import PubSub
-from dispatch.tracking.stores.positions import Positions
 from dispatch.wire.commands import Fix
-from handlers.app.tracking_setup import build_tracking
+from handlers.app.tracking_setup import build_positions, build_tracking
 from matching.speeds import LearnedSpeeds
 from tests.handlers.app.conftest import OpenInfrastructure
 
@@ -16,7 +15,7 @@ async def test_a_fix_reaches_redis(infrastructure: OpenInfrastructure):
     """From the pipeline over the registry and the writer to the stored position."""
     built = infrastructure()
     await built.scripts.load()
-    positions = Positions(built.redis.commands, built.scripts, built.node, 45_000)
+    positions = build_positions(built)
     tracking = build_tracking(built, PubSub(built.redis), positions, LearnedSpeeds())
     tracking.rider_registry.connect("rdr_1")
     tracking.rider_registry.set_available("rdr_1", available=True)

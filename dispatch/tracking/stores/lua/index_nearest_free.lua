@@ -1,18 +1,19 @@
--- The free riders of one cell nearest to a point who were seen lately; nearest first.
+-- The free riders of one cell that are nearest to a point and were seen lately; nearest first.
 -- KEYS  1 the cell's geo set  2 the cell's facts
 -- ARGV  1 lng  2 lat  3 radius (km)  4 how many  5 seen since (ms)
 -- Returns {rider, facts, rider, facts, ...}.
 --
--- The geo set holds free riders only, so that no crowd of busy ones is read; those who fell silent
--- are still in it for a while, are passed over, and never count, however many they are.
-local VERSION = 2
--- HMGET's arguments stand on Lua's stack, which holds some 8,000.
+-- The geo set holds free riders only, so that busy ones are never read. Riders without a recent fix
+-- stay in it for a while; they are skipped and do not count towards the limit.
+-- The layout of the facts is defined in dispatch/tracking/stores/rider_facts.py.
+local LAYOUT_VERSION = 2
+-- HMGET's arguments lie on Lua's stack, which holds some 8,000.
 local CHUNK = 100
 
 local limit, since = tonumber(ARGV[4]), tonumber(ARGV[5])
 
 local function is_fresh(facts)
-  if not facts or string.byte(facts) ~= VERSION then
+  if not facts or string.byte(facts) ~= LAYOUT_VERSION then
     return false
   end
   local _, seen = struct.unpack('<Bd', facts)

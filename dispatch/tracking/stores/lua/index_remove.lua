@@ -1,7 +1,7 @@
--- Takes one rider out of a cell, unless he was seen there after the one who asks knew of.
+-- Takes one rider out of a cell, unless the cell has a newer fix of it than the caller knew.
 -- KEYS  1 the cell's geo set  2 the cell's facts
--- ARGV  1 rider  2 seen at the latest (ms)
--- Returns 1 where he is gone, 0 where he stays.
+-- ARGV  1 rider  2 time of the newest fix that the caller knew (ms)
+-- Returns 1 if the rider was removed or absent, 0 if it stays.
 local facts = redis.call('HGET', KEYS[2], ARGV[1])
 if facts then
   local _, seen = struct.unpack('<Bd', facts)

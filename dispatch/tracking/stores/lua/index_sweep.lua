@@ -1,4 +1,4 @@
--- Takes riders who have not been seen for long out of one cell, a bounded number at a time.
+-- Takes riders without a recent fix out of one cell, a bounded number at a time.
 -- KEYS  1 the cell's geo set  2 the cell's facts
 -- ARGV  1 cursor  2 how many to look at  3 seen before (ms)
 -- Returns {next cursor, riders removed, riders left}.

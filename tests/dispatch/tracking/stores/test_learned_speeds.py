@@ -1,4 +1,7 @@
-"""What one node learns of the streets another one knows."""
+"""Learned speeds are shared by all nodes over Redis."""
+
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import pytest
 
@@ -13,8 +16,19 @@ pytestmark = [pytest.mark.redis_cluster, pytest.mark.engines]
 KEY = ("cell_a", 8, "CAR")
 
 
-async def test_nodes_learn_together(redis: RedisClients):
-    """Two nodes' driving adds up, and each then knows the whole; it goes after a month."""
+class UnavailableScripts(Scripts):
+    """Scripts of a Redis that is unavailable for a while."""
+
+    is_unavailable = True
+
+    async def run(self, name: str, keys: Sequence[str], args: Iterable[Any] = ()) -> Any:
+        if self.is_unavailable:
+            raise StoreUnavailable("redis", "away")
+        return await super().run(name, keys, args)
+
+
+async def test_nodes_share_what_they_learn(redis: RedisClients):
+    """Each node has the sum of what both have learned; it expires after a month."""
     scripts = Scripts(redis.commands)
     one, two = LearnedSpeeds(), LearnedSpeeds()
     ones, twos = SharedSpeeds(redis, scripts, one), SharedSpeeds(redis, scripts, two)
@@ -29,27 +43,22 @@ async def test_nodes_learn_together(redis: RedisClients):
 
 
 async def test_learned_speeds_forget_gradually(redis: RedisClients):
-    """No pace weighs more than the memory, whoever adds to it."""
+    """A stored sum never weighs more than `MEMORY_S` seconds."""
     speeds = LearnedSpeeds()
-    paces = SharedSpeeds(redis, Scripts(redis.commands), speeds)
+    shared = SharedSpeeds(redis, Scripts(redis.commands), speeds)
     for _ in range(3):
         speeds.learn(KEY, 4 * MEMORY_S, MEMORY_S)
-        await paces.share()
+        await shared.share()
     assert await redis.commands.hget(place_speeds("cell_a"), "8:CAR") == b"57600.000 14400.000"
 
 
-async def test_what_cannot_be_shared_is_kept(redis: RedisClients, monkeypatch: pytest.MonkeyPatch):
-    """While Redis is away a node goes on learning, and shares it all afterwards."""
-    speeds, scripts = LearnedSpeeds(), Scripts(redis.commands)
-    paces = SharedSpeeds(redis, scripts, speeds)
+async def test_what_cannot_be_shared_is_kept(redis: RedisClients):
+    """After a failed share the next one writes what was learned."""
+    speeds, scripts = LearnedSpeeds(), UnavailableScripts(redis.commands)
+    shared = SharedSpeeds(redis, scripts, speeds)
     speeds.learn(KEY, 30.0, 10.0)
-
-    async def away(*_: object) -> None:
-        raise StoreUnavailable("redis", "away")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(scripts, "run", away)
-        with pytest.raises(StoreUnavailable):
-            await paces.share()
-    await paces.share()
+    with pytest.raises(StoreUnavailable):
+        await shared.share()
+    scripts.is_unavailable = False
+    await shared.share()
     assert await redis.commands.hget(place_speeds("cell_a"), "8:CAR") == b"30.000 10.000"
