@@ -1,1 +1,1 @@
-"""Work of the one live engine of a zone: lease, tick, reconciliation, timeouts, archiving."""
+"""Leadership: lease, tick, timeouts and archiving of the leader's node, and reconciliation."""

@@ -1,4 +1,4 @@
-"""Notes with an order that its rider was seen at its pickup or its door."""
+"""Arrival recorder: writes arrivals that tracking has detected to their orders."""
 
 import asyncio
 
@@ -10,7 +10,8 @@ from dispatch.ids import OrderId, RiderId
 from dispatch.orders.service import OrderService
 from dispatch.tracking.tracking_policy import Arrival
 
-# Arrivals that wait for their write; above it the newest is dropped and counted: his tap tells it.
+# Arrivals that wait for their write; above it the newest is dropped and counted: the rider's app
+# can still report it.
 QUEUE_MAX = 10_000
 WORKERS = 4
 RETRY_S = 1.0
@@ -19,21 +20,21 @@ log = structlog.get_logger(__name__)
 
 
 class ArrivalRecorder:
-    """Writes arrivals down; a store that is away only delays them."""
+    """Queue of arrivals; an unavailable store only delays them."""
 
     def __init__(self, order_service: OrderService) -> None:
         self._order_service = order_service
         self._queue: asyncio.Queue[Arrival] = asyncio.Queue(QUEUE_MAX)
 
     def enqueue(self, arrival: Arrival) -> None:
-        """Note an arrival soon; never waits."""
+        """Queue an arrival; never blocks."""
         if self._queue.full():
             metrics.ARRIVALS.labels("overflow").inc()
             return
         self._queue.put_nowait(arrival)
 
     async def run(self) -> None:
-        """Note what is handed over, for as long as the server runs."""
+        """Background loop: write queued arrivals, and retry those that could not be written."""
         async with asyncio.TaskGroup() as group:
             for _ in range(WORKERS):
                 group.create_task(self._run_worker())
@@ -46,7 +47,7 @@ class ArrivalRecorder:
                 self.enqueue(arrival)
 
     async def record(self, arrival: Arrival) -> bool:
-        """Note one arrival; False where it must be tried again."""
+        """Write one arrival; False where it must be tried again."""
         try:
             await self._order_service.record_arrival(
                 OrderId(arrival.order_id), RiderId(arrival.rider_id), arrival.stop
@@ -55,7 +56,7 @@ class ArrivalRecorder:
             log.warning("arrival_deferred", order_id=arrival.order_id, cause=str(error))
             return False
         except Refused:
-            # The order went on, or to another rider, before it could be written.
+            # The order has progressed, or has another rider, by now.
             metrics.ARRIVALS.labels("late").inc()
             return True
         metrics.ARRIVALS.labels(arrival.stop).inc()

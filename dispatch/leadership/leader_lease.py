@@ -1,4 +1,4 @@
-"""One live engine for each zone: it ticks while this node holds the zone's lease, and only then."""
+"""Leader lease: runs the engine's work while this node holds its zone's lease, and only then."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -11,22 +11,22 @@ from dispatch.clock import Clock
 from dispatch.errors import StoreUnavailable
 from dispatch.storage.leases import Fence, Lease, Leases
 
-# A lease that another node holds is asked for this often.
+# A lease that another node holds is tried this often.
 ACQUIRE_EVERY_S = 0.5
-# A lease of ours is renewed this often; three times before it ends.
+# A held lease is renewed this often, three times before it ends.
 RENEW_EVERY_S = 1.0
 RENEW_RETRY_S = 0.25
-# A stopping server gives its lease back within this, or its end does.
+# A stopping server releases its lease within this time; otherwise the lease runs out.
 RELEASE_TIMEOUT_S = 1.0
 
 log = structlog.get_logger(__name__)
 
 
 class LeaderLease:
-    """Runs `work` while the lease is held.
+    """Acquires and renews a lease, and runs `work` while it is held.
 
-    Two nodes may work at once for a moment, where one of them was stopped and goes on; the fence
-    and the conditions of its writes see to it that it does no harm.
+    A process that was suspended may run for a moment beside the new leader; the fence and the
+    conditions of its writes make that harmless. Source: decision 9.
     """
 
     def __init__(
@@ -46,25 +46,25 @@ class LeaderLease:
 
     @property
     def is_held(self) -> bool:
-        """Whether this node is the live one."""
+        """Whether this node is the leader."""
         return self.lease is not None
 
     async def run(self) -> None:
-        """Ask for the lease, work under it, and again, for as long as the server runs."""
+        """Background loop: acquire the lease, work until it is lost, acquire it again."""
         while True:
-            asked_s = self._clock.monotonic_s()
-            # Redis is away: nobody works, and nobody could.
+            requested_s = self._clock.monotonic_s()
+            # Without Redis no node is the leader.
             with suppress(StoreUnavailable):
                 self.lease = await self._leases.acquire(self._name)
             if self.lease is None:
                 await asyncio.sleep(ACQUIRE_EVERY_S)
                 continue
-            self._fence.grant(self.lease.token, asked_s + self._leases.ttl_ms / 1000)
+            self._fence.grant(self.lease.token, requested_s + self._leases.ttl_ms / 1000)
             await self._lead(self.lease)
 
     async def _lead(self, lease: Lease) -> None:
         metrics.ENGINES_LIVE.set(1)
-        log.info("engine_live", zone=self._name, token=lease.token)
+        log.info("leadership_acquired", zone=self._name, token=lease.token)
         work = asyncio.ensure_future(self._work())
         try:
             await self._renew_until_lost(lease, work)
@@ -75,24 +75,24 @@ class LeaderLease:
             work.cancel()
             await asyncio.wait([work])
             await self._release(lease)
-            log.info("engine_rests", zone=self._name, token=lease.token)
+            log.info("leadership_released", zone=self._name, token=lease.token)
         if not work.cancelled():
-            # It ended by itself, which is an error of its own.
+            # The work has ended by itself: raise its error.
             await work
 
     async def _renew_until_lost(self, lease: Lease, work: "asyncio.Future[None]") -> None:
-        """Renew until the lease is lost, or until the work has ended."""
+        """Renew the lease until it is lost or the work has ended."""
         pause_s = RENEW_EVERY_S
         while self._fence.remaining_s > 0:
             await asyncio.wait([work], timeout=min(pause_s, self._fence.remaining_s))
             if work.done():
                 return
-            began_s = self._clock.monotonic_s()
+            renewed_s = self._clock.monotonic_s()
             try:
                 async with asyncio.timeout(max(0.0, min(RENEW_EVERY_S, self._fence.remaining_s))):
                     if not await self._leases.renew(lease):
                         return
-                self._fence.grant(lease.token, began_s + self._leases.ttl_ms / 1000)
+                self._fence.grant(lease.token, renewed_s + self._leases.ttl_ms / 1000)
                 pause_s = RENEW_EVERY_S
             except (StoreUnavailable, TimeoutError):
                 pause_s = RENEW_RETRY_S

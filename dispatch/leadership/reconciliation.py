@@ -1,4 +1,7 @@
-"""Brings back what Redis has forgotten: the orders' share from DynamoDB, the riders' from here."""
+"""Reconciliation: refills Redis from DynamoDB and from this node's riders, after it lost data.
+
+Timers and operations board come from the orders, the geo index from the connected riders.
+"""
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,22 +20,22 @@ from dispatch.model import Order, OrderStatus
 from dispatch.orders.rider_loader import RiderLoader
 from dispatch.orders.store import SHARDS, OrderStore, order_shard
 from dispatch.orders.transitions.waves import needs_dispatch
+from dispatch.storage.dynamodb_errors import translate_dynamodb_errors
 from dispatch.storage.timers import Timers
 from dispatch.tracking.redis_writer import RedisWriter
 from dispatch.tracking.rider_registry import RiderRegistry
 from dispatch.wire.events import OrderMarker
 from dispatch.wire.snapshots import order_marker
-from ledger.dynamodb.table import TableUnavailable
 
-# Source: promise, an emptied Redis is rebuilt within 30 s; its mark is asked for this often,
-# which is one round trip. Where nothing is known to be missing one shard of the orders is compared
-# in the longer time: reading all of them would cost a millisecond of CPU for each open order.
+# The instance id is read every CHECK_EVERY_S, one round trip. Without known losses one shard of the
+# orders is compared every COMPARE_EVERY_S: reading all of them would cost a millisecond of CPU for
+# each open order. Source: docs/promises.md, an emptied Redis is refilled within 30 s.
 CHECK_EVERY_S = 1.0
 COMPARE_EVERY_S = 10.0
-# A store that is away is asked again after this long.
+# Pause after a store was unavailable.
 RETRY_S = 0.5
-# Lines of the board written in one pipeline, riders whose duty is read side by side, and lines of
-# orders that are over looked up in one round; the next round looks at others.
+# Board lines written in one pipeline; riders whose workload is read concurrently; ended orders that
+# are still on the board looked up in one round.
 LINES_AT_ONCE = 500
 RIDERS_AT_ONCE = 16
 ENDED_LINES_MAX = 64
@@ -43,10 +46,10 @@ log = structlog.get_logger(__name__)
 
 
 class Recoverable(Protocol):
-    """Something that can be brought back."""
+    """A part of Redis's data that can be restored."""
 
     async def restore(self, *, is_lost: bool) -> None:
-        """Bring it back; `is_lost` says that something is known to be missing.
+        """Restore what is missing; `is_lost` means that data is known to be lost.
 
         Errors: StoreUnavailable, TableUnavailable; it will be called again.
         """
@@ -54,7 +57,7 @@ class Recoverable(Protocol):
 
 
 class Reconciler:
-    """Notices that Redis was emptied or away, and has each part brought back."""
+    """Detects that Redis was emptied or unreachable, and restores each part."""
 
     def __init__(
         self, redis_instance: RedisInstance, recoverables: Sequence[Recoverable], clock: Clock
@@ -68,47 +71,50 @@ class Reconciler:
         self._wake_up = WakeUp()
 
     def wake(self) -> None:
-        """Something was missed: compare now; the callback of the feeds' gaps."""
+        """Restore now: messages were missed. The callback of `PubSub.on_gap`."""
         self._is_recovery_due = True
         self._wake_up.set()
 
     async def run(self) -> None:
-        """Look for as long as the server runs."""
+        """Background loop: check every second, and at once after `wake`."""
         while True:
             pause_s = CHECK_EVERY_S
             try:
                 await self.check()
-            except (StoreUnavailable, TableUnavailable) as error:
+            except StoreUnavailable as error:
                 log.warning("reconciliation_deferred", cause=str(error))
                 pause_s = RETRY_S
             await self._wake_up.wait(pause_s)
 
     async def check(self) -> bool:
-        """Compare if it is time to, or if Redis is another than it was; whether we did.
+        """Restore what is lost, or compare the next shard when it is due; whether it did either.
 
-        Errors: StoreUnavailable, TableUnavailable; the next look does what this one could not.
+        Errors: StoreUnavailable; the next call restores what this one could not.
         """
-        mark = await self._redis_instance.read_id()
-        is_lost = self._is_recovery_due or mark != self._known_id
+        instance_id = await self._redis_instance.read_id()
+        is_lost = self._is_recovery_due or instance_id != self._known_id
         now_s = self._clock.monotonic_s()
         if not is_lost and now_s - self._compared_at_s < COMPARE_EVERY_S:
             return False
         self._is_recovery_due = False
         try:
-            for part in self._recoverables:
-                await part.restore(is_lost=is_lost)
-        except (StoreUnavailable, TableUnavailable):
+            with translate_dynamodb_errors():
+                for part in self._recoverables:
+                    await part.restore(is_lost=is_lost)
+        except StoreUnavailable:
             self._is_recovery_due = self._is_recovery_due or is_lost
             raise
         if is_lost and self._known_id:
-            metrics.RECONCILIATIONS.labels("emptied" if mark != self._known_id else "gap").inc()
-            log.info("reconciled", is_emptied=mark != self._known_id)
-        self._known_id, self._compared_at_s = mark, now_s
+            metrics.RECONCILIATIONS.labels(
+                "emptied" if instance_id != self._known_id else "gap"
+            ).inc()
+            log.info("reconciled", is_emptied=instance_id != self._known_id)
+        self._known_id, self._compared_at_s = instance_id, now_s
         return True
 
 
 class OpenOrderRecovery:
-    """The timers and the board, out of the orders that still move; for the live engine's node."""
+    """Restores timers and operations board from the open orders; on the leader's node."""
 
     def __init__(
         self,
@@ -124,9 +130,9 @@ class OpenOrderRecovery:
         self._next_shard = 0
 
     async def restore(self, *, is_lost: bool) -> None:
-        """Set missing timers, and make the board say what the orders say.
+        """Arm missing timers and bring the board up to date with the orders.
 
-        Of all orders where something was lost, else of the next shard.
+        For all open orders where data was lost, else for those of the next shard.
         """
         if not self._is_leader():
             return
@@ -143,25 +149,27 @@ class OpenOrderRecovery:
         timers = await self._timers.arm_missing(due)
         lines = await self._recover_board(shard, orders)
         if timers or lines:
-            log.info("orders_restored", timers=timers, lines=lines, is_lost=is_lost)
+            log.info("orders_recovered", timers=timers, lines=lines, is_lost=is_lost)
 
     async def _recover_board(self, shard: int, orders: Sequence[Order]) -> int:
-        dots = await self._board.read()
-        shown = {dot.order_id: dot.version for dot in dots if order_shard(dot.order_id) == shard}
+        markers = await self._board.read()
+        shown = {
+            each.order_id: each.version for each in markers if order_shard(each.order_id) == shard
+        }
         behind = [order for order in orders if shown.get(order.order_id, 0) < order.version]
         lines = [BoardLine(order_marker(order), ended=False) for order in behind]
         lines += await self._ended_lines(shown, {order.order_id for order in orders})
-        for some in _chunks(lines, LINES_AT_ONCE):
-            await self._board.post(some, {})
+        for chunk in _chunks(lines, LINES_AT_ONCE):
+            await self._board.post(chunk, {})
         return len(lines)
 
     async def _ended_lines(
         self, shown: Mapping[str, int], open_order_ids: set[str]
     ) -> list[BoardLine]:
-        """The last lines of orders that the board still shows though they are over."""
+        """Last lines for orders that have ended and are still on the board."""
         lines: list[BoardLine] = []
         for order_id in islice(shown.keys() - open_order_ids, ENDED_LINES_MAX):
-            # It may also have been placed while the open ones were read.
+            # An order that was placed while the open ones were read is not ended.
             order = await self._orders.get(order_id)
             if order is None:
                 status = OrderStatus.CANCELLED.value
@@ -172,7 +180,7 @@ class OpenOrderRecovery:
 
 
 class RiderStateRecovery:
-    """Positions and workloads of this node's riders; for a node with sockets."""
+    """Restores the geo index and the workload of this node's riders; on a node with sockets."""
 
     def __init__(
         self, rider_registry: RiderRegistry, writer: RedisWriter, rider_loader: RiderLoader
@@ -182,20 +190,20 @@ class RiderStateRecovery:
         self._rider_loader = rider_loader
 
     async def restore(self, *, is_lost: bool) -> None:
-        """Write every rider to the index again, and reload its workload from the table."""
+        """Index every rider again, and read its workload from the table."""
         if not is_lost:
             return
         riders = list(self._rider_registry)
         for rider in riders:
             if rider.last_fix is not None:
                 self._writer.enqueue(rider)
-        for some in _chunks(riders, RIDERS_AT_ONCE):
-            await asyncio.gather(*map(self._rider_loader.reload_workload, some))
+        for chunk in _chunks(riders, RIDERS_AT_ONCE):
+            await asyncio.gather(*map(self._rider_loader.reload_workload, chunk))
 
 
 def _due_at_ms(order: Order) -> int:
-    assert order.dispatch is not None, "an order that wants a rider has a search"
-    # Without a moment of its own it is due at once.
+    assert order.dispatch is not None, "an order that needs a rider has dispatch state"
+    # Without a time of its own it is due at once.
     return order.dispatch.due_at_ms or order.updated_at
 
 

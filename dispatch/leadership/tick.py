@@ -1,7 +1,4 @@
-"""The tick: looks at every open order when its time has come, and moves it on.
-
-Step 4 of an order's way: timers -> [here] -> orders.search asks riders, orders.escort follows them.
-"""
+"""Tick: the engine's pass over the orders that are due; searches riders and monitors pickups."""
 
 import asyncio
 
@@ -22,22 +19,22 @@ from dispatch.orders.service import OrderService
 from dispatch.orders.store import OrderStore
 from dispatch.orders.transitions import waves
 from dispatch.orders.transitions.context import dispatch_of
-from ledger.dynamodb.table import TableUnavailable
+from dispatch.storage.dynamodb_errors import translate_dynamodb_errors
 
-# Orders looked at side by side; each waits for a few round trips.
+# Orders processed concurrently; each waits for a few round trips.
 ORDERS_AT_ONCE = 16
-# Without a timer the engine still looks round, in case it was not woken.
+# Without a due timer the engine ticks at least this often, in case it was not woken.
 IDLE_S = 1.0
-# A store that is away is asked again after this long.
+# Pause after a store was unavailable.
 RETRY_S = 0.5
-# An order whose look failed is looked at again after this long.
+# An order whose processing failed is due again after this long.
 ORDER_RETRY_MS = 500
 
 log = structlog.get_logger(__name__)
 
 
 class DispatchEngine:
-    """The one live engine of a zone."""
+    """The engine of a zone: processes due orders, and decides batches. One runs at a time."""
 
     def __init__(
         self, order_service: OrderService, orders: OrderStore, lookups: EngineLookups, clock: Clock
@@ -46,18 +43,18 @@ class DispatchEngine:
         self._lookups = lookups
         self._clock = clock
         self._open_orders = OpenOrders(orders, lookups.board)
-        asking = OfferMaker(order_service, lookups, OfferHolds(clock))
-        self._search = RiderSearch(order_service, lookups, asking, clock)
-        self.batch_loop = BatchLoop(order_service, lookups, asking, self._open_orders, clock)
+        offer_maker = OfferMaker(order_service, lookups, OfferHolds(clock))
+        self._search = RiderSearch(order_service, lookups, offer_maker, clock)
+        self.batch_loop = BatchLoop(order_service, lookups, offer_maker, self._open_orders, clock)
         self._pickup_monitor = PickupMonitor(order_service, lookups, clock)
         self._wake_up = WakeUp()
 
     def wake(self, _message: bytes = b"") -> None:
-        """Look at the timers now; the callback of the engine's channel."""
+        """Tick now; the callback of the engine's channel."""
         self._wake_up.set()
 
     async def run(self) -> None:
-        """Look at orders and decide them together, for as long as the server runs."""
+        """Background loops while this node is the leader: ticks, and batch decisions."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._run_ticks())
             group.create_task(self.batch_loop.run())
@@ -71,23 +68,26 @@ class DispatchEngine:
                     await self.rebuild_timers()
                     is_rebuilt = True
                 wait_s = await self.tick()
-            except (StoreUnavailable, TableUnavailable) as error:
-                log.warning("engine_waits", cause=str(error))
+            except StoreUnavailable as error:
+                log.warning("tick_deferred", cause=str(error))
                 wait_s = RETRY_S
-            except LeadershipLost as deposed:
-                # Whoever started this ends it in a moment.
-                log.warning("engine_deposed", cause=str(deposed))
+            except LeadershipLost as lost:
+                # LeaderLease cancels this task in a moment.
+                log.warning("leadership_lost", cause=str(lost))
                 wait_s = RETRY_S
             await self._wake_up.wait(wait_s)
 
     async def rebuild_timers(self) -> int:
-        """Set the timer of every order that has something to see to; returns how many there are.
+        """Arm the timer of every open order that needs the engine; returns how many they are.
 
-        Redis may have forgotten them; the orders have not.
+        The orders hold their due times; Redis may have lost the timers.
+
+        Errors: StoreUnavailable.
         """
         now_ms = self._clock.now_ms()
         due: dict[str, int] = {}
-        orders = await self._orders.list_open()
+        with translate_dynamodb_errors():
+            orders = await self._orders.list_open()
         self._open_orders.clear()
         for order in orders:
             self._open_orders.update(order)
@@ -98,9 +98,10 @@ class DispatchEngine:
         return len(due)
 
     async def tick(self) -> float:
-        """Look at every order that is due; returns for how long there is nothing to do.
+        """Process the orders that are due, at most `ORDERS_AT_ONCE`; the pause until the next tick.
 
         Units: seconds.
+        Errors: StoreUnavailable, LeadershipLost.
         """
         now_ms = self._clock.now_ms()
         token = self._lookups.fence.token()
@@ -114,24 +115,26 @@ class DispatchEngine:
 
     async def _process_safely(self, order_id: OrderId) -> None:
         try:
-            await self.process_order(order_id)
+            with translate_dynamodb_errors():
+                await self.process_order(order_id)
         except LeadershipLost:
-            log.info("engine_look_left", order_id=order_id)
+            log.info("order_skipped_without_lease", order_id=order_id)
         except Refused as refused:
-            # The order moved on under the engine's eyes; its own step has set its timer.
-            log.debug("engine_outrun", order_id=order_id, code=refused.code)
+            # Another transition came first, and has set the order's timer.
+            log.debug("order_changed_meanwhile", order_id=order_id, code=refused.code)
             await self._retry_later(order_id)
-        except (StoreUnavailable, TableUnavailable) as error:
-            log.warning("engine_look_failed", order_id=order_id, cause=str(error))
+        except StoreUnavailable as error:
+            log.warning("order_processing_failed", order_id=order_id, cause=str(error))
             await self._retry_later(order_id)
 
     async def _retry_later(self, order_id: OrderId) -> None:
         await self._lookups.put_timer(order_id, self._clock.now_ms() + ORDER_RETRY_MS)
 
     async def process_order(self, order_id: OrderId) -> None:
-        """Do what an order wants now: ask riders, follow its rider, or be left alone.
+        """Do what an order needs now: offer it, monitor its pickup, or drop its timer.
 
-        Errors: Refused where the order moved on meanwhile; StoreUnavailable, TableUnavailable.
+        Errors: Refused where the order has changed meanwhile; StoreUnavailable, TableUnavailable,
+        LeadershipLost.
         """
         order = await self._orders.get(order_id)
         if order is None or not waves.needs_dispatch(order):

@@ -1,4 +1,4 @@
-"""Keeps the trails of orders that have ended: out of Redis, simplified, beside their orders."""
+"""Trail archiver: moves the trails of ended orders from Redis to DynamoDB, simplified."""
 
 import asyncio
 from collections.abc import Callable
@@ -9,21 +9,21 @@ from dispatch import metrics
 from dispatch.clock import Clock
 from dispatch.errors import StoreUnavailable
 from dispatch.orders.store import OrderStore
+from dispatch.storage.dynamodb_errors import translate_dynamodb_errors
 from dispatch.storage.timers import Timers
 from dispatch.tracking.polyline import build_trail
 from dispatch.tracking.stores.positions import Positions
 from dispatch.tracking.stores.trails import Trails
-from ledger.dynamodb.table import TableUnavailable
 
 SWEEP_EVERY_S = 1.0
-# Trails kept in one look; each is a read of Redis, a read and a write of DynamoDB.
+# Trails archived in one sweep; each is a read of Redis, a read and a write of DynamoDB.
 TRAILS_PER_SWEEP = 32
 
 log = structlog.get_logger(__name__)
 
 
 class TrailArchiver:
-    """Keeps what is due; a node that dies on the way leaves it to the next look of another."""
+    """Archives due trails; after a crash in between the next sweep of any node repeats it."""
 
     def __init__(
         self, orders: OrderStore, positions: Positions, timers: Timers, trails: Trails
@@ -34,7 +34,7 @@ class TrailArchiver:
         self._trails = trails
 
     async def run(self, clock: Clock, is_leader: Callable[[], bool]) -> None:
-        """Keep trails on the live engine's node, for as long as the server runs."""
+        """Background loop: archive due trails every second on the leader's node."""
         while True:
             await asyncio.sleep(SWEEP_EVERY_S)
             if not is_leader():
@@ -42,17 +42,19 @@ class TrailArchiver:
             try:
                 while await self.sweep(clock.now_ms()) == TRAILS_PER_SWEEP:
                     pass
-            except (StoreUnavailable, TableUnavailable) as error:
-                log.warning("trails_deferred", cause=str(error))
+            except StoreUnavailable as error:
+                log.warning("trail_archive_deferred", cause=str(error))
 
     async def sweep(self, now_ms: int) -> int:
-        """Keep the trails that are due, a bounded number; how many those were.
+        """Archive at most `TRAILS_PER_SWEEP` due trails; how many were due.
 
-        Errors: StoreUnavailable, TableUnavailable; what is not kept stays due.
+        Units: Unix milliseconds.
+        Errors: StoreUnavailable; a trail that is not archived stays due.
         """
         due = await self._timers.trails_due(now_ms, TRAILS_PER_SWEEP)
-        for order_id in due:
-            await self._archive(order_id)
+        with translate_dynamodb_errors():
+            for order_id in due:
+                await self._archive(order_id)
         return len(due)
 
     async def _archive(self, order_id: str) -> None:
@@ -61,7 +63,7 @@ class TrailArchiver:
         fixes = await self._positions.read_trail(order_id, rider_id) if rider_id else []
         if rider_id is not None and fixes:
             await self._trails.put(order_id, build_trail(rider_id, fixes))
-        # In this order: killed after the write, the same is written again.
+        # In this order: after a crash the same trail is written again.
         await self._timers.drop_trail(order_id)
         await self._positions.expire_trail(order_id)
         metrics.TRAILS.labels("archived" if fixes else "empty").inc()

@@ -1,1 +1,1 @@
-"""Money: payments, payouts, settlement, corrections, and the ledger monitor."""
+"""Money: payments, payouts, settlement, corrections, and the ledger monitor; *_store persist."""

@@ -1,4 +1,4 @@
-"""What the ledger refuses, in the words of the contract."""
+"""Ledger errors: translates the ledger's refusals and outages to those of the contract."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,11 +10,14 @@ from ledger.posting.ledger import LedgerRefused
 
 @contextmanager
 def translate_ledger_errors() -> Iterator[None]:
-    """Turn what the ledger refuses, or cannot answer, into what a caller is told."""
+    """Turn LedgerRefused into Refused, and TableUnavailable into StoreUnavailable.
+
+    Errors: Refused, StoreUnavailable.
+    """
     try:
         with translate_dynamodb_errors():
             yield
     except LedgerRefused as refused:
-        # All other codes of the ledger are codes of the contract.
+        # All other codes of the ledger are codes of docs/contract.md.
         code = Refusal.FORBIDDEN if refused.code == "frozen" else Refusal(refused.code)
         raise Refused(code, refused.message) from refused

@@ -1,4 +1,7 @@
-"""Looks at the books while the server runs: a metric a rule, and no payouts once one is broken."""
+"""Ledger monitor: audits the newest part of the ledger all the time, and stops payouts on a break.
+
+A metric for each invariant counts its breaks.
+"""
 
 import asyncio
 from collections import Counter
@@ -10,41 +13,38 @@ from dispatch import metrics
 from dispatch.clock import Clock
 from dispatch.errors import StoreUnavailable
 from dispatch.money.payout_store import PayoutStore
+from dispatch.storage.dynamodb_errors import translate_dynamodb_errors
 from dispatch.wire.events import Alert
-from ledger.dynamodb.table import Table, TableUnavailable
 from ledger.reporting.audit import CONSISTENT_AFTER_MS, Audit
 from ledger.reporting.checks import INVARIANTS, LedgerBreak
 
-# Every minute the time since the last look, so that a break is known within two.
+# Each audit covers the time since the last one, so that a break is known within two minutes.
 VERIFY_EVERY_S = 60.0
-# A look begins where the last one ended, and a little before.
+# An audit begins this long before the end of the last one.
 OVERLAP_MS = 60_000
-# Breaks named in the log; the metric counts them all.
+# Breaks that are logged one by one; the metric counts them all.
 LOGGED_BREAKS_MAX = 10
-STOPPED_BY = "warden"
-# Operators who were told of broken books are told again after so long.
+STOPPED_BY = "ledger_monitor"
+# The alert for operators is repeated after this long.
 ALERT_EVERY_MS = 5 * 60_000
 
-# Tells the operators, unless they were told the same within so many milliseconds.
+# Raises an alert for operators, unless the same was raised within this many milliseconds.
 AlertRaiser = Callable[[Alert, int], Awaitable[bool]]
 
 log = structlog.get_logger(__name__)
 
 
 class LedgerMonitor:
-    """Verifies the newest part of the books again and again; corrects nothing."""
+    """Audits what was posted since the last audit; never changes the ledger."""
 
-    def __init__(self, table: Table, clock: Clock) -> None:
-        self._table = table
-        self._payouts = PayoutStore(table)
+    def __init__(self, payouts: PayoutStore, new_audit: Callable[[], Audit], clock: Clock) -> None:
+        self._payouts = payouts
+        self._new_audit = new_audit
         self._clock = clock
         self._verified_ms = clock.now_ms() - OVERLAP_MS
 
     async def run(self, is_leader: Callable[[], bool], raise_alert: AlertRaiser) -> None:
-        """Look, for as long as the server runs; `is_held` says whether that is our turn.
-
-        Operators are told of a break by `alarm`.
-        """
+        """Background loop: audit every minute on the leader's node, with an alert on a break."""
         while True:
             await asyncio.sleep(VERIFY_EVERY_S)
             if not is_leader():
@@ -53,17 +53,18 @@ class LedgerMonitor:
                 found = await self.verify()
                 if found:
                     await raise_alert(_build_alert(found, self._clock.now_ms()), ALERT_EVERY_MS)
-            except (StoreUnavailable, TableUnavailable) as error:
-                log.warning("audit_deferred", cause=str(error))
+            except StoreUnavailable as error:
+                log.warning("ledger_check_deferred", cause=str(error))
 
     async def verify(self) -> list[LedgerBreak]:
-        """Verify what was posted since the last look; on a break payouts stop.
+        """Audit what was posted since the last call; stop payouts on a break.
 
-        Errors: StoreUnavailable, TableUnavailable; the time is looked at again.
+        Errors: StoreUnavailable; the next call covers the same time again.
         """
         now_ms = self._clock.now_ms()
-        audit = Audit(self._table, self._clock.now_ms)
-        found = [each async for each in audit.find_breaks(self._verified_ms - OVERLAP_MS)]
+        audit = self._new_audit()
+        with translate_dynamodb_errors():
+            found = [each async for each in audit.find_breaks(self._verified_ms - OVERLAP_MS)]
         counts = Counter(each.invariant for each in found)
         for invariant in INVARIANTS:
             metrics.LEDGER_BREAKS.labels(invariant).set(counts[invariant])

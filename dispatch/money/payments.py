@@ -1,4 +1,4 @@
-"""Money from outside: asked for at a provider, and believed only when the provider says so."""
+"""Payments: top-ups and order payments by a payment provider, booked when the provider confirms."""
 
 from typing import Any
 
@@ -6,71 +6,72 @@ import msgspec
 import structlog
 
 from dispatch import ids
-from dispatch.clock import Clock
 from dispatch.errors import Refusal, Refused
-from dispatch.events.idempotency_records import RequestKey, write_record
-from dispatch.events.kept_answers import KeptAnswers
+from dispatch.events.idempotency_records import RequestKey
 from dispatch.ids import OrderId
+from dispatch.money.idempotent_store import Answer
 from dispatch.money.ledger_errors import translate_ledger_errors
+from dispatch.money.payment_store import PaymentStore
 from dispatch.orders.service import OrderService
 from dispatch.orders.unit_of_work import Caller
-from dispatch.storage.dynamodb_errors import RetryableTable
 from dispatch.wire.http.wallets import TopUp
 from dispatch.wire.webhooks import PAYMENT_FAILED, PAYMENT_SUCCEEDED, PaymentEvent, PaymentReport
 from ledger.core import plan
 from ledger.core.accounts import user
 from ledger.core.money import CURRENCY
-from ledger.dynamodb.table import Table, TransactionCancelled
 from ledger.posting.ledger import Ledger
-from ledger.records.payments import PaymentState, ProviderPayment, fail_payment, start_payment
+from ledger.records.payments import PaymentState, ProviderPayment
 
-# Plays the provider where a developer has none: it confirms whatever it is asked for, at once.
+# The name of the provider that only a server with --dev has: it confirms every payment at once.
 SANDBOX = "sandbox"
 
 log = structlog.get_logger(__name__)
 
 
 class PaymentSources(msgspec.Struct, frozen=True, kw_only=True):
-    """Where money may come from; `webhooks` says that events can be checked at all."""
+    """Which providers may be used: the sandbox, and others if their webhooks can be verified."""
 
     sandbox: bool
     webhooks: bool
 
 
 class PaymentService:
-    """Takes top-ups and the payments of orders."""
+    """Takes top-ups and the payments of orders.
+
+    Errors: every method raises StoreUnavailable.
+    """
 
     def __init__(
         self,
-        table: Table,
+        payments: PaymentStore,
         ledger: Ledger,
         order_service: OrderService,
         sources: PaymentSources,
-        clock: Clock,
     ) -> None:
-        self._table = RetryableTable(table)
-        self._answers = KeptAnswers(table, clock)
+        self._payments = payments
         self._ledger = ledger
         self._order_service = order_service
         self._sources = sources
-        self._clock = clock
 
-    async def top_up(self, caller: Caller, body: TopUp) -> dict[str, Any]:
+    async def top_up(self, caller: Caller, body: TopUp) -> Answer:
         """Ask a provider for money into the caller's wallet.
 
-        The sandbox pays before the answer; any other provider says later, by an event.
+        The sandbox pays before the answer; any other provider confirms later by a webhook event.
 
-        Errors: Refused SERVICE_DISABLED for a provider nobody could hear from; CONFLICT.
+        Errors: Refused SERVICE_DISABLED for a provider that could not confirm; CONFLICT where the
+        request key was used for another body.
         """
         self.check_provider(body.provider)
-        asked = await self._start_payment(caller, body)
+        started = await self._start_payment(caller, body)
         if body.provider != SANDBOX:
-            return asked
-        paid = PaymentReport(payment_id=asked["paymentId"], amount=body.amount, currency=CURRENCY)
-        return await self._confirm_payment(SANDBOX, paid)
+            return started
+        report = PaymentReport(
+            payment_id=started["paymentId"], amount=body.amount, currency=CURRENCY
+        )
+        return await self._confirm_payment(SANDBOX, report)
 
     def check_provider(self, provider: str) -> None:
-        """Refuse a provider from whom no word could ever come.
+        """Refuse a provider that could never confirm a payment.
 
         Errors: Refused SERVICE_DISABLED.
         """
@@ -81,9 +82,9 @@ class PaymentService:
                 Refusal.SERVICE_DISABLED, f"provider {provider} needs WEBHOOK_SECRET to be set"
             )
 
-    async def _start_payment(self, caller: Caller, body: TopUp) -> dict[str, Any]:
-        """Write down what is asked for; a repeat finds what was asked before."""
-        first = await self._answers.find(caller.request_key)
+    async def _start_payment(self, caller: Caller, body: TopUp) -> Answer:
+        """Write a payment down before the provider is asked; a repeat gets the first answer."""
+        first = await self._payments.find_answer(caller.request_key)
         if first is not None:
             return first
         payment = ProviderPayment(
@@ -93,47 +94,37 @@ class PaymentService:
             amount=body.amount,
         )
         answer = {**_payment_view(payment), "status": PaymentState.PENDING.value}
-        now_ms = self._clock.now_ms()
-        writes = [start_payment(payment, now_ms)]
-        if caller.request_key is not None:
-            writes.append(write_record(caller.request_key, answer, now_ms))
-        try:
-            await self._table.transact(writes)
-        except TransactionCancelled:
-            # A copy of the same request that ran beside was faster.
-            first = await self._answers.find(caller.request_key)
-            assert first is not None, "only a receipt can stand in the way of a new payment"
-            return first
-        return answer
+        return await self._payments.start(payment, answer, caller.request_key)
 
     async def pay_by_sandbox(self, order: dict[str, Any]) -> None:
-        """Let the sandbox pay an order that was just placed to be paid through it.
+        """Confirm the payment of an order that was placed with the sandbox; idempotent.
 
-        `order` is the order as its customer sees it; paying twice changes nothing.
+        Shapes: `order` is the order as its customer sees it, JSON.
         """
         payment = order["payment"]
         if payment.get("provider") != SANDBOX or not self._sources.sandbox:
             return
-        news = PaymentReport(
+        report = PaymentReport(
             payment_id=payment["paymentId"], amount=order["pricing"]["total"], currency=CURRENCY
         )
-        await self._confirm_payment(SANDBOX, news)
+        await self._confirm_payment(SANDBOX, report)
 
     async def handle_webhook_event(
         self, provider: str, event: PaymentEvent, request_key: RequestKey
-    ) -> dict[str, Any]:
-        """Carry out what a provider says, once for each event of his.
+    ) -> Answer:
+        """Apply a provider's event, once for each event id; an unknown type changes nothing.
 
-        Errors: Refused NOT_FOUND for a payment nobody asked for, CONFLICT for another amount or
-            another event under the same id, MALFORMED for another currency.
+        Errors: Refused NOT_FOUND for an unknown payment; CONFLICT for another amount, or another
+        event under the same id; MALFORMED for another currency.
         """
-        first = await self._answers.find(request_key)
+        first = await self._payments.find_answer(request_key)
         if first is not None:
             return first
-        # An event delivered twice at one moment is carried out twice; a payment counts once.
-        return await self._answers.save(request_key, await self._apply_event(provider, event))
+        # Concurrent copies of an event are all applied; the ledger posts a payment once.
+        answer = await self._apply_event(provider, event)
+        return await self._payments.save_answer(request_key, answer)
 
-    async def _apply_event(self, provider: str, event: PaymentEvent) -> dict[str, Any]:
+    async def _apply_event(self, provider: str, event: PaymentEvent) -> Answer:
         if event.data.currency != CURRENCY:
             raise Refused(Refusal.MALFORMED, f"data.currency: only {CURRENCY} is taken")
         if event.type == PAYMENT_SUCCEEDED:
@@ -142,8 +133,8 @@ class PaymentService:
             return await self._fail_payment(provider, event.data)
         return {"ignored": event.type}
 
-    async def _confirm_payment(self, provider: str, report: PaymentReport) -> dict[str, Any]:
-        """The money is there: into the wallet or the order it was asked for; once for ever."""
+    async def _confirm_payment(self, provider: str, report: PaymentReport) -> Answer:
+        """Book a confirmed payment into the wallet or order that it was asked for, once."""
         payment = await self._get_payment(provider, report)
         answer = {**_payment_view(payment), "status": PaymentState.SUCCESS.value}
         if payment.order_id is not None:
@@ -156,23 +147,17 @@ class PaymentService:
         return {**answer, "balance": line.balance_after, "transactionId": line.transaction_id}
 
     async def _confirm_order(self, payment: ProviderPayment, order_id: str) -> None:
-        # The order may have been called off since, and its money be back in the wallet.
+        # The order may have been cancelled since, and its money be back in the wallet.
         if payment.state is PaymentState.SUCCESS:
             return
         with translate_ledger_errors():
             await self._order_service.payment_confirmed(OrderId(order_id))
 
-    async def _fail_payment(self, provider: str, report: PaymentReport) -> dict[str, Any]:
-        """Nothing was paid; a payment that has come in meanwhile stays.
-
-        Of an order its customer is told.
-        """
+    async def _fail_payment(self, provider: str, report: PaymentReport) -> Answer:
+        """Mark a payment as failed, unless it has succeeded since; inform an order's customer."""
         payment = await self._get_payment(provider, report)
         state = PaymentState.FAILED
-        try:
-            now_ms = self._clock.now_ms()
-            await self._table.transact([fail_payment(provider, payment.payment_id, now_ms)])
-        except TransactionCancelled:
+        if not await self._payments.fail(payment):
             state = (await self._get_payment(provider, report)).state
         if state is PaymentState.FAILED and payment.order_id is not None:
             await self._order_service.payment_failed(OrderId(payment.order_id), report.reason)
@@ -184,8 +169,8 @@ class PaymentService:
             return await self._ledger.match_payment(provider, report.payment_id, report.amount)
 
 
-def _payment_view(payment: ProviderPayment) -> dict[str, Any]:
-    view: dict[str, Any] = {
+def _payment_view(payment: ProviderPayment) -> Answer:
+    view: Answer = {
         "paymentId": payment.payment_id,
         "provider": payment.provider,
         "amount": payment.amount,

@@ -1,27 +1,27 @@
-"""Who carries money out: what we ask of a payout provider, and the two that need no contract."""
+"""Payout providers: the interface, a sandbox for developers, and payment by hand."""
 
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
 from ledger.records.payouts import Payout
 
-# Plays the provider where a developer has none.
+# The name of the provider that only a server with --dev has.
 SANDBOX = "sandbox"
-# An operator pays by hand and says so.
+# The name of the provider for payouts that an operator pays by hand.
 MANUAL = "manual"
-# Destinations by which a developer chooses what the sandbox does; any other is paid at once.
+# Digits of a destination that make the sandbox fail, or pay late; any other is paid at once.
 SANDBOX_FAILS_DIGITS = "0000"
 SANDBOX_WAITS_DIGITS = "1111"
 
 
 class ProviderStatus(StrEnum):
-    """What a provider says of a payout."""
+    """The state of a payout at its provider."""
 
     PAID = "PAID"
     FAILED = "FAILED"
-    # Under way, or nobody knows.
+    # Under way, or the provider gave no clear answer.
     UNKNOWN = "UNKNOWN"
-    # He never heard of the reference.
+    # The provider does not know the reference.
     NOT_FOUND = "NOT_FOUND"
 
 
@@ -34,56 +34,63 @@ class ProviderReport(NamedTuple):
 
 
 class PayoutProvider(Protocol):
-    """A payout provider; a reference that he knows is paid once, however often it is sent.
+    """A payout provider; one reference is paid once, however often it is submitted.
 
-    What cannot be reached, or answers late, is UNKNOWN and never an error.
+    A provider that cannot be reached or answers late reports UNKNOWN; no method raises.
     """
 
     async def submit(self, payout: Payout, reference: str) -> ProviderReport:
-        """Ask him to pay."""
+        """Ask the provider to pay."""
         ...
 
     async def check_status(self, payout: Payout, reference: str) -> ProviderReport:
-        """Ask him what has come of it."""
+        """Ask the provider for the state of a payout."""
         ...
 
 
+class NamedProvider(NamedTuple):
+    """A provider with the name that payouts and webhooks have for it."""
+
+    name: str
+    provider: PayoutProvider
+
+
 class SandboxProvider:
-    """Pays whatever it is asked for; forgets with its process."""
+    """A provider in memory that pays every payout."""
 
     def __init__(self) -> None:
-        # References heard, each once; a developer's afternoon.
+        # Grows with each payout, until the process ends.
         self._known_references: set[str] = set()
 
     async def submit(self, payout: Payout, reference: str) -> ProviderReport:
-        """Pay at once, or as the destination's last digits say."""
-        where = str(payout.destination)
+        """Pay at once, unless the destination contains one of the digits above."""
+        destination = str(payout.destination)
         is_new = reference not in self._known_references
         self._known_references.add(reference)
-        if SANDBOX_FAILS_DIGITS in where:
+        if SANDBOX_FAILS_DIGITS in destination:
             return ProviderReport(
                 ProviderStatus.FAILED, reason="the sandbox refuses this destination"
             )
         return ProviderReport(
             ProviderStatus.UNKNOWN
-            if SANDBOX_WAITS_DIGITS in where and is_new
+            if SANDBOX_WAITS_DIGITS in destination and is_new
             else ProviderStatus.PAID
         )
 
     async def check_status(self, payout: Payout, reference: str) -> ProviderReport:
-        """What came of it: whoever was let wait is paid by now."""
+        """A payout that had to wait is paid at the first question."""
         if reference not in self._known_references:
             return ProviderReport(ProviderStatus.NOT_FOUND)
         return await self.submit(payout, reference)
 
 
 class ManualProvider:
-    """Knows nothing by itself: an operator says what came of each payout."""
+    """A provider without a connection: an operator reports the outcome of each payout."""
 
     async def submit(self, payout: Payout, reference: str) -> ProviderReport:
-        """It waits for the operator."""
+        """Always UNKNOWN: the payout waits for the operator."""
         return ProviderReport(ProviderStatus.UNKNOWN)
 
     async def check_status(self, payout: Payout, reference: str) -> ProviderReport:
-        """It still waits."""
+        """Always UNKNOWN: the payout waits for the operator."""
         return ProviderReport(ProviderStatus.UNKNOWN)

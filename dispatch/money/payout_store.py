@@ -1,43 +1,51 @@
-"""Payouts as they are read: one, an owner's, and the queues for operators and the sweep."""
+"""Payout store: payouts, their steps and lists, and the gate that stops them, in DynamoDB."""
 
 from typing import Any
 
+from msgspec.structs import replace
+
 from dispatch.errors import Refusal, Refused
-from dispatch.storage.dynamodb_errors import RetryableTable
+from dispatch.events.idempotency_records import RequestKey
+from dispatch.money.idempotent_store import Answer, IdempotentStore, WriteConflict
 from dispatch.storage.paging import PageRequest
 from dispatch.storage.sharded_list import ListShard, query_shards
 from ledger.core.accounts import LIST_SHARDS
 from ledger.core.money import CURRENCY
-from ledger.dynamodb.table import Item, Query, Table, Update
+from ledger.core.order_funds import GuardedWrites
+from ledger.dynamodb.table import Item, Query, TransactionCancelled, Update
 from ledger.records.payouts import (
     PAYOUT_STOP_KEY,
     Payout,
     PayoutState,
+    approve_payout,
+    end_unpaid_payout,
     owner_payouts_pk,
     payout_key,
     payout_queue_pk,
     read_payout,
+    request_payout,
+    submit_payout,
 )
-from ledger.records.wallets import CASH_OUTSTANDING
+from ledger.records.wallets import ACTIVE, CASH_OUTSTANDING
 
 # Payouts read at a time from one shard of a queue.
 SWEEP_PAGE_SIZE = 100
-# What the contract calls a request that nobody has decided.
+# The status of a requested payout in docs/contract.md.
 PENDING = "PENDING"
 STATUSES = frozenset({PENDING, *(state.value for state in PayoutState)})
 
 
-class PayoutStore:
-    """Reads payouts, and stops and starts them."""
+class PayoutStore(IdempotentStore):
+    """Reads payouts and moves them from state to state; the ledger writes PAID and RETURNED.
 
-    def __init__(self, table: Table) -> None:
-        self._table = RetryableTable(table)
+    Errors: every method raises StoreUnavailable; every step Refused CONFLICT where its request key
+    was used for another body.
+    """
 
     async def get(self, payout_id: str) -> Payout:
         """One payout, consistently read.
 
         Errors: Refused NOT_FOUND.
-
         DynamoDB: GetItem.
         """
         item = await self._table.get(payout_key(payout_id))
@@ -45,13 +53,67 @@ class PayoutStore:
             raise Refused(Refusal.NOT_FOUND, f"there is no payout {payout_id}")
         return read_payout(item)
 
+    async def request(self, payout: Payout, request_key: RequestKey | None) -> Answer:
+        """Write a requested payout down and hold its amount.
+
+        Errors: Refused INSUFFICIENT_FUNDS; FORBIDDEN for a wallet that is not active; CONFLICT
+        where a rider has collected cash since.
+        DynamoDB: one transaction, Put REQUEST, Update BALANCE, for a rider Check RIDERCASH.
+        """
+        writes = request_payout(payout, payout.created_at)
+        return await self._write_step(writes, payout, request_key)
+
+    async def approve(self, payout: Payout, by: str, request_key: RequestKey | None) -> Answer:
+        """Approve a requested payout.
+
+        Errors: Refused WRONG_STATE; CONFLICT while payouts are stopped.
+        DynamoDB: one transaction, REQUESTED -> APPROVED, with a Check of the gate.
+        """
+        now_ms = self._clock.now_ms()
+        approved = replace(
+            payout, payout_state=PayoutState.APPROVED, approved_by=by, updated_at=now_ms
+        )
+        writes = approve_payout(payout.payout_id, by, now_ms)
+        return await self._write_step(writes, approved, request_key)
+
+    async def submit(self, payout_id: str) -> Payout:
+        """Give an approved payout its provider reference, before the provider is asked.
+
+        Errors: Refused WRONG_STATE where it is not approved any more, or payouts are stopped.
+        DynamoDB: one transaction, APPROVED -> SUBMITTED, with a Check of the gate; GetItem.
+        """
+        await self._write_unasked(submit_payout(payout_id, self._clock.now_ms()))
+        return await self.get(payout_id)
+
+    async def end(
+        self, payout: Payout, to: PayoutState, reason: str, request_key: RequestKey | None
+    ) -> Answer:
+        """End an unpaid payout as a caller asks, and release its amount.
+
+        Errors: Refused WRONG_STATE.
+        DynamoDB: one transaction, REQUESTED -> REJECTED | CANCELLED or SUBMITTED -> FAILED, with
+        Update BALANCE.
+        """
+        now_ms = self._clock.now_ms()
+        ended = replace(payout, payout_state=to, reason=reason, updated_at=now_ms)
+        writes = end_unpaid_payout(payout, to, reason, now_ms)
+        return await self._write_step(writes, ended, request_key)
+
+    async def fail(self, payout: Payout, reason: str) -> None:
+        """End a submitted payout that its provider has refused, and release its amount.
+
+        Errors: Refused WRONG_STATE.
+        DynamoDB: one transaction, SUBMITTED -> FAILED, with Update BALANCE.
+        """
+        now_ms = self._clock.now_ms()
+        await self._write_unasked(end_unpaid_payout(payout, PayoutState.FAILED, reason, now_ms))
+
     async def list_by_owner(
         self, owner_type: str, owner_id: str, page: PageRequest
     ) -> tuple[list[Payout], str | None]:
-        """One owner's payouts, newest first.
+        """One owner's payouts, newest first, and the next cursor.
 
-        Errors: Refused MALFORMED for a cursor that is not ours.
-
+        Errors: Refused MALFORMED for a cursor of another list.
         DynamoDB: Query of GSI1.
         """
         place = ListShard(owner_payouts_pk(owner_type, owner_id), "GSI1", forward=False)
@@ -61,11 +123,10 @@ class PayoutStore:
     async def list_by_status(
         self, status: str, page: PageRequest
     ) -> tuple[list[Payout], str | None]:
-        """Payouts that stand so, shard by shard, oldest first in each.
+        """Payouts with a status, oldest first in each shard, and the next cursor.
 
-        Errors: Refused MALFORMED for a cursor that is not ours.
-
-        DynamoDB: Query of GSI2, a shard after the other.
+        Errors: Refused MALFORMED for a cursor of another list.
+        DynamoDB: Query of GSI2, shard by shard.
         """
         state = PayoutState.REQUESTED if status == PENDING else PayoutState(status)
         places = [ListShard(payout_queue_pk(state, shard), "GSI2") for shard in range(LIST_SHARDS)]
@@ -73,33 +134,30 @@ class PayoutStore:
         return [read_payout(item) for item in items], cursor
 
     async def list_oldest(self, state: PayoutState, shard: int) -> list[Payout]:
-        """The oldest payouts of a shard that stand so; the index may lag behind the truth.
+        """The oldest payouts in a state of one shard; the index may lag behind the items.
 
         DynamoDB: Query of GSI2, one page.
         """
         query = Query(pk=payout_queue_pk(state, shard), index="GSI2", limit=SWEEP_PAGE_SIZE)
         return [read_payout(item) for item in (await self._table.query(query)).items]
 
-    async def list_riders_with_cash(
-        self, page: PageRequest
-    ) -> tuple[list[dict[str, Any]], str | None]:
-        """Riders who have cash of ours, since when; the longest first in each shard.
+    async def list_riders_with_cash(self, page: PageRequest) -> tuple[list[Answer], str | None]:
+        """Riders with cash in hand, those that have had it longest first in each shard.
 
-        Errors: Refused MALFORMED for a cursor that is not ours.
-
-        DynamoDB: Query of GSI2, a shard after the other.
+        Errors: Refused MALFORMED for a cursor of another list.
+        DynamoDB: Query of GSI2, shard by shard.
         """
         places = [ListShard(f"{CASH_OUTSTANDING}#{shard}", "GSI2") for shard in range(LIST_SHARDS)]
         items, cursor = await query_shards(self._table, places, page)
         return [_cash_view(item) for item in items], cursor
 
-    async def get_gate(self) -> Item:
-        """Whether payouts are stopped, since when and why."""
+    async def get_gate(self) -> Answer:
+        """Whether payouts are stopped, since when, why and by whom. DynamoDB: GetItem."""
         item = await self._table.get(PAYOUT_STOP_KEY) or {}
         return {name: item.get(name) for name in ("stopped", "reason", "by", "at")}
 
     async def set_gate(self, *, stopped: bool, reason: str, by: str, now_ms: int) -> None:
-        """Stop payouts, or let them go on. DynamoDB: one update."""
+        """Stop payouts, or let them go on. DynamoDB: one Update."""
         change = Update(
             key=PAYOUT_STOP_KEY,
             expression="SET stopped = :stopped, reason = :reason, #by = :by, #at = :at",
@@ -108,8 +166,39 @@ class PayoutStore:
         )
         await self._table.transact([change])
 
+    async def _write_step(
+        self, step: GuardedWrites, payout: Payout, request_key: RequestKey | None
+    ) -> Answer:
+        """Write a step that a caller asked for, with the payout as it is then as the answer."""
+        try:
+            return await self._transact(step.writes, request_key, payout_view(payout))
+        except WriteConflict as conflict:
+            raise _refusal_of(step.codes[conflict.position], conflict.item) from conflict
 
-def _cash_view(item: Item) -> dict[str, Any]:
+    async def _write_unasked(self, step: GuardedWrites) -> None:
+        """Write a step that no caller waits for; another node may have been faster."""
+        try:
+            await self._table.transact(step.writes)
+        except TransactionCancelled as cancelled:
+            raise Refused(Refusal.WRONG_STATE, "the payout has another state by now") from cancelled
+
+
+def _refusal_of(code: str, item: Item | None) -> Refused:
+    """The refusal for the failed condition of a step; `item` is what the condition met."""
+    if code == "insufficient_funds":
+        if item is not None and item["status"] != ACTIVE:
+            return Refused(Refusal.FORBIDDEN, f"this wallet is {item['status']}")
+        left = item["available"] if item else 0
+        return Refused(Refusal.INSUFFICIENT_FUNDS, f"this wallet has {left} XAF to draw from")
+    if code == "cash_owed":
+        return Refused(Refusal.CONFLICT, "more cash was collected meanwhile; try again")
+    if code == "payouts_stopped":
+        return Refused(Refusal.CONFLICT, "payouts are stopped until the books are looked into")
+    state = item.get("payoutState", "changed") if item else "gone"
+    return Refused(Refusal.WRONG_STATE, f"the payout is {state}")
+
+
+def _cash_view(item: Item) -> Answer:
     since, _, rider_id = item["GSI2SK"].partition("#")
     return {
         "riderId": rider_id,
@@ -119,7 +208,7 @@ def _cash_view(item: Item) -> dict[str, Any]:
     }
 
 
-def payout_view(payout: Payout) -> dict[str, Any]:
+def payout_view(payout: Payout) -> Answer:
     """A payout as its owner and operators see it."""
     is_pending = payout.payout_state is PayoutState.REQUESTED
     view: dict[str, Any] = {

@@ -79,7 +79,7 @@ def edge_loops(services: Services, background: BackgroundTasks) -> Loops:
         "redis_writer": background.tracking.writer.run,
         "watchers": services.watchers.run,
         "settlement_worker": services.settlement_worker.run,
-        "payout_service": services.payout_service.run,
+        "payouts": services.payouts.submitter.run,
         "display_receipts": background.display_receipts.run,
         "viewport_feed": services.viewport_feed.run,
         "cash_headroom": services.cash_headroom.run,
@@ -99,7 +99,7 @@ def engine_loops(services: Services, background: BackgroundTasks) -> Loops:
         "outbox_sweep": background.outbox.sweep,
         "settlement_sweep": services.settlement_worker.sweep,
         "order_timeouts": lambda: services.order_timeouts.run(is_leader),
-        "payout_sweep": services.payout_service.sweep,
+        "payout_sweep": services.payouts.submitter.sweep,
         "ledger_monitor": lambda: services.ledger_monitor.run(
             is_leader, services.alert_feed.raise_alert
         ),

@@ -56,7 +56,7 @@ def _build_services(
         payment_service=money.payment_service,
         settlement_worker=money.settlement_worker,
         order_timeouts=money.order_timeouts,
-        payout_service=money.payout_service,
+        payouts=money.payouts,
         correction_service=money.correction_service,
         orders=order_store,
         trails=Trails(table),

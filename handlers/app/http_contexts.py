@@ -68,7 +68,7 @@ def add_http_contexts(app: web.Application, services: Services) -> None:
 def _add_money_contexts(app: web.Application, services: Services) -> None:
     app[WALLETS] = WalletsContext(
         payment_service=services.payment_service,
-        payout_service=services.payout_service,
+        payout_requests=services.payouts.requests,
         payout_store=services.payout_store,
         statements=services.statements,
         history=services.history,
@@ -77,7 +77,7 @@ def _add_money_contexts(app: web.Application, services: Services) -> None:
         ),
     )
     app[ADMIN_MONEY] = AdminMoneyContext(
-        payout_service=services.payout_service,
+        payout_decisions=services.payouts.decisions,
         payout_store=services.payout_store,
         correction_service=services.correction_service,
         cash_headroom=services.cash_headroom,
@@ -86,6 +86,6 @@ def _add_money_contexts(app: web.Application, services: Services) -> None:
     )
     app[WEBHOOKS] = WebhooksContext(
         payment_service=services.payment_service,
-        payout_service=services.payout_service,
+        payout_reports=services.payouts.reports,
         webhook_secret=services.settings.webhook_secret,
     )

@@ -5,18 +5,20 @@ from typing import NamedTuple
 from dispatch.catalogue.promotions import Promotions
 from dispatch.clock import Clock
 from dispatch.leadership.order_timeouts import OrderTimeouts
+from dispatch.money.correction_store import CorrectionStore
 from dispatch.money.corrections import CorrectionService
 from dispatch.money.ledger_monitor import LedgerMonitor
+from dispatch.money.payment_store import PaymentStore
 from dispatch.money.payments import PaymentService, PaymentSources
 from dispatch.money.payout_providers import (
     MANUAL,
     SANDBOX,
     ManualProvider,
-    PayoutProvider,
+    NamedProvider,
     SandboxProvider,
 )
 from dispatch.money.payout_store import PayoutStore
-from dispatch.money.payouts import PayoutService
+from dispatch.money.payouts import PayoutServices, build_payout_services
 from dispatch.money.settlement_worker import SettlementWorker
 from dispatch.orders.service import OrderService
 from dispatch.orders.store import OrderStore
@@ -24,6 +26,7 @@ from dispatch.settings import Settings
 from handlers.gateways.payout_gateway import PayoutGateway
 from ledger.dynamodb.table import Table
 from ledger.posting.ledger import Ledger
+from ledger.reporting.audit import Audit
 from ledger.reporting.history import History
 from ledger.reporting.statements import Statements
 
@@ -34,7 +37,7 @@ class MoneyServices(NamedTuple):
     payment_service: PaymentService
     settlement_worker: SettlementWorker
     order_timeouts: OrderTimeouts
-    payout_service: PayoutService
+    payouts: PayoutServices
     correction_service: CorrectionService
     statements: Statements
     history: History
@@ -48,23 +51,29 @@ def build_money_services(
 ) -> MoneyServices:
     """The services as the settings configure them."""
     sources = PaymentSources(sandbox=settings.dev, webhooks=bool(settings.webhook_secret))
+    statements, payout_store = Statements(table), PayoutStore(table, clock)
+    provider = payout_provider(settings, clock)
     return MoneyServices(
-        payment_service=PaymentService(table, ledger, order_service, sources, clock),
+        payment_service=PaymentService(PaymentStore(table, clock), ledger, order_service, sources),
         settlement_worker=SettlementWorker(order_service, ledger, clock),
         order_timeouts=OrderTimeouts(order_service, OrderStore(table), clock),
-        payout_service=PayoutService(table, ledger, payout_provider(settings, clock), clock),
-        correction_service=CorrectionService(table, ledger, clock),
-        statements=Statements(table),
+        payouts=build_payout_services(payout_store, statements, ledger, provider, clock),
+        correction_service=CorrectionService(
+            CorrectionStore(table, ledger, clock), OrderStore(table), clock
+        ),
+        statements=statements,
         history=History(table),
-        payout_store=PayoutStore(table),
+        payout_store=payout_store,
         promotions=Promotions(table, clock),
-        ledger_monitor=LedgerMonitor(table, clock),
+        ledger_monitor=LedgerMonitor(payout_store, lambda: Audit(table, clock.now_ms), clock),
     )
 
 
-def payout_provider(settings: Settings, clock: Clock) -> tuple[str, PayoutProvider]:
-    """The provider of payouts and its name: the operator's gateway, the sandbox, or by hand."""
+def payout_provider(settings: Settings, clock: Clock) -> NamedProvider:
+    """The provider of new payouts: the operator's gateway, the sandbox, or payment by hand."""
     if settings.payout_url is not None:
         gateway = PayoutGateway(settings.payout_url, settings.webhook_secret, clock)
-        return settings.payout_provider, gateway
-    return (SANDBOX, SandboxProvider()) if settings.dev else (MANUAL, ManualProvider())
+        return NamedProvider(settings.payout_provider, gateway)
+    if settings.dev:
+        return NamedProvider(SANDBOX, SandboxProvider())
+    return NamedProvider(MANUAL, ManualProvider())

@@ -18,7 +18,7 @@ from dispatch.money.corrections import CorrectionService
 from dispatch.money.ledger_monitor import LedgerMonitor
 from dispatch.money.payments import PaymentService
 from dispatch.money.payout_store import PayoutStore
-from dispatch.money.payouts import PayoutService
+from dispatch.money.payouts import PayoutServices
 from dispatch.money.settlement_worker import SettlementWorker
 from dispatch.orders.decision_store import DecisionStore
 from dispatch.orders.offers.offer_pauses import OfferPauses
@@ -56,7 +56,7 @@ class Services:
     payment_service: PaymentService
     settlement_worker: SettlementWorker
     order_timeouts: OrderTimeouts
-    payout_service: PayoutService
+    payouts: PayoutServices
     correction_service: CorrectionService
     orders: OrderStore
     trails: Trails

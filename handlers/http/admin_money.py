@@ -7,8 +7,8 @@ from aiohttp import web
 
 from dispatch.errors import Refusal, Refused
 from dispatch.money.corrections import CorrectionService
+from dispatch.money.payout_decisions import PayoutDecisions
 from dispatch.money.payout_store import STATUSES, PayoutStore, payout_view
-from dispatch.money.payouts import PayoutService
 from dispatch.storage.dynamodb_errors import translate_dynamodb_errors
 from dispatch.tracking.cash_headroom import CashHeadroom
 from dispatch.wire.http.admin_money import (
@@ -51,7 +51,7 @@ from ledger.reporting.statements import Statements
 class AdminMoneyContext:
     """What these endpoints use."""
 
-    payout_service: PayoutService
+    payout_decisions: PayoutDecisions
     payout_store: PayoutStore
     correction_service: CorrectionService
     cash_headroom: CashHeadroom
@@ -90,22 +90,22 @@ async def get_payouts(request: web.Request) -> ListPage[JsonObject]:
 
 async def post_payout_approval(request: web.Request) -> JsonObject:
     """Approve a payout that another person requested."""
-    payouts, payout_id = request.app[ADMIN_MONEY].payout_service, id_of(request, "payoutId")
-    return await payouts.approve(http_caller(request), payout_id)
+    decisions, payout_id = request.app[ADMIN_MONEY].payout_decisions, id_of(request, "payoutId")
+    return await decisions.approve(http_caller(request), payout_id)
 
 
 async def post_payout_rejection(request: web.Request) -> JsonObject:
     """Reject a payout; the held amount is released."""
     body = await read_body(request, ReasonBody)
-    payouts, payout_id = request.app[ADMIN_MONEY].payout_service, id_of(request, "payoutId")
-    return await payouts.reject(http_caller(request, body), payout_id, body.reason or "rejected")
+    decisions, payout_id = request.app[ADMIN_MONEY].payout_decisions, id_of(request, "payoutId")
+    return await decisions.reject(http_caller(request, body), payout_id, body.reason or "rejected")
 
 
 async def post_payout_outcome(request: web.Request) -> JsonObject:
     """Record the outcome of a payout that was carried out by hand, or that came back."""
     body = await read_body(request, PayoutOutcome)
-    payouts, payout_id = request.app[ADMIN_MONEY].payout_service, id_of(request, "payoutId")
-    return await payouts.record_manual_outcome(http_caller(request, body), payout_id, body)
+    decisions, payout_id = request.app[ADMIN_MONEY].payout_decisions, id_of(request, "payoutId")
+    return await decisions.record_manual_outcome(http_caller(request, body), payout_id, body)
 
 
 async def get_payout_gate(request: web.Request) -> JsonObject:

@@ -6,8 +6,8 @@ from typing import TypedDict
 from aiohttp import web
 
 from dispatch.money.payments import PaymentService
+from dispatch.money.payout_requests import PayoutRequests
 from dispatch.money.payout_store import PayoutStore, payout_view
-from dispatch.money.payouts import PayoutService
 from dispatch.storage.dynamodb_errors import translate_dynamodb_errors
 from dispatch.storage.paging import wrong_cursor
 from dispatch.wire.http.wallets import PayoutRequest, TopUp
@@ -35,7 +35,7 @@ class WalletsContext:
     """What the wallet endpoints use."""
 
     payment_service: PaymentService
-    payout_service: PayoutService
+    payout_requests: PayoutRequests
     payout_store: PayoutStore
     statements: Statements
     history: History
@@ -94,8 +94,8 @@ async def post_topup(request: web.Request) -> Created[JsonObject]:
 async def post_payout(request: web.Request) -> Created[JsonObject]:
     """Request money out of the caller's wallet; the amount is held at once."""
     body = await read_body(request, PayoutRequest)
-    payouts = request.app[WALLETS].payout_service
-    return Created(await payouts.request(http_caller(request, body), body))
+    payouts = request.app[WALLETS].payout_requests
+    return Created(await payouts.create(http_caller(request, body), body))
 
 
 async def get_payouts(request: web.Request) -> ListPage[JsonObject]:
@@ -109,7 +109,7 @@ async def get_payouts(request: web.Request) -> ListPage[JsonObject]:
 
 async def post_payout_cancel(request: web.Request) -> JsonObject:
     """Cancel a payout request that no operator has decided yet."""
-    payouts, payout_id = request.app[WALLETS].payout_service, id_of(request, "payoutId")
+    payouts, payout_id = request.app[WALLETS].payout_requests, id_of(request, "payoutId")
     return await payouts.cancel(http_caller(request), payout_id)
 
 

@@ -12,7 +12,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from dispatch.errors import Refusal, Refused
 from dispatch.events.idempotency_records import RequestKey, request_key
 from dispatch.money.payments import PaymentService
-from dispatch.money.payouts import PayoutService
+from dispatch.money.payout_reports import PayoutReports
 from dispatch.wire.webhooks import PaymentEvent, PayoutEvent
 from handlers.http.framework.envelope import (
     PUBLIC,
@@ -35,7 +35,7 @@ class WebhooksContext:
     """What the webhook endpoints use; without a secret no event is accepted."""
 
     payment_service: PaymentService
-    payout_service: PayoutService
+    payout_reports: PayoutReports
     webhook_secret: str
 
 
@@ -65,7 +65,7 @@ async def post_payout_event(request: web.Request) -> JsonObject | web.Response:
         return _signature_refusal()
     event = await read_body(request, PayoutEvent)
     provider = request.match_info["provider"]
-    return await request.app[WEBHOOKS].payout_service.handle_webhook_event(provider, event, key)
+    return await request.app[WEBHOOKS].payout_reports.handle_webhook_event(provider, event, key)
 
 
 async def _verified_request_key(request: web.Request, source: str) -> RequestKey | None:

@@ -31,7 +31,7 @@ async def test_a_context_has_only_its_audiences_parts(infrastructure: OpenInfras
     for audience in ("user", "vendor", "rider", "ops"):
         names = {each.name for each in dataclasses.fields(getattr(contexts, audience))}
         assert len(names) <= 9
-        assert not names & {"accounts", "sign_ins", "payout_service", "settings", "statements"}
+        assert not names & {"accounts", "sign_ins", "payouts", "settings", "statements"}
 
 
 async def test_the_loops_of_all_roles_have_different_names(infrastructure: OpenInfrastructure):

@@ -18,7 +18,7 @@ async def submitted_payout(api: ApiClient) -> dict[str, Any]:
     """A payout of 60,000 of which its provider has said nothing yet."""
     payout = await request_payout(api, destination=SANDBOX_WAITS_DIGITS)
     await api.request(ADMIN, f"POST /admin/payouts/{payout['payoutId']}/approve")
-    await api.services.payout_service.process_payout(payout["payoutId"])
+    await api.services.payouts.submitter.process_payout(payout["payoutId"])
     listed = await api.request(ADMIN, "GET /admin/payouts?status=SUBMITTED")
     return listed.data["items"][0]
 
@@ -93,7 +93,7 @@ async def test_a_poll_and_an_event_at_once_pay_once(api: ApiClient):
     """Whichever is first."""
     payout = await submitted_payout(api)
     await asyncio.gather(
-        api.services.payout_service.sweep_once(), post_event(api, event_body(payout))
+        api.services.payouts.submitter.sweep_once(), post_event(api, event_body(payout))
     )
 
     assert await status_of(api, payout["payoutId"]) == "PAID"

@@ -31,7 +31,7 @@ async def test_a_payout_is_held_approved_and_paid(api: ApiClient):
     held = await balances_xaf(api)
     queue = (await api.request(ADMIN, "GET /admin/payouts?status=PENDING")).data["items"]
     approved = await api.request(ADMIN, f"POST /admin/payouts/{payout['payoutId']}/approve")
-    await api.services.payout_service.sweep_once()
+    await api.services.payouts.submitter.sweep_once()
     lines = (await api.request(CHEZ_ADA, "GET /wallet/transactions")).data["items"]
     books = (await api.request(ADMIN, "GET /admin/ledger/trial-balance")).data
 
@@ -134,7 +134,7 @@ async def test_a_failed_payout_releases_the_hold(api: ApiClient):
     """FAILED gives the money back, and nothing is posted."""
     payout = await request_payout(api, destination=f"+237 {SANDBOX_FAILS_DIGITS}")
     await api.request(ADMIN, f"POST /admin/payouts/{payout['payoutId']}/approve")
-    await api.services.payout_service.sweep_once()
+    await api.services.payouts.submitter.sweep_once()
 
     assert await status_of(api, payout["payoutId"]) == "FAILED"
     assert await balances_xaf(api) == (100_000, 0)
@@ -144,10 +144,10 @@ async def test_an_unknown_outcome_is_polled_under_the_same_reference(api: ApiCli
     """The payout stays SUBMITTED and held until the provider reports."""
     payout = await request_payout(api, destination=f"+237 {SANDBOX_WAITS_DIGITS}")
     await api.request(ADMIN, f"POST /admin/payouts/{payout['payoutId']}/approve")
-    await api.services.payout_service.sweep_once()
+    await api.services.payouts.submitter.sweep_once()
     waiting = (await api.request(ADMIN, "GET /admin/payouts?status=SUBMITTED")).data["items"]
     held = await balances_xaf(api)
-    await api.services.payout_service.sweep_once()
+    await api.services.payouts.submitter.sweep_once()
     paid = (await api.request(ADMIN, "GET /admin/payouts?status=PAID")).data["items"]
 
     assert held == (40_000, 60_000)
@@ -161,7 +161,7 @@ async def test_an_operator_records_a_returned_payout(api: ApiClient):
     path = f"POST /admin/payouts/{payout['payoutId']}"
     early = await api.request(ADMIN, f"{path}/outcome", {"status": "RETURNED", "reason": "closed"})
     await api.request(ADMIN, f"{path}/approve")
-    await api.services.payout_service.sweep_once()
+    await api.services.payouts.submitter.sweep_once()
     outcome = {"status": "RETURNED", "reason": "account closed"}
     back = await api.request(ADMIN, f"{path}/outcome", outcome)
     again = await api.request(ADMIN, f"{path}/outcome", outcome)

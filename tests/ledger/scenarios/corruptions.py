@@ -49,7 +49,7 @@ async def build_ledger(shop: ServerCluster) -> NamedIds:
     await _post_opening(node, "VENDOR#" + VENDOR, 500_000)
     paid = await node.request_payout(60_000, "paid")
     await node.approve_payout(paid["payoutId"])
-    await node.payout_service.process_payout(paid["payoutId"])
+    await node.payouts.submitter.process_payout(paid["payoutId"])
     waiting = await node.request_payout(70_000, "waiting")
     called_off = (await order_placed("WALLET")(_prefixed_node(shop, "off"))).id
     await node.cancel_order(called_off)

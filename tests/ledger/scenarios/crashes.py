@@ -68,7 +68,7 @@ async def _recover(flow: MoneyFlow, shop: ServerCluster, subject: Subject) -> fl
     node = shop.add_node()
     loops = (
         node.settlement_worker.sweep,
-        node.payout_service.sweep,
+        node.payouts.submitter.sweep,
         lambda: node.order_timeouts.run(lambda: True),
     )
     sweeps = [asyncio.ensure_future(loop()) for loop in loops]

@@ -419,7 +419,7 @@ async def payout_submitted(node: ServerNode) -> Subject:
         (await node.request_payout(PAYOUT_AMOUNT, "draw", to=SANDBOX_WAITS_DIGITS))["payoutId"]
     )
     await node.approve_payout(on.id)
-    await node.payout_service.process_payout(on.id)
+    await node.payouts.submitter.process_payout(on.id)
     return on
 
 
@@ -429,7 +429,7 @@ async def adjustment_proposed(node: ServerNode) -> Subject:
 
 
 async def poll_provider(node: ServerNode, on: Subject) -> object:
-    return await node.payout_service.process_payout(on.id)
+    return await node.payouts.submitter.process_payout(on.id)
 
 
 async def propose_adjustment(node: ServerNode, _on: Subject) -> object:
@@ -462,7 +462,7 @@ async def request_rider_payout(node: ServerNode, _on: Subject) -> object:
 async def approve(node: ServerNode, on: Subject) -> object:
     """Agreed to and sent, as the server does it."""
     answer = await node.approve_payout(on.id)
-    await node.payout_service.process_payout(on.id)
+    await node.payouts.submitter.process_payout(on.id)
     return answer
 
 

@@ -15,10 +15,13 @@ from dispatch.events.outbox import Outbox
 from dispatch.ids import OfferId, OrderId, RiderId
 from dispatch.leadership.order_timeouts import OrderTimeouts
 from dispatch.model import Offer
+from dispatch.money.correction_store import CorrectionStore
 from dispatch.money.corrections import CorrectionService
+from dispatch.money.payment_store import PaymentStore
 from dispatch.money.payments import PaymentService, PaymentSources
-from dispatch.money.payout_providers import SANDBOX, PayoutProvider, SandboxProvider
-from dispatch.money.payouts import PayoutService
+from dispatch.money.payout_providers import SANDBOX, NamedProvider, PayoutProvider, SandboxProvider
+from dispatch.money.payout_store import PayoutStore
+from dispatch.money.payouts import build_payout_services
 from dispatch.money.settlement_worker import SettlementWorker
 from dispatch.orders.learned_stats import LearnedStats
 from dispatch.orders.service import OrderService
@@ -108,13 +111,21 @@ class ServerNode:
         self.order_service = OrderService(stores, clock)
         self.settlement_worker = SettlementWorker(self.order_service, self.ledger, clock)
         self.order_timeouts = OrderTimeouts(self.order_service, OrderStore(self.table), clock)
-        self.payout_service = PayoutService(
-            self.table, self.ledger, (SANDBOX, provider or SandboxProvider()), clock
+        self.payouts = build_payout_services(
+            PayoutStore(self.table, clock),
+            self.statements,
+            self.ledger,
+            NamedProvider(SANDBOX, provider or SandboxProvider()),
+            clock,
         )
-        self.correction_service = CorrectionService(self.table, self.ledger, clock)
-        tills = PaymentSources(sandbox=True, webhooks=True)
+        self.correction_service = CorrectionService(
+            CorrectionStore(self.table, self.ledger, clock), OrderStore(self.table), clock
+        )
         self.payment_service = PaymentService(
-            self.table, self.ledger, self.order_service, tills, clock
+            PaymentStore(self.table, clock),
+            self.ledger,
+            self.order_service,
+            PaymentSources(sandbox=True, webhooks=True),
         )
 
     # What each party asks; `name` is under which he repeats it.
@@ -228,18 +239,18 @@ class ServerNode:
         """The vendor, or a rider, asks for a payout."""
         body = PayoutRequest(amount=amount, destination=to)
         audience = "vendor" if owner == VENDOR else "rider"
-        return await self.payout_service.request(build_caller(audience, owner, name, body), body)
+        return await self.payouts.requests.create(build_caller(audience, owner, name, body), body)
 
     async def approve_payout(self, payout_id: str) -> Response:
         """Another person agrees to a payout."""
-        return await self.payout_service.approve(
+        return await self.payouts.decisions.approve(
             build_caller("ops", "adm_1", f"yes-{payout_id}", None), payout_id
         )
 
     async def reject_payout(self, payout_id: str) -> Response:
         """An operator does not agree to a payout."""
         by = build_caller("ops", "adm_2", f"no-{payout_id}", None)
-        return await self.payout_service.reject(by, payout_id, "unknown")
+        return await self.payouts.decisions.reject(by, payout_id, "unknown")
 
     async def refund_order(self, order_id: str, amount: int, name: str) -> Response:
         """An operator gives a part of a settled order back."""

@@ -73,7 +73,7 @@ def report_payout(kind: str) -> RaceAction:
             currency="XAF",
         )
         event = PayoutEvent(type=kind, data=about)
-        return await node.payout_service.handle_webhook_event(
+        return await node.payouts.reports.handle_webhook_event(
             "sandbox", event, request_key("sandbox", kind, event)
         )
 
