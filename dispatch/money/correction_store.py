@@ -168,7 +168,7 @@ def proposal_view(proposal: AdjustmentProposal) -> Answer:
     view = {
         "adjustmentId": proposal.adjustment_id,
         "status": proposal.adjustment_state.value,
-        "legs": msgspec.to_builtins(proposal.corrections),
+        "legs": [msgspec.to_builtins(leg) for leg in proposal.corrections],
         "reason": proposal.reason,
         "maker": proposal.maker,
         "checker": proposal.checker,

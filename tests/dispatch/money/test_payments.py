@@ -1,0 +1,143 @@
+"""Top-ups and order payments are booked when their provider confirms them, once."""
+
+from typing import Any
+
+import pytest
+
+from dispatch.errors import Refusal, Refused
+from dispatch.money.payments import SANDBOX
+from dispatch.wire.http.requests import TopUp
+from dispatch.wire.webhooks import PaymentEvent, PaymentReport
+from tests.dispatch.money.conftest import MoneyScenario, customer, key
+
+pytestmark = pytest.mark.engines
+
+# What the customer of the scenario has at first.
+BALANCE_XAF = 100_000
+
+
+def payment_event(kind: str, about_id: str, **changes: Any) -> PaymentEvent:
+    """An event about a top-up of 5,000; override one field and keep the rest."""
+    fields: dict[str, Any] = {"payment_id": about_id, "amount": 5_000, "currency": "XAF"}
+    return PaymentEvent(type=kind, data=PaymentReport(**{**fields, **changes}))
+
+
+async def started_top_up(money: MoneyScenario) -> str:
+    """The id of a top-up of 5,000 that its provider has not confirmed."""
+    answer = await money.payments.top_up(customer(), TopUp(amount=5_000, provider="momo"))
+    return answer["paymentId"]
+
+
+async def balance(money: MoneyScenario) -> int:
+    return (await money.wallet("USER", "usr_1"))[0]
+
+
+async def test_the_sandbox_pays_before_the_answer(money: MoneyScenario):
+    """The answer has the new balance, and a repeat does not pay again."""
+    body = TopUp(amount=5_000, provider=SANDBOX)
+    answers = [await money.payments.top_up(customer("fill"), body) for _ in range(2)]
+    assert [each["status"] for each in answers] == ["SUCCESS", "SUCCESS"]
+    assert answers[0]["paymentId"] == answers[1]["paymentId"]
+    assert answers[0]["balance"] == await balance(money) == BALANCE_XAF + 5_000
+
+
+async def test_another_provider_pays_by_its_event(money: MoneyScenario):
+    """Pending until the event; the event, and a second one about the same payment, pay once."""
+    payment_id = await started_top_up(money)
+    assert await balance(money) == BALANCE_XAF
+    event = payment_event("payment.succeeded", payment_id)
+    for name in ("evt_1", "evt_1", "evt_2"):
+        answer = await money.payments.handle_webhook_event("momo", event, key(name))
+        assert answer["status"] == "SUCCESS"
+    assert await balance(money) == BALANCE_XAF + 5_000
+
+
+async def test_a_failed_payment_may_succeed_later(money: MoneyScenario):
+    """A failure is kept, a success after it is paid, a failure after that changes nothing."""
+    payment_id, handle = await started_top_up(money), money.payments.handle_webhook_event
+    failed, succeeded = (
+        payment_event(f"payment.{kind}", payment_id) for kind in ("failed", "succeeded")
+    )
+    states = [
+        (await handle("momo", event, key(f"evt_{number}")))["status"]
+        for number, event in enumerate((failed, succeeded, failed))
+    ]
+    assert states == ["FAILED", "SUCCESS", "SUCCESS"]
+    assert await balance(money) == BALANCE_XAF + 5_000
+
+
+@pytest.mark.parametrize(
+    ("provider", "changes", "code"),
+    [
+        ("other", {}, Refusal.NOT_FOUND),
+        ("momo", {"payment_id": "pay_unknown"}, Refusal.NOT_FOUND),
+        ("momo", {"amount": 5_001}, Refusal.CONFLICT),
+        ("momo", {"currency": "EUR"}, Refusal.MALFORMED),
+    ],
+)
+async def test_an_event_that_does_not_match_pays_nothing(
+    money: MoneyScenario, provider: str, changes: dict[str, Any], code: Refusal
+):
+    """Another provider, payment, amount or currency is refused."""
+    payment_id = await started_top_up(money)
+    event = payment_event("payment.succeeded", payment_id, **changes)
+    with pytest.raises(Refused) as raised:
+        await money.payments.handle_webhook_event(provider, event, key("evt_1"))
+    assert raised.value.code is code
+    assert await balance(money) == BALANCE_XAF
+
+
+async def test_an_unknown_event_type_is_answered_and_ignored(money: MoneyScenario):
+    """The answer names the type; nothing is paid."""
+    event = payment_event("payment.delayed", await started_top_up(money))
+    answer = await money.payments.handle_webhook_event("momo", event, key("evt_1"))
+    assert answer == {"ignored": "payment.delayed"}
+    assert await balance(money) == BALANCE_XAF
+
+
+@pytest.mark.parametrize(
+    ("provider", "sandbox", "webhooks", "is_refused"),
+    [
+        (SANDBOX, True, False, False),
+        (SANDBOX, False, True, True),
+        ("momo", True, False, True),
+        ("momo", False, True, False),
+    ],
+)
+async def test_a_provider_that_cannot_confirm_is_refused(
+    money: MoneyScenario, *, provider: str, sandbox: bool, webhooks: bool, is_refused: bool
+):
+    """The sandbox needs --dev, any other provider verified webhooks."""
+    service = money.payment_service(sandbox=sandbox, webhooks=webhooks)
+    if is_refused:
+        with pytest.raises(Refused) as raised:
+            service.check_provider(provider)
+        assert raised.value.code is Refusal.SERVICE_DISABLED
+    else:
+        service.check_provider(provider)
+
+
+async def test_the_sandbox_pays_a_placed_order_once(money: MoneyScenario):
+    """Its payment is captured; paying it again changes nothing."""
+    order_id = await money.orders.place_order(method="MOBILE_MONEY")
+    order = await money.orders.orders.get(order_id)
+    assert order is not None
+    view = {
+        "payment": {"provider": order.payment.provider, "paymentId": order.payment.payment_id},
+        "pricing": {"total": order.pricing.total},
+    }
+    for _ in range(2):
+        await money.payments.pay_by_sandbox(view)
+    paid = await money.orders.orders.get(order_id)
+    assert paid is not None
+    assert paid.payment.state == "CAPTURED"
+
+
+async def test_a_production_server_does_not_pay_by_sandbox(money: MoneyScenario):
+    """Without the sandbox an order of it stays unpaid."""
+    order_id = await money.orders.place_order(method="MOBILE_MONEY")
+    view = {"payment": {"provider": SANDBOX, "paymentId": "pay_x"}, "pricing": {"total": 1}}
+    await money.payment_service(sandbox=False, webhooks=True).pay_by_sandbox(view)
+    order = await money.orders.orders.get(order_id)
+    assert order is not None
+    assert order.payment.state != "CAPTURED"
