@@ -37,11 +37,17 @@ class DispatchEngine:
     """The engine of a zone: processes due orders, and decides batches. One runs at a time."""
 
     def __init__(
-        self, order_service: OrderService, orders: OrderStore, lookups: EngineLookups, clock: Clock
+        self,
+        order_service: OrderService,
+        orders: OrderStore,
+        lookups: EngineLookups,
+        clock: Clock,
+        retry_s: float = RETRY_S,
     ) -> None:
         self._orders = orders
         self._lookups = lookups
         self._clock = clock
+        self._retry_s = retry_s
         self._open_orders = OpenOrders(orders, lookups.board)
         offer_maker = OfferMaker(order_service, lookups, OfferHolds(clock))
         self._search = RiderSearch(order_service, lookups, offer_maker, clock)
@@ -70,11 +76,11 @@ class DispatchEngine:
                 wait_s = await self.tick()
             except StoreUnavailable as error:
                 log.warning("tick_deferred", cause=str(error))
-                wait_s = RETRY_S
+                wait_s = self._retry_s
             except LeadershipLost as lost:
                 # LeaderLease cancels this task in a moment.
                 log.warning("leadership_lost", cause=str(lost))
-                wait_s = RETRY_S
+                wait_s = self._retry_s
             await self._wake_up.wait(wait_s)
 
     async def rebuild_timers(self) -> int:

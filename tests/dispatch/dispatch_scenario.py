@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from dispatch.clock import ManualClock
 from dispatch.events.alerts import Alerts
 from dispatch.ids import OrderId, RiderId
-from dispatch.leadership.tick import DispatchEngine
+from dispatch.leadership.tick import RETRY_S, DispatchEngine
 from dispatch.model import Dispatch, Position
 from dispatch.orders.decision_store import DecisionStore
 from dispatch.orders.offers.approach_store import ApproachStore
@@ -132,10 +132,12 @@ class DispatchScenario:
         )
         self.engine = self.new_engine()
 
-    def new_engine(self) -> DispatchEngine:
-        """An engine that remembers nothing."""
+    def new_engine(self, retry_s: float = RETRY_S) -> DispatchEngine:
+        """An engine of a process that has just started."""
         scenario = self.order_scenario
-        return DispatchEngine(scenario.order_service, scenario.orders, self.lookups, self.clock)
+        return DispatchEngine(
+            scenario.order_service, scenario.orders, self.lookups, self.clock, retry_s
+        )
 
     async def place_accepted_order(self, **order: Any) -> OrderId:
         """An order that its vendor has accepted; its id."""

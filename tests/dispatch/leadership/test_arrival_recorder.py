@@ -1,4 +1,4 @@
-"""A rider who was seen at a place is told of once, and a store that is away only delays it."""
+"""Detected arrivals are written once; an unavailable store only delays them."""
 
 import msgspec
 import pytest
@@ -16,17 +16,17 @@ from tests.dispatch.order_scenario import OrderScenario
 pytestmark = pytest.mark.engines
 
 
-async def accepted_order(shop):
+async def accepted_order(scenario):
     """An order that rdr_1 has accepted."""
-    order_id = await shop.place_order()
-    await shop.accept_order(order_id)
-    offers = await shop.make_offers(order_id, "rdr_1")
-    await shop.accept_delivery(order_id, "rdr_1", offers["rdr_1"])
+    order_id = await scenario.place_order()
+    await scenario.accept_order(order_id)
+    offers = await scenario.make_offers(order_id, "rdr_1")
+    await scenario.accept_delivery(order_id, "rdr_1", offers["rdr_1"])
     return order_id
 
 
 async def test_customer_and_vendor_get_one_event(order_scenario: OrderScenario):
-    """Seen twice and then tapped, a rider's arrival at the pickup is one event for each side."""
+    """Detected twice and then confirmed in the app, an arrival is one event for each side."""
     order_id = await accepted_order(order_scenario)
     arrivals = ArrivalRecorder(order_scenario.order_service)
     assert await arrivals.record(Arrival(order_id, "rdr_1", "pickup"))
@@ -38,8 +38,8 @@ async def test_customer_and_vendor_get_one_event(order_scenario: OrderScenario):
     assert (await order_scenario.orders.get(order_id)).dispatch.state is DispatchState.AT_PICKUP
 
 
-async def test_a_node_without_the_lease_notes_it_as_well(order_scenario: OrderScenario):
-    """The node that hears the rider is seldom the one whose engine rules."""
+async def test_a_node_without_the_lease_records_arrivals_too(order_scenario: OrderScenario):
+    """The rider's node is usually not the leader's; its arrival is written all the same."""
     order_id = await accepted_order(order_scenario)
     order_scenario.fence.revoke()
     assert await ArrivalRecorder(order_scenario.order_service).record(
@@ -48,8 +48,8 @@ async def test_a_node_without_the_lease_notes_it_as_well(order_scenario: OrderSc
     assert (await order_scenario.event_names("user:usr_1")).count("rider_arrived") == 1
 
 
-async def test_what_was_seen_too_late_is_dropped(order_scenario: OrderScenario):
-    """An order that went on meanwhile has no use for it: nothing is told or tried again."""
+async def test_a_late_arrival_is_dropped(order_scenario: OrderScenario):
+    """After the app has confirmed the arrival, a detected one writes nothing and is not retried."""
     order_id = await accepted_order(order_scenario)
     tap = commands.ArrivedPickup(order_id=order_id)
     await order_scenario.order_service.arrived_pickup(order_scenario.caller("rider", "rdr_1"), tap)
@@ -59,10 +59,10 @@ async def test_what_was_seen_too_late_is_dropped(order_scenario: OrderScenario):
     assert (await order_scenario.event_names("user:usr_1")).count("rider_arrived") == 1
 
 
-async def test_a_store_that_is_away_delays_it(
+async def test_an_unavailable_store_delays_an_arrival(
     order_scenario: OrderScenario, monkeypatch: pytest.MonkeyPatch
 ):
-    """An arrival that cannot be written waits for the next try."""
+    """An arrival that cannot be written must be tried again."""
 
     async def away(*_):
         raise StoreUnavailable("dynamodb", "away")
@@ -73,8 +73,8 @@ async def test_a_store_that_is_away_delays_it(
     )
 
 
-async def test_a_riders_node_learns_where_his_order_takes_him(order_scenario: OrderScenario):
-    """With each state the rider's node is sent the course, and at the end that it is over."""
+async def test_the_riders_node_gets_each_workload_change(order_scenario: OrderScenario):
+    """The outbox has the assignment when the rider accepts, and its end when it releases."""
     order_id = await accepted_order(order_scenario)
     order = await order_scenario.orders.get(order_id)
     assert order is not None
@@ -83,26 +83,27 @@ async def test_a_riders_node_learns_where_his_order_takes_him(order_scenario: Or
     await order_scenario.order_service.release_delivery(
         order_scenario.caller("rider", "rdr_1"), command
     )
-    duties = await written_workload_changes(order_scenario)
-    assert duties == [
+    changes = await written_workload_changes(order_scenario)
+    assert changes == [
         WorkloadChange(order_id=order_id, carries=True, assignment=taken),
         WorkloadChange(order_id=order_id, carries=False),
     ]
 
 
-async def written_workload_changes(shop):
-    """What the outbox says to the riders' nodes, in order."""
+async def written_workload_changes(scenario):
+    """The workload changes in the outbox, in order."""
     pages = [
-        await shop.table.query(Query(pk=f"OUTBOX#{shard}", prefix="ENTRY#", limit=64))
+        await scenario.table.query(Query(pk=f"OUTBOX#{shard}", prefix="ENTRY#", limit=64))
         for shard in range(8)
     ]
     entries = [
-        msgspec.json.decode(i["entry"], type=OutboxEntry) for page in pages for i in page.items
+        msgspec.json.decode(item["entry"], type=OutboxEntry)
+        for page in pages
+        for item in page.items
     ]
-    says = [
-        s
-        for e in sorted(entries, key=lambda e: e.entry_id)
-        for s in e.events
-        if s.name == WORKLOAD_CHANGE
+    return [
+        msgspec.json.decode(event.body, type=WorkloadChange)
+        for entry in sorted(entries, key=lambda entry: entry.entry_id)
+        for event in entry.events
+        if event.name == WORKLOAD_CHANGE
     ]
-    return [msgspec.json.decode(each.body, type=WorkloadChange) for each in says]

@@ -1,4 +1,4 @@
-"""The live engine: it works while its lease is held, and stops when it is lost."""
+"""The leader works while its lease is held, and stops when the lease is lost."""
 
 import asyncio
 
@@ -13,7 +13,7 @@ from tests.waiting import Until
 
 
 class Work:
-    """Counts who works."""
+    """Work that counts its starts and ends."""
 
     def __init__(self):
         self.started_count = self.ended_count = 0
@@ -30,11 +30,18 @@ class Work:
             self.ended_count += 1
 
 
+class LeasesThatCannotRenew(Leases):
+    """Leases of a Redis that is unavailable after the first call."""
+
+    async def renew(self, lease):
+        raise StoreUnavailable("redis", "away")
+
+
 @pytest.fixture
 async def scripts(redis: RedisClients):
-    ours = Scripts(redis.commands)
-    await ours.load()
-    return ours
+    loaded = Scripts(redis.commands)
+    await loaded.load()
+    return loaded
 
 
 @pytest.fixture
@@ -46,8 +53,8 @@ def leader_lease(scripts: Scripts):
     return of
 
 
-async def test_one_of_two_works(leader_lease, until: Until):
-    """The other one waits, and goes on when the first has stopped."""
+async def test_one_of_two_nodes_works(leader_lease, until: Until):
+    """The second node waits for the lease, and works when the first has stopped."""
     first, second = Work(), Work()
     async with until.running(leader_lease("node_2", second).run):
         await until.true(lambda: second.is_running)
@@ -60,43 +67,37 @@ async def test_one_of_two_works(leader_lease, until: Until):
 
 
 async def test_work_ends_when_the_lease_is_lost(leader_lease, until: Until, redis: RedisClients):
-    """Within a renewal another node's lease is noticed, and the work is stopped."""
+    """A lease of another node is noticed with the next renewal, and the work is cancelled."""
     work, other = Work(), Work()
-    ruling = leader_lease("node_1", work)
-    async with until.running(ruling.run):
-        await until.true(lambda: ruling.is_held)
+    leader = leader_lease("node_1", work)
+    async with until.running(leader.run):
+        await until.true(lambda: leader.is_held)
         await redis.commands.delete("lease:{douala}")
         async with until.running(leader_lease("node_2", other).run):
             await until.true(lambda: other.is_running)
             await until.true(lambda: not work.is_running, deadline_s=2.5)
-            assert not ruling.is_held
+            assert not leader.is_held
 
 
-async def test_work_ends_where_redis_does_not_answer(
-    leader_lease, until: Until, monkeypatch: pytest.MonkeyPatch
-):
-    """After the lease's time nobody can know who works, so this node does not."""
-    work = Work()
-    ruling = leader_lease("node_1", work, ttl_ms=300)
-
-    async def away(_lease):
-        raise StoreUnavailable("redis", "away")
-
-    monkeypatch.setattr(ruling._leases, "renew", away)
-    async with until.running(ruling.run):
+async def test_work_ends_when_the_lease_cannot_be_renewed(scripts: Scripts, until: Until):
+    """When the lease may have ended and cannot be renewed, the work is cancelled."""
+    work, clock = Work(), SystemClock()
+    leases = LeasesThatCannotRenew(scripts, "node_1", ttl_ms=300)
+    leader = LeaderLease(leases, Fence(clock), "douala", work.run, clock)
+    async with until.running(leader.run):
         await until.true(lambda: work.started_count == 1)
         await until.true(lambda: work.ended_count == 1, deadline_s=2.0)
 
 
 async def test_an_error_of_the_work_is_not_swallowed(scripts: Scripts):
-    """It rises to the supervisor, and the lease is free at once."""
+    """It is raised by `run`, and another node can acquire the lease at once."""
 
     async def fail():
         raise ZeroDivisionError("a bug")
 
     leases = Leases(scripts, "node_1")
-    ruling = LeaderLease(leases, Fence(SystemClock()), "douala", fail, SystemClock())
+    leader = LeaderLease(leases, Fence(SystemClock()), "douala", fail, SystemClock())
     with pytest.raises(ZeroDivisionError):
-        await ruling.run()
+        await leader.run()
 
     assert await Leases(scripts, "node_2").acquire("douala") is not None

@@ -1,4 +1,4 @@
-"""Orders that nobody pays or answers are called off once, with all that was held for them."""
+"""Orders that are not paid or not answered in time are cancelled once, and refunded."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -42,14 +42,14 @@ T = TypeVar("T")
 MINUTE_S = 60.0
 
 
-def run_story(story: Callable[[ServerCluster, ServerNode], Awaitable[T]]) -> T:
-    """A story of one shop on virtual time; its books are right in the end."""
+def run_scenario(scenario: Callable[[ServerCluster, ServerNode], Awaitable[T]]) -> T:
+    """Run a scenario on virtual time; the ledger must be consistent at the end."""
 
     async def main() -> T:
-        shop = ServerCluster(Latencies(spread=0.5, index_lag_s=1.0))
-        told = await story(shop, await shop.start())
-        assert find_breaks(shop.items()) == []
-        return told
+        cluster = ServerCluster(Latencies(spread=0.5, index_lag_s=1.0))
+        result = await scenario(cluster, await cluster.start())
+        assert find_breaks(cluster.items()) == []
+        return result
 
     with seed_randomness(1):
         return virtual_time.run(main())
@@ -59,157 +59,162 @@ async def wait_ms(milliseconds: int) -> None:
     await virtual_time.clock().sleep(milliseconds / 1000)
 
 
-def order_status(shop: ServerCluster, subject: Subject) -> tuple[str, str]:
-    item = shop.item(f"ORDER#{subject.id}", "METADATA")
+def order_status(cluster: ServerCluster, subject: Subject) -> tuple[str, str]:
+    item = cluster.item(f"ORDER#{subject.id}", "METADATA")
     assert item is not None
     return item["status"], item.get("reason", "")
 
 
-def event_names_for(shop: ServerCluster, subject: Subject, receiver: str) -> list[str]:
-    """What a receiver was told of an order, in its order."""
-    items = [item for (pk, _), item in shop.items().items() if pk.startswith("OUTBOX#")]
+def event_names_for(cluster: ServerCluster, subject: Subject, receiver: str) -> list[str]:
+    """The names of the events of an order for one receiver, oldest first."""
+    items = [item for (pk, _), item in cluster.items().items() if pk.startswith("OUTBOX#")]
     entries = [msgspec.json.decode(item["entry"], type=OutboxEntry) for item in items]
     about = sorted((each for each in entries if each.order_id == subject.id), key=lambda e: e.at_ms)
-    return [saying.name for each in about for saying in each.events if saying.to == receiver]
+    return [event.name for each in about for event in each.events if event.to == receiver]
 
 
-def available_balance(shop: ServerCluster) -> int:
-    item = shop.item(f"WALLET#USER#{CUSTOMER}", "BALANCE")
+def available_balance(cluster: ServerCluster) -> int:
+    item = cluster.item(f"WALLET#USER#{CUSTOMER}", "BALANCE")
     assert item is not None
     return item["available"]
 
 
-def meal_stock(shop: ServerCluster) -> int:
-    item = shop.item(f"VENDOR#{VENDOR}", "ITEM#meal")
+def meal_stock(cluster: ServerCluster) -> int:
+    item = cluster.item(f"VENDOR#{VENDOR}", "ITEM#meal")
     assert item is not None
     return item["stock"]
 
 
 def test_an_unpaid_order_times_out_after_15_minutes() -> None:
-    """A second before its term the order stands; then it is off and its meal back on the shelf."""
+    """A second before it the order stands; afterwards it is cancelled and the stock is restored."""
 
-    async def story(shop: ServerCluster, node: ServerNode):
+    async def scenario(cluster: ServerCluster, node: ServerNode):
         on = await payment_awaited(node)
-        shelf = [meal_stock(shop)]
+        stock = [meal_stock(cluster)]
         await wait_ms(PAYMENT_TIMEOUT_MS - 1_000)
-        early = await node.order_timeouts.sweep_once(), order_status(shop, on)
+        early = await node.order_timeouts.sweep_once(), order_status(cluster, on)
         await wait_ms(2_000)
-        late = await node.order_timeouts.sweep_once(), order_status(shop, on)
-        shelf.append(meal_stock(shop))
-        return early, late, shelf, event_names_for(shop, on, f"vendor:{VENDOR}")
+        late = await node.order_timeouts.sweep_once(), order_status(cluster, on)
+        stock.append(meal_stock(cluster))
+        return early, late, stock, event_names_for(cluster, on, f"vendor:{VENDOR}")
 
-    early, late, shelf, vendor_heard = run_story(story)
+    early, late, stock, vendor_events = run_scenario(scenario)
     assert early == (0, ("PENDING", ""))
     assert late == (1, ("CANCELLED", NOT_PAID))
-    assert shelf == [STOCK - 1, STOCK]
-    # Nobody had shown it to him.
-    assert vendor_heard == []
+    assert stock == [STOCK - 1, STOCK]
+    # The vendor is shown an order when it is paid.
+    assert vendor_events == []
 
 
 def test_an_unanswered_order_is_refunded() -> None:
-    """Paid from the wallet and never accepted: off after half an hour, and all of it is back."""
+    """Paid from the wallet and never accepted, it is cancelled and refunded after half an hour."""
 
-    async def story(shop: ServerCluster, node: ServerNode):
+    async def scenario(cluster: ServerCluster, node: ServerNode):
         on = await order_placed("WALLET")(node)
         await wait_ms(VENDOR_TIMEOUT_MS - 1_000)
-        early = await node.order_timeouts.sweep_once(), available_balance(shop)
+        early = await node.order_timeouts.sweep_once(), available_balance(cluster)
         await wait_ms(2_000)
-        late = await node.order_timeouts.sweep_once(), available_balance(shop)
-        return early, late, order_status(shop, on), event_names_for(shop, on, f"vendor:{VENDOR}")
+        late = await node.order_timeouts.sweep_once(), available_balance(cluster)
+        return (
+            early,
+            late,
+            order_status(cluster, on),
+            event_names_for(cluster, on, f"vendor:{VENDOR}"),
+        )
 
-    early, late, order, vendor_heard = run_story(story)
+    early, late, order, vendor_events = run_scenario(scenario)
     assert early[0] == 0
     assert early[1] < WALLET_BALANCE
     assert late == (1, WALLET_BALANCE)
     assert order == ("CANCELLED", VENDOR_SILENT)
-    assert vendor_heard == ["new_order", "order_cancelled"]
+    assert vendor_events == ["new_order", "order_cancelled"]
 
 
 def test_the_vendors_deadline_starts_at_payment() -> None:
-    """Mobile money that came late does not shorten it."""
+    """A payment after 15 minutes leaves the vendor 30 minutes from then on."""
 
-    async def story(shop: ServerCluster, node: ServerNode):
+    async def scenario(cluster: ServerCluster, node: ServerNode):
         on = await payment_awaited(node)
         await wait_ms(PAYMENT_TIMEOUT_MS - 1_000)
         await node.report_payment(on.payment_id, on.total, PAYMENT_SUCCEEDED)
         await wait_ms(VENDOR_TIMEOUT_MS - 1_000)
         early = await node.order_timeouts.sweep_once()
         await wait_ms(2_000)
-        return early, await node.order_timeouts.sweep_once(), order_status(shop, on)
+        return early, await node.order_timeouts.sweep_once(), order_status(cluster, on)
 
-    assert run_story(story) == (0, 1, ("CANCELLED", VENDOR_SILENT))
+    assert run_scenario(scenario) == (0, 1, ("CANCELLED", VENDOR_SILENT))
 
 
 def test_a_failed_payment_is_reported_and_may_still_succeed() -> None:
-    """The customer hears of it once; a later yes of the provider brings the order on its way."""
+    """The customer gets one event; a later success lets the vendor accept the order."""
 
-    async def story(shop: ServerCluster, node: ServerNode):
+    async def scenario(cluster: ServerCluster, node: ServerNode):
         on = await payment_awaited(node)
         await node.report_payment(on.payment_id, on.total, FAILURE)
         await node.report_payment(on.payment_id, on.total, FAILURE)
         await node.report_payment(on.payment_id, on.total, PAYMENT_SUCCEEDED)
         await node.report_payment(on.payment_id, on.total, FAILURE)
         await node.accept_order(on.id)
-        return order_status(shop, on)[0], event_names_for(shop, on, f"user:{CUSTOMER}")[:1]
+        return order_status(cluster, on)[0], event_names_for(cluster, on, f"user:{CUSTOMER}")[:1]
 
-    assert run_story(story) == ("ACCEPTED", ["payment_failed"])
+    assert run_scenario(scenario) == ("ACCEPTED", ["payment_failed"])
 
 
-def test_a_failed_payment_ends_with_its_term() -> None:
-    """Whoever does not try again has no order, is told why, and nothing of his is kept."""
+def test_a_failed_payment_times_out() -> None:
+    """Without a second attempt the order is cancelled, with the failure as its reason."""
 
-    async def story(shop: ServerCluster, node: ServerNode):
+    async def scenario(cluster: ServerCluster, node: ServerNode):
         on = await payment_awaited(node)
         await node.report_payment(on.payment_id, on.total, FAILURE)
         await wait_ms(PAYMENT_TIMEOUT_MS)
         await node.order_timeouts.sweep_once()
         await node.report_payment(on.payment_id, on.total, FAILURE)
-        return order_status(shop, on), event_names_for(shop, on, f"user:{CUSTOMER}")
+        return order_status(cluster, on), event_names_for(cluster, on, f"user:{CUSTOMER}")
 
-    assert run_story(story) == (
+    assert run_scenario(scenario) == (
         ("CANCELLED", PAYMENT_FAILED),
         ["payment_failed", "order_cancelled"],
     )
 
 
 def test_an_order_times_out_once_across_nodes() -> None:
-    """Four processes look at the same moment: one refund, and the meal goes back once."""
+    """Four nodes sweep at once: one refund, and the stock is restored once."""
 
-    async def story(shop: ServerCluster, node: ServerNode):
+    async def scenario(cluster: ServerCluster, node: ServerNode):
         on = await order_placed("WALLET")(node)
         await wait_ms(VENDOR_TIMEOUT_MS + 2_000)
-        nodes = [shop.add_node() for _ in range(4)]
+        nodes = [cluster.add_node() for _ in range(4)]
         await asyncio.gather(*(each.order_timeouts.sweep_once() for each in nodes))
-        return order_status(shop, on)[0], available_balance(shop), meal_stock(shop)
+        return order_status(cluster, on)[0], available_balance(cluster), meal_stock(cluster)
 
-    assert run_story(story) == ("CANCELLED", WALLET_BALANCE, STOCK)
+    assert run_scenario(scenario) == ("CANCELLED", WALLET_BALANCE, STOCK)
 
 
-def test_a_vendor_who_answers_at_the_last_moment_either_has_it_or_not() -> None:
-    """Yes and term at once: the order is his and paid, or off and its money back; never both."""
+def test_an_answer_at_the_deadline_either_wins_or_loses() -> None:
+    """Accepted and paid, or cancelled and refunded; never both."""
 
-    async def story(shop: ServerCluster, node: ServerNode):
+    async def scenario(cluster: ServerCluster, node: ServerNode):
         ends = set()
         for number in range(8):
-            await node.top_up(WALLET_BALANCE, f"purse-{number}")
+            await node.top_up(WALLET_BALANCE, f"fill-{number}")
             on = subject_of(await node.place_order("WALLET", f"place-{number}"))
-            before = available_balance(shop)
+            before = available_balance(cluster)
             await wait_ms(VENDOR_TIMEOUT_MS + 2_000)
             await asyncio.gather(
-                shop.add_node().accept_order(on.id),
-                shop.add_node().order_timeouts.sweep_once(),
+                cluster.add_node().accept_order(on.id),
+                cluster.add_node().order_timeouts.sweep_once(),
                 return_exceptions=True,
             )
-            ends.add((order_status(shop, on)[0], available_balance(shop) - before))
+            ends.add((order_status(cluster, on)[0], available_balance(cluster) - before))
         return ends
 
-    assert run_story(story) <= {("ACCEPTED", 0), ("CANCELLED", MEAL)}
+    assert run_scenario(scenario) <= {("ACCEPTED", 0), ("CANCELLED", MEAL)}
 
 
 def test_an_order_that_progressed_does_not_time_out() -> None:
-    """Accepted, carried or called off: age alone ends nothing."""
+    """An accepted or cancelled order is not timed out, however old it is."""
 
-    async def story(shop: ServerCluster, node: ServerNode):
+    async def scenario(cluster: ServerCluster, node: ServerNode):
         on = await order_placed("WALLET")(node)
         await node.accept_order(on.id)
         off = subject_of(await node.place_order("CASH", "second"))
@@ -219,7 +224,7 @@ def test_an_order_that_progressed_does_not_time_out() -> None:
         try:
             await node.order_service.time_out_order(OrderId(on.id))
         except Refused as refused:
-            return seen, order_status(shop, on)[0], refused.code.value
+            return seen, order_status(cluster, on)[0], refused.code.value
         return None
 
-    assert run_story(story) == (0, "ACCEPTED", "wrong_state")
+    assert run_scenario(scenario) == (0, "ACCEPTED", "wrong_state")

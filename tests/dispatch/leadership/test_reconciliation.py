@@ -1,4 +1,4 @@
-"""An emptied Redis is filled again from the orders and from the riders who are here."""
+"""An emptied Redis is refilled from the orders and from the connected riders."""
 
 import pytest
 
@@ -25,7 +25,7 @@ LATER_MS = 10**14
 
 
 class CountingRecoverable:
-    """A part that counts what it is asked."""
+    """A part that records its calls."""
 
     def __init__(self):
         self.calls = []
@@ -40,58 +40,58 @@ def counting_recoverable():
 
 
 @pytest.fixture
-def reconciler(redis: RedisClients, counting_recoverable: CountingRecoverable):
+def reconciler_and_clock(redis: RedisClients, counting_recoverable: CountingRecoverable):
     clock = ManualClock()
     return Reconciler(RedisInstance(redis), [counting_recoverable], clock), clock
 
 
-async def test_nothing_is_compared_while_redis_is_the_same(
-    reconciler: tuple[Reconciler, ManualClock], counting_recoverable: CountingRecoverable
+async def test_an_unchanged_redis_is_not_compared(
+    reconciler_and_clock: tuple[Reconciler, ManualClock], counting_recoverable: CountingRecoverable
 ):
-    """After the start it costs one round trip a second."""
-    looks, clock = reconciler
-    assert await looks.check()
+    """A second after the start only the instance id is read."""
+    reconciler, clock = reconciler_and_clock
+    assert await reconciler.check()
     clock.advance(1_000)
 
-    assert not await looks.check()
+    assert not await reconciler.check()
     assert counting_recoverable.calls == [True]
 
 
-async def test_all_is_compared_now_and_then(
-    reconciler: tuple[Reconciler, ManualClock], counting_recoverable: CountingRecoverable
+async def test_parts_are_compared_every_ten_seconds(
+    reconciler_and_clock: tuple[Reconciler, ManualClock], counting_recoverable: CountingRecoverable
 ):
-    """What was lost by itself is found too, within ten seconds."""
-    looks, clock = reconciler
-    await looks.check()
+    """Without a known loss the parts are called again after `COMPARE_EVERY_S`."""
+    reconciler, clock = reconciler_and_clock
+    await reconciler.check()
     clock.advance(int(COMPARE_EVERY_S * 1000))
 
-    assert await looks.check()
+    assert await reconciler.check()
     assert counting_recoverable.calls == [True, False]
 
 
-async def test_an_emptied_redis_is_noticed(
-    reconciler: tuple[Reconciler, ManualClock],
+async def test_an_emptied_redis_is_detected(
+    reconciler_and_clock: tuple[Reconciler, ManualClock],
     counting_recoverable: CountingRecoverable,
     redis: RedisClients,
 ):
-    """Its mark is gone, and the next look sets another."""
-    looks, _ = reconciler
-    await looks.check()
+    """After FLUSHALL the instance id is another one, and everything is restored."""
+    reconciler, _ = reconciler_and_clock
+    await reconciler.check()
     await redis.commands.flushall()
 
-    assert await looks.check()
+    assert await reconciler.check()
     assert counting_recoverable.calls == [True, True]
 
 
 async def test_a_gap_is_a_loss(
-    reconciler: tuple[Reconciler, ManualClock], counting_recoverable: CountingRecoverable
+    reconciler_and_clock: tuple[Reconciler, ManualClock], counting_recoverable: CountingRecoverable
 ):
-    """What was said while nobody listened is gone even where Redis kept its keys."""
-    looks, _ = reconciler
-    await looks.check()
-    looks.wake()
+    """Missed messages count as lost data although Redis has kept its keys."""
+    reconciler, _ = reconciler_and_clock
+    await reconciler.check()
+    reconciler.wake()
 
-    assert await looks.check()
+    assert await reconciler.check()
     assert counting_recoverable.calls == [True, True]
 
 
@@ -105,25 +105,23 @@ def open_order_recovery(order_scenario: OrderScenario):
 async def test_timers_and_board_come_back(
     order_scenario: OrderScenario, open_order_recovery: OpenOrderRecovery, redis: RedisClients
 ):
-    """After FLUSHALL every search has its timer and every open order its line."""
+    """After FLUSHALL every searching order has its timer and every open order its board line."""
     searching, waiting = await order_scenario.place_order(), await order_scenario.place_order()
     await order_scenario.accept_order(searching)
     await order_scenario.relay_outbox()
-    before = sorted(await order_scenario.board.read(), key=lambda dot: dot.order_id)
+    before = sorted(await order_scenario.board.read(), key=lambda marker: marker.order_id)
     await redis.commands.flushall()
     await open_order_recovery.restore(is_lost=True)
 
     due, _ = await order_scenario.timers.claim(LATER_MS, 10, 1)
     assert due == [searching]
-    after = sorted(await order_scenario.board.read(), key=lambda dot: dot.order_id)
+    after = sorted(await order_scenario.board.read(), key=lambda marker: marker.order_id)
     assert after == before
-    assert {dot.order_id for dot in after} == {searching, waiting}
+    assert {marker.order_id for marker in after} == {searching, waiting}
 
 
-async def test_only_the_live_engine_reads_the_orders(
-    order_scenario: OrderScenario, redis: RedisClients
-):
-    """The others leave it to him; their own riders are theirs."""
+async def test_only_the_leader_reads_the_orders(order_scenario: OrderScenario, redis: RedisClients):
+    """Another node restores no board lines."""
     await order_scenario.place_order()
     await order_scenario.relay_outbox()
     await redis.commands.flushall()
@@ -134,10 +132,10 @@ async def test_only_the_live_engine_reads_the_orders(
     assert await order_scenario.board.read() == []
 
 
-async def test_a_timer_that_is_there_is_left_alone(
+async def test_an_existing_timer_is_not_changed(
     order_scenario: OrderScenario, open_order_recovery: OpenOrderRecovery
 ):
-    """Its moment may be newer than the one in the order."""
+    """Its time may be newer than the one in the order."""
     order_id = await order_scenario.place_order()
     await order_scenario.accept_order(order_id)
     await order_scenario.relay_outbox()
@@ -148,10 +146,10 @@ async def test_a_timer_that_is_there_is_left_alone(
     assert await order_scenario.timers.claim(LATER_MS - 1, 10, 1) == ([], LATER_MS)
 
 
-async def test_lines_of_orders_that_are_over_go(
+async def test_board_lines_of_ended_orders_are_removed(
     order_scenario: OrderScenario, open_order_recovery: OpenOrderRecovery
 ):
-    """A line that was written late, or belongs to no order, does not stay for ever."""
+    """A line that was written late, or belongs to no order, is removed."""
     order_id = await order_scenario.place_order()
     await order_scenario.relay_outbox()
     line = BoardLine((await order_scenario.board.read())[0], ended=False)
@@ -170,14 +168,14 @@ async def test_lines_of_orders_that_are_over_go(
 async def test_all_shards_are_compared_in_turn(
     order_scenario: OrderScenario, open_order_recovery: OpenOrderRecovery
 ):
-    """Where nothing is known to be lost each look compares one shard, and all come round."""
+    """Without a known loss each call compares one shard, and `SHARDS` calls compare all."""
     placed = {await order_scenario.place_order() for _ in range(5)}
     seen = set()
     for _ in range(SHARDS):
         await open_order_recovery.restore(is_lost=False)
-        dots = {dot.order_id for dot in await order_scenario.board.read()}
-        assert len({order_shard(order_id) for order_id in dots - seen}) <= 1
-        seen = dots
+        shown = {marker.order_id for marker in await order_scenario.board.read()}
+        assert len({order_shard(order_id) for order_id in shown - seen}) <= 1
+        seen = shown
 
     assert seen == placed
 
@@ -195,27 +193,27 @@ class NullChannels:
 class NodeWithRider(RedisNode):
     """A node with one rider on duty that has reported once."""
 
-    def __init__(self, shop, redis):
-        super().__init__(redis, NullChannels(), shop.clock, "node_1")
-        self.shop = shop
+    def __init__(self, orders, redis):
+        super().__init__(redis, NullChannels(), orders.clock, "node_1")
+        self.orders = orders
         self.recovery = RiderStateRecovery(
             self.rider_registry,
             self.writer,
-            RiderLoader(shop.riders, shop.orders, self.rider_registry, 1),
+            RiderLoader(orders.riders, orders.orders, self.rider_registry, 1),
         )
 
     async def connect_rider(self):
-        await self.shop.riders.save_availability("rdr_1", available=True)
+        await self.orders.riders.save_availability("rdr_1", available=True)
         self.rider_registry.connect("rdr_1")
         self.rider_registry.set_available("rdr_1", available=True)
         self.fix_pipeline.process_fix(
-            "rdr_1", Fix(lat=4.05, lng=9.7, accuracy=5.0), self.shop.clock.now_ms()
+            "rdr_1", Fix(lat=4.05, lng=9.7, accuracy=5.0), self.orders.clock.now_ms()
         )
         await self.writer.flush()
 
     async def find_riders(self):
         here = Circle(lat=4.05, lng=9.7, radius_km=1.0)
-        near = await self.rider_index.find_nearest_free(here, 5, self.shop.clock.now_ms(), 15_000)
+        near = await self.rider_index.find_nearest_free(here, 5, self.orders.clock.now_ms(), 15_000)
         return [rider.rider_id for rider in near]
 
 
@@ -229,7 +227,7 @@ async def node(order_scenario: OrderScenario, redis: RedisClients):
 
 
 async def test_riders_return_to_the_index_without_a_fix(node: NodeWithRider, redis: RedisClients):
-    """The node knows where they are; Redis need not wait for their next report."""
+    """After FLUSHALL the index is refilled from the node's last positions."""
     await redis.commands.flushall()
     assert await node.find_riders() == []
     await node.recovery.restore(is_lost=True)
@@ -240,12 +238,12 @@ async def test_riders_return_to_the_index_without_a_fix(node: NodeWithRider, red
 
 
 async def test_a_missed_workload_is_read_again(node: NodeWithRider):
-    """Orders that came into his hands and left them while nobody listened."""
-    shop = node.shop
-    order_id = await shop.place_order()
-    await shop.accept_order(order_id)
-    offers = await shop.make_offers(order_id, "rdr_1")
-    await shop.accept_delivery(order_id, "rdr_1", offers["rdr_1"])
+    """Orders that were assigned and released while messages were missed are read from the table."""
+    orders = node.orders
+    order_id = await orders.place_order()
+    await orders.accept_order(order_id)
+    offers = await orders.make_offers(order_id, "rdr_1")
+    await orders.accept_delivery(order_id, "rdr_1", offers["rdr_1"])
     node.rider_registry.assign("rdr_1", "ord_long_gone")
     await node.recovery.restore(is_lost=False)
     assert node.rider_registry.get("rdr_1").orders == ("ord_long_gone",)

@@ -1,10 +1,9 @@
-"""The engine on real stores and a clock of its own: who is asked when, and what becomes of it."""
+"""The tick on real stores and a manual clock: offers, search, pickup monitor, and their records."""
 
 import pytest
 
 from dispatch.errors import LeadershipLost, Refused, StoreUnavailable
 from dispatch.ids import RiderId
-from dispatch.leadership import tick
 from dispatch.model import DispatchState, OfferOutcome
 from dispatch.wire import commands
 from dispatch.wire.http.offer_policy import OfferSettings
@@ -18,8 +17,8 @@ def outcomes_by_rider(dispatch):
     return {rider: asked.outcome for rider, asked in dispatch.asked.items()}
 
 
-async def test_the_best_rider_is_asked_first_and_alone(dispatch_scenario: DispatchScenario):
-    """The first wave is one rider; nobody else hears of the order while he thinks."""
+async def test_the_first_wave_is_the_best_rider_alone(dispatch_scenario: DispatchScenario):
+    """While the first offer is open, no other rider gets an event of the order."""
     dispatch_scenario.positions.put_rider("near", 0.3)
     dispatch_scenario.positions.put_rider("far", 0.9)
     order_id = await dispatch_scenario.place_accepted_order()
@@ -32,7 +31,7 @@ async def test_the_best_rider_is_asked_first_and_alone(dispatch_scenario: Dispat
 
 
 async def test_a_wave_is_asked_three_seconds_apart(dispatch_scenario: DispatchScenario):
-    """After a first no, three riders are asked one by one, each with a deadline of his own."""
+    """After a declined first offer three riders are asked 3 s apart, each with its own deadline."""
     for rank, rider in enumerate(["a", "b", "c", "d", "e"]):
         dispatch_scenario.positions.put_rider(rider, 0.1 + rank / 10)
     order_id = await dispatch_scenario.place_accepted_order()
@@ -53,7 +52,7 @@ async def test_a_wave_is_asked_three_seconds_apart(dispatch_scenario: DispatchSc
 async def test_a_rider_not_asked_yet_gets_no_event_of_a_taken_order(
     dispatch_scenario: DispatchScenario,
 ):
-    """The second of the wave takes it; the third was not asked and is not told anything."""
+    """The second rider of a wave accepts; the third was not asked and gets no event."""
     for rank, rider in enumerate(["a", "b", "c", "d"]):
         dispatch_scenario.positions.put_rider(rider, 0.1 + rank / 10)
     order_id = await dispatch_scenario.place_accepted_order()
@@ -73,10 +72,10 @@ async def test_a_rider_not_asked_yet_gets_no_event_of_a_taken_order(
     ]
 
 
-async def test_an_offer_that_was_never_shown_goes_on_after_two_seconds(
+async def test_an_unread_offer_is_given_up_after_two_seconds(
     dispatch_scenario: DispatchScenario,
 ):
-    """Without a receipt the next rider is asked at once, long before the deadline."""
+    """Without a display receipt the next rider is asked, long before the deadline."""
     dispatch_scenario.positions.put_rider("dead", 0.2)
     dispatch_scenario.positions.put_rider("alive", 0.4)
     order_id = await dispatch_scenario.place_accepted_order()
@@ -89,10 +88,10 @@ async def test_an_offer_that_was_never_shown_goes_on_after_two_seconds(
     assert outcomes_by_rider(passed) == {"dead": OfferOutcome.UNREAD}
 
 
-async def test_a_shown_offer_runs_to_its_deadline_and_not_a_moment_longer(
+async def test_a_shown_offer_expires_at_its_deadline(
     dispatch_scenario: DispatchScenario,
 ):
-    """Fifteen seconds and three of grace, then the search goes on."""
+    """Fifteen seconds and three of grace; a millisecond later the search goes on."""
     dispatch_scenario.positions.put_rider("slow", 0.2)
     order_id = await dispatch_scenario.place_accepted_order()
     await dispatch_scenario.show_offers(await dispatch_scenario.process_order(order_id), "slow")
@@ -105,7 +104,7 @@ async def test_a_shown_offer_runs_to_its_deadline_and_not_a_moment_longer(
 
 
 async def test_no_riders_is_sent_once_and_the_search_goes_on(dispatch_scenario: DispatchScenario):
-    """The customer hears `no_riders` once; a rider who comes later is asked."""
+    """The customer gets `no_riders` once; a rider that comes later is asked."""
     order_id = await dispatch_scenario.place_accepted_order()
     empty = [
         await dispatch_scenario.process_order(order_id, pause) for pause in (0, 2_000, 3_000, 5_000)
@@ -115,14 +114,14 @@ async def test_no_riders_is_sent_once_and_the_search_goes_on(dispatch_scenario: 
 
     assert {each.state for each in empty} == {DispatchState.EXHAUSTED}
     assert list(found.offers) == ["late"]
-    told = await dispatch_scenario.order_scenario.event_names("user:usr_1")
-    assert told == ["order_accepted", *["dispatch_status"] * 3]
+    events = await dispatch_scenario.order_scenario.event_names("user:usr_1")
+    assert events == ["order_accepted", *["dispatch_status"] * 3]
 
 
-async def test_an_engine_that_starts_anew_knows_the_open_offers(
+async def test_a_restarted_engine_knows_the_open_offers(
     dispatch_scenario: DispatchScenario,
 ):
-    """A restart in the middle of an offer neither ends it nor asks its rider for another order."""
+    """A restart during an offer neither ends it nor offers another order to its rider."""
     dispatch_scenario.positions.put_rider("only", 0.2)
     first, second = (
         await dispatch_scenario.place_accepted_order(),
@@ -143,7 +142,7 @@ async def test_an_engine_that_starts_anew_knows_the_open_offers(
 
 
 async def test_a_rider_holds_one_offer_at_a_time(dispatch_scenario: DispatchScenario):
-    """Two orders at once ask two riders; the freed one may be asked again."""
+    """Two orders ask two riders; a rider that has declined may be asked for a third."""
     dispatch_scenario.positions.put_rider("a", 0.2)
     dispatch_scenario.positions.put_rider("b", 0.4)
     first, second = (
@@ -162,48 +161,48 @@ async def test_a_rider_holds_one_offer_at_a_time(dispatch_scenario: DispatchScen
     assert list((await dispatch_scenario.process_order(third)).offers) == ["a"]
 
 
-async def offer_unread(night, rider):
-    """An order is offered to a rider whose app shows nothing, and called off again."""
-    order_id = await night.place_accepted_order()
-    offered = list((await night.process_order(order_id)).offers)
-    await night.process_order(order_id, 2_000)
+async def offer_unread(scenario, rider):
+    """Offer an order to a rider without a display receipt, then cancel it; whether it was asked."""
+    order_id = await scenario.place_accepted_order()
+    offered = list((await scenario.process_order(order_id)).offers)
+    await scenario.process_order(order_id, 2_000)
     cancel = commands.CancelOrder(order_id=order_id)
-    await night.order_scenario.order_service.cancel_order(
-        night.order_scenario.caller("user", "usr_1"), cancel
+    await scenario.order_scenario.order_service.cancel_order(
+        scenario.order_scenario.caller("user", "usr_1"), cancel
     )
-    await night.process_order(order_id)
+    await scenario.process_order(order_id)
     return offered == [rider]
 
 
 async def test_three_unread_offers_in_a_row_pause_a_rider(dispatch_scenario: DispatchScenario):
-    """A phone in a drawer is asked three times, then not for five minutes."""
-    dispatch_scenario.positions.put_rider("drawer", 0.2)
-    asked = [await offer_unread(dispatch_scenario, "drawer") for _ in range(4)]
+    """An app that shows no offers is asked three times, then not for five minutes."""
+    dispatch_scenario.positions.put_rider("unread", 0.2)
+    asked = [await offer_unread(dispatch_scenario, "unread") for _ in range(4)]
     dispatch_scenario.clock.advance(5 * 60_000)
 
     assert asked == [True, True, True, False]
-    assert await offer_unread(dispatch_scenario, "drawer")
+    assert await offer_unread(dispatch_scenario, "unread")
 
 
-async def test_an_offer_that_was_shown_begins_the_row_anew(dispatch_scenario: DispatchScenario):
-    """Two unread, one shown, two unread: nobody is paused."""
-    dispatch_scenario.positions.put_rider("wakes", 0.2)
-    asked = [await offer_unread(dispatch_scenario, "wakes") for _ in range(2)]
+async def test_a_shown_offer_resets_the_unread_count(dispatch_scenario: DispatchScenario):
+    """Two unread, one shown, two unread: the rider is not paused."""
+    dispatch_scenario.positions.put_rider("shows", 0.2)
+    asked = [await offer_unread(dispatch_scenario, "shows") for _ in range(2)]
     order_id = await dispatch_scenario.place_accepted_order()
-    await dispatch_scenario.show_offers(await dispatch_scenario.process_order(order_id), "wakes")
+    await dispatch_scenario.show_offers(await dispatch_scenario.process_order(order_id), "shows")
     await dispatch_scenario.process_order(order_id, 2_000)
-    await dispatch_scenario.decline_delivery(order_id, "wakes")
+    await dispatch_scenario.decline_delivery(order_id, "shows")
     await dispatch_scenario.process_order(order_id)
-    asked += [await offer_unread(dispatch_scenario, "wakes") for _ in range(2)]
+    asked += [await offer_unread(dispatch_scenario, "shows") for _ in range(2)]
 
     assert asked == [True] * 4
     assert await dispatch_scenario.pauses.current(dispatch_scenario.clock.now_ms()) == {}
 
 
-async def test_a_pause_ends_when_its_rider_shows_that_he_is_there(
+async def test_a_lifted_pause_ends_at_once(
     dispatch_scenario: DispatchScenario,
 ):
-    """Whoever goes on duty again is asked again at once."""
+    """A rider whose pause is lifted is asked for the next order."""
     dispatch_scenario.positions.put_rider("back", 0.2)
     asked = [await offer_unread(dispatch_scenario, "back") for _ in range(3)]
     await dispatch_scenario.pauses.lift(RiderId("back"))
@@ -211,10 +210,10 @@ async def test_a_pause_ends_when_its_rider_shows_that_he_is_there(
     assert [*asked, await offer_unread(dispatch_scenario, "back")] == [True] * 4
 
 
-async def test_cash_orders_pass_over_riders_who_carry_too_much_cash(
+async def test_cash_orders_skip_riders_without_cash_headroom(
     dispatch_scenario: DispatchScenario,
 ):
-    """A rider with room for less than the price is asked for prepaid orders only."""
+    """A rider with less headroom than the price is asked for prepaid orders only."""
     dispatch_scenario.positions.put_rider("full", 0.1, cash_headroom_xaf=9_499)
     dispatch_scenario.positions.put_rider("room", 0.5, cash_headroom_xaf=9_500)
     cash, paid = (
@@ -226,10 +225,10 @@ async def test_cash_orders_pass_over_riders_who_carry_too_much_cash(
     assert list((await dispatch_scenario.process_order(paid)).offers) == ["full"]
 
 
-async def test_a_search_that_takes_three_minutes_calls_an_operator_sparsely(
+async def test_a_long_search_alerts_operators_every_five_minutes(
     dispatch_scenario: DispatchScenario,
 ):
-    """One alert after three minutes, the next five minutes later, whatever the looks between."""
+    """One alert after three minutes, the next five minutes later, with ticks in between."""
     order_id = await dispatch_scenario.place_accepted_order()
     for _ in range(100):
         await dispatch_scenario.process_order(order_id, 5_000)
@@ -240,30 +239,30 @@ async def test_a_search_that_takes_three_minutes_calls_an_operator_sparsely(
     assert alerts[1].ts - alerts[0].ts >= 300_000
 
 
-async def accepted_order(night, km=2.0):
-    """An order that a rider at that distance has accepted; its id."""
-    night.positions.put_rider("paul", km)
-    order_id = await night.place_accepted_order(method="CASH")
-    await night.process_order(order_id)
-    night.positions.report_position("paul", km)
-    await night.accept_delivery(order_id, "paul")
-    await night.process_order(order_id)
-    night.positions.riders.clear()
+async def accepted_order(scenario, km=2.0):
+    """An order that a rider at this distance has accepted; its id."""
+    scenario.positions.put_rider("paul", km)
+    order_id = await scenario.place_accepted_order(method="CASH")
+    await scenario.process_order(order_id)
+    scenario.positions.report_position("paul", km)
+    await scenario.accept_delivery(order_id, "paul")
+    await scenario.process_order(order_id)
+    scenario.positions.riders.clear()
     return order_id
 
 
-async def ride(night, order_id, *distances_km):
-    """Every 15 s the rider reports from the next distance, where he is heard at all."""
+async def ride(scenario, order_id, *distances_km):
+    """Report the next distance every 15 s, None for no fix; the dispatch state afterwards."""
     for km in distances_km:
-        night.clock.advance(15_000)
+        scenario.clock.advance(15_000)
         if km is not None:
-            night.positions.report_position("paul", km)
-        await night.engine.process_order(order_id)
-    return await night.dispatch_of(order_id)
+            scenario.positions.report_position("paul", km)
+        await scenario.engine.process_order(order_id)
+    return await scenario.dispatch_of(order_id)
 
 
-async def test_a_rider_who_comes_nearer_is_left_alone(dispatch_scenario: DispatchScenario):
-    """Ten minutes of slow traffic are no reason to take the order away."""
+async def test_a_rider_who_comes_nearer_keeps_the_order(dispatch_scenario: DispatchScenario):
+    """Ten minutes at 160 m a minute do not withdraw the order."""
     order_id = await accepted_order(dispatch_scenario)
     after = await ride(dispatch_scenario, order_id, *[2.0 - i * 0.04 for i in range(40)])
 
@@ -273,7 +272,7 @@ async def test_a_rider_who_comes_nearer_is_left_alone(dispatch_scenario: Dispatc
 async def test_a_rider_who_sends_nothing_for_a_minute_loses_the_order(
     dispatch_scenario: DispatchScenario,
 ):
-    """He is told, freed with his cash, left out; customer and operators learn it."""
+    """The order is withdrawn; rider, customer and operators are told, and the rider is left out."""
     order_id = await accepted_order(dispatch_scenario)
     still = await ride(dispatch_scenario, order_id, 1.9, None, None, None)
     gone = await ride(dispatch_scenario, order_id, None)
@@ -296,7 +295,7 @@ async def test_a_rider_who_sends_nothing_for_a_minute_loses_the_order(
 async def test_a_rider_who_comes_no_nearer_for_four_minutes_loses_the_order(
     dispatch_scenario: DispatchScenario,
 ):
-    """Fixes alone are not enough; fifty metres in four minutes are."""
+    """Without 50 m of progress in four minutes the order is withdrawn, fixes or not."""
     order_id = await accepted_order(dispatch_scenario)
     still = await ride(dispatch_scenario, order_id, *[2.0] * 15)
     stalled = await ride(dispatch_scenario, order_id, 1.96)
@@ -305,16 +304,18 @@ async def test_a_rider_who_comes_no_nearer_for_four_minutes_loses_the_order(
     assert outcomes_by_rider(stalled) == {"paul": OfferOutcome.STALLED}
 
 
-async def test_a_rider_who_stands_at_the_shop_does_not_stall(dispatch_scenario: DispatchScenario):
-    """Within a hundred metres he waits for the goods."""
+async def test_a_rider_who_waits_at_the_pickup_keeps_the_order(dispatch_scenario: DispatchScenario):
+    """Within 100 m of the pickup a rider need not come nearer."""
     order_id = await accepted_order(dispatch_scenario)
     after = await ride(dispatch_scenario, order_id, *[0.09] * 40)
 
     assert after.state is DispatchState.ASSIGNED
 
 
-async def test_time_in_which_nobody_looked_is_not_the_riders(dispatch_scenario: DispatchScenario):
-    """After two minutes without the engine he has his minute to be heard from again."""
+async def test_time_without_an_engine_does_not_count_against_a_rider(
+    dispatch_scenario: DispatchScenario,
+):
+    """After two minutes without ticks a rider has a minute to report."""
     order_id = await accepted_order(dispatch_scenario)
     dispatch_scenario.clock.advance(120_000)
     await dispatch_scenario.engine.process_order(order_id)
@@ -325,9 +326,9 @@ async def test_time_in_which_nobody_looked_is_not_the_riders(dispatch_scenario: 
 
 
 async def test_after_the_pickup_the_monitor_stops(dispatch_scenario: DispatchScenario):
-    """The last look finds the order in his hands and lets its timer go."""
+    """After the pickup no missing fix withdraws the order, and its timer is dropped."""
     order_id = await accepted_order(dispatch_scenario)
-    vendor, him = (
+    vendor, rider = (
         dispatch_scenario.order_scenario.caller("vendor", "ven_1"),
         dispatch_scenario.order_scenario.caller("rider", "paul"),
     )
@@ -335,7 +336,7 @@ async def test_after_the_pickup_the_monitor_stops(dispatch_scenario: DispatchSce
         vendor, commands.OrderReady(order_id=order_id)
     )
     await dispatch_scenario.order_scenario.order_service.pick_up(
-        him, commands.PickUp(order_id=order_id)
+        rider, commands.PickUp(order_id=order_id)
     )
     after = await ride(dispatch_scenario, order_id, *[None] * 10)
 
@@ -350,16 +351,16 @@ async def test_after_the_pickup_the_monitor_stops(dispatch_scenario: DispatchSce
 
 
 async def test_every_tick_with_a_decision_is_recorded(dispatch_scenario: DispatchScenario):
-    """First nobody, then one asked: riders, reasons and points are kept with the order."""
+    """First no candidate, then one asked: candidates, reasons and scores are stored."""
     dispatch_scenario.positions.put_rider("off", 0.4, available=False)
     dispatch_scenario.positions.put_rider("beyond", 9.0)
     order_id = await dispatch_scenario.place_accepted_order()
     await dispatch_scenario.process_order(order_id)
     dispatch_scenario.positions.put_rider("anna", 1.2)
     asked = await dispatch_scenario.process_order(order_id, 2_000)
-    (_, nobody), (_, one) = await dispatch_scenario.decisions.list_for(order_id)
+    (_, none_found), (_, one) = await dispatch_scenario.decisions.list_for(order_id)
 
-    assert [(each.rider_id, each.excluded) for each in nobody.candidates] == [
+    assert [(each.rider_id, each.excluded) for each in none_found.candidates] == [
         ("off", "off duty"), ("beyond", "beyond 7 km"),
     ]  # fmt: skip
     assert [(each.rider_id, each.offer_id) for each in one.candidates] == [
@@ -370,18 +371,18 @@ async def test_every_tick_with_a_decision_is_recorded(dispatch_scenario: Dispatc
 
 
 async def test_ticks_that_find_no_rider_are_one_decision(dispatch_scenario: DispatchScenario):
-    """Half a minute of empty streets is one line that counts its looks."""
+    """A minute without candidates is one decision that counts its ticks."""
     order_id = await dispatch_scenario.place_accepted_order()
     for _ in range(12):
         await dispatch_scenario.process_order(order_id, 5_000)
-    [(number, nobody)] = await dispatch_scenario.decisions.list_for(order_id)
+    [(number, decision)] = await dispatch_scenario.decisions.list_for(order_id)
 
-    assert (number, nobody.looks) == (0, 12)
-    assert nobody.until_ms - nobody.at_ms == 55_000
+    assert (number, decision.looks) == (0, 12)
+    assert decision.until_ms - decision.at_ms == 55_000
 
 
 async def test_an_order_keeps_its_first_and_its_last_decisions(dispatch_scenario: DispatchScenario):
-    """Twenty at most: how the search began, and how it stands."""
+    """At most twenty: the first ten and the last ten."""
     dispatch_scenario.positions.put_rider("far", 1.0)
     order_id = await dispatch_scenario.place_accepted_order()
     for _ in range(12):
@@ -396,10 +397,10 @@ async def test_an_order_keeps_its_first_and_its_last_decisions(dispatch_scenario
     assert numbers == [*range(10), *range(last - 10, last)]
 
 
-async def test_an_engine_that_begins_while_redis_is_away_waits_for_it(
+async def test_an_engine_that_starts_while_redis_is_unavailable_retries(
     dispatch_scenario: DispatchScenario, until: Until, monkeypatch: pytest.MonkeyPatch
 ):
-    """It had crashed on the way to its first look, with a traceback, and gave its zone back."""
+    """A failure while timers are rebuilt is retried; it used to end the engine and its lease."""
     order_id = await dispatch_scenario.place_accepted_order()
     arm, failures = (
         dispatch_scenario.order_scenario.timers.arm,
@@ -412,7 +413,7 @@ async def test_an_engine_that_begins_while_redis_is_away_waits_for_it(
         await arm(due, **how)
 
     monkeypatch.setattr(dispatch_scenario.order_scenario.timers, "arm", away_at_first)
-    monkeypatch.setattr(tick, "RETRY_S", 0.0)
+    dispatch_scenario.engine = dispatch_scenario.new_engine(retry_s=0.0)
     dispatch_scenario.positions.put_rider("a", 0.1)
 
     async def is_offered():
@@ -424,8 +425,8 @@ async def test_an_engine_that_begins_while_redis_is_away_waits_for_it(
     assert list((await dispatch_scenario.dispatch_of(order_id)).offers) == ["a"]
 
 
-async def test_a_policy_holds_from_the_next_look_on(dispatch_scenario: DispatchScenario):
-    """An operator makes waves come at once; no restart, and other services keep their own."""
+async def test_a_policy_change_holds_from_the_next_tick_on(dispatch_scenario: DispatchScenario):
+    """A changed policy needs no restart, and other services keep their own."""
     for rank, rider in enumerate(["a", "b", "c", "d"]):
         dispatch_scenario.positions.put_rider(rider, 0.1 + rank / 10)
     first = await dispatch_scenario.place_accepted_order()
@@ -440,7 +441,7 @@ async def test_a_policy_holds_from_the_next_look_on(dispatch_scenario: DispatchS
 
 
 async def test_a_rider_at_capacity_is_not_asked(dispatch_scenario: DispatchScenario):
-    """He accepted another order a moment ago, and the index of free riders still has him."""
+    """An index entry from before another acceptance is refused by the transaction."""
     first = await accepted_order(dispatch_scenario)
     second = await dispatch_scenario.place_accepted_order()
     dispatch_scenario.positions.put_rider("paul", 0.5)
@@ -457,7 +458,7 @@ async def test_a_rider_at_capacity_is_not_asked(dispatch_scenario: DispatchScena
 async def test_an_accepting_rider_is_excluded_before_the_next_flush(
     dispatch_scenario: DispatchScenario,
 ):
-    """The index learns with the next flush that his hands are full; nobody tries meanwhile."""
+    """An engine that has seen the acceptance leaves the rider out before the index is updated."""
     await accepted_order(dispatch_scenario)
     dispatch_scenario.positions.put_rider("paul", 0.5)
     second = await dispatch_scenario.place_accepted_order()
@@ -468,19 +469,19 @@ async def test_an_accepting_rider_is_excluded_before_the_next_flush(
     assert [each.excluded for each in decision.candidates] == ["carries another order"]
 
 
-async def test_an_engine_writes_nothing_once_its_lease_is_over(dispatch_scenario: DispatchScenario):
-    """It was stopped between its look and its write: the order stays as it was."""
+async def test_an_engine_without_its_lease_writes_nothing(dispatch_scenario: DispatchScenario):
+    """When the lease ends between search and write, the order stays as it was."""
     dispatch_scenario.positions.put_rider("paul", 0.5)
     order_id = await dispatch_scenario.place_accepted_order()
     before = await dispatch_scenario.order_scenario.orders.get(order_id)
-    near = dispatch_scenario.positions.find_nearest_free
+    find = dispatch_scenario.positions.find_nearest_free
 
-    async def stopped(*asked):
-        found = await near(*asked)
+    async def find_then_lose_lease(*asked):
+        found = await find(*asked)
         dispatch_scenario.order_scenario.fence.revoke()
         return found
 
-    dispatch_scenario.positions.find_nearest_free = stopped
+    dispatch_scenario.positions.find_nearest_free = find_then_lose_lease
     with pytest.raises(LeadershipLost):
         await dispatch_scenario.process_order(order_id)
 

@@ -4,6 +4,7 @@ import pytest
 
 from dispatch.errors import Refusal, Refused, StoreUnavailable
 from dispatch.money.ledger_errors import translate_ledger_errors
+from ledger.core.facts import RejectionCode
 from ledger.dynamodb.table import TableUnavailable
 from ledger.posting.ledger import LedgerRefused
 
@@ -18,7 +19,7 @@ from ledger.posting.ledger import LedgerRefused
         ("wrong_state", Refusal.WRONG_STATE),
     ],
 )
-def test_a_refusal_keeps_its_code_and_message(code: str, refusal: Refusal):
+def test_a_refusal_keeps_its_code_and_message(code: RejectionCode, refusal: Refusal):
     """A frozen wallet is forbidden; every other code is one of the contract's."""
     with pytest.raises(Refused) as raised, translate_ledger_errors():
         raise LedgerRefused(code, "the reason")
