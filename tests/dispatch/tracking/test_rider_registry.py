@@ -3,6 +3,7 @@
 import pytest
 
 from dispatch.tracking.rider_state import RiderAttributes
+from dispatch.wire.commands import Fix
 from tests.dispatch.tracking.node import FRESH_MS, LOST_MS, Node, fix
 
 
@@ -99,13 +100,13 @@ async def test_rider_state_is_kept_while_a_socket_is_open():
     assert (rider.freshness, rider.orders) == ("lost", ("ord_1",))
 
 
-@pytest.mark.parametrize("has_reported", [True, False])
-async def test_an_off_duty_rider_is_removed_on_disconnect(*, has_reported: bool):
+@pytest.mark.parametrize("fixes", [[], [fix()]])
+async def test_an_off_duty_rider_is_removed_on_disconnect(fixes: list[Fix]):
     """The state of a rider that is not indexed ends with its last socket."""
     node = Node()
     node.rider_registry.connect("rdr_1")
-    if has_reported:
-        node.report("rdr_1", fix())
+    for each in fixes:
+        node.report("rdr_1", each)
     node.rider_registry.disconnect("rdr_1")
     assert len(node.rider_registry) == 0
 
