@@ -1,7 +1,7 @@
 """Payment store: payments that a provider was asked for, in DynamoDB."""
 
 from dispatch.events.idempotency_records import RequestKey
-from dispatch.money.idempotent_store import Answer, IdempotentStore
+from dispatch.money.idempotent_store import Answer, IdempotentStore, WriteConflict
 from ledger.dynamodb.table import TransactionCancelled
 from ledger.records.payments import ProviderPayment, fail_payment, start_payment
 
@@ -23,8 +23,10 @@ class PaymentStore(IdempotentStore):
         DynamoDB: one transaction, Put PAYMENT if absent; one GetItem where it is cancelled.
         """
         started = start_payment(payment, self._clock.now_ms())
-        # A new payment's id is unique: only the request's record can make the condition fail.
-        return await self._transact([started], request_key, answer)
+        try:
+            return await self._transact([started], request_key, answer)
+        except WriteConflict as conflict:
+            raise AssertionError("the id of a new payment is unique") from conflict
 
     async def fail(self, payment: ProviderPayment) -> bool:
         """Mark a pending payment as failed; False where it is not pending any more.
