@@ -1,4 +1,4 @@
-"""Payout outcomes: books what came of a submitted payout, whoever reported it."""
+"""Payout outcomes: books what came of a submitted payout, for every kind of report."""
 
 from dispatch import metrics
 from dispatch.money.payout_store import PayoutStore

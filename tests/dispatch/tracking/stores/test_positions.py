@@ -17,7 +17,6 @@ from dispatch.tracking.stores.positions import (
     encode_node_message,
 )
 from dispatch.tracking.stores.rider_index import RiderIndex
-from tests.dispatch.tracking.redis_stores import positions_over, rider_index_over
 from tests.dispatch.tracking.stores.updates import (
     BUSY,
     DOUALA,
@@ -29,16 +28,6 @@ from tests.dispatch.tracking.stores.updates import (
 )
 
 pytestmark = [pytest.mark.redis_cluster, pytest.mark.engines]
-
-
-@pytest.fixture
-def positions(redis: RedisClients) -> Positions:
-    return positions_over(redis, "node-a")
-
-
-@pytest.fixture
-def rider_index(redis: RedisClients) -> RiderIndex:
-    return rider_index_over(redis)
 
 
 async def test_the_last_position_is_kept_for_five_minutes(

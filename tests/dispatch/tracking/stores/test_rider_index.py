@@ -17,7 +17,6 @@ from dispatch.tracking.stores.positions import Positions, PositionUpdate
 from dispatch.tracking.stores.rider_facts import RiderFacts
 from dispatch.tracking.stores.rider_index import RiderIndex
 from matching.geo import haversine_m
-from tests.dispatch.tracking.redis_stores import positions_over, rider_index_over
 from tests.dispatch.tracking.stores.updates import (
     BUSY,
     DOUALA,
@@ -31,16 +30,6 @@ from tests.dispatch.tracking.stores.updates import (
 )
 
 pytestmark = [pytest.mark.redis_cluster, pytest.mark.engines]
-
-
-@pytest.fixture
-def positions(redis: RedisClients) -> Positions:
-    return positions_over(redis, "node-a")
-
-
-@pytest.fixture
-def rider_index(redis: RedisClients) -> RiderIndex:
-    return rider_index_over(redis)
 
 
 def scattered(count: int, centre: tuple[float, float], spread: float, seed: int) -> Any:
