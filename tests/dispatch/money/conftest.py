@@ -13,7 +13,7 @@ from dispatch.money.payout_providers import NamedProvider, ProviderReport, Provi
 from dispatch.money.payout_store import PayoutStore
 from dispatch.money.payouts import build_payout_services
 from dispatch.orders.unit_of_work import Caller
-from dispatch.wire.http import requests
+from dispatch.wire.http.wallets import PayoutRequest
 from dispatch.wire.webhooks import PayoutEvent, PayoutReport
 from ledger.core.facts import Adjustment, AdjustmentLeg
 from ledger.records.payouts import Payout
@@ -107,7 +107,7 @@ class MoneyScenario:
     async def requested_payout(self) -> Payout:
         """A payout that the vendor has requested out of its earnings."""
         await self.earn("VENDOR#ven_1")
-        body = requests.PayoutRequest(amount=AMOUNT_XAF, destination="+237 670")
+        body = PayoutRequest(amount=AMOUNT_XAF, destination="+237 670")
         answer = await self.payouts.requests.create(vendor(), body)
         return await self.payout_store.get(answer["payoutId"])
 

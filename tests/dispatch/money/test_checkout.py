@@ -4,6 +4,7 @@ import pytest
 
 from dispatch.errors import Refusal, Refused
 from dispatch.money.checkout import Checkout
+from dispatch.money.payment_store import PaymentStore
 from dispatch.money.payments import PaymentService, PaymentSources
 from dispatch.wire.http.base import PaymentMethodName
 from dispatch.wire.http.orders import BasketItem, GoodsOrder
@@ -15,9 +16,8 @@ pytestmark = pytest.mark.engines
 def checkout(scenario: OrderScenario, *, sandbox: bool) -> Checkout:
     """A checkout whose MOBILE_MONEY provider is the sandbox, which may be disabled."""
     sources = PaymentSources(sandbox=sandbox, webhooks=False)
-    payments = PaymentService(
-        scenario.table, scenario.ledger, scenario.order_service, sources, scenario.clock
-    )
+    store = PaymentStore(scenario.table, scenario.clock)
+    payments = PaymentService(store, scenario.ledger, scenario.order_service, sources)
     return Checkout(scenario.order_service, payments, "sandbox")
 
 

@@ -5,17 +5,24 @@ import pytest
 from dispatch.errors import Refusal, Refused
 from dispatch.money.corrections import TIP_WITHIN_MS
 from dispatch.storage.paging import PageRequest
-from dispatch.wire.http import requests
+from dispatch.wire.http.admin_money import (
+    AdjustmentBody,
+    AdjustmentLegBody,
+    RefundBody,
+    RemittanceBody,
+    ShortageBody,
+    WalletStatusChange,
+)
 from tests.dispatch.money.conftest import MoneyScenario, customer, operator, rider
 
 pytestmark = pytest.mark.engines
 
 
-def adjustment(amount: int = 700, owed: int = -700) -> requests.Adjustment:
-    return requests.Adjustment(
+def adjustment(amount: int = 700, owed: int = -700) -> AdjustmentBody:
+    return AdjustmentBody(
         legs=[
-            requests.AdjustmentLeg(account="VENDOR#ven_1", amount=amount),
-            requests.AdjustmentLeg(account="CLEARING#BANK.0", amount=owed),
+            AdjustmentLegBody(account="VENDOR#ven_1", amount=amount),
+            AdjustmentLegBody(account="CLEARING#BANK.0", amount=owed),
         ],
         reason="forgotten",
     )
@@ -51,11 +58,11 @@ async def test_a_refund_is_at_most_what_was_paid(money: MoneyScenario):
     order_id = await money.settled_order()
     before, _ = await money.wallet("USER", "usr_1")
     answer = await money.corrections.refund(
-        operator(), order_id, requests.Refund(amount=1_000, reason="cold")
+        operator(), order_id, RefundBody(amount=1_000, reason="cold")
     )
     with pytest.raises(Refused) as raised:
         await money.corrections.refund(
-            operator(), order_id, requests.Refund(amount=1_000_000, reason="cold")
+            operator(), order_id, RefundBody(amount=1_000_000, reason="cold")
         )
     assert (answer["amount"], answer["borneBy"]) == (1_000, "PARTIES")
     assert raised.value.code is Refusal.INSUFFICIENT_FUNDS
@@ -64,7 +71,7 @@ async def test_a_refund_is_at_most_what_was_paid(money: MoneyScenario):
 
 async def test_a_refund_of_an_unknown_or_unsettled_order_is_refused(money: MoneyScenario):
     """Nothing can be refunded before the settlement."""
-    open_order, body = await money.orders.place_order(), requests.Refund(amount=1, reason="cold")
+    open_order, body = await money.orders.place_order(), RefundBody(amount=1, reason="cold")
     for order_id, code in ((open_order, Refusal.WRONG_STATE), ("ord_none", Refusal.NOT_FOUND)):
         with pytest.raises(Refused) as raised:
             await money.corrections.refund(operator(), order_id, body)
@@ -76,11 +83,11 @@ async def test_a_remittance_reference_counts_once(money: MoneyScenario):
     await money.settled_order(method="CASH")
     owed = (await money.statements.owner_balance("RIDER", "rdr_1")).cash_in_hand
     record = money.corrections.record_remittance
-    body = requests.Remittance(amount=1_000, reference="slip_1")
+    body = RemittanceBody(amount=1_000, reference="slip_1")
     for _ in range(2):
         await record(operator(), "rdr_1", body)
     with pytest.raises(Refused) as raised:
-        await record(operator(), "rdr_1", requests.Remittance(amount=999, reference="slip_1"))
+        await record(operator(), "rdr_1", RemittanceBody(amount=999, reference="slip_1"))
     assert raised.value.code is Refusal.CONFLICT
     after = (await money.statements.owner_balance("RIDER", "rdr_1")).cash_in_hand
     assert after == owed - 1_000
@@ -131,7 +138,7 @@ async def test_a_shortage_is_charged_to_whom_the_operator_says(
     money: MoneyScenario, charge: str, account: str
 ):
     """The proposal takes the cash from the rider's debt and charges one account."""
-    body = requests.Shortage(
+    body = ShortageBody(
         amount=500,
         charge=charge,  # type: ignore[arg-type]
         reason="lost",
@@ -146,7 +153,7 @@ async def test_a_shortage_is_charged_to_whom_the_operator_says(
 
 async def test_a_customer_who_is_charged_must_be_named(money: MoneyScenario):
     """Without the customer's id the proposal is malformed."""
-    body = requests.Shortage(amount=500, charge="CUSTOMER", reason="lost")
+    body = ShortageBody(amount=500, charge="CUSTOMER", reason="lost")
     with pytest.raises(Refused) as raised:
         await money.corrections.propose_shortage(operator(), "rdr_1", body)
     assert raised.value.code is Refusal.MALFORMED
@@ -155,6 +162,6 @@ async def test_a_customer_who_is_charged_must_be_named(money: MoneyScenario):
 async def test_a_wallet_is_frozen_and_activated_again(money: MoneyScenario):
     """The status is the one set last."""
     for status in ("FROZEN", "ACTIVE"):
-        body = requests.WalletStatusChange(status=status, reason="review")  # type: ignore[arg-type]
+        body = WalletStatusChange(status=status, reason="review")  # type: ignore[arg-type]
         await money.corrections.set_wallet_status(operator(), "USER#usr_1", body)
         assert (await money.statements.wallet_details("USER", "usr_1"))["status"] == status

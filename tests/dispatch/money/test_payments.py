@@ -6,7 +6,7 @@ import pytest
 
 from dispatch.errors import Refusal, Refused
 from dispatch.money.payments import SANDBOX
-from dispatch.wire.http.requests import TopUp
+from dispatch.wire.http.wallets import TopUp
 from dispatch.wire.webhooks import PaymentEvent, PaymentReport
 from tests.dispatch.money.conftest import MoneyScenario, customer, key
 

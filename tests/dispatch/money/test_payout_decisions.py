@@ -6,7 +6,7 @@ from dispatch.errors import Refusal, Refused
 from dispatch.money.payout_decisions import PayoutDecisions
 from dispatch.money.payout_outcomes import PayoutOutcomes
 from dispatch.orders.unit_of_work import Caller
-from dispatch.wire.http import requests
+from dispatch.wire.http.admin_money import PayoutOutcome
 from tests.dispatch.money.conftest import AMOUNT_XAF, EARNED_XAF, MoneyScenario, operator
 
 pytestmark = pytest.mark.engines
@@ -70,7 +70,7 @@ async def test_an_outcome_by_hand_is_booked(
 ):
     """Paid, the held amount leaves; failed, it is released."""
     payout = await money.submitted_payout()
-    report = requests.PayoutOutcome(status=status, fee=100, reason="by hand")  # type: ignore[arg-type]
+    report = PayoutOutcome(status=status, fee=100, reason="by hand")  # type: ignore[arg-type]
     answer = await money.payouts.decisions.record_manual_outcome(
         operator(), payout.payout_id, report
     )
@@ -81,7 +81,7 @@ async def test_an_outcome_by_hand_is_booked(
 async def test_a_returned_payout_is_in_the_wallet_again(money: MoneyScenario):
     """Reported twice, the amount comes back once."""
     payout = await money.paid_payout()
-    report = requests.PayoutOutcome(status="RETURNED", reason="closed account")
+    report = PayoutOutcome(status="RETURNED", reason="closed account")
     for _ in range(2):
         await money.payouts.decisions.record_manual_outcome(operator(), payout.payout_id, report)
     assert await money.state_of(payout) == "RETURNED"

@@ -4,15 +4,15 @@ import pytest
 
 from dispatch.errors import Refusal, Refused
 from dispatch.money.payout_requests import MINIMUM_XAF
-from dispatch.wire.http import requests
+from dispatch.wire.http.wallets import PayoutRequest
 from ledger.core.facts import Remittance
 from tests.dispatch.money.conftest import AMOUNT_XAF, EARNED_XAF, MoneyScenario, rider, vendor
 
 pytestmark = pytest.mark.engines
 
 
-def body(amount: int = AMOUNT_XAF) -> requests.PayoutRequest:
-    return requests.PayoutRequest(amount=amount, destination="+237 670")
+def body(amount: int = AMOUNT_XAF) -> PayoutRequest:
+    return PayoutRequest(amount=amount, destination="+237 670")
 
 
 async def test_a_request_holds_its_amount(money: MoneyScenario):
