@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from dispatch.events.idempotency_records import RequestKey, request_key
+from dispatch.ids import OrderId
 from dispatch.money.correction_store import CorrectionStore
 from dispatch.money.corrections import CorrectionService
 from dispatch.money.payment_store import PaymentStore
@@ -127,14 +128,14 @@ class MoneyScenario:
         """The state of a payout now."""
         return (await self.payout_store.get(payout.payout_id)).payout_state.value
 
-    async def delivered_order(self, **kind: Any) -> str:
+    async def delivered_order(self, **kind: Any) -> OrderId:
         """An order that the rider has delivered."""
         order_id = await self.orders.place_order(**kind)
         await self.orders.accept_order(order_id)
         await self.orders.deliver(order_id)
         return order_id
 
-    async def settled_order(self, **kind: Any) -> str:
+    async def settled_order(self, **kind: Any) -> OrderId:
         """An order that is delivered and settled."""
         order_id = await self.delivered_order(**kind)
         await self.orders.settlement_worker.settle(order_id)
