@@ -18,7 +18,7 @@ from dispatch.wire.http.wallets import PayoutRequest
 from dispatch.wire.webhooks import PayoutEvent, PayoutReport
 from ledger.core.facts import Adjustment, AdjustmentLeg
 from ledger.records.payouts import Payout
-from tests.dispatch.conftest import OrderScenario
+from tests.dispatch.order_scenario import OrderScenario
 
 PROVIDER = "bank"
 EARNED_XAF = 200_000
