@@ -3,6 +3,7 @@
 import pytest
 from msgspec.structs import replace
 
+from dispatch.ids import OrderId
 from dispatch.model import DispatchState, Place, Position, RiderAssignment
 from dispatch.tracking.eta import (
     ETA_SEND_EVERY_MS,
@@ -24,7 +25,7 @@ def leg() -> RouteLeg:
     stop = Place(lat=DOUALA[0] + 20_000 / DEGREE_M, lng=DOUALA[1])
     return RouteLeg(
         RiderAssignment(
-            order_id="ord_1", state=DispatchState("ASSIGNED"), pickup=stop, dropoff=stop
+            order_id=OrderId("ord_1"), state=DispatchState("ASSIGNED"), pickup=stop, dropoff=stop
         )
     )
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from dispatch.ids import OrderId
 from dispatch.model import DispatchState, Place, Position, RiderAssignment
 from dispatch.tracking.route_leg import RouteLeg
 from matching.geo import DEGREE_M, distance_m
@@ -12,7 +13,7 @@ def leg(state: str = "ASSIGNED") -> RouteLeg:
     """A leg of an order with its pickup at the usual place and its dropoff 5 km north."""
     return RouteLeg(
         RiderAssignment(
-            order_id="ord_1",
+            order_id=OrderId("ord_1"),
             state=DispatchState(state),
             pickup=Place(lat=DOUALA[0], lng=DOUALA[1]),
             dropoff=Place(lat=DOUALA[0] + 5_000 / DEGREE_M, lng=DOUALA[1]),
