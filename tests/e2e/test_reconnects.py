@@ -21,11 +21,12 @@ async def test_a_reconnecting_client_gets_missed_events(tmp_path: Path):
 
 @pytest.mark.slow
 async def test_a_rolling_restart_loses_no_events(tmp_path: Path):
-    """Three servers restart in turn: no event is lost, and every client is back."""
+    """Three servers restart in turn: every client gets every event once and in order."""
     size = rolling_restart.Size(sockets=150, spread_s=1.0)
     figures = await rolling_restart.measure(size, 1, tmp_path)
 
-    assert rolling_restart.is_good(figures), figures
+    # How fast clients are back depends on what else runs: the command at full size asserts that.
+    assert rolling_restart.loses_nothing(figures), figures
 
 
 @pytest.mark.slow
