@@ -5,13 +5,13 @@ import secrets
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from unittest import mock
 
 import uuid_utils
 
-import concurrency.backoff
 import handlers.transport.graceful_shutdown
+from concurrency.backoff import jitter_from
 from tests.virtual_time import VirtualClock
 
 
@@ -66,23 +66,18 @@ def deterministic(seed: int, clock: VirtualClock) -> Iterator[None]:
     def now_ns() -> int:
         return clock.now_ms() * 1_000_000
 
-    patches = [
-        mock.patch.object(time, "time", now_s),
-        mock.patch.object(time, "time_ns", now_ns),
-        mock.patch.object(uuid_utils, "uuid7", ids.uuid7),
-        mock.patch.object(secrets, "token_bytes", ids.token_bytes),
-        mock.patch.object(secrets, "token_urlsafe", ids.token_urlsafe),
-        mock.patch.object(secrets, "randbelow", ids.randbelow),
-        mock.patch.object(concurrency.backoff, "_random", random.Random(f"backoff/{seed}")),
-        mock.patch.object(
-            handlers.transport.graceful_shutdown, "random", _SeededRandomModule(seed)
-        ),
-    ]
-    for patch in patches:
-        patch.start()
-    try:
+    shutdown_random = _SeededRandomModule(seed)
+    with ExitStack() as stack:
+        stack.callback(random.setstate, before)
+        for patch in (
+            mock.patch.object(time, "time", now_s),
+            mock.patch.object(time, "time_ns", now_ns),
+            mock.patch.object(uuid_utils, "uuid7", ids.uuid7),
+            mock.patch.object(secrets, "token_bytes", ids.token_bytes),
+            mock.patch.object(secrets, "token_urlsafe", ids.token_urlsafe),
+            mock.patch.object(secrets, "randbelow", ids.randbelow),
+            mock.patch.object(handlers.transport.graceful_shutdown, "random", shutdown_random),
+            jitter_from(random.Random(f"backoff/{seed}")),
+        ):
+            stack.enter_context(patch)
         yield
-    finally:
-        for patch in reversed(patches):
-            patch.stop()
-        random.setstate(before)
