@@ -21,6 +21,7 @@ from bench.common.result_line import print_result
 from bench.engines.sqlite_table import SqliteTable, put_items
 from ledger.core.accounts import balance_key
 from ledger.core.entries import JournalEntry
+from ledger.core.entry_planning import plan_entry
 from ledger.core.facts import Capture, Fact, Settle, TopUp
 from ledger.core.order_funds import (
     FundingMethod,
@@ -29,7 +30,6 @@ from ledger.core.order_funds import (
     funds_key,
     hash_terms,
 )
-from ledger.core.plan import plan_entry
 from ledger.core.pricing import DEFAULT_RATES, Pricing, price_goods
 from ledger.dynamodb.table import Table
 from ledger.posting.transaction import compose, wallet_legs

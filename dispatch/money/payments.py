@@ -16,7 +16,7 @@ from dispatch.orders.service import OrderService
 from dispatch.orders.unit_of_work import Caller
 from dispatch.wire.http.wallets import TopUp
 from dispatch.wire.webhooks import PAYMENT_FAILED, PAYMENT_SUCCEEDED, PaymentEvent, PaymentReport
-from ledger.core import plan
+from ledger.core import facts
 from ledger.core.accounts import user
 from ledger.core.money import CURRENCY
 from ledger.posting.ledger import Ledger
@@ -140,7 +140,7 @@ class PaymentService:
         if payment.order_id is not None:
             await self._confirm_order(payment, payment.order_id)
             return answer
-        fact = plan.TopUp(payment.user_id, payment.amount, provider, payment.payment_id)
+        fact = facts.TopUp(payment.user_id, payment.amount, provider, payment.payment_id)
         with translate_ledger_errors():
             posted = await self._ledger.post(fact)
         line = posted.lines[user(payment.user_id)]

@@ -31,7 +31,7 @@ from ledger.core.order_funds import (
     open_funds,
     read_funds,
 )
-from ledger.core.plan import AvailableBalances, plan_entry
+from ledger.core.entry_planning import AvailableBalances, plan_entry
 from ledger.core.pricing import Pricing
 from ledger.dynamodb.table import (
     Item,

@@ -7,7 +7,7 @@ import msgspec
 from ledger.core.accounts import list_shard_of
 from ledger.core.facts import Adjustment, AdjustmentLeg, adjustment_pk
 from ledger.core.order_funds import IF_ABSENT
-from ledger.core.plan import plan_entry
+from ledger.core.entry_planning import plan_entry
 from ledger.dynamodb.table import (
     Item,
     Key,

@@ -18,7 +18,7 @@ from ledger.core.entries import JournalEntry, Leg
 from ledger.core.facts import Rejection
 from ledger.core.money import CURRENCY
 from ledger.core.order_funds import IF_ABSENT
-from ledger.core.plan import CANCELLATION_FEE, ORDER_EARNINGS, PAYOUT, TIP
+from ledger.core.entry_planning import CANCELLATION_FEE, ORDER_EARNINGS, PAYOUT, TIP
 from ledger.dynamodb.table import (
     Item,
     Put,

@@ -11,7 +11,7 @@ from ledger.core.entries import JournalEntry, Leg, UnbalancedEntry, balance_legs
 from ledger.core.facts import Refund, Settle
 from ledger.core.money import split
 from ledger.core.order_funds import FundingMethod, FundsState, OrderFunds
-from ledger.core.plan import plan_entry
+from ledger.core.entry_planning import plan_entry
 from ledger.dynamodb.table import Item
 from ledger.records.wallets import GENESIS, Balance, line_hash
 

@@ -7,7 +7,7 @@ from ledger.core.pricing import DEFAULT_RATES, Pricing, price_goods
 from ledger.dynamodb.client import DynamoTable
 from ledger.posting.ledger import Ledger
 from ledger.reporting.statements import Statements
-from tests.ledger.scenarios.books import Books
+from tests.ledger.scenarios.ledger_setup import Books
 
 
 @pytest.fixture

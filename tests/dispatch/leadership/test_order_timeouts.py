@@ -21,7 +21,7 @@ from dispatch.wire.webhooks import PAYMENT_SUCCEEDED
 from ledger.dynamodb.fake import Latencies
 from tests import virtual_time
 from tests.ledger.scenarios.auditor import find_breaks
-from tests.ledger.scenarios.flows import (
+from tests.ledger.scenarios.money_flows import (
     MEAL,
     WALLET_BALANCE,
     Subject,
@@ -29,8 +29,8 @@ from tests.ledger.scenarios.flows import (
     payment_awaited,
     subject_of,
 )
-from tests.ledger.scenarios.random_choices import seed_randomness
-from tests.ledger.scenarios.shop import (
+from tests.ledger.scenarios.seeded_randomness import seed_randomness
+from tests.ledger.scenarios.cluster import (
     CUSTOMER,
     STOCK,
     VENDOR,

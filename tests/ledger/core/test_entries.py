@@ -15,6 +15,7 @@ from ledger.core.entries import (
     entry_item,
     hash_fact,
 )
+from ledger.core.entry_planning import plan_entry
 from ledger.core.facts import (
     Capture,
     Refund,
@@ -25,7 +26,6 @@ from ledger.core.facts import (
 )
 from ledger.core.money import AMOUNT_MAX
 from ledger.core.order_funds import FundingMethod, FundsState, OrderFunds
-from ledger.core.plan import plan_entry
 from ledger.core.pricing import DEFAULT_RATES, Pricing, price_goods, price_package
 from ledger.dynamodb.table import Key
 

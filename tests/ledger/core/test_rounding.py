@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from ledger.core.cancellation_matrix import MATRIX, Fault, Stage, split_cancellation
 from ledger.core.entries import JournalEntry
+from ledger.core.entry_planning import plan_entry
 from ledger.core.facts import (
     BorneBy,
     Capture,
@@ -20,7 +21,6 @@ from ledger.core.facts import (
     Settle,
 )
 from ledger.core.order_funds import FundingMethod, FundsState, OrderFunds
-from ledger.core.plan import plan_entry
 from ledger.core.pricing import (
     DEFAULT_RATES,
     Pricing,

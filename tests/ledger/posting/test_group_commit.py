@@ -17,7 +17,7 @@ from ledger.posting.ledger import Ledger
 from ledger.posting.transaction import PostedEntry
 from tests import virtual_time
 from tests.ledger.scenarios.auditor import find_breaks, items_of
-from tests.ledger.scenarios.random_choices import seed_randomness
+from tests.ledger.scenarios.seeded_randomness import seed_randomness
 
 T = TypeVar("T")
 TABLE = "crowds"

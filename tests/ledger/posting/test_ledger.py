@@ -32,7 +32,7 @@ from ledger.posting.ledger import GuardFailed, Ledger, LedgerRefused
 from ledger.posting.transaction import PostedEntry
 from ledger.records.payments import payment_key
 from ledger.records.wallets import GENESIS, line_hash
-from tests.ledger.scenarios.books import Books, expect_refusal
+from tests.ledger.scenarios.ledger_setup import Books, expect_refusal
 
 pytestmark = pytest.mark.engines
 

@@ -10,7 +10,7 @@ from ledger.core.order_funds import GuardedWrites, mark_delivered, void_funds
 from ledger.core.pricing import Pricing
 from ledger.dynamodb.table import Item, TransactionCancelled, Update
 from ledger.records.cash_holds import CASH_LIMIT_XAF, hold_key, release_cash, reserve_cash
-from tests.ledger.scenarios.books import Books, expect_refusal
+from tests.ledger.scenarios.ledger_setup import Books, expect_refusal
 
 pytestmark = pytest.mark.engines
 

@@ -11,7 +11,7 @@ from ledger.core.pricing import Pricing
 from ledger.dynamodb.table import TransactionCancelled
 from ledger.posting.ledger import LedgerRefused
 from ledger.records.payments import ProviderPayment, fail_payment, payment_key, start_payment
-from tests.ledger.scenarios.books import Books, expect_refusal
+from tests.ledger.scenarios.ledger_setup import Books, expect_refusal
 
 pytestmark = pytest.mark.engines
 

@@ -2,6 +2,7 @@
 
 from ledger.reporting.audit import Audit
 from tests import virtual_time
+from tests.ledger.scenarios.cluster import ServerCluster
 from tests.ledger.scenarios.corruptions import (
     CORRUPTIONS,
     Corruption,
@@ -10,8 +11,7 @@ from tests.ledger.scenarios.corruptions import (
     corrupt,
     set_attributes,
 )
-from tests.ledger.scenarios.random_choices import seed_randomness
-from tests.ledger.scenarios.shop import ServerCluster
+from tests.ledger.scenarios.seeded_randomness import seed_randomness
 
 
 def run_scenario(scenario):

@@ -14,7 +14,7 @@ from ledger.core.pricing import DEFAULT_RATES, Pricing, price_goods, price_packa
 from ledger.dynamodb.table import Query, TransactionCancelled
 from ledger.posting.ledger import Ledger, LedgerRefused
 from ledger.records.cash_holds import release_cash, reserve_cash
-from tests.ledger.scenarios.books import Books
+from tests.ledger.scenarios.ledger_setup import Books
 
 pytestmark = pytest.mark.engines
 

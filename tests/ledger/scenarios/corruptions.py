@@ -9,8 +9,7 @@ from ledger.dynamodb.attribute_values import from_item, to_item
 from ledger.dynamodb.table import Item
 from ledger.reporting.audit import Audit
 from ledger.reporting.checks import LedgerBreak
-from tests.ledger.scenarios.flows import order_assigned, order_delivered, order_placed
-from tests.ledger.scenarios.shop import (
+from tests.ledger.scenarios.cluster import (
     RIDER,
     TABLE,
     VENDOR,
@@ -18,6 +17,7 @@ from tests.ledger.scenarios.shop import (
     ServerCluster,
     ServerNode,
 )
+from tests.ledger.scenarios.money_flows import order_assigned, order_delivered, order_placed
 
 DAY_MS = 86_400_000
 # Longer than an entry may still be on its way into an index.

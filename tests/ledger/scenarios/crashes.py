@@ -16,10 +16,10 @@ from ledger.dynamodb.fake import Fault, FaultInjector, Latencies
 from ledger.dynamodb.table import TableUnavailable
 from tests import virtual_time
 from tests.ledger.scenarios.auditor import find_breaks, unsettled_orders
-from tests.ledger.scenarios.flows import FLOWS, MoneyFlow, Subject
-from tests.ledger.scenarios.process import KillableProcess
-from tests.ledger.scenarios.random_choices import seed_randomness
-from tests.ledger.scenarios.shop import ServerCluster, ServerNode, silence_logs
+from tests.ledger.scenarios.cluster import ServerCluster, ServerNode, silence_logs
+from tests.ledger.scenarios.killable_process import KillableProcess
+from tests.ledger.scenarios.money_flows import FLOWS, MoneyFlow, Subject
+from tests.ledger.scenarios.seeded_randomness import seed_randomness
 
 # Source: ledger design, recovered within 60 s even after a kill.
 RECOVERY_S_MAX = 60.0

@@ -22,8 +22,8 @@ from dispatch.wire.webhooks import PAYMENT_FAILED, PAYMENT_SUCCEEDED
 from ledger.dynamodb.fake import Fault, FaultInjector, Latencies
 from ledger.dynamodb.table import TableUnavailable
 from tests.ledger.scenarios.auditor import find_breaks, unsettled_orders
-from tests.ledger.scenarios.random_choices import seed_randomness
-from tests.ledger.scenarios.shop import PROMO, ServerCluster, ServerNode, silence_logs
+from tests.ledger.scenarios.cluster import PROMO, ServerCluster, ServerNode, silence_logs
+from tests.ledger.scenarios.seeded_randomness import seed_randomness
 from tests.virtual_time import VirtualLoop
 
 STEPS = 50

@@ -17,9 +17,9 @@ from bench.common.result_line import print_result
 from ledger.dynamodb import client
 from ledger.dynamodb.table import Write
 from tests import virtual_time
-from tests.ledger.scenarios.flows import FLOWS, MoneyFlow
-from tests.ledger.scenarios.random_choices import seed_randomness
-from tests.ledger.scenarios.shop import ServerCluster, silence_logs
+from tests.ledger.scenarios.cluster import ServerCluster, silence_logs
+from tests.ledger.scenarios.money_flows import FLOWS, MoneyFlow
+from tests.ledger.scenarios.seeded_randomness import seed_randomness
 from tests.ledger.scenarios.stale_decisions import STALE_CASES, StaleCase, is_stopped
 from tests.ledger.scenarios.weakened_conditions import Mutant, mutants_of, weaken
 

@@ -14,9 +14,9 @@ from ledger.dynamodb.table import Item, Key, TableUnavailable, Write
 from ledger.posting.ledger import LedgerRefused
 from ledger.posting.transaction import _key_of
 from tests import virtual_time
-from tests.ledger.scenarios.flows import FLOWS
-from tests.ledger.scenarios.random_choices import seed_randomness
-from tests.ledger.scenarios.shop import TABLE, ServerCluster, ServerNode
+from tests.ledger.scenarios.cluster import TABLE, ServerCluster, ServerNode
+from tests.ledger.scenarios.money_flows import FLOWS
+from tests.ledger.scenarios.seeded_randomness import seed_randomness
 
 # From the item and the order's id.
 Change = Callable[[Item, str], Item | None]

@@ -9,7 +9,7 @@ from tests.ledger.scenarios.crashes import (
     run_with_all_crashes,
     run_with_crash,
 )
-from tests.ledger.scenarios.flows import FLOWS, MoneyFlow
+from tests.ledger.scenarios.money_flows import FLOWS, MoneyFlow
 
 FLOWS_BY_NAME = {flow.name: flow for flow in FLOWS}
 

@@ -13,7 +13,8 @@ from ledger.dynamodb.fake import Latencies
 from ledger.records.payouts import provider_reference
 from tests import virtual_time
 from tests.ledger.scenarios.auditor import Items, find_breaks
-from tests.ledger.scenarios.flows import (
+from tests.ledger.scenarios.cluster import RIDER, ServerCluster, ServerNode
+from tests.ledger.scenarios.money_flows import (
     PAYOUT_AMOUNT,
     PROMO,
     Subject,
@@ -26,8 +27,7 @@ from tests.ledger.scenarios.flows import (
     promotion_created,
     vendor_with_earnings,
 )
-from tests.ledger.scenarios.random_choices import seed_randomness
-from tests.ledger.scenarios.shop import RIDER, ServerCluster, ServerNode
+from tests.ledger.scenarios.seeded_randomness import seed_randomness
 
 RaceAction = Callable[[ServerNode, Subject], Awaitable[object]]
 SEEDS = range(6)

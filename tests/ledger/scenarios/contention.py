@@ -1,6 +1,6 @@
 """Many callers settle the same orders at once while the table conflicts and loses replies.
 
-`python -m tests.ledger.scenarios.storm --callers 64 --orders 1000 --seeds 10` is the full size.
+Full size: `python -m tests.ledger.scenarios.contention --callers 64 --orders 1000 --seeds 10`.
 """
 
 import asyncio
@@ -22,8 +22,8 @@ from ledger.posting.ledger import Ledger
 from ledger.posting.transaction import PostedEntry
 from tests import virtual_time
 from tests.ledger.scenarios.auditor import find_breaks
-from tests.ledger.scenarios.random_choices import seed_randomness
-from tests.ledger.scenarios.shop import ServerCluster, ServerNode, silence_logs
+from tests.ledger.scenarios.cluster import ServerCluster, ServerNode, silence_logs
+from tests.ledger.scenarios.seeded_randomness import seed_randomness
 
 # Callers of one process share its locks and its memory.
 PROCESSES = 8

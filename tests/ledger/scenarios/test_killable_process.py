@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from tests import virtual_time
-from tests.ledger.scenarios.process import KillableProcess
+from tests.ledger.scenarios.killable_process import KillableProcess
 
 
 def test_a_process_dies_without_cleaning_up() -> None:

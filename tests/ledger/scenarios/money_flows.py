@@ -15,7 +15,7 @@ from ledger.core.accounts import balance_key, user
 from ledger.core.facts import Adjustment, AdjustmentLeg
 from tests import virtual_time
 from tests.ledger.scenarios.auditor import Items
-from tests.ledger.scenarios.shop import (
+from tests.ledger.scenarios.cluster import (
     CUSTOMER,
     PROMO,
     RIDER,
