@@ -24,9 +24,9 @@ from ledger.core.entries import JournalEntry
 from ledger.core.entry_planning import plan_entry
 from ledger.core.facts import Capture, Fact, Settle, TopUp
 from ledger.core.order_funds import (
-    FundingMethod,
     FundsState,
     OrderFunds,
+    PaymentMethod,
     funds_key,
     hash_terms,
 )
@@ -113,7 +113,7 @@ def _captured_funds(order_id: str, user: str, vendor: str, pricing: Pricing) -> 
     return OrderFunds(
         order_id=order_id,
         funds_state=FundsState.CAPTURED,
-        method=FundingMethod.WALLET,
+        method=PaymentMethod.WALLET,
         user_id=user,
         vendor_id=vendor,
         pricing=pricing,

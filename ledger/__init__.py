@@ -1,1 +1,1 @@
-"""Money in double entry; knows no sockets and no dispatch."""
+"""Double-entry ledger for all money: pure rules, records, posting, reporting, DynamoDB access."""

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from dispatch.errors import Refusal, Refused
 from dispatch.storage.dynamodb_errors import translate_dynamodb_errors
-from ledger.posting.ledger import LedgerRefused
+from ledger.posting.errors import LedgerRefused
 
 
 @contextmanager

@@ -1,1 +1,1 @@
-"""Pure double-entry rules: money, prices, accounts, entries, plans, cancellation terms."""
+"""Pure double-entry rules: amounts, prices, accounts, facts, journal entries, cancellation."""

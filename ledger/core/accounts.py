@@ -1,4 +1,4 @@
-"""The chart of accounts: what an account is called, who may go below zero, where it is kept."""
+"""Chart of accounts: account names, which kinds may go below zero, and the keys of their items."""
 
 import re
 from enum import StrEnum
@@ -7,39 +7,39 @@ from zlib import crc32
 
 from ledger.dynamodb.table import Key
 
-# Source: wire contract. `#` would forge a key, `.` a lane.
+# Source: docs/contract.md, ids. A `#` would forge a key, a `.` an account shard.
 _ID = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _SHARDED_NAME = re.compile(r"[A-Z0-9_-]{1,64}\.[0-9]{1,4}")
 _OWNER_NAME = re.compile(r"(USER|VENDOR|RIDER)\.[A-Za-z0-9_-]{1,64}")
 
-# Lists that would otherwise be one hot partition are kept in this many.
+# Shards of a list that would otherwise be one hot partition.
 # Source: 16 partitions take 16,000 writes a second on DynamoDB.
 LIST_SHARDS = 16
-# Names whose kind is remembered: a settlement asks for one a dozen times.
-NAMES_KEPT = 10_000
+# Account names whose kind is cached: one settlement looks up a dozen. Source: chosen.
+KINDS_CACHED_MAX = 10_000
 
 
 class AccountKind(StrEnum):
-    """What an account is; the first part of its name.
+    """Kind of an account; the first part of its name.
 
-    Credits are positive: what we owe and earn is above zero, what is owed to us below.
+    Credits are positive: what the platform owes or earned is above zero, what it is owed below.
     """
 
-    # What a customer, vendor or rider may spend or draw; never below zero.
+    # Wallet of a customer, vendor or rider: what it may spend or draw; never below zero.
     USER = "USER"
     VENDOR = "VENDOR"
     RIDER = "RIDER"
-    # Cash of ours in a rider's hands; never above zero.
+    # Cash that a rider collected and still has to remit; never above zero.
     RIDERCASH = "RIDERCASH"
-    # One order's escrow; kept in its FUNDS item and not in a wallet.
+    # Escrow of one order; kept in its FUNDS item, not in a wallet.
     ORDER = "ORDER"
-    # Our revenue and our expenses, in lanes.
+    # The platform's revenue and expenses; sharded.
     PLATFORM = "PLATFORM"
-    # What a payment provider holds for us, in lanes.
+    # What a payment provider holds for the platform; sharded.
     CLEARING = "CLEARING"
-    # What an owner owes us because his wallet was empty; never above zero.
+    # What a wallet's owner owes because the wallet was empty; never above zero.
     RECEIVABLE = "RECEIVABLE"
-    # Money of which nobody knows yet whose it is, in lanes; empty in the end.
+    # Money whose owner is not known yet; sharded, empty in the end.
     SUSPENSE = "SUSPENSE"
 
     @property
@@ -49,7 +49,7 @@ class AccountKind(StrEnum):
 
     @property
     def is_sharded(self) -> bool:
-        """Whether the account is many, so that no single item is in everybody's way."""
+        """Whether the account is split into shards, so that postings do not conflict."""
         return self in _SHARDED_KINDS
 
 
@@ -58,17 +58,15 @@ _KINDS_WITH_LINES = frozenset(
 )
 OWNERS = frozenset({AccountKind.USER, AccountKind.VENDOR, AccountKind.RIDER})
 _SHARDED_KINDS = frozenset({AccountKind.PLATFORM, AccountKind.CLEARING, AccountKind.SUSPENSE})
-# Where the cash lies that riders have handed in.
-CASH_DESK = "CASHDESK"
 
 
 class PlatformAccount(StrEnum):
     """The platform's own accounts."""
 
     COMMISSION = "COMMISSION"
-    # Of orders called off at the customer's fault.
+    # Income from orders that were cancelled at the customer's fault.
     FEES = "FEES"
-    # Expenses: discounts, what we give back or pay for others, what providers take, what is lost.
+    # Expenses: discounts; goodwill and payments for others; providers' fees; losses.
     PROMO = "PROMO"
     GOODWILL = "GOODWILL"
     PROVIDER_FEES = "PSPFEE"
@@ -76,52 +74,52 @@ class PlatformAccount(StrEnum):
 
 
 def checked_id(text: str) -> str:
-    """The id itself, when it may be part of a key.
+    """The id, if it may be part of a key.
 
-    Errors: ValueError for one that could be mistaken for another key.
+    Errors: ValueError for an id that would change the meaning of the key.
     """
-    if not isinstance(text, str) or _ID.fullmatch(text) is None:
+    if _ID.fullmatch(text) is None:
         raise ValueError(f"not an id: {text!r}")
     return text
 
 
 def user(user_id: str) -> str:
-    """A customer's wallet."""
+    """Account name of a customer's wallet."""
     return f"{AccountKind.USER}#{checked_id(user_id)}"
 
 
 def vendor(vendor_id: str) -> str:
-    """A vendor's wallet."""
+    """Account name of a vendor's wallet."""
     return f"{AccountKind.VENDOR}#{checked_id(vendor_id)}"
 
 
 def rider(rider_id: str) -> str:
-    """A rider's earnings."""
+    """Account name of a rider's wallet, which holds its earnings."""
     return f"{AccountKind.RIDER}#{checked_id(rider_id)}"
 
 
 def rider_cash(rider_id: str) -> str:
-    """The cash a rider has collected and not yet handed in."""
+    """Account name of the cash that a rider collected and has not remitted."""
     return f"{AccountKind.RIDERCASH}#{checked_id(rider_id)}"
 
 
 def escrow(order_id: str) -> str:
-    """What was paid for an order and not yet given to anyone."""
+    """Account name of an order's escrow: what was paid and is not settled yet."""
     return f"{AccountKind.ORDER}#{checked_id(order_id)}"
 
 
 def platform(account: PlatformAccount, shard: int) -> str:
-    """One of the platform's own accounts, one lane of it."""
+    """Account name of one shard of a platform account."""
     return f"{AccountKind.PLATFORM}#{account}.{shard}"
 
 
 def commission(shard: int) -> str:
-    """The platform's commission, one lane of it."""
+    """Account name of one shard of the platform's commission."""
     return platform(PlatformAccount.COMMISSION, shard)
 
 
 def owner(owner_type: str, owner_id: str) -> str:
-    """The wallet of a customer, vendor or rider.
+    """Account name of the wallet of a customer, vendor or rider.
 
     Errors: ValueError for another type or a malformed id.
     """
@@ -132,18 +130,18 @@ def owner(owner_type: str, owner_id: str) -> str:
 
 
 def receivable(owner_type: str, owner_id: str) -> str:
-    """What an owner owes us beyond his wallet."""
+    """Account name of an owner's debt: what could not be taken from its wallet."""
     return f"{AccountKind.RECEIVABLE}#{owner(owner_type, owner_id).replace('#', '.')}"
 
 
 def clearing(provider: str, shard: int) -> str:
-    """What came in through a payment provider, one lane of it."""
+    """Account name of one shard of what a payment provider holds."""
     return f"{AccountKind.CLEARING}#{checked_id(provider).upper()}.{shard}"
 
 
-@lru_cache(maxsize=NAMES_KEPT)
+@lru_cache(maxsize=KINDS_CACHED_MAX)
 def kind_of(account: str) -> AccountKind:
-    """What kind of account a name names.
+    """The kind of the account with that name.
 
     Errors: ValueError for a name outside the chart.
     """
@@ -158,12 +156,12 @@ def kind_of(account: str) -> AccountKind:
 
 
 def balance_key(account: str) -> Key:
-    """Where an account's balance is kept."""
+    """Key of an account's BALANCE item."""
     return Key(f"WALLET#{account}", "BALANCE")
 
 
 def line_key(account: str, seq: int) -> Key:
-    """Where a wallet's line of that number is kept; lines sort by number. Source: 12 digits."""
+    """Key of a wallet line; lines sort by number. Source: chosen, 12 digits."""
     return Key(f"WALLET#{account}", f"{LINE_PREFIX}{seq:012d}")
 
 
@@ -171,10 +169,15 @@ LINE_PREFIX = "TXN#"
 
 
 def listing_key(account: str) -> Key:
-    """Where an account is named in the list of all accounts that ever moved."""
-    return Key(f"ACCOUNTS#{list_shard_of(account)}", account)
+    """Key of an account's item in the list of all accounts that ever had a movement."""
+    return Key(accounts_pk(list_shard_of(account)), account)
+
+
+def accounts_pk(shard: int) -> str:
+    """Partition of one shard of the list of all accounts."""
+    return f"ACCOUNTS#{shard}"
 
 
 def list_shard_of(text: str) -> int:
-    """A stable shard of a name. Source: CRC-32, ISO 3309; spread matters here, not secrecy."""
+    """Shard of a name in a sharded list. Source: CRC-32, ISO 3309; spread matters, not secrecy."""
     return crc32(text.encode()) % LIST_SHARDS

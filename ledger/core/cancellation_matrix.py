@@ -1,4 +1,4 @@
-"""What calling an order off costs, and whom: a table of state and fault, and its use."""
+"""Cancellation matrix: what each party receives when an order is cancelled, by stage and fault."""
 
 from enum import StrEnum
 from typing import NamedTuple
@@ -6,12 +6,12 @@ from typing import NamedTuple
 from ledger.core.money import split
 from ledger.core.pricing import Pricing
 
-# Counted up with every change of the table; an entry says by which it was made.
+# Increased with every change of the table; each cancellation entry records its version.
 MATRIX_VERSION = 1
 
 
 class Stage(StrEnum):
-    """How far an order had come; the statuses of the contract in which it can be called off."""
+    """How far an order had come: the order statuses in which it can be cancelled."""
 
     PENDING = "PENDING"
     ACCEPTED = "ACCEPTED"
@@ -21,7 +21,7 @@ class Stage(StrEnum):
 
 
 class Fault(StrEnum):
-    """At whose door it lies."""
+    """Whose fault the cancellation is."""
 
     CUSTOMER = "CUSTOMER"
     VENDOR = "VENDOR"
@@ -30,7 +30,7 @@ class Fault(StrEnum):
 
 
 class CancellationTerms(NamedTuple):
-    """Which part of what he would have earned each gets all the same. Units: basis points."""
+    """Share of its part of the order that each party still receives. Units: basis points."""
 
     vendor_bps: int = 0
     rider_bps: int = 0
@@ -40,9 +40,9 @@ class CancellationTerms(NamedTuple):
 FREE = CancellationTerms()
 _ALL_FREE = dict.fromkeys(Fault, FREE)
 
-# What a customer is at fault for he pays himself; everything else is the platform's to pay.
-# Source: half of the goods' price is spent once a kitchen works, all of it once it is done; a rider
-# who waits at the counter has made half of his way. The house's choice, version 1.
+# At the customer's fault the customer pays these shares; otherwise the platform does.
+# Source: chosen, version 1: half of the goods' price is spent once the kitchen works, all of it
+# once the goods are ready; a rider who waits at the pickup has done half of its work.
 MATRIX: dict[Stage, dict[Fault, CancellationTerms]] = {
     Stage.PENDING: _ALL_FREE,
     Stage.ACCEPTED: _ALL_FREE,
@@ -68,10 +68,10 @@ MATRIX: dict[Stage, dict[Fault, CancellationTerms]] = {
 
 
 class CancellationSplit(NamedTuple):
-    """How an order that is called off is divided. Units: whole XAF.
+    """Division of a cancelled order's money. Units: whole XAF.
 
-    The customer gets `customer` back of what he paid; vendor, rider and platform get theirs, out of
-    his money where he is at fault and out of the platform's where not.
+    `customer` is what the customer gets back. Vendor, rider and platform get the other amounts, out
+    of the customer's payment where it is the customer's fault and from the platform otherwise.
     """
 
     customer: int
@@ -82,18 +82,22 @@ class CancellationSplit(NamedTuple):
 
     @property
     def compensation(self) -> int:
-        """What is paid to those who had worked already."""
+        """Paid to the parties who had already worked. Units: whole XAF."""
         return self.vendor + self.rider + self.platform
 
 
 def split_cancellation(
     pricing: Pricing, stage: Stage, fault: Fault, *, has_rider: bool
 ) -> CancellationSplit:
-    """Divide an order that is called off; a rider nobody had sent gets nothing."""
+    """Divide a cancelled order's money; without an assigned rider the rider's part is zero.
+
+    Units: whole XAF.
+    """
     terms = MATRIX[stage][fault]
     vendor, _ = split(pricing.vendor_share, terms.vendor_bps)
     rider, _ = split(pricing.rider_share, terms.rider_bps if has_rider else 0)
     platform, _ = split(pricing.commission, terms.platform_bps)
-    by_customer = fault is Fault.CUSTOMER
-    kept = vendor + rider + platform if by_customer else 0
-    return CancellationSplit(max(0, pricing.total - kept), vendor, rider, platform, by_customer)
+    is_customer_fault = fault is Fault.CUSTOMER
+    kept = vendor + rider + platform if is_customer_fault else 0
+    customer = max(0, pricing.total - kept)
+    return CancellationSplit(customer, vendor, rider, platform, is_customer_fault)

@@ -1,25 +1,25 @@
-"""Journal entries: signed legs that sum to zero, under a key that the fact decides."""
+"""Journal entries: signed legs that sum to zero, under a key derived from their fact."""
 
 import hashlib
 from collections.abc import Iterable
 from datetime import date
 from typing import Any
-from zlib import crc32
 
 import msgspec
 import orjson
 
-from ledger.core.accounts import LIST_SHARDS, kind_of
+from ledger.core.accounts import kind_of, list_shard_of
+from ledger.core.facts import Fact, entry_key
 from ledger.core.money import AMOUNT_MAX, CURRENCY
 from ledger.dynamodb.table import Item, Key, time_sort_key
 
-# Douala keeps UTC+1 the whole year. Source: IANA time zone Africa/Douala.
+# Douala is at UTC+1 all year. Source: IANA time zone Africa/Douala.
 DAY_OFFSET_MS = 3_600_000
 DAY_MS = 86_400_000
 
 
 class UnbalancedEntry(ValueError):
-    """Legs that cannot be a journal entry; a fault in a plan, never in what someone asked."""
+    """Legs that do not form a journal entry; a bug in planning, never a wrong request."""
 
 
 class Leg(msgspec.Struct, frozen=True):
@@ -33,8 +33,8 @@ class Leg(msgspec.Struct, frozen=True):
 class JournalEntry(msgspec.Struct, frozen=True, kw_only=True):
     """A fact in double entry.
 
-    `key` is where it is kept, and decides that the fact happens once. `fact_hash` is a hash of the
-    fact itself, which tells a repetition from a contradiction.
+    `key` is the key of the entry's item; it is derived from the fact, so that a fact is posted
+    once. `fact_hash` tells a repetition of the fact from another fact with the same key.
     """
 
     key: Key
@@ -46,19 +46,21 @@ class JournalEntry(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def entry_id(self) -> str:
-        """The entry's name in lines and answers."""
+        """Name of the entry in wallet lines and answers."""
         return f"{self.key.pk}/{self.key.sk}"
 
     @property
     def total(self) -> int:
-        """How much moved. Units: whole XAF."""
+        """Sum of the credits: how much moved. Units: whole XAF."""
         return sum(leg.amount for leg in self.legs if leg.amount > 0)
 
 
 def balance_legs(legs: Iterable[Leg]) -> tuple[Leg, ...]:
-    """Legs of an entry: one an account, none of zero, in the order of their accounts.
+    """Merge legs to one per account, without zeros, sorted by account.
 
-    Errors: Unbalanced when they do not sum to zero, are none, or one passes the largest amount.
+    Units: whole XAF.
+
+    Errors: UnbalancedEntry where they do not sum to zero, none is left, or one is above AMOUNT_MAX.
     """
     merged: dict[str, Leg] = {}
     for leg in legs:
@@ -69,7 +71,7 @@ def balance_legs(legs: Iterable[Leg]) -> tuple[Leg, ...]:
         merged[leg.account] = Leg(leg.account, amount, category)
     kept = tuple(leg for _, leg in sorted(merged.items()) if leg.amount)
     if not kept:
-        raise UnbalancedEntry("an entry moves something")
+        raise UnbalancedEntry("the entry moves nothing")
     if sum(leg.amount for leg in kept) != 0:
         raise UnbalancedEntry(f"legs sum to {sum(leg.amount for leg in kept)}")
     if any(abs(leg.amount) > AMOUNT_MAX for leg in kept):
@@ -77,25 +79,41 @@ def balance_legs(legs: Iterable[Leg]) -> tuple[Leg, ...]:
     return kept
 
 
+def build_entry(
+    fact: Fact, kind: str, legs: Iterable[Leg], order_id: str | None = None, **details: Any
+) -> JournalEntry:
+    """The entry of a fact; `details` are stored with it. Units: whole XAF.
+
+    Errors: UnbalancedEntry as in `balance_legs`.
+    """
+    return JournalEntry(
+        key=entry_key(fact),
+        kind=kind,
+        fact_hash=hash_fact(fact),
+        legs=balance_legs(legs),
+        order_id=order_id,
+        details=details,
+    )
+
+
 def hash_fact(fact: msgspec.Struct) -> str:
-    """A hash of everything a fact says. Source: SHA-256 over JSON with sorted keys."""
+    """Hash of all fields of a fact. Source: SHA-256 over JSON with sorted keys."""
     body = [type(fact).__name__, msgspec.to_builtins(fact)]
     return hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest()
 
 
 def business_day(at_ms: int) -> str:
-    """The business day of a moment, as `2026-11-21` in Douala."""
+    """Business day of a moment, as `2026-11-21` in Douala. Units: Unix milliseconds."""
     days = (at_ms + DAY_OFFSET_MS) // DAY_MS
     return date.fromordinal(date(1970, 1, 1).toordinal() + days).isoformat()
 
 
 def entry_item(entry: JournalEntry, recorded_at_ms: int, lines: dict[str, Item]) -> Item:
-    """The entry as it is kept; `lines` are the wallet lines that its legs became.
+    """Item of an entry; `lines` are the wallet lines of its legs, by account. Units: whole XAF.
 
-    DynamoDB: under its cause, and in GSI3 by business day, sharded.
+    DynamoDB: under the key of its fact, and in GSI3 by business day, sharded.
     """
     key = entry.key
-    shard = crc32(entry.entry_id.encode()) % LIST_SHARDS
     return {
         "PK": key.pk,
         "SK": key.sk,
@@ -106,13 +124,18 @@ def entry_item(entry: JournalEntry, recorded_at_ms: int, lines: dict[str, Item])
         "orderId": entry.order_id,
         "recordedAt": recorded_at_ms,
         **entry.details,
-        "GSI3PK": f"JE#{business_day(recorded_at_ms)}#{shard}",
+        "GSI3PK": journal_pk(business_day(recorded_at_ms), list_shard_of(entry.entry_id)),
         "GSI3SK": time_sort_key(recorded_at_ms, entry.entry_id),
     }
 
 
+def journal_pk(day: str, shard: int) -> str:
+    """Partition of one shard of a business day's entries in GSI3."""
+    return f"JE#{day}#{shard}"
+
+
 def _leg_item(leg: Leg, line: Item | None) -> Item:
-    kept = {"account": leg.account, "amount": leg.amount}
+    item: Item = {"account": leg.account, "amount": leg.amount}
     if line is not None:
-        kept |= {"seq": line["seq"], "after": line["balanceAfter"]}
-    return kept
+        item |= {"seq": line["seq"], "after": line["balanceAfter"]}
+    return item

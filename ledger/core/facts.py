@@ -1,4 +1,4 @@
-"""What can happen to money: one struct a fact, and the key under which its entry is kept."""
+"""Facts about money: one struct per kind of event, and the key of its journal entry."""
 
 from enum import StrEnum
 from typing import Literal
@@ -15,16 +15,16 @@ OwnerType = Literal["USER", "VENDOR", "RIDER"]
 
 
 class BorneBy(StrEnum):
-    """Whose money a refund after the settlement is."""
+    """Who pays a refund after the settlement."""
 
-    # All who had a part of the order, each by his part.
+    # Vendor, rider and platform, each in proportion to its part of the order.
     PARTIES = "PARTIES"
     VENDOR = "VENDOR"
     PLATFORM = "PLATFORM"
 
 
 class TopUp(msgspec.Struct, frozen=True):
-    """A provider confirmed that a customer paid into his wallet. Units: whole XAF."""
+    """A provider confirmed that a customer paid into its wallet. Units: whole XAF."""
 
     user_id: str
     amount: int
@@ -33,7 +33,7 @@ class TopUp(msgspec.Struct, frozen=True):
 
 
 class Capture(msgspec.Struct, frozen=True):
-    """A customer paid for an order, from his wallet or through a provider."""
+    """A customer paid for an order, from the wallet or through a provider. Units: whole XAF."""
 
     order_id: str
     user_id: str
@@ -45,16 +45,16 @@ class Capture(msgspec.Struct, frozen=True):
 
 
 class Settle(msgspec.Struct, frozen=True):
-    """A delivered order's money goes to those who earned it; everything else is in its FUNDS."""
+    """A delivered order's money is split between its parties; all amounts are in its FUNDS item."""
 
     order_id: str
 
 
 class Refund(msgspec.Struct, frozen=True):
-    """An order is called off before delivery, at a stage and by somebody's fault.
+    """An order is cancelled before delivery, at a stage and by somebody's fault.
 
-    The matrix of `cancellation_matrix` says who is paid for what he had done by then; `rider_id` is
-    the rider who was on his way.
+    `cancellation_matrix` says who is paid for the work done until then; `rider_id` is the assigned
+    rider.
     """
 
     order_id: str
@@ -65,7 +65,7 @@ class Refund(msgspec.Struct, frozen=True):
 
 
 class PartialRefund(msgspec.Struct, frozen=True):
-    """A customer gets money back for an order that was settled. Units: whole XAF."""
+    """A customer gets money back for a settled order. Units: whole XAF."""
 
     order_id: str
     refund_id: str
@@ -75,7 +75,7 @@ class PartialRefund(msgspec.Struct, frozen=True):
 
 
 class Tip(msgspec.Struct, frozen=True):
-    """A customer thanks the rider of a delivered order, out of his wallet. Units: whole XAF."""
+    """A customer tips the rider of a delivered order from the wallet. Units: whole XAF."""
 
     order_id: str
     tip_id: str
@@ -84,9 +84,9 @@ class Tip(msgspec.Struct, frozen=True):
 
 
 class Remittance(msgspec.Struct, frozen=True):
-    """A rider handed in cash that he had collected. Units: whole XAF.
+    """A rider handed in collected cash. Units: whole XAF.
 
-    `desk` is where: our own, or an agent's or provider's.
+    `desk` is where: the platform's own cash desk, or an agent or provider.
     """
 
     rider_id: str
@@ -96,9 +96,9 @@ class Remittance(msgspec.Struct, frozen=True):
 
 
 class Netting(msgspec.Struct, frozen=True):
-    """What an owner owes us is taken from his wallet before he draws from it. Units: whole XAF.
+    """An owner's debts are deducted from its wallet before a payout. Units: whole XAF.
 
-    `cash` is what a rider has in hand, `debt` what a refund could not take from the wallet.
+    `cash` is the cash that a rider has not remitted, `debt` what a refund could not take.
     """
 
     payout_id: str
@@ -116,7 +116,7 @@ class AdjustmentLeg(msgspec.Struct, frozen=True):
 
 
 class Adjustment(msgspec.Struct, frozen=True):
-    """Two people agree that the books were wrong, or that something was lost."""
+    """A correction of the books, or a loss, that two people agreed on. Units: whole XAF."""
 
     adjustment_id: str
     corrections: tuple[AdjustmentLeg, ...]
@@ -126,7 +126,7 @@ class Adjustment(msgspec.Struct, frozen=True):
 
 
 class PayoutPaid(msgspec.Struct, frozen=True):
-    """A provider has paid out of a wallet; `fee` is what he took from us. Units: whole XAF."""
+    """A provider has paid a payout; `fee` is what it charged the platform. Units: whole XAF."""
 
     payout_id: str
     owner_type: OwnerType
@@ -137,7 +137,7 @@ class PayoutPaid(msgspec.Struct, frozen=True):
 
 
 class PayoutReturned(msgspec.Struct, frozen=True):
-    """A payout that was paid came back. Units: whole XAF."""
+    """A paid payout came back. Units: whole XAF."""
 
     payout_id: str
     owner_type: OwnerType
@@ -160,7 +160,7 @@ Fact = (
     | PayoutPaid
     | PayoutReturned
 )
-# Facts that depend on the order's money as it stands.
+# Facts that depend on the current state of the order's funds.
 OrderFact = Settle | Refund | PartialRefund | Tip
 
 
@@ -172,7 +172,7 @@ class Rejection(msgspec.Struct, frozen=True):
 
 
 def entry_key(fact: Fact) -> Key:
-    """Where the entry of a fact is kept: one fact, one key, one entry for ever."""
+    """Key of a fact's entry: one fact, one key, one entry."""
     match fact:
         case TopUp():
             return Key(payment_pk(fact.provider, fact.payment_id), "JE#TOPUP")
@@ -205,15 +205,15 @@ def _order_sort_key(fact: Capture | Settle | Refund | PartialRefund | Tip) -> st
 
 
 def payment_pk(provider: str, payment_id: str) -> str:
-    """The partition of one payment at a provider."""
+    """Partition of one payment at a provider."""
     return f"PAYMENT#{accounts.checked_id(provider)}#{accounts.checked_id(payment_id)}"
 
 
 def payout_pk(payout_id: str) -> str:
-    """The partition of one payout."""
+    """Partition of one payout."""
     return f"PAYOUT#{accounts.checked_id(payout_id)}"
 
 
 def adjustment_pk(adjustment_id: str) -> str:
-    """The partition of one adjustment."""
+    """Partition of one adjustment."""
     return f"ADJUSTMENT#{accounts.checked_id(adjustment_id)}"

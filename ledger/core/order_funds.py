@@ -1,6 +1,6 @@
-"""An order's money: its state, its escrow and the prices it was made with, apart from its status.
+"""Funds of an order: state, escrow and the prices it was placed with, apart from its status.
 
-What dispatch must know of it are writes to put into the transactions of its own steps.
+The functions build writes; dispatch puts some of them into the transactions of its own steps.
 """
 
 import hashlib
@@ -23,29 +23,29 @@ from ledger.dynamodb.table import (
 
 IF_ABSENT = "attribute_not_exists(PK)"
 
-# Where GSI2 lists orders that hold money, and those that wait to be settled; both sharded.
+# Partitions of GSI2 that list orders with escrow, and orders that wait for settlement; sharded.
 OPEN_ESCROW = "ESCROW#OPEN"
 PENDING_SETTLEMENT = "SETTLE#PENDING"
 
 
 class FundsState(StrEnum):
-    """Where an order's money stands."""
+    """State of an order's funds."""
 
-    # Mobile money has been asked for.
+    # A mobile money payment was requested.
     NONE = "NONE"
-    # Cash is due at the door.
+    # Cash is due at the dropoff.
     DUE = "DUE"
     CAPTURED = "CAPTURED"
     DELIVERED = "DELIVERED"
     SETTLED = "SETTLED"
-    # Paid, and given back.
+    # Paid, and paid back.
     CANCELLED = "CANCELLED"
-    # Never paid.
+    # Cancelled before it was paid.
     VOID = "VOID"
 
 
-class FundingMethod(StrEnum):
-    """How an order is paid."""
+class PaymentMethod(StrEnum):
+    """How a customer pays for an order."""
 
     WALLET = "WALLET"
     MOBILE_MONEY = "MOBILE_MONEY"
@@ -53,31 +53,31 @@ class FundingMethod(StrEnum):
 
 
 class OrderFunds(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """An order's money as it stands, or as a caller believes it to. Units: whole XAF."""
+    """Funds of an order, as stored or as a caller expects them. Units: whole XAF, Unix ms."""
 
     order_id: str
     funds_state: FundsState
-    method: FundingMethod
+    method: PaymentMethod
     user_id: str
     pricing: Pricing
     escrow: int
     vendor_id: str | None = None
     rider_id: str | None = None
-    # What went back after the settlement: in all, and of that at everybody's cost.
+    # Paid back after the settlement: in all, and of that the part that all parties bear.
     refunded: int = 0
     shared: int = 0
     delivered_at: int | None = None
 
 
 class GuardedWrites(msgspec.Struct, frozen=True):
-    """Writes for somebody else's transaction; `codes[i]` is the refusal when `writes[i]` fails."""
+    """Writes for a caller's transaction; `codes[i]` is the refusal if `writes[i]` fails."""
 
     writes: tuple[Write, ...]
     codes: tuple[str, ...]
 
 
 def funds_key(order_id: str) -> Key:
-    """Where an order's money is kept."""
+    """Key of an order's FUNDS item."""
     return Key(f"ORDER#{checked_id(order_id)}", "FUNDS")
 
 
@@ -87,7 +87,7 @@ def read_funds(item: Item) -> OrderFunds:
 
 
 def hash_terms(funds: OrderFunds) -> str:
-    """What was agreed when the order was placed: who, how, at which price; it never changes.
+    """Hash of what was agreed at placement: who pays, how, and at which price; it never changes.
 
     Source: SHA-256 over JSON with sorted keys.
     """
@@ -97,7 +97,7 @@ def hash_terms(funds: OrderFunds) -> str:
 
 
 def open_funds(funds: OrderFunds, now_ms: int) -> Put:
-    """Begin an order's money; there is none yet. DynamoDB: Put FUNDS if absent."""
+    """Create an order's funds. DynamoDB: Put FUNDS if absent. Units: whole XAF."""
     key = funds_key(funds.order_id)
     item: dict[str, Any] = {
         "PK": key.pk,
@@ -114,11 +114,11 @@ def open_funds(funds: OrderFunds, now_ms: int) -> Put:
 
 
 def capture_funds(funds: OrderFunds, now_ms: int) -> Update:
-    """Mobile money has arrived, and `fin` is how the order's money will stand.
+    """Record that mobile money arrived; `funds` is the state afterwards. Units: whole XAF.
 
-    DynamoDB: FUNDS NONE → CAPTURED, if it was placed on these terms.
+    DynamoDB: FUNDS NONE → CAPTURED, if the order was placed on these terms.
     """
-    listed = _open_escrow_keys(funds.order_id)
+    index_keys = _open_escrow_keys(funds.order_id)
     return Update(
         key=funds_key(funds.order_id),
         expression=(
@@ -133,14 +133,14 @@ def capture_funds(funds: OrderFunds, now_ms: int) -> Update:
             ":termsHash": hash_terms(funds),
             ":now": now_ms,
             ":one": 1,
-            ":pk": listed["GSI2PK"],
-            ":sk": listed["GSI2SK"],
+            ":pk": index_keys["GSI2PK"],
+            ":sk": index_keys["GSI2SK"],
         },
     )
 
 
 def close_funds(funds: OrderFunds, state: FundsState, now_ms: int) -> Update:
-    """The escrow is given away, whole, if the order's money stands as `fin` says.
+    """Empty the escrow, if the order's funds are still as `funds` says.
 
     DynamoDB: FUNDS → SETTLED or CANCELLED.
     """
@@ -169,9 +169,9 @@ def close_funds(funds: OrderFunds, state: FundsState, now_ms: int) -> Update:
 
 
 def refund_funds(funds: OrderFunds, amount: int, *, is_shared: bool, now_ms: int) -> Update:
-    """Count what goes back after the settlement, if nothing went back since `fin` was read.
+    """Count a refund after the settlement, if there was none since `funds` was read.
 
-    DynamoDB: FUNDS stays SETTLED.
+    Units: whole XAF. DynamoDB: FUNDS stays SETTLED.
     """
     return Update(
         key=funds_key(funds.order_id),
@@ -196,9 +196,9 @@ def refund_funds(funds: OrderFunds, amount: int, *, is_shared: bool, now_ms: int
 def mark_delivered(
     order_id: str, rider_id: str, now_ms: int, cash_collected: int | None = None
 ) -> GuardedWrites:
-    """The goods are handed over by this rider; the money waits to be settled.
+    """Record the delivery by this rider; the funds then wait for settlement. Units: whole XAF.
 
-    DynamoDB: FUNDS CAPTURED | DUE → DELIVERED, listed in GSI2 until it is settled.
+    DynamoDB: FUNDS CAPTURED | DUE → DELIVERED, index_keys in GSI2 until settled.
     """
     expression = (
         "SET fundsState = :delivered, riderId = :rider, deliveredAt = :now, updatedAt = :now, "
@@ -227,7 +227,7 @@ def mark_delivered(
 
 
 def void_funds(order_id: str, now_ms: int) -> GuardedWrites:
-    """The order is called off before anything was paid. DynamoDB: FUNDS NONE | DUE → VOID."""
+    """Close the funds of an order cancelled before payment. DynamoDB: FUNDS NONE | DUE → VOID."""
     write = Update(
         key=funds_key(order_id),
         expression="SET fundsState = :void, updatedAt = :now, v = v + :one",

@@ -1,4 +1,4 @@
-"""What an order costs and who gets which part: integers in, integers out, nothing lost."""
+"""Order prices: total, commission and the shares of vendor and rider, all in integers."""
 
 from typing import Literal
 
@@ -9,15 +9,15 @@ from ledger.core.money import split
 Service = Literal["FOOD", "MART", "PACKAGE"]
 
 METRES_PER_KM = 1000
-# The least a customer pays himself, whatever the platform adds. Units: whole XAF.
-# Source: the smallest amount that can move.
+# The smallest price a customer pays, whatever the discount. Units: whole XAF.
+# Source: the smallest amount that can be posted.
 PAYABLE_MIN = 1
 
 
 class Rates(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The price list of one service, as configured; amounts in whole XAF.
+    """Price list of one service, as configured. Units: whole XAF, basis points, kilograms.
 
-    Source: wire contract, business rules.
+    Source: docs/contract.md, business rules.
     """
 
     service: Service
@@ -60,7 +60,10 @@ DEFAULT_RATES: dict[Service, Rates] = {
 
 
 class Pricing(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """The price of one order with its split, fixed when the order is placed; whole XAF."""
+    """Price of an order and its split, fixed at placement.
+
+    Units: whole XAF, metres, basis points.
+    """
 
     service: Service
     subtotal: int
@@ -73,26 +76,26 @@ class Pricing(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     rate_version: int
     distance_m: int = 0
     currency: str = "XAF"
-    # What the customer gives the rider on top; no commission is taken of it.
+    # What the customer adds for the rider; free of commission.
     tip: int = 0
-    # What the platform pays in the customer's place; `total` is without it.
+    # What the platform pays in the customer's place; not part of `total`.
     discount: int = 0
 
     @property
     def gross(self) -> int:
-        """What is divided in the end, whoever paid it."""
+        """What is split in the end, whoever paid it. Units: whole XAF."""
         return self.total + self.discount
 
     @property
     def rider_total(self) -> int:
-        """What the rider gets in the end."""
+        """What the rider gets in the end. Units: whole XAF."""
         return self.rider_share + self.tip
 
 
 def price_goods(rates: Rates, subtotal: int) -> Pricing:
-    """Price a FOOD or MART order.
+    """Price of a FOOD or MART order.
 
-    Units: subtotal in whole XAF. The platform takes `subtotal * bps // 10000`, the vendor the rest.
+    Units: whole XAF. The platform takes `subtotal * bps // 10000`, the vendor the rest.
     """
     assert subtotal >= 0
     commission, vendor_share = split(subtotal, rates.commission_bps)
@@ -112,9 +115,9 @@ def price_goods(rates: Rates, subtotal: int) -> Pricing:
 
 
 def price_package(rates: Rates, distance_m: int, *, fragile: bool) -> Pricing:
-    """Price a parcel by distance.
+    """Price of a PACKAGE order by distance.
 
-    Units: distance in metres. Rounding: half up to a whole franc, in integers.
+    Units: metres, whole XAF. Rounding: half up to a whole XAF, in integers.
     """
     assert distance_m >= 0
     by_distance = (distance_m * rates.fee_per_km + METRES_PER_KM // 2) // METRES_PER_KM
@@ -137,30 +140,30 @@ def price_package(rates: Rates, distance_m: int, *, fragile: bool) -> Pricing:
 
 
 def with_tip(pricing: Pricing, tip: int) -> Pricing:
-    """The same order with something for the rider; all of it is his."""
+    """The price with a tip, all of which is the rider's. Units: whole XAF."""
     assert tip >= 0
     assert not pricing.tip
     return _check_split(msgspec.structs.replace(pricing, tip=tip, total=pricing.total + tip))
 
 
 def with_discount(pricing: Pricing, discount: int) -> Pricing:
-    """The same order, of which the platform pays a part; the parts of the others stay whole.
+    """The price with a discount that the platform pays; the other parties' shares stay whole.
 
-    The tip is the customer's own gift, and a franc at least remains to be paid: nothing is captured
-    of nothing.
+    The discount covers no tip and leaves at least PAYABLE_MIN to pay, since nothing can be captured
+    of zero. Units: whole XAF.
     """
     assert discount >= 0
     assert not pricing.discount
-    given = min(discount, pricing.total - pricing.tip - PAYABLE_MIN)
-    if given <= 0:
+    applied = min(discount, pricing.total - pricing.tip - PAYABLE_MIN)
+    if applied <= 0:
         return pricing
     return _check_split(
-        msgspec.structs.replace(pricing, discount=given, total=pricing.total - given)
+        msgspec.structs.replace(pricing, discount=applied, total=pricing.total - applied)
     )
 
 
 def _check_split(pricing: Pricing) -> Pricing:
     parts = pricing.commission + pricing.vendor_share + pricing.rider_total
-    assert parts == pricing.gross, "the parts make the whole"
+    assert parts == pricing.gross, "the parts do not sum to the whole"
     assert min(pricing.commission, pricing.vendor_share, pricing.rider_share) >= 0
     return pricing

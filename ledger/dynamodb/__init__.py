@@ -1,1 +1,1 @@
-"""The DynamoDB port, its client, schema and encodings."""
+"""DynamoDB: the port (`table`), its client, the table's schema, encodings, and a fake for tests."""

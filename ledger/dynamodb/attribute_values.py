@@ -1,10 +1,10 @@
-"""Between Python values and DynamoDB's attribute values, without Decimal."""
+"""Encoding of Python values as DynamoDB's attribute values and back, without Decimal."""
 
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-# {"S": "text"}, {"N": "12"}, ... as the low-level client sends and gets it.
+# {"S": "text"}, {"N": "12"}, ... as the low-level client takes and returns it.
 AttributeValue = dict[str, Any]
 
 # Source: DynamoDB, data types: a number's magnitude is at least 1E-130.
@@ -14,15 +14,15 @@ MAGNITUDE_MIN = 1e-130
 def to_attribute(value: Any) -> AttributeValue:
     """Encode one value; integers stay exact.
 
-    Errors: TypeError for a type that DynamoDB has no place for, ValueError for NaN and infinity.
+    Errors: TypeError for a type that DynamoDB cannot store, ValueError for NaN and infinity.
     """
     encode = _ENCODERS.get(type(value))
     if encode is not None:
         return encode(value)
-    # Enumerations of text are text.
+    # String enumerations are stored as strings.
     if isinstance(value, str):
         return {"S": str.__str__(value)}
-    raise TypeError(f"no attribute value for {type(value).__name__}")
+    raise TypeError(f"DynamoDB cannot store a {type(value).__name__}")
 
 
 def to_item(item: Mapping[str, Any]) -> dict[str, AttributeValue]:
@@ -33,14 +33,14 @@ def to_item(item: Mapping[str, Any]) -> dict[str, AttributeValue]:
 def from_attribute(attribute: AttributeValue) -> Any:
     """Decode one value.
 
-    DynamoDB keeps no trailing zeros, so a float without a fraction comes back as an integer.
+    DynamoDB stores no trailing zeros, so a float without a fraction is decoded as an integer.
 
-    Errors: ValueError for the set types, which this house never writes.
+    Errors: ValueError for the set types, which are never written here.
     """
     ((kind, value),) = attribute.items()
     decode = _DECODERS.get(kind)
     if decode is None:
-        raise ValueError(f"an attribute of type {kind}")
+        raise ValueError(f"an attribute of type {kind} cannot be decoded")
     return decode(value)
 
 
@@ -51,9 +51,9 @@ def from_item(item: Mapping[str, AttributeValue]) -> dict[str, Any]:
 
 def _encode_float(value: float) -> AttributeValue:
     if not math.isfinite(value):
-        raise ValueError(f"{value} is not a number that can be kept")
+        raise ValueError(f"DynamoDB cannot store {value}")
     if abs(value) < MAGNITUDE_MIN:
-        # No measure of ours means it, and DynamoDB would refuse the whole write.
+        # Too small to mean anything here, and DynamoDB would refuse the whole write.
         return {"N": "0"}
     return {"N": repr(value)}
 

@@ -1,4 +1,4 @@
-"""A whole list, page by page."""
+"""Reading a whole list, page by page."""
 
 from collections.abc import AsyncIterator
 
@@ -6,16 +6,16 @@ import msgspec
 
 from ledger.dynamodb.table import Item, Query, Table
 
-# Items read at a time.
+# Items per page of a whole list. Source: chosen; DynamoDB ends a page at 1 MB anyway.
 PAGE_ITEMS = 1_000
 
 
 async def iterate_pages(table: Table, query: Query) -> AsyncIterator[list[Item]]:
-    """Every page of a list that holds something.
+    """Every non-empty page of a list, from `query.cursor` on.
 
     Errors: TableUnavailable.
 
-    DynamoDB: Query, one a page.
+    DynamoDB: Query, one call per page.
     """
     cursor = query.cursor
     while True:

@@ -1,4 +1,4 @@
-"""The one table: its keys, its indexes, and how it comes to be there."""
+"""Schema of the table: keys, indexes, TTL attribute, and creating it where it is missing."""
 
 import asyncio
 from typing import Any
@@ -10,7 +10,7 @@ from ledger.dynamodb.table import TableUnavailable
 
 INDEXES = ("GSI1", "GSI2", "GSI3", "GSI4")
 
-# What everyone filters by; the engine may delete such items whenever it likes.
+# Attribute with the expiry; DynamoDB deletes such items some time later, so readers must check it.
 TTL_ATTRIBUTE = "ttl"
 
 _KEY_ATTRIBUTES = ("PK", "SK", *(f"{index}{part}" for index in INDEXES for part in ("PK", "SK")))
@@ -23,7 +23,7 @@ def _key_schema(prefix: str) -> list[dict[str, str]]:
     ]
 
 
-# Everything CreateTable is told but the name; the template in deploy/ says the same.
+# Parameters of CreateTable besides the name; the template in deploy/ says the same.
 TABLE_DEFINITION: dict[str, Any] = {
     "KeySchema": _key_schema(""),
     "AttributeDefinitions": [
@@ -40,21 +40,21 @@ TABLE_DEFINITION: dict[str, Any] = {
     "BillingMode": "PAY_PER_REQUEST",
 }
 
-# A new table of this shape is active within seconds on AWS, at once on the embedded engine.
+# A new table is active within seconds on AWS, at once on the embedded engine.
 ACTIVE_WAIT_S = 60.0
 POLL_S = 0.2
 
 
 class SchemaMismatch(Exception):
-    """The table is there, but its keys or indexes are not ours."""
+    """The table exists, but with other keys or indexes."""
 
 
 async def ensure_table(table: DynamoTable) -> bool:
-    """Create the table where it is missing and wait until it can be used; True if it was missing.
+    """Create the table where it is missing and wait until it is active; True if it was missing.
 
-    Errors: SchemaMismatch; TableUnavailable when the engine does not get ready in time.
+    Errors: SchemaMismatch; TableUnavailable if the table is not active in time.
 
-    DynamoDB: DescribeTable, CreateTable, UpdateTimeToLive; safe to call from many at once.
+    DynamoDB: DescribeTable, CreateTable, UpdateTimeToLive; may run in many processes at once.
     """
     found = await _describe(table)
     is_new = found is None
@@ -80,7 +80,7 @@ async def _create(table: DynamoTable) -> None:
     try:
         await table.call_admin("create_table", **TABLE_DEFINITION)
     except ClientError as error:
-        # Another process was faster.
+        # Another process created it meanwhile.
         if error.response["Error"]["Code"] != "ResourceInUseException":
             raise
 
@@ -106,14 +106,16 @@ def _is_active(description: dict[str, Any]) -> bool:
 def _check_schema(name: str, description: dict[str, Any]) -> None:
     if description["KeySchema"] != TABLE_DEFINITION["KeySchema"]:
         raise SchemaMismatch(f"{name} has other keys: {description['KeySchema']}")
-    there = {i["IndexName"]: i for i in description.get("GlobalSecondaryIndexes", [])}
+    existing = {i["IndexName"]: i for i in description.get("GlobalSecondaryIndexes", [])}
     for wanted in TABLE_DEFINITION["GlobalSecondaryIndexes"]:
-        index = there.get(wanted["IndexName"])
+        index = existing.get(wanted["IndexName"])
         if index is None:
             raise SchemaMismatch(f"{name} has no index {wanted['IndexName']}")
         for part in ("KeySchema", "Projection"):
             if index[part] != wanted[part]:
-                raise SchemaMismatch(f"{name}: {wanted['IndexName']} has another {part}")
+                raise SchemaMismatch(
+                    f"{name}: {wanted['IndexName']} has another {part}: {index[part]}"
+                )
 
 
 async def _ensure_ttl(table: DynamoTable) -> None:

@@ -1,6 +1,6 @@
-"""The DynamoDB table: one low-level client, a few verbs, and errors that say what to do next.
+"""The DynamoDB port: keys, writes, queries, errors, and the interface of the table.
 
-This file fixes the interface; orders and the ledger both write through it.
+Pure; the rules and records use it without the client. Orders and the ledger write through it.
 """
 
 from collections.abc import Sequence
@@ -8,23 +8,30 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
+# One item: attribute names to JSON values.
 Item = dict[str, Any]
+
+# Source: API limits of BatchGetItem and TransactWriteItems.
+BATCH_KEYS_MAX = 100
+TRANSACTION_WRITES_MAX = 100
+# Source: DynamoDB API reference, TransactWriteItems, CancellationReasons.
+CONDITION_FAILED = "ConditionalCheckFailed"
 
 
 class Key(NamedTuple):
-    """The primary key of an item."""
+    """Primary key of an item."""
 
     pk: str
     sk: str
 
 
 def time_sort_key(at_ms: int, name: str) -> str:
-    """A sort key: the older first. Units: Unix milliseconds. Source: 13 digits last until 2286."""
+    """Sort key that puts the older first. Units: Unix ms. Source: 13 digits last until 2286."""
     return f"{at_ms:013d}#{name}"
 
 
 class Put(msgspec.Struct, frozen=True, kw_only=True):
-    """Write a whole item (with `PK` and `SK` inside), if `condition` holds."""
+    """Write a whole item (with `PK` and `SK` in it), if `condition` holds."""
 
     item: Item
     condition: str | None = None
@@ -33,7 +40,7 @@ class Put(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Update(msgspec.Struct, frozen=True, kw_only=True):
-    """Change parts of an item, if `condition` holds."""
+    """Change attributes of an item, if `condition` holds; creates the item if it is missing."""
 
     key: Key
     expression: str
@@ -43,7 +50,7 @@ class Update(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Delete(msgspec.Struct, frozen=True, kw_only=True):
-    """Remove an item, if `condition` holds."""
+    """Delete an item, if `condition` holds."""
 
     key: Key
     condition: str | None = None
@@ -52,7 +59,7 @@ class Delete(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """Change nothing, but let the transaction through only if `condition` holds."""
+    """Change nothing, but cancel the transaction unless `condition` holds."""
 
     key: Key
     condition: str
@@ -63,10 +70,15 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
 Write = Put | Update | Delete | Check
 
 
-class CancelReason(NamedTuple):
-    """Why one write of a cancelled transaction stood in the way; `code` is None where it did not.
+def key_of(write: Write) -> Key:
+    """Key of the item that a write is about."""
+    return Key(write.item["PK"], write.item["SK"]) if isinstance(write, Put) else write.key
 
-    `item` is what was there when a condition failed.
+
+class CancelReason(NamedTuple):
+    """Result of one write of a cancelled transaction; `code` is None where it did not fail.
+
+    `item` is the item that was found when a condition failed.
     """
 
     code: str | None
@@ -74,7 +86,7 @@ class CancelReason(NamedTuple):
 
 
 class TransactionCancelled(Exception):
-    """A condition did not hold; nothing was written. `reasons` stand in the order of the writes."""
+    """A condition failed and nothing was written; `reasons` are in the order of the writes."""
 
     def __init__(self, reasons: Sequence[CancelReason]) -> None:
         super().__init__(tuple(reason.code for reason in reasons))
@@ -82,15 +94,15 @@ class TransactionCancelled(Exception):
 
     def failed_positions(self) -> list[int]:
         """Positions of the writes whose condition failed."""
-        return [i for i, r in enumerate(self.reasons) if r.code == "ConditionalCheckFailed"]
+        return [i for i, reason in enumerate(self.reasons) if reason.code == CONDITION_FAILED]
 
 
 class TableUnavailable(Exception):
-    """DynamoDB did not answer within the deadline; whether a write happened may be unknown."""
+    """DynamoDB did not answer within the deadline; the outcome of a write may be unknown."""
 
 
 class Page(NamedTuple):
-    """A part of a query's answer; `cursor` opens the next part, None at the end."""
+    """One page of a query; `cursor` is where the next page starts, None on the last page."""
 
     items: list[Item]
     cursor: str | None
@@ -99,8 +111,8 @@ class Page(NamedTuple):
 class Query(msgspec.Struct, frozen=True, kw_only=True):
     """Items of one partition in the order of their sort keys.
 
-    `index` is None for the table or "GSI1".."GSI4"; `prefix` limits the sort key; `equals` filters
-    by attributes after reading, and a page is still filled up to `limit` matches.
+    `index` is None for the table or "GSI1" to "GSI4"; `prefix` limits the sort key; `equals`
+    filters by attributes after reading, and a page is still filled up to `limit` matches.
     """
 
     pk: str
@@ -113,28 +125,27 @@ class Query(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Table(Protocol):
-    """What the house asks of DynamoDB. Reads are strongly consistent where the index allows it."""
+    """Interface of the table. Reads are strongly consistent, except those of an index."""
 
     async def get(self, key: Key) -> Item | None:
-        """One item, consistently read."""
+        """One item, read consistently. Errors: TableUnavailable."""
         ...
 
     async def get_many(self, keys: Sequence[Key]) -> list[Item | None]:
         """Several items in the order of `keys`; each consistent by itself, not with one another."""
         ...
 
-    async def snapshot(self, keys: Sequence[Key]) -> list[Item | None]:
-        """Several items as they stood at one moment (TransactGetItems)."""
-        ...
-
     async def query(self, query: Query) -> Page:
-        """One page of a partition or index."""
+        """One page of a partition or index.
+
+        Errors: TableUnavailable; ValueError for a cursor of another list.
+        """
         ...
 
     async def transact(self, writes: Sequence[Write], token: str | None = None) -> None:
         """All writes or none; conflicts, throttling and lost replies are retried inside.
 
-        A lost reply is retried with the same body and token.
+        A lost reply is retried with the same body and token, so that it has one effect.
 
         Errors: TransactionCancelled where a condition failed; TableUnavailable after the deadline.
         """

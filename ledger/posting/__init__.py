@@ -1,1 +1,1 @@
-"""Posting: one fact becomes one entry in one DynamoDB transaction."""
+"""Posting facts: the commit path, its transactions, locks and group commit."""

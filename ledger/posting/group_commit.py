@@ -1,7 +1,7 @@
-"""Requests for one busy account: whoever comes while one is under way goes with the next ones.
+"""Group commit: requests for one account that arrive during another are run together.
 
-A wallet takes one transaction after the other; several entries in one let a hot vendor's wallet
-carry as many settlements as he has, at the pace of a few.
+A wallet takes one transaction at a time; several entries in one transaction let a busy vendor's
+wallet take many settlements in the time of a few.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-# Requests that go together. Source: a settlement has up to 11 writes with its order's, a
+# Requests in one batch. Source: a settlement has up to 11 writes with those of its order, a
 # transaction at most 100.
 BATCH_REQUESTS_MAX = 8
 
@@ -19,10 +19,10 @@ PendingRequest = tuple[Request, asyncio.Future[Response]]
 
 
 class GroupCommit(Generic[Request, Response]):
-    """Lets the first of each crowd go alone, and those who came meanwhile together.
+    """Runs the first request of a group alone, and those that arrive meanwhile in batches.
 
-    `together` answers None where they must go one by one after all. Bounded by the callers, each of
-    whom waits for his own answer.
+    `run_batch` returns None where its requests must be run one by one after all. The queue is
+    bounded by its callers, each of which waits for its own answer.
     """
 
     def __init__(
@@ -36,14 +36,14 @@ class GroupCommit(Generic[Request, Response]):
         self._workers: set[asyncio.Task[None]] = set()
 
     async def submit(self, group_key: str, request: Request) -> Response:
-        """Carry out a request in the crowd of that name.
+        """Run a request in the group of that key.
 
-        Errors: whatever the request alone would raise.
+        Errors: those of `run_one` for this request.
         """
-        crowd = self._waiting.get(group_key)
-        if crowd is not None:
+        queue = self._waiting.get(group_key)
+        if queue is not None:
             answer: asyncio.Future[Response] = asyncio.get_running_loop().create_future()
-            crowd.append((request, answer))
+            queue.append((request, answer))
             return await answer
         self._waiting[group_key] = deque()
         try:
@@ -58,18 +58,18 @@ class GroupCommit(Generic[Request, Response]):
         if not self._waiting[group_key]:
             del self._waiting[group_key]
             return
-        pump = asyncio.ensure_future(self._run_queued(group_key))
-        self._workers.add(pump)
-        pump.add_done_callback(self._workers.discard)
+        worker = asyncio.ensure_future(self._run_queued(group_key))
+        self._workers.add(worker)
+        worker.add_done_callback(self._workers.discard)
 
     async def _run_queued(self, group_key: str) -> None:
-        crowd = self._waiting[group_key]
-        while crowd:
-            taken = [crowd.popleft() for _ in range(min(BATCH_REQUESTS_MAX, len(crowd)))]
-            # Whoever has gone before his turn wants nothing more.
-            group = [(request, answer) for request, answer in taken if not answer.done()]
-            if group:
-                await self._run_together(group)
+        queue = self._waiting[group_key]
+        while queue:
+            taken = [queue.popleft() for _ in range(min(BATCH_REQUESTS_MAX, len(queue)))]
+            # The callers of finished futures were cancelled.
+            batch = [(request, answer) for request, answer in taken if not answer.done()]
+            if batch:
+                await self._run_together(batch)
         del self._waiting[group_key]
 
     async def _run_together(self, requests: list[PendingRequest[Request, Response]]) -> None:
@@ -91,7 +91,7 @@ def _set_result(future: asyncio.Future[Response], answer: Response) -> None:
 
 
 def _copy_outcome(source: asyncio.Future[Response], target: asyncio.Future[Response]) -> None:
-    """Give the caller what came of his request, good or bad, if he still waits."""
+    """Give a request's result or error to its caller, if it still waits."""
     if source.cancelled():
         target.cancel()
         return

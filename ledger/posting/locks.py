@@ -1,23 +1,23 @@
-"""Turn-taking inside one process: accounts by name, and lanes of our own accounts.
+"""Locks inside one process: accounts by name, and shards of the platform's accounts.
 
-Both only spare DynamoDB conflicts; what is right is decided by its conditions alone.
+They only avoid conflicts in DynamoDB; correctness rests on its conditions alone.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Generator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 
 class KeyedLocks:
-    """One lock a name, kept only while somebody wants it."""
+    """Named locks, each kept only while it is held or waited for."""
 
     def __init__(self) -> None:
         self._locks: dict[str, asyncio.Lock] = {}
         self._waiter_counts: dict[str, int] = {}
 
     @asynccontextmanager
-    async def hold(self, names: Iterable[str]) -> AsyncIterator[None]:
-        """Hold every name, taken in one order so that nobody waits in a ring."""
+    async def hold(self, names: Iterable[str]) -> AsyncGenerator[None, None]:
+        """Hold every name, acquired in sorted order to avoid deadlock."""
         async with AsyncExitStack() as stack:
             for name in sorted(set(names)):
                 await stack.enter_async_context(self._hold_one(name))
@@ -27,7 +27,7 @@ class KeyedLocks:
         return len(self._locks)
 
     @asynccontextmanager
-    async def _hold_one(self, name: str) -> AsyncIterator[None]:
+    async def _hold_one(self, name: str) -> AsyncGenerator[None, None]:
         lock = self._locks.setdefault(name, asyncio.Lock())
         self._waiter_counts[name] = self._waiter_counts.get(name, 0) + 1
         try:
@@ -40,9 +40,9 @@ class KeyedLocks:
 
 
 class AccountShards:
-    """Which lane to post to: a free one, or the least used where none is.
+    """Chooses the account shard to post to: a free one, or the least used if none is free.
 
-    Processes that begin at different lanes do not meet in them.
+    Processes with different first shards use different shards.
     """
 
     def __init__(self, count: int, first_shard: int = 0) -> None:
@@ -51,11 +51,11 @@ class AccountShards:
         self._first_shard = first_shard
 
     @contextmanager
-    def borrow(self) -> Iterator[int]:
-        """A lane for the time of one entry."""
-        lane = min(range(len(self._use_counts)), key=self._use_counts.__getitem__)
-        self._use_counts[lane] += 1
+    def borrow(self) -> Generator[int, None, None]:
+        """A shard for the time of one entry."""
+        shard = min(range(len(self._use_counts)), key=self._use_counts.__getitem__)
+        self._use_counts[shard] += 1
         try:
-            yield self._first_shard + lane
+            yield self._first_shard + shard
         finally:
-            self._use_counts[lane] -= 1
+            self._use_counts[shard] -= 1

@@ -1,13 +1,13 @@
-"""Corrections of the books: written down by one person, agreed to by another, only then posted."""
+"""Adjustments: corrections of the books that one person proposes and another approves."""
 
 from enum import StrEnum
 
 import msgspec
 
 from ledger.core.accounts import list_shard_of
+from ledger.core.entry_planning import plan_entry
 from ledger.core.facts import Adjustment, AdjustmentLeg, adjustment_pk
 from ledger.core.order_funds import IF_ABSENT
-from ledger.core.entry_planning import plan_entry
 from ledger.dynamodb.table import (
     Item,
     Key,
@@ -20,7 +20,7 @@ ADJUSTMENT_QUEUE = "ADJUSTMENT_QUEUE"
 
 
 class AdjustmentState(StrEnum):
-    """Where an adjustment stands."""
+    """State of an adjustment."""
 
     PENDING = "PENDING"
     POSTED = "POSTED"
@@ -28,7 +28,7 @@ class AdjustmentState(StrEnum):
 
 
 class AdjustmentProposal(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """An adjustment as its maker wrote it, and what came of it. Units: whole XAF, Unix ms."""
+    """An adjustment as proposed, and its decision. Units: whole XAF, Unix milliseconds."""
 
     adjustment_id: str
     corrections: tuple[AdjustmentLeg, ...]
@@ -40,12 +40,12 @@ class AdjustmentProposal(msgspec.Struct, frozen=True, kw_only=True, rename="came
     checker: str | None = None
 
     def to_fact(self, checker: str) -> Adjustment:
-        """The fact, once another person agrees."""
+        """The fact to post once `checker` has approved it."""
         return Adjustment(self.adjustment_id, self.corrections, self.reason, self.maker, checker)
 
 
 def adjustment_key(adjustment_id: str) -> Key:
-    """Where an adjustment is kept; its entry stands beside it."""
+    """Key of an adjustment's REQUEST item; its entry has the same partition."""
     return Key(adjustment_pk(adjustment_id), "REQUEST")
 
 
@@ -55,14 +55,14 @@ def read_proposal(item: Item) -> AdjustmentProposal:
 
 
 def adjustment_queue_pk(state: AdjustmentState, shard: int) -> str:
-    """One shard of the list of adjustments that stand so."""
+    """Partition of one shard of the list of adjustments in this state, in GSI2."""
     return f"{ADJUSTMENT_QUEUE}#{state}#{shard}"
 
 
 def create_proposal(proposal: AdjustmentProposal) -> Put:
-    """Write an adjustment down. DynamoDB: Put REQUEST if absent.
+    """Store a proposed adjustment. DynamoDB: Put REQUEST if absent. Units: whole XAF.
 
-    Errors: ValueError for corrections that could not become an entry.
+    Errors: ValueError for corrections that do not form an entry.
     """
     plan_entry(proposal.to_fact(checker=""), None, 0)
     key = adjustment_key(proposal.adjustment_id)
@@ -78,8 +78,11 @@ def create_proposal(proposal: AdjustmentProposal) -> Put:
 def decide_proposal(
     proposal: AdjustmentProposal, to: AdjustmentState, checker: str, now_ms: int
 ) -> Update:
-    """Another person than the maker agrees or not. DynamoDB: PENDING → POSTED | REJECTED."""
-    listed = _queue_keys(proposal.adjustment_id, to, now_ms)
+    """Approve or reject an adjustment, by another person than its maker.
+
+    DynamoDB: PENDING → POSTED | REJECTED.
+    """
+    queue_keys = _queue_keys(proposal.adjustment_id, to, now_ms)
     return Update(
         key=adjustment_key(proposal.adjustment_id),
         expression=(
@@ -91,8 +94,8 @@ def decide_proposal(
             ":pending": AdjustmentState.PENDING,
             ":by": checker,
             ":now": now_ms,
-            ":pk": listed["GSI2PK"],
-            ":sk": listed["GSI2SK"],
+            ":pk": queue_keys["GSI2PK"],
+            ":sk": queue_keys["GSI2SK"],
         },
     )
 

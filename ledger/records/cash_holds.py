@@ -1,6 +1,6 @@
-"""Cash on delivery: room held for a rider before he goes, and the hold's end.
+"""Holds for cash on delivery: reserving part of a rider's cash limit, and the end of a hold.
 
-A rider's exposure is the cash he holds of ours and the cash he is on his way to collect.
+A rider's exposure is the cash that it has not remitted plus the cash that it is about to collect.
 """
 
 from ledger.core import accounts
@@ -16,10 +16,10 @@ from ledger.dynamodb.table import (
 )
 from ledger.records.wallets import ACTIVE, GENESIS
 
-# Source: wire contract, business rules; whole XAF.
+# Largest exposure of a rider. Source: docs/contract.md, business rules.
 CASH_LIMIT_XAF = 50_000
 
-# Where GSI2 lists open holds, sharded, the oldest first.
+# Partition of GSI2 that lists open holds, sharded, the oldest first.
 OPEN_HOLDS = "HOLD#OPEN"
 
 HOLD_OPEN = "OPEN"
@@ -28,21 +28,23 @@ HOLD_POSTED = "POSTED"
 
 
 def hold_key(order_id: str) -> Key:
-    """Where the hold for one order's cash is kept."""
+    """Key of the hold for one order's cash."""
     return Key(f"ORDER#{checked_id(order_id)}", "HOLD#CASH")
 
 
 def reserve_cash(
     order_id: str, rider_id: str, amount: int, limit: int, now_ms: int
 ) -> GuardedWrites:
-    """Hold room for an order's cash, unless the rider's exposure would pass the limit.
+    """Reserve an order's cash, unless the rider's exposure would exceed the limit.
 
-    The limit is the caller's and is not kept: a changed one holds from the next order on.
-    Refusals: `conflict` where a hold is open already, `cash_limit` where there is no room.
+    The limit comes with each call and is not stored, so that a new limit applies to the next order.
+    Codes: `conflict` if a hold is open already, `cash_limit` if the limit would be exceeded.
 
-    DynamoDB: Put HOLD; Update RIDERCASH, which makes it on first use.
+    Units: whole XAF.
+
+    DynamoDB: Put HOLD; Update RIDERCASH, which creates it on first use.
     """
-    room = limit - checked_amount(amount)
+    headroom = limit - checked_amount(amount)
     key = hold_key(order_id)
     hold: Item = {
         "PK": key.pk,
@@ -61,7 +63,7 @@ def reserve_cash(
         values={":released": HOLD_RELEASED},
     )
     return GuardedWrites(
-        (put, _raise_exposure(rider_id, amount, room, now_ms)), ("conflict", CASH_LIMIT_CODE)
+        (put, _raise_exposure(rider_id, amount, headroom, now_ms)), ("conflict", CASH_LIMIT_CODE)
     )
 
 
@@ -69,7 +71,7 @@ CASH_LIMIT_CODE = "cash_limit"
 
 
 def release_cash(order_id: str, rider_id: str, amount: int, now_ms: int) -> GuardedWrites:
-    """Give the room back: the order was called off or went to another rider.
+    """Release a hold: the order was cancelled or reassigned. Units: whole XAF.
 
     DynamoDB: HOLD OPEN → RELEASED; Update RIDERCASH.
     """
@@ -82,12 +84,12 @@ def release_cash(order_id: str, rider_id: str, amount: int, now_ms: int) -> Guar
         condition="held >= :amount",
         values={":amount": checked_amount(amount), ":one": 1, ":now": now_ms},
     )
-    end = end_hold(order_id, rider_id, amount, to=HOLD_RELEASED, now_ms=now_ms)
-    return GuardedWrites((end, lower), ("wrong_state", "wrong_state"))
+    ended = end_hold(order_id, rider_id, amount, to=HOLD_RELEASED, now_ms=now_ms)
+    return GuardedWrites((ended, lower), ("wrong_state", "wrong_state"))
 
 
 def end_hold(order_id: str, rider_id: str, amount: int, *, to: str, now_ms: int) -> Update:
-    """End this rider's open hold. DynamoDB: HOLD OPEN → RELEASED or POSTED."""
+    """End this rider's open hold. DynamoDB: HOLD OPEN → RELEASED or POSTED. Units: whole XAF."""
     return Update(
         key=hold_key(order_id),
         expression="SET holdState = :to, updatedAt = :now REMOVE GSI2PK, GSI2SK",
@@ -104,8 +106,8 @@ def end_hold(order_id: str, rider_id: str, amount: int, *, to: str, now_ms: int)
 
 def _raise_exposure(rider_id: str, amount: int, headroom: int, now_ms: int) -> Update:
     account = accounts.rider_cash(rider_id)
-    # An empty hand has room for what is within the limit; a missing wallet fails `exposure <=`.
-    fits = "exposure <= :room AND #status = :active"
+    # Without an item the exposure is zero, so a non-negative headroom suffices.
+    fits = "exposure <= :headroom AND #status = :active"
     return Update(
         key=balance_key(account),
         expression=(
@@ -124,7 +126,7 @@ def _raise_exposure(rider_id: str, amount: int, headroom: int, now_ms: int) -> U
         names={"#status": "status"},
         values={
             ":amount": amount,
-            ":room": headroom,
+            ":headroom": headroom,
             ":zero": 0,
             ":one": 1,
             ":genesis": GENESIS,

@@ -1,4 +1,4 @@
-"""What a fact changes besides its legs: the order's money, a payment, a hold on cash."""
+"""Effects of a fact besides its legs: the order's funds, a payment, a hold, a payout."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -20,9 +20,9 @@ from ledger.core.facts import (
     TopUp,
 )
 from ledger.core.order_funds import (
-    FundingMethod,
     FundsState,
     OrderFunds,
+    PaymentMethod,
     capture_funds,
     close_funds,
     hash_terms,
@@ -36,9 +36,9 @@ from ledger.records.payouts import PayoutState, mark_paid, mark_returned
 
 
 class Effect(NamedTuple):
-    """One write and what it means when its condition fails, given what was there.
+    """One write, and the rejection if its condition fails, given the item that was found.
 
-    `weigh` answers None where the snapshot was old and the fact is to be planned again.
+    `explain` returns None where the funds that were read are stale: the fact is planned again.
     """
 
     write: Write
@@ -46,7 +46,7 @@ class Effect(NamedTuple):
 
 
 def build_effects(fact: Fact, funds: OrderFunds | None, now_ms: int) -> list[Effect]:
-    """The writes that go with the fact's entry; `fin` as it was planned with."""
+    """Writes that go with the fact's entry; `funds` as they were planned with. Units: whole XAF."""
     match fact:
         case TopUp():
             return [_payment_effect(fact, now_ms)]
@@ -59,13 +59,13 @@ def build_effects(fact: Fact, funds: OrderFunds | None, now_ms: int) -> list[Eff
         case Settle():
             return _settlement_effects(funds, now_ms)
         case Refund():
-            assert funds is not None, "planned with it"
+            assert funds is not None, "planned with the funds"
             return [Effect(close_funds(funds, FundsState.CANCELLED, now_ms), _replan)]
         case PartialRefund():
-            assert funds is not None, "planned with it"
+            assert funds is not None, "planned with the funds"
             is_shared = fact.borne_by is BorneBy.PARTIES
-            counted = refund_funds(funds, fact.amount, is_shared=is_shared, now_ms=now_ms)
-            return [Effect(counted, _replan)]
+            refunded = refund_funds(funds, fact.amount, is_shared=is_shared, now_ms=now_ms)
+            return [Effect(refunded, _replan)]
         case PayoutPaid():
             return [Effect(mark_paid(fact, now_ms), _reject_payout_state(PayoutState.SUBMITTED))]
         case PayoutReturned():
@@ -75,21 +75,21 @@ def build_effects(fact: Fact, funds: OrderFunds | None, now_ms: int) -> list[Eff
 
 
 def _settlement_effects(funds: OrderFunds | None, now_ms: int) -> list[Effect]:
-    assert funds is not None, "planned with it"
-    closing = Effect(close_funds(funds, FundsState.SETTLED, now_ms), _replan)
-    if funds.method != FundingMethod.CASH:
-        return [closing]
+    assert funds is not None, "planned with the funds"
+    closed = Effect(close_funds(funds, FundsState.SETTLED, now_ms), _replan)
+    if funds.method != PaymentMethod.CASH:
+        return [closed]
     assert funds.rider_id is not None, "a delivered order had a rider"
     total = funds.pricing.total
     hold = end_hold(funds.order_id, funds.rider_id, total, to=HOLD_POSTED, now_ms=now_ms)
-    return [closing, Effect(hold, _reject_hold)]
+    return [closed, Effect(hold, _reject_hold)]
 
 
 def _captured_funds(fact: Capture) -> OrderFunds:
     return OrderFunds(
         order_id=fact.order_id,
         funds_state=FundsState.CAPTURED,
-        method=FundingMethod(fact.method),
+        method=PaymentMethod(fact.method),
         user_id=fact.user_id,
         vendor_id=fact.vendor_id,
         pricing=fact.pricing,
@@ -116,36 +116,36 @@ def _replan(_item: Item | None) -> None:
 
 
 def _reject_existing(item: Item | None) -> Rejection:
-    state = item["fundsState"] if item else "gone"
-    return Rejection("wrong_state", f"the order's money is {state} already")
+    state = item["fundsState"] if item else "missing"
+    return Rejection("wrong_state", f"the order's funds are {state} already")
 
 
 def _reject_not_awaited(captured: OrderFunds) -> Callable[[Item | None], Rejection]:
-    def weigh(item: Item | None) -> Rejection:
+    def explain(item: Item | None) -> Rejection:
         if item is None:
-            return Rejection("not_found", f"no money is kept for order {captured.order_id}")
+            return Rejection("not_found", f"order {captured.order_id} has no funds")
         if item["fundsState"] != FundsState.NONE:
             return Rejection(
-                "wrong_state", f"the order's money is {item['fundsState']}, not awaited"
+                "wrong_state", f"the order's funds are {item['fundsState']}: no payment is awaited"
             )
         assert item["termsHash"] != hash_terms(captured)
         return Rejection("conflict", "the order was placed on other terms")
 
-    return weigh
+    return explain
 
 
 def _reject_payment(item: Item | None) -> Rejection:
     if item is not None and item["paymentState"] == PaymentState.SUCCESS:
         return Rejection("conflict", "the payment was used already")
-    return Rejection("conflict", "the payment is not what was asked for")
+    return Rejection("conflict", "the payment is not the one that was requested")
 
 
 def _reject_payout_state(wanted: PayoutState) -> Callable[[Item | None], Rejection]:
-    def weigh(item: Item | None) -> Rejection:
+    def explain(item: Item | None) -> Rejection:
         state = item["payoutState"] if item else "missing"
         return Rejection("wrong_state", f"the payout is {state}, not {wanted}")
 
-    return weigh
+    return explain
 
 
 def _reject_hold(item: Item | None) -> Rejection:

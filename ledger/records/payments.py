@@ -1,4 +1,4 @@
-"""Payments at a provider: asked for, then matched with what the provider says was paid."""
+"""Payments at a provider: requested, then matched with what the provider reports."""
 
 from enum import StrEnum
 from typing import Any
@@ -12,7 +12,7 @@ from ledger.dynamodb.table import Item, Key, Put, Update
 
 
 class PaymentState(StrEnum):
-    """Where a payment stands with its provider."""
+    """State of a payment."""
 
     PENDING = "PENDING"
     SUCCESS = "SUCCESS"
@@ -20,9 +20,9 @@ class PaymentState(StrEnum):
 
 
 class ProviderPayment(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Money asked of a customer through a provider. Units: whole XAF.
+    """A payment requested from a customer through a provider. Units: whole XAF.
 
-    With `order_id` it pays that order, without it tops up the customer's wallet.
+    With `order_id` it pays that order, otherwise it tops up the customer's wallet.
     """
 
     provider: str
@@ -34,7 +34,7 @@ class ProviderPayment(msgspec.Struct, frozen=True, kw_only=True, rename="camel")
 
 
 def payment_key(provider: str, payment_id: str) -> Key:
-    """Where a payment is kept; its entry stands beside it."""
+    """Key of a payment's item; its entry has the same partition."""
     return Key(payment_pk(provider, payment_id), "PAYMENT")
 
 
@@ -44,17 +44,21 @@ def read_payment(item: Item) -> ProviderPayment:
 
 
 def start_payment(payment: ProviderPayment, now_ms: int) -> Put:
-    """Write down what was asked before the provider is called. DynamoDB: Put PAYMENT if absent."""
+    """Store a payment before the provider is called. DynamoDB: Put PAYMENT if absent.
+
+    Units: whole XAF. Errors: ValueError for an amount that may not be posted.
+    """
     checked_amount(payment.amount)
     key = payment_key(payment.provider, payment.payment_id)
     fields = msgspec.to_builtins(payment)
     state = fields.pop("state")
-    kept = {"paymentState": state, "createdAt": now_ms, "updatedAt": now_ms}
-    return Put(item={"PK": key.pk, "SK": key.sk, **fields, **kept}, condition=IF_ABSENT)
+    times = {"createdAt": now_ms, "updatedAt": now_ms}
+    item = {"PK": key.pk, "SK": key.sk, **fields, "paymentState": state, **times}
+    return Put(item=item, condition=IF_ABSENT)
 
 
 def fail_payment(provider: str, payment_id: str, now_ms: int) -> Update:
-    """The provider says that nothing was paid. DynamoDB: PAYMENT PENDING → FAILED."""
+    """Record that the provider reports a failure. DynamoDB: PAYMENT PENDING → FAILED."""
     return Update(
         key=payment_key(provider, payment_id),
         expression="SET paymentState = :failed, updatedAt = :now",
@@ -68,29 +72,31 @@ def fail_payment(provider: str, payment_id: str, now_ms: int) -> Update:
 
 
 def complete_payment(payment: ProviderPayment, now_ms: int) -> Update:
-    """The provider says that it was paid, if it is what was asked for; once.
+    """Record that the provider reports success, once, if it matches what was requested.
 
-    A success may follow a failure: the money is there all the same. A payment that nobody asked for
-    is written down as it comes.
+    A success may follow a failure: the money was received. A payment that was never requested is
+    stored as reported.
 
-    DynamoDB: PAYMENT absent | PENDING | FAILED → SUCCESS.
+    Units: whole XAF. DynamoDB: PAYMENT absent | PENDING | FAILED → SUCCESS.
     """
     names = {"provider", "payment_id", "user_id", "amount", "order_id"}
-    given = {
+    reported = {
         field.encode_name: getattr(payment, field.name)
         for field in msgspec.structs.fields(ProviderPayment)
         if field.name in names and getattr(payment, field.name) is not None
     }
-    # Who pays, how much and for what must be what was asked.
-    asked = [name for name in ("userId", "amount", "orderId") if name in given]
-    same = " AND ".join(f"#{name} = :{name}" for name in asked)
-    values: dict[str, Any] = {f":{name}": value for name, value in given.items()}
+    # Payer, amount and purpose must be those requested.
+    compared = [name for name in ("userId", "amount", "orderId") if name in reported]
+    matches = " AND ".join(f"#{name} = :{name}" for name in compared)
+    values: dict[str, Any] = {f":{name}": value for name, value in reported.items()}
     return Update(
         key=payment_key(payment.provider, payment.payment_id),
         expression="SET paymentState = :success, updatedAt = :now, "
-        + ", ".join(f"#{name} = :{name}" for name in given),
-        condition=f"attribute_not_exists(PK) OR (paymentState IN (:pending, :failed) AND {same})",
-        names={f"#{name}": name for name in given},
+        + ", ".join(f"#{name} = :{name}" for name in reported),
+        condition=(
+            f"attribute_not_exists(PK) OR (paymentState IN (:pending, :failed) AND {matches})"
+        ),
+        names={f"#{name}": name for name in reported},
         values={
             **values,
             ":success": PaymentState.SUCCESS,

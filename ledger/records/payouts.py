@@ -1,4 +1,4 @@
-"""Payouts: what an owner draws from his wallet, from his request until a provider has paid it.
+"""Payouts from a wallet to an outside account: states and their conditional writes.
 
 REQUESTED (the money is held) → APPROVED (by another person) → SUBMITTED → PAID | FAILED;
 REQUESTED → REJECTED | CANCELLED; PAID → RETURNED.
@@ -23,18 +23,19 @@ from ledger.dynamodb.table import (
     Update,
     time_sort_key,
 )
+from ledger.records.update_builder import UpdateBuilder
 from ledger.records.wallets import ACTIVE
 
-# Where GSI2 lists payouts by state, sharded.
+# Partition of GSI2 that lists payouts by state, sharded.
 PAYOUT_QUEUE = "PAYOUT_QUEUE"
-# Whether payouts go out at all; the audit stops them where the books are broken.
+# Item that says whether payouts are stopped; the audit stops them when it finds a break.
 PAYOUT_STOP_KEY = Key("CONFIG#GLOBAL", "PAYOUTS")
-# Names of our references at providers. Source: drawn once, RFC 9562 version 4.
+# Namespace of payout references at providers. Source: drawn once, RFC 9562 version 4.
 _NAMESPACE = UUID("6f2d1f5e-6f0b-4a55-9d0f-3c1f2a8b7d90")
 
 
 class PayoutState(StrEnum):
-    """Where a payout stands."""
+    """State of a payout."""
 
     REQUESTED = "REQUESTED"
     APPROVED = "APPROVED"
@@ -46,15 +47,15 @@ class PayoutState(StrEnum):
     RETURNED = "RETURNED"
 
 
-# The money is held and has not left.
+# States in which the money is held and has not been paid.
 OPEN_STATES = (PayoutState.REQUESTED, PayoutState.APPROVED, PayoutState.SUBMITTED)
 
 
 class Payout(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """One payout. Units: whole XAF, Unix milliseconds.
 
-    `destination` is fixed with the request; `provider_ref` is written down before the provider is
-    called, so that the same reference finds whatever came of the call.
+    `destination` is fixed with the request. `provider_ref` is stored before the provider is called,
+    so that it can be used to find the outcome of the call.
     """
 
     payout_id: str
@@ -75,12 +76,12 @@ class Payout(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     @property
     def account(self) -> str:
-        """The wallet it comes out of."""
+        """Account name of the wallet that is debited."""
         return accounts.owner(self.owner_type, self.owner_id)
 
 
 def payout_key(payout_id: str) -> Key:
-    """Where a payout is kept; its entries stand beside it."""
+    """Key of a payout's REQUEST item; its entries have the same partition."""
     return Key(payout_pk(payout_id), "REQUEST")
 
 
@@ -90,22 +91,24 @@ def read_payout(item: Item) -> Payout:
 
 
 def provider_reference(payout_id: str) -> str:
-    """Our reference of a payout at its provider: the same for every call about it."""
+    """Reference of a payout at its provider, the same for every call about it."""
     return str(uuid5(_NAMESPACE, checked_id(payout_id)))
 
 
 def payout_queue_pk(state: PayoutState, shard: int) -> str:
-    """One shard of the list of payouts that stand so."""
+    """Partition of one shard of the list of payouts in this state, in GSI2."""
     return f"{PAYOUT_QUEUE}#{state}#{shard}"
 
 
 def owner_payouts_pk(owner_type: str, owner_id: str) -> str:
-    """The list of one owner's payouts in GSI1."""
+    """Partition of one owner's payouts, in GSI1."""
     return f"ENTITY#{accounts.owner(owner_type, owner_id)}#PAYOUTS"
 
 
 def request_payout(payout: Payout, now_ms: int) -> GuardedWrites:
-    """Ask for a payout and hold its money; a rider must have handed in his cash before.
+    """Store a payout request and hold its amount; a rider must have remitted all cash.
+
+    Units: whole XAF.
 
     DynamoDB: Put REQUEST if absent; Update BALANCE if it has the amount; Check RIDERCASH.
     """
@@ -133,55 +136,50 @@ def request_payout(payout: Payout, now_ms: int) -> GuardedWrites:
             ":now": now_ms,
         },
     )
-    asked = GuardedWrites(
+    writes = GuardedWrites(
         (Put(item=item, condition=IF_ABSENT), hold), ("conflict", "insufficient_funds")
     )
     if payout.owner_type != AccountKind.RIDER:
-        return asked
-    empty_handed = Check(
+        return writes
+    no_cash = Check(
         key=balance_key(accounts.rider_cash(payout.owner_id)),
         condition="attribute_not_exists(PK) OR posted = :zero",
         values={":zero": 0},
     )
-    return GuardedWrites((*asked.writes, empty_handed), (*asked.codes, "cash_owed"))
+    return GuardedWrites((*writes.writes, no_cash), (*writes.codes, "cash_owed"))
 
 
 def approve_payout(payout_id: str, by: str, now_ms: int) -> GuardedWrites:
-    """Another person than the requester agrees. DynamoDB: REQUESTED → APPROVED, while open."""
-    step = _transition(
-        payout_id,
-        (PayoutState.REQUESTED, PayoutState.APPROVED),
-        now_ms,
-        ("approvedBy = :by", "requestedBy <> :by", {":by": by}),
-    )
-    return GuardedWrites((step, check_not_stopped()), ("wrong_state", "payouts_stopped"))
+    """Approve a payout, by another person than the requester.
+
+    DynamoDB: REQUESTED → APPROVED, while payouts are not stopped.
+    """
+    step = _transition(payout_id, PayoutState.REQUESTED, PayoutState.APPROVED, now_ms)
+    step.set("approvedBy = :by", by=by)
+    step.require("requestedBy <> :by")
+    return GuardedWrites((step.build(), check_not_stopped()), ("wrong_state", "payouts_stopped"))
 
 
 def submit_payout(payout_id: str, now_ms: int) -> GuardedWrites:
-    """About to be sent to the provider, under a reference that is known from now on.
+    """Record that the payout is about to be sent to the provider, with its reference.
 
     DynamoDB: APPROVED → SUBMITTED, while payouts are not stopped.
     """
-    values = {":ref": provider_reference(payout_id)}
-    step = _transition(
-        payout_id,
-        (PayoutState.APPROVED, PayoutState.SUBMITTED),
-        now_ms,
-        ("providerRef = :ref, submittedAt = :now", "", values),
-    )
-    return GuardedWrites((step, check_not_stopped()), ("wrong_state", "payouts_stopped"))
+    step = _transition(payout_id, PayoutState.APPROVED, PayoutState.SUBMITTED, now_ms)
+    step.set("providerRef = :ref", ref=provider_reference(payout_id))
+    step.set("submittedAt = :now")
+    return GuardedWrites((step.build(), check_not_stopped()), ("wrong_state", "payouts_stopped"))
 
 
 def end_unpaid_payout(payout: Payout, to: PayoutState, reason: str, now_ms: int) -> GuardedWrites:
-    """Nothing will be paid, and what was held may be spent again.
+    """End a payout that will not be paid, and release its hold. Units: whole XAF.
 
     DynamoDB: REQUESTED → REJECTED | CANCELLED, SUBMITTED → FAILED; Update BALANCE.
     """
     before = PayoutState.SUBMITTED if to is PayoutState.FAILED else PayoutState.REQUESTED
-    step = _transition(
-        payout.payout_id, (before, to), now_ms, ("reason = :reason", "", {":reason": reason})
-    )
-    freed = Update(
+    step = _transition(payout.payout_id, before, to, now_ms)
+    step.set("reason = :reason", reason=reason)
+    release = Update(
         key=balance_key(payout.account),
         expression=(
             "SET held = held - :amount, available = available + :amount, v = v + :one, "
@@ -190,31 +188,33 @@ def end_unpaid_payout(payout: Payout, to: PayoutState, reason: str, now_ms: int)
         condition="held >= :amount",
         values={":amount": payout.amount, ":one": 1, ":now": now_ms},
     )
-    return GuardedWrites((step, freed), ("wrong_state", "wrong_state"))
+    return GuardedWrites((step.build(), release), ("wrong_state", "wrong_state"))
 
 
 def mark_paid(fact: PayoutPaid, now_ms: int) -> Update:
-    """The provider has paid. DynamoDB: SUBMITTED → PAID, if it is what was asked for."""
-    return _transition(
-        fact.payout_id,
-        (PayoutState.SUBMITTED, PayoutState.PAID),
-        now_ms,
-        ("fee = :fee", *_matches_request(fact, {":fee": fact.fee})),
-    )
+    """Record that the provider has paid what was requested. Units: whole XAF.
+
+    DynamoDB: SUBMITTED → PAID, if owner and amount are those of the request.
+    """
+    step = _transition(fact.payout_id, PayoutState.SUBMITTED, PayoutState.PAID, now_ms)
+    step.set("fee = :fee", fee=fact.fee)
+    _require_request(step, fact)
+    return step.build()
 
 
 def mark_returned(fact: PayoutReturned, now_ms: int) -> Update:
-    """What was paid came back. DynamoDB: PAID → RETURNED, if it is what was asked for."""
-    return _transition(
-        fact.payout_id,
-        (PayoutState.PAID, PayoutState.RETURNED),
-        now_ms,
-        ("reason = :reason", *_matches_request(fact, {":reason": fact.reason})),
-    )
+    """Record that a paid payout came back. Units: whole XAF.
+
+    DynamoDB: PAID → RETURNED, if owner and amount are those of the request.
+    """
+    step = _transition(fact.payout_id, PayoutState.PAID, PayoutState.RETURNED, now_ms)
+    step.set("reason = :reason", reason=fact.reason)
+    _require_request(step, fact)
+    return step.build()
 
 
 def check_not_stopped() -> Check:
-    """Payouts are not stopped."""
+    """Condition that payouts are not stopped."""
     return Check(
         key=PAYOUT_STOP_KEY,
         condition="attribute_not_exists(stopped) OR stopped = :no",
@@ -222,36 +222,25 @@ def check_not_stopped() -> Check:
     )
 
 
-def _matches_request(
-    fact: PayoutPaid | PayoutReturned, values: dict[str, Any]
-) -> tuple[str, dict[str, Any]]:
-    asked = {":owner": fact.owner_id, ":type": fact.owner_type, ":amount": fact.amount}
-    return "ownerId = :owner AND ownerType = :type AND amount = :amount", {**values, **asked}
+def _require_request(step: UpdateBuilder, fact: PayoutPaid | PayoutReturned) -> None:
+    """Require that owner and amount of the fact are those of the request."""
+    step.require("ownerId = :owner", owner=fact.owner_id)
+    step.require("ownerType = :type", type=fact.owner_type)
+    step.require("amount = :amount", amount=fact.amount)
 
 
 def _transition(
-    payout_id: str,
-    states: tuple[PayoutState, PayoutState],
-    now_ms: int,
-    change: tuple[str, str, dict[str, Any]],
-) -> Update:
-    """One step of a payout; `more` is what else is set, asked for, and their values."""
-    before, after = states
-    sets, condition, values = change
-    listed = _queue_keys(payout_id, after, now_ms)
-    return Update(
-        key=payout_key(payout_id),
-        expression=f"SET payoutState = :to, updatedAt = :now, GSI2PK = :pk, GSI2SK = :sk, {sets}",
-        condition="payoutState = :from" + (f" AND {condition}" if condition else ""),
-        values={
-            **values,
-            ":from": before,
-            ":to": after,
-            ":now": now_ms,
-            ":pk": listed["GSI2PK"],
-            ":sk": listed["GSI2SK"],
-        },
-    )
+    payout_id: str, before: PayoutState, after: PayoutState, now_ms: int
+) -> UpdateBuilder:
+    """Change of a payout's state, to which the caller adds its other fields and conditions."""
+    step = UpdateBuilder(payout_key(payout_id))
+    step.require("payoutState = :before", before=before)
+    step.set("payoutState = :after", after=after)
+    step.set("updatedAt = :now", now=now_ms)
+    queue_keys = _queue_keys(payout_id, after, now_ms)
+    step.set("GSI2PK = :pk", pk=queue_keys["GSI2PK"])
+    step.set("GSI2SK = :sk", sk=queue_keys["GSI2SK"])
+    return step
 
 
 def _queue_keys(payout_id: str, state: PayoutState, now_ms: int) -> dict[str, str]:

@@ -1,6 +1,6 @@
-"""Promotions: what the platform pays of an order's price, within limits that no order may pass.
+"""Promotions: discounts that the platform pays, within a budget and a number of uses.
 
-The discount is in the order's prices from its placement on; what is counted here is how much of a
+The discount is part of an order's prices from its placement. These items count how much of a
 promotion is spent and by whom, in the transaction that places the order.
 """
 
@@ -21,7 +21,7 @@ from ledger.dynamodb.table import (
     time_sort_key,
 )
 
-# Where GSI2 lists promotions that stand so; operators make a few a day.
+# Partition of GSI2 that lists promotions by state; operators create a few a day.
 PROMOTION_LIST = "PROMOTIONS"
 
 
@@ -33,10 +33,10 @@ class PromotionState(StrEnum):
 
 
 class Promotion(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """What an operator has promised; only its state, `spent` and `uses` ever change.
+    """A promotion; only its state, `spent` and `uses` change after its creation.
 
-    Either `percent_bps` of what is bought, at most `cap`, or a fixed `amount`. Units: whole XAF,
-    basis points, Unix milliseconds; it holds from `starts_at` until before `ends_at`.
+    Either `percent_bps` of the goods' price, at most `cap`, or a fixed `amount`. Valid from
+    `starts_at` until before `ends_at`. Units: whole XAF, basis points, Unix milliseconds.
     """
 
     code: str
@@ -58,31 +58,31 @@ class Promotion(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class DiscountedPricing(NamedTuple):
-    """A price with its discount."""
+    """A price with a promotion's discount."""
 
     promotion: Promotion
     pricing: Pricing
 
 
 class PromotionRefusal(NamedTuple):
-    """Why a promotion does not hold for an order: a word for programs, and one for people."""
+    """Why a promotion does not apply to an order: a code for programs and a message for people."""
 
     reason: str
     message: str
 
 
 def promotion_key(code: str) -> Key:
-    """Where a promotion is kept."""
+    """Key of a promotion's item."""
     return Key(f"PROMOTION#{checked_id(code)}", "PROMOTION")
 
 
 def promotion_use_key(code: str, user_id: str) -> Key:
-    """Where is kept how often a customer has used a promotion."""
+    """Key of the item that counts a customer's uses of a promotion."""
     return Key(f"PROMOTION#{checked_id(code)}", f"USER#{checked_id(user_id)}")
 
 
 def promotion_list_pk(state: PromotionState) -> str:
-    """The list of promotions that stand so, in GSI2."""
+    """Partition of the list of promotions in this state, in GSI2."""
     return f"{PROMOTION_LIST}#{state}"
 
 
@@ -94,7 +94,10 @@ def read_promotion(item: Item) -> Promotion:
 def apply_promotion(
     promotion: Promotion, pricing: Pricing, used: int, now_ms: int
 ) -> DiscountedPricing | PromotionRefusal:
-    """The price with the promotion's discount, or why it has none; `used` is by this customer."""
+    """Apply a promotion to a price, or say why it does not apply.
+
+    `used` is how often this customer has used it. Units: whole XAF, Unix milliseconds.
+    """
     base = pricing.subtotal or pricing.delivery_fee
     if promotion.promo_state is not PromotionState.ACTIVE:
         return PromotionRefusal("stopped", "this promotion has ended")
@@ -118,16 +121,16 @@ def apply_promotion(
 
 
 def _discount_amount(promotion: Promotion, base: int) -> int:
-    """What is taken off goods, or off a parcel's fee where there are none."""
+    """Discount on the goods, or on the delivery fee of a PACKAGE order."""
     if promotion.percent_bps is None:
         assert promotion.amount is not None, "either a rate or an amount"
         return promotion.amount
-    part, _ = split(base, promotion.percent_bps)
-    return part if promotion.cap is None else min(part, promotion.cap)
+    discount, _ = split(base, promotion.percent_bps)
+    return discount if promotion.cap is None else min(discount, promotion.cap)
 
 
 def create_promotion(promotion: Promotion) -> Put:
-    """Write a promotion down; a code is used once. DynamoDB: Put PROMOTION if absent."""
+    """Store a promotion under its code. DynamoDB: Put PROMOTION if absent. Units: whole XAF."""
     checked_amount(promotion.budget)
     key = promotion_key(promotion.code)
     return Put(
@@ -143,7 +146,7 @@ def create_promotion(promotion: Promotion) -> Put:
 
 
 def stop_promotion(code: str, now_ms: int) -> Update:
-    """No further order gets it; those that have it keep it. DynamoDB: ACTIVE → STOPPED."""
+    """Stop a promotion for further orders; placed orders keep it. DynamoDB: ACTIVE → STOPPED."""
     return Update(
         key=promotion_key(code),
         expression="SET promoState = :stopped, updatedAt = :now, GSI2PK = :pk",
@@ -158,38 +161,38 @@ def stop_promotion(code: str, now_ms: int) -> Update:
 
 
 def use_promotion(promotion: Promotion, user_id: str, discount: int, now_ms: int) -> GuardedWrites:
-    """An order takes its discount out of the budget, and its customer's turn.
+    """Take an order's discount from the budget, and count the customer's use.
 
-    Refusals: `promo_over` where it was stopped, ended or spent meanwhile, `promo_used` where the
-    customer has had it as often as he may.
+    Codes: `promo_over` if the promotion was stopped, ended or spent meanwhile, `promo_used` if the
+    customer has used it as often as allowed.
 
-    DynamoDB: Update PROMOTION and the customer's use of it.
+    Units: whole XAF. DynamoDB: Update PROMOTION and the customer's use of it.
     """
     spend = Update(
         key=promotion_key(promotion.code),
         expression="SET spent = spent + :amount, uses = uses + :one, updatedAt = :now",
-        condition="promoState = :active AND endsAt > :now AND spent <= :room",
+        condition="promoState = :active AND endsAt > :now AND spent <= :budget_left",
         values={
             ":amount": checked_amount(discount),
-            ":room": promotion.budget - discount,
+            ":budget_left": promotion.budget - discount,
             ":active": PromotionState.ACTIVE,
             ":one": 1,
             ":now": now_ms,
         },
     )
-    turn = Update(
+    customer_use = Update(
         key=promotion_use_key(promotion.code, user_id),
         expression="SET used = if_not_exists(used, :zero) + :one, updatedAt = :now",
         condition="attribute_not_exists(used) OR used < :limit",
         values={":limit": promotion.per_user, ":zero": 0, ":one": 1, ":now": now_ms},
     )
-    return GuardedWrites((spend, turn), ("promo_over", "promo_used"))
+    return GuardedWrites((spend, customer_use), ("promo_over", "promo_used"))
 
 
 def return_promotion(code: str, user_id: str, amount: int, now_ms: int) -> GuardedWrites:
-    """An order that was called off gives back its discount and its customer's turn.
+    """Return a cancelled order's discount to the budget, and the customer's use.
 
-    DynamoDB: Update PROMOTION and the customer's use of it.
+    Units: whole XAF. DynamoDB: Update PROMOTION and the customer's use of it.
     """
     unspend = Update(
         key=promotion_key(code),
@@ -197,10 +200,10 @@ def return_promotion(code: str, user_id: str, amount: int, now_ms: int) -> Guard
         condition="spent >= :amount",
         values={":amount": checked_amount(amount), ":one": 1, ":now": now_ms},
     )
-    turn = Update(
+    customer_use = Update(
         key=promotion_use_key(code, user_id),
         expression="SET used = used - :one, updatedAt = :now",
         condition="used >= :one",
         values={":one": 1, ":now": now_ms},
     )
-    return GuardedWrites((unspend, turn), ("wrong_state", "wrong_state"))
+    return GuardedWrites((unspend, customer_use), ("wrong_state", "wrong_state"))

@@ -8,10 +8,10 @@ import msgspec
 from ledger.core.accounts import kind_of
 from ledger.core.cancellation_matrix import Fault, Stage
 from ledger.core.entries import JournalEntry, Leg, UnbalancedEntry, balance_legs
+from ledger.core.entry_planning import plan_entry
 from ledger.core.facts import Refund, Settle
 from ledger.core.money import split
-from ledger.core.order_funds import FundingMethod, FundsState, OrderFunds
-from ledger.core.entry_planning import plan_entry
+from ledger.core.order_funds import FundsState, OrderFunds, PaymentMethod
 from ledger.dynamodb.table import Item
 from ledger.records.wallets import GENESIS, Balance, line_hash
 
@@ -73,12 +73,12 @@ def settlement_breaks(item: Item, funds: OrderFunds | None) -> Iterator[LedgerBr
 
 def _replan(item: Item, funds: OrderFunds) -> JournalEntry | None:
     """The entry as the live path would plan it now; None for one that depends on other things."""
-    escrow = 0 if funds.method is FundingMethod.CASH else funds.pricing.gross
+    escrow = 0 if funds.method is PaymentMethod.CASH else funds.pricing.gross
     if item["SK"] == "JE#SETTLE":
         then = msgspec.structs.replace(funds, funds_state=FundsState.DELIVERED, escrow=escrow)
         entry = plan_entry(Settle(funds.order_id), then, 0)
     elif item["SK"] == "JE#CANCEL":
-        state = FundsState.DUE if funds.method is FundingMethod.CASH else FundsState.CAPTURED
+        state = FundsState.DUE if funds.method is PaymentMethod.CASH else FundsState.CAPTURED
         then = msgspec.structs.replace(funds, funds_state=state, escrow=escrow)
         stage, fault = Stage(item["stage"]), Fault(item["fault"])
         fact = Refund(funds.order_id, item["reason"], stage, fault, item.get("riderId"))

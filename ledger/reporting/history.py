@@ -3,9 +3,10 @@
 from typing import Any, NamedTuple
 
 from ledger.core.accounts import balance_key, line_key
+from ledger.core.line_categories import EARNING_CATEGORIES
 from ledger.core.money import CURRENCY
 from ledger.dynamodb.table import Item, Table
-from ledger.records.wallets import EARNING_CATEGORIES, read_balance
+from ledger.records.wallets import read_balance
 from ledger.reporting.statements import line_view
 
 # Lines read at a time. Source: API limit of BatchGetItem.

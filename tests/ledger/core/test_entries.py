@@ -25,7 +25,7 @@ from ledger.core.facts import (
     entry_key,
 )
 from ledger.core.money import AMOUNT_MAX
-from ledger.core.order_funds import FundingMethod, FundsState, OrderFunds
+from ledger.core.order_funds import FundsState, OrderFunds, PaymentMethod
 from ledger.core.pricing import DEFAULT_RATES, Pricing, price_goods, price_package
 from ledger.dynamodb.table import Key
 
@@ -36,7 +36,7 @@ def funds_of(order_id: str = "o1", **changes: object) -> OrderFunds:
     fin = OrderFunds(
         order_id=order_id,
         funds_state=FundsState.DELIVERED,
-        method=FundingMethod.WALLET,
+        method=PaymentMethod.WALLET,
         user_id="u",
         vendor_id="v",
         rider_id="r",
@@ -115,7 +115,7 @@ def test_legs_that_do_not_sum_to_zero_are_no_entry(parts: list[tuple[str, int]])
 def test_an_entry_has_legs_within_the_amount_limit() -> None:
     """Legs that cancel each other out, and legs above the largest amount, are refused."""
     u, v = accounts.user("u"), accounts.vendor("v")
-    with pytest.raises(UnbalancedEntry, match="moves something"):
+    with pytest.raises(UnbalancedEntry, match="moves nothing"):
         balance_legs([Leg(u, 5, "X"), Leg(u, -5, "X")])
     with pytest.raises(UnbalancedEntry, match="above"):
         balance_legs([Leg(u, AMOUNT_MAX + 1, "X"), Leg(v, -AMOUNT_MAX - 1, "X")])
@@ -161,7 +161,7 @@ def test_a_parcel_is_settled_to_rider_and_platform() -> None:
 
 def test_cash_is_settled_out_of_the_riders_hands() -> None:
     """RIDERCASH -T and the same credits; the escrow had nothing."""
-    fin = funds_of(method=FundingMethod.CASH, escrow=0)
+    fin = funds_of(method=PaymentMethod.CASH, escrow=0)
     assert legs_of(plan_entry(Settle("o1"), fin, 0)) == {
         "RIDERCASH#r": -13_499,
         "VENDOR#v": 10_200,
@@ -181,15 +181,15 @@ def test_a_free_delivery_has_no_leg_of_zero() -> None:
     st.integers(1, 200_000),
     st.integers(0, 10_000),
     st.integers(0, 10_000),
-    st.sampled_from([FundingMethod.WALLET, FundingMethod.CASH]),
+    st.sampled_from([PaymentMethod.WALLET, PaymentMethod.CASH]),
 )
 def test_every_settlement_balances(
-    subtotal: int, bps: int, fee: int, method: FundingMethod
+    subtotal: int, bps: int, fee: int, method: PaymentMethod
 ) -> None:
     """Any basket at any rate gives parts that are never negative and sum to what was paid."""
     rates = msgspec.structs.replace(DEFAULT_RATES["MART"], commission_bps=bps, delivery_fee=fee)
     price = price_goods(rates, subtotal)
-    escrow = price.total if method == FundingMethod.WALLET else 0
+    escrow = price.total if method == PaymentMethod.WALLET else 0
     entry = plan_entry(Settle("o1"), funds_of(pricing=price, method=method, escrow=escrow), 0)
     assert isinstance(entry, JournalEntry)
     assert entry.total == price.total

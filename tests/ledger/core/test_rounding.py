@@ -20,7 +20,7 @@ from ledger.core.facts import (
     Rejection,
     Settle,
 )
-from ledger.core.order_funds import FundingMethod, FundsState, OrderFunds
+from ledger.core.order_funds import FundsState, OrderFunds, PaymentMethod
 from ledger.core.pricing import (
     DEFAULT_RATES,
     Pricing,
@@ -56,7 +56,7 @@ def every_price(service: str) -> Iterator[Pricing]:
 
 
 def funds_of(
-    pricing: Pricing, method: FundingMethod = FundingMethod.WALLET, **changes: object
+    pricing: Pricing, method: PaymentMethod = PaymentMethod.WALLET, **changes: object
 ) -> OrderFunds:
     fin = OrderFunds(
         order_id="o1",
@@ -66,7 +66,7 @@ def funds_of(
         vendor_id=None if pricing.service == "PACKAGE" else "v",
         rider_id="r",
         pricing=pricing,
-        escrow=0 if method is FundingMethod.CASH else pricing.gross,
+        escrow=0 if method is PaymentMethod.CASH else pricing.gross,
     )
     return msgspec.structs.replace(fin, **changes)
 
@@ -120,7 +120,7 @@ def test_a_tip_and_a_discount_leave_other_shares_unchanged(subtotal: int, tip: i
     settled = legs_of(Settle("o1"), funds_of(price, funds_state=FundsState.DELIVERED))
     assert settled["RIDER#r"] == plain.rider_share + tip
     assert settled["VENDOR#v"] == plain.vendor_share
-    cash = funds_of(price, FundingMethod.CASH, funds_state=FundsState.DELIVERED)
+    cash = funds_of(price, PaymentMethod.CASH, funds_state=FundsState.DELIVERED)
     assert legs_of(Settle("o1"), cash)["RIDERCASH#r"] == -price.total
 
 
@@ -128,28 +128,28 @@ def test_a_tip_and_a_discount_leave_other_shares_unchanged(subtotal: int, tip: i
     prices,
     st.sampled_from(Stage),
     st.sampled_from(Fault),
-    st.sampled_from([FundingMethod.WALLET, FundingMethod.CASH]),
+    st.sampled_from([PaymentMethod.WALLET, PaymentMethod.CASH]),
     st.sampled_from(["r", None]),
 )
 def test_a_cancelled_order_is_split_completely(
-    price: Pricing, stage: Stage, fault: Fault, method: FundingMethod, rider_id: str | None
+    price: Pricing, stage: Stage, fault: Fault, method: PaymentMethod, rider_id: str | None
 ):
     """By every cell of the matrix: nobody below zero, the customer pays for his own fault alone."""
     parting = split_cancellation(price, stage, fault, has_rider=rider_id is not None)
     assert min(parting[:4]) >= 0
     assert parting.is_customer_fault or parting.customer == price.total
-    paid_before = FundsState.DUE if method is FundingMethod.CASH else FundsState.CAPTURED
+    paid_before = FundsState.DUE if method is PaymentMethod.CASH else FundsState.CAPTURED
     fin = funds_of(price, method, funds_state=paid_before, rider_id=None)
     entry = plan_entry(Refund("o1", "x", stage, fault, rider_id), fin, 0)
     legs = {leg.account: leg.amount for leg in getattr(entry, "legs", ())}
     assert isinstance(entry, Rejection) == (
-        method is FundingMethod.CASH and not parting.compensation
+        method is PaymentMethod.CASH and not parting.compensation
     )
     assert sum(legs.values()) == 0
     assert legs.get("VENDOR#v", 0) == parting.vendor * bool(legs)
     assert legs.get("RIDER#r", 0) == parting.rider * bool(legs)
     assert legs.get("ORDER#o1", 0) == -fin.escrow * bool(legs)
-    expected = 0 if method is FundingMethod.CASH else parting.customer
+    expected = 0 if method is PaymentMethod.CASH else parting.customer
     assert legs.get("USER#u", 0) == expected
 
 

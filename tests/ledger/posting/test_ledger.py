@@ -1,4 +1,4 @@
-"""The commit path on a real engine: once, whole, or not at all."""
+"""The commit path on a real engine: a fact is posted once, whole, or not at all."""
 
 import asyncio
 from collections.abc import Sequence
@@ -28,7 +28,8 @@ from ledger.dynamodb.table import (
     Update,
     Write,
 )
-from ledger.posting.ledger import GuardFailed, Ledger, LedgerRefused
+from ledger.posting.errors import GuardFailed, LedgerRefused
+from ledger.posting.ledger import Ledger, PostingLimits
 from ledger.posting.transaction import PostedEntry
 from ledger.records.payments import payment_key
 from ledger.records.wallets import GENESIS, line_hash
@@ -58,15 +59,15 @@ async def pay_and_deliver(books: Books, food: Pricing, order_id: str = "o1") -> 
 
 
 async def snapshot_of(books: Books) -> dict[str, object]:
-    """All that the books say, to see that nothing moved."""
+    """Trial balance, one wallet's lines and one order's funds, to see that nothing moved."""
     trial = await books.statements.trial_balance()
     lines = await books.statements.transactions("USER", "u")
-    fin = await books.table.get(funds_key("o1"))
-    return {"trial": trial, "lines": lines, "fin": fin}
+    funds = await books.table.get(funds_key("o1"))
+    return {"trial": trial, "lines": lines, "funds": funds}
 
 
 async def test_an_order_is_paid_delivered_and_settled(books: Books, food_pricing: Pricing) -> None:
-    """The main way: every franc the customer paid is with those who earned it."""
+    """After the settlement every franc of the customer's is with vendor, rider and platform."""
     await pay_and_deliver(books, food_pricing)
     settled = await books.ledger.post(Settle("o1"), [GUARD])
     assert (settled.total, settled.is_replayed) == (13_499, False)
@@ -75,8 +76,8 @@ async def test_an_order_is_paid_delivered_and_settled(books: Books, food_pricing
         "RIDER#r": 1500,
     }
     trial = await books.statements.trial_balance()
-    lanes = [a for a in trial["accounts"] if a["account"].startswith("PLATFORM#COMMISSION.")]
-    assert [lane["balance"] for lane in lanes] == [1799]
+    shards = [a for a in trial["accounts"] if a["account"].startswith("PLATFORM#COMMISSION.")]
+    assert [shard["balance"] for shard in shards] == [1799]
     assert (trial["total"], trial["entries"]) == (0, 3)
     assert await books.statements.balance("VENDOR", "v") == {
         "availableBalance": 10_200,
@@ -84,32 +85,31 @@ async def test_an_order_is_paid_delivered_and_settled(books: Books, food_pricing
         "totalEarned": 10_200,
         "currency": "XAF",
     }
-    fin = await books.table.get(funds_key("o1"))
-    assert fin is not None
-    assert (fin["fundsState"], fin["escrow"], "GSI2PK" in fin) == ("SETTLED", 0, False)
+    funds = await books.table.get(funds_key("o1"))
+    assert funds is not None
+    assert (funds["fundsState"], funds["escrow"], "GSI2PK" in funds) == ("SETTLED", 0, False)
     assert await books.table.get(Key("GUARD", "1")) == GUARD.item
 
 
 async def test_a_settlement_costs_seven_writes(books: Books, food_pricing: Pricing) -> None:
-    """Warm, a prepaid settlement is 7 items: entry, FUNDS, two wallets with a line each, a lane."""
+    """Warm, a prepaid settlement is 7 items: entry, FUNDS, two wallets with a line, a shard."""
     await pay_and_deliver(books, food_pricing, "o0")
     await pay_and_deliver(books, food_pricing)
-    await books.ledger.post(Settle("o0"))
     sent: list[int] = []
-    transact = books.table.transact
 
-    class Watched:
+    class CountingTable:
         def __getattr__(self, name: str) -> object:
             return getattr(books.table, name)
 
         async def transact(self, writes: Sequence[Write], token: str | None = None) -> None:
             sent.append(len(writes))
-            await transact(writes, token)
+            await books.table.transact(writes, token)
 
-    watched: Table = Watched()  # pyright: ignore[reportAssignmentType]
-    books.ledger._table = watched
-    await books.ledger.post(Settle("o1"))
-    assert sent == [7]
+    table: Table = CountingTable()  # pyright: ignore[reportAssignmentType]
+    ledger = Ledger(table, books.clock.now_ms)
+    for order_id in ("o0", "o1"):
+        await ledger.post(Settle(order_id))
+    assert sent[1:] == [7]
 
 
 async def test_settling_twice_is_settling_once(books: Books, food_pricing: Pricing) -> None:
@@ -126,7 +126,7 @@ async def test_settling_twice_is_settling_once(books: Books, food_pricing: Prici
             first.total,
         )
     assert (await books.statements.trial_balance())["entries"] == 3
-    # The guard was not the first writer's; a repetition applies nothing.
+    # A repetition does not apply its guards.
     assert await books.table.get(Key("GUARD", "1")) is None
 
 
@@ -146,7 +146,7 @@ async def test_twenty_settlements_at_once_are_one(books: Books, food_pricing: Pr
 async def test_many_orders_of_one_vendor_settle_at_once(
     books: Books, food_pricing: Pricing
 ) -> None:
-    """A hot vendor's 12 settlements from 3 processes are 12 gapless lines."""
+    """A busy vendor's 12 settlements from 3 processes are 12 lines without gaps."""
     orders = [f"o{i}" for i in range(12)]
     for order_id in orders:
         await pay_and_deliver(books, food_pricing, order_id)
@@ -159,7 +159,7 @@ async def test_many_orders_of_one_vendor_settle_at_once(
 
 
 async def test_too_little_money_changes_nothing(books: Books, food_pricing: Pricing) -> None:
-    """A wallet one franc short: refused, and neither money nor the caller's write moved."""
+    """A wallet one franc short is refused, and neither money nor the caller's write is applied."""
     await top_up(books, 13_498)
     before = await snapshot_of(books)
     assert (
@@ -174,13 +174,13 @@ async def test_too_little_money_changes_nothing(books: Books, food_pricing: Pric
 
 
 async def test_a_wallet_never_used_has_too_little(books: Books, food_pricing: Pricing) -> None:
-    """No wallet is an empty wallet."""
+    """A missing wallet counts as an empty wallet."""
     assert (await expect_refusal(books.ledger, capture(food_pricing))).code == "insufficient_funds"
     assert await books.table.get(funds_key("o1")) is None
 
 
 async def test_a_failed_guard_leaves_no_trace(books: Books, food_pricing: Pricing) -> None:
-    """The caller's write that failed is named by its position, with what was there."""
+    """A failed guard is named by its position, with the item that was found."""
     await top_up(books, 20_000)
     await books.table.transact([GUARD])
     before = await snapshot_of(books)
@@ -196,7 +196,7 @@ async def test_a_failed_guard_leaves_no_trace(books: Books, food_pricing: Pricin
 async def test_a_failed_guard_is_reported_before_insufficient_funds(
     books: Books, food_pricing: Pricing
 ) -> None:
-    """With two faults the caller hears of his own first."""
+    """Of a failed guard and a missing balance the guard is reported."""
     await books.table.transact([GUARD])
     with pytest.raises(GuardFailed):
         await books.ledger.post(capture(food_pricing), [GUARD])
@@ -205,7 +205,7 @@ async def test_a_failed_guard_is_reported_before_insufficient_funds(
 async def test_the_same_key_with_another_body_is_a_conflict(
     books: Books, food_pricing: Pricing
 ) -> None:
-    """An entry says one thing for ever."""
+    """A key that was used for one fact refuses another."""
     await top_up(books, 20_000)
     await books.ledger.post(capture(food_pricing))
     assert (await expect_refusal(books.ledger, TopUp("u", 1, "sandbox", "p0"))).code == "conflict"
@@ -218,7 +218,7 @@ async def test_the_same_key_with_another_body_is_a_conflict(
 async def test_a_repeated_capture_is_answered_from_an_empty_wallet(
     books: Books, food_pricing: Pricing
 ) -> None:
-    """The first capture emptied the wallet; its repetition is not refused for that."""
+    """A repetition is answered although the first capture emptied the wallet."""
     await top_up(books, 13_499)
     first = await books.ledger.post(capture(food_pricing))
     again = await books.another_ledger().post(capture(food_pricing))
@@ -226,7 +226,7 @@ async def test_a_repeated_capture_is_answered_from_an_empty_wallet(
 
 
 async def test_two_orders_race_for_one_wallet(books: Books, food_pricing: Pricing) -> None:
-    """Money for one order and five at once: one is paid, four are refused."""
+    """With money for one order and five at once, one is paid and four are refused."""
     await top_up(books, 13_499)
     ledgers = [books.another_ledger() for _ in range(5)]
     facts = [capture(food_pricing, f"o{i}") for i in range(5)]
@@ -251,15 +251,15 @@ async def test_concurrent_first_credits_create_one_wallet(books: Books) -> None:
 
 
 async def test_a_refund_returns_exactly_the_escrow(books: Books, food_pricing: Pricing) -> None:
-    """Called off after payment: the wallet is as before, the escrow empty, the order closed."""
+    """After a cancelled payment the wallet is as before, the escrow empty and the order closed."""
     await top_up(books, 20_000)
     await books.ledger.post(capture(food_pricing))
     refunded = await books.ledger.post(Refund("o1", "vendor closed"), [GUARD])
     assert refunded.total == 13_499
     assert (await books.statements.balance("USER", "u"))["availableBalance"] == 20_000
-    fin = await books.ledger.get_funds("o1")
-    assert fin is not None
-    assert (fin.funds_state, fin.escrow) == ("CANCELLED", 0)
+    funds = await books.ledger.get_funds("o1")
+    assert funds is not None
+    assert (funds.funds_state, funds.escrow) == ("CANCELLED", 0)
     assert (await expect_refusal(books.ledger, Settle("o1"))).code == "wrong_state"
     assert (await books.ledger.post(Refund("o1", "vendor closed"))).is_replayed
 
@@ -267,7 +267,7 @@ async def test_a_refund_returns_exactly_the_escrow(books: Books, food_pricing: P
 async def test_settling_and_refunding_exclude_each_other(
     books: Books, food_pricing: Pricing
 ) -> None:
-    """Called off and delivered at once: money leaves the escrow once, one way."""
+    """When delivery and cancellation race, money leaves the escrow once."""
     for i in range(6):
         order_id = f"o{i}"
         await top_up(books, 13_499, payment_id=f"p{i}")
@@ -284,16 +284,16 @@ async def test_settling_and_refunding_exclude_each_other(
             books.another_ledger().post(Refund(order_id, "late")),
             return_exceptions=True,
         )
-        fin = await books.ledger.get_funds(order_id)
-        assert fin is not None
-        assert (fin.funds_state in {"SETTLED", "CANCELLED"}, fin.escrow) == (True, 0)
+        funds = await books.ledger.get_funds(order_id)
+        assert funds is not None
+        assert (funds.funds_state in {"SETTLED", "CANCELLED"}, funds.escrow) == (True, 0)
     assert (await books.statements.trial_balance())["total"] == 0
 
 
 async def test_unpaid_orders_are_neither_settled_nor_refunded(
     books: Books, food_pricing: Pricing
 ) -> None:
-    """Nothing was captured, so nothing moves."""
+    """Without a capture nothing can be settled or refunded."""
     assert (await expect_refusal(books.ledger, Settle("o9"))).code == "not_found"
     await books.table.transact([books.ledger.open_pending_funds("o1", "u", "v", food_pricing)])
     assert (await expect_refusal(books.ledger, Settle("o1"))).code == "wrong_state"
@@ -315,7 +315,7 @@ async def freeze(books: Books) -> None:
 async def test_a_frozen_wallet_receives_but_does_not_pay(
     books: Books, food_pricing: Pricing
 ) -> None:
-    """Debits are refused while it is frozen; credits still arrive."""
+    """Debits are refused while a wallet is frozen; credits still arrive."""
     await top_up(books, 20_000)
     await freeze(books)
     assert (await expect_refusal(books.ledger, capture(food_pricing))).code == "frozen"
@@ -340,7 +340,7 @@ async def test_lines_form_a_chain(books: Books, food_pricing: Pricing) -> None:
 
 
 async def test_an_orders_lines_are_listed_together(books: Books, food_pricing: Pricing) -> None:
-    """GSI1 shows every wallet line that one order made."""
+    """GSI1 lists every wallet line of one order."""
     await pay_and_deliver(books, food_pricing)
     await books.ledger.post(Settle("o1"))
     page = await books.table.query(Query(pk="ORDER#o1#TRANSACTIONS", index="GSI1"))
@@ -354,7 +354,7 @@ async def test_an_orders_lines_are_listed_together(books: Books, food_pricing: P
 async def test_unsettled_orders_are_found_until_they_are_settled(
     books: Books, food_pricing: Pricing
 ) -> None:
-    """The sweeper sees what has waited long enough, and nothing else."""
+    """An order is listed once it has waited long enough, until it is settled."""
     for order_id in ("o1", "o2", "o3"):
         await pay_and_deliver(books, food_pricing, order_id)
         books.clock.advance(1000)
@@ -366,7 +366,7 @@ async def test_unsettled_orders_are_found_until_they_are_settled(
 
 
 async def list_unsettled(books: Books, now_ms: int, older_than_ms: int) -> set[str]:
-    """What the sweeper would find in all shards."""
+    """Unsettled orders of all shards."""
     found = [
         await books.ledger.list_unsettled(each, now_ms, older_than_ms)
         for each in range(accounts.LIST_SHARDS)
@@ -377,7 +377,7 @@ async def list_unsettled(books: Books, now_ms: int, older_than_ms: int) -> set[s
 async def test_the_oldest_unsettled_order_of_a_shard_is_found_first(
     books: Books, food_pricing: Pricing
 ) -> None:
-    """Who has waited longest is paid first, however many wait beside him."""
+    """The order that has waited longest comes first."""
     shard = accounts.list_shard_of("o1")
     same = [f"o{i}" for i in range(1, 200) if accounts.list_shard_of(f"o{i}") == shard][:3]
     for order_id in reversed(same):
@@ -387,13 +387,13 @@ async def test_the_oldest_unsettled_order_of_a_shard_is_found_first(
 
 
 async def test_expected_funds_spare_the_read(books: Books, food_pricing: Pricing) -> None:
-    """A true belief needs no look at the order's money; warm, a settlement is one call."""
+    """With current expected funds a warm settlement is one call."""
     await pay_and_deliver(books, food_pricing, "o0")
     await pay_and_deliver(books, food_pricing)
     await books.ledger.post(Settle("o0"))
-    fin = await books.ledger.get_funds("o1")
+    funds = await books.ledger.get_funds("o1")
     calls = books.table.counts.calls
-    await books.ledger.post(Settle("o1"), expected_funds=fin)
+    await books.ledger.post(Settle("o1"), expected_funds=funds)
     assert books.table.counts.calls == calls + 1
 
 
@@ -410,30 +410,30 @@ async def test_expected_funds_spare_the_read(books: Books, food_pricing: Pricing
 async def test_wrong_expected_funds_change_nothing(
     books: Books, food_pricing: Pricing, wrong: dict[str, Any]
 ) -> None:
-    """A false belief moves nothing to anyone but those whom the order's money names."""
+    """Wrong expected funds move nothing to anyone but the parties of the stored funds."""
     await pay_and_deliver(books, food_pricing)
-    fin = await books.ledger.get_funds("o1")
-    assert fin is not None
-    belief = msgspec.structs.replace(fin, **wrong)
-    posted = await books.ledger.post(Settle("o1"), expected_funds=belief)
+    funds = await books.ledger.get_funds("o1")
+    assert funds is not None
+    expected = msgspec.structs.replace(funds, **wrong)
+    posted = await books.ledger.post(Settle("o1"), expected_funds=expected)
     assert {a: line.amount for a, line in posted.lines.items()} == {
         "VENDOR#v": 10_200,
         "RIDER#r": 1500,
     }
 
 
-async def test_a_line_is_never_written_over(books: Books, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_line_is_never_overwritten(books: Books) -> None:
     """A wallet whose balance is behind its lines takes no money, rather than lose a line."""
-    monkeypatch.setattr("ledger.posting.ledger.DEADLINE_S", 0.05)
+    impatient = Ledger(books.table, books.clock.now_ms, limits=PostingLimits(deadline_s=0.05))
     planted = Put(item={"PK": "WALLET#USER#u", "SK": "TXN#000000000001", "planted": True})
     await books.table.transact([planted])
-    with pytest.raises(TableUnavailable, match="overtaken"):
-        await top_up(books, 100)
+    with pytest.raises(TableUnavailable, match="changed"):
+        await impatient.post(TopUp("u", 100, "sandbox", "p0"))
     assert await books.table.get(Key("WALLET#USER#u", "TXN#000000000001")) == planted.item
 
 
-async def test_an_entry_is_never_written_over(books: Books) -> None:
-    """A payment that looks open again is still booked only once: its entry stands."""
+async def test_an_entry_is_never_overwritten(books: Books) -> None:
+    """A payment whose state was reset is still booked only once, because its entry exists."""
     first = await top_up(books, 100)
     reopen = Update(
         key=payment_key("sandbox", "p0"),
@@ -447,20 +447,20 @@ async def test_an_entry_is_never_written_over(books: Books) -> None:
 
 
 async def test_a_missing_account_shard_is_created_again(books: Books) -> None:
-    """Remembered as there, but missing: the entry makes it anew and is not lost."""
+    """A shard that is cached as existing but is missing is created, and the entry is not lost."""
     await top_up(books, 100)
-    lane = accounts.clearing("sandbox", 0)
-    await books.table.transact([Delete(key=accounts.balance_key(lane))])
+    shard = accounts.clearing("sandbox", 0)
+    await books.table.transact([Delete(key=accounts.balance_key(shard))])
     await top_up(books, 50, payment_id="p1")
-    item = await books.table.get(accounts.balance_key(lane))
+    item = await books.table.get(accounts.balance_key(shard))
     assert item is not None
     assert item["posted"] == -50
 
 
-async def test_a_wallet_made_meanwhile_is_not_made_again(
+async def test_a_wallet_created_meanwhile_is_not_created_again(
     books: Books, food_pricing: Pricing
 ) -> None:
-    """Remembered as missing, then made and frozen by another: the credit leaves it frozen."""
+    """A wallet cached as missing, then created and frozen elsewhere, stays frozen when credited."""
     assert (await expect_refusal(books.ledger, capture(food_pricing))).code == "insufficient_funds"
     await books.another_ledger().post(TopUp("u", 1, "sandbox", "p1"))
     await freeze(books)
@@ -472,7 +472,7 @@ async def test_a_wallet_made_meanwhile_is_not_made_again(
 
 
 async def test_guards_may_not_touch_the_books(books: Books, food_pricing: Pricing) -> None:
-    """A caller's write to an item the entry writes is a fault, told before anything is sent."""
+    """A guard on an item of the entry itself is an error before anything is sent."""
     await top_up(books, 20_000)
     with pytest.raises(ValueError, match="two writes"):
         await books.ledger.post(
@@ -481,7 +481,7 @@ async def test_guards_may_not_touch_the_books(books: Books, food_pricing: Pricin
 
 
 class UncommittedTable:
-    """A table whose transactions are not done, and nobody hears of it."""
+    """A table whose transactions are neither committed nor answered."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
@@ -490,11 +490,11 @@ class UncommittedTable:
         return getattr(self._table, name)
 
     async def transact(self, writes: Sequence[Write], token: str | None = None) -> None:
-        raise TableUnavailable("nobody knows")
+        raise TableUnavailable("no answer")
 
 
 class CommittedButSilentTable(UncommittedTable):
-    """A table whose transactions are done, and nobody hears of it."""
+    """A table whose transactions are committed but not answered."""
 
     async def transact(self, writes: Sequence[Write], token: str | None = None) -> None:
         await self._table.transact(writes, token)
@@ -502,7 +502,7 @@ class CommittedButSilentTable(UncommittedTable):
 
 
 async def test_an_unknown_outcome_is_read_back(books: Books) -> None:
-    """Silence after the commit is success; silence before it is no failure either."""
+    """Without an answer the entry is looked up: found is success, missing is unknown."""
     done: Table = CommittedButSilentTable(books.table)  # pyright: ignore[reportAssignmentType]
     posted = await Ledger(done, books.clock.now_ms).post(TopUp("u", 700, "sandbox", "p1"))
     assert posted.lines["USER#u"].balance_after == 700
@@ -513,21 +513,20 @@ async def test_an_unknown_outcome_is_read_back(books: Books) -> None:
     assert not (await top_up(books, 300, payment_id="p2")).is_replayed
 
 
-async def test_a_small_balance_cache_is_only_slower(
-    books: Books, food_pricing: Pricing, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With one balance remembered at a time everything is read again and comes out the same."""
-    monkeypatch.setattr("ledger.posting.ledger.BALANCES_CACHED_MAX", 1)
+async def test_a_small_balance_cache_is_only_slower(books: Books, food_pricing: Pricing) -> None:
+    """With one cached balance everything is read again and the result is the same."""
+    limits = PostingLimits(balances_cached_max=1)
+    ledger = Ledger(books.table, books.clock.now_ms, limits=limits)
     await pay_and_deliver(books, food_pricing, "o1")
     await pay_and_deliver(books, food_pricing, "o2")
     for order_id in ("o1", "o2"):
-        await books.ledger.post(Settle(order_id))
+        await ledger.post(Settle(order_id))
     assert (await books.statements.balance("VENDOR", "v"))["availableBalance"] == 20_400
     assert (await books.statements.trial_balance())["total"] == 0
 
 
 async def test_a_cancelled_caller_pays_once(books: Books) -> None:
-    """A post whose caller is cancelled at any moment stands once when it is asked again."""
+    """A post whose caller is cancelled at any moment is posted once when it is repeated."""
     fact = TopUp("u", 100, "sandbox", "p1")
     for steps in range(0, 60, 4):
         task = asyncio.create_task(books.ledger.post(fact))

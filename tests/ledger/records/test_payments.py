@@ -9,7 +9,7 @@ from ledger.core.facts import Capture, TopUp
 from ledger.core.order_funds import void_funds
 from ledger.core.pricing import Pricing
 from ledger.dynamodb.table import TransactionCancelled
-from ledger.posting.ledger import LedgerRefused
+from ledger.posting.errors import LedgerRefused
 from ledger.records.payments import ProviderPayment, fail_payment, payment_key, start_payment
 from tests.ledger.scenarios.ledger_setup import Books, expect_refusal
 

@@ -12,7 +12,8 @@ from ledger.core.facts import Capture, Refund, Settle, TopUp
 from ledger.core.order_funds import mark_delivered, void_funds
 from ledger.core.pricing import DEFAULT_RATES, Pricing, price_goods, price_package
 from ledger.dynamodb.table import Query, TransactionCancelled
-from ledger.posting.ledger import Ledger, LedgerRefused
+from ledger.posting.errors import LedgerRefused
+from ledger.posting.ledger import Ledger
 from ledger.records.cash_holds import release_cash, reserve_cash
 from tests.ledger.scenarios.ledger_setup import Books
 

@@ -9,7 +9,8 @@ from dispatch.clock import ManualClock
 from ledger.core.facts import Fact
 from ledger.dynamodb.client import DynamoTable
 from ledger.dynamodb.table import Write
-from ledger.posting.ledger import Ledger, LedgerRefused
+from ledger.posting.errors import LedgerRefused
+from ledger.posting.ledger import Ledger
 from ledger.reporting.statements import Statements
 
 

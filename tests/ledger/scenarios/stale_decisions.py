@@ -10,9 +10,8 @@ from botocore.exceptions import ClientError
 
 from dispatch.errors import Refused, StoreUnavailable
 from ledger.dynamodb.attribute_values import from_item, to_item
-from ledger.dynamodb.table import Item, Key, TableUnavailable, Write
-from ledger.posting.ledger import LedgerRefused
-from ledger.posting.transaction import _key_of
+from ledger.dynamodb.table import Item, Key, TableUnavailable, Write, key_of
+from ledger.posting.errors import LedgerRefused
 from tests import virtual_time
 from tests.ledger.scenarios.cluster import TABLE, ServerCluster, ServerNode
 from tests.ledger.scenarios.money_flows import FLOWS
@@ -258,7 +257,7 @@ class ConcurrentChange:
         self.change_count = 0
 
     async def transact(self, writes: Sequence[Write], token: str | None = None) -> None:
-        keys = [key for key in map(_key_of, writes) if self._matches(key)]
+        keys = [key for key in map(key_of, writes) if self._matches(key)]
         for key in keys[: 1 - self.change_count]:
             self._change_item(key)
         await self._send(writes, token)
