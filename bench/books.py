@@ -32,7 +32,7 @@ from ledger.core.order_funds import (
 )
 from ledger.core.pricing import DEFAULT_RATES, Pricing, price_goods
 from ledger.dynamodb.table import Table
-from ledger.posting.transaction import compose, wallet_legs
+from ledger.posting.transaction import PostingPart, compose, wallet_legs
 from ledger.records.wallets import Balance
 from ledger.reporting.audit import Audit
 
@@ -97,7 +97,7 @@ class LedgerWriter:
         assert isinstance(entry, JournalEntry), "no fact of this bench is refused"
         legs = wallet_legs(entry)
         before = [self._balances.get(leg.account) or Balance(account=leg.account) for leg in legs]
-        draft = compose(entry, (), (), before, now_ms)
+        draft = compose(PostingPart(entry, (), ()), before, now_ms)
         self._balances |= {balance.account: balance for balance in draft.balances}
         self._table.put(item for item in put_items(draft) if item["SK"] != "BALANCE")
 

@@ -185,7 +185,7 @@ def entry_key(fact: Fact) -> Key:
         case Netting():
             return Key(payout_pk(fact.payout_id), "JE#NET")
         case PayoutPaid():
-            return Key(payout_pk(fact.payout_id), "JE#PAID")
+            return paid_entry_key(fact.payout_id)
         case PayoutReturned():
             return Key(payout_pk(fact.payout_id), "JE#RETURNED")
 
@@ -212,6 +212,11 @@ def payment_pk(provider: str, payment_id: str) -> str:
 def payout_pk(payout_id: str) -> str:
     """Partition of one payout."""
     return f"PAYOUT#{accounts.checked_id(payout_id)}"
+
+
+def paid_entry_key(payout_id: str) -> Key:
+    """Key of the entry of a paid payout."""
+    return Key(payout_pk(payout_id), "JE#PAID")
 
 
 def adjustment_pk(adjustment_id: str) -> str:

@@ -1,1 +1,1 @@
-"""Reading the books: audit, statements, history."""
+"""Reading the ledger: audit, statements, history."""

@@ -1,4 +1,4 @@
-"""What is true of right books, item by item: pure; the audit brings the items."""
+"""Rules of a correct ledger, each checked on the items given; pure."""
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
@@ -19,7 +19,7 @@ TERMINAL_STATES = frozenset({FundsState.SETTLED, FundsState.CANCELLED, FundsStat
 
 
 class LedgerBreak(NamedTuple):
-    """One thing that is wrong: by which rule, where, and how."""
+    """One broken rule: which, where, and how."""
 
     invariant: str
     subject: str
@@ -42,17 +42,21 @@ INVARIANTS = (
     "held_is_open_holds",
     "escrow",
     "refunds",
-    "lanes",
+    "account_shards",
     "settled_in_time",
     "suspense_is_empty",
     "payout_state",
 )
 
 
+def entry_name(item: Item) -> str:
+    """Name of a stored entry, as in the lines of its legs."""
+    return f"{item['PK']}/{item['SK']}"
+
+
 def entry_breaks(item: Item) -> Iterator[LedgerBreak]:
-    """What is wrong with an entry by itself."""
-    where = f"{item['PK']}/{item['SK']}"
-    legs = [Leg(leg["account"], leg["amount"], "") for leg in item["legs"]]
+    """Whether an entry's legs balance."""
+    where, legs = entry_name(item), _legs_of_item(item)
     try:
         if len(balance_legs(legs)) != len(legs):
             yield LedgerBreak("entry_balances", where, "an account twice, or a leg of nothing")
@@ -61,28 +65,28 @@ def entry_breaks(item: Item) -> Iterator[LedgerBreak]:
 
 
 def settlement_breaks(item: Item, funds: OrderFunds | None) -> Iterator[LedgerBreak]:
-    """Whether an order's entry is what the plan makes of the order's money today."""
-    where = f"{item['PK']}/{item['SK']}"
+    """Whether an order's entry is the one that is planned from the order's current funds."""
+    where = entry_name(item)
     if funds is None:
-        yield LedgerBreak("entry_as_planned", where, "the order has no money")
+        yield LedgerBreak("entry_as_planned", where, "the order has no funds")
         return
-    wanted = _replan(item, funds)
-    if wanted is not None and _merge_shards(wanted.legs) != _merge_shards(_legs_of_item(item)):
-        yield LedgerBreak("entry_as_planned", where, f"the plan says {_legs_text(wanted.legs)}")
+    planned = _replan(item, funds)
+    if planned is not None and _merge_shards(planned.legs) != _merge_shards(_legs_of_item(item)):
+        yield LedgerBreak("entry_as_planned", where, f"planned: {_legs_text(planned.legs)}")
 
 
 def _replan(item: Item, funds: OrderFunds) -> JournalEntry | None:
-    """The entry as the live path would plan it now; None for one that depends on other things."""
+    """The entry as it would be planned now; None for entries that depend on other things."""
     escrow = 0 if funds.method is PaymentMethod.CASH else funds.pricing.gross
     if item["SK"] == "JE#SETTLE":
-        then = msgspec.structs.replace(funds, funds_state=FundsState.DELIVERED, escrow=escrow)
-        entry = plan_entry(Settle(funds.order_id), then, 0)
+        before = msgspec.structs.replace(funds, funds_state=FundsState.DELIVERED, escrow=escrow)
+        entry = plan_entry(Settle(funds.order_id), before, 0)
     elif item["SK"] == "JE#CANCEL":
         state = FundsState.DUE if funds.method is PaymentMethod.CASH else FundsState.CAPTURED
-        then = msgspec.structs.replace(funds, funds_state=state, escrow=escrow)
+        before = msgspec.structs.replace(funds, funds_state=state, escrow=escrow)
         stage, fault = Stage(item["stage"]), Fault(item["fault"])
         fact = Refund(funds.order_id, item["reason"], stage, fault, item.get("riderId"))
-        entry = plan_entry(fact, then, 0)
+        entry = plan_entry(fact, before, 0)
     else:
         return None
     return entry if isinstance(entry, JournalEntry) else None
@@ -106,7 +110,7 @@ def _legs_text(legs: Sequence[Leg]) -> str:
 
 
 def order_breaks(funds: OrderFunds) -> Iterator[LedgerBreak]:
-    """What is wrong with an order's money by itself."""
+    """Whether an order's funds and prices are consistent."""
     where, price = f"ORDER#{funds.order_id}", funds.pricing
     if funds.funds_state in TERMINAL_STATES and funds.escrow:
         yield LedgerBreak("escrow", where, f"{funds.funds_state}, and {funds.escrow} in escrow")
@@ -121,11 +125,11 @@ def order_breaks(funds: OrderFunds) -> Iterator[LedgerBreak]:
 
 
 class WalletChain:
-    """A wallet's lines from the last to the first, each against the one before it."""
+    """A wallet's lines from the last to the first, each checked against its successor."""
 
     def __init__(self, balance: Balance) -> None:
         self._account = balance.account
-        # What the next line that comes must be: number, balance after it, hash.
+        # Expected of the next line: number, balance after it, hash.
         self._next_seq, self._next_balance, self._next_hash = (
             balance.seq,
             balance.posted,
@@ -134,7 +138,7 @@ class WalletChain:
         self._is_last = True
 
     def check_line(self, line: Item) -> Iterator[LedgerBreak]:
-        """What is wrong with the next line."""
+        """Breaks of the next line."""
         where = f"{self._account} line {line['seq']}"
         if line["seq"] != self._next_seq:
             yield LedgerBreak("line_follows", where, f"line {self._next_seq} is missing")
@@ -146,29 +150,32 @@ class WalletChain:
         if line["balanceBefore"] + line["amount"] != line["balanceAfter"]:
             yield LedgerBreak("line_adds_up", where, f"{line['balanceBefore']} {line['amount']:+d}")
         if line_hash(self._account, line) != line["hash"]:
-            yield LedgerBreak("line_hash", where, "the hash is another's")
+            yield LedgerBreak("line_hash", where, "the hash does not match the line")
         self._next_seq, self._next_balance = line["seq"] - 1, line["balanceBefore"]
         self._next_hash, self._is_last = line["prev"], False
 
     def check_start(self) -> Iterator[LedgerBreak]:
-        """What is missing before the first line that came."""
+        """Whether lines are missing before the first line that was checked."""
         if (self._next_seq, self._next_balance, self._next_hash) != (0, 0, GENESIS):
             where = f"{self._account} line {self._next_seq}"
             yield LedgerBreak("line_follows", where, f"lines up to {self._next_seq} are missing")
 
 
 def balance_breaks(balance: Balance, open_holds: int) -> Iterator[LedgerBreak]:
-    """What is wrong with what a wallet may spend; `held` is what open holds come to."""
+    """Whether a wallet's counters are consistent; `open_holds` is the sum of its open holds.
+
+    Units: whole XAF.
+    """
     account = balance.account
     if balance.held != open_holds:
-        what = f"holds {balance.held}, open holds come to {open_holds}"
-        yield LedgerBreak("held_is_open_holds", account, what)
+        detail = f"holds {balance.held}, open holds come to {open_holds}"
+        yield LedgerBreak("held_is_open_holds", account, detail)
     if account.startswith("RIDERCASH#"):
         if balance.posted > 0:
             yield LedgerBreak("balance_available", account, f"is owed {balance.posted} of cash")
         return
     if balance.available != balance.posted - balance.held:
-        what = f"may spend {balance.available} of {balance.posted - balance.held}"
-        yield LedgerBreak("balance_available", account, what)
+        detail = f"may spend {balance.available} of {balance.posted - balance.held}"
+        yield LedgerBreak("balance_available", account, detail)
     if balance.available < 0:
         yield LedgerBreak("balance_available", account, f"is {balance.available}")

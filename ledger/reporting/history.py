@@ -1,33 +1,47 @@
-"""A wallet's past: its balance at a moment, a statement between two, what was earned since one."""
+"""History of a wallet: its balance at a moment, statements, and earnings since a moment."""
 
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypedDict
 
 from ledger.core.accounts import balance_key, line_key
 from ledger.core.line_categories import EARNING_CATEGORIES
 from ledger.core.money import CURRENCY
-from ledger.dynamodb.table import Item, Table
+from ledger.dynamodb.table import BATCH_KEYS_MAX, Item, Table
 from ledger.records.wallets import read_balance
-from ledger.reporting.statements import line_view
-
-# Lines read at a time. Source: API limit of BatchGetItem.
-BATCH_LINES = 100
+from ledger.reporting.statements import LineView, line_view
 
 
 class Earnings(NamedTuple):
-    """What a wallet earned, by how many lines. Units: whole XAF."""
+    """What a wallet earned, and in how many lines. Units: whole XAF."""
 
     amount: int
     line_count: int
 
 
+# `from` is a keyword, so that this type has to be written as a call.
+WalletStatement = TypedDict(
+    "WalletStatement",
+    {
+        "openingBalance": int,
+        "closingBalance": int,
+        "from": int,
+        "to": int,
+        "currency": str,
+        "items": list[LineView],
+        "nextCursor": str | None,
+    },
+)
+
+
 class History:
-    """Reads lines by their number: they have no gaps and never go back in time."""
+    """Finds lines by their number: numbers have no gaps, and timestamps never decrease."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
 
     async def balance_at(self, account: str, at_ms: int) -> int:
-        """What a wallet had when that moment was over. Units: Unix ms, whole XAF.
+        """Balance of a wallet after all lines of that moment. Units: Unix milliseconds, whole XAF.
+
+        Errors: TableUnavailable.
 
         DynamoDB: GetItem, one for each doubling of the wallet's lines.
         """
@@ -36,27 +50,29 @@ class History:
         return line["balanceAfter"] if line else 0
 
     async def statement(
-        self, account: str, between: tuple[int, int], page: tuple[int, int]
-    ) -> dict[str, Any]:
-        """The lines of a time, oldest first, with the balance before and after it.
+        self, account: str, from_ms: int, until_ms: int, limit: int, first_line: int = 0
+    ) -> WalletStatement:
+        """One page of the lines of a time, oldest first, with the balance before and after it.
 
-        `between` includes its first moment and not its last; `page` is how many lines, from which
-        number on (0: the first).
+        The time includes `from_ms` and excludes `until_ms`. The page has at most `limit` lines and
+        starts at the line numbered `first_line`, or at the first line of the time.
+
+        Units: Unix milliseconds, whole XAF.
+
+        Errors: TableUnavailable.
 
         DynamoDB: GetItem to find both ends, then one BatchGetItem.
         """
-        from_ms, until_ms = between
-        limit, at = page
         last_before = await self._last_line_until(account, from_ms - 1)
         last = await self._last_line_until(account, until_ms - 1)
-        ends = [await self._read_line(account, seq) for seq in (last_before, last)]
-        start = max(at, last_before + 1)
+        opening, closing = [await self._read_line(account, seq) for seq in (last_before, last)]
+        start = max(first_line, last_before + 1)
         numbers = range(start, min(start + limit, last + 1))
         lines = await self._table.get_many([line_key(account, seq) for seq in numbers])
         after = start + len(numbers)
         return {
-            "openingBalance": ends[0]["balanceAfter"] if ends[0] else 0,
-            "closingBalance": ends[1]["balanceAfter"] if ends[1] else 0,
+            "openingBalance": opening["balanceAfter"] if opening else 0,
+            "closingBalance": closing["balanceAfter"] if closing else 0,
             "from": from_ms,
             "to": until_ms,
             "currency": CURRENCY,
@@ -65,16 +81,17 @@ class History:
         }
 
     async def earned_since(self, account: str, *moments: int) -> list[Earnings]:
-        """What came in as earnings since each moment, the latest moment first.
+        """Earnings since each of the moments, in their order. Units: Unix ms, whole XAF.
 
-        DynamoDB: GetItem to find the first line, then BatchGetItem by hundreds.
+        Errors: TableUnavailable.
+
+        DynamoDB: GetItem to find the first line, then one BatchGetItem per 100 lines.
         """
-        oldest = min(moments)
-        first = await self._last_line_until(account, oldest - 1) + 1
+        first = await self._last_line_until(account, min(moments) - 1) + 1
         last = await self._last_seq(account)
         found = [Earnings(0, 0) for _ in moments]
-        for start in range(first, last + 1, BATCH_LINES):
-            numbers = range(start, min(start + BATCH_LINES, last + 1))
+        for start in range(first, last + 1, BATCH_KEYS_MAX):
+            numbers = range(start, min(start + BATCH_KEYS_MAX, last + 1))
             for line in await self._table.get_many([line_key(account, seq) for seq in numbers]):
                 if line is None or line["category"] not in EARNING_CATEGORIES or line["amount"] < 0:
                     continue
@@ -87,7 +104,7 @@ class History:
         return found
 
     async def _last_line_until(self, account: str, at_ms: int) -> int:
-        """The number of the last line at or before a moment; 0 where there is none."""
+        """Number of the last line at or before a moment, by binary search; 0 if there is none."""
         low, high = 0, await self._last_seq(account)
         while low < high:
             middle = (low + high + 1) // 2

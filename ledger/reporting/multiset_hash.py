@@ -1,32 +1,32 @@
-"""Sums that do not depend on order: what was claimed and what was found must come to the same."""
+"""Multiset hash: sums of hashed elements that do not depend on the elements' order."""
 
 from hashlib import blake2b
 
-# Source: 128 bits; two different sets of a million things agree by chance once in 10^26.
+# Source: 128 bits; two different sets of a million elements collide with a chance of 1 in 10^26.
 _DIGEST_BYTES = 16
 _MODULUS = 1 << (8 * _DIGEST_BYTES)
 
 
 class MultisetHash:
-    """A sum of marks for each account; claims add to it, findings take from it."""
+    """One sum of hashes per account: expected elements are added, found ones subtracted."""
 
     def __init__(self) -> None:
         self._sums: dict[str, int] = {}
 
     def add_expected(self, account: str, *fields: object) -> None:
-        """Something that must be found."""
+        """Add an element that must be found."""
         self._add(account, _hash_element(fields))
 
     def add_found(self, account: str, *fields: object) -> None:
-        """Something that must have been claimed."""
+        """Subtract an element that was found."""
         self._add(account, -_hash_element(fields))
 
     def mismatched_accounts(self) -> list[str]:
-        """Accounts where claims and findings differ."""
+        """Accounts whose expected and found elements differ."""
         return sorted(self._sums)
 
-    def _add(self, account: str, mark: int) -> None:
-        after = (self._sums.get(account, 0) + mark) % _MODULUS
+    def _add(self, account: str, element_hash: int) -> None:
+        after = (self._sums.get(account, 0) + element_hash) % _MODULUS
         if after:
             self._sums[account] = after
         else:

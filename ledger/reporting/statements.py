@@ -1,12 +1,13 @@
-"""What the books say: a wallet's balance and lines, and the sum over all accounts."""
+"""Statements: a wallet's balance and lines, and the trial balance over all accounts."""
 
 import asyncio
-from typing import Any, NamedTuple
+from typing import Literal, NamedTuple, TypedDict
 
 from ledger.core.accounts import (
     LINE_PREFIX,
     LIST_SHARDS,
     AccountKind,
+    accounts_pk,
     balance_key,
     escrow,
     receivable,
@@ -15,19 +16,83 @@ from ledger.core.accounts import (
 from ledger.core.accounts import owner as wallet
 from ledger.core.money import CURRENCY
 from ledger.core.order_funds import OPEN_ESCROW, PENDING_SETTLEMENT, funds_key
+from ledger.dynamodb.pages import read_all
 from ledger.dynamodb.table import Item, Query, Table
 from ledger.records.wallets import read_balance
 
-# Items read at once from a list of accounts.
-PAGE_ITEMS = 1000
-# Readings of a moving ledger before its sum is told as it was read last.
+# Readings of a moving ledger before the last one is returned as it is. Source: chosen.
 READINGS_MAX = 20
-# Between readings; a global index shows a write within this time as a rule.
+# Pause between readings; an index shows a write within this time as a rule.
 READING_PAUSE_S = 0.05
 
 
+class WalletBalance(TypedDict):
+    """Balance as its owner sees it. Units: whole XAF.
+
+    `pendingBalance` is held for payouts, `totalEarned` is what deliveries brought since the start.
+    """
+
+    availableBalance: int
+    pendingBalance: int
+    totalEarned: int
+    currency: str
+
+
+class LineView(TypedDict, total=False):
+    """A line as its owner sees it; `orderId` only for lines of orders.
+
+    Units: whole XAF, Unix milliseconds.
+    """
+
+    transactionId: str
+    seq: int
+    type: Literal["CREDIT", "DEBIT"]
+    category: str
+    amount: int
+    balanceBefore: int
+    balanceAfter: int
+    createdAt: int
+    orderId: str
+
+
+class LinePage(TypedDict):
+    """One page of lines; `nextCursor` is None on the last page."""
+
+    items: list[LineView]
+    nextCursor: str | None
+
+
+class WalletDetails(TypedDict):
+    """A wallet as operators see it, with its owner's debts. Units: whole XAF."""
+
+    account: str
+    status: str
+    posted: int
+    held: int
+    availableBalance: int
+    totalEarned: int
+    lines: int
+    cashOwed: int
+    debt: int
+
+
+class AccountBalance(TypedDict):
+    """One account of the trial balance. Units: whole XAF."""
+
+    account: str
+    balance: int
+
+
+class TrialBalance(TypedDict):
+    """All accounts, their sum, and the number of entries. Units: whole XAF."""
+
+    total: int
+    accounts: list[AccountBalance]
+    entries: int
+
+
 class OwnerBalance(NamedTuple):
-    """What an owner has, and what he owes us: cash in hand, and debts. Units: whole XAF."""
+    """What an owner has, and what it owes: unremitted cash, and debts. Units: whole XAF."""
 
     available: int
     cash_in_hand: int
@@ -35,7 +100,7 @@ class OwnerBalance(NamedTuple):
 
 
 class BalanceReading(NamedTuple):
-    """All accounts as read one after another; equal readings are one true moment."""
+    """All accounts, read one after another; two equal readings are one moment. Units: whole XAF."""
 
     balances: dict[str, int]
     entries: int
@@ -43,19 +108,15 @@ class BalanceReading(NamedTuple):
 
 
 class Statements:
-    """The reading side of the books."""
+    """Reads the current state of the ledger."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    async def balance(self, owner_type: str, owner_id: str) -> dict[str, Any]:
-        """What a customer, vendor or rider has; zeros for a wallet that was never used.
+    async def balance(self, owner_type: str, owner_id: str) -> WalletBalance:
+        """Balance of a customer, vendor or rider; zeros for an unused wallet. Units: whole XAF.
 
-        `pendingBalance` is what is held back, `totalEarned` what deliveries ever brought.
-
-        Units: whole XAF.
-
-        Errors: ValueError for an unknown type or a malformed id.
+        Errors: ValueError for an unknown type or a malformed id; TableUnavailable.
 
         DynamoDB: GetItem.
         """
@@ -70,10 +131,11 @@ class Statements:
 
     async def transactions(
         self, owner_type: str, owner_id: str, limit: int = 50, cursor: str | None = None
-    ) -> dict[str, Any]:
-        """A wallet's lines, newest first.
+    ) -> LinePage:
+        """One page of a wallet's lines, newest first. Units: whole XAF.
 
-        Errors: ValueError for an unknown type, a malformed id, or a cursor of another list.
+        Errors: ValueError for an unknown type, a malformed id, or a cursor of another list;
+        TableUnavailable.
 
         DynamoDB: Query.
         """
@@ -88,8 +150,13 @@ class Statements:
         )
         return {"items": [line_view(line) for line in page.items], "nextCursor": page.cursor}
 
-    async def wallet_details(self, owner_type: str, owner_id: str) -> dict[str, Any]:
-        """All that is known of a wallet and its owner's debts. DynamoDB: GetItem, BatchGetItem."""
+    async def wallet_details(self, owner_type: str, owner_id: str) -> WalletDetails:
+        """A wallet with its owner's debts. Units: whole XAF.
+
+        Errors: ValueError for an unknown type or a malformed id; TableUnavailable.
+
+        DynamoDB: GetItem, BatchGetItem.
+        """
         account = wallet(owner_type, owner_id)
         balance = read_balance(account, await self._table.get(balance_key(account)))
         owed = await self.owner_balance(owner_type, owner_id)
@@ -106,7 +173,10 @@ class Statements:
         }
 
     async def owner_balance(self, owner_type: str, owner_id: str) -> OwnerBalance:
-        """What an owner has and owes. DynamoDB: BatchGetItem."""
+        """What an owner has and owes. Units: whole XAF. DynamoDB: BatchGetItem.
+
+        Errors: ValueError for an unknown type or a malformed id; TableUnavailable.
+        """
         names = [wallet(owner_type, owner_id), receivable(owner_type, owner_id)]
         if owner_type == AccountKind.RIDER:
             names.append(rider_cash(owner_id))
@@ -115,13 +185,13 @@ class Statements:
         cash = -debts[1].posted if owner_type == AccountKind.RIDER else 0
         return OwnerBalance(own.available, cash, -debts[0].posted)
 
-    async def trial_balance(self) -> dict[str, Any]:
-        """Every account with its balance, and their sum, which is zero.
+    async def trial_balance(self) -> TrialBalance:
+        """Every account with its balance, and their sum, which is zero. Units: whole XAF.
 
-        On a moving ledger the accounts are read until two readings agree, which is then one true
-        moment; where that never happens the last reading is told as it is.
+        While money moves, the accounts are read until two readings agree, which are then one
+        moment; where that never happens the last reading is returned as it is.
 
-        Units: whole XAF.
+        Errors: TableUnavailable.
 
         DynamoDB: Query of the account lists, BatchGetItem; no Scan.
         """
@@ -143,49 +213,27 @@ class Statements:
         }
 
     async def _read_balances(self) -> BalanceReading:
-        listed = [self._list_all(f"ACCOUNTS#{shard}") for shard in range(LIST_SHARDS)]
-        held = [
-            self._list_all(f"{name}#{shard}", index="GSI2")
+        shards = range(LIST_SHARDS)
+        listed = [Query(pk=accounts_pk(shard)) for shard in shards]
+        with_funds = [
+            Query(pk=f"{name}#{shard}", index="GSI2")
             for name in (OPEN_ESCROW, PENDING_SETTLEMENT)
-            for shard in range(LIST_SHARDS)
+            for shard in shards
         ]
-        rows = await asyncio.gather(*listed, *held)
+        queries = [*listed, *with_funds]
+        rows = await asyncio.gather(*(read_all(self._table, query) for query in queries))
         accounts = [item["SK"] for row in rows[: len(listed)] for item in row]
         orders = [item["orderId"] for row in rows[len(listed) :] for item in row]
         keys = [*map(balance_key, accounts), *map(funds_key, orders)]
         items = await self._table.get_many(keys)
         wallets = dict(zip(accounts, items, strict=False))
-        fins = dict(zip(orders, items[len(accounts) :], strict=True))
-        return _build_reading(wallets, fins)
-
-    async def _list_all(self, pk: str, index: str | None = None) -> list[Item]:
-        items: list[Item] = []
-        cursor: str | None = None
-        while True:
-            page = await self._table.query(
-                Query(pk=pk, index=index, limit=PAGE_ITEMS, cursor=cursor)
-            )
-            items += page.items
-            cursor = page.cursor
-            if cursor is None:
-                return items
+        funds = dict(zip(orders, items[len(accounts) :], strict=True))
+        return _build_reading(wallets, funds)
 
 
-def _build_reading(wallets: dict[str, Item | None], fins: dict[str, Item | None]) -> BalanceReading:
-    balances = {account: item["posted"] if item else 0 for account, item in wallets.items()}
-    entries = sum(item["entries"] for item in wallets.values() if item)
-    versions = {account: item["v"] for account, item in wallets.items() if item}
-    for order_id, item in fins.items():
-        account = escrow(order_id)
-        if item is not None and item["escrow"]:
-            balances[account] = item["escrow"]
-            versions[account] = item["v"]
-    return BalanceReading(balances, entries, versions)
-
-
-def line_view(line: Item) -> dict[str, Any]:
-    """A line as its owner sees it."""
-    shown = {
+def line_view(line: Item) -> LineView:
+    """A line as its owner sees it. Units: whole XAF, Unix milliseconds."""
+    view: LineView = {
         "transactionId": line["transactionId"],
         "seq": line["seq"],
         "type": "CREDIT" if line["amount"] > 0 else "DEBIT",
@@ -195,4 +243,20 @@ def line_view(line: Item) -> dict[str, Any]:
         "balanceAfter": line["balanceAfter"],
         "createdAt": line["createdAt"],
     }
-    return shown | ({"orderId": line["orderId"]} if "orderId" in line else {})
+    if "orderId" in line:
+        view["orderId"] = line["orderId"]
+    return view
+
+
+def _build_reading(
+    wallets: dict[str, Item | None], funds: dict[str, Item | None]
+) -> BalanceReading:
+    balances = {account: item["posted"] if item else 0 for account, item in wallets.items()}
+    entries = sum(item["entries"] for item in wallets.values() if item)
+    versions = {account: item["v"] for account, item in wallets.items() if item}
+    for order_id, item in funds.items():
+        account = escrow(order_id)
+        if item is not None and item["escrow"]:
+            balances[account] = item["escrow"]
+            versions[account] = item["v"]
+    return BalanceReading(balances, entries, versions)

@@ -1,4 +1,4 @@
-"""A small deterministic DynamoDB for tests and simulations; the product never imports it."""
+"""Fake DynamoDB in this process, deterministic, for tests and simulations only."""
 
 from ledger.dynamodb.fake.faults import Fault, FaultInjector, Latencies
 from ledger.dynamodb.fake.operations import FakeDynamo

@@ -1,4 +1,4 @@
-"""Errors in the shape in which botocore raises them."""
+"""Errors of the fake, as botocore raises them."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,20 +16,20 @@ _STATUS = {"InternalServerError": 500}
 
 
 class InvalidRequest(Exception):
-    """A request, or one write of a transaction, that DynamoDB would not carry out; says why."""
+    """A request, or one write of a transaction, that DynamoDB would refuse; says why."""
 
 
 class TableNotFound(Exception):
-    """A table that is not there."""
+    """The table does not exist."""
 
 
 def refuse_unsupported(body: Mapping[str, Any], supported: frozenset[str]) -> None:
-    """Refuse a request that asks for what the fake does not do.
+    """Refuse a request with parameters that the fake does not support.
 
-    Errors: Wrong.
+    Errors: InvalidRequest.
     """
     for name in sorted(body.keys() - supported):
-        raise InvalidRequest(f"the fake knows no parameter {name}")
+        raise InvalidRequest(f"the fake does not support the parameter {name}")
 
 
 def error_response(code: str, message: str, operation: str = "", **extra: Any) -> ClientError:
@@ -45,23 +45,23 @@ def error_response(code: str, message: str, operation: str = "", **extra: Any) -
 def cancel_reason(
     code: str, item: dict[str, Any] | None = None, message: str = ""
 ) -> dict[str, Any]:
-    """Why one write of a transaction stood in the way."""
-    told: dict[str, Any] = {"Code": code, "Message": message or _MESSAGES[code]}
-    return told if item is None else {**told, "Item": item}
+    """Cancellation reason of one write of a transaction."""
+    reason: dict[str, Any] = {"Code": code, "Message": message or _MESSAGES[code]}
+    return reason if item is None else {**reason, "Item": item}
 
 
 def transaction_cancelled(reasons: Sequence[dict[str, Any] | None], operation: str) -> ClientError:
-    """A transaction that was not carried out; `reasons` stand in the order of its parts."""
-    told = [{"Code": "None"} if each is None else each for each in reasons]
-    codes = ", ".join(each["Code"] for each in told)
+    """Error of a cancelled transaction; `reasons` are in the order of its parts."""
+    complete = [{"Code": "None"} if each is None else each for each in reasons]
+    codes = ", ".join(each["Code"] for each in complete)
     return error_response(
         "TransactionCanceledException",
         f"Transaction cancelled, please refer cancellation reasons for specific reasons [{codes}]",
         operation,
-        CancellationReasons=told,
+        CancellationReasons=complete,
     )
 
 
 def connection_closed() -> ConnectionClosedError:
-    """No answer: the connection is gone."""
+    """Error of a call without an answer: the connection was closed."""
     return ConnectionClosedError(endpoint_url="fake://dynamodb")

@@ -1,4 +1,4 @@
-"""What goes wrong on the way to the fake DynamoDB and back, and how long everything takes."""
+"""Injected faults and latencies of the fake DynamoDB."""
 
 import random
 from collections import Counter
@@ -8,35 +8,35 @@ from enum import StrEnum
 import msgspec
 
 _WRITE = "transact_write_items"
-_TRANSACTIONS = frozenset({_WRITE, "transact_get_items"})
 
 
 class Fault(StrEnum):
-    """One way for a call to go wrong."""
+    """A way in which a call fails."""
 
-    # The request never arrives.
+    # The request does not arrive.
     LOSE_REQUEST = "lose_request"
-    # It is carried out, and the caller never hears of it.
+    # The request is executed, and its reply is lost.
     LOSE_REPLY = "lose_reply"
-    # Refused for its rate, and nothing done.
+    # Refused because of the request rate; nothing is executed.
     THROTTLE = "throttle"
-    # An internal error before, or after it was carried out; the caller cannot tell which.
-    INTERNAL_ERROR = "break"
-    INTERNAL_ERROR_LATE = "break_late"
-    # It met another transaction: one of somebody else's, outside of this program.
+    # An internal error before or after the execution; the caller cannot tell which.
+    INTERNAL_ERROR = "internal_error"
+    INTERNAL_ERROR_LATE = "internal_error_late"
+    # A conflict with a transaction of another program.
     CONFLICT = "conflict"
-    # It arrives late.
+    # The request arrives late.
     DELAY = "delay"
-    # A batch comes back with a part left for later.
+    # A batch is processed in part.
     PARTIAL_BATCH = "partial"
 
 
 class Latencies(msgspec.Struct, frozen=True, kw_only=True):
-    """How long things take; `spread` 0.5 lets each time vary evenly by half of it. Units: seconds.
+    """Latencies of calls; with `spread` 0.5 each varies evenly by half of it. Units: seconds.
 
-    `round_trip_s` is a call's way there and back, `hold_s` the time between a transaction's prepare
-    and its commit, `index_lag_s` what an index is behind, at most, `delay_s` the longest delay.
-    Source of the first two: ledger design, the model of 12 ms hold and 6 ms round trip.
+    `round_trip_s` is a call's time on the network, `hold_s` the time between a transaction's
+    prepare and its commit, `index_lag_s` the largest lag of an index, `delay_s` the longest
+    injected delay.
+    Source of the first two: chosen; a round trip of 6 ms and a hold of 12 ms.
     """
 
     round_trip_s: float = 0.006
@@ -46,17 +46,17 @@ class Latencies(msgspec.Struct, frozen=True, kw_only=True):
     spread: float = 0.0
 
     def jitter(self, seconds: float, rng: random.Random) -> float:
-        """A time near `seconds`."""
+        """A random time near `seconds`. Units: seconds."""
         if not self.spread:
             return seconds
         return seconds * rng.uniform(1 - self.spread, 1 + self.spread)
 
 
 class FaultInjector:
-    """Which call goes wrong, and how: by chance from a seed, or by the call's number from 1 on.
+    """Decides which calls fail and how: by chance from a seed, or by the call's number from 1 on.
 
-    `crash_at` names one await of the fake's callers by its number, from 1 on; it raises
-    `crash_with` there instead of coming back.
+    `crash_at_await` is the number, from 1 on, of one await of the fake's callers; `crash_error` is
+    raised there.
     """
 
     def __init__(
@@ -72,11 +72,11 @@ class FaultInjector:
         self.awaits = 0
         self.crash_at_await: int | None = None
         self.crash_error: BaseException | None = None
-        # How often each has happened.
+        # How often each fault was injected.
         self.counts: Counter[Fault] = Counter()
 
     def next_fault(self, operation: str) -> Fault | None:
-        """What happens to the next call; a fault that cannot happen to it does not."""
+        """The fault of the next call; None for none, or where the fault cannot happen to it."""
         self.calls += 1
         fault = self.scripted.get(self.calls) or self._draw_random()
         if fault is None or not _can_happen(fault, operation):
@@ -85,16 +85,13 @@ class FaultInjector:
         return fault
 
     def count_await(self) -> None:
-        """Count one await of a caller, or crash him.
-
-        Errors: `crash_with`.
-        """
+        """Count one await of a caller; raises `crash_error` at the scripted one."""
         self.awaits += 1
         if self.awaits == self.crash_at_await and self.crash_error is not None:
             raise self.crash_error
 
     def stop_random_faults(self) -> None:
-        """From now on nothing goes wrong by chance."""
+        """Inject no more random faults."""
         self.rates.clear()
 
     def _draw_random(self) -> Fault | None:
@@ -110,7 +107,7 @@ class FaultInjector:
 
 def _can_happen(fault: Fault, operation: str) -> bool:
     if fault is Fault.CONFLICT:
-        return operation in _TRANSACTIONS
+        return operation == _WRITE
     if fault is Fault.PARTIAL_BATCH:
         return operation == "batch_get_item"
     return True

@@ -1,4 +1,4 @@
-"""The fake's calls, as the low-level client of aioboto3 has them."""
+"""The fake's client: the operations of aioboto3's low-level client that are used here."""
 
 import asyncio
 import contextvars
@@ -21,23 +21,21 @@ from ledger.dynamodb.fake.queries import QUERY_PARAMETERS, run_query
 from ledger.dynamodb.fake.storage import FakeTable, find_table
 from ledger.dynamodb.fake.transactions import DelaySource, Transactions
 from ledger.dynamodb.fake.writes import parse_key
+from ledger.dynamodb.table import BATCH_KEYS_MAX
 
 Request = Mapping[str, Any]
 Response = dict[str, Any]
 
-# Source: API limits of BatchGetItem.
-BATCH_MAX = 100
 
 _GET_PARAMETERS = frozenset({"TableName", "Key", "ConsistentRead"})
 T = TypeVar("T")
 
 
 class FakeDynamo:
-    """DynamoDB in this process, alone with its callers; time and chance are given to it.
+    """An in-memory DynamoDB; time and randomness are injected.
 
-    A request that has arrived is carried out even if its caller is gone. Items never expire by
-    themselves. A call that DynamoDB would refuse, or that the fake does not know, is a
-    ValidationException.
+    A request that has arrived is executed even if its caller is cancelled. Items do not expire. A
+    call that DynamoDB would refuse, or that the fake does not support, is a ValidationException.
     """
 
     def __init__(
@@ -55,7 +53,7 @@ class FakeDynamo:
         self._transactions = Transactions(
             self.tables, now_s, sleep, DelaySource(self._draw_hold_s, self._draw_lag_s)
         )
-        # What runs on the server's side belongs to no caller.
+        # Transactions run in a context of their own, apart from their callers'.
         self._context = contextvars.copy_context()
         self._tasks: set[asyncio.Task[Response]] = set()
 
@@ -71,16 +69,12 @@ class FakeDynamo:
         """Query."""
         return await self._call("query", request, self._query)
 
-    async def transact_get_items(self, **request: Any) -> Response:
-        """TransactGetItems."""
-        return await self._call("transact_get_items", request, self._transactions.read)
-
     async def transact_write_items(self, **request: Any) -> Response:
         """TransactWriteItems."""
         return await self._call("transact_write_items", request)
 
     async def create_table(self, **request: Any) -> Response:
-        """CreateTable; it is active at once."""
+        """CreateTable; the table is active at once."""
         return await self._call("create_table", request, self._create_table)
 
     async def describe_table(self, **request: Any) -> Response:
@@ -100,7 +94,7 @@ class FakeDynamo:
         return await self._call("update_time_to_live", request, self._update_ttl)
 
     async def wait_for_transactions(self) -> None:
-        """Wait for transactions whose callers have gone."""
+        """Wait for transactions whose callers were cancelled."""
         while self._tasks:
             await asyncio.wait(self._tasks)
 
@@ -116,7 +110,7 @@ class FakeDynamo:
             raise connection_closed()
         self._raise_fault(fault, operation, request)
         try:
-            # Only a transaction takes time there, and goes on when its caller is gone.
+            # Only a transaction takes time on the server, and goes on when its caller is cancelled.
             answer = run(request) if run else await self._run_transaction(request)
         except (InvalidRequest, TableNotFound, ClientError) as error:
             answer = _to_client_error(error, operation)
@@ -151,7 +145,7 @@ class FakeDynamo:
 
     def _on_transaction_done(self, task: asyncio.Task[Response]) -> None:
         self._tasks.discard(task)
-        # Where the caller is gone nobody else asks, and asyncio would complain on stderr.
+        # Without a caller nobody retrieves the exception, and asyncio would log it.
         if not task.cancelled():
             task.exception()
 
@@ -180,12 +174,12 @@ class FakeDynamo:
         answers: dict[str, list[Response]] = {}
         for name, wanted in request["RequestItems"].items():
             refuse_unsupported(wanted, frozenset({"Keys", "ConsistentRead"}))
-            places = [parse_key(key) for key in wanted["Keys"]]
-            if not 0 < len(places) <= BATCH_MAX:
+            keys = [parse_key(key) for key in wanted["Keys"]]
+            if not 0 < len(keys) <= BATCH_KEYS_MAX:
                 raise InvalidRequest("Too many items requested for the BatchGetItem call")
-            if len(set(places)) < len(places):
+            if len(set(keys)) < len(keys):
                 raise InvalidRequest("Provided list of item keys contains duplicates")
-            found = map(find_table(self.tables, name).get, places)
+            found = map(find_table(self.tables, name).get, keys)
             answers[name] = [dict(image) for image in found if image is not None]
         return {"Responses": answers, "UnprocessedKeys": {}}
 
@@ -241,15 +235,15 @@ def _to_client_error(error: Exception, operation: str) -> Any:
 
 
 def _leave_half_unprocessed(answer: Response, request: Request) -> Response:
-    """Leave the second half of each table's keys for later."""
-    left: dict[str, Response] = {}
+    """Return the first half of each table's keys and leave the rest unprocessed."""
+    unprocessed: dict[str, Response] = {}
     answers: dict[str, list[Response]] = {}
     for name, wanted in request["RequestItems"].items():
         keys = wanted["Keys"]
-        kept = keys[: (len(keys) + 1) // 2]
-        if len(kept) < len(keys):
-            left[name] = {**wanted, "Keys": keys[len(kept) :]}
-        places = {parse_key(key) for key in kept}
+        processed = keys[: (len(keys) + 1) // 2]
+        if len(processed) < len(keys):
+            unprocessed[name] = {**wanted, "Keys": keys[len(processed) :]}
+        wanted_keys = {parse_key(key) for key in processed}
         found = answer["Responses"][name]
-        answers[name] = [i for i in found if (i["PK"]["S"], i["SK"]["S"]) in places]
-    return {"Responses": answers, "UnprocessedKeys": left}
+        answers[name] = [i for i in found if (i["PK"]["S"], i["SK"]["S"]) in wanted_keys]
+    return {"Responses": answers, "UnprocessedKeys": unprocessed}

@@ -1,4 +1,4 @@
-"""A Query: a stretch of a partition or index, page by page."""
+"""Query: one page of a partition or index."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -23,12 +23,12 @@ QUERY_PARAMETERS = frozenset(
         "ExclusiveStartKey",
     }
 )
-# Source: DynamoDB limits: a page ends behind the item that passes 1 MB.
+# Source: DynamoDB limits: a page ends after the item with which it exceeds 1 MB.
 PAGE_BYTES_MAX = 1024 * 1024
 
 
 class _ParsedQuery(NamedTuple):
-    """A query that is well formed."""
+    """A well-formed query."""
 
     table: FakeTable
     key_names: tuple[str, ...]
@@ -41,18 +41,18 @@ class _ParsedQuery(NamedTuple):
 
 
 def run_query(table: FakeTable, request: Mapping[str, Any]) -> dict[str, Any]:
-    """One page. Errors: Wrong."""
-    asked = _parse_query(table, request)
+    """One page. Errors: InvalidRequest."""
+    query = _parse_query(table, request)
     found: list[Image] = []
     scanned = size = 0
     last: Image | None = None
-    for image in _iterate(asked):
+    for image in _iterate(query):
         scanned += 1
-        if asked.filter is None or asked.filter.test(asked.scope._replace(image=image)):
+        if query.filter is None or query.filter.test(query.scope._replace(image=image)):
             found.append(dict(image))
         size += item_bytes(image)
-        if scanned == asked.limit or size > PAGE_BYTES_MAX:
-            last = {name: image[name] for name in asked.key_names}
+        if scanned == query.limit or size > PAGE_BYTES_MAX:
+            last = {name: image[name] for name in query.key_names}
             break
     answer: dict[str, Any] = {"Items": found, "Count": len(found), "ScannedCount": scanned}
     return answer if last is None else {**answer, "LastEvaluatedKey": last}
@@ -65,22 +65,26 @@ def _parse_query(table: FakeTable, request: Mapping[str, Any]) -> _ParsedQuery:
     limit = request.get("Limit")
     if limit is not None and limit < 1:
         raise InvalidRequest("Limit must be at least 1")
-    span = expressions.parse_key_condition(request["KeyConditionExpression"])
-    text = request.get("FilterExpression")
-    condition = expressions.parse_condition(text) if text else None
+    key_condition = expressions.parse_key_condition(request["KeyConditionExpression"])
+    filter_text = request.get("FilterExpression")
+    condition = expressions.parse_condition(filter_text) if filter_text else None
     names = request.get("ExpressionAttributeNames", {})
     values = request.get("ExpressionAttributeValues", {})
-    used = set(span.placeholders) | set(condition.placeholders if condition else ())
-    scope = expressions.bind_placeholders(names, values, used)
-    places = (f"{name or ''}PK", f"{name or ''}SK")
-    keys = places if name is None else (*places, "PK", "SK")
+    placeholders = set(key_condition.placeholders) | set(
+        condition.placeholders if condition else ()
+    )
+    scope = expressions.bind_placeholders(names, values, placeholders)
+    key_names = (f"{name or ''}PK", f"{name or ''}SK")
+    keys = key_names if name is None else (*key_names, "PK", "SK")
     if name is not None and table.caught_up_index(name) is None:
         raise InvalidRequest(f"The table does not have the specified index: {name}")
-    _check_filter(condition, scope, places)
+    _check_filter(condition, scope, key_names)
     return _ParsedQuery(
         table=table,
         key_names=keys,
-        key_range=_key_range(span, scope, places, forward=request.get("ScanIndexForward", True)),
+        key_range=_key_range(
+            key_condition, scope, key_names, forward=request.get("ScanIndexForward", True)
+        ),
         index_name=name,
         start_key=_start_key(request.get("ExclusiveStartKey"), keys),
         limit=limit,
@@ -94,7 +98,7 @@ def _iterate(query: _ParsedQuery) -> Iterator[Image]:
     if query.index_name is None:
         return query.table.iterate(query.key_range, after and after[1])
     index = query.table.caught_up_index(query.index_name)
-    assert index is not None, "looked for before"
+    assert index is not None, "checked when the query was parsed"
     return index.iterate(query.key_range, after and after[1:])
 
 

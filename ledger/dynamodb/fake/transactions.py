@@ -1,4 +1,4 @@
-"""Transactions: prepared under locks, held for a while, then carried out whole or not at all."""
+"""Transactions of the fake: prepared under locks, held, then committed whole or not at all."""
 
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -11,40 +11,39 @@ from ledger.dynamodb.fake.errors import (
     refuse_unsupported,
     transaction_cancelled,
 )
-from ledger.dynamodb.fake.storage import FakeTable, ItemKey, find_table
+from ledger.dynamodb.fake.storage import FakeTable, ItemKey
 from ledger.dynamodb.fake.values import Image, item_bytes
 from ledger.dynamodb.fake.writes import (
     ParsedWrite,
     apply_write,
     condition_holds,
-    parse_key,
     parse_write,
 )
+from ledger.dynamodb.table import TRANSACTION_WRITES_MAX
 
-# Source: API limits of both transactions.
-WRITES_MAX = 100
 BYTES_MAX = 4 * 1024 * 1024
-# Source: TransactWriteItems: a token is good for ten minutes after the request was done.
+# Source: TransactWriteItems: a token is valid for ten minutes after the request completed.
 TOKEN_S = 600.0
 # Source: ClientRequestToken, 1 to 36 characters.
 TOKEN_CHARS_MAX = 36
 
 _WRITE = "transact_write_items"
-_READ = "transact_get_items"
-_GET_PARAMETERS = frozenset({"TableName", "Key"})
 _LockKey = tuple[str, ItemKey]
 _Reasons = list[dict[str, Any] | None]
 
 
 class _TokenRecord(NamedTuple):
-    """A transaction that was carried out; `at_s` is None while it is under way."""
+    """A transaction with a token; `at_s` is when it was committed, None while it runs."""
 
     body: Sequence[Any]
     at_s: float | None
 
 
 class DelaySource:
-    """How long a transaction is held, and how far the indexes are behind, from one to the next."""
+    """Source of the hold time of each transaction and of the lag of its index updates.
+
+    Units: seconds.
+    """
 
     def __init__(self, hold_s: Callable[[], float], lag_s: Callable[[], float]) -> None:
         self.hold_s = hold_s
@@ -52,7 +51,7 @@ class DelaySource:
 
 
 class Transactions:
-    """All transactions of the fake, under way and lately done."""
+    """Runs transactions, with locks and tokens."""
 
     def __init__(
         self,
@@ -69,19 +68,19 @@ class Transactions:
         self._tokens: OrderedDict[str, _TokenRecord] = OrderedDict()
 
     async def write(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """TransactWriteItems. Errors: ClientError; Wrong; NoTable."""
+        """TransactWriteItems. Errors: ClientError; InvalidRequest; TableNotFound."""
         refuse_unsupported(request, frozenset({"TransactItems", "ClientRequestToken"}))
-        asked = self._parse_writes(request["TransactItems"])
+        writes = self._parse_writes(request["TransactItems"])
         token = request.get("ClientRequestToken")
         if token is not None and self._is_replay(token, request["TransactItems"]):
             return {}
-        images = self._prepare(asked)
-        locks = {(each.table_name, each.key) for each in asked}
+        images = self._prepare(writes)
+        locks = {(each.table_name, each.key) for each in writes}
         self._locked |= locks
         self._record_token(token, request["TransactItems"], None)
         try:
             await self._sleep(self._delays.hold_s())
-            for each, image in zip(asked, images, strict=True):
+            for each, image in zip(writes, images, strict=True):
                 if each.verb != "ConditionCheck":
                     each.table.put(each.key, image, self._delays.lag_s())
             self._record_token(token, request["TransactItems"], self._now_s())
@@ -89,41 +88,18 @@ class Transactions:
             self._locked -= locks
         return {}
 
-    def read(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """TransactGetItems. Errors: ClientError; Wrong; NoTable."""
-        refuse_unsupported(request, frozenset({"TransactItems"}))
-        parts = request["TransactItems"]
-        _check_count(parts)
-        places = [self._parse_get(part) for part in parts]
-        if len(set(places)) < len(places):
-            raise InvalidRequest(
-                "Transaction request cannot include multiple operations on one item"
-            )
-        conflicts = [
-            cancel_reason("TransactionConflict") if p in self._locked else None for p in places
-        ]
-        if any(conflicts):
-            raise transaction_cancelled(conflicts, _READ)
-        images = [find_table(self._tables, table).get(place) for table, place in places]
-        return {"Responses": [{} if image is None else {"Item": dict(image)} for image in images]}
-
-    def _parse_get(self, part: Mapping[str, Any]) -> _LockKey:
-        refuse_unsupported(part, frozenset({"Get"}))
-        refuse_unsupported(part["Get"], _GET_PARAMETERS)
-        find_table(self._tables, part["Get"]["TableName"])
-        return part["Get"]["TableName"], parse_key(part["Get"]["Key"])
-
     def _parse_writes(self, parts: Sequence[Mapping[str, Any]]) -> list[ParsedWrite]:
-        _check_count(parts)
-        asked = [parse_write(part, self._tables) for part in parts]
-        places = {(each.table_name, each.key) for each in asked}
-        if len(places) < len(asked):
+        if not 0 < len(parts) <= TRANSACTION_WRITES_MAX:
+            raise InvalidRequest("Member must have length between 1 and 100")
+        writes = [parse_write(part, self._tables) for part in parts]
+        keys = {(each.table_name, each.key) for each in writes}
+        if len(keys) < len(writes):
             raise InvalidRequest(
                 "Transaction request cannot include multiple operations on one item"
             )
-        if sum(item_bytes(each.put_item) for each in asked if each.put_item) > BYTES_MAX:
+        if sum(item_bytes(each.put_item) for each in writes if each.put_item) > BYTES_MAX:
             raise InvalidRequest("Transaction request size has exceeded the maximum of 4 MB")
-        return asked
+        return writes
 
     def _prepare(self, writes: Sequence[ParsedWrite]) -> list[Image | None]:
         images: list[Image | None] = []
@@ -149,21 +125,21 @@ class Transactions:
         if not 0 < len(token) <= TOKEN_CHARS_MAX:
             raise InvalidRequest("ClientRequestToken has 1 to 36 characters")
         now_s = self._now_s()
-        # Those done first come first; one under way is as good as new.
+        # The oldest completed come first; a running one is as good as new.
         while self._tokens:
             first = next(iter(self._tokens.values()))
             if first.at_s is None or first.at_s + TOKEN_S > now_s:
                 break
             self._tokens.popitem(last=False)
-        done = self._tokens.get(token)
-        if done is None:
+        record = self._tokens.get(token)
+        if record is None:
             return False
-        if done.at_s is None:
+        if record.at_s is None:
             message = "The transaction with the given request token is already in progress"
             raise error_response("TransactionInProgressException", message, _WRITE)
-        if done.at_s + TOKEN_S <= now_s:
+        if record.at_s + TOKEN_S <= now_s:
             return False
-        if done.body != body:
+        if record.body != body:
             message = "Idempotent parameters do not match"
             raise error_response("IdempotentParameterMismatchException", message, _WRITE)
         return True
@@ -172,8 +148,3 @@ class Transactions:
         if token is not None:
             self._tokens[token] = _TokenRecord(body, at_s)
             self._tokens.move_to_end(token)
-
-
-def _check_count(parts: Sequence[Any]) -> None:
-    if not 0 < len(parts) <= WRITES_MAX:
-        raise InvalidRequest("Member must have length between 1 and 100")

@@ -1,4 +1,4 @@
-"""DynamoDB's attribute values: which are allowed, which is greater, how large they are."""
+"""DynamoDB's attribute values: validation, comparison and size."""
 
 import decimal
 from decimal import Decimal
@@ -10,7 +10,7 @@ from ledger.dynamodb.fake.errors import InvalidRequest
 Value = dict[str, Any]
 Image = dict[str, Value]
 
-# Source: DynamoDB limits: 400 KB an item, 2048 and 1024 bytes for keys, numbers of 38 digits
+# Source: DynamoDB limits: 400 KB per item, 2048 and 1024 bytes for keys, numbers of 38 digits
 # between 1E-130 and 9.9...E+125.
 ITEM_BYTES_MAX = 400 * 1024
 PARTITION_KEY_BYTES_MAX = 2048
@@ -25,9 +25,9 @@ _COMPARABLE_TYPES = frozenset({"S", "N", "B"})
 
 
 def normalize(value: Value, depth: int = 1) -> Value:
-    """The value as it is kept.
+    """The value as DynamoDB stores it.
 
-    Errors: Wrong for a type or number that cannot be kept.
+    Errors: InvalidRequest for a type or number that cannot be stored.
     """
     if depth > NESTING_MAX:
         raise InvalidRequest("Nesting Levels have exceeded supported limits")
@@ -47,13 +47,13 @@ def normalize(value: Value, depth: int = 1) -> Value:
             return value
         case "S" | "B" | "BOOL":
             return value
-    raise InvalidRequest(f"the fake keeps no attribute of type {kind}")
+    raise InvalidRequest(f"the fake does not support attributes of type {kind}")
 
 
 def normalize_number(text: str) -> str:
-    """A number without zeros that say nothing.
+    """A number in its shortest spelling.
 
-    Errors: Wrong for more than 38 digits, or out of range.
+    Errors: InvalidRequest for more than 38 digits, or out of range.
     """
     digits = text.removeprefix("-")
     if digits.isascii() and digits.isdigit() and digits[0] != "0" and len(digits) <= DIGITS_MAX:
@@ -70,7 +70,7 @@ def normalize_number(text: str) -> str:
 def add_or_subtract(left: Value, right: Value, sign: int) -> Value:
     """Sum or difference of two numbers.
 
-    Errors: Wrong where one is no number, or the answer has more than 38 digits.
+    Errors: InvalidRequest where one is no number, or the result has more than 38 digits.
     """
     if "N" not in left or "N" not in right:
         raise InvalidRequest("An operand in the update expression has an incorrect data type")
@@ -82,12 +82,12 @@ def add_or_subtract(left: Value, right: Value, sign: int) -> Value:
 
 
 def equal(left: Value | None, right: Value | None) -> bool:
-    """Whether both are there, of one type and the same; stored numbers have one spelling each."""
+    """Whether both exist, have one type and are equal; stored numbers have one spelling each."""
     return left is not None and right is not None and left == right
 
 
 def compare(left: Value | None, right: Value | None) -> int | None:
-    """Below, equal or above (-1, 0, 1); None where they cannot be compared."""
+    """-1, 0 or 1 for less, equal or greater; None where the values cannot be compared."""
     if left is None or right is None:
         return None
     ((kind, one),) = left.items()
@@ -100,9 +100,9 @@ def compare(left: Value | None, right: Value | None) -> int | None:
 
 
 def read_key_text(image: Image, name: str, bytes_max: int) -> str:
-    """A key attribute.
+    """Text of a key attribute.
 
-    Errors: Wrong where it is missing, empty, too long, or no string.
+    Errors: InvalidRequest where it is missing, empty, too long, or no string.
     """
     value = image.get(name)
     if value is None:
@@ -124,7 +124,7 @@ def read_key_text(image: Image, name: str, bytes_max: int) -> str:
 
 
 def item_bytes(image: Image) -> int:
-    """What an item weighs. Source: DynamoDB item sizes and formats. Units: bytes."""
+    """Size of an item. Units: bytes. Source: DynamoDB, item sizes and formats."""
     return sum(_bytes(name) + _size(value) for name, value in image.items())
 
 

@@ -1,4 +1,4 @@
-"""One write of a transaction: what it asks, whether it may, and what the item becomes."""
+"""One write of a transaction: parsing it, checking its condition, applying it."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, cast
@@ -38,7 +38,7 @@ _VERB_PARAMETERS: dict[str, frozenset[str]] = {
 
 
 class ParsedWrite(NamedTuple):
-    """A write that is well formed; `put` is the item of a Put."""
+    """A well-formed write; `put_item` is the item of a Put."""
 
     verb: Verb
     table: FakeTable
@@ -52,41 +52,43 @@ class ParsedWrite(NamedTuple):
 
     @property
     def key_item(self) -> Image:
-        """The item's key."""
+        """The item's key attributes."""
         return {PARTITION_ATTRIBUTE: {"S": self.key[0]}, SORT_ATTRIBUTE: {"S": self.key[1]}}
 
 
 def parse_write(part: Mapping[str, Any], tables: Mapping[str, FakeTable]) -> ParsedWrite:
-    """Read one write of a request.
+    """Parse one write of a request.
 
-    Errors: Wrong; NoTable.
+    Errors: InvalidRequest; TableNotFound.
     """
     if len(part) != 1:
         raise InvalidRequest("TransactItems can only contain one of Check, Put, Update or Delete")
     ((verb, body),) = part.items()
     if verb not in _VERB_PARAMETERS:
-        raise InvalidRequest(f"the fake knows no {verb} in a transaction")
+        raise InvalidRequest(f"the fake does not support {verb} in a transaction")
     refuse_unsupported(body, _COMMON_PARAMETERS | _VERB_PARAMETERS[verb])
-    shelves = find_table(tables, body["TableName"])
+    table = find_table(tables, body["TableName"])
     shows_old = body.get("ReturnValuesOnConditionCheckFailure", "NONE")
     if shows_old not in {"NONE", "ALL_OLD"}:
-        raise InvalidRequest(f"the fake returns no {shows_old}")
+        raise InvalidRequest(f"the fake does not support returning {shows_old}")
     condition = _condition(body, is_wanted=verb == "ConditionCheck")
     change = expressions.parse_update(body["UpdateExpression"]) if verb == "Update" else None
-    used = set(condition.placeholders if condition else ()) | set(
+    placeholders = set(condition.placeholders if condition else ()) | set(
         change.placeholders if change else ()
     )
     names = body.get("ExpressionAttributeNames", {})
-    scope = expressions.bind_placeholders(names, body.get("ExpressionAttributeValues", {}), used)
-    put = _normalize_item(body["Item"], shelves) if verb == "Put" else None
-    place = key_of(put) if put is not None else parse_key(body["Key"])
+    scope = expressions.bind_placeholders(
+        names, body.get("ExpressionAttributeValues", {}), placeholders
+    )
+    put = _normalize_item(body["Item"], table) if verb == "Put" else None
+    key = key_of_image(put) if put is not None else parse_key(body["Key"])
     if change is not None:
         _check_targets(change, scope)
     return ParsedWrite(
         verb=cast("Verb", verb),
-        table=shelves,
+        table=table,
         table_name=body["TableName"],
-        key=place,
+        key=key,
         condition=condition,
         change=change,
         put_item=put,
@@ -96,15 +98,15 @@ def parse_write(part: Mapping[str, Any], tables: Mapping[str, FakeTable]) -> Par
 
 
 def condition_holds(write: ParsedWrite, image: Image | None) -> bool:
-    """Whether the write's condition holds on the item as it stands."""
+    """Whether the write's condition holds for the current item."""
     condition = write.condition
     return condition is None or condition.test(write.scope._replace(image=image or {}))
 
 
 def apply_write(write: ParsedWrite, image: Image | None) -> Image | None:
-    """The item after the write; None where it is gone.
+    """The item after the write; None if it does not exist then.
 
-    Errors: Wrong where the change does not fit the item.
+    Errors: InvalidRequest where the change does not fit the item.
     """
     match write.verb:
         case "Put":
@@ -121,14 +123,14 @@ def apply_write(write: ParsedWrite, image: Image | None) -> Image | None:
 
 
 def parse_key(key: Image) -> ItemKey:
-    """The place that a key names. Errors: Wrong."""
+    """The key in a request. Errors: InvalidRequest."""
     if key.keys() != {PARTITION_ATTRIBUTE, SORT_ATTRIBUTE}:
         raise InvalidRequest("The provided key element does not match the schema")
-    return key_of(key)
+    return key_of_image(key)
 
 
-def key_of(image: Image) -> ItemKey:
-    """The place that an item has. Errors: Wrong."""
+def key_of_image(image: Image) -> ItemKey:
+    """The key of an item. Errors: InvalidRequest."""
     return (
         read_key_text(image, PARTITION_ATTRIBUTE, PARTITION_KEY_BYTES_MAX),
         read_key_text(image, SORT_ATTRIBUTE, SORT_KEY_BYTES_MAX),

@@ -1,4 +1,4 @@
-"""Reads of single items: one goes by itself, several go in a batch, too many are refused."""
+"""Reads of single items: one is sent alone, several as a batch, too many are refused."""
 
 import asyncio
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ KEYS = [Key(f"k{number}", "s") for number in range(5)]
 
 
 class RecordingReader:
-    """A table with an item under each key."""
+    """Answers reads with an item for each key, and records the calls."""
 
     def __init__(self) -> None:
         self.calls: list[Sequence[Key]] = []
@@ -29,34 +29,34 @@ class RecordingReader:
 
 
 def test_a_single_read_is_a_get_item():
-    """A batch of one costs more than a plain read."""
+    """A read without company is a plain read, which costs less than a batch of one."""
 
     async def main() -> None:
-        shelf = RecordingReader()
-        assert await shelf.reads.request(KEYS[0]) == {"PK": "k0"}
-        assert shelf.calls == [[KEYS[0]]]
+        reader = RecordingReader()
+        assert await reader.reads.request(KEYS[0]) == {"PK": "k0"}
+        assert reader.calls == [[KEYS[0]]]
 
     virtual_time.run(main())
 
 
 def test_concurrent_reads_share_one_batch():
-    """A rider's duty, profile and cash are read in one go."""
+    """Reads of one turn of the event loop share one call."""
 
     async def main() -> None:
-        shelf = RecordingReader()
-        items = await asyncio.gather(*map(shelf.reads.request, KEYS))
+        reader = RecordingReader()
+        items = await asyncio.gather(*map(reader.reads.request, KEYS))
         assert items == [{"PK": key.pk} for key in KEYS]
-        assert shelf.calls == [KEYS]
+        assert reader.calls == [KEYS]
 
     virtual_time.run(main())
 
 
 def test_a_full_queue_is_table_unavailable():
-    """Memory has a bound."""
+    """One read more than may wait is refused; the others are answered."""
 
     async def main() -> None:
-        shelf = RecordingReader()
-        asked = [shelf.reads.request(KEYS[0]) for _ in range(READ_LIMITS.waiting_max + 1)]
+        reader = RecordingReader()
+        asked = [reader.reads.request(KEYS[0]) for _ in range(READ_LIMITS.waiting_max + 1)]
         found: list[Any] = await asyncio.gather(*asked, return_exceptions=True)
         assert [each for each in found if isinstance(each, Exception)] == [found[-1]]
         assert isinstance(found[-1], TableUnavailable)

@@ -1,5 +1,6 @@
-"""That answers of DynamoDB mean the same, read our way and the library's."""
+"""Answers of DynamoDB are parsed to the same values as by the library's parser."""
 
+import asyncio
 import json
 from typing import Any
 
@@ -10,10 +11,10 @@ from botocore.model import ServiceModel
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.dynamodb.response_parsing import PlainJsonParsers
+from ledger.dynamodb.response_parsing import ReadParserFactory
 
 DYNAMO = ServiceModel(Loader().load_service_model("dynamodb", "service-2"))
-PLAIN_PARSER, LIBRARY_PARSER = PlainJsonParsers().create_parser("json"), create_parser("json")
+READ_PARSER, LIBRARY_PARSER = ReadParserFactory().create_parser("json"), create_parser("json")
 
 VALUES = st.recursive(
     st.one_of(
@@ -32,19 +33,28 @@ VALUES = st.recursive(
 ITEMS = st.dictionaries(st.text(min_size=1), VALUES, max_size=4)
 
 
-def parse_with_both(operation: str, raw: bytes) -> tuple[Any, Any]:
+def parse_with_both(operation: str, raw: bytes, status: int = 200) -> tuple[Any, Any]:
+    """The answer without its metadata, as our parser and the library's parse it."""
     shape = DYNAMO.operation_model(operation).output_shape
-    return PLAIN_PARSER._handle_json_body(raw, shape), LIBRARY_PARSER._handle_json_body(raw, shape)
+    response = {"body": raw, "status_code": status, "headers": {}, "context": {}}
+
+    async def parse() -> list[Any]:
+        return [await each.parse(response, shape) for each in (READ_PARSER, LIBRARY_PARSER)]
+
+    ours, theirs = asyncio.run(parse())
+    assert ours["ResponseMetadata"]["HTTPStatusCode"] == status
+    assert theirs["ResponseMetadata"]["HTTPStatusCode"] == status
+    del ours["ResponseMetadata"], theirs["ResponseMetadata"]
+    return ours, theirs
 
 
 @given(ITEMS, st.lists(ITEMS, max_size=3))
-def test_items_are_read_as_the_library_reads_them(item: dict[str, Any], more: list[dict[str, Any]]):
-    """Whatever is kept: text, numbers, flags, nothing, bytes, lists and maps of them."""
+def test_items_are_parsed_as_by_the_library(item: dict[str, Any], more: list[dict[str, Any]]):
+    """Text, numbers, booleans, nulls, bytes, and lists and maps of them come out equal."""
     bodies = {
         "GetItem": {"Item": item},
         "BatchGetItem": {"Responses": {"reeyo": [item, *more]}, "UnprocessedKeys": {}},
         "Query": {"Items": more, "Count": len(more), "LastEvaluatedKey": item},
-        "TransactGetItems": {"Responses": [{"Item": item}, {}]},
     }
     for operation, body in bodies.items():
         ours, theirs = parse_with_both(operation, json.dumps(body).encode())
@@ -52,20 +62,27 @@ def test_items_are_read_as_the_library_reads_them(item: dict[str, Any], more: li
 
 
 @pytest.mark.parametrize("raw", [b"{}", b"", b'{"Item": null}', b"no JSON", b"[", b'{"a": "B"}'])
-def test_what_is_no_item_is_left_to_the_library(raw: bytes):
-    """An empty answer, nothing found, and what a proxy has put in its place."""
+def test_an_answer_without_an_item_has_none(raw: bytes):
+    """An empty answer, a missing item, and what a proxy answers have no item in either parser."""
     ours, theirs = parse_with_both("GetItem", raw)
     assert ours.get("Item") == theirs.get("Item")
 
 
-def test_writes_are_left_to_the_library():
-    """Their answers are small, and say why they failed."""
-    raw = b'{"ConsumedCapacity": [], "Strange": 1}'
-    ours, theirs = parse_with_both("TransactWriteItems", raw)
+def test_writes_are_parsed_by_the_library():
+    """The answer of a transaction comes out equal."""
+    ours, theirs = parse_with_both("TransactWriteItems", b'{"ConsumedCapacity": [], "Strange": 1}')
     assert ours == theirs
 
 
-def test_one_parser_reads_all_answers():
-    """Twenty thousand of them waited for the collector, and the server seemed to grow."""
-    bodies = PlainJsonParsers()
-    assert bodies.create_parser("json") is bodies.create_parser("json")
+def test_errors_are_parsed_by_the_library():
+    """The answer of a failed read has the library's error code and message."""
+    raw = b'{"__type": "com.amazonaws.dynamodb.v20120810#ThrottlingException", "message": "slow"}'
+    ours, theirs = parse_with_both("GetItem", raw, status=400)
+    assert ours == theirs
+    assert ours["Error"] == {"Code": "ThrottlingException", "Message": "slow"}
+
+
+def test_one_parser_parses_all_answers():
+    """The factory creates one parser; 20,000 of the library's waited for the collector once."""
+    factory = ReadParserFactory()
+    assert factory.create_parser("json") is factory.create_parser("json")

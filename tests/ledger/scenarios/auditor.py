@@ -27,8 +27,8 @@ BEFORE_DELIVERY = frozenset({"NONE", "DUE", "CAPTURED"})
 
 def items_of(fake: FakeDynamo, table: str) -> Items:
     """All items as they stand."""
-    images = fake.tables[table].images()
-    return {place: from_item(image) for place, image in images.items()}
+    images = sorted(fake.tables[table].items.items())
+    return {key: from_item(image) for key, image in images}
 
 
 def find_breaks(items: Items) -> list[str]:

@@ -95,8 +95,8 @@ def corrupt(shop: ServerCluster, ids: NamedIds, corruption: Corruption) -> Calla
     """Change the item; what is returned puts it right again."""
     shelves = shop.fake.tables[TABLE]
     pk = corruption.pk.format(**ids)
-    (key,) = [k for k in shelves.images() if k[0] == pk and k[1].startswith(corruption.sk)][:1]
-    image = shelves.images()[key]
+    key = min(k for k in shelves.items if k[0] == pk and k[1].startswith(corruption.sk))
+    image = shelves.items[key]
     after = corruption.change(from_item(image))
     shelves.put(key, None if after is None else to_item(after), 0)
     return lambda: shelves.put(key, image, 0)
@@ -187,7 +187,13 @@ CORRUPTIONS = [
     Corruption("an escrow", "ORDER#{open}", "FUNDS", add_to("escrow", 3), "escrow"),
     Corruption("a settled escrow", _SETTLED, "FUNDS", set_attributes(escrow=9), "escrow"),
     Corruption("what went back", _SETTLED, "FUNDS", add_to("refunded", -1), "refunds"),
-    Corruption("a lane", "WALLET#CLEARING#BANK.0", "BALANCE", add_to("posted", 1), "lanes"),
+    Corruption(
+        "an account shard",
+        "WALLET#CLEARING#BANK.0",
+        "BALANCE",
+        add_to("posted", 1),
+        "account_shards",
+    ),
     Corruption("a hold is gone", "ORDER#{held}", "HOLD#CASH", delete_item, "held_is_open_holds"),
     Corruption(
         "a payout",
