@@ -16,7 +16,7 @@ def to_attribute(value: Any) -> AttributeValue:
 
     Errors: TypeError for a type that DynamoDB cannot store, ValueError for NaN and infinity.
     """
-    encode = _ENCODERS.get(type(value))
+    encode = _ENCODERS.get(type(value))  # pyright: ignore[reportUnknownArgumentType]
     if encode is not None:
         return encode(value)
     # String enumerations are stored as strings.

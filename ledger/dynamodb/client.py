@@ -1,5 +1,8 @@
 """The table on DynamoDB: one low-level client, one retry loop, no guessed outcomes."""
 
+# The AWS libraries have no type stubs.
+# pyright: reportMissingTypeStubs=false
+
 import asyncio
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -256,7 +259,7 @@ class DynamoTable:
         if not isinstance(error, ClientError):
             self.counts.unanswered += 1
             return
-        answer: Any = error.response
+        answer = _answer_of(error)
         code = answer["Error"]["Code"]
         if code == "TransactionCanceledException":
             self._raise_unless_conflict(error)
@@ -274,7 +277,7 @@ class DynamoTable:
             raise TableUnavailable(f"{self.name}: {code}") from error
 
     def _raise_unless_conflict(self, error: ClientError) -> None:
-        answer: Any = error.response
+        answer = _answer_of(error)
         reasons = [decode_reason(reason) for reason in answer.get("CancellationReasons", [])]
         codes = {reason.code for reason in reasons}
         if CONDITION_FAILED in codes:
@@ -286,6 +289,10 @@ class DynamoTable:
             self.counts.conflicts += 1
         else:
             self.counts.throttled += 1
+
+
+def _answer_of(error: ClientError) -> Response:
+    return error.response  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
 
 class _UnprocessedKeys(Exception):

@@ -1,5 +1,9 @@
 """The library's DynamoDB client, configured for one long-lived process."""
 
+# The AWS libraries have no type stubs.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false
+
 import os
 from contextlib import AbstractAsyncContextManager
 from typing import Any
@@ -7,7 +11,7 @@ from urllib.parse import urlsplit
 
 import aioboto3
 from aiobotocore.config import AioConfig
-from aiobotocore.session import get_session  # pyright: ignore[reportUnknownVariableType]
+from aiobotocore.session import get_session
 from botocore.exceptions import UnknownServiceError
 from botocore.loaders import Loader
 

@@ -51,6 +51,7 @@ def _decode(cursor: str) -> list[object]:
         parts: Any = orjson.loads(base64.b64decode(padded, altchars=b"-_", validate=True))
     except (UnicodeEncodeError, binascii.Error, orjson.JSONDecodeError) as error:
         raise ValueError("not a cursor") from error
-    if not isinstance(parts, list) or len(parts) < 2:
+    position = cast("list[object]", parts if isinstance(parts, list) else [])
+    if len(position) < 2:
         raise ValueError("not a cursor")
-    return cast("list[object]", parts)
+    return position

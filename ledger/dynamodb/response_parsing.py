@@ -1,6 +1,10 @@
 """Parser of DynamoDB's answers to reads: plain JSON, without the library's walk through shapes."""
 
-from typing import Any
+# The AWS libraries have no type stubs.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false
+
+from typing import Any, cast
 
 import orjson
 from aiobotocore.parsers import AioJSONParser, AioResponseParserFactory
@@ -62,4 +66,4 @@ def _read_body(response: dict[str, Any], shape: Any) -> dict[str, Any] | None:
         body = orjson.loads(raw)
     except orjson.JSONDecodeError:
         return None
-    return body if isinstance(body, dict) else None
+    return cast("dict[str, Any]", body) if isinstance(body, dict) else None

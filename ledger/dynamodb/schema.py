@@ -1,5 +1,8 @@
 """Schema of the table: keys, indexes, TTL attribute, and creating it where it is missing."""
 
+# The AWS libraries have no type stubs.
+# pyright: reportMissingTypeStubs=false
+
 import asyncio
 from typing import Any
 

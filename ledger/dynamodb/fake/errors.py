@@ -1,5 +1,8 @@
 """Errors of the fake, as botocore raises them."""
 
+# The AWS libraries have no type stubs.
+# pyright: reportMissingTypeStubs=false
+
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,5 +1,8 @@
 """The fake's client: the operations of aioboto3's low-level client that are used here."""
 
+# The AWS libraries have no type stubs.
+# pyright: reportMissingTypeStubs=false
+
 import asyncio
 import contextvars
 from collections.abc import Awaitable, Callable, Mapping

@@ -47,7 +47,8 @@ def normalize(value: Value, depth: int = 1) -> Value:
             return value
         case "S" | "B" | "BOOL":
             return value
-    raise InvalidRequest(f"the fake does not support attributes of type {kind}")
+        case _:
+            raise InvalidRequest(f"the fake does not support attributes of type {kind}")
 
 
 def normalize_number(text: str) -> str:
@@ -142,7 +143,8 @@ def _size(value: Value) -> int:
             return 3 + sum(1 + _size(each) for each in inner)
         case "M":
             return 3 + sum(1 + _bytes(name) + _size(each) for name, each in inner.items())
-    return 1
+        case _:
+            return 1
 
 
 def _bytes(text: str) -> int:

@@ -108,13 +108,12 @@ def apply_write(write: ParsedWrite, image: Image | None) -> Image | None:
 
     Errors: InvalidRequest where the change does not fit the item.
     """
-    match write.verb:
-        case "Put":
-            return write.put_item
-        case "Delete":
-            return None
-        case "ConditionCheck":
-            return image
+    if write.verb == "Put":
+        return write.put_item
+    if write.verb == "Delete":
+        return None
+    if write.verb == "ConditionCheck":
+        return image
     assert write.change is not None
     before = write.key_item if image is None else image
     after = expressions.apply_update(write.change, write.scope._replace(image=before))
