@@ -51,4 +51,5 @@ class UpdateBuilder:
         )
 
     def _add_values(self, values: dict[str, object]) -> None:
-        self._values |= {f":{name}": value for name, value in values.items()}
+        for name, value in values.items():
+            self._values[f":{name}"] = value

@@ -18,8 +18,8 @@ def run_scenario(scenario):
     """Tell a story of one town on virtual time."""
 
     async def main():
-        shop = ServerCluster()
-        return await scenario(shop, await build_ledger(shop))
+        cluster = ServerCluster()
+        return await scenario(cluster, await build_ledger(cluster))
 
     with seed_randomness(1):
         return virtual_time.run(main())
@@ -28,12 +28,12 @@ def run_scenario(scenario):
 def test_a_correct_ledger_has_no_breaks():
     """A town with one of everything, looked at whole, by a day, and by a minute."""
 
-    async def story(shop, _places):
-        now_ms = shop.clock.now_ms()
-        whole = Audit(shop.add_node().table, shop.clock.now_ms)
+    async def story(cluster, _places):
+        now_ms = cluster.clock.now_ms()
+        whole = Audit(cluster.add_node().table, cluster.clock.now_ms)
         found = [each async for each in whole.find_breaks()]
         for span in ((now_ms - 86_400_000, None), (now_ms - 60_000, now_ms), (1, 2)):
-            part = Audit(shop.add_node().table, shop.clock.now_ms)
+            part = Audit(cluster.add_node().table, cluster.clock.now_ms)
             found += [each async for each in part.find_breaks(*span)]
         return found, whole.line_count, whole.entry_count
 
@@ -46,14 +46,14 @@ def test_a_correct_ledger_has_no_breaks():
 def test_every_corruption_is_named():
     """25 ways and one to spoil one item: each is found under its rule, and gone when put right."""
 
-    async def story(shop, places):
+    async def story(cluster, places):
         told = {}
         for corruption in CORRUPTIONS:
-            put_right = corrupt(shop, places, corruption)
-            rules = {each.invariant for each in await audit_breaks(shop)}
+            put_right = corrupt(cluster, places, corruption)
+            rules = {each.invariant for each in await audit_breaks(cluster)}
             put_right()
             told[corruption.name] = corruption.invariant in rules or rules
-        return told, await audit_breaks(shop)
+        return told, await audit_breaks(cluster)
 
     told, after = run_scenario(story)
     assert {name: rules for name, rules in told.items() if rules is not True} == {}
@@ -64,12 +64,12 @@ def test_every_corruption_is_named():
 def test_an_overdue_settlement_is_a_break():
     """After a minute it is a break; before it is not."""
 
-    async def story(shop, places):
-        fin = Corruption("", "ORDER#{open}", "FUNDS", set_delivered(shop.clock.now_ms()), "")
-        corrupt(shop, places, fin)
-        soon = {each.invariant for each in await audit_breaks(shop)}
-        await shop.clock.sleep(61)
-        return soon, {each.invariant for each in await audit_breaks(shop)}
+    async def story(cluster, places):
+        fin = Corruption("", "ORDER#{open}", "FUNDS", set_delivered(cluster.clock.now_ms()), "")
+        corrupt(cluster, places, fin)
+        soon = {each.invariant for each in await audit_breaks(cluster)}
+        await cluster.clock.sleep(61)
+        return soon, {each.invariant for each in await audit_breaks(cluster)}
 
     assert run_scenario(story) == (set(), {"settled_in_time"})
 

@@ -1,4 +1,4 @@
-"""Looks at every item of a table and says what is wrong with its money; knows no ledger code."""
+"""Independent audit of all items of a table; shares no code with the ledger."""
 
 import hashlib
 from collections import defaultdict
@@ -15,7 +15,7 @@ Items = Mapping[tuple[str, str], Item]
 
 GENESIS = "0" * 64
 TERMINAL_STATES = frozenset({"SETTLED", "CANCELLED", "VOID"})
-# What an order's status says about its money.
+# Funds states that an order's status allows.
 FUNDS_STATES_OF_STATUS = {
     "DELIVERED": frozenset({"DELIVERED"}),
     "FUNDS_DISTRIBUTED": frozenset({"SETTLED"}),
@@ -26,13 +26,13 @@ BEFORE_DELIVERY = frozenset({"NONE", "DUE", "CAPTURED"})
 
 
 def items_of(fake: FakeDynamo, table: str) -> Items:
-    """All items as they stand."""
+    """All current items, sorted by key."""
     images = sorted(fake.tables[table].items.items())
     return {key: from_item(image) for key, image in images}
 
 
 def find_breaks(items: Items) -> list[str]:
-    """Everything that is wrong, in words; nothing where the books are right."""
+    """Every inconsistency, in words; none for a correct ledger."""
     entries = {place: item for place, item in items.items() if place[1].startswith("JE#")}
     moved: dict[str, int] = defaultdict(int)
     claimed: dict[tuple[str, str], tuple[str, Item]] = {}
@@ -45,10 +45,10 @@ def find_breaks(items: Items) -> list[str]:
         found += [*_check_wallet(account, item, items), *_check_available(account, item)]
     escrows = {f"ORDER#{i['orderId']}": i for (_, sk), i in items.items() if sk == "FUNDS"}
     found += [
-        flaw for account, fin in escrows.items() for flaw in _check_order(account, fin, items)
+        each for account, funds in escrows.items() for each in _check_order(account, funds, items)
     ]
     balances = {account: item["posted"] for account, item in wallets.items()}
-    balances |= {account: fin["escrow"] for account, fin in escrows.items()}
+    balances |= {account: funds["escrow"] for account, funds in escrows.items()}
     for account in sorted(balances.keys() | moved.keys()):
         if balances.get(account, 0) != moved[account]:
             found.append(f"{account} has {balances.get(account)}, its entries {moved[account]}")
@@ -63,9 +63,9 @@ def find_breaks(items: Items) -> list[str]:
 
 
 def unsettled_orders(items: Items) -> list[str]:
-    """Orders that were delivered and whose money is not yet split."""
-    fins = [item for (_, sk), item in items.items() if sk == "FUNDS"]
-    return [fin["orderId"] for fin in fins if fin["fundsState"] == "DELIVERED"]
+    """Orders that are delivered and not settled."""
+    funds_items = [item for (_, sk), item in items.items() if sk == "FUNDS"]
+    return [funds["orderId"] for funds in funds_items if funds["fundsState"] == "DELIVERED"]
 
 
 def _check_entry(
@@ -96,9 +96,9 @@ def _check_lines(items: Items, claimed: dict[tuple[str, str], tuple[str, Item]])
         yield f"{claimed[place][0]} has no line {place}"
     for place, line in lines.items():
         name, leg = claimed.get(place, (None, {}))
-        told = (line["entry"], line["amount"], line["balanceAfter"])
-        if told != (name, leg.get("amount"), leg.get("after")):
-            yield f"{place} says {told}, its entry {name} {leg}"
+        stated = (line["entry"], line["amount"], line["balanceAfter"])
+        if stated != (name, leg.get("amount"), leg.get("after")):
+            yield f"{place} says {stated}, its entry {name} {leg}"
 
 
 def _check_wallet(account: str, balance: Item, items: Items) -> Iterator[str]:
@@ -118,9 +118,9 @@ def _check_wallet(account: str, balance: Item, items: Items) -> Iterator[str]:
             yield f"{account} line {seq} has another hash"
         before, head = line["balanceAfter"], line["hash"]
     if (balance["posted"], balance["head"]) != (before, head):
-        yield f"{account} does not stand where its last line does"
+        yield f"{account} does not have the balance of its last line"
     if (f"WALLET#{account}", f"TXN#{balance['seq'] + 1:012d}") in items:
-        yield f"{account} has more lines than its balance knows"
+        yield f"{account} has a line after the last one of its balance"
 
 
 def _check_available(account: str, balance: Item) -> Iterator[str]:
@@ -174,9 +174,9 @@ def _check_payments(items: Items) -> Iterator[str]:
         if sk in ("JE#TOPUP", "JE#CAPTURE")
         for leg in entry["legs"]
     ]
-    came_in = sum(-leg["amount"] for leg in legs if leg["account"].startswith("CLEARING#"))
-    if sum(payment["amount"] for payment in paid) != came_in:
-        yield f"providers paid {sum(p['amount'] for p in paid)}, the books took {came_in}"
+    received = sum(-leg["amount"] for leg in legs if leg["account"].startswith("CLEARING#"))
+    if sum(payment["amount"] for payment in paid) != received:
+        yield f"providers paid {sum(p['amount'] for p in paid)}, the books took {received}"
 
 
 def _check_payouts(items: Items, wallets: Mapping[str, Item]) -> Iterator[str]:
@@ -195,17 +195,17 @@ def _check_payouts(items: Items, wallets: Mapping[str, Item]) -> Iterator[str]:
 
 
 def _check_promotions(items: Items) -> Iterator[str]:
-    """What a promotion counts is what its orders cost the platform, and no turn is lost."""
+    """A promotion has spent what its orders' discounts come to, and counts each use."""
     spent: dict[str, int] = defaultdict(int)
-    turns: dict[tuple[str, str], int] = defaultdict(int)
+    uses: dict[tuple[str, str], int] = defaultdict(int)
     for (_, sk), order in items.items():
         if sk == "METADATA" and "promoCode" in order and not _is_discount_returned(order, items):
             pk = f"PROMOTION#{order['promoCode']}"
             spent[pk] += order["pricing"]["discount"]
-            turns[pk, f"USER#{order['userId']}"] += 1
+            uses[pk, f"USER#{order['userId']}"] += 1
     for (pk, sk), item in items.items():
-        if pk.startswith("PROMOTION#") and sk.startswith("USER#") and item["used"] != turns[pk, sk]:
-            yield f"{sk} has used {pk} {item['used']} times, in {turns[pk, sk]} orders"
+        if pk.startswith("PROMOTION#") and sk.startswith("USER#") and item["used"] != uses[pk, sk]:
+            yield f"{sk} has used {pk} {item['used']} times, in {uses[pk, sk]} orders"
         if sk != "PROMOTION":
             continue
         if item["spent"] != spent[pk] or item["spent"] > item["budget"]:
@@ -217,19 +217,21 @@ def _is_discount_returned(order: Item, items: Items) -> bool:
         return False
     entry = items.get((f"ORDER#{order['orderId']}", "JE#CANCEL"), {"legs": []})
     back = sum(x["amount"] for x in entry["legs"] if x["account"].startswith("PLATFORM#PROMO"))
-    # Nothing was paid for it, or all of it came back.
+    # It was never paid, or the discount was paid back.
     is_paid = (f"ORDER#{order['orderId']}", "JE#CAPTURE") in items
     return not is_paid or back == order["pricing"]["discount"]
 
 
 def _check_workloads(items: Items) -> Iterator[str]:
-    for (pk, sk), duty in items.items():
+    for (pk, sk), workload in items.items():
         if sk != "WORKLOAD":
             continue
-        carried = [name.removeprefix("carries_") for name in duty if name.startswith("carries_")]
-        if duty.get("orderCount", 0) != len(carried):
-            yield f"{pk} counts {duty.get('orderCount')} orders and carries {carried}"
+        carried = [
+            name.removeprefix("carries_") for name in workload if name.startswith("carries_")
+        ]
+        if workload.get("orderCount", 0) != len(carried):
+            yield f"{pk} counts {workload.get('orderCount')} orders and carries {carried}"
         for order_id in carried:
             order = items[f"ORDER#{order_id}", "METADATA"]
             if order["dispatch"]["riderId"] != pk.removeprefix("RIDER#"):
-                yield f"{pk} carries {order_id}, which is another's"
+                yield f"{pk} carries {order_id}, which another rider is assigned to"

@@ -1,4 +1,4 @@
-"""The house without sockets and Redis, on a fake DynamoDB: all that moves money."""
+"""Server nodes without sockets and Redis, on a fake DynamoDB: everything that moves money."""
 
 from typing import Any, NoReturn, cast
 
@@ -12,7 +12,6 @@ from dispatch.clock import Clock
 from dispatch.errors import StoreUnavailable
 from dispatch.events.idempotency_records import request_key
 from dispatch.events.outbox import Outbox
-from dispatch.ids import OfferId, OrderId, RiderId
 from dispatch.leadership.order_timeouts import OrderTimeouts
 from dispatch.model import Offer
 from dispatch.money.correction_store import CorrectionStore
@@ -24,26 +23,14 @@ from dispatch.money.payout_store import PayoutStore
 from dispatch.money.payouts import build_payout_services
 from dispatch.money.settlement_worker import SettlementWorker
 from dispatch.orders.learned_stats import LearnedStats
-from dispatch.orders.service import OrderService
+from dispatch.orders.service import OrderService, OrderStores
 from dispatch.orders.store import OrderStore
 from dispatch.orders.transitions.context import OfferFacts
 from dispatch.orders.unit_of_work import Caller, OrderUnitOfWork
-from dispatch.orders.use_cases.base import OrderStores
 from dispatch.riders.store import Riders
 from dispatch.storage.leases import Fence
 from dispatch.wire import commands
-from dispatch.wire.http.admin_money import (
-    AdjustmentBody,
-    AdjustmentLegBody,
-    RefundBody,
-    RemittanceBody,
-)
-from dispatch.wire.http.base import Address, PaymentMethodName
-from dispatch.wire.http.catalogue import CatalogueItemBody
-from dispatch.wire.http.orders import BasketItem, GoodsOrder
-from dispatch.wire.http.profiles import VendorProfile
-from dispatch.wire.http.promotions import NewPromotion
-from dispatch.wire.http.wallets import PayoutRequest, TopUp
+from dispatch.wire.http import requests
 from dispatch.wire.webhooks import PaymentEvent, PaymentReport
 from ledger.dynamodb.client import DynamoTable
 from ledger.dynamodb.fake import FakeDynamo, FaultInjector, Latencies
@@ -55,14 +42,14 @@ from matching.speeds import LearnedSpeeds
 from tests import virtual_time
 from tests.ledger.scenarios.auditor import Items, items_of
 
-TABLE = "shop"
+TABLE = "ledger"
 CUSTOMER, VENDOR, RIDER = "usr_1", "ven_1", "rdr_1"
 PROVIDER = "momo"
 PROMO = "MEAL1000"
 STOCK = 1_000_000
 PRICE = 10_000
-DOUALA = Address(lat=4.05, lng=9.70)
-# Longer than any fault plan lets an order wait for a rider's answer.
+DOUALA = requests.Address(lat=4.05, lng=9.70)
+# Longer than any test lets an order wait for a rider's answer.
 OFFER_TTL_MS = 3_600_000
 DAY_MS = 86_400_000
 
@@ -70,7 +57,7 @@ Response = dict[str, Any]
 
 
 class UnavailableRedis:
-    """A Redis that is away: nobody knows where the riders are."""
+    """A Redis that never answers: no rider's position is known."""
 
     commands = None
 
@@ -79,7 +66,7 @@ class UnavailableRedis:
 
 
 class ServerNode:
-    """One process of the house; what it remembers dies with it."""
+    """One server process; its caches die with it."""
 
     def __init__(
         self, fake: FakeDynamo, clock: Clock, provider: PayoutProvider | None = None
@@ -90,9 +77,9 @@ class ServerNode:
         self.statements = Statements(self.table)
         self.catalogue = Catalogue(self.table, clock)
         self.promotions = Promotions(self.table, clock)
-        away = cast("Any", None)
-        outbox = Outbox(self.table, away, away, away, clock)
-        # No lease is asked for where there is no Redis.
+        missing = cast("Any", None)
+        outbox = Outbox(self.table, missing, missing, missing, clock)
+        # Without Redis there is no lease to acquire.
         fence = Fence(clock)
         fence.grant(1, float("inf"))
         stores = OrderStores(
@@ -102,7 +89,7 @@ class ServerNode:
             riders=Riders(self.table, clock),
             positions=cast("Any", UnavailableRedis()),
             speeds=LearnedSpeeds(),
-            learned_stats=LearnedStats(cast("Any", UnavailableRedis()), away, clock),
+            learned_stats=LearnedStats(cast("Any", UnavailableRedis()), missing, clock),
             ledger=self.ledger,
             unit_of_work=OrderUnitOfWork(self.table, self.ledger, outbox, clock),
             fence=fence,
@@ -128,36 +115,36 @@ class ServerNode:
             PaymentSources(sandbox=True, webhooks=True),
         )
 
-    # What each party asks; `name` is under which he repeats it.
+    # Requests of each party; `name` is the idempotency key with which it repeats them.
 
     async def top_up(self, amount: int, name: str, provider: str = "sandbox") -> Response:
-        """The customer fills his wallet."""
-        body = TopUp(amount=amount, provider=provider)
+        """The customer tops up the wallet."""
+        body = requests.TopUp(amount=amount, provider=provider)
         return await self.payment_service.top_up(build_caller("user", CUSTOMER, name, body), body)
 
     async def report_payment(self, payment_id: str, amount: int, event: str) -> Response:
-        """The provider says what came of a payment."""
-        news = PaymentReport(payment_id=payment_id, amount=amount, currency="XAF")
-        said = PaymentEvent(type=event, data=news)
-        receipt = request_key("provider", f"{event}-{payment_id}", said)
-        return await self.payment_service.handle_webhook_event(PROVIDER, said, receipt)
+        """The provider reports the outcome of a payment."""
+        report = PaymentReport(payment_id=payment_id, amount=amount, currency="XAF")
+        notification = PaymentEvent(type=event, data=report)
+        key = request_key("provider", f"{event}-{payment_id}", notification)
+        return await self.payment_service.handle_webhook_event(PROVIDER, notification, key)
 
     async def create_promotion(self, **changes: Any) -> Response:
-        """An operator makes a promotion: 1,000 off any meal, once, for three of them."""
-        usual = {"amount": 1_000, "budget": 3_000, "endsAt": virtual_time.START_MS + DAY_MS}
-        body = {"code": PROMO, "services": ["FOOD"], **usual, **changes}
-        asked = msgspec.convert(body, NewPromotion)
-        receipt = request_key("adm_1", "promise", asked)
-        return await self.promotions.create(asked, "adm_1", receipt)
+        """An operator creates a promotion: 1,000 off a meal, one use each, for three customers."""
+        defaults = {"amount": 1_000, "budget": 3_000, "endsAt": virtual_time.START_MS + DAY_MS}
+        body = {"code": PROMO, "services": ["FOOD"], **defaults, **changes}
+        promotion = msgspec.convert(body, requests.NewPromotion)
+        key = request_key("adm_1", "promise", promotion)
+        return await self.promotions.create(promotion, "adm_1", key)
 
     async def place_order(
-        self, method: PaymentMethodName, name: str, promo_code: str | None = None
+        self, method: requests.PaymentMethodName, name: str, promo_code: str | None = None
     ) -> Response:
         """The customer orders one meal."""
-        body = GoodsOrder(
+        body = requests.GoodsOrder(
             order_type="FOOD",
             vendor_id=VENDOR,
-            items=[BasketItem(item_id="meal", quantity=1)],
+            items=[requests.BasketItem(item_id="meal", quantity=1)],
             delivery_address=DOUALA,
             payment_method=method,
             promo_code=promo_code,
@@ -167,168 +154,165 @@ class ServerNode:
         )
 
     async def accept_order(self, order_id: str) -> Response:
-        """The vendor takes the order."""
-        said = commands.AcceptOrder(order_id=order_id)
+        """The vendor accepts the order."""
+        command = commands.AcceptOrder(order_id=order_id)
         return await self.order_service.accept_order(
-            build_caller("vendor", VENDOR, f"take-{order_id}", said), said
+            build_caller("vendor", VENDOR, f"take-{order_id}", command), command
         )
 
     async def reject_order(self, order_id: str) -> Response:
-        """The vendor turns the order down."""
-        said = commands.RejectOrder(order_id=order_id, reason="closed")
+        """The vendor rejects the order."""
+        command = commands.RejectOrder(order_id=order_id, reason="closed")
         return await self.order_service.reject_order(
-            build_caller("vendor", VENDOR, f"no-{order_id}", said), said
+            build_caller("vendor", VENDOR, f"no-{order_id}", command), command
         )
 
     async def make_offer(self, order_id: str, rider: str = RIDER) -> None:
-        """The engine asks one rider."""
+        """The engine offers the delivery to one rider."""
         now_ms = self.clock.now_ms()
-        asked = Offer(
-            offer_id=OfferId(f"ofr_{rider}_{order_id}"),
+        promotion = Offer(
+            offer_id=f"ofr_{rider}_{order_id}",
             wave=1,
             made_at_ms=now_ms,
             expires_at_ms=now_ms + OFFER_TTL_MS,
             deadline_ms=now_ms + OFFER_TTL_MS,
             distance_km=1.0,
         )
-        offers = {RiderId(rider): asked}
-        facts = OfferFacts(offers=offers, trip_km=1.0, due_at_ms=now_ms + OFFER_TTL_MS)
-        await self.order_service.make_offers(OrderId(order_id), facts)
+        made = OfferFacts(trip_km=1.0, due_at_ms=now_ms + OFFER_TTL_MS)
+        await self.order_service.make_offers(order_id, {rider: promotion}, made)
 
     async def accept_delivery(self, order_id: str, rider: str = RIDER) -> Response:
-        """The rider accepts."""
-        said = commands.AcceptDelivery(
-            order_id=order_id, offer_id=OfferId(f"ofr_{rider}_{order_id}")
-        )
-        by = build_caller("rider", rider, f"take-{order_id}", said)
-        return await self.order_service.accept_delivery(by, said)
+        """The rider accepts the delivery."""
+        command = commands.AcceptDelivery(order_id=order_id, offer_id=f"ofr_{rider}_{order_id}")
+        by = build_caller("rider", rider, f"take-{order_id}", command)
+        return await self.order_service.accept_delivery(by, command)
 
     async def release_delivery(self, order_id: str, rider: str = RIDER) -> Response:
-        """The rider gives the order back."""
-        said = commands.ReleaseDelivery(order_id=order_id, reason="a flat tyre")
-        by = build_caller("rider", rider, f"back-{order_id}", said)
-        return await self.order_service.release_delivery(by, said)
+        """The rider releases the delivery."""
+        command = commands.ReleaseDelivery(order_id=order_id, reason="a flat tyre")
+        by = build_caller("rider", rider, f"back-{order_id}", command)
+        return await self.order_service.release_delivery(by, command)
 
     async def pick_up(self, order_id: str, rider: str = RIDER) -> None:
-        """The goods are made and fetched."""
+        """The goods are ready and picked up."""
         ready = commands.OrderReady(order_id=order_id)
         await self.order_service.order_ready(
             build_caller("vendor", VENDOR, f"ready-{order_id}", ready), ready
         )
-        said = commands.PickUp(order_id=order_id)
+        command = commands.PickUp(order_id=order_id)
         await self.order_service.pick_up(
-            build_caller("rider", rider, f"fetch-{order_id}", said), said
+            build_caller("rider", rider, f"fetch-{order_id}", command), command
         )
 
     async def complete_delivery(self, order_id: str, rider: str = RIDER) -> Response:
         """The goods are handed over."""
-        said = commands.CompleteDelivery(order_id=order_id)
-        by = build_caller("rider", rider, f"bring-{order_id}", said)
-        return await self.order_service.complete_delivery(by, said)
+        command = commands.CompleteDelivery(order_id=order_id)
+        by = build_caller("rider", rider, f"bring-{order_id}", command)
+        return await self.order_service.complete_delivery(by, command)
 
     async def cancel_order(self, order_id: str) -> Response:
-        """The customer thinks again."""
-        said = commands.CancelOrder(order_id=order_id, reason="no longer hungry")
+        """The customer cancels the order."""
+        command = commands.CancelOrder(order_id=order_id, reason="no longer hungry")
         return await self.order_service.cancel_order(
-            build_caller("user", CUSTOMER, f"off-{order_id}", said), said
+            build_caller("user", CUSTOMER, f"off-{order_id}", command), command
         )
 
     async def request_payout(
         self, amount: int, name: str, owner: str = VENDOR, to: str = "+237 670"
     ) -> Response:
-        """The vendor, or a rider, asks for a payout."""
-        body = PayoutRequest(amount=amount, destination=to)
+        """The vendor, or a rider, requests a payout."""
+        body = requests.PayoutRequest(amount=amount, destination=to)
         audience = "vendor" if owner == VENDOR else "rider"
         return await self.payouts.requests.create(build_caller(audience, owner, name, body), body)
 
     async def approve_payout(self, payout_id: str) -> Response:
-        """Another person agrees to a payout."""
+        """Another person approves a payout."""
         return await self.payouts.decisions.approve(
             build_caller("ops", "adm_1", f"yes-{payout_id}", None), payout_id
         )
 
     async def reject_payout(self, payout_id: str) -> Response:
-        """An operator does not agree to a payout."""
+        """An operator rejects a payout."""
         by = build_caller("ops", "adm_2", f"no-{payout_id}", None)
         return await self.payouts.decisions.reject(by, payout_id, "unknown")
 
     async def refund_order(self, order_id: str, amount: int, name: str) -> Response:
-        """An operator gives a part of a settled order back."""
-        body = RefundBody(amount=amount, reason="cold")
+        """An operator refunds a part of a settled order."""
+        body = requests.Refund(amount=amount, reason="cold")
         return await self.correction_service.refund(
             build_caller("ops", "adm_1", name, body), order_id, body
         )
 
     async def tip_rider(self, order_id: str, amount: int, name: str) -> Response:
-        """The customer thanks the rider."""
+        """The customer tips the rider."""
         return await self.correction_service.tip(
             build_caller("user", CUSTOMER, name, amount), order_id, amount
         )
 
     async def propose_adjustment(self, amount: int) -> str:
-        """An operator writes down that the vendor is owed something; the correction's id."""
+        """An operator proposes an adjustment in the vendor's favour; the adjustment's id."""
         legs = [
-            AdjustmentLegBody(account=f"VENDOR#{VENDOR}", amount=amount),
-            AdjustmentLegBody(account="CLEARING#BANK.0", amount=-amount),
+            requests.AdjustmentLeg(account=f"VENDOR#{VENDOR}", amount=amount),
+            requests.AdjustmentLeg(account="CLEARING#BANK.0", amount=-amount),
         ]
-        body = AdjustmentBody(legs=legs, reason="forgotten")
+        body = requests.Adjustment(legs=legs, reason="forgotten")
         by = build_caller("ops", "adm_1", "correct", body)
         return (await self.correction_service.propose(by, body))["adjustmentId"]
 
     async def approve_adjustment(self, adjustment_id: str) -> Response:
-        """Another operator agrees to a correction."""
+        """Another operator approves an adjustment."""
         by = build_caller("ops", "adm_2", f"agree-{adjustment_id}", None)
         return await self.correction_service.approve(by, adjustment_id)
 
     async def remit_cash(self, amount: int, name: str) -> Response:
-        """The rider hands cash in."""
-        body = RemittanceBody(amount=amount, reference=name)
+        """The rider remits cash."""
+        body = requests.Remittance(amount=amount, reference=name)
         return await self.correction_service.record_remittance(
             build_caller("ops", "adm_1", name, body), RIDER, body
         )
 
 
 class ServerCluster:
-    """A table on a fake DynamoDB with a vendor, and as many processes as a story needs."""
+    """A table on a fake DynamoDB with one vendor, and as many server nodes as a test needs."""
 
     def __init__(self, pace: Latencies | None = None) -> None:
         self.clock = virtual_time.clock()
         self.fake = FakeDynamo(self.clock.monotonic_s, self.clock.sleep, pace)
-        # It outlives every process of ours.
+        # The provider outlives every node.
         self.provider = SandboxProvider()
 
     async def start(self) -> ServerNode:
-        """Make the table and the vendor's shelf; a first process."""
+        """Create the table and the vendor's catalogue; the first node."""
         node = self.add_node()
         await ensure_table(node.table)
-        profile = VendorProfile(location=DOUALA, online=True)
+        profile = requests.VendorProfile(location=DOUALA, online=True)
         await node.catalogue.put_vendor(VENDOR, profile)
-        meal = CatalogueItemBody(name="ndole", price=PRICE, stock=STOCK)
+        meal = requests.CatalogueItem(name="ndole", price=PRICE, stock=STOCK)
         await node.catalogue.put_item(VENDOR, "meal", meal)
         return node
 
     def add_node(self) -> ServerNode:
-        """Another process."""
+        """Another node."""
         return ServerNode(self.fake, self.clock, self.provider)
 
     def inject_faults(self, faults: FaultInjector) -> None:
-        """From now on calls fail by this plan."""
+        """Make further calls fail as given."""
         self.fake.faults = faults
 
     def items(self) -> Items:
-        """All items as they stand."""
+        """All current items."""
         return items_of(self.fake, TABLE)
 
     def item(self, pk: str, sk: str) -> Item | None:
-        """One item as it stands."""
+        """One current item."""
         return self.items().get((pk, sk))
 
 
 def build_caller(audience: str, actor_id: str, name: str, body: object) -> Caller:
-    """Somebody who may repeat what he asks."""
+    """A caller with an idempotency key."""
     return Caller(audience=audience, id=actor_id, request_key=request_key(actor_id, name, body))
 
 
 def silence_logs() -> None:
-    """Keep the log of expected troubles out of a command's output."""
+    """Keep expected warnings out of a command's output."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))

@@ -1,4 +1,4 @@
-"""Many callers settle the same orders at once while the table conflicts and loses replies.
+"""Contention: many callers settle the same orders while the table conflicts and loses replies.
 
 Full size: `python -m tests.ledger.scenarios.contention --callers 64 --orders 1000 --seeds 10`.
 """
@@ -25,18 +25,18 @@ from tests.ledger.scenarios.auditor import find_breaks
 from tests.ledger.scenarios.cluster import ServerCluster, ServerNode, silence_logs
 from tests.ledger.scenarios.seeded_randomness import seed_randomness
 
-# Callers of one process share its locks and its memory.
+# Nodes; callers of one node share its locks and caches.
 PROCESSES = 8
 VENDORS, RIDERS = 20, 50
-# Orders whose callers may be far apart; inside such a group each caller has an order of his own.
+# Callers work through the orders in groups of so many, each in an order of its own.
 GROUP_ORDERS = 8
-# Writers at once while the orders are made; nothing goes wrong yet.
+# Concurrent writers while the orders are created, before faults are injected.
 WRITERS_AT_ONCE = 16
 PRICING = price_goods(DEFAULT_RATES["FOOD"], 11_999)
 
 
 class ContentionSize(msgspec.Struct, frozen=True):
-    """How large a storm is."""
+    """Size of a run."""
 
     callers: int
     orders: int
@@ -45,7 +45,7 @@ class ContentionSize(msgspec.Struct, frozen=True):
 
 
 class ContentionResult(msgspec.Struct, frozen=True):
-    """What came of one seed. Units: virtual seconds."""
+    """Result of one seed. Units: virtual seconds."""
 
     entries: int
     equal_answers: int
@@ -76,55 +76,53 @@ async def _make_orders(node: ServerNode, count: int) -> list[str]:
 
 
 async def _settle_all(
-    ledger: Ledger, orders: list[str], chance: random.Random
+    ledger: Ledger, orders: list[str], rng: random.Random
 ) -> tuple[dict[str, PostedEntry], int]:
-    """One caller: settle every order, asking again where the table did not know."""
-    told: dict[str, PostedEntry] = {}
+    """One caller: settles every order, and repeats where the table was unavailable."""
+    posted: dict[str, PostedEntry] = {}
     unavailable = 0
     for start in range(0, len(orders), GROUP_ORDERS):
         group = orders[start : start + GROUP_ORDERS]
-        for order_id in chance.sample(group, len(group)):
-            while order_id not in told:
+        for order_id in rng.sample(group, len(group)):
+            while order_id not in posted:
                 try:
-                    told[order_id] = await ledger.post(Settle(order_id))
+                    posted[order_id] = await ledger.post(Settle(order_id))
                 except TableUnavailable:
                     unavailable += 1
-    return told, unavailable
+    return posted, unavailable
 
 
 def _comparable(posted: PostedEntry) -> object:
     return posted.entry_id, sorted(posted.lines.items()), posted.total
 
 
-async def _run_contention(
-    seed: int, size: ContentionSize, chance: random.Random
-) -> ContentionResult:
-    shop = ServerCluster(Latencies(spread=0.5, index_lag_s=1.0))
-    orders = await _make_orders(await shop.start(), size.orders)
+async def _run_contention(seed: int, size: ContentionSize, rng: random.Random) -> ContentionResult:
+    cluster = ServerCluster(Latencies(spread=0.5, index_lag_s=1.0))
+    orders = await _make_orders(await cluster.start(), size.orders)
     rates = {Fault.CONFLICT: size.conflicts, Fault.LOSE_REPLY: size.lost}
-    shop.inject_faults(FaultInjector(seed, rates))
-    began_s = shop.clock.monotonic_s()
-    nodes = [shop.add_node() for _ in range(min(PROCESSES, size.callers))]
+    cluster.inject_faults(FaultInjector(seed, rates))
+    began_s = cluster.clock.monotonic_s()
+    nodes = [cluster.add_node() for _ in range(min(PROCESSES, size.callers))]
     results = await asyncio.gather(
         *(
-            _settle_all(nodes[i % len(nodes)].ledger, orders, random.Random(chance.random()))
+            _settle_all(nodes[i % len(nodes)].ledger, orders, random.Random(rng.random()))
             for i in range(size.callers)
         )
     )
     first = results[0][0]
-    items = shop.items()
+    items = cluster.items()
     return ContentionResult(
         entries=sum(sk == "JE#SETTLE" for _, sk in items),
         equal_answers=sum(
-            _comparable(told[order_id]) == _comparable(first[order_id])
-            for told, _ in results
+            _comparable(posted[order_id]) == _comparable(first[order_id])
+            for posted, _ in results
             for order_id in orders
         ),
         unavailable=sum(unavailable for _, unavailable in results),
         breaks=find_breaks(items),
         attempts=sum(node.table.counts.attempts for node in nodes),
-        faults={fault.value: count for fault, count in _fault_counts(shop.fake).items()},
-        duration_s=round(shop.clock.monotonic_s() - began_s, 1),
+        faults={fault.value: count for fault, count in _fault_counts(cluster.fake).items()},
+        duration_s=round(cluster.clock.monotonic_s() - began_s, 1),
     )
 
 
@@ -133,13 +131,13 @@ def _fault_counts(fake: FakeDynamo) -> Counter[Fault]:
 
 
 def run_contention(seed: int, size: ContentionSize) -> ContentionResult:
-    """One storm on virtual time; the same seed makes the same storm."""
-    with seed_randomness(seed) as chance:
-        return virtual_time.run(_run_contention(seed, size, chance))
+    """One run on virtual time; the same seed gives the same run."""
+    with seed_randomness(seed) as rng:
+        return virtual_time.run(_run_contention(seed, size, rng))
 
 
 def is_consistent(size: ContentionSize, result: ContentionResult) -> bool:
-    """Whether every order was settled once and every caller was told the same."""
+    """Whether every order was settled once and every caller got the same answer."""
     wanted = (size.orders, size.orders * size.callers, [])
     return (result.entries, result.equal_answers, result.breaks) == wanted
 
@@ -158,21 +156,21 @@ def main(
     silence_logs()
     size = ContentionSize(callers, orders, conflicts, lost)
     began_s = time.perf_counter()
-    storms = {number: run_contention(number, size) for number in range(seed, seed + seeds)}
-    broken = [number for number, came in storms.items() if not is_consistent(size, came)]
+    results = {number: run_contention(number, size) for number in range(seed, seed + seeds)}
+    broken = [number for number, result in results.items() if not is_consistent(size, result)]
     figures: dict[str, object] = {
-        "entries": [came.entries for came in storms.values()],
-        "equal_answers": sum(came.equal_answers for came in storms.values()),
-        "asked_again": sum(came.unavailable for came in storms.values()),
-        "attempts": sum(came.attempts for came in storms.values()),
-        "faults": dict(sum((Counter(came.faults) for came in storms.values()), Counter())),
-        "virtual_s": [came.duration_s for came in storms.values()],
+        "entries": [result.entries for result in results.values()],
+        "equal_answers": sum(result.equal_answers for result in results.values()),
+        "retries": sum(result.unavailable for result in results.values()),
+        "attempts": sum(result.attempts for result in results.values()),
+        "faults": dict(sum((Counter(result.faults) for result in results.values()), Counter())),
+        "virtual_s": [result.duration_s for result in results.values()],
         "broken_seeds": broken,
-        "flaws": [flaw for came in storms.values() for flaw in came.breaks][:10],
+        "breaks": [each for result in results.values() for each in result.breaks][:10],
         "wall_s": round(time.perf_counter() - began_s, 1),
     }
     print_result(
-        "ledger_storm", {**msgspec.to_builtins(size), "seed": seed, "seeds": seeds}, figures
+        "ledger_contention", {**msgspec.to_builtins(size), "seed": seed, "seeds": seeds}, figures
     )
     sys.exit(1 if broken else 0)
 

@@ -1,4 +1,4 @@
-"""Books of a small town, and ways to spoil them: each changes one item behind the ledger's back."""
+"""A small ledger, and corruptions of it: each changes one item without the ledger."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -20,14 +20,14 @@ from tests.ledger.scenarios.cluster import (
 from tests.ledger.scenarios.money_flows import order_assigned, order_delivered, order_placed
 
 DAY_MS = 86_400_000
-# Longer than an entry may still be on its way into an index.
+# Longer than an entry may need to appear in an index.
 CONSISTENT_AFTER_S = 20
 
 NamedIds = dict[str, str]
 
 
 class Corruption(NamedTuple):
-    """What is spoiled (keys with the town's names), how, and the rule that names it."""
+    """A corruption: the item (keys with placeholders for ids), its change, and the broken rule."""
 
     name: str
     pk: str
@@ -36,12 +36,12 @@ class Corruption(NamedTuple):
     invariant: str
 
 
-async def build_ledger(shop: ServerCluster) -> NamedIds:
+async def build_ledger(cluster: ServerCluster) -> NamedIds:
     """One of everything: orders paid in every way and at every stage, payouts, refunds, a debt."""
-    node = await shop.start()
+    node = await cluster.start()
     settled = (await order_delivered("WALLET")(node)).id
     await node.settlement_worker.settle(settled)
-    cash = await order_delivered("CASH")(_prefixed_node(shop, "cash"))
+    cash = await order_delivered("CASH")(_prefixed_node(cluster, "cash"))
     await node.settlement_worker.settle(cash.id)
     await node.refund_order(settled, 1_000, "refund")
     await node.tip_rider(settled, 500, "tip")
@@ -51,17 +51,17 @@ async def build_ledger(shop: ServerCluster) -> NamedIds:
     await node.approve_payout(paid["payoutId"])
     await node.payouts.submitter.process_payout(paid["payoutId"])
     waiting = await node.request_payout(70_000, "waiting")
-    called_off = (await order_placed("WALLET")(_prefixed_node(shop, "off"))).id
-    await node.cancel_order(called_off)
-    open_order = (await order_placed("WALLET")(_prefixed_node(shop, "open"))).id
-    held = (await order_assigned("CASH")(_prefixed_node(shop, "held"))).id
-    await shop.clock.sleep(CONSISTENT_AFTER_S)
-    places = {"settled": settled, "cash": cash.id, "off": called_off, "open": open_order}
-    return {**places, "held": held, "paid": paid["payoutId"], "waiting": waiting["payoutId"]}
+    cancelled = (await order_placed("WALLET")(_prefixed_node(cluster, "off"))).id
+    await node.cancel_order(cancelled)
+    open_order = (await order_placed("WALLET")(_prefixed_node(cluster, "open"))).id
+    held = (await order_assigned("CASH")(_prefixed_node(cluster, "held"))).id
+    await cluster.clock.sleep(CONSISTENT_AFTER_S)
+    ids = {"settled": settled, "cash": cash.id, "off": cancelled, "open": open_order}
+    return {**ids, "held": held, "paid": paid["payoutId"], "waiting": waiting["payoutId"]}
 
 
 class _PrefixedNode(ServerNode):
-    """A node whose customer asks under names of one story."""
+    """A node whose customer's idempotency keys have a prefix."""
 
     prefix = ""
 
@@ -74,8 +74,8 @@ class _PrefixedNode(ServerNode):
         return await super().top_up(amount, f"{self.prefix}-{name}", provider)
 
 
-def _prefixed_node(shop: ServerCluster, prefix: str) -> ServerNode:
-    node = _PrefixedNode(shop.fake, shop.clock, shop.provider)
+def _prefixed_node(cluster: ServerCluster, prefix: str) -> ServerNode:
+    node = _PrefixedNode(cluster.fake, cluster.clock, cluster.provider)
     node.prefix = prefix
     return node
 
@@ -85,21 +85,21 @@ async def _post_opening(node: ServerNode, account: str, amount: int) -> None:
     await node.ledger.post(Adjustment("opening", legs, "opening", "adm_1", "adm_2"))
 
 
-async def audit_breaks(shop: ServerCluster) -> list[LedgerBreak]:
-    """What the audit says."""
-    audit = Audit(shop.add_node().table, shop.clock.now_ms)
+async def audit_breaks(cluster: ServerCluster) -> list[LedgerBreak]:
+    """The breaks that the audit finds."""
+    audit = Audit(cluster.add_node().table, cluster.clock.now_ms)
     return [each async for each in audit.find_breaks()]
 
 
-def corrupt(shop: ServerCluster, ids: NamedIds, corruption: Corruption) -> Callable[[], None]:
-    """Change the item; what is returned puts it right again."""
-    shelves = shop.fake.tables[TABLE]
+def corrupt(cluster: ServerCluster, ids: NamedIds, corruption: Corruption) -> Callable[[], None]:
+    """Change the item; the returned function restores it."""
+    table = cluster.fake.tables[TABLE]
     pk = corruption.pk.format(**ids)
-    key = min(k for k in shelves.items if k[0] == pk and k[1].startswith(corruption.sk))
-    image = shelves.items[key]
+    key = min(k for k in table.items if k[0] == pk and k[1].startswith(corruption.sk))
+    image = table.items[key]
     after = corruption.change(from_item(image))
-    shelves.put(key, None if after is None else to_item(after), 0)
-    return lambda: shelves.put(key, image, 0)
+    table.put(key, None if after is None else to_item(after), 0)
+    return lambda: table.put(key, image, 0)
 
 
 def set_attributes(**values: object) -> Callable[[Item], Item]:
@@ -111,7 +111,7 @@ def add_to(name: str, amount: int) -> Callable[[Item], Item]:
 
 
 def change_leg(account: str, **changes: object) -> Callable[[Item], Item]:
-    """One leg is another."""
+    """Replace attributes of one leg."""
 
     def change(item: Item) -> Item:
         legs = [{**leg, **changes} if leg["account"] == account else leg for leg in item["legs"]]
@@ -121,7 +121,7 @@ def change_leg(account: str, **changes: object) -> Callable[[Item], Item]:
 
 
 def shift_amount(first: str, second: str, amount: int) -> Callable[[Item], Item]:
-    """An amount goes from one leg to another; the entry still sums to zero."""
+    """Move an amount from one leg to another; the entry still sums to zero."""
 
     def change(item: Item) -> Item:
         by = {first: amount, second: -amount}
@@ -135,7 +135,7 @@ def shift_amount(first: str, second: str, amount: int) -> Callable[[Item], Item]
 
 
 def delete_item(_item: Item) -> None:
-    """The item is not there any more."""
+    """Delete the item."""
 
 
 _VENDOR, _RIDER = f"WALLET#VENDOR#{VENDOR}", f"WALLET#RIDER#{RIDER}"
@@ -161,7 +161,13 @@ CORRUPTIONS = [
     Corruption("what is held", _VENDOR, "BALANCE", add_to("held", -1), "held_is_open_holds"),
     Corruption("held cash", _CASH, "BALANCE", add_to("held", 1), "held_is_open_holds"),
     Corruption("a line too many", _VENDOR, "BALANCE", add_to("seq", -1), "line_follows"),
-    Corruption("a head", _RIDER, "BALANCE", set_attributes(head="f" * 64), "balance_is_last_line"),
+    Corruption(
+        "the last line's hash",
+        _RIDER,
+        "BALANCE",
+        set_attributes(head="f" * 64),
+        "balance_is_last_line",
+    ),
     Corruption(
         "an entry's sum",
         _SETTLED,

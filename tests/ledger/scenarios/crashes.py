@@ -1,6 +1,6 @@
-"""Kills the process at every await of every flow, then lets another one find what is left.
+"""Crashes: kills the process at every await of every flow, then lets another one recover.
 
-`python -m tests.ledger.scenarios.crashes --seeds 20` is the full size (100 by hand).
+Full size: `python -m tests.ledger.scenarios.crashes --seeds 20` (100 by hand).
 """
 
 import asyncio
@@ -21,13 +21,13 @@ from tests.ledger.scenarios.killable_process import KillableProcess
 from tests.ledger.scenarios.money_flows import FLOWS, MoneyFlow, Subject
 from tests.ledger.scenarios.seeded_randomness import seed_randomness
 
-# Source: ledger design, recovered within 60 s even after a kill.
+# Source: docs/promises.md, recovered within 60 s even after a kill.
 RECOVERY_S_MAX = 60.0
-# How often a client who got no answer asks again, and how often we look whether all is well.
+# How often a client without an answer repeats its request, and how often the items are checked.
 RETRY_S = 2.0
 POLL_S = 1.0
 LATENCIES = Latencies(spread=0.5, index_lag_s=1.0)
-# What else goes wrong while the flow runs, from the second seed on.
+# Faults injected while the flow runs, from the second seed on.
 RATES = {
     Fault.CONFLICT: 0.1,
     Fault.LOSE_REPLY: 0.05,
@@ -37,7 +37,10 @@ RATES = {
 
 
 class CrashRun(NamedTuple):
-    """One run: where the process died (0: nowhere), what it came to. Units: virtual seconds."""
+    """One run: at which await the process died (0: it did not), and the result.
+
+    Units: virtual seconds.
+    """
 
     flow: str
     seed: int
@@ -48,24 +51,27 @@ class CrashRun(NamedTuple):
 
 
 async def _run_with_crash(flow: MoneyFlow, seed: int, died_at_await: int) -> CrashRun:
-    shop = ServerCluster(LATENCIES)
-    subject = await flow.prepare(await shop.start())
-    shop.inject_faults(FaultInjector(seed, RATES if seed > 1 else None))
+    cluster = ServerCluster(LATENCIES)
+    subject = await flow.prepare(await cluster.start())
+    cluster.inject_faults(FaultInjector(seed, RATES if seed > 1 else None))
     process = KillableProcess(died_at_await or None)
-    await process.run(_try_once(flow, shop.add_node(), subject))
-    began_s = shop.clock.monotonic_s()
-    recovered_s = await _recover(flow, shop, subject) - began_s
-    items = shop.items()
-    flaws = find_breaks(items)
+    await process.run(_try_once(flow, cluster.add_node(), subject))
+    began_s = cluster.clock.monotonic_s()
+    recovered_s = await _recover(flow, cluster, subject) - began_s
+    items = cluster.items()
+    breaks = find_breaks(items)
     if not flow.is_done(items, subject):
-        flaws.append(f"{flow.name} has not come to its end")
-    flaws += [f"{order_id} is not settled" for order_id in unsettled_orders(items)]
-    return CrashRun(flow.name, seed, died_at_await, process.awaits, recovered_s, flaws)
+        breaks.append(f"{flow.name} did not end")
+    breaks += [f"{order_id} is not settled" for order_id in unsettled_orders(items)]
+    return CrashRun(flow.name, seed, died_at_await, process.awaits, recovered_s, breaks)
 
 
-async def _recover(flow: MoneyFlow, shop: ServerCluster, subject: Subject) -> float:
-    """Sweep, and ask again where somebody would; returns when all was well."""
-    node = shop.add_node()
+async def _recover(flow: MoneyFlow, cluster: ServerCluster, subject: Subject) -> float:
+    """Run the sweeps, and repeat the request if its client would; when all was recovered.
+
+    Units: virtual seconds.
+    """
+    node = cluster.add_node()
     loops = (
         node.settlement_worker.sweep,
         node.payouts.submitter.sweep,
@@ -73,17 +79,17 @@ async def _recover(flow: MoneyFlow, shop: ServerCluster, subject: Subject) -> fl
     )
     sweeps = [asyncio.ensure_future(loop()) for loop in loops]
     if flow.is_retried:
-        again = asyncio.ensure_future(_retry_until_done(flow, node, subject))
-        await asyncio.wait([again], timeout=RECOVERY_S_MAX)
-        again.cancel()
-    until_s = shop.clock.monotonic_s() + RECOVERY_S_MAX
-    while not _is_recovered(flow, shop, subject) and shop.clock.monotonic_s() < until_s:
-        await shop.clock.sleep(POLL_S)
+        retries = asyncio.ensure_future(_retry_until_done(flow, node, subject))
+        await asyncio.wait([retries], timeout=RECOVERY_S_MAX)
+        retries.cancel()
+    until_s = cluster.clock.monotonic_s() + RECOVERY_S_MAX
+    while not _is_recovered(flow, cluster, subject) and cluster.clock.monotonic_s() < until_s:
+        await cluster.clock.sleep(POLL_S)
     for sweep in sweeps:
         sweep.cancel()
-    ended_s = shop.clock.monotonic_s()
-    # What is still on its way may undo nothing.
-    await shop.clock.sleep(RECOVERY_S_MAX)
+    ended_s = cluster.clock.monotonic_s()
+    # Requests that are still on their way may not undo anything.
+    await cluster.clock.sleep(RECOVERY_S_MAX)
     return ended_s
 
 
@@ -100,25 +106,25 @@ async def _try_once(flow: MoneyFlow, node: ServerNode, subject: Subject) -> bool
     return True
 
 
-def _is_recovered(flow: MoneyFlow, shop: ServerCluster, subject: Subject) -> bool:
-    items = shop.items()
+def _is_recovered(flow: MoneyFlow, cluster: ServerCluster, subject: Subject) -> bool:
+    items = cluster.items()
     return flow.is_done(items, subject) and not unsettled_orders(items)
 
 
 def run_with_crash(flow: MoneyFlow, seed: int, died_at_await: int) -> CrashRun:
-    """Let one flow die at its await of that number; 0 lets it live."""
+    """Run one flow that dies at its await of that number; 0: it does not die."""
     with seed_randomness(seed):
         return virtual_time.run(_run_with_crash(flow, seed, died_at_await))
 
 
 def run_with_all_crashes(flow: MoneyFlow, seed: int) -> list[CrashRun]:
-    """One flow that lives, and then dies at each of its awaits in turn."""
+    """Run one flow to its end, and then once for each of its awaits, dying there."""
     whole = run_with_crash(flow, seed, 0)
     return [whole, *(run_with_crash(flow, seed, at) for at in range(1, whole.awaits + 1))]
 
 
 def is_consistent(run: CrashRun) -> bool:
-    """Whether the books are right and were so in time."""
+    """Whether the ledger is consistent and was so in time."""
     return not run.breaks and run.recovered_s <= RECOVERY_S_MAX
 
 
@@ -127,23 +133,25 @@ def is_consistent(run: CrashRun) -> bool:
 @click.option("--seed", default=1, show_default=True, help="The first seed.")
 @click.option("--flow", "only", default=None, help="One flow alone, by its name.")
 def main(seeds: int, seed: int, only: str | None) -> None:
-    """Kill the process at every await of every flow; the books must be right within a minute."""
+    """Kill the process at every await of every flow; the ledger must be consistent in a minute."""
     silence_logs()
     began_s = time.perf_counter()
     flows = [flow for flow in FLOWS if only in (None, flow.name)]
-    came = [
+    results = [
         one
         for flow in flows
         for number in range(seed, seed + seeds)
         for one in run_with_all_crashes(flow, number)
     ]
-    broken = [one for one in came if not is_consistent(one)]
+    broken = [one for one in results if not is_consistent(one)]
     figures: dict[str, object] = {
-        "runs": len(came),
+        "runs": len(results),
         "broken": len(broken),
         "first_broken": [one._asdict() for one in broken[:5]],
-        "awaits": {flow.name: max(c.awaits for c in came if c.flow == flow.name) for flow in flows},
-        "recovered_s_max": round(max(one.recovered_s for one in came), 1),
+        "awaits": {
+            flow.name: max(c.awaits for c in results if c.flow == flow.name) for flow in flows
+        },
+        "recovered_s_max": round(max(one.recovered_s for one in results), 1),
         "wall_s": round(time.perf_counter() - began_s, 1),
     }
     print_result("ledger_crashes", {"seeds": seeds, "seed": seed, "flows": len(flows)}, figures)

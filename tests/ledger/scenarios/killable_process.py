@@ -1,4 +1,4 @@
-"""A process that dies between two steps: from then on none of its tasks does anything more."""
+"""A process that dies at an await: after it, none of its tasks runs on."""
 
 import asyncio
 from collections.abc import Coroutine, Generator
@@ -11,9 +11,9 @@ _running: ContextVar["KillableProcess | None"] = ContextVar("process", default=N
 
 
 class KillableProcess:
-    """Counts the awaits of all its tasks that had to wait, and dies at one of them.
+    """Counts the awaits of all its tasks that suspended, and dies at one of them.
 
-    Its requests that have arrived are carried out, its memory is gone; nothing is cleaned up.
+    Requests that were sent are executed, its memory is lost, and nothing is cleaned up.
     """
 
     def __init__(self, dies_at_await: int | None = None) -> None:
@@ -24,7 +24,7 @@ class KillableProcess:
         self._died: asyncio.Event = asyncio.Event()
 
     async def run(self, work: Coroutine[Any, Any, T]) -> T | None:
-        """Let the process do its work; None where it died over it."""
+        """Run the process; None if it died."""
         loop = asyncio.get_running_loop()
         loop.set_task_factory(_make_task)
         token = _running.set(self)
@@ -41,16 +41,16 @@ class KillableProcess:
         return await main
 
     def wrap(self, work: Coroutine[Any, Any, T]) -> "_KillableAwaitable[T]":
-        """The same work, which stops where the process dies."""
+        """The same work, which stops when the process dies."""
         return _KillableAwaitable(self, work)
 
     def add_task(self, task: asyncio.Task[Any]) -> None:
-        """Take a task as one of the process."""
+        """Register a task of the process."""
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
     def count_await(self) -> None:
-        """One of its tasks waits."""
+        """Count one await; dies at the chosen one."""
         self.awaits += 1
         if self.awaits == self._dies_at_await:
             self.is_dead = True
@@ -77,7 +77,7 @@ class _KillableAwaitable(Generic[T]):
             error: BaseException | None = None
             try:
                 yield awaited
-            except BaseException as thrown:  # noqa: BLE001 (whatever it is goes into the work)
+            except BaseException as thrown:  # noqa: BLE001 (any error is thrown into the work)
                 error = thrown
             if self._process.is_dead:
                 self._close()
@@ -95,12 +95,12 @@ class _KillableAwaitable(Generic[T]):
         try:
             self._work.close()
         except RuntimeError:
-            # It would have waited once more while leaving; the dead do not.
+            # It would have awaited something while closing; a dead process does not.
             return
 
 
 class _Finished:
-    """The work is done."""
+    """The result of the finished work."""
 
     def __init__(self, answer: Any) -> None:
         self.answer = answer

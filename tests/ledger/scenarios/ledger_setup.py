@@ -1,4 +1,4 @@
-"""A ledger with what tests look at it through."""
+"""A ledger on a table, with what tests use to inspect it."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from ledger.reporting.statements import Statements
 
 
 class Books(NamedTuple):
-    """Books on a table of their own, with a clock that stands still."""
+    """A ledger on a table of its own, with a clock that stands still."""
 
     table: DynamoTable
     ledger: Ledger
@@ -23,12 +23,12 @@ class Books(NamedTuple):
     clock: ManualClock
 
     def another_ledger(self) -> Ledger:
-        """The same books as another process has them: no shared lock, no shared memory."""
+        """The ledger as another process has it: without shared locks and caches."""
         return Ledger(self.table, self.clock.now_ms)
 
 
 async def expect_refusal(ledger: Ledger, fact: Fact, guards: Sequence[Write] = ()) -> LedgerRefused:
-    """Post what must be refused."""
+    """Post a fact that must be refused; the refusal."""
     with pytest.raises(LedgerRefused) as raised:
         await ledger.post(fact, guards)
     return raised.value

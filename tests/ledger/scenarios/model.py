@@ -1,6 +1,6 @@
-"""All flows in any order, with every audit after each step: a machine that Hypothesis drives.
+"""Random flows in any order, with every audit after each step, driven by Hypothesis.
 
-`python -m tests.ledger.scenarios.model --steps 200000` is the full size (500,000 by hand).
+Full size: `python -m tests.ledger.scenarios.model --steps 200000` (500,000 by hand).
 """
 
 import asyncio
@@ -38,12 +38,12 @@ STEPS_OF_RIDER = st.sampled_from(
     ["make_offer", "accept_delivery", "release_delivery", "pick_up", "complete_delivery"]
 )
 
-# How many steps were made, over all machines of this process.
+# Steps made by all state machines of this process.
 totals = {"steps": 0, "refused": 0}
 
 
 class MoneyStateMachine(RuleBasedStateMachine):
-    """Orders of one customer, two riders and two processes, while the table misbehaves."""
+    """Orders of one customer, two riders and two nodes, while the table injects faults."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -51,16 +51,16 @@ class MoneyStateMachine(RuleBasedStateMachine):
         self._exit_stack.enter_context(seed_randomness(1))
         self._loop = VirtualLoop()
         self._orders: list[dict[str, Any]] = []
-        # Names repeat from run to run of a machine, so that a failure can be found again.
+        # Idempotency keys repeat from run to run, so that a failure can be reproduced.
         self._request_count = 0
         self._run(self._start_cluster())
 
     async def _start_cluster(self) -> None:
-        self._shop = ServerCluster(Latencies(spread=0.5, index_lag_s=1.0))
-        self._nodes = [await self._shop.start(), self._shop.add_node()]
-        # Less than many orders would like.
+        self._cluster = ServerCluster(Latencies(spread=0.5, index_lag_s=1.0))
+        self._nodes = [await self._cluster.start(), self._cluster.add_node()]
+        # Less than many orders would need.
         await self._nodes[0].create_promotion(budget=8_500, perUser=6)
-        self._shop.inject_faults(FaultInjector(1, RATES))
+        self._cluster.inject_faults(FaultInjector(1, RATES))
 
     def _run(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self._loop.run_until_complete(work)
@@ -124,29 +124,29 @@ class MoneyStateMachine(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 1))
     def restart(self, which: int) -> None:
-        self._nodes[which] = self._shop.add_node()
+        self._nodes[which] = self._cluster.add_node()
 
     @rule()
     def sweep(self) -> None:
         async def later(node: ServerNode) -> None:
-            await self._shop.clock.sleep(15)
+            await self._cluster.clock.sleep(15)
             await node.settlement_worker.sweep_once()
 
         self._run_together(*map(later, self._nodes))
-        assert unsettled_orders(self._shop.items()) == []
+        assert unsettled_orders(self._cluster.items()) == []
 
     @rule()
     def time_out_orders(self) -> None:
         async def later(node: ServerNode) -> None:
-            await self._shop.clock.sleep(VENDOR_TIMEOUT_MS / 1000)
+            await self._cluster.clock.sleep(VENDOR_TIMEOUT_MS / 1000)
             await node.order_timeouts.sweep_once()
 
         self._run_together(*map(later, self._nodes))
 
     @invariant()
     def ledger_is_consistent(self) -> None:
-        flaws = find_breaks(self._shop.items())
-        assert not flaws, flaws
+        breaks = find_breaks(self._cluster.items())
+        assert not breaks, breaks
 
     async def _run_step(self, node: ServerNode, order: dict[str, Any], step: str) -> object:
         payment = order["payment"].get("paymentId")
@@ -165,9 +165,9 @@ class MoneyStateMachine(RuleBasedStateMachine):
 
 
 def run_state_machine(examples: int, from_seed: int, *, shrinks: bool = True) -> None:
-    """Drive so many machines of up to STEPS steps each; a failure is made small where `shrinks`.
+    """Run so many state machines of up to STEPS steps each; a failure is shrunk where `shrinks`.
 
-    Errors: AssertionError, with whatever an audit says.
+    Errors: AssertionError with the audit's breaks.
     """
     wanted = settings(
         max_examples=examples,
@@ -186,7 +186,7 @@ def run_state_machine(examples: int, from_seed: int, *, shrinks: bool = True) ->
 )
 @click.option("--seed", "from_seed", default=1, show_default=True, help="The first seed.")
 def main(steps: int, from_seed: int) -> None:
-    """Do anything in any order; the books must be right after each step."""
+    """Run random flows in any order; the ledger must be consistent after each step."""
     silence_logs()
     began_s = time.perf_counter()
     rounds = 0

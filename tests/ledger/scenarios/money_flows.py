@@ -1,6 +1,6 @@
-"""Every flow that moves money, each as a story of three parts: before, the act, and its end.
+"""Every flow that moves money: its preparation, the step itself, and how its end is seen.
 
-A new flow joins FLOWS with a line; crashes, conflicts and audits then come over it as over all.
+A new flow is added to FLOWS; crashes, conflicts and audits then cover it like all others.
 """
 
 from collections.abc import Awaitable, Callable
@@ -27,14 +27,14 @@ from tests.ledger.scenarios.cluster import (
 
 WALLET_BALANCE = 100_000
 AMOUNT = 5_000
-# What one meal costs its customer with its delivery.
+# Price of one meal with its delivery.
 MEAL = 11_500
 EARNINGS, PAYOUT_AMOUNT = 200_000, 60_000
 VENDOR_WALLET, RIDER_WALLET = f"VENDOR#{VENDOR}", f"RIDER#{RIDER}"
 
 
 class Subject(NamedTuple):
-    """What a story is about: an order, or a payment that was asked for. Units: whole XAF."""
+    """Subject of a flow: an order, or a requested payment. Units: whole XAF."""
 
     id: str = ""
     payment_id: str = ""
@@ -44,9 +44,9 @@ class Subject(NamedTuple):
 class MoneyFlow(NamedTuple):
     """One flow.
 
-    `before` runs undisturbed; `act` may be cut off anywhere and is then asked for again, by a
-    client or provider who got no answer; a flow that is not `repeated` has nobody who would ask,
-    and must come to its end by itself. `ended` tells whether what was wanted is so.
+    `prepare` runs undisturbed. `run` may be cut off anywhere and is then repeated by a client or
+    provider without an answer; a flow that is not `is_retried` has nobody to repeat it and must end
+    by itself. `is_done` tells whether it has is_done.
     """
 
     name: str
@@ -57,28 +57,28 @@ class MoneyFlow(NamedTuple):
 
 
 def funds_state_is(state: str) -> Callable[[Items, Subject], bool]:
-    """The order's money stands so."""
+    """The order's funds are in this state."""
     return lambda items, on: items.get((f"ORDER#{on.id}", "FUNDS"), {}).get("fundsState") == state
 
 
 def has_one_order(state: str) -> Callable[[Items, Subject], bool]:
-    """There is one order, whose money stands so, and one meal has gone from the shelf."""
+    """There is one order, with its funds in this state."""
 
-    def ended(items: Items, _on: Subject) -> bool:
+    def is_done(items: Items, _on: Subject) -> bool:
         fins = [item["fundsState"] for (_, sk), item in items.items() if sk == "FUNDS"]
         return fins == [state]
 
-    return ended
+    return is_done
 
 
 def wallet_balance_is(amount: int) -> Callable[[Items, Subject], bool]:
-    """The customer has so much to spend."""
+    """The customer has so much available."""
     key = balance_key(user(CUSTOMER))
     return lambda items, _on: items.get((key.pk, key.sk), {}).get("available", 0) == amount
 
 
 def hold_state_is(state: str) -> Callable[[Items, Subject], bool]:
-    """The hold on the rider's cash for the order stands so."""
+    """The hold on the rider's cash is in this state."""
     return lambda items, on: (
         items.get((f"ORDER#{on.id}", "HOLD#CASH"), {}).get("holdState") == state
     )
@@ -89,7 +89,7 @@ async def with_nothing(_node: ServerNode) -> Subject:
 
 
 async def with_filled_wallet(node: ServerNode) -> Subject:
-    await node.top_up(WALLET_BALANCE, "purse")
+    await node.top_up(WALLET_BALANCE, "wallet")
     return Subject()
 
 
@@ -163,7 +163,7 @@ def order_delivered(
 
 
 async def second_order_delivered(node: ServerNode) -> Subject:
-    """A second order of those whose first is settled already."""
+    """A second order of the same parties, whose first is settled."""
     on = await order_delivered("WALLET")(node)
     await node.settlement_worker.settle(on.id)
     second = subject_of(await node.place_order("WALLET", "second"))
@@ -176,7 +176,7 @@ async def second_order_delivered(node: ServerNode) -> Subject:
 
 
 async def top_up_requested(node: ServerNode) -> Subject:
-    """A top-up that a provider was asked for."""
+    """A top-up that was requested from a provider."""
     payment = await node.top_up(AMOUNT, "ask", "momo")
     return Subject(payment_id=payment["paymentId"], total=AMOUNT)
 
@@ -193,7 +193,7 @@ async def unpaid_order_cancelled(node: ServerNode) -> Subject:
 
 
 async def promotion_created(node: ServerNode) -> Subject:
-    """A promotion that nobody has used."""
+    """An unused promotion."""
     await with_filled_wallet(node)
     await node.create_promotion()
     return Subject()
@@ -212,7 +212,7 @@ def discounted_order_placed(
 
 
 async def discounted_order_delivered(node: ServerNode) -> Subject:
-    """A cash order with a discount, at its door."""
+    """A delivered cash order with a discount."""
     on = await discounted_order_placed("CASH")(node)
     await node.accept_order(on.id)
     await node.make_offer(on.id)
@@ -223,7 +223,7 @@ async def discounted_order_delivered(node: ServerNode) -> Subject:
 
 
 async def payment_overdue(node: ServerNode) -> Subject:
-    """An order whose mobile money has not come in time."""
+    """An order whose mobile money did not come in time."""
     on = await payment_awaited(node)
     await virtual_time.clock().sleep(PAYMENT_TIMEOUT_MS / 1000)
     return on
@@ -232,7 +232,7 @@ async def payment_overdue(node: ServerNode) -> Subject:
 def answer_overdue(
     method: PaymentMethodName,
 ) -> Callable[[ServerNode], Awaitable[Subject]]:
-    """An order that its vendor has not looked at."""
+    """An order that its vendor did not answer in time."""
 
     async def before(node: ServerNode) -> Subject:
         on = await order_placed(method)(node)
@@ -243,7 +243,7 @@ def answer_overdue(
 
 
 async def order_released(node: ServerNode) -> Subject:
-    """A cash order that its rider gave back, offered to him anew."""
+    """A cash order that its rider released, offered to another."""
     on = await order_assigned("CASH")(node)
     await node.release_delivery(on.id)
     await node.make_offer(on.id, "rdr_2")
@@ -267,7 +267,7 @@ async def report_failure(node: ServerNode, on: Subject) -> object:
 
 
 async def report_failure_then_success(node: ServerNode, on: Subject) -> object:
-    """A failure, then a success after all."""
+    """A failure, then a success."""
     await report_failure(node, on)
     return await report_success(node, on)
 
@@ -331,28 +331,28 @@ async def settle(node: ServerNode, on: Subject) -> object:
 
 
 def is_payment_failed(items: Items, on: Subject) -> bool:
-    """The payment is known as failed."""
+    """The payment has failed."""
     return items[f"PAYMENT#momo#{on.payment_id}", "PAYMENT"]["paymentState"] == "FAILED"
 
 
 def is_order_payment_failed(items: Items, on: Subject) -> bool:
-    """The order knows that its payment failed."""
+    """The order's payment has failed."""
     return items[f"ORDER#{on.id}", "METADATA"]["payment"]["state"] == "FAILED"
 
 
 def promotion_use_is(spent: int, uses: int) -> Callable[[Items, Subject], bool]:
-    """So much of the promotion is spent, by so many orders and turns of its customer."""
+    """So much of the promotion is spent, in so many uses of its customer."""
 
-    def ended(items: Items, _on: Subject) -> bool:
+    def is_done(items: Items, _on: Subject) -> bool:
         promotion = items.get((f"PROMOTION#{PROMO}", "PROMOTION"), {"spent": None, "uses": None})
         used = items.get((f"PROMOTION#{PROMO}", f"USER#{CUSTOMER}"), {}).get("used", 0)
         return (promotion["spent"], promotion["uses"], used) == (spent, uses, uses)
 
-    return ended
+    return is_done
 
 
 def is_payment_requested(items: Items, _on: Subject) -> bool:
-    """One payment was asked for, and none came."""
+    """One payment was requested, and none arrived."""
     states = [item["paymentState"] for (_, sk), item in items.items() if sk == "PAYMENT"]
     return states == ["PENDING"]
 
@@ -363,7 +363,7 @@ def is_order_offered(items: Items, on: Subject) -> bool:
 
 
 def is_settled_with_cash(items: Items, on: Subject) -> bool:
-    """The money is split and the rider's hold has become what he owes."""
+    """The order is settled and the rider owes the cash."""
     owed = items[f"WALLET#RIDERCASH#{RIDER}", "BALANCE"]["posted"]
     return (
         funds_state_is("SETTLED")(items, on)
@@ -373,14 +373,14 @@ def is_settled_with_cash(items: Items, on: Subject) -> bool:
 
 
 async def vendor_with_earnings(node: ServerNode) -> Subject:
-    """A vendor with something to draw."""
+    """A vendor with earnings to draw."""
     legs = (AdjustmentLeg(VENDOR_WALLET, EARNINGS), AdjustmentLeg("CLEARING#BANK.0", -EARNINGS))
     await node.ledger.post(Adjustment("opening", legs, "opening", "adm_1", "adm_2"))
     return Subject()
 
 
 async def payout_requested(node: ServerNode) -> Subject:
-    """A payout that a vendor asked for."""
+    """A payout requested by a vendor."""
     await vendor_with_earnings(node)
     return Subject((await node.request_payout(PAYOUT_AMOUNT, "draw"))["payoutId"])
 
@@ -398,7 +398,7 @@ async def cash_order_settled(node: ServerNode) -> Subject:
 
 
 async def rider_with_cash_and_earnings(node: ServerNode) -> Subject:
-    """A rider with cash in hand, and more earned than he owes."""
+    """A rider with unremitted cash and higher earnings."""
     await cash_order_settled(node)
     legs = (AdjustmentLeg(RIDER_WALLET, EARNINGS), AdjustmentLeg("CLEARING#BANK.0", -EARNINGS))
     await node.ledger.post(Adjustment("opening", legs, "opening", "adm_1", "adm_2"))
@@ -406,14 +406,14 @@ async def rider_with_cash_and_earnings(node: ServerNode) -> Subject:
 
 
 async def rider_with_earnings(node: ServerNode) -> Subject:
-    """A rider with earnings, who has never carried cash."""
+    """A rider with earnings that never carried cash."""
     legs = (AdjustmentLeg(RIDER_WALLET, EARNINGS), AdjustmentLeg("CLEARING#BANK.0", -EARNINGS))
     await node.ledger.post(Adjustment("opening", legs, "opening", "adm_1", "adm_2"))
     return Subject()
 
 
 async def payout_submitted(node: ServerNode) -> Subject:
-    """A payout of which its provider has said nothing yet."""
+    """A submitted payout that its provider has not confirmed."""
     await vendor_with_earnings(node)
     on = Subject(
         (await node.request_payout(PAYOUT_AMOUNT, "draw", to=SANDBOX_WAITS_DIGITS))["payoutId"]
@@ -424,7 +424,7 @@ async def payout_submitted(node: ServerNode) -> Subject:
 
 
 async def adjustment_proposed(node: ServerNode) -> Subject:
-    """A correction that waits for another person."""
+    """An adjustment that waits for approval."""
     return Subject(await node.propose_adjustment(AMOUNT))
 
 
@@ -437,7 +437,7 @@ async def propose_adjustment(node: ServerNode, _on: Subject) -> object:
 
 
 def is_adjustment_proposed(items: Items, _on: Subject) -> bool:
-    """One correction waits."""
+    """One adjustment waits for approval."""
     states = [item["adjustmentState"] for item in items.values() if "adjustmentState" in item]
     return states == ["PENDING"]
 
@@ -447,7 +447,7 @@ async def approve_adjustment(node: ServerNode, on: Subject) -> object:
 
 
 def is_adjustment_posted(items: Items, on: Subject) -> bool:
-    """The correction is posted."""
+    """The adjustment is posted."""
     return items[f"ADJUSTMENT#{on.id}", "REQUEST"]["adjustmentState"] == "POSTED"
 
 
@@ -460,7 +460,7 @@ async def request_rider_payout(node: ServerNode, _on: Subject) -> object:
 
 
 async def approve(node: ServerNode, on: Subject) -> object:
-    """Agreed to and sent, as the server does it."""
+    """Approve a payout and send it, as the server does."""
     answer = await node.approve_payout(on.id)
     await node.payouts.submitter.process_payout(on.id)
     return answer
@@ -483,7 +483,7 @@ async def remit_cash(node: ServerNode, _on: Subject) -> object:
 
 
 async def cancel_in_transit(node: ServerNode, on: Subject) -> object:
-    """An operator calls off what a rider has in his hands."""
+    """An operator cancels an order that a rider has picked up."""
     said = commands.CancelOrder(order_id=on.id, reason="lost", fault="RIDER")
     return await node.order_service.cancel_order(
         build_caller("ops", "adm_1", f"late-{on.id}", said), said
@@ -493,21 +493,21 @@ async def cancel_in_transit(node: ServerNode, on: Subject) -> object:
 def held_amount_is(account: str, amount: int) -> Callable[[Items, Subject], bool]:
     """A wallet holds so much, for one payout."""
 
-    def ended(items: Items, _on: Subject) -> bool:
+    def is_done(items: Items, _on: Subject) -> bool:
         asked = [pk for pk, sk in items if pk.startswith("PAYOUT#") and sk == "REQUEST"]
         wallet = items.get((f"WALLET#{account}", "BALANCE"), {})
         return wallet.get("held", 0) == amount and len(asked) == 1
 
-    return ended
+    return is_done
 
 
 def payout_state_is(state: str) -> Callable[[Items, Subject], bool]:
-    """The payout stands so."""
+    """The payout is in this state."""
     return lambda items, on: items[f"PAYOUT#{on.id}", "REQUEST"]["payoutState"] == state
 
 
 def is_refunded(items: Items, on: Subject) -> bool:
-    """A part went back, once."""
+    """A part was refunded, once."""
     return items[f"ORDER#{on.id}", "FUNDS"]["refunded"] == AMOUNT
 
 
@@ -521,11 +521,11 @@ FLOWS = [
     MoneyFlow(
         "top_up_again", with_filled_wallet, top_up, wallet_balance_is(WALLET_BALANCE + AMOUNT)
     ),
-    MoneyFlow("ask_top_up", with_nothing, request_top_up, is_payment_requested),
-    MoneyFlow("hear_of_top_up", top_up_requested, report_success, wallet_balance_is(AMOUNT)),
-    MoneyFlow("hear_of_failure", top_up_requested, report_failure, is_payment_failed),
+    MoneyFlow("request_top_up", with_nothing, request_top_up, is_payment_requested),
+    MoneyFlow("report_top_up", top_up_requested, report_success, wallet_balance_is(AMOUNT)),
+    MoneyFlow("report_failure", top_up_requested, report_failure, is_payment_failed),
     MoneyFlow(
-        "hear_of_failure_and_success",
+        "report_failure_and_success",
         top_up_requested,
         report_failure_then_success,
         wallet_balance_is(AMOUNT),
@@ -537,70 +537,77 @@ FLOWS = [
     MoneyFlow(
         "place_for_mobile_money", with_nothing, place_order("MOBILE_MONEY"), has_one_order("NONE")
     ),
-    MoneyFlow("hear_of_payment", payment_awaited, report_success, funds_state_is("CAPTURED")),
+    MoneyFlow("report_payment", payment_awaited, report_success, funds_state_is("CAPTURED")),
     MoneyFlow(
-        "hear_of_late_payment", unpaid_order_cancelled, report_success, wallet_balance_is(MEAL)
+        "report_late_payment", unpaid_order_cancelled, report_success, wallet_balance_is(MEAL)
     ),
-    MoneyFlow("hear_of_failed_payment", payment_awaited, report_failure, is_order_payment_failed),
+    MoneyFlow("report_failed_payment", payment_awaited, report_failure, is_order_payment_failed),
     MoneyFlow(
-        "hear_of_failed_payment_and_success",
+        "report_failed_payment_and_success",
         payment_awaited,
         report_failure_then_success,
         funds_state_is("CAPTURED"),
     ),
     MoneyFlow(
-        "lapse_unpaid", payment_overdue, time_out_orders, funds_state_is("VOID"), is_retried=False
+        "time_out_unpaid",
+        payment_overdue,
+        time_out_orders,
+        funds_state_is("VOID"),
+        is_retried=False,
     ),
     MoneyFlow(
-        "lapse_unanswered",
+        "time_out_unanswered",
         answer_overdue("WALLET"),
         time_out_orders,
         wallet_balance_is(WALLET_BALANCE),
         is_retried=False,
     ),
     MoneyFlow(
-        "lapse_unanswered_cash",
+        "time_out_unanswered_cash",
         answer_overdue("CASH"),
         time_out_orders,
         funds_state_is("VOID"),
         is_retried=False,
     ),
     MoneyFlow("offer_cash_order", order_accepted("CASH"), make_offer, is_order_offered),
-    MoneyFlow("take_cash_order", order_offered("CASH"), accept_delivery, hold_state_is("OPEN")),
+    MoneyFlow("accept_cash_order", order_offered("CASH"), accept_delivery, hold_state_is("OPEN")),
     MoneyFlow(
-        "give_back_cash_order", order_assigned("CASH"), release_delivery, hold_state_is("RELEASED")
+        "release_cash_order", order_assigned("CASH"), release_delivery, hold_state_is("RELEASED")
     ),
     MoneyFlow(
-        "take_over_cash_order", order_released, accept_delivery_instead, hold_state_is("OPEN")
+        "accept_released_cash_order", order_released, accept_delivery_instead, hold_state_is("OPEN")
     ),
-    MoneyFlow("make_promotion", with_nothing, create_promotion, promotion_use_is(0, 0)),
+    MoneyFlow("create_promotion", with_nothing, create_promotion, promotion_use_is(0, 0)),
     MoneyFlow(
-        "place_with_promo",
+        "place_with_promotion",
         promotion_created,
         place_discounted_order("WALLET"),
         promotion_use_is(1_000, 1),
     ),
     MoneyFlow(
-        "place_for_cash_with_promo",
+        "place_for_cash_with_promotion",
         promotion_created,
         place_discounted_order("CASH"),
         promotion_use_is(1_000, 1),
     ),
     MoneyFlow(
-        "call_off_with_promo",
+        "cancel_with_promotion",
         discounted_order_placed("WALLET"),
         cancel_order,
         promotion_use_is(0, 0),
     ),
     MoneyFlow(
-        "settle_cash_with_promo",
+        "settle_cash_with_promotion",
         discounted_order_delivered,
         settle,
         is_settled_with_cash,
         is_retried=False,
     ),
     MoneyFlow(
-        "bring_and_settle", order_picked_up("WALLET"), complete_delivery, funds_state_is("SETTLED")
+        "complete_and_settle",
+        order_picked_up("WALLET"),
+        complete_delivery,
+        funds_state_is("SETTLED"),
     ),
     MoneyFlow(
         "settle_from_wallet",
@@ -610,7 +617,11 @@ FLOWS = [
         is_retried=False,
     ),
     MoneyFlow(
-        "settle_second", second_order_delivered, settle, funds_state_is("SETTLED"), is_retried=False
+        "settle_second_order",
+        second_order_delivered,
+        settle,
+        funds_state_is("SETTLED"),
+        is_retried=False,
     ),
     MoneyFlow(
         "settle_mobile_money",
@@ -623,55 +634,55 @@ FLOWS = [
         "settle_cash", order_delivered("CASH"), settle, is_settled_with_cash, is_retried=False
     ),
     MoneyFlow(
-        "call_off_paid", order_placed("WALLET"), cancel_order, wallet_balance_is(WALLET_BALANCE)
+        "cancel_paid", order_placed("WALLET"), cancel_order, wallet_balance_is(WALLET_BALANCE)
     ),
-    MoneyFlow("call_off_unpaid", payment_awaited, cancel_order, funds_state_is("VOID")),
+    MoneyFlow("cancel_unpaid", payment_awaited, cancel_order, funds_state_is("VOID")),
     MoneyFlow(
-        "call_off_cash_with_rider", order_assigned("CASH"), cancel_order, hold_state_is("RELEASED")
+        "cancel_cash_with_rider", order_assigned("CASH"), cancel_order, hold_state_is("RELEASED")
     ),
     MoneyFlow(
         "reject_paid", order_placed("WALLET"), reject_order, wallet_balance_is(WALLET_BALANCE)
     ),
     MoneyFlow(
-        "call_off_in_transit",
+        "cancel_in_transit",
         order_picked_up("WALLET"),
         cancel_in_transit,
         wallet_balance_is(WALLET_BALANCE),
     ),
     MoneyFlow(
-        "call_off_cash_in_transit",
+        "cancel_cash_in_transit",
         order_picked_up("CASH"),
         cancel_in_transit,
         funds_state_is("CANCELLED"),
     ),
-    MoneyFlow("refund_part", order_settled, refund_part, is_refunded),
+    MoneyFlow("refund_partially", order_settled, refund_part, is_refunded),
     MoneyFlow(
-        "tip_later", order_settled, tip_rider, wallet_balance_is(WALLET_BALANCE - MEAL - AMOUNT)
+        "tip_rider", order_settled, tip_rider, wallet_balance_is(WALLET_BALANCE - MEAL - AMOUNT)
     ),
-    MoneyFlow("hand_cash_in", cash_order_settled, remit_cash, is_cash_remitted),
+    MoneyFlow("remit_cash", cash_order_settled, remit_cash, is_cash_remitted),
     MoneyFlow(
-        "ask_payout",
+        "request_payout",
         vendor_with_earnings,
         request_payout,
         held_amount_is(VENDOR_WALLET, PAYOUT_AMOUNT),
     ),
     MoneyFlow(
-        "ask_payout_with_cash",
+        "request_payout_with_cash",
         rider_with_cash_and_earnings,
         request_rider_payout,
         held_amount_is(RIDER_WALLET, PAYOUT_AMOUNT),
     ),
     MoneyFlow(
-        "ask_payout_of_rider",
+        "request_rider_payout",
         rider_with_earnings,
         request_rider_payout,
         held_amount_is(RIDER_WALLET, PAYOUT_AMOUNT),
     ),
     MoneyFlow(
-        "hear_of_payout", payout_submitted, poll_provider, payout_state_is("PAID"), is_retried=False
+        "report_payout", payout_submitted, poll_provider, payout_state_is("PAID"), is_retried=False
     ),
-    MoneyFlow("propose_correction", with_nothing, propose_adjustment, is_adjustment_proposed),
-    MoneyFlow("agree_to_correction", adjustment_proposed, approve_adjustment, is_adjustment_posted),
-    MoneyFlow("pay_out", payout_requested, approve, payout_state_is("PAID")),
+    MoneyFlow("propose_adjustment", with_nothing, propose_adjustment, is_adjustment_proposed),
+    MoneyFlow("approve_adjustment", adjustment_proposed, approve_adjustment, is_adjustment_posted),
+    MoneyFlow("approve_payout", payout_requested, approve, payout_state_is("PAID")),
     MoneyFlow("reject_payout", payout_requested, reject_payout, payout_state_is("REJECTED")),
 ]

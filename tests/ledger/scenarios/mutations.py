@@ -1,20 +1,19 @@
-"""Takes away every condition of every write, one at a time: a test must fail for each.
+"""Mutations: removes every condition of every write, one at a time; a test must fail for each.
 
-`python -m tests.ledger.scenarios.mutations` prints a table of what caught which, then one line.
+`python -m tests.ledger.scenarios.mutations` prints what failed for each condition, then one line.
 """
 
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
 
 import click
 import pytest
 
 from bench.common.result_line import print_result
-from ledger.dynamodb import client
+from ledger.dynamodb.client import DynamoTable
 from ledger.dynamodb.table import Write
 from tests import virtual_time
 from tests.ledger.scenarios.cluster import ServerCluster, silence_logs
@@ -23,7 +22,7 @@ from tests.ledger.scenarios.seeded_randomness import seed_randomness
 from tests.ledger.scenarios.stale_decisions import STALE_CASES, StaleCase, is_stopped
 from tests.ledger.scenarios.weakened_conditions import Mutant, mutants_of, weaken
 
-# What is asked where no moved ground notices; left at the first failure.
+# Tests that run where no stale case fails; stopped at the first failure.
 SUITE = (
     "tests/ledger/records/test_cash_holds.py",
     "tests/ledger/records/test_payments.py",
@@ -32,7 +31,7 @@ SUITE = (
 
 
 class _FirstFailure:
-    """Notes the first test that fails."""
+    """Records the first test that fails."""
 
     def __init__(self) -> None:
         self.name = ""
@@ -43,16 +42,22 @@ class _FirstFailure:
 
 
 @contextmanager
-def change_writes(change: Any) -> Iterator[None]:
-    """Let every write pass through `change` on its way to the table."""
-    send = client._write_request
+def change_writes(change: Callable[[Write], Write]) -> Iterator[None]:
+    """Pass every write through `change` before the table sends it."""
+    transact = DynamoTable.transact
+
+    async def transact_changed(
+        table: DynamoTable, writes: Sequence[Write], token: str | None = None
+    ) -> None:
+        await transact(table, [change(write) for write in writes], token)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(client, "_write_request", lambda table, write: send(table, change(write)))
+        patch.setattr(DynamoTable, "transact", transact_changed)
         yield
 
 
 def all_mutants() -> list[Mutant]:
-    """Every condition of every write that any flow makes."""
+    """Every condition of every write of every flow."""
     found: dict[Mutant, None] = {}
 
     def note(write: Write) -> Write:
@@ -67,9 +72,9 @@ def all_mutants() -> list[Mutant]:
 
 def _run_flow(flow: MoneyFlow) -> None:
     async def main() -> None:
-        shop = ServerCluster()
-        on = await flow.prepare(await shop.start())
-        node = shop.add_node()
+        cluster = ServerCluster()
+        on = await flow.prepare(await cluster.start())
+        node = cluster.add_node()
         await flow.run(node, on)
         await virtual_time.clock().sleep(60)
         await node.settlement_worker.sweep_once()
@@ -79,11 +84,11 @@ def _run_flow(flow: MoneyFlow) -> None:
 
 
 def find_failing_check(mutant: Mutant) -> str:
-    """What fails without that condition: a case of moved ground, or else a test; empty if none."""
+    """The stale case or the test that fails without that condition; empty if none does."""
     with change_writes(lambda write: weaken(write, mutant)):
-        for ground in STALE_CASES:
-            if _targets(ground, mutant) and not is_stopped(ground):
-                return f"moved ground: {ground.flow}, {ground.pk}/{ground.sk}"
+        for case in STALE_CASES:
+            if _targets(case, mutant) and not is_stopped(case):
+                return f"stale case: {case.flow}, {case.pk}/{case.sk}"
     return _read_child_result(*_fork_test_run(mutant))
 
 
@@ -103,7 +108,7 @@ def _find_failing_test(mutant: Mutant) -> str:
 
 
 def _fork_test_run(mutant: Mutant) -> tuple[int, int]:
-    """Ask the tests in a process of its own; its id and where it will say what it found."""
+    """Run the tests in a child process; its id and the pipe with its result."""
     reads, writes = os.pipe()
     child = os.fork()
     if child:
@@ -112,38 +117,38 @@ def _fork_test_run(mutant: Mutant) -> tuple[int, int]:
     os.close(reads)
     status = 1
     try:
-        # What pytest prints is nobody's business.
+        # Pytest's output is not wanted.
         silence = os.open(os.devnull, os.O_WRONLY)
         os.dup2(silence, 1)
         os.dup2(silence, 2)
         os.write(writes, _find_failing_test(mutant).encode())
         status = 0
     finally:
-        # Whatever happened, the child does not go on with its parent's work.
+        # In any case the child must not go on with its parent's work.
         os._exit(status)
 
 
 def _read_child_result(child: int, reads: int) -> str:
     with os.fdopen(reads, "rb") as pipe:
-        told = pipe.read().decode()
+        name = pipe.read().decode()
     _, status = os.waitpid(child, 0)
     if status:
         raise click.ClickException(f"the tests of {child} ended with {status}")
-    return told
+    return name
 
 
 @click.command()
 @click.option("--only", default="", help="Only conditions whose table line has this text.")
 def main(only: str) -> None:
-    """Take away each condition in turn; a test must fail for every one."""
+    """Remove each condition in turn; a test must fail for every one."""
     silence_logs()
     began_s = time.perf_counter()
     mutants = [mutant for mutant in all_mutants() if only in " | ".join(mutant)]
     caught = {mutant: find_failing_check(mutant) for mutant in mutants}
     for mutant, test in caught.items():
-        verb, item, condition, taken = mutant
+        verb, item, condition, removed = mutant
         click.echo(f"{'caught  ' if test else 'SURVIVED'} | {verb} {item} | {condition}", err=True)
-        click.echo(f"         |   without {taken} | {test}", err=True)
+        click.echo(f"         |   without {removed} | {test}", err=True)
     survivors = [mutant._asdict() for mutant, test in caught.items() if not test]
     figures: dict[str, object] = {
         "mutants": len(mutants),

@@ -1,4 +1,4 @@
-"""Makes the house draw its randomness from a seed: delays between attempts, and new ids."""
+"""Seeded randomness: delays between attempts and new ids are drawn from a seed."""
 
 import random
 import uuid
@@ -13,17 +13,17 @@ from concurrency import backoff
 
 @contextmanager
 def seed_randomness(seed: int) -> Iterator[random.Random]:
-    """For a while, the same seed makes the same delays and ids."""
-    chance = random.Random(seed)
+    """Within this context the same seed gives the same delays and ids."""
+    rng = random.Random(seed)
     count = 0
 
     def ordered_id() -> uuid.UUID:
-        # As of version 7: later ones sort later.
+        # Like version 7: later ids sort later.
         nonlocal count
         count += 1
-        return uuid.UUID(int=(count << 64) | chance.getrandbits(64))
+        return uuid.UUID(int=(count << 64) | rng.getrandbits(64))
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backoff, "_random", chance)
+        patch.setattr(backoff, "_random", rng)
         patch.setattr(uuid_utils, "uuid7", ordered_id)
-        yield chance
+        yield rng

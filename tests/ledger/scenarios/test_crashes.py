@@ -1,4 +1,4 @@
-"""Every await of every flow as its last: see tests.ledger.scenarios.crashes for many seeds."""
+"""A crash at every await of every flow; see tests.ledger.scenarios.crashes for many seeds."""
 
 import pytest
 
@@ -15,24 +15,24 @@ FLOWS_BY_NAME = {flow.name: flow for flow in FLOWS}
 
 
 def inconsistent_runs(flow: MoneyFlow, seed: int) -> list[CrashRun]:
-    return [came for came in run_with_all_crashes(flow, seed) if not is_consistent(came)]
+    return [run for run in run_with_all_crashes(flow, seed) if not is_consistent(run)]
 
 
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("flow", FLOWS, ids=[flow.name for flow in FLOWS])
 def test_a_process_may_die_anywhere(flow: MoneyFlow, seed: int) -> None:
-    """Wherever it dies, on a good day and on a bad one, the books are right within a minute."""
+    """With and without other faults, a crash at any await is recovered within a minute."""
     assert inconsistent_runs(flow, seed) == []
 
 
 def test_a_crash_is_reproducible_from_its_seed() -> None:
-    """The same seed and place make the same crash."""
-    flow = FLOWS_BY_NAME["call_off_paid"]
+    """The same seed and await give the same run."""
+    flow = FLOWS_BY_NAME["cancel_paid"]
     assert run_with_crash(flow, 2, 5) == run_with_crash(flow, 2, 5)
 
 
 def test_a_missing_settlement_sweep_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the sweep a delivery stays unpaid where its process died before the write."""
+    """Without the sweep a cash order whose process died before the write is never settled."""
 
     async def nothing(_self: SettlementWorker) -> int:
         return 0

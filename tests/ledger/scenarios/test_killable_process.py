@@ -1,4 +1,4 @@
-"""The death of a process, as the stories of crashes need it."""
+"""The killable process of the crash tests."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from tests.ledger.scenarios.killable_process import KillableProcess
 
 
 def test_a_process_dies_without_cleaning_up() -> None:
-    """At its third await it is gone: neither its finally nor its other tasks wait once more."""
+    """After its last await neither its finally clause nor its other tasks go on."""
     done: list[str] = []
 
     async def helper() -> None:
@@ -38,7 +38,7 @@ def test_a_process_dies_without_cleaning_up() -> None:
 
 
 def test_a_process_that_survives_returns_its_result() -> None:
-    """Undisturbed it does what it would have done, and its errors are its caller's."""
+    """A process that is not killed returns its result, and raises its errors."""
 
     async def seven() -> int:
         await virtual_time.clock().sleep(1)

@@ -1,4 +1,4 @@
-"""All flows in any order, in short: see tests.ledger.scenarios.model for its full size."""
+"""Random flows, in short; see tests.ledger.scenarios.model for the full size."""
 
 import pytest
 
@@ -9,20 +9,20 @@ from tests.ledger.scenarios import model
 
 
 def test_random_flows_keep_the_ledger_consistent() -> None:
-    """Six machines of fifty steps each, audited after every step."""
+    """Six state machines of up to fifty steps each find no break."""
     before = model.totals["steps"]
     model.run_state_machine(6, 1)
     assert model.totals["steps"] - before > 100
 
 
 def test_a_planted_escrow_error_is_detected(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The audits are no ornament: a planted error of one franc stops the machine."""
+    """A planted error of one franc in the escrow stops the state machine."""
 
-    def greedy(fin: OrderFunds, state: FundsState, now_ms: int) -> Update:
-        closed = close_funds(fin, state, now_ms)
+    def leave_one_franc(funds: OrderFunds, state: FundsState, now_ms: int) -> Update:
+        closed = close_funds(funds, state, now_ms)
         closed.values[":zero"] = 1
         return closed
 
-    monkeypatch.setattr(effects, "close_funds", greedy)
+    monkeypatch.setattr(effects, "close_funds", leave_one_franc)
     with pytest.raises(AssertionError, match="holds 1"):
         model.run_state_machine(20, 1, shrinks=False)

@@ -1,4 +1,4 @@
-"""The mutation run, in short: see tests.ledger.scenarios.mutations."""
+"""Mutations, in short; see tests.ledger.scenarios.mutations."""
 
 import pytest
 
@@ -16,7 +16,7 @@ CLAIM = Update(
 
 
 def test_each_condition_is_removed_on_its_own() -> None:
-    """A part of an AND goes alone, with the names and values that only it used."""
+    """Each part of a conjunction is removed alone, with the names and values only it used."""
     mutants = mutants_of(CLAIM)
     assert {mutant.removed: left for mutant, left in mutants.items()} == {
         "attribute_not_exists ( carries_* )": "( attribute_not_exists ( load ) OR load < :max )",
@@ -27,7 +27,7 @@ def test_each_condition_is_removed_on_its_own() -> None:
 
 
 def test_an_or_is_removed_whole_and_branch_by_branch() -> None:
-    """What is joined by OR goes at once; inside a branch each condition of an AND goes alone."""
+    """A disjunction is removed whole, and each condition of a branch alone."""
     put = Put(item={"PK": "A#1", "SK": "B"}, condition="a = :a OR (b = :b AND c = :c)")
     assert list(mutants_of(put).values()) == [
         None,
@@ -37,7 +37,7 @@ def test_an_or_is_removed_whole_and_branch_by_branch() -> None:
 
 
 def test_other_writes_are_unchanged() -> None:
-    """A mutant changes only the write that it is of."""
+    """A mutant changes no other write than its own."""
     (mutant, *_) = mutants_of(CLAIM)
     other = Put(item={"PK": "A#1", "SK": "B"}, condition="attribute_not_exists(PK)")
     assert weaken(other, mutant) is other
@@ -45,7 +45,7 @@ def test_other_writes_are_unchanged() -> None:
 
 @pytest.mark.slow
 def test_every_removed_condition_fails_a_test() -> None:
-    """Each condition of each write of each flow, taken away, is noticed."""
+    """Every condition of every write of every flow, removed, fails a test."""
     mutants = all_mutants()
     assert len(mutants) > 60
     assert [mutant for mutant in mutants if not find_failing_check(mutant)] == []

@@ -1,4 +1,4 @@
-"""Two who want what only one can have, from two processes at once; the books stay right."""
+"""Races: two requests of which only one may succeed, on two nodes at once."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -34,10 +34,7 @@ SEEDS = range(6)
 
 
 class Race(NamedTuple):
-    """Who competes for what; `how` reads the end out of the items, `ends` are the right ones.
-
-    Each end comes with how many of the two got what they asked for.
-    """
+    """Two competing requests; `allowed` has each allowed outcome with the number of winners."""
 
     prepare: Callable[[ServerNode], Awaitable[Subject]]
     first: RaceAction
@@ -63,7 +60,7 @@ def place_order(name: str) -> RaceAction:
 
 
 def report_payout(kind: str) -> RaceAction:
-    """The payout's provider says so."""
+    """The payout's provider reports this outcome."""
 
     async def act(node: ServerNode, on: Subject) -> object:
         about = PayoutReport(
@@ -149,7 +146,7 @@ RACES = {
         hold_state,
         frozenset({("OPEN", 1)}),
     ),
-    "one turn of a promotion": Race(
+    "a promotion's last use": Race(
         promotion_created,
         place_order("a"),
         place_order("b"),
@@ -160,24 +157,24 @@ RACES = {
 
 
 async def _run(race: Race) -> tuple[object, int, list[str]]:
-    shop = ServerCluster(Latencies(spread=0.9, index_lag_s=1.0))
-    on = await race.prepare(await shop.start())
-    acts = (race.first(shop.add_node(), on), race.second(shop.add_node(), on))
-    told = await asyncio.gather(*acts, return_exceptions=True)
-    won = [each for each in told if not isinstance(each, BaseException)]
-    assert all(isinstance(each, Refused) for each in told if each not in won), told
-    await shop.clock.sleep(60)
-    return race.read_outcome(shop.items(), on), len(won), find_breaks(shop.items())
+    cluster = ServerCluster(Latencies(spread=0.9, index_lag_s=1.0))
+    on = await race.prepare(await cluster.start())
+    acts = (race.first(cluster.add_node(), on), race.second(cluster.add_node(), on))
+    results = await asyncio.gather(*acts, return_exceptions=True)
+    won = [each for each in results if not isinstance(each, BaseException)]
+    assert all(isinstance(each, Refused) for each in results if each not in won), results
+    await cluster.clock.sleep(60)
+    return race.read_outcome(cluster.items(), on), len(won), find_breaks(cluster.items())
 
 
 @pytest.mark.parametrize("name", RACES)
 def test_exactly_one_of_two_racers_wins(name: str) -> None:
-    """Whoever is faster; the other is refused in words, and nothing is done by halves."""
+    """One request succeeds, the other is refused, and the ledger is consistent."""
     race = RACES[name]
-    came: list[tuple[object, int, list[str]]] = []
+    runs: list[tuple[object, int, list[str]]] = []
     for seed in SEEDS:
         with seed_randomness(seed):
-            came.append(virtual_time.run(_run(race)))
+            runs.append(virtual_time.run(_run(race)))
 
-    assert {(end, won) for end, won, _ in came} <= race.allowed
-    assert [flaws for _, _, flaws in came if flaws] == []
+    assert {(end, won) for end, won, _ in runs} <= race.allowed
+    assert [breaks for _, _, breaks in runs if breaks] == []

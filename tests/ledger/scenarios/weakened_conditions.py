@@ -1,4 +1,4 @@
-"""A write with one of its conditions taken away: which there are, and how to make it."""
+"""Mutants of a write: each lacks one of its conditions."""
 
 import re
 from collections.abc import Iterator
@@ -6,20 +6,20 @@ from typing import NamedTuple
 
 import msgspec
 
-from ledger.dynamodb.table import Check, Key, Put, Write
+from ledger.dynamodb.table import Check, Key, Write, key_of
 
 _WORD = re.compile(r"[#:]?\w+(?:\.#?\w+)*|<=|>=|<>|[=<>,()]")
-# What differs from order to order inside a path.
+# Parts of a path that differ from order to order.
 _CARRIED_ORDER = re.compile(r"carries_\w+")
 _OFFER_OF = re.compile(r"(dispatch\.offers)\.[^. ]+")
-# A check without a condition is no write at all.
+# A check needs a condition.
 _ALWAYS = "attribute_exists(PK) OR attribute_not_exists(PK)"
-# The part of a key that says what kind of item it is.
+# The part of a key that names the kind of item.
 _KIND = re.compile(r"[A-Z]+(?:#[A-Z]+)?(?![a-z0-9_])|[A-Z]+")
 
 
 class Mutant(NamedTuple):
-    """One condition of one write, by what it is about and not by whose."""
+    """One condition of one write, described without ids."""
 
     verb: str
     item: str
@@ -28,11 +28,11 @@ class Mutant(NamedTuple):
 
 
 def mutants_of(write: Write) -> dict[Mutant, str | None]:
-    """Each way to take one condition from a write, with what is left of it."""
+    """Each mutant of a write, with the condition that is left."""
     if write.condition is None:
         return {}
     words = _WORD.findall(write.condition)
-    verb, item = type(write).__name__, _kind_of(_key_of(write))
+    verb, item = type(write).__name__, _kind_of(key_of(write))
     whole = _generic_text(write, words)
     return {
         Mutant(verb, item, whole, _generic_text(write, words[start:stop])): _text(left)
@@ -41,23 +41,19 @@ def mutants_of(write: Write) -> dict[Mutant, str | None]:
 
 
 def weaken(write: Write, mutant: Mutant) -> Write:
-    """The write without the condition that the mutant takes; any other write as it is."""
+    """The write without the mutant's condition; another write is returned as it is."""
     left = mutants_of(write)
     if mutant not in left:
         return write
     text = left[mutant] or (_ALWAYS if isinstance(write, Check) else None)
-    said = set(_WORD.findall(f"{text or ''} {getattr(write, 'expression', '')}"))
-    said |= {part for word in said for part in word.split(".")}
+    used = set(_WORD.findall(f"{text or ''} {getattr(write, 'expression', '')}"))
+    used |= {part for word in used for part in word.split(".")}
     return msgspec.structs.replace(
         write,
         condition=text,
-        names={name: given for name, given in write.names.items() if name in said},
-        values={name: given for name, given in write.values.items() if name in said},
+        names={name: given for name, given in write.names.items() if name in used},
+        values={name: given for name, given in write.values.items() if name in used},
     )
-
-
-def _key_of(write: Write) -> Key:
-    return Key(write.item["PK"], write.item["SK"]) if isinstance(write, Put) else write.key
 
 
 def _kind_of(key: Key) -> str:
@@ -69,11 +65,11 @@ def _kind_of(key: Key) -> str:
 
 
 def _generic_text(write: Write, words: list[str]) -> str:
-    told: list[str] = []
+    named: list[str] = []
     for word in words:
         parts = (write.names.get(part, part) for part in word.split("."))
-        told.append(".".join(parts))
-    text = " ".join(told)
+        named.append(".".join(parts))
+    text = " ".join(named)
     return _OFFER_OF.sub(r"\1.*", _CARRIED_ORDER.sub("carries_*", text))
 
 
@@ -82,9 +78,9 @@ def _text(words: list[str]) -> str | None:
 
 
 def _without_each(words: list[str]) -> Iterator[tuple[int, int, list[str]]]:
-    """Each condition that others join by AND, or that stands alone: where it is, what is left.
+    """Each condition that is joined by AND or stands alone: its position, and what is left.
 
-    A choice (OR) is one condition, and of each of its branches every condition is one too.
+    A disjunction (OR) is one condition, and so is each condition inside its branches.
     """
     is_choice = len(list(_split(words, 0, len(words), "OR"))) > 1
     if is_choice or len(list(_split(words, 0, len(words), "AND"))) == 1:
@@ -106,7 +102,7 @@ def _nested_removals(
 
 
 def _remove_part(words: list[str], start: int, stop: int, end: int) -> list[str]:
-    """Take a part away, with the AND behind it or, for the last one, before it."""
+    """Remove a part, with the AND after it or, for the last one, before it."""
     if stop < end:
         return [*words[:start], *words[stop + 1 :]]
     return [*words[: start - 1], *words[stop:]]

@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from dispatch.clock import ManualClock
-from ledger.dynamodb import client
 from ledger.dynamodb.client import DynamoTable
 from ledger.dynamodb.fake import FakeDynamo
+from ledger.dynamodb.requests import write_request
 from ledger.dynamodb.schema import ensure_table
 from ledger.dynamodb.table import (
     Check,
@@ -107,7 +107,7 @@ def writes(draw: st.DrawFn) -> list[Write]:
 
 async def send(table: DynamoTable, transaction: list[Write]) -> object:
     """What the client hears: nothing, a code, or the codes and items of all reasons."""
-    request = [client._write_request(table.name, write) for write in transaction]
+    request = [write_request(table.name, write) for write in transaction]
     try:
         await table.client.transact_write_items(TransactItems=request)
     except ClientError as error:
