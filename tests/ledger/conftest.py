@@ -1,4 +1,4 @@
-"""Books on a fresh table of a real engine, with a clock that stands still."""
+"""A ledger on a fresh table of the engine, with a clock that stands still."""
 
 import pytest
 

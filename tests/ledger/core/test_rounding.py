@@ -1,4 +1,4 @@
-"""Every franc of every price is somebody's: all baskets, tips, discounts, refunds and fees."""
+"""Every price is split without a remainder: all baskets, tips, discounts, refunds and fees."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ledger.core.cancellation_matrix import MATRIX, Fault, Stage, split_cancellation
+from ledger.core.cancellation_matrix import Fault, Stage, split_cancellation
 from ledger.core.entries import JournalEntry
 from ledger.core.entry_planning import plan_entry
 from ledger.core.facts import (
@@ -29,9 +29,10 @@ from ledger.core.pricing import (
     with_discount,
     with_tip,
 )
+from tests.ledger.core.entry_samples import funds_of
 
 ALL_SUBTOTALS = range(200_001)
-# A parcel's fee is 2,000 and half a franc a metre; these metres give every fee up to 202,000.
+# A PACKAGE fee is 2,000 and half a franc per metre; these metres give all fees up to 202,000.
 ALL_METRES = range(0, 400_001, 2)
 
 subtotals = st.integers(1, 200_000)
@@ -55,20 +56,10 @@ def every_price(service: str) -> Iterator[Pricing]:
     return (price_goods(rates, subtotal) for subtotal in ALL_SUBTOTALS)
 
 
-def funds_of(
+def settled_funds(
     pricing: Pricing, method: PaymentMethod = PaymentMethod.WALLET, **changes: object
 ) -> OrderFunds:
-    fin = OrderFunds(
-        order_id="o1",
-        funds_state=FundsState.SETTLED,
-        method=method,
-        user_id="u",
-        vendor_id=None if pricing.service == "PACKAGE" else "v",
-        rider_id="r",
-        pricing=pricing,
-        escrow=0 if method is PaymentMethod.CASH else pricing.gross,
-    )
-    return msgspec.structs.replace(fin, **changes)
+    return funds_of(pricing, method, **{"funds_state": FundsState.SETTLED, **changes})
 
 
 def legs_of(fact: Fact, funds: OrderFunds | None) -> dict[str, int]:
@@ -80,7 +71,7 @@ def legs_of(fact: Fact, funds: OrderFunds | None) -> dict[str, int]:
 
 @pytest.mark.parametrize("service", ["FOOD", "MART", "PACKAGE"])
 def test_every_price_is_split_completely(service: str):
-    """All subtotals to 200,000: the platform has the floor, nobody less than nothing."""
+    """For all subtotals to 200,000 the commission is rounded down and no share is negative."""
     bps = DEFAULT_RATES[service].commission_bps  # pyright: ignore[reportArgumentType]
     seen = 0
     for price in every_price(service):
@@ -95,11 +86,11 @@ def test_every_price_is_split_completely(service: str):
 @pytest.mark.slow
 @pytest.mark.parametrize("service", ["FOOD", "MART", "PACKAGE"])
 def test_every_price_is_settled_as_it_was_quoted(service: str):
-    """By the live path, at every rest of a division: what was quoted is what each gets."""
+    """Planned settlements give each party what was quoted, at every remainder of the division."""
     settle = Settle("o1")
-    # Eleven shares no factor with 10,000, so that every rest comes about.
+    # Eleven has no factor in common with 10,000, so that every remainder occurs.
     for price in islice(every_price(service), 0, None, 11):
-        legs = legs_of(settle, funds_of(price, funds_state=FundsState.DELIVERED))
+        legs = legs_of(settle, settled_funds(price, funds_state=FundsState.DELIVERED))
         assert legs["ORDER#o1"] == -price.total
         assert legs.get("PLATFORM#COMMISSION.0", 0) == price.commission
         assert legs.get("VENDOR#v", 0) == price.vendor_share
@@ -108,7 +99,7 @@ def test_every_price_is_settled_as_it_was_quoted(service: str):
 
 @given(subtotals, small, st.integers(0, 300_000))
 def test_a_tip_and_a_discount_leave_other_shares_unchanged(subtotal: int, tip: int, discount: int):
-    """The rider has the tip, the platform pays the discount, vendor and commission stay."""
+    """The rider gets the tip, the platform pays the discount, the other shares do not change."""
     plain = price_goods(DEFAULT_RATES["FOOD"], subtotal)
     price = with_discount(with_tip(plain, tip), discount)
     assert price.total >= 1 + tip
@@ -117,10 +108,10 @@ def test_a_tip_and_a_discount_leave_other_shares_unchanged(subtotal: int, tip: i
     assert captured["USER#u"] == -price.total
     assert captured.get("PLATFORM#PROMO.0", 0) == -price.discount
     assert captured["ORDER#o1"] == price.gross
-    settled = legs_of(Settle("o1"), funds_of(price, funds_state=FundsState.DELIVERED))
+    settled = legs_of(Settle("o1"), settled_funds(price, funds_state=FundsState.DELIVERED))
     assert settled["RIDER#r"] == plain.rider_share + tip
     assert settled["VENDOR#v"] == plain.vendor_share
-    cash = funds_of(price, PaymentMethod.CASH, funds_state=FundsState.DELIVERED)
+    cash = settled_funds(price, PaymentMethod.CASH, funds_state=FundsState.DELIVERED)
     assert legs_of(Settle("o1"), cash)["RIDERCASH#r"] == -price.total
 
 
@@ -134,29 +125,21 @@ def test_a_tip_and_a_discount_leave_other_shares_unchanged(subtotal: int, tip: i
 def test_a_cancelled_order_is_split_completely(
     price: Pricing, stage: Stage, fault: Fault, method: PaymentMethod, rider_id: str | None
 ):
-    """By every cell of the matrix: nobody below zero, the customer pays for his own fault alone."""
-    parting = split_cancellation(price, stage, fault, has_rider=rider_id is not None)
-    assert min(parting[:4]) >= 0
-    assert parting.is_customer_fault or parting.customer == price.total
+    """In every cell no part is negative, and the customer pays only at the customer's fault."""
+    split = split_cancellation(price, stage, fault, has_rider=rider_id is not None)
+    assert min(split[:4]) >= 0
+    assert split.is_customer_fault or split.customer == price.total
     paid_before = FundsState.DUE if method is PaymentMethod.CASH else FundsState.CAPTURED
-    fin = funds_of(price, method, funds_state=paid_before, rider_id=None)
-    entry = plan_entry(Refund("o1", "x", stage, fault, rider_id), fin, 0)
+    funds = settled_funds(price, method, funds_state=paid_before, rider_id=None)
+    entry = plan_entry(Refund("o1", "x", stage, fault, rider_id), funds, 0)
     legs = {leg.account: leg.amount for leg in getattr(entry, "legs", ())}
-    assert isinstance(entry, Rejection) == (
-        method is PaymentMethod.CASH and not parting.compensation
-    )
+    assert isinstance(entry, Rejection) == (method is PaymentMethod.CASH and not split.compensation)
     assert sum(legs.values()) == 0
-    assert legs.get("VENDOR#v", 0) == parting.vendor * bool(legs)
-    assert legs.get("RIDER#r", 0) == parting.rider * bool(legs)
-    assert legs.get("ORDER#o1", 0) == -fin.escrow * bool(legs)
-    expected = 0 if method is PaymentMethod.CASH else parting.customer
+    assert legs.get("VENDOR#v", 0) == split.vendor * bool(legs)
+    assert legs.get("RIDER#r", 0) == split.rider * bool(legs)
+    assert legs.get("ORDER#o1", 0) == -funds.escrow * bool(legs)
+    expected = 0 if method is PaymentMethod.CASH else split.customer
     assert legs.get("USER#u", 0) == expected
-
-
-def test_the_matrix_has_every_cell():
-    """A stage or a fault that is added wants its terms."""
-    assert set(MATRIX) == set(Stage)
-    assert all(set(row) == set(Fault) for row in MATRIX.values())
 
 
 @given(
@@ -167,37 +150,39 @@ def test_the_matrix_has_every_cell():
 def test_refunds_never_exceed_what_was_paid(
     price: Pricing, asked: list[tuple[int, BorneBy]], available: int
 ):
-    """However many parts it comes in, what went back never passes what was paid."""
-    fin, told = funds_of(price), list[bool]()
+    """However many refunds are requested, they never exceed what was paid."""
+    funds, matches = settled_funds(price), list[bool]()
     for number, (amount, borne_by) in enumerate(asked):
         fact = PartialRefund("o1", f"r{number}", amount, "cold", borne_by)
-        entry = plan_entry(fact, fin, 0, {"VENDOR#v": available})
+        entry = plan_entry(fact, funds, 0, {"VENDOR#v": available})
         legs = {leg.account: leg.amount for leg in getattr(entry, "legs", ())}
-        told.append(bool(legs) == (amount <= price.total - fin.refunded))
-        back = legs.get("USER#u", 0)
-        shares = back * (borne_by is BorneBy.PARTIES)
-        assert back in (0, amount)
+        matches.append(bool(legs) == (amount <= price.total - funds.refunded))
+        refunded = legs.get("USER#u", 0)
+        shares = refunded * (borne_by is BorneBy.PARTIES)
+        assert refunded in (0, amount)
         assert legs.get("VENDOR#v", 0) >= -available
-        fin = msgspec.structs.replace(fin, refunded=fin.refunded + back, shared=fin.shared + shares)
-    assert all(told)
-    assert fin.refunded <= price.total
+        funds = msgspec.structs.replace(
+            funds, refunded=funds.refunded + refunded, shared=funds.shared + shares
+        )
+    assert all(matches)
+    assert funds.refunded <= price.total
 
 
 @given(prices, st.lists(st.integers(1, 100), max_size=4))
 def test_partial_refunds_add_up_to_a_full_refund(price: Pricing, percents: list[int]):
-    """No franc drifts: vendor, rider, platform and promotion end where they began."""
-    fin, taken = funds_of(price), dict[str, int]()
+    """Partial refunds of everything take refunded exactly what each party received."""
+    funds, taken = settled_funds(price), dict[str, int]()
     for number, percent in enumerate([*percents, 100]):
-        left = price.total - fin.refunded
+        left = price.total - funds.refunded
         amount = -(-left * percent // 100)
         fact = PartialRefund("o1", f"r{number}", max(1, amount), "x", BorneBy.PARTIES)
-        entry = plan_entry(fact, fin, 0, {"VENDOR#v": 10**9, "RIDER#r": 10**9})
+        entry = plan_entry(fact, funds, 0, {"VENDOR#v": 10**9, "RIDER#r": 10**9})
         legs = {leg.account: leg.amount for leg in getattr(entry, "legs", ())}
         amount = legs.get("USER#u", 0)
         for account, moved in legs.items():
             taken[account] = taken.get(account, 0) + moved
-        fin = msgspec.structs.replace(
-            fin, refunded=fin.refunded + amount, shared=fin.shared + amount
+        funds = msgspec.structs.replace(
+            funds, refunded=funds.refunded + amount, shared=funds.shared + amount
         )
     assert taken["USER#u"] == price.total
     assert taken.get("VENDOR#v", 0) == -price.vendor_share

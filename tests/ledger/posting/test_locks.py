@@ -1,4 +1,4 @@
-"""Turn-taking inside one process: nobody overtakes, waits in a ring, or leaves things over."""
+"""Locks and account shards inside one process."""
 
 import asyncio
 
@@ -9,7 +9,7 @@ from ledger.posting.locks import AccountShards, KeyedLocks
 
 
 async def test_one_name_is_held_by_one_at_a_time() -> None:
-    """Whoever holds a name is alone with it; other names go on."""
+    """A held name blocks others that want it, and nobody else."""
     locks = KeyedLocks()
     inside: list[str] = []
     go = asyncio.Event()
@@ -33,7 +33,7 @@ async def test_one_name_is_held_by_one_at_a_time() -> None:
 
 
 async def test_locks_in_opposite_order_do_not_deadlock() -> None:
-    """Two who want the same names the other way round both get them."""
+    """Holders of the same names in opposite order all finish."""
     locks = KeyedLocks()
 
     async def hold(*names: str) -> None:
@@ -63,19 +63,19 @@ async def test_a_cancelled_waiter_releases_its_lock() -> None:
 
 
 def test_a_free_shard_is_preferred() -> None:
-    """Each borrower has a lane of his own; only more borrowers than lanes share, evenly."""
-    lanes = AccountShards(3)
-    with lanes.borrow() as one, lanes.borrow() as two, lanes.borrow() as three:
+    """Each borrower has a shard of its own while there are enough; then they share evenly."""
+    shards = AccountShards(3)
+    with shards.borrow() as one, shards.borrow() as two, shards.borrow() as three:
         assert {one, two, three} == {0, 1, 2}
-        with lanes.borrow() as shared, lanes.borrow() as also:
+        with shards.borrow() as shared, shards.borrow() as also:
             assert shared != also
-    with lanes.borrow() as again:
+    with shards.borrow() as again:
         assert again == 0
 
 
 @pytest.mark.parametrize(("failures", "bound"), [(1, 0.02), (2, 0.04), (5, 0.32), (6, MAX_S)])
 def test_delays_double_up_to_a_bound(failures: int, bound: float) -> None:
-    """Full jitter: anywhere between nothing and the bound."""
+    """Delays are spread between zero and the bound."""
     delays = [delay_s(failures) for _ in range(500)]
     assert 0 <= min(delays) < bound / 4
     assert bound * 3 / 4 < max(delays) <= bound

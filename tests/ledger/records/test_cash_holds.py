@@ -1,4 +1,4 @@
-"""Cash on a real engine: held within the limit, collected, settled or given back."""
+"""Cash holds on a real engine: reserved within the limit, settled or released."""
 
 import asyncio
 
@@ -22,7 +22,7 @@ async def reserve(books: Books, order_id: str, amount: int, rider_id: str = "r")
 
 
 async def code_of(books: Books, guarded: GuardedWrites) -> str:
-    """The refusal that failed writes stand for."""
+    """The code of the write that failed."""
     with pytest.raises(TransactionCancelled) as raised:
         await books.table.transact(guarded.writes)
     return guarded.codes[raised.value.failed_positions()[0]]
@@ -35,7 +35,7 @@ async def cash_of(books: Books, rider_id: str = "r") -> Item:
 
 
 async def test_cash_is_held_collected_and_settled(books: Books, food_pricing: Pricing) -> None:
-    """The rider owes what he took; vendor, rider and platform have their parts."""
+    """A settled cash order is what the rider owes; the parties have their parts."""
     await books.table.transact([books.ledger.open_cash_funds("o1", "u", "v", food_pricing)])
     await reserve(books, "o1", food_pricing.total)
     assert (await cash_of(books))["exposure"] == food_pricing.total
@@ -59,7 +59,7 @@ async def test_cash_is_held_collected_and_settled(books: Books, food_pricing: Pr
 
 
 async def test_cash_above_the_limit_is_refused(books: Books) -> None:
-    """Holds and cash in hand together stay within the limit, to the franc."""
+    """Holds and unremitted cash together stay within the limit, to the franc."""
     await reserve(books, "o1", 30_000)
     over = reserve_cash("o2", "r", 20_001, CASH_LIMIT_XAF, 1)
     assert await code_of(books, over) == "cash_limit"
@@ -72,7 +72,7 @@ async def test_cash_above_the_limit_is_refused(books: Books) -> None:
 
 
 async def test_the_limit_holds_against_twenty_at_once(books: Books) -> None:
-    """20 orders of 12,000 for one rider who is new to cash: four fit into 50,000."""
+    """Of 20 orders of 12,000 for a rider new to cash four fit into 50,000."""
     calls = (reserve(books, f"o{i}", 12_000) for i in range(20))
     results = await asyncio.gather(*calls, return_exceptions=True)
     assert sum(result is None for result in results) == 4
@@ -80,8 +80,8 @@ async def test_the_limit_holds_against_twenty_at_once(books: Books) -> None:
     assert (cash["held"], cash["exposure"], cash["posted"]) == (48_000, 48_000, 0)
 
 
-async def test_released_cash_makes_room_again(books: Books, food_pricing: Pricing) -> None:
-    """Given back once, by the rider who held it; then another may hold it."""
+async def test_released_cash_can_be_reserved_again(books: Books, food_pricing: Pricing) -> None:
+    """A hold is released once, by the rider that has it; then another rider may hold it."""
     now = books.clock.now_ms()
     await reserve(books, "o1", food_pricing.total)
     again = reserve_cash("o1", "s", food_pricing.total, CASH_LIMIT_XAF, now)
@@ -94,8 +94,8 @@ async def test_released_cash_makes_room_again(books: Books, food_pricing: Pricin
     assert (await cash_of(books, "s"))["held"] == food_pricing.total
 
 
-async def test_only_what_is_held_is_given_back(books: Books) -> None:
-    """Another amount than the hold's, or more than the rider's holds together, stays held."""
+async def test_only_what_is_held_is_released(books: Books) -> None:
+    """Another amount than the hold's, or more than the rider's holds, is not released."""
     now = books.clock.now_ms()
     await reserve(books, "o1", 20_000)
     await reserve(books, "o2", 10_000)
@@ -111,7 +111,7 @@ async def test_only_what_is_held_is_given_back(books: Books) -> None:
 
 
 async def test_cash_without_a_hold_is_not_settled(books: Books, food_pricing: Pricing) -> None:
-    """Another rider's hold, or none, stops the settlement."""
+    """Another rider's hold stops the settlement."""
     await books.table.transact([books.ledger.open_cash_funds("o1", "u", "v", food_pricing)])
     await reserve(books, "o1", food_pricing.total, "other")
     await books.table.transact(mark_delivered("o1", "r", books.clock.now_ms()).writes)
@@ -120,8 +120,10 @@ async def test_cash_without_a_hold_is_not_settled(books: Books, food_pricing: Pr
     assert (await books.statements.trial_balance())["entries"] == 0
 
 
-async def test_a_cash_order_called_off_is_void(books: Books, food_pricing: Pricing) -> None:
-    """Nothing was paid: the order's money is closed, and cannot be opened or delivered again."""
+async def test_a_cash_order_cancelled_before_payment_is_void(
+    books: Books, food_pricing: Pricing
+) -> None:
+    """A cancelled unpaid order's funds are closed and cannot be opened or delivered again."""
     opening = books.ledger.open_cash_funds("o1", "u", "v", food_pricing)
     now = books.clock.now_ms()
     await books.table.transact([opening])

@@ -1,4 +1,4 @@
-"""Mobile money on a real engine: asked for, matched with what the provider says, booked once."""
+"""Payments on a real engine: requested, matched with the provider's report, booked once."""
 
 import asyncio
 
@@ -42,9 +42,9 @@ async def test_mobile_money_is_captured_once(books: Books, food_pricing: Pricing
     assert payment.order_id == "o1"
     answers = await asyncio.gather(*(books.another_ledger().post(fact) for _ in range(10)))
     assert sum(not answer.is_replayed for answer in answers) == 1
-    fin = await books.ledger.get_funds("o1")
-    assert fin is not None
-    assert (fin.funds_state, fin.escrow) == ("CAPTURED", food_pricing.total)
+    funds = await books.ledger.get_funds("o1")
+    assert funds is not None
+    assert (funds.funds_state, funds.escrow) == ("CAPTURED", food_pricing.total)
     trial = await books.statements.trial_balance()
     assert {a["account"]: a["balance"] for a in trial["accounts"]} == {
         "CLEARING#MTN.0": -food_pricing.total,
@@ -53,8 +53,8 @@ async def test_mobile_money_is_captured_once(books: Books, food_pricing: Pricing
     assert (trial["total"], trial["entries"]) == (0, 1)
 
 
-async def test_a_payment_must_be_what_was_asked_for(books: Books, food_pricing: Pricing) -> None:
-    """Another amount, an unknown reference or another price is refused; nothing moves."""
+async def test_a_payment_must_be_the_one_requested(books: Books, food_pricing: Pricing) -> None:
+    """Another amount, reference, payer or price is refused, and nothing is posted."""
     fact = await place_order(books, food_pricing)
     with pytest.raises(LedgerRefused, match="conflict"):
         await books.ledger.match_payment("mtn", "m1", food_pricing.total - 1)
@@ -73,7 +73,7 @@ async def test_a_payment_must_be_what_was_asked_for(books: Books, food_pricing: 
 async def test_a_captured_or_unknown_order_takes_no_mobile_money(
     books: Books, food_pricing: Pricing
 ) -> None:
-    """Paid another way, called off, or never placed: each is refused by its reason."""
+    """An order that was never placed, or is cancelled, takes no payment, each with its code."""
     fact = Capture("o1", "u", "v", "MOBILE_MONEY", food_pricing, "m1", "mtn")
     assert (await expect_refusal(books.ledger, fact)).code == "not_found"
     await books.table.transact([books.ledger.open_pending_funds("o1", "u", "v", food_pricing)])
@@ -81,10 +81,8 @@ async def test_a_captured_or_unknown_order_takes_no_mobile_money(
     assert (await expect_refusal(books.ledger, fact)).code == "wrong_state"
 
 
-async def test_money_that_comes_too_late_goes_to_the_wallet(
-    books: Books, food_pricing: Pricing
-) -> None:
-    """The order was called off before the webhook: the customer has the money in his wallet."""
+async def test_a_late_payment_goes_to_the_wallet(books: Books, food_pricing: Pricing) -> None:
+    """After the order was cancelled the payment is in the customer's wallet."""
     fact = await place_order(books, food_pricing)
     await books.table.transact(void_funds("o1", books.clock.now_ms()).writes)
     assert (await expect_refusal(books.ledger, fact)).code == "wrong_state"
@@ -94,7 +92,7 @@ async def test_money_that_comes_too_late_goes_to_the_wallet(
 
 
 async def test_one_payment_pays_one_thing(books: Books, food_pricing: Pricing) -> None:
-    """Money that went into the wallet does not go into the order too."""
+    """A payment that topped up the wallet does not also pay the order."""
     fact = await place_order(books, food_pricing)
     await books.ledger.post(TopUp("u", food_pricing.total, "mtn", "m1"))
     assert (await expect_refusal(books.ledger, fact)).code == "conflict"
@@ -102,7 +100,7 @@ async def test_one_payment_pays_one_thing(books: Books, food_pricing: Pricing) -
 
 
 async def test_a_success_after_a_failure_counts(books: Books, food_pricing: Pricing) -> None:
-    """Providers change their mind: the money is there, so it is booked."""
+    """A payment reported as failed and then as successful is booked."""
     fact = await place_order(books, food_pricing)
     await books.table.transact([fail_payment("mtn", "m1", books.clock.now_ms())])
     await books.ledger.post(fact)
@@ -113,8 +111,8 @@ async def test_a_success_after_a_failure_counts(books: Books, food_pricing: Pric
         await books.table.transact([fail_payment("mtn", "m1", books.clock.now_ms())])
 
 
-async def test_a_payment_is_asked_for_once(books: Books, food_pricing: Pricing) -> None:
-    """A reference used again is refused, and nobody asks for nothing."""
+async def test_a_payment_is_requested_once(books: Books, food_pricing: Pricing) -> None:
+    """A payment id is used once, and an amount of zero is refused."""
     await books.table.transact([start_payment(pending_payment(food_pricing), 1)])
     with pytest.raises(TransactionCancelled):
         await books.table.transact([start_payment(pending_payment(food_pricing, amount=5), 2)])

@@ -1,4 +1,4 @@
-"""The audit finds what is wrong with the books, names it, and raises no false alarm."""
+"""The audit names every planted corruption, and reports nothing in a correct ledger."""
 
 from ledger.reporting.audit import Audit
 from tests import virtual_time
@@ -15,7 +15,7 @@ from tests.ledger.scenarios.seeded_randomness import seed_randomness
 
 
 def run_scenario(scenario):
-    """Tell a story of one town on virtual time."""
+    """Run a scenario on a small ledger, on virtual time."""
 
     async def main():
         cluster = ServerCluster()
@@ -26,9 +26,9 @@ def run_scenario(scenario):
 
 
 def test_a_correct_ledger_has_no_breaks():
-    """A town with one of everything, looked at whole, by a day, and by a minute."""
+    """Audited whole, by a day, and by a minute, a ledger with one of everything has no break."""
 
-    async def story(cluster, _places):
+    async def scenario(cluster, _places):
         now_ms = cluster.clock.now_ms()
         whole = Audit(cluster.add_node().table, cluster.clock.now_ms)
         found = [each async for each in whole.find_breaks()]
@@ -37,41 +37,41 @@ def test_a_correct_ledger_has_no_breaks():
             found += [each async for each in part.find_breaks(*span)]
         return found, whole.line_count, whole.entry_count
 
-    found, lines, entries = run_scenario(story)
+    found, lines, entries = run_scenario(scenario)
     assert found == []
     assert lines >= 16
     assert entries >= 16
 
 
 def test_every_corruption_is_named():
-    """25 ways and one to spoil one item: each is found under its rule, and gone when put right."""
+    """Each planted corruption is found under its rule, and gone when it is undone."""
 
-    async def story(cluster, places):
-        told = {}
+    async def scenario(cluster, ids):
+        results = {}
         for corruption in CORRUPTIONS:
-            put_right = corrupt(cluster, places, corruption)
+            restore = corrupt(cluster, ids, corruption)
             rules = {each.invariant for each in await audit_breaks(cluster)}
-            put_right()
-            told[corruption.name] = corruption.invariant in rules or rules
-        return told, await audit_breaks(cluster)
+            restore()
+            results[corruption.name] = corruption.invariant in rules or rules
+        return results, await audit_breaks(cluster)
 
-    told, after = run_scenario(story)
-    assert {name: rules for name, rules in told.items() if rules is not True} == {}
-    assert len(told) >= 25
+    results, after = run_scenario(scenario)
+    assert {name: rules for name, rules in results.items() if rules is not True} == {}
+    assert len(results) >= 25
     assert after == []
 
 
 def test_an_overdue_settlement_is_a_break():
-    """After a minute it is a break; before it is not."""
+    """A delivery is overdue a minute after it, and not before."""
 
-    async def story(cluster, places):
+    async def scenario(cluster, ids):
         fin = Corruption("", "ORDER#{open}", "FUNDS", set_delivered(cluster.clock.now_ms()), "")
-        corrupt(cluster, places, fin)
+        corrupt(cluster, ids, fin)
         soon = {each.invariant for each in await audit_breaks(cluster)}
         await cluster.clock.sleep(61)
         return soon, {each.invariant for each in await audit_breaks(cluster)}
 
-    assert run_scenario(story) == (set(), {"settled_in_time"})
+    assert run_scenario(scenario) == (set(), {"settled_in_time"})
 
 
 def set_delivered(now_ms):

@@ -1,4 +1,4 @@
-"""What the books say of a wallet, and of all accounts together."""
+"""Statements: wallets and the trial balance."""
 
 import asyncio
 import random
@@ -23,7 +23,7 @@ ZERO = {"availableBalance": 0, "pendingBalance": 0, "totalEarned": 0, "currency"
 
 
 async def test_an_unused_wallet_reads_as_zeros(books: Books) -> None:
-    """No wallet is an empty wallet with no lines, and an empty ledger balances."""
+    """A missing wallet has zeros and no lines, and an empty ledger sums to zero."""
     for owner in ("USER", "VENDOR", "RIDER"):
         assert await books.statements.balance(owner, "nobody") == ZERO
         lines = await books.statements.transactions(owner, "nobody")
@@ -35,7 +35,7 @@ async def test_an_unused_wallet_reads_as_zeros(books: Books) -> None:
     ("owner_type", "owner_id"), [("RIDERCASH", "r"), ("user", "u"), ("USER", "a#b"), ("X", "y")]
 )
 async def test_only_owners_have_wallets(books: Books, owner_type: str, owner_id: str) -> None:
-    """Internal accounts, other cases and forged ids are refused."""
+    """Internal accounts, wrong cases and malformed ids are refused."""
     with pytest.raises(ValueError, match=r"wallet|id|Kind"):
         await books.statements.balance(owner_type, owner_id)
     with pytest.raises(ValueError, match=r"wallet|id|Kind"):
@@ -43,7 +43,7 @@ async def test_only_owners_have_wallets(books: Books, owner_type: str, owner_id:
 
 
 async def test_lines_run_from_the_newest_to_the_first(books: Books, food_pricing: Pricing) -> None:
-    """Each page goes on where the last ended; every balance is the one before plus the amount."""
+    """Each page continues the one before; every balance follows from the line's amount."""
     for i in range(5):
         await books.ledger.post(TopUp("u", 10_000 + i, "sandbox", f"p{i}"))
         books.clock.advance(1000)
@@ -73,7 +73,7 @@ async def test_lines_run_from_the_newest_to_the_first(books: Books, food_pricing
 
 
 class RandomTraffic:
-    """Random business over the whole ledger; a refusal is part of it, a fault is not."""
+    """Random traffic over the whole ledger; refusals are expected, other errors are not."""
 
     def __init__(self, books: Books, seed: int) -> None:
         self._books = books
@@ -82,10 +82,10 @@ class RandomTraffic:
         self.refused = 0
 
     async def run_one(self, number: int) -> None:
-        """One piece of business, begun and ended in ways that chance decides."""
-        dice = self._rng
-        user, rider = f"u{dice.randrange(4)}", f"r{dice.randrange(3)}"
-        way = dice.choice(
+        """One random top-up or order, with a random end."""
+        rng = self._rng
+        user, rider = f"u{rng.randrange(4)}", f"r{rng.randrange(3)}"
+        step = rng.choice(
             [
                 self._top_up,
                 self._order_from_wallet,
@@ -94,7 +94,7 @@ class RandomTraffic:
             ]
         )
         try:
-            await way(f"o{number}", user, rider)
+            await step(f"o{number}", user, rider)
         except (LedgerRefused, TransactionCancelled):
             self.refused += 1
 
@@ -128,7 +128,7 @@ class RandomTraffic:
         await self._pick_ledger().post(Settle(order_id))
 
     async def _finish_order(self, order_id: str, rider: str) -> None:
-        """Delivered and settled by two at once, called off by two at once, or left in escrow."""
+        """Delivered and settled by two at once, cancelled by two at once, or left in escrow."""
         now = self._books.clock.now_ms()
         endings: list[Settle | Refund | None] = [Settle(order_id), Refund(order_id, "no"), None]
         ending = self._rng.choice(endings)
@@ -142,24 +142,24 @@ class RandomTraffic:
         return self._rng.choice(self._ledgers)
 
     def _random_price(self) -> tuple[str | None, Pricing]:
-        dice = self._rng
-        goods = price_goods(DEFAULT_RATES["FOOD"], dice.randrange(2000, 20_000))
-        parcel = price_package(DEFAULT_RATES["PACKAGE"], dice.randrange(20_000), fragile=True)
-        return dice.choice([(f"v{dice.randrange(2)}", goods), (None, parcel)])
+        rng = self._rng
+        goods = price_goods(DEFAULT_RATES["FOOD"], rng.randrange(2000, 20_000))
+        parcel = price_package(DEFAULT_RATES["PACKAGE"], rng.randrange(20_000), fragile=True)
+        return rng.choice([(f"v{rng.randrange(2)}", goods), (None, parcel)])
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [1, 2, 3])
 async def test_random_traffic_keeps_the_ledger_balanced(books: Books, seed: int) -> None:
-    """40 random affairs, eight at a time over three processes: the sum of all accounts is zero."""
-    town = RandomTraffic(books, seed)
+    """After 40 random steps, eight at a time on three ledgers, all accounts sum to zero."""
+    traffic = RandomTraffic(books, seed)
     for start in range(0, 40, 8):
-        await asyncio.gather(*(town.run_one(start + i) for i in range(8)))
+        await asyncio.gather(*(traffic.run_one(start + i) for i in range(8)))
         books.clock.advance(500)
     trial = await books.statements.trial_balance()
     balances = {row["account"]: row["balance"] for row in trial["accounts"]}
     assert trial["total"] == sum(balances.values()) == 0
-    assert 0 < town.refused < 40
+    assert 0 < traffic.refused < 40
     kinds = set(AccountKind) - {AccountKind.RECEIVABLE, AccountKind.SUSPENSE}
     assert {name.split("#")[0] for name in balances} == kinds
     for name in (n for n in balances if n.split("#")[0] in {"USER", "VENDOR", "RIDER"}):
@@ -174,7 +174,7 @@ async def test_random_traffic_keeps_the_ledger_balanced(books: Books, seed: int)
 
 
 async def assert_chained(books: Books, account: str, balance: int) -> None:
-    """Lines are gapless and chained, and the last one says the balance, which is not below zero."""
+    """Lines have no gaps, are chained, and end at the balance, which is not negative."""
     owner_type, owner_id = account.split("#")
     page = await books.statements.transactions(owner_type, owner_id, limit=200)
     before = 0
@@ -190,7 +190,7 @@ async def assert_chained(books: Books, account: str, balance: int) -> None:
 async def test_the_trial_balance_is_zero_while_money_moves(
     books: Books, food_pricing: Pricing
 ) -> None:
-    """Read in the middle of business, the sum is zero as soon as two readings agree."""
+    """Read while orders are posted, the trial balance is zero, and so it is afterwards."""
     orders = [f"o{i}" for i in range(10)]
     await books.ledger.post(TopUp("u", 200_000, "sandbox", "p"))
 

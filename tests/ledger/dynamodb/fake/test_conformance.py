@@ -1,4 +1,4 @@
-"""The fake DynamoDB and the real engine give the same answers to the same questions."""
+"""The fake DynamoDB and the real engine answer the same requests alike."""
 
 import asyncio
 from collections.abc import Sequence
@@ -37,7 +37,7 @@ ITEM = {**key("a"), **ATTRIBUTES}
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def fake_table() -> DynamoTable:
-    """A table of the fake, which takes no time and whose clock stands still."""
+    """A table of the fake without latency, whose clock stands still."""
     made = DynamoTable(FakeDynamo(ManualClock().monotonic_s, lambda _: asyncio.sleep(0)), "fake")
     await ensure_table(made)
     return made
@@ -50,7 +50,7 @@ def fake_or_engine(request: pytest.FixtureRequest) -> DynamoTable:
 
 
 async def write(table: DynamoTable, *parts: dict[str, Any], token: str | None = None) -> object:
-    """What a transaction is answered: None, an error's code, or codes and items of its reasons."""
+    """The answer of a transaction: None, an error code, or codes and items of its reasons."""
     named = [
         {verb: {"TableName": table.name, **body} for verb, body in part.items()} for part in parts
     ]
@@ -70,7 +70,7 @@ def error_details(error: ClientError) -> object:
 
 
 def is_request_refused(answer: object) -> bool:
-    """Whether the table calls the request wrong, or one write of it."""
+    """Whether the request, or one write of it, was refused as invalid."""
     return answer in ("ValidationException", [("ValidationError", None)])
 
 
@@ -172,7 +172,7 @@ def used_placeholders(text: str) -> dict[str, Any]:
 
 
 async def test_conditions_hold(fake_or_engine: DynamoTable) -> None:
-    """Each of these is true of the item."""
+    """Each of these conditions holds for the item."""
     await write(fake_or_engine, put(ITEM))
     assert {
         text: await write(fake_or_engine, check(text, **used_placeholders(text))) for text in HOLDS
@@ -180,7 +180,7 @@ async def test_conditions_hold(fake_or_engine: DynamoTable) -> None:
 
 
 async def test_conditions_fail(fake_or_engine: DynamoTable) -> None:
-    """Each of these is false of the item."""
+    """Each of these conditions fails for the item."""
     await write(fake_or_engine, put(ITEM))
     assert {
         text: await write(fake_or_engine, check(text, **used_placeholders(text))) for text in FAILS
@@ -220,7 +220,7 @@ async def test_updates_change_the_item(
 
 
 async def test_an_update_makes_a_missing_item(fake_or_engine: DynamoTable) -> None:
-    """What is not there is made with its key; a delete of nothing is no error."""
+    """A missing item is created with its key; deleting nothing is no error."""
     assert await write(fake_or_engine, update("SET n = :one", ONE, {})) is None
     assert await read(fake_or_engine) == {**key("a"), **ONE_N}
     assert await write(fake_or_engine, {"Delete": {"Key": key("zz")}}) is None
@@ -241,7 +241,7 @@ UNFIT: list[tuple[str, Attribute]] = [
 async def test_updates_that_do_not_fit_the_item_are_refused(
     fake_or_engine: DynamoTable, text: str, values: Attribute
 ) -> None:
-    """Nothing is written; whether the request or its one write is to blame is told differently."""
+    """An update that does not fit the item is refused, and nothing is written."""
     await write(fake_or_engine, put(ITEM))
     assert is_request_refused(await write(fake_or_engine, update(text, values, {})))
     assert await read(fake_or_engine) == ITEM
@@ -290,9 +290,9 @@ WRONG: list[Sequence[dict[str, Any]]] = [
 async def test_wrong_requests_are_refused(
     fake_or_engine: DynamoTable, parts: Sequence[dict[str, Any]]
 ) -> None:
-    """A request that is not well formed is refused, and nothing is written.
+    """A malformed request is refused, and nothing is written.
 
-    The engine blames the one write, where AWS and the fake refuse the request.
+    The engine blames the one write where AWS and the fake refuse the request.
     """
     assert is_request_refused(await write(fake_or_engine, *parts))
     assert await read(fake_or_engine) is None
@@ -315,7 +315,7 @@ STRICT: list[Sequence[dict[str, Any]]] = [
 async def test_the_fake_refuses_what_the_engine_lets_through(
     fake_table: DynamoTable, parts: Sequence[dict[str, Any]]
 ) -> None:
-    """AWS refuses the first five as well; the rest is nothing this house says."""
+    """AWS also refuses the first five; the rest is not used here, and the fake refuses it."""
     await write(fake_table, put(ITEM))
     assert await write(fake_table, *parts) == "ValidationException"
     assert await read(fake_table) == ITEM

@@ -1,4 +1,4 @@
-"""Transactions that nobody thought of: the fake and the real engine answer them alike."""
+"""Random transactions: the fake and the real engine answer them alike."""
 
 import asyncio
 from typing import Any
@@ -83,7 +83,7 @@ def used_placeholders(*texts: str | None) -> dict[str, Any]:
 
 @st.composite
 def writes(draw: st.DrawFn) -> list[Write]:
-    """One transaction over few items, so that they meet."""
+    """One transaction over few items, so that transactions touch the same ones."""
     made: list[Write] = []
     for sk in draw(st.lists(st.sampled_from(PLACES), min_size=1, max_size=3, unique=True)):
         key = Key("P", sk)
@@ -106,7 +106,7 @@ def writes(draw: st.DrawFn) -> list[Write]:
 
 
 async def send(table: DynamoTable, transaction: list[Write]) -> object:
-    """What the client hears: nothing, a code, or the codes and items of all reasons."""
+    """The answer: None, an error code, or the codes and items of all reasons."""
     request = [write_request(table.name, write) for write in transaction]
     try:
         await table.client.transact_write_items(TransactItems=request)
@@ -153,7 +153,7 @@ FIRST = st.tuples(
 async def test_fake_and_engine_answer_random_transactions_alike(
     table: DynamoTable, first: tuple[Write, ...], transactions: list[list[Write]]
 ) -> None:
-    """Any few transactions: the same answers, reasons and old items, and the same items after."""
+    """Answers, reasons and old items are the same, and so are the items afterwards."""
     fake = DynamoTable(FakeDynamo(ManualClock().monotonic_s, lambda _: asyncio.sleep(0)), "fake")
     await ensure_table(fake)
     for transaction in [[*first], *transactions]:

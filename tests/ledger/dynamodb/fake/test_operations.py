@@ -1,4 +1,4 @@
-"""What no engine of a laptop does and AWS does: conflicts, tokens that end, lag, lost replies."""
+"""Behaviour of AWS that no local engine has: conflicts, expiring tokens, lag, lost replies."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -36,7 +36,7 @@ def run_on_fake(
     pace: Latencies | None = None,
     faults: FaultInjector | None = None,
 ) -> T:
-    """Tell a story on a table with one item, on virtual time; faults begin with the story."""
+    """Run a scenario on a table with one item, on virtual time; faults begin with it."""
 
     async def main() -> T:
         clock = virtual_time.clock()
@@ -45,10 +45,10 @@ def run_on_fake(
         await ensure_table(table)
         await table.transact([Put(item=item("a", n=0))])
         fake.faults = faults or FaultInjector()
-        told = await scenario(fake, table)
+        answers = await scenario(fake, table)
         await table.wait_for_transactions()
         await fake.wait_for_transactions()
-        return told
+        return answers
 
     return virtual_time.run(main())
 
@@ -64,9 +64,9 @@ def raw(table: DynamoTable, *sks: str) -> list[dict[str, Any]]:
 
 
 def test_transactions_that_meet_conflict() -> None:
-    """Of two transactions that share an item one is cancelled, with the place where they met."""
+    """Of two transactions that share an item one is cancelled, with a conflict at that item."""
 
-    async def story(fake: FakeDynamo, table: DynamoTable) -> list[object]:
+    async def scenario(fake: FakeDynamo, table: DynamoTable) -> list[object]:
         calls = (
             fake.transact_write_items(TransactItems=raw(table, *sks)) for sks in ("bc", "xc", "yz")
         )
@@ -76,7 +76,7 @@ def test_transactions_that_meet_conflict() -> None:
         codes = [[each["Code"] for each in error["CancellationReasons"]] for error in errors]
         return [codes, [one is not None for one in there]]
 
-    assert run_on_fake(story) == [
+    assert run_on_fake(scenario) == [
         [["None", "TransactionConflict"]],
         [True, True, False, True, True],
     ]
@@ -85,30 +85,30 @@ def test_transactions_that_meet_conflict() -> None:
 def test_a_read_during_a_transaction_returns_the_item_before_it() -> None:
     """GetItem during a transaction's hold reads the old item, and the new one afterwards."""
 
-    async def story(fake: FakeDynamo, table: DynamoTable) -> list[object]:
+    async def scenario(fake: FakeDynamo, table: DynamoTable) -> list[object]:
         write = asyncio.create_task(table.transact([ADD]))
         await virtual_time.clock().sleep(0.004)
         before = await table.get(A)
         await write
         return [before, await table.get(A)]
 
-    assert run_on_fake(story) == [item("a", n=0), item("a", n=1)]
+    assert run_on_fake(scenario) == [item("a", n=0), item("a", n=1)]
 
 
 def test_conflicting_writers_all_succeed() -> None:
-    """20 callers add one at the same moment: conflicts are retried inside, nothing is lost."""
+    """20 callers add one at the same moment, and the sum is twenty."""
 
-    async def story(fake: FakeDynamo, table: DynamoTable) -> tuple[object, bool]:
+    async def scenario(fake: FakeDynamo, table: DynamoTable) -> tuple[object, bool]:
         await asyncio.gather(*(table.transact([ADD]) for _ in range(20)))
         return await table.get(A), table.counts.conflicts > 0
 
-    assert run_on_fake(story) == (item("a", n=20), True)
+    assert run_on_fake(scenario) == (item("a", n=20), True)
 
 
 def test_a_token_is_good_for_ten_minutes() -> None:
-    """Within them the same request changes nothing, another is refused; then it is a new one."""
+    """For ten minutes the same request changes nothing and another is refused."""
 
-    async def story(fake: FakeDynamo, table: DynamoTable) -> list[object]:
+    async def scenario(fake: FakeDynamo, table: DynamoTable) -> list[object]:
         seen: list[object] = []
         for wait_s in (0, 599, 1, 0):
             await virtual_time.clock().sleep(wait_s)
@@ -118,23 +118,23 @@ def test_a_token_is_good_for_ten_minutes() -> None:
             await table.transact([Put(item=item("z"))], token="t")
         return [*seen, code_of(raised.value)]
 
-    assert run_on_fake(story) == [1, 1, 2, 2, "IdempotentParameterMismatchException"]
+    assert run_on_fake(scenario) == [1, 1, 2, 2, "IdempotentParameterMismatchException"]
 
 
 def test_a_token_under_way_is_in_progress() -> None:
-    """A repeat that comes before the first is done is told so, and then finds it done."""
+    """A repetition during the first transaction conflicts, is retried, and has no effect."""
 
-    async def story(fake: FakeDynamo, table: DynamoTable) -> list[object]:
+    async def scenario(fake: FakeDynamo, table: DynamoTable) -> list[object]:
         await asyncio.gather(*(table.transact([ADD], token="t") for _ in range(2)))
         return [await table.get(A), table.counts.conflicts > 0]
 
-    assert run_on_fake(story) == [item("a", n=1), True]
+    assert run_on_fake(scenario) == [item("a", n=1), True]
 
 
 def test_a_cancelled_transaction_leaves_its_token_free() -> None:
-    """What was not carried out may be tried again under the same token."""
+    """A cancelled transaction may be repeated under the same token."""
 
-    async def story(fake: FakeDynamo, table: DynamoTable) -> object:
+    async def scenario(fake: FakeDynamo, table: DynamoTable) -> object:
         guarded = [
             Put(item=item("b"), condition=ABSENT),
             Put(item=item("a"), condition="n = :o", values={":o": 1}),
@@ -145,13 +145,13 @@ def test_a_cancelled_transaction_leaves_its_token_free() -> None:
         await table.transact(guarded, token="t")
         return await table.get(Key("P", "b"))
 
-    assert run_on_fake(story) == item("b")
+    assert run_on_fake(scenario) == item("b")
 
 
 def test_an_index_is_behind_its_table() -> None:
-    """A write shows in an index after its lag, in its last state, whatever order news came in."""
+    """A write appears in an index after its lag, in its last state."""
 
-    async def story(fake: FakeDynamo, table: DynamoTable) -> list[object]:
+    async def scenario(fake: FakeDynamo, table: DynamoTable) -> list[object]:
         query = Query(pk="G", index="GSI1")
         seen: list[object] = []
         for n in range(20):
@@ -165,50 +165,50 @@ def test_an_index_is_behind_its_table() -> None:
         return [*seen, (await table.query(query)).items]
 
     last = item("a", n=19, GSI1PK="G", GSI1SK="1")
-    assert run_on_fake(story, Latencies(index_lag_s=2.0)) == [True, [last], 1, []]
+    assert run_on_fake(scenario, Latencies(index_lag_s=2.0)) == [True, [last], 1, []]
 
 
 @pytest.mark.parametrize("fault", [f for f in Fault if f is not Fault.PARTIAL_BATCH])
 def test_each_fault_is_retried_with_one_effect(fault: Fault) -> None:
-    """Three times in a row, and the fourth attempt gets through; the sum has grown by one."""
+    """A fault in three attempts leads to one effect at the fourth."""
 
-    async def story(fake: FakeDynamo, table: DynamoTable) -> list[object]:
+    async def scenario(fake: FakeDynamo, table: DynamoTable) -> list[object]:
         await table.transact([ADD])
         return [fake.faults.counts[fault], await table.get(A)]
 
     script: dict[int, Fault] = {1: fault, 2: fault, 3: fault}
-    happened, after = run_on_fake(story, Latencies(delay_s=0.5), FaultInjector(scripted=script))
+    happened, after = run_on_fake(scenario, Latencies(delay_s=0.5), FaultInjector(scripted=script))
     assert (happened in (1, 3), after) == (True, item("a", n=1))
 
 
 def test_a_partial_batch_is_completed() -> None:
-    """What a batch leaves for later is fetched later, and every item comes back."""
+    """The keys that a batch leaves unprocessed are read again."""
 
-    async def story(fake: FakeDynamo, table: DynamoTable) -> list[object]:
+    async def scenario(fake: FakeDynamo, table: DynamoTable) -> list[object]:
         await table.transact([Put(item=item(sk)) for sk in "bcd"])
         fake.faults.scripted = dict.fromkeys(range(fake.faults.calls + 1, 9), Fault.PARTIAL_BATCH)
         found = await table.get_many([Key("P", sk) for sk in "dcb"])
         return [*found, fake.faults.counts[Fault.PARTIAL_BATCH]]
 
-    assert run_on_fake(story) == [item("d"), item("c"), item("b"), 2]
+    assert run_on_fake(scenario) == [item("d"), item("c"), item("b"), 2]
 
 
 def test_an_unreachable_engine_is_given_up_at_the_deadline() -> None:
-    """With every request lost the table says after its deadline that it does not know."""
+    """With every request lost the call raises after five seconds."""
 
-    async def story(fake: FakeDynamo, table: DynamoTable) -> float:
+    async def scenario(fake: FakeDynamo, table: DynamoTable) -> float:
         start_s = virtual_time.clock().monotonic_s()
         with pytest.raises(TableUnavailable):
             await table.get(A)
         return round(virtual_time.clock().monotonic_s() - start_s, 3)
 
-    assert run_on_fake(story, faults=FaultInjector(rates={Fault.LOSE_REQUEST: 1.0})) == 5.0
+    assert run_on_fake(scenario, faults=FaultInjector(rates={Fault.LOSE_REQUEST: 1.0})) == 5.0
 
 
 def test_a_request_that_arrived_outlives_its_caller() -> None:
-    """A caller who is gone after sending does not undo what he sent; one before it sends none."""
+    """A request is executed if its caller is cancelled after sending it, and not before."""
 
-    async def story(fake: FakeDynamo, table: DynamoTable) -> list[object]:
+    async def scenario(fake: FakeDynamo, table: DynamoTable) -> list[object]:
         seen: list[object] = []
         for left_s in (0.002, 0.004):
             call = fake.transact_write_items(TransactItems=raw(table, "b"))
@@ -219,29 +219,29 @@ def test_a_request_that_arrived_outlives_its_caller() -> None:
             seen.append(await table.get(Key("P", "b")))
         return seen
 
-    assert run_on_fake(story) == [None, item("b")]
+    assert run_on_fake(scenario) == [None, item("b")]
 
 
 def test_a_caller_crashes_at_the_scripted_await() -> None:
-    """The third await of a write is its reply: the caller is gone, the write is there."""
+    """The third await of a write is its reply: the caller crashes, the write is stored."""
 
     class Crash(Exception):
         pass
 
-    async def story(fake: FakeDynamo, table: DynamoTable) -> object:
+    async def scenario(fake: FakeDynamo, table: DynamoTable) -> object:
         fake.faults.crash_at_await, fake.faults.crash_error = 3, Crash()
         with pytest.raises(Crash):
             await table.transact([ADD])
         return await table.get(A)
 
-    assert run_on_fake(story) == item("a", n=1)
+    assert run_on_fake(scenario) == item("a", n=1)
 
 
 def test_the_same_seed_gives_the_same_run() -> None:
-    """Two runs with one seed agree on every count and moment; another seed has another day."""
+    """Two runs with one seed agree on every count and moment; another seed differs."""
 
-    def day(seed: int) -> list[object]:
-        async def story(fake: FakeDynamo, table: DynamoTable) -> list[object]:
+    def run_with(seed: int) -> list[object]:
+        async def scenario(fake: FakeDynamo, table: DynamoTable) -> list[object]:
             calls = (
                 fake.transact_write_items(TransactItems=raw(table, sk)) for sk in "bcdefgh" * 9
             )
@@ -250,7 +250,7 @@ def test_the_same_seed_gives_the_same_run() -> None:
             return [lost, dict(fake.faults.counts), virtual_time.clock().monotonic_s()]
 
         rates = {Fault.LOSE_REPLY: 0.2, Fault.CONFLICT: 0.2, Fault.DELAY: 0.1}
-        return run_on_fake(story, Latencies(spread=0.5), FaultInjector(seed, rates))
+        return run_on_fake(scenario, Latencies(spread=0.5), FaultInjector(seed, rates))
 
-    assert day(1) == day(1)
-    assert day(1) != day(2)
+    assert run_with(1) == run_with(1)
+    assert run_with(1) != run_with(2)
