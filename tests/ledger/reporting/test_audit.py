@@ -65,8 +65,8 @@ def test_an_overdue_settlement_is_a_break():
     """A delivery is overdue a minute after it, and not before."""
 
     async def scenario(cluster, ids):
-        fin = Corruption("", "ORDER#{open}", "FUNDS", set_delivered(cluster.clock.now_ms()), "")
-        corrupt(cluster, ids, fin)
+        overdue = Corruption("", "ORDER#{open}", "FUNDS", set_delivered(cluster.clock.now_ms()), "")
+        corrupt(cluster, ids, overdue)
         soon = {each.invariant for each in await audit_breaks(cluster)}
         await cluster.clock.sleep(61)
         return soon, {each.invariant for each in await audit_breaks(cluster)}

@@ -65,8 +65,8 @@ def has_one_order(state: str) -> Callable[[Items, Subject], bool]:
     """There is one order, with its funds in this state."""
 
     def is_done(items: Items, _on: Subject) -> bool:
-        fins = [item["fundsState"] for (_, sk), item in items.items() if sk == "FUNDS"]
-        return fins == [state]
+        states = [item["fundsState"] for (_, sk), item in items.items() if sk == "FUNDS"]
+        return states == [state]
 
     return is_done
 
@@ -484,9 +484,9 @@ async def remit_cash(node: ServerNode, _on: Subject) -> object:
 
 async def cancel_in_transit(node: ServerNode, on: Subject) -> object:
     """An operator cancels an order that a rider has picked up."""
-    said = commands.CancelOrder(order_id=on.id, reason="lost", fault="RIDER")
+    command = commands.CancelOrder(order_id=on.id, reason="lost", fault="RIDER")
     return await node.order_service.cancel_order(
-        build_caller("ops", "adm_1", f"late-{on.id}", said), said
+        build_caller("ops", "adm_1", f"late-{on.id}", command), command
     )
 
 

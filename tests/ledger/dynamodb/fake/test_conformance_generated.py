@@ -74,10 +74,10 @@ VALUES: dict[str, Any] = {":zero": 0, ":one": 1, ":x": "x"}
 
 def used_placeholders(*texts: str | None) -> dict[str, Any]:
     """Names and values that the texts use, and no others."""
-    said = " ".join(text for text in texts if text)
+    used = " ".join(text for text in texts if text)
     return {
-        "names": {"#m": "m"} if "#m" in said else {},
-        "values": {name: value for name, value in VALUES.items() if name in said},
+        "names": {"#m": "m"} if "#m" in used else {},
+        "values": {name: value for name, value in VALUES.items() if name in used},
     }
 
 
