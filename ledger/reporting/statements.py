@@ -1,7 +1,7 @@
 """Statements: a wallet's balance and lines, and the trial balance over all accounts."""
 
 import asyncio
-from typing import Literal, NamedTuple, TypedDict
+from typing import Literal, NamedTuple, NotRequired, TypedDict
 
 from ledger.core.accounts import (
     LINE_PREFIX,
@@ -38,7 +38,7 @@ class WalletBalance(TypedDict):
     currency: str
 
 
-class LineView(TypedDict, total=False):
+class LineView(TypedDict):
     """A line as its owner sees it; `orderId` only for lines of orders.
 
     Units: whole XAF, Unix milliseconds.
@@ -52,7 +52,7 @@ class LineView(TypedDict, total=False):
     balanceBefore: int
     balanceAfter: int
     createdAt: int
-    orderId: str
+    orderId: NotRequired[str]
 
 
 class LinePage(TypedDict):
