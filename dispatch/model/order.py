@@ -7,6 +7,7 @@ import msgspec
 from dispatch.ids import OrderId, RiderId
 from dispatch.model.record import Place, Record
 from dispatch.model.rider_search import Dispatch, DispatchState
+from ledger.core.order_funds import PaymentMethod
 from ledger.core.pricing import Pricing, Service
 
 
@@ -27,14 +28,6 @@ class OrderStatus(StrEnum):
 TERMINAL_STATUSES = frozenset(
     {OrderStatus.FUNDS_DISTRIBUTED, OrderStatus.REJECTED, OrderStatus.CANCELLED}
 )
-
-
-class PaymentMethod(StrEnum):
-    """How the customer pays."""
-
-    WALLET = "WALLET"
-    MOBILE_MONEY = "MOBILE_MONEY"
-    CASH = "CASH"
 
 
 class PaymentState(StrEnum):

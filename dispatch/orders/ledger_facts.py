@@ -2,7 +2,7 @@
 
 from dispatch.model import Order, PaymentMethod
 from ledger.core.facts import Capture, TopUp
-from ledger.core.order_funds import FundingMethod, FundsState, OrderFunds
+from ledger.core.order_funds import FundsState, OrderFunds
 from ledger.records.payments import ProviderPayment
 
 
@@ -23,7 +23,7 @@ def capture_of(order: Order) -> Capture:
 
 def funds_of(order: Order, state: FundsState) -> OrderFunds:
     """The order's funds as the order implies them, in a given state. Units: whole XAF."""
-    method = FundingMethod(order.payment.method.value)
+    method = order.payment.method
     return OrderFunds(
         order_id=order.order_id,
         funds_state=state,
@@ -32,7 +32,7 @@ def funds_of(order: Order, state: FundsState) -> OrderFunds:
         vendor_id=order.vendor_id,
         rider_id=order.rider_id if state is FundsState.DELIVERED else None,
         pricing=order.pricing,
-        escrow=0 if method is FundingMethod.CASH else order.pricing.gross,
+        escrow=0 if method is PaymentMethod.CASH else order.pricing.gross,
     )
 
 

@@ -13,7 +13,8 @@ from ledger.dynamodb.table import (
     TransactionCancelled,
     Write,
 )
-from ledger.posting.ledger import GuardFailed, Ledger, LedgerRefused
+from ledger.posting.errors import GuardFailed, LedgerRefused
+from ledger.posting.ledger import Ledger
 
 _LEDGER_REFUSALS = {
     "insufficient_funds": Refusal.INSUFFICIENT_FUNDS,

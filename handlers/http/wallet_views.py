@@ -22,5 +22,5 @@ async def statement_of(request: web.Request, history: History, account: str) -> 
         raise Refused(Refusal.MALFORMED, "from, to, cursor: a period, and a cursor of its list")
     with translate_dynamodb_errors():
         return await history.statement(
-            account, (from_ms, until_ms), (min(limit, LIMIT_MAX), int(cursor or 0))
+            account, from_ms, until_ms, min(limit, LIMIT_MAX), int(cursor or 0)
         )

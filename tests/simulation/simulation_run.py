@@ -216,7 +216,7 @@ class SimulationRun:
         """Number of orders in the table that have not ended."""
         return sum(
             item["status"]["S"] not in TERMINAL
-            for (_, sk), item in self._dynamo.tables[TABLE].images().items()
+            for (_, sk), item in self._dynamo.tables[TABLE].items.items()
             if sk == "METADATA" and "orderId" in item
         )
 
@@ -242,7 +242,7 @@ class SimulationRun:
         evidence = Evidence(
             records=self.event_log.records,
             item_versions=self._item_versions,
-            items=self._dynamo.tables[TABLE].images(),
+            items=dict(sorted(self._dynamo.tables[TABLE].items.items())),
             inbox_heads=heads,
             faults_end_s=self._faults_end_s,
             start_ms=START_MS,

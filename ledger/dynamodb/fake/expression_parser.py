@@ -38,7 +38,7 @@ class ExpressionContext(NamedTuple):
     values: Mapping[str, Value]
 
     def resolve(self, path: Path) -> Value | None:
-        """The value context a path; None if there is none."""
+        """The value at a path; None if there is none."""
         image = self.image
         value: Value | None = None
         for part in path:
@@ -275,7 +275,7 @@ def _tokenize(text: str) -> list[str]:
 
 
 def _closing_parenthesis(tokens: list[str], opening: int) -> int:
-    """Position of the parenthesis that closes the one context `opening`."""
+    """Position of the parenthesis that closes the one at `opening`."""
     depth = 0
     for position in range(opening, len(tokens)):
         depth += {"(": 1, ")": -1}.get(tokens[position], 0)

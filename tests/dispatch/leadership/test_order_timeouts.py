@@ -21,6 +21,13 @@ from dispatch.wire.webhooks import PAYMENT_SUCCEEDED
 from ledger.dynamodb.fake import Latencies
 from tests import virtual_time
 from tests.ledger.scenarios.auditor import find_breaks
+from tests.ledger.scenarios.cluster import (
+    CUSTOMER,
+    STOCK,
+    VENDOR,
+    ServerCluster,
+    ServerNode,
+)
 from tests.ledger.scenarios.money_flows import (
     MEAL,
     WALLET_BALANCE,
@@ -30,13 +37,6 @@ from tests.ledger.scenarios.money_flows import (
     subject_of,
 )
 from tests.ledger.scenarios.seeded_randomness import seed_randomness
-from tests.ledger.scenarios.cluster import (
-    CUSTOMER,
-    STOCK,
-    VENDOR,
-    ServerCluster,
-    ServerNode,
-)
 
 T = TypeVar("T")
 MINUTE_S = 60.0

@@ -45,14 +45,14 @@ async def test_a_statement_has_pages(books: Books) -> None:
     """The cursor of a page is the number of the next page's first line."""
     start_ms = await top_up_each_second(books, 5)
     history = History(books.table)
-    pages, first_line = [], 0
-    while True:
-        page = await history.statement(USER, start_ms, start_ms + 10**6, 2, first_line)
-        pages.append([line["seq"] for line in page["items"]])
-        if page["nextCursor"] is None:
-            break
-        first_line = int(page["nextCursor"])
+    first, second, last = [
+        await history.statement(USER, start_ms, start_ms + 10**6, 2, first_line)
+        for first_line in (0, 3, 5)
+    ]
+    pages = [[line["seq"] for line in page["items"]] for page in (first, second, last)]
     assert pages == [[1, 2], [3, 4], [5]]
+    cursors = [page["nextCursor"] for page in (first, second, last)]
+    assert cursors == ["3", "5", None]
 
 
 async def test_an_unused_wallet_has_an_empty_history(books: Books) -> None:

@@ -12,6 +12,7 @@ from dispatch.clock import Clock
 from dispatch.errors import StoreUnavailable
 from dispatch.events.idempotency_records import request_key
 from dispatch.events.outbox import Outbox
+from dispatch.ids import OfferId, OrderId, RiderId
 from dispatch.leadership.order_timeouts import OrderTimeouts
 from dispatch.model import Offer
 from dispatch.money.correction_store import CorrectionStore
@@ -23,14 +24,26 @@ from dispatch.money.payout_store import PayoutStore
 from dispatch.money.payouts import build_payout_services
 from dispatch.money.settlement_worker import SettlementWorker
 from dispatch.orders.learned_stats import LearnedStats
-from dispatch.orders.service import OrderService, OrderStores
+from dispatch.orders.service import OrderService
 from dispatch.orders.store import OrderStore
 from dispatch.orders.transitions.context import OfferFacts
 from dispatch.orders.unit_of_work import Caller, OrderUnitOfWork
+from dispatch.orders.use_cases.base import OrderStores
 from dispatch.riders.store import Riders
 from dispatch.storage.leases import Fence
 from dispatch.wire import commands
-from dispatch.wire.http import requests
+from dispatch.wire.http.admin_money import (
+    AdjustmentBody,
+    AdjustmentLegBody,
+    RefundBody,
+    RemittanceBody,
+)
+from dispatch.wire.http.base import Address, PaymentMethodName
+from dispatch.wire.http.catalogue import CatalogueItemBody
+from dispatch.wire.http.orders import BasketItem, GoodsOrder
+from dispatch.wire.http.profiles import VendorProfile
+from dispatch.wire.http.promotions import NewPromotion
+from dispatch.wire.http.wallets import PayoutRequest, TopUp
 from dispatch.wire.webhooks import PaymentEvent, PaymentReport
 from ledger.dynamodb.client import DynamoTable
 from ledger.dynamodb.fake import FakeDynamo, FaultInjector, Latencies
@@ -48,7 +61,7 @@ PROVIDER = "momo"
 PROMO = "MEAL1000"
 STOCK = 1_000_000
 PRICE = 10_000
-DOUALA = requests.Address(lat=4.05, lng=9.70)
+DOUALA = Address(lat=4.05, lng=9.70)
 # Longer than any test lets an order wait for a rider's answer.
 OFFER_TTL_MS = 3_600_000
 DAY_MS = 86_400_000
@@ -119,7 +132,7 @@ class ServerNode:
 
     async def top_up(self, amount: int, name: str, provider: str = "sandbox") -> Response:
         """The customer tops up the wallet."""
-        body = requests.TopUp(amount=amount, provider=provider)
+        body = TopUp(amount=amount, provider=provider)
         return await self.payment_service.top_up(build_caller("user", CUSTOMER, name, body), body)
 
     async def report_payment(self, payment_id: str, amount: int, event: str) -> Response:
@@ -133,18 +146,18 @@ class ServerNode:
         """An operator creates a promotion: 1,000 off a meal, one use each, for three customers."""
         defaults = {"amount": 1_000, "budget": 3_000, "endsAt": virtual_time.START_MS + DAY_MS}
         body = {"code": PROMO, "services": ["FOOD"], **defaults, **changes}
-        promotion = msgspec.convert(body, requests.NewPromotion)
+        promotion = msgspec.convert(body, NewPromotion)
         key = request_key("adm_1", "promise", promotion)
         return await self.promotions.create(promotion, "adm_1", key)
 
     async def place_order(
-        self, method: requests.PaymentMethodName, name: str, promo_code: str | None = None
+        self, method: PaymentMethodName, name: str, promo_code: str | None = None
     ) -> Response:
         """The customer orders one meal."""
-        body = requests.GoodsOrder(
+        body = GoodsOrder(
             order_type="FOOD",
             vendor_id=VENDOR,
-            items=[requests.BasketItem(item_id="meal", quantity=1)],
+            items=[BasketItem(item_id="meal", quantity=1)],
             delivery_address=DOUALA,
             payment_method=method,
             promo_code=promo_code,
@@ -170,20 +183,23 @@ class ServerNode:
     async def make_offer(self, order_id: str, rider: str = RIDER) -> None:
         """The engine offers the delivery to one rider."""
         now_ms = self.clock.now_ms()
-        promotion = Offer(
-            offer_id=f"ofr_{rider}_{order_id}",
+        offer = Offer(
+            offer_id=OfferId(f"ofr_{rider}_{order_id}"),
             wave=1,
             made_at_ms=now_ms,
             expires_at_ms=now_ms + OFFER_TTL_MS,
             deadline_ms=now_ms + OFFER_TTL_MS,
             distance_km=1.0,
         )
-        made = OfferFacts(trip_km=1.0, due_at_ms=now_ms + OFFER_TTL_MS)
-        await self.order_service.make_offers(order_id, {rider: promotion}, made)
+        offers = {RiderId(rider): offer}
+        facts = OfferFacts(offers=offers, trip_km=1.0, due_at_ms=now_ms + OFFER_TTL_MS)
+        await self.order_service.make_offers(OrderId(order_id), facts)
 
     async def accept_delivery(self, order_id: str, rider: str = RIDER) -> Response:
         """The rider accepts the delivery."""
-        command = commands.AcceptDelivery(order_id=order_id, offer_id=f"ofr_{rider}_{order_id}")
+        command = commands.AcceptDelivery(
+            order_id=order_id, offer_id=OfferId(f"ofr_{rider}_{order_id}")
+        )
         by = build_caller("rider", rider, f"take-{order_id}", command)
         return await self.order_service.accept_delivery(by, command)
 
@@ -221,7 +237,7 @@ class ServerNode:
         self, amount: int, name: str, owner: str = VENDOR, to: str = "+237 670"
     ) -> Response:
         """The vendor, or a rider, requests a payout."""
-        body = requests.PayoutRequest(amount=amount, destination=to)
+        body = PayoutRequest(amount=amount, destination=to)
         audience = "vendor" if owner == VENDOR else "rider"
         return await self.payouts.requests.create(build_caller(audience, owner, name, body), body)
 
@@ -238,7 +254,7 @@ class ServerNode:
 
     async def refund_order(self, order_id: str, amount: int, name: str) -> Response:
         """An operator refunds a part of a settled order."""
-        body = requests.Refund(amount=amount, reason="cold")
+        body = RefundBody(amount=amount, reason="cold")
         return await self.correction_service.refund(
             build_caller("ops", "adm_1", name, body), order_id, body
         )
@@ -252,10 +268,10 @@ class ServerNode:
     async def propose_adjustment(self, amount: int) -> str:
         """An operator proposes an adjustment in the vendor's favour; the adjustment's id."""
         legs = [
-            requests.AdjustmentLeg(account=f"VENDOR#{VENDOR}", amount=amount),
-            requests.AdjustmentLeg(account="CLEARING#BANK.0", amount=-amount),
+            AdjustmentLegBody(account=f"VENDOR#{VENDOR}", amount=amount),
+            AdjustmentLegBody(account="CLEARING#BANK.0", amount=-amount),
         ]
-        body = requests.Adjustment(legs=legs, reason="forgotten")
+        body = AdjustmentBody(legs=legs, reason="forgotten")
         by = build_caller("ops", "adm_1", "correct", body)
         return (await self.correction_service.propose(by, body))["adjustmentId"]
 
@@ -266,7 +282,7 @@ class ServerNode:
 
     async def remit_cash(self, amount: int, name: str) -> Response:
         """The rider remits cash."""
-        body = requests.Remittance(amount=amount, reference=name)
+        body = RemittanceBody(amount=amount, reference=name)
         return await self.correction_service.record_remittance(
             build_caller("ops", "adm_1", name, body), RIDER, body
         )
@@ -285,9 +301,9 @@ class ServerCluster:
         """Create the table and the vendor's catalogue; the first node."""
         node = self.add_node()
         await ensure_table(node.table)
-        profile = requests.VendorProfile(location=DOUALA, online=True)
+        profile = VendorProfile(location=DOUALA, online=True)
         await node.catalogue.put_vendor(VENDOR, profile)
-        meal = requests.CatalogueItem(name="ndole", price=PRICE, stock=STOCK)
+        meal = CatalogueItemBody(name="ndole", price=PRICE, stock=STOCK)
         await node.catalogue.put_item(VENDOR, "meal", meal)
         return node
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import pytest
 import uuid_utils
 
-from concurrency import backoff
+from concurrency.backoff import jitter_from
 
 
 @contextmanager
@@ -23,7 +23,6 @@ def seed_randomness(seed: int) -> Iterator[random.Random]:
         count += 1
         return uuid.UUID(int=(count << 64) | rng.getrandbits(64))
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(backoff, "_random", rng)
+    with pytest.MonkeyPatch.context() as patch, jitter_from(rng):
         patch.setattr(uuid_utils, "uuid7", ordered_id)
         yield rng
