@@ -5,7 +5,6 @@ REQUESTED → REJECTED | CANCELLED; PAID → RETURNED.
 """
 
 from enum import StrEnum
-from typing import Any
 from uuid import UUID, uuid5
 
 import msgspec
@@ -62,7 +61,7 @@ class Payout(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     owner_type: OwnerType
     owner_id: str
     amount: int
-    destination: Any
+    destination: str | dict[str, str]
     provider: str
     requested_by: str
     created_at: int
