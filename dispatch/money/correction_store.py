@@ -15,7 +15,8 @@ from dispatch.storage.sharded_list import ListShard, query_shards
 from ledger.core.accounts import LIST_SHARDS
 from ledger.core.facts import Fact
 from ledger.dynamodb.table import Item, Table, TransactionCancelled, Write
-from ledger.posting.ledger import GuardFailed, Ledger
+from ledger.posting.errors import GuardFailed
+from ledger.posting.ledger import Ledger
 from ledger.records.adjustments import (
     AdjustmentProposal,
     AdjustmentState,

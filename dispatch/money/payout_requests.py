@@ -11,7 +11,8 @@ from dispatch.money.payout_store import PayoutStore
 from dispatch.orders.unit_of_work import Caller
 from dispatch.wire.http.wallets import PayoutRequest
 from ledger.core.facts import Netting, OwnerType
-from ledger.posting.ledger import Ledger, LedgerRefused
+from ledger.posting.errors import LedgerRefused
+from ledger.posting.ledger import Ledger
 from ledger.records.payouts import Payout, PayoutState
 from ledger.reporting.statements import OwnerBalance, Statements
 

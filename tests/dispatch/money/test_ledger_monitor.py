@@ -12,9 +12,9 @@ from dispatch.wire.events import Alert
 from ledger.reporting.audit import Audit
 from ledger.reporting.checks import INVARIANTS
 from tests import virtual_time
+from tests.ledger.scenarios.cluster import ServerCluster, ServerNode
 from tests.ledger.scenarios.corruptions import CORRUPTIONS, build_ledger, corrupt
-from tests.ledger.scenarios.random_choices import seed_randomness
-from tests.ledger.scenarios.shop import ServerCluster, ServerNode
+from tests.ledger.scenarios.seeded_randomness import seed_randomness
 
 # A balance of the vendor's wallet that does not fit its last line.
 CORRUPTION = CORRUPTIONS[9]

@@ -3,7 +3,7 @@
 import pytest
 
 from dispatch.errors import Refusal, Refused
-from ledger.core.plan import TopUp
+from ledger.core.facts import TopUp
 from ledger.records.payments import PaymentState, ProviderPayment
 from tests.dispatch.money.conftest import MoneyScenario, key
 
