@@ -24,7 +24,7 @@ CLOCK_MODULES = {"dispatch/clock.py", "city/model/clock.py"}
 # Tests that may sleep: those that poll real processes with a deadline, and the loop whose
 # sleep takes no time.
 SLEEPING_TESTS = ("tests/e2e/", "tests/simulation/", "tests/waiting.py", "tests/virtual_time.py")
-MODULE_LINES_MAX, TEST_LINES_MAX, BODY_LINES_MAX, PARAMETERS_MAX = 480, 700, 80, 5
+MODULE_LINES_MAX, TEST_LINES_MAX, BODY_LINES_MAX, PARAMETERS_MAX = 360, 700, 60, 5
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
