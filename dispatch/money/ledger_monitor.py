@@ -12,7 +12,7 @@ import structlog
 from dispatch import metrics
 from dispatch.clock import Clock
 from dispatch.errors import StoreUnavailable
-from dispatch.money.payout_store import PayoutStore
+from dispatch.money.payouts.store import PayoutStore
 from dispatch.storage.dynamodb_errors import translate_dynamodb_errors
 from dispatch.wire.events import Alert
 from ledger.reporting.audit import CONSISTENT_AFTER_MS, Audit

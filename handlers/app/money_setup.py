@@ -10,15 +10,15 @@ from dispatch.money.corrections import CorrectionService
 from dispatch.money.ledger_monitor import LedgerMonitor
 from dispatch.money.payment_store import PaymentStore
 from dispatch.money.payments import PaymentService, PaymentSources
-from dispatch.money.payout_providers import (
+from dispatch.money.payouts.providers import (
     MANUAL,
     SANDBOX,
     ManualProvider,
     NamedProvider,
     SandboxProvider,
 )
-from dispatch.money.payout_store import PayoutStore
-from dispatch.money.payouts import PayoutServices, build_payout_services
+from dispatch.money.payouts.services import PayoutServices, build_payout_services
+from dispatch.money.payouts.store import PayoutStore
 from dispatch.money.settlement_worker import SettlementWorker
 from dispatch.orders.service import OrderService
 from dispatch.orders.store import OrderStore

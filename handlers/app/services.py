@@ -17,8 +17,8 @@ from dispatch.leadership.order_timeouts import OrderTimeouts
 from dispatch.money.corrections import CorrectionService
 from dispatch.money.ledger_monitor import LedgerMonitor
 from dispatch.money.payments import PaymentService
-from dispatch.money.payout_store import PayoutStore
-from dispatch.money.payouts import PayoutServices
+from dispatch.money.payouts.services import PayoutServices
+from dispatch.money.payouts.store import PayoutStore
 from dispatch.money.settlement_worker import SettlementWorker
 from dispatch.orders.decision_store import DecisionStore
 from dispatch.orders.offers.offer_pauses import OfferPauses

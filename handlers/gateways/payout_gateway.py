@@ -10,7 +10,7 @@ import structlog
 from msgspec import Meta
 
 from dispatch.clock import Clock
-from dispatch.money.payout_providers import ProviderReport, ProviderStatus
+from dispatch.money.payouts.providers import ProviderReport, ProviderStatus
 from handlers.gateways.request_signing import signed_headers
 from handlers.gateways.response_body import read_response_body
 from ledger.core.money import CURRENCY

@@ -7,8 +7,8 @@ from aiohttp import web
 
 from dispatch.errors import Refusal, Refused
 from dispatch.money.corrections import CorrectionService
-from dispatch.money.payout_decisions import PayoutDecisions
-from dispatch.money.payout_store import STATUSES, PayoutStore, payout_view
+from dispatch.money.payouts.decisions import PayoutDecisions
+from dispatch.money.payouts.store import STATUSES, PayoutStore, payout_view
 from dispatch.storage.dynamodb_errors import translate_dynamodb_errors
 from dispatch.tracking.cash_headroom import CashHeadroom
 from dispatch.wire.http.admin_money import (

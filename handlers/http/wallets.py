@@ -6,8 +6,8 @@ from typing import TypedDict
 from aiohttp import web
 
 from dispatch.money.payments import PaymentService
-from dispatch.money.payout_requests import PayoutRequests
-from dispatch.money.payout_store import PayoutStore, payout_view
+from dispatch.money.payouts.requests import PayoutRequests
+from dispatch.money.payouts.store import PayoutStore, payout_view
 from dispatch.storage.dynamodb_errors import translate_dynamodb_errors
 from dispatch.storage.paging import wrong_cursor
 from dispatch.wire.http.wallets import PayoutRequest, TopUp

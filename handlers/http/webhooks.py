@@ -12,7 +12,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from dispatch.errors import Refusal, Refused
 from dispatch.events.idempotency_records import RequestKey, request_key
 from dispatch.money.payments import PaymentService
-from dispatch.money.payout_reports import PayoutReports
+from dispatch.money.payouts.reports import PayoutReports
 from dispatch.wire.webhooks import PaymentEvent, PayoutEvent
 from handlers.http.framework.envelope import (
     PUBLIC,

@@ -17,14 +17,14 @@ from handlers.sessions.rate_limits import CONNECTION_RATE
 from handlers.transport.accept_queue import Headers
 from handlers.transport.engineio_packets import OPEN
 from handlers.transport.engineio_session import EngineIoSession, SessionHost
-from handlers.transport.frame_writer import text_frame
-from handlers.transport.upgrade import (
+from handlers.websocket.frame_writer import text_frame
+from handlers.websocket.handshake import (
     BadUpgrade,
     switch_protocol,
     upgrade_request,
     upgrade_response,
 )
-from handlers.transport.websocket import WebSocket
+from handlers.websocket.websocket import WebSocket
 
 # Headers that announce a body.
 _BODY_HEADERS = frozenset({"content-length", "transfer-encoding"})

@@ -22,12 +22,12 @@ from handlers.transport.engineio_packets import (
     EncodedPacket,
     read_posted_packets,
 )
-from handlers.transport.frame_writer import Frame, text_frame
-from handlers.transport.read_batch import ReadBatch
 from handlers.transport.send_buffer import SendBuffer
 from handlers.transport.transport_upgrade import TransportUpgrade
-from handlers.transport.upgrade import upgrade_request
-from handlers.transport.websocket import WebSocket
+from handlers.websocket.frame_writer import Frame, text_frame
+from handlers.websocket.handshake import upgrade_request
+from handlers.websocket.read_batch import ReadBatch
+from handlers.websocket.websocket import WebSocket
 
 _PING_FRAME: Frame = text_frame(PING.encode())
 

@@ -10,8 +10,8 @@ from prometheus_client import Counter
 
 from dispatch import metrics
 from dispatch.wire import frames
-from handlers.transport.frame_writer import Frame, cached_text_frame, payload_of, text_frame
-from handlers.transport.read_batch import ReadBatch
+from handlers.websocket.frame_writer import Frame, cached_text_frame, payload_of, text_frame
+from handlers.websocket.read_batch import ReadBatch
 
 # Bounds of what one connection may have pending. Source: docs/decisions/0005; SECURITY.md, row 3 of
 # the stock stack, an unbounded queue per client.

@@ -27,8 +27,8 @@ from handlers.transport.engineio_session import (
     SessionDeadlines,
     SessionTimeouts,
 )
-from handlers.transport.frame_writer import text_frame
-from handlers.transport.read_batch import ReadBatch
+from handlers.websocket.frame_writer import text_frame
+from handlers.websocket.read_batch import ReadBatch
 
 log = structlog.get_logger(__name__)
 

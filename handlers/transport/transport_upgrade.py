@@ -7,8 +7,8 @@ Source: Engine.IO protocol version 4, upgrade: the client sends `2probe`, the se
 import asyncio
 from typing import Protocol
 
-from handlers.transport.rfc6455 import TEXT
-from handlers.transport.websocket import WebSocket
+from handlers.websocket.rfc6455 import TEXT
+from handlers.websocket.websocket import WebSocket
 
 _PROBE_PING, _PROBE_PONG, _UPGRADE_PACKET = "2probe", b"3probe", "5"
 

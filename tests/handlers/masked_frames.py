@@ -1,6 +1,6 @@
 """WebSocket frames as a client sends them. Source: RFC 6455 section 5.2."""
 
-from handlers.transport.rfc6455 import (
+from handlers.websocket.rfc6455 import (
     FIN,
     LENGTH_7_MAX,
     LENGTH_16,

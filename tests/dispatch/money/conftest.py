@@ -10,9 +10,9 @@ from dispatch.money.correction_store import CorrectionStore
 from dispatch.money.corrections import CorrectionService
 from dispatch.money.payment_store import PaymentStore
 from dispatch.money.payments import PaymentService, PaymentSources
-from dispatch.money.payout_providers import NamedProvider, ProviderReport, ProviderStatus
-from dispatch.money.payout_store import PayoutStore
-from dispatch.money.payouts import build_payout_services
+from dispatch.money.payouts.providers import NamedProvider, ProviderReport, ProviderStatus
+from dispatch.money.payouts.services import build_payout_services
+from dispatch.money.payouts.store import PayoutStore
 from dispatch.orders.unit_of_work import Caller
 from dispatch.wire.http.wallets import PayoutRequest
 from dispatch.wire.webhooks import PayoutEvent, PayoutReport

@@ -7,7 +7,7 @@ import pytest
 from dispatch import metrics
 from dispatch.errors import Refused
 from dispatch.money.ledger_monitor import ALERT_EVERY_MS, LedgerMonitor
-from dispatch.money.payout_store import PayoutStore
+from dispatch.money.payouts.store import PayoutStore
 from dispatch.wire.events import Alert
 from ledger.reporting.audit import Audit
 from ledger.reporting.checks import INVARIANTS

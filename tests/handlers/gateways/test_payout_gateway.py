@@ -11,7 +11,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from dispatch.clock import SystemClock
-from dispatch.money.payout_providers import ProviderReport, ProviderStatus
+from dispatch.money.payouts.providers import ProviderReport, ProviderStatus
 from dispatch.settings import SettingsError, read
 from handlers.gateways.payout_gateway import PayoutGateway
 from handlers.http.webhooks import is_signed

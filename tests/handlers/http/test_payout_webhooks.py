@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
-from dispatch.money.payout_providers import SANDBOX_WAITS_DIGITS
+from dispatch.money.payouts.providers import SANDBOX_WAITS_DIGITS
 from tests.handlers.http_api import ADMIN, CHEZ_ADA, ApiClient, ApiResponse
 from tests.handlers.payout_flow import balances_xaf, request_payout, status_of
 from tests.handlers.signed_webhooks import OTHER_SECRET, sign_headers

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dispatch.money.payout_providers import SANDBOX_FAILS_DIGITS, SANDBOX_WAITS_DIGITS
+from dispatch.money.payouts.providers import SANDBOX_FAILS_DIGITS, SANDBOX_WAITS_DIGITS
 from ledger.core.accounts import rider, rider_cash, vendor
 from ledger.dynamodb.client import DynamoTable
 from ledger.dynamodb.table import Update

@@ -7,8 +7,6 @@ import pytest
 
 from dispatch.wire import frames
 from dispatch.wire.events import LatLng, RiderLocationUpdate
-from handlers.transport.frame_writer import payload_of, text_frame
-from handlers.transport.read_batch import ReadBatch
 from handlers.transport.send_buffer import (
     ACKS_MAX,
     BYTES_MAX,
@@ -16,6 +14,8 @@ from handlers.transport.send_buffer import (
     SendBuffer,
     SocketSender,
 )
+from handlers.websocket.frame_writer import payload_of, text_frame
+from handlers.websocket.read_batch import ReadBatch
 from tests.handlers.masked_frames import frame as masked
 from tests.handlers.socket_edge import metric_value, run_edge, upgrade_request_bytes
 from tests.waiting import Until

@@ -35,6 +35,7 @@ async def test_a_local_engine_needs_no_credentials() -> None:
 
 
 @pytest.mark.engines
+@pytest.mark.dynamodb_engine
 async def test_the_first_call_loads_no_service_model(
     table: DynamoTable, monkeypatch: pytest.MonkeyPatch
 ) -> None:

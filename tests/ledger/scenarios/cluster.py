@@ -19,9 +19,9 @@ from dispatch.money.correction_store import CorrectionStore
 from dispatch.money.corrections import CorrectionService
 from dispatch.money.payment_store import PaymentStore
 from dispatch.money.payments import PaymentService, PaymentSources
-from dispatch.money.payout_providers import SANDBOX, NamedProvider, PayoutProvider, SandboxProvider
-from dispatch.money.payout_store import PayoutStore
-from dispatch.money.payouts import build_payout_services
+from dispatch.money.payouts.providers import SANDBOX, NamedProvider, PayoutProvider, SandboxProvider
+from dispatch.money.payouts.services import build_payout_services
+from dispatch.money.payouts.store import PayoutStore
 from dispatch.money.settlement_worker import SettlementWorker
 from dispatch.orders.learned_stats import LearnedStats
 from dispatch.orders.service import OrderService

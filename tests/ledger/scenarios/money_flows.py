@@ -6,7 +6,7 @@ A new flow is added to FLOWS; crashes, conflicts and audits then cover it like a
 from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
-from dispatch.money.payout_providers import SANDBOX_WAITS_DIGITS
+from dispatch.money.payouts.providers import SANDBOX_WAITS_DIGITS
 from dispatch.orders.transitions.timeouts import PAYMENT_TIMEOUT_MS, VENDOR_TIMEOUT_MS
 from dispatch.wire import commands
 from dispatch.wire.http.base import PaymentMethodName

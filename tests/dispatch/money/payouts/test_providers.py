@@ -2,7 +2,7 @@
 
 import pytest
 
-from dispatch.money.payout_providers import (
+from dispatch.money.payouts.providers import (
     SANDBOX_FAILS_DIGITS,
     SANDBOX_WAITS_DIGITS,
     ManualProvider,

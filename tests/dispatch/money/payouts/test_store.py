@@ -3,7 +3,7 @@
 import pytest
 
 from dispatch.errors import Refusal, Refused
-from dispatch.money.payout_store import STATUSES, payout_view
+from dispatch.money.payouts.store import STATUSES, payout_view
 from dispatch.storage.paging import PageRequest
 from ledger.core.accounts import LIST_SHARDS
 from ledger.records.payouts import PayoutState

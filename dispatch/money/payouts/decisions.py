@@ -6,8 +6,8 @@ from dispatch import metrics
 from dispatch.errors import Refusal, Refused
 from dispatch.money.idempotent_store import Answer
 from dispatch.money.ledger_errors import translate_ledger_errors
-from dispatch.money.payout_outcomes import PayoutOutcomes
-from dispatch.money.payout_store import PayoutStore, payout_view
+from dispatch.money.payouts.outcomes import PayoutOutcomes
+from dispatch.money.payouts.store import PayoutStore, payout_view
 from dispatch.orders.unit_of_work import Caller
 from dispatch.wire.http.admin_money import PayoutOutcome
 from ledger.records.payouts import Payout, PayoutState

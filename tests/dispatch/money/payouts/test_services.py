@@ -2,7 +2,7 @@
 
 import pytest
 
-from dispatch.money.payout_providers import ProviderReport, ProviderStatus
+from dispatch.money.payouts.providers import ProviderReport, ProviderStatus
 from tests.dispatch.money.conftest import AMOUNT_XAF, EARNED_XAF, MoneyScenario, operator
 from tests.waiting import Until
 

@@ -4,8 +4,8 @@ from dispatch.errors import Refusal, Refused
 from dispatch.events.idempotency_records import RequestKey
 from dispatch.money.idempotent_store import Answer
 from dispatch.money.ledger_errors import translate_ledger_errors
-from dispatch.money.payout_outcomes import PayoutOutcomes
-from dispatch.money.payout_store import PayoutStore, payout_view
+from dispatch.money.payouts.outcomes import PayoutOutcomes
+from dispatch.money.payouts.store import PayoutStore, payout_view
 from dispatch.wire.webhooks import (
     PAYOUT_FAILED,
     PAYOUT_PAID,

@@ -8,13 +8,13 @@ REQUESTED (payout_requests: the amount is held) -> APPROVED (payout_decisions: b
 from typing import NamedTuple
 
 from dispatch.clock import Clock
-from dispatch.money.payout_decisions import PayoutDecisions
-from dispatch.money.payout_outcomes import PayoutOutcomes
-from dispatch.money.payout_providers import NamedProvider
-from dispatch.money.payout_reports import PayoutReports
-from dispatch.money.payout_requests import PayoutRequests
-from dispatch.money.payout_store import PayoutStore
-from dispatch.money.payout_submission import PayoutSubmitter
+from dispatch.money.payouts.decisions import PayoutDecisions
+from dispatch.money.payouts.outcomes import PayoutOutcomes
+from dispatch.money.payouts.providers import NamedProvider
+from dispatch.money.payouts.reports import PayoutReports
+from dispatch.money.payouts.requests import PayoutRequests
+from dispatch.money.payouts.store import PayoutStore
+from dispatch.money.payouts.submission import PayoutSubmitter
 from ledger.posting.ledger import Ledger
 from ledger.reporting.statements import Statements
 

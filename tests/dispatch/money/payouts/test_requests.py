@@ -3,7 +3,7 @@
 import pytest
 
 from dispatch.errors import Refusal, Refused
-from dispatch.money.payout_requests import MINIMUM_XAF
+from dispatch.money.payouts.requests import MINIMUM_XAF
 from dispatch.wire.http.wallets import PayoutRequest
 from ledger.core.facts import Remittance
 from tests.dispatch.money.conftest import AMOUNT_XAF, EARNED_XAF, MoneyScenario, rider, vendor

@@ -12,9 +12,9 @@ from aiohttp import WSMsgType
 
 from handlers.sessions.rate_limits import VIOLATIONS_MAX
 from handlers.transport.engineio_session import EngineIoSession
-from handlers.transport.frame_reader import FRAMES_PER_TICK
-from handlers.transport.read_batch import ReadBatch
-from handlers.transport.rfc6455 import (
+from handlers.websocket.frame_reader import FRAMES_PER_TICK
+from handlers.websocket.read_batch import ReadBatch
+from handlers.websocket.rfc6455 import (
     BINARY,
     CLOSE,
     CONTINUATION,
@@ -27,7 +27,7 @@ from handlers.transport.rfc6455 import (
     TEXT,
     UNSUPPORTED_DATA,
 )
-from handlers.transport.websocket import LINGER_S, WebSocket
+from handlers.websocket.websocket import LINGER_S, WebSocket
 from tests.handlers.masked_frames import frame
 from tests.handlers.socket_edge import WS_PATH, RunningEdge, run_edge, upgrade_request_bytes
 from tests.waiting import Until

@@ -2,13 +2,9 @@
 
 import pytest
 
-from dispatch.money.payout_outcomes import PayoutOutcomes
-from dispatch.money.payout_providers import (
-    NamedProvider,
-    ProviderReport,
-    ProviderStatus,
-)
-from dispatch.money.payout_submission import RESUBMIT_AFTER_MS, PayoutSubmitter
+from dispatch.money.payouts.outcomes import PayoutOutcomes
+from dispatch.money.payouts.providers import NamedProvider, ProviderReport, ProviderStatus
+from dispatch.money.payouts.submission import RESUBMIT_AFTER_MS, PayoutSubmitter
 from ledger.records.payouts import Payout, provider_reference
 from tests.dispatch.money.conftest import (
     AMOUNT_XAF,

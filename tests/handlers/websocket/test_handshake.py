@@ -8,9 +8,9 @@ import pytest
 from aiohttp import web
 
 from handlers.transport.log_filter import HTTP_SERVER_LOGGER
-from handlers.transport.read_batch import ReadBatch
-from handlers.transport.upgrade import BadUpgrade, upgrade_request, upgrade_response
-from handlers.transport.websocket import WebSocket
+from handlers.websocket.handshake import BadUpgrade, upgrade_request, upgrade_response
+from handlers.websocket.read_batch import ReadBatch
+from handlers.websocket.websocket import WebSocket
 from tests.handlers.masked_frames import frame
 from tests.handlers.socket_edge import (
     HTTP_SERVER_WS_PATH,

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from handlers.transport.frame_reader import FRAMES_PER_TICK, FrameReader, ProtocolViolation
-from handlers.transport.rfc6455 import (
+from handlers.websocket.frame_reader import FRAMES_PER_TICK, FrameReader, ProtocolViolation
+from handlers.websocket.rfc6455 import (
     BINARY,
     CLOSE,
     CONTINUATION,

@@ -2,7 +2,7 @@
 
 from aiohttp.http_websocket import WSCloseCode, WSMsgType
 
-from handlers.transport import rfc6455
+from handlers.websocket import rfc6455
 
 
 def test_opcodes_and_close_codes_are_those_of_the_library():

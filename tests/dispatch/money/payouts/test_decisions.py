@@ -3,8 +3,8 @@
 import pytest
 
 from dispatch.errors import Refusal, Refused
-from dispatch.money.payout_decisions import PayoutDecisions
-from dispatch.money.payout_outcomes import PayoutOutcomes
+from dispatch.money.payouts.decisions import PayoutDecisions
+from dispatch.money.payouts.outcomes import PayoutOutcomes
 from dispatch.orders.unit_of_work import Caller
 from dispatch.wire.http.admin_money import PayoutOutcome
 from tests.dispatch.money.conftest import AMOUNT_XAF, EARNED_XAF, MoneyScenario, operator

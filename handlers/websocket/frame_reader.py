@@ -5,7 +5,7 @@ from collections.abc import Callable
 # Private name of aiohttp, in C; docs/library-internals.md names the test that holds it.
 from aiohttp._websocket.helpers import websocket_mask
 
-from handlers.transport.rfc6455 import (
+from handlers.websocket.rfc6455 import (
     BINARY,
     CLOSE,
     CONTINUATION,

@@ -7,7 +7,7 @@ from dispatch.clock import Clock
 from dispatch.errors import Refusal, Refused
 from dispatch.money.idempotent_store import Answer
 from dispatch.money.ledger_errors import translate_ledger_errors
-from dispatch.money.payout_store import PayoutStore
+from dispatch.money.payouts.store import PayoutStore
 from dispatch.orders.unit_of_work import Caller
 from dispatch.wire.http.wallets import PayoutRequest
 from ledger.core.facts import Netting, OwnerType

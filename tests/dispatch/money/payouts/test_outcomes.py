@@ -4,7 +4,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from dispatch.errors import Refusal, Refused
-from dispatch.money.payout_outcomes import PayoutOutcomes
+from dispatch.money.payouts.outcomes import PayoutOutcomes
 from ledger.posting.ledger import LedgerRefused
 from tests.dispatch.money.conftest import EARNED_XAF, MoneyScenario
 

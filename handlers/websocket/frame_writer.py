@@ -1,6 +1,13 @@
 """Encodes the WebSocket text frames that the server sends."""
 
-from handlers.transport.rfc6455 import FIN, LENGTH_7_MAX, LENGTH_16, LENGTH_16_MAX, LENGTH_64, TEXT
+from handlers.websocket.rfc6455 import (
+    FIN,
+    LENGTH_7_MAX,
+    LENGTH_16,
+    LENGTH_16_MAX,
+    LENGTH_64,
+    TEXT,
+)
 
 _FIRST_BYTE = FIN | TEXT
 # Header of a frame with a 16-bit length, the usual size of an event; the length is added to it.

@@ -7,9 +7,9 @@ import structlog
 from dispatch.clock import Clock
 from dispatch.errors import Refused, StoreUnavailable
 from dispatch.money.ledger_errors import translate_ledger_errors
-from dispatch.money.payout_outcomes import PayoutOutcomes
-from dispatch.money.payout_providers import NamedProvider, ProviderReport, ProviderStatus
-from dispatch.money.payout_store import PayoutStore
+from dispatch.money.payouts.outcomes import PayoutOutcomes
+from dispatch.money.payouts.providers import NamedProvider, ProviderReport, ProviderStatus
+from dispatch.money.payouts.store import PayoutStore
 from ledger.core.accounts import LIST_SHARDS
 from ledger.records.payouts import Payout, PayoutState
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from handlers.transport.read_batch import READS_MAX, ReadBatch
+from handlers.websocket.read_batch import READS_MAX, ReadBatch
 from tests.waiting import Until
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from handlers.transport.frame_writer import cached_text_frame, payload_of, text_frame
+from handlers.websocket.frame_writer import cached_text_frame, payload_of, text_frame
 from tests.handlers.socket_edge import WS_PATH, run_edge
 
 SIZES = [0, 1, 125, 126, 65_535, 65_536, 70_000]

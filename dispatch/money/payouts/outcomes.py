@@ -1,7 +1,7 @@
 """Payout outcomes: books what came of a submitted payout, for every kind of report."""
 
 from dispatch import metrics
-from dispatch.money.payout_store import PayoutStore
+from dispatch.money.payouts.store import PayoutStore
 from ledger.core.facts import OwnerType, PayoutPaid, PayoutReturned
 from ledger.posting.ledger import Ledger
 from ledger.records.payouts import Payout

@@ -4,9 +4,9 @@ import asyncio
 from collections.abc import Callable
 from typing import cast
 
-from handlers.transport.frame_reader import FrameReader, ProtocolViolation, ignore_text
-from handlers.transport.read_batch import ReadBatch
-from handlers.transport.rfc6455 import (
+from handlers.websocket.frame_reader import FrameReader, ProtocolViolation, ignore_text
+from handlers.websocket.read_batch import ReadBatch
+from handlers.websocket.rfc6455 import (
     APPLICATION_CLOSE_CODES,
     CLOSE,
     FIN,

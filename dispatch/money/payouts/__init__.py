@@ -1,0 +1,1 @@
+"""Payouts: requests, decisions, submission to a provider, reports, and their store."""

@@ -1,0 +1,1 @@
+"""WebSocket protocol: RFC 6455 frames, the opening handshake, and reading in batches."""
