@@ -207,6 +207,14 @@ def test_a_test_has_no_branches():
     assert branching == []
 
 
+def test_every_module_has_a_test_at_its_path():
+    """`dispatch/orders/store.py` is tested in `tests/dispatch/orders/test_store.py`, and so on."""
+    sources = [Path(n) for n in source_modules() if not Path(n).name.startswith("__")]
+    expected = {n: Path("tests") / n.parent / f"test_{n.name}" for n in sources}
+
+    assert [n.as_posix() for n, test in expected.items() if not (REPOSITORY / test).exists()] == []
+
+
 def test_no_folder_of_tests_is_a_package():
     """No folder of tests is a package: modules are imported by path and may share a name."""
     assert [n for n in suite_modules() if n.endswith("__init__.py")] == []

@@ -9,7 +9,6 @@ from dispatch.model import (
     Decision,
     Dispatch,
     DispatchState,
-    Offer,
     OfferOutcome,
     PastOffer,
     Place,
@@ -52,9 +51,3 @@ def test_defaults_are_not_stored():
     """A field with its default is left out, and read back as the default."""
     stored = msgspec.to_builtins(Dispatch(state=DispatchState.SEARCHING, started_at_ms=1))
     assert stored == {"state": "SEARCHING", "startedAtMs": 1}
-
-
-def test_offer_may_be_accepted_after_it_expires():
-    """The deadline of an offer leaves time for the answer after the time that is shown."""
-    offer: Offer = an_offer()
-    assert offer.made_at_ms < offer.expires_at_ms < offer.deadline_ms

@@ -1,0 +1,44 @@
+"""Commands decode from the contract's JSON, and refuse what is not in it."""
+
+import msgspec
+import pytest
+
+from dispatch.wire import commands
+
+VALID: list[tuple[type[msgspec.Struct], dict[str, object]]] = [
+    (commands.SubscribeOrder, {"orderId": "ord_1", "commandId": "c1"}),
+    (commands.RateOrder, {"orderId": "ord_1", "rating": 5}),
+    (commands.AcceptOrder, {"orderId": "ord_1", "prepMinutes": 20}),
+    (commands.Fix, {"lat": 4.05, "lng": 9.7, "unknown": 1}),
+    (commands.AcceptDelivery, {"orderId": "ord_1", "offerId": "ofr_1"}),
+    (commands.WatchArea, {"bbox": {"south": 4, "west": 9, "north": 5, "east": 10}}),
+    (commands.WatchArea, {"bbox": [9, 4, 10, 5]}),
+]
+
+
+@pytest.mark.parametrize(("struct", "payload"), VALID)
+def test_a_command_of_the_contract_is_decoded(
+    struct: type[msgspec.Struct], payload: dict[str, object]
+):
+    """Field names are camelCase; a fix ignores fields it does not know."""
+    decoded = msgspec.json.decode(msgspec.json.encode(payload), type=struct)
+    assert isinstance(decoded, struct)
+
+
+INVALID: list[tuple[type[msgspec.Struct], dict[str, object]]] = [
+    (commands.SubscribeOrder, {}),
+    (commands.SubscribeOrder, {"orderId": "ord 1"}),
+    (commands.SubscribeOrder, {"orderId": "ord_1\n"}),
+    (commands.SubscribeOrder, {"orderId": "o" * 65}),
+    (commands.SubscribeOrder, {"orderId": "ord_1", "unknown": 1}),
+    (commands.RateOrder, {"orderId": "ord_1", "rating": 6}),
+    (commands.CancelOrder, {"orderId": "ord_1", "reason": "x" * 201}),
+    (commands.LocationBatch, {"fixes": [{"lat": 4.0, "lng": 9.0}] * 101}),
+]
+
+
+@pytest.mark.parametrize(("struct", "payload"), INVALID)
+def test_anything_else_is_refused(struct: type[msgspec.Struct], payload: dict[str, object]):
+    """Missing, unknown, too long and out of range: all of them fail to decode."""
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.json.decode(msgspec.json.encode(payload), type=struct)
