@@ -57,7 +57,7 @@ PARTS: Mapping[str, Callable[[], str]] = {"commands and events": commands_and_ev
 
 
 def renewed(text: str) -> str:
-    """A document with each of its generated parts made anew.
+    """A document with each of its generated parts renewed.
 
     Errors: KeyError for a part that nothing generates.
     """

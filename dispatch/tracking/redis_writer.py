@@ -20,7 +20,7 @@ from dispatch.tracking.stores.positions import IndexRemoval, PositionUpdate
 from dispatch.tracking.watchers import position_packet
 
 # Riders in one pipeline, which takes 5 ms of this process; more wait for the next flush.
-# Source: measured 2026-11-21, 10 us a rider with an order (bench/lane.py).
+# Source: measured 2026-11-21, 10 us a rider with an order (bench/fix_pipeline.py).
 BATCH_MAX = 500
 # Pause after a failed flush.
 # Source: docs/promises.md, watchers get positions again within 2 s of Redis being back.
