@@ -1,5 +1,10 @@
 """Engine.IO server: engineio's HTTP handshake and polling, with our own sessions and WebSockets."""
 
+# The library has no types, and this class extends it; docs/library-internals.md has the names.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+# pyright: reportPrivateUsage=false
+
 import asyncio
 import math
 from collections.abc import Mapping

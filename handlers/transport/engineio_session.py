@@ -1,5 +1,8 @@
 """Engine.IO session: its WebSocket or long polling, its heartbeat, its time limits and its end."""
 
+# The library has no types.
+# pyright: reportMissingTypeStubs=false
+
 from functools import partial
 from typing import Any, Protocol
 

@@ -51,7 +51,7 @@ class GracefulShutdown:
         open_sockets = list(schedule)
         while open_sockets:
             passed_s = self._server.clock.monotonic_s() - started_s
-            later = []
+            later = list[tuple[float, EngineIoSession]]()
             for close_s, connection in open_sockets:
                 if close_s > passed_s or _has_running_commands(connection):
                     later.append((close_s, connection))

@@ -1,5 +1,8 @@
 """Idle reaper: aborts TCP connections on which no complete request arrives."""
 
+# Uses a private name of aiohttp; docs/library-internals.md has it.
+# pyright: reportPrivateUsage=false
+
 import asyncio
 from collections.abc import Iterator
 

@@ -1,5 +1,9 @@
 """Socket.IO server: decodes packets, joins clients to namespaces and counts the ends of sockets."""
 
+# The library has no types, and this class extends it; docs/library-internals.md has the names.
+# pyright: reportMissingTypeStubs=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false, reportUnknownArgumentType=false
+
 import asyncio
 import logging
 from collections.abc import Callable, Mapping

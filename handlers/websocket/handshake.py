@@ -1,5 +1,9 @@
 """WebSocket opening handshake: turns an HTTP request's TCP connection into a WebSocket."""
 
+# Uses private names of aiohttp; docs/library-internals.md has them.
+# pyright: reportPrivateUsage=false, reportUnknownMemberType=false
+# pyright: reportUnknownVariableType=false
+
 import asyncio
 import base64
 import binascii
