@@ -4,6 +4,7 @@ import asyncio
 
 import structlog
 
+from concurrency.work_queue import WorkQueue
 from dispatch import metrics
 from dispatch.errors import Refused, StoreUnavailable
 from dispatch.ids import OrderId, RiderId
@@ -24,27 +25,21 @@ class ArrivalRecorder:
 
     def __init__(self, order_service: OrderService) -> None:
         self._order_service = order_service
-        self._queue: asyncio.Queue[Arrival] = asyncio.Queue(QUEUE_MAX)
+        self._queue = WorkQueue[Arrival](QUEUE_MAX, WORKERS)
 
     def enqueue(self, arrival: Arrival) -> None:
         """Queue an arrival; never blocks."""
-        if self._queue.full():
+        if not self._queue.offer(arrival):
             metrics.ARRIVALS.labels("overflow").inc()
-            return
-        self._queue.put_nowait(arrival)
 
     async def run(self) -> None:
         """Background loop: write queued arrivals, and retry those that could not be written."""
-        async with asyncio.TaskGroup() as group:
-            for _ in range(WORKERS):
-                group.create_task(self._run_worker())
+        await self._queue.run(self._record_or_requeue)
 
-    async def _run_worker(self) -> None:
-        while True:
-            arrival = await self._queue.get()
-            if not await self.record(arrival):
-                await asyncio.sleep(RETRY_S)
-                self.enqueue(arrival)
+    async def _record_or_requeue(self, arrival: Arrival) -> None:
+        if not await self.record(arrival):
+            await asyncio.sleep(RETRY_S)
+            self.enqueue(arrival)
 
     async def record(self, arrival: Arrival) -> bool:
         """Write one arrival; False where it must be tried again."""

@@ -4,6 +4,7 @@ import asyncio
 
 import structlog
 
+from concurrency.work_queue import WorkQueue
 from dispatch.clock import Clock
 from dispatch.errors import Refused, StoreUnavailable
 from dispatch.ids import OrderId
@@ -32,22 +33,15 @@ class SettlementWorker:
         self._order_service = order_service
         self._ledger = ledger
         self._clock = clock
-        self._queue: asyncio.Queue[str] = asyncio.Queue(QUEUE_MAX)
+        self._queue = WorkQueue[str](QUEUE_MAX, WORKERS)
 
     def enqueue(self, order_id: str) -> None:
-        """Queue an order that has just been delivered; never blocks."""
-        if not self._queue.full():
-            self._queue.put_nowait(order_id)
+        """Queue an order that has just been delivered; never blocks. Overflow: the sweep."""
+        self._queue.offer(order_id)
 
     async def run(self) -> None:
         """Background loop: settle the queue, `WORKERS` orders at a time."""
-        async with asyncio.TaskGroup() as group:
-            for _ in range(WORKERS):
-                group.create_task(self._run_worker())
-
-    async def _run_worker(self) -> None:
-        while True:
-            await self.settle(await self._queue.get())
+        await self._queue.run(self.settle)
 
     async def sweep(self) -> None:
         """Background loop: settle what the queues have missed, every `SWEEP_EVERY_S`."""

@@ -1,7 +1,7 @@
 """Routing engine client: travel times from OSRM or Valhalla over HTTP, in the background."""
 
-import asyncio
 from collections.abc import Mapping
+from functools import partial
 from types import MappingProxyType
 from typing import Annotated, Literal, NamedTuple, TypeVar
 
@@ -10,6 +10,7 @@ import msgspec
 import structlog
 from msgspec import Meta
 
+from concurrency.work_queue import WorkQueue
 from dispatch import metrics
 from dispatch.tracking.route_leg import RouteLeg
 from handlers.gateways.response_body import read_response_body
@@ -93,34 +94,25 @@ class RoutingEngine:
         self._kind: EngineKind = kind
         self._url = url.rstrip("/")
         self._timeout = aiohttp.ClientTimeout(total=timeout_ms / 1000)
-        self._queue: asyncio.Queue[RouteQuery] = asyncio.Queue(QUEUE_MAX)
+        self._queue = WorkQueue[RouteQuery](QUEUE_MAX, WORKERS)
 
     @property
     def queue_length(self) -> int:
         """How many queries wait."""
-        return self._queue.qsize()
+        return len(self._queue)
 
     def request_route(
         self, leg: RouteLeg, start: Point, vehicle: str | None, estimate_s: float
     ) -> None:
         """Queue a query; never waits. Units: degrees, seconds."""
-        if self._queue.full():
+        query = RouteQuery(leg, start, vehicle or "MOTORBIKE", estimate_s)
+        if not self._queue.offer(query):
             metrics.ROUTE_QUERIES.labels("overflow").inc()
-            return
-        self._queue.put_nowait(RouteQuery(leg, start, vehicle or "MOTORBIKE", estimate_s))
 
     async def run(self) -> None:
         """Send queued queries; to be supervised."""
-        async with (
-            aiohttp.ClientSession(timeout=self._timeout) as http,
-            asyncio.TaskGroup() as group,
-        ):
-            for _ in range(WORKERS):
-                group.create_task(self._run_worker(http))
-
-    async def _run_worker(self, http: aiohttp.ClientSession) -> None:
-        while True:
-            await self.resolve(http, await self._queue.get())
+        async with aiohttp.ClientSession(timeout=self._timeout) as http:
+            await self._queue.run(partial(self.resolve, http))
 
     async def resolve(self, http: aiohttp.ClientSession, query: RouteQuery) -> None:
         """Send one query and keep its result in the leg; on failure our own estimate stays."""

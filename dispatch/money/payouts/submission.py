@@ -4,6 +4,7 @@ import asyncio
 
 import structlog
 
+from concurrency.work_queue import WorkQueue
 from dispatch.clock import Clock
 from dispatch.errors import Refused, StoreUnavailable
 from dispatch.money.ledger_errors import translate_ledger_errors
@@ -37,17 +38,15 @@ class PayoutSubmitter:
         self._outcomes = outcomes
         self._provider_name, self._provider = provider
         self._clock = clock
-        self._queue: asyncio.Queue[str] = asyncio.Queue(QUEUE_MAX)
+        self._queue = WorkQueue[str](QUEUE_MAX, workers=1)
 
     def enqueue(self, payout_id: str) -> None:
-        """Queue a payout that has just been approved; never blocks."""
-        if not self._queue.full():
-            self._queue.put_nowait(payout_id)
+        """Queue a payout that has just been approved; never blocks. Overflow: the sweep."""
+        self._queue.offer(payout_id)
 
     async def run(self) -> None:
         """Background loop: process the queue."""
-        while True:
-            await self.process_payout(await self._queue.get())
+        await self._queue.run(self.process_payout)
 
     async def sweep(self) -> None:
         """Background loop: process what the queue has missed, every `SWEEP_EVERY_S`."""
