@@ -30,9 +30,11 @@ async def test_a_server_that_is_started_without_redis_waits_for_it(tmp_path: Pat
         await servers.valkey.kill()
         starting = asyncio.create_task(servers.launch())
         log = tmp_path / "node1" / "server.log"
-        await wait_for(lambda: log.exists() and "redis_awaited" in log.read_text(), 30.0)
+        await wait_for(
+            lambda: log.exists() and "redis_unavailable_at_start" in log.read_text(), 30.0
+        )
         await servers.valkey.start()
         node = await starting
 
         assert not node.server.has_ended
-        assert "redis_awaited" in log.read_text()
+        assert "redis_unavailable_at_start" in log.read_text()
