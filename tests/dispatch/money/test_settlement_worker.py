@@ -62,9 +62,14 @@ async def test_an_unavailable_table_leaves_the_order_to_the_sweep(
     assert orders.asked == ["ord_1"]
 
 
-async def test_a_full_queue_leaves_orders_to_the_sweep(money: MoneyScenario):
-    """Above its bound nothing is queued, and nothing blocks."""
+async def test_a_full_queue_leaves_orders_to_the_sweep(money: MoneyScenario, until: Until):
+    """Above its bound nothing is queued, nothing blocks, and what is queued is settled."""
     orders = UnavailableOrders(StoreUnavailable("dynamodb", "away"))
     worker = SettlementWorker(cast("OrderService", orders), money.ledger, money.clock)
     for number in range(QUEUE_MAX + 5):
         worker.enqueue(f"ord_{number}")
+    async with until.running(worker.run):
+        await until.true(lambda: len(orders.asked) >= QUEUE_MAX)
+
+    assert len(orders.asked) == QUEUE_MAX
+    assert f"ord_{QUEUE_MAX}" not in orders.asked

@@ -178,7 +178,10 @@ async def test_loaded_scripts_may_be_called_in_a_pipeline(redis: RedisClients, s
 
 async def test_every_script_compiles(redis: RedisClients):
     """Redis accepts every Lua file beside the stores."""
-    await Scripts(redis.commands).load()
+    scripts = Scripts(redis.commands)
+    await scripts.load()
+
+    assert all(await redis.commands.script_exists(scripts.sha("inbox_append")))
 
 
 async def test_connections_are_bounded(redis: RedisClients):

@@ -114,5 +114,6 @@ async def test_the_loop_measures_its_own_lag(until: Until):
             return super().monotonic_s()
 
     load_shedder = LoadShedder(JumpingClock())
+    assert not load_shedder.is_shedding
     async with until.running(load_shedder.run):
         await until.true(lambda: load_shedder.is_shedding)
