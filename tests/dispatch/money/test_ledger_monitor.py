@@ -11,10 +11,8 @@ from dispatch.money.payouts.store import PayoutStore
 from dispatch.wire.events import Alert
 from ledger.reporting.audit import Audit
 from ledger.reporting.checks import INVARIANTS
-from tests import virtual_time
-from tests.ledger.scenarios.cluster import ServerCluster, ServerNode
-from tests.ledger.scenarios.corruptions import CORRUPTIONS, build_ledger, corrupt
-from tests.ledger.scenarios.seeded_randomness import seed_randomness
+from tests.ledger.scenarios.cluster import ServerNode
+from tests.ledger.scenarios.corruptions import CORRUPTIONS, corrupt, run_on_ledger
 
 # A balance of the vendor's wallet that does not fit its last line.
 CORRUPTION = CORRUPTIONS[9]
@@ -25,17 +23,6 @@ def new_monitor(node: ServerNode) -> LedgerMonitor:
     clock = node.clock
     payouts = PayoutStore(node.table, clock)
     return LedgerMonitor(payouts, lambda: Audit(node.table, clock.now_ms), clock)
-
-
-def run_scenario(scenario):
-    """Run a scenario on a ledger with one entry of every kind, in virtual time."""
-
-    async def main():
-        cluster = ServerCluster()
-        return await scenario(cluster, await build_ledger(cluster))
-
-    with seed_randomness(1):
-        return virtual_time.run(main())
 
 
 def test_a_break_stops_payouts():
@@ -51,7 +38,7 @@ def test_a_break_stops_payouts():
             await node.approve_payout(ids["waiting"])
         return before, after, raised.value.message
 
-    before, after, message = run_scenario(scenario)
+    before, after, message = run_on_ledger(scenario)
     assert before == []
     assert {each.invariant for each in after} == {"balance_is_last_line", "balance_available"}
     assert "stopped" in message
@@ -66,7 +53,7 @@ def test_the_gate_names_the_monitor_and_the_break():
         await new_monitor(node).verify()
         return await PayoutStore(node.table, cluster.clock).get_gate()
 
-    gate = run_scenario(scenario)
+    gate = run_on_ledger(scenario)
     assert (gate["stopped"], gate["by"]) == (True, "ledger_monitor")
     assert "VENDOR#ven_1" in gate["reason"]
 
@@ -91,7 +78,7 @@ def test_a_break_alerts_operators():
         running.cancel()
         return before, alerts
 
-    before, alerts = run_scenario(scenario)
+    before, alerts = run_on_ledger(scenario)
     assert before == []
     [(alert, every_ms)] = alerts
     assert (alert.kind, every_ms) == ("ledger_broken", ALERT_EVERY_MS)
@@ -113,7 +100,7 @@ def test_a_node_without_the_lease_checks_nothing():
         running.cancel()
         return cluster.item("CONFIG#GLOBAL", "PAYOUTS")
 
-    assert run_scenario(scenario) is None
+    assert run_on_ledger(scenario) is None
 
 
 def test_every_invariant_has_a_metric():
@@ -123,7 +110,7 @@ def test_every_invariant_has_a_metric():
         corrupt(cluster, ids, CORRUPTION)
         return await new_monitor(cluster.add_node()).verify()
 
-    found = {each.invariant for each in run_scenario(scenario)}
+    found = {each.invariant for each in run_on_ledger(scenario)}
     gauges = {
         sample.labels["invariant"]: sample.value
         for metric in metrics.LEDGER_BREAKS.collect()

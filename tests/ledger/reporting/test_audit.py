@@ -1,28 +1,14 @@
 """The audit names every planted corruption, and reports nothing in a correct ledger."""
 
 from ledger.reporting.audit import Audit
-from tests import virtual_time
-from tests.ledger.scenarios.cluster import ServerCluster
 from tests.ledger.scenarios.corruptions import (
     CORRUPTIONS,
     Corruption,
     audit_breaks,
-    build_ledger,
     corrupt,
+    run_on_ledger,
     set_attributes,
 )
-from tests.ledger.scenarios.seeded_randomness import seed_randomness
-
-
-def run_scenario(scenario):
-    """Run a scenario on a small ledger, on virtual time."""
-
-    async def main():
-        cluster = ServerCluster()
-        return await scenario(cluster, await build_ledger(cluster))
-
-    with seed_randomness(1):
-        return virtual_time.run(main())
 
 
 def test_a_correct_ledger_has_no_breaks():
@@ -37,7 +23,7 @@ def test_a_correct_ledger_has_no_breaks():
             found += [each async for each in part.find_breaks(*span)]
         return found, whole.line_count, whole.entry_count
 
-    found, lines, entries = run_scenario(scenario)
+    found, lines, entries = run_on_ledger(scenario)
     assert found == []
     assert lines >= 16
     assert entries >= 16
@@ -55,7 +41,7 @@ def test_every_corruption_is_named():
             results[corruption.name] = corruption.invariant in rules or rules
         return results, await audit_breaks(cluster)
 
-    results, after = run_scenario(scenario)
+    results, after = run_on_ledger(scenario)
     assert {name: rules for name, rules in results.items() if rules is not True} == {}
     assert len(results) >= 25
     assert after == []
@@ -71,7 +57,7 @@ def test_an_overdue_settlement_is_a_break():
         await cluster.clock.sleep(61)
         return soon, {each.invariant for each in await audit_breaks(cluster)}
 
-    assert run_scenario(scenario) == (set(), {"settled_in_time"})
+    assert run_on_ledger(scenario) == (set(), {"settled_in_time"})
 
 
 def set_delivered(now_ms):

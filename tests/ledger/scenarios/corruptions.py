@@ -1,7 +1,7 @@
 """A small ledger, and corruptions of it: each changes one item without the ledger."""
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Awaitable, Callable
+from typing import NamedTuple, TypeVar
 
 from dispatch.wire.http.base import PaymentMethodName
 from ledger.core.facts import Adjustment, AdjustmentLeg
@@ -9,6 +9,7 @@ from ledger.dynamodb.attribute_values import from_item, to_item
 from ledger.dynamodb.table import Item
 from ledger.reporting.audit import Audit
 from ledger.reporting.checks import LedgerBreak
+from tests import virtual_time
 from tests.ledger.scenarios.cluster import (
     RIDER,
     TABLE,
@@ -18,11 +19,13 @@ from tests.ledger.scenarios.cluster import (
     ServerNode,
 )
 from tests.ledger.scenarios.money_flows import order_assigned, order_delivered, order_placed
+from tests.ledger.scenarios.seeded_randomness import seed_randomness
 
 DAY_MS = 86_400_000
 # Longer than an entry may need to appear in an index.
 CONSISTENT_AFTER_S = 20
 
+T = TypeVar("T")
 NamedIds = dict[str, str]
 
 
@@ -34,6 +37,17 @@ class Corruption(NamedTuple):
     sk: str
     change: Callable[[Item], Item | None]
     invariant: str
+
+
+def run_on_ledger(scenario: Callable[[ServerCluster, NamedIds], Awaitable[T]]) -> T:
+    """Run a scenario on a ledger with one entry of every kind, on virtual time."""
+
+    async def main() -> T:
+        cluster = ServerCluster()
+        return await scenario(cluster, await build_ledger(cluster))
+
+    with seed_randomness(1):
+        return virtual_time.run(main())
 
 
 async def build_ledger(cluster: ServerCluster) -> NamedIds:
