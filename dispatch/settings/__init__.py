@@ -1,0 +1,15 @@
+"""Settings: every option of the server, read from the environment and checked at start."""
+
+from dispatch.settings.checks import JWT_SECRET_BYTES_MIN
+from dispatch.settings.model import Role, Secret, Settings, SettingsError
+from dispatch.settings.reading import DEV_DRAIN_SPREAD_S, read
+
+__all__ = [
+    "DEV_DRAIN_SPREAD_S",
+    "JWT_SECRET_BYTES_MIN",
+    "Role",
+    "Secret",
+    "Settings",
+    "SettingsError",
+    "read",
+]

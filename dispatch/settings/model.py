@@ -1,0 +1,119 @@
+"""Settings: every option of the server with its unit, default and reason."""
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+Secret = str
+Role = Literal["all", "edge", "engine"]
+
+
+class SettingsError(Exception):
+    """A setting is missing or invalid; the server cannot start."""
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The server's settings; each field is an environment variable, in lower case.
+
+    Units: as the suffix says: milliseconds for `_ms`, seconds for `_s`, bytes for `_bytes`.
+    """
+
+    host: str = "127.0.0.1"
+    port: int = 8080
+    # edge: serves sockets and HTTP; engine: may be the live engine of its zone; all: both.
+    role: Role = "all"
+    jwt_secret: Secret = ""
+    # Keys of tokens whose header has a `kid`, as `kid:secret`; the first one signs our tokens. A
+    # key rotation lists two. JWT_SECRET, where set, verifies tokens without a `kid`.
+    jwt_keys: tuple[Secret, ...] = ()
+    jwt_issuer: str | None = None
+    jwt_audience: str | None = None
+    redis_url: str | None = None
+    dynamodb_endpoint: str | None = None
+    dynamodb_table: str = "reeyo"
+    aws_region: str = "eu-west-1"
+    aws_access_key_id: str | None = None
+    allowed_origins: tuple[str, ...] = ()
+    # Addresses or networks of our own proxies, whose X-Forwarded-For is trusted.
+    trusted_proxies: tuple[str, ...] = ()
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    data_dir: Path = Path("data")
+    rate_limits: Literal["on", "off"] = "on"
+    # Verifies `POST /webhooks/payments/{provider}` and signs requests to CODE_URL; a Standard
+    # Webhooks secret (`whsec_` + base64).
+    webhook_secret: Secret = ""
+    # The company's gateway for text messages: it receives `{phone, code, expiresAt}`, signed.
+    # Without it sign-in by code is off, except under --dev, where the answer contains the code.
+    code_url: str | None = None
+    # The provider of MOBILE_MONEY payments; the sandbox confirms by itself, only under --dev.
+    payment_provider: str = "sandbox"
+    # The company's gateway for payouts and its name in paths and records; without it an operator
+    # pays by hand, or the sandbox does under --dev. WEBHOOK_SECRET signs requests to it and its
+    # reports to `POST /webhooks/payouts/{provider}`.
+    payout_url: str | None = None
+    payout_provider: str = "gateway"
+    dev: bool = False
+
+    # Period of the position writer: a fix waits at most this long before it is sent to Redis.
+    # Source: bench/two_nodes.py, 2026-11-21: a fix reaches a watcher on another node after this
+    # and some 10 ms more; its goal is 60 ms.
+    drain_flush_ms: int = 40
+    # Riders whose newest fix may wait for the position writer; above it the oldest entry is dropped
+    # and counted.
+    drain_riders_max: int = 100_000
+    # Without a fix a rider gets no offer after `fix_fresh_ms`, is offline after `fix_lost_ms`.
+    # Source: docs/contract.md for 15 s; 45 s is chosen, several reporting intervals more.
+    fix_fresh_ms: int = 15_000
+    fix_lost_ms: int = 45_000
+    # Orders that a rider may carry at once. Source: docs/contract.md, one by default.
+    rider_orders_max: int = 1
+    # Speed-up of the simulated riders and kitchens when a day is replayed; only under --dev.
+    city_pace: float = 1.0
+    # The company's routing engine, asked for ETAs; without one they are estimated from the distance
+    # and the speeds observed on the streets.
+    router_url: str | None = None
+    router_kind: Literal["osrm", "valhalla"] = "osrm"
+    # Above it our own estimate is used; a router in the same network answers in some 10 ms.
+    router_timeout_ms: int = 800
+    # Source: chosen; no message of docs/contract.md comes near 16 KiB.
+    frame_bytes_max: int = 16 * 1024
+    http_body_bytes_max: int = 64 * 1024
+    # Source: docs/contract.md, default limits.
+    commands_per_s: int = 20
+    fixes_per_s: int = 10
+    http_requests_per_min: int = 300
+    ping_interval_s: int = 10
+    ping_timeout_s: int = 10
+    # A stopping server closes its sockets one by one over `drain_spread_s`, so that they do not all
+    # reconnect at once; `drain_deadline_s` is then left for the last writes.
+    # Source: docs/promises.md, all clients are back within 10 s, which leaves 4 s for connecting;
+    # orchestrators kill after 30 s.
+    drain_spread_s: float = 6.0
+    drain_deadline_s: float = 4.0
+
+    @property
+    def keys_by_id(self) -> dict[str, Secret]:
+        """The token keys by their `kid`, in the order of the setting."""
+        pairs = (each.partition(":") for each in self.jwt_keys)
+        return {key_id: secret for key_id, _, secret in pairs}
+
+    @property
+    def has_sockets(self) -> bool:
+        """Whether this process serves sockets and HTTP."""
+        return self.role != "engine"
+
+    @property
+    def has_engine(self) -> bool:
+        """Whether this process may be the live engine and runs the sweeps."""
+        return self.role != "edge"
+
+    @property
+    def embeds_redis(self) -> bool:
+        """Whether an embedded Valkey is started."""
+        return self.redis_url is None
+
+    @property
+    def embeds_dynamodb(self) -> bool:
+        """Whether an embedded DynamoDB engine is started."""
+        return self.dynamodb_endpoint is None and self.aws_access_key_id is None

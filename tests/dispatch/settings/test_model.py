@@ -1,0 +1,35 @@
+"""Settings: what follows from them for keys, roles and embedded engines."""
+
+from dispatch.settings import JWT_SECRET_BYTES_MIN, Settings, read
+
+SECRET = "s" * JWT_SECRET_BYTES_MIN
+
+
+def read_with(**environ: str) -> Settings:
+    return read({"JWT_SECRET": SECRET, **environ})
+
+
+def test_keys_of_a_rotation_replace_the_secret():
+    """With JWT_KEYS no JWT_SECRET is required; the keys keep their order."""
+    settings = read({"JWT_KEYS": f"new:{SECRET}1,old:{SECRET}2"})
+    assert settings.keys_by_id == {"new": f"{SECRET}1", "old": f"{SECRET}2"}
+    assert list(settings.keys_by_id) == ["new", "old"]
+
+
+def test_role_decides_what_a_process_does():
+    """An edge serves sockets, an engine sweeps, and `all` does both."""
+    stores = {"REDIS_URL": "redis://r", "DYNAMODB_ENDPOINT": "http://d"}
+    duties = {
+        role: (settings.has_sockets, settings.has_engine)
+        for role in ("all", "edge", "engine")
+        for settings in [read_with(ROLE=role, **stores)]
+    }
+    assert duties == {"all": (True, True), "edge": (True, False), "engine": (False, True)}
+
+
+def test_unnamed_stores_are_embedded():
+    """Redis is embedded without REDIS_URL, DynamoDB without an endpoint and an AWS key."""
+    assert (read_with().embeds_redis, read_with().embeds_dynamodb) == (True, True)
+    assert not read_with(REDIS_URL="redis://r").embeds_redis
+    assert not read_with(DYNAMODB_ENDPOINT="http://d").embeds_dynamodb
+    assert not read_with(AWS_ACCESS_KEY_ID="key").embeds_dynamodb
