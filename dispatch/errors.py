@@ -20,6 +20,7 @@ class Refusal(StrEnum):
     CONFLICT = "conflict"
     SERVICE_DISABLED = "service_disabled"
     VENDOR_CLOSED = "vendor_closed"
+    OUT_OF_AREA = "out_of_area"
     UNKNOWN_ITEM = "unknown_item"
     ITEM_UNAVAILABLE = "item_unavailable"
     TOO_HEAVY = "too_heavy"

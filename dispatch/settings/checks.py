@@ -4,6 +4,7 @@ import base64
 import ipaddress
 import re
 
+from dispatch.service_area import OFF
 from dispatch.settings.model import Settings, SettingsError
 
 # Source: RFC 7518 section 3.2, a key for HS256 has at least the size of the hash.
@@ -24,6 +25,7 @@ def check(settings: Settings) -> None:
     _check_keys(settings)
     _check_proxies(settings)
     _check_gateways(settings)
+    _check_service_area(settings)
     if settings.rate_limits == "off" and not settings.dev:
         raise SettingsError("RATE_LIMITS=off is for benches and needs --dev")
     if settings.city_pace != 1.0 and not settings.dev:
@@ -77,6 +79,15 @@ def _check_proxies(settings: Settings) -> None:
             ipaddress.ip_network(each)
         except ValueError as error:
             raise SettingsError(f"TRUSTED_PROXIES: {error}") from error
+
+
+def _check_service_area(settings: Settings) -> None:
+    try:
+        area = settings.area
+    except ValueError as error:
+        raise SettingsError(f"SERVICE_AREA must be lat,lng,km;lat,lng,km: {error}") from error
+    if not area.circles and settings.service_area.strip().lower() != OFF:
+        raise SettingsError("SERVICE_AREA names no circle; SERVICE_AREA=off serves every place")
 
 
 def _is_webhook_secret(secret: str) -> bool:

@@ -5,6 +5,8 @@ from typing import Literal
 
 import msgspec
 
+from dispatch.service_area import ServiceArea, parse_service_area
+
 Secret = str
 Role = Literal["all", "edge", "engine"]
 
@@ -70,6 +72,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     rider_orders_max: int = 1
     # Speed-up of the simulated riders and kitchens when a day is replayed; only under --dev.
     city_pace: float = 1.0
+    # Where the company delivers: circles of `lat,lng,km`, separated by `;`; `off`: everywhere.
+    # Source: chosen; 50 km around the middle of Douala reach every suburb, and no other town.
+    service_area: str = "4.0511,9.7679,50"
     # The company's routing engine, asked for ETAs; without one they are estimated from the distance
     # and the speeds observed on the streets.
     router_url: str | None = None
@@ -97,6 +102,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         """The token keys by their `kid`, in the order of the setting."""
         pairs = (each.partition(":") for each in self.jwt_keys)
         return {key_id: secret for key_id, _, secret in pairs}
+
+    @property
+    def area(self) -> ServiceArea:
+        """The parsed service area. Errors: ValueError before the settings were checked."""
+        return parse_service_area(self.service_area)
 
     @property
     def has_sockets(self) -> bool:

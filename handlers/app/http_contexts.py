@@ -42,6 +42,7 @@ def add_http_contexts(app: web.Application, services: Services) -> None:
         riders=services.riders,
         rider_registry=services.rider_registry,
         load_rider=services.rider_loader.read,
+        service_area=services.settings.area,
     )
     app[SERVICE_RATES] = ServiceRatesContext(service_rates=services.service_rates)
     app[PROMOTIONS] = PromotionsContext(promotions=services.promotions)

@@ -80,6 +80,7 @@ def _build_order_stores(
         unit_of_work=OrderUnitOfWork(table, ledger, outbox, clock),
         fence=Fence(clock),
         payment_provider=infrastructure.settings.payment_provider,
+        service_area=infrastructure.settings.area,
         rider_orders_max=infrastructure.settings.rider_orders_max,
     )
 

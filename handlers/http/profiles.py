@@ -6,9 +6,11 @@ from typing import TypedDict
 
 from aiohttp import web
 
+from dispatch.catalogue.area_rule import check_place
 from dispatch.catalogue.store import Catalogue, Vendor
 from dispatch.ids import RiderId
 from dispatch.riders.store import Rider, Riders, Workload
+from dispatch.service_area import ServiceArea
 from dispatch.tracking.rider_registry import RiderRegistry
 from dispatch.tracking.rider_state import RiderAttributes
 from dispatch.wire.http.profiles import RiderProfile, VendorProfile
@@ -26,6 +28,7 @@ class ProfilesContext:
     riders: Riders
     rider_registry: RiderRegistry
     load_rider: Callable[[RiderId], Awaitable[tuple[Workload, RiderAttributes]]]
+    service_area: ServiceArea
 
 
 PROFILES = web.AppKey("profiles", ProfilesContext)
@@ -72,10 +75,11 @@ async def get_vendor(request: web.Request) -> VendorView:
 
 
 async def put_vendor(request: web.Request) -> VendorView:
-    """Save the fields in the body; the others stay unchanged."""
-    body = await read_body(request, VendorProfile)
-    catalogue = request.app[PROFILES].catalogue
-    return _vendor_view(await catalogue.put_vendor(request[PRINCIPAL].id, body))
+    """Save the fields in the body; the others stay unchanged. Errors: Refused OUT_OF_AREA."""
+    body, context = await read_body(request, VendorProfile), request.app[PROFILES]
+    if body.location is not None:
+        check_place(context.service_area, "location", body.location)
+    return _vendor_view(await context.catalogue.put_vendor(request[PRINCIPAL].id, body))
 
 
 def _vendor_view(vendor: Vendor) -> VendorView:

@@ -20,6 +20,7 @@ from dispatch.orders.transitions.context import OfferFacts
 from dispatch.orders.unit_of_work import Caller, OrderUnitOfWork
 from dispatch.orders.use_cases.base import OrderStores
 from dispatch.riders.store import Riders
+from dispatch.service_area import ServiceArea
 from dispatch.storage.leases import Fence
 from dispatch.storage.redis_client import RedisClients, Scripts
 from dispatch.storage.timers import Timers
@@ -92,6 +93,7 @@ class OrderScenario:
                 unit_of_work=self.unit_of_work,
                 fence=self.fence,
                 payment_provider="sandbox",
+                service_area=ServiceArea(),
             ),
             self.clock,
         )

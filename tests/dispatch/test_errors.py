@@ -6,8 +6,8 @@ from dispatch.errors import LeadershipLost, Refusal, Refused, StoreUnavailable
 CODES = [
     "malformed", "rate_limited", "wrong_credentials", "forbidden", "not_found", "wrong_state",
     "offer_taken", "offer_expired", "conflict", "service_disabled", "vendor_closed",
-    "unknown_item", "item_unavailable", "too_heavy", "below_minimum", "promo_refused",
-    "cash_limit", "insufficient_funds", "unavailable", "internal",
+    "out_of_area", "unknown_item", "item_unavailable", "too_heavy", "below_minimum",
+    "promo_refused", "cash_limit", "insufficient_funds", "unavailable", "internal",
 ]  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from dispatch.orders.service import OrderService
 from dispatch.orders.transitions.context import OfferFacts
 from dispatch.orders.unit_of_work import Caller, OrderUnitOfWork
 from dispatch.orders.use_cases.base import OrderStores
+from dispatch.service_area import ServiceArea
 from dispatch.storage.leases import Fence
 from dispatch.storage.redis_client import Scripts
 from dispatch.storage.timers import Timers
@@ -50,6 +51,7 @@ def live_engine(api: ApiClient) -> OrderService:
         unit_of_work=OrderUnitOfWork(api.table, api.ledger, outbox, api.clock),
         fence=fence,
         payment_provider="sandbox",
+        service_area=ServiceArea(),
     )
     return OrderService(stores, api.clock)
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 
+from dispatch.catalogue.area_rule import check_place
 from dispatch.catalogue.store import CatalogueItem, Vendor
 from dispatch.errors import Refusal, Refused
-from dispatch.model import OrderLine
+from dispatch.model import OrderLine, Place
+from dispatch.service_area import ServiceArea
 from dispatch.wire.http.orders import BasketItem, GoodsOrder, PackageOrder
 from ledger.core.money import AMOUNT_MAX
 from ledger.core.pricing import (
@@ -29,11 +31,12 @@ def price_goods_order(
     vendor: Vendor | None,
     items: Mapping[str, CatalogueItem],
     rates: Rates,
+    area: ServiceArea,
 ) -> tuple[Lines, Pricing]:
     """Check a FOOD or MART order and price it; lines of the same item are merged.
 
-    Errors: Refused, in this order: NOT_FOUND, SERVICE_DISABLED, VENDOR_CLOSED, UNKNOWN_ITEM,
-        ITEM_UNAVAILABLE, BELOW_MINIMUM, MALFORMED for an order above the limits.
+    Errors: Refused, in this order: NOT_FOUND, SERVICE_DISABLED, VENDOR_CLOSED, OUT_OF_AREA,
+        UNKNOWN_ITEM, ITEM_UNAVAILABLE, BELOW_MINIMUM, MALFORMED for an order above the limits.
     Units: whole XAF.
     """
     assert rates.service == body.order_type
@@ -41,7 +44,8 @@ def price_goods_order(
     if vendor is None and not items:
         raise Refused(Refusal.NOT_FOUND, f"there is no vendor {body.vendor_id}")
     _check_enabled(rates)
-    _check_open(body, vendor)
+    check_place(area, "pickup", _location_of_open(body, vendor))
+    check_place(area, "dropoff", body.delivery_address)
     wanted = _merge_items(body.items)
     _check_listed(wanted, items)
     _check_available(wanted, items)
@@ -53,14 +57,16 @@ def price_goods_order(
     return lines, pricing
 
 
-def price_package_order(body: PackageOrder, rates: Rates) -> Pricing:
+def price_package_order(body: PackageOrder, rates: Rates, area: ServiceArea) -> Pricing:
     """Check a parcel and price it by the straight line from pickup to dropoff.
 
-    Errors: Refused SERVICE_DISABLED, TOO_HEAVY, in this order.
+    Errors: Refused SERVICE_DISABLED, OUT_OF_AREA, TOO_HEAVY, in this order.
     Units: kilograms, whole XAF.
     """
     assert rates.service == "PACKAGE"
     _check_enabled(rates)
+    check_place(area, "pickup", body.pickup)
+    check_place(area, "dropoff", body.dropoff)
     parcel = body.package_details
     if parcel.weight > rates.max_weight_kg:
         raise Refused(
@@ -81,13 +87,15 @@ def _check_enabled(rates: Rates) -> None:
         )
 
 
-def _check_open(body: GoodsOrder, vendor: Vendor | None) -> None:
+def _location_of_open(body: GoodsOrder, vendor: Vendor | None) -> Place:
+    """Where an open vendor is. Errors: Refused VENDOR_CLOSED."""
     if vendor is None or not vendor.online:
         raise Refused(Refusal.VENDOR_CLOSED, "the vendor is closed")
     if vendor.location is None:
         raise Refused(Refusal.VENDOR_CLOSED, "the vendor has no location yet")
     if body.order_type not in vendor.services:
         raise Refused(Refusal.VENDOR_CLOSED, f"the vendor does not sell {body.order_type}")
+    return vendor.location
 
 
 def _merge_items(wanted: Sequence[BasketItem]) -> dict[str, int]:

@@ -8,6 +8,7 @@ from dispatch.catalogue.store import Catalogue, Vendor
 from dispatch.model import OrderLine
 from dispatch.orders.placing.basket import price_goods_order, price_package_order
 from dispatch.orders.placing.draft import Placement
+from dispatch.service_area import ServiceArea
 from dispatch.wire.http.orders import PackageOrder
 from ledger.core.pricing import Pricing
 from ledger.records.promotions import Promotion
@@ -26,11 +27,16 @@ class QuoteService:
     """Prices orders, before and at their placement."""
 
     def __init__(
-        self, catalogue: Catalogue, service_rates: ServiceRates, promotions: Promotions
+        self,
+        catalogue: Catalogue,
+        service_rates: ServiceRates,
+        promotions: Promotions,
+        area: ServiceArea,
     ) -> None:
         self._catalogue = catalogue
         self._service_rates = service_rates
         self._promotions = promotions
+        self._area = area
 
     async def quote(self, user_id: str, body: Placement) -> Quote:
         """Price an order, with the discount of its promotion code.
@@ -48,8 +54,8 @@ class QuoteService:
     async def _quote_without_discount(self, body: Placement) -> Quote:
         rates = (await self._service_rates.rates())[body.order_type]
         if isinstance(body, PackageOrder):
-            return Quote(price_package_order(body, rates))
+            return Quote(price_package_order(body, rates, self._area))
         wanted = [item.item_id for item in body.items]
         vendor, items = await self._catalogue.vendor_and_items(body.vendor_id, wanted)
-        lines, pricing = price_goods_order(body, vendor, items, rates)
+        lines, pricing = price_goods_order(body, vendor, items, rates, self._area)
         return Quote(pricing, lines, vendor)

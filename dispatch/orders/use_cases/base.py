@@ -20,6 +20,7 @@ from dispatch.orders.unit_of_work import (
     OrderUnitOfWork,
 )
 from dispatch.riders.store import Riders
+from dispatch.service_area import ServiceArea
 from dispatch.storage.leases import Fence
 from dispatch.tracking.stores.positions import Positions
 from dispatch.wire import commands
@@ -42,6 +43,7 @@ class OrderStores(msgspec.Struct, frozen=True, kw_only=True):
     unit_of_work: OrderUnitOfWork
     fence: Fence
     payment_provider: str
+    service_area: ServiceArea
     # Source: docs/contract.md, a rider carries one order at a time unless configured otherwise.
     rider_orders_max: int = 1
 

@@ -27,7 +27,7 @@ class PlacingUseCases(OrderUseCases):
     def __init__(self, stores: OrderStores, clock: Clock) -> None:
         super().__init__(stores, clock)
         self._quote_service = QuoteService(
-            stores.catalogue, stores.service_rates, stores.promotions
+            stores.catalogue, stores.service_rates, stores.promotions, stores.service_area
         )
 
     async def quote(self, caller: Caller, body: Placement) -> Snapshot:
@@ -41,8 +41,8 @@ class PlacingUseCases(OrderUseCases):
     async def place_order(self, caller: Caller, body: Placement) -> Snapshot:
         """Price the order, take the money where a wallet pays, and send it to the vendor.
 
-        Errors: Refused SERVICE_DISABLED, VENDOR_CLOSED, UNKNOWN_ITEM, ITEM_UNAVAILABLE, TOO_HEAVY,
-        BELOW_MINIMUM, PROMO_REFUSED, INSUFFICIENT_FUNDS.
+        Errors: Refused SERVICE_DISABLED, VENDOR_CLOSED, OUT_OF_AREA, UNKNOWN_ITEM,
+        ITEM_UNAVAILABLE, TOO_HEAVY, BELOW_MINIMUM, PROMO_REFUSED, INSUFFICIENT_FUNDS.
         """
         if (first := await self._unit_of_work.find_first_answer(caller)) is not None:
             return first

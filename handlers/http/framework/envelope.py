@@ -30,6 +30,7 @@ STATUS_OF: Mapping[Refusal, int] = {
     Refusal.CONFLICT: 409,
     Refusal.SERVICE_DISABLED: 503,
     Refusal.VENDOR_CLOSED: 422,
+    Refusal.OUT_OF_AREA: 422,
     Refusal.UNKNOWN_ITEM: 422,
     Refusal.ITEM_UNAVAILABLE: 422,
     Refusal.TOO_HEAVY: 422,

@@ -32,6 +32,10 @@ WEBHOOK_SECRET = "whsec_" + base64.b64encode(b"w" * WEBHOOK_SECRET_BYTES_MIN).de
         ({"CITY_PACE": "60"}, "needs --dev"),
         ({"RIDER_ORDERS_MAX": "11"}, "RIDER_ORDERS_MAX must be"),
         ({"ROLE": "edge"}, "ROLE=edge shares its stores"),
+        ({"SERVICE_AREA": "4.05,9.7"}, "SERVICE_AREA must be lat,lng,km"),
+        ({"SERVICE_AREA": "4.05,9.7,0"}, "SERVICE_AREA must be lat,lng,km"),
+        ({"SERVICE_AREA": "Douala"}, "SERVICE_AREA must be lat,lng,km"),
+        ({"SERVICE_AREA": " ; "}, "SERVICE_AREA names no circle"),
         ({"DRAIN_SPREAD_S": "-1"}, "DRAIN_SPREAD_S must not"),
     ],
 )

@@ -33,3 +33,11 @@ def test_unnamed_stores_are_embedded():
     assert not read_with(REDIS_URL="redis://r").embeds_redis
     assert not read_with(DYNAMODB_ENDPOINT="http://d").embeds_dynamodb
     assert not read_with(AWS_ACCESS_KEY_ID="key").embeds_dynamodb
+
+
+def test_the_service_area_is_douala_unless_another_is_named():
+    """The default holds Douala alone; `off` serves every place, and must be said."""
+    by_default, paris = read_with().area, read_with(SERVICE_AREA="48.8566,2.3522,20").area
+    assert (by_default.contains(4.05, 9.7), by_default.contains(48.86, 2.35)) == (True, False)
+    assert (paris.contains(4.05, 9.7), paris.contains(48.86, 2.35)) == (False, True)
+    assert read_with(SERVICE_AREA="off").area.circles == ()

@@ -77,6 +77,8 @@ async def test_an_order_of_others_is_not_found(api: ApiClient, who: Actor):
         (goods_order(kind="MART"), 503, "service_disabled"),
         (package_order(), 503, "service_disabled"),
         ({**goods_order(), "vendorId": "ven_shut"}, 422, "vendor_closed"),
+        ({**goods_order(), "deliveryAddress": {"lat": 48.86, "lng": 2.35}}, 422, "out_of_area"),
+        ({**goods_order(), "deliveryAddress": {"lat": 0, "lng": 0}}, 422, "out_of_area"),
         (goods_order(("ghost", 1)), 422, "unknown_item"),
         (goods_order(("soya", 1)), 422, "item_unavailable"),
         (goods_order(("juice", 4)), 422, "item_unavailable"),
@@ -107,18 +109,27 @@ async def test_a_refused_order_changes_nothing(
 
 
 async def test_a_refusal_has_details(api: ApiClient):
-    """They name the minimum, the unknown items, or that a service is coming."""
+    """They name the minimum, the unknown items, the end out of the area, or a coming service."""
     await api.open_shop()
     short = await api.request(ADA, "POST /orders", goods_order(("ndole", 1), method="CASH"))
     await api.request(CHEZ_ADA, "PUT /vendor/items/ndole", {"name": "Ndolé", "price": 100})
     cheap = await api.request(ADA, "POST /orders", goods_order(("ndole", 1), method="CASH"))
     ghost = await api.request(ADA, "POST /orders", goods_order(("ghost", 1), method="CASH"))
     mart = await api.request(ADA, "POST /orders", goods_order(kind="MART"))
+    swapped = {**goods_order(), "deliveryAddress": {"lat": 9.71, "lng": 4.06}}
+    far = await api.request(ADA, "POST /orders", swapped)
 
     assert short.status == 201
     assert cheap.error["details"] == {"minOrderAmount": 2000, "subtotal": 100}
     assert ghost.error["details"] == {"itemIds": ["ghost"]}
     assert mart.error["details"] == {"comingSoon": True}
+    assert far.error["details"] == {
+        "end": "dropoff",
+        "problem": "swapped",
+        "lat": 9.71,
+        "lng": 4.06,
+    }
+    assert far.error["message"].endswith("lat and lng look swapped")
 
 
 @pytest.mark.parametrize(

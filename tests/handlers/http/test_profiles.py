@@ -70,3 +70,23 @@ async def test_a_malformed_profile_is_not_saved(api: ApiClient, body: object):
 
     assert (refused.status, refused.error["code"]) == (400, "malformed")
     assert (await api.request(CHEZ_ADA, "GET /vendor/profile")).data == before.data
+
+
+@pytest.mark.parametrize(
+    ("lat", "lng", "problem"),
+    [(48.8566, 2.3522, "outside"), (9.7, 4.05, "swapped"), (0, 0, "null_island")],
+)
+async def test_a_shop_lies_in_the_service_area(
+    api: ApiClient, lat: float, lng: float, problem: str
+):
+    """A location that is not served is refused, and the profile stays as it was."""
+    await api.open_shop()
+    place = {"lat": lat, "lng": lng, "address": "?"}
+    refused = await api.request(
+        CHEZ_ADA, "PUT /vendor/profile", {"name": "Moved", "location": place}
+    )
+    profile = (await api.request(CHEZ_ADA, "GET /vendor/profile")).data
+
+    assert (refused.status, refused.error["code"]) == (422, "out_of_area")
+    assert refused.error["details"]["problem"] == problem
+    assert (profile["name"], profile["location"]["lat"]) == ("Chez Ada", 4.05)

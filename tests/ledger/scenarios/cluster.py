@@ -30,6 +30,7 @@ from dispatch.orders.transitions.context import OfferFacts
 from dispatch.orders.unit_of_work import Caller, OrderUnitOfWork
 from dispatch.orders.use_cases.base import OrderStores
 from dispatch.riders.store import Riders
+from dispatch.service_area import ServiceArea
 from dispatch.storage.leases import Fence
 from dispatch.wire import commands
 from dispatch.wire.http.admin_money import (
@@ -107,6 +108,7 @@ class ServerNode:
             unit_of_work=OrderUnitOfWork(self.table, self.ledger, outbox, clock),
             fence=fence,
             payment_provider=PROVIDER,
+            service_area=ServiceArea(),
         )
         self.order_service = OrderService(stores, clock)
         self.settlement_worker = SettlementWorker(self.order_service, self.ledger, clock)

@@ -8,10 +8,13 @@ from dispatch.catalogue.store import CatalogueItem, Vendor
 from dispatch.errors import Refused
 from dispatch.model import OrderLine, Place
 from dispatch.orders.placing.basket import COUNTED_LINES_MAX, price_goods_order, price_package_order
+from dispatch.service_area import Circle, ServiceArea
+from dispatch.wire.http.base import Address
 from dispatch.wire.http.orders import GoodsOrder, PackageOrder
 from ledger.core.pricing import DEFAULT_RATES, Rates
 
 FOOD = DEFAULT_RATES["FOOD"]
+DOUALA = ServiceArea((Circle(4.0511, 9.7679, 50.0),))
 MART = replace(DEFAULT_RATES["MART"], enabled=True)
 PACKAGE = replace(DEFAULT_RATES["PACKAGE"], enabled=True)
 OPEN_VENDOR = Vendor(
@@ -58,7 +61,7 @@ def package_order(
 def test_prices_come_from_the_catalogue() -> None:
     """Each line has the server's price; the commission is a part of the subtotal alone."""
     lines, pricing = price_goods_order(
-        goods_order(("ndole", 2), ("juice", 1)), OPEN_VENDOR, ITEMS, FOOD
+        goods_order(("ndole", 2), ("juice", 1)), OPEN_VENDOR, ITEMS, FOOD, DOUALA
     )
 
     assert lines == (
@@ -72,7 +75,7 @@ def test_prices_come_from_the_catalogue() -> None:
 def test_the_same_item_twice_is_one_line() -> None:
     """Duplicate lines are added up, so that the stock is reserved once for all of them."""
     lines, pricing = price_goods_order(
-        goods_order(("juice", 1), ("juice", 2)), OPEN_VENDOR, ITEMS, FOOD
+        goods_order(("juice", 1), ("juice", 2)), OPEN_VENDOR, ITEMS, FOOD, DOUALA
     )
 
     assert [(line.item_id, line.quantity) for line in lines] == [("juice", 3)]
@@ -82,7 +85,7 @@ def test_the_same_item_twice_is_one_line() -> None:
 def test_duplicates_cannot_exceed_the_stock() -> None:
     """Two lines that each fit the stock are refused where their sum does not."""
     with pytest.raises(Refused) as refused:
-        price_goods_order(goods_order(("juice", 2), ("juice", 2)), OPEN_VENDOR, ITEMS, FOOD)
+        price_goods_order(goods_order(("juice", 2), ("juice", 2)), OPEN_VENDOR, ITEMS, FOOD, DOUALA)
 
     assert refused.value.code == "item_unavailable"
     assert refused.value.details == {
@@ -93,6 +96,7 @@ def test_duplicates_cannot_exceed_the_stock() -> None:
 
 CLOSED_VENDOR = replace(OPEN_VENDOR, online=False)
 VENDOR_WITHOUT_LOCATION = replace(OPEN_VENDOR, location=None)
+PARIS_VENDOR = replace(OPEN_VENDOR, location=Place(lat=48.8566, lng=2.3522))
 FOOD_VENDOR = replace(OPEN_VENDOR, services=("FOOD",))
 FOOD_DISABLED = replace(FOOD, enabled=False)
 
@@ -108,6 +112,7 @@ FOOD_DISABLED = replace(FOOD, enabled=False)
         ([("ndole", 1)], CLOSED_VENDOR, ITEMS, FOOD, "vendor_closed"),
         ([("ndole", 1)], VENDOR_WITHOUT_LOCATION, ITEMS, FOOD, "vendor_closed"),
         ([("ghost", 1)], CLOSED_VENDOR, ITEMS, FOOD, "vendor_closed"),
+        ([("ghost", 1)], PARIS_VENDOR, {}, FOOD, "out_of_area"),
         ([("ghost", 1)], OPEN_VENDOR, {}, FOOD, "unknown_item"),
         ([("ghost", 1), ("soya", 1)], OPEN_VENDOR, ITEMS, FOOD, "unknown_item"),
         ([("soya", 1)], OPEN_VENDOR, ITEMS, FOOD, "item_unavailable"),
@@ -124,7 +129,7 @@ def test_each_fault_has_its_own_code(
 ) -> None:
     """An order is refused with the code of its fault; of two faults the earlier one counts."""
     with pytest.raises(Refused) as refused:
-        price_goods_order(goods_order(*wanted), vendor, items, rates)
+        price_goods_order(goods_order(*wanted), vendor, items, rates, DOUALA)
 
     assert refused.value.code == code
 
@@ -132,7 +137,7 @@ def test_each_fault_has_its_own_code(
 def test_a_food_vendor_is_closed_for_mart() -> None:
     """A vendor that sells only FOOD is closed for MART."""
     with pytest.raises(Refused) as refused:
-        price_goods_order(goods_order(("ndole", 9), kind="MART"), FOOD_VENDOR, ITEMS, MART)
+        price_goods_order(goods_order(("ndole", 9), kind="MART"), FOOD_VENDOR, ITEMS, MART, DOUALA)
 
     assert refused.value.code == "vendor_closed"
 
@@ -142,9 +147,9 @@ def test_the_minimum_is_enough() -> None:
     exact = {"a": CatalogueItem(item_id="a", vendor_id="ven_1", name="A", price=2000)}
     short = {"a": CatalogueItem(item_id="a", vendor_id="ven_1", name="A", price=1999)}
 
-    _, pricing = price_goods_order(goods_order(("a", 1)), OPEN_VENDOR, exact, FOOD)
+    _, pricing = price_goods_order(goods_order(("a", 1)), OPEN_VENDOR, exact, FOOD, DOUALA)
     with pytest.raises(Refused) as refused:
-        price_goods_order(goods_order(("a", 1)), OPEN_VENDOR, short, FOOD)
+        price_goods_order(goods_order(("a", 1)), OPEN_VENDOR, short, FOOD, DOUALA)
 
     assert pricing.total == 3500
     assert refused.value.details == {"minOrderAmount": 2000, "subtotal": 1999}
@@ -157,7 +162,9 @@ def test_an_order_fits_the_ledger() -> None:
         for i in range(11)
     }
     with pytest.raises(Refused) as refused:
-        price_goods_order(goods_order(*((item, 1000) for item in gold)), OPEN_VENDOR, gold, FOOD)
+        price_goods_order(
+            goods_order(*((item, 1000) for item in gold)), OPEN_VENDOR, gold, FOOD, DOUALA
+        )
 
     assert refused.value.code == "malformed"
 
@@ -170,9 +177,13 @@ def test_an_order_fits_one_transaction() -> None:
     }
     fit = list(many)[:COUNTED_LINES_MAX]
 
-    lines, _ = price_goods_order(goods_order(*((item, 1) for item in fit)), OPEN_VENDOR, many, FOOD)
+    lines, _ = price_goods_order(
+        goods_order(*((item, 1) for item in fit)), OPEN_VENDOR, many, FOOD, DOUALA
+    )
     with pytest.raises(Refused) as refused:
-        price_goods_order(goods_order(*((item, 1) for item in many)), OPEN_VENDOR, many, FOOD)
+        price_goods_order(
+            goods_order(*((item, 1) for item in many)), OPEN_VENDOR, many, FOOD, DOUALA
+        )
 
     assert len(lines) == COUNTED_LINES_MAX
     assert refused.value.code == "malformed"
@@ -191,7 +202,7 @@ def test_a_parcel_is_priced_by_distance(
     fragile: bool, dropoff: tuple[float, float], metres: int, total: int
 ) -> None:
     """A parcel costs the base fee, its kilometres to the metre, and a surcharge if fragile."""
-    pricing = price_package_order(package_order(fragile=fragile, dropoff=dropoff), PACKAGE)
+    pricing = price_package_order(package_order(fragile=fragile, dropoff=dropoff), PACKAGE, DOUALA)
 
     assert (pricing.distance_m, pricing.total, pricing.delivery_fee) == (metres, total, total)
     assert pricing.commission == total * 2000 // 10_000
@@ -210,11 +221,40 @@ def test_a_parcel_is_priced_by_distance(
 def test_a_parcel_may_be_refused(weight: float, rates: Rates, code: str) -> None:
     """A disabled service comes before the faults of the parcel."""
     with pytest.raises(Refused) as refused:
-        price_package_order(package_order(weight), rates)
+        price_package_order(package_order(weight), rates, DOUALA)
 
     assert refused.value.code == code
 
 
 def test_the_heaviest_parcel_is_accepted() -> None:
     """The limit itself is allowed."""
-    assert price_package_order(package_order(50.0), PACKAGE).total > 2000
+    assert price_package_order(package_order(50.0), PACKAGE, DOUALA).total > 2000
+
+
+PARIS, SWAPPED, NULL_ISLAND = (48.8566, 2.3522), (9.71, 4.06), (0.0, 0.0)
+
+
+@pytest.mark.parametrize("end", ["pickup", "dropoff"])
+@pytest.mark.parametrize("point", [PARIS, SWAPPED, NULL_ISLAND])
+def test_both_ends_of_a_parcel_are_in_the_area(end: str, point: tuple[float, float]) -> None:
+    """A parcel from or to a place that is not served is refused, and the end is named."""
+    place = Address(lat=point[0], lng=point[1])
+    body = replace(package_order(weight=999), **{end: place})
+    with pytest.raises(Refused) as refused:
+        price_package_order(body, PACKAGE, DOUALA)
+
+    assert refused.value.code == "out_of_area"
+    assert refused.value.details is not None
+    assert refused.value.details["end"] == end
+
+
+@pytest.mark.parametrize("point", [PARIS, SWAPPED, NULL_ISLAND])
+def test_goods_are_delivered_in_the_area(point: tuple[float, float]) -> None:
+    """Goods for an address that is not served are refused, and the end is named."""
+    body = replace(goods_order(("ndole", 1)), delivery_address=Address(lat=point[0], lng=point[1]))
+    with pytest.raises(Refused) as refused:
+        price_goods_order(body, OPEN_VENDOR, ITEMS, FOOD, DOUALA)
+
+    assert refused.value.code == "out_of_area"
+    assert refused.value.details is not None
+    assert refused.value.details["end"] == "dropoff"

@@ -5,6 +5,7 @@ import pytest
 from dispatch.catalogue.promotions import Promotions
 from dispatch.errors import Refusal, Refused
 from dispatch.orders.placing.quote import QuoteService
+from dispatch.service_area import ServiceArea
 from dispatch.wire.http.orders import BasketItem, GoodsOrder
 from tests.dispatch.order_scenario import DELIVERY_ADDRESS, OrderScenario
 
@@ -15,7 +16,9 @@ pytestmark = pytest.mark.engines
 def quotes(order_scenario: OrderScenario) -> QuoteService:
     """Quotes from the scenario's catalogue."""
     promotions = Promotions(order_scenario.table, order_scenario.clock)
-    return QuoteService(order_scenario.catalogue, order_scenario.service_rates, promotions)
+    return QuoteService(
+        order_scenario.catalogue, order_scenario.service_rates, promotions, ServiceArea()
+    )
 
 
 def a_meal(item_id: str = "ndole", promo_code: str | None = None) -> GoodsOrder:
