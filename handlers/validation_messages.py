@@ -4,6 +4,8 @@ import re
 
 import msgspec
 
+from dispatch.wire.decoding import unknown_fields
+
 # Bounds the message, whatever a client has sent. Units: characters.
 _CHARS_MAX = 160
 
@@ -38,6 +40,11 @@ def explain(error: msgspec.DecodeError | msgspec.ValidationError) -> str:
     at = _PATH.search(text)
     path = at["path"] if at else ""
     return _sentence(text[: at.start()] if at else text, path)[:_CHARS_MAX]
+
+
+def unknown_field_warnings(payload: object, decoded: msgspec.Struct) -> list[str]:
+    """A warning for each field of a payload that was ignored."""
+    return [f"unknown field `{path}` is ignored" for path in unknown_fields(payload, decoded)]
 
 
 def _sentence(fault: str, path: str) -> str:

@@ -16,10 +16,8 @@ UNIX_MS_MAX = 2**53 - 1
 Amount = Annotated[int, Meta(ge=0, le=1_000_000_000_000)]
 
 
-class Command(
-    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
-):
-    """A command; with a `commandId` a repeat has no further effect."""
+class Command(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A command; with a `commandId` a repeat has no further effect. Unknown fields are ignored."""
 
     command_id: Id | None = None
 
@@ -156,7 +154,7 @@ class ReleaseDelivery(OrderCommand, frozen=True):
 # /ops
 
 
-class Bbox(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class Bbox(msgspec.Struct, frozen=True):
     """A map viewport. Units: degrees WGS 84."""
 
     south: Annotated[float, Meta(ge=-90, le=90)]

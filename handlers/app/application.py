@@ -59,7 +59,12 @@ def build_application(
     app = web.Application(middlewares=[http_gate], client_max_size=settings.http_body_bytes_max)
     add_http_contexts(app, services)
     app[envelope.HTTP_EDGE] = envelope.HttpEdge(
-        clock, tokens, limits, AllowedOrigins(settings), TrustedProxies(settings)
+        clock,
+        tokens,
+        limits,
+        AllowedOrigins(settings),
+        TrustedProxies(settings),
+        warns=settings.dev,
     )
     probes = health.store_probes(infrastructure.redis, infrastructure.table)
     envelope.register_routes(app, health.routes(probes, is_stopping))

@@ -85,7 +85,7 @@ async def open_socket_edge(
         Admission(server, tokens),
         sessions,
         build_audiences(build_socket_contexts(services), event_delivery),
-        CommandRunner(clock),
+        CommandRunner(clock, warns=settings.dev),
         load_shedder,
     )
     server.namespace_handler = gate

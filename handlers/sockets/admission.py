@@ -4,6 +4,7 @@ from typing import Any, cast
 
 import msgspec
 
+from dispatch.wire import decoding
 from handlers.sessions.auth import TokenRefused, Tokens
 from handlers.sessions.rate_limits import JOIN_RATE, Rate
 from handlers.sessions.session_registry import ResumePoint, Session
@@ -57,7 +58,7 @@ def parse_resume_point(auth: object) -> ResumePoint | None:
     if given is None:
         return None
     try:
-        return msgspec.convert(given, ResumePoint)
+        return decoding.convert(given, ResumePoint)
     except msgspec.ValidationError:
         return ResumePoint(epoch="", seq=0)
 

@@ -7,14 +7,14 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar, cast
 
 import msgspec
 from prometheus_client import Counter, Histogram
 
 from dispatch import metrics
 from dispatch.errors import Refusal, Refused
-from dispatch.wire import frames
+from dispatch.wire import decoding, frames
 from dispatch.wire.commands import Audience
 from handlers.sessions.session_registry import ResumePoint, Session
 from handlers.validation_messages import explain
@@ -71,6 +71,13 @@ class AudienceRoutes(Generic[ContextT]):
     on_disconnect: OnDisconnect | None = None
 
 
+class DecodedCommand(NamedTuple):
+    """A command, and the payload that it was decoded from."""
+
+    command: msgspec.Struct
+    payload: object
+
+
 class CompiledRoute:
     """One command of one namespace, with its decoder and metrics looked up."""
 
@@ -102,7 +109,7 @@ class CompiledRoute:
         self.accepted_counter: Counter = metrics.COMMANDS.labels(name, "ok")
         self.seconds_histogram: Histogram = metrics.COMMAND_SECONDS.labels(name)
 
-    def decode_event(self, event: list[Any]) -> msgspec.Struct:
+    def decode_event(self, event: list[Any]) -> "DecodedCommand":
         """The command in a parsed event: its name, then at most one payload.
 
         Errors: Refused MALFORMED names the field that is wrong.
@@ -116,10 +123,12 @@ class CompiledRoute:
             payload = {"orderId": payload}
         elif not isinstance(payload, dict):
             raise Refused(Refusal.MALFORMED, "the payload must be an object")
+        fields = cast("dict[str, object]", payload)
         try:
-            return msgspec.convert(payload, self.struct)
+            command = decoding.convert(fields, self.struct)
         except msgspec.ValidationError as error:
             raise Refused(Refusal.MALFORMED, explain(error)) from None
+        return DecodedCommand(command, fields)
 
 
 class RouteTable:

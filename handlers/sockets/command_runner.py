@@ -1,7 +1,9 @@
 """Limits, runs and answers decoded commands: the same code for every command of every socket."""
 
+from collections.abc import Sequence
 from functools import partial
 from inspect import isawaitable
+from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -20,50 +22,69 @@ log = structlog.get_logger(__name__)
 _json_encoder = msgspec.json.Encoder()
 
 
+class AckRequest(NamedTuple):
+    """The acknowledgement that a client waits for; `warnings` go into it where it is `ok`."""
+
+    ack_id: int
+    warnings: Sequence[str] = ()
+
+
 class CommandRunner:
     """Runs one command and sends one acknowledgement, whatever its handler does.
 
-    Without `ack_id` nothing is sent: the client does not wait for an answer.
+    Without an `AckRequest` nothing is sent: the client does not wait for an answer.
     """
 
-    __slots__ = ("_not_found_s_min", "_now_s", "jobs")
+    __slots__ = ("_not_found_s_min", "_now_s", "jobs", "warns")
 
-    def __init__(self, clock: Clock, not_found_s_min: float = NOT_FOUND_S_MIN) -> None:
+    def __init__(
+        self, clock: Clock, not_found_s_min: float = NOT_FOUND_S_MIN, *, warns: bool = False
+    ) -> None:
         self.jobs = JobQueues()
         self._now_s = clock.monotonic_s
         self._not_found_s_min = not_found_s_min
+        # Under --dev acknowledgements name the fields of a payload that were ignored.
+        self.warns = warns
 
     def run(
-        self, route: CompiledRoute, session: Session, command: msgspec.Struct, ack_id: int | None
+        self,
+        route: CompiledRoute,
+        session: Session,
+        command: msgspec.Struct,
+        ack: AckRequest | None,
     ) -> None:
         """Run a plain function now and enqueue a coroutine function, if the rate limit allows."""
         bucket = session.fix_bucket if route.is_fix else session.command_bucket
         if not bucket.take(self._now_s()):
             session.connection.count_violation()
             refused = Refused(Refusal.RATE_LIMITED, f"at most {bucket.rate_per_s:g} a second")
-            self.refuse(route.name, session, ack_id, refused)
+            self.refuse(route.name, session, ack, refused)
             return
         if not route.is_sync:
-            self._enqueue(route, session, command, ack_id)
+            self._enqueue(route, session, command, ack)
             return
         try:
             data = route.handler(route.context, session, command)
             # Nothing is left to do for most fixes; the call would cost a twentieth of this path.
-            if ack_id is not None or not route.is_fix:
-                self._accept(route, session, ack_id, data)
+            if ack is not None or not route.is_fix:
+                self._accept(route, session, ack, data)
         except Exception as error:  # noqa: BLE001 (the gate is where errors become answers)
-            self.refuse(route.name, session, ack_id, error)
+            self.refuse(route.name, session, ack, error)
 
     def _enqueue(
-        self, route: CompiledRoute, session: Session, command: msgspec.Struct, ack_id: int | None
+        self,
+        route: CompiledRoute,
+        session: Session,
+        command: msgspec.Struct,
+        ack: AckRequest | None,
     ) -> None:
         if self.jobs.is_full(session):
             refused = Refused(Refusal.RATE_LIMITED, "too many commands wait for their answers")
-            self.refuse(route.name, session, ack_id, refused)
+            self.refuse(route.name, session, ack, refused)
             return
         received_at_s = self._now_s()
         self.jobs.enqueue(
-            session, partial(self._run_async, route, session, command, ack_id, received_at_s)
+            session, partial(self._run_async, route, session, command, ack, received_at_s)
         )
 
     async def _run_async(
@@ -71,37 +92,37 @@ class CommandRunner:
         route: CompiledRoute,
         session: Session,
         command: msgspec.Struct,
-        ack_id: int | None,
+        ack: AckRequest | None,
         received_at_s: float,
     ) -> None:
         try:
             awaitable = route.handler(route.context, session, command)
             assert isawaitable(awaitable), "a route that is not plain has a coroutine function"
-            self._accept(route, session, ack_id, await awaitable)
+            self._accept(route, session, ack, await awaitable)
         except Exception as error:  # noqa: BLE001 (the gate is where errors become answers)
             await pad_not_found(error, self._now_s() - received_at_s, self._not_found_s_min)
-            self.refuse(route.name, session, ack_id, error)
+            self.refuse(route.name, session, ack, error)
         route.seconds_histogram.observe(self._now_s() - received_at_s)
 
     def _accept(
-        self, route: CompiledRoute, session: Session, ack_id: int | None, data: object
+        self, route: CompiledRoute, session: Session, ack: AckRequest | None, data: object
     ) -> None:
-        if ack_id is not None:
-            _send_ack(session, ack_id, acks.accepted(data))
+        if ack is not None:
+            _send_ack(session, ack, acks.accepted(data, ack.warnings))
         if not route.is_fix:
             # Fixes are counted by the fix pipeline (`reeyo_fixes_received_total`).
             route.accepted_counter.inc()
 
-    def refuse(self, name: str, session: Session, ack_id: int | None, error: Exception) -> None:
+    def refuse(self, name: str, session: Session, ack: AckRequest | None, error: Exception) -> None:
         """Answer a command with the refusal that stands for an error, and count it."""
         refused = refusal_of(error)
         metrics.COMMANDS.labels(name, refused.code.value).inc()
         if refused.code is Refusal.INTERNAL:
             log.error("command_failed", command=name, identity=session.identity, exc_info=error)
-        if ack_id is not None:
-            _send_ack(session, ack_id, acks.refused(refused))
+        if ack is not None:
+            _send_ack(session, ack, acks.refused(refused))
 
 
-def _send_ack(session: Session, ack_id: int, ack: acks.Ack) -> None:
+def _send_ack(session: Session, request: AckRequest, ack: acks.Ack) -> None:
     body = _json_encoder.encode(ack)
-    session.sender.send_packet(frames.encode_ack(session.namespace, ack_id, body))
+    session.sender.send_packet(frames.encode_ack(session.namespace, request.ack_id, body))

@@ -14,11 +14,12 @@ from dispatch.errors import Refusal, Refused
 from handlers.sessions.session_registry import Session, SessionRegistry
 from handlers.sockets.admission import Admission, parse_resume_point
 from handlers.sockets.command_routes import AudienceRoutes, RouteTable
-from handlers.sockets.command_runner import CommandRunner
+from handlers.sockets.command_runner import AckRequest, CommandRunner
 from handlers.sockets.fast_path import FastPath
 from handlers.sockets.job_queue import FINISH_S_MAX
 from handlers.transport.engineio_session import EngineIoSession
 from handlers.transport.load_shedding import LoadShedder
+from handlers.validation_messages import unknown_field_warnings
 
 log = structlog.get_logger(__name__)
 
@@ -76,16 +77,19 @@ class Gate:
     def on_event(self, session: Session, event: list[Any], ack_id: int | None) -> None:
         """Run one command: its name, then its payload."""
         route = self._routes.find(session.namespace, event[0])
+        ack = None if ack_id is None else AckRequest(ack_id)
         if route is None:
             refused = Refused(Refusal.MALFORMED, "there is no such command in this namespace")
-            self._refuse_malformed("unknown", session, ack_id, refused)
+            self._refuse_malformed("unknown", session, ack, refused)
             return
         try:
-            command = route.decode_event(event)
+            command, payload = route.decode_event(event)
         except Refused as refused:
-            self._refuse_malformed(route.name, session, ack_id, refused)
+            self._refuse_malformed(route.name, session, ack, refused)
             return
-        self._runner.run(route, session, command, ack_id)
+        if self._runner.warns and ack is not None:
+            ack = AckRequest(ack.ack_id, unknown_field_warnings(payload, command))
+        self._runner.run(route, session, command, ack)
 
     def on_ack(self, session: Session, ack_id: int) -> bool:
         """The client acknowledges an event; False where no event waits for that."""
@@ -96,10 +100,10 @@ class Gate:
             return True
 
     def _refuse_malformed(
-        self, name: str, session: Session, ack_id: int | None, refused: Refused
+        self, name: str, session: Session, ack: AckRequest | None, refused: Refused
     ) -> None:
         session.connection.count_violation()
-        self._runner.refuse(name, session, ack_id, refused)
+        self._runner.refuse(name, session, ack, refused)
 
     def _enqueue_hook(self, session: Session, hook: Callable[[], Awaitable[None]]) -> None:
         self.jobs.enqueue(session, partial(_run_hook, session, hook))

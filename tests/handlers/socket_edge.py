@@ -229,7 +229,7 @@ async def run_edge(
         Admission(server, tokens),
         sessions,
         _audiences(context),
-        CommandRunner(clock, not_found_s_min),
+        CommandRunner(clock, not_found_s_min, warns=edge_settings.dev),
         LoadShedder(clock),
     )
     server.namespace_handler = gate
@@ -242,6 +242,7 @@ async def run_edge(
         limits,
         AllowedOrigins(edge_settings),
         TrustedProxies(edge_settings),
+        warns=edge_settings.dev,
     )
     envelope.register_routes(app, routes or [])
     server.serve_in(app)

@@ -31,10 +31,12 @@ LargeAmount = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 UnixMs = Annotated[int, Meta(ge=0, le=9_999_999_999_999)]
 
 
-class Request(
-    msgspec.Struct, frozen=True, kw_only=True, rename="camel", forbid_unknown_fields=True
-):
-    """A request body; an unknown field is refused rather than ignored."""
+class Request(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """A request body of clients; a field that an older server does not know is ignored."""
+
+
+class OperatorRequest(Request, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A request body of operators; an unknown field is refused, since it may be a mistyped one."""
 
 
 class Address(Request, frozen=True, kw_only=True):
@@ -45,7 +47,7 @@ class Address(Request, frozen=True, kw_only=True):
     address: Annotated[str, Meta(max_length=300)] = ""
 
 
-class ReasonBody(Request, frozen=True, kw_only=True):
+class ReasonBody(OperatorRequest, frozen=True, kw_only=True):
     """The reason for an action."""
 
     reason: Reason = ""

@@ -4,10 +4,10 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from dispatch.wire.http.base import Request
+from dispatch.wire.http.base import OperatorRequest
 
 
-class OfferSettings(Request, frozen=True, kw_only=True):
+class OfferSettings(OperatorRequest, frozen=True, kw_only=True):
     """Changes to how riders are asked for a service's orders; an omitted field stays unchanged.
 
     Units: kilometres, metres, milliseconds.

@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from dispatch.wire.commands import Amount
-from dispatch.wire.http.base import LargeAmount, PromoCode, Request, UnixMs
+from dispatch.wire.http.base import LargeAmount, OperatorRequest, PromoCode, UnixMs
 
 
-class NewPromotion(Request, frozen=True, kw_only=True):
+class NewPromotion(OperatorRequest, frozen=True, kw_only=True):
     """A discount that the platform pays: a rate with or without a cap, or an amount.
 
     Units: whole XAF, basis points, Unix milliseconds.

@@ -5,10 +5,10 @@ from typing import Annotated
 from msgspec import Meta
 
 from dispatch.wire.commands import Amount
-from dispatch.wire.http.base import Request
+from dispatch.wire.http.base import OperatorRequest
 
 
-class ServiceSettings(Request, frozen=True, kw_only=True):
+class ServiceSettings(OperatorRequest, frozen=True, kw_only=True):
     """Changes to a service's price list; an omitted field stays unchanged.
 
     Units: whole XAF, basis points, kilograms.

@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from dispatch.wire.commands import Id, Reason
-from dispatch.wire.http.base import Request, RequiredText
+from dispatch.wire.http.base import OperatorRequest, RequiredText
 
 
-class TokenRevocation(Request, frozen=True, kw_only=True):
+class TokenRevocation(OperatorRequest, frozen=True, kw_only=True):
     """Revoke one token (itself or its `jti`), or all that a user holds until now."""
 
     token: Annotated[str, Meta(min_length=1, max_length=4096)] | None = None

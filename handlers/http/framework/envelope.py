@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 import msgspec
@@ -11,11 +11,12 @@ from aiohttp import web
 from dispatch import metrics
 from dispatch.clock import Clock
 from dispatch.errors import Refusal, Refused
+from dispatch.wire.decoding import decode_json, unknown_fields
 from handlers.sessions.auth import Principal, TokenRefused, Tokens, UserType
 from handlers.sessions.client_address import TrustedProxies
 from handlers.sessions.origins import AllowedOrigins
 from handlers.sessions.rate_limits import Rate, RateLimits, TokenBucket
-from handlers.validation_messages import explain
+from handlers.validation_messages import explain, unknown_field_warnings
 
 # Source: RFC 9110 section 15; 422 for a request that is understood and cannot be carried out.
 STATUS_OF: Mapping[Refusal, int] = {
@@ -95,11 +96,14 @@ class HttpEdge(NamedTuple):
     origins: AllowedOrigins
     proxies: TrustedProxies
     body_timeout_s: float = BODY_S_MAX
+    # Under --dev answers name the fields of a body that were ignored.
+    warns: bool = False
 
 
 HTTP_EDGE = web.AppKey("http_edge", HttpEdge)
 BUCKET = web.RequestKey("bucket", TokenBucket)
 PRINCIPAL = web.RequestKey("principal", Principal)
+WARNINGS = web.RequestKey("warnings", list[str])
 ROUTES = web.AppKey("routes", list[Route])
 
 
@@ -125,7 +129,8 @@ def _endpoint(route: Route) -> Callable[[web.Request], Awaitable[web.StreamRespo
             if principal.user_type not in route.roles:
                 raise Refused(Refusal.FORBIDDEN, f"not available to {principal.user_type}")
             request[PRINCIPAL] = principal
-        return success_response(await route.handler(request))
+        result = await route.handler(request)
+        return success_response(result, request.get(WARNINGS, ()))
 
     return endpoint
 
@@ -173,13 +178,30 @@ async def read_body(request: web.Request, body_type: type[BodyT]) -> BodyT:
 
     Errors: Refused MALFORMED, whose message names the field at fault.
     """
-    raw = await read_raw_body(request)
+    raw = await read_raw_body(request) or b"{}"
     try:
-        return msgspec.json.decode(raw or b"{}", type=body_type)
+        body = decode_json(raw, body_type)
     except msgspec.DecodeError as error:
         raise Refused(Refusal.MALFORMED, explain(error)) from None
     except RecursionError:
         raise Refused(Refusal.MALFORMED, "the payload is nested too deeply") from None
+    _check_unknown_fields(request, raw, body)
+    return body
+
+
+def _check_unknown_fields(request: web.Request, raw: bytes, body: object) -> None:
+    """Refuse unknown fields of operators; under --dev, warn of those of clients.
+
+    A field that an operator mistyped would leave a rate or a charge as it is, unnoticed.
+    """
+    principal = request.get(PRINCIPAL)
+    is_operator = principal is not None and principal.user_type == "ADMIN"
+    if not isinstance(body, msgspec.Struct) or not (is_operator or request.app[HTTP_EDGE].warns):
+        return
+    payload = msgspec.json.decode(raw)
+    if is_operator and (unknown := unknown_fields(payload, body)):
+        raise Refused(Refusal.MALFORMED, f"`{unknown[0]}` is not known here")
+    request[WARNINGS] = unknown_field_warnings(payload, body)
 
 
 async def read_raw_body(request: web.Request) -> bytes:
@@ -194,14 +216,17 @@ async def read_raw_body(request: web.Request) -> bytes:
 # Responses.
 
 
-def success_response(result: object) -> web.StreamResponse:
+def success_response(result: object, warnings: Sequence[str] = ()) -> web.StreamResponse:
     """The response for a handler's result; a response of its own is passed through."""
     if isinstance(result, web.StreamResponse):
         return result
+    status, data = 200, result
     if isinstance(result, Created):
-        created = cast("Created[object]", result)
-        return _json(201, {"success": True, "data": created.data})
-    return _json(200, {"success": True, "data": result})
+        status, data = 201, cast("Created[object]", result).data
+    answer: dict[str, object] = {"success": True, "data": data}
+    if warnings:
+        answer["warnings"] = warnings
+    return _json(status, answer)
 
 
 def failure_response(

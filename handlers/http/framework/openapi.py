@@ -27,7 +27,15 @@ _ENVELOPE_SCHEMAS: Document = {
     "Success": {
         "type": "object",
         "required": ["success", "data"],
-        "properties": {"success": {"const": True}, "data": {}},
+        "properties": {
+            "success": {"const": True},
+            "data": {},
+            "warnings": {
+                "type": "array",
+                "items": {"type": "string"},
+                "description": "Under --dev: fields of the body that were ignored.",
+            },
+        },
     },
     "Failure": {
         "type": "object",
@@ -51,12 +59,12 @@ _ENVELOPE_SCHEMAS: Document = {
 def openapi(routes: Iterable[Route]) -> Document:
     """The document: every endpoint with its body, roles and responses. Source: OpenAPI 3.1."""
     listed = list(routes)
-    bodies = list(dict.fromkeys(kind for route in listed for kind in _body_structs(route.body)))
+    bodies = list(dict.fromkeys(kind for route in listed for kind in body_structs(route.body)))
     schemas, components = json_schemas(bodies)
     schema_of = dict(zip(bodies, schemas, strict=True))
     paths: dict[str, Document] = {}
     for route in listed:
-        body = [schema_of[kind] for kind in _body_structs(route.body)]
+        body = [schema_of[kind] for kind in body_structs(route.body)]
         paths.setdefault(route.path, {})[route.method.lower()] = _operation(route, body)
     return {
         "openapi": "3.1.0",
@@ -91,7 +99,7 @@ def _operation(route: Route, body: list[Document]) -> Document:
     return operation
 
 
-def _body_structs(body: Any) -> tuple[type[msgspec.Struct], ...]:
+def body_structs(body: Any) -> tuple[type[msgspec.Struct], ...]:
     """The structs that a body may be: none, one, or the members of a union."""
     return () if body is None else get_args(body) or (body,)
 

@@ -58,7 +58,6 @@ async def test_a_profile_is_patched(api: ApiClient):
         {"services": ["FOOD", "MART", "FOOD"]},
         {"online": "yes"},
         {"prepMinutes": -1},
-        {"vendorId": "ven_2"},
         {"phone": "12"},
     ],
 )

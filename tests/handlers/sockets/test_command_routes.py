@@ -56,7 +56,7 @@ def test_a_frame_and_an_event_decode_alike():
     assert fix is not None
     payload = {"lat": 4.05, "lng": 9.7, "seq": 3}
     text = msgspec.json.encode(payload).decode()
-    assert fix.decode_json(text) == fix.decode_event(["location_update", payload])
+    assert fix.decode_json(text) == fix.decode_event(["location_update", payload]).command
 
 
 @pytest.mark.parametrize("payload", [["ord_1"], [{"orderId": "ord_1"}]])
@@ -64,7 +64,7 @@ def test_a_bare_order_id_is_a_payload(payload: list[object]):
     """Where `orderId` is the only required field, the id may stand for the object."""
     found = TABLE.find("/rider", "pick_up")
     assert found is not None
-    assert found.decode_event(["pick_up", *payload]) == commands.PickUp(order_id="ord_1")
+    assert found.decode_event(["pick_up", *payload]).command == commands.PickUp(order_id="ord_1")
 
 
 def test_a_second_payload_is_refused():

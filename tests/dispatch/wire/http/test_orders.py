@@ -25,7 +25,6 @@ REFUSED: list[tuple[type[Request], str]] = [
     (GoodsOrder, f'{{{GOODS},"items":[]}}'),
     (GoodsOrder, f'{{{GOODS},"items":[{{"itemId":"ndole","quantity":0}}]}}'),
     (GoodsOrder, f'{{{GOODS},"items":[{{"itemId":"a","quantity":1}}],"tip":1000001}}'),
-    (GoodsOrder, f'{{{GOODS},"items":[{{"itemId":"a","quantity":1,"price":1}}]}}'),
     (PackageOrder, f'{{{PARCEL}"weight":0}}}}'),
     (CancelOrderBody, '{"fault":"NOBODY"}'),
     (Rating, '{"rating":0}'),
@@ -42,5 +41,5 @@ def test_a_body_within_its_bounds_reads_back_as_written(body: type[Request], raw
 
 @pytest.mark.parametrize(("body", "raw"), REFUSED)
 def test_a_body_out_of_bounds_is_refused(body: type[Request], raw: str):
-    """A missing or unknown field, or a value beyond its bound."""
+    """A missing field, or a value beyond its bound."""
     assert is_refused(body, raw)

@@ -82,6 +82,7 @@ async def get_plain_response(_request: web.Request) -> object:
 TEST_ROUTES = [
     Route("GET", "/api/v1/me", EVERYONE, get_me),
     Route("POST", "/api/v1/orders", ("USER",), post_order, TopUp),
+    Route("POST", "/api/v1/shared", ("USER", "ADMIN"), post_order, TopUp),
     Route("GET", "/api/v1/orders/{orderId}", PUBLIC, get_struct),
     Route("GET", "/api/v1/error/{name}", PUBLIC, get_error, is_limited=False),
     Route("GET", "/own", PUBLIC, get_plain_response),
@@ -114,7 +115,7 @@ class ServedEnvelope(NamedTuple):
 
 
 @asynccontextmanager
-async def run_envelope(**timeouts: float) -> AsyncIterator[ServedEnvelope]:
+async def run_envelope(body_timeout_s: float) -> AsyncIterator[ServedEnvelope]:
     """Serve TEST_ROUTES with other timeouts than the server's."""
     settings, clock = Settings(jwt_secret=SECRET), ManualClock()
     tokens = Tokens(settings)
@@ -125,7 +126,7 @@ async def run_envelope(**timeouts: float) -> AsyncIterator[ServedEnvelope]:
         RateLimits(settings),
         AllowedOrigins(settings),
         TrustedProxies(settings),
-        **timeouts,
+        body_timeout_s=body_timeout_s,
     )
     register_routes(app, TEST_ROUTES)
     async with TestServer(app) as server:
@@ -236,7 +237,6 @@ async def test_the_scheme_is_case_insensitive(edge: RunningEdge):
         (b'{"amount":"5"}', "`amount` must be a whole number"),
         (b'{"amount":0}', "`amount` must be at least 1"),
         (b'{"amount":5,"provider":"A!"}', "`provider` has the wrong form"),
-        (b'{"amount":5,"provider":"a","price":1}', "`price` is not known here"),
     ],
 )
 async def test_a_bad_body_is_explained(edge: RunningEdge, data: bytes, message: str):
@@ -245,6 +245,31 @@ async def test_a_bad_body_is_explained(edge: RunningEdge, data: bytes, message: 
         edge, "/api/v1/orders", "POST", data=data, headers=auth_headers(edge)
     )
     assert (status, body["error"]) == (400, {"code": "malformed", "message": message})
+
+
+WITH_MORE = b'{"amount":5.0,"provider":"a","price":1,"of":{"tomorrow":[1]}}'
+
+
+async def test_unknown_fields_of_clients_are_ignored(edge: RunningEdge):
+    """An app that is newer than the server is served; production says nothing of it."""
+    headers = auth_headers(edge)
+    status, body, _ = await request(edge, "/api/v1/orders", "POST", data=WITH_MORE, headers=headers)
+    assert (status, body) == (201, {"success": True, "data": {"amount": 5, "provider": "a"}})
+
+
+async def test_unknown_fields_of_operators_are_refused(edge: RunningEdge):
+    """On every route, also on those that customers share."""
+    headers = {"Authorization": f"Bearer {edge.issue_token('ADMIN', 'adm_1')}"}
+    status, body, _ = await request(edge, "/api/v1/shared", "POST", data=WITH_MORE, headers=headers)
+    assert (status, body["error"]["message"]) == (400, "`price` is not known here")
+
+
+async def test_under_dev_ignored_fields_are_named():
+    """The answer warns the developer of the client."""
+    async with run_edge(routes=TEST_ROUTES, dev=True) as edge:
+        headers = auth_headers(edge)
+        _, body, _ = await request(edge, "/api/v1/orders", "POST", data=WITH_MORE, headers=headers)
+    assert body["warnings"] == ["unknown field `price` is ignored", "unknown field `of` is ignored"]
 
 
 async def test_deep_nesting_is_malformed(edge: RunningEdge):

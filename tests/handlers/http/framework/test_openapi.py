@@ -5,9 +5,10 @@ from pathlib import Path
 
 import msgspec
 
+from dispatch.wire.http.admin_money import AdjustmentLegBody
 from handlers.app.application import HTTP_MODULES
 from handlers.http.framework.envelope import Route
-from handlers.http.framework.openapi import openapi
+from handlers.http.framework.openapi import body_structs, openapi
 
 ROUTES = [route for module in HTTP_MODULES for route in module.ROUTES]
 # Named in docs/http.md with the values of their parameter.
@@ -60,6 +61,23 @@ def test_every_reference_leads_to_a_schema():
     named = {part.partition('"')[0] for part in text.split("#/components/schemas/")[1:]}
 
     assert named <= set(document["components"]["schemas"])
+
+
+def test_only_bodies_of_operators_exclude_further_fields():
+    """The schemas of clients admit what the server ignores."""
+    strict = {
+        name
+        for name, schema in openapi(ROUTES)["components"]["schemas"].items()
+        if schema.get("additionalProperties") is False
+    }
+    of_operators = {
+        kind.__name__
+        for route in ROUTES
+        if route.roles == ("ADMIN",)
+        for kind in body_structs(route.body)
+    }
+
+    assert strict - {AdjustmentLegBody.__name__} == of_operators
 
 
 def test_every_endpoint_is_in_the_guide():
