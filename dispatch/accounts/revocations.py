@@ -9,7 +9,7 @@ import msgspec
 from dispatch import keys
 from dispatch.clock import Clock
 from dispatch.errors import StoreUnavailable
-from dispatch.events.audit_records import audit_record
+from dispatch.events.audit_records import OperatorAct, audit_record
 from dispatch.events.idempotency_records import IdempotencyRecords, RequestKey, write_record
 from dispatch.ids import new_id
 from dispatch.keys import Identity
@@ -46,10 +46,10 @@ class Revocation(Record, frozen=True):
 
 
 class RevocationRequest(NamedTuple):
-    """The subjects to revoke, by whom and why; `until_ms` as in Revocation."""
+    """The subjects to revoke, by which `userId` and why; `until_ms` as in Revocation."""
 
     subjects: Sequence[str]
-    by: Identity
+    by: str
     reason: str | None = None
     until_ms: int | None = None
 
@@ -99,8 +99,14 @@ class Revocations:
         answer = {**answer, "revokedAt": now_ms}
         until_ms = request.until_ms or now_ms + REVOCATION_TTL_MS
         writes = [_entry(subject, now_ms, until_ms) for subject in request.subjects]
-        details = {"subjects": list(request.subjects), "reason": request.reason}
-        writes.append(audit_record("revoke_tokens", request.by, details, now_ms))
+        act = OperatorAct(
+            action="revoke_tokens",
+            actor=request.by,
+            resource=request.subjects[0],
+            reason=request.reason,
+            details={"subjects": list(request.subjects)},
+        )
+        writes.append(audit_record(act, now_ms))
         if request_key is not None:
             writes.append(write_record(request_key, answer, now_ms))
         try:

@@ -7,7 +7,7 @@ import msgspec
 
 from dispatch.clock import Clock
 from dispatch.errors import Refusal, Refused
-from dispatch.events.audit_records import audit_record
+from dispatch.events.audit_records import OperatorAct, audit_record, resource_of
 from dispatch.events.idempotency_records import RequestKey, write_record
 from dispatch.events.kept_answers import KeptAnswers
 from dispatch.storage.dynamodb_errors import RetryableTable
@@ -88,7 +88,13 @@ class Promotions:
             return first
         promotion = _build_promotion(body, by, self._clock.now_ms())
         answer, now_ms = promotion_view(promotion), promotion.created_at
-        record = audit_record("create_promotion", by, {"code": promotion.code}, now_ms)
+        act = OperatorAct(
+            action="create_promotion",
+            actor=by,
+            resource=resource_of("promotion", promotion.code),
+            details=answer,
+        )
+        record = audit_record(act, now_ms)
         writes = [create_promotion(promotion), record]
         if request_key is not None:
             writes.append(write_record(request_key, answer, now_ms))
@@ -113,8 +119,13 @@ class Promotions:
         if promotion.promo_state is PromotionState.STOPPED:
             return promotion
         now_ms = self._clock.now_ms()
-        details = {"code": promotion.code, "reason": reason}
-        record = audit_record("stop_promotion", admin_id, details, now_ms)
+        act = OperatorAct(
+            action="stop_promotion",
+            actor=admin_id,
+            resource=resource_of("promotion", promotion.code),
+            reason=reason,
+        )
+        record = audit_record(act, now_ms)
         with suppress(TransactionCancelled):
             # Another operator may have stopped it first.
             await self._table.transact([stop_promotion(promotion.code, now_ms), record])

@@ -6,7 +6,7 @@ import msgspec
 
 from dispatch.clock import Clock
 from dispatch.errors import Refusal, Refused, StoreUnavailable
-from dispatch.events.audit_records import audit_record
+from dispatch.events.audit_records import OperatorAct, audit_record, resource_of
 from dispatch.storage.dynamodb_errors import RetryableTable
 from dispatch.storage.item_patch import given_fields
 from dispatch.wire.http.service_rates import ServiceSettings
@@ -142,9 +142,10 @@ def _put_if_version(item: Item, version: int) -> Put:
 
 
 def _audit_change(before: Rates, after: Rates, admin_id: str, now_ms: int) -> Put:
-    details = {
-        "service": after.service,
-        "before": msgspec.to_builtins(before),
-        "after": msgspec.to_builtins(after),
-    }
-    return audit_record("put_service", admin_id, details, now_ms)
+    act = OperatorAct(
+        action="put_service",
+        actor=admin_id,
+        resource=resource_of("service", after.service),
+        details={"before": msgspec.to_builtins(before), "after": msgspec.to_builtins(after)},
+    )
+    return audit_record(act, now_ms)

@@ -6,7 +6,7 @@ import msgspec
 
 from dispatch.clock import Clock
 from dispatch.errors import Refusal, Refused
-from dispatch.events.audit_records import audit_record
+from dispatch.events.audit_records import OperatorAct, audit_record, resource_of
 from dispatch.events.idempotency_records import RequestKey
 from dispatch.money.idempotent_store import Answer, IdempotentStore, WriteConflict
 from dispatch.money.ledger_errors import translate_ledger_errors
@@ -127,7 +127,14 @@ class CorrectionStore(IdempotentStore):
         """
         now_ms = self._clock.now_ms()
         answer: Answer = {"account": account, "status": status, "reason": reason}
-        record = audit_record("set_wallet_status", by, answer, now_ms)
+        act = OperatorAct(
+            action="set_wallet_status",
+            actor=by,
+            resource=wallet_resource(account),
+            reason=reason,
+            details={"status": status},
+        )
+        record = audit_record(act, now_ms)
         try:
             await self._table.transact([set_wallet_status(account, status, now_ms), record])
         except TransactionCancelled as cancelled:
@@ -157,6 +164,12 @@ def _decided(
     return msgspec.structs.replace(
         proposal, adjustment_state=state, checker=checker, updated_at=now_ms
     )
+
+
+def wallet_resource(account: str) -> str:
+    """A wallet as audit records name it: `wallet:vendor:ven_1`."""
+    kind, _, owner_id = account.partition("#")
+    return resource_of("wallet", kind.lower(), owner_id)
 
 
 def _wrong_state(item: Item | None) -> Refused:

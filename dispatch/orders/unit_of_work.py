@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from dispatch import metrics
 from dispatch.clock import Clock
 from dispatch.errors import Refusal, Refused, StoreUnavailable
+from dispatch.events.audit_records import OperatorAct, audit_record
 from dispatch.events.idempotency_records import (
     IdempotencyRecords,
     RequestKey,
@@ -18,6 +19,7 @@ from dispatch.events.idempotency_records import (
 from dispatch.events.outbox import Outbox, write_entry
 from dispatch.ids import OrderId
 from dispatch.model import Order
+from dispatch.orders.operator_acts import operator_act
 from dispatch.orders.outbox_entry import outbox_entry_for
 from dispatch.orders.store import (
     ConditionClause,
@@ -95,7 +97,10 @@ class Committed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PreparedCommit(msgspec.Struct, frozen=True, kw_only=True):
-    """A decided transition, ready to be written; `before` is None for a new order."""
+    """A decided transition, ready to be written; `before` is None for a new order.
+
+    `act` is None where no operator requested it.
+    """
 
     caller: Caller
     before: Order | None
@@ -103,6 +108,7 @@ class PreparedCommit(msgspec.Struct, frozen=True, kw_only=True):
     order_write: Write
     extra_writes: ExtraWrites
     answer: Snapshot
+    act: OperatorAct | None = None
 
 
 class _RepeatedCommand(Exception):
@@ -169,7 +175,9 @@ class OrderUnitOfWork:
                         answer=order_summary(order), order=order, transition=transition
                     )
                 extra_writes = await extra_writes_for(order, transition)
-                return await self.write(_prepare_update(caller, order, transition, extra_writes))
+                prepared = _prepare_update(caller, order, transition, extra_writes)
+                act = operator_act(asked, order, transition.order)
+                return await self.write(replace(prepared, act=act))
             except StaleOrder:
                 continue
             except _RepeatedCommand as repeated:
@@ -268,6 +276,8 @@ class OrderUnitOfWork:
         ]
         if caller.request_key is not None:
             writes.append(_record_write(caller.request_key, prepared.answer, entry.at_ms))
+        if prepared.act is not None:
+            writes.append(ConditionalWrite(audit_record(prepared.act, entry.at_ms), _stale_order))
         writes.extend(_extra_write(each) for each in prepared.extra_writes.writes)
         await self._transactions.commit(
             writes, prepared.extra_writes.fact, prepared.extra_writes.expected_funds

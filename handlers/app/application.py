@@ -12,6 +12,7 @@ from handlers.http import (
     accounts,
     admin,
     admin_money,
+    audit,
     catalogue,
     orders,
     profiles,
@@ -40,7 +41,7 @@ DEV_TOKEN_TTL_S = 24 * 3600
 # The endpoints, one module for each subject.
 HTTP_MODULES = (
     accounts, service_rates, catalogue, profiles, orders, wallets, admin, admin_money, promotions,
-    token_routes, webhook_routes,
+    audit, token_routes, webhook_routes,
 )  # fmt: skip
 
 

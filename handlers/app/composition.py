@@ -1,6 +1,7 @@
 """Composition root: builds each part of a server once and connects the parts; starts nothing."""
 
 from dispatch.accounts.connection_counts import ConnectionCounts
+from dispatch.events.audit_log import AuditLog
 from dispatch.events.kept_answers import KeptAnswers
 from dispatch.events.node_reports import NodeReports
 from dispatch.leadership.arrival_recorder import ArrivalRecorder
@@ -61,6 +62,7 @@ def _build_services(
         orders=order_store,
         trails=Trails(table),
         kept_answers=KeptAnswers(table, clock),
+        audit_log=AuditLog(table),
         catalogue=stores.catalogue,
         service_rates=stores.service_rates,
         promotions=money.promotions,

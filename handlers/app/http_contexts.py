@@ -8,6 +8,7 @@ from handlers.app.services import Services
 from handlers.http.accounts import ACCOUNTS, AccountsContext
 from handlers.http.admin import ADMIN, AdminContext
 from handlers.http.admin_money import ADMIN_MONEY, AdminMoneyContext
+from handlers.http.audit import AUDIT, AuditContext
 from handlers.http.catalogue import CATALOGUE, CatalogueContext
 from handlers.http.earnings import EarningsReport
 from handlers.http.framework.idempotency import KEPT_ANSWERS
@@ -36,6 +37,7 @@ def add_http_contexts(app: web.Application, services: Services) -> None:
         code_sender=services.code_sender,
     )
     app[TOKENS] = TokensContext(revocations=services.revocations)
+    app[AUDIT] = AuditContext(audit_log=services.audit_log)
     app[CATALOGUE] = CatalogueContext(catalogue=services.catalogue)
     app[PROFILES] = ProfilesContext(
         catalogue=services.catalogue,

@@ -12,6 +12,7 @@ from dispatch.catalogue.promotions import Promotions
 from dispatch.catalogue.service_rates import ServiceRates
 from dispatch.catalogue.store import Catalogue
 from dispatch.clock import Clock
+from dispatch.events.audit_log import AuditLog
 from dispatch.events.kept_answers import KeptAnswers
 from dispatch.leadership.order_timeouts import OrderTimeouts
 from dispatch.money.corrections import CorrectionService
@@ -61,6 +62,7 @@ class Services:
     orders: OrderStore
     trails: Trails
     kept_answers: KeptAnswers
+    audit_log: AuditLog
     catalogue: Catalogue
     service_rates: ServiceRates
     promotions: Promotions

@@ -210,7 +210,9 @@ async def _sign_in_verified(
         return await _begin_sign_in(request, login, after)
     # The password changed: earlier sign-ins have ended, and their access tokens are revoked.
     owner = identity(AUDIENCE_OF[login.user_type], after.user_id)
-    revocation = RevocationRequest([identity_subject(owner)], owner, "password changed by code")
+    revocation = RevocationRequest(
+        [identity_subject(owner)], after.user_id, "password changed by code"
+    )
     revoked = await context.revocations.add(revocation, {}, None)
     issued_at_ms: int = revoked["revokedAt"] + _AFTER_REVOCATION_MS
     return await _begin_sign_in(request, login, after, issued_at_ms)

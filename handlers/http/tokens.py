@@ -45,7 +45,7 @@ async def post_revoke(request: web.Request) -> JsonObject:
     Errors: Refused MALFORMED, CONFLICT.
     """
     body = await read_body(request, TokenRevocation)
-    key, by = http_caller(request, body).request_key, request[PRINCIPAL].identity
+    key, by = http_caller(request, body).request_key, request[PRINCIPAL].id
     revoked = _subjects(request, body)
     revocation = RevocationRequest(revoked.subjects, by, body.reason)
     return await request.app[TOKENS].revocations.add(revocation, revoked.answer, key)

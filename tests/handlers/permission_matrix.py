@@ -223,6 +223,7 @@ ENDPOINT_RULES: dict[str, EndpointRule] = {
     "GET /admin/config/offers/{service}": EndpointRule("ADMIN"),
     "PUT /admin/config/offers/{service}": EndpointRule("ADMIN", {"windowMs": 15_000}),
     "GET /admin/riders/nearby": EndpointRule("ADMIN", query="?lat=4.05&lng=9.7"),
+    "GET /admin/audit": EndpointRule("ADMIN"),
     "GET /admin/ledger/trial-balance": EndpointRule("ADMIN"),
     "POST /admin/tokens/revoke": EndpointRule("ADMIN", {"jti": "a"}),
     "POST /webhooks/payments/{provider}": EndpointRule(PUBLIC, {}),

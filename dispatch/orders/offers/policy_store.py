@@ -7,7 +7,7 @@ import msgspec
 
 from dispatch.clock import Clock
 from dispatch.errors import Refusal, Refused, StoreUnavailable
-from dispatch.events.audit_records import audit_record
+from dispatch.events.audit_records import OperatorAct, audit_record, resource_of
 from dispatch.model import OfferPolicy
 from dispatch.storage.dynamodb_errors import RetryableTable
 from dispatch.storage.item_patch import given_fields
@@ -84,13 +84,16 @@ class OfferPolicyStore:
         for _ in range(WRITE_ATTEMPTS_MAX):
             before = _from_item(await self._table.get(self._key(service)))
             after = VersionedPolicy(_apply_patch(before.policy, patch), before.version + 1)
-            change = {
-                "zone": self.zone,
-                "service": service,
-                "before": msgspec.to_builtins(before.policy),
-                "after": msgspec.to_builtins(after.policy),
-            }
-            record = audit_record("put_offers", admin_id, change, self._clock.now_ms())
+            act = OperatorAct(
+                action="put_offers",
+                actor=admin_id,
+                resource=resource_of("offers", self.zone, service),
+                details={
+                    "before": msgspec.to_builtins(before.policy),
+                    "after": msgspec.to_builtins(after.policy),
+                },
+            )
+            record = audit_record(act, self._clock.now_ms())
             try:
                 await self._table.transact([_put_write(self._key(service), after), record])
             except TransactionCancelled:

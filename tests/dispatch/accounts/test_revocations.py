@@ -64,11 +64,12 @@ async def test_revocation_is_audited(
     """The audit record has the operator, the subjects and the reason."""
     await revocations.add(RevocationRequest(["token:tok_1"], "ops:adm_1", "stolen"), {}, None)
     [record] = (await table.query(Query(pk=f"AUDIT#{clock.now_ms() // DAY_MS}"))).items
-    details = {name: record[name] for name in ("action", "by", "subjects", "reason")}
-    assert details == {
+    names = ("action", "actor", "resource", "details", "reason")
+    assert {name: record[name] for name in names} == {
         "action": "revoke_tokens",
-        "by": "ops:adm_1",
-        "subjects": ["token:tok_1"],
+        "actor": "ops:adm_1",
+        "resource": "token:tok_1",
+        "details": {"subjects": ["token:tok_1"]},
         "reason": "stolen",
     }
 

@@ -120,10 +120,10 @@ async def test_changes_are_audited(promotions: Promotions, table: DynamoTable, c
     clock.advance(1)
     await promotions.stop("WELCOME", "adm_2", "fraud")
     page = await table.query(Query(pk=f"AUDIT#{clock.now_ms() // DAY_MS}"))
-    records = [(item["action"], item["by"], item["code"]) for item in page.items]
+    records = [(item["action"], item["actor"], item["resource"]) for item in page.items]
     assert records == [
-        ("create_promotion", "adm_1", "WELCOME"),
-        ("stop_promotion", "adm_2", "WELCOME"),
+        ("create_promotion", "adm_1", "promotion:WELCOME"),
+        ("stop_promotion", "adm_2", "promotion:WELCOME"),
     ]
 
 

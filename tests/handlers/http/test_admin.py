@@ -74,8 +74,10 @@ async def test_a_policy_change_leaves_an_audit_record(api: ApiClient, table: Dyn
     day = api.clock.now_ms() // 86_400_000
     [record] = (await table.query(Query(pk=f"AUDIT#{day}"))).items
 
-    assert (record["action"], record["by"], record["service"]) == ("put_offers", "adm_1", "FOOD")
-    assert (record["before"]["windowMs"], record["after"]["windowMs"]) == (15_000, 20_000)
+    details = record["details"]
+    assert (record["action"], record["actor"]) == ("put_offers", "adm_1")
+    assert record["resource"] == "offers:douala:FOOD"
+    assert (details["before"]["windowMs"], details["after"]["windowMs"]) == (15_000, 20_000)
 
 
 @pytest.mark.parametrize("who", [ADA, CHEZ_ADA, AWA])

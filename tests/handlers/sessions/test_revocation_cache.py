@@ -141,7 +141,7 @@ async def test_a_repeated_revocation_has_one_effect(
 
     assert first == again
     assert len(await store.since(0)) == 1
-    assert [(r["by"], r["reason"]) for r in records] == [("ops:adm_1", "a stolen phone")]
+    assert [(r["actor"], r["reason"]) for r in records] == [("ops:adm_1", "a stolen phone")]
 
 
 @pytest.fixture

@@ -99,7 +99,7 @@ async def test_each_change_leaves_an_audit_record(
     await policies.put_offers("FOOD", OfferSettings(mode="batch"), "adm_1")
     [item] = (await table.query(Query(pk=f"AUDIT#{clock.now_ms() // DAY_MS}", limit=10))).items
 
-    assert (item["action"], item["by"]) == ("put_offers", "adm_1")
-    assert (item["zone"], item["service"]) == ("douala", "FOOD")
-    assert msgspec.convert(item["before"], OfferPolicy, strict=False) == OfferPolicy()
-    assert item["after"]["mode"] == "batch"
+    assert (item["action"], item["actor"]) == ("put_offers", "adm_1")
+    assert item["resource"] == "offers:douala:FOOD"
+    assert msgspec.convert(item["details"]["before"], OfferPolicy, strict=False) == OfferPolicy()
+    assert item["details"]["after"]["mode"] == "batch"
