@@ -51,6 +51,15 @@ def rider_fix(rider: RiderId) -> str:
     return f"rider:{{{rider}}}:fix"
 
 
+def rider_presence(rider: RiderId) -> str:
+    """When the server last observed a rider who carries an order, where its last fix is older.
+
+    Redis: string (JSON of model.Presence). TTL: 3600 s.
+    Writer and reader: tracking.stores.positions.
+    """
+    return f"rider:{{{rider}}}:presence"
+
+
 def order_trail(order: OrderId) -> str:
     r"""The positions of the riders who carry one order, in order of arrival.
 

@@ -15,7 +15,7 @@ from dispatch.model.order import (
     RiderAssignment,
     assignment_of,
 )
-from dispatch.model.position import Position, Trail
+from dispatch.model.position import Position, Presence, RiderPresence, Trail
 from dispatch.model.record import Place, Record
 from dispatch.model.rider_search import Dispatch, DispatchState
 
@@ -40,9 +40,11 @@ __all__ = [
     "Place",
     "Position",
     "PrepTime",
+    "Presence",
     "Recipient",
     "Record",
     "RiderAssignment",
+    "RiderPresence",
     "Trail",
     "assignment_of",
 ]

@@ -86,8 +86,10 @@ class FixPipeline:
         if rider is None:
             _DROPPED[Drop.ABSENT].inc()
             return Drop.ABSENT
+        rider.seen_at_ms = now_ms
         result = _check_and_count(rider, fix, now_ms)
         if isinstance(result, Drop):
+            rider.count_dropped(result.value, fix.accuracy)
             return result
         self._apply(rider, result)
         return None
@@ -105,12 +107,14 @@ class FixPipeline:
         if rider is None:
             _DROPPED[Drop.ABSENT].inc(len(fixes))
             return {"accepted": 0, Drop.ABSENT.value: len(fixes)}
+        rider.seen_at_ms = now_ms
         counts = Counter(accepted=0)
         history, accepted = _BatchHistory(rider.speed_max_mps), list[tuple[Fix, AcceptedFix]]()
         for fix in sorted(fixes, key=_sort_key):
             result = _check_and_count(history, fix, now_ms)
             if isinstance(result, Drop):
                 counts[result.value] += 1
+                rider.count_dropped(result.value, fix.accuracy)
             else:
                 history.advance(result)
                 accepted.append((fix, result))
@@ -175,6 +179,8 @@ class FixPipeline:
 
     def _apply(self, rider: RiderState, accepted: AcceptedFix) -> None:
         rider.last_fix, rider.doubtful_fix = accepted, None
+        if rider.dropped:
+            rider.dropped = {}
         self._clock_ahead_count += accepted.was_clock_ahead
         if not rider.is_marked_local or rider.freshness != "live":
             self._rider_registry.mark_live(rider)

@@ -16,7 +16,7 @@ from dispatch.errors import StoreUnavailable
 from dispatch.model import Position
 from dispatch.tracking.rider_state import RiderState
 from dispatch.tracking.stores.geo_cells import cell_of
-from dispatch.tracking.stores.positions import IndexRemoval, PositionUpdate
+from dispatch.tracking.stores.positions import IndexRemoval, PositionUpdate, PresenceUpdate
 from dispatch.tracking.watchers import position_packet
 
 # Riders in one pipeline, which takes 5 ms of this process; more wait for the next flush.
@@ -33,7 +33,10 @@ class PositionSink(Protocol):
     """The store that positions are written to."""
 
     async def put(
-        self, batch: Sequence[PositionUpdate], removals: Sequence[IndexRemoval] = ()
+        self,
+        batch: Sequence[PositionUpdate],
+        removals: Sequence[IndexRemoval] = (),
+        presences: Sequence[PresenceUpdate] = (),
     ) -> frozenset[str]:
         """Write a batch; the orders that have watchers on another node.
 
@@ -49,6 +52,7 @@ class _BatchEntry(msgspec.Struct, frozen=True, gc=False):
     update: PositionUpdate | None
     removal: IndexRemoval | None
     trail: list[tuple[str, Position]]
+    presence: PresenceUpdate | None = None
 
 
 class RedisWriter:
@@ -134,6 +138,7 @@ class RedisWriter:
             watched_orders = await self._sink.put(
                 [each.update for each in batch if each.update],
                 [each.removal for each in batch if each.removal],
+                [each.presence for each in batch if each.presence],
             )
             is_handled = True
         except (StoreUnavailable, asyncio.CancelledError):
@@ -192,9 +197,11 @@ class RedisWriter:
         if len(waiting) < BATCH_MAX:
             self._is_batch_full.clear()
         return [
-            _batch_entry(rider, rider.last_fix.position)
+            _presence_entry(rider)
+            if rider.last_fix is None
+            else _batch_entry(rider, rider.last_fix.position)
             for rider in riders
-            if rider.last_fix is not None
+            if rider.last_fix is not None or rider.is_presence_due
         ]
 
     def _requeue(self, batch: Sequence[_BatchEntry]) -> None:
@@ -202,6 +209,7 @@ class RedisWriter:
         for entry in batch:
             rider = entry.rider
             rider.flushed_position = None
+            rider.flushed_seen_ms = 0
             rider.pending_trail[:0] = entry.trail
             count_lost_trail_fixes(rider.trim_trail())
         unwritten = {entry.rider.rider_id: entry.rider for entry in batch}
@@ -238,6 +246,10 @@ def _batch_entry(rider: RiderState, position: Position) -> _BatchEntry:
     trail, rider.pending_trail = rider.pending_trail, []
     is_changed = position is not rider.flushed_position
     rider.flushed_position = position
+    presence = None
+    if rider.orders and rider.seen_at_ms > position.received_at:
+        presence = PresenceUpdate(rider.rider_id, rider.presence)
+    rider.flushed_seen_ms = rider.seen_at_ms
     cell = cell_of(position.lat, position.lng) if rider.is_indexed else None
     removal = None
     if cell is None and rider.indexed_cell is not None:
@@ -254,7 +266,13 @@ def _batch_entry(rider: RiderState, position: Position) -> _BatchEntry:
             trail,
             _watcher_packets(rider, position) if is_changed else (),
         )
-    return _BatchEntry(rider, update, removal, trail)
+    return _BatchEntry(rider, update, removal, trail, presence)
+
+
+def _presence_entry(rider: RiderState) -> _BatchEntry:
+    """The batch entry of a rider who carries an order and has sent no usable fix."""
+    rider.flushed_seen_ms = rider.seen_at_ms
+    return _BatchEntry(rider, None, None, [], PresenceUpdate(rider.rider_id, rider.presence))
 
 
 def _watcher_packets(rider: RiderState, position: Position) -> list[tuple[str, bytes]]:

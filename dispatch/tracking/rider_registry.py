@@ -76,6 +76,15 @@ class RiderRegistry:
         rider.forget_seq()
         return rider
 
+    def observe(self, rider_id: str, now_ms: int) -> None:
+        """Note that something was received from one of the rider's sockets.
+
+        Units: Unix milliseconds.
+        """
+        rider = self._riders.get(rider_id)
+        if rider is not None:
+            rider.seen_at_ms = now_ms
+
     def disconnect(self, rider_id: str) -> None:
         """Count a closed socket of the rider; the state stays until the rider is lost."""
         rider = self._riders.get(rider_id)
@@ -167,6 +176,9 @@ class RiderRegistry:
         Units: Unix milliseconds.
         """
         self._expire_offers(now_ms - OFFERS_WINDOW_MS)
+        for rider in self._riders.values():
+            if rider.orders and rider.is_presence_due:
+                self._write_queue.enqueue(rider)
         fresh_ms = self.limits.fresh_ms
         # Nearly all have reported: thousands are passed over each second.
         downgraded = [

@@ -7,6 +7,9 @@ A fix needs one look-up for all of it. Only these modules of `dispatch.tracking`
 | attributes, speed_max_mps | rider_registry: set_attributes |
 | available, until_ms, orders, assigned_at_ms, offered_at_ms, socket_count | rider_registry |
 | facts | rider_registry, by refresh_facts after each of the changes above |
+| seen_at_ms | rider_registry: observe; fix_pipeline, with every fix and batch |
+| dropped, dropped_accuracy | fix_pipeline, since the last accepted fix |
+| flushed_seen_ms | redis_writer |
 | freshness, is_marked_local | rider_registry: mark_live (for fix_pipeline), sweep, assign |
 | last_fix, doubtful_fix | fix_pipeline; rider_registry: connect, by forget_seq |
 | trail_anchor | fix_pipeline; rider_registry: assign |
@@ -23,7 +26,7 @@ A fix needs one look-up for all of it. Only these modules of `dispatch.tracking`
 
 import msgspec
 
-from dispatch.model import Position
+from dispatch.model import Position, Presence
 from dispatch.tracking.checks import SPEED_UNKNOWN_MPS, AcceptedFix
 from dispatch.tracking.reporting_interval import ReportingInterval
 from dispatch.tracking.route_leg import RouteLeg
@@ -35,6 +38,10 @@ CAPACITY_DEFAULT = 1
 CASH_HEADROOM_MAX_XAF = 50_000
 # Fixes of one rider's orders that may wait for Redis; nine minutes at one fix in four seconds.
 PENDING_TRAIL_MAX = 128
+# A rider who carries an order and was observed this long after what Redis knows is written again.
+# Source: chosen; a third of the shortest silence for which an order may be withdrawn, less the
+# second until the next sweep, and seldom reached by a rider whose fixes are accepted.
+PRESENCE_EVERY_MS = 3_000
 
 
 class RiderAttributes(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,9 +66,12 @@ class RiderState:
         "attributes",
         "available",
         "doubtful_fix",
+        "dropped",
+        "dropped_accuracy",
         "extra_packets",
         "facts",
         "flushed_position",
+        "flushed_seen_ms",
         "freshness",
         "indexed_cell",
         "is_marked_local",
@@ -75,6 +85,7 @@ class RiderState:
         "reporting_interval",
         "rider_id",
         "rules_due_ms",
+        "seen_at_ms",
         "socket_count",
         "speed_max_mps",
         "trail_anchor",
@@ -91,6 +102,12 @@ class RiderState:
         self.assigned_at_ms: dict[str, int] = {}
         self.offered_at_ms: tuple[int, ...] = ()
         self.socket_count = 0
+        # When this node last received anything from one of its sockets, and what Redis has of it.
+        self.seen_at_ms = 0
+        self.flushed_seen_ms = 0
+        # Fixes since the last accepted one that were not used, by reason.
+        self.dropped: dict[str, int] = {}
+        self.dropped_accuracy: float | None = None
         self.last_fix: AcceptedFix | None = None
         self.doubtful_fix: AcceptedFix | None = None
         self.trail_anchor: Position | None = None
@@ -125,6 +142,23 @@ class RiderState:
     def is_indexed(self) -> bool:
         """Whether the geo index should have the rider: available or with an order, and not lost."""
         return (self.available or bool(self.orders)) and self.freshness != "lost"
+
+    @property
+    def is_presence_due(self) -> bool:
+        """Whether Redis should learn that the rider, who carries an order, was observed."""
+        return bool(self.orders) and self.seen_at_ms - self.flushed_seen_ms >= PRESENCE_EVERY_MS
+
+    @property
+    def presence(self) -> Presence:
+        """What this node last observed of the rider."""
+        return Presence(
+            seen_at=self.seen_at_ms, dropped=dict(self.dropped), accuracy=self.dropped_accuracy
+        )
+
+    def count_dropped(self, reason: str, accuracy: float | None) -> None:
+        """Note a fix that was not used. Units: metres."""
+        self.dropped[reason] = self.dropped.get(reason, 0) + 1
+        self.dropped_accuracy = accuracy
 
     def refresh_facts(self) -> None:
         """Rebuild the facts that matching reads, after one of them has changed."""

@@ -99,6 +99,7 @@ class Session:
         "identity",
         "jobs",
         "namespace",
+        "on_activity",
         "principal",
         "sender",
         "sid",
@@ -128,6 +129,8 @@ class Session:
         # Commands waiting to run, the running one first; managed by the gate.
         self.jobs: deque[Job] | None = None
         self.worker: asyncio.Task[None] | None = None
+        # Called for every packet but a fix that is handled, which its handler notes by itself.
+        self.on_activity: Callable[[], None] = _ignore_activity
 
     def __str__(self) -> str:
         return f"{self.identity} ({self.sid})"
@@ -214,3 +217,7 @@ class SessionRegistry:
         while True:
             await asyncio.sleep(self._expiry_check_every_s)
             self.end_expired()
+
+
+def _ignore_activity() -> None:
+    """Default before an audience sets `on_activity`."""

@@ -55,7 +55,10 @@ class CommandRunner:
     ) -> None:
         """Run a plain function now and enqueue a coroutine function, if the rate limit allows."""
         bucket = session.fix_bucket if route.is_fix else session.command_bucket
+        if not route.is_fix:
+            session.on_activity()
         if not bucket.take(self._now_s()):
+            session.on_activity()
             session.connection.count_violation()
             refused = Refused(Refusal.RATE_LIMITED, f"at most {bucket.rate_per_s:g} a second")
             self.refuse(route.name, session, ack, refused)

@@ -93,6 +93,7 @@ class Gate:
 
     def on_ack(self, session: Session, ack_id: int) -> bool:
         """The client acknowledges an event; False where no event waits for that."""
+        session.on_activity()
         try:
             return session.sender.resolve_ack(ack_id)
         except Exception:
@@ -102,6 +103,7 @@ class Gate:
     def _refuse_malformed(
         self, name: str, session: Session, ack: AckRequest | None, refused: Refused
     ) -> None:
+        session.on_activity()
         session.connection.count_violation()
         self._runner.refuse(name, session, ack, refused)
 

@@ -6,6 +6,7 @@ rider's orders and to the Redis writer.
 
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TypedDict
 
 from dispatch.clock import Clock
@@ -161,6 +162,8 @@ async def on_connect(context: RiderContext, session: Session) -> None:
     """
     rider_id = RiderId(session.principal.id)
     context.rider_registry.connect(rider_id)
+    session.on_activity = partial(_observe, context, rider_id)
+    session.on_activity()
     await context.rider_loader.load(rider_id)
     context.fix_pipeline.send_tracking_policy(rider_id)
     with suppress(StoreUnavailable):
@@ -168,6 +171,11 @@ async def on_connect(context: RiderContext, session: Session) -> None:
         last = await context.positions.last_position(rider_id)
         if last is not None:
             context.fix_pipeline.restore(rider_id, last)
+
+
+def _observe(context: RiderContext, rider_id: RiderId) -> None:
+    """Note that the rider's app is there: whoever decides on its orders asks for that."""
+    context.rider_registry.observe(rider_id, context.clock.now_ms())
 
 
 async def on_disconnect(context: RiderContext, session: Session) -> None:

@@ -305,6 +305,8 @@ class EngineIoSession:
             self.count_violation()
             return
         self.is_awaiting_pong = False
+        for session in self.sessions.values():
+            session.on_activity()
         self._deadlines.pong.cancel(self)
         self._deadlines.next_ping.start(self)
 

@@ -9,7 +9,7 @@ from dispatch.clock import ManualClock
 from dispatch.events.alerts import Alerts
 from dispatch.ids import OrderId, RiderId
 from dispatch.leadership.tick import RETRY_S, DispatchEngine
-from dispatch.model import Dispatch, Position
+from dispatch.model import Dispatch, Position, Presence, RiderPresence
 from dispatch.orders.decision_store import DecisionStore
 from dispatch.orders.offers.approach_store import ApproachStore
 from dispatch.orders.offers.display_receipts import DisplayReceipts
@@ -42,6 +42,7 @@ class FakePositions:
         self.clock = clock
         self.riders: dict[str, IndexedRider] = {}
         self.fixes: dict[str, Position] = {}
+        self.presences: dict[str, Presence] = {}
 
     def put_rider(self, rider_id: str, distance_km: float, **facts: Any) -> None:
         """A free rider with a fresh position; override one fact and keep the rest."""
@@ -70,11 +71,24 @@ class FakePositions:
         """The rider's last reported position."""
         return self.fixes.get(rider_id)
 
-    def report_position(self, rider_id: str, distance_km: float) -> None:
+    async def presence(self, rider_id: str) -> RiderPresence:
+        """The rider's last reported position, and when it was last observed."""
+        return RiderPresence(position=self.fixes.get(rider_id), last=self.presences.get(rider_id))
+
+    def report_position(
+        self, rider_id: str, distance_km: float, accuracy: float | None = None
+    ) -> None:
         """The rider's app reports a position at this distance from the vendor."""
         now_ms = self.clock.now_ms()
         lat = VENDOR_LAT + distance_km / KM_PER_LAT_DEG
-        self.fixes[rider_id] = Position(lat=lat, lng=VENDOR_LNG, ts=now_ms, received_at=now_ms)
+        self.fixes[rider_id] = Position(
+            lat=lat, lng=VENDOR_LNG, ts=now_ms, received_at=now_ms, accuracy=accuracy
+        )
+
+    def observe(self, rider_id: str, accuracy: float | None = None, **dropped: int) -> None:
+        """The rider's app sends something that moves nothing, such as fixes that are dropped."""
+        now_ms = self.clock.now_ms()
+        self.presences[rider_id] = Presence(seen_at=now_ms, dropped=dropped, accuracy=accuracy)
 
     async def find_nearest_free(
         self, circle: Circle, limit: int, now_ms: int, fresh_ms: int

@@ -14,7 +14,8 @@ class Approach(msgspec.Struct, frozen=True, kw_only=True):
     """One rider's approach to one pickup. Units: metres, Unix milliseconds of the server.
 
     `nearest_m` is the smallest distance so far, `progressed_at_ms` when it last shrank noticeably,
-    `seen_at_ms` when the rider last sent a position, `checked_at_ms` the engine's last check.
+    `seen_at_ms` when the server last received anything from the rider, `checked_at_ms` the engine's
+    last check.
     """
 
     rider_id: RiderId

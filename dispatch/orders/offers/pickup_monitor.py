@@ -4,16 +4,11 @@ import structlog
 
 from dispatch import metrics
 from dispatch.clock import Clock
-from dispatch.model import OfferOutcome, OfferPolicy, Order
+from dispatch.model import OfferPolicy, Order
 from dispatch.orders.offers import approach
 from dispatch.orders.offers.lookups import EngineLookups
+from dispatch.orders.offers.presence_alerts import presence_alert, withdrawal_alert
 from dispatch.orders.use_cases.delivery import DeliveryUseCases
-from dispatch.wire.events import Alert
-
-_ALERT_MESSAGES = {
-    OfferOutcome.VANISHED: "the rider sent no position for {} s before the pickup",
-    OfferOutcome.STALLED: "the rider came no nearer to the pickup for {} s",
-}
 
 log = structlog.get_logger(__name__)
 
@@ -36,29 +31,19 @@ class PickupMonitor:
         order_id, rider_id = order.order_id, order.rider_id
         assert rider_id is not None, "only assigned orders are monitored"
         before = await self._lookups.approaches.get(order_id)
-        position = await self._lookups.positions.last_position(rider_id)
+        presence = await self._lookups.positions.presence(rider_id)
         now_ms = self._clock.now_ms()
-        after = approach.update_approach(before, order, position, now_ms, policy)
-        outcome = approach.withdrawal_reason(after, order, position, now_ms, policy)
+        after = approach.update_approach(before, order, presence, now_ms, policy)
+        outcome = approach.withdrawal_reason(after, order, presence, now_ms, policy)
         if outcome is not None:
-            await self._withdraw(order, outcome, policy)
+            await self._order_service.withdraw_delivery(order_id, outcome)
+            metrics.WITHDRAWALS.labels(outcome.value).inc()
+            log.info("rider_withdrawn", order_id=order_id, rider_id=rider_id, outcome=outcome)
+            alert = withdrawal_alert(outcome, order, after, policy)
+            await self._lookups.alerts.raise_alert(alert, policy.alert_every_ms)
             return
         await self._lookups.approaches.put(order_id, after)
         await self._lookups.put_timer(order_id, now_ms + approach.check_every_ms(policy))
-
-    async def _withdraw(self, order: Order, outcome: OfferOutcome, policy: OfferPolicy) -> None:
-        await self._order_service.withdraw_delivery(order.order_id, outcome)
-        metrics.WITHDRAWALS.labels(outcome.value).inc()
-        log.info(
-            "rider_withdrawn", order_id=order.order_id, rider_id=order.rider_id, outcome=outcome
-        )
-        limit_ms = policy.vanish_ms if outcome is OfferOutcome.VANISHED else policy.stall_ms
-        reason = _ALERT_MESSAGES[outcome].format(limit_ms // 1000)
-        alert = Alert(
-            kind=f"rider_{outcome.value}",
-            message=f"{reason}; the order searches again",
-            order_id=order.order_id,
-            rider_id=order.rider_id,
-            ts=self._clock.now_ms(),
-        )
-        await self._lookups.alerts.raise_alert(alert, policy.alert_every_ms)
+        alert = presence_alert(after, order, presence, policy)
+        if alert is not None:
+            await self._lookups.alerts.raise_alert(alert, policy.alert_every_ms)

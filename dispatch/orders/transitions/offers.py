@@ -40,6 +40,9 @@ from dispatch.wire import commands, events
 from matching.eta import travel_seconds
 from matching.geo import distance_m
 
+# Outcomes that only a rider on the way to the pickup can have.
+_ON_THE_WAY = frozenset({OfferOutcome.VANISHED, OfferOutcome.STALLED})
+
 
 class EndedOffers(NamedTuple):
     """Riders whose offers end: not answered in time, or never shown by their apps."""
@@ -245,7 +248,14 @@ def release_delivery(
 
 
 def withdraw_delivery(order: Order, request: TransitionRequest[OfferOutcome]) -> Transition:
-    """The engine takes the order from its rider before the pickup; the input is the outcome."""
+    """The engine takes the order from its rider before the pickup; the input is the outcome.
+
+    A rider who has arrived by its own word has neither vanished nor stalled.
+
+    Errors: Refused WRONG_STATE.
+    """
+    if request.input in _ON_THE_WAY and dispatch_of(order).state is not DispatchState.ASSIGNED:
+        raise Refused(Refusal.WRONG_STATE, "the rider is at the pickup")
     unassigned = _unassign(order, request.input, request.now_ms)
     return _notify_former_rider(unassigned, order, "expired")
 

@@ -13,7 +13,7 @@ import msgspec
 
 from dispatch import keys
 from dispatch.ids import OrderId, RiderId
-from dispatch.model import Position
+from dispatch.model import Position, Presence, RiderPresence
 from dispatch.storage.command_batcher import batch_commands
 from dispatch.storage.pipeline import (
     PLACEHOLDER,
@@ -29,6 +29,8 @@ from dispatch.tracking.stores.rider_index import cell_script, read_cells_in_use
 # docs/contract.md sends the last position with a snapshot.
 FIX_TTL_S = 300
 TRAIL_TTL_S = 24 * 3600
+# Longer than any ride to a pickup, in which the engine asks for it.
+PRESENCE_TTL_S = 3600
 TRAIL_ENTRIES = 2_000
 # A trail that is archived stays this long, for a reader that has just begun.
 TRAIL_ARCHIVED_TTL_S = 600
@@ -43,6 +45,9 @@ _ID_PLACEHOLDER = PLACEHOLDER.decode()
 _SET_FIX = CommandTemplate(
     "SET", keys.rider_fix(RiderId(_ID_PLACEHOLDER)), PLACEHOLDER, "EX", FIX_TTL_S
 )
+_SET_PRESENCE = CommandTemplate(
+    "SET", keys.rider_presence(RiderId(_ID_PLACEHOLDER)), PLACEHOLDER, "EX", PRESENCE_TTL_S
+)
 _ADD_TO_TRAIL = CommandTemplate(
     "XADD",
     keys.order_trail(OrderId(_ID_PLACEHOLDER)),
@@ -56,6 +61,7 @@ _ADD_TO_TRAIL = CommandTemplate(
 
 _encode = msgspec.json.Encoder().encode
 _position_decoder = msgspec.json.Decoder(Position)
+_presence_decoder = msgspec.json.Decoder(Presence)
 
 
 class PositionUpdate(msgspec.Struct, frozen=True, gc=False):
@@ -84,6 +90,13 @@ class IndexRemoval(NamedTuple):
     rider_id: str
     cell: str
     seen_at_ms: int
+
+
+class PresenceUpdate(NamedTuple):
+    """When a rider with an order was last observed, where its last position is older than that."""
+
+    rider_id: str
+    presence: Presence
 
 
 def encode_node_message(node: bytes, packet: bytes) -> bytes:
@@ -132,9 +145,12 @@ class Positions:
         self._last_swept_cell = ""
 
     async def put(
-        self, batch: Sequence[PositionUpdate], removals: Sequence[IndexRemoval] = ()
+        self,
+        batch: Sequence[PositionUpdate],
+        removals: Sequence[IndexRemoval] = (),
+        presences: Sequence[PresenceUpdate] = (),
     ) -> frozenset[str]:
-        """Write a batch: index and facts, last fixes, trails, and packets for other nodes.
+        """Write a batch: index, last fixes, trails, presences, and packets for other nodes.
 
         The answer is the orders that have watchers on another node.
         Redis: one pipeline, one round trip; not atomic. Repeating it may double entries of a trail,
@@ -143,6 +159,8 @@ class Positions:
         collected = _BatchCommands(
             [*_index_commands(batch), *(self._removal_command(each) for each in removals)], [], {}
         )
+        for rider_id, presence in presences:
+            collected.commands.append(_SET_PRESENCE.pack(rider_id.encode(), _encode(presence)))
         for update in batch:
             self._append_rider_commands(update, collected)
         replies = await self._pipeline.run(collected.commands)
@@ -157,6 +175,23 @@ class Positions:
         """
         raw = await self._command_batcher.request(("GET", keys.rider_fix(RiderId(rider_id))))
         return _position_decoder.decode(raw) if raw is not None else None
+
+    async def presence(self, rider_id: str) -> RiderPresence:
+        """A rider's last position, and when the server last observed the rider.
+
+        Fixes that move nothing, commands and answers to pings count as observed. Of a rider with
+        an order it is at most `rider_state.PRESENCE_EVERY_MS` and one sweep behind.
+
+        Redis: MGET of keys of one rider, one round trip, shared with concurrent callers.
+        """
+        rider = RiderId(rider_id)
+        fix, presence = await self._command_batcher.request(
+            ("MGET", keys.rider_fix(rider), keys.rider_presence(rider))
+        )
+        return RiderPresence(
+            position=None if fix is None else _position_decoder.decode(fix),
+            last=None if presence is None else _presence_decoder.decode(presence),
+        )
 
     async def read_trail(self, order_id: str, rider_id: str) -> list[Position]:
         """The fixes of one rider of an order, oldest first, each fix once.

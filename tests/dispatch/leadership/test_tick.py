@@ -274,7 +274,7 @@ async def test_a_rider_who_sends_nothing_for_a_minute_loses_the_order(
 ):
     """The order is withdrawn; rider, customer and operators are told, and the rider is left out."""
     order_id = await accepted_order(dispatch_scenario)
-    still = await ride(dispatch_scenario, order_id, 1.9, None, None, None)
+    still = await ride(dispatch_scenario, order_id, 1.9, None, None, None, None)
     gone = await ride(dispatch_scenario, order_id, None)
 
     assert still.state is DispatchState.ASSIGNED

@@ -10,13 +10,18 @@ from dispatch.clock import ManualClock
 from dispatch.errors import StoreUnavailable
 from dispatch.ids import OrderId
 from dispatch.keys import order_positions
-from dispatch.model import Position
+from dispatch.model import Position, Presence
 from dispatch.tracking.eta import EtaEstimator
 from dispatch.tracking.fix_pipeline import FixPipeline
 from dispatch.tracking.freshness import FreshnessLimits
 from dispatch.tracking.redis_writer import RedisWriter
 from dispatch.tracking.rider_registry import RiderRegistry
-from dispatch.tracking.stores.positions import IndexRemoval, PositionUpdate, encode_node_message
+from dispatch.tracking.stores.positions import (
+    IndexRemoval,
+    PositionUpdate,
+    PresenceUpdate,
+    encode_node_message,
+)
 from dispatch.tracking.tracking_policy import TrackingRules
 from dispatch.tracking.watchers import Watchers
 from dispatch.wire.commands import Fix
@@ -103,6 +108,7 @@ class FakePositionSink:
         self.index: dict[str, dict[str, PositionUpdate]] = {}
         self.trails: dict[str, list[Position]] = {}
         self.batches: list[list[PositionUpdate]] = []
+        self.presences: dict[str, Presence] = {}
         self.failure: Exception | None = None
         self.has_failed = asyncio.Event()
         self.has_written = asyncio.Event()
@@ -112,7 +118,10 @@ class FakePositionSink:
         self.writing_max = 0
 
     async def put(
-        self, batch: Sequence[PositionUpdate], removals: Sequence[IndexRemoval] = ()
+        self,
+        batch: Sequence[PositionUpdate],
+        removals: Sequence[IndexRemoval] = (),
+        presences: Sequence[PresenceUpdate] = (),
     ) -> frozenset[str]:
         self.writing_count += 1
         self.writing_max = max(self.writing_count, self.writing_max)
@@ -125,6 +134,7 @@ class FakePositionSink:
             self.writing_count -= 1
         self.has_written.set()
         self.batches.append(list(batch))
+        self.presences.update(presences)
         for each in batch:
             self._store(each)
         for rider_id, cell, _ in removals:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
 from dispatch.errors import StoreUnavailable
+from dispatch.model import Presence
 from dispatch.tracking.redis_writer import BATCH_MAX
 from tests.dispatch.tracking.node import Node, fix, north_m
 
@@ -245,3 +246,38 @@ async def run_script(script: list[tuple[str, int]]) -> None:
     for order_id in ("ord_0", "ord_1"):
         trail = [north_m(each.lat) for each in node.redis.trails.get(order_id, [])]
         assert trail == reported.get(order_id, [])
+
+
+async def test_dropped_fixes_are_written_as_presence():
+    """A rider whose fixes cannot be used is observed, with what was wrong; a good fix ends that."""
+    node = Node()
+    node.put_on_duty("rdr_1", "ord_1")
+    for _ in range(3):
+        node.clock.advance(2_000)
+        node.report("rdr_1", fix(accuracy=9_000.0))
+        node.fix_pipeline.sweep(node.clock.now_ms())
+        await node.writer.flush()
+    seen_at = node.clock.now_ms()
+    assert node.redis.presences["rdr_1"] == Presence(
+        seen_at=seen_at, dropped={"inaccurate": 3}, accuracy=9_000.0
+    )
+    node.report("rdr_1", fix())
+    await node.writer.flush()
+    rider = node.rider_registry.get("rdr_1")
+    assert rider is not None
+    assert (rider.dropped, node.redis.presences["rdr_1"].seen_at) == ({}, seen_at)
+
+
+async def test_a_presence_that_was_not_written_is_written_later():
+    """Redis was away: the next flush has it."""
+    node = Node()
+    node.put_on_duty("rdr_1", "ord_1")
+    node.redis.failure = REDIS_UNAVAILABLE
+    node.rider_registry.observe("rdr_1", node.clock.now_ms())
+    node.fix_pipeline.sweep(node.clock.now_ms())
+    with pytest.raises(StoreUnavailable):
+        await node.writer.flush()
+    assert node.redis.presences == {}
+    node.redis.failure = None
+    await node.writer.flush()
+    assert node.redis.presences == {"rdr_1": Presence(seen_at=node.clock.now_ms())}

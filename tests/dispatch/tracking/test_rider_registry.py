@@ -2,6 +2,7 @@
 
 import pytest
 
+from dispatch.model import Presence
 from dispatch.tracking.rider_state import RiderAttributes
 from dispatch.wire.commands import Fix
 from tests.dispatch.tracking.node import FRESH_MS, LOST_MS, Node, fix
@@ -210,3 +211,33 @@ async def test_only_indexed_riders_with_a_fix_count_as_on_duty():
     node.report("off", fix())
     node.rider_registry.set_available("off", available=False)
     assert node.rider_registry.count_on_duty() == 1
+
+
+async def test_an_observed_rider_with_an_order_reaches_redis_without_a_fix():
+    """Answers to pings are written a sweep after 3 s, for riders who carry an order."""
+    node = Node()
+    node.put_on_duty("rdr_1", "ord_1")
+    node.put_on_duty("rdr_2")
+    for rider_id in ("rdr_1", "rdr_2", "rdr_unknown"):
+        node.rider_registry.observe(rider_id, node.clock.now_ms())
+    node.fix_pipeline.sweep(node.clock.now_ms())
+    await node.writer.flush()
+
+    assert node.redis.presences == {"rdr_1": Presence(seen_at=node.clock.now_ms())}
+    assert node.redis.find_rider("rdr_1") == []
+
+
+@pytest.mark.parametrize(("later_ms", "is_written"), [(2_999, False), (3_000, True)])
+async def test_a_rider_whose_position_is_known_is_seldom_written_again(
+    later_ms: int, *, is_written: bool
+):
+    """An observation within 3 s of the flushed one costs Redis nothing."""
+    node = Node()
+    node.put_on_duty("rdr_1", "ord_1")
+    node.report("rdr_1", fix())
+    await node.writer.flush()
+    node.clock.advance(later_ms)
+    node.rider_registry.observe("rdr_1", node.clock.now_ms())
+    node.fix_pipeline.sweep(node.clock.now_ms())
+
+    assert len(node.writer) == is_written

@@ -303,3 +303,44 @@ async def test_json_text_of_any_script_arrives(edge: RunningEdge):
         body = json.dumps({"reason": "Bépanda, rue 4.50 — ñ 🛵"}, ensure_ascii=False)
         session.sender.send_event(f'42/rider,["order_cancelled",{body}]'.encode())
         assert await raw.next_packet() == f'42/rider,["order_cancelled",{body}]'
+
+
+FIX = '["location_update",{"lat":4.05,"lng":9.7}]'
+
+
+@pytest.mark.parametrize(
+    ("frame", "count"),
+    [
+        ('42/rider,["arrived_pickup",{"orderId":"ord_1"}]', 2),
+        ('42/rider,["no_such_command",{}]', 2),
+        ('42/rider,["arrived_pickup",{"orderId":7}]', 2),
+        ('42/rider,["location_update",{"lat":"north"}]', 2),
+        (f"42/rider,{FIX}", 1),
+        ('43/rider,99[{"ok":true}]', 2),
+    ],
+)
+async def test_every_packet_but_a_handled_fix_is_activity(
+    edge: RunningEdge, frame: str, count: int
+):
+    """Commands, good or not, and acknowledgements are noted; a fix is, by its handler."""
+    async with edge.connect_rider() as raw:
+        [session] = edge.sessions.for_identity("rider:rdr_1")
+        noted: list[str] = []
+        session.on_activity = lambda: noted.append(frame)
+        await raw.send(frame)
+        await raw.send_command("arrived_pickup", {"orderId": "ord_2"}, 5)
+
+        assert len(noted) == count
+
+
+async def test_a_fix_over_the_limit_is_activity():
+    """The rider is there, although its fix is not handled."""
+    async with run_edge(fixes_per_s=1) as edge, edge.connect_rider() as raw:
+        [session] = edge.sessions.for_identity("rider:rdr_1")
+        noted: list[int] = []
+        session.on_activity = lambda: noted.append(1)
+        for _ in range(4):
+            await raw.send(f"42/rider,{FIX}")
+        await raw.send_command("arrived_pickup", {"orderId": "ord_2"}, 5)
+
+        assert len(noted) == 3

@@ -9,7 +9,7 @@ import pytest_asyncio
 
 from handlers.sessions.rate_limits import VIOLATIONS_MAX
 from handlers.transport.engineio_session import SessionTimeouts
-from tests.handlers.socket_edge import RunningEdge, metric_value, run_edge, settings
+from tests.handlers.socket_edge import DEADLINE_S, RunningEdge, metric_value, run_edge, settings
 from tests.waiting import Until
 
 SOON_S = 0.05
@@ -106,3 +106,14 @@ async def test_the_defaults_follow_the_settings():
     timeouts = SessionTimeouts.from_settings(settings(ping_interval_s=7, ping_timeout_s=3))
     assert (timeouts.ping_interval_s, timeouts.ping_timeout_s) == (7, 3)
     assert timeouts.connect_timeout_s == SessionTimeouts().connect_timeout_s
+
+
+async def test_a_pong_is_activity():
+    """An app that only answers pings is there, and its audience learns it."""
+    async with run_edge(SessionTimeouts(ping_interval_s=0.05)) as edge, edge.connect_rider() as raw:
+        [session] = edge.sessions.for_identity("rider:rdr_1")
+        noted = asyncio.Event()
+        session.on_activity = noted.set
+        reading = asyncio.create_task(raw.next_packet())
+        await asyncio.wait_for(noted.wait(), DEADLINE_S)
+        reading.cancel()

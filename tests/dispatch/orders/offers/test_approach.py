@@ -3,9 +3,18 @@
 import pytest
 
 from dispatch.ids import RiderId
-from dispatch.model import DispatchState, OfferOutcome, OfferPolicy, Order, Position
+from dispatch.model import (
+    DispatchState,
+    OfferOutcome,
+    OfferPolicy,
+    Order,
+    Position,
+    Presence,
+    RiderPresence,
+)
 from dispatch.orders.offers.approach import (
     CHECK_EVERY_MS,
+    PRESENCE_LAG_MS,
     check_every_ms,
     update_approach,
     withdrawal_reason,
@@ -16,13 +25,26 @@ from tests.factories import AKWA, an_order
 
 NOW_MS = 10_000_000
 POLICY = OfferPolicy()
+SILENT_MS = POLICY.vanish_ms + PRESENCE_LAG_MS
 ASSIGNED = an_order(state=DispatchState.ASSIGNED)
 
 
-def at(metres: float, received_at: int = NOW_MS) -> Position:
-    """A position so many metres north of the pickup."""
+def at(metres: float, received_at: int = NOW_MS, accuracy: float | None = None) -> RiderPresence:
+    """A rider whose last position is so many metres north of the pickup."""
     lat = AKWA.lat + metres / EARTH_RADIUS_M * 57.29577951308232
-    return Position(lat=lat, lng=AKWA.lng, ts=received_at, received_at=received_at)
+    return RiderPresence(
+        position=Position(
+            lat=lat, lng=AKWA.lng, ts=received_at, received_at=received_at, accuracy=accuracy
+        )
+    )
+
+
+def seen(at_ms: int, before: RiderPresence | None = None) -> RiderPresence:
+    """A rider who has sent something else than a position since `before`."""
+    return RiderPresence(position=before.position if before else None, last=Presence(seen_at=at_ms))
+
+
+NOTHING = RiderPresence()
 
 
 def an_approach(**changes: object) -> Approach:
@@ -37,14 +59,14 @@ def an_approach(**changes: object) -> Approach:
     return Approach(**{**usual, **changes})
 
 
-def updated(before: Approach | None, position: Position | None, now_ms: int) -> Approach:
-    return update_approach(before, ASSIGNED, position, now_ms, POLICY)
+def updated(before: Approach | None, presence: RiderPresence, now_ms: int) -> Approach:
+    return update_approach(before, ASSIGNED, presence, now_ms, POLICY)
 
 
 @pytest.mark.parametrize("before", [None, an_approach(rider_id=RiderId("rdr_2"))])
 def test_an_approach_begins_with_the_assignment(before: Approach | None):
     """Accepting counts as a position; a former rider's approach is forgotten."""
-    began = updated(before, None, NOW_MS)
+    began = updated(before, NOTHING, NOW_MS)
 
     assert began == an_approach(nearest_m=None)
 
@@ -63,24 +85,49 @@ def test_fifty_metres_are_progress():
 def test_time_without_a_check_does_not_count():
     """The engine was down for two minutes, and may have missed positions."""
     later_ms = NOW_MS + 120_000
-    after = updated(an_approach(), None, later_ms)
+    after = updated(an_approach(), NOTHING, later_ms)
 
     assert (after.seen_at_ms, after.progressed_at_ms) == (later_ms, later_ms)
 
 
 def test_time_between_two_regular_checks_counts():
     """Thirty seconds without a position are thirty seconds."""
-    after = updated(an_approach(), None, NOW_MS + 2 * CHECK_EVERY_MS)
+    after = updated(an_approach(), at(1_990), NOW_MS + 2 * CHECK_EVERY_MS)
 
     assert (after.seen_at_ms, after.progressed_at_ms) == (NOW_MS, NOW_MS)
 
 
 @pytest.mark.parametrize(
+    ("presence", "progressed_at_ms"),
+    [
+        (NOTHING, NOW_MS + 15_000),
+        (seen(NOW_MS + 14_000), NOW_MS + 15_000),
+        (at(1_990, NOW_MS + 14_000, 101.0), NOW_MS + 15_000),
+        (at(1_990, NOW_MS - 46_000), NOW_MS + 15_000),
+        (at(1_990, NOW_MS + 14_000, 99.0), NOW_MS),
+    ],
+)
+def test_only_a_usable_position_shows_a_standstill(presence: RiderPresence, progressed_at_ms: int):
+    """Without one, or with one that is a minute old or coarse, no time counts as standing."""
+    assert updated(an_approach(), presence, NOW_MS + 15_000).progressed_at_ms == progressed_at_ms
+
+
+@pytest.mark.parametrize("seen_ms", [NOW_MS + 14_000, NOW_MS + 15_900])
+def test_anything_that_was_received_counts(seen_ms: int):
+    """A ping's answer or a dropped fix shows that the rider is there, by the server's clock."""
+    after = updated(an_approach(), seen(seen_ms, at(1_990)), NOW_MS + 15_000)
+
+    assert after.seen_at_ms == min(seen_ms, NOW_MS + 15_000)
+
+
+@pytest.mark.parametrize(
     ("state", "metres", "unseen_ms", "stuck_ms", "outcome"),
     [
-        (DispatchState.ASSIGNED, 500, 59_999, 239_999, None),
-        (DispatchState.ASSIGNED, 500, 60_000, 0, OfferOutcome.VANISHED),
-        (DispatchState.AT_PICKUP, 0, 60_000, 0, OfferOutcome.VANISHED),
+        (DispatchState.ASSIGNED, 500, SILENT_MS - 1, 239_999, None),
+        (DispatchState.ASSIGNED, 500, SILENT_MS, 0, OfferOutcome.VANISHED),
+        (DispatchState.ASSIGNED, 0, SILENT_MS, 0, OfferOutcome.VANISHED),
+        (DispatchState.AT_PICKUP, 0, SILENT_MS, 0, None),
+        (DispatchState.AT_PICKUP, 500, 3_600_000, 3_600_000, None),
         (DispatchState.ASSIGNED, 500, 0, 240_000, OfferOutcome.STALLED),
         (DispatchState.ASSIGNED, 99, 0, 240_000, None),
         (DispatchState.AT_PICKUP, 500, 0, 240_000, None),
@@ -89,7 +136,7 @@ def test_time_between_two_regular_checks_counts():
 def test_an_order_is_withdrawn_from_a_rider_who_vanished_or_stalled(
     state: DispatchState, metres: float, unseen_ms: int, stuck_ms: int, outcome: OfferOutcome | None
 ):
-    """A minute without a position; four without progress, unless the rider is at the pickup."""
+    """A minute of silence, or four without progress, on the way; never at the pickup."""
     order: Order = an_order(state=state)
     approach = an_approach(seen_at_ms=NOW_MS - unseen_ms, progressed_at_ms=NOW_MS - stuck_ms)
 
@@ -100,7 +147,17 @@ def test_a_rider_without_a_position_has_not_stalled():
     """It may still vanish."""
     stuck = an_approach(progressed_at_ms=NOW_MS - 240_000)
 
-    assert withdrawal_reason(stuck, ASSIGNED, None, NOW_MS, POLICY) is None
+    assert withdrawal_reason(stuck, ASSIGNED, NOTHING, NOW_MS, POLICY) is None
+
+
+@pytest.mark.parametrize(
+    "presence", [at(500, NOW_MS - 60_000), at(500, NOW_MS, 101.0), seen(NOW_MS, at(500, 1))]
+)
+def test_a_rider_with_unusable_positions_has_not_stalled(presence: RiderPresence):
+    """Old and coarse positions cost no rider its order."""
+    stuck = an_approach(progressed_at_ms=NOW_MS - 3_600_000)
+
+    assert withdrawal_reason(stuck, ASSIGNED, presence, NOW_MS, POLICY) is None
 
 
 def test_a_short_limit_is_checked_more_often():
@@ -111,4 +168,6 @@ def test_a_short_limit_is_checked_more_often():
 
 def test_the_helper_places_riders_where_it_says():
     """Within a metre."""
-    assert distance_m(at(1_000), AKWA) == pytest.approx(1_000, abs=1)
+    position = at(1_000).position
+    assert position is not None
+    assert distance_m(position, AKWA) == pytest.approx(1_000, abs=1)

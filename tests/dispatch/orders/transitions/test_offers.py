@@ -210,6 +210,14 @@ def test_a_rider_who_loses_the_order_is_notified(name: str, audience: str, reaso
     assert step.released_rider_id == "rdr_1"
 
 
+@pytest.mark.parametrize("outcome", [OfferOutcome.VANISHED, OfferOutcome.STALLED])
+def test_a_rider_at_the_pickup_has_neither_vanished_nor_stalled(outcome: OfferOutcome):
+    """An engine that read the order before the arrival cannot take it away after it."""
+    late = request("withdraw_delivery", "engine", input=outcome)
+
+    assert outcome_of(order_at("ACCEPTED", "AT_PICKUP"), late) is Refusal.WRONG_STATE
+
+
 def test_a_released_rider_is_remembered_as_asked():
     """The search begins again, and does not ask that rider."""
     step = decide_transition(order_at("ACCEPTED", "ASSIGNED"), request("release_delivery", "rider"))

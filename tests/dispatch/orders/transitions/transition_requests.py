@@ -48,7 +48,7 @@ INPUTS = {
     ),
     "end_offers": EndedOffers(expired=frozenset({RIDER})),
     "exhaust_search": NoCandidateFacts(retry_at_ms=NOW + 2_000),
-    "withdraw_delivery": OfferOutcome.STALLED,
+    "withdraw_delivery": OfferOutcome.MOVED,
     "record_arrival": ArrivalFacts(RIDER, "pickup"),
 }
 

@@ -6,13 +6,14 @@ import pytest
 
 from dispatch import keys
 from dispatch.ids import OrderId, RiderId
-from dispatch.model import Position
+from dispatch.model import Position, Presence, RiderPresence
 from dispatch.storage.redis_client import RedisClients
 from dispatch.tracking.stores.geo_cells import Circle, cell_of
 from dispatch.tracking.stores.positions import (
     TRAIL_ARCHIVED_TTL_S,
     IndexRemoval,
     Positions,
+    PresenceUpdate,
     decode_node_message,
     encode_node_message,
 )
@@ -39,6 +40,22 @@ async def test_the_last_position_is_kept_for_five_minutes(
     assert await positions.last_position("rdr_1") == update.position
     assert await positions.last_position("rdr_unknown") is None
     assert 290 < await redis.commands.ttl(keys.rider_fix(RiderId("rdr_1"))) <= 300
+
+
+async def test_the_presence_of_a_rider_is_kept_beside_its_position(
+    positions: Positions, redis: RedisClients
+):
+    """Either of them may be missing; it has a time to live of an hour."""
+    update = position_update("rdr_1", DOUALA)
+    presence = Presence(seen_at=NOW_MS + 9, dropped={"inaccurate": 2}, accuracy=900.0)
+    assert await positions.presence("rdr_1") == RiderPresence()
+    await positions.put([], presences=[PresenceUpdate("rdr_1", presence)])
+    assert await positions.presence("rdr_1") == RiderPresence(last=presence)
+    await positions.put([update])
+    assert await positions.presence("rdr_1") == RiderPresence(
+        position=update.position, last=presence
+    )
+    assert 3_590 < await redis.commands.ttl(keys.rider_presence(RiderId("rdr_1"))) <= 3_600
 
 
 async def test_a_rider_in_another_cell_leaves_the_previous_one(
