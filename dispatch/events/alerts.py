@@ -23,14 +23,14 @@ class Alerts:
         self._redis = clients.commands
         self._scripts = scripts
 
-    async def raise_alert(self, alert: Alert, every_ms: int) -> bool:
+    async def raise_alert(self, alert: Alert, every_ms: int, subject: str | None = None) -> bool:
         """Publish and store an alert, unless the same was raised in the last `every_ms`.
 
-        The same is one of the same kind about the same order or rider. Returns whether it was
-        raised.
+        The same is one of the same kind about the same subject, which is the alert's order or rider
+        unless it is given. Returns whether it was raised.
         Redis: one script, one round trip; atomic. A repeated call raises it once.
         """
-        subject = alert.order_id or alert.rider_id or "-"
+        subject = subject or alert.order_id or alert.rider_id or "-"
         script_keys = (keys.alert_raised(alert.kind, subject), keys.alerts())
         text = msgspec.json.encode(alert)
         arguments = (text, every_ms, ALERTS_MAX, ALERTS_TTL_MS, keys.alerts_channel(), alert.ts)

@@ -1,4 +1,4 @@
-"""Transactional outbox and its relay to timers, inboxes and the operations board.
+"""Transactional outbox and its relay to timers, inboxes, alerts and the operations board.
 
 An order's transition writes an entry in its own transaction; after the commit the same node relays
 the entry, and a sweep relays entries of nodes that died. Relaying is idempotent by event id.
@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from itertools import islice
+from typing import NamedTuple
 
 import msgspec
 import structlog
@@ -17,10 +18,12 @@ import uuid_utils
 from dispatch import metrics
 from dispatch.clock import Clock
 from dispatch.errors import StoreUnavailable
+from dispatch.events.alerts import ALERTS_TTL_MS, Alerts
 from dispatch.events.inbox import Inboxes, InboxMessage
 from dispatch.events.operations_board import BoardLine, OperationsBoard
 from dispatch.storage.sharded_list import shard_of
 from dispatch.storage.timers import Timers
+from dispatch.wire.events import Alert
 from ledger.dynamodb.table import (
     Delete,
     Item,
@@ -70,7 +73,8 @@ class OutboxEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omi
     """What follows from one transition of an order. Units: Unix milliseconds.
 
     `line` is the order's line on the board, `due_at_ms` when the order is due for the engine,
-    `trail_due_ms` when the trail of an ended order is due for archiving.
+    `trail_due_ms` when the trail of an ended order is due for archiving. `alerts` are for the
+    operators.
     """
 
     entry_id: str
@@ -81,6 +85,7 @@ class OutboxEntry(msgspec.Struct, frozen=True, kw_only=True, rename="camel", omi
     due_at_ms: int | None = None
     counters: dict[str, int] = {}
     trail_due_ms: int | None = None
+    alerts: tuple[Alert, ...] = ()
 
     @property
     def key(self) -> Key:
@@ -107,16 +112,24 @@ def write_entry(entry: OutboxEntry) -> Put:
     return Put(item=item, condition="attribute_not_exists(PK)")
 
 
+class RelayTargets(NamedTuple):
+    """What entries are relayed to."""
+
+    inboxes: Inboxes
+    timers: Timers
+    board: OperationsBoard
+    alerts: Alerts
+
+
 class Outbox:
     """Relays outbox entries: this node's at once, those of dead nodes by sweeping the table."""
 
-    def __init__(
-        self, table: Table, inboxes: Inboxes, timers: Timers, board: OperationsBoard, clock: Clock
-    ) -> None:
+    def __init__(self, table: Table, targets: RelayTargets, clock: Clock) -> None:
         self._table = table
-        self._inboxes = inboxes
-        self._timers = timers
-        self._board = board
+        self._inboxes = targets.inboxes
+        self._timers = targets.timers
+        self._board = targets.board
+        self._alerts = targets.alerts
         self._clock = clock
         self._waiting: deque[OutboxEntry] = deque()
         self._has_waiting = asyncio.Event()
@@ -243,9 +256,16 @@ class Outbox:
         )
         for failure in filter(None, failures):
             raise failure
+        for entry in entries:
+            await self._raise_alerts(entry)
         await self._board.post([each.line for each in entries if each.line], _sum_counters(entries))
         for entry in entries:
             metrics.OUTBOX_LAG_SECONDS.observe(max(0, now_ms - entry.at_ms) / 1000)
+
+    async def _raise_alerts(self, entry: OutboxEntry) -> None:
+        for number, alert in enumerate(entry.alerts):
+            # By the entry, so that a repeated relay raises none again, and the next entry does.
+            await self._alerts.raise_alert(alert, ALERTS_TTL_MS, f"{entry.entry_id}.{number}")
 
     async def _delete(self, entries: Sequence[OutboxEntry]) -> None:
         await self._table.transact([Delete(key=entry.key) for entry in entries])

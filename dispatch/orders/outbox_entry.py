@@ -47,6 +47,7 @@ def outbox_entry_for(before: Order | None, transition: Transition, now_ms: int) 
         due_at_ms=_due_at_ms(before, after),
         counters=_counter_increments(before, transition),
         trail_due_ms=now_ms + TRAIL_FLUSHED_AFTER_MS if _has_finished_trail(transition) else None,
+        alerts=transition.alerts,
     )
 
 

@@ -2,9 +2,10 @@
 
 from typing import NamedTuple
 
+from dispatch.events.alerts import Alerts
 from dispatch.events.inbox import Inboxes
 from dispatch.events.operations_board import OperationsBoard
-from dispatch.events.outbox import Outbox
+from dispatch.events.outbox import Outbox, RelayTargets
 from dispatch.orders.offers.display_receipts import DisplayReceipts
 from dispatch.storage.pubsub import PubSub
 from dispatch.storage.timers import Timers
@@ -30,11 +31,12 @@ def build_event_parts(infrastructure: Infrastructure) -> EventParts:
     redis, scripts = infrastructure.redis, infrastructure.scripts
     inboxes, board = Inboxes(redis, scripts), OperationsBoard(redis, scripts)
     timers = Timers(redis, scripts, ZONE)
+    targets = RelayTargets(inboxes, timers, board, Alerts(redis, scripts))
     return EventParts(
         pubsub=PubSub(redis),
         board=board,
         timers=timers,
         inboxes=inboxes,
         display_receipts=DisplayReceipts(redis),
-        outbox=Outbox(infrastructure.table, inboxes, timers, board, infrastructure.clock),
+        outbox=Outbox(infrastructure.table, targets, infrastructure.clock),
     )

@@ -6,10 +6,11 @@ from dispatch.catalogue.promotions import Promotions
 from dispatch.catalogue.service_rates import ServiceRates
 from dispatch.catalogue.store import Catalogue
 from dispatch.clock import ManualClock
+from dispatch.events.alerts import Alerts
 from dispatch.events.idempotency_records import request_key
 from dispatch.events.inbox import InboxEntry, Inboxes
 from dispatch.events.operations_board import OperationsBoard
-from dispatch.events.outbox import Outbox
+from dispatch.events.outbox import Outbox, RelayTargets
 from dispatch.ids import OfferId, OrderId, RiderId
 from dispatch.model import Order, Position
 from dispatch.money.settlement_worker import SettlementWorker
@@ -68,7 +69,9 @@ class OrderScenario:
         self.inboxes = Inboxes(redis, scripts)
         self.timers = Timers(redis, scripts, "douala")
         self.board = OperationsBoard(redis, scripts)
-        self.outbox = Outbox(table, self.inboxes, self.timers, self.board, self.clock)
+        self.alerts = Alerts(redis, scripts)
+        targets = RelayTargets(self.inboxes, self.timers, self.board, self.alerts)
+        self.outbox = Outbox(table, targets, self.clock)
         self.ledger = Ledger(table, self.clock.now_ms)
         self.orders = OrderStore(table)
         self.catalogue = Catalogue(table, self.clock)

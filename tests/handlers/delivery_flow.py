@@ -3,9 +3,10 @@
 from typing import Any
 
 from dispatch.catalogue.promotions import Promotions
+from dispatch.events.alerts import Alerts
 from dispatch.events.inbox import Inboxes
 from dispatch.events.operations_board import OperationsBoard
-from dispatch.events.outbox import Outbox
+from dispatch.events.outbox import Outbox, RelayTargets
 from dispatch.ids import OfferId, OrderId, RiderId
 from dispatch.model import Offer, Position
 from dispatch.orders.learned_stats import LearnedStats
@@ -32,9 +33,12 @@ def live_engine(api: ApiClient) -> OrderService:
     scripts = Scripts(api.redis.commands)
     outbox = Outbox(
         api.table,
-        Inboxes(api.redis, scripts),
-        Timers(api.redis, scripts, "douala"),
-        OperationsBoard(api.redis, scripts),
+        RelayTargets(
+            Inboxes(api.redis, scripts),
+            Timers(api.redis, scripts, "douala"),
+            OperationsBoard(api.redis, scripts),
+            Alerts(api.redis, scripts),
+        ),
         api.clock,
     )
     fence = Fence(api.clock)

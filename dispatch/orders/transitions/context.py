@@ -18,7 +18,7 @@ from dispatch.model import (
     Position,
 )
 from dispatch.wire import commands, events
-from dispatch.wire.events import Event
+from dispatch.wire.events import Alert, Event
 
 # What a transition needs besides the order: a client's command, or facts that the engine found.
 InputT = TypeVar("InputT")
@@ -55,12 +55,14 @@ class Transition(msgspec.Struct, frozen=True, kw_only=True):
 
     The versions of the events are that of the order after the transition. `claimed_rider_id` is
     the rider who is assigned by it, `released_rider_id` the rider who no longer carries the order.
+    `alerts` are for the operators.
     """
 
     order: Order
     events: tuple[AddressedEvent, ...] = ()
     claimed_rider_id: RiderId | None = None
     released_rider_id: RiderId | None = None
+    alerts: tuple[Alert, ...] = ()
 
 
 class AssignmentFacts(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ import pytest
 
 from dispatch.clock import ManualClock
 from dispatch.errors import StoreUnavailable
+from dispatch.events.alerts import Alerts
 from dispatch.events.inbox import Inboxes
 from dispatch.events.operations_board import BoardLine, OperationsBoard
 from dispatch.events.outbox import (
@@ -14,13 +15,14 @@ from dispatch.events.outbox import (
     Outbox,
     OutboxEntry,
     OutboxEvent,
+    RelayTargets,
     new_entry_id,
     write_entry,
 )
 from dispatch.storage.redis_client import RedisClients, Scripts
 from dispatch.storage.sharded_list import shard_of
 from dispatch.storage.timers import CLAIM_MS, Timers
-from dispatch.wire.events import OrderMarker
+from dispatch.wire.events import Alert, OrderMarker
 from ledger.dynamodb.client import DynamoTable
 from ledger.dynamodb.table import Query
 from tests.waiting import Until
@@ -34,7 +36,9 @@ class OutboxHarness:
         self.inboxes = Inboxes(redis, scripts)
         self.board = OperationsBoard(redis, scripts)
         self.timers = Timers(redis, scripts, "douala")
-        self.outbox = Outbox(table, self.inboxes, self.timers, self.board, self.clock)
+        self.alerts = Alerts(redis, scripts)
+        targets = RelayTargets(self.inboxes, self.timers, self.board, self.alerts)
+        self.outbox = Outbox(table, targets, self.clock)
 
     async def commit(self, number):
         """Write an entry with one event, as a transition of an order does."""
@@ -214,3 +218,19 @@ async def test_entry_survives_storage(harness: OutboxHarness):
     await harness.table.transact([write_entry(entry)])
     [item] = await harness.stored()
     assert msgspec.json.decode(item["entry"], type=OutboxEntry) == entry
+
+
+async def test_alerts_of_an_entry_are_raised_once(harness: OutboxHarness):
+    """A repeated relay raises none again; the same alert of a later entry is raised."""
+    alert = Alert(kind="cash_differs", message="500 XAF are missing", order_id="ord_1", ts=5)
+
+    def entry() -> OutboxEntry:
+        return OutboxEntry(entry_id=new_entry_id(), order_id="ord_1", at_ms=5, alerts=(alert,))
+
+    first = entry()
+    await harness.outbox.relay([first])
+    await harness.outbox.relay([first])
+    assert await harness.alerts.recent() == [alert]
+
+    await harness.outbox.relay([entry()])
+    assert await harness.alerts.recent() == [alert, alert]

@@ -11,7 +11,7 @@ from dispatch.catalogue.store import Catalogue
 from dispatch.clock import Clock
 from dispatch.errors import StoreUnavailable
 from dispatch.events.idempotency_records import request_key
-from dispatch.events.outbox import Outbox
+from dispatch.events.outbox import Outbox, RelayTargets
 from dispatch.ids import OfferId, OrderId, RiderId
 from dispatch.leadership.order_timeouts import OrderTimeouts
 from dispatch.model import Offer
@@ -92,7 +92,7 @@ class ServerNode:
         self.catalogue = Catalogue(self.table, clock)
         self.promotions = Promotions(self.table, clock)
         missing = cast("Any", None)
-        outbox = Outbox(self.table, missing, missing, missing, clock)
+        outbox = Outbox(self.table, RelayTargets(missing, missing, missing, missing), clock)
         # Without Redis there is no lease to acquire.
         fence = Fence(clock)
         fence.grant(1, float("inf"))
