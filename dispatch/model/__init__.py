@@ -4,6 +4,7 @@ from dispatch.model.decision import ConsideredRider, Decision, PrepTime
 from dispatch.model.offer import MatchingMode, Offer, OfferOutcome, OfferPolicy, PastOffer
 from dispatch.model.order import (
     TERMINAL_STATUSES,
+    CashDifference,
     Order,
     OrderLine,
     OrderPayment,
@@ -21,6 +22,7 @@ from dispatch.model.rider_search import Dispatch, DispatchState
 
 __all__ = [
     "TERMINAL_STATUSES",
+    "CashDifference",
     "ConsideredRider",
     "Decision",
     "Dispatch",

@@ -1,6 +1,7 @@
 """Orders: status, goods, payment, and the whole order as it is stored."""
 
 from enum import StrEnum
+from typing import Literal
 
 import msgspec
 
@@ -72,14 +73,25 @@ class Recipient(Record, frozen=True):
     phone: str
 
 
+class CashDifference(Record, frozen=True):
+    """Cash collected above (or below zero: under) what was due. Units: whole XAF.
+
+    `booked_to` is who is credited with it or owes it; NONE where it waits for an operator.
+    """
+
+    amount: int
+    booked_to: Literal["RIDER", "CUSTOMER", "NONE"]
+
+
 class OrderPayment(Record, frozen=True):
-    """Method and state of an order's payment. Units: whole XAF."""
+    """Method and state of an order's payment, and the cash collected. Units: whole XAF."""
 
     method: PaymentMethod
     state: PaymentState
     provider: str | None = None
     payment_id: str | None = None
     collected: int | None = None
+    difference: CashDifference | None = None
 
     @property
     def is_awaited(self) -> bool:

@@ -8,7 +8,12 @@ from dispatch.errors import Refusal, Refused
 from dispatch.ids import RiderId
 from dispatch.model import Decision, Order, OrderStatus, PaymentMethod, PaymentState
 from dispatch.orders.decision_store import write_decision
-from dispatch.orders.ledger_facts import capture_of, funds_of, provider_payment_of
+from dispatch.orders.ledger_facts import (
+    capture_of,
+    delivered_cash_of,
+    funds_of,
+    provider_payment_of,
+)
 from dispatch.orders.store import offered_to
 from dispatch.orders.transitions.context import Transition, dispatch_of
 from dispatch.orders.transitions.lifecycle import cancellation_split_of
@@ -19,7 +24,13 @@ from ledger.core.facts import Refund, Settle
 from ledger.core.order_funds import FundsState, GuardedWrites, mark_delivered, void_funds
 from ledger.dynamodb.table import Write
 from ledger.posting.ledger import Ledger
-from ledger.records.cash_holds import CASH_LIMIT_XAF, release_cash, reserve_cash
+from ledger.records.cash_holds import (
+    CASH_LIMIT_XAF,
+    HoldChange,
+    change_hold,
+    release_cash,
+    reserve_cash,
+)
 from ledger.records.payments import start_payment
 from ledger.records.promotions import Promotion, return_promotion, use_promotion
 
@@ -114,11 +125,18 @@ class ExtraWritesBuilder:
         return ExtraWrites(writes=self._release_rider(order, "called_off", releases_cash=True))
 
     def for_delivery(self, order: Order, transition: Transition, rider_id: RiderId) -> ExtraWrites:
-        """Take the order out of the rider's workload, and mark its funds as ready to settle."""
-        cash = transition.order.payment.collected
-        marks = mark_delivered(order.order_id, rider_id, self._clock.now_ms(), cash)
+        """Take the order out of the rider's workload, and mark its funds as ready to settle.
+
+        The hold on the rider's cash becomes what it owes.
+        """
+        cash, now_ms = delivered_cash_of(transition.order), self._clock.now_ms()
+        extras = _with_refusals(mark_delivered(order.order_id, rider_id, now_ms, cash))
+        total = order.pricing.total
+        if cash is not None and cash.owed != total:
+            change = HoldChange(before=total, after=cash.owed)
+            extras.extend(_with_refusals(change_hold(order.order_id, rider_id, change, now_ms)))
         released = self._release_rider(order, "delivered", releases_cash=False)
-        return ExtraWrites(writes=[*_with_refusals(marks), *released])
+        return ExtraWrites(writes=[*extras, *released])
 
     async def for_settlement(self, order: Order, transition: Transition) -> ExtraWrites:
         """Split the order's escrow."""

@@ -2,7 +2,7 @@
 
 from dispatch.model import Order, PaymentMethod
 from ledger.core.facts import Capture, TopUp
-from ledger.core.order_funds import FundsState, OrderFunds
+from ledger.core.order_funds import DeliveredCash, FundsState, OrderFunds
 from ledger.records.payments import ProviderPayment
 
 
@@ -24,6 +24,7 @@ def capture_of(order: Order) -> Capture:
 def funds_of(order: Order, state: FundsState) -> OrderFunds:
     """The order's funds as the order implies them, in a given state. Units: whole XAF."""
     method = order.payment.method
+    cash = delivered_cash_of(order) if state is FundsState.DELIVERED else None
     return OrderFunds(
         order_id=order.order_id,
         funds_state=state,
@@ -33,7 +34,22 @@ def funds_of(order: Order, state: FundsState) -> OrderFunds:
         rider_id=order.rider_id if state is FundsState.DELIVERED else None,
         pricing=order.pricing,
         escrow=0 if method is PaymentMethod.CASH else order.pricing.gross,
+        cash_collected=cash.collected if cash else None,
+        cash_owed=cash.owed if cash else None,
     )
+
+
+def delivered_cash_of(order: Order) -> DeliveredCash | None:
+    """The cash of a delivered order and what its rider owes, None for another method.
+
+    Units: whole XAF.
+    """
+    payment, total = order.payment, order.pricing.total
+    if payment.method is not PaymentMethod.CASH:
+        return None
+    collected = total if payment.collected is None else payment.collected
+    is_customers = payment.difference is not None and payment.difference.booked_to == "CUSTOMER"
+    return DeliveredCash(collected, collected if is_customers else total)
 
 
 def provider_payment_of(order: Order) -> ProviderPayment:

@@ -55,6 +55,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     # reports to `POST /webhooks/payouts/{provider}`.
     payout_url: str | None = None
     payout_provider: str = "gateway"
+    # Who owes what a customer did not pay in cash, until an operator decides otherwise.
+    # Source: docs/decisions/0032-cash-differences.md.
+    cash_shortage: Literal["rider", "customer"] = "rider"
     dev: bool = False
 
     # Period of the position writer: a fix waits at most this long before it is sent to Redis.

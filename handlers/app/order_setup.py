@@ -81,6 +81,7 @@ def _build_order_stores(
         fence=Fence(clock),
         payment_provider=infrastructure.settings.payment_provider,
         service_area=infrastructure.settings.area,
+        cash_shortage=infrastructure.settings.cash_shortage,
         rider_orders_max=infrastructure.settings.rider_orders_max,
     )
 

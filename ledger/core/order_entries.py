@@ -55,23 +55,40 @@ def _settle(fact: Settle, funds: OrderFunds, shard: int) -> JournalEntry:
         Leg(accounts.commission(shard), pricing.commission, categories.COMMISSION),
     ]
     if funds.method == PaymentMethod.CASH:
-        legs.append(
-            Leg(accounts.rider_cash(funds.rider_id), -pricing.total, categories.CASH_COLLECTED)
-        )
-        legs.append(
-            Leg(
-                accounts.platform(PlatformAccount.PROMO, shard),
-                -pricing.discount,
-                categories.DISCOUNT,
-            )
-        )
+        legs += _cash_legs(funds, shard)
     else:
         legs.append(Leg(accounts.escrow(funds.order_id), -funds.escrow, categories.ORDER_EARNINGS))
     if funds.vendor_id is not None:
         legs.append(
             Leg(accounts.vendor(funds.vendor_id), pricing.vendor_share, categories.ORDER_EARNINGS)
         )
-    return build_entry(fact, "SETTLE", legs, funds.order_id, rateVersion=pricing.rate_version)
+    details: dict[str, int | str | None] = {"rateVersion": pricing.rate_version}
+    if funds.cash_collected not in (None, pricing.total):
+        details["cashCollected"] = funds.cash_collected
+    return build_entry(fact, "SETTLE", legs, funds.order_id, **details)
+
+
+def _cash_legs(funds: OrderFunds, shard: int) -> list[Leg]:
+    """Legs of what the customer paid in cash, or owes, and of the discount.
+
+    What the rider owes may differ from the price: the customer owes the rest, or is credited with
+    it.
+    """
+    assert funds.rider_id is not None, "a delivered order had a rider"
+    owed, pricing = funds.rider_owes, funds.pricing
+    legs = [
+        Leg(accounts.rider_cash(funds.rider_id), -owed, categories.CASH_COLLECTED),
+        Leg(
+            accounts.platform(PlatformAccount.PROMO, shard), -pricing.discount, categories.DISCOUNT
+        ),
+    ]
+    if owed < pricing.total:
+        debtor = accounts.receivable("USER", funds.user_id)
+        legs.append(Leg(debtor, owed - pricing.total, categories.CASH_SHORTAGE))
+    if owed > pricing.total:
+        customer = accounts.user(funds.user_id)
+        legs.append(Leg(customer, owed - pricing.total, categories.CASH_OVERPAID))
+    return legs
 
 
 def cancellation_split(fact: Refund, funds: OrderFunds) -> CancellationSplit:

@@ -5,7 +5,7 @@ The functions build writes; dispatch puts some of them into the transactions of 
 
 import hashlib
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import orjson
@@ -52,6 +52,13 @@ class PaymentMethod(StrEnum):
     CASH = "CASH"
 
 
+class DeliveredCash(NamedTuple):
+    """Cash that a rider says it collected, and what it owes for the order. Units: whole XAF."""
+
+    collected: int
+    owed: int
+
+
 class OrderFunds(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """Funds of an order, as stored or as a caller expects them. Units: whole XAF, Unix ms."""
 
@@ -67,6 +74,14 @@ class OrderFunds(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     refunded: int = 0
     shared: int = 0
     delivered_at: int | None = None
+    # Of a delivered cash order: what was collected, and what the rider owes for it.
+    cash_collected: int | None = None
+    cash_owed: int | None = None
+
+    @property
+    def rider_owes(self) -> int:
+        """What the rider of a delivered cash order owes for it. Units: whole XAF."""
+        return self.pricing.total if self.cash_owed is None else self.cash_owed
 
 
 class GuardedWrites(msgspec.Struct, frozen=True):
@@ -157,6 +172,9 @@ def close_funds(funds: OrderFunds, state: FundsState, now_ms: int) -> Update:
     if funds.rider_id is not None:
         condition += " AND riderId = :rider"
         values[":rider"] = funds.rider_id
+    if funds.cash_owed is not None:
+        condition += " AND cashOwed = :owed"
+        values[":owed"] = funds.cash_owed
     return Update(
         key=funds_key(funds.order_id),
         expression=(
@@ -194,7 +212,7 @@ def refund_funds(funds: OrderFunds, amount: int, *, is_shared: bool, now_ms: int
 
 
 def mark_delivered(
-    order_id: str, rider_id: str, now_ms: int, cash_collected: int | None = None
+    order_id: str, rider_id: str, now_ms: int, cash: DeliveredCash | None = None
 ) -> GuardedWrites:
     """Record the delivery by this rider; the funds then wait for settlement. Units: whole XAF.
 
@@ -214,9 +232,9 @@ def mark_delivered(
         ":pk": f"{PENDING_SETTLEMENT}#{list_shard_of(order_id)}",
         ":sk": time_sort_key(now_ms, order_id),
     }
-    if cash_collected is not None:
-        expression += ", cashCollected = :cash"
-        values[":cash"] = cash_collected
+    if cash is not None:
+        expression += ", cashCollected = :cash, cashOwed = :owed"
+        values |= {":cash": cash.collected, ":owed": cash.owed}
     write = Update(
         key=funds_key(order_id),
         expression=expression,

@@ -3,6 +3,8 @@
 A rider's exposure is the cash that it has not remitted plus the cash that it is about to collect.
 """
 
+from typing import NamedTuple
+
 from ledger.core import accounts
 from ledger.core.accounts import balance_key, checked_id, list_shard_of
 from ledger.core.money import CURRENCY, checked_amount
@@ -86,6 +88,48 @@ def release_cash(order_id: str, rider_id: str, amount: int, now_ms: int) -> Guar
     )
     ended = end_hold(order_id, rider_id, amount, to=HOLD_RELEASED, now_ms=now_ms)
     return GuardedWrites((ended, lower), ("wrong_state", "wrong_state"))
+
+
+class HoldChange(NamedTuple):
+    """What a hold was made for, and what the rider collected. Units: whole XAF."""
+
+    before: int
+    after: int
+
+
+def change_hold(order_id: str, rider_id: str, change: HoldChange, now_ms: int) -> GuardedWrites:
+    """Change an open hold to what the rider owes for the order, also above the limit: it has it.
+
+    DynamoDB: Update HOLD and RIDERCASH.
+    """
+    difference = change.after - change.before
+    hold = Update(
+        key=hold_key(order_id),
+        expression="SET amount = :after, updatedAt = :now",
+        condition="holdState = :open AND riderId = :rider AND amount = :before",
+        values={
+            ":after": change.after,
+            ":before": checked_amount(change.before),
+            ":open": HOLD_OPEN,
+            ":rider": checked_id(rider_id),
+            ":now": now_ms,
+        },
+    )
+    exposure = Update(
+        key=balance_key(accounts.rider_cash(rider_id)),
+        expression=(
+            "SET held = held + :difference, exposure = exposure + :difference, v = v + :one, "
+            "updatedAt = :now"
+        ),
+        condition="held >= :before",
+        values={
+            ":difference": difference,
+            ":before": change.before,
+            ":one": 1,
+            ":now": now_ms,
+        },
+    )
+    return GuardedWrites((hold, exposure), ("wrong_state", "wrong_state"))
 
 
 def end_hold(order_id: str, rider_id: str, amount: int, *, to: str, now_ms: int) -> Update:

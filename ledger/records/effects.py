@@ -80,8 +80,8 @@ def _settlement_effects(funds: OrderFunds | None, now_ms: int) -> list[Effect]:
     if funds.method != PaymentMethod.CASH:
         return [closed]
     assert funds.rider_id is not None, "a delivered order had a rider"
-    total = funds.pricing.total
-    hold = end_hold(funds.order_id, funds.rider_id, total, to=HOLD_POSTED, now_ms=now_ms)
+    owed = funds.rider_owes
+    hold = end_hold(funds.order_id, funds.rider_id, owed, to=HOLD_POSTED, now_ms=now_ms)
     return [closed, Effect(hold, _reject_hold)]
 
 

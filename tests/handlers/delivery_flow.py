@@ -80,17 +80,18 @@ async def accept_delivery(api: ApiClient, order_id: str) -> None:
     await orders.accept_delivery(RIDER, accepted)
 
 
-async def complete_delivery(api: ApiClient, order_id: str) -> None:
+async def complete_delivery(api: ApiClient, order_id: str, cash: int | None = None) -> None:
     """Pick an accepted order up and deliver it; its money is not settled yet."""
     orders = api.services.order_service
     await orders.pick_up(RIDER, commands.PickUp(order_id=order_id))
-    await orders.complete_delivery(RIDER, commands.CompleteDelivery(order_id=order_id))
+    command = commands.CompleteDelivery(order_id=order_id, cash_collected=cash)
+    await orders.complete_delivery(RIDER, command)
 
 
-async def deliver(api: ApiClient, order_id: str) -> None:
+async def deliver(api: ApiClient, order_id: str, cash: int | None = None) -> None:
     """Take a placed order all the way until it is settled."""
     await accept_delivery(api, order_id)
-    await complete_delivery(api, order_id)
+    await complete_delivery(api, order_id, cash)
     await api.services.order_service.settle(OrderId(order_id))
 
 
@@ -103,11 +104,11 @@ async def deliver_order(api: ApiClient) -> dict[str, Any]:
     return order
 
 
-async def deliver_cash_order(api: ApiClient) -> str:
-    """The same order paid in cash at the door; returns its id."""
+async def deliver_cash_order(api: ApiClient, cash: int | None = None) -> str:
+    """The same order paid in cash at the door, by default its price; returns its id."""
     await api.open_shop()
     order = (await api.request(ADA, "POST /orders", goods_order(method="CASH"))).data
-    await deliver(api, order["orderId"])
+    await deliver(api, order["orderId"], cash)
     return order["orderId"]
 
 

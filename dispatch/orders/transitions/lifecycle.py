@@ -1,5 +1,7 @@
 """Order transitions by customers, vendors and riders, from placement to rating: pure."""
 
+from typing import NamedTuple
+
 from msgspec.structs import replace
 
 from dispatch.errors import Refusal, Refused
@@ -9,8 +11,13 @@ from dispatch.model import (
     DispatchState,
     Order,
     OrderStatus,
-    PaymentMethod,
     PaymentState,
+)
+from dispatch.orders.transitions.cash_difference import (
+    CashReport,
+    CashShortage,
+    cash_alert,
+    payment_after,
 )
 from dispatch.orders.transitions.context import (
     AddressedEvent,
@@ -183,18 +190,21 @@ def _with_dispatch_state(order: Order, state: DispatchState) -> Order:
     return replace(order, dispatch=replace(dispatch_of(order), state=state, due_at_ms=due_at_ms))
 
 
-def complete_delivery(
-    order: Order, request: TransitionRequest[commands.CompleteDelivery]
-) -> Transition:
+class Handover(NamedTuple):
+    """A rider's command that ends a delivery, and the policy for cash that differs."""
+
+    command: commands.CompleteDelivery
+    shortage: CashShortage
+
+
+def complete_delivery(order: Order, request: TransitionRequest[Handover]) -> Transition:
     """The rider has handed the goods over; from now on the order may be settled.
 
-    Units: whole XAF. Without an amount in the command the whole price counts as collected.
+    Errors: Refused MALFORMED for cash that cannot have been collected.
     """
-    payment = order.payment
-    if payment.method is PaymentMethod.CASH:
-        cash = request.input.cash_collected
-        collected = order.pricing.total if cash is None else cash
-        payment = replace(payment, state=PaymentState.COLLECTED, collected=collected)
+    command, shortage = request.input
+    payment = payment_after(order, CashReport(command.cash_collected, shortage))
+    alert = cash_alert(order, payment, request.now_ms)
     delivered = replace(
         _with_dispatch_state(order, DispatchState.DONE),
         status=OrderStatus.DELIVERED,
@@ -205,6 +215,7 @@ def complete_delivery(
         order=delivered,
         events=to_user_and_vendor(order, event),
         released_rider_id=RiderId(request.actor.id),
+        alerts=() if alert is None else (alert,),
     )
 
 

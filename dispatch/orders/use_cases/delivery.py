@@ -3,6 +3,7 @@
 from dispatch.ids import OrderId, RiderId
 from dispatch.model import OfferOutcome, Order
 from dispatch.orders.transitions.context import ArrivalFacts, Transition
+from dispatch.orders.transitions.lifecycle import Handover
 from dispatch.orders.unit_of_work import Caller, ExtraWrites
 from dispatch.orders.use_cases.base import OrderUseCases
 from dispatch.wire import commands
@@ -40,12 +41,22 @@ class DeliveryUseCases(OrderUseCases):
     async def complete_delivery(
         self, caller: Caller, command: commands.CompleteDelivery
     ) -> Snapshot:
-        """Record that the goods are handed over; the order may be settled."""
+        """Record that the goods are handed over; the order may be settled.
+
+        Errors: Refused MALFORMED for cash that cannot have been collected.
+        """
 
         async def extra_writes_for(order: Order, transition: Transition) -> ExtraWrites:
             return self._extra_writes.for_delivery(order, transition, RiderId(caller.id))
 
-        return await self._commit_command("complete_delivery", caller, command, extra_writes_for)
+        handover = Handover(command, self._stores.cash_shortage)
+        committed = await self._unit_of_work.commit(
+            caller,
+            OrderId(command.order_id),
+            self._request("complete_delivery", caller, handover),
+            extra_writes_for,
+        )
+        return committed.answer
 
     async def release_delivery(self, caller: Caller, command: commands.ReleaseDelivery) -> Snapshot:
         """The rider gives the order back before the pickup; the search begins again."""

@@ -46,6 +46,38 @@ def test_cash_is_settled_out_of_the_riders_hands() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("collected", "owed", "others"),
+    [
+        (13_499, 13_499, {}),
+        # The rider bears what is missing.
+        (13_000, 13_499, {}),
+        (0, 13_499, {}),
+        # The customer bears it.
+        (13_000, 13_000, {"RECEIVABLE#USER.u": -499}),
+        (0, 0, {"RECEIVABLE#USER.u": -13_499}),
+        # The customer is credited with what is too much.
+        (14_000, 14_000, {"USER#u": 501}),
+    ],
+)
+def test_cash_that_differs_is_booked_to_who_owes_it(
+    collected: int, owed: int, others: dict[str, int]
+) -> None:
+    """Vendor, rider and platform get their shares; the rider owes what it is said to owe."""
+    funds = funds_of(method=PaymentMethod.CASH, cash_collected=collected, cash_owed=owed)
+    entry = plan_entry(Settle("o1"), funds, 0)
+    rider_leg = {"RIDERCASH#r": -owed} if owed else {}
+    assert legs_of(entry) == {
+        **rider_leg,
+        **others,
+        "VENDOR#v": 10_200,
+        "RIDER#r": 1500,
+        "PLATFORM#COMMISSION.0": 1799,
+    }
+    assert isinstance(entry, JournalEntry)
+    assert entry.details.get("cashCollected", 13_499) == collected
+
+
 def test_a_free_delivery_has_no_leg_of_zero() -> None:
     """A party without a part has no leg."""
     rates = msgspec.structs.replace(DEFAULT_RATES["FOOD"], delivery_fee=0, commission_bps=0)

@@ -6,10 +6,17 @@ import pytest
 
 from ledger.core import accounts
 from ledger.core.facts import Settle
-from ledger.core.order_funds import GuardedWrites, mark_delivered, void_funds
+from ledger.core.order_funds import DeliveredCash, GuardedWrites, mark_delivered, void_funds
 from ledger.core.pricing import Pricing
 from ledger.dynamodb.table import Item, TransactionCancelled, Update
-from ledger.records.cash_holds import CASH_LIMIT_XAF, hold_key, release_cash, reserve_cash
+from ledger.records.cash_holds import (
+    CASH_LIMIT_XAF,
+    HoldChange,
+    change_hold,
+    hold_key,
+    release_cash,
+    reserve_cash,
+)
 from tests.ledger.scenarios.ledger_setup import Books, expect_refusal
 
 pytestmark = pytest.mark.engines
@@ -40,7 +47,9 @@ async def test_cash_is_held_collected_and_settled(books: Books, food_pricing: Pr
     await reserve(books, "o1", food_pricing.total)
     assert (await cash_of(books))["exposure"] == food_pricing.total
     now = books.clock.now_ms()
-    await books.table.transact(mark_delivered("o1", "r", now, food_pricing.total).writes)
+    await books.table.transact(
+        mark_delivered("o1", "r", now, DeliveredCash(food_pricing.total, food_pricing.total)).writes
+    )
     settled = await books.ledger.post(Settle("o1"))
     assert settled.lines["RIDERCASH#r"].balance_after == -food_pricing.total
     cash = await cash_of(books)
@@ -132,3 +141,40 @@ async def test_a_cash_order_cancelled_before_payment_is_void(
         assert await code_of(books, guarded) == "wrong_state"
     with pytest.raises(TransactionCancelled):
         await books.table.transact([opening])
+
+
+@pytest.mark.parametrize("after", [0, 9_000, 20_000, 60_000])
+async def test_a_hold_becomes_what_was_collected(books: Books, after: int) -> None:
+    """The hold, what the rider holds and its exposure change together, also above the limit."""
+    now = books.clock.now_ms()
+    await reserve(books, "o1", 20_000)
+    await reserve(books, "o2", 10_000)
+    change = HoldChange(before=20_000, after=after)
+    await books.table.transact(change_hold("o1", "r", change, now).writes)
+
+    hold, cash = await books.table.get(hold_key("o1")), await cash_of(books)
+    assert hold is not None
+    assert (hold["amount"], hold["holdState"]) == (after, "OPEN")
+    assert (cash["held"], cash["exposure"]) == (10_000 + after, 10_000 + after)
+
+
+async def test_only_the_riders_own_open_hold_is_changed(books: Books) -> None:
+    """Another rider, another amount, a hold that is over, or one not covered is not changed."""
+    now = books.clock.now_ms()
+    await reserve(books, "o1", 20_000)
+    await reserve(books, "o2", 10_000)
+    change = HoldChange(before=20_000, after=19_000)
+    assert await code_of(books, change_hold("o1", "s", change, now)) == "wrong_state"
+    assert await code_of(books, change_hold("o2", "r", change, now)) == "wrong_state"
+    short = Update(
+        key=accounts.balance_key("RIDERCASH#r"), expression="SET held = :n", values={":n": 19_999}
+    )
+    await books.table.transact([short])
+    assert await code_of(books, change_hold("o1", "r", change, now)) == "wrong_state"
+    whole = Update(
+        key=accounts.balance_key("RIDERCASH#r"), expression="SET held = :n", values={":n": 30_000}
+    )
+    await books.table.transact([whole])
+    await books.table.transact(release_cash("o1", "r", 20_000, now).writes)
+    await reserve(books, "o3", 20_000)
+    assert await code_of(books, change_hold("o1", "r", change, now)) == "wrong_state"

@@ -9,7 +9,7 @@ import pytest
 from ledger.core.accounts import LIST_SHARDS, AccountKind
 from ledger.core.entries import business_day
 from ledger.core.facts import Capture, Refund, Settle, TopUp
-from ledger.core.order_funds import mark_delivered, void_funds
+from ledger.core.order_funds import DeliveredCash, mark_delivered, void_funds
 from ledger.core.pricing import DEFAULT_RATES, Pricing, price_goods, price_package
 from ledger.dynamodb.table import Query, TransactionCancelled
 from ledger.posting.errors import LedgerRefused
@@ -121,7 +121,9 @@ class RandomTraffic:
         table = self._books.table
         await table.transact([self._pick_ledger().open_cash_funds(order_id, user, vendor, price)])
         await table.transact(reserve_cash(order_id, rider, price.total, 50_000, now).writes)
-        delivered = mark_delivered(order_id, rider, now, price.total).writes
+        delivered = mark_delivered(
+            order_id, rider, now, DeliveredCash(price.total, price.total)
+        ).writes
         release = release_cash(order_id, rider, price.total, now).writes
         off = (*void_funds(order_id, now).writes, *release)
         await table.transact(self._rng.choice([delivered, delivered, off]))

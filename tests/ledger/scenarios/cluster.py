@@ -26,6 +26,7 @@ from dispatch.money.settlement_worker import SettlementWorker
 from dispatch.orders.learned_stats import LearnedStats
 from dispatch.orders.service import OrderService
 from dispatch.orders.store import OrderStore
+from dispatch.orders.transitions.cash_difference import CashShortage
 from dispatch.orders.transitions.context import OfferFacts
 from dispatch.orders.unit_of_work import Caller, OrderUnitOfWork
 from dispatch.orders.use_cases.base import OrderStores
@@ -83,7 +84,11 @@ class ServerNode:
     """One server process; its caches die with it."""
 
     def __init__(
-        self, fake: FakeDynamo, clock: Clock, provider: PayoutProvider | None = None
+        self,
+        fake: FakeDynamo,
+        clock: Clock,
+        provider: PayoutProvider | None = None,
+        cash_shortage: CashShortage = "customer",
     ) -> None:
         self.clock = clock
         self.table = DynamoTable(fake, TABLE)
@@ -109,6 +114,7 @@ class ServerNode:
             fence=fence,
             payment_provider=PROVIDER,
             service_area=ServiceArea(),
+            cash_shortage=cash_shortage,
         )
         self.order_service = OrderService(stores, clock)
         self.settlement_worker = SettlementWorker(self.order_service, self.ledger, clock)
@@ -222,9 +228,11 @@ class ServerNode:
             build_caller("rider", rider, f"fetch-{order_id}", command), command
         )
 
-    async def complete_delivery(self, order_id: str, rider: str = RIDER) -> Response:
-        """The goods are handed over."""
-        command = commands.CompleteDelivery(order_id=order_id)
+    async def complete_delivery(
+        self, order_id: str, rider: str = RIDER, cash: int | None = None
+    ) -> Response:
+        """The goods are handed over; `cash` was collected, or what was due."""
+        command = commands.CompleteDelivery(order_id=order_id, cash_collected=cash)
         by = build_caller("rider", rider, f"bring-{order_id}", command)
         return await self.order_service.complete_delivery(by, command)
 

@@ -31,6 +31,8 @@ RATES = {Fault.CONFLICT: 0.2, Fault.LOSE_REPLY: 0.05, Fault.THROTTLE: 0.05}
 ORDER_POSITIONS = st.integers(0, 7)
 RIDERS = st.sampled_from(["rdr_1", "rdr_2"])
 METHODS = st.sampled_from(["WALLET", "CASH", "MOBILE_MONEY"])
+# Cash that a rider reports: what was due, and less, more or far more than any price.
+CASH = st.sampled_from([None, 0, 1, 6_000, 12_000, 10**9])
 STEPS_OF_ORDER = st.sampled_from(
     ["accept_order", "reject_order", "cancel_order", "settle", "report_success", "report_failure"]
 )
@@ -106,21 +108,16 @@ class MoneyStateMachine(RuleBasedStateMachine):
             act = getattr(self._nodes[0], step)(order["orderId"], rider)
             self._run_together(act, self._run_step(self._nodes[1], order, off))
 
-    @rule(method=METHODS, rider=RIDERS)
-    def deliver_order(self, method: Any, rider: str) -> None:
+    @rule(method=METHODS, rider=RIDERS, cash=CASH)
+    def deliver_order(self, method: Any, rider: str, cash: int | None) -> None:
         self.place_order(method, None)
         if self._orders:
             order, node = self._orders[-1], self._nodes[0]
             self._run_together(self._run_step(node, order, "report_success"))
-            for step in (
-                "accept_order",
-                "make_offer",
-                "accept_delivery",
-                "pick_up",
-                "complete_delivery",
-            ):
+            for step in ("accept_order", "make_offer", "accept_delivery", "pick_up"):
                 more = () if step == "accept_order" else (rider,)
                 self._run_together(getattr(node, step)(order["orderId"], *more))
+            self._run_together(node.complete_delivery(order["orderId"], rider, cash))
 
     @rule(which=st.integers(0, 1))
     def restart(self, which: int) -> None:

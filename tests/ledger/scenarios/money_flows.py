@@ -11,7 +11,6 @@ from dispatch.orders.transitions.timeouts import PAYMENT_TIMEOUT_MS, VENDOR_TIME
 from dispatch.wire import commands
 from dispatch.wire.http.base import PaymentMethodName
 from dispatch.wire.webhooks import PAYMENT_FAILED, PAYMENT_SUCCEEDED
-from ledger.core.accounts import balance_key, user
 from ledger.core.facts import Adjustment, AdjustmentLeg
 from tests import virtual_time
 from tests.ledger.scenarios.auditor import Items
@@ -24,21 +23,33 @@ from tests.ledger.scenarios.cluster import (
     ServerNode,
     build_caller,
 )
+from tests.ledger.scenarios.flow_outcomes import (
+    AMOUNT,
+    Subject,
+    cash_is_booked,
+    funds_state_is,
+    has_one_order,
+    held_amount_is,
+    hold_state_is,
+    is_adjustment_posted,
+    is_adjustment_proposed,
+    is_cash_remitted,
+    is_order_offered,
+    is_order_payment_failed,
+    is_payment_failed,
+    is_payment_requested,
+    is_refunded,
+    is_settled_with_cash,
+    payout_state_is,
+    promotion_use_is,
+    wallet_balance_is,
+)
 
 WALLET_BALANCE = 100_000
-AMOUNT = 5_000
 # Price of one meal with its delivery.
 MEAL = 11_500
 EARNINGS, PAYOUT_AMOUNT = 200_000, 60_000
 VENDOR_WALLET, RIDER_WALLET = f"VENDOR#{VENDOR}", f"RIDER#{RIDER}"
-
-
-class Subject(NamedTuple):
-    """Subject of a flow: an order, or a requested payment. Units: whole XAF."""
-
-    id: str = ""
-    payment_id: str = ""
-    total: int = 0
 
 
 class MoneyFlow(NamedTuple):
@@ -54,34 +65,6 @@ class MoneyFlow(NamedTuple):
     run: Callable[[ServerNode, Subject], Awaitable[object]]
     is_done: Callable[[Items, Subject], bool]
     is_retried: bool = True
-
-
-def funds_state_is(state: str) -> Callable[[Items, Subject], bool]:
-    """The order's funds are in this state."""
-    return lambda items, on: items.get((f"ORDER#{on.id}", "FUNDS"), {}).get("fundsState") == state
-
-
-def has_one_order(state: str) -> Callable[[Items, Subject], bool]:
-    """There is one order, with its funds in this state."""
-
-    def is_done(items: Items, _on: Subject) -> bool:
-        states = [item["fundsState"] for (_, sk), item in items.items() if sk == "FUNDS"]
-        return states == [state]
-
-    return is_done
-
-
-def wallet_balance_is(amount: int) -> Callable[[Items, Subject], bool]:
-    """The customer has so much available."""
-    key = balance_key(user(CUSTOMER))
-    return lambda items, _on: items.get((key.pk, key.sk), {}).get("available", 0) == amount
-
-
-def hold_state_is(state: str) -> Callable[[Items, Subject], bool]:
-    """The hold on the rider's cash is in this state."""
-    return lambda items, on: (
-        items.get((f"ORDER#{on.id}", "HOLD#CASH"), {}).get("holdState") == state
-    )
 
 
 async def with_nothing(_node: ServerNode) -> Subject:
@@ -157,6 +140,17 @@ def order_delivered(
     async def before(node: ServerNode) -> Subject:
         on = await order_picked_up(method)(node)
         await node.complete_delivery(on.id)
+        return on
+
+    return before
+
+
+def cash_handed_over(difference: int) -> Callable[[ServerNode], Awaitable[Subject]]:
+    """A delivered cash order of which so much more, or less, than the price was collected."""
+
+    async def before(node: ServerNode) -> Subject:
+        on = await order_picked_up("CASH")(node)
+        await node.complete_delivery(on.id, cash=on.total + difference)
         return on
 
     return before
@@ -314,6 +308,13 @@ async def complete_delivery(node: ServerNode, on: Subject) -> object:
     return await node.complete_delivery(on.id)
 
 
+def complete_with_cash(difference: int) -> Callable[[ServerNode, Subject], Awaitable[object]]:
+    async def act(node: ServerNode, on: Subject) -> object:
+        return await node.complete_delivery(on.id, cash=on.total + difference)
+
+    return act
+
+
 async def cancel_order(node: ServerNode, on: Subject) -> object:
     return await node.cancel_order(on.id)
 
@@ -328,48 +329,6 @@ async def time_out_orders(node: ServerNode, _on: Subject) -> object:
 
 async def settle(node: ServerNode, on: Subject) -> object:
     return await node.settlement_worker.settle(on.id)
-
-
-def is_payment_failed(items: Items, on: Subject) -> bool:
-    """The payment has failed."""
-    return items[f"PAYMENT#momo#{on.payment_id}", "PAYMENT"]["paymentState"] == "FAILED"
-
-
-def is_order_payment_failed(items: Items, on: Subject) -> bool:
-    """The order's payment has failed."""
-    return items[f"ORDER#{on.id}", "METADATA"]["payment"]["state"] == "FAILED"
-
-
-def promotion_use_is(spent: int, uses: int) -> Callable[[Items, Subject], bool]:
-    """So much of the promotion is spent, in so many uses of its customer."""
-
-    def is_done(items: Items, _on: Subject) -> bool:
-        promotion = items.get((f"PROMOTION#{PROMO}", "PROMOTION"), {"spent": None, "uses": None})
-        used = items.get((f"PROMOTION#{PROMO}", f"USER#{CUSTOMER}"), {}).get("used", 0)
-        return (promotion["spent"], promotion["uses"], used) == (spent, uses, uses)
-
-    return is_done
-
-
-def is_payment_requested(items: Items, _on: Subject) -> bool:
-    """One payment was requested, and none arrived."""
-    states = [item["paymentState"] for (_, sk), item in items.items() if sk == "PAYMENT"]
-    return states == ["PENDING"]
-
-
-def is_order_offered(items: Items, on: Subject) -> bool:
-    """The order is offered to the rider."""
-    return list(items[f"ORDER#{on.id}", "METADATA"]["dispatch"]["offers"]) == [RIDER]
-
-
-def is_settled_with_cash(items: Items, on: Subject) -> bool:
-    """The order is settled and the rider owes the cash."""
-    owed = items[f"WALLET#RIDERCASH#{RIDER}", "BALANCE"]["posted"]
-    return (
-        funds_state_is("SETTLED")(items, on)
-        and hold_state_is("POSTED")(items, on)
-        and owed == -on.total
-    )
 
 
 async def vendor_with_earnings(node: ServerNode) -> Subject:
@@ -436,19 +395,8 @@ async def propose_adjustment(node: ServerNode, _on: Subject) -> object:
     return await node.propose_adjustment(AMOUNT)
 
 
-def is_adjustment_proposed(items: Items, _on: Subject) -> bool:
-    """One adjustment waits for approval."""
-    states = [item["adjustmentState"] for item in items.values() if "adjustmentState" in item]
-    return states == ["PENDING"]
-
-
 async def approve_adjustment(node: ServerNode, on: Subject) -> object:
     return await node.approve_adjustment(on.id)
-
-
-def is_adjustment_posted(items: Items, on: Subject) -> bool:
-    """The adjustment is posted."""
-    return items[f"ADJUSTMENT#{on.id}", "REQUEST"]["adjustmentState"] == "POSTED"
 
 
 async def request_payout(node: ServerNode, _on: Subject) -> object:
@@ -488,32 +436,6 @@ async def cancel_in_transit(node: ServerNode, on: Subject) -> object:
     return await node.order_service.cancel_order(
         build_caller("ops", "adm_1", f"late-{on.id}", command), command
     )
-
-
-def held_amount_is(account: str, amount: int) -> Callable[[Items, Subject], bool]:
-    """A wallet holds so much, for one payout."""
-
-    def is_done(items: Items, _on: Subject) -> bool:
-        asked = [pk for pk, sk in items if pk.startswith("PAYOUT#") and sk == "REQUEST"]
-        wallet = items.get((f"WALLET#{account}", "BALANCE"), {})
-        return wallet.get("held", 0) == amount and len(asked) == 1
-
-    return is_done
-
-
-def payout_state_is(state: str) -> Callable[[Items, Subject], bool]:
-    """The payout is in this state."""
-    return lambda items, on: items[f"PAYOUT#{on.id}", "REQUEST"]["payoutState"] == state
-
-
-def is_refunded(items: Items, on: Subject) -> bool:
-    """A part was refunded, once."""
-    return items[f"ORDER#{on.id}", "FUNDS"]["refunded"] == AMOUNT
-
-
-def is_cash_remitted(items: Items, on: Subject) -> bool:
-    """The rider owes so much less."""
-    return items[f"WALLET#RIDERCASH#{RIDER}", "BALANCE"]["posted"] == AMOUNT - on.total
 
 
 FLOWS = [
@@ -632,6 +554,33 @@ FLOWS = [
     ),
     MoneyFlow(
         "settle_cash", order_delivered("CASH"), settle, is_settled_with_cash, is_retried=False
+    ),
+    MoneyFlow(
+        "complete_with_less_cash",
+        order_picked_up("CASH"),
+        complete_with_cash(-500),
+        cash_is_booked(MEAL - 500, f"RECEIVABLE#USER.{CUSTOMER}", -500),
+    ),
+    MoneyFlow(
+        "settle_less_cash",
+        cash_handed_over(-500),
+        settle,
+        cash_is_booked(MEAL - 500, f"RECEIVABLE#USER.{CUSTOMER}", -500),
+        is_retried=False,
+    ),
+    MoneyFlow(
+        "settle_without_cash",
+        cash_handed_over(-MEAL),
+        settle,
+        cash_is_booked(0, f"RECEIVABLE#USER.{CUSTOMER}", -MEAL),
+        is_retried=False,
+    ),
+    MoneyFlow(
+        "settle_more_cash",
+        cash_handed_over(500),
+        settle,
+        cash_is_booked(MEAL + 500, f"USER#{CUSTOMER}", WALLET_BALANCE + 500),
+        is_retried=False,
     ),
     MoneyFlow(
         "cancel_paid", order_placed("WALLET"), cancel_order, wallet_balance_is(WALLET_BALANCE)

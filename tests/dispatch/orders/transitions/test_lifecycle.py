@@ -6,7 +6,7 @@ from dispatch.errors import Refusal
 from dispatch.ids import RiderId
 from dispatch.model import DispatchState, Order, OrderStatus, PaymentMethod, PaymentState
 from dispatch.orders.transitions.context import ArrivalFacts
-from dispatch.orders.transitions.lifecycle import fault_of
+from dispatch.orders.transitions.lifecycle import Handover, fault_of
 from dispatch.orders.transitions.state_machine import decide_transition
 from dispatch.wire import commands, events
 from ledger.core.cancellation_matrix import Fault
@@ -149,17 +149,20 @@ def test_only_an_operator_says_who_is_at_fault():
     assert fault_of("ops", commands.CancelOrder(order_id="ord_1")) is Fault.PLATFORM
 
 
-@pytest.mark.parametrize("cash", [None, 9_000])
-def test_cash_is_recorded_as_collected(cash: int | None):
-    """Without an amount from the rider the whole price counts as collected."""
+@pytest.mark.parametrize(("cash", "kinds"), [(None, []), (11_500, []), (9_000, ["cash_differs"])])
+def test_cash_that_differs_is_recorded_and_raised(cash: int | None, kinds: list[str]):
+    """The order keeps what was collected; operators are alerted where it is not the price."""
     order = an_order(
         status=OrderStatus.IN_TRANSIT, state=DispatchState.PICKED_UP, payment=a_cash_payment()
     )
-    command = commands.CompleteDelivery(order_id="ord_1", cash_collected=cash)
-    step = decide_transition(order, request("complete_delivery", "rider", input=command))
+    handover = Handover(
+        commands.CompleteDelivery(order_id="ord_1", cash_collected=cash), "customer"
+    )
+    step = decide_transition(order, request("complete_delivery", "rider", input=handover))
 
     assert step.order.payment.state is PaymentState.COLLECTED
     assert step.order.payment.collected == (order.pricing.total if cash is None else cash)
+    assert [alert.kind for alert in step.alerts] == kinds
 
 
 def test_settlement_sends_each_party_its_share():

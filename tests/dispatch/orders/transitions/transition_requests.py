@@ -15,6 +15,7 @@ from dispatch.orders.transitions.context import (
     Transition,
     TransitionRequest,
 )
+from dispatch.orders.transitions.lifecycle import Handover
 from dispatch.orders.transitions.offers import EndedOffers
 from dispatch.orders.transitions.state_machine import TRANSITIONS, decide_transition
 from dispatch.wire import commands
@@ -39,7 +40,7 @@ INPUTS = {
         AssignmentFacts(name="Paul", vehicle="MOTORBIKE"),
     ),
     "decline_delivery": commands.DeclineDelivery(order_id="ord_1", offer_id="ofr_1"),
-    "complete_delivery": commands.CompleteDelivery(order_id="ord_1"),
+    "complete_delivery": Handover(commands.CompleteDelivery(order_id="ord_1"), "rider"),
     "cancel_order": commands.CancelOrder(order_id="ord_1"),
     "rate_order": commands.RateOrder(order_id="ord_1", rating=5),
     "reassign": commands.Reassign(order_id="ord_1"),
