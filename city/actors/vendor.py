@@ -146,7 +146,7 @@ class Vendor:
                 return
             if self.rng.random() < self.city.behaviour.reject_chance:
                 await self._send_command("reject_order", order_id, reason="out of stock")
-                self.city.counters.count("orders_rejected")
+                self.city.counters.count("orders_rejected_by_vendors")
                 return
             await self._send_command("accept_order", order_id, prepMinutes=math.ceil(prep_s / 60))
             self.city.counters.count("orders_accepted")

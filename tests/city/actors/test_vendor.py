@@ -14,7 +14,7 @@ from tests.city.fake_server import FakeServer
 async def test_rejected_orders_reach_their_customers(city: City):
     """Where all vendors reject, customers get the rejections and no order is accepted."""
     city.behaviour = replace(city.behaviour, reject_chance=1.0)
-    await run_city_until(city, lambda: city.counters.counts["orders_rejected"] >= 6)
+    await run_city_until(city, lambda: city.counters.counts["orders_rejected_by_vendors"] >= 6)
     assert city.counters.counts["orders_accepted"] == 0
 
 
