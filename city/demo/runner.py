@@ -16,7 +16,7 @@ from city.actors.admin import Admin, TrialBalance, make_admin
 from city.actors.city import City
 from city.actors.population import Population, PopulationSize
 from city.client.http_client import ApiRefused
-from city.client.tokens import TokenSigner, make_token_signer
+from city.client.tokens import NoSecret, make_token_signer
 from city.demo import server_process
 from city.demo.report import StatusLine, Summary
 from city.demo.server_process import ServerProcess
@@ -64,8 +64,11 @@ def run(options: DemoOptions) -> int:
 
     Errors: InvalidOptions.
     """
-    if options.url is not None and not os.environ.get("JWT_SECRET"):
-        raise InvalidOptions("set JWT_SECRET to that of the running server")
+    if options.url is not None:
+        try:
+            make_token_signer(os.environ, MachineClock().now_ms)
+        except NoSecret as error:
+            raise InvalidOptions(str(error)) from error
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(Demo(options, os.environ).run())
 
@@ -88,11 +91,10 @@ class Demo:
         loop = asyncio.get_running_loop()
         for name in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(name, self._on_signal)
-        signer = make_token_signer(self.environ, self.clock.now_ms)
         connector = aiohttp.TCPConnector(limit=CONNECTIONS_MAX)
         try:
             async with aiohttp.ClientSession(connector=connector) as session:
-                return await self._run_on_server(session, signer)
+                return await self._run_on_server(session)
         except StopRequested:
             self._print_progress("stopped before the city was running")
             return INTERRUPTED
@@ -100,13 +102,13 @@ class Demo:
             if self.server is not None:
                 await self.server.stop()
 
-    async def _run_on_server(self, session: aiohttp.ClientSession, signer: TokenSigner) -> int:
+    async def _run_on_server(self, session: aiohttp.ClientSession) -> int:
         url = self.options.url
         try:
             if url is None:
                 self._print_progress("starting the server ...")
                 self.server = await server_process.start_server(
-                    self.environ, self.options.port, signer.secret
+                    self.environ, self.options.port, secret=None
                 )
                 url = self.server.url
                 await self._run_unless_stopped(
@@ -120,7 +122,7 @@ class Demo:
         city = City(
             session=session,
             url=url.rstrip("/"),
-            signer=signer,
+            signer=make_token_signer(self.environ, self.clock.now_ms),
             clock=self.clock,
             streets=build_streets(),
             counters=self.counters,

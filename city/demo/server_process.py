@@ -99,9 +99,11 @@ class ServerProcess:
 
 
 async def start_server(
-    environ: Mapping[str, str], port: int, secret: str, command: Sequence[str] = COMMAND
+    environ: Mapping[str, str], port: int, secret: str | None, command: Sequence[str] = COMMAND
 ) -> ServerProcess:
-    """Start the server on a port with a secret; its log is written beside its data.
+    """Start the server on a port; its log is written beside its data.
+
+    Without a secret it uses JWT_SECRET of the environment, or makes one and keeps it in DATA_DIR.
 
     Errors: ServerDown where another process has the port, which would be mistaken for this server.
     """
@@ -110,8 +112,8 @@ async def start_server(
     folder = Path(environ.get("DATA_DIR") or "data")
     log = _open_log(folder)
     # Unbuffered, so that the log of a killed server is complete.
-    fixed = {"PYTHONUNBUFFERED": "1", "JWT_SECRET": secret, "DATA_DIR": str(folder)}
-    child = {**environ, **fixed, "PORT": str(port)}
+    fixed = {"PYTHONUNBUFFERED": "1", "DATA_DIR": str(folder), "PORT": str(port)}
+    child = {**environ, **fixed, **({"JWT_SECRET": secret} if secret else {})}
     with log as output:
         process = await asyncio.create_subprocess_exec(
             *command,

@@ -1,9 +1,11 @@
 """Access tokens of the simulated people."""
 
+from pathlib import Path
+
 import jwt
 import pytest
 
-from city.client.tokens import TOKEN_LIFETIME_S, TokenSigner, make_token_signer
+from city.client.tokens import TOKEN_LIFETIME_S, NoSecret, TokenSigner, make_token_signer
 
 SECRET = "s" * 32
 
@@ -25,11 +27,16 @@ def test_a_token_has_the_contracts_claims(signer: TokenSigner, more: dict[str, s
     assert claims == expected | more
 
 
-def test_without_a_secret_each_signer_has_a_random_one():
-    """Without JWT_SECRET every signer has its own secret, long enough for HS256."""
-    secrets = {make_token_signer({}, lambda: 0).secret for _ in range(2)}
-    assert len(secrets) == 2
-    assert min(map(len, secrets)) >= 32
+def test_without_a_secret_the_dev_servers_is_used(tmp_path: Path):
+    """Without JWT_SECRET the signer has the secret that a --dev server keeps in its folder."""
+    (tmp_path / "dev-secret").write_text(SECRET)
+    assert make_token_signer({"DATA_DIR": str(tmp_path)}, lambda: 0).secret == SECRET
+
+
+def test_a_missing_secret_says_what_to_set(tmp_path: Path):
+    """A folder without a secret is named, with what to set instead."""
+    with pytest.raises(NoSecret, match=f"set JWT_SECRET .*{tmp_path}/dev-secret"):
+        make_token_signer({"DATA_DIR": str(tmp_path)}, lambda: 0)
 
 
 def test_a_signer_follows_the_environment():

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -62,8 +63,9 @@ async def test_a_missing_server_is_reported(capsys: pytest.CaptureFixture[str]) 
     assert "no server is ready at" in capsys.readouterr().err
 
 
-def test_a_running_server_needs_its_secret(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without JWT_SECRET the demo does not start on a running server."""
+def test_a_running_server_needs_its_secret(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """With neither JWT_SECRET nor a secret in DATA_DIR the demo does not start."""
     monkeypatch.delenv("JWT_SECRET", raising=False)
+    monkeypatch.setenv("DATA_DIR", str(tmp_path))
     with pytest.raises(InvalidOptions, match="JWT_SECRET"):
         runner.run(options("http://127.0.0.1:9"))
