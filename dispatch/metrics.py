@@ -145,6 +145,9 @@ STORE_ERRORS = Counter(
 )
 LOOP_CRASHES = Counter("reeyo_loop_crashes_total", "Crashes of background loops.", ["loop"])
 ENGINES_LIVE = Gauge("reeyo_engines_live", "1 while this node is its zone's live engine.")
+ENGINE_MISSING = Gauge(
+    "reeyo_engine_missing", "1 while this node's zone has had no live engine for ten seconds."
+)
 RECONCILIATIONS = Counter(
     "reeyo_reconciliations_total", "Reconciliations of Redis with DynamoDB, by reason.", ["reason"]
 )

@@ -34,6 +34,8 @@ CHECK_EVERY_S = 1.0
 COMPARE_EVERY_S = 10.0
 # Pause after a store was unavailable.
 RETRY_S = 0.5
+# A store that stays away is logged this often. Source: chosen.
+LOG_EVERY_S = 10.0
 # Board lines written in one pipeline; riders whose workload is read concurrently; ended orders that
 # are still on the board looked up in one round.
 LINES_AT_ONCE = 500
@@ -68,6 +70,7 @@ class Reconciler:
         self._known_id = ""
         self._is_recovery_due = True
         self._compared_at_s = clock.monotonic_s()
+        self._deferred_at_s = float("-inf")
         self._wake_up = WakeUp()
 
     def wake(self) -> None:
@@ -81,10 +84,18 @@ class Reconciler:
             pause_s = CHECK_EVERY_S
             try:
                 await self.check()
+                self._deferred_at_s = float("-inf")
             except StoreUnavailable as error:
-                log.warning("reconciliation_deferred", cause=str(error))
+                self._log_deferred(error)
                 pause_s = RETRY_S
             await self._wake_up.wait(pause_s)
+
+    def _log_deferred(self, error: StoreUnavailable) -> None:
+        """Log that the stores are away, at once and then every LOG_EVERY_S."""
+        now_s = self._clock.monotonic_s()
+        if now_s - self._deferred_at_s >= LOG_EVERY_S:
+            self._deferred_at_s = now_s
+            log.warning("reconciliation_deferred", cause=str(error))
 
     async def check(self) -> bool:
         """Restore what is lost, or compare the next shard when it is due; whether it did either.

@@ -1,6 +1,6 @@
 """Settings: every option of the server, read from the environment and checked at start."""
 
-from dispatch.settings.checks import JWT_SECRET_BYTES_MIN
+from dispatch.settings.checks import JWT_SECRET_BYTES_MIN, check_stores
 from dispatch.settings.model import Role, Secret, Settings, SettingsError
 from dispatch.settings.reading import DEV_DRAIN_SPREAD_S, read
 
@@ -11,5 +11,6 @@ __all__ = [
     "Secret",
     "Settings",
     "SettingsError",
+    "check_stores",
     "read",
 ]

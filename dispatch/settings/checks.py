@@ -3,6 +3,10 @@
 import base64
 import ipaddress
 import re
+from math import inf
+from urllib.parse import urlsplit
+
+import msgspec
 
 from dispatch.service_area import OFF
 from dispatch.settings.model import Settings, SettingsError
@@ -17,32 +21,95 @@ _PROVIDER = re.compile(r"[a-z0-9_]{1,32}")
 _KEY_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
+# Numbers that may be 0; every other one is above 0.
+_ZERO_ALLOWED = frozenset({"port", "drain_spread_s"})
+# Highest values. Source: a TCP port has 16 bits; the others are chosen.
+_HIGHEST = {"port": 65_535, "rider_orders_max": 10}
+_URLS = ("dynamodb_endpoint", "code_url", "payout_url", "router_url")
+
+
 def check(settings: Settings) -> None:
     """Check the settings against their bounds and against each other.
 
     Errors: SettingsError names the variable and what is wrong with it.
     """
     _check_keys(settings)
+    _check_numbers(settings)
+    _check_urls(settings)
+    _check_origins(settings)
     _check_proxies(settings)
     _check_gateways(settings)
     _check_service_area(settings)
+    _check_stores(settings)
     if settings.rate_limits == "off" and not settings.dev:
         raise SettingsError("RATE_LIMITS=off is for benches and needs --dev")
     if settings.city_pace != 1.0 and not settings.dev:
         raise SettingsError("CITY_PACE is for benches and needs --dev")
-    if not 1 <= settings.rider_orders_max <= 10 or settings.city_pace <= 0:
-        raise SettingsError("RIDER_ORDERS_MAX must be 1 to 10, CITY_PACE above 0")
-    if not 0 <= settings.port <= 65535:
-        raise SettingsError(f"PORT must be between 0 and 65535, not {settings.port}")
+    if settings.fix_fresh_ms >= settings.fix_lost_ms:
+        raise SettingsError("FIX_FRESH_MS must be below FIX_LOST_MS: a rider is stale before lost")
+    if settings.drain_flush_ms >= settings.fix_fresh_ms:
+        raise SettingsError("DRAIN_FLUSH_MS must be below FIX_FRESH_MS: fixes are written fresh")
+
+
+def _check_numbers(settings: Settings) -> None:
+    for name, value in msgspec.structs.asdict(settings).items():
+        if not isinstance(value, int | float) or isinstance(value, bool):
+            continue
+        lowest = 0 if name in _ZERO_ALLOWED else None
+        highest = _HIGHEST.get(name, inf)
+        # NaN fails every comparison.
+        is_high_enough = value >= 0 if lowest == 0 else value > 0
+        if not (is_high_enough and value <= highest and value < inf):
+            bounds = "0 or more" if lowest == 0 else "above 0"
+            limit = f" and at most {highest}" if highest < inf else ""
+            raise SettingsError(f"{name.upper()} must be {bounds}{limit}, not {value}")
+
+
+def _check_urls(settings: Settings) -> None:
+    for name in _URLS:
+        value = getattr(settings, name)
+        if value is not None and not _is_http_url(value):
+            raise SettingsError(f"{name.upper()} must be an address like https://host, not {value}")
+
+
+def _is_http_url(value: str) -> bool:
+    try:
+        parts = urlsplit(value)
+        has_port = parts.port is None or parts.port > 0
+    except ValueError:
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.hostname) and has_port
+
+
+def _check_origins(settings: Settings) -> None:
+    """Source: RFC 6454 section 6.2, an origin is scheme, host and port; there are no wildcards."""
+    for origin in settings.allowed_origins:
+        if "*" in origin:
+            raise SettingsError(f"ALLOWED_ORIGINS takes no wildcard ({origin}): list each origin")
+        if not _is_http_url(origin) or origin != "{0.scheme}://{0.netloc}".format(urlsplit(origin)):
+            raise SettingsError(
+                f"ALLOWED_ORIGINS: {origin} is not an origin like https://app.example.com"
+            )
+
+
+def _check_stores(settings: Settings) -> None:
     if settings.role != "all" and (settings.embeds_redis or settings.embeds_dynamodb):
         raise SettingsError(
             f"ROLE={settings.role} shares its stores with other processes: "
             "set REDIS_URL and DYNAMODB_ENDPOINT (or AWS credentials)"
         )
-    if settings.drain_spread_s < 0 or settings.drain_deadline_s <= 0:
-        raise SettingsError("DRAIN_SPREAD_S must not be negative, DRAIN_DEADLINE_S above 0")
-    assert settings.fix_fresh_ms < settings.fix_lost_ms, "a rider is stale before lost"
-    assert settings.drain_flush_ms < settings.fix_fresh_ms, "a fix reaches Redis while fresh"
+
+
+def check_stores(settings: Settings) -> None:
+    """Check that a server knows where its Redis is; commands without a server need none.
+
+    Errors: SettingsError.
+    """
+    if settings.redis_url is None and not settings.embeds_redis:
+        raise SettingsError(
+            "REDIS_URL is not set: name your Redis, or set EMBEDDED=on for engines of its own, "
+            "which keep their data in DATA_DIR (--dev does so too)"
+        )
 
 
 def _check_gateways(settings: Settings) -> None:

@@ -35,7 +35,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     dynamodb_endpoint: str | None = None
     dynamodb_table: str = "reeyo"
     aws_region: str = "eu-west-1"
-    aws_access_key_id: str | None = None
+    # Starts a Valkey and a DynamoDB engine as child processes, each where no server is named, with
+    # their data in `data_dir`; on by default under --dev only. Source: chosen; a server that cannot
+    # find its stores must not keep orders and money in a container's folder instead.
+    embedded: Literal["on", "off"] = "off"
     allowed_origins: tuple[str, ...] = ()
     # Addresses or networks of our own proxies, whose X-Forwarded-For is trusted.
     trusted_proxies: tuple[str, ...] = ()
@@ -124,9 +127,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     @property
     def embeds_redis(self) -> bool:
         """Whether an embedded Valkey is started."""
-        return self.redis_url is None
+        return self.embedded == "on" and self.redis_url is None
 
     @property
     def embeds_dynamodb(self) -> bool:
         """Whether an embedded DynamoDB engine is started."""
-        return self.dynamodb_endpoint is None and self.aws_access_key_id is None
+        return self.embedded == "on" and self.dynamodb_endpoint is None

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dispatch.clock import SystemClock
-from dispatch.settings import Settings
+from dispatch.settings import Settings, SettingsError
 from dispatch.storage.child_process import ChildProcess
 from dispatch.supervise import Supervisor
 
@@ -70,7 +70,7 @@ async def embedded_engines(
     Their data stay in `data_dir`. An engine that dies is restarted on its port; the crash is
     counted and logged.
 
-    Errors: EngineFailed.
+    Errors: EngineFailed; SettingsError where `data_dir` cannot be used.
     """
     if not (settings.embeds_redis or settings.embeds_dynamodb):
         yield _endpoints(settings, None, None)
@@ -278,7 +278,7 @@ def _open_lock_file(folder: Path) -> int:
         folder.mkdir(parents=True, exist_ok=True)
         return os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise EngineFailed(f"DATA_DIR cannot be used: {error}") from error
+        raise SettingsError(f"DATA_DIR cannot be used: {error}") from error
 
 
 async def _acquire_lock(descriptor: int, folder: Path, timeout_s: float) -> None:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 from dispatch import keys
 from dispatch.clock import Clock
 from dispatch.errors import LeadershipLost
-from dispatch.storage.redis_client import Scripts
+from dispatch.storage.redis_client import RedisClients, Scripts, translate_redis_errors
 
 # Source: docs/promises.md, offers end at most 5 s late after a kill of the engine: 3 s until the
 # lease expires, 0.5 s until another node asks for it, the rest for processing what is due.
@@ -56,6 +56,16 @@ class Leases:
     async def _renew(self, lease: Lease, ttl_ms: int) -> bool:
         arguments = (lease.token, ttl_ms)
         return bool(await self._scripts.run("lease_renew", (keys.lease(lease.name),), arguments))
+
+
+async def is_lease_held(redis: RedisClients, name: str) -> bool:
+    """Whether any node holds a lease.
+
+    Errors: StoreUnavailable.
+    Redis: EXISTS.
+    """
+    with translate_redis_errors():
+        return bool(await redis.commands.exists(keys.lease(name)))
 
 
 class Fence:

@@ -13,6 +13,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ConstantBackoff, NoBackoff
 from redis.exceptions import (
     AskError,
+    AuthenticationError,
     ClusterDownError,
     ClusterError,
     ConnectionError,  # noqa: A004 (redis has no other name for it)
@@ -193,6 +194,11 @@ def translate_redis_errors() -> Iterator[None]:
     except _UNAVAILABLE_ERRORS as error:
         metrics.STORE_ERRORS.labels("redis", type(error).__name__).inc()
         raise StoreUnavailable("redis", str(error) or type(error).__name__) from error
+
+
+def is_authentication_refused(error: StoreUnavailable) -> bool:
+    """Whether Redis refused the user or the password, which waiting does not cure."""
+    return isinstance(error.__cause__, AuthenticationError)
 
 
 def _count_cancellations() -> int:

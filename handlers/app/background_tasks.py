@@ -5,18 +5,23 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import NamedTuple
 
+import structlog
+
 from dispatch.accounts.connection_counts import ConnectionCounts
 from dispatch.errors import StoreUnavailable
 from dispatch.events.inbox import Inboxes
 from dispatch.events.node_reports import NodeReport, NodeReports
 from dispatch.events.outbox import Outbox
 from dispatch.leadership.arrival_recorder import ArrivalRecorder
+from dispatch.leadership.engine_monitor import EngineMonitor
 from dispatch.leadership.leader_lease import LeaderLease
 from dispatch.leadership.reconciliation import Reconciler
 from dispatch.leadership.tick import DispatchEngine
 from dispatch.leadership.trail_archiver import TrailArchiver
 from dispatch.orders.learned_stats import LearnedStats
 from dispatch.orders.offers.display_receipts import DisplayReceipts
+from dispatch.settings import Settings
+from dispatch.settings.unsafe import find_unsafe
 from dispatch.storage.pubsub import PubSub
 from dispatch.supervise import Supervisor
 from dispatch.tracking.stores.learned_speeds import SharedSpeeds
@@ -26,6 +31,11 @@ from handlers.sessions.revocation_cache import RevocationCache
 
 PIPELINE_SWEEP_EVERY_S = 1.0
 INDEX_SWEEP_EVERY_S = 10.0
+# Unsafe settings are logged at the start, and then this often. Source: chosen; once a day is lost
+# in a log, once a minute is noise.
+UNSAFE_EVERY_S = 3600.0
+
+log = structlog.get_logger(__name__)
 
 # By the loop's name, which is the `loop` label of `reeyo_loop_crashes_total`.
 Loops = Mapping[str, Callable[[], Awaitable[None]]]
@@ -43,6 +53,7 @@ class BackgroundTasks(NamedTuple):
     outbox: Outbox
     dispatch_engine: DispatchEngine
     leader_lease: LeaderLease
+    engine_monitor: EngineMonitor
     tracking: TrackingParts
     arrival_recorder: ArrivalRecorder
     shared_speeds: SharedSpeeds
@@ -58,9 +69,10 @@ def spawn_all(supervisor: Supervisor, loops: Loops) -> None:
         supervisor.spawn(name, loop)
 
 
-def common_loops(background: BackgroundTasks) -> Loops:
+def common_loops(services: Services, background: BackgroundTasks) -> Loops:
     """Loops of every process: it listens, learns, and relays the events it has written."""
     return {
+        "unsafe_settings": lambda: _warn_unsafe(services.settings),
         "pubsub": background.pubsub.run,
         "outbox": background.outbox.run,
         "reconciler": background.reconciler.run,
@@ -75,6 +87,7 @@ def edge_loops(services: Services, background: BackgroundTasks) -> Loops:
     routing: Loops = {} if engine is None else {"routing_engine": engine.run}
     return {
         **routing,
+        "engine_monitor": background.engine_monitor.run,
         "arrival_recorder": background.arrival_recorder.run,
         "redis_writer": background.tracking.writer.run,
         "watchers": services.watchers.run,
@@ -106,6 +119,13 @@ def engine_loops(services: Services, background: BackgroundTasks) -> Loops:
         "index_sweep": lambda: _sweep_index(services),
         "trail_archiver": lambda: background.trail_archiver.run(services.clock, is_leader),
     }
+
+
+async def _warn_unsafe(settings: Settings) -> None:
+    while True:
+        for name, advice in find_unsafe(settings):
+            log.warning("unsafe_setting", setting=name, advice=advice)
+        await asyncio.sleep(UNSAFE_EVERY_S)
 
 
 async def _sweep_fix_pipeline(services: Services, background: BackgroundTasks) -> None:

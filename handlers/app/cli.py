@@ -4,13 +4,13 @@ import asyncio
 import os
 import secrets
 import sys
-from collections.abc import Callable, Coroutine, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from functools import wraps
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any, ParamSpec, TypeVar, get_args
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, get_args
 
 import click
 import msgspec
@@ -21,6 +21,7 @@ from dispatch.clock import SystemClock
 from dispatch.ids import is_id
 from dispatch.settings import JWT_SECRET_BYTES_MIN, Settings, SettingsError
 from dispatch.storage.embedded import EngineFailed, embedded_engines
+from handlers.app.progress_line import ProgressLine
 from handlers.sessions.auth import TOKEN_TTL_S_MAX, Tokens, UserType
 from ledger.dynamodb.table import TableUnavailable
 
@@ -31,12 +32,11 @@ EXIT_LEDGER_BREAK = 1
 TOKEN_TTL_S = 24 * 3600
 DEV_SECRET_FILE = "dev-secret"  # noqa: S105 (a file's name)
 
+if TYPE_CHECKING:
+    from ledger.dynamodb.client import DynamoTable
+
 P = ParamSpec("P")
 T = TypeVar("T")
-
-
-class _TableMismatch(Exception):
-    """The table exists with another schema."""
 
 
 class _LazyGroup(click.Group):
@@ -72,7 +72,7 @@ def _exit_with_one_line(command: Callable[P, T]) -> Callable[P, T]:
         except SettingsError as error:
             click.echo(f"reeyo: {error}", err=True)
             sys.exit(EXIT_BAD_SETTINGS)
-        except (EngineFailed, TableUnavailable, _TableMismatch) as error:
+        except (EngineFailed, TableUnavailable) as error:
             click.echo(f"reeyo: {error}", err=True)
             sys.exit(EXIT_UNAVAILABLE)
 
@@ -102,8 +102,8 @@ _dev_option = click.option(
 def serve(*, dev: bool, role: str | None, host: str | None, port: int | None) -> None:
     """Run the server until SIGTERM or Ctrl-C.
 
-    Without REDIS_URL or DYNAMODB_ENDPOINT (or AWS credentials) it starts embedded engines, which
-    keep their data in DATA_DIR.
+    With --dev or EMBEDDED=on it starts embedded engines where REDIS_URL or DYNAMODB_ENDPOINT is not
+    set; they keep their data in DATA_DIR. Else, without DYNAMODB_ENDPOINT, the table is on AWS.
     """
     given = {"HOST": host, "PORT": None if port is None else str(port), "ROLE": role}
     chosen = _read_settings({name: value for name, value in given.items() if value}, dev=dev)
@@ -148,31 +148,32 @@ def table() -> None:
     """The DynamoDB table."""
 
 
+_dev_table_option = click.option(
+    "--dev", is_flag=True, help="Use the embedded engine's table in DATA_DIR."
+)
+
+
 @table.command()
+@_dev_table_option
 @_exit_with_one_line
-def create() -> None:
+def create(*, dev: bool) -> None:
     """Create the table if it is missing; exit 0 when it exists with the right schema."""
-    # No token is signed here, so the operator's secret is not needed.
-    chosen = settings.read({"JWT_SECRET": secrets.token_urlsafe(), **os.environ})
+    chosen = _read_table_settings(dev=dev)
     is_new = _run_event_loop(_create_table(chosen))
     click.echo(f"{chosen.dynamodb_table} {'was created' if is_new else 'exists'}")
 
 
 async def _create_table(chosen: Settings) -> bool:
     # Imported here: loading the AWS client takes a second.
-    from ledger.dynamodb.client import open_table  # noqa: PLC0415
-    from ledger.dynamodb.schema import SchemaMismatch, ensure_table  # noqa: PLC0415
+    from ledger.dynamodb.schema import AccessRefused, SchemaMismatch, ensure_table  # noqa: PLC0415
 
-    # A Redis with a URL is not started, and nothing here uses one.
-    without_redis = msgspec.structs.replace(chosen, redis_url="redis://unused")
-    async with (
-        embedded_engines(without_redis) as engines,
-        open_table(engines.dynamodb_endpoint, chosen.aws_region, chosen.dynamodb_table) as opened,
-    ):
+    async with _opened_table(chosen) as opened:
         try:
             return await ensure_table(opened)
         except SchemaMismatch as error:
-            raise _TableMismatch(str(error)) from error
+            raise SettingsError(f"DYNAMODB_TABLE: {error}") from error
+        except AccessRefused as error:
+            raise SettingsError(f"DynamoDB refuses the AWS credentials: {error}") from error
 
 
 @main.group()
@@ -185,13 +186,14 @@ def ledger() -> None:
     "--from", "from_", default="", help="The first day or moment, as 2026-11-21T08:00; UTC."
 )
 @click.option("--to", default="", help="The moment after the last, UTC.  [default: now]")
+@_dev_table_option
 @_exit_with_one_line
-def verify(*, from_: str, to: str) -> None:
+def verify(*, from_: str, to: str, dev: bool) -> None:
     """Verify the ledger: print the first break and exit 1, or exit 0 without one.
 
     Nothing is changed. Progress goes to stderr.
     """
-    chosen = settings.read({"JWT_SECRET": secrets.token_urlsafe(), **os.environ})
+    chosen = _read_table_settings(dev=dev)
     found = _run_event_loop(_verify_ledger(chosen, _parse_time_ms(from_) or 0, _parse_time_ms(to)))
     if found is not None:
         click.echo(found)
@@ -209,29 +211,46 @@ def _parse_time_ms(text: str) -> int | None:
 
 async def _verify_ledger(chosen: Settings, from_ms: int, to_ms: int | None) -> str | None:
     # Imported here: loading the AWS client takes a second.
-    from ledger.dynamodb.client import open_table  # noqa: PLC0415
     from ledger.reporting.audit import Audit  # noqa: PLC0415
 
     clock = SystemClock()
-    without_redis = msgspec.structs.replace(chosen, redis_url="redis://unused")
-    async with (
-        embedded_engines(without_redis) as engines,
-        open_table(engines.dynamodb_endpoint, chosen.aws_region, chosen.dynamodb_table) as opened,
-    ):
+    progress = ProgressLine(clock.monotonic_s)
+    async with _opened_table(chosen) as opened:
 
         def report_progress() -> None:
-            seen = f"{audit.account_count} accounts, {audit.line_count} lines, "
-            seen += f"{audit.entry_count} entries"
-            click.echo(f"\r{seen}", err=True, nl=False)
+            progress.show(describe_progress)
+
+        def describe_progress() -> str:
+            return (
+                f"{audit.account_count} accounts, {audit.line_count} lines, "
+                f"{audit.entry_count} entries"
+            )
 
         audit = Audit(opened, clock.now_ms, report_progress)
         found = None
         async for each in audit.find_breaks(from_ms, to_ms):
             found = str(each)
             break
-        report_progress()
-        click.echo("", err=True)
+        progress.finish(describe_progress)
     return found
+
+
+def _read_table_settings(*, dev: bool) -> Settings:
+    """The settings of a command that uses the table alone: no token is signed, no Redis asked."""
+    unused = {"JWT_SECRET": secrets.token_urlsafe(), "REDIS_URL": "redis://unused"}
+    return settings.read({**unused, **os.environ}, dev=dev)
+
+
+@asynccontextmanager
+async def _opened_table(chosen: Settings) -> AsyncGenerator["DynamoTable"]:
+    # Imported here: loading the AWS client takes a second.
+    from ledger.dynamodb.client import open_table  # noqa: PLC0415
+
+    async with (
+        embedded_engines(chosen) as engines,
+        open_table(engines.dynamodb_endpoint, chosen.aws_region, chosen.dynamodb_table) as opened,
+    ):
+        yield opened
 
 
 def _run_event_loop(coroutine: Coroutine[Any, Any, T]) -> T:

@@ -5,6 +5,7 @@ from dispatch.events.audit_log import AuditLog
 from dispatch.events.kept_answers import KeptAnswers
 from dispatch.events.node_reports import NodeReports
 from dispatch.leadership.arrival_recorder import ArrivalRecorder
+from dispatch.leadership.engine_monitor import EngineMonitor
 from dispatch.leadership.leader_lease import LeaderLease
 from dispatch.leadership.reconciliation import OpenOrderRecovery, Reconciler, RiderStateRecovery
 from dispatch.leadership.redis_instance import RedisInstance
@@ -124,6 +125,9 @@ def _build_background_tasks(
         outbox=events.outbox,
         dispatch_engine=engine,
         leader_lease=lease,
+        engine_monitor=EngineMonitor(
+            infrastructure.redis, ZONE, services.alert_feed.raise_alert, clock
+        ),
         tracking=tracking,
         arrival_recorder=ArrivalRecorder(services.order_service),
         shared_speeds=SharedSpeeds(infrastructure.redis, scripts, orders.stores.speeds),

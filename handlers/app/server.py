@@ -12,7 +12,7 @@ from aiohttp import web
 
 from dispatch import keys
 from dispatch.errors import StoreUnavailable
-from dispatch.settings import Settings
+from dispatch.settings import Settings, check_stores
 from dispatch.storage.quotas import Quotas
 from dispatch.supervise import Supervisor
 from handlers.app.application import build_application
@@ -28,8 +28,10 @@ from handlers.app.event_setup import ZONE
 from handlers.app.gc_tuning import tune_gc
 from handlers.app.infrastructure import Infrastructure, open_infrastructure
 from handlers.app.logs import configure_logs
+from handlers.app.readiness import wait_until_ready
 from handlers.app.services import Services
 from handlers.app.socket_setup import open_socket_edge
+from handlers.http.framework.health import store_probes
 from handlers.sessions.auth import Tokens
 from handlers.sessions.rate_limits import RateLimits, SharedBuckets
 from handlers.transport.accept_queue import AcceptQueue
@@ -47,9 +49,10 @@ log = structlog.get_logger(__name__)
 async def serve(settings: Settings) -> None:
     """Run a server until SIGTERM or SIGINT, then end it in order.
 
-    Errors: EngineFailed, TableUnavailable, SchemaMismatch where it cannot start.
+    Errors: SettingsError, EngineFailed, TableUnavailable, SchemaMismatch where it cannot start.
     """
     configure_logs(settings)
+    check_stores(settings)
     sys.setswitchinterval(THREAD_SWITCH_S)
     # The port is taken before anything starts: a second server ends here, with one line.
     listener = listen(settings)
@@ -70,7 +73,7 @@ async def run(
 ) -> None:
     """Run a server on its stores until it is stopped, then end it in order.
 
-    `on_ready` is called once, as soon as clients are served.
+    `on_ready` is called once, as soon as the stores answer; clients are served before already.
     """
     services, background = compose(infrastructure)
     settings, clock = infrastructure.settings, infrastructure.clock
@@ -81,7 +84,7 @@ async def run(
     )
     tokens = Tokens(settings, background.revocation_cache.is_revoked)
     app = build_application(infrastructure, services, limits, tokens, stopped.is_set)
-    spawn_all(supervisor, common_loops(background))
+    spawn_all(supervisor, common_loops(services, background))
     edge = None
     if settings.has_sockets:
         edge = await open_socket_edge(services, background, limits, tokens)
@@ -98,9 +101,7 @@ async def run(
         accept_queue, sock=listener, backlog=BACKLOG
     )
     try:
-        on_ready()
-        url = f"http://{settings.host}:{listener.getsockname()[1]}"
-        log.info("ready", url=url, node=infrastructure.node, role=settings.role, dev=settings.dev)
+        await _announce(infrastructure, listener, stopped, on_ready)
         await stopped.wait()
         log.info("stopping")
     finally:
@@ -115,6 +116,22 @@ async def run(
             await edge.gate.finish_commands()
         await runner.cleanup()
         await _stop(background, supervisor, settings.drain_deadline_s)
+
+
+async def _announce(
+    infrastructure: Infrastructure,
+    listener: socket.socket,
+    stopped: asyncio.Event,
+    on_ready: Callable[[], None],
+) -> None:
+    """Log that the server listens and, once its stores answer, that it is ready."""
+    settings, node = infrastructure.settings, infrastructure.node
+    url = f"http://{settings.host}:{listener.getsockname()[1]}"
+    log.info("listening", url=url, node=node, role=settings.role)
+    probes = store_probes(infrastructure.redis, infrastructure.table)
+    if await wait_until_ready(probes, stopped, infrastructure.clock):
+        on_ready()
+        log.info("ready", url=url, node=node, role=settings.role, dev=settings.dev)
 
 
 async def _start_engine(

@@ -6,7 +6,7 @@
 import asyncio
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import ClientError, NoCredentialsError, PartialCredentialsError
 
 from ledger.dynamodb.client import DynamoTable
 from ledger.dynamodb.table import TableUnavailable
@@ -52,10 +52,31 @@ class SchemaMismatch(Exception):
     """The table exists, but with other keys or indexes."""
 
 
+class TableMissing(Exception):
+    """There is no table of this name."""
+
+
+class AccessRefused(Exception):
+    """DynamoDB refuses the credentials, or they do not allow describing the table."""
+
+
+# Source: DynamoDB developer guide, error handling: errors that no retry cures.
+_REFUSED_CODES = frozenset(
+    {
+        "AccessDeniedException",
+        "ExpiredTokenException",
+        "IncompleteSignatureException",
+        "InvalidSignatureException",
+        "MissingAuthenticationTokenException",
+        "UnrecognizedClientException",
+    }
+)
+
+
 async def ensure_table(table: DynamoTable) -> bool:
     """Create the table where it is missing and wait until it is active; True if it was missing.
 
-    Errors: SchemaMismatch; TableUnavailable if the table is not active in time.
+    Errors: SchemaMismatch, AccessRefused; TableUnavailable if the table is not active in time.
 
     DynamoDB: DescribeTable, CreateTable, UpdateTimeToLive; may run in many processes at once.
     """
@@ -69,13 +90,30 @@ async def ensure_table(table: DynamoTable) -> bool:
     return is_new
 
 
+async def check_table(table: DynamoTable) -> None:
+    """Check that the table exists, is active and has the right schema; it is never created.
+
+    Errors: TableMissing, SchemaMismatch, AccessRefused; TableUnavailable where DynamoDB does not
+    answer, or the table is not active in time.
+
+    DynamoDB: DescribeTable.
+    """
+    if await _describe(table) is None:
+        raise TableMissing(f"there is no table {table.name} at {table.client.meta.endpoint_url}")
+    _check_schema(table.name, await _wait_until_active(table))
+
+
 async def _describe(table: DynamoTable) -> dict[str, Any] | None:
     try:
         answer = await table.call_admin("describe_table")
     except ClientError as error:
         if error.response["Error"]["Code"] == "ResourceNotFoundException":
             return None
+        if error.response["Error"]["Code"] in _REFUSED_CODES:
+            raise AccessRefused(str(error)) from error
         raise
+    except (NoCredentialsError, PartialCredentialsError) as error:
+        raise AccessRefused(str(error)) from error
     return answer["Table"]
 
 

@@ -20,7 +20,13 @@ from ledger.dynamodb.schema import TABLE_DEFINITION, TTL_ATTRIBUTE
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEPLOY = REPOSITORY / "deploy"
 # In env.example, but read by others: the AWS client, the embedded engine, the compose file.
-FOREIGN_VARIABLES = {"AWS_SECRET_ACCESS_KEY", "REEYO_NODE_MODULES", "REDIS_PASSWORD", "PUBLISH"}
+FOREIGN_VARIABLES = {
+    "AWS_ACCESS_KEY_ID",
+    "AWS_SECRET_ACCESS_KEY",
+    "REEYO_NODE_MODULES",
+    "REDIS_PASSWORD",
+    "PUBLISH",
+}
 
 
 def run_linter(tool: str, file: str) -> subprocess.CompletedProcess[str]:

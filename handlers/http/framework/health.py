@@ -41,6 +41,12 @@ def store_probes(redis: RedisClients, table: DynamoTable) -> dict[str, Probe]:
     return {"redis": probe_redis, "dynamodb": probe_table}
 
 
+async def find_down(probes: Mapping[str, Probe], probe_s_max: float = PROBE_S_MAX) -> list[str]:
+    """The names of the probes that fail, or do not answer in time. Units: seconds."""
+    results = await asyncio.gather(*(_is_up(probe, probe_s_max) for probe in probes.values()))
+    return [name for name, is_up in zip(probes, results, strict=True) if not is_up]
+
+
 def _never_stopping() -> bool:
     return False
 
@@ -61,8 +67,7 @@ def routes(
             return failure_response(
                 503, "unavailable", "the server is stopping", {"down": ["server"]}
             )
-        results = await asyncio.gather(*(_is_up(probe, probe_s_max) for probe in probes.values()))
-        down = [name for name, is_up in zip(probes, results, strict=True) if not is_up]
+        down = await find_down(probes, probe_s_max)
         if down:
             verb = "does" if len(down) == 1 else "do"
             message = f"{' and '.join(down)} {verb} not answer"

@@ -1,8 +1,13 @@
 """An emptied Redis is refilled from the orders and from the connected riders."""
 
+import asyncio
+from contextlib import suppress
+
 import pytest
+from structlog.testing import capture_logs
 
 from dispatch.clock import ManualClock
+from dispatch.errors import StoreUnavailable
 from dispatch.events.operations_board import BoardLine
 from dispatch.leadership.reconciliation import (
     COMPARE_EVERY_S,
@@ -18,6 +23,7 @@ from dispatch.storage.redis_client import RedisClients, Scripts
 from dispatch.tracking.stores.geo_cells import Circle
 from dispatch.wire.commands import CancelOrder, Fix
 from dispatch.wire.events import OrderMarker
+from tests import virtual_time
 from tests.dispatch.order_scenario import OrderScenario
 from tests.dispatch.tracking.redis_node import RedisNode
 
@@ -250,3 +256,24 @@ async def test_a_missed_workload_is_read_again(node: NodeWithRider):
 
     await node.recovery.restore(is_lost=True)
     assert node.rider_registry.get("rdr_1").orders == (order_id,)
+
+
+def test_stores_that_stay_away_are_logged_now_and_then():
+    """A minute without Redis leaves a line every ten seconds, not one for each attempt."""
+
+    class NoInstance(RedisInstance):
+        def __init__(self) -> None:
+            """Without a Redis."""
+
+        async def read_id(self) -> str:
+            raise StoreUnavailable("redis", "away")
+
+    async def run_for_a_minute() -> None:
+        reconciler = Reconciler(NoInstance(), [], virtual_time.clock())
+        with suppress(TimeoutError):
+            async with asyncio.timeout(60):
+                await reconciler.run()
+
+    with capture_logs() as logs:
+        virtual_time.run(run_for_a_minute())
+    assert [entry["event"] for entry in logs] == ["reconciliation_deferred"] * 6

@@ -2,9 +2,16 @@
 
 import base64
 
+import msgspec
 import pytest
 
-from dispatch.settings import JWT_SECRET_BYTES_MIN, SettingsError, read
+from dispatch.settings import (
+    JWT_SECRET_BYTES_MIN,
+    Settings,
+    SettingsError,
+    check_stores,
+    read,
+)
 from dispatch.settings.checks import WEBHOOK_SECRET_BYTES_MIN
 
 SECRET = "s" * JWT_SECRET_BYTES_MIN
@@ -17,8 +24,9 @@ WEBHOOK_SECRET = "whsec_" + base64.b64encode(b"w" * WEBHOOK_SECRET_BYTES_MIN).de
         ({"JWT_SECRET": "short"}, "JWT_SECRET must have at least"),
         ({"JWT_SECRET": ""}, "JWT_SECRET must have at least"),
         ({"PORT": "many"}, "PORT: "),
-        ({"PORT": "65536"}, "PORT must be between"),
-        ({"LOG_LEVEL": "loud"}, "LOG_LEVEL: "),
+        ({"PORT": "65536"}, "PORT must be 0 or more and at most 65535"),
+        ({"LOG_LEVEL": "loud"}, "LOG_LEVEL: .*one of debug, info, warning, error"),
+        ({"ROLE": "server"}, "ROLE: .*one of all, edge, engine"),
         ({"JWT_KEYS": f"new:{SECRET},new:{SECRET}"}, "names a kid twice"),
         ({"JWT_KEYS": "new:short"}, "JWT_KEYS must be"),
         ({"JWT_KEYS": f"no colon {SECRET}"}, "JWT_KEYS must be"),
@@ -31,12 +39,25 @@ WEBHOOK_SECRET = "whsec_" + base64.b64encode(b"w" * WEBHOOK_SECRET_BYTES_MIN).de
         ({"RATE_LIMITS": "off"}, "needs --dev"),
         ({"CITY_PACE": "60"}, "needs --dev"),
         ({"RIDER_ORDERS_MAX": "11"}, "RIDER_ORDERS_MAX must be"),
-        ({"ROLE": "edge"}, "ROLE=edge shares its stores"),
         ({"SERVICE_AREA": "4.05,9.7"}, "SERVICE_AREA must be lat,lng,km"),
         ({"SERVICE_AREA": "4.05,9.7,0"}, "SERVICE_AREA must be lat,lng,km"),
         ({"SERVICE_AREA": "Douala"}, "SERVICE_AREA must be lat,lng,km"),
         ({"SERVICE_AREA": " ; "}, "SERVICE_AREA names no circle"),
-        ({"DRAIN_SPREAD_S": "-1"}, "DRAIN_SPREAD_S must not"),
+        ({"ROLE": "edge", "EMBEDDED": "on"}, "ROLE=edge shares its stores"),
+        ({"DRAIN_SPREAD_S": "-1"}, "DRAIN_SPREAD_S must be 0 or more"),
+        ({"DRAIN_SPREAD_S": "nan"}, "DRAIN_SPREAD_S must be 0 or more"),
+        ({"HTTP_REQUESTS_PER_MIN": "0"}, "HTTP_REQUESTS_PER_MIN must be above 0"),
+        ({"FRAME_BYTES_MAX": "-1"}, "FRAME_BYTES_MAX must be above 0"),
+        ({"FIX_FRESH_MS": "45000"}, "FIX_FRESH_MS must be below FIX_LOST_MS"),
+        ({"DRAIN_FLUSH_MS": "15000"}, "DRAIN_FLUSH_MS must be below FIX_FRESH_MS"),
+        ({"ALLOWED_ORIGINS": "*"}, "ALLOWED_ORIGINS takes no wildcard"),
+        ({"ALLOWED_ORIGINS": "https://*.example.com"}, "ALLOWED_ORIGINS takes no wildcard"),
+        ({"ALLOWED_ORIGINS": "https://a.example.com/"}, "is not an origin like https://"),
+        ({"ALLOWED_ORIGINS": "a.example.com"}, "is not an origin like https://"),
+        ({"ALLOWED_ORIGINS": "null"}, "is not an origin like https://"),
+        ({"DYNAMODB_ENDPOINT": "localhost:8000"}, "DYNAMODB_ENDPOINT must be an address"),
+        ({"ROUTER_URL": "osrm"}, "ROUTER_URL must be an address"),
+        ({"ROUTER_URL": "http://osrm:port"}, "ROUTER_URL must be an address"),
     ],
 )
 def test_invalid_setting_is_named(environ: dict[str, str], message: str):
@@ -51,3 +72,25 @@ def test_gateways_with_a_webhook_secret_are_accepted():
     urls = {"CODE_URL": "https://sms", "PAYOUT_URL": "https://pay"}
     settings = read({"JWT_SECRET": SECRET, "WEBHOOK_SECRET": WEBHOOK_SECRET, **urls})
     assert (settings.code_url, settings.payout_url) == ("https://sms", "https://pay")
+
+
+def test_every_number_has_a_lowest_value():
+    """No number may be negative, whatever setting it is."""
+    numbers = [
+        name
+        for name, value in msgspec.structs.asdict(Settings()).items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    ]
+    assert len(numbers) > 10
+    for name in numbers:
+        with pytest.raises(SettingsError, match=f"^{name.upper()} must be"):
+            read({"JWT_SECRET": SECRET, name.upper(): "-1"}, dev=True)
+
+
+def test_a_server_needs_a_redis():
+    """Without REDIS_URL and embedded engines a server does not start; other commands do."""
+    without = read({"JWT_SECRET": SECRET})
+    with pytest.raises(SettingsError, match=r"REDIS_URL is not set: .*EMBEDDED=on"):
+        check_stores(without)
+    for environ in ({"REDIS_URL": "redis://r"}, {"EMBEDDED": "on"}):
+        check_stores(read({"JWT_SECRET": SECRET, **environ}))

@@ -27,17 +27,28 @@ def test_role_decides_what_a_process_does():
     assert duties == {"all": (True, True), "edge": (True, False), "engine": (False, True)}
 
 
-def test_unnamed_stores_are_embedded():
-    """Redis is embedded without REDIS_URL, DynamoDB without an endpoint and an AWS key."""
-    assert (read_with().embeds_redis, read_with().embeds_dynamodb) == (True, True)
-    assert not read_with(REDIS_URL="redis://r").embeds_redis
-    assert not read_with(DYNAMODB_ENDPOINT="http://d").embeds_dynamodb
-    assert not read_with(AWS_ACCESS_KEY_ID="key").embeds_dynamodb
-
-
 def test_the_service_area_is_douala_unless_another_is_named():
     """The default holds Douala alone; `off` serves every place, and must be said."""
     by_default, paris = read_with().area, read_with(SERVICE_AREA="48.8566,2.3522,20").area
     assert (by_default.contains(4.05, 9.7), by_default.contains(48.86, 2.35)) == (True, False)
     assert (paris.contains(4.05, 9.7), paris.contains(48.86, 2.35)) == (False, True)
     assert read_with(SERVICE_AREA="off").area.circles == ()
+
+
+def test_engines_are_embedded_on_request():
+    """Only --dev and EMBEDDED=on start engines, each for a store that no setting names."""
+    redis, dynamodb = {"REDIS_URL": "redis://r"}, {"DYNAMODB_ENDPOINT": "http://d"}
+    cases = [
+        ({}, False, (False, False)),
+        ({"EMBEDDED": "on"}, False, (True, True)),
+        ({"EMBEDDED": "on", **redis}, False, (False, True)),
+        ({"EMBEDDED": "on", **dynamodb}, False, (True, False)),
+        ({}, True, (True, True)),
+        (redis, True, (False, True)),
+        (dynamodb, True, (True, False)),
+        ({"EMBEDDED": "off", **redis}, True, (False, False)),
+        ({"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}, True, (True, True)),
+    ]
+    for environ, dev, expected in cases:
+        settings = read({"JWT_SECRET": SECRET, **environ}, dev=dev)
+        assert (settings.embeds_redis, settings.embeds_dynamodb) == expected, environ

@@ -17,7 +17,7 @@ import pytest
 
 from dispatch import metrics, settings
 from dispatch.errors import StoreUnavailable
-from dispatch.settings import Settings
+from dispatch.settings import Settings, SettingsError
 from dispatch.storage.embedded import NODE_MODULES, EngineFailed, embedded_engines
 from dispatch.storage.redis_client import open_redis, translate_redis_errors
 from tests.metric_values import metric_value
@@ -207,9 +207,9 @@ async def test_only_the_missing_engine_is_started(tmp_path: Path):
 
 
 async def test_aws_needs_no_endpoint(tmp_path: Path):
-    """AWS credentials without an endpoint mean AWS itself: no engine is started."""
-    given = {"REDIS_URL": "redis://r:1", "AWS_ACCESS_KEY_ID": "key", "DATA_DIR": str(tmp_path)}
-    async with embedded_engines(settings.read(given, dev=True)) as endpoints:
+    """No endpoint means AWS itself, also with a role instead of keys: no engine is started."""
+    given = {"JWT_SECRET": "s" * 32, "REDIS_URL": "redis://r:1", "DATA_DIR": str(tmp_path)}
+    async with embedded_engines(settings.read(given)) as endpoints:
         assert endpoints.dynamodb_endpoint is None
 
 
@@ -258,7 +258,7 @@ async def test_unusable_data_dir_is_reported_in_one_line(tmp_path: Path):
     """DATA_DIR on a file is reported as such, not as a stack trace."""
     (tmp_path / "data").write_text("a file")
     on_a_file = settings.read({"DATA_DIR": str(tmp_path / "data")}, dev=True)
-    with pytest.raises(EngineFailed, match="DATA_DIR cannot be used"):
+    with pytest.raises(SettingsError, match="DATA_DIR cannot be used"):
         async with embedded_engines(on_a_file):
             pass
 

@@ -20,7 +20,7 @@ async def test_all_loops_run_side_by_side(infrastructure: OpenInfrastructure, un
     services, background = compose(built)
     supervisor = Supervisor(SystemClock().monotonic_s)
     loops = {
-        **common_loops(background), **edge_loops(services, background),
+        **common_loops(services, background), **edge_loops(services, background),
         **engine_loops(services, background),
     }  # fmt: skip
     spawn_all(supervisor, loops)

@@ -167,7 +167,7 @@ def test_a_data_dir_that_is_a_file_is_one_line(tmp_path: Path):
 @pytest.mark.engines
 def test_the_table_is_created_once():
     """`table create` may be repeated; it needs no secret and reports what it found."""
-    first, second = reeyo("table", "create"), reeyo("table", "create")
+    first, second = reeyo("table", "create", "--dev"), reeyo("table", "create", "--dev")
     assert (first.exit_code, first.stdout) == (0, "reeyo was created\n")
     assert (second.exit_code, second.stdout) == (0, "reeyo exists\n")
 
@@ -182,8 +182,8 @@ def test_a_dynamodb_that_is_away_is_one_line(clean_environ: pytest.MonkeyPatch):
 
 def test_a_role_is_chosen(started_with: list[Settings], clean_environ: pytest.MonkeyPatch):
     """ROLE=edge has the sockets, `--role engine` wins over it and has the engine."""
-    for name in ("REDIS_URL", "DYNAMODB_ENDPOINT"):
-        clean_environ.setenv(name, "redis://shared")
+    clean_environ.setenv("REDIS_URL", "redis://shared")
+    clean_environ.setenv("DYNAMODB_ENDPOINT", "http://shared")
     clean_environ.setenv("ROLE", "edge")
 
     assert reeyo("serve", "--dev").exit_code == 0

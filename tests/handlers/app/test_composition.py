@@ -38,7 +38,7 @@ async def test_the_loops_of_all_roles_have_different_names(infrastructure: OpenI
     """A process of role `all` runs all of them under one supervisor, which refuses a name twice."""
     services, background = compose(infrastructure())
     loops = [
-        common_loops(background), edge_loops(services, background),
+        common_loops(services, background), edge_loops(services, background),
         engine_loops(services, background),
     ]  # fmt: skip
     names = [name for each in loops for name in each]

@@ -63,9 +63,8 @@ async def test_sockets_and_http_are_served_until_the_stop(infrastructure: OpenIn
             received = [message.data async for message in ws]
             assert any('"server_draining"' in packet for packet in received)
     events = [entry["event"] for entry in logs]
-    assert [name for name in events if name in ("ready", "stopping", "stopped")] == [
-        "ready", "stopping", "stopped",
-    ]  # fmt: skip
+    order = ["listening", "ready", "stopping", "stopped"]
+    assert [name for name in events if name in order] == order
     assert not [entry for entry in logs if entry["log_level"] in ("error", "critical")]
 
 
