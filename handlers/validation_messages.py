@@ -15,6 +15,8 @@ _UNKNOWN = re.compile(r"^Object contains unknown field `(?P<name>[^`]*)`$")
 _BOUND = re.compile(r"^Expected `(?P<kind>\w+)` (?P<sign>[<>]=?) (?P<bound>\S+)$")
 _LENGTH = re.compile(r"^Expected `(?P<kind>\w+)` of length (?P<sign>[<>]=) (?P<bound>\d+)$")
 _PATTERN = re.compile(r"^Expected `str` matching regex ")
+# What a struct of ours says of its own fields.
+_NEEDS = re.compile(r"^\w+ needs `\w+`$")
 _TYPE = re.compile(r"^Expected `(?P<kind>[^`]*)`(?:, got .*)?$")
 
 _KINDS = {
@@ -57,6 +59,8 @@ def _sentence(fault: str, path: str) -> str:
         return f"{subject} must be {_SIGNS[match['sign']]} {match['bound']}"
     if match := _LENGTH.match(fault):
         return f"{subject} must have {_length_limit(match)}"
+    if _NEEDS.match(fault):
+        return f"{subject}: {fault}"
     if _PATTERN.match(fault):
         return f"{subject} has the wrong form"
     if match := _TYPE.match(fault):

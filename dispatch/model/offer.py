@@ -38,11 +38,15 @@ class OfferOutcome(StrEnum):
 
 
 class PastOffer(Record, frozen=True):
-    """An earlier offer of the order to a rider, and how it ended. Units: Unix milliseconds."""
+    """An earlier offer of the order to a rider, and how it ended. Units: Unix milliseconds.
+
+    `reason` is what the rider said, None where it said nothing.
+    """
 
     offer_id: OfferId
     outcome: OfferOutcome
     at_ms: int
+    reason: str | None = None
 
 
 # How orders and riders are matched: each order by itself, all orders together, or together only

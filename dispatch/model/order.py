@@ -83,6 +83,16 @@ class CashDifference(Record, frozen=True):
     booked_to: Literal["RIDER", "CUSTOMER", "NONE"]
 
 
+class DeliveryProof(Record, frozen=True):
+    """What the rider sent as evidence of the handover; a `NOTE` is a text of its own."""
+
+    kind: Literal["PIN", "PHOTO", "SIGNATURE", "BARCODE", "NOTE"]
+    pin: str | None = None
+    upload_id: str | None = None
+    code: str | None = None
+    note: str | None = None
+
+
 class OrderPayment(Record, frozen=True):
     """Method and state of an order's payment, and the cash collected. Units: whole XAF."""
 
@@ -126,7 +136,11 @@ class Order(Record, frozen=True):
     dispatch: Dispatch | None = None
     prep_minutes: int | None = None
     reason: str | None = None
+    # The party at fault for its cancellation.
+    fault: str | None = None
+    proof: DeliveryProof | None = None
     rating: int | None = None
+    rating_comment: str | None = None
     notes: str | None = None
     # The promotion whose discount is in the prices.
     promo_code: str | None = None

@@ -9,6 +9,7 @@ from dispatch.ids import ID_PATTERN
 
 Id = Annotated[str, Meta(pattern=ID_PATTERN, max_length=64)]
 Reason = Annotated[str, Meta(max_length=200)]
+ProofKind = Literal["PIN", "PHOTO", "SIGNATURE", "BARCODE"]
 FaultParty = Literal["CUSTOMER", "VENDOR", "RIDER", "PLATFORM"]
 # Source: ECMAScript, Number.MAX_SAFE_INTEGER, the latest time that every client can represent.
 UNIX_MS_MAX = 2**53 - 1
@@ -138,11 +139,36 @@ class ArrivedDropoff(OrderCommand, frozen=True):
     """The rider has arrived at the dropoff."""
 
 
+# The field that holds the evidence of each kind of proof.
+_EVIDENCE_OF = {"PIN": "pin", "PHOTO": "upload_id", "SIGNATURE": "upload_id", "BARCODE": "code"}
+
+
+class Proof(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Evidence of a handover: the customer's PIN, an uploaded picture, or the parcel's code.
+
+    A `PIN` has `pin`, a `PHOTO` or `SIGNATURE` has `uploadId`, a `BARCODE` has `code`.
+    """
+
+    kind: ProofKind
+    pin: Annotated[str, Meta(pattern=r"^[0-9]{4,8}$(?!\n)", max_length=8)] | None = None
+    upload_id: Id | None = None
+    code: Annotated[str, Meta(min_length=1, max_length=200)] | None = None
+
+    def __post_init__(self) -> None:
+        """Check that the evidence of the kind is there. Errors: ValueError."""
+        name = _EVIDENCE_OF[self.kind]
+        if getattr(self, name) is None:
+            raise ValueError(f"{self.kind} needs `{'uploadId' if name == 'upload_id' else name}`")
+
+
 class CompleteDelivery(OrderCommand, frozen=True):
-    """The goods are handed over, with the cash that was collected. Units: whole XAF."""
+    """The goods are handed over, with the cash that was collected. Units: whole XAF.
+
+    A `proof` that is a text is kept as a note.
+    """
 
     cash_collected: Amount | None = None
-    proof: Annotated[str, Meta(max_length=500)] | None = None
+    proof: Proof | Annotated[str, Meta(max_length=500)] | None = None
 
 
 class ReleaseDelivery(OrderCommand, frozen=True):

@@ -23,6 +23,12 @@ _PUBLIC_PRICE_FIELDS = (
 _OPTIONAL_FIELDS = (
     "vendorId", "items", "prepMinutes", "reason", "rating", "notes", "recipient", "promoCode",
 )  # fmt: skip
+# What a vendor sees of a proof is its kind; a comment is between the customer and the company.
+_FIELDS_BY_AUDIENCE = {
+    "user": ("proof", "ratingComment"),
+    "rider": ("proof",),
+    "ops": ("proof", "ratingComment", "fault"),
+}
 _SHARE_FIELDS = {"vendor": ("commission", "vendorShare"), "rider": ("riderShare",)}
 
 
@@ -47,7 +53,23 @@ def order_snapshot(order: Order, audience: str) -> Snapshot:
             snapshot[name] = record[name]
     if "parcel" in record:
         snapshot["packageDetails"] = record["parcel"]
+    for name in _FIELDS_BY_AUDIENCE.get(audience, ()):
+        if name in record:
+            snapshot[name] = record[name]
+    if order.proof is not None and audience == "vendor":
+        snapshot["proof"] = {"kind": order.proof.kind}
+    if audience == "ops":
+        snapshot["dispatch"]["asked"] = _asked_view(order.dispatch)
     return snapshot
+
+
+def _asked_view(dispatch: Dispatch | None) -> list[Snapshot]:
+    """The riders who were asked and how their offers ended, with the reasons that they gave."""
+    asked = dispatch.asked if dispatch else {}
+    return [
+        {"riderId": rider_id, **msgspec.to_builtins(past)}
+        for rider_id, past in sorted(asked.items(), key=lambda each: each[1].at_ms)
+    ]
 
 
 def dispatch_view(dispatch: Dispatch | None) -> Snapshot:

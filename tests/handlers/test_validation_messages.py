@@ -6,6 +6,7 @@ import msgspec
 import pytest
 from msgspec import Meta
 
+from dispatch.wire import commands
 from handlers.validation_messages import explain
 
 
@@ -64,3 +65,12 @@ def test_a_sentence_does_not_grow_with_the_payload():
     with pytest.raises(msgspec.DecodeError) as error:
         msgspec.json.decode('{"%s":1}' % ("x" * 10_000), type=Outer)
     assert len(explain(error.value)) <= 160
+
+
+def test_a_rule_of_a_struct_is_told_as_it_is():
+    """What a struct checks of its own fields is told with the field it lies in."""
+    body = b'{"orderId":"ord_1","proof":{"kind":"PIN"}}'
+    with pytest.raises(msgspec.ValidationError) as error:
+        msgspec.json.decode(body, type=commands.CompleteDelivery)
+
+    assert explain(error.value) == "`proof`: PIN needs `pin`"

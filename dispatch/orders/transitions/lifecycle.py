@@ -8,6 +8,7 @@ from dispatch.errors import Refusal, Refused
 from dispatch.ids import RiderId
 from dispatch.keys import identity
 from dispatch.model import (
+    DeliveryProof,
     DispatchState,
     Order,
     OrderStatus,
@@ -209,6 +210,7 @@ def complete_delivery(order: Order, request: TransitionRequest[Handover]) -> Tra
         _with_dispatch_state(order, DispatchState.DONE),
         status=OrderStatus.DELIVERED,
         payment=payment,
+        proof=_proof_of(command),
     )
     event = events.OrderDelivered(**event_fields(order), rider_id=request.actor.id)
     return Transition(
@@ -217,6 +219,13 @@ def complete_delivery(order: Order, request: TransitionRequest[Handover]) -> Tra
         released_rider_id=RiderId(request.actor.id),
         alerts=() if alert is None else (alert,),
     )
+
+
+def _proof_of(command: commands.CompleteDelivery) -> DeliveryProof | None:
+    sent = command.proof
+    if sent is None or isinstance(sent, str):
+        return DeliveryProof(kind="NOTE", note=sent) if sent else None
+    return DeliveryProof(kind=sent.kind, pin=sent.pin, upload_id=sent.upload_id, code=sent.code)
 
 
 def settle(order: Order, request: TransitionRequest[None]) -> Transition:
@@ -259,7 +268,8 @@ def cancel_order(order: Order, request: TransitionRequest[commands.CancelOrder])
     ):
         raise Refused(Refusal.WRONG_STATE, f"the order is already {order.status.value}")
     reason = command.reason or f"cancelled by {audience}"
-    refund_xaf = _refund_xaf(order, cancellation_split_of(order, fault_of(audience, command)))
+    fault = fault_of(audience, command)
+    refund_xaf = _refund_xaf(order, cancellation_split_of(order, fault))
     event = events.OrderCancelled(**event_fields(order), reason=reason, refund_amount=refund_xaf)
     addressed = list(to_user_and_vendor(order, event))
     dispatch = order.dispatch
@@ -272,6 +282,7 @@ def cancel_order(order: Order, request: TransitionRequest[commands.CancelOrder])
         order,
         status=OrderStatus.CANCELLED,
         reason=reason,
+        fault=fault.value,
         dispatch=dispatch,
         payment=order.payment.reversed(),
     )
@@ -298,5 +309,16 @@ def _refund_xaf(order: Order, split: CancellationSplit | None = None) -> int:
 
 
 def rate_order(order: Order, request: TransitionRequest[commands.RateOrder]) -> Transition:
-    """The customer rates the delivered order."""
-    return Transition(order=replace(order, rating=request.input.rating))
+    """The customer rates the delivered order, once: the first rating counts for the rider.
+
+    The same rating again changes nothing.
+
+    Errors: Refused WRONG_STATE for another one.
+    """
+    command = request.input
+    if order.rating is None:
+        rated = replace(order, rating=command.rating, rating_comment=command.comment)
+        return Transition(order=rated)
+    if (order.rating, order.rating_comment) != (command.rating, command.comment):
+        raise Refused(Refusal.WRONG_STATE, f"you have rated this order already: {order.rating}")
+    return Transition(order=order)

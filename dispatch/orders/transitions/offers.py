@@ -130,7 +130,16 @@ def decline_delivery(
     if past and past.offer_id == offer_id and past.outcome is OfferOutcome.DECLINED:
         return Transition(order=order)
     offer = _open_offer(dispatch, rider_id, offer_id, request.now_ms)
-    return _without_offers(order, {rider_id: offer}, OfferOutcome.DECLINED, request.now_ms)
+    declined = _without_offers(order, {rider_id: offer}, OfferOutcome.DECLINED, request.now_ms)
+    return _with_reason(declined, rider_id, request.input.reason)
+
+
+def _with_reason(transition: Transition, rider_id: RiderId, reason: str | None) -> Transition:
+    """The transition with a rider's reason beside the end of its offer."""
+    dispatch = dispatch_of(transition.order)
+    asked = {**dispatch.asked, rider_id: replace(dispatch.asked[rider_id], reason=reason)}
+    order = replace(transition.order, dispatch=replace(dispatch, asked=asked))
+    return replace(transition, order=order)
 
 
 def _without_offers(
@@ -244,7 +253,8 @@ def release_delivery(
     order: Order, request: TransitionRequest[commands.ReleaseDelivery]
 ) -> Transition:
     """The assigned rider gives the order back before the pickup."""
-    return _unassign(order, OfferOutcome.RELEASED, request.now_ms)
+    released = _unassign(order, OfferOutcome.RELEASED, request.now_ms)
+    return _with_reason(released, RiderId(request.actor.id), request.input.reason)
 
 
 def withdraw_delivery(order: Order, request: TransitionRequest[OfferOutcome]) -> Transition:

@@ -54,5 +54,5 @@ class ClosingUseCases(OrderUseCases):
             metrics.SETTLED_XAF.labels(order.order_type).inc(order.pricing.total)
 
     async def rate_order(self, caller: Caller, command: commands.RateOrder) -> Snapshot:
-        """Rate the delivered order; the rating counts for the rider once."""
+        """Rate the delivered order, once; the rating counts for its rider."""
         return await self._commit_command("rate_order", caller, command, rating_writes)

@@ -9,6 +9,16 @@ VALID: list[tuple[type[msgspec.Struct], dict[str, object]]] = [
     (commands.SubscribeOrder, {"orderId": "ord_1", "commandId": "c1"}),
     (commands.SubscribeOrder, {"orderId": "ord_1", "unknown": 1}),
     (commands.RateOrder, {"orderId": "ord_1", "rating": 5}),
+    (commands.CompleteDelivery, {"orderId": "ord_1", "proof": "left with the guard"}),
+    (commands.CompleteDelivery, {"orderId": "ord_1", "proof": {"kind": "PIN", "pin": "0042"}}),
+    (
+        commands.CompleteDelivery,
+        {"orderId": "ord_1", "proof": {"kind": "PHOTO", "uploadId": "upl_1"}},
+    ),
+    (
+        commands.CompleteDelivery,
+        {"orderId": "ord_1", "proof": {"kind": "BARCODE", "code": "5 901234 123457"}},
+    ),
     (commands.AcceptOrder, {"orderId": "ord_1", "prepMinutes": 20}),
     (commands.Fix, {"lat": 4.05, "lng": 9.7, "unknown": 1}),
     (commands.AcceptDelivery, {"orderId": "ord_1", "offerId": "ofr_1"}),
@@ -33,6 +43,15 @@ INVALID: list[tuple[type[msgspec.Struct], dict[str, object]]] = [
     (commands.SubscribeOrder, {"orderId": "o" * 65}),
     (commands.RateOrder, {"orderId": "ord_1", "rating": 6}),
     (commands.CancelOrder, {"orderId": "ord_1", "reason": "x" * 201}),
+    (commands.CompleteDelivery, {"orderId": "ord_1", "proof": "x" * 501}),
+    (commands.CompleteDelivery, {"orderId": "ord_1", "proof": {"kind": "OATH", "pin": "0042"}}),
+    (commands.CompleteDelivery, {"orderId": "ord_1", "proof": {"pin": "0042"}}),
+    (commands.CompleteDelivery, {"orderId": "ord_1", "proof": {"kind": "PIN"}}),
+    (commands.CompleteDelivery, {"orderId": "ord_1", "proof": {"kind": "PIN", "pin": "12ab"}}),
+    (commands.CompleteDelivery, {"orderId": "ord_1", "proof": {"kind": "PIN", "code": "1234"}}),
+    (commands.CompleteDelivery, {"orderId": "ord_1", "proof": {"kind": "SIGNATURE"}}),
+    (commands.CompleteDelivery, {"orderId": "ord_1", "proof": {"kind": "BARCODE", "code": ""}}),
+    (commands.CompleteDelivery, {"orderId": "ord_1", "cashCollected": -1}),
     (commands.LocationBatch, {"fixes": [{"lat": 4.0, "lng": 9.0}] * 101}),
 ]
 

@@ -1,8 +1,10 @@
 """Snapshots show each audience what it may see of an order."""
 
 import pytest
+from msgspec.structs import replace
 
-from dispatch.model import DispatchState, OrderStatus
+from dispatch.ids import OfferId, RiderId
+from dispatch.model import DeliveryProof, DispatchState, OfferOutcome, OrderStatus, PastOffer
 from dispatch.wire import snapshots
 from tests.factories import an_order
 
@@ -38,3 +40,51 @@ def test_an_order_without_a_trail_has_an_empty_one():
     view = snapshots.trail_view(an_order(), None, is_final=False)
     assert (view["orderId"], view["riderId"], view["polyline"]) == ("ord_1", None, "")
     assert view["isFinal"] is False
+
+
+PROOF = DeliveryProof(kind="PIN", pin="0042")
+PIN = {"kind": "PIN", "pin": "0042"}
+
+
+@pytest.mark.parametrize(
+    ("audience", "proof", "comment", "fault"),
+    [
+        ("user", PIN, "quick", None),
+        ("vendor", {"kind": "PIN"}, None, None),
+        ("rider", PIN, None, None),
+        ("ops", PIN, "quick", "VENDOR"),
+    ],
+)
+def test_each_audience_sees_what_concerns_it(
+    audience: str, proof: dict[str, str], comment: str | None, fault: str | None
+):
+    """The proof is its parties', its content not the vendor's; a comment is for the company."""
+    order = replace(an_order(), proof=PROOF, rating=4, rating_comment="quick", fault="VENDOR")
+    seen = snapshots.order_snapshot(order, audience)
+
+    assert (seen["proof"], seen["rating"]) == (proof, 4)
+    assert (seen.get("ratingComment"), seen.get("fault")) == (comment, fault)
+
+
+def test_operators_see_why_riders_did_not_take_it():
+    """Who was asked before, how that ended and what the rider said, the first one first."""
+    late = PastOffer(offer_id=OfferId("ofr_2"), outcome=OfferOutcome.EXPIRED, at_ms=7)
+    early = PastOffer(
+        offer_id=OfferId("ofr_1"), outcome=OfferOutcome.DECLINED, at_ms=5, reason="too far"
+    )
+    order = an_order(OrderStatus.READY, DispatchState.SEARCHING)
+    assert order.dispatch is not None
+    asked = {RiderId("rdr_2"): late, RiderId("rdr_1"): early}
+    order = replace(order, dispatch=replace(order.dispatch, asked=asked))
+
+    assert snapshots.order_snapshot(order, "ops")["dispatch"]["asked"] == [
+        {
+            "riderId": "rdr_1",
+            "offerId": "ofr_1",
+            "outcome": "declined",
+            "atMs": 5,
+            "reason": "too far",
+        },
+        {"riderId": "rdr_2", "offerId": "ofr_2", "outcome": "expired", "atMs": 7},
+    ]
+    assert "asked" not in snapshots.order_snapshot(order, "user")["dispatch"]

@@ -1,5 +1,7 @@
 """Delivered orders over HTTP: who sees them, who is paid, ratings, and the trail of the rider."""
 
+import asyncio
+
 import pytest
 
 from dispatch.riders.store import workload_key
@@ -42,20 +44,39 @@ async def test_a_delivered_order_is_settled(api: ApiClient):
     assert books["total"] == 0
 
 
-async def test_a_rating_counts_once(api: ApiClient, table: DynamoTable):
-    """A repeat gets the first answer, and a changed rating does not count again for the rider."""
+async def test_the_first_rating_stays(api: ApiClient, table: DynamoTable):
+    """The same one again gets the same answer, another one is refused: order and rider agree."""
     order_id = (await deliver_order(api))["orderId"]
-    first = await api.request(ADA, f"POST /orders/{order_id}/rating", {"rating": 4}, key="r-1")
-    again = await api.request(ADA, f"POST /orders/{order_id}/rating", {"rating": 4}, key="r-1")
-    await api.request(ADA, f"POST /orders/{order_id}/rating", {"rating": 5})
+    line, body = f"POST /orders/{order_id}/rating", {"rating": 4, "comment": "quick"}
+    first = await api.request(ADA, line, body, key="r-1")
+    again = [await api.request(ADA, line, body, key=key) for key in ("r-1", "r-2", None)]
+    others = [
+        await api.request(ADA, line, {"rating": rating, **comment})
+        for rating, comment in ((5, {"comment": "quick"}), (4, {}), (4, {"comment": "slow"}))
+    ]
     read = await api.request(ADA, f"GET /orders/{order_id}")
     hands = await table.get(workload_key(AWA[1]))
 
+    assert [each.data for each in again] == [first.data] * 3
+    assert [(each.status, each.error["code"]) for each in others] == [(409, "wrong_state")] * 3
+    assert (read.data["rating"], read.data["ratingComment"]) == (4, "quick")
     assert hands is not None
     assert (hands["ratings"], hands["stars"]) == (1, 4)
-    assert (first.status, again.status) == (200, 200)
-    assert again.data == first.data
-    assert read.data["rating"] == 5
+
+
+async def test_ratings_at_once_count_once(api: ApiClient, table: DynamoTable):
+    """Of several ratings at the same time one is kept, and the rider's figure is that one."""
+    order_id = (await deliver_order(api))["orderId"]
+    line = f"POST /orders/{order_id}/rating"
+    answers = await asyncio.gather(
+        *(api.request(ADA, line, {"rating": rating}) for rating in (1, 2, 3, 4, 5))
+    )
+    kept = (await api.request(ADMIN, f"GET /orders/{order_id}")).data["rating"]
+    hands = await table.get(workload_key(AWA[1]))
+
+    assert sorted(each.status for each in answers) == [200, 409, 409, 409, 409]
+    assert hands is not None
+    assert (hands["ratings"], hands["stars"]) == (1, kept)
 
 
 async def test_a_delivered_order_cannot_be_cancelled(api: ApiClient):

@@ -1,10 +1,18 @@
 """Transitions by customers, vendors and riders: what each changes and which events it sends."""
 
 import pytest
+from msgspec.structs import replace
 
 from dispatch.errors import Refusal
 from dispatch.ids import RiderId
-from dispatch.model import DispatchState, Order, OrderStatus, PaymentMethod, PaymentState
+from dispatch.model import (
+    DeliveryProof,
+    DispatchState,
+    Order,
+    OrderStatus,
+    PaymentMethod,
+    PaymentState,
+)
 from dispatch.orders.transitions.context import ArrivalFacts
 from dispatch.orders.transitions.lifecycle import Handover, fault_of
 from dispatch.orders.transitions.state_machine import decide_transition
@@ -218,3 +226,53 @@ def test_the_next_riders_arrival_is_sent_too():
     back = decide_transition(seen.order, request("release_delivery", "rider"))
 
     assert back.order.dispatch.seen_at == {}
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        (None, None),
+        ("", None),
+        ("left with the guard", DeliveryProof(kind="NOTE", note="left with the guard")),
+        (commands.Proof(kind="PIN", pin="0042"), DeliveryProof(kind="PIN", pin="0042")),
+        (
+            commands.Proof(kind="SIGNATURE", upload_id="upl_1"),
+            DeliveryProof(kind="SIGNATURE", upload_id="upl_1"),
+        ),
+        (commands.Proof(kind="BARCODE", code="4711"), DeliveryProof(kind="BARCODE", code="4711")),
+    ],
+)
+def test_the_proof_is_kept_with_the_delivery(
+    sent: commands.Proof | str | None, kept: DeliveryProof | None
+):
+    """What the rider sends is in the order that is delivered; a text is a note."""
+    command = commands.CompleteDelivery(order_id="ord_1", proof=sent)
+    order = order_at("IN_TRANSIT", "AT_DROPOFF")
+    step = decide_transition(
+        order, request("complete_delivery", "rider", input=Handover(command, "rider"))
+    )
+
+    assert (step.order.status, step.order.proof) == (OrderStatus.DELIVERED, kept)
+
+
+def test_the_first_rating_stays():
+    """The same rating again changes nothing; another one is refused."""
+    rate = commands.RateOrder(order_id="ord_1", rating=4, comment="quick")
+    rated = decide_transition(
+        order_at("DELIVERED", "DONE"), request("rate_order", "user", input=rate)
+    ).order
+    again = decide_transition(rated, request("rate_order", "user", input=rate))
+    other = replace(rate, comment=None)
+
+    assert (rated.rating, rated.rating_comment) == (4, "quick")
+    assert again.order is rated
+    assert outcome_of(rated, request("rate_order", "user", input=other)) is Refusal.WRONG_STATE
+
+
+def test_who_is_at_fault_is_kept():
+    """The cancelled order says whose fault it was."""
+    command = commands.CancelOrder(order_id="ord_1", fault="VENDOR")
+    step = decide_transition(
+        order_at("ACCEPTED", "SEARCHING"), request("cancel_order", "ops", input=command)
+    )
+    assert step.order.fault == "VENDOR"

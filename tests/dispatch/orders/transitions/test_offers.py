@@ -223,8 +223,25 @@ def test_a_released_rider_is_remembered_as_asked():
     step = decide_transition(order_at("ACCEPTED", "ASSIGNED"), request("release_delivery", "rider"))
 
     assert step.order.dispatch.state is DispatchState.SEARCHING
-    assert step.order.dispatch.asked[RIDER].outcome is OfferOutcome.RELEASED
+    past = step.order.dispatch.asked[RIDER]
+    assert (past.outcome, past.reason) == (OfferOutcome.RELEASED, "a flat tyre")
     assert step.order.rider_id is None
+
+
+def test_the_reason_for_declining_is_kept():
+    """Beside the offer that the rider declined."""
+    command = commands.DeclineDelivery(order_id="ord_1", offer_id="ofr_1", reason="too far")
+    order = offered_order("rdr_1", "rdr_2")
+    offer_id = order.dispatch.offers[RIDER].offer_id
+    command = replace(command, offer_id=offer_id)
+    step = decide_transition(order, request("decline_delivery", "rider", input=command))
+    past = step.order.dispatch.asked[RIDER]
+
+    assert (past.offer_id, past.outcome, past.reason) == (
+        offer_id,
+        OfferOutcome.DECLINED,
+        "too far",
+    )
 
 
 def test_a_reassignment_may_name_the_next_rider():

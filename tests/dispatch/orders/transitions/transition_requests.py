@@ -41,6 +41,7 @@ INPUTS = {
     ),
     "decline_delivery": commands.DeclineDelivery(order_id="ord_1", offer_id="ofr_1"),
     "complete_delivery": Handover(commands.CompleteDelivery(order_id="ord_1"), "rider"),
+    "release_delivery": commands.ReleaseDelivery(order_id="ord_1", reason="a flat tyre"),
     "cancel_order": commands.CancelOrder(order_id="ord_1"),
     "rate_order": commands.RateOrder(order_id="ord_1", rating=5),
     "reassign": commands.Reassign(order_id="ord_1"),

@@ -168,15 +168,15 @@ async def test_an_unsettled_delivery_is_swept(order_scenario: OrderScenario):
 
 
 async def test_a_rating_counts_for_the_rider_once(order_scenario: OrderScenario):
-    """The second rating of an order changes the order alone."""
+    """The second rating of an order is refused, and the first one stays."""
     order_id = await order_scenario.place_order()
     await order_scenario.accept_order(order_id)
     await order_scenario.deliver(order_id)
     customer = order_scenario.caller("user", "usr_1")
-    for rating in (5, 1):
-        await order_scenario.order_service.rate_order(
-            customer, commands.RateOrder(order_id=order_id, rating=rating)
-        )
+    service = order_scenario.order_service
+    await service.rate_order(customer, commands.RateOrder(order_id=order_id, rating=5))
+    with pytest.raises(Refused, match="rated this order already"):
+        await service.rate_order(customer, commands.RateOrder(order_id=order_id, rating=1))
     item = await order_scenario.table.get(workload_key("rdr_1"))
 
     assert item is not None
