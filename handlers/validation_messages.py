@@ -61,6 +61,9 @@ def _sentence(fault: str, path: str) -> str:
         return f"{subject} must have {_length_limit(match)}"
     if _NEEDS.match(fault):
         return f"{subject}: {fault}"
+    if fault.startswith("must be "):
+        # The sentence of a type of our own, such as Phone.
+        return f"{subject} {fault}"
     if _PATTERN.match(fault):
         return f"{subject} has the wrong form"
     if match := _TYPE.match(fault):

@@ -6,6 +6,7 @@ from typing import Annotated, Any, cast
 import msgspec
 from msgspec import inspect
 
+from dispatch.wire.phones import Phone
 from handlers.app.application import HTTP_MODULES
 from handlers.http.framework.openapi import body_structs
 from handlers.sockets.audiences import COMMANDS
@@ -108,6 +109,8 @@ def _sample(kind: inspect.Type) -> object:
         return _number(chosen)
     if isinstance(chosen, inspect.StrType):
         return _text(chosen)
+    if isinstance(chosen, inspect.CustomType) and issubclass(chosen.cls, Phone):
+        return "+237690123456"
     return {}
 
 

@@ -6,7 +6,6 @@ import msgspec
 
 from dispatch.catalogue.store import profile_key as vendor_key
 from dispatch.clock import Clock
-from dispatch.errors import Refusal, Refused
 from dispatch.ids import new_id
 from dispatch.model import Record
 from dispatch.riders.store import profile_key as rider_key
@@ -33,7 +32,10 @@ _PREFIX = {"USER": "usr", "VENDOR": "ven", "RIDER": "rdr"}
 
 
 class Login(NamedTuple):
-    """Role and phone: the same phone may belong to a customer's and a rider's account."""
+    """Role and phone: the same phone may belong to a customer's and a rider's account.
+
+    Shapes: `phone` in E.164, the form of `dispatch.wire.phones`.
+    """
 
     user_type: OwnerType
     phone: str
@@ -46,18 +48,6 @@ class Login(NamedTuple):
     def key(self, facet: str) -> Key:
         """The key of the item `facet` of the login."""
         return Key(f"LOGIN#{self.user_type}#{self.phone}", facet)
-
-
-def parse_login(user_type: OwnerType, phone: str) -> Login:
-    """The login of a phone number in any notation; only its digits count.
-
-    Errors: Refused MALFORMED for fewer than 6 or more than 15 digits.
-    """
-    digits = "".join(filter(str.isdigit, phone))
-    # Source: ITU-T E.164, at most fifteen digits.
-    if not 6 <= len(digits) <= 15:
-        raise Refused(Refusal.MALFORMED, "`phone` has 6 to 15 digits")
-    return Login(user_type, digits)
 
 
 class Account(Record, frozen=True):
@@ -117,7 +107,7 @@ class Accounts:
         item = {"PK": key.pk, "SK": key.sk, **msgspec.to_builtins(account)}
         writes: list[Write] = [Put(item=item, condition="attribute_not_exists(PK)")]
         profile = _profile_writes(
-            login, account.user_id, {"name": credentials.name, "phone": f"+{login.phone}"}
+            login, account.user_id, {"name": credentials.name, "phone": login.phone}
         )
         try:
             await self._table.transact([*writes, *profile])

@@ -7,6 +7,7 @@ from math import inf
 from urllib.parse import urlsplit
 
 import msgspec
+import phonenumbers
 
 from dispatch.service_area import OFF
 from dispatch.settings.model import Settings, SettingsError
@@ -41,6 +42,7 @@ def check(settings: Settings) -> None:
     _check_gateways(settings)
     _check_service_area(settings)
     _check_stores(settings)
+    _check_phones(settings)
     if settings.rate_limits == "off" and not settings.dev:
         raise SettingsError("RATE_LIMITS=off is for benches and needs --dev")
     if settings.city_pace != 1.0 and not settings.dev:
@@ -120,6 +122,11 @@ def _check_gateways(settings: Settings) -> None:
             raise SettingsError(f"{name.upper()} needs WEBHOOK_SECRET, which signs what it is sent")
     if _PROVIDER.fullmatch(settings.payout_provider) is None:
         raise SettingsError("PAYOUT_PROVIDER must be 1 to 32 of a-z, 0-9 and _")
+
+
+def _check_phones(settings: Settings) -> None:
+    if settings.phone_region not in phonenumbers.SUPPORTED_REGIONS:
+        raise SettingsError("PHONE_REGION must be a country in two capitals, such as CM")
 
 
 def _check_keys(settings: Settings) -> None:

@@ -48,6 +48,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     # Verifies `POST /webhooks/payments/{provider}` and signs requests to CODE_URL; a Standard
     # Webhooks secret (`whsec_` + base64).
     webhook_secret: Secret = ""
+    # Country of the phone numbers that are written without a country code (ISO 3166-1).
+    # Source: chosen; the currency and the simulated city are those of Cameroon.
+    phone_region: str = "CM"
     # The company's gateway for text messages: it receives `{phone, code, expiresAt}`, signed.
     # Without it sign-in by code is off, except under --dev, where the answer contains the code.
     code_url: str | None = None

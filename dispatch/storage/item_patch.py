@@ -4,12 +4,13 @@ from typing import Any
 
 import msgspec
 
+from dispatch.wire.phones import encode_phone
 from ledger.dynamodb.table import Key, Update
 
 
 def given_fields(patch: msgspec.Struct) -> dict[str, Any]:
     """The fields that a patch sets, under their wire names; null means not set."""
-    fields = msgspec.to_builtins(patch)
+    fields = msgspec.to_builtins(patch, enc_hook=encode_phone)
     return {name: value for name, value in fields.items() if value is not None}
 
 

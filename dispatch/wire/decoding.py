@@ -4,12 +4,16 @@ Source: JSON Schema 2020-12, validation section 6.1.1: an `integer` is any numbe
 zero, so that `6500.0` and `6.5e3` are integers. Dart, Gson and Python write them so.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import msgspec
 
+from dispatch.wire.phones import encode_phone
+
 DecodedT = TypeVar("DecodedT")
+# Decodes the fields of types that msgspec does not know.
+DecodeHook = Callable[[type[object], object], object]
 
 # Levels of a payload that are looked through. Source: chosen; the deepest field of a command or a
 # body lies three levels down, and a client's nesting must not become our recursion.
@@ -21,31 +25,35 @@ UNKNOWN_FIELDS_MAX = 10
 _NAME_CHARS_MAX = 80
 
 
-def decode_json(raw: bytes | str, kind: type[DecodedT]) -> DecodedT:
+def decode_json(
+    raw: bytes | str, kind: type[DecodedT], decode_hook: DecodeHook | None = None
+) -> DecodedT:
     """Decode JSON text as `kind`; a number with a zero fraction is an integer.
 
     Errors: msgspec.DecodeError; RecursionError for deep nesting.
     """
     try:
-        return msgspec.json.decode(raw, type=kind)
+        return msgspec.json.decode(raw, type=kind, dec_hook=decode_hook)
     except msgspec.ValidationError as error:
         try:
             payload: object = msgspec.json.decode(raw)
         except msgspec.DecodeError:
             # A number that no field can hold, such as `1e400`; the first error names its field.
             raise error from None
-        return msgspec.convert(whole_numbers(payload), kind)
+        return msgspec.convert(whole_numbers(payload), kind, dec_hook=decode_hook)
 
 
-def convert(payload: object, kind: type[DecodedT]) -> DecodedT:
+def convert(
+    payload: object, kind: type[DecodedT], decode_hook: DecodeHook | None = None
+) -> DecodedT:
     """Convert parsed JSON to `kind`; as `decode_json`.
 
     Errors: msgspec.ValidationError.
     """
     try:
-        return msgspec.convert(payload, kind)
+        return msgspec.convert(payload, kind, dec_hook=decode_hook)
     except msgspec.ValidationError:
-        return msgspec.convert(whole_numbers(payload), kind)
+        return msgspec.convert(whole_numbers(payload), kind, dec_hook=decode_hook)
 
 
 def whole_numbers(payload: object, depth: int = _DEPTH_MAX) -> object:
@@ -72,7 +80,7 @@ def unknown_fields(payload: object, decoded: msgspec.Struct) -> list[str]:
     Shapes: `items[0].colour`.
     """
     found: list[str] = []
-    _collect_unknown(payload, msgspec.to_builtins(decoded), "", found)
+    _collect_unknown(payload, msgspec.to_builtins(decoded, enc_hook=encode_phone), "", found)
     return found[:UNKNOWN_FIELDS_MAX]
 
 

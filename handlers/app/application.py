@@ -5,6 +5,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from dispatch.wire.phones import PhoneNumbers
 from handlers.app.http_contexts import add_http_contexts
 from handlers.app.infrastructure import Infrastructure
 from handlers.app.services import Services
@@ -65,6 +66,7 @@ def build_application(
         limits,
         AllowedOrigins(settings),
         TrustedProxies(settings),
+        PhoneNumbers(settings.phone_region),
         warns=settings.dev,
     )
     probes = health.store_probes(infrastructure.redis, infrastructure.table)

@@ -47,7 +47,7 @@ class CodeSender:
         """
         if self._url is None:
             return {"devCode": code}
-        body = msgspec.json.encode({"phone": f"+{phone}", "code": code, "expiresAt": expires_at_ms})
+        body = msgspec.json.encode({"phone": phone, "code": code, "expiresAt": expires_at_ms})
         headers = signed_headers(self._secret, body, self._clock.now_ms())
         timeout = aiohttp.ClientTimeout(total=SEND_S_MAX)
         try:

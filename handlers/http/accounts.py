@@ -15,7 +15,6 @@ from dispatch.accounts.store import (
     Accounts,
     Login,
     NewCredentials,
-    parse_login,
 )
 from dispatch.errors import Refusal, Refused
 from dispatch.keys import identity
@@ -95,7 +94,7 @@ async def post_register(request: web.Request) -> Created[TokensView]:
     Errors: Refused CONFLICT if the phone has an account with another password; RATE_LIMITED.
     """
     context, body = request.app[ACCOUNTS], await read_body(request, Registration)
-    login = parse_login(body.user_type, body.phone)
+    login = Login(body.user_type, body.phone.e164)
     await _count_attempt(request, login)
     found = await context.accounts.find(login)
     if found is None:
@@ -117,7 +116,7 @@ async def post_login(request: web.Request) -> TokensView:
     RATE_LIMITED.
     """
     context, body = request.app[ACCOUNTS], await read_body(request, Credentials)
-    login = parse_login(body.user_type, body.phone)
+    login = Login(body.user_type, body.phone.e164)
     await _count_attempt(request, login)
     found = await context.accounts.find(login)
     password_hash = found.password_hash if found else None
@@ -161,7 +160,7 @@ async def post_code_request(request: web.Request) -> SentCodeView:
     """
     context, edge = request.app[ACCOUNTS], request.app[HTTP_EDGE]
     body = await read_body(request, CodeRequest)
-    login = parse_login(body.user_type, body.phone)
+    login = Login(body.user_type, body.phone.e164)
     context.code_sender.require_enabled()
     await enforce_rate_limit(
         request, CODE_ADDRESS_RATE, address_subject(request), _TOO_MANY_FROM_ADDRESS
@@ -182,7 +181,7 @@ async def post_code_verify(request: web.Request) -> TokensView | Created[TokensV
     """
     context, edge = request.app[ACCOUNTS], request.app[HTTP_EDGE]
     body = await read_body(request, CodeVerification)
-    login = parse_login(body.user_type, body.phone)
+    login = Login(body.user_type, body.phone.e164)
     await _enforce_sign_in_rate(request, login, "by_code")
     code_hash = edge.tokens.keyed_hash(f"{login.label}:{body.code}")
     if not await context.accounts.consume_code(login, code_hash):

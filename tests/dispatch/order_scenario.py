@@ -38,6 +38,7 @@ from dispatch.wire.http.orders import (
 )
 from dispatch.wire.http.profiles import VendorProfile
 from dispatch.wire.http.service_rates import ServiceSettings
+from dispatch.wire.phones import Phone
 from dispatch.wire.snapshots import Snapshot
 from ledger.core.facts import TopUp
 from ledger.dynamodb.client import DynamoTable
@@ -144,7 +145,7 @@ class OrderScenario:
             pickup=Address(lat=4.05, lng=9.70),
             dropoff=Address(lat=4.068, lng=9.70),
             package_details=ParcelDetails(category="documents", weight=1.0),
-            recipient=Recipient(name="Awa", phone="+237600000000"),
+            recipient=Recipient(name="Awa", phone=Phone("+237600000000")),
             payment_method="WALLET",
         )
         return await self.order_service.place_order(self.caller("user", "usr_1"), body)

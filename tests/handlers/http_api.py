@@ -10,6 +10,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from dispatch.clock import ManualClock
 from dispatch.settings import Settings
 from dispatch.storage.redis_client import RedisClients, Scripts
+from dispatch.wire.phones import PhoneNumbers
 from handlers.app.application import HTTP_MODULES
 from handlers.app.composition import compose
 from handlers.app.http_contexts import add_http_contexts
@@ -158,7 +159,12 @@ async def run_api(
     app, tokens = web.Application(middlewares=[http_gate]), Tokens(settings)
     add_http_contexts(app, services)
     app[HTTP_EDGE] = HttpEdge(
-        clock, tokens, RateLimits(settings), AllowedOrigins(settings), TrustedProxies(settings)
+        clock,
+        tokens,
+        RateLimits(settings),
+        AllowedOrigins(settings),
+        TrustedProxies(settings),
+        PhoneNumbers(settings.phone_region),
     )
     for module in HTTP_MODULES:
         register_routes(app, module.ROUTES)

@@ -16,6 +16,7 @@ from dispatch.clock import ManualClock
 from dispatch.errors import Refusal, Refused, StoreUnavailable
 from dispatch.settings import Settings
 from dispatch.wire import commands
+from dispatch.wire.phones import PhoneNumbers
 from handlers.http.framework import envelope
 from handlers.http.framework.middleware import http_gate
 from handlers.refusals import NOT_FOUND_S_MIN
@@ -242,6 +243,7 @@ async def run_edge(
         limits,
         AllowedOrigins(edge_settings),
         TrustedProxies(edge_settings),
+        PhoneNumbers(edge_settings.phone_region),
         warns=edge_settings.dev,
     )
     envelope.register_routes(app, routes or [])

@@ -74,7 +74,7 @@ def with_parcel(order: Order, body: PackageOrder) -> Order:
         pickup=_place(body.pickup),
         dropoff=_place(body.dropoff),
         parcel=parcel,
-        recipient=Recipient(name=recipient.name, phone=recipient.phone),
+        recipient=Recipient(name=recipient.name, phone=recipient.phone.e164),
         notes=body.notes,
     )
 

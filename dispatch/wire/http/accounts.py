@@ -4,7 +4,8 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from dispatch.wire.http.base import DisplayName, OwnerType, Phone, Request
+from dispatch.wire.http.base import DisplayName, OwnerType, Request
+from dispatch.wire.phones import MobilePhone
 
 # Source: NIST SP 800-63B section 5.1.1.2, at least eight characters and no composition rules; the
 # upper bound limits the cost of a hash.
@@ -16,7 +17,7 @@ class Registration(Request, frozen=True, kw_only=True):
     """A new account with a password."""
 
     user_type: OwnerType
-    phone: Phone
+    phone: MobilePhone
     password: Password
     name: DisplayName | None = None
 
@@ -25,7 +26,7 @@ class Credentials(Request, frozen=True, kw_only=True):
     """A sign-in by password."""
 
     user_type: OwnerType
-    phone: Phone
+    phone: MobilePhone
     password: Annotated[str, Meta(max_length=128)]
 
 
@@ -39,14 +40,14 @@ class CodeRequest(Request, frozen=True, kw_only=True):
     """Send a sign-in code to a phone."""
 
     user_type: OwnerType
-    phone: Phone
+    phone: MobilePhone
 
 
 class CodeVerification(Request, frozen=True, kw_only=True):
     """The code that was received; `password` replaces the account's password."""
 
     user_type: OwnerType
-    phone: Phone
+    phone: MobilePhone
     code: Annotated[str, Meta(pattern=r"^[0-9]{6}$(?!\n)", max_length=6)]
     password: Password | None = None
     name: DisplayName | None = None

@@ -16,7 +16,6 @@ ShortText = Annotated[str, Meta(max_length=200)]
 RequiredText = Annotated[str, Meta(min_length=1, max_length=200)]
 DisplayName = Annotated[str, Meta(min_length=1, max_length=100)]
 Note = Annotated[str, Meta(max_length=500)]
-Phone = Annotated[str, Meta(pattern=r"^\+?[0-9 ()-]{6,20}$(?!\n)", max_length=20)]
 # A payment provider's or a cash desk's name: part of ledger account names and Redis keys.
 ProviderName = Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,32}$(?!\n)", max_length=32)]
 # Lower-case letters count as capitals.

@@ -10,11 +10,11 @@ from dispatch.wire.http.base import (
     DisplayName,
     Note,
     PaymentMethodName,
-    Phone,
     PromoCode,
     Request,
     TipAmount,
 )
+from dispatch.wire.phones import Phone
 
 
 class BasketItem(Request, frozen=True, kw_only=True):

@@ -4,7 +4,8 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from dispatch.wire.http.base import Address, DisplayName, Phone, Request
+from dispatch.wire.http.base import Address, DisplayName, Request
+from dispatch.wire.phones import Phone
 
 
 class VendorProfile(Request, frozen=True, kw_only=True):

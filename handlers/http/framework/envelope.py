@@ -12,6 +12,7 @@ from dispatch import metrics
 from dispatch.clock import Clock
 from dispatch.errors import Refusal, Refused
 from dispatch.wire.decoding import decode_json, unknown_fields
+from dispatch.wire.phones import PhoneNumbers
 from handlers.sessions.auth import Principal, TokenRefused, Tokens, UserType
 from handlers.sessions.client_address import TrustedProxies
 from handlers.sessions.origins import AllowedOrigins
@@ -95,6 +96,7 @@ class HttpEdge(NamedTuple):
     limits: RateLimits
     origins: AllowedOrigins
     proxies: TrustedProxies
+    phones: PhoneNumbers
     body_timeout_s: float = BODY_S_MAX
     # Under --dev answers name the fields of a body that were ignored.
     warns: bool = False
@@ -180,7 +182,7 @@ async def read_body(request: web.Request, body_type: type[BodyT]) -> BodyT:
     """
     raw = await read_raw_body(request) or b"{}"
     try:
-        body = decode_json(raw, body_type)
+        body = decode_json(raw, body_type, request.app[HTTP_EDGE].phones.decode)
     except msgspec.DecodeError as error:
         raise Refused(Refusal.MALFORMED, explain(error)) from None
     except RecursionError:

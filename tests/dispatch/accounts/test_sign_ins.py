@@ -9,7 +9,7 @@ from dispatch.accounts.store import Account, Accounts, Login, NewCredentials
 from dispatch.clock import ManualClock
 from ledger.dynamodb.client import DynamoTable
 
-LOGIN = Login("USER", "237670000001")
+LOGIN = Login("USER", "+237670000001")
 
 
 @pytest.fixture

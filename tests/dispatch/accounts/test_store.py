@@ -2,8 +2,6 @@
 
 import asyncio
 
-import pytest
-
 from dispatch.accounts.store import (
     CODE_TRIES_MAX,
     CODE_TTL_MS,
@@ -13,35 +11,19 @@ from dispatch.accounts.store import (
     Accounts,
     Login,
     NewCredentials,
-    parse_login,
 )
 from dispatch.catalogue.store import Catalogue
 from dispatch.clock import ManualClock
-from dispatch.errors import Refusal, Refused
 from dispatch.riders.store import Riders
 from ledger.dynamodb.client import DynamoTable
 
-LOGIN = Login("USER", "237670000001")
+LOGIN = Login("USER", "+237670000001")
 
 
 async def create(accounts: Accounts, login: Login = LOGIN, **credentials: object) -> Account:
     account = await accounts.create(login, NewCredentials(**credentials))  # type: ignore[arg-type]
     assert account is not None
     return account
-
-
-@pytest.mark.parametrize("phone", ["+237 670-00-00-01", "237670000001", "(237) 670.000.001"])
-def test_notations_of_a_phone_are_one_login(phone: str):
-    """Only the digits of a phone number count."""
-    assert parse_login("USER", phone) == LOGIN
-
-
-@pytest.mark.parametrize("phone", ["", "12345", "1" * 16, "phone"])
-def test_number_with_too_few_or_too_many_digits_is_refused(phone: str):
-    """Fewer than 6 or more than 15 digits are no phone number."""
-    with pytest.raises(Refused) as refused:
-        parse_login("USER", phone)
-    assert refused.value.code is Refusal.MALFORMED
 
 
 async def test_account_is_found_by_its_login(accounts: Accounts):
@@ -62,8 +44,8 @@ async def test_riders_and_vendors_get_a_profile(
     accounts: Accounts, table: DynamoTable, clock: ManualClock
 ):
     """The profile of a new rider or vendor has its name and phone."""
-    rider = await create(accounts, Login("RIDER", "237670000002"), name="Awa")
-    vendor = await create(accounts, Login("VENDOR", "237670000003"), name="Chez Ada")
+    rider = await create(accounts, Login("RIDER", "+237670000002"), name="Awa")
+    vendor = await create(accounts, Login("VENDOR", "+237670000003"), name="Chez Ada")
     rider_profile = await Riders(table, clock).profile(rider.user_id)
     vendor_profile = await Catalogue(table, clock).vendor(vendor.user_id)
     assert rider_profile is not None

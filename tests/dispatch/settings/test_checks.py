@@ -36,6 +36,8 @@ WEBHOOK_SECRET = "whsec_" + base64.b64encode(b"w" * WEBHOOK_SECRET_BYTES_MIN).de
         ({"CODE_URL": "https://sms"}, "CODE_URL needs WEBHOOK_SECRET"),
         ({"PAYOUT_URL": "https://pay"}, "PAYOUT_URL needs WEBHOOK_SECRET"),
         ({"PAYOUT_PROVIDER": "Big Bank"}, "PAYOUT_PROVIDER must be"),
+        ({"PHONE_REGION": "cm"}, "PHONE_REGION must be"),
+        ({"PHONE_REGION": "237"}, "PHONE_REGION must be"),
         ({"RATE_LIMITS": "off"}, "needs --dev"),
         ({"CITY_PACE": "60"}, "needs --dev"),
         ({"RIDER_ORDERS_MAX": "11"}, "RIDER_ORDERS_MAX must be"),

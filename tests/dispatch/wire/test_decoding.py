@@ -1,10 +1,14 @@
 """Whole numbers in any spelling are integers, and unknown fields of clients are ignored."""
 
+from functools import partial
+
 import msgspec
 import pytest
 
-from dispatch.wire.decoding import convert, decode_json, unknown_fields
+from dispatch.wire import decoding
+from dispatch.wire.decoding import unknown_fields
 from dispatch.wire.http.base import OperatorRequest
+from dispatch.wire.phones import PhoneNumbers, encode_phone
 from tests.wire_samples import (
     Path,
     command_structs,
@@ -15,6 +19,11 @@ from tests.wire_samples import (
     sample_of,
     value_at,
 )
+
+PHONES = PhoneNumbers("CM")
+decode_json = partial(decoding.decode_json, decode_hook=PHONES.decode)
+convert = partial(decoding.convert, decode_hook=PHONES.decode)
+encode = partial(msgspec.json.encode, enc_hook=encode_phone)
 
 STRUCTS = [*command_structs(), *request_structs()]
 INTEGERS = [(struct, path) for struct in STRUCTS for path in integer_paths(struct)]
@@ -42,10 +51,8 @@ def test_an_integer_may_be_written_with_a_zero_fraction(struct: type[msgspec.Str
     plain = decode_json(json_with(struct, path, f"{number}"), struct)
     for spelling in (f"{number}.0", f"{number}.000", f"{number / 10!r}e1"):
         raw = json_with(struct, path, spelling)
-        assert msgspec.json.encode(decode_json(raw, struct)) == msgspec.json.encode(plain)
-        assert msgspec.json.encode(
-            convert(msgspec.json.decode(raw), struct)
-        ) == msgspec.json.encode(plain)
+        assert encode(decode_json(raw, struct)) == encode(plain)
+        assert encode(convert(msgspec.json.decode(raw), struct)) == encode(plain)
 
 
 @pytest.mark.parametrize(("struct", "path"), INTEGERS)

@@ -47,7 +47,7 @@ async def test_the_gateway_gets_the_code_signed(fake_gateway: FakeGateway):
     """The request is signed over its bytes, and the caller of the endpoint gets nothing of it."""
     sender = code_sender(fake_gateway.url, dev=True)
     sender.require_enabled()
-    assert await sender.send("237600000001", "012345", 1_000) == {}
+    assert await sender.send("+237600000001", "012345", 1_000) == {}
     [(body, headers)] = fake_gateway.requests
     assert body == b'{"phone":"+237600000001","code":"012345","expiresAt":1000}'
     assert is_signed(SECRET, body, headers)
@@ -58,14 +58,14 @@ async def test_a_failing_gateway_is_unavailable(fake_gateway: FakeGateway):
     """A status of 500 is refused as UNAVAILABLE, so that the app can try again."""
     fake_gateway.status = 500
     with pytest.raises(Refused) as refused:
-        await code_sender(fake_gateway.url).send("237600000001", "012345", 1_000)
+        await code_sender(fake_gateway.url).send("+237600000001", "012345", 1_000)
     assert refused.value.code is Refusal.UNAVAILABLE
 
 
 async def test_an_unreachable_gateway_is_unavailable():
     """Port 9 refuses connections."""
     with pytest.raises(Refused) as refused:
-        await code_sender("http://127.0.0.1:9/codes").send("237600000001", "012345", 1_000)
+        await code_sender("http://127.0.0.1:9/codes").send("+237600000001", "012345", 1_000)
     assert refused.value.code is Refusal.UNAVAILABLE
 
 
@@ -73,7 +73,7 @@ async def test_under_dev_without_a_gateway_the_code_is_returned():
     """In production without a gateway the service is disabled."""
     sender = code_sender(None, dev=True)
     sender.require_enabled()
-    assert await sender.send("237600000001", "012345", 1_000) == {"devCode": "012345"}
+    assert await sender.send("+237600000001", "012345", 1_000) == {"devCode": "012345"}
     with pytest.raises(Refused) as refused:
         code_sender(None).require_enabled()
     assert refused.value.code is Refusal.SERVICE_DISABLED

@@ -85,12 +85,39 @@ async def test_concurrent_registrations_make_one_account(api: ApiClient):
     assert len({answer.data["userId"] for answer in made}) == 1
 
 
-async def test_a_phone_number_is_normalized(api: ApiClient):
-    """Spaces and brackets do not matter; without digits it is malformed."""
-    made = await register(api)
-    again = await sign_in(api, phone="237(600)000-001")
-    assert again.data["userId"] == made.data["userId"]
-    assert status_and_code(await sign_in(api, phone="+()+()+()")) == (400, "malformed")
+async def test_every_notation_of_a_phone_is_one_account(api: ApiClient):
+    """Registering, signing in and both steps of a code read one number in each notation."""
+    code = await request_code(api, phone="690123456")
+    made = await verify_code(api, code, phone="690 123 456", password=PASSWORD)
+    for phone in ("+237690123456", "00237690123456", "237 690-12.34(56)", "\u202a690123456\u202c"):
+        by_password = await sign_in(api, phone=phone)
+        by_code = await verify_code(api, await request_code(api, phone=phone), phone="690123456")
+        again = await register(api, phone=phone)
+        assert {each.data["userId"] for each in (by_password, by_code, again)} == {
+            made.data["userId"]
+        }
+
+
+@pytest.mark.parametrize(
+    ("phone", "kind"),
+    [
+        ("0690123456", "phone"), ("+2370690123456", "phone"), ("+691000000", "phone"),
+        ("+()+()+()", "phone"), ("+237222123456", "mobile"),
+    ],
+)  # fmt: skip
+async def test_a_number_that_receives_no_code_is_no_login(api: ApiClient, phone: str, kind: str):
+    """No endpoint takes it, and the message shows a number that they take."""
+    code = {**ADA, "phone": phone, "code": "123456"}
+    answers = [
+        await register(api, phone=phone),
+        await sign_in(api, phone=phone),
+        await api.request(None, "POST /auth/otp/request", {**ADA, "phone": phone}),
+        await api.request(None, "POST /auth/otp/verify", code),
+    ]
+    message = f"`phone` must be a {kind} number such as +237671234567"
+    assert [(a.status, a.error) for a in answers] == [
+        (400, {"code": "malformed", "message": message})
+    ] * 4
 
 
 async def test_each_role_has_an_account_of_its_own(api: ApiClient):

@@ -132,6 +132,14 @@ async def test_a_refusal_has_details(api: ApiClient):
     assert far.error["message"].endswith("lat and lng look swapped")
 
 
+async def test_the_recipients_phone_has_one_form(api: ApiClient):
+    """A parcel's order shows the number in E.164, whatever its notation; a landline will do."""
+    await api.request(ADMIN, "PUT /admin/config/services/packages", {"enabled": True})
+    body = {**package_order(), "recipient": {"name": "Eto", "phone": "222 12-34-56"}}
+    placed = await api.request(ADA, "POST /orders", body)
+    assert placed.data["recipient"]["phone"] == "+237222123456"
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -154,6 +162,7 @@ async def test_a_refusal_has_details(api: ApiClient):
         {**package_order(), "packageDetails": {"category": "papers", "weight": 0}},
         {**package_order(), "packageDetails": {"category": "papers", "weight": -2}},
         {**package_order(), "recipient": {"name": "Eto", "phone": "call me"}},
+        {**package_order(), "recipient": {"name": "Eto", "phone": "+33 899 12 34 56"}},
     ],
 )
 async def test_a_malformed_order_is_refused(api: ApiClient, body: object):

@@ -36,11 +36,12 @@ async def test_an_unsaved_profile_has_default_values(api: ApiClient):
 async def test_a_profile_is_patched(api: ApiClient):
     """Omitted fields stay, and the answer is the profile afterwards."""
     await api.open_shop()
-    saved = await api.request(CHEZ_ADA, "PUT /vendor/profile", {"phone": "+237 600 00 00 00"})
+    saved = await api.request(CHEZ_ADA, "PUT /vendor/profile", {"phone": "690 12.34-56"})
     read = await api.request(CHEZ_ADA, "GET /vendor/profile")
     rider = await api.request(AWA, "PUT /rider/profile", {"name": "Awa", "vehicle": "MOTORBIKE"})
 
     assert saved.data == read.data
+    assert read.data["phone"] == "+237690123456"
     assert (read.data["name"], read.data["online"]) == ("Chez Ada", True)
     assert read.data["location"] == {"lat": 4.05, "lng": 9.7, "address": "Akwa"}
     assert (rider.data["name"], rider.data["vehicle"]) == ("Awa", "MOTORBIKE")
@@ -59,6 +60,8 @@ async def test_a_profile_is_patched(api: ApiClient):
         {"online": "yes"},
         {"prepMinutes": -1},
         {"phone": "12"},
+        {"phone": "0690123456"},
+        {"phone": "+237690123456 ext 4"},
     ],
 )
 async def test_a_malformed_profile_is_not_saved(api: ApiClient, body: object):

@@ -11,6 +11,7 @@ from dispatch.orders.placing.basket import COUNTED_LINES_MAX, price_goods_order,
 from dispatch.service_area import Circle, ServiceArea
 from dispatch.wire.http.base import Address
 from dispatch.wire.http.orders import GoodsOrder, PackageOrder
+from dispatch.wire.phones import PhoneNumbers
 from ledger.core.pricing import DEFAULT_RATES, Rates
 
 FOOD = DEFAULT_RATES["FOOD"]
@@ -55,6 +56,7 @@ def package_order(
             "paymentMethod": "CASH",
         },
         PackageOrder,
+        dec_hook=PhoneNumbers("CM").decode,
     )
 
 

@@ -8,6 +8,7 @@ from dispatch.model import Order, OrderLine, OrderStatus, PaymentMethod, Payment
 from dispatch.orders.placing.draft import blank_order, payment_for, with_goods, with_parcel
 from dispatch.wire.http.base import Address
 from dispatch.wire.http.orders import BasketItem, GoodsOrder, PackageOrder, ParcelDetails, Recipient
+from dispatch.wire.phones import Phone
 from ledger.core.pricing import DEFAULT_RATES, price_goods
 
 ADDRESS = Address(lat=4.06, lng=9.71, address="Akwa")
@@ -72,7 +73,7 @@ def test_a_parcel_goes_from_address_to_address():
         pickup=Address(lat=4.05, lng=9.7),
         dropoff=ADDRESS,
         package_details=ParcelDetails(category="papers", weight=2.5, is_fragile=True),
-        recipient=Recipient(name="Awa", phone="+237600000000"),
+        recipient=Recipient(name="Awa", phone=Phone("+237600000000")),
         payment_method="CASH",
     )
     order = with_parcel(a_blank_order(), body)

@@ -18,6 +18,7 @@ from dispatch.clock import ManualClock
 from dispatch.errors import Refusal, Refused, StoreUnavailable
 from dispatch.settings import Settings
 from dispatch.wire.http.wallets import TopUp
+from dispatch.wire.phones import PhoneNumbers
 from handlers.http.framework.envelope import (
     EVERYONE,
     HTTP_EDGE,
@@ -126,6 +127,7 @@ async def run_envelope(body_timeout_s: float) -> AsyncIterator[ServedEnvelope]:
         RateLimits(settings),
         AllowedOrigins(settings),
         TrustedProxies(settings),
+        PhoneNumbers(settings.phone_region),
         body_timeout_s=body_timeout_s,
     )
     register_routes(app, TEST_ROUTES)
