@@ -9,6 +9,7 @@ import structlog
 from dispatch.clock import Clock
 from dispatch.errors import Refusal, Refused
 from dispatch.settings import Settings
+from handlers.gateways.http_session import open_http_session
 from handlers.gateways.request_signing import signed_headers
 
 # Source: chosen; a person waits for the answer, and a request has fifteen seconds in all.
@@ -49,10 +50,9 @@ class CodeSender:
             return {"devCode": code}
         body = msgspec.json.encode({"phone": phone, "code": code, "expiresAt": expires_at_ms})
         headers = signed_headers(self._secret, body, self._clock.now_ms())
-        timeout = aiohttp.ClientTimeout(total=SEND_S_MAX)
         try:
             async with (
-                aiohttp.ClientSession(timeout=timeout) as http,
+                open_http_session(SEND_S_MAX) as http,
                 http.post(self._url, data=body, headers=headers) as response,
             ):
                 is_accepted = response.status < 300

@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from dispatch.clock import Clock
 from dispatch.money.payouts.providers import ProviderReport, ProviderStatus
+from handlers.gateways.http_session import open_http_session
 from handlers.gateways.request_signing import signed_headers
 from handlers.gateways.response_body import read_response_body
 from ledger.core.money import CURRENCY
@@ -75,11 +76,10 @@ class PayoutGateway:
 
     async def _request(self, method: str, reference: str, body: bytes) -> ProviderReport:
         headers = signed_headers(self._secret, body, self._clock.now_ms())
-        timeout = aiohttp.ClientTimeout(total=CALL_S_MAX)
         url = f"{self._url}/{reference}"
         try:
             async with (
-                aiohttp.ClientSession(timeout=timeout) as http,
+                open_http_session(CALL_S_MAX) as http,
                 http.request(method, url, data=body or None, headers=headers) as response,
             ):
                 raw = await read_response_body(response, RESPONSE_BYTES_MAX)

@@ -13,6 +13,7 @@ from msgspec import Meta
 from concurrency.work_queue import WorkQueue
 from dispatch import metrics
 from dispatch.tracking.route_leg import RouteLeg
+from handlers.gateways.http_session import open_http_session
 from handlers.gateways.response_body import read_response_body
 
 EngineKind = Literal["osrm", "valhalla"]
@@ -93,7 +94,7 @@ class RoutingEngine:
     def __init__(self, kind: EngineKind, url: str, timeout_ms: int) -> None:
         self._kind: EngineKind = kind
         self._url = url.rstrip("/")
-        self._timeout = aiohttp.ClientTimeout(total=timeout_ms / 1000)
+        self._timeout_s = timeout_ms / 1000
         self._queue = WorkQueue[RouteQuery](QUEUE_MAX, WORKERS)
 
     @property
@@ -111,7 +112,7 @@ class RoutingEngine:
 
     async def run(self) -> None:
         """Send queued queries; to be supervised."""
-        async with aiohttp.ClientSession(timeout=self._timeout) as http:
+        async with open_http_session(self._timeout_s) as http:
             await self._queue.run(partial(self.resolve, http))
 
     async def resolve(self, http: aiohttp.ClientSession, query: RouteQuery) -> None:

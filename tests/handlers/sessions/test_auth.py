@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import hmac
 import json
 from typing import Any
 
@@ -337,3 +338,33 @@ def test_the_cache_of_verified_tokens_is_bounded(monkeypatch: pytest.MonkeyPatch
     assert decoded == [first, second, third]
     tokens.verify(second, NOW_MS)
     assert decoded == [first, second, third, second]
+
+
+def sign_raw(header: object, claims: object) -> str:
+    """A token with any header and any claims, rightly signed."""
+    signed = f"{encode_part(header)}.{encode_part(claims)}"
+    digest = hmac.new(SECRET.encode(), signed.encode(), hashlib.sha256).digest()
+    return f"{signed}.{base64.urlsafe_b64encode(digest).decode().rstrip('=')}"
+
+
+@pytest.mark.parametrize(
+    "extra",
+    [{"crit": ["x"]}, {"crit": []}, {"crit": ["b64"], "b64": False}, {"b64": False}, {"kid": 5}]
+    + [{"alg": alg} for alg in ("none", "hs256", "HS384", ["HS256"], None, 5)],
+)
+def test_a_header_that_changes_the_meaning_is_refused(tokens: Tokens, extra: dict[str, Any]):
+    """Also with the right signature. Source: RFC 7515 section 4.1.11, RFC 7797."""
+    assert refusal_code(tokens, sign_raw({"alg": "HS256", **extra}, CLAIMS)) == "token_invalid"
+
+
+@pytest.mark.parametrize("name", ["jku", "jwk", "x5u", "x5c", "zip", "enc", "cty", "typ"])
+def test_other_headers_are_ignored(tokens: Tokens, name: str):
+    """No key is fetched or taken from a token, and nothing is decompressed."""
+    header = {"alg": "HS256", name: "http://127.0.0.1/"}
+    assert tokens.verify(sign_raw(header, CLAIMS), NOW_MS).id == "rdr_1"
+
+
+@pytest.mark.parametrize("claims", [{"sub": 5}, {"sub": None}, {"iss": 5}, {"aud": ["x"]}])
+def test_claims_of_others_are_ignored(tokens: Tokens, claims: dict[str, Any]):
+    """An issuer may use claims that the contract does not have for anything."""
+    assert tokens.verify(sign_raw({"alg": "HS256"}, {**CLAIMS, **claims}), NOW_MS).id == "rdr_1"

@@ -50,3 +50,13 @@ async def test_the_first_call_loads_no_service_model(
             patch.setattr("botocore.session.Session.create_client", None)
             await fresh.transact([Put(item=item("first", n=1))])
             assert await fresh.get(Key("P", "first")) == item("first", n=1)
+
+
+async def test_only_the_setting_says_where_the_table_is(monkeypatch: pytest.MonkeyPatch):
+    """An endpoint in the AWS library's own variables does not redirect the money."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:2")
+    async with library_client(None, REGION) as client:
+        assert client.meta.endpoint_url == f"https://dynamodb.{REGION}.amazonaws.com"
+    async with library_client("http://127.0.0.1:3", REGION) as client:
+        assert client.meta.endpoint_url == "http://127.0.0.1:3"
