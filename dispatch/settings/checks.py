@@ -43,6 +43,7 @@ def check(settings: Settings) -> None:
     _check_service_area(settings)
     _check_stores(settings)
     _check_phones(settings)
+    _check_http(settings)
     if settings.rate_limits == "off" and not settings.dev:
         raise SettingsError("RATE_LIMITS=off is for benches and needs --dev")
     if settings.city_pace != 1.0 and not settings.dev:
@@ -127,6 +128,11 @@ def _check_gateways(settings: Settings) -> None:
 def _check_phones(settings: Settings) -> None:
     if settings.phone_region not in phonenumbers.SUPPORTED_REGIONS:
         raise SettingsError("PHONE_REGION must be a country in two capitals, such as CM")
+def _check_http(settings: Settings) -> None:
+    # Source: chosen; below ten seconds a client that reads an answer for a while finds its
+    # connection closed, above an hour dead connections pile up.
+    if not 10 <= settings.http_keepalive_s <= 3600:
+        raise SettingsError("HTTP_KEEPALIVE_S must be between 10 and 3600 seconds")
 
 
 def _check_keys(settings: Settings) -> None:

@@ -93,6 +93,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     # Source: chosen; no message of docs/contract.md comes near 16 KiB.
     frame_bytes_max: int = 16 * 1024
     http_body_bytes_max: int = 64 * 1024
+    # An HTTP connection may wait this long for its next request. Source: longer than the 60 s for
+    # which the usual balancers keep an idle connection, so that none sends a request into the end.
+    http_keepalive_s: float = 75.0
     # Source: docs/contract.md, default limits.
     commands_per_s: int = 20
     fixes_per_s: int = 10

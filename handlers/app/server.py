@@ -8,7 +8,6 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack, suppress
 
 import structlog
-from aiohttp import web
 
 from dispatch import keys
 from dispatch.errors import StoreUnavailable
@@ -31,13 +30,14 @@ from handlers.app.logs import configure_logs
 from handlers.app.readiness import wait_until_ready
 from handlers.app.services import Services
 from handlers.app.socket_setup import open_socket_edge
+from handlers.http.framework.envelope import failure_response
 from handlers.http.framework.health import store_probes
 from handlers.sessions.auth import Tokens
 from handlers.sessions.rate_limits import RateLimits, SharedBuckets
 from handlers.transport.accept_queue import AcceptQueue
+from handlers.transport.http_connection import open_http_server
 from handlers.transport.idle_reaper import IdleReaper
 from handlers.transport.listener import BACKLOG, listen
-from handlers.transport.log_filter import HTTP_SERVER_LOGGER
 
 # A batch decision runs in a thread beside the event loop, and they take turns this often.
 # Source: measured 2026-11-21, 400 riders: Python's own 5 ms keep the loop waiting for 6 to 13 ms.
@@ -92,11 +92,10 @@ async def run(
         edge.server.serve_in(app)
     if settings.has_engine:
         await _start_engine(services, background, supervisor)
-    runner = web.AppRunner(app, access_log=None, logger=HTTP_SERVER_LOGGER, shutdown_timeout=1)
-    await runner.setup()
-    assert runner.server is not None, "a runner that is set up has a server"
-    accept_queue = AcceptQueue(None if edge is None else edge.server.eio, runner.server)
-    supervisor.spawn("idle_reaper", IdleReaper(runner.server, accept_queue, clock).run)
+    http_server = await open_http_server(app, failure_response)
+    accept_queue = AcceptQueue(None if edge is None else edge.server.eio, http_server)
+    reaper = IdleReaper(http_server, accept_queue, clock, settings.http_keepalive_s)
+    supervisor.spawn("idle_reaper", reaper.run)
     server = await asyncio.get_running_loop().create_server(
         accept_queue, sock=listener, backlog=BACKLOG
     )
@@ -114,7 +113,7 @@ async def run(
         if edge is not None:
             await edge.server.close_all()
             await edge.gate.finish_commands()
-        await runner.cleanup()
+        await http_server.close()
         await _stop(background, supervisor, settings.drain_deadline_s)
 
 

@@ -10,12 +10,15 @@ from aiohttp.http import HttpRequestParser
 from aiohttp.http_exceptions import HttpProcessingError
 from multidict import CIMultiDictProxy
 
+from handlers.transport.http_connection import (
+    HEADER_BYTES_MAX,
+    HEADERS_MAX,
+    REQUEST_LINE_BYTES_MAX,
+)
+
 # Connections accepted in one tick of the event loop; the others wait for the next, so that open
 # sockets are served in between. Source: docs/decisions/0018; measured 2026-11-21, one takes 0.3 ms.
 UPGRADES_PER_TICK = 4
-# Source: aiohttp's own defaults for the request line, a header and the number of headers.
-_REQUEST_BYTES_MAX = 8_190
-_HEADERS_MAX = 128
 # Request lines of the official clients; every other form goes to the HTTP server.
 _WEBSOCKET_REQUEST_LINES = (
     b"GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\n",
@@ -138,10 +141,11 @@ def _parse_upgrade_request(received: bytes) -> tuple[Headers, bytes] | None:
     parser = HttpRequestParser(
         BaseProtocol(loop),
         loop,
-        _REQUEST_BYTES_MAX,
-        max_line_size=_REQUEST_BYTES_MAX,
-        max_field_size=_REQUEST_BYTES_MAX,
-        max_headers=_HEADERS_MAX,
+        HEADER_BYTES_MAX,
+        max_line_size=REQUEST_LINE_BYTES_MAX,
+        max_field_size=HEADER_BYTES_MAX,
+        max_headers=HEADERS_MAX,
+        auto_decompress=False,
     )
     try:
         requests, is_upgrade, tail = parser.feed_data(received)

@@ -45,7 +45,7 @@ async def read_posted_packets(request: web.Request, bytes_max: int, timeout_s: f
     """Read the packets of a POST request.
 
     Units: `bytes_max` of the whole body; `timeout_s` in seconds until its end.
-    Errors: BadPacket where the body is too long, too slow or not UTF-8.
+    Errors: BadPacket where the body is too long, too slow, broken or not UTF-8.
     """
     body = bytearray()
     try:
@@ -57,5 +57,7 @@ async def read_posted_packets(request: web.Request, bytes_max: int, timeout_s: f
         return body.decode().split(_SEPARATOR)
     except TimeoutError:
         raise BadPacket("slow_sender") from None
-    except UnicodeDecodeError:
+    except ConnectionError:
+        raise BadPacket("transport_closed") from None
+    except (UnicodeDecodeError, web.RequestPayloadError):
         raise BadPacket("malformed") from None

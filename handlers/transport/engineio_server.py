@@ -57,7 +57,11 @@ class EngineIoServer(engineio.AsyncServer):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self._async: Any = {**driver._async, "translate_request": self._environ}
+        self._async: Any = {
+            **driver._async,
+            "translate_request": self._environ,
+            "create_route": _create_route,
+        }
         self.sockets: dict[str, EngineIoSession]
 
     async def handle_request(self, *args: Any, **kwargs: Any) -> Any:
@@ -169,3 +173,9 @@ class EngineIoServer(engineio.AsyncServer):
 
     def _is_origin_allowed(self, environ: Mapping[str, Any]) -> bool:
         return self.host.is_origin_allowed(environ.get("HTTP_ORIGIN"), environ.get("HTTP_HOST", ""))
+
+
+def _create_route(app: web.Application, server: EngineIoServer, path: str) -> None:
+    """Serve the sockets' path; the library's own route would take HEAD as well."""
+    for method in ("GET", "POST", "OPTIONS"):
+        app.router.add_route(method, path, server.handle_request)

@@ -139,6 +139,11 @@ class SocketIoServer(socketio.AsyncServer):
             "json": OrjsonCodec,
             "monitor_clients": False,
             "max_http_buffer_size": settings.frame_bytes_max,
+            # Compressing a poll's packets would block the loop, for a transport that few use.
+            "http_compression": False,
+            # Apps send a token; cookies of other pages of the company's domain are not wanted.
+            "cors_credentials": False,
+            "cookie": None,
             "cors_allowed_origins": self._is_cors_origin_allowed,
             "logger": logging.getLogger("socketio.server"),
             "engineio_logger": logging.getLogger("engineio.server"),

@@ -31,8 +31,8 @@ from handlers.sockets.command_runner import CommandRunner
 from handlers.sockets.gate import Gate
 from handlers.transport.accept_queue import AcceptQueue
 from handlers.transport.engineio_session import SessionTimeouts
+from handlers.transport.http_connection import HttpServer, open_http_server
 from handlers.transport.load_shedding import LoadShedder
-from handlers.transport.log_filter import HTTP_SERVER_LOGGER
 from handlers.transport.socketio_server import SocketIoServer
 from ledger.dynamodb.table import TableUnavailable
 
@@ -131,7 +131,7 @@ class RunningEdge:
     tokens: Tokens
     url: str
     http: aiohttp.ClientSession
-    http_server: web.Server
+    http_server: HttpServer
     accept_queue: AcceptQueue
 
     def issue_token(self, kind: UserType = "RIDER", owner: str = "rdr_1", ttl_s: int = 3600) -> str:
@@ -248,22 +248,20 @@ async def run_edge(
     )
     envelope.register_routes(app, routes or [])
     server.serve_in(app)
-    runner = web.AppRunner(app, access_log=None, logger=HTTP_SERVER_LOGGER, shutdown_timeout=1)
-    await runner.setup()
-    assert runner.server is not None
-    accept_queue = AcceptQueue(server.eio, runner.server)
+    http_server = await open_http_server(app, envelope.failure_response)
+    accept_queue = AcceptQueue(server.eio, http_server)
     listener = await asyncio.get_running_loop().create_server(accept_queue, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
     async with aiohttp.ClientSession() as http:
         yield RunningEdge(
-            context, clock, server, sessions, gate, tokens, url, http, runner.server, accept_queue
+            context, clock, server, sessions, gate, tokens, url, http, http_server, accept_queue
         )
         context.commands_allowed.set()
         listener.close()
         accept_queue.close()
         await server.close_all()
         await gate.finish_commands()
-    await runner.cleanup()
+    await http_server.close()
 
 
 def _audiences(context: FakeContext) -> list[AudienceRoutes[FakeContext]]:

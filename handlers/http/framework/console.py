@@ -50,6 +50,8 @@ _PASTE_MODE = 'content="paste"'
 _FETCH_MODE = 'content="fetch"'
 # No part may start with a dot: `..` and hidden files are not served.
 _NAME = re.compile(r"(?:[\w-][\w.-]*/)*[\w-][\w.-]*", re.ASCII)
+# Source: chosen; file systems refuse names of more than 255 bytes with an error.
+_NAME_CHARS_MAX = 200
 
 
 def add_console(app: web.Application, *, dist: Path, dev_token: Callable[[], str] | None) -> None:
@@ -65,7 +67,9 @@ def add_console(app: web.Application, *, dist: Path, dev_token: Callable[[], str
 
 
 async def _redirect_to_console(request: web.Request) -> web.Response:
-    query = f"?{request.query_string}" if request.query_string else ""
+    # Percent-encoded as it was sent: decoded, a line break would end the header.
+    raw_query = request.rel_url.raw_query_string
+    query = f"?{raw_query}" if raw_query else ""
     return web.Response(status=302, headers={"Location": MOUNT + query})
 
 
@@ -101,7 +105,7 @@ class _ConsoleFiles:
         return web.FileResponse(path, headers=headers)
 
     def _find_file(self, name: str) -> Path | None:
-        if not _NAME.fullmatch(name):
+        if len(name) > _NAME_CHARS_MAX or not _NAME.fullmatch(name):
             return None
         path = self._dist / name
         return path if path.suffix in CONTENT_TYPES and path.is_file() else None

@@ -115,7 +115,10 @@ def register_routes(app: web.Application, routes: Iterable[Route]) -> None:
         app[ROUTES] = []
     for route in routes:
         app[ROUTES].append(route)
-        app.router.add_route(route.method, route.path, _endpoint(route))
+        methods = ("GET", "HEAD") if route.method == "GET" else (route.method,)
+        resource = app.router.add_resource(route.path)
+        for method in methods:
+            resource.add_route(method, _endpoint(route))
 
 
 def _endpoint(route: Route) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
@@ -211,8 +214,10 @@ async def read_raw_body(request: web.Request) -> bytes:
     try:
         async with asyncio.timeout(request.app[HTTP_EDGE].body_timeout_s):
             return await request.read()
-    except TimeoutError:
+    except (TimeoutError, ConnectionError):
         raise Refused(Refusal.MALFORMED, "the body did not arrive") from None
+    except web.RequestPayloadError:
+        raise Refused(Refusal.MALFORMED, "the body is not valid HTTP") from None
 
 
 # Responses.
@@ -260,7 +265,9 @@ def framework_refusal_response(error: web.HTTPException) -> web.Response:
     code = _CODE_OF.get(error.status, "malformed")
     response = failure_response(error.status, code, error.reason.lower())
     if "Allow" in error.headers:
-        response.headers["Allow"] = error.headers["Allow"]
+        # OPTIONS is answered for every path.
+        allowed = {*error.headers["Allow"].split(","), "OPTIONS"}
+        response.headers["Allow"] = ", ".join(sorted(allowed))
     return response
 
 
@@ -276,16 +283,30 @@ def _json(status: int, body: object) -> web.Response:
 # Preflights, and what every response gets.
 
 
-def preflight_response(request: web.Request) -> web.Response | None:
-    """The response to a CORS preflight request, None for other requests. Source: Fetch standard."""
-    if request.method != "OPTIONS" or "Access-Control-Request-Method" not in request.headers:
+def options_response(request: web.Request) -> web.Response | None:
+    """The response to an OPTIONS request, a CORS preflight or not; None for other requests.
+
+    Source: Fetch standard; RFC 9110 section 9.3.7.
+    """
+    if request.method != "OPTIONS":
         return None
+    if "Access-Control-Request-Method" not in request.headers:
+        return _allowed_methods_response(request)
     response = web.Response(status=204)
     if _is_origin_allowed(request):
-        response.headers["Access-Control-Allow-Methods"] = "GET, POST, PUT, DELETE"
+        response.headers["Access-Control-Allow-Methods"] = "GET, HEAD, POST, PUT, DELETE"
         response.headers["Access-Control-Allow-Headers"] = _ALLOWED_HEADERS
         response.headers["Access-Control-Max-Age"] = str(PREFLIGHT_MAX_AGE_S)
     return response
+
+
+def _allowed_methods_response(request: web.Request) -> web.Response | None:
+    """204 with the methods of a path; None where it is not known, which is then refused."""
+    error = request.match_info.http_exception
+    if not isinstance(error, web.HTTPMethodNotAllowed):
+        return None
+    allowed = {*error.allowed_methods, "OPTIONS"}
+    return web.Response(status=204, headers={"Allow": ", ".join(sorted(allowed))})
 
 
 def finish_response(request: web.Request, response: web.StreamResponse, since_s: float) -> None:

@@ -8,9 +8,11 @@ from aiohttp.typedefs import Handler
 
 from dispatch.errors import Refusal, Refused
 from handlers.http.framework import envelope
+from handlers.http.framework.pacing import pace
 from handlers.refusals import NOT_FOUND_S_MIN, pad_not_found, refusal_of
 from handlers.sessions.auth import TokenRefused
 from handlers.transport.socketio_server import SOCKET_PATH
+from handlers.transport.unread_body import is_long, send_before_body
 
 # Source: a body has ten seconds to arrive, and every store a deadline of its own.
 REQUEST_S_MAX = 15.0
@@ -25,12 +27,32 @@ async def http_gate(request: web.Request, handler: Handler) -> web.StreamRespons
     The sockets' handshakes and polls pass through as they are.
     """
     if request.path.startswith(SOCKET_PATH):
+        response = await _pass_through(request, handler)
+    else:
+        response = await _answer(request, handler)
+    await pace(request, response)
+    # The library would name itself and its version.
+    response.headers["Server"] = "reeyo"
+    if is_long(request):
+        response.force_close()
+    response = await _send_head(request, response)
+    await send_before_body(request, response)
+    return response
+
+
+async def _pass_through(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
         return await handler(request)
+    except web.HTTPException as error:
+        return envelope.framework_refusal_response(error)
+
+
+async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     clock = request.app[envelope.HTTP_EDGE].clock
     received_at_s = clock.monotonic_s()
     try:
         async with asyncio.timeout(REQUEST_S_MAX):
-            response = envelope.preflight_response(request) or await handler(request)
+            response = envelope.options_response(request) or await handler(request)
     except TokenRefused as refused:
         response = envelope.token_refusal_response(refused)
     except web.HTTPException as error:
@@ -47,4 +69,21 @@ async def http_gate(request: web.Request, handler: Handler) -> web.StreamRespons
             log.exception("request_failed", path=request.path[:200])
         response = envelope.refusal_response(refused)
     envelope.finish_response(request, response, received_at_s)
+    return response
+
+
+async def _send_head(request: web.Request, response: web.StreamResponse) -> web.StreamResponse:
+    """Send the status line and headers; where they cannot be encoded, another response is left."""
+    try:
+        await response.prepare(request)
+    except ConnectionError:
+        # The client has gone; the library notices it as well.
+        return response
+    except Exception:
+        log.exception("response_failed", path=request.path[:200])
+        if request.writer.output_size:
+            raise
+        return envelope.refusal_response(
+            Refused(Refusal.INTERNAL, "something went wrong on our side")
+        )
     return response

@@ -131,3 +131,12 @@ async def test_a_stopping_server_refuses_handshakes(edge: RunningEdge):
     for path in (WS_PATH, POLL_PATH):
         async with edge.http.get(edge.url + path, headers=HEADERS_BY_PATH[path]) as response:
             assert (response.status, response.headers["Retry-After"]) == (503, "1")
+
+
+@pytest.mark.parametrize("method", ["HEAD", "PUT", "DELETE", "PATCH"])
+async def test_the_sockets_path_takes_three_methods(method: str):
+    """Others are refused in the envelope; opening a session has no answer without a body."""
+    async with run_edge() as edge:
+        async with edge.http.request(method, edge.url + POLL_PATH) as answer:
+            assert (answer.status, answer.headers["Allow"]) == (405, "GET, OPTIONS, POST")
+        assert edge.server.eio.sockets == {}

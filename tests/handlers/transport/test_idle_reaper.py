@@ -1,4 +1,4 @@
-"""Idle connections are aborted; WebSockets and running requests are not idle."""
+"""Connections that wait too long for their client are aborted; running requests are not."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -13,6 +13,15 @@ from handlers.transport.idle_reaper import IDLE_S_MAX, IdleReaper
 from tests.handlers.socket_edge import RunningEdge, metric_value, run_edge
 from tests.waiting import Until
 
+KEEPALIVE_S = 75.0
+# More than the buffers of both kernels hold.
+MUCH_BYTES = 16 * 1024 * 1024
+QUICK = b"GET /quick HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+async def get_quickly(_request: web.Request) -> object:
+    return None
+
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def edge() -> AsyncIterator[RunningEdge]:
@@ -22,7 +31,15 @@ async def edge() -> AsyncIterator[RunningEdge]:
         await may_answer.wait()
         return None
 
-    async with run_edge(routes=[Route("GET", "/slow", PUBLIC, get_slowly)]) as running:
+    async def get_much(_request: web.Request) -> object:
+        return web.Response(body=b"x" * MUCH_BYTES)
+
+    routes = [
+        Route("GET", "/slow", PUBLIC, get_slowly),
+        Route("GET", "/much", PUBLIC, get_much),
+        Route("GET", "/quick", PUBLIC, get_quickly),
+    ]
+    async with run_edge(routes=routes) as running:
         yield running
         # A request left open would time out, and be logged, during another test.
         may_answer.set()
@@ -30,7 +47,7 @@ async def edge() -> AsyncIterator[RunningEdge]:
 
 @pytest.fixture
 def reaper(edge: RunningEdge) -> IdleReaper:
-    return IdleReaper(edge.http_server, edge.accept_queue, edge.clock)
+    return IdleReaper(edge.http_server, edge.accept_queue, edge.clock, KEEPALIVE_S)
 
 
 async def open_connection(
@@ -53,19 +70,17 @@ async def until_closed(reader: asyncio.StreamReader) -> None:
 
 
 @pytest.mark.parametrize(
-    "data",
-    [b"", b"GET", b"GET / HTTP/1.1\r\nHost: x\r\n", b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET"],
+    "data", [b"", b"GET", b"GET / HTTP/1.1\r\nHost: x\r\n", QUICK + b"GET", QUICK + b"\r\n"]
 )
 async def test_a_connection_without_a_request_is_cut(
     edge: RunningEdge, reaper: IdleReaper, data: bytes
 ):
-    """A connection has 8 s for its first request, the rest of the headers, and the next request.
+    """A connection has 8 s for its first request, and for the rest of the headers of a later one.
 
-    It holds the private `_current_request` of aiohttp.
+    It holds the private `_request_count` of aiohttp.
     """
     reader, writer = await open_connection(edge, data)
-    connections = edge.http_server.connections
-    await Until().true(lambda: all(c._current_request is None for c in connections))
+    await Until().true(lambda: all(not c.is_busy for c in edge.http_server.connections))
     assert reaper.sweep() == 0
     edge.clock.advance(7_999)
     assert reaper.sweep() == 0
@@ -85,7 +100,7 @@ async def test_running_requests_are_not_idle(edge: RunningEdge, reaper: IdleReap
         _, writer = await open_connection(edge, request)
         await Until().true(lambda: bool(edge.http_server.connections))
         [slow] = edge.http_server.connections
-        await Until().true(lambda: slow._current_request is not None)
+        await Until().true(lambda: slow.is_busy)
         reaper.sweep()
         edge.clock.advance(60_000)
         assert reaper.sweep() == 0
@@ -96,10 +111,75 @@ async def test_running_requests_are_not_idle(edge: RunningEdge, reaper: IdleReap
 
 async def test_the_loop_sweeps_by_itself(edge: RunningEdge):
     """The background loop aborts a connection when its time has passed."""
-    reaper = IdleReaper(edge.http_server, edge.accept_queue, edge.clock, sweep_every_s=0.01)
+    reaper = IdleReaper(
+        edge.http_server, edge.accept_queue, edge.clock, KEEPALIVE_S, sweep_every_s=0.01
+    )
     reader, writer = await open_connection(edge, b"GET")
     assert reaper.sweep() == 0
     edge.clock.advance(int(IDLE_S_MAX * 1000))
     async with Until().running(reaper.run):
         await until_closed(reader)
+    writer.close()
+
+
+async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+    """Send a request and read its answer, which is `b""` on a connection that was aborted."""
+    writer.write(QUICK)
+    try:
+        async with asyncio.timeout(5):
+            return await reader.readuntil(b"}")
+    except (asyncio.IncompleteReadError, ConnectionError):
+        return b""
+
+
+async def test_a_live_connection_is_never_cut(edge: RunningEdge, reaper: IdleReaper):
+    """Requests at any gap up to the keep-alive time are all answered, however often it is swept.
+
+    Every sweep finds the connection between two requests, as when one is sent each second.
+    """
+    reader, writer = await open_connection(edge, b"")
+    answers = []
+    for gap_ms in [0, 1, 50, 999, 1_000, 1_001, 5_000, 8_000, 9_000, 30_000, 60_000, 70_000] * 3:
+        edge.clock.advance(gap_ms)
+        reaper.sweep()
+        answers.append(await ask(reader, writer))
+        await Until().true(lambda: all(not c.is_busy for c in edge.http_server.connections))
+        reaper.sweep()
+    writer.close()
+    assert [each[:13] for each in answers] == [b"HTTP/1.1 200 "] * 36
+
+
+async def test_a_connection_ends_after_the_keep_alive_time(edge: RunningEdge, reaper: IdleReaper):
+    """An answered connection waits for 75 s for the next request, and no longer."""
+    reader, writer = await open_connection(edge, b"")
+    assert (await ask(reader, writer)).startswith(b"HTTP/1.1 200 ")
+    await Until().true(lambda: all(not c.is_busy for c in edge.http_server.connections))
+    assert reaper.sweep() == 0
+    edge.clock.advance(74_999)
+    assert reaper.sweep() == 0
+    edge.clock.advance(1)
+    assert reaper.sweep() == 1
+    await until_closed(reader)
+    writer.close()
+
+
+async def test_a_client_that_does_not_read_is_cut(edge: RunningEdge, reaper: IdleReaper):
+    """An answer of which nothing is read for 8 s is given up."""
+    request = b"GET /much HTTP/1.1\r\nHost: x\r\n\r\n"
+    reader, writer = await edge.open_tcp(request, read_limit=1)
+
+    def waits_for_reading() -> bool:
+        waits = [each.wait for each in edge.http_server.connections]
+        return [wait.kind for wait in waits if wait is not None] == ["read"]
+
+    def is_cut_after_8_s() -> bool:
+        # Until the buffers of both kernels are full, something is read at each sweep.
+        reaper.sweep()
+        edge.clock.advance(8_000)
+        return reaper.sweep() == 1
+
+    await Until().true(waits_for_reading)
+    await Until().true(is_cut_after_8_s)
+    with suppress(ConnectionError):
+        assert len(await reader.read()) < MUCH_BYTES
     writer.close()

@@ -7,7 +7,6 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from handlers.transport.log_filter import HTTP_SERVER_LOGGER
 from handlers.websocket.handshake import BadUpgrade, upgrade_request, upgrade_response
 from handlers.websocket.read_batch import ReadBatch
 from handlers.websocket.websocket import WebSocket
@@ -108,7 +107,7 @@ class UpgradeCase:
         self.tails: list[bytes] = []
         self.responses: list[int] = []
         self.transport = FakeTransport()
-        self.protocol = web.Server(self._handle, logger=HTTP_SERVER_LOGGER)()
+        self.protocol = web.Server(self._handle)()
         self.protocol.connection_made(self.transport)
 
     async def _handle(self, request: web.BaseRequest) -> web.Response:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from aiohttp import ClientSession, web
 from aiohttp.test_utils import TestServer
+from yarl import URL
 
 from handlers.http.framework.console import add_console
 
@@ -56,6 +57,20 @@ async def test_short_paths_redirect_to_the_console(client: ClientSession, path: 
     async with client.get(path + "?a=1", allow_redirects=False) as answer:
         assert answer.status == 302
         assert answer.headers["Location"] == "/console/?a=1"
+
+
+@pytest.mark.parametrize("path", ["/", "/console"])
+@pytest.mark.parametrize(
+    "query", ["x=%0d%0aSet-Cookie:a=b", "%0A=%0d", "a=%00&b=%E2%80%AE", "a=%ff"]
+)
+async def test_a_redirect_keeps_the_query_as_it_was_sent(
+    client: ClientSession, path: str, query: str
+):
+    """A line break in it stays encoded, and makes no second header."""
+    url = URL(f"{path}?{query}", encoded=True)
+    async with client.get(url, allow_redirects=False) as answer:
+        assert (answer.status, answer.headers["Location"]) == (302, f"/console/?{query}")
+        assert "Set-Cookie" not in answer.headers
 
 
 async def test_the_page_is_revalidated_each_time(client: ClientSession):
@@ -128,6 +143,8 @@ async def test_the_content_security_policy_allows_the_own_origin_only(
         "%2fetc%2fpasswd",
         "assets%5c..%5csecret.json",
         "index.html%00.js",
+        "a" * 300 + ".js",
+        "a/" * 300 + "a.js",
     ],
 )
 async def test_only_files_of_the_console_are_served(client: ClientSession, name: str):

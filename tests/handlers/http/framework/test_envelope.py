@@ -39,6 +39,7 @@ from handlers.sessions.origins import AllowedOrigins
 from handlers.sessions.rate_limits import RateLimits
 from ledger.dynamodb.table import TableUnavailable
 from tests.handlers.socket_edge import SECRET, RunningEdge, run_edge
+from tests.waiting import Until
 
 ERRORS: dict[str, Exception] = {
     "bug": ZeroDivisionError("an internal detail"),
@@ -307,6 +308,29 @@ async def test_waiting_for_a_body_is_bounded():
     assert b"the body did not arrive" in answer
 
 
+@pytest.mark.parametrize(
+    ("sent", "message"),
+    [
+        (b"Transfer-Encoding: chunked\r\n\r\n3\r\n{ }\r\n", b"the body is not valid HTTP"),
+        (b"Content-Length: 100\r\n\r\n{", b"the body did not arrive"),
+    ],
+    ids=["bad chunk", "client gone"],
+)
+async def test_a_broken_body_is_malformed(edge: RunningEdge, sent: bytes, message: bytes):
+    """A body that ends in the middle or breaks HTTP is refused, and nothing is logged."""
+    token = auth_headers(edge)["Authorization"].encode()
+    head = b"POST /api/v1/orders HTTP/1.1\r\nHost: x\r\nAuthorization: " + token + b"\r\n"
+    with capture_logs() as logs:
+        reader, writer = await edge.open_tcp(head + sent)
+        await Until().true(lambda: any(each.is_busy for each in edge.http_server.connections))
+        writer.write(b"zz\r\n")
+        writer.write_eof()
+        answer = await asyncio.wait_for(reader.read(), 5)
+        writer.close()
+    assert answer == b"" or (answer.startswith(b"HTTP/1.1 400 ") and message in answer)
+    assert logs == []
+
+
 # Errors.
 
 
@@ -368,7 +392,7 @@ async def test_a_bug_is_500_and_its_traceback_is_logged_only(edge: RunningEdge):
         ("GET", "/api/v1/../me", 404, "not_found"),
         ("PUT", "/api/v1/me", 405, "method_not_allowed"),
         ("PATCH", "/api/v1/me", 405, "method_not_allowed"),
-        ("OPTIONS", "/api/v1/me", 405, "method_not_allowed"),
+        ("OPTIONS", "/nowhere", 404, "not_found"),
         ("GET", "/api/v1/error/teapot", 400, "malformed"),
     ],
 )
@@ -381,9 +405,22 @@ async def test_errors_of_aiohttp_are_answered_in_the_envelope(
 
 
 async def test_a_wrong_method_is_answered_with_the_allowed_ones(edge: RunningEdge):
-    """Source: RFC 9110 section 15.5.6."""
+    """Source: RFC 9110 section 15.5.6; the same to OPTIONS, section 9.3.7."""
     _, _, headers = await request(edge, "/api/v1/me", "POST")
-    assert headers["Allow"] == "GET"
+    assert headers["Allow"] == "GET, HEAD, OPTIONS"
+    status, _, headers = await request(edge, "/api/v1/orders", "OPTIONS")
+    assert (status, headers["Allow"]) == (204, "OPTIONS, POST")
+
+
+@pytest.mark.parametrize("path", ["/api/v1/me", "/api/v1/orders/ord_1", "/own"])
+async def test_head_is_answered_like_get_without_a_body(edge: RunningEdge, path: str):
+    """Status and headers are the same. Source: RFC 9110 section 9.3.2."""
+    headers = auth_headers(edge)
+    async with edge.http.get(edge.url + path, headers=headers) as got:
+        expected = {name: got.headers[name] for name in ("Content-Type", "Content-Length")}
+    async with edge.http.head(edge.url + path, headers=headers) as answer:
+        assert (answer.status, await answer.read()) == (200, b"")
+        assert {name: answer.headers[name] for name in expected} == expected
 
 
 async def test_a_redirect_is_passed_through(edge: RunningEdge):
@@ -474,7 +511,7 @@ async def test_requests_are_counted_by_route_and_not_by_path(edge: RunningEdge):
 
     kinds = [("/api/v1/orders/{orderId}", "GET", "200"), ("none", "any", "404")]
     before = [count(*kind) for kind in kinds]
-    for number, method in enumerate(("GET", "TRACE", "LOCK")):
+    for number, method in enumerate(("GET", "MOVE", "LOCK")):
         await request(edge, f"/api/v1/orders/ord_{number}")
         await request(edge, f"/nowhere/{number}", method)
     assert [count(*kind) - old for kind, old in zip(kinds, before, strict=True)] == [3, 3]
