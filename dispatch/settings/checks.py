@@ -128,6 +128,8 @@ def _check_gateways(settings: Settings) -> None:
 def _check_phones(settings: Settings) -> None:
     if settings.phone_region not in phonenumbers.SUPPORTED_REGIONS:
         raise SettingsError("PHONE_REGION must be a country in two capitals, such as CM")
+
+
 def _check_http(settings: Settings) -> None:
     # Source: chosen; below ten seconds a client that reads an answer for a while finds its
     # connection closed, above an hour dead connections pile up.

@@ -49,6 +49,8 @@ WEBHOOK_SECRET = "whsec_" + base64.b64encode(b"w" * WEBHOOK_SECRET_BYTES_MIN).de
         ({"DRAIN_SPREAD_S": "-1"}, "DRAIN_SPREAD_S must be 0 or more"),
         ({"DRAIN_SPREAD_S": "nan"}, "DRAIN_SPREAD_S must be 0 or more"),
         ({"HTTP_REQUESTS_PER_MIN": "0"}, "HTTP_REQUESTS_PER_MIN must be above 0"),
+        ({"HTTP_KEEPALIVE_S": "9.9"}, "HTTP_KEEPALIVE_S must be between 10 and 3600"),
+        ({"HTTP_KEEPALIVE_S": "3601"}, "HTTP_KEEPALIVE_S must be between 10 and 3600"),
         ({"FRAME_BYTES_MAX": "-1"}, "FRAME_BYTES_MAX must be above 0"),
         ({"FIX_FRESH_MS": "45000"}, "FIX_FRESH_MS must be below FIX_LOST_MS"),
         ({"DRAIN_FLUSH_MS": "15000"}, "DRAIN_FLUSH_MS must be below FIX_FRESH_MS"),
