@@ -138,6 +138,12 @@ SHARED_LIMITS_UNAVAILABLE = Counter(
     ["rate"],
 )
 
+FORWARDED_IGNORED = Counter(
+    "reeyo_forwarded_addresses_ignored_total",
+    "Requests with a proxy's X-Forwarded-For or Forwarded header from a peer that is not in "
+    "TRUSTED_PROXIES, by kind of address: private or public.",
+    ["kind"],
+)
 STORE_ERRORS = Counter(
     "reeyo_store_errors_total",
     "Failed calls to Redis or DynamoDB, by kind of error.",

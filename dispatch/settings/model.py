@@ -40,7 +40,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     # find its stores must not keep orders and money in a container's folder instead.
     embedded: Literal["on", "off"] = "off"
     allowed_origins: tuple[str, ...] = ()
-    # Addresses or networks of our own proxies, whose X-Forwarded-For is trusted.
+    # Addresses or networks of our own proxies, whose X-Forwarded-For is trusted. Without it all
+    # clients behind a proxy share its address, and with it one set of rate limits.
     trusted_proxies: tuple[str, ...] = ()
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     data_dir: Path = Path("data")

@@ -17,7 +17,7 @@ from aiohttp import web
 from engineio.async_drivers import aiohttp as driver
 
 from dispatch import metrics
-from handlers.sessions.client_address import TrustedProxies
+from handlers.sessions.client_address import TrustedProxies, network_of
 from handlers.sessions.rate_limits import CONNECTION_RATE
 from handlers.transport.accept_queue import Headers
 from handlers.transport.engineio_packets import OPEN
@@ -99,7 +99,8 @@ class EngineIoServer(engineio.AsyncServer):
         except BadUpgrade:
             return False
         address = host.proxies.resolve_address(transport.get_extra_info("peername")[0], headers)
-        if host.limits.take_or_wait_s(CONNECTION_RATE, address, host.clock.monotonic_s()):
+        now_s = host.clock.monotonic_s()
+        if host.limits.take_or_wait_s(CONNECTION_RATE, network_of(address), now_s):
             return False
         ws = WebSocket(host.frame_bytes_max, host.read_batch)
         switch_protocol(transport, ws, response)
@@ -114,7 +115,7 @@ class EngineIoServer(engineio.AsyncServer):
     def _check_connection_rate(self, request: web.Request) -> web.Response | None:
         """Refuse an address that opens too many connections."""
         address, now_s = self.host.proxies.client_address(request), self.host.clock.monotonic_s()
-        wait_s = self.host.limits.take_or_wait_s(CONNECTION_RATE, address, now_s)
+        wait_s = self.host.limits.take_or_wait_s(CONNECTION_RATE, network_of(address), now_s)
         if not wait_s:
             return None
         self._log_error_once("", "too-many")

@@ -14,7 +14,7 @@ from dispatch.errors import Refusal, Refused
 from dispatch.wire.decoding import decode_json, unknown_fields
 from dispatch.wire.phones import PhoneNumbers
 from handlers.sessions.auth import Principal, TokenRefused, Tokens, UserType
-from handlers.sessions.client_address import TrustedProxies
+from handlers.sessions.client_address import TrustedProxies, network_of
 from handlers.sessions.origins import AllowedOrigins
 from handlers.sessions.rate_limits import Rate, RateLimits, TokenBucket
 from handlers.validation_messages import explain, unknown_field_warnings
@@ -162,8 +162,13 @@ async def _enforce_http_limit(
 
 
 def address_subject(request: web.Request) -> str:
-    """The rate limit subject of a client address."""
-    return f"address:{request.app[HTTP_EDGE].proxies.client_address(request)}"
+    """The rate limit subject of a client's network."""
+    return f"address:{client_network(request)}"
+
+
+def client_network(request: web.Request) -> str:
+    """The network of a client, by which limits count: an IPv4 address, or a /64 of IPv6."""
+    return network_of(request.app[HTTP_EDGE].proxies.client_address(request))
 
 
 async def enforce_rate_limit(request: web.Request, rate: Rate, subject: str, message: str) -> None:

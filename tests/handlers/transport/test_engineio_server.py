@@ -125,6 +125,22 @@ async def test_connections_per_address_are_limited(edge: RunningEdge, path: str)
     assert statuses[2:] == [(429, "1")] * 2
 
 
+@pytest.mark.parametrize("path", [WS_PATH, POLL_PATH])
+async def test_connections_are_limited_by_network(path: str):
+    """Addresses of one IPv6 /64 share a limit; the next /64 has its own."""
+    async with run_edge(trusted_proxies=("127.0.0.0/8",)) as edge:
+        for _ in range(int(CONNECTION_RATE.burst)):
+            edge.server.limits.take_or_wait_s(
+                CONNECTION_RATE, "2001:db8:1:2::/64", edge.clock.monotonic_s()
+            )
+        statuses = []
+        for client in ("2001:db8:1:2::7", "2001:db8:1:2:9::", "2001:db8:1:3::7"):
+            headers = {**HEADERS_BY_PATH[path], "X-Forwarded-For": client}
+            async with edge.http.get(edge.url + path, headers=headers) as response:
+                statuses.append(response.status in (101, 200))
+    assert statuses == [False, False, True]
+
+
 async def test_a_stopping_server_refuses_handshakes(edge: RunningEdge):
     """Both transports get 503 with Retry-After."""
     await edge.server.close_all()
