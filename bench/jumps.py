@@ -16,13 +16,10 @@ from typing import Any
 from bench.common.result_line import print_result
 from bench.common.traces import TracePoint, read_traces
 from dispatch.model import Position
-from dispatch.tracking.checks import (
-    AcceptedFix,
-    Drop,
-    check_fix,
-    speed_max_mps,
-    to_doubtful_fix,
-)
+from dispatch.tracking.checks import check_fix, to_doubtful_fix
+from dispatch.tracking.fixes.device_clock import DeviceClock
+from dispatch.tracking.fixes.model import AcceptedFix, Drop
+from dispatch.tracking.fixes.vehicle_speeds import speed_max_mps
 from dispatch.wire.commands import Fix
 from matching.geo import DEGREE_M
 
@@ -44,6 +41,7 @@ class TraceHistory:
         self.doubtful_fix: AcceptedFix | None = None
         self.trail_anchor: Position | None = None
         self.speed_max_mps = speed_max_mps(VEHICLE)
+        self.clock = DeviceClock()
 
     def check(self, fix: Fix) -> Drop | None:
         """Check a fix as the server does; the reason why it is dropped, or None."""

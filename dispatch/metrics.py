@@ -17,8 +17,8 @@ FIXES_RELAYED = Counter(
 )
 FIXES_DROPPED = Counter(
     "reeyo_fixes_dropped_total",
-    "Fixes dropped, by reason; `not_moved` fixes are only left out of the trail, `coalesced` ones "
-    "arrived under load with a newer fix of the same socket behind them.",
+    "Fixes dropped, by reason; `not_moved` fixes are only left out of the trail, `late` ones only "
+    "added to it, `coalesced` ones arrived under load with a newer fix of the same socket behind.",
     ["reason"],
 )
 
@@ -173,6 +173,10 @@ LOAD_SHEDDING_STARTS = Counter(
 FIXES_CLOCK_AHEAD = Counter(
     "reeyo_fixes_clock_ahead_total",
     "Fixes of devices whose clock was ahead; they were dated to the time of arrival.",
+)
+CLOCK_STEPS = Counter(
+    "reeyo_device_clock_steps_total",
+    "Times that a device's clock was set, went wrong or stood still, as far as its fixes show it.",
 )
 ARRIVALS = Counter(
     "reeyo_arrivals_total",

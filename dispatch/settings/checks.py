@@ -15,6 +15,8 @@ from dispatch.settings.model import Settings, SettingsError
 # Source: RFC 7518 section 3.2, a key for HS256 has at least the size of the hash.
 JWT_SECRET_BYTES_MIN = 32
 WEBHOOK_SECRET_BYTES_MIN = 24
+# Coarser fixes are never shown (tracking.fixes.rules). Units: metres.
+ACCURACY_LIMIT_MAX_M = 5_000
 
 _PROVIDER = re.compile(r"[a-z0-9_]{1,32}")
 # Source: chosen; RFC 7515 section 4.1.4 leaves the form of a `kid` open, and neither `:` nor `,`
@@ -44,6 +46,7 @@ def check(settings: Settings) -> None:
     _check_stores(settings)
     _check_phones(settings)
     _check_http(settings)
+    _check_accuracies(settings)
     if settings.rate_limits == "off" and not settings.dev:
         raise SettingsError("RATE_LIMITS=off is for benches and needs --dev")
     if settings.city_pace != 1.0 and not settings.dev:
@@ -161,6 +164,14 @@ def _check_proxies(settings: Settings) -> None:
             ipaddress.ip_network(each)
         except ValueError as error:
             raise SettingsError(f"TRUSTED_PROXIES: {error}") from error
+
+
+def _check_accuracies(settings: Settings) -> None:
+    for name in ("accuracy_marker_m", "accuracy_trail_m", "accuracy_index_m"):
+        if not 1 <= getattr(settings, name) <= ACCURACY_LIMIT_MAX_M:
+            raise SettingsError(f"{name.upper()} must be 1 to {ACCURACY_LIMIT_MAX_M} metres")
+    if settings.accuracy_marker_m > settings.accuracy_index_m:
+        raise SettingsError("ACCURACY_MARKER_M must not exceed ACCURACY_INDEX_M")
 
 
 def _check_service_area(settings: Settings) -> None:

@@ -78,6 +78,14 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     # Source: docs/contract.md for 15 s; 45 s is chosen, several reporting intervals more.
     fix_fresh_ms: int = 15_000
     fix_lost_ms: int = 45_000
+    # How accurate a fix must be to move the marker of a rider, and to add a point to a trail;
+    # coarser ones only show a circle where no exact fix came for `fix_fresh_ms`. A rider whose
+    # circle is larger than `accuracy_index_m` is not offered orders. Units: metres.
+    # Source: chosen; worse fixes put a rider into the wrong street, phones indoors report 65 m,
+    # and a pickup 500 m away or nearer is a matter of two minutes.
+    accuracy_marker_m: float = 50.0
+    accuracy_trail_m: float = 50.0
+    accuracy_index_m: float = 500.0
     # Orders that a rider may carry at once. Source: docs/contract.md, one by default.
     rider_orders_max: int = 1
     # Speed-up of the simulated riders and kitchens when a day is replayed; only under --dev.

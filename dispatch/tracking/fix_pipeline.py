@@ -9,15 +9,12 @@ from collections.abc import Sequence
 from math import inf
 from typing import NamedTuple
 
+import msgspec
+
 from dispatch import metrics
 from dispatch.model import Position
-from dispatch.tracking.checks import (
-    AcceptedFix,
-    Drop,
-    FixHistory,
-    check_fix,
-    to_doubtful_fix,
-)
+from dispatch.tracking.checks import AGE_MAX_MS, check_fix, to_doubtful_fix
+from dispatch.tracking.fixes.model import AcceptedFix, Drop, FixHistory
 from dispatch.tracking.redis_writer import RedisWriter, count_lost_trail_fixes
 from dispatch.tracking.reporting_interval import IDLE
 from dispatch.tracking.rider_registry import RiderRegistry
@@ -38,22 +35,11 @@ class ShownPosition(NamedTuple):
     freshness: Freshness
 
 
-class _BatchHistory:
-    """The fixes of one batch in order, kept apart from the history that the map shows."""
+class _BatchFix(NamedTuple):
+    """A fix of a batch, as it was sent and as the checks of the batch accepted it."""
 
-    __slots__ = ("doubtful_fix", "last_fix", "speed_max_mps", "trail_anchor")
-
-    def __init__(self, speed_max_mps: float) -> None:
-        self.last_fix: AcceptedFix | None = None
-        self.doubtful_fix: AcceptedFix | None = None
-        self.trail_anchor: Position | None = None
-        self.speed_max_mps = speed_max_mps
-
-    def advance(self, accepted: AcceptedFix) -> None:
-        """Make an accepted fix the last one."""
-        self.last_fix, self.doubtful_fix = accepted, None
-        if accepted.has_moved:
-            self.trail_anchor = accepted.position
+    fix: Fix
+    accepted: AcceptedFix
 
 
 class FixPipeline:
@@ -70,14 +56,23 @@ class FixPipeline:
         self._watchers = watchers
         self._writer = writer
         self._tracking_rules = tracking_rules
+        self._fix_rules = rider_registry.fix_rules
+        # A fix for the trail may be old.
+        self._late_rules = self._fix_rules._replace(fresh_ms=AGE_MAX_MS)
+        # Riders whose newest position was made too long ago to be live; shown by the next sweep.
+        self._catching_up: dict[str, tuple[RiderState, AcceptedFix]] = {}
         # Counted here and exported by `sweep`: a counter's lock costs as much as a check.
         self._received_count = 0
         self._relayed_count = 0
         self._clock_ahead_count = 0
         self._not_moved_count = 0
+        self._late_count = 0
 
     def process_fix(self, rider_id: str, fix: Fix, now_ms: int) -> Drop | None:
         """Take one fix of a rider of this node; None where it was accepted.
+
+        One that was made too long ago to be shown is kept for the trail. It is accepted where it is
+        newer than the position that is shown, and STALE where it is older.
 
         Units: Unix milliseconds.
         """
@@ -87,10 +82,9 @@ class FixPipeline:
             _DROPPED[Drop.ABSENT].inc()
             return Drop.ABSENT
         rider.seen_at_ms = now_ms
-        result = _check_and_count(rider, fix, now_ms)
+        result = check_fix(rider, fix, now_ms, self._fix_rules)
         if isinstance(result, Drop):
-            rider.count_dropped(result.value, fix.accuracy)
-            return result
+            return self._drop(rider, fix, result, now_ms)
         self._apply(rider, result)
         return None
 
@@ -109,15 +103,18 @@ class FixPipeline:
             return {"accepted": 0, Drop.ABSENT.value: len(fixes)}
         rider.seen_at_ms = now_ms
         counts = Counter(accepted=0)
-        history, accepted = _BatchHistory(rider.speed_max_mps), list[tuple[Fix, AcceptedFix]]()
-        for fix in sorted(fixes, key=_sort_key):
-            result = _check_and_count(history, fix, now_ms)
+        ordered = sorted(fixes, key=_sort_key)
+        _follow_clock(rider, ordered, now_ms)
+        stream, accepted = rider.new_stream(), list[_BatchFix]()
+        for fix in ordered:
+            result = check_fix(stream, fix, now_ms, self._late_rules)
             if isinstance(result, Drop):
-                counts[result.value] += 1
+                _note_drop(stream, fix, result, now_ms)
                 rider.count_dropped(result.value, fix.accuracy)
+                counts[result.value] += 1
             else:
-                history.advance(result)
-                accepted.append((fix, result))
+                stream.advance(result)
+                accepted.append(_BatchFix(fix, result))
         counts["accepted"] = len(accepted)
         self._apply_batch(rider, accepted, now_ms)
         return dict(counts)
@@ -154,6 +151,7 @@ class FixPipeline:
 
         Units: Unix milliseconds.
         """
+        self._show_catching_up(now_ms)
         for rider in self._rider_registry.sweep(now_ms):
             # Makes the next flush publish the new freshness although the position is the same.
             rider.flushed_position = None
@@ -164,10 +162,12 @@ class FixPipeline:
         metrics.FIXES_RELAYED.inc(self._relayed_count)
         metrics.FIXES_CLOCK_AHEAD.inc(self._clock_ahead_count)
         _DROPPED[Drop.NOT_MOVED].inc(self._not_moved_count)
+        _DROPPED[Drop.LATE].inc(self._late_count)
+        metrics.CLOCK_STEPS.inc(self._rider_registry.take_clock_steps())
         received = self._received_count
         self._received_count = self._relayed_count = self._clock_ahead_count = (
             self._not_moved_count
-        ) = 0
+        ) = self._late_count = 0
         return received
 
     async def flush(self) -> None:
@@ -200,36 +200,108 @@ class FixPipeline:
         if rider.available:
             self._writer.enqueue_fix(rider)
 
-    def _apply_batch(
-        self, rider: RiderState, accepted: Sequence[tuple[Fix, AcceptedFix]], now_ms: int
-    ) -> None:
+    def _apply_batch(self, rider: RiderState, batch: Sequence[_BatchFix], now_ms: int) -> None:
         """Move the marker to the newest fix of a batch where it may; add the others to trails."""
         newest: AcceptedFix | None = None
-        oldest_live_ms = now_ms - self._rider_registry.limits.fresh_ms
-        if accepted and accepted[-1][1].position.ts >= oldest_live_ms:
+        if batch:
             # After a long distance the fix before the newest one confirms it.
-            rider.doubtful_fix = accepted[-2][1] if len(accepted) > 1 else rider.doubtful_fix
-            result = check_fix(rider, accepted[-1][0], now_ms)
-            newest = None if isinstance(result, Drop) else result
-        for _, late in accepted[:-1] if newest else accepted:
-            if late.has_moved:
-                count_lost_trail_fixes(rider.add_to_trail(late.position))
-            else:
-                self._not_moved_count += 1
+            rider.doubtful_fix = batch[-2].accepted if len(batch) > 1 else rider.doubtful_fix
+            result = check_fix(rider, batch[-1].fix, now_ms, self._fix_rules)
+            if isinstance(result, AcceptedFix):
+                newest = result
+            elif result is Drop.STALE:
+                self._catch_up(rider, batch[-1].accepted)
+        for late in batch[:-1] if newest else batch:
+            self._add_to_trail(rider, late.accepted)
         if newest:
             self._apply(rider, newest)
         elif rider.pending_trail and rider.last_fix is not None:
             self._writer.enqueue(rider)
 
+    def _drop(self, rider: RiderState, fix: Fix, drop: Drop, now_ms: int) -> Drop | None:
+        """Keep a late fix for the trail, or count why a fix is dropped; the result of the fix."""
+        if drop is Drop.STALE:
+            late = self._check_late(rider, fix, now_ms)
+            if late is not None:
+                self._add_to_trail(rider, late)
+                if rider.pending_trail and rider.last_fix is not None:
+                    self._writer.enqueue_fix(rider)
+                return None if self._catch_up(rider, late) else drop
+        _note_drop(rider, fix, drop, now_ms)
+        rider.count_dropped(drop.value, fix.accuracy)
+        return drop
 
-def _check_and_count(history: FixHistory, fix: Fix, now_ms: int) -> AcceptedFix | Drop:
-    """Check a fix; count a drop, and remember a doubtful fix."""
-    result = check_fix(history, fix, now_ms)
-    if isinstance(result, Drop):
-        if result is Drop.TELEPORT:
-            history.doubtful_fix = to_doubtful_fix(history, fix, now_ms)
-        _DROPPED[result].inc()
-    return result
+    def _check_late(self, rider: RiderState, fix: Fix, now_ms: int) -> AcceptedFix | None:
+        """Check a fix that is too old for the marker against others like it."""
+        if rider.last_fix is not None and _is_same(fix, rider.last_fix):
+            return None
+        late = rider.late or rider.new_stream()
+        late.clock.offset_ms = rider.clock.offset_ms
+        result = check_fix(late, fix, now_ms, self._late_rules)
+        if result is Drop.STALE:
+            # It is older than the last late one: an app may send the newest ones first.
+            late = rider.new_stream()
+            result = check_fix(late, fix, now_ms, self._late_rules)
+        if isinstance(result, Drop):
+            return None
+        late.advance(result)
+        rider.late = late
+        return result
+
+    def _add_to_trail(self, rider: RiderState, late: AcceptedFix) -> None:
+        if late.has_moved:
+            count_lost_trail_fixes(rider.add_to_trail(late.position))
+            self._late_count += 1
+        else:
+            self._not_moved_count += 1
+
+    def _catch_up(self, rider: RiderState, late: AcceptedFix) -> bool:
+        """Have the next sweep show a position that is old, yet newer than the one that is known."""
+        if not _is_after(late, rider):
+            return False
+        self._catching_up[rider.rider_id] = (rider, late)
+        return True
+
+    def _show_catching_up(self, now_ms: int) -> None:
+        """Show the newest old positions of riders for whom nothing newer has come since.
+
+        Their age counts from when they were made, so that they are never live.
+        """
+        waiting, self._catching_up = self._catching_up, {}
+        for rider, late in waiting.values():
+            is_here = self._rider_registry.get(rider.rider_id) is rider
+            if not is_here or not _is_after(late, rider):
+                continue
+            made_at = msgspec.structs.replace(late.position, received_at=late.position.ts)
+            rider.last_fix = msgspec.structs.replace(late, position=made_at)
+            rider.freshness = self._rider_registry.limits.of_age(now_ms - made_at.ts)
+            rider.flushed_position = None
+            self._relayed_count += self._watchers.relay_position(rider, made_at)
+            self._writer.enqueue(rider)
+
+
+def _note_drop(history: FixHistory, fix: Fix, drop: Drop, now_ms: int) -> None:
+    """Count a drop, and remember a doubtful fix."""
+    if drop is Drop.TELEPORT:
+        history.doubtful_fix = to_doubtful_fix(history, fix, now_ms)
+    _DROPPED[drop].inc()
+
+
+def _follow_clock(rider: RiderState, ordered: Sequence[Fix], now_ms: int) -> None:
+    """Date a batch by its newest fix where that lies in the future."""
+    times = [fix.ts for fix in ordered if fix.ts is not None and 0 < fix.ts < inf]
+    if times:
+        rider.clock.follow(int(times[-1]), now_ms)
+
+
+def _is_after(late: AcceptedFix, rider: RiderState) -> bool:
+    """Whether an old position is newer than the one that is known."""
+    return rider.position is None or late.position.ts > rider.position.ts
+
+
+def _is_same(fix: Fix, last: AcceptedFix) -> bool:
+    """Whether a packet was sent twice."""
+    return (fix.lat, fix.lng, fix.seq) == (last.position.lat, last.position.lng, last.position.seq)
 
 
 def _sort_key(fix: Fix) -> tuple[float, int]:

@@ -4,7 +4,8 @@ from collections.abc import Collection, Iterator
 from typing import Protocol
 
 from dispatch.model import RiderAssignment
-from dispatch.tracking.checks import speed_max_mps
+from dispatch.tracking.fixes.rules import FixRules
+from dispatch.tracking.fixes.vehicle_speeds import speed_max_mps
 from dispatch.tracking.freshness import FreshnessLimits
 from dispatch.tracking.rider_state import RiderAttributes, RiderState
 from dispatch.tracking.route_leg import RouteLeg
@@ -40,12 +41,17 @@ class RiderRegistry:
     """
 
     def __init__(
-        self, write_queue: WriteQueue, local_orders: LocalOrders, limits: FreshnessLimits
+        self,
+        write_queue: WriteQueue,
+        local_orders: LocalOrders,
+        limits: FreshnessLimits,
+        fix_rules: FixRules | None = None,
     ) -> None:
         assert limits.fresh_ms < limits.lost_ms, "stale comes before lost"
         self._write_queue = write_queue
         self._local_orders = local_orders
         self.limits = limits
+        self.fix_rules = fix_rules or FixRules(fresh_ms=limits.fresh_ms)
         self._riders: dict[str, RiderState] = {}
 
     def __len__(self) -> int:
@@ -195,6 +201,12 @@ class RiderRegistry:
             if rider.freshness == "lost" and rider.socket_count == 0:
                 del self._riders[rider.rider_id]
         return downgraded
+
+    def take_clock_steps(self) -> int:
+        """How often phones' clocks were set since the last call, as far as it was noticed."""
+        return sum(
+            rider.clock.take_steps() for rider in self._riders.values() if rider.clock.step_count
+        )
 
     def _expire_offers(self, before_ms: int) -> None:
         for rider in self._riders.values():

@@ -12,6 +12,8 @@ A fix needs one look-up for all of it. Only these modules of `dispatch.tracking`
 | flushed_seen_ms | redis_writer |
 | freshness, is_marked_local | rider_registry: mark_live (for fix_pipeline), sweep, assign |
 | last_fix, doubtful_fix | fix_pipeline; rider_registry: connect, by forget_seq |
+| clock | checks; rider_registry: take_clock_steps |
+| late | fix_pipeline |
 | trail_anchor | fix_pipeline; rider_registry: assign |
 | pending_trail | fix_pipeline adds, by add_to_trail; redis_writer takes, puts back on failure |
 | flushed_position | redis_writer; fix_pipeline: restore, sweep (None: publish it again) |
@@ -27,7 +29,9 @@ A fix needs one look-up for all of it. Only these modules of `dispatch.tracking`
 import msgspec
 
 from dispatch.model import Position, Presence
-from dispatch.tracking.checks import SPEED_UNKNOWN_MPS, AcceptedFix
+from dispatch.tracking.fixes.device_clock import DeviceClock
+from dispatch.tracking.fixes.model import AcceptedFix, FixStream
+from dispatch.tracking.fixes.vehicle_speeds import SPEED_UNKNOWN_MPS
 from dispatch.tracking.reporting_interval import ReportingInterval
 from dispatch.tracking.route_leg import RouteLeg
 from dispatch.tracking.stores.rider_facts import RiderFacts
@@ -36,8 +40,9 @@ from dispatch.wire.events import Freshness
 # Source: docs/contract.md, business rules: one order at a time, at most 50 000 of collected cash.
 CAPACITY_DEFAULT = 1
 CASH_HEADROOM_MAX_XAF = 50_000
-# Fixes of one rider's orders that may wait for Redis; nine minutes at one fix in four seconds.
-PENDING_TRAIL_MAX = 128
+# Fixes of one rider's orders that may wait for Redis; 17 minutes at one fix in four seconds: a
+# phone that was offline for a quarter of an hour may send all that it kept at once.
+PENDING_TRAIL_MAX = 256
 # A rider who carries an order and was observed this long after what Redis knows is written again.
 # Source: chosen; a third of the shortest silence for which an order may be withdrawn, less the
 # second until the next sweep, and seldom reached by a rider whose fixes are accepted.
@@ -65,6 +70,7 @@ class RiderState:
         "assigned_at_ms",
         "attributes",
         "available",
+        "clock",
         "doubtful_fix",
         "dropped",
         "dropped_accuracy",
@@ -78,6 +84,7 @@ class RiderState:
         "is_watched_elsewhere",
         "last_encoded",
         "last_fix",
+        "late",
         "legs",
         "offered_at_ms",
         "orders",
@@ -111,6 +118,9 @@ class RiderState:
         self.last_fix: AcceptedFix | None = None
         self.doubtful_fix: AcceptedFix | None = None
         self.trail_anchor: Position | None = None
+        # The clock of its phone, and the fixes that came too late for the marker.
+        self.clock = DeviceClock()
+        self.late: FixStream | None = None
         self.speed_max_mps = SPEED_UNKNOWN_MPS
         self.freshness: Freshness = "live"
         # Whether the watchers of its orders get its fixes from this node.
@@ -140,8 +150,13 @@ class RiderState:
 
     @property
     def is_indexed(self) -> bool:
-        """Whether the geo index should have the rider: available or with an order, and not lost."""
-        return (self.available or bool(self.orders)) and self.freshness != "lost"
+        """Whether the geo index should have the rider.
+
+        It is available or has an order, is not lost, and its position is exact enough.
+        """
+        if self.freshness == "lost" or not (self.available or self.orders):
+            return False
+        return self.last_fix is None or self.last_fix.is_indexable
 
     @property
     def is_presence_due(self) -> bool:
@@ -159,6 +174,10 @@ class RiderState:
         """Note a fix that was not used. Units: metres."""
         self.dropped[reason] = self.dropped.get(reason, 0) + 1
         self.dropped_accuracy = accuracy
+
+    def new_stream(self) -> FixStream:
+        """A history for fixes of the same phone that are checked apart from the marker's."""
+        return FixStream(self.speed_max_mps, DeviceClock(self.clock.offset_ms))
 
     def refresh_facts(self) -> None:
         """Rebuild the facts that matching reads, after one of them has changed."""

@@ -7,7 +7,7 @@ from dispatch.wire.events import Stop
 from matching.geo import DEGREE_M
 
 # A rider has arrived after two slow fixes within 40 m, or after staying within 60 m for 5 s.
-# Source: chosen; ACCURACY_MAX_M of tracking.checks is 50 m.
+# Source: chosen; the marker moves with fixes that are accurate to 50 m (fixes.rules).
 ARRIVAL_RADIUS_M, DEPARTURE_RADIUS_M = 40.0, 60.0
 FIXES_MIN = 2
 STAY_MIN_MS = 5_000

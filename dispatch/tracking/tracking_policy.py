@@ -17,6 +17,9 @@ from dispatch.wire.frames import encode_event
 # fixes are evaluated this often at most.
 FAR_M = 300.0
 EVALUATE_EVERY_MS = 500
+# A coarser position shows neither an arrival nor a speed.
+# Source: tracking.route_leg, a rider has arrived within 40 to 60 m of a stop.
+EXACT_M = 60.0
 
 
 class Arrival(NamedTuple):
@@ -59,14 +62,15 @@ class TrackingRules:
     def evaluate_fix(self, rider: RiderState, position: Position) -> None:
         """Evaluate a fix of a rider with an order: arrival, ETA, reporting interval."""
         is_watched, nearest_m = rider.is_watched_elsewhere, inf
+        is_exact = position.accuracy is None or position.accuracy <= EXACT_M
         for leg in rider.legs:
             away_m = leg.distance_m(position)
             nearest_m = min(nearest_m, away_m)
             if self._watchers.is_watched(leg.order_id):
                 is_watched = True
-            if leg.detect_arrival(away_m, position):
+            if is_exact and leg.detect_arrival(away_m, position):
                 self._arrival_callback(Arrival(leg.order_id, rider.rider_id, leg.to))
-            if not leg.has_arrived:
+            if is_exact and not leg.has_arrived:
                 self._update_eta(rider, leg, away_m)
         rider.rules_due_ms = position.received_at + EVALUATE_EVERY_MS if nearest_m > FAR_M else 0
         interval = busy_interval(nearest_m, rider.reporting_interval, is_watched=is_watched)

@@ -6,6 +6,7 @@ from dispatch.storage.pipeline import Pipeline
 from dispatch.storage.pubsub import PubSub
 from dispatch.tracking.eta import EtaEstimator
 from dispatch.tracking.fix_pipeline import FixPipeline
+from dispatch.tracking.fixes.rules import fix_rules
 from dispatch.tracking.freshness import FreshnessLimits
 from dispatch.tracking.redis_writer import RedisWriter
 from dispatch.tracking.rider_registry import RiderRegistry
@@ -50,7 +51,7 @@ def build_tracking(
     writer = RedisWriter(positions, clock, settings.drain_flush_ms, settings.drain_riders_max)
     watchers = Watchers(pubsub, infrastructure.node)
     limits = FreshnessLimits(settings.fix_fresh_ms, settings.fix_lost_ms)
-    registry = RiderRegistry(writer, watchers, limits)
+    registry = RiderRegistry(writer, watchers, limits, fix_rules(settings))
     url = settings.router_url
     engine = RoutingEngine(settings.router_kind, url, settings.router_timeout_ms) if url else None
     rules = TrackingRules(watchers, EtaEstimator(speeds, engine))

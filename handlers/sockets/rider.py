@@ -17,8 +17,8 @@ from dispatch.orders.rider_deliveries import RiderDeliveries
 from dispatch.orders.rider_loader import RiderLoader
 from dispatch.orders.service import OrderService
 from dispatch.riders.store import Riders
-from dispatch.tracking.checks import Drop
 from dispatch.tracking.fix_pipeline import FixPipeline
+from dispatch.tracking.fixes.model import Drop
 from dispatch.tracking.rider_registry import RiderRegistry
 from dispatch.tracking.stores.positions import Positions
 from dispatch.wire import commands

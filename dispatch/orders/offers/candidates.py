@@ -3,11 +3,17 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from dispatch.ids import OrderId, RiderId
 from dispatch.model import Order, PaymentMethod
 from dispatch.orders.transitions.waves import BUSY, Candidate
 from dispatch.tracking.stores.rider_facts import IndexedRider
 from matching.score import rank
+
+# A rider with a coarser position counts as so much farther away as its position may be wrong.
+# Source: dispatch.settings, `accuracy_marker_m`: exact positions move the marker.
+COARSE_FROM_M = 50.0
 
 
 class CandidateContext(NamedTuple):
@@ -37,8 +43,16 @@ def rank_candidates(
             recent_offers=riders[ranked.row].recent_offers,
             exclusion=exclusion_of(order, riders[ranked.row], context),
         )
-        for ranked in rank(riders)
+        for ranked in rank([_farthest(rider) for rider in riders])
     ]
+
+
+def _farthest(rider: IndexedRider) -> IndexedRider:
+    """A rider with a coarse position, as far away as it may be."""
+    accuracy_m = rider.accuracy
+    if accuracy_m is None or accuracy_m <= COARSE_FROM_M:
+        return rider
+    return replace(rider, distance_km=rider.distance_km + accuracy_m / 1000)
 
 
 def exclusion_of(order: Order, rider: IndexedRider, context: CandidateContext) -> str | None:

@@ -62,6 +62,9 @@ WEBHOOK_SECRET = "whsec_" + base64.b64encode(b"w" * WEBHOOK_SECRET_BYTES_MIN).de
         ({"DYNAMODB_ENDPOINT": "localhost:8000"}, "DYNAMODB_ENDPOINT must be an address"),
         ({"ROUTER_URL": "osrm"}, "ROUTER_URL must be an address"),
         ({"ROUTER_URL": "http://osrm:port"}, "ROUTER_URL must be an address"),
+        ({"ACCURACY_MARKER_M": "0.5"}, "ACCURACY_MARKER_M must be 1 to 5000"),
+        ({"ACCURACY_TRAIL_M": "5001"}, "ACCURACY_TRAIL_M must be 1 to 5000"),
+        ({"ACCURACY_INDEX_M": "49"}, "ACCURACY_MARKER_M must not exceed"),
     ],
 )
 def test_invalid_setting_is_named(environ: dict[str, str], message: str):

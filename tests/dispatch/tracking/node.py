@@ -11,8 +11,10 @@ from dispatch.errors import StoreUnavailable
 from dispatch.ids import OrderId
 from dispatch.keys import order_positions
 from dispatch.model import Position, Presence
+from dispatch.service_area import Circle, ServiceArea
 from dispatch.tracking.eta import EtaEstimator
 from dispatch.tracking.fix_pipeline import FixPipeline
+from dispatch.tracking.fixes.rules import FixRules
 from dispatch.tracking.freshness import FreshnessLimits
 from dispatch.tracking.redis_writer import RedisWriter
 from dispatch.tracking.rider_registry import RiderRegistry
@@ -172,7 +174,8 @@ class Node:
         self.redis = FakePositionSink(self.channels, name)
         self.watchers = Watchers(self.channels, name)
         self.writer = RedisWriter(self.redis, self.clock, flush_ms, riders_max, retry_s=0.001)
-        self.rider_registry = RiderRegistry(self.writer, self.watchers, LIMITS)
+        rules = FixRules(fresh_ms=FRESH_MS, area=ServiceArea((Circle(*DOUALA, 50.0),)))
+        self.rider_registry = RiderRegistry(self.writer, self.watchers, LIMITS, rules)
         self.speeds = LearnedSpeeds()
         self.tracking_rules = TrackingRules(self.watchers, EtaEstimator(self.speeds))
         self.fix_pipeline = FixPipeline(

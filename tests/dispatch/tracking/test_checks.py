@@ -1,7 +1,7 @@
 """Every fix is accepted, or dropped for one named reason, whatever it contains."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
@@ -9,14 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatch.model import Position
-from dispatch.tracking.checks import (
-    STEPS,
-    AcceptedFix,
-    Drop,
-    check_fix,
-    speed_max_mps,
-    to_doubtful_fix,
-)
+from dispatch.tracking.checks import STEPS, check_fix, to_doubtful_fix
+from dispatch.tracking.fixes.device_clock import DeviceClock
+from dispatch.tracking.fixes.model import AcceptedFix, Drop
+from dispatch.tracking.fixes.vehicle_speeds import speed_max_mps
 from dispatch.tracking.stores.geo_cells import LAT_MAX
 from dispatch.wire.commands import Fix
 from matching.geo import DEGREE_M, haversine_m
@@ -33,6 +29,7 @@ class RecordedHistory:
     doubtful_fix: AcceptedFix | None = None
     trail_anchor: Position | None = None
     speed_max_mps: float = 40.0
+    clock: DeviceClock = field(default_factory=DeviceClock)
 
     def report(self, fix: Fix, now_ms: int) -> Drop | None:
         result = check_fix(self, fix, now_ms)
@@ -81,7 +78,7 @@ NAN, INF = math.nan, math.inf
         (Fix(-90.1, 9), Drop.OFF_GLOBE),
         (Fix(4, 180.1), Drop.OFF_GLOBE),
         (Fix(4, 9, ts=NOW_MS - 24 * 3_600_000 - 1), Drop.STALE),
-        (Fix(4, 9, accuracy=50.1), Drop.INACCURATE),
+        (Fix(4, 9, accuracy=5_000.1), Drop.INACCURATE),
         (Fix(4, 9, accuracy=-1), Drop.INACCURATE),
         (Fix(4, 9, accuracy=NAN), Drop.INACCURATE),
     ],
@@ -97,18 +94,20 @@ def test_the_first_failing_step_names_the_drop():
     assert names == [
         "well_formed",
         "on_globe",
+        "measured",
         "in_time",
         "newer",
+        "moved",
         "accurate",
         "reachable",
-        "moved",
     ]
     history = history_at(ts=NOW_MS)
     assert check_fix(history, Fix(99, 9, ts=NAN, accuracy=99), NOW_MS) is Drop.MALFORMED
     assert check_fix(history, Fix(99, 9, ts=NOW_MS - 9, accuracy=99), NOW_MS) is Drop.OFF_GLOBE
-    assert check_fix(history, Fix(9, 9, ts=NOW_MS - 9, accuracy=99), NOW_MS) is Drop.STALE
-    assert check_fix(history, Fix(9, 9, ts=NOW_MS + 9, accuracy=99), NOW_MS) is Drop.INACCURATE
-    assert check_fix(history, Fix(9, 9, ts=NOW_MS + 9), NOW_MS) is Drop.TELEPORT
+    assert check_fix(history, Fix(9, 9, ts=NOW_MS - 9, accuracy=99), NOW_MS) is Drop.SENTINEL
+    assert check_fix(history, Fix(9, 8, ts=NOW_MS - 9, accuracy=99), NOW_MS) is Drop.STALE
+    assert check_fix(history, Fix(9, 8, ts=NOW_MS + 9, accuracy=99), NOW_MS) is Drop.INACCURATE
+    assert check_fix(history, Fix(9, 8, ts=NOW_MS + 9), NOW_MS) is Drop.TELEPORT
 
 
 def test_a_good_fix_is_kept_as_sent():
@@ -238,14 +237,16 @@ def test_a_repeated_packet_does_not_confirm_a_jump():
 def test_a_long_pause_explains_a_long_distance():
     """20 km are possible after ten minutes without a fix, by arrival or by the phone's time."""
     assert history_at().report(fix(20_000), NOW_MS + 600_000) is None
-    assert history_at(ts=NOW_MS - 3_600_000).report(fix(20_000, ts=NOW_MS), NOW_MS) is None
+    hour_ago = NOW_MS - 3_600_000
+    history = history_at(now_ms=hour_ago, ts=hour_ago)
+    assert history.report(fix(20_000, ts=NOW_MS), NOW_MS) is None
 
 
 def test_over_the_date_line():
     """A small step over the date line is accepted."""
     history = RecordedHistory()
-    assert history.report(Fix(0, 179.9999), NOW_MS) is None
-    assert history.report(Fix(0, -179.9999), NOW_MS + 1_000) is None
+    assert history.report(Fix(1, 179.9999), NOW_MS) is None
+    assert history.report(Fix(1, -179.9999), NOW_MS + 1_000) is None
 
 
 numbers = st.none() | st.floats() | st.sampled_from([NAN, INF, -INF, 1e308, -1e308, 5e-324])
@@ -272,7 +273,7 @@ def test_any_numbers_are_accepted_in_range_or_dropped(reports: list[tuple[Fix, i
             assert abs(kept.lat) <= LAT_MAX
             assert abs(kept.lng) <= 180
             assert 0 < kept.ts <= kept.received_at <= now_ms
-            assert kept.accuracy is None or 0 <= kept.accuracy <= 50
+            assert kept.accuracy is None or 0 <= kept.accuracy <= 5_000
             assert kept.heading is None or 0 <= kept.heading <= 360
             assert kept.speed is None or 0 <= kept.speed <= 150
 

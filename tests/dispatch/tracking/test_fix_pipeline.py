@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
 from dispatch.model import Position
-from dispatch.tracking.checks import Drop
+from dispatch.tracking.fixes.model import Drop
 from dispatch.tracking.stores.geo_cells import cell_of
 from tests.dispatch.tracking.node import DOUALA, LOST_MS, Node, RecordingWatcher, fix, north_m
 
@@ -62,7 +62,7 @@ async def test_a_dropped_fix_is_counted_and_not_sent():
     node.put_on_duty("rdr_1", "ord_1")
     await node.watchers.join("ord_1", watcher)
     before = count("reeyo_fixes_dropped_total", reason="inaccurate")
-    assert node.report("rdr_1", fix(accuracy=400.0)) is Drop.INACCURATE
+    assert node.report("rdr_1", fix(accuracy=5_400.0)) is Drop.INACCURATE
     assert node.report("nobody", fix()) is Drop.ABSENT
     assert watcher.packets == []
     assert count("reeyo_fixes_dropped_total", reason="inaccurate") == before + 1

@@ -113,13 +113,13 @@ async def test_above_the_bound_the_oldest_is_dropped_and_counted():
 
 
 async def test_lost_trail_fixes_are_counted():
-    """Of 200 fixes without a flush the trail keeps 128, and the rest are counted."""
+    """Of 300 fixes without a flush the trail keeps 256, and the rest are counted."""
     node, before = Node(), dropped_count("trail")
     node.put_on_duty("rdr_1", "ord_1")
-    for i in range(200):
+    for i in range(300):
         node.clock.advance(1)
         node.report("rdr_1", fix(i % 2 * 10))
-    assert dropped_count("trail") == before + 200 - 128
+    assert dropped_count("trail") == before + 300 - 256
 
 
 async def test_a_batch_that_raises_a_bug_is_dropped_and_counted():

@@ -3,7 +3,7 @@
 import pytest
 
 from dispatch.model import Position
-from dispatch.tracking.checks import AcceptedFix
+from dispatch.tracking.fixes.model import AcceptedFix
 from dispatch.tracking.rider_state import PENDING_TRAIL_MAX, RiderAttributes, RiderState
 
 

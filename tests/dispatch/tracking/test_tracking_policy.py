@@ -60,6 +60,15 @@ class BusyRiderNode(Node):
             assert self.report("rdr_1", fix(north_m, ts=self.clock.now_ms(), **fields)) is None
 
 
+def test_coarse_fixes_show_no_arrival():
+    """Two slow fixes at the pickup do, if they are exact to 60 m."""
+    node = BusyRiderNode()
+    node.drive(PICKUP_M, PICKUP_M + 1, PICKUP_M + 2, speed=0.0, accuracy=61.0)
+    assert node.arrivals == []
+    node.drive(PICKUP_M + 3, PICKUP_M + 4, speed=0.0, accuracy=50.0)
+    assert [each.stop for each in node.arrivals] == ["pickup"]
+
+
 async def test_an_app_is_sent_a_changed_reporting_interval():
     """Sent on connect, when the order is watched, and when it is released; never twice the same."""
     node = BusyRiderNode()

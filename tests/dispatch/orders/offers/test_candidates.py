@@ -86,3 +86,17 @@ def test_candidates_are_ranked_with_their_scores():
         "load": 0.0,
     }
     assert ranked[0].score == 82.25
+
+
+def test_a_coarse_rider_is_ranked_where_it_may_be():
+    """By the distance to the far side of its circle; its offer has the measured distance."""
+    riders = [
+        a_rider("exact", distance_km=1.3, accuracy=50.0),
+        a_rider("unknown", distance_km=1.3, accuracy=None),
+        a_rider("coarse", distance_km=1.0, accuracy=400.0),
+    ]
+    ranked = rank_candidates(an_order(), riders, context())
+
+    assert [each.rider_id for each in ranked] == ["exact", "unknown", "coarse"]
+    assert [each.distance_km for each in ranked] == [1.3, 1.3, 1.0]
+    assert ranked[0].score - ranked[2].score == pytest.approx(0.8)
