@@ -45,6 +45,7 @@ class SocketHarness:
         self.fix_bucket = TokenBucket(fixes_per_s, fixes_per_s)
         self.command_bucket = TokenBucket(1_000, 1_000)
         self.handled: list[Any] = []
+        self.activity_count = 0
 
         def on_fix(_context: None, _session: Session, fix: commands.Fix) -> None:
             self.handled.append(fix.seq)
@@ -60,6 +61,10 @@ class SocketHarness:
         self.fast_path = FastPath(
             cast("Session", self), table.sync_routes("/rider"), CommandRunner(clock), load_shedder
         )
+
+    def on_activity(self) -> None:
+        """Count what shows that the app is there besides handled fixes."""
+        self.activity_count += 1
 
     def receive(self, *texts: str) -> None:
         """Receive packets as a connection does: fast path first, then the slow one."""
