@@ -25,9 +25,9 @@ _KEY_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 # Numbers that may be 0; every other one is above 0.
-_ZERO_ALLOWED = frozenset({"port", "drain_spread_s"})
+_ZERO_ALLOWED = frozenset({"port", "metrics_port", "drain_spread_s"})
 # Highest values. Source: a TCP port has 16 bits; the others are chosen.
-_HIGHEST = {"port": 65_535, "rider_orders_max": 10}
+_HIGHEST = {"port": 65_535, "metrics_port": 65_535, "rider_orders_max": 10}
 _URLS = ("dynamodb_endpoint", "code_url", "payout_url", "router_url")
 
 

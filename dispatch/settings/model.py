@@ -23,6 +23,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     host: str = "127.0.0.1"
     port: int = 8080
+    # Prometheus scrapes `/metrics` here; it shows turnover, so it is not at the public port. Under
+    # --dev the port is 0, which is off, and `/metrics` is at the main port for this machine.
+    # Source: OpenTelemetry specification, the default port of its Prometheus exporter.
+    metrics_host: str = "127.0.0.1"
+    metrics_port: int = 9464
     # edge: serves sockets and HTTP; engine: may be the live engine of its zone; all: both.
     role: Role = "all"
     jwt_secret: Secret = ""

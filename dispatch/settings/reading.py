@@ -40,6 +40,7 @@ def read(environ: Mapping[str, str], *, dev: bool = False) -> Settings:
     if dev:
         given.setdefault("drain_spread_s", DEV_DRAIN_SPREAD_S)
         given.setdefault("embedded", "on")
+        given.setdefault("metrics_port", 0)
     if dev and "jwt_secret" not in given:
         given["jwt_secret"] = secrets.token_urlsafe(JWT_SECRET_BYTES_MIN)
     try:

@@ -30,6 +30,7 @@ from handlers.http import (
 from handlers.http.framework import envelope, health
 from handlers.http.framework.api_docs import add_docs
 from handlers.http.framework.console import add_console
+from handlers.http.framework.metrics_endpoint import MetricsEndpoint
 from handlers.http.framework.middleware import http_gate
 from handlers.sessions.auth import Tokens
 from handlers.sessions.client_address import TrustedProxies
@@ -71,6 +72,8 @@ def build_application(
     )
     probes = health.store_probes(infrastructure.redis, infrastructure.table)
     envelope.register_routes(app, health.routes(probes, is_stopping))
+    if settings.dev:
+        envelope.register_routes(app, MetricsEndpoint(clock).routes())
     if not settings.has_sockets:
         return app
     for subject in HTTP_MODULES:

@@ -1,4 +1,4 @@
-"""Listening TCP socket, bound before any other part of the server is started."""
+"""Listening TCP sockets, bound before any other part of the server is started."""
 
 import socket
 
@@ -14,17 +14,29 @@ SO_SNDBUF_BYTES = 64 * 1024
 
 
 def listen(settings: Settings) -> socket.socket:
-    """Bind the port and listen, without accepting yet.
+    """Bind HOST and PORT and listen, without accepting yet.
 
     Errors: SettingsError where the port is taken or the host is not an address of this machine.
     """
+    return _bind(settings.host, settings.port, "")
+
+
+def listen_for_metrics(settings: Settings) -> socket.socket | None:
+    """Bind METRICS_HOST and METRICS_PORT; None where the port is 0.
+
+    Errors: as `listen`.
+    """
+    if settings.metrics_port == 0:
+        return None
+    return _bind(settings.metrics_host, settings.metrics_port, " (METRICS_PORT; 0 is off)")
+
+
+def _bind(host: str, port: int, hint: str) -> socket.socket:
     try:
-        family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-        address = (settings.host, settings.port)
-        listener = socket.create_server(address, family=family, backlog=BACKLOG)
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        where = f"{settings.host}:{settings.port}"
-        raise SettingsError(f"cannot listen at {where}: {error.strerror}") from error
+        raise SettingsError(f"cannot listen at {host}:{port}: {error.strerror}{hint}") from error
     # Accepted connections inherit the option.
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SO_SNDBUF_BYTES)
     return listener

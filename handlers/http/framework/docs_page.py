@@ -5,8 +5,6 @@ import hashlib
 import html
 from collections.abc import Iterable
 
-from aiohttp import web
-
 from handlers.http.framework.schemas import TITLE, Document
 
 _STYLE = (
@@ -26,7 +24,7 @@ HEADERS = {
 }
 
 
-def docs_page(openapi: Document, asyncapi: Document) -> web.Response:
+def docs_page(openapi: Document, asyncapi: Document) -> str:
     """The page for an OpenAPI and an AsyncAPI document."""
     rows = [
         _row(f"{method.upper()} {path}", operation["summary"], operation.get("x-roles", ["anyone"]))
@@ -38,13 +36,12 @@ def docs_page(openapi: Document, asyncapi: Document) -> web.Response:
         f"<h2>/{audience}</h2><table>{_message_rows(audience, asyncapi)}</table>"
         for audience in asyncapi["channels"]
     )
-    text = (
+    return (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{TITLE}</title>"
         f"<meta name=viewport content='width=device-width'><style>{_STYLE}</style>"
         f"<h1>{TITLE}</h1><p>Every field of every message: <a href=openapi.json>openapi.json"
         f"</a>, <a href=asyncapi.json>asyncapi.json</a>.</p>{''.join(sections)}"
     )
-    return web.Response(text=text, content_type="text/html", headers=HEADERS)
 
 
 def _message_rows(audience: str, asyncapi: Document) -> str:

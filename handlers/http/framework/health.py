@@ -1,16 +1,15 @@
-"""Health and metrics endpoints: /healthz (liveness), /readyz (readiness), /metrics (Prometheus)."""
+"""Health endpoints: /healthz (liveness) and /readyz (readiness)."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypedDict
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from dispatch import metrics
+from concurrency.shared_result import SharedResult
 from dispatch.errors import StoreUnavailable
 from dispatch.storage.redis_client import RedisClients, translate_redis_errors
-from handlers.http.framework.envelope import PUBLIC, Route, failure_response
+from handlers.http.framework.envelope import HTTP_EDGE, PUBLIC, Route, failure_response
 from ledger.dynamodb.client import DynamoTable
 from ledger.dynamodb.table import Key, TableUnavailable
 
@@ -19,6 +18,9 @@ Probe = Callable[[], Awaitable[object]]
 
 # Source: chosen; orchestrators probe every few seconds and wait one second by default.
 PROBE_S_MAX = 1.0
+# Forty probes at once, or a flood of them, cost the stores one. Source: chosen; a second is the
+# shortest interval of the usual orchestrators.
+READINESS_MAX_AGE_S = 1.0
 
 
 class HealthView(TypedDict):
@@ -56,18 +58,19 @@ def routes(
     is_stopping: Callable[[], bool] = _never_stopping,
     probe_s_max: float = PROBE_S_MAX,
 ) -> list[Route]:
-    """The endpoints for orchestrators and Prometheus; `probes` by the name of their store.
+    """The endpoints for orchestrators; `probes` by the name of their store.
 
     Units: seconds that a probe may take.
     """
+    readiness = SharedResult(lambda: find_down(probes, probe_s_max), READINESS_MAX_AGE_S)
 
-    async def get_ready(_request: web.Request) -> HealthView | web.Response:
+    async def get_ready(request: web.Request) -> HealthView | web.Response:
         """The server and its stores can serve requests; otherwise which part cannot."""
         if is_stopping():
             return failure_response(
                 503, "unavailable", "the server is stopping", {"down": ["server"]}
             )
-        down = await find_down(probes, probe_s_max)
+        down = await readiness.get(request.app[HTTP_EDGE].clock.monotonic_s())
         if down:
             verb = "does" if len(down) == 1 else "do"
             message = f"{' and '.join(down)} {verb} not answer"
@@ -77,19 +80,12 @@ def routes(
     return [
         Route("GET", "/healthz", PUBLIC, get_health, is_limited=False),
         Route("GET", "/readyz", PUBLIC, get_ready, is_limited=False),
-        Route("GET", "/metrics", PUBLIC, get_metrics, is_limited=False),
     ]
 
 
 async def get_health(_request: web.Request) -> HealthView:
     """The process runs and its event loop turns."""
     return {"status": "alive"}
-
-
-async def get_metrics(_request: web.Request) -> web.Response:
-    """All metrics in Prometheus' text format."""
-    metrics.TASKS.set(len(asyncio.all_tasks()))
-    return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
 
 async def _is_up(probe: Probe, probe_s_max: float) -> bool:

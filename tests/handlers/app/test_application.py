@@ -16,7 +16,7 @@ pytestmark = pytest.mark.engines
 async def test_every_endpoint_module_is_served_by_a_role_with_sockets(
     infrastructure: OpenInfrastructure, role: str, has_endpoints: bool
 ):
-    """Another role has the health probes and the metrics."""
+    """Another role has the health probes, and the metrics under --dev."""
     shared = {"REDIS_URL": "redis://shared", "DYNAMODB_ENDPOINT": "http://shared"}
     built = infrastructure(ROLE=role, **shared)
     services, _ = compose(built)

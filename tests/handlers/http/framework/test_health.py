@@ -1,4 +1,4 @@
-"""Health probes and metrics: what orchestrators and dashboards see."""
+"""Health probes: what orchestrators see."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -99,14 +99,30 @@ async def test_the_probes_of_the_stores_answer(table: DynamoTable, redis: RedisC
         await probe()
 
 
-async def test_metrics_are_in_prometheus_text_format():
-    """All series of the server, for any number of unauthenticated requests."""
-    async with serve_health() as edge:
-        for _ in range(400):
-            async with edge.http.get(edge.url + "/healthz") as answer:
-                assert answer.status == 200
-        async with edge.http.get(edge.url + "/metrics") as answer:
-            text = await answer.text()
-    assert answer.headers["Content-Type"].startswith("text/plain; version=")
-    assert "reeyo_sockets_ended_total" in text
-    assert 'reeyo_http_requests_total{method="GET",route="/healthz",status="200"}' in text
+async def test_many_probes_cost_one():
+    """Forty requests at once, and those of the next second, ask the stores once."""
+    calls: list[None] = []
+
+    async def probe() -> None:
+        calls.append(None)
+        await asyncio.sleep(0)
+
+    async with serve_health(redis=probe) as edge:
+
+        async def ask() -> int:
+            async with edge.http.get(edge.url + "/readyz") as answer:
+                return answer.status
+
+        assert await asyncio.gather(*(ask() for _ in range(40))) == [200] * 40
+        edge.clock.advance(999)
+        assert (await ask(), len(calls)) == (200, 1)
+        edge.clock.advance(1)
+        assert (await ask(), len(calls)) == (200, 2)
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+async def test_head_is_answered(path: str):
+    """Some balancers probe with HEAD."""
+    async with serve_health(redis=probe_up) as edge, edge.http.head(edge.url + path) as answer:
+        assert (answer.status, await answer.read()) == (200, b"")
+        assert answer.headers["Content-Length"] == "42"
