@@ -19,7 +19,7 @@ from dispatch.leadership.redis_instance import RedisInstance
 from dispatch.model import Order, OrderStatus
 from dispatch.orders.rider_loader import RiderLoader
 from dispatch.orders.store import SHARDS, OrderStore, order_shard
-from dispatch.orders.transitions.waves import needs_dispatch
+from dispatch.orders.transitions.waves import needs_engine
 from dispatch.storage.dynamodb_errors import translate_dynamodb_errors
 from dispatch.storage.timers import Timers
 from dispatch.tracking.redis_writer import RedisWriter
@@ -155,7 +155,7 @@ class OpenOrderRecovery:
     async def _recover_shard(self, shard: int, *, is_lost: bool) -> None:
         orders = await self._orders.list_open(shard)
         due: dict[str, int] = {
-            order.order_id: _due_at_ms(order) for order in orders if needs_dispatch(order)
+            order.order_id: _due_at_ms(order) for order in orders if needs_engine(order)
         }
         timers = await self._timers.arm_missing(due)
         lines = await self._recover_board(shard, orders)

@@ -10,6 +10,7 @@ from dispatch.errors import LeadershipLost, Refused, StoreUnavailable
 from dispatch.ids import OrderId
 from dispatch.orders.batch.batch_loop import FALLBACK_CHECK_MS, BatchLoop
 from dispatch.orders.batch.open_orders import OpenOrders
+from dispatch.orders.offers.delivery_monitor import DeliveryMonitor
 from dispatch.orders.offers.lookups import EngineLookups
 from dispatch.orders.offers.offer_holds import OfferHolds
 from dispatch.orders.offers.offering import OfferMaker
@@ -53,6 +54,7 @@ class DispatchEngine:
         self._search = RiderSearch(order_service, lookups, offer_maker, clock)
         self.batch_loop = BatchLoop(order_service, lookups, offer_maker, self._open_orders, clock)
         self._pickup_monitor = PickupMonitor(order_service, lookups, clock)
+        self._delivery_monitor = DeliveryMonitor(order_service, lookups, clock)
         self._wake_up = WakeUp()
 
     def wake(self, _message: bytes = b"") -> None:
@@ -97,7 +99,7 @@ class DispatchEngine:
         self._open_orders.clear()
         for order in orders:
             self._open_orders.update(order)
-            if waves.needs_dispatch(order):
+            if waves.needs_engine(order):
                 due[order.order_id] = dispatch_of(order).due_at_ms or now_ms
                 self._search.add_open_offers(order)
         await self._lookups.timers.arm(due)
@@ -137,18 +139,23 @@ class DispatchEngine:
         await self._lookups.put_timer(order_id, self._clock.now_ms() + ORDER_RETRY_MS)
 
     async def process_order(self, order_id: OrderId) -> None:
-        """Do what an order needs now: offer it, monitor its pickup, or drop its timer.
+        """Do what an order needs now: offer it, monitor its way, or drop its timer.
 
         Errors: Refused where the order has changed meanwhile; StoreUnavailable, TableUnavailable,
         LeadershipLost.
         """
         order = await self._orders.get(order_id)
-        if order is None or not waves.needs_dispatch(order):
+        if order is None or not waves.needs_engine(order):
             self._search.forget(order_id)
             self._open_orders.forget(order_id, order)
             await self._lookups.timers.drop(order_id, self._lookups.fence.token())
             return
         policy = await self._lookups.policies.get(order.order_type)
+        if waves.is_after_pickup(order):
+            self._search.forget(order_id)
+            self._open_orders.forget(order_id, order)
+            await self._delivery_monitor.check(order, policy)
+            return
         if waves.is_before_pickup(order):
             self._search.rider_assigned(order)
             self._open_orders.update(order)

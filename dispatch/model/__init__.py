@@ -19,7 +19,7 @@ from dispatch.model.order import (
 )
 from dispatch.model.position import Position, Presence, RiderPresence, Trail
 from dispatch.model.record import Place, Record
-from dispatch.model.rider_search import Dispatch, DispatchState
+from dispatch.model.rider_search import Dispatch, DispatchState, PositionEvidence
 
 __all__ = [
     "TERMINAL_STATUSES",
@@ -43,6 +43,7 @@ __all__ = [
     "PaymentState",
     "Place",
     "Position",
+    "PositionEvidence",
     "PrepTime",
     "Presence",
     "Recipient",

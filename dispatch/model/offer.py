@@ -94,3 +94,8 @@ class OfferPolicy(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     stall_ms: int = 240_000
     stall_m: int = 50
     near_m: int = 100
+    # After the pickup operators are alerted where nothing was received from the rider for
+    # `goods_silent_ms`, where positions show no progress as above, and after `late_ms` under way.
+    # Source: chosen; a rider counts as lost after 45 s, and most rides in a city take half an hour.
+    goods_silent_ms: int = 45_000
+    late_ms: int = 60 * 60_000

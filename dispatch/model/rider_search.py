@@ -20,6 +20,17 @@ class DispatchState(StrEnum):
     EXHAUSTED = "EXHAUSTED"
 
 
+class PositionEvidence(Record, frozen=True):
+    """How far a rider's last position was from the stop that its command is about.
+
+    Units: metres, milliseconds.
+    """
+
+    distance_m: int
+    age_ms: int
+    accuracy: float | None = None
+
+
 class Dispatch(Record, frozen=True):
     """The rider search of one order, stored inside the order. Units: Unix ms, kilometres.
 
@@ -27,7 +38,9 @@ class Dispatch(Record, frozen=True):
     rider. `wanted` is the rider an operator asked for, who is asked before all others. Of the
     current wave `wave_asked` riders were asked so far, all within `radius_km`. `decisions` counts
     the decisions made. `seen_at` holds when positions showed the rider at a stop, before the
-    rider reported it.
+    rider reported it. `concerns` holds since when the engine
+    has been worried about the goods under way, by kind; `evidence` where the rider was when it sent
+    a command, by its name.
     """
 
     state: DispatchState
@@ -43,3 +56,5 @@ class Dispatch(Record, frozen=True):
     wanted: RiderId | None = None
     decisions: int = 0
     seen_at: dict[str, int] = {}
+    concerns: dict[str, int] = {}
+    evidence: dict[str, PositionEvidence] = {}

@@ -10,7 +10,7 @@ from dispatch.ids import OrderId, RiderId
 from dispatch.keys import identity
 from dispatch.model import Order, OrderStatus, RiderAssignment, assignment_of
 from dispatch.orders.transitions.context import Transition
-from dispatch.orders.transitions.waves import needs_dispatch
+from dispatch.orders.transitions.waves import needs_engine
 from dispatch.wire import frames
 from dispatch.wire.snapshots import order_marker
 
@@ -79,11 +79,11 @@ def _has_finished_trail(transition: Transition) -> bool:
 
 
 def _due_at_ms(before: Order | None, after: Order) -> int | None:
-    if after.dispatch is not None and needs_dispatch(after):
-        return after.dispatch.due_at_ms
+    if after.dispatch is not None and needs_engine(after):
+        return after.dispatch.due_at_ms or after.updated_at
     # The engine checks the order a last time, to release the riders it had asked.
-    needed_dispatch = before is not None and needs_dispatch(before)
-    return after.updated_at if needed_dispatch else None
+    needed_engine = before is not None and needs_engine(before)
+    return after.updated_at if needed_engine else None
 
 
 # Counters of the operations board, by the status that an order reaches.

@@ -70,6 +70,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     # Who owes what a customer did not pay in cash, until an operator decides otherwise.
     # Source: docs/decisions/0032-cash-differences.md.
     cash_shortage: Literal["rider", "customer"] = "rider"
+    # A delivery that is completed farther from its dropoff than this raises an alert.
+    # Source: chosen; more than a wrong pin and a large building are apart from the door.
+    completed_far_m: int = 500
     dev: bool = False
 
     # Period of the position writer: a fix waits at most this long before it is sent to Redis.

@@ -59,17 +59,23 @@ def order_snapshot(order: Order, audience: str) -> Snapshot:
     if order.proof is not None and audience == "vendor":
         snapshot["proof"] = {"kind": order.proof.kind}
     if audience == "ops":
-        snapshot["dispatch"]["asked"] = _asked_view(order.dispatch)
+        snapshot["dispatch"] |= _engine_view(order.dispatch)
     return snapshot
 
 
-def _asked_view(dispatch: Dispatch | None) -> list[Snapshot]:
-    """The riders who were asked and how their offers ended, with the reasons that they gave."""
-    asked = dispatch.asked if dispatch else {}
-    return [
+def _engine_view(dispatch: Dispatch | None) -> Snapshot:
+    """What only operators see of a search: who was asked, what worries, where the rider was.
+
+    Riders who were asked have the outcome of their offer, and the reason that they gave.
+    """
+    if dispatch is None:
+        return {"asked": [], "concerns": {}, "evidence": {}}
+    asked = [
         {"riderId": rider_id, **msgspec.to_builtins(past)}
-        for rider_id, past in sorted(asked.items(), key=lambda each: each[1].at_ms)
+        for rider_id, past in sorted(dispatch.asked.items(), key=lambda each: each[1].at_ms)
     ]
+    evidence = msgspec.to_builtins(dispatch.evidence)
+    return {"asked": asked, "concerns": dict(dispatch.concerns), "evidence": evidence}
 
 
 def dispatch_view(dispatch: Dispatch | None) -> Snapshot:

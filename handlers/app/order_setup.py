@@ -15,6 +15,7 @@ from dispatch.orders.offers.approach_store import ApproachStore
 from dispatch.orders.offers.offer_pauses import OfferPauses
 from dispatch.orders.offers.policy_store import OfferPolicyStore
 from dispatch.orders.service import OrderService
+from dispatch.orders.transitions.handover import HandoverPolicy
 from dispatch.orders.unit_of_work import OrderUnitOfWork
 from dispatch.orders.use_cases.base import OrderStores
 from dispatch.riders.store import Riders
@@ -81,7 +82,9 @@ def _build_order_stores(
         fence=Fence(clock),
         payment_provider=infrastructure.settings.payment_provider,
         service_area=infrastructure.settings.area,
-        cash_shortage=infrastructure.settings.cash_shortage,
+        handover_policy=HandoverPolicy(
+            infrastructure.settings.cash_shortage, infrastructure.settings.completed_far_m
+        ),
         rider_orders_max=infrastructure.settings.rider_orders_max,
     )
 

@@ -1,4 +1,4 @@
-"""Approach of an assigned rider to the pickup, and when the order is withdrawn: pure."""
+"""Approach of a rider to its next stop, and when an order is withdrawn before the pickup: pure."""
 
 from msgspec.structs import replace
 
@@ -11,6 +11,7 @@ from dispatch.model import (
     RiderPresence,
 )
 from dispatch.orders.offers.approach_store import Approach
+from dispatch.orders.transitions.waves import is_after_pickup
 from matching.geo import distance_m
 
 # An assigned rider is checked this often, or four times within the policy's `vanish_ms`.
@@ -32,24 +33,26 @@ def update_approach(
     now_ms: int,
     policy: OfferPolicy,
 ) -> Approach:
-    """The approach of the order's rider now.
+    """The approach of the order's rider to its next stop now.
 
-    Accepting counts as an observation. Time in which the engine did not check does not count
-    against the rider: the server may have been down, and have missed what it sent. Neither does
-    time without a usable position count as time without progress.
+    Accepting, or picking up, counts as an observation. Time in which the engine did not check does
+    not count against the rider: the server may have been down, and have missed what it sent.
+    Neither does time without a usable position count as time without progress.
 
     Units: Unix milliseconds.
     """
     assert order.rider_id is not None, "only an assigned order has an approach"
     position = presence.position
-    distance_to_pickup_m = None if position is None else distance_m(position, order.pickup)
-    if before is None or before.rider_id != order.rider_id:
+    stop, place = ("dropoff", order.dropoff) if is_after_pickup(order) else ("pickup", order.pickup)
+    distance_to_stop_m = None if position is None else distance_m(position, place)
+    if before is None or (before.rider_id, before.stop) != (order.rider_id, stop):
         return Approach(
             rider_id=order.rider_id,
             seen_at_ms=now_ms,
             progressed_at_ms=now_ms,
             checked_at_ms=now_ms,
-            nearest_m=distance_to_pickup_m,
+            nearest_m=distance_to_stop_m,
+            stop=stop,
         )
     gap_ms = now_ms - before.checked_at_ms
     unchecked_ms = gap_ms if gap_ms > 2 * check_every_ms(policy) else 0
@@ -64,10 +67,10 @@ def update_approach(
         progressed_at_ms=min(progressed_at_ms, now_ms),
         checked_at_ms=now_ms,
     )
-    if distance_to_pickup_m is None:
+    if distance_to_stop_m is None:
         return after
-    if before.nearest_m is None or distance_to_pickup_m <= before.nearest_m - policy.stall_m:
-        return replace(after, nearest_m=distance_to_pickup_m, progressed_at_ms=now_ms)
+    if before.nearest_m is None or distance_to_stop_m <= before.nearest_m - policy.stall_m:
+        return replace(after, nearest_m=distance_to_stop_m, progressed_at_ms=now_ms)
     return after
 
 

@@ -1,17 +1,18 @@
-"""Approaches of assigned riders in Redis, kept between two checks of the engine."""
+"""Approaches of riders to their next stop in Redis, kept between two checks of the engine."""
 
 import msgspec
 
 from dispatch import keys
 from dispatch.ids import OrderId, RiderId
 from dispatch.storage.redis_client import RedisClients, translate_redis_errors
+from dispatch.wire.events import Stop
 
-# Longer than any ride to a pickup; Redis drops what is no longer written.
+# Longer than any ride to a stop; Redis drops what is no longer written.
 TTL_S = 3600
 
 
 class Approach(msgspec.Struct, frozen=True, kw_only=True):
-    """One rider's approach to one pickup. Units: metres, Unix milliseconds of the server.
+    """One rider's approach to one stop of an order. Units: metres, Unix milliseconds of the server.
 
     `nearest_m` is the smallest distance so far, `progressed_at_ms` when it last shrank noticeably,
     `seen_at_ms` when the server last received anything from the rider, `checked_at_ms` the engine's
@@ -23,6 +24,7 @@ class Approach(msgspec.Struct, frozen=True, kw_only=True):
     progressed_at_ms: int
     checked_at_ms: int
     nearest_m: float | None = None
+    stop: Stop = "pickup"
 
 
 _decoder = msgspec.json.Decoder(Approach)

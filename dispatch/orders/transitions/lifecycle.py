@@ -1,24 +1,14 @@
 """Order transitions by customers, vendors and riders, from placement to rating: pure."""
 
-from typing import NamedTuple
-
 from msgspec.structs import replace
 
 from dispatch.errors import Refusal, Refused
-from dispatch.ids import RiderId
 from dispatch.keys import identity
 from dispatch.model import (
-    DeliveryProof,
     DispatchState,
     Order,
     OrderStatus,
     PaymentState,
-)
-from dispatch.orders.transitions.cash_difference import (
-    CashReport,
-    CashShortage,
-    cash_alert,
-    payment_after,
 )
 from dispatch.orders.transitions.context import (
     AddressedEvent,
@@ -186,46 +176,7 @@ def record_arrival(order: Order, request: TransitionRequest[ArrivalFacts]) -> Tr
 
 
 def _with_dispatch_state(order: Order, state: DispatchState) -> Order:
-    """The order in another dispatch state; after the pickup the engine has nothing to check."""
-    due_at_ms = dispatch_of(order).due_at_ms if state is DispatchState.AT_PICKUP else None
-    return replace(order, dispatch=replace(dispatch_of(order), state=state, due_at_ms=due_at_ms))
-
-
-class Handover(NamedTuple):
-    """A rider's command that ends a delivery, and the policy for cash that differs."""
-
-    command: commands.CompleteDelivery
-    shortage: CashShortage
-
-
-def complete_delivery(order: Order, request: TransitionRequest[Handover]) -> Transition:
-    """The rider has handed the goods over; from now on the order may be settled.
-
-    Errors: Refused MALFORMED for cash that cannot have been collected.
-    """
-    command, shortage = request.input
-    payment = payment_after(order, CashReport(command.cash_collected, shortage))
-    alert = cash_alert(order, payment, request.now_ms)
-    delivered = replace(
-        _with_dispatch_state(order, DispatchState.DONE),
-        status=OrderStatus.DELIVERED,
-        payment=payment,
-        proof=_proof_of(command),
-    )
-    event = events.OrderDelivered(**event_fields(order), rider_id=request.actor.id)
-    return Transition(
-        order=delivered,
-        events=to_user_and_vendor(order, event),
-        released_rider_id=RiderId(request.actor.id),
-        alerts=() if alert is None else (alert,),
-    )
-
-
-def _proof_of(command: commands.CompleteDelivery) -> DeliveryProof | None:
-    sent = command.proof
-    if sent is None or isinstance(sent, str):
-        return DeliveryProof(kind="NOTE", note=sent) if sent else None
-    return DeliveryProof(kind=sent.kind, pin=sent.pin, upload_id=sent.upload_id, code=sent.code)
+    return replace(order, dispatch=replace(dispatch_of(order), state=state))
 
 
 def settle(order: Order, request: TransitionRequest[None]) -> Transition:

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from dispatch.errors import Refusal, Refused
 from dispatch.ids import RiderId
 from dispatch.model import Dispatch, DispatchState, Order, OrderStatus
-from dispatch.orders.transitions import lifecycle, offers, timeouts
+from dispatch.orders.transitions import concerns, handover, lifecycle, offers, timeouts
 from dispatch.orders.transitions.context import (
     Actor,
     InputT,
@@ -43,14 +43,27 @@ def decide_transition(order: Order, request: TransitionRequest[InputT]) -> Trans
     state = order.dispatch.state if order.dispatch else None
     is_state_allowed = rule.dispatch_states is None or state in rule.dispatch_states
     if order.status not in rule.statuses or not is_state_allowed:
-        present = order.status.value + (f" / {state.value}" if state else "")
-        raise Refused(
-            Refusal.WRONG_STATE, f"{request.name} does not fit an order that is {present}"
-        )
+        raise _wrong_state(order, request.name)
     transition = rule.apply(order, request)
     if transition.order is order:
         return transition
     return replace(transition, order=_next_version(order, transition.order, request.now_ms))
+
+
+# What can be done with goods that are with a rider, by the request that comes too late.
+_AFTER_PICKUP_HINTS = {
+    "release_delivery": "you have the goods: deliver them, or ask an operator",
+    "reassign": "the rider has the goods: call it, or cancel the order",
+}
+
+
+def _wrong_state(order: Order, name: str) -> Refused:
+    state = order.dispatch.state if order.dispatch else None
+    present = order.status.value + (f" / {state.value}" if state else "")
+    message = f"{name} does not fit an order that is {present}"
+    if state in _AFTER_PICKUP and name in _AFTER_PICKUP_HINTS:
+        message = f"{message}; {_AFTER_PICKUP_HINTS[name]}"
+    return Refused(Refusal.WRONG_STATE, message)
 
 
 def _is_party(order: Order, actor: Actor, name: str) -> bool:
@@ -144,8 +157,9 @@ TRANSITIONS: dict[str, TransitionRule] = {
     "arrived_dropoff": TransitionRule(
         _RIDER, _IN_TRANSIT, frozenset({DispatchState.PICKED_UP}), lifecycle.arrived_dropoff
     ),
+    "note_concerns": TransitionRule(_ENGINE, _IN_TRANSIT, _AFTER_PICKUP, concerns.note_concerns),
     "complete_delivery": TransitionRule(
-        _RIDER, _IN_TRANSIT, _AFTER_PICKUP, lifecycle.complete_delivery
+        _RIDER, _IN_TRANSIT, _AFTER_PICKUP, handover.complete_delivery
     ),
     "settle": TransitionRule(_ENGINE, _DELIVERED, None, lifecycle.settle),
     "cancel_order": TransitionRule(

@@ -238,8 +238,13 @@ def is_after_pickup(order: Order) -> bool:
 
 
 def needs_dispatch(order: Order) -> bool:
-    """Whether the engine must check the order: it searches a rider, or waits for one."""
+    """Whether the order searches a rider, or waits for one at its pickup."""
     return is_searching(order) or is_before_pickup(order)
+
+
+def needs_engine(order: Order) -> bool:
+    """Whether the engine must check the order: it needs a rider, or its goods are under way."""
+    return needs_dispatch(order) or is_after_pickup(order)
 
 
 def _is_in_state(order: Order, states: frozenset[DispatchState]) -> bool:

@@ -10,8 +10,8 @@ from dispatch.ids import OrderId
 from dispatch.model import Order
 from dispatch.orders.extra_writes import ExtraWritesBuilder, no_extra_writes
 from dispatch.orders.learned_stats import LearnedStats
-from dispatch.orders.transitions.cash_difference import CashShortage
 from dispatch.orders.transitions.context import Actor, InputT, Transition, TransitionRequest
+from dispatch.orders.transitions.handover import HandoverPolicy
 from dispatch.orders.unit_of_work import (
     ENGINE,
     Caller,
@@ -45,7 +45,7 @@ class OrderStores(msgspec.Struct, frozen=True, kw_only=True):
     fence: Fence
     payment_provider: str
     service_area: ServiceArea
-    cash_shortage: CashShortage = "rider"
+    handover_policy: HandoverPolicy = HandoverPolicy()
     # Source: docs/contract.md, a rider carries one order at a time unless configured otherwise.
     rider_orders_max: int = 1
 

@@ -1,14 +1,20 @@
 """Use cases of an assigned order: arrivals, pickup, delivery, and giving it back."""
 
+import structlog
+
+from dispatch.errors import StoreUnavailable
 from dispatch.ids import OrderId, RiderId
-from dispatch.model import OfferOutcome, Order
+from dispatch.model import OfferOutcome, Order, Position
+from dispatch.orders.transitions.concerns import ConcernFacts
 from dispatch.orders.transitions.context import ArrivalFacts, Transition
-from dispatch.orders.transitions.lifecycle import Handover
+from dispatch.orders.transitions.handover import Handover
 from dispatch.orders.unit_of_work import Caller, ExtraWrites
 from dispatch.orders.use_cases.base import OrderUseCases
 from dispatch.wire import commands
 from dispatch.wire.events import Stop
 from dispatch.wire.snapshots import Snapshot
+
+log = structlog.get_logger(__name__)
 
 
 class DeliveryUseCases(OrderUseCases):
@@ -49,7 +55,8 @@ class DeliveryUseCases(OrderUseCases):
         async def extra_writes_for(order: Order, transition: Transition) -> ExtraWrites:
             return self._extra_writes.for_delivery(order, transition, RiderId(caller.id))
 
-        handover = Handover(command, self._stores.cash_shortage)
+        position = await self._last_position(RiderId(caller.id))
+        handover = Handover(command, self._stores.handover_policy, position)
         committed = await self._unit_of_work.commit(
             caller,
             OrderId(command.order_id),
@@ -57,6 +64,21 @@ class DeliveryUseCases(OrderUseCases):
             extra_writes_for,
         )
         return committed.answer
+
+    async def _last_position(self, rider_id: RiderId) -> Position | None:
+        """The rider's last position; None also where Redis cannot answer: it is evidence only."""
+        try:
+            return await self._stores.positions.last_position(rider_id)
+        except StoreUnavailable as error:
+            log.warning("handover_without_position", rider_id=rider_id, cause=error.cause)
+            return None
+
+    async def note_concerns(self, order_id: OrderId, facts: ConcernFacts) -> Order:
+        """Note what worries the engine about goods under way, and alert operators of what is new.
+
+        Errors: Refused WRONG_STATE where they were delivered; LeadershipLost.
+        """
+        return await self._commit_by_engine("note_concerns", order_id, facts)
 
     async def release_delivery(self, caller: Caller, command: commands.ReleaseDelivery) -> Snapshot:
         """The rider gives the order back before the pickup; the search begins again."""

@@ -46,3 +46,5 @@ class OfferSettings(OperatorRequest, frozen=True, kw_only=True):
     stall_ms: Annotated[int, Meta(ge=30_000, le=7_200_000)] | None = None
     stall_m: Annotated[int, Meta(ge=5, le=1_000)] | None = None
     near_m: Annotated[int, Meta(ge=10, le=2_000)] | None = None
+    goods_silent_ms: Annotated[int, Meta(ge=10_000, le=3_600_000)] | None = None
+    late_ms: Annotated[int, Meta(ge=60_000, le=86_400_000)] | None = None

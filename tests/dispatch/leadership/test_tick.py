@@ -325,8 +325,8 @@ async def test_time_without_an_engine_does_not_count_against_a_rider(
     assert after.state is DispatchState.ASSIGNED
 
 
-async def test_after_the_pickup_the_monitor_stops(dispatch_scenario: DispatchScenario):
-    """After the pickup no missing fix withdraws the order, and its timer is dropped."""
+async def test_after_the_pickup_the_rider_keeps_the_order(dispatch_scenario: DispatchScenario):
+    """No missing fix withdraws it any more; operators are alerted, and the checks go on."""
     order_id = await accepted_order(dispatch_scenario)
     vendor, rider = (
         dispatch_scenario.order_scenario.caller("vendor", "ven_1"),
@@ -340,14 +340,9 @@ async def test_after_the_pickup_the_monitor_stops(dispatch_scenario: DispatchSce
     )
     after = await ride(dispatch_scenario, order_id, *[None] * 10)
 
-    assert (after.state, after.due_at_ms) == (DispatchState.PICKED_UP, None)
-    await dispatch_scenario.order_scenario.timers.claim(
-        dispatch_scenario.clock.now_ms() + 1_000_000, 10, 1
-    )
-    await dispatch_scenario.engine.process_order(order_id)
-    assert await dispatch_scenario.order_scenario.timers.claim(
-        dispatch_scenario.clock.now_ms() + 2_000_000, 10, 1
-    ) == ([], None)
+    assert (after.state, after.rider_id) == (DispatchState.PICKED_UP, "paul")
+    assert list(after.concerns) == ["goods_silent"]
+    assert after.due_at_ms is not None
 
 
 async def test_every_tick_with_a_decision_is_recorded(dispatch_scenario: DispatchScenario):

@@ -78,7 +78,9 @@ def test_an_unchanged_assignment_sends_no_message():
         ("ACCEPTED", "SEARCHING", "make_offers", "engine", 2_002_000),
         ("ACCEPTED", "SEARCHING", "cancel_order", "user", 2_000_000),
         ("READY", "ASSIGNED", "pick_up", "rider", 2_000_000),
-        ("IN_TRANSIT", "PICKED_UP", "arrived_dropoff", "rider", None),
+        ("IN_TRANSIT", "PICKED_UP", "arrived_dropoff", "rider", 2_000_000),
+        ("IN_TRANSIT", "AT_DROPOFF", "complete_delivery", "rider", 2_000_000),
+        ("DELIVERED", "DONE", "rate_order", "user", None),
     ],
 )
 def test_the_engine_checks_an_order_that_needs_it_and_once_more_after(

@@ -46,6 +46,8 @@ WEBHOOK_SECRET = "whsec_" + base64.b64encode(b"w" * WEBHOOK_SECRET_BYTES_MIN).de
         ({"SERVICE_AREA": "Douala"}, "SERVICE_AREA must be lat,lng,km"),
         ({"SERVICE_AREA": " ; "}, "SERVICE_AREA names no circle"),
         ({"ROLE": "edge", "EMBEDDED": "on"}, "ROLE=edge shares its stores"),
+        ({"COMPLETED_FAR_M": "-1"}, "COMPLETED_FAR_M must be above 0"),
+        ({"CASH_SHORTAGE": "vendor"}, "CASH_SHORTAGE: "),
         ({"DRAIN_SPREAD_S": "-1"}, "DRAIN_SPREAD_S must be 0 or more"),
         ({"DRAIN_SPREAD_S": "nan"}, "DRAIN_SPREAD_S must be 0 or more"),
         ({"HTTP_REQUESTS_PER_MIN": "0"}, "HTTP_REQUESTS_PER_MIN must be above 0"),

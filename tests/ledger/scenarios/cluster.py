@@ -28,6 +28,7 @@ from dispatch.orders.service import OrderService
 from dispatch.orders.store import OrderStore
 from dispatch.orders.transitions.cash_difference import CashShortage
 from dispatch.orders.transitions.context import OfferFacts
+from dispatch.orders.transitions.handover import HandoverPolicy
 from dispatch.orders.unit_of_work import Caller, OrderUnitOfWork
 from dispatch.orders.use_cases.base import OrderStores
 from dispatch.riders.store import Riders
@@ -114,7 +115,7 @@ class ServerNode:
             fence=fence,
             payment_provider=PROVIDER,
             service_area=ServiceArea(),
-            cash_shortage=cash_shortage,
+            handover_policy=HandoverPolicy(cash_shortage),
         )
         self.order_service = OrderService(stores, clock)
         self.settlement_worker = SettlementWorker(self.order_service, self.ledger, clock)

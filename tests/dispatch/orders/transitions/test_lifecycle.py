@@ -6,7 +6,6 @@ from msgspec.structs import replace
 from dispatch.errors import Refusal
 from dispatch.ids import RiderId
 from dispatch.model import (
-    DeliveryProof,
     DispatchState,
     Order,
     OrderStatus,
@@ -14,7 +13,7 @@ from dispatch.model import (
     PaymentState,
 )
 from dispatch.orders.transitions.context import ArrivalFacts
-from dispatch.orders.transitions.lifecycle import Handover, fault_of
+from dispatch.orders.transitions.lifecycle import fault_of
 from dispatch.orders.transitions.state_machine import decide_transition
 from dispatch.wire import commands, events
 from ledger.core.cancellation_matrix import Fault
@@ -25,7 +24,7 @@ from tests.dispatch.orders.transitions.transition_requests import (
     outcome_of,
     request,
 )
-from tests.factories import a_cash_payment, a_parcel_order, a_payment, an_order
+from tests.factories import a_parcel_order, a_payment, an_order
 
 
 def unpaid_order() -> Order:
@@ -157,22 +156,6 @@ def test_only_an_operator_says_who_is_at_fault():
     assert fault_of("ops", commands.CancelOrder(order_id="ord_1")) is Fault.PLATFORM
 
 
-@pytest.mark.parametrize(("cash", "kinds"), [(None, []), (11_500, []), (9_000, ["cash_differs"])])
-def test_cash_that_differs_is_recorded_and_raised(cash: int | None, kinds: list[str]):
-    """The order keeps what was collected; operators are alerted where it is not the price."""
-    order = an_order(
-        status=OrderStatus.IN_TRANSIT, state=DispatchState.PICKED_UP, payment=a_cash_payment()
-    )
-    handover = Handover(
-        commands.CompleteDelivery(order_id="ord_1", cash_collected=cash), "customer"
-    )
-    step = decide_transition(order, request("complete_delivery", "rider", input=handover))
-
-    assert step.order.payment.state is PaymentState.COLLECTED
-    assert step.order.payment.collected == (order.pricing.total if cash is None else cash)
-    assert [alert.kind for alert in step.alerts] == kinds
-
-
 def test_settlement_sends_each_party_its_share():
     """Vendor and rider are sent the amounts fixed at the placement."""
     order = order_at("DELIVERED", "DONE")
@@ -226,33 +209,6 @@ def test_the_next_riders_arrival_is_sent_too():
     back = decide_transition(seen.order, request("release_delivery", "rider"))
 
     assert back.order.dispatch.seen_at == {}
-
-
-@pytest.mark.parametrize(
-    ("sent", "kept"),
-    [
-        (None, None),
-        ("", None),
-        ("left with the guard", DeliveryProof(kind="NOTE", note="left with the guard")),
-        (commands.Proof(kind="PIN", pin="0042"), DeliveryProof(kind="PIN", pin="0042")),
-        (
-            commands.Proof(kind="SIGNATURE", upload_id="upl_1"),
-            DeliveryProof(kind="SIGNATURE", upload_id="upl_1"),
-        ),
-        (commands.Proof(kind="BARCODE", code="4711"), DeliveryProof(kind="BARCODE", code="4711")),
-    ],
-)
-def test_the_proof_is_kept_with_the_delivery(
-    sent: commands.Proof | str | None, kept: DeliveryProof | None
-):
-    """What the rider sends is in the order that is delivered; a text is a note."""
-    command = commands.CompleteDelivery(order_id="ord_1", proof=sent)
-    order = order_at("IN_TRANSIT", "AT_DROPOFF")
-    step = decide_transition(
-        order, request("complete_delivery", "rider", input=Handover(command, "rider"))
-    )
-
-    assert (step.order.status, step.order.proof) == (OrderStatus.DELIVERED, kept)
 
 
 def test_the_first_rating_stays():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dispatch.errors import Refusal
+from dispatch.errors import Refusal, Refused
 from dispatch.model import DispatchState, OrderStatus
 from dispatch.orders.transitions.context import Actor, ArrivalFacts, TransitionRequest
 from dispatch.orders.transitions.state_machine import TRANSITIONS, decide_transition
@@ -39,8 +39,8 @@ READY              EXHAUSTED   cancel_order make_offers reassign
 READY ASSIGNED     withdraw_delivery cancel_order release_delivery reassign arrived_pickup pick_up \
                    record_arrival
 READY AT_PICKUP    withdraw_delivery cancel_order release_delivery reassign pick_up
-IN_TRANSIT         PICKED_UP   cancel_order arrived_dropoff complete_delivery record_arrival
-IN_TRANSIT         AT_DROPOFF  cancel_order complete_delivery
+IN_TRANSIT PICKED_UP cancel_order arrived_dropoff complete_delivery record_arrival note_concerns
+IN_TRANSIT         AT_DROPOFF  cancel_order complete_delivery note_concerns
 DELIVERED          DONE        rate_order
 FUNDS_DISTRIBUTED  DONE        rate_order
 REJECTED           -
@@ -115,3 +115,21 @@ def test_a_transition_counts_the_version_and_notes_the_time_of_a_new_status():
     assert (ready.order.version, ready.order.times["READY"]) == (2, NOW)
     assert (arrived.order.version, arrived.order.updated_at) == (3, NOW + 1_000)
     assert arrived.order.times == ready.order.times
+
+
+@pytest.mark.parametrize(
+    ("name", "audience", "hint"),
+    [
+        ("release_delivery", "rider", "you have the goods: deliver them, or ask an operator"),
+        ("reassign", "ops", "the rider has the goods: call it, or cancel the order"),
+    ],
+)
+def test_a_refusal_after_the_pickup_says_what_can_be_done(name: str, audience: str, hint: str):
+    """The goods are with the rider; before the pickup the message has no such hint."""
+    with pytest.raises(Refused) as late:
+        decide_transition(order_at("IN_TRANSIT", "PICKED_UP"), request(name, audience))
+    with pytest.raises(Refused) as early:
+        decide_transition(order_at("PENDING", "-"), request(name, audience))
+
+    assert late.value.message.endswith(f"IN_TRANSIT / PICKED_UP; {hint}")
+    assert ";" not in early.value.message

@@ -5,6 +5,7 @@ from typing import Any
 from dispatch.errors import Refusal, Refused
 from dispatch.ids import RiderId
 from dispatch.model import DispatchState, OfferOutcome, Order, OrderStatus
+from dispatch.orders.transitions.concerns import ConcernFacts
 from dispatch.orders.transitions.context import (
     Acceptance,
     Actor,
@@ -15,7 +16,7 @@ from dispatch.orders.transitions.context import (
     Transition,
     TransitionRequest,
 )
-from dispatch.orders.transitions.lifecycle import Handover
+from dispatch.orders.transitions.handover import Handover
 from dispatch.orders.transitions.offers import EndedOffers
 from dispatch.orders.transitions.state_machine import TRANSITIONS, decide_transition
 from dispatch.wire import commands
@@ -40,7 +41,8 @@ INPUTS = {
         AssignmentFacts(name="Paul", vehicle="MOTORBIKE"),
     ),
     "decline_delivery": commands.DeclineDelivery(order_id="ord_1", offer_id="ofr_1"),
-    "complete_delivery": Handover(commands.CompleteDelivery(order_id="ord_1"), "rider"),
+    "note_concerns": ConcernFacts({"goods_silent": "silent for 60 s"}, due_at_ms=NOW + 5_000),
+    "complete_delivery": Handover(commands.CompleteDelivery(order_id="ord_1")),
     "release_delivery": commands.ReleaseDelivery(order_id="ord_1", reason="a flat tyre"),
     "cancel_order": commands.CancelOrder(order_id="ord_1"),
     "rate_order": commands.RateOrder(order_id="ord_1", rating=5),
