@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from dispatch import keys
+from dispatch.accounts.people import end_sign_ins
 from dispatch.clock import Clock
 from dispatch.errors import StoreUnavailable
 from dispatch.events.audit_records import OperatorAct, audit_record
@@ -16,6 +17,7 @@ from dispatch.keys import Identity
 from dispatch.model import Record
 from dispatch.storage.dynamodb_errors import RetryableTable
 from dispatch.storage.redis_client import RedisClients, translate_redis_errors
+from dispatch.wire.http.base import OwnerType
 from ledger.dynamodb.table import (
     Key,
     Page,
@@ -23,6 +25,7 @@ from ledger.dynamodb.table import (
     Query,
     Table,
     TransactionCancelled,
+    Write,
     time_sort_key,
 )
 
@@ -59,9 +62,14 @@ def token_subject(token_id: str) -> str:
     return f"token:{token_id}"
 
 
+_IDENTITY = "identity:"
+# Operators have no sign-ins here.
+_USER_TYPE_OF: dict[str, OwnerType] = {"user": "USER", "vendor": "VENDOR", "rider": "RIDER"}
+
+
 def identity_subject(owner: Identity) -> str:
     """The subject that stands for every token an identity has so far."""
-    return f"identity:{owner}"
+    return f"{_IDENTITY}{owner}"
 
 
 def sign_in_subject(sign_in_id: str) -> str:
@@ -86,6 +94,7 @@ class Revocations:
     ) -> Any:
         """Revoke the requested subjects; `answer` with the time as `revokedAt`.
 
+        Where every token of a person is revoked, its sign-ins end too: none can be renewed.
         A repeat has no effect and gets the first answer.
 
         Errors: Refused CONFLICT where the request's id was used for another body.
@@ -98,7 +107,10 @@ class Revocations:
         now_ms = self._clock.now_ms()
         answer = {**answer, "revokedAt": now_ms}
         until_ms = request.until_ms or now_ms + REVOCATION_TTL_MS
-        writes = [_entry(subject, now_ms, until_ms) for subject in request.subjects]
+        writes: list[Write] = [
+            revocation_entry(subject, now_ms, until_ms) for subject in request.subjects
+        ]
+        writes += _sign_in_ends(request.subjects, now_ms)
         act = OperatorAct(
             action="revoke_tokens",
             actor=request.by,
@@ -113,7 +125,7 @@ class Revocations:
             await self._table.transact(writes)
         except TransactionCancelled:
             return await self._records.find(request_key)
-        await self._notify_nodes()
+        await self.notify_nodes()
         return answer
 
     async def end_sign_in(self, sign_in_id: str) -> None:
@@ -123,11 +135,13 @@ class Revocations:
         Redis: SPUBLISH, as in `add`.
         """
         now_ms = self._clock.now_ms()
-        entry = _entry(sign_in_subject(sign_in_id), now_ms, now_ms + SIGN_OUT_TTL_MS, _PK_SIGN_OUTS)
+        until_ms = now_ms + SIGN_OUT_TTL_MS
+        entry = revocation_entry(sign_in_subject(sign_in_id), now_ms, until_ms, _PK_SIGN_OUTS)
         await self._table.transact([entry])
-        await self._notify_nodes()
+        await self.notify_nodes()
 
-    async def _notify_nodes(self) -> None:
+    async def notify_nodes(self) -> None:
+        """Have every node read the revocations now; without Redis they poll."""
         with suppress(StoreUnavailable), translate_redis_errors():
             await self._redis.spublish(keys.revoked_channel(), b"")
 
@@ -157,7 +171,19 @@ class Revocations:
         return await self._table.query(Query(pk=pk, limit=PAGE_SIZE, cursor=cursor, forward=False))
 
 
-def _entry(subject: str, now_ms: int, until_ms: int, pk: str = _PK) -> Put:
+def _sign_in_ends(subjects: Sequence[str], now_ms: int) -> list[Write]:
+    """The writes that end the sign-ins of the identities among the subjects."""
+    owners = [each.removeprefix(_IDENTITY) for each in subjects if each.startswith(_IDENTITY)]
+    parts = [owner.partition(":") for owner in owners]
+    return [
+        end_sign_ins(_USER_TYPE_OF[audience], person_id, now_ms)
+        for audience, _, person_id in parts
+        if audience in _USER_TYPE_OF
+    ]
+
+
+def revocation_entry(subject: str, now_ms: int, until_ms: int, pk: str = _PK) -> Put:
+    """The write of one revocation. Units: Unix milliseconds. DynamoDB: Put."""
     key = Key(pk, time_sort_key(now_ms, new_id("rev")))
     entry = Revocation(subject=subject, at_ms=now_ms, until_ms=until_ms)
     item = {

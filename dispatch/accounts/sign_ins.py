@@ -2,6 +2,7 @@
 
 import msgspec
 
+from dispatch.accounts.standing import StandingRules
 from dispatch.accounts.store import Account, Login
 from dispatch.clock import Clock
 from dispatch.ids import new_id
@@ -53,16 +54,21 @@ class SignIns:
     Errors: every method raises StoreUnavailable where DynamoDB cannot answer.
     """
 
-    def __init__(self, table: Table, clock: Clock) -> None:
+    def __init__(self, table: Table, clock: Clock, rules: StandingRules | None = None) -> None:
         self._table = RetryableTable(table)
         self._clock = clock
+        self._rules = rules or StandingRules()
 
-    async def begin(self, login: Login, account: Account) -> SignIn:
-        """Start a sign-in of an authenticated account.
+    async def begin(
+        self, login: Login, account: Account, started_at_ms: int | None = None
+    ) -> SignIn:
+        """Start a sign-in of an authenticated account, now or at the moment after a recall.
 
-        DynamoDB: one PutItem.
+        Units: Unix milliseconds.
+        Errors: Refused NOT_APPROVED for one that is suspended or closed.
+        DynamoDB: one transaction, with a Check of the standing.
         """
-        now_ms = self._clock.now_ms()
+        now_ms = self._clock.now_ms() if started_at_ms is None else started_at_ms
         sign_in = SignIn(
             sign_in_id=new_id("sin"),
             user_id=account.user_id,
@@ -74,7 +80,12 @@ class SignIns:
         key = _key(sign_in.sign_in_id)
         # The generation is written although it has its default, for the condition of `renew`.
         item = {"PK": key.pk, "SK": key.sk, **msgspec.to_builtins(sign_in), "generation": 0}
-        await self._table.transact([Put(item={**item, "ttl": now_ms // 1000 + SIGN_IN_TTL_S})])
+        put = Put(item={**item, "ttl": now_ms // 1000 + SIGN_IN_TTL_S})
+        try:
+            admitted = self._rules.check_admitted(account.user_type, account.user_id)
+            await self._table.transact([put, admitted])
+        except TransactionCancelled as cancelled:
+            raise self._rules.refusal(cancelled.reasons[1].item) from cancelled
         return sign_in
 
     async def renew(self, sign_in_id: str, generation: int) -> SignIn | None:
@@ -85,7 +96,7 @@ class SignIns:
 
         Errors: RefreshTokenReused for an older one.
         DynamoDB: one GetItem and one transaction, which succeeds for one of several copies, and
-        for none after the account's password has changed.
+        for none after the account's password has changed or its sign-ins were ended.
         """
         found = await self.find(sign_in_id)
         if found is None:
@@ -106,7 +117,7 @@ class SignIns:
             },
         )
         try:
-            await self._table.transact([update, _check_account(found)])
+            await self._table.transact([update, _check_account(found), self._check_admitted(found)])
         except TransactionCancelled as cancelled:
             if cancelled.failed_positions() != [0]:
                 return None
@@ -140,10 +151,13 @@ class SignIns:
         if generation < found.generation - 1 or age_ms > GRACE_MS:
             raise RefreshTokenReused(found)
         try:
-            await self._table.transact([_check_account(found)])
+            await self._table.transact([_check_account(found), self._check_admitted(found)])
         except TransactionCancelled:
             return None
         return found
+
+    def _check_admitted(self, sign_in: SignIn) -> Check:
+        return self._rules.check_admitted(sign_in.user_type, sign_in.user_id, sign_in.started_at)
 
 
 def _key(sign_in_id: str) -> Key:

@@ -4,6 +4,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from dispatch.accounts.people import Person, register_person, verify_person_phone
+from dispatch.accounts.standing import StandingRules
 from dispatch.catalogue.store import profile_key as vendor_key
 from dispatch.clock import Clock
 from dispatch.ids import new_id
@@ -77,9 +79,10 @@ class Accounts:
     Errors: every method raises StoreUnavailable where DynamoDB cannot answer.
     """
 
-    def __init__(self, table: Table, clock: Clock) -> None:
+    def __init__(self, table: Table, clock: Clock, rules: StandingRules | None = None) -> None:
         self._table = RetryableTable(table)
         self._clock = clock
+        self._rules = rules or StandingRules()
 
     async def find(self, login: Login) -> Account | None:
         """The account of a login, None where there is none.
@@ -90,9 +93,11 @@ class Accounts:
         return msgspec.convert(item, Account) if item else None
 
     async def create(self, login: Login, credentials: NewCredentials) -> Account | None:
-        """Make an account, and a profile for vendors and riders; None where the account exists.
+        """Make an account with its standing, and a profile for vendors and riders.
 
-        DynamoDB: one transaction of the account and the profile; a repeat changes nothing.
+        None where the account exists.
+
+        DynamoDB: one transaction of account, standing and profile; a repeat changes nothing.
         """
         now_ms = self._clock.now_ms()
         account = Account(
@@ -105,7 +110,20 @@ class Accounts:
         )
         key = login.key("ACCOUNT")
         item = {"PK": key.pk, "SK": key.sk, **msgspec.to_builtins(account)}
-        writes: list[Write] = [Put(item=item, condition="attribute_not_exists(PK)")]
+        person = Person(
+            person_id=account.user_id,
+            user_type=login.user_type,
+            standing=self._rules.initial(login.user_type),
+            standing_at=now_ms,
+            registered_at=now_ms,
+            phone=login.phone,
+            name=credentials.name,
+            phone_verified_at=account.phone_verified_at,
+        )
+        writes: list[Write] = [
+            Put(item=item, condition="attribute_not_exists(PK)"),
+            register_person(person, now_ms),
+        ]
         profile = _profile_writes(
             login, account.user_id, {"name": credentials.name, "phone": login.phone}
         )
@@ -123,7 +141,7 @@ class Accounts:
         A password that was set before the phone was ever verified is dropped. Where the password
         changes, every sign-in so far ends.
 
-        DynamoDB: one UpdateItem; a repeat changes nothing but times.
+        DynamoDB: one transaction of account and standing; a repeat changes nothing but times.
         """
         now_ms = self._clock.now_ms()
         verified_hash = account.password_hash if account.phone_verified_at is not None else None
@@ -151,7 +169,8 @@ class Accounts:
             condition="attribute_exists(PK)",
             values=values,
         )
-        await self._table.transact([update])
+        verified = verify_person_phone(login.user_type, account.user_id, now_ms)
+        await self._table.transact([update, verified])
         return changed
 
     async def count_try(self, login: Login) -> int:

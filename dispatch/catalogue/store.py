@@ -72,6 +72,12 @@ def item_key(vendor_id: str, item_id: str) -> Key:
     return Key(f"VENDOR#{vendor_id}", f"{ITEM_PREFIX}{item_id}")
 
 
+def set_vendor_online(vendor_id: str, now_ms: int, *, online: bool) -> Update:
+    """The write that opens or closes a vendor for orders. DynamoDB: Update PROFILE."""
+    fields = {"online": online, "vendorId": vendor_id, "updatedAt": now_ms}
+    return set_fields(profile_key(vendor_id), fields)
+
+
 class Catalogue:
     """Profiles and items in DynamoDB.
 
@@ -99,13 +105,6 @@ class Catalogue:
         saved = await self.vendor(vendor_id)
         assert saved is not None, "a saved profile can be read"
         return saved
-
-    async def set_online(self, vendor_id: str, *, online: bool) -> None:
-        """Open or close the vendor for orders.
-
-        DynamoDB: one UpdateItem; a repeat changes nothing.
-        """
-        await self._save(vendor_id, {"online": online})
 
     async def _save(self, vendor_id: str, given: dict[str, Any]) -> None:
         fields = {**given, "vendorId": vendor_id, "updatedAt": self._clock.now_ms()}

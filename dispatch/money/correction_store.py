@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import msgspec
 
+from dispatch.accounts.people import set_person_wallet
+from dispatch.accounts.standing import StandingRules
 from dispatch.clock import Clock
 from dispatch.errors import Refusal, Refused
 from dispatch.events.audit_records import OperatorAct, audit_record, resource_of
@@ -13,7 +15,7 @@ from dispatch.money.ledger_errors import translate_ledger_errors
 from dispatch.storage.paging import PageRequest
 from dispatch.storage.sharded_list import ListShard, query_shards
 from ledger.core.accounts import LIST_SHARDS
-from ledger.core.facts import Fact
+from ledger.core.facts import Fact, OwnerType, Tip
 from ledger.dynamodb.table import Item, Table, TransactionCancelled, Write
 from ledger.posting.errors import GuardFailed
 from ledger.posting.ledger import Ledger
@@ -35,9 +37,12 @@ class CorrectionStore(IdempotentStore):
     Errors: every method raises StoreUnavailable.
     """
 
-    def __init__(self, table: Table, ledger: Ledger, clock: Clock) -> None:
+    def __init__(
+        self, table: Table, ledger: Ledger, clock: Clock, rules: StandingRules | None = None
+    ) -> None:
         super().__init__(table, clock)
         self._ledger = ledger
+        self._rules = rules or StandingRules()
 
     async def post(self, fact: Fact, request_key: RequestKey | None, answer: Answer) -> Answer:
         """Post a fact with the answer to its request; a repeated request gets the first answer.
@@ -47,6 +52,18 @@ class CorrectionStore(IdempotentStore):
         DynamoDB: GetItem of the record, then the posting's transaction with the record.
         """
         return await self._post(fact, (), request_key, answer)
+
+    async def post_tip(self, tip: Tip, request_key: RequestKey | None, answer: Answer) -> Answer:
+        """Post a customer's tip, if the customer is in good standing when it is written.
+
+        Errors: as `post`; Refused NOT_APPROVED, PHONE_UNVERIFIED.
+        DynamoDB: as `post`, with a Check of STANDING.
+        """
+        check = self._rules.check_active("USER", tip.user_id)
+        try:
+            return await self._post(tip, [check], request_key, answer)
+        except GuardFailed as failed:
+            raise self._rules.refusal(failed.item) from failed
 
     async def create_proposal(
         self, proposal: AdjustmentProposal, request_key: RequestKey | None
@@ -98,9 +115,12 @@ class CorrectionStore(IdempotentStore):
         now_ms = self._clock.now_ms()
         decision = decide_proposal(proposal, AdjustmentState.POSTED, checker, now_ms)
         decided = _decided(proposal, AdjustmentState.POSTED, checker, now_ms)
-        return await self._post(
-            proposal.to_fact(checker), [decision], request_key, proposal_view(decided)
-        )
+        try:
+            return await self._post(
+                proposal.to_fact(checker), [decision], request_key, proposal_view(decided)
+            )
+        except GuardFailed as failed:
+            raise _wrong_state(failed.item) from failed
 
     async def reject_proposal(
         self, proposal: AdjustmentProposal, checker: str, request_key: RequestKey | None
@@ -122,10 +142,12 @@ class CorrectionStore(IdempotentStore):
         """Change a wallet's status, with an audit record.
 
         Errors: Refused WRONG_STATE for closing a wallet that is not empty.
-        DynamoDB: one transaction, Update BALANCE and Put of the audit record; repeating it adds
-        another record.
+        DynamoDB: one transaction, Update BALANCE, Update STANDING (so that a frozen owner neither
+        orders nor gets offers) and Put of the audit record; repeating it adds another record.
         """
         now_ms = self._clock.now_ms()
+        owner_type, _, owner_id = account.partition("#")
+        beside = set_person_wallet(msgspec.convert(owner_type, OwnerType), owner_id, status)
         answer: Answer = {"account": account, "status": status, "reason": reason}
         act = OperatorAct(
             action="set_wallet_status",
@@ -136,7 +158,7 @@ class CorrectionStore(IdempotentStore):
         )
         record = audit_record(act, now_ms)
         try:
-            await self._table.transact([set_wallet_status(account, status, now_ms), record])
+            await self._table.transact([set_wallet_status(account, status, now_ms), beside, record])
         except TransactionCancelled as cancelled:
             raise Refused(Refusal.WRONG_STATE, "only an empty wallet can be closed") from cancelled
         return answer
@@ -144,16 +166,17 @@ class CorrectionStore(IdempotentStore):
     async def _post(
         self, fact: Fact, guards: Sequence[Write], request_key: RequestKey | None, answer: Answer
     ) -> Answer:
+        """Post a fact with the caller's guards. Errors: GuardFailed for one of `guards`."""
         first = await self.find_answer(request_key)
         if first is not None:
             return first
         try:
             with translate_ledger_errors():
                 await self._ledger.post(fact, [*guards, *self._records(request_key, answer)])
-        except GuardFailed as failed:
+        except GuardFailed:
             first = await self.find_answer(request_key)
             if first is None:
-                raise _wrong_state(failed.item) from failed
+                raise
             return first
         return answer
 

@@ -51,7 +51,7 @@ class CorrectionService:
 
         Units: whole XAF.
         Errors: Refused NOT_FOUND; WRONG_STATE before the delivery or a week after it;
-        INSUFFICIENT_FUNDS.
+        NOT_APPROVED for a suspended customer; INSUFFICIENT_FUNDS.
         """
         order = await self._orders.get(order_id)
         if order is None or order.user_id != caller.id:
@@ -66,7 +66,7 @@ class CorrectionService:
             "amount": amount,
             **_transaction_ref(fact, accounts.user(caller.id)),
         }
-        return await self._corrections.post(fact, caller.request_key, answer)
+        return await self._corrections.post_tip(fact, caller.request_key, answer)
 
     async def refund(self, caller: Caller, order_id: str, body: RefundBody) -> Answer:
         """Refund a part of a settled order to its customer.

@@ -14,6 +14,7 @@ from dispatch.orders.ledger_facts import (
     funds_of,
     provider_payment_of,
 )
+from dispatch.orders.standing_checks import StandingChecks
 from dispatch.orders.store import offered_to
 from dispatch.orders.transitions.context import Transition, dispatch_of
 from dispatch.orders.transitions.lifecycle import cancellation_split_of
@@ -47,15 +48,28 @@ _REFUSALS_BY_CODE = {
 class ExtraWritesBuilder:
     """Builds the extra writes of each transition; `capacity` is how many orders a rider carries."""
 
-    def __init__(self, catalogue: Catalogue, ledger: Ledger, clock: Clock, capacity: int) -> None:
+    def __init__(
+        self,
+        catalogue: Catalogue,
+        ledger: Ledger,
+        clock: Clock,
+        capacity: int,
+        standing: StandingChecks,
+    ) -> None:
+        self._standing = standing
         self._catalogue = catalogue
         self._ledger = ledger
         self._clock = clock
         self._capacity = capacity
 
     def for_placement(self, order: Order, promotion: Promotion | None) -> ExtraWrites:
-        """Reserve the stock, use the promotion, open the order's funds; a wallet pays at once."""
-        extras: list[ExtraWrite] = []
+        """Reserve the stock, use the promotion, open the order's funds; a wallet pays at once.
+
+        Customer and vendor must be in good standing.
+        """
+        extras = [self._standing.of_customer(order.user_id)]
+        if order.vendor_id is not None:
+            extras.append(self._standing.of_vendor(order.vendor_id))
         if promotion is not None:
             discount, now_ms = order.pricing.discount, self._clock.now_ms()
             extras.extend(_with_refusals(use_promotion(promotion, order.user_id, discount, now_ms)))
@@ -86,29 +100,31 @@ class ExtraWritesBuilder:
     def for_offers(
         self, rider_ids: Iterable[RiderId], decision: Decision | None
     ) -> ExtraWritesFactory:
-        """Check that the riders may carry one more order, and store the decision.
+        """Check that the riders are in good standing and may carry one more; store the decision.
 
         The geo index learns a moment later than DynamoDB that a rider is busy.
         """
         decision_writes_for = decision_writes(decision)
 
         async def extra_writes_for(order: Order, transition: Transition) -> ExtraWrites:
-            checks = [
-                ExtraWrite(
-                    rider_store.check_capacity(rider_id, self._capacity), _rider_busy(rider_id)
-                )
-                for rider_id in rider_ids
-            ]
+            checks: list[ExtraWrite] = []
+            for rider_id in rider_ids:
+                has_room = rider_store.check_capacity(rider_id, self._capacity)
+                checks.append(self._standing.of_rider(rider_id))
+                checks.append(ExtraWrite(has_room, _rider_busy(rider_id)))
             stored = await decision_writes_for(order, transition)
             return ExtraWrites(writes=[*checks, *stored.writes])
 
         return extra_writes_for
 
     def for_assignment(self, order: Order, rider_id: RiderId, offer_id: str) -> ExtraWrites:
-        """Add the order to the rider's workload, and reserve the cash that it will collect."""
+        """Add the order to the rider's workload, and reserve the cash that it will collect.
+
+        A rider who was suspended while the offer was open does not get the order.
+        """
         busy = Refused(Refusal.CONFLICT, "you carry another order already")
         claim = rider_store.claim_order(rider_id, order.order_id, self._capacity)
-        extras = [ExtraWrite(claim, busy)]
+        extras = [self._standing.of_rider(rider_id), ExtraWrite(claim, busy)]
         now_ms = self._clock.now_ms()
         if order.payment.method is PaymentMethod.CASH:
             amount = order.pricing.total

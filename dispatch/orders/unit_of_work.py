@@ -61,10 +61,14 @@ ENGINE = Caller(audience="engine", id="engine")
 
 
 class ExtraWrite(NamedTuple):
-    """A further write of a transition, and the refusal that a failure of its condition means."""
+    """A further write of a transition, and the refusal that a failure of its condition means.
+
+    `explain` makes a better one of the item that the condition met.
+    """
 
     write: Write
     refusal: Refused
+    explain: Callable[[Item | None], Refused] | None = None
 
 
 class ExtraWrites(msgspec.Struct, frozen=True, kw_only=True):
@@ -323,6 +327,8 @@ def _record_write(request_key: RequestKey, answer: Snapshot, now_ms: int) -> Con
 
 
 def _extra_write(extra: ExtraWrite) -> ConditionalWrite:
+    if extra.explain is not None:
+        return ConditionalWrite(extra.write, extra.explain)
     return ConditionalWrite(extra.write, lambda _item: extra.refusal)
 
 

@@ -98,17 +98,6 @@ class Riders:
         assert saved is not None, "a saved profile can be read"
         return saved
 
-    async def save_availability(
-        self, rider_id: str, *, available: bool, until_ms: int | None = None
-    ) -> None:
-        """Save whether the rider takes orders, and until when. Units: Unix milliseconds.
-
-        DynamoDB: one UpdateItem; a repeat changes nothing.
-        """
-        await self._table.transact(
-            [set_availability(rider_id, available=available, until_ms=until_ms)]
-        )
-
     async def workload(self, rider_id: str) -> Workload:
         """Whether the rider takes orders, and which ones it carries.
 

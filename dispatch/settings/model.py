@@ -9,6 +9,9 @@ from dispatch.service_area import ServiceArea, parse_service_area
 
 Secret = str
 Role = Literal["all", "edge", "engine"]
+# Who may make an account here, and whose accounts an operator must approve.
+Registration = Literal["off", "users", "all"]
+Approval = Literal["accounts", "all", "off"]
 
 
 class SettingsError(Exception):
@@ -51,6 +54,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     data_dir: Path = Path("data")
     rate_limits: Literal["on", "off"] = "on"
+    # Who may make an account here: nobody (a company with its own identity service), customers, or
+    # vendors and riders too. Under --dev the default is `all`.
+    accounts: Registration = "users"
+    # Whose standing an operator must approve: vendors and riders who register here (`accounts`);
+    # those known only from a token of the company's own issuer too (`all`); nobody's (`off`).
+    require_approval: Approval = "accounts"
     # Verifies `POST /webhooks/payments/{provider}` and signs requests to CODE_URL; a Standard
     # Webhooks secret (`whsec_` + base64).
     webhook_secret: Secret = ""

@@ -13,6 +13,7 @@ from handlers.http import (
     accounts,
     admin,
     admin_money,
+    admin_people,
     audit,
     catalogue,
     orders,
@@ -42,8 +43,8 @@ CONSOLE = Path(__file__).resolve().parents[2] / "console" / "dist"
 DEV_TOKEN_TTL_S = 24 * 3600
 # The endpoints, one module for each subject.
 HTTP_MODULES = (
-    accounts, service_rates, catalogue, profiles, orders, wallets, admin, admin_money, promotions,
-    audit, token_routes, webhook_routes,
+    accounts, service_rates, catalogue, profiles, orders, wallets, admin, admin_money,
+    admin_people, promotions, audit, token_routes, webhook_routes,
 )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from dispatch.leadership.tick import DispatchEngine
 from dispatch.leadership.trail_archiver import TrailArchiver
 from dispatch.orders.rider_deliveries import RiderDeliveries
 from dispatch.orders.rider_loader import RiderLoader
+from dispatch.orders.standing_changes import StandingChanges, StandingLookups
 from dispatch.orders.store import OrderStore
 from dispatch.storage.leases import Leases
 from dispatch.tracking.cash_headroom import CashHeadroom
@@ -26,6 +27,7 @@ from handlers.app.money_setup import build_money_services
 from handlers.app.order_setup import OrderParts, build_order_parts
 from handlers.app.services import Services
 from handlers.app.tracking_setup import TrackingParts, build_positions, build_tracking
+from handlers.sessions.barred_identities import BarredIdentities
 from handlers.sessions.revocation_cache import RevocationCache
 from handlers.sessions.session_registry import SOCKETS_PER_IDENTITY_MAX
 from handlers.sockets.alert_feed import AlertFeed
@@ -75,6 +77,14 @@ def _build_services(
         offer_policies=orders.lookups.policies,
         decisions=orders.lookups.decisions,
         revocations=auth.revocations,
+        people=auth.people,
+        duty=auth.duty,
+        standing_changes=StandingChanges(
+            auth.standing_decisions,
+            orders.order_service,
+            StandingLookups(order_store, stores.riders, orders.lookups.alerts),
+            clock,
+        ),
         accounts=auth.accounts,
         sign_ins=auth.sign_ins,
         passwords=auth.passwords,
@@ -133,7 +143,9 @@ def _build_background_tasks(
         shared_speeds=SharedSpeeds(infrastructure.redis, scripts, orders.stores.speeds),
         learned_stats=orders.stores.learned_stats,
         reconciler=reconciler,
-        revocation_cache=RevocationCache(services.revocations, events.pubsub, clock),
+        revocation_cache=RevocationCache(
+            services.revocations, events.pubsub, clock, BarredIdentities(services.people)
+        ),
         trail_archiver=TrailArchiver(
             services.orders, services.positions, events.timers, services.trails
         ),

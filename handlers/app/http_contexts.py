@@ -8,6 +8,7 @@ from handlers.app.services import Services
 from handlers.http.accounts import ACCOUNTS, AccountsContext
 from handlers.http.admin import ADMIN, AdminContext
 from handlers.http.admin_money import ADMIN_MONEY, AdminMoneyContext
+from handlers.http.admin_people import ADMIN_PEOPLE, AdminPeopleContext
 from handlers.http.audit import AUDIT, AuditContext
 from handlers.http.catalogue import CATALOGUE, CatalogueContext
 from handlers.http.earnings import EarningsReport
@@ -35,6 +36,7 @@ def add_http_contexts(app: web.Application, services: Services) -> None:
         revocations=services.revocations,
         passwords=services.passwords,
         code_sender=services.code_sender,
+        registration=services.settings.accounts,
     )
     app[TOKENS] = TokensContext(revocations=services.revocations)
     app[AUDIT] = AuditContext(audit_log=services.audit_log)
@@ -42,6 +44,7 @@ def add_http_contexts(app: web.Application, services: Services) -> None:
     app[PROFILES] = ProfilesContext(
         catalogue=services.catalogue,
         riders=services.riders,
+        people=services.people,
         rider_registry=services.rider_registry,
         load_rider=services.rider_loader.read,
         service_area=services.settings.area,
@@ -54,6 +57,11 @@ def add_http_contexts(app: web.Application, services: Services) -> None:
         offer_policies=services.offer_policies,
         rider_index=services.rider_index,
         freshness=freshness,
+    )
+    app[ADMIN_PEOPLE] = AdminPeopleContext(
+        people=services.people,
+        riders=services.riders,
+        standing_changes=services.standing_changes,
     )
     app[ORDERS] = OrdersContext(
         checkout=Checkout(

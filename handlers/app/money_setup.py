@@ -2,6 +2,7 @@
 
 from typing import NamedTuple
 
+from dispatch.accounts.standing import StandingRules
 from dispatch.catalogue.promotions import Promotions
 from dispatch.clock import Clock
 from dispatch.leadership.order_timeouts import OrderTimeouts
@@ -51,7 +52,8 @@ def build_money_services(
 ) -> MoneyServices:
     """The services as the settings configure them."""
     sources = PaymentSources(sandbox=settings.dev, webhooks=bool(settings.webhook_secret))
-    statements, payout_store = Statements(table), PayoutStore(table, clock)
+    rules = StandingRules(settings.require_approval)
+    statements, payout_store = Statements(table), PayoutStore(table, clock, rules)
     provider = payout_provider(settings, clock)
     return MoneyServices(
         payment_service=PaymentService(PaymentStore(table, clock), ledger, order_service, sources),
@@ -59,7 +61,7 @@ def build_money_services(
         order_timeouts=OrderTimeouts(order_service, OrderStore(table), clock),
         payouts=build_payout_services(payout_store, statements, ledger, provider, clock),
         correction_service=CorrectionService(
-            CorrectionStore(table, ledger, clock), OrderStore(table), clock
+            CorrectionStore(table, ledger, clock, rules), OrderStore(table), clock
         ),
         statements=statements,
         history=History(table),

@@ -3,6 +3,7 @@
 import secrets
 from typing import NamedTuple
 
+from dispatch.accounts.standing import StandingRules
 from dispatch.catalogue.promotions import Promotions
 from dispatch.catalogue.service_rates import ServiceRates
 from dispatch.catalogue.store import Catalogue
@@ -86,6 +87,7 @@ def _build_order_stores(
             infrastructure.settings.cash_shortage, infrastructure.settings.completed_far_m
         ),
         rider_orders_max=infrastructure.settings.rider_orders_max,
+        standing_rules=StandingRules(infrastructure.settings.require_approval),
     )
 
 

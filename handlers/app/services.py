@@ -5,6 +5,8 @@ Only `handlers.app` uses this: each audience and each HTTP subject gets a contex
 
 from dataclasses import dataclass
 
+from dispatch.accounts.duty import Duty
+from dispatch.accounts.people import People
 from dispatch.accounts.revocations import Revocations
 from dispatch.accounts.sign_ins import SignIns
 from dispatch.accounts.store import Accounts
@@ -27,6 +29,7 @@ from dispatch.orders.offers.policy_store import OfferPolicyStore
 from dispatch.orders.rider_deliveries import RiderDeliveries
 from dispatch.orders.rider_loader import RiderLoader
 from dispatch.orders.service import OrderService
+from dispatch.orders.standing_changes import StandingChanges
 from dispatch.orders.store import OrderStore
 from dispatch.riders.store import Riders
 from dispatch.settings import Settings
@@ -74,6 +77,9 @@ class Services:
     offer_policies: OfferPolicyStore
     decisions: DecisionStore
     revocations: Revocations
+    people: People
+    duty: Duty
+    standing_changes: StandingChanges
     accounts: Accounts
     sign_ins: SignIns
     passwords: Passwords

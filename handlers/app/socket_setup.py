@@ -50,13 +50,16 @@ def build_socket_contexts(services: Services) -> SocketContexts:
             watchers=services.watchers,
             freshness_limits=services.freshness_limits,
         ),
-        vendor=VendorContext(order_service=services.order_service, catalogue=services.catalogue),
+        vendor=VendorContext(
+            order_service=services.order_service,
+            duty=services.duty,
+        ),
         rider=RiderContext(
             clock=services.clock,
             order_service=services.order_service,
+            duty=services.duty,
             deliveries=services.deliveries,
             rider_loader=services.rider_loader,
-            riders=services.riders,
             rider_registry=services.rider_registry,
             fix_pipeline=services.fix_pipeline,
             positions=services.positions,
@@ -82,7 +85,7 @@ async def open_socket_edge(
     event_delivery = _build_event_delivery(services, background, sessions)
     server = SocketIoServer(settings, clock, limits)
     gate = Gate(
-        Admission(server, tokens),
+        Admission(server, tokens, standing_of=background.revocation_cache.barred.standing_of),
         sessions,
         build_audiences(build_socket_contexts(services), event_delivery),
         CommandRunner(clock, warns=settings.dev),
@@ -93,7 +96,17 @@ async def open_socket_edge(
     with suppress(StoreUnavailable):
         # Before the first request; where the table is away the cache's loop reads it later.
         await revocations.refresh()
-    revocations.on_revoked = lambda: sessions.end_revoked(revocations.is_revoked)
+
+    def end_revoked() -> None:
+        for session in sessions:
+            principal = session.principal
+            is_barred = revocations.barred.standing_of(principal.identity) is not None
+            if principal.user_type == "RIDER" and is_barred:
+                # Its state would stay until it is lost; no search finds it any more.
+                services.rider_registry.set_available(principal.id, available=False)
+        sessions.end_revoked(revocations.must_end)
+
+    revocations.on_revoked = end_revoked
     background.tracking.tracking_rules.on_arrival(background.arrival_recorder.enqueue)
     background.tracking.tracking_rules.on_policy(push_tracking_policy(sessions))
     loops: Loops = {

@@ -18,6 +18,7 @@ from dispatch.accounts.store import (
 )
 from dispatch.errors import Refusal, Refused
 from dispatch.keys import identity
+from dispatch.settings import Registration as RegistrationSetting
 from dispatch.wire.http.accounts import (
     CodeRequest,
     CodeVerification,
@@ -25,6 +26,7 @@ from dispatch.wire.http.accounts import (
     RefreshRequest,
     Registration,
 )
+from dispatch.wire.http.base import OwnerType
 from handlers.gateways.code_sender import CodeSender
 from handlers.http.framework.envelope import (
     HTTP_EDGE,
@@ -61,6 +63,7 @@ class AccountsContext:
     revocations: Revocations
     passwords: Passwords
     code_sender: CodeSender
+    registration: RegistrationSetting
 
 
 ACCOUNTS = web.AppKey("accounts", AccountsContext)
@@ -91,9 +94,12 @@ class EmptyView(TypedDict):
 async def post_register(request: web.Request) -> Created[TokensView]:
     """Create an account; a repeat with the same password signs in.
 
-    Errors: Refused CONFLICT if the phone has an account with another password; RATE_LIMITED.
+    Errors: Refused REGISTRATION_CLOSED for a role that may not register here; CONFLICT if the
+    phone has an account with another password; RATE_LIMITED.
     """
     context, body = request.app[ACCOUNTS], await read_body(request, Registration)
+    if not _may_register(context, body.user_type):
+        raise _registration_closed(body.user_type)
     login = Login(body.user_type, body.phone.e164)
     await _count_attempt(request, login)
     found = await context.accounts.find(login)
@@ -113,7 +119,7 @@ async def post_login(request: web.Request) -> TokensView:
     """Sign in by password.
 
     Errors: Refused WRONG_CREDENTIALS, after the same work with and without an account;
-    RATE_LIMITED.
+    NOT_APPROVED for one that is suspended or closed; RATE_LIMITED.
     """
     context, body = request.app[ACCOUNTS], await read_body(request, Credentials)
     login = Login(body.user_type, body.phone.e164)
@@ -173,11 +179,11 @@ async def post_code_request(request: web.Request) -> SentCodeView:
 
 
 async def post_code_verify(request: web.Request) -> TokensView | Created[TokensView]:
-    """Sign in by a code; a phone without an account gets one.
+    """Sign in by a code; a phone without an account gets one, where the role may register here.
 
     `password` replaces the account's password and ends all earlier sign-ins.
 
-    Errors: Refused WRONG_CREDENTIALS; RATE_LIMITED.
+    Errors: Refused WRONG_CREDENTIALS; REGISTRATION_CLOSED; RATE_LIMITED.
     """
     context, edge = request.app[ACCOUNTS], request.app[HTTP_EDGE]
     body = await read_body(request, CodeVerification)
@@ -190,9 +196,12 @@ async def post_code_verify(request: web.Request) -> TokensView | Created[TokensV
     credentials = NewCredentials(
         password_hash=password_hash, name=body.name, is_phone_verified=True
     )
-    created = await context.accounts.create(login, credentials)
-    if created is not None:
-        return Created(await _begin_sign_in(request, login, created))
+    if _may_register(context, body.user_type):
+        created = await context.accounts.create(login, credentials)
+        if created is not None:
+            return Created(await _begin_sign_in(request, login, created))
+    elif await context.accounts.find(login) is None:
+        raise _registration_closed(body.user_type)
     return await _sign_in_verified(request, login, credentials)
 
 
@@ -217,6 +226,17 @@ async def _sign_in_verified(
     return await _begin_sign_in(request, login, after, issued_at_ms)
 
 
+def _may_register(context: AccountsContext, user_type: OwnerType) -> bool:
+    """Whether the settings let this role make an account here."""
+    return context.registration == "all" or (
+        context.registration == "users" and user_type == "USER"
+    )
+
+
+def _registration_closed(user_type: OwnerType) -> Refused:
+    return Refused(Refusal.REGISTRATION_CLOSED, f"{user_type} accounts are not made here")
+
+
 async def _count_attempt(request: web.Request, login: Login) -> None:
     """Count an attempt by password. Errors: Refused RATE_LIMITED."""
     await _enforce_sign_in_rate(request, login, "by_password")
@@ -237,7 +257,7 @@ async def _enforce_sign_in_rate(request: web.Request, login: Login, method: str)
 async def _begin_sign_in(
     request: web.Request, login: Login, account: Account, issued_at_ms: int | None = None
 ) -> TokensView:
-    sign_in = await request.app[ACCOUNTS].sign_ins.begin(login, account)
+    sign_in = await request.app[ACCOUNTS].sign_ins.begin(login, account, issued_at_ms)
     return _tokens_view(request, sign_in, issued_at_ms or request.app[HTTP_EDGE].clock.now_ms())
 
 

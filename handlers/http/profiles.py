@@ -6,6 +6,7 @@ from typing import TypedDict
 
 from aiohttp import web
 
+from dispatch.accounts.people import People
 from dispatch.catalogue.area_rule import check_place
 from dispatch.catalogue.store import Catalogue, Vendor
 from dispatch.ids import RiderId
@@ -26,6 +27,7 @@ class ProfilesContext:
 
     catalogue: Catalogue
     riders: Riders
+    people: People
     rider_registry: RiderRegistry
     load_rider: Callable[[RiderId], Awaitable[tuple[Workload, RiderAttributes]]]
     service_area: ServiceArea
@@ -52,6 +54,8 @@ class VendorView(TypedDict):
     services: list[str]
     online: bool
     prepMinutes: int | None
+    standing: str
+    standingReason: str
 
 
 class RiderView(TypedDict):
@@ -65,25 +69,34 @@ class RiderView(TypedDict):
     orders: list[str]
     completion: float
     rating: float
+    standing: str
+    standingReason: str
 
 
 async def get_vendor(request: web.Request) -> VendorView:
     """The vendor's profile; empty before one is saved."""
-    vendor_id = request[PRINCIPAL].id
-    saved = await request.app[PROFILES].catalogue.vendor(vendor_id)
-    return _vendor_view(saved or Vendor(vendor_id=vendor_id))
+    context, vendor_id = request.app[PROFILES], request[PRINCIPAL].id
+    saved = await context.catalogue.vendor(vendor_id)
+    return await _vendor_view(context, saved or Vendor(vendor_id=vendor_id))
 
 
 async def put_vendor(request: web.Request) -> VendorView:
-    """Save the fields in the body; the others stay unchanged. Errors: Refused OUT_OF_AREA."""
-    body, context = await read_body(request, VendorProfile), request.app[PROFILES]
+    """Save the fields in the body; the others stay unchanged.
+
+    Errors: Refused OUT_OF_AREA; NOT_APPROVED for one that opens without being approved.
+    """
+    context, body = request.app[PROFILES], await read_body(request, VendorProfile)
+    vendor_id = request[PRINCIPAL].id
     if body.location is not None:
         check_place(context.service_area, "location", body.location)
-    return _vendor_view(await context.catalogue.put_vendor(request[PRINCIPAL].id, body))
+    if body.online:
+        await context.people.require_active("VENDOR", vendor_id)
+    return await _vendor_view(context, await context.catalogue.put_vendor(vendor_id, body))
 
 
-def _vendor_view(vendor: Vendor) -> VendorView:
+async def _vendor_view(context: ProfilesContext, vendor: Vendor) -> VendorView:
     place = vendor.location
+    person = await context.people.get("VENDOR", vendor.vendor_id)
     return {
         "vendorId": vendor.vendor_id,
         "name": vendor.name,
@@ -94,6 +107,8 @@ def _vendor_view(vendor: Vendor) -> VendorView:
         "services": list(vendor.services),
         "online": vendor.online,
         "prepMinutes": vendor.prep_minutes,
+        "standing": context.people.rules.effective(person.standing).value,
+        "standingReason": person.reason,
     }
 
 
@@ -116,6 +131,7 @@ async def put_rider(request: web.Request) -> RiderView:
 
 async def _rider_view(context: ProfilesContext, rider: Rider) -> RiderView:
     workload, stats = await context.riders.workload_and_stats(rider.rider_id)
+    person = await context.people.get("RIDER", rider.rider_id)
     return {
         "riderId": rider.rider_id,
         "name": rider.name,
@@ -125,6 +141,8 @@ async def _rider_view(context: ProfilesContext, rider: Rider) -> RiderView:
         "orders": list(workload.orders),
         "completion": round(stats.completion, 1),
         "rating": round(stats.rating, 2),
+        "standing": context.people.rules.effective(person.standing).value,
+        "standingReason": person.reason,
     }
 
 

@@ -1,4 +1,4 @@
-"""Revocation cache: the revoked tokens in this process's memory, refreshed from DynamoDB."""
+"""Revocation cache: revoked tokens and barred identities in memory, refreshed from DynamoDB."""
 
 import asyncio
 from collections.abc import Callable
@@ -19,6 +19,7 @@ from dispatch.clock import Clock
 from dispatch.errors import StoreUnavailable
 from dispatch.storage.pubsub import PubSub
 from handlers.sessions.auth import Principal
+from handlers.sessions.barred_identities import BarredIdentities
 
 # Source: `docs/promises.md`, a socket is closed at most 5 s after its token was revoked. Redis
 # announces a revocation at once; without Redis, two seconds of polling plus a read and a write of
@@ -57,11 +58,13 @@ class RevocationCache:
         store: Revocations,
         pubsub: PubSub,
         clock: Clock,
+        barred: BarredIdentities,
         refresh_every_s: float = REFRESH_EVERY_S,
     ) -> None:
         self._store = store
         self._pubsub = pubsub
         self._clock = clock
+        self.barred = barred
         self._refresh_every_s = refresh_every_s
         self._revoked_by_subject: dict[str, _Times] = {}
         self._read_to_ms = 0
@@ -90,11 +93,18 @@ class RevocationCache:
         times = self._revoked_by_subject.get(identity_subject(principal.identity))
         return times is not None and principal.issued_at_ms <= times.revoked_at_ms
 
+    def must_end(self, principal: Principal) -> bool:
+        """Whether a socket must be closed: its token was revoked, or its identity barred."""
+        return self.is_revoked(principal) or self.barred.standing_of(principal.identity) is not None
+
     async def refresh(self) -> None:
-        """Read the revocations since the last refresh. Errors: StoreUnavailable."""
+        """Read the revocations and changes of standing since the last refresh.
+
+        Errors: StoreUnavailable.
+        """
         now_ms = self._clock.now_ms()
         since_ms = max(now_ms - REVOCATION_TTL_MS, self._read_to_ms - OVERLAP_MS)
-        has_new = False
+        has_new = await self.barred.refresh(since_ms)
         for each in await self._store.since(since_ms):
             before = self._revoked_by_subject.get(each.subject, _NEVER)
             after = _Times(

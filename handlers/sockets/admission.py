@@ -1,9 +1,13 @@
 """Admission of sockets: verifies a CONNECT's token and its identity's join rate."""
 
+from collections.abc import Callable
 from typing import Any, cast
 
 import msgspec
 
+from dispatch.accounts.standing import Standing
+from dispatch.errors import Refusal
+from dispatch.keys import Identity
 from dispatch.wire import decoding
 from handlers.sessions.auth import TokenRefused, Tokens
 from handlers.sessions.rate_limits import JOIN_RATE, Rate
@@ -12,20 +16,35 @@ from handlers.transport.engineio_session import EngineIoSession
 from handlers.transport.send_buffer import SocketSender
 from handlers.transport.socketio_server import ConnectRefused, JoinRateExceeded, SocketIoServer
 
+# Standing and reason of an identity that may not connect, None for the others.
+StandingLookup = Callable[[Identity], tuple[Standing, str] | None]
+
+
+def _not_barred(_owner: Identity) -> None:
+    return None
+
 
 class Admission:
     """Decides which sockets may join which namespace, and makes their sessions."""
 
-    def __init__(self, server: SocketIoServer, tokens: Tokens, join_rate: Rate = JOIN_RATE) -> None:
+    def __init__(
+        self,
+        server: SocketIoServer,
+        tokens: Tokens,
+        join_rate: Rate = JOIN_RATE,
+        standing_of: StandingLookup = _not_barred,
+    ) -> None:
         self._server = server
         self._tokens = tokens
+        self._standing_of = standing_of
         self._join_rate = join_rate
         self._clock = server.clock
 
     def admit(self, connection: EngineIoSession, namespace: str, auth: object) -> Session:
         """A session in the namespace that the token is for.
 
-        Errors: ConnectRefused with the token's fault or `wrong_user_type`; JoinRateExceeded.
+        Errors: ConnectRefused with the token's fault, `wrong_user_type` or `not_approved`;
+        JoinRateExceeded.
         """
         try:
             principal = self._tokens.verify(_field(auth, "token"), self._clock.now_ms())
@@ -33,6 +52,11 @@ class Admission:
             raise ConnectRefused(refused.code) from None
         if f"/{principal.audience}" != namespace:
             raise ConnectRefused("wrong_user_type")
+        barred = self._standing_of(principal.identity)
+        if barred is not None:
+            standing, reason = barred
+            details = {"standing": standing.value, "reason": reason}
+            raise ConnectRefused(Refusal.NOT_APPROVED.value, details)
         if self._server.limits.take_or_wait_s(
             self._join_rate, principal.identity, self._clock.monotonic_s()
         ):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypedDict
 
+from dispatch.accounts.duty import Duty
 from dispatch.clock import Clock
 from dispatch.errors import Refusal, Refused, StoreUnavailable
 from dispatch.ids import RiderId
@@ -16,7 +17,6 @@ from dispatch.orders.offers.offer_pauses import OfferPauses
 from dispatch.orders.rider_deliveries import RiderDeliveries
 from dispatch.orders.rider_loader import RiderLoader
 from dispatch.orders.service import OrderService
-from dispatch.riders.store import Riders
 from dispatch.tracking.fix_pipeline import FixPipeline
 from dispatch.tracking.fixes.model import Drop
 from dispatch.tracking.rider_registry import RiderRegistry
@@ -40,9 +40,9 @@ class RiderContext:
 
     clock: Clock
     order_service: OrderService
+    duty: Duty
     deliveries: RiderDeliveries
     rider_loader: RiderLoader
-    riders: Riders
     rider_registry: RiderRegistry
     fix_pipeline: FixPipeline
     positions: Positions
@@ -91,9 +91,11 @@ async def on_set_availability(
     """Go on or off duty; off duty the rider leaves the index at once.
 
     A rider that goes on duty looks at the phone: a pause for unread offers ends.
+
+    Errors: Refused NOT_APPROVED for going on duty.
     """
     rider_id, until_ms = RiderId(session.principal.id), command.until
-    await context.riders.save_availability(rider_id, available=command.available, until_ms=until_ms)
+    await context.duty.set_rider_available(rider_id, available=command.available, until_ms=until_ms)
     context.rider_registry.set_available(rider_id, available=command.available, until_ms=until_ms)
     if command.available:
         await context.offer_pauses.lift(rider_id)
@@ -110,7 +112,7 @@ async def on_accept_delivery(
 ) -> Snapshot:
     """Accept an offered delivery; from then on the rider's fixes are shown to the order's watchers.
 
-    Errors: Refused OFFER_TAKEN, OFFER_EXPIRED, CONFLICT, CASH_LIMIT.
+    Errors: Refused NOT_APPROVED, OFFER_TAKEN, OFFER_EXPIRED, CONFLICT, CASH_LIMIT.
     """
     return await context.deliveries.accept(caller_of(session, command), command)
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TypedDict
 
-from dispatch.catalogue.store import Catalogue
+from dispatch.accounts.duty import Duty
 from dispatch.orders.service import OrderService
 from dispatch.wire import commands
 from dispatch.wire.snapshots import Snapshot
@@ -17,7 +17,7 @@ class VendorContext:
     """What the vendors' commands use."""
 
     order_service: OrderService
-    catalogue: Catalogue
+    duty: Duty
 
 
 class OnlineAck(TypedDict):
@@ -57,8 +57,8 @@ async def on_order_ready(
 async def on_set_online(
     context: VendorContext, session: Session, command: commands.SetOnline
 ) -> OnlineAck:
-    """Open or close the vendor for orders."""
-    await context.catalogue.set_online(session.principal.id, online=command.online)
+    """Open or close the vendor for orders. Errors: Refused NOT_APPROVED for opening."""
+    await context.duty.set_vendor_online(session.principal.id, online=command.online)
     return {"online": command.online}
 
 

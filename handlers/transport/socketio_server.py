@@ -92,11 +92,12 @@ class NamespaceHandler(Protocol):
 
 
 class ConnectRefused(Exception):
-    """A client may not join a namespace; the code is sent in its CONNECT_ERROR."""
+    """A client may not join a namespace; code and details are sent in its CONNECT_ERROR."""
 
-    def __init__(self, code: str) -> None:
+    def __init__(self, code: str, details: Mapping[str, str] | None = None) -> None:
         super().__init__(code)
         self.code = code
+        self.details = details
 
 
 class JoinRateExceeded(Exception):
@@ -212,7 +213,10 @@ class SocketIoServer(socketio.AsyncServer):
         try:
             session = self._admit(connection, namespace, auth)
         except ConnectRefused as refused:
-            body = orjson.dumps({"message": refused.code})
+            error: dict[str, object] = {"message": refused.code}
+            if refused.details is not None:
+                error["data"] = refused.details
+            body = orjson.dumps(error)
             connection.send_buffer.send(text_frame(frames.encode_connect_error(namespace, body)))
             return
         except JoinRateExceeded:

@@ -2,6 +2,10 @@
 
 from typing import Literal, cast
 
+from dispatch.accounts.people import People, Person, register_person
+from dispatch.accounts.revocations import Revocations
+from dispatch.accounts.standing import Standing, StandingRules
+from dispatch.accounts.standing_decisions import StandingDecision, StandingDecisions
 from dispatch.catalogue.promotions import Promotions
 from dispatch.catalogue.service_rates import ServiceRates
 from dispatch.catalogue.store import Catalogue
@@ -27,7 +31,7 @@ from dispatch.storage.redis_client import RedisClients, Scripts
 from dispatch.storage.timers import Timers
 from dispatch.tracking.stores.positions import Positions
 from dispatch.wire import commands
-from dispatch.wire.http.base import Address, PaymentMethodName
+from dispatch.wire.http.base import Address, OwnerType, PaymentMethodName
 from dispatch.wire.http.catalogue import CatalogueItemBody
 from dispatch.wire.http.orders import (
     BasketItem,
@@ -101,6 +105,9 @@ class OrderScenario:
             ),
             self.clock,
         )
+        self.people = People(table, StandingRules())
+        revocations = Revocations(table, redis, self.clock)
+        self.standing_decisions = StandingDecisions(table, self.people, revocations, self.clock)
         self.settlement_worker = SettlementWorker(self.order_service, self.ledger, self.clock)
 
     async def open_vendor(self, stock: int | None = None) -> None:
@@ -114,6 +121,22 @@ class OrderScenario:
             enabled = ServiceSettings(enabled=True)
             await self.service_rates.put_service(service, enabled, "adm_1")
         await self.ledger.post(TopUp("usr_1", 100_000, "sandbox", "pay_first"))
+
+    async def set_standing(self, user_type: OwnerType, person_id: str, standing: Standing) -> None:
+        """An operator decides about a person."""
+        decision = StandingDecision(user_type, person_id, standing, "a test")
+        await self.standing_decisions.decide(decision, "adm_1", None)
+
+    async def register(self, user_type: OwnerType, person_id: str) -> None:
+        """A person registers here, and waits for approval."""
+        person = Person(
+            person_id=person_id, user_type=user_type, standing=Standing.PENDING, reason="a test"
+        )
+        await self.table.transact([register_person(person, self.clock.now_ms())])
+
+    async def reopen_vendor(self) -> None:
+        """The vendor's profile says that it is open, whatever its standing."""
+        await self.catalogue.put_vendor("ven_1", VendorProfile(online=True))
 
     def caller(self, audience: str, owner: str, key: str | None = None) -> Caller:
         """A caller, with an idempotency key where one is given."""

@@ -4,10 +4,11 @@ from dispatch.errors import LeadershipLost, Refusal, Refused, StoreUnavailable
 
 # Source: docs/contract.md; clients depend on these codes and on their order.
 CODES = [
-    "malformed", "rate_limited", "wrong_credentials", "forbidden", "not_found", "wrong_state",
-    "offer_taken", "offer_expired", "conflict", "service_disabled", "vendor_closed",
-    "out_of_area", "unknown_item", "item_unavailable", "too_heavy", "below_minimum",
-    "promo_refused", "cash_limit", "insufficient_funds", "unavailable", "internal",
+    "malformed", "rate_limited", "wrong_credentials", "forbidden", "registration_closed",
+    "not_approved", "phone_unverified", "not_found", "wrong_state", "offer_taken",
+    "offer_expired", "conflict", "service_disabled", "vendor_closed", "out_of_area",
+    "unknown_item", "item_unavailable", "too_heavy", "below_minimum", "promo_refused", "cash_limit",
+    "insufficient_funds", "unavailable", "internal",
 ]  # fmt: skip
 
 

@@ -224,6 +224,17 @@ ENDPOINT_RULES: dict[str, EndpointRule] = {
     "PUT /admin/config/offers/{service}": EndpointRule("ADMIN", {"windowMs": 15_000}),
     "GET /admin/riders/nearby": EndpointRule("ADMIN", query="?lat=4.05&lng=9.7"),
     "GET /admin/audit": EndpointRule("ADMIN"),
+    **{
+        route: rule
+        for people in ("riders", "vendors", "users")
+        for route, rule in {
+            f"GET /admin/{people}": EndpointRule("ADMIN"),
+            f"GET /admin/{people}/{{personId}}": EndpointRule("ADMIN"),
+            f"POST /admin/{people}/{{personId}}/standing": EndpointRule(
+                "ADMIN", {"standing": "SUSPENDED", "reason": "x"}
+            ),
+        }.items()
+    },
     "GET /admin/ledger/trial-balance": EndpointRule("ADMIN"),
     "POST /admin/tokens/revoke": EndpointRule("ADMIN", {"jti": "a"}),
     "POST /webhooks/payments/{provider}": EndpointRule(PUBLIC, {}),

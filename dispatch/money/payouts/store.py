@@ -4,6 +4,8 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from dispatch.accounts.standing import StandingRules
+from dispatch.clock import Clock
 from dispatch.errors import Refusal, Refused
 from dispatch.events.idempotency_records import RequestKey
 from dispatch.money.idempotent_store import Answer, IdempotentStore, WriteConflict
@@ -12,7 +14,7 @@ from dispatch.storage.sharded_list import ListShard, query_shards
 from ledger.core.accounts import LIST_SHARDS
 from ledger.core.money import CURRENCY
 from ledger.core.order_funds import GuardedWrites
-from ledger.dynamodb.table import Item, Query, TransactionCancelled, Update
+from ledger.dynamodb.table import Item, Query, Table, TransactionCancelled, Update
 from ledger.records.payouts import (
     PAYOUT_STOP_KEY,
     Payout,
@@ -42,6 +44,10 @@ class PayoutStore(IdempotentStore):
     was used for another body.
     """
 
+    def __init__(self, table: Table, clock: Clock, rules: StandingRules | None = None) -> None:
+        super().__init__(table, clock)
+        self._rules = rules or StandingRules()
+
     async def get(self, payout_id: str) -> Payout:
         """One payout, consistently read.
 
@@ -56,24 +62,31 @@ class PayoutStore(IdempotentStore):
     async def request(self, payout: Payout, request_key: RequestKey | None) -> Answer:
         """Write a requested payout down and hold its amount.
 
-        Errors: Refused INSUFFICIENT_FUNDS; FORBIDDEN for a wallet that is not active; CONFLICT
-        where a rider has collected cash since.
-        DynamoDB: one transaction, Put REQUEST, Update BALANCE, for a rider Check RIDERCASH.
+        Errors: Refused NOT_APPROVED; INSUFFICIENT_FUNDS; FORBIDDEN for a wallet that is not
+        active; CONFLICT where a rider has collected cash since.
+        DynamoDB: one transaction, Put REQUEST, Update BALANCE, for a rider Check RIDERCASH, and
+        Check STANDING.
         """
-        writes = request_payout(payout, payout.created_at)
+        writes = self._of_active_owner(request_payout(payout, payout.created_at), payout)
         return await self._write_step(writes, payout, request_key)
+
+    def _of_active_owner(self, step: GuardedWrites, payout: Payout) -> GuardedWrites:
+        """The step with the condition that the owner is in good standing."""
+        check = self._rules.check_active(payout.owner_type, payout.owner_id)
+        return GuardedWrites((check, *step.writes), ("standing", *step.codes))
 
     async def approve(self, payout: Payout, by: str, request_key: RequestKey | None) -> Answer:
         """Approve a requested payout.
 
-        Errors: Refused WRONG_STATE; CONFLICT while payouts are stopped.
-        DynamoDB: one transaction, REQUESTED -> APPROVED, with a Check of the gate.
+        Errors: Refused WRONG_STATE; CONFLICT while payouts are stopped; NOT_APPROVED for an owner
+        who was suspended since.
+        DynamoDB: one transaction, REQUESTED -> APPROVED, with Checks of the gate and of STANDING.
         """
         now_ms = self._clock.now_ms()
         approved = replace(
             payout, payout_state=PayoutState.APPROVED, approved_by=by, updated_at=now_ms
         )
-        writes = approve_payout(payout.payout_id, by, now_ms)
+        writes = self._of_active_owner(approve_payout(payout.payout_id, by, now_ms), payout)
         return await self._write_step(writes, approved, request_key)
 
     async def submit(self, payout_id: str) -> Payout:
@@ -173,7 +186,11 @@ class PayoutStore(IdempotentStore):
         try:
             return await self._transact(step.writes, request_key, payout_view(payout))
         except WriteConflict as conflict:
-            raise _refusal_of(step.codes[conflict.position], conflict.item) from conflict
+            code = step.codes[conflict.position]
+            if code == "standing":
+                refused = self._rules.refusal(conflict.item, payout.owner_id)
+                raise refused from conflict
+            raise _refusal_of(code, conflict.item) from conflict
 
     async def _write_unasked(self, step: GuardedWrites) -> None:
         """Write a step that no caller waits for; another node may have been faster."""

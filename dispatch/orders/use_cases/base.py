@@ -2,6 +2,7 @@
 
 import msgspec
 
+from dispatch.accounts.standing import StandingRules
 from dispatch.catalogue.promotions import Promotions
 from dispatch.catalogue.service_rates import ServiceRates
 from dispatch.catalogue.store import Catalogue
@@ -10,6 +11,7 @@ from dispatch.ids import OrderId
 from dispatch.model import Order
 from dispatch.orders.extra_writes import ExtraWritesBuilder, no_extra_writes
 from dispatch.orders.learned_stats import LearnedStats
+from dispatch.orders.standing_checks import StandingChecks
 from dispatch.orders.transitions.context import Actor, InputT, Transition, TransitionRequest
 from dispatch.orders.transitions.handover import HandoverPolicy
 from dispatch.orders.unit_of_work import (
@@ -48,6 +50,7 @@ class OrderStores(msgspec.Struct, frozen=True, kw_only=True):
     handover_policy: HandoverPolicy = HandoverPolicy()
     # Source: docs/contract.md, a rider carries one order at a time unless configured otherwise.
     rider_orders_max: int = 1
+    standing_rules: StandingRules = StandingRules()
 
 
 class OrderUseCases:
@@ -58,7 +61,11 @@ class OrderUseCases:
         self._unit_of_work = stores.unit_of_work
         self._clock = clock
         self._extra_writes = ExtraWritesBuilder(
-            stores.catalogue, stores.ledger, clock, stores.rider_orders_max
+            stores.catalogue,
+            stores.ledger,
+            clock,
+            stores.rider_orders_max,
+            StandingChecks(stores.standing_rules),
         )
 
     def _request(

@@ -2,7 +2,7 @@
 
 import structlog
 
-from dispatch.errors import StoreUnavailable
+from dispatch.errors import Refusal, Refused, StoreUnavailable
 from dispatch.ids import OrderId, RiderId
 from dispatch.model import OfferOutcome, Order, Position
 from dispatch.orders.transitions.concerns import ConcernFacts
@@ -105,3 +105,17 @@ class DeliveryUseCases(OrderUseCases):
         return await self._commit_command(
             "reassign", caller, command, self._extra_writes.for_release
         )
+
+    async def take_back(self, caller: Caller, order_id: OrderId, rider_id: RiderId) -> Snapshot:
+        """An operator takes the order from a rider who may not carry it; the search begins again.
+
+        Errors: Refused WRONG_STATE after the pickup, and where another rider has it by now.
+        """
+
+        async def extra_writes_for(order: Order, transition: Transition) -> ExtraWrites:
+            if order.rider_id != rider_id:
+                raise Refused(Refusal.WRONG_STATE, "another rider has the order")
+            return await self._extra_writes.for_release(order, transition)
+
+        command = commands.Reassign(order_id=order_id)
+        return await self._commit_command("reassign", caller, command, extra_writes_for)

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from dispatch.catalogue.store import Catalogue, Vendor
+from dispatch.catalogue.store import Catalogue, Vendor, set_vendor_online
 from dispatch.clock import ManualClock
 from dispatch.errors import Refused
 from dispatch.model import OrderLine, Place
@@ -65,12 +65,12 @@ async def test_empty_patch_makes_a_profile(catalogue: Catalogue) -> None:
     assert (saved.online, saved.location, saved.services) == (False, None, ("FOOD", "MART"))
 
 
-async def test_opening_keeps_the_profile(catalogue: Catalogue) -> None:
+async def test_opening_keeps_the_profile(catalogue: Catalogue, table: DynamoTable) -> None:
     """Opening and closing a vendor leaves its profile unchanged."""
     await catalogue.put_vendor("ven_1", profile(name="Chez Ada"))
-    await catalogue.set_online("ven_1", online=True)
+    await table.transact([set_vendor_online("ven_1", 1, online=True)])
     opened = await catalogue.vendor("ven_1")
-    await catalogue.set_online("ven_1", online=False)
+    await table.transact([set_vendor_online("ven_1", 2, online=False)])
     closed = await catalogue.vendor("ven_1")
 
     assert [(vendor.name, vendor.online) for vendor in (opened, closed) if vendor] == [

@@ -19,6 +19,7 @@ from dispatch.leadership.redis_instance import RedisInstance
 from dispatch.model import Position
 from dispatch.orders.rider_loader import RiderLoader
 from dispatch.orders.store import SHARDS, order_shard
+from dispatch.riders.store import set_availability
 from dispatch.storage.redis_client import RedisClients, Scripts
 from dispatch.tracking.stores.geo_cells import Circle
 from dispatch.wire.commands import CancelOrder, Fix
@@ -209,7 +210,7 @@ class NodeWithRider(RedisNode):
         )
 
     async def connect_rider(self):
-        await self.orders.riders.save_availability("rdr_1", available=True)
+        await self.orders.table.transact([set_availability("rdr_1", available=True)])
         self.rider_registry.connect("rdr_1")
         self.rider_registry.set_available("rdr_1", available=True)
         self.fix_pipeline.process_fix(

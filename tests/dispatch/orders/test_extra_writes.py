@@ -5,6 +5,7 @@ from typing import cast
 import pytest
 from msgspec.structs import replace
 
+from dispatch.accounts.standing import StandingRules
 from dispatch.catalogue.store import Catalogue
 from dispatch.clock import ManualClock
 from dispatch.errors import Refusal
@@ -25,6 +26,7 @@ from dispatch.orders.extra_writes import (
     no_extra_writes,
     rating_writes,
 )
+from dispatch.orders.standing_checks import StandingChecks
 from dispatch.orders.transitions.context import Transition
 from dispatch.orders.unit_of_work import ExtraWrites
 from dispatch.riders.store import workload_key
@@ -51,7 +53,10 @@ class NoTable:
 def builder() -> ExtraWritesBuilder:
     """A builder for riders who carry one order."""
     clock, table = ManualClock(), cast("Table", NoTable())
-    return ExtraWritesBuilder(Catalogue(table, clock), Ledger(table, clock.now_ms), clock, 1)
+    standing = StandingChecks(StandingRules())
+    return ExtraWritesBuilder(
+        Catalogue(table, clock), Ledger(table, clock.now_ms), clock, 1, standing
+    )
 
 
 def after(order: Order, **changes: object) -> Transition:
@@ -74,11 +79,15 @@ def key_of(write: Write) -> tuple[str, str]:
 
 
 def test_a_wallet_order_is_captured_when_it_is_placed(builder: ExtraWritesBuilder):
-    """Counted stock is reserved; a failed reservation means a sold-out item."""
+    """Counted stock is reserved, after the standing of customer and vendor was checked.
+
+    A failed reservation means a sold-out item.
+    """
     extra_writes = builder.for_placement(replace(an_order(), items=(STOCKED,)), None)
 
     assert isinstance(extra_writes.fact, Capture)
-    assert refusals(extra_writes) == [Refusal.ITEM_UNAVAILABLE]
+    assert refusals(extra_writes)[2:] == [Refusal.ITEM_UNAVAILABLE]
+    assert keys_of(extra_writes)[:2] == [("USER#usr_1", "STANDING"), ("VENDOR#ven_1", "STANDING")]
 
 
 @pytest.mark.parametrize(
@@ -95,7 +104,7 @@ def test_other_orders_only_open_their_funds(
     extra_writes = builder.for_placement(replace(an_order(), payment=payment), None)
 
     assert extra_writes.fact is None
-    assert refusals(extra_writes) == [Refusal.CONFLICT] * count
+    assert refusals(extra_writes)[2:] == [Refusal.CONFLICT] * count
     assert ("ORDER#ord_1", "FUNDS") in keys_of(extra_writes)
 
 
@@ -113,8 +122,8 @@ def test_an_assignment_claims_the_rider_and_its_cash(
     order = replace(an_order(), payment=payment)
     extra_writes = builder.for_assignment(order, RIDER, "ofr_1")
 
-    assert set(refusals(extra_writes)) == codes
-    assert keys_of(extra_writes)[0] == tuple(workload_key(RIDER))
+    assert set(refusals(extra_writes)[1:]) == codes
+    assert keys_of(extra_writes)[:2] == [("RIDER#rdr_1", "STANDING"), tuple(workload_key(RIDER))]
     assert extra_writes.condition is not None
     assert extra_writes.condition.values[":offer"] == "ofr_1"
 
@@ -126,18 +135,19 @@ async def test_an_order_without_a_rider_releases_none(builder: ExtraWritesBuilde
     assert (await builder.for_release(order, after(order))).writes == []
 
 
-async def test_offers_check_each_riders_capacity_and_store_the_decision(
+async def test_offers_check_each_rider_and_store_the_decision(
     builder: ExtraWritesBuilder,
 ):
-    """A failed check names the rider."""
+    """Its standing, then its capacity; a failed check names the rider."""
     order = an_order(OrderStatus.ACCEPTED, DispatchState.SEARCHING)
     decision = Decision(at_ms=1, wave=1, radius_km=1.5)
     extra_writes = await builder.for_offers([RIDER], decision)(order, after(order))
 
     assert keys_of(extra_writes) == [
-        tuple(workload_key(RIDER)), ("ORDER#ord_1", "DECISION#00"),
+        ("RIDER#rdr_1", "STANDING"), tuple(workload_key(RIDER)), ("ORDER#ord_1", "DECISION#00"),
     ]  # fmt: skip
-    assert extra_writes.writes[0].refusal.details == {"riderId": RIDER}
+    named = [extra.refusal.details for extra in extra_writes.writes[:2]]
+    assert [details and details["riderId"] for details in named] == [RIDER, RIDER]
 
 
 async def test_a_search_without_a_decision_writes_nothing_more():

@@ -6,6 +6,7 @@ import pytest
 
 from dispatch.ids import RiderId
 from dispatch.orders.rider_loader import RiderLoader
+from dispatch.riders.store import set_availability
 from dispatch.tracking.freshness import FreshnessLimits
 from dispatch.tracking.rider_registry import RiderRegistry
 from dispatch.tracking.rider_state import RiderState
@@ -69,7 +70,8 @@ async def test_a_connecting_rider_is_loaded_completely(
     profile = RiderProfile(name="Awa", vehicle="MOTORBIKE")
     await order_scenario.riders.put_profile("rdr_1", profile)
     until_ms = order_scenario.clock.now_ms() + 60_000
-    await order_scenario.riders.save_availability("rdr_1", available=True, until_ms=until_ms)
+    on_duty = set_availability("rdr_1", available=True, until_ms=until_ms)
+    await order_scenario.table.transact([on_duty])
     order_id = await assign_order(order_scenario)
 
     await loader_of(order_scenario, registry).load(RiderId("rdr_1"))

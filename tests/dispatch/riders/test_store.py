@@ -59,7 +59,7 @@ async def test_workload_grows_and_shrinks(riders: Riders, table: DynamoTable) ->
     await table.transact([claim_order("rdr_1", "ord_1", 2)])
     await table.transact([claim_order("rdr_1", "ord_2", 2)])
     both = await riders.workload("rdr_1")
-    await riders.save_availability("rdr_1", available=False)
+    await table.transact([set_availability("rdr_1", available=False)])
     await table.transact([release_order("rdr_1", "ord_1")])
 
     assert both == Workload(available=True, orders=("ord_1", "ord_2"))
@@ -140,11 +140,11 @@ async def test_check_fails_at_capacity(riders: Riders, table: DynamoTable) -> No
     await table.transact([check_capacity("rdr_1", 2)])
 
 
-async def test_availability_may_have_an_end(riders: Riders) -> None:
+async def test_availability_may_have_an_end(riders: Riders, table: DynamoTable) -> None:
     """The end of the availability is kept until the next change."""
-    await riders.save_availability("rdr_1", available=True, until_ms=5_000)
+    await table.transact([set_availability("rdr_1", available=True, until_ms=5_000)])
     assert await riders.workload("rdr_1") == Workload(available=True, until_ms=5_000)
-    await riders.save_availability("rdr_1", available=True)
+    await table.transact([set_availability("rdr_1", available=True)])
     assert (await riders.workload("rdr_1")).until_ms is None
 
 

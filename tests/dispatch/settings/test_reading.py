@@ -86,3 +86,10 @@ def test_half_a_pair_of_aws_keys_is_refused(given: str, missing: str):
     with pytest.raises(SettingsError, match=f"^{missing} is not set"):
         read_with(**{given: "x"})
     assert read_with(**{given: "x"}, EMBEDDED="on").embeds_dynamodb
+
+
+def test_dev_lets_every_role_register():
+    """Elsewhere only customers do; what is given counts in both."""
+    assert (read_with().accounts, read({}, dev=True).accounts) == ("users", "all")
+    assert read({"ACCOUNTS": "off"}, dev=True).accounts == "off"
+    assert read({}, dev=True).require_approval == read_with().require_approval == "accounts"

@@ -5,6 +5,8 @@ from typing import Any
 
 import pytest
 
+from dispatch.accounts.duty import Duty
+from dispatch.accounts.standing import StandingRules
 from dispatch.catalogue.service_rates import ServiceRates
 from dispatch.catalogue.store import Catalogue
 from dispatch.clock import ManualClock
@@ -21,7 +23,7 @@ from ledger.dynamodb.table import (
     Write,
 )
 
-CLOCK = ManualClock()
+CLOCK, RULES = ManualClock(), StandingRules()
 
 
 class UnavailableTable:
@@ -52,7 +54,7 @@ UNAVAILABLE_TABLE = UnavailableTable()
         lambda: Catalogue(UNAVAILABLE_TABLE, CLOCK).vendor("ven_1"),
         lambda: Catalogue(UNAVAILABLE_TABLE, CLOCK).items("ven_1", 5),
         lambda: Catalogue(UNAVAILABLE_TABLE, CLOCK).items_by_id("ven_1", ["a"]),
-        lambda: Catalogue(UNAVAILABLE_TABLE, CLOCK).set_online("ven_1", online=True),
+        lambda: Duty(UNAVAILABLE_TABLE, RULES, CLOCK).set_vendor_online("ven_1", online=True),
         lambda: ServiceRates(UNAVAILABLE_TABLE, CLOCK).rates(),
         lambda: Riders(UNAVAILABLE_TABLE, CLOCK).workload_and_stats("rdr_1"),
         lambda: KeptAnswers(UNAVAILABLE_TABLE, CLOCK).find(request_key("user:a", "k", b"")),

@@ -9,12 +9,22 @@ from typing import Any
 import pytest
 from argon2 import PasswordHasher
 
+from dispatch import settings
 from dispatch.accounts.sign_ins import GRACE_MS
 from dispatch.accounts.store import CODE_TTL_MS, FAILURES_MAX, LOCKOUT_MS
 from dispatch.storage.pubsub import PubSub
+from dispatch.storage.redis_client import RedisClients
+from handlers.sessions.barred_identities import BarredIdentities
 from handlers.sessions.revocation_cache import RevocationCache
 from ledger.dynamodb.client import DynamoTable
-from tests.handlers.http_api import ApiClient, ApiResponse
+from tests.handlers.http_api import (
+    ADMIN,
+    Actor,
+    ApiClient,
+    ApiResponse,
+    goods_order,
+    run_api,
+)
 
 pytestmark = pytest.mark.engines
 
@@ -273,7 +283,12 @@ async def test_a_reused_refresh_token_ends_the_sign_in(api: ApiClient):
 
 async def is_revoked_now(api: ApiClient, token: str) -> bool:
     """Whether a node that reads the revocations now refuses an access token."""
-    cache = RevocationCache(api.services.revocations, PubSub(api.redis), api.clock)
+    cache = RevocationCache(
+        api.services.revocations,
+        PubSub(api.redis),
+        api.clock,
+        BarredIdentities(api.services.people),
+    )
     await cache.refresh()
     return cache.is_revoked(api.tokens.read(token, api.clock.now_ms()))
 
@@ -404,3 +419,67 @@ async def test_a_code_is_stored_as_a_keyed_hash(api: ApiClient, table: DynamoTab
     everything = str((await table.client.scan(TableName=table.name))["Items"])
     assert "CODE" in everything
     assert digits not in everything
+
+
+# Who may register, and what a new account may do.
+
+
+@pytest.mark.parametrize(
+    ("setting", "roles"),
+    [({"ACCOUNTS": "off"}, set()), ({"ACCOUNTS": "users"}, {"USER"}), ({}, {"USER"}),
+     ({"ACCOUNTS": "all"}, {"USER", "VENDOR", "RIDER"})],
+)  # fmt: skip
+async def test_only_some_roles_register_here(
+    table: DynamoTable, redis: RedisClients, setting: dict[str, str], roles: set[str]
+):
+    """Without --dev only customers, unless the operator says more."""
+    environ = {"JWT_SECRET": "s" * 32, **setting}
+    async with run_api(table, redis, settings.read(environ)) as api:
+        answers = {
+            role: status_and_code(await register(api, userType=role))
+            for role in ("USER", "VENDOR", "RIDER")
+        }
+    refused = (403, "registration_closed")
+    expected = {role: (201, None) if role in roles else refused for role in answers}
+    assert answers == expected
+
+
+async def test_a_code_makes_no_account_of_a_closed_role(table: DynamoTable, redis: RedisClients):
+    """An account that exists signs in by code whatever the setting is."""
+    opened = settings.read({"RATE_LIMITS": "off", "ACCOUNTS": "all"}, dev=True)
+    async with run_api(table, redis, opened) as api:
+        assert (await register(api, userType="RIDER")).status == 201
+    closed = settings.read({"RATE_LIMITS": "off", "ACCOUNTS": "users"}, dev=True)
+    async with run_api(table, redis, closed) as api:
+        old = await verify_code(api, await request_code(api, userType="RIDER"), userType="RIDER")
+        other = {"userType": "RIDER", "phone": "+237600000002"}
+        new = await verify_code(api, await request_code(api, **other), **other)
+    assert old.status == 200
+    assert status_and_code(new) == (403, "registration_closed")
+
+
+async def test_a_customer_orders_once_the_phone_is_proven(api: ApiClient):
+    """Until then orders, cash or paid, are refused, and with them every promotion."""
+    await api.open_shop()
+    customer: Actor = ("USER", (await register(api)).data["userId"])
+    await api.fund(customer, 50_000)
+    for method in ("CASH", "WALLET", "MOBILE_MONEY"):
+        order = await api.request(customer, "POST /orders", goods_order(method=method))
+        assert status_and_code(order) == (403, "phone_unverified")
+    await verify_code(api, await request_code(api))
+    order = await api.request(customer, "POST /orders", goods_order(method="CASH"))
+    assert order.status == 201
+
+
+@pytest.mark.parametrize("step", ["login", "otp"])
+async def test_a_suspended_person_does_not_sign_in(api: ApiClient, step: str):
+    """The refusal has standing and reason; a wrong password still gets no further answer."""
+    user_id = (await register(api)).data["userId"]
+    body = {"standing": "SUSPENDED", "reason": "fraud"}
+    await api.request(ADMIN, f"POST /admin/users/{user_id}/standing", body)
+    assert status_and_code(await sign_in(api, password="wrong horse")) == (401, "wrong_credentials")
+    answer = (
+        await sign_in(api) if step == "login" else await verify_code(api, await request_code(api))
+    )
+    assert status_and_code(answer) == (403, "not_approved")
+    assert answer.error["details"] == {"standing": "SUSPENDED", "reason": "fraud"}

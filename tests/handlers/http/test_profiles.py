@@ -20,6 +20,8 @@ async def test_an_unsaved_profile_has_default_values(api: ApiClient):
         "services": ["FOOD", "MART"],
         "online": False,
         "prepMinutes": None,
+        "standing": "APPROVED",
+        "standingReason": "",
     }
     assert rider.data == {
         "riderId": "rdr_1",
@@ -30,6 +32,8 @@ async def test_an_unsaved_profile_has_default_values(api: ApiClient):
         "orders": [],
         "completion": 95.0,
         "rating": 4.5,
+        "standing": "APPROVED",
+        "standingReason": "",
     }
 
 

@@ -6,6 +6,8 @@ from tests.handlers.http_api import ADA, ADMIN, ApiClient
 
 pytestmark = pytest.mark.engines
 
+PASSWORD = "correct horse"
+
 
 def subjects(entries) -> list[str]:
     return sorted(entry.subject for entry in entries)
@@ -33,6 +35,26 @@ async def test_a_user_is_revoked_in_one_role_or_in_all(api: ApiClient):
 
     assert one.data["identities"] == ["rider:rdr_1"]
     assert every.data["identities"] == ["user:x_1", "vendor:x_1", "rider:x_1", "ops:x_1"]
+
+
+@pytest.mark.parametrize("given", [{"userType": "USER"}, {}])
+async def test_revoking_a_person_ends_its_sign_ins(api: ApiClient, given: dict[str, str]):
+    """Its refresh tokens are refused, another person's are not; it may sign in again."""
+    phones = [{"userType": "USER", "phone": f"+23767000000{n}", "password": PASSWORD} for n in "12"]
+    one, other = [(await api.request(None, "POST /auth/register", p)).data for p in phones]
+    body = {**given, "userId": one["userId"]}
+    assert (await api.request(ADMIN, "POST /admin/tokens/revoke", body)).status == 200
+
+    renewed = [
+        await api.request(None, "POST /auth/refresh", {"refreshToken": each["refreshToken"]})
+        for each in (one, other)
+    ]
+    assert [answer.status for answer in renewed] == [401, 200]
+    assert renewed[0].error["code"] == "token_invalid"
+    api.clock.advance(1_000)
+    again = await api.request(None, "POST /auth/login", phones[0])
+    token = {"refreshToken": again.data["refreshToken"]}
+    assert (await api.request(None, "POST /auth/refresh", token)).status == 200
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from dispatch import keys
+from dispatch.accounts.people import People
 from dispatch.accounts.revocations import (
     PAGE_SIZE,
     REVOCATION_TTL_MS,
@@ -13,12 +14,14 @@ from dispatch.accounts.revocations import (
     identity_subject,
     token_subject,
 )
+from dispatch.accounts.standing import StandingRules
 from dispatch.clock import ManualClock
 from dispatch.events.idempotency_records import request_key
 from dispatch.settings import Settings
 from dispatch.storage.pubsub import PubSub
 from dispatch.storage.redis_client import RedisClients, open_redis
 from handlers.sessions.auth import Principal, TokenRefused, Tokens
+from handlers.sessions.barred_identities import BarredIdentities
 from handlers.sessions.revocation_cache import RevocationCache
 from ledger.dynamodb.client import DynamoTable
 from ledger.dynamodb.table import Query
@@ -47,9 +50,16 @@ def pubsub(redis: RedisClients) -> PubSub:
 
 
 @pytest.fixture
-async def cache(store: Revocations, pubsub: PubSub, clock: ManualClock) -> RevocationCache:
+def barred(table: DynamoTable) -> BarredIdentities:
+    return BarredIdentities(People(table, StandingRules()))
+
+
+@pytest.fixture
+async def cache(
+    store: Revocations, pubsub: PubSub, clock: ManualClock, barred: BarredIdentities
+) -> RevocationCache:
     # Polling is left to the tests: a test would fail before it comes.
-    return RevocationCache(store, pubsub, clock, refresh_every_s=3600)
+    return RevocationCache(store, pubsub, clock, barred, refresh_every_s=3600)
 
 
 @pytest.fixture
@@ -164,13 +174,13 @@ async def test_a_revocation_is_announced_over_redis(
 
 
 async def test_without_redis_the_table_is_polled(
-    table: DynamoTable, clock: ManualClock, until: Until
+    table: DynamoTable, clock: ManualClock, barred: BarredIdentities, until: Until
 ):
     """The table alone is enough, within the promised five seconds."""
     # Port 9 refuses connections.
     async with open_redis("redis://127.0.0.1:9") as unreachable:
         store = Revocations(table, unreachable, clock)
-        cache = RevocationCache(store, PubSub(unreachable), clock)
+        cache = RevocationCache(store, PubSub(unreachable), clock, barred)
         tokens = Tokens(SETTINGS, cache.is_revoked)
         token = tokens.issue("RIDER", "rdr_1", 600, clock.now_ms())
         other = tokens.issue("RIDER", "rdr_2", 600, clock.now_ms())

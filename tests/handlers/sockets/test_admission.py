@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from dispatch.accounts.standing import Standing
+from dispatch.keys import Identity
 from handlers.sessions.auth import UserType
 from handlers.sessions.rate_limits import Rate
 from handlers.sessions.session_registry import ResumePoint
@@ -40,6 +42,22 @@ async def test_a_token_gets_a_session_in_its_own_namespace(edge: RunningEdge, ki
     session = edge.gate.admit(connection, namespace, {"token": edge.issue_token(kind, "x_1")})
     assert (session.namespace, session.identity) == (namespace, f"{kind.lower()}:x_1")
     assert session.connected_at_ms == edge.clock.now_ms()
+
+
+async def test_a_barred_identity_connects_with_no_token(edge: RunningEdge):
+    """The refusal has standing and reason; other identities connect."""
+
+    def standing_of(owner: Identity) -> tuple[Standing, str] | None:
+        return (Standing.SUSPENDED, "fraud") if owner == "rider:rdr_1" else None
+
+    admission = Admission(edge.server, edge.tokens, standing_of=standing_of)
+    connection = edge.server.eio.open_session("127.0.0.1", "websocket")
+    with pytest.raises(ConnectRefused) as refused:
+        admission.admit(connection, "/rider", {"token": edge.issue_token("RIDER", "rdr_1")})
+    assert refused.value.code == "not_approved"
+    assert refused.value.details == {"standing": "SUSPENDED", "reason": "fraud"}
+    admitted = admission.admit(connection, "/rider", {"token": edge.issue_token("RIDER", "rdr_2")})
+    assert admitted.identity == "rider:rdr_2"
 
 
 async def test_joins_of_an_identity_are_limited(edge: RunningEdge):

@@ -159,7 +159,7 @@ async def test_the_last_known_position_is_restored_at_connect(node: ComposedNode
     """A rider that comes from another node is on the map before its next fix."""
     session = a_session("rider", "rdr_moved")
     await rider.on_connect(node.contexts.rider, session)
-    await node.services.riders.save_availability("rdr_moved", available=True)
+    await node.services.duty.set_rider_available("rdr_moved", available=True)
     node.services.rider_registry.set_available("rdr_moved", available=True)
     rider.on_location_update(node.contexts.rider, session, a_fix())
     await node.services.fix_pipeline.flush()
