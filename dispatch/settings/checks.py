@@ -11,6 +11,7 @@ import phonenumbers
 
 from dispatch.service_area import OFF
 from dispatch.settings.model import Settings, SettingsError
+from dispatch.settings.redis_url import parse_redis_url
 
 # Source: RFC 7518 section 3.2, a key for HS256 has at least the size of the hash.
 JWT_SECRET_BYTES_MIN = 32
@@ -47,6 +48,7 @@ def check(settings: Settings) -> None:
     _check_phones(settings)
     _check_http(settings)
     _check_accuracies(settings)
+    _check_redis_url(settings)
     if settings.rate_limits == "off" and not settings.dev:
         raise SettingsError("RATE_LIMITS=off is for benches and needs --dev")
     if settings.city_pace != 1.0 and not settings.dev:
@@ -116,6 +118,15 @@ def check_stores(settings: Settings) -> None:
             "REDIS_URL is not set: name your Redis, or set EMBEDDED=on for engines of its own, "
             "which keep their data in DATA_DIR (--dev does so too)"
         )
+
+
+def _check_redis_url(settings: Settings) -> None:
+    if settings.redis_url is None:
+        return
+    try:
+        parse_redis_url(settings.redis_url)
+    except ValueError as error:
+        raise SettingsError(f"REDIS_URL: {error}") from None
 
 
 def _check_gateways(settings: Settings) -> None:
