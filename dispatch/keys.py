@@ -104,6 +104,23 @@ def order_positions(order: OrderId) -> str:
     return f"order:{{{order}}}:positions"
 
 
+def heartbeat(node: str, number: int) -> str:
+    """What a node writes to see that a server takes writes; numbered to lie on each server.
+
+    Redis: string. TTL: 10 s. Writers: storage.failover.heartbeat, storage.failover.write_probe.
+    Reader: none.
+    """
+    return f"heartbeat:{{{node}.{number}}}"
+
+
+def heartbeat_channel(node: str, number: int) -> str:
+    """Channel on which a node hears itself, to see that messages of a server arrive.
+
+    Redis: channel. Writer and reader: storage.failover.heartbeat.
+    """
+    return f"heartbeat:{{{node}.{number}}}:channel"
+
+
 def inbox(owner: Identity) -> str:
     """The last events of one identity, for clients that missed some.
 

@@ -149,6 +149,11 @@ STORE_ERRORS = Counter(
     "Failed calls to Redis or DynamoDB, by kind of error.",
     ["store", "kind"],
 )
+REDIS_CONNECTIONS_DROPPED = Counter(
+    "reeyo_redis_connections_dropped_total",
+    "Connections to Redis ended because their server is the wrong one or silent, by cause.",
+    ["cause"],
+)
 LOOP_CRASHES = Counter("reeyo_loop_crashes_total", "Crashes of background loops.", ["loop"])
 ENGINES_LIVE = Gauge("reeyo_engines_live", "1 while this node is its zone's live engine.")
 ENGINE_MISSING = Gauge(

@@ -2,53 +2,37 @@
 
 import asyncio
 import builtins
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import hiredis
 from redis.asyncio import Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import (
-    AskError,
-    BusyLoadingError,
-    ClusterDownError,
     ConnectionError,  # noqa: A004 (redis has no other name for it)
     MovedError,
     NoScriptError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    ResponseError,
     TimeoutError,  # noqa: A004 (redis has no other name for it)
-    TryAgainError,
 )
 
+from dispatch.errors import StoreUnavailable
 from dispatch.storage.cluster import servers_of
-from dispatch.storage.redis_client import (
-    COMMAND_TIMEOUT_S,
-    Scripts,
-    translate_redis_errors,
-    translate_send_errors,
-)
+from dispatch.storage.failover.peer_errors import error_of_reply
+from dispatch.storage.redis_client import COMMAND_TIMEOUT_S, Scripts, translate_redis_errors
+from dispatch.storage.redis_connection import translate_send_errors
 
 # As words, or as bytes that a `CommandTemplate` has packed.
 Command = tuple[str | bytes | int | float, ...] | bytes
+# Called with each error reply.
+OnError = Callable[[Exception], None]
 
 READ_BYTES = 65_536
 # Marks the parts of a `CommandTemplate` that change.
 PLACEHOLDER = b"\0"
 # Error replies after whose cause is removed the command is sent a second time.
 _RETRYABLE_ERRORS = (NoScriptError, MovedError)
-_BY_CODE: dict[str, type[Exception]] = {
-    "NOSCRIPT": NoScriptError,
-    "OOM": OutOfMemoryError,
-    "READONLY": ReadOnlyError,
-    "LOADING": BusyLoadingError,
-    "MASTERDOWN": ConnectionError,
-    "CLUSTERDOWN": ClusterDownError,
-    "TRYAGAIN": TryAgainError,
-    "MOVED": MovedError,
-    "ASK": AskError,
-}
 
 
 class CommandTemplate:
@@ -122,17 +106,22 @@ class Pipeline:
     ) -> None:
         """Send the commands a second time that failed for a cause that can be removed."""
         retryable = [index for index in failed if isinstance(replies[index], _RETRYABLE_ERRORS)]
-        if retryable:
-            await self._recover([replies[index] for index in retryable])
-            retried = await self._execute([commands[index] for index in retryable])
-            for index, reply in zip(retryable, retried, strict=True):
-                replies[index] = reply
-
-    async def _recover(self, errors: Sequence[Exception]) -> None:
+        if not retryable:
+            return
+        again = [commands[index] for index in retryable]
+        errors = [replies[index] for index in retryable]
+        await self._servers.follow(each for each in errors if isinstance(each, MovedError))
         if any(isinstance(each, NoScriptError) for each in errors):
-            await self._scripts.load()
-        if any(isinstance(each, MovedError) for each in errors):
-            await self._servers.refresh()
+            await self._load_scripts(again)
+        for index, reply in zip(retryable, await self._execute(again), strict=True):
+            replies[index] = reply
+
+    async def _load_scripts(self, commands: Sequence[Command]) -> None:
+        """Load the scripts at the servers that these commands go to, whatever the others do."""
+        keyed = [_key_of(pack_command(each)) for each in commands]
+        packed = [pack_command(each) for each in self._scripts.load_commands]
+        for server in {await self._servers.server_for(key): None for key in keyed}:
+            await self._exchange(server, packed)
 
     async def _execute(self, commands: Sequence[Command]) -> list[Any]:
         # Most are packed already; a function call for each would cost as much as reading its reply.
@@ -154,18 +143,26 @@ class Pipeline:
         replies: list[Any] = [None] * len(packed)
         for indexes, result in zip(by_server.values(), results, strict=True):
             if isinstance(result, BaseException):
+                if isinstance(result, StoreUnavailable):
+                    # Another server may hold its slots by now; the next call should ask that one.
+                    with suppress(StoreUnavailable):
+                        await self._servers.refresh()
                 raise result
             for index, reply in zip(indexes, result, strict=True):
                 replies[index] = reply
         return replies
 
     async def _exchange(self, server: str, packed: Sequence[bytes]) -> list[Any]:
+        note_error = partial(self._servers.connections.note_error, server)
         with translate_redis_errors():
             connection = await self._servers.acquire(server)
             is_clean = False
             try:
-                replies = await _send_and_read(connection, packed, self._timeout_s)
+                async with asyncio.timeout(self._timeout_s):
+                    replies = await exchange(connection, packed, note_error)
                 is_clean = True
+            except builtins.TimeoutError as error:
+                raise TimeoutError(f"no reply within {self._timeout_s:g} s") from error
             finally:
                 # Unread replies would be taken for those of the next caller.
                 if not is_clean:
@@ -191,24 +188,25 @@ def _key_of(packed: bytes) -> bytes:
     return words[8] if words[2] == b"EVALSHA" else words[4]
 
 
-async def _send_and_read(
-    connection: AbstractConnection, packed: Sequence[bytes], timeout_s: float
+async def exchange(
+    connection: AbstractConnection, packed: Sequence[bytes], on_error: OnError
 ) -> list[Any]:
-    """Send commands on an idle connection and read a reply to each."""
+    """Send commands on an idle connection, opened where it is not, and read a reply to each.
+
+    `on_error` is called with each error reply, which is also returned.
+    Errors: ConnectionError of the library; then the connection must be closed.
+    """
     replies: list[Any] = []
-    parser = make_reply_parser()
+    parser = make_reply_parser(on_error)
     try:
-        async with asyncio.timeout(timeout_s):
-            stream = await _send(connection, b"".join(packed))
-            while len(replies) < len(packed):
-                received = await stream.read(READ_BYTES)
-                if not received:
-                    raise ConnectionError("the connection was closed by Redis")
-                parser.feed(received)
-                while (reply := parser.gets()) is not INCOMPLETE:
-                    replies.append(reply)
-    except builtins.TimeoutError as error:
-        raise TimeoutError(f"no reply within {timeout_s:g} s") from error
+        stream = await _send(connection, b"".join(packed))
+        while len(replies) < len(packed):
+            received = await stream.read(READ_BYTES)
+            if not received:
+                raise ConnectionError("the connection was closed by Redis")
+            parser.feed(received)
+            while (reply := parser.gets()) is not INCOMPLETE:
+                replies.append(reply)
     except OSError as error:
         raise ConnectionError(str(error)) from error
     return replies
@@ -233,11 +231,12 @@ async def _send(connection: AbstractConnection, packed: bytes) -> asyncio.Stream
 INCOMPLETE = object()
 
 
-def make_reply_parser() -> hiredis.Reader:
+def make_reply_parser(on_error: OnError) -> hiredis.Reader:
     """A parser of replies; error replies are returned as the exceptions they stand for."""
-    return hiredis.Reader(replyError=_to_exception, notEnoughData=INCOMPLETE)
 
+    def to_exception(text: str) -> Exception:
+        error = error_of_reply(text)
+        on_error(error)
+        return error
 
-def _to_exception(text: str) -> Exception:
-    code, _, message = text.partition(" ")
-    return _BY_CODE.get(code, ResponseError)(message if code in _BY_CODE else text)
+    return hiredis.Reader(replyError=to_exception, notEnoughData=INCOMPLETE)

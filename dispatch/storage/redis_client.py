@@ -8,53 +8,32 @@ from pathlib import Path
 from typing import Any, NamedTuple, cast
 
 from redis.asyncio import BlockingConnectionPool, Redis, RedisCluster
-from redis.asyncio.connection import Connection, SSLConnection
+from redis.asyncio.connection import Connection
 from redis.asyncio.retry import Retry
-from redis.backoff import ConstantBackoff, NoBackoff
+from redis.backoff import NoBackoff
 from redis.exceptions import (
-    AskError,
     AuthenticationError,
-    ClusterDownError,
-    ClusterError,
-    ConnectionError,  # noqa: A004 (redis has no other name for it)
     NoScriptError,
-    OutOfMemoryError,
-    ReadOnlyError,
     RedisClusterException,
-    TimeoutError,  # noqa: A004 (redis has no other name for it)
-    TryAgainError,
+    RedisError,
 )
 
 from dispatch import metrics
 from dispatch.errors import StoreUnavailable
+from dispatch.settings.redis_url import RedisMode, parse_redis_url
+from dispatch.storage.failover.peer_errors import fault_of
+from dispatch.storage.failover.sentinel import follow_primary
+from dispatch.storage.redis_connection import CONNECT_TIMEOUT_S, CONNECTION_CLASSES, OpenConnections
 
 # A command that takes longer has failed, and its caller may try again.
 # Source: chosen; the library's ten default retries stalled one call for 3.6 s.
 COMMAND_TIMEOUT_S = 2.0
-CONNECT_TRIES = 2
-CONNECT_PAUSE_S = 0.05
 # One for each `Pipeline`, and the commands of a busy moment; further commands wait for one.
 COMMAND_CONNECTIONS = 32
 LISTENER_CONNECTIONS = 16
-# Suffix of a URL's scheme that names a cluster.
-CLUSTER_SUFFIX = "+cluster"
 # To each server of a cluster, whose client refuses further ones; the client of one server waits.
 SHARD_CONNECTIONS = 512
 
-# Redis cannot be reached, or cannot serve the command now: full, a replica, or being resharded.
-_UNAVAILABLE_ERRORS = (
-    ConnectionError,
-    TimeoutError,
-    OutOfMemoryError,
-    ReadOnlyError,
-    ClusterDownError,
-    TryAgainError,
-    AskError,
-    ClusterError,
-    # No server of a cluster answers, or none holds a slot. Also raised for keys of several slots, a
-    # bug that the stores' tests on a cluster would show.
-    RedisClusterException,
-)
 # Each capability keeps its scripts in a folder `lua` beside its stores.
 _LUA_ROOT = Path(__file__).parents[1]
 
@@ -75,41 +54,45 @@ class RedisClients(NamedTuple):
 async def open_redis(url: str, timeout_s: float = COMMAND_TIMEOUT_S) -> AsyncIterator[RedisClients]:
     """Both clients, closed with the block; connections open when first used.
 
-    A URL that begins with `redis+cluster:` or `rediss+cluster:` names any server of a Redis
-    Cluster; then both are the same client.
+    `parse_redis_url` has the forms of a URL. On a Redis Cluster both are the same client; with
+    Sentinel both connect to the primary that the sentinels name.
 
     Units: seconds.
     Errors: ValueError for an invalid URL.
     """
+    parsed = parse_redis_url(url)
     async with AsyncExitStack() as stack:
-        scheme, _, where = url.partition("://")
-        if scheme.endswith(CLUSTER_SUFFIX):
-            cluster = _cluster_client(f"{scheme.removesuffix(CLUSTER_SUFFIX)}://{where}", timeout_s)
+        if parsed.mode is RedisMode.CLUSTER:
+            cluster = _cluster_client(parsed.url, timeout_s)
             stack.push_async_callback(cluster.aclose)
             yield RedisClients(cluster, cluster)
             return
-        commands = _client(url, COMMAND_CONNECTIONS, timeout_s)
+        connections = OpenConnections()
+        if parsed.mode is RedisMode.SENTINEL:
+            await stack.enter_async_context(follow_primary(parsed, connections))
+        commands = _client(parsed.url, COMMAND_CONNECTIONS, timeout_s, connections)
         stack.push_async_callback(commands.aclose)
         # Pub/sub reads ignore the timeout; connecting and subscribing keep it.
-        listener = _client(url, LISTENER_CONNECTIONS, timeout_s)
+        listener = _client(parsed.url, LISTENER_CONNECTIONS, timeout_s, connections)
         stack.push_async_callback(listener.aclose)
         yield RedisClients(commands, listener)
 
 
-def _client(url: str, connections: int, timeout_s: float) -> Redis:
+def _client(url: str, count: int, timeout_s: float, connections: OpenConnections) -> Redis:
     pool = BlockingConnectionPool.from_url(
         url,
-        max_connections=connections,
+        max_connections=count,
         # The wait for a free connection counts as waiting for Redis.
         timeout=timeout_s,
         socket_timeout=timeout_s,
-        socket_connect_timeout=timeout_s,
+        socket_connect_timeout=min(timeout_s, CONNECT_TIMEOUT_S),
         retry=Retry(NoBackoff(), 0),
         # RESP2 is the same on every server since 7.0, and nothing of RESP3 is needed.
         protocol=2,
+        connections=connections,
     )
     # Set afterwards, since a `rediss://` URL overrides the argument of from_url.
-    pool.connection_class = _RETRYING_CLASSES.get(pool.connection_class, pool.connection_class)
+    pool.connection_class = CONNECTION_CLASSES[pool.connection_class]
     return Redis.from_pool(pool)
 
 
@@ -119,62 +102,18 @@ def _cluster_client(url: str, timeout_s: float) -> Redis:
         url,
         max_connections=SHARD_CONNECTIONS,
         socket_timeout=timeout_s,
-        socket_connect_timeout=timeout_s,
+        socket_connect_timeout=min(timeout_s, CONNECT_TIMEOUT_S),
         retry=Retry(NoBackoff(), 0),
         protocol=2,
     )
-    # The settings of connections to every server that the client discovers.
+    # The settings of connections to every server that the client discovers, and to the first one.
     kwargs = client.nodes_manager.connection_kwargs
-    library_class = kwargs.get("connection_class", Connection)
-    kwargs["connection_class"] = _RETRYING_CLASSES.get(library_class, library_class)
+    kwargs["connection_class"] = CONNECTION_CLASSES[kwargs.get("connection_class", Connection)]
+    kwargs["connections"] = OpenConnections(is_cluster=True)
+    for node in client.startup_nodes:
+        node.connection_class = kwargs["connection_class"]
+        node.connection_kwargs["connections"] = kwargs["connections"]
     return cast("Redis", client)
-
-
-@contextmanager
-def translate_send_errors() -> Iterator[None]:
-    """Raise the library's ConnectionError for any error of a write to a closed connection.
-
-    Source: uvloop 0.23 raises RuntimeError for a write after the connection closed.
-
-    Errors: ConnectionError.
-    """
-    try:
-        yield
-    except (OSError, RuntimeError) as error:
-        raise ConnectionError(str(error) or "nothing could be sent") from error
-
-
-# Only connecting may be repeated, since no command was sent before it.
-_CONNECT_RETRY = Retry(ConstantBackoff(CONNECT_PAUSE_S), CONNECT_TRIES - 1)
-
-
-class _RetryingConnect:
-    """Connects a second time where the first attempt failed; commands are never repeated."""
-
-    async def connect(self) -> None:
-        await _CONNECT_RETRY.call_with_retry(super().connect, self._disconnect_after)  # type: ignore[misc]
-
-    async def send_packed_command(self, *args: Any, **kwargs: Any) -> None:
-        """Send as the library does, with errors of closed connections translated."""
-        with translate_send_errors():
-            await super().send_packed_command(*args, **kwargs)  # type: ignore[misc]
-
-    async def _disconnect_after(self, _error: Exception) -> None:
-        await self.disconnect()  # type: ignore[attr-defined]
-
-
-class _RetryingConnection(_RetryingConnect, Connection):
-    """A plain TCP connection that retries connecting."""
-
-
-class _RetryingSSLConnection(_RetryingConnect, SSLConnection):
-    """A TLS connection that retries connecting."""
-
-
-_RETRYING_CLASSES: dict[type, type] = {
-    Connection: _RetryingConnection,
-    SSLConnection: _RetryingSSLConnection,
-}
 
 
 @contextmanager
@@ -191,7 +130,9 @@ def translate_redis_errors() -> Iterator[None]:
         yield
         if _count_cancellations() > before:
             raise asyncio.CancelledError
-    except _UNAVAILABLE_ERRORS as error:
+    except (RedisError, RedisClusterException) as error:
+        if fault_of(error) is None:
+            raise
         metrics.STORE_ERRORS.labels("redis", type(error).__name__).inc()
         raise StoreUnavailable("redis", str(error) or type(error).__name__) from error
 
@@ -227,6 +168,11 @@ class Scripts:
         Errors: KeyError for an unknown script, a bug.
         """
         return self._hashes[name]
+
+    @property
+    def load_commands(self) -> list[tuple[str | bytes, ...]]:
+        """The commands that load every script into one server."""
+        return [("SCRIPT", "LOAD", source) for source in self._sources.values()]
 
     async def load(self) -> None:
         """Load every script into Redis, so that pipelines may call it by its SHA-1.

@@ -15,7 +15,7 @@ class ConnectionRecorder:
 
     def __init__(self, redis):
         self._servers = servers_of(redis.listener)
-        self.made = []
+        self.made, self.errors = [], []
 
     def make_connection(self):
         """A recorded connection."""
@@ -37,7 +37,7 @@ async def test_closed_connection_does_not_send(recorder: ConnectionRecorder):
 
     A new connection would not have the earlier subscriptions.
     """
-    connection = PubSubConnection(recorder.make_connection)
+    connection = PubSubConnection(recorder.make_connection, recorder.errors.append)
     await connection.open()
     [made] = recorder.made
     await made.disconnect(nowait=True)
@@ -51,7 +51,7 @@ async def test_write_error_of_a_closed_connection_is_store_unavailable(
     recorder: ConnectionRecorder, monkeypatch: pytest.MonkeyPatch
 ):
     """A RuntimeError of the event loop's write is StoreUnavailable."""
-    connection = PubSubConnection(recorder.make_connection)
+    connection = PubSubConnection(recorder.make_connection, recorder.errors.append)
     await connection.open()
 
     def closed(_packed):
@@ -66,7 +66,7 @@ async def test_open_connection_receives_its_channels(
     recorder: ConnectionRecorder, redis: RedisClients
 ):
     """After subscribing, the confirmation is read first, then the messages."""
-    connection = PubSubConnection(recorder.make_connection)
+    connection = PubSubConnection(recorder.make_connection, recorder.errors.append)
     await connection.open()
     await connection.send("SSUBSCRIBE", ["channel"])
     [confirmed] = await connection.read()

@@ -12,6 +12,7 @@ from dispatch import metrics
 from dispatch.errors import StoreUnavailable
 from dispatch.storage import redis_client
 from dispatch.storage.redis_client import RedisClients, Scripts, open_redis, translate_redis_errors
+from dispatch.storage.redis_connection import CONNECT_TRIES
 from tests.metric_values import metric_value
 
 pytestmark = pytest.mark.engines
@@ -81,7 +82,7 @@ async def test_connecting_is_tried_twice(monkeypatch: pytest.MonkeyPatch):
             translate_redis_errors(),
         ):
             await clients.commands.ping()
-    assert len(attempts) == redis_client.CONNECT_TRIES
+    assert len(attempts) == CONNECT_TRIES
 
 
 async def test_writing_to_a_closed_connection_is_store_unavailable(

@@ -1,0 +1,1 @@
+"""Failover: which server takes writes now, what its errors say, and how a node notices."""
