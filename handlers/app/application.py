@@ -71,7 +71,9 @@ def build_application(
         PhoneNumbers(settings.phone_region),
         warns=settings.dev,
     )
-    probes = health.store_probes(infrastructure.redis, infrastructure.table)
+    probes = health.store_probes(
+        infrastructure.redis, infrastructure.scripts, services.pubsub, infrastructure.table
+    )
     envelope.register_routes(app, health.routes(probes, is_stopping))
     if settings.dev:
         envelope.register_routes(app, MetricsEndpoint(clock).routes())

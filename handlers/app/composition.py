@@ -55,6 +55,7 @@ def _build_services(
     return Services(
         settings=settings,
         clock=clock,
+        pubsub=events.pubsub,
         order_service=orders.order_service,
         deliveries=RiderDeliveries(orders.order_service, registry, money.settlement_worker, clock),
         payment_service=money.payment_service,

@@ -4,7 +4,7 @@ import asyncio
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, suppress
 
 import structlog
@@ -32,7 +32,7 @@ from handlers.app.readiness import wait_until_ready
 from handlers.app.services import Services
 from handlers.app.socket_setup import open_socket_edge
 from handlers.http.framework.envelope import failure_response
-from handlers.http.framework.health import store_probes
+from handlers.http.framework.health import Probe, store_probes
 from handlers.sessions.auth import Tokens
 from handlers.sessions.rate_limits import RateLimits, SharedBuckets
 from handlers.transport.accept_queue import AcceptQueue
@@ -102,7 +102,10 @@ async def run(
         accept_queue, sock=listener, backlog=BACKLOG
     )
     try:
-        await _announce(infrastructure, listener, stopped, on_ready)
+        probes = store_probes(
+            infrastructure.redis, infrastructure.scripts, background.pubsub, infrastructure.table
+        )
+        await _announce(infrastructure, probes, listener, stopped, on_ready)
         await stopped.wait()
         log.info("stopping")
     finally:
@@ -121,6 +124,7 @@ async def run(
 
 async def _announce(
     infrastructure: Infrastructure,
+    probes: Mapping[str, Probe],
     listener: socket.socket,
     stopped: asyncio.Event,
     on_ready: Callable[[], None],
@@ -129,7 +133,6 @@ async def _announce(
     settings, node = infrastructure.settings, infrastructure.node
     url = f"http://{settings.host}:{listener.getsockname()[1]}"
     log.info("listening", url=url, node=node, role=settings.role)
-    probes = store_probes(infrastructure.redis, infrastructure.table)
     if await wait_until_ready(probes, stopped, infrastructure.clock):
         on_ready()
         log.info("ready", url=url, node=node, role=settings.role, dev=settings.dev)

@@ -33,6 +33,7 @@ from dispatch.orders.standing_changes import StandingChanges
 from dispatch.orders.store import OrderStore
 from dispatch.riders.store import Riders
 from dispatch.settings import Settings
+from dispatch.storage.pubsub import PubSub
 from dispatch.tracking.cash_headroom import CashHeadroom
 from dispatch.tracking.fix_pipeline import FixPipeline
 from dispatch.tracking.freshness import FreshnessLimits
@@ -55,6 +56,7 @@ class Services:
 
     settings: Settings
     clock: Clock
+    pubsub: PubSub
     order_service: OrderService
     deliveries: RiderDeliveries
     payment_service: PaymentService

@@ -8,7 +8,9 @@ from aiohttp import web
 
 from concurrency.shared_result import SharedResult
 from dispatch.errors import StoreUnavailable
-from dispatch.storage.redis_client import RedisClients, translate_redis_errors
+from dispatch.storage.failover.write_probe import WriteProbe
+from dispatch.storage.pubsub import PubSub
+from dispatch.storage.redis_client import RedisClients, Scripts
 from handlers.http.framework.envelope import HTTP_EDGE, PUBLIC, Route, failure_response
 from ledger.dynamodb.client import DynamoTable
 from ledger.dynamodb.table import Key, TableUnavailable
@@ -29,18 +31,27 @@ class HealthView(TypedDict):
     status: str
 
 
-def store_probes(redis: RedisClients, table: DynamoTable) -> dict[str, Probe]:
-    """A probe for each store, by the store's name."""
+def store_probes(
+    redis: RedisClients, scripts: Scripts, pubsub: PubSub, table: DynamoTable
+) -> dict[str, Probe]:
+    """A probe for each store, by the store's name, and for the messages between nodes.
 
-    async def probe_redis() -> None:
-        with translate_redis_errors():
-            # Its type is partly unknown.
-            await redis.commands.ping()  # pyright: ignore[reportUnknownMemberType]
+    Redis is probed by a write, since a replica answers reads. DynamoDB is probed by a read: no
+    endpoint of it takes reads alone. Source: decision 28.
+    """
+
+    async def probe_pubsub() -> None:
+        if not pubsub.is_working:
+            raise StoreUnavailable("redis", "messages do not arrive")
 
     async def probe_table() -> None:
         await table.get(Key("CONFIG#GLOBAL", "SERVICES"))
 
-    return {"redis": probe_redis, "dynamodb": probe_table}
+    return {
+        "redis": WriteProbe(redis, scripts).run,
+        "pubsub": probe_pubsub,
+        "dynamodb": probe_table,
+    }
 
 
 async def find_down(probes: Mapping[str, Probe], probe_s_max: float = PROBE_S_MAX) -> list[str]:

@@ -7,11 +7,13 @@ from contextlib import asynccontextmanager
 import pytest
 
 from dispatch.errors import StoreUnavailable
-from dispatch.storage.redis_client import RedisClients
+from dispatch.storage.pubsub import PubSub
+from dispatch.storage.redis_client import RedisClients, Scripts
 from handlers.http.framework import health
 from ledger.dynamodb.client import DynamoTable
 from ledger.dynamodb.table import TableUnavailable
 from tests.handlers.socket_edge import RunningEdge, run_edge
+from tests.waiting import Until
 
 
 async def probe_up() -> None:
@@ -92,11 +94,43 @@ async def test_a_stopping_server_is_not_ready():
 
 @pytest.mark.engines
 async def test_the_probes_of_the_stores_answer(table: DynamoTable, redis: RedisClients):
-    """Both real stores, each by its name."""
-    probes = health.store_probes(redis, table)
-    assert list(probes) == ["redis", "dynamodb"]
+    """Both real stores and the messages between nodes, each by its name."""
+    probes = health.store_probes(redis, Scripts(redis.commands), PubSub(redis), table)
+    assert list(probes) == ["redis", "pubsub", "dynamodb"]
     for probe in probes.values():
         await probe()
+
+
+@pytest.mark.engines
+async def test_a_redis_that_answers_but_takes_no_writes_is_not_ready(
+    table: DynamoTable, redis: RedisClients, until: Until
+):
+    """A Redis that is full answers a PING and publishes; its probe and that of messages fail.
+
+    A replica was ready for as long as it answered, with every write refused.
+    """
+    pubsub = PubSub(redis)
+    probes = health.store_probes(redis, Scripts(redis.commands), pubsub, table)
+
+    async def fails(name: str) -> bool:
+        try:
+            await probes[name]()
+        except StoreUnavailable:
+            return True
+        return False
+
+    async with until.running(pubsub.run):
+        await pubsub.subscribe("channel", lambda _data: None)
+        await redis.commands.config_set("maxmemory", "1")
+        try:
+            assert await redis.commands.ping()
+            assert await fails("redis")
+            await until.eventually(lambda: fails("pubsub"))
+        finally:
+            await redis.commands.config_set("maxmemory", "0")
+        await until.true(lambda: pubsub.is_working)
+        assert not await fails("redis")
+        assert not await fails("pubsub")
 
 
 async def test_many_probes_cost_one():
