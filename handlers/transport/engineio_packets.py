@@ -15,6 +15,8 @@ PING: Final = "2"
 PONG: Final = "3"
 MESSAGE: Final = "4"
 NOOP: Final = "6"
+# In long polling: a binary message in base64.
+BINARY_MESSAGE: Final = "b"
 # Between the packets of a request's body.
 _SEPARATOR = "\x1e"
 

@@ -20,6 +20,7 @@ from dispatch import metrics
 from handlers.sessions.client_address import TrustedProxies, network_of
 from handlers.sessions.rate_limits import CONNECTION_RATE
 from handlers.transport.accept_queue import Headers
+from handlers.transport.close_codes import close_status
 from handlers.transport.engineio_packets import OPEN
 from handlers.transport.engineio_session import EngineIoSession, SessionHost
 from handlers.websocket.frame_writer import text_frame
@@ -164,7 +165,8 @@ class EngineIoServer(engineio.AsyncServer):
         posted = await connection.read_post(request)
         # The first bad packet ends the connection; those behind it are not handled.
         is_good = posted is not None and all(connection.receive(packet) for packet in posted)
-        response = self._ok() if is_good else self._bad_request("Bad request")
+        text = close_status(connection.end_reason).text
+        response = self._ok() if is_good else self._bad_request(text or "Bad request")
         return await self._make_response(response, environ)
 
     def _environ(self, request: web.Request) -> dict[str, Any]:

@@ -14,8 +14,10 @@ from dispatch.clock import Clock
 from dispatch.settings import Settings
 from handlers.sessions.rate_limits import RateLimits, TokenBucket
 from handlers.sessions.session_registry import FastPathHandler, Session
+from handlers.transport.close_codes import close_status
 from handlers.transport.deadline_queue import DeadlineQueue
 from handlers.transport.engineio_packets import (
+    BINARY_MESSAGE,
     CLOSE,
     MESSAGE,
     NOOP,
@@ -101,6 +103,7 @@ class EngineIoSession:
         "closed",
         "connect_count",
         "connected",
+        "end_reason",
         "is_awaiting_pong",
         "send_buffer",
         "sessions",
@@ -133,6 +136,8 @@ class EngineIoSession:
         self.connected = True
         self.upgraded = False
         self.closed = False
+        # Why it ended; empty before.
+        self.end_reason = ""
 
     def receive(self, text: str) -> bool:
         """Handle one Engine.IO packet; a bad one ends the connection and returns False."""
@@ -157,7 +162,7 @@ class EngineIoSession:
         elif text == CLOSE:
             self.end("client_closed")
         else:
-            raise BadPacket("malformed")
+            raise BadPacket("binary" if text[:1] == BINARY_MESSAGE else "malformed")
 
     def end(self, reason: str, *, abort: bool = False) -> None:
         """End the session and close its transport; a second call does nothing.
@@ -167,6 +172,7 @@ class EngineIoSession:
         if self.closed:
             return
         self.closed = True
+        self.end_reason = reason
         self._deadlines.cancel_all(self)
         try:
             self._host.on_session_end(self, reason)
@@ -185,7 +191,7 @@ class EngineIoSession:
         if abort:
             self._ws.abort()
         else:
-            self._ws.close(self._host.timeouts.close_timeout_s)
+            self._ws.close(self._host.timeouts.close_timeout_s, *close_status(self.end_reason))
 
     def count_violation(self) -> None:
         """Count a request over a limit; the connection is aborted when its budget is used up.

@@ -28,10 +28,13 @@ CONTROL_BYTES_MAX: Final = 125
 
 # Status codes of a close frame. Source: RFC 6455 section 7.4.1.
 NORMAL_CLOSURE: Final = 1000
+GOING_AWAY: Final = 1001
 PROTOCOL_ERROR: Final = 1002
 UNSUPPORTED_DATA: Final = 1003
 INVALID_PAYLOAD: Final = 1007
+POLICY_VIOLATION: Final = 1008
 MESSAGE_TOO_BIG: Final = 1009
+INTERNAL_ERROR: Final = 1011
 
 # Status codes that an endpoint may send: the registered ones without those reserved for local use
 # (1005, 1006, 1015), and those left to libraries and applications.

@@ -25,6 +25,13 @@ from handlers.websocket.rfc6455 import (
 LINGER_S = 2.0
 # Why a connection ends, for logs and metrics; every other code is "malformed".
 _VIOLATION_REASONS = {UNSUPPORTED_DATA: "binary", MESSAGE_TOO_BIG: "oversized"}
+# The same in the words of the close frame.
+_VIOLATION_TEXTS = {
+    PROTOCOL_ERROR: "a frame breaks RFC 6455",
+    UNSUPPORTED_DATA: "binary frames are not supported; send JSON as text",
+    INVALID_PAYLOAD: "a text is not UTF-8",
+    MESSAGE_TOO_BIG: "a message is too long",
+}
 
 
 class WebSocket(FrameReader, asyncio.Protocol):
@@ -103,7 +110,7 @@ class WebSocket(FrameReader, asyncio.Protocol):
             self.feed(data)
             is_complete = True
         except ProtocolViolation as violation:
-            self._send_close(violation.code)
+            self._send_close(violation.code, _VIOLATION_TEXTS.get(violation.code, ""))
             self._finish(_VIOLATION_REASONS.get(violation.code, "malformed"))
             return
         finally:
@@ -138,15 +145,17 @@ class WebSocket(FrameReader, asyncio.Protocol):
         if self.transport is None:
             raise ConnectionResetError
 
-    def close(self, timeout_s: float) -> None:
+    def close(self, timeout_s: float, code: int = NORMAL_CLOSURE, text: str = "") -> None:
         """Send a close frame and wait for the client's; abort after `timeout_s` seconds.
+
+        Shapes: `text` of at most 123 bytes.
 
         Source: RFC 6455 section 7.1.1: the server closes the TCP connection after both frames.
         """
         if self.transport is None or self.transport.is_closing():
             return
         self.on_text = ignore_text
-        self._send_close(NORMAL_CLOSURE)
+        self._send_close(code, text)
         self._abort_timer = asyncio.get_running_loop().call_later(timeout_s, self.abort)
 
     def abort(self) -> None:
@@ -175,10 +184,10 @@ class WebSocket(FrameReader, asyncio.Protocol):
         """Count a fragment: a client may send any number of empty ones."""
         self.on_overhead_frame()
 
-    def _send_close(self, code: int) -> None:
+    def _send_close(self, code: int, text: str = "") -> None:
         # With the timer set, ours was sent by `close` and the client's is the answer to it.
         if self._abort_timer is None:
-            self.write_short_frame(CLOSE, code.to_bytes(2, "big"))
+            self.write_short_frame(CLOSE, code.to_bytes(2, "big") + text.encode())
 
     def write_short_frame(self, opcode: int, payload: bytes) -> None:
         """Send a frame with at most 125 bytes of payload; skipped while the client does not read.

@@ -100,7 +100,7 @@ INPUTS: dict[str, tuple[int, bytes]] = {
     "bad UTF-8 in Origin": (400, GET + b"Origin: http://x\xff\r\n\r\n"),
     "bad UTF-8 elsewhere": (
         404,
-        GET + b"Authorization: Bearer \xff\r\nX-Forwarded-For: \xff\r\nA: \xff\r\n\r\n",
+        GET + b"Authorization: Bearer \xff\r\nAccept: \xff\r\nA: \xff\r\n\r\n",
     ),
     "bad UTF-8 in a preflight": (
         400,
