@@ -70,17 +70,22 @@ class PaymentService:
         )
         return await self._confirm_payment(SANDBOX, report)
 
+    def accepts_provider(self, provider: str) -> bool:
+        """Whether a provider could confirm a payment here."""
+        return self._sources.sandbox if provider == SANDBOX else self._sources.webhooks
+
     def check_provider(self, provider: str) -> None:
         """Refuse a provider that could never confirm a payment.
 
         Errors: Refused SERVICE_DISABLED.
         """
-        if provider == SANDBOX and not self._sources.sandbox:
-            raise Refused(Refusal.SERVICE_DISABLED, "the sandbox provider needs a server in --dev")
-        if provider != SANDBOX and not self._sources.webhooks:
-            raise Refused(
-                Refusal.SERVICE_DISABLED, f"provider {provider} needs WEBHOOK_SECRET to be set"
-            )
+        if self.accepts_provider(provider):
+            return
+        if provider == SANDBOX:
+            message = "no payment provider collects here; the sandbox needs a server in --dev"
+        else:
+            message = f"provider {provider} needs WEBHOOK_SECRET to be set"
+        raise Refused(Refusal.SERVICE_DISABLED, message)
 
     async def _start_payment(self, caller: Caller, body: TopUp) -> Answer:
         """Write a payment down before the provider is asked; a repeat gets the first answer."""

@@ -1,4 +1,4 @@
-"""The command line: serve, demo, token, table, ledger."""
+"""The command line: serve, demo, simulate, token, table, ledger."""
 
 import asyncio
 import os
@@ -39,18 +39,22 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
+# Commands of the simulated city.
+_CITY_COMMANDS = ("demo", "simulate")
+
+
 class _LazyGroup(click.Group):
-    """A command group that imports `demo` only when it is used."""
+    """A command group that imports the city's commands only when they are used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        return sorted([*super().list_commands(ctx), "demo"])
+        return sorted([*super().list_commands(ctx), *_CITY_COMMANDS])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        if cmd_name != "demo":
+        if cmd_name not in _CITY_COMMANDS:
             return super().get_command(ctx, cmd_name)
-        from city.__main__ import main as demo  # noqa: PLC0415 (a server needs no city)
+        from city import __main__ as city  # noqa: PLC0415 (a server needs no city)
 
-        return demo
+        return city.main if cmd_name == "demo" else city.simulate
 
 
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

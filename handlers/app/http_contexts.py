@@ -49,7 +49,12 @@ def add_http_contexts(app: web.Application, services: Services) -> None:
         load_rider=services.rider_loader.read,
         service_area=services.settings.area,
     )
-    app[SERVICE_RATES] = ServiceRatesContext(service_rates=services.service_rates)
+    checkout = Checkout(
+        services.order_service, services.payment_service, services.settings.payment_provider
+    )
+    app[SERVICE_RATES] = ServiceRatesContext(
+        service_rates=services.service_rates, payment_methods=checkout.payment_methods
+    )
     app[PROMOTIONS] = PromotionsContext(promotions=services.promotions)
     app[ADMIN] = AdminContext(
         orders=services.orders,
@@ -64,9 +69,7 @@ def add_http_contexts(app: web.Application, services: Services) -> None:
         standing_changes=services.standing_changes,
     )
     app[ORDERS] = OrdersContext(
-        checkout=Checkout(
-            services.order_service, services.payment_service, services.settings.payment_provider
-        ),
+        checkout=checkout,
         order_service=services.order_service,
         correction_service=services.correction_service,
         orders=services.orders,

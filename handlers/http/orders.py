@@ -80,9 +80,9 @@ async def post_order(request: web.Request) -> Created[Snapshot]:
 
 async def post_quote(request: web.Request) -> JsonObject:
     """The price of an order, without placing it."""
-    order_service, body = request.app[ORDERS].order_service, await _read_placement(request)
+    checkout, body = request.app[ORDERS].checkout, await _read_placement(request)
     caller = http_caller(request, body)
-    return await run_once(request, body, lambda: order_service.quote(caller, body))
+    return await run_once(request, body, lambda: checkout.quote(caller, body))
 
 
 async def get_order(request: web.Request) -> Snapshot:

@@ -15,9 +15,10 @@ from ledger.core.pricing import Rates
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceRatesContext:
-    """What the service rate endpoints use."""
+    """What the service rate endpoints use; `payment_methods` are those that orders can have."""
 
     service_rates: ServiceRates
+    payment_methods: list[str]
 
 
 SERVICE_RATES = web.AppKey("service_rates", ServiceRatesContext)
@@ -55,6 +56,7 @@ class ServicesView(TypedDict):
 
     currency: str
     services: dict[str, ServiceView]
+    paymentMethods: list[str]
 
 
 def _service_view(rates: Rates, name: str) -> ServiceView:
@@ -82,10 +84,12 @@ def _service_view(rates: Rates, name: str) -> ServiceView:
 
 
 async def get_config(request: web.Request) -> ServicesView:
-    """All services with their prices; disabled ones are marked `comingSoon`."""
-    rates = await request.app[SERVICE_RATES].service_rates.rates()
+    """All services with their prices, disabled ones marked `comingSoon`, and ways to pay."""
+    context = request.app[SERVICE_RATES]
+    rates = await context.service_rates.rates()
     views = {name: _service_view(rates[service], name) for name, service in WIRE_NAMES.items()}
-    return {"currency": CURRENCY, "services": views}
+    methods = context.payment_methods
+    return {"currency": CURRENCY, "services": views, "paymentMethods": methods}
 
 
 async def get_service(request: web.Request) -> ServiceView:

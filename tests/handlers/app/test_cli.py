@@ -9,6 +9,7 @@ from types import ModuleType
 import pytest
 from click.testing import CliRunner, Result
 
+from city.demo.runner import DemoOptions
 from dispatch import settings
 from dispatch.clock import SystemClock
 from dispatch.settings import Settings
@@ -48,7 +49,7 @@ def reeyo(*args: str) -> Result:
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["serve"], ["demo"], ["token"], ["table"], ["table", "create"]]
+    "command", [[], ["serve"], ["demo"], ["simulate"], ["token"], ["table"], ["table", "create"]]
 )
 def test_every_command_has_help(command: list[str]):
     """`--help` explains each command and exits 0."""
@@ -208,3 +209,23 @@ def test_a_dev_server_drains_quickly(started_with: list[Settings]):
 
     assert started_with[0].drain_spread_s == 0.5
     assert settings.read({"JWT_SECRET": SECRET}).drain_spread_s == 6.0
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "http://dispatch.example.com"])
+def test_simulate_uses_a_running_server(url: str, clean_environ: pytest.MonkeyPatch):
+    """It starts none: the options are those of the demo, with the server's address."""
+    runs: list[DemoOptions] = []
+    clean_environ.setattr("city.__main__.run", lambda options: runs.append(options) or 0)
+    result = reeyo(
+        "simulate", "--url", url, "--riders", "3", "--seed", "7", "--duration", "2", "--json"
+    )
+
+    assert result.exit_code == 0
+    assert runs == [DemoOptions(url=url, riders=3, seed=7, duration_s=2.0, is_json=True)]
+
+
+def test_simulate_needs_the_server_s_secret():
+    """Without it no token of the city would be accepted: one line says so."""
+    result = reeyo("simulate", "--duration", "1")
+    assert result.exit_code == 2
+    assert "JWT_SECRET" in result.stderr

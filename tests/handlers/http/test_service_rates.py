@@ -20,6 +20,7 @@ async def test_customers_see_prices_and_no_commission(api: ApiClient):
 
     assert answer.data == {
         "currency": "XAF",
+        "paymentMethods": ["WALLET", "MOBILE_MONEY", "CASH"],
         "services": {
             "food": one.data,
             "mart": {
@@ -98,3 +99,24 @@ async def test_malformed_rates_change_nothing(api: ApiClient, body: dict[str, ob
 
     assert (refused.status, refused.error["code"]) == (400, "malformed")
     assert (await api.services.service_rates.rates())["FOOD"].version == 1
+
+
+async def test_mobile_money_is_offered_where_a_provider_can_confirm_it(
+    api: ApiClient, production_api: ApiClient
+):
+    """Under --dev the sandbox does; elsewhere it is not offered, quoted or accepted by default."""
+    dev = (await api.request(None, "GET /config")).data
+    production = (await production_api.request(None, "GET /config")).data
+    await production_api.open_shop()
+    body = goods_order(method="MOBILE_MONEY")
+    refused = [
+        await production_api.request(ADA, line, body)
+        for line in ("POST /orders", "POST /orders/quote")
+    ]
+
+    assert dev["paymentMethods"] == ["WALLET", "MOBILE_MONEY", "CASH"]
+    assert production["paymentMethods"] == ["WALLET", "CASH"]
+    assert [(each.status, each.error["code"]) for each in refused] == [
+        (503, "service_disabled")
+    ] * 2
+    assert (await production_api.request(ADA, "GET /orders")).data["items"] == []
