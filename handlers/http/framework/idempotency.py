@@ -10,6 +10,7 @@ from dispatch.errors import Refusal, Refused
 from dispatch.events.idempotency_records import RequestKey, request_key
 from dispatch.events.kept_answers import KeptAnswers
 from dispatch.orders.unit_of_work import Caller
+from dispatch.wire.phones import encode_phone
 from handlers.http.framework.envelope import PRINCIPAL, JsonObject
 
 KEPT_ANSWERS = web.AppKey("kept_answers", KeptAnswers)
@@ -39,7 +40,7 @@ def _request_key(request: web.Request, owner: str, body: object) -> RequestKey |
             Refusal.MALFORMED, f"{KEY_HEADER}: 1 to {KEY_CHARS_MAX} characters of plain text"
         )
     # The route is hashed with the body: the same key for another route is a conflict.
-    content = msgspec.json.encode([request.method, request.path, body])
+    content = msgspec.json.encode([request.method, request.path, body], enc_hook=encode_phone)
     return request_key(owner, f"HTTP#{key}", content)
 
 

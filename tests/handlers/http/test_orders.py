@@ -140,6 +140,22 @@ async def test_the_recipients_phone_has_one_form(api: ApiClient):
     assert placed.data["recipient"]["phone"] == "+237222123456"
 
 
+@pytest.mark.parametrize("line", ["POST /orders", "POST /orders/quote"])
+async def test_a_repeated_parcel_gets_the_first_answer(api: ApiClient, line: str):
+    """A body with a phone number has a key like any other; another notation is the same body."""
+    await api.request(ADMIN, "PUT /admin/config/services/packages", {"enabled": True})
+    bodies = [
+        {**package_order(), "recipient": {"name": "Eto", "phone": phone}}
+        for phone in ("690 12 34 56", "+237690123456")
+    ]
+    first, again = [await api.request(ADA, line, body, key="p-1") for body in bodies]
+    other = {**package_order(), "recipient": {"name": "Eto", "phone": "690123457"}}
+    refused = await api.request(ADA, line, other, key="p-1")
+
+    assert again.data == first.data
+    assert (refused.status, refused.error["code"]) == (409, "conflict")
+
+
 @pytest.mark.parametrize(
     "body",
     [
