@@ -252,6 +252,12 @@ def to_doubtful_fix(history: FixHistory, fix: Fix, now_ms: int) -> AcceptedFix:
     return check.to_accepted_fix()
 
 
+def is_reachable(history: FixHistory, fix: Fix, now_ms: int) -> bool:
+    """Whether the vehicle can have come to a fix since the last one. Units: Unix milliseconds."""
+    check = FixCheck(history, fix, now_ms, now_ms, now_ms, _DEFAULT_RULES)
+    return history.last_fix is None or _can_reach(check, history.last_fix)
+
+
 def _is_newer(check: FixCheck, previous: AcceptedFix) -> bool:
     """Whether the fix comes after `previous`: by sequence number where both have one, else time."""
     seq, previous_seq = check.fix.seq, previous.position.seq

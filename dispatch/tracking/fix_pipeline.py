@@ -13,12 +13,14 @@ import msgspec
 
 from dispatch import metrics
 from dispatch.model import Position
-from dispatch.tracking.checks import AGE_MAX_MS, check_fix, to_doubtful_fix
-from dispatch.tracking.fixes.model import AcceptedFix, Drop, FixHistory
+from dispatch.tracking.checks import check_fix
+from dispatch.tracking.fixes.model import AcceptedFix, Drop
+from dispatch.tracking.late_fixes import LateFixes, note_doubt
+from dispatch.tracking.position_source import PositionSources
 from dispatch.tracking.redis_writer import RedisWriter, count_lost_trail_fixes
 from dispatch.tracking.reporting_interval import IDLE
 from dispatch.tracking.rider_registry import RiderRegistry
-from dispatch.tracking.rider_state import RiderState
+from dispatch.tracking.rider_state import PENDING_TRAIL_MAX, RiderState
 from dispatch.tracking.stores.geo_cells import cell_of
 from dispatch.tracking.tracking_policy import TrackingRules
 from dispatch.tracking.watchers import Watchers
@@ -56,11 +58,11 @@ class FixPipeline:
         self._watchers = watchers
         self._writer = writer
         self._tracking_rules = tracking_rules
+        self.sources = PositionSources(rider_registry.fix_rules)
         self._fix_rules = rider_registry.fix_rules
-        # A fix for the trail may be old.
-        self._late_rules = self._fix_rules._replace(fresh_ms=AGE_MAX_MS)
-        # Riders whose newest position was made too long ago to be live; shown by the next sweep.
-        self._catching_up: dict[str, tuple[RiderState, AcceptedFix]] = {}
+        self._late_fixes = LateFixes(self._fix_rules)
+        # The last fixes without a time from sockets that have just connected.
+        self._settling: dict[str, tuple[str, Fix]] = {}
         # Counted here and exported by `sweep`: a counter's lock costs as much as a check.
         self._received_count = 0
         self._relayed_count = 0
@@ -68,8 +70,8 @@ class FixPipeline:
         self._not_moved_count = 0
         self._late_count = 0
 
-    def process_fix(self, rider_id: str, fix: Fix, now_ms: int) -> Drop | None:
-        """Take one fix of a rider of this node; None where it was accepted.
+    def process_fix(self, rider_id: str, fix: Fix, now_ms: int, sid: str = "") -> Drop | None:
+        """Take one fix of a rider of this node, from one socket; None where it was accepted.
 
         One that was made too long ago to be shown is kept for the trail. It is accepted where it is
         newer than the position that is shown, and STALE where it is older.
@@ -82,13 +84,25 @@ class FixPipeline:
             _DROPPED[Drop.ABSENT].inc()
             return Drop.ABSENT
         rider.seen_at_ms = now_ms
-        result = check_fix(rider, fix, now_ms, self._fix_rules)
+        result: AcceptedFix | Drop | None = None
+        if sid != rider.sole_sid:
+            if not rider.is_loaded:
+                self._hold_early(rider, sid, fix, now_ms)
+                return None
+            if fix.ts is None and self.sources.is_settling(rider, sid, now_ms):
+                self._settling[rider_id] = (sid, fix)
+                return None
+            result = self.sources.check(rider, sid, fix, now_ms)
+        if result is None:
+            result = check_fix(rider, fix, now_ms, self._fix_rules)
         if isinstance(result, Drop):
             return self._drop(rider, fix, result, now_ms)
         self._apply(rider, result)
         return None
 
-    def process_batch(self, rider_id: str, fixes: Sequence[Fix], now_ms: int) -> dict[str, int]:
+    def process_batch(
+        self, rider_id: str, fixes: Sequence[Fix], now_ms: int, sid: str = ""
+    ) -> dict[str, int]:
         """Take the fixes that an app kept while it was offline; how many were accepted and dropped.
 
         All accepted ones go into the trails of the rider's orders; the newest moves the marker if
@@ -104,12 +118,24 @@ class FixPipeline:
         rider.seen_at_ms = now_ms
         counts = Counter(accepted=0)
         ordered = sorted(fixes, key=_sort_key)
+        if not rider.is_loaded:
+            for fix in ordered:
+                self._hold_early(rider, sid, fix, now_ms)
+            return {"accepted": len(ordered)}
+        if ordered and sid != rider.sole_sid:
+            newest = self.sources.check(rider, sid, ordered[-1], now_ms)
+            if isinstance(newest, Drop):
+                _DROPPED[newest].inc(len(ordered))
+                return {"accepted": 0, newest.value: len(ordered)}
+            if newest is not None:
+                self._apply(rider, newest)
         _follow_clock(rider, ordered, now_ms)
         stream, accepted = rider.new_stream(), list[_BatchFix]()
         for fix in ordered:
-            result = check_fix(stream, fix, now_ms, self._late_rules)
+            result = check_fix(stream, fix, now_ms, self._late_fixes.rules)
             if isinstance(result, Drop):
-                _note_drop(stream, fix, result, now_ms)
+                note_doubt(stream, fix, result, now_ms)
+                _DROPPED[result].inc()
                 rider.count_dropped(result.value, fix.accuracy)
                 counts[result.value] += 1
             else:
@@ -119,13 +145,37 @@ class FixPipeline:
         self._apply_batch(rider, accepted, now_ms)
         return dict(counts)
 
-    def restore(self, rider_id: str, position: Position) -> None:
-        """Take over the last position that Redis has of a rider who has just connected here."""
+    def await_load(self, rider_id: str) -> None:
+        """Keep the fixes of a rider who is new here until `finish_load`: its orders are not known.
+
+        A rider whose state is here goes on as it is.
+        """
+        rider = self._rider_registry.get(rider_id)
+        if rider is not None and rider.seen_at_ms == 0:
+            rider.is_loaded = False
+
+    def finish_load(self, rider_id: str) -> None:
+        """Take the fixes that came before the rider's stored state was loaded."""
+        rider = self._rider_registry.get(rider_id)
+        if rider is None or rider.is_loaded:
+            return
+        rider.is_loaded = True
+        early, rider.early_fixes = rider.early_fixes, []
+        for sid, fix, at_ms in early:
+            self.process_fix(rider_id, fix, at_ms, sid)
+            self._received_count -= 1
+
+    def restore(self, rider_id: str, position: Position, now_ms: int) -> None:
+        """Take over the last position that Redis has of a rider who has just connected here.
+
+        Units: Unix milliseconds.
+        """
         rider = self._rider_registry.get(rider_id)
         if rider is not None and rider.last_fix is None:
             rider.last_fix = AcceptedFix(position, position.ts)
             # Its sequence number was counted by a connection that has ended.
             rider.forget_seq()
+            rider.freshness = self._rider_registry.limits.of_age(now_ms - position.received_at)
             rider.flushed_position = rider.position
             rider.indexed_cell = cell_of(position.lat, position.lng)
             self._writer.enqueue(rider)
@@ -151,7 +201,11 @@ class FixPipeline:
 
         Units: Unix milliseconds.
         """
-        self._show_catching_up(now_ms)
+        settling, self._settling = self._settling, {}
+        for rider_id, (sid, fix) in settling.items():
+            self.process_fix(rider_id, msgspec.structs.replace(fix, ts=now_ms), now_ms, sid)
+            self._received_count -= 1
+        self._show_late(now_ms)
         for rider in self._rider_registry.sweep(now_ms):
             # Makes the next flush publish the new freshness although the position is the same.
             rider.flushed_position = None
@@ -210,7 +264,7 @@ class FixPipeline:
             if isinstance(result, AcceptedFix):
                 newest = result
             elif result is Drop.STALE:
-                self._catch_up(rider, batch[-1].accepted)
+                self._late_fixes.catch_up(rider, batch[-1].accepted)
         for late in batch[:-1] if newest else batch:
             self._add_to_trail(rider, late.accepted)
         if newest:
@@ -218,35 +272,38 @@ class FixPipeline:
         elif rider.pending_trail and rider.last_fix is not None:
             self._writer.enqueue(rider)
 
+    def _hold_early(self, rider: RiderState, sid: str, fix: Fix, now_ms: int) -> None:
+        rider.early_fixes.append((sid, fix, now_ms))
+        if len(rider.early_fixes) > PENDING_TRAIL_MAX:
+            del rider.early_fixes[0]
+            _DROPPED[Drop.ABSENT].inc()
+
     def _drop(self, rider: RiderState, fix: Fix, drop: Drop, now_ms: int) -> Drop | None:
         """Keep a late fix for the trail, or count why a fix is dropped; the result of the fix."""
         if drop is Drop.STALE:
-            late = self._check_late(rider, fix, now_ms)
-            if late is not None:
+            late = self._late_fixes.check(rider, fix, now_ms)
+            if isinstance(late, AcceptedFix):
                 self._add_to_trail(rider, late)
                 if rider.pending_trail and rider.last_fix is not None:
                     self._writer.enqueue_fix(rider)
-                return None if self._catch_up(rider, late) else drop
-        _note_drop(rider, fix, drop, now_ms)
+                return None if self._late_fixes.catch_up(rider, late) else drop
+            drop = late
+        else:
+            note_doubt(rider, fix, drop, now_ms)
+        _DROPPED[drop].inc()
         rider.count_dropped(drop.value, fix.accuracy)
         return drop
 
-    def _check_late(self, rider: RiderState, fix: Fix, now_ms: int) -> AcceptedFix | None:
-        """Check a fix that is too old for the marker against others like it."""
-        if rider.last_fix is not None and _is_same(fix, rider.last_fix):
-            return None
-        late = rider.late or rider.new_stream()
-        late.clock.offset_ms = rider.clock.offset_ms
-        result = check_fix(late, fix, now_ms, self._late_rules)
-        if result is Drop.STALE:
-            # It is older than the last late one: an app may send the newest ones first.
-            late = rider.new_stream()
-            result = check_fix(late, fix, now_ms, self._late_rules)
-        if isinstance(result, Drop):
-            return None
-        late.advance(result)
-        rider.late = late
-        return result
+    def _show_late(self, now_ms: int) -> None:
+        """Show old positions of riders for whom nothing newer is known."""
+        for rider, late in self._late_fixes.take_newest():
+            if self._rider_registry.get(rider.rider_id) is not rider:
+                continue
+            rider.last_fix = late
+            rider.freshness = self._rider_registry.limits.of_age(now_ms - late.position.ts)
+            rider.flushed_position = None
+            self._relayed_count += self._watchers.relay_position(rider, late.position)
+            self._writer.enqueue(rider)
 
     def _add_to_trail(self, rider: RiderState, late: AcceptedFix) -> None:
         if late.has_moved:
@@ -255,53 +312,12 @@ class FixPipeline:
         else:
             self._not_moved_count += 1
 
-    def _catch_up(self, rider: RiderState, late: AcceptedFix) -> bool:
-        """Have the next sweep show a position that is old, yet newer than the one that is known."""
-        if not _is_after(late, rider):
-            return False
-        self._catching_up[rider.rider_id] = (rider, late)
-        return True
-
-    def _show_catching_up(self, now_ms: int) -> None:
-        """Show the newest old positions of riders for whom nothing newer has come since.
-
-        Their age counts from when they were made, so that they are never live.
-        """
-        waiting, self._catching_up = self._catching_up, {}
-        for rider, late in waiting.values():
-            is_here = self._rider_registry.get(rider.rider_id) is rider
-            if not is_here or not _is_after(late, rider):
-                continue
-            made_at = msgspec.structs.replace(late.position, received_at=late.position.ts)
-            rider.last_fix = msgspec.structs.replace(late, position=made_at)
-            rider.freshness = self._rider_registry.limits.of_age(now_ms - made_at.ts)
-            rider.flushed_position = None
-            self._relayed_count += self._watchers.relay_position(rider, made_at)
-            self._writer.enqueue(rider)
-
-
-def _note_drop(history: FixHistory, fix: Fix, drop: Drop, now_ms: int) -> None:
-    """Count a drop, and remember a doubtful fix."""
-    if drop is Drop.TELEPORT:
-        history.doubtful_fix = to_doubtful_fix(history, fix, now_ms)
-    _DROPPED[drop].inc()
-
 
 def _follow_clock(rider: RiderState, ordered: Sequence[Fix], now_ms: int) -> None:
     """Date a batch by its newest fix where that lies in the future."""
     times = [fix.ts for fix in ordered if fix.ts is not None and 0 < fix.ts < inf]
     if times:
         rider.clock.follow(int(times[-1]), now_ms)
-
-
-def _is_after(late: AcceptedFix, rider: RiderState) -> bool:
-    """Whether an old position is newer than the one that is known."""
-    return rider.position is None or late.position.ts > rider.position.ts
-
-
-def _is_same(fix: Fix, last: AcceptedFix) -> bool:
-    """Whether a packet was sent twice."""
-    return (fix.lat, fix.lng, fix.seq) == (last.position.lat, last.position.lng, last.position.seq)
 
 
 def _sort_key(fix: Fix) -> tuple[float, int]:

@@ -13,7 +13,8 @@ A fix needs one look-up for all of it. Only these modules of `dispatch.tracking`
 | freshness, is_marked_local | rider_registry: mark_live (for fix_pipeline), sweep, assign |
 | last_fix, doubtful_fix | fix_pipeline; rider_registry: connect, by forget_seq |
 | clock | checks; rider_registry: take_clock_steps |
-| late | fix_pipeline |
+| late, is_loaded, early_fixes | fix_pipeline |
+| sources, source, sole_sid | position_source |
 | trail_anchor | fix_pipeline; rider_registry: assign |
 | pending_trail | fix_pipeline adds, by add_to_trail; redis_writer takes, puts back on failure |
 | flushed_position | redis_writer; fix_pipeline: restore, sweep (None: publish it again) |
@@ -31,10 +32,12 @@ import msgspec
 from dispatch.model import Position, Presence
 from dispatch.tracking.fixes.device_clock import DeviceClock
 from dispatch.tracking.fixes.model import AcceptedFix, FixStream
+from dispatch.tracking.fixes.sources import FixSource
 from dispatch.tracking.fixes.vehicle_speeds import SPEED_UNKNOWN_MPS
 from dispatch.tracking.reporting_interval import ReportingInterval
 from dispatch.tracking.route_leg import RouteLeg
 from dispatch.tracking.stores.rider_facts import RiderFacts
+from dispatch.wire.commands import Fix
 from dispatch.wire.events import Freshness
 
 # Source: docs/contract.md, business rules: one order at a time, at most 50 000 of collected cash.
@@ -74,12 +77,14 @@ class RiderState:
         "doubtful_fix",
         "dropped",
         "dropped_accuracy",
+        "early_fixes",
         "extra_packets",
         "facts",
         "flushed_position",
         "flushed_seen_ms",
         "freshness",
         "indexed_cell",
+        "is_loaded",
         "is_marked_local",
         "is_watched_elsewhere",
         "last_encoded",
@@ -94,6 +99,9 @@ class RiderState:
         "rules_due_ms",
         "seen_at_ms",
         "socket_count",
+        "sole_sid",
+        "source",
+        "sources",
         "speed_max_mps",
         "trail_anchor",
         "until_ms",
@@ -121,6 +129,13 @@ class RiderState:
         # The clock of its phone, and the fixes that came too late for the marker.
         self.clock = DeviceClock()
         self.late: FixStream | None = None
+        # Until its stored orders are loaded its fixes wait, each with its socket and arrival.
+        self.is_loaded = True
+        self.early_fixes: list[tuple[str, Fix, int]] = []
+        # Its sockets that send fixes, the active one, and that one's id where there is no other.
+        self.sources: dict[str, FixSource] = {}
+        self.source: FixSource | None = None
+        self.sole_sid: str | None = None
         self.speed_max_mps = SPEED_UNKNOWN_MPS
         self.freshness: Freshness = "live"
         # Whether the watchers of its orders get its fixes from this node.
@@ -178,6 +193,13 @@ class RiderState:
     def new_stream(self) -> FixStream:
         """A history for fixes of the same phone that are checked apart from the marker's."""
         return FixStream(self.speed_max_mps, DeviceClock(self.clock.offset_ms))
+
+    def swap_stream(self, active: FixSource, other: FixSource) -> None:
+        """Keep the history of the active source with it, and go on with that of another one."""
+        kept, taken = active.stream, other.stream
+        kept.last_fix, kept.doubtful_fix, kept.clock = self.last_fix, None, self.clock
+        self.last_fix, self.doubtful_fix, self.clock = taken.last_fix, None, taken.clock
+        self.late = None
 
     def refresh_facts(self) -> None:
         """Rebuild the facts that matching reads, after one of them has changed."""

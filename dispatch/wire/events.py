@@ -185,6 +185,18 @@ class TrackingPolicy(Event, frozen=True, kw_only=True):
     min_displacement_m: int
 
 
+class PositionSource(Event, frozen=True, kw_only=True):
+    """To one phone of a rider: whether its fixes show where the rider is.
+
+    While another one is active they move nothing. A phone is active unless it is told otherwise; it
+    becomes so by a command of the rider, by moving, or when the active one stops.
+    """
+
+    event = "position_source"
+    delivery_class = DeliveryClass.LATEST
+    active: bool
+
+
 class RiderLocationUpdate(Event, frozen=True, gc=False):
     """To the watchers of an order: the position of its rider.
 

@@ -14,6 +14,7 @@ from handlers.sockets.audiences import (
     SocketContexts,
     apply_workload_changes,
     build_audiences,
+    push_position_source,
     push_tracking_policy,
 )
 from handlers.sockets.command_runner import CommandRunner
@@ -109,6 +110,7 @@ async def open_socket_edge(
     revocations.on_revoked = end_revoked
     background.tracking.tracking_rules.on_arrival(background.arrival_recorder.enqueue)
     background.tracking.tracking_rules.on_policy(push_tracking_policy(sessions))
+    background.tracking.fix_pipeline.sources.on_source(push_position_source(sessions))
     loops: Loops = {
         "rate_limits": limits.run,
         "event_delivery": event_delivery.run,

@@ -13,6 +13,9 @@ from dispatch.storage.quotas import Quotas, SpentTokens
 # Burst of a socket's buckets, in seconds of its rate. Source: chosen; phones send in bursts when a
 # radio wakes up, and twice the rate absorbs a stall of one second.
 BURST_SECONDS = 2
+# How long a granted allowance can be used. Source: chosen; a slow radio sends a quarter of an hour
+# of fixes, 100 KB, within it.
+GRANT_S = 60.0
 # Requests over the limit that one connection may send before it is closed, and how fast that
 # allowance refills. Source: chosen; the official client sends the buffer of an outage at once, 1 Hz
 # fixes of a quarter of an hour; a flood uses the allowance up within milliseconds.
@@ -67,13 +70,26 @@ CODE_ADDRESS_RATE = Rate("code_address", 30 / _QUARTER_S, 30, has_local_fallback
 class TokenBucket:
     """A token bucket that never blocks. Units: tokens, seconds of a monotonic clock."""
 
-    __slots__ = ("_level", "_updated_s", "burst", "rate_per_s")
+    __slots__ = ("_extra", "_extra_until_s", "_level", "_updated_s", "burst", "rate_per_s")
 
     def __init__(self, rate_per_s: float, burst: float) -> None:
         self.rate_per_s = rate_per_s
         self.burst = burst
         self._level = burst
         self._updated_s = 0.0
+        self._extra = 0.0
+        self._extra_until_s = 0.0
+
+    def grant(self, tokens: float, now_s: float) -> None:
+        """Allow `take_granted` so many tokens, for GRANT_S. Units: seconds of a monotonic clock."""
+        self._extra, self._extra_until_s = tokens, now_s + GRANT_S
+
+    def take_granted(self, now_s: float) -> bool:
+        """Take a granted token. Units: seconds of a monotonic clock."""
+        if self._extra < 1 or now_s > self._extra_until_s:
+            return False
+        self._extra -= 1
+        return True
 
     def take(self, now_s: float, tokens: float = 1.0) -> bool:
         """Take `tokens` if there are as many. Units: seconds of a monotonic clock."""

@@ -96,6 +96,7 @@ class Session:
         "connected_at_ms",
         "connection",
         "fix_bucket",
+        "held_fix",
         "identity",
         "jobs",
         "namespace",
@@ -126,6 +127,8 @@ class Session:
         self.fix_bucket = limits.fix_bucket()
         # Per-socket state of the command handlers and of event delivery, each under its own key.
         self.state: dict[str, Any] = {}
+        # The newest fix over the rate limit; managed by the command runner.
+        self.held_fix: Any = None
         # Commands waiting to run, the running one first; managed by the gate.
         self.jobs: deque[Job] | None = None
         self.worker: asyncio.Task[None] | None = None

@@ -63,6 +63,17 @@ def push_tracking_policy(sessions: SessionRegistry) -> Callable[[str, bytes], No
     return push
 
 
+def push_position_source(sessions: SessionRegistry) -> Callable[[str, str, bytes], None]:
+    """A callback that tells one of a rider's sockets whether its fixes are used."""
+
+    def push(rider_id: str, sid: str, packet: bytes) -> None:
+        for session in sessions.for_identity(identity("rider", rider_id)):
+            if session.sid == sid:
+                session.sender.send_event(packet)
+
+    return push
+
+
 def build_audiences(
     contexts: SocketContexts, event_delivery: EventDelivery
 ) -> list[AudienceRoutes[Any]]:

@@ -27,6 +27,9 @@ from handlers.sessions.session_registry import Session
 from handlers.sockets.caller import caller_of
 from handlers.sockets.command_routes import Limit, route
 
+# Fixes that a phone may send beyond the rate limit after a connect, one for each second that it was
+# away. Source: chosen, with `rate_limits.VIOLATIONS_MAX`; 1 Hz fixes of a quarter of an hour.
+KEPT_FIXES_MAX = 900
 # Drops that show a fault of the app; the others come with every bad reception.
 _MALFORMED_MESSAGES = {
     Drop.MALFORMED: "the fix has a field that is not a number in range",
@@ -68,7 +71,8 @@ def on_location_update(
 
     Errors: Refused MALFORMED for a fix that no phone can have; other drops are named in the answer.
     """
-    drop = context.fix_pipeline.process_fix(session.principal.id, fix, context.clock.now_ms())
+    now_ms = context.clock.now_ms()
+    drop = context.fix_pipeline.process_fix(session.principal.id, fix, now_ms, session.sid)
     if drop is None:
         return None
     if drop in _MALFORMED_MESSAGES:
@@ -80,8 +84,9 @@ def on_location_batch(
     context: RiderContext, session: Session, command: commands.LocationBatch
 ) -> dict[str, int]:
     """Process the fixes of a time without reception; how many were taken, and dropped by reason."""
+    now_ms = context.clock.now_ms()
     return context.fix_pipeline.process_batch(
-        session.principal.id, command.fixes, context.clock.now_ms()
+        session.principal.id, command.fixes, now_ms, session.sid
     )
 
 
@@ -94,6 +99,7 @@ async def on_set_availability(
 
     Errors: Refused NOT_APPROVED for going on duty.
     """
+    _tap(context, session)
     rider_id, until_ms = RiderId(session.principal.id), command.until
     await context.duty.set_rider_available(rider_id, available=command.available, until_ms=until_ms)
     context.rider_registry.set_available(rider_id, available=command.available, until_ms=until_ms)
@@ -114,6 +120,7 @@ async def on_accept_delivery(
 
     Errors: Refused NOT_APPROVED, OFFER_TAKEN, OFFER_EXPIRED, CONFLICT, CASH_LIMIT.
     """
+    _tap(context, session)
     return await context.deliveries.accept(caller_of(session, command), command)
 
 
@@ -121,6 +128,7 @@ async def on_decline_delivery(
     context: RiderContext, session: Session, command: commands.DeclineDelivery
 ) -> Snapshot:
     """Decline an offered delivery."""
+    _tap(context, session)
     return await context.order_service.decline_delivery(caller_of(session, command), command)
 
 
@@ -128,11 +136,13 @@ async def on_arrived_pickup(
     context: RiderContext, session: Session, command: commands.ArrivedPickup
 ) -> Snapshot:
     """Report the arrival at the pickup."""
+    _tap(context, session)
     return await context.order_service.arrived_pickup(caller_of(session, command), command)
 
 
 async def on_pick_up(context: RiderContext, session: Session, command: commands.PickUp) -> Snapshot:
     """Report that the rider has the goods."""
+    _tap(context, session)
     return await context.order_service.pick_up(caller_of(session, command), command)
 
 
@@ -140,6 +150,7 @@ async def on_arrived_dropoff(
     context: RiderContext, session: Session, command: commands.ArrivedDropoff
 ) -> Snapshot:
     """Report the arrival at the dropoff."""
+    _tap(context, session)
     return await context.order_service.arrived_dropoff(caller_of(session, command), command)
 
 
@@ -147,6 +158,7 @@ async def on_complete_delivery(
     context: RiderContext, session: Session, command: commands.CompleteDelivery
 ) -> Snapshot:
     """Report that the goods were handed over."""
+    _tap(context, session)
     return await context.deliveries.complete(caller_of(session, command), command)
 
 
@@ -154,6 +166,7 @@ async def on_release_delivery(
     context: RiderContext, session: Session, command: commands.ReleaseDelivery
 ) -> Snapshot:
     """Give the delivery back before the pickup."""
+    _tap(context, session)
     return await context.deliveries.release(caller_of(session, command), command)
 
 
@@ -162,17 +175,29 @@ async def on_connect(context: RiderContext, session: Session) -> None:
 
     Errors: StoreUnavailable, TableUnavailable.
     """
-    rider_id = RiderId(session.principal.id)
-    context.rider_registry.connect(rider_id)
+    rider_id, pipeline = RiderId(session.principal.id), context.fix_pipeline
+    now_ms = context.clock.now_ms()
+    known = context.rider_registry.connect(rider_id)
+    # What the phone kept while it was away comes at once, before anything is loaded.
+    session.fix_bucket.grant(_kept_fixes(known.seen_at_ms, now_ms), context.clock.monotonic_s())
+    pipeline.await_load(rider_id)
+    pipeline.sources.open(known, session.sid, now_ms)
     session.on_activity = partial(_observe, context, rider_id)
     session.on_activity()
     await context.rider_loader.load(rider_id)
-    context.fix_pipeline.send_tracking_policy(rider_id)
+    pipeline.send_tracking_policy(rider_id)
     with suppress(StoreUnavailable):
         # Without Redis the rider's next fix gives its position.
         last = await context.positions.last_position(rider_id)
         if last is not None:
-            context.fix_pipeline.restore(rider_id, last)
+            pipeline.restore(rider_id, last, context.clock.now_ms())
+    pipeline.finish_load(rider_id)
+
+
+def _kept_fixes(seen_at_ms: int, now_ms: int) -> int:
+    """How many fixes a phone may have kept since it was seen here; 0 is never. Units: Unix ms."""
+    away_s = (now_ms - seen_at_ms) // 1000 if seen_at_ms else KEPT_FIXES_MAX
+    return max(0, min(away_s, KEPT_FIXES_MAX))
 
 
 def _observe(context: RiderContext, rider_id: RiderId) -> None:
@@ -180,8 +205,18 @@ def _observe(context: RiderContext, rider_id: RiderId) -> None:
     context.rider_registry.observe(rider_id, context.clock.now_ms())
 
 
+def _tap(context: RiderContext, session: Session) -> None:
+    """Note that the rider uses this phone: its fixes show where the rider is."""
+    rider = context.rider_registry.get(session.principal.id)
+    if rider is not None:
+        context.fix_pipeline.sources.tap(rider, session.sid, context.clock.now_ms())
+
+
 async def on_disconnect(context: RiderContext, session: Session) -> None:
     """Count the socket out; the rider's state is kept until it is lost, it may reconnect."""
+    rider = context.rider_registry.get(session.principal.id)
+    if rider is not None:
+        context.fix_pipeline.sources.close(rider, session.sid)
     context.rider_registry.disconnect(session.principal.id)
 
 

@@ -20,6 +20,8 @@ class Drop(StrEnum):
     SWAPPED = "swapped"
     # The receiver repeats a place although its rider moves.
     FROZEN = "frozen"
+    # From another phone than the one that shows where the rider is.
+    PAUSED = "paused"
     STALE = "stale"
     INACCURATE = "inaccurate"
     TELEPORT = "teleport"

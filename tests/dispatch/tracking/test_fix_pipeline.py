@@ -248,7 +248,7 @@ async def test_a_rider_from_another_node_keeps_its_position():
     assert node.fix_pipeline.last_position("rdr_1") is None
     node.put_on_duty("rdr_1")
     assert node.fix_pipeline.last_position("rdr_1") is None
-    node.fix_pipeline.restore("rdr_1", known)
+    node.fix_pipeline.restore("rdr_1", known, node.clock.now_ms())
     shown = node.fix_pipeline.last_position("rdr_1")
     assert shown is not None
     assert (shown.position.lat, shown.position.ts) == (known.lat, known.ts)
@@ -265,7 +265,8 @@ async def test_restoring_never_replaces_a_fix(*, is_known: bool):
     for rider in ["rdr_1"] * is_known:
         node.put_on_duty(rider)
     node.report("rdr_1", fix())
-    node.fix_pipeline.restore("rdr_1", Position(lat=1, lng=1, ts=1, received_at=1))
+    known = Position(lat=1, lng=1, ts=1, received_at=1)
+    node.fix_pipeline.restore("rdr_1", known, node.clock.now_ms())
     shown = node.fix_pipeline.last_position("rdr_1")
     assert (shown is not None) == is_known
     assert shown is None or shown.position.lat == DOUALA[0]

@@ -278,3 +278,13 @@ def test_lower_counts_the_refill_since_the_last_take_once():
     assert bucket.take(107.0)
     bucket.lower(200.0, 50)
     assert take_all(bucket, 200.0) == 20
+
+
+def test_granted_tokens_are_apart_and_end():
+    """They add nothing to the ordinary ones, and can be used for a minute."""
+    bucket = TokenBucket(1, 2)
+    assert not bucket.take_granted(100.0)
+    bucket.grant(3, 100.0)
+    assert [bucket.take(100.0) for _ in range(3)] == [True, True, False]
+    assert [bucket.take_granted(159.0) for _ in range(2)] == [True, True]
+    assert not bucket.take_granted(161.0)

@@ -15,6 +15,7 @@ from dispatch.storage.redis_client import RedisClients
 from handlers.app.background_tasks import BackgroundTasks
 from handlers.app.services import Services
 from handlers.app.socket_setup import build_socket_contexts
+from handlers.sessions.rate_limits import TokenBucket
 from handlers.sessions.session_registry import Session
 from handlers.sockets.audiences import SocketContexts
 from ledger.dynamodb.client import DynamoTable
@@ -53,6 +54,7 @@ def a_session(audience: str, owner: str) -> Session:
         sender=RecordingSender(),
         state={},
         connected_at_ms=0,
+        fix_bucket=TokenBucket(10, 20),
     )
     return cast("Any", session)
 

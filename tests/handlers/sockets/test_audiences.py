@@ -16,6 +16,7 @@ from handlers.sockets.audiences import (
     COMMANDS,
     apply_workload_changes,
     build_audiences,
+    push_position_source,
     push_tracking_policy,
 )
 from handlers.sockets.event_delivery import EventDelivery
@@ -93,6 +94,15 @@ def test_a_tracking_policy_goes_to_every_socket_of_its_rider():
     push = push_tracking_policy(cast("Any", SessionsOfNode(phone, tablet, other)))
     push("rdr_1", b"policy")
     assert [packets_of(each) for each in (phone, tablet, other)] == [[b"policy"], [b"policy"], []]
+
+
+def test_only_one_phone_of_a_rider_learns_that_its_fixes_are_not_used():
+    """The one with that socket."""
+    phone, tablet = a_session("rider", "rdr_1"), a_session("rider", "rdr_1")
+    tablet.sid = "sid_tablet"
+    push = push_position_source(cast("Any", SessionsOfNode(phone, tablet)))
+    push("rdr_1", "sid_tablet", b"paused")
+    assert [packets_of(each) for each in (phone, tablet)] == [[], [b"paused"]]
 
 
 @pytest.mark.engines

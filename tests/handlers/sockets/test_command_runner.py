@@ -1,13 +1,17 @@
 """How a decoded command is limited, run and answered."""
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from dispatch import metrics
 from tests.handlers.socket_edge import RunningEdge, run_edge
 from tests.handlers.sockets.conftest import refused_ack
+from tests.metric_values import metric_value
+from tests.waiting import Until
 
 
 async def test_an_accepted_command_gets_its_answer(edge: RunningEdge):
@@ -102,6 +106,39 @@ async def test_fixes_have_a_rate_limit_of_their_own(edge: RunningEdge):
         assert answer == refused_ack("rate_limited", "at most 10 a second", retryable=True)
         assert len(edge.context.received) == 20
         assert (await raw.send_command("arrived_pickup", "ord_1"))["ok"] is True
+
+
+async def test_of_a_burst_the_newest_fix_is_kept(until: Until):
+    """Those before it are refused; it is handled when there is a token."""
+    async with run_edge(fixes_per_s=10) as edge, edge.connect_rider() as raw:
+        refused = metrics.COMMANDS.labels("location_update", "rate_limited")
+        before = metric_value(refused)
+        for seq in range(100, 150):
+            await raw.send(f'42/rider,["location_update",{{"lat":1,"lng":2,"seq":{seq}}}]')
+        await until.true(lambda: len(edge.context.received) == 21)
+
+        assert [each.seq for each in edge.context.received] == [*range(100, 120), 149]
+        assert metric_value(refused) - before == 29
+
+
+@pytest.mark.parametrize(
+    ("age_ms", "granted", "handled"),
+    [(540_000, 900, 60), (540_000, 10, 31), (1_000, 900, 21), (None, 900, 21)],
+)
+async def test_kept_fixes_take_from_what_was_granted(
+    until: Until, age_ms: int | None, granted: int, handled: int
+):
+    """Fixes that were made while the phone was away, by their own time, may all come at once."""
+    async with run_edge(fixes_per_s=10) as edge, edge.connect_rider() as raw:
+        [session] = edge.sessions.for_identity("rider:rdr_1")
+        session.fix_bucket.grant(granted, edge.clock.monotonic_s())
+        time = {} if age_ms is None else {"ts": edge.clock.now_ms() - age_ms}
+        for seq in range(60):
+            fix = json.dumps({"lat": 1, "lng": 2, "seq": seq + 100, **time})
+            await raw.send(f'42/rider,["location_update",{fix}]')
+        await until.true(lambda: len(edge.context.received) == handled)
+
+        assert edge.context.received[-1].seq == 159
 
 
 async def test_malformed_comes_before_rate_limited(edge: RunningEdge):

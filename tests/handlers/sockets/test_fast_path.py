@@ -46,6 +46,7 @@ class SocketHarness:
         self.command_bucket = TokenBucket(1_000, 1_000)
         self.handled: list[Any] = []
         self.activity_count = 0
+        self.held_fix: Any = None
 
         def on_fix(_context: None, _session: Session, fix: commands.Fix) -> None:
             self.handled.append(fix.seq)

@@ -1,5 +1,7 @@
 """Commands of riders' sockets, and this node's rider state that they keep."""
 
+import asyncio
+
 import pytest
 
 from dispatch.errors import Refusal, Refused
@@ -171,3 +173,57 @@ async def test_the_last_known_position_is_restored_at_connect(node: ComposedNode
     shown = node.services.fix_pipeline.last_position("rdr_moved")
     assert shown is not None
     assert shown.position.lat == 4.05
+
+
+@pytest.mark.parametrize(
+    ("away_ms", "granted"), [(None, 900), (0, 0), (90_000, 90), (86_400_000, 900)]
+)
+async def test_a_phone_may_send_what_it_kept(node: ComposedNode, away_ms: int | None, granted: int):
+    """One fix for each second that it was away from here, a quarter of an hour at most."""
+    owner, clock = f"rdr_kept_{away_ms}", node.services.clock
+    first = node.services.rider_registry.connect(owner)
+    for away in () if away_ms is None else (away_ms,):
+        first.seen_at_ms = clock.now_ms() - away
+    session = a_session("rider", owner)
+    await rider.on_connect(node.contexts.rider, session)
+    now_s = clock.monotonic_s()
+    taken = sum(session.fix_bucket.take_granted(now_s) for _ in range(1_000))
+
+    assert taken - granted in (0, 1)
+
+
+async def test_fixes_that_come_before_the_orders_are_loaded_are_in_the_trail(node: ComposedNode):
+    """A phone sends its buffer as soon as it is connected."""
+    order = await node.insert_order("assigned")
+    owner = owner_of("rider", order)
+    session = a_session("rider", owner)
+    now_ms = node.services.clock.now_ms()
+    loading = asyncio.create_task(rider.on_connect(node.contexts.rider, session))
+    await asyncio.sleep(0)
+    for age_s in (30, 20, 10, 0):
+        early = a_fix(lat=4.05 + age_s / 100_000, ts=now_ms - age_s * 1_000)
+        assert rider.on_location_update(node.contexts.rider, session, early) is None
+    await loading
+    state = node.services.rider_registry.get(owner)
+
+    assert state is not None
+    assert [position.ts for _, position in state.pending_trail] == [
+        now_ms - age_s * 1_000 for age_s in (30, 20, 10, 0)
+    ]
+
+
+async def test_a_tap_makes_a_phone_the_active_one(node: ComposedNode):
+    """The fixes of another one are paused, and are no longer told apart when it is closed."""
+    phone, tablet = a_session("rider", "rdr_two"), a_session("rider", "rdr_two")
+    tablet.sid = "sid_tablet"
+    for session in (phone, tablet):
+        await rider.on_connect(node.contexts.rider, session)
+        rider.on_location_update(node.contexts.rider, session, a_fix())
+    assert rider.on_location_update(node.contexts.rider, phone, a_fix(4.0501)) is None
+    command = commands.SetAvailability(available=True)
+    await rider.on_set_availability(node.contexts.rider, tablet, command)
+    assert rider.on_location_update(node.contexts.rider, tablet, a_fix(4.0502)) is None
+    paused = rider.on_location_update(node.contexts.rider, phone, a_fix(4.0503))
+    assert paused == {"dropped": "paused"}
+    await rider.on_disconnect(node.contexts.rider, tablet)
+    assert rider.on_location_update(node.contexts.rider, phone, a_fix(4.0504)) is None
