@@ -29,6 +29,8 @@ class Refusal(StrEnum):
     TOO_HEAVY = "too_heavy"
     BELOW_MINIMUM = "below_minimum"
     PROMO_REFUSED = "promo_refused"
+    UNPAID_LIMIT = "unpaid_limit"
+    DEBT_OPEN = "debt_open"
     CASH_LIMIT = "cash_limit"
     INSUFFICIENT_FUNDS = "insufficient_funds"
     UNAVAILABLE = "unavailable"

@@ -142,6 +142,8 @@ class Order(Record, frozen=True):
     rating: int | None = None
     rating_comment: str | None = None
     notes: str | None = None
+    # Whether it is counted among the customer's unpaid orders while it is unpaid.
+    counts_as_unpaid: bool = False
     # The promotion whose discount is in the prices.
     promo_code: str | None = None
     # When each status was reached.

@@ -19,11 +19,16 @@ from dispatch.wire.webhooks import PAYMENT_FAILED, PAYMENT_SUCCEEDED, PaymentEve
 from ledger.core import facts
 from ledger.core.accounts import user
 from ledger.core.money import CURRENCY
+from ledger.posting.errors import LedgerRefused
 from ledger.posting.ledger import Ledger
 from ledger.records.payments import PaymentState, ProviderPayment
+from ledger.reporting.statements import Statements
 
 # The name of the provider that only a server with --dev has: it confirms every payment at once.
 SANDBOX = "sandbox"
+
+# How often balance and debt are read again because they changed meanwhile.
+NETTING_ATTEMPTS = 3
 
 log = structlog.get_logger(__name__)
 
@@ -47,7 +52,9 @@ class PaymentService:
         ledger: Ledger,
         order_service: OrderService,
         sources: PaymentSources,
+        statements: Statements,
     ) -> None:
+        self._statements = statements
         self._payments = payments
         self._ledger = ledger
         self._order_service = order_service
@@ -148,8 +155,32 @@ class PaymentService:
         fact = facts.TopUp(payment.user_id, payment.amount, provider, payment.payment_id)
         with translate_ledger_errors():
             posted = await self._ledger.post(fact)
+            await self._net_debt(payment)
         line = posted.lines[user(payment.user_id)]
         return {**answer, "balance": line.balance_after, "transactionId": line.transaction_id}
+
+    async def _net_debt(self, payment: ProviderPayment) -> None:
+        """Pay what the customer owes from the wallet that money has arrived in.
+
+        A repeated report of the payment finishes what a crash left undone. A frozen wallet pays
+        nothing; one that changes all the time pays with the next top-up.
+        """
+        fact_id = f"net-{payment.payment_id}"
+        for _ in range(NETTING_ATTEMPTS):
+            owed = await self._statements.owner_balance("USER", payment.user_id)
+            amount = min(owed.debt, owed.available)
+            if amount <= 0:
+                return
+            fact = facts.Netting(fact_id, "USER", payment.user_id, cash=0, debt=amount)
+            try:
+                await self._ledger.post(fact)
+            except LedgerRefused as refused:
+                if refused.code == "frozen":
+                    return
+                if refused.code != "insufficient_funds":
+                    raise
+            else:
+                return
 
     async def _confirm_order(self, payment: ProviderPayment, order_id: str) -> None:
         # The order may have been cancelled since, and its money be back in the wallet.

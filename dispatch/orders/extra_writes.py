@@ -23,7 +23,7 @@ from dispatch.riders import store as rider_store
 from ledger.core.cancellation_matrix import Fault, Stage
 from ledger.core.facts import Refund, Settle
 from ledger.core.order_funds import FundsState, GuardedWrites, mark_delivered, void_funds
-from ledger.dynamodb.table import Write
+from ledger.dynamodb.table import Item, Write
 from ledger.posting.ledger import Ledger
 from ledger.records.cash_holds import (
     CASH_LIMIT_XAF,
@@ -32,6 +32,7 @@ from ledger.records.cash_holds import (
     release_cash,
     reserve_cash,
 )
+from ledger.records.debts import check_no_debt, debt_of
 from ledger.records.payments import start_payment
 from ledger.records.promotions import Promotion, return_promotion, use_promotion
 
@@ -65,7 +66,8 @@ class ExtraWritesBuilder:
     def for_placement(self, order: Order, promotion: Promotion | None) -> ExtraWrites:
         """Reserve the stock, use the promotion, open the order's funds; a wallet pays at once.
 
-        Customer and vendor must be in good standing.
+        Customer and vendor must be in good standing; who owes money from another order does not
+        pay in cash.
         """
         extras = [self._standing.of_customer(order.user_id)]
         if order.vendor_id is not None:
@@ -79,6 +81,9 @@ class ExtraWritesBuilder:
             extras.extend(ExtraWrite(write, sold_out) for write in stock)
         if order.payment.method is PaymentMethod.WALLET:
             return ExtraWrites(writes=extras, fact=capture_of(order))
+        if order.payment.method is PaymentMethod.CASH:
+            no_debt = check_no_debt("USER", order.user_id)
+            extras.append(ExtraWrite(no_debt, _debt_open(None), _debt_open))
         exists = Refused(Refusal.CONFLICT, "this order exists already")
         extras.extend(ExtraWrite(write, exists) for write in self._open_unpaid_funds(order))
         return ExtraWrites(writes=extras)
@@ -228,6 +233,13 @@ class ExtraWritesBuilder:
             amount, now_ms = order.pricing.total, self._clock.now_ms()
             extras.extend(_with_refusals(release_cash(order.order_id, rider_id, amount, now_ms)))
         return extras
+
+
+def _debt_open(item: Item | None) -> Refused:
+    """The refusal of a customer who owes money, with the amount."""
+    debt_xaf = debt_of(item)
+    message = f"you owe {debt_xaf} XAF: top up your wallet, or pay in advance"
+    return Refused(Refusal.DEBT_OPEN, message, {"debt": debt_xaf})
 
 
 def _with_refusals(guarded: GuardedWrites) -> list[ExtraWrite]:

@@ -33,6 +33,7 @@ from dispatch.orders.store import (
 from dispatch.orders.transaction import ConditionalWrite, OrderTransactions, StaleOrder
 from dispatch.orders.transitions.context import Transition, TransitionRequest
 from dispatch.orders.transitions.state_machine import decide_transition
+from dispatch.orders.unpaid_orders import UnpaidLimits, unpaid_writes
 from dispatch.storage.dynamodb_errors import translate_dynamodb_errors
 from dispatch.wire.snapshots import Snapshot, order_summary
 from ledger.core.facts import Fact
@@ -126,8 +127,16 @@ class _RepeatedCommand(Exception):
 class OrderUnitOfWork:
     """Commits transitions of orders."""
 
-    def __init__(self, table: Table, ledger: Ledger, outbox: Outbox, clock: Clock) -> None:
+    def __init__(
+        self,
+        table: Table,
+        ledger: Ledger,
+        outbox: Outbox,
+        clock: Clock,
+        unpaid_limits: UnpaidLimits | None = None,
+    ) -> None:
         self._table = table
+        self._unpaid_limits = unpaid_limits or UnpaidLimits()
         self._orders = OrderStore(table)
         self._idempotency_records = IdempotencyRecords(table)
         self._transactions = OrderTransactions(table, ledger)
@@ -283,6 +292,7 @@ class OrderUnitOfWork:
         if prepared.act is not None:
             writes.append(ConditionalWrite(audit_record(prepared.act, entry.at_ms), _stale_order))
         writes.extend(_extra_write(each) for each in prepared.extra_writes.writes)
+        writes += unpaid_writes(prepared.before, transition.order, self._unpaid_limits)
         await self._transactions.commit(
             writes, prepared.extra_writes.fact, prepared.extra_writes.expected_funds
         )

@@ -103,6 +103,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     accuracy_marker_m: float = 50.0
     accuracy_trail_m: float = 50.0
     accuracy_index_m: float = 500.0
+    # Unpaid orders (cash, or mobile money that did not come yet) that a customer may have open, and
+    # what they may cost together; each holds back goods that nobody has paid for. Units: whole XAF.
+    # Source: chosen; three meals at a time, and less than a small shop sells in a day.
+    unpaid_orders_max: int = 3
+    unpaid_value_max: int = 100_000
     # Orders that a rider may carry at once. Source: docs/contract.md, one by default.
     rider_orders_max: int = 1
     # Speed-up of the simulated riders and kitchens when a day is replayed; only under --dev.

@@ -56,7 +56,9 @@ def build_money_services(
     statements, payout_store = Statements(table), PayoutStore(table, clock, rules)
     provider = payout_provider(settings, clock)
     return MoneyServices(
-        payment_service=PaymentService(PaymentStore(table, clock), ledger, order_service, sources),
+        payment_service=PaymentService(
+            PaymentStore(table, clock), ledger, order_service, sources, statements
+        ),
         settlement_worker=SettlementWorker(order_service, ledger, clock),
         order_timeouts=OrderTimeouts(order_service, OrderStore(table), clock),
         payouts=build_payout_services(payout_store, statements, ledger, provider, clock),

@@ -18,6 +18,7 @@ from dispatch.orders.offers.policy_store import OfferPolicyStore
 from dispatch.orders.service import OrderService
 from dispatch.orders.transitions.handover import HandoverPolicy
 from dispatch.orders.unit_of_work import OrderUnitOfWork
+from dispatch.orders.unpaid_orders import UnpaidLimits
 from dispatch.orders.use_cases.base import OrderStores
 from dispatch.riders.store import Riders
 from dispatch.storage.leases import Fence
@@ -79,7 +80,16 @@ def _build_order_stores(
             infrastructure.redis, infrastructure.scripts, clock, infrastructure.settings.city_pace
         ),
         ledger=ledger,
-        unit_of_work=OrderUnitOfWork(table, ledger, outbox, clock),
+        unit_of_work=OrderUnitOfWork(
+            table,
+            ledger,
+            outbox,
+            clock,
+            UnpaidLimits(
+                orders_max=infrastructure.settings.unpaid_orders_max,
+                value_max_xaf=infrastructure.settings.unpaid_value_max,
+            ),
+        ),
         fence=Fence(clock),
         payment_provider=infrastructure.settings.payment_provider,
         service_area=infrastructure.settings.area,

@@ -7,8 +7,8 @@ CODES = [
     "malformed", "rate_limited", "wrong_credentials", "forbidden", "registration_closed",
     "not_approved", "phone_unverified", "not_found", "wrong_state", "offer_taken",
     "offer_expired", "conflict", "service_disabled", "vendor_closed", "out_of_area",
-    "unknown_item", "item_unavailable", "too_heavy", "below_minimum", "promo_refused", "cash_limit",
-    "insufficient_funds", "unavailable", "internal",
+    "unknown_item", "item_unavailable", "too_heavy", "below_minimum", "promo_refused",
+    "unpaid_limit", "debt_open", "cash_limit", "insufficient_funds", "unavailable", "internal",
 ]  # fmt: skip
 
 

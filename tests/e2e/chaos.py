@@ -268,7 +268,8 @@ async def measure(size: Size, seed: int, folder: Path) -> tuple[dict[str, Any], 
     rng = random.Random(seed)
     connector = aiohttp.TCPConnector(limit=0, force_close=True)
     async with (
-        fleet(folder, ROLES) as servers,
+        # A customer here orders without waiting for its last order.
+        fleet(folder, ROLES, UNPAID_ORDERS_MAX="50", UNPAID_VALUE_MAX="10000000") as servers,
         aiohttp.ClientSession(connector=connector) as session,
     ):
         slots = [NodeSlot(node.role, node) for node in servers.nodes]

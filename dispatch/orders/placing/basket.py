@@ -22,6 +22,8 @@ from matching.geo import haversine_m
 # Source: DynamoDB, a transaction has at most 100 items; the order, its money and its outbox entry
 # take fewer than 20.
 COUNTED_LINES_MAX = 80
+# Pieces of all lines together. Source: chosen; two full lines.
+PIECES_MAX = 200
 
 Lines = tuple[OrderLine, ...]
 
@@ -154,6 +156,8 @@ def _order_line(item: CatalogueItem, quantity: int) -> OrderLine:
 def _check_total(pricing: Pricing, lines: Lines) -> None:
     if pricing.total > AMOUNT_MAX:
         raise Refused(Refusal.MALFORMED, f"an order may cost at most {AMOUNT_MAX} XAF")
+    if sum(line.quantity for line in lines) > PIECES_MAX:
+        raise Refused(Refusal.MALFORMED, f"an order may have at most {PIECES_MAX} pieces")
     if sum(line.stocked for line in lines) > COUNTED_LINES_MAX:
         raise Refused(
             Refusal.MALFORMED,

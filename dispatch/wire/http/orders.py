@@ -21,7 +21,8 @@ class BasketItem(Request, frozen=True, kw_only=True):
     """A catalogue item and its quantity; the price is the server's."""
 
     item_id: Id
-    quantity: Annotated[int, Meta(ge=1, le=1000)]
+    # Source: chosen; a party orders dozens, and nobody holds back a shop's whole stock.
+    quantity: Annotated[int, Meta(ge=1, le=100)]
 
 
 class GoodsOrder(Request, frozen=True, kw_only=True):

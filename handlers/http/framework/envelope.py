@@ -24,28 +24,24 @@ STATUS_OF: Mapping[Refusal, int] = {
     Refusal.MALFORMED: 400,
     Refusal.RATE_LIMITED: 429,
     Refusal.WRONG_CREDENTIALS: 401,
-    Refusal.FORBIDDEN: 403,
-    Refusal.REGISTRATION_CLOSED: 403,
-    Refusal.NOT_APPROVED: 403,
-    Refusal.PHONE_UNVERIFIED: 403,
+    **dict.fromkeys((
+        Refusal.FORBIDDEN, Refusal.REGISTRATION_CLOSED, Refusal.NOT_APPROVED,
+        Refusal.PHONE_UNVERIFIED,
+    ), 403),
     Refusal.NOT_FOUND: 404,
-    Refusal.WRONG_STATE: 409,
-    Refusal.OFFER_TAKEN: 409,
-    Refusal.OFFER_EXPIRED: 409,
-    Refusal.CONFLICT: 409,
+    **dict.fromkeys((
+        Refusal.WRONG_STATE, Refusal.OFFER_TAKEN, Refusal.OFFER_EXPIRED, Refusal.CONFLICT,
+    ), 409),
     Refusal.SERVICE_DISABLED: 503,
-    Refusal.VENDOR_CLOSED: 422,
-    Refusal.OUT_OF_AREA: 422,
-    Refusal.UNKNOWN_ITEM: 422,
-    Refusal.ITEM_UNAVAILABLE: 422,
-    Refusal.TOO_HEAVY: 422,
-    Refusal.BELOW_MINIMUM: 422,
-    Refusal.PROMO_REFUSED: 422,
-    Refusal.CASH_LIMIT: 422,
-    Refusal.INSUFFICIENT_FUNDS: 402,
     Refusal.UNAVAILABLE: 503,
+    **dict.fromkeys((
+        Refusal.VENDOR_CLOSED, Refusal.OUT_OF_AREA, Refusal.UNKNOWN_ITEM,
+        Refusal.ITEM_UNAVAILABLE, Refusal.TOO_HEAVY, Refusal.BELOW_MINIMUM,
+        Refusal.PROMO_REFUSED, Refusal.UNPAID_LIMIT, Refusal.DEBT_OPEN, Refusal.CASH_LIMIT,
+    ), 422),
+    Refusal.INSUFFICIENT_FUNDS: 402,
     Refusal.INTERNAL: 500,
-}
+}  # fmt: skip
 _CODE_OF = {400: "malformed", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 # Source: `docs/promises.md`, subscribers are back two seconds after a store is.
 RETRY_AFTER_S = 2

@@ -91,7 +91,9 @@ class MoneyScenario:
     def payment_service(self, *, sandbox: bool, webhooks: bool) -> PaymentService:
         """Payments of a server with or without the sandbox and webhooks."""
         sources = PaymentSources(sandbox=sandbox, webhooks=webhooks)
-        return PaymentService(self.payment_store, self.ledger, self.orders.order_service, sources)
+        return PaymentService(
+            self.payment_store, self.ledger, self.orders.order_service, sources, self.statements
+        )
 
     async def earn(self, account: str, amount: int = EARNED_XAF) -> None:
         """Fill a wallet from the bank."""

@@ -17,7 +17,9 @@ def checkout(scenario: OrderScenario, *, sandbox: bool) -> Checkout:
     """A checkout whose MOBILE_MONEY provider is the sandbox, which may be disabled."""
     sources = PaymentSources(sandbox=sandbox, webhooks=False)
     store = PaymentStore(scenario.table, scenario.clock)
-    payments = PaymentService(store, scenario.ledger, scenario.order_service, sources)
+    payments = PaymentService(
+        store, scenario.ledger, scenario.order_service, sources, scenario.statements
+    )
     return Checkout(scenario.order_service, payments, "sandbox")
 
 

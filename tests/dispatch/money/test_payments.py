@@ -6,8 +6,12 @@ import pytest
 
 from dispatch.errors import Refusal, Refused
 from dispatch.money.payments import SANDBOX
+from dispatch.wire import commands
 from dispatch.wire.http.wallets import TopUp
 from dispatch.wire.webhooks import PaymentEvent, PaymentReport
+from ledger.core.facts import Adjustment, AdjustmentLeg
+from ledger.records.wallet_status import set_wallet_status
+from ledger.records.wallets import FROZEN
 from tests.dispatch.money.conftest import MoneyScenario, customer, key
 
 pytestmark = pytest.mark.engines
@@ -144,3 +148,68 @@ async def test_a_production_server_does_not_pay_by_sandbox(money: MoneyScenario)
     order = await money.orders.orders.get(order_id)
     assert order is not None
     assert order.payment.state != "CAPTURED"
+
+
+# Debts.
+
+
+async def order_given_up(money: MoneyScenario) -> int:
+    """A cash order that the customer refuses on the way; what the customer owes."""
+    orders = money.orders
+    order_id = await orders.place_order(method="CASH")
+    await orders.accept_order(order_id)
+    await orders.assign(order_id)
+    vendor, rider = orders.caller("vendor", "ven_1"), orders.caller("rider", "rdr_1")
+    service = orders.order_service
+    await service.arrived_pickup(rider, commands.ArrivedPickup(order_id=order_id))
+    await service.order_ready(vendor, commands.OrderReady(order_id=order_id))
+    await service.pick_up(rider, commands.PickUp(order_id=order_id))
+    command = commands.CancelOrder(order_id=order_id, reason="refused", fault="CUSTOMER")
+    await service.cancel_order(orders.caller("ops", "adm_1"), command)
+    return await debt(money)
+
+
+async def debt(money: MoneyScenario) -> int:
+    return (await money.statements.owner_balance("USER", "usr_1")).debt
+
+
+async def test_a_debtor_pays_in_advance(money: MoneyScenario):
+    """Cash is refused with the amount; a wallet and mobile money pay before anything is cooked."""
+    owed = await order_given_up(money)
+    assert owed == 9_500
+    with pytest.raises(Refused) as refused:
+        await money.orders.place_order(method="CASH")
+    assert refused.value.code is Refusal.DEBT_OPEN
+    assert refused.value.details == {"debt": owed}
+    await money.orders.place_order(method="WALLET")
+    await money.orders.place_order(method="MOBILE_MONEY")
+
+
+async def test_a_debt_is_taken_from_the_next_top_up(money: MoneyScenario):
+    """Once, whoever reports the payment how often; then cash is accepted again."""
+    await order_given_up(money)
+    payment_id = await started_top_up(money)
+    event = payment_event("payment.succeeded", payment_id)
+    for name in ("evt_1", "evt_1", "evt_2"):
+        await money.payments.handle_webhook_event("momo", event, key(name))
+    assert await debt(money) == 0
+    assert await balance(money) == BALANCE_XAF + 5_000 - 9_500
+    await money.orders.place_order(method="CASH")
+
+
+async def test_a_small_top_up_pays_a_part_of_the_debt(money: MoneyScenario):
+    """The wallet is emptied, and the rest stays owed."""
+    owed = await order_given_up(money)
+    bank = AdjustmentLeg("CLEARING#BANK.0", BALANCE_XAF)
+    legs = (AdjustmentLeg("USER#usr_1", -BALANCE_XAF), bank)
+    await money.ledger.post(Adjustment("empty", legs, "a test", "adm_8", "adm_9"))
+    await money.payments.top_up(customer(), TopUp(amount=5_000, provider=SANDBOX))
+    assert (await debt(money), await balance(money)) == (owed - 5_000, 0)
+
+
+async def test_a_frozen_wallet_keeps_its_money(money: MoneyScenario):
+    """The top-up arrives, and the debt waits until the wallet is active again."""
+    owed = await order_given_up(money)
+    await money.table.transact([set_wallet_status("USER#usr_1", FROZEN, 5)])
+    await money.payments.top_up(customer(), TopUp(amount=5_000, provider=SANDBOX))
+    assert (await debt(money), await balance(money)) == (owed, BALANCE_XAF + 5_000)

@@ -91,20 +91,23 @@ def test_a_wallet_order_is_captured_when_it_is_placed(builder: ExtraWritesBuilde
 
 
 @pytest.mark.parametrize(
-    ("payment", "count"),
+    ("payment", "codes"),
     [
-        (a_cash_payment(), 1),
-        (a_payment(PaymentState.PENDING, PaymentMethod.MOBILE_MONEY), 2),
+        (a_cash_payment(), [Refusal.DEBT_OPEN, Refusal.CONFLICT]),
+        (
+            a_payment(PaymentState.PENDING, PaymentMethod.MOBILE_MONEY),
+            [Refusal.CONFLICT, Refusal.CONFLICT],
+        ),
     ],
 )
 def test_other_orders_only_open_their_funds(
-    builder: ExtraWritesBuilder, payment: OrderPayment, count: int
+    builder: ExtraWritesBuilder, payment: OrderPayment, codes: list[Refusal]
 ):
-    """Mobile money also has a payment that its provider will report."""
+    """Mobile money also has a payment that its provider will report; cash is not for debtors."""
     extra_writes = builder.for_placement(replace(an_order(), payment=payment), None)
 
     assert extra_writes.fact is None
-    assert refusals(extra_writes)[2:] == [Refusal.CONFLICT] * count
+    assert refusals(extra_writes)[2:] == codes
     assert ("ORDER#ord_1", "FUNDS") in keys_of(extra_writes)
 
 

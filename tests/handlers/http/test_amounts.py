@@ -99,10 +99,12 @@ async def test_an_order_at_any_rate_is_priced_or_refused(api: ApiClient, rate: s
         for edge in (0, 1, 10_000, 10**12 - 1, 10**12, 10**12 + 1):
             changed = await api.request(ADMIN, path, {rate: edge})
             for tip in (0, 1_000_000):
-                quoted = await api.request(ADA, "POST /orders/quote", {**body, "tip": tip})
-                placed = await api.request(ADA, "POST /orders", {**body, "tip": tip})
+                # Each order is another customer's: a customer's unpaid ones are limited.
+                customer: Actor = ("USER", f"usr_{service}_{edge}_{tip}")
+                quoted = await api.request(customer, "POST /orders/quote", {**body, "tip": tip})
+                placed = await api.request(customer, "POST /orders", {**body, "tip": tip})
                 codes |= {each.error["code"] for each in (quoted, placed, changed) if each.error}
-    assert codes <= {"malformed", "below_minimum", "insufficient_funds"}
+    assert codes <= {"malformed", "below_minimum", "insufficient_funds", "unpaid_limit"}
 
 
 async def test_the_tip_counts_towards_the_highest_total(api: ApiClient):

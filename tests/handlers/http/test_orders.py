@@ -349,11 +349,10 @@ async def test_only_delivered_orders_can_be_rated(api: ApiClient):
 async def test_orders_are_paged_newest_first(api: ApiClient):
     """Each order is in one page, for the customer and for the vendor."""
     await api.open_shop()
+    await api.fund(ADA, 100_000)
     placed: list[str] = []
     for _ in range(5):
-        placed.append(
-            (await api.request(ADA, "POST /orders", goods_order(method="CASH"))).data["orderId"]
-        )
+        placed.append((await api.request(ADA, "POST /orders", goods_order())).data["orderId"])
         api.clock.advance(10)
     first = (await api.request(ADA, "GET /orders?limit=3")).data
     second = (await api.request(ADA, f"GET /orders?limit=3&cursor={first['nextCursor']}")).data

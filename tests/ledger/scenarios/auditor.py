@@ -59,7 +59,8 @@ def find_breaks(items: Items) -> list[str]:
         *_check_payments(items),
         *_check_payouts(items, wallets),
     ]
-    return [*found, *_check_promotions(items), *_check_workloads(items)]
+    found += [*_check_promotions(items), *_check_workloads(items), *_check_unpaid(items)]
+    return found
 
 
 def unsettled_orders(items: Items) -> list[str]:
@@ -220,6 +221,21 @@ def _is_discount_returned(order: Item, items: Items) -> bool:
     # It was never paid, or the discount was paid back.
     is_paid = (f"ORDER#{order['orderId']}", "JE#CAPTURE") in items
     return not is_paid or back == order["pricing"]["discount"]
+
+
+def _check_unpaid(items: Items) -> Iterator[str]:
+    """Each customer's counter is the number and price of its unpaid orders."""
+    expected: dict[str, list[int]] = defaultdict(list)
+    for (_, sk), order in items.items():
+        is_counted = sk == "METADATA" and order.get("countsAsUnpaid")
+        if is_counted and order["payment"]["state"] in ("PENDING", "FAILED", "DUE"):
+            expected[order["userId"]].append(order["pricing"]["total"])
+    counters = {pk.removeprefix("USER#"): i for (pk, sk), i in items.items() if sk == "UNPAID"}
+    for user_id in sorted(expected.keys() | counters.keys()):
+        counted = counters.get(user_id, {"unpaidOrders": 0, "unpaidXaf": 0})
+        actual = (counted["unpaidOrders"], counted["unpaidXaf"])
+        if actual != (len(expected[user_id]), sum(expected[user_id])):
+            yield f"{user_id} counts {actual} unpaid, has {expected[user_id]}"
 
 
 def _check_workloads(items: Items) -> Iterator[str]:

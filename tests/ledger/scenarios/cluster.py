@@ -135,6 +135,7 @@ class ServerNode:
             self.ledger,
             self.order_service,
             PaymentSources(sandbox=True, webhooks=True),
+            self.statements,
         )
 
     # Requests of each party; `name` is the idempotency key with which it repeats them.

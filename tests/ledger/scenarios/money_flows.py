@@ -244,6 +244,15 @@ async def order_released(node: ServerNode) -> Subject:
     return on
 
 
+async def customer_in_debt(node: ServerNode) -> Subject:
+    """A customer who owes a cash order that was cancelled by its fault on the way."""
+    on = await order_picked_up("CASH")(node)
+    command = commands.CancelOrder(order_id=on.id, reason="refused", fault="CUSTOMER")
+    operator = build_caller("ops", "adm_1", f"refused-{on.id}", command)
+    await node.order_service.cancel_order(operator, command)
+    return on
+
+
 async def top_up(node: ServerNode, _on: Subject) -> object:
     return await node.top_up(AMOUNT, "act")
 
@@ -442,6 +451,13 @@ FLOWS = [
     MoneyFlow("top_up", with_nothing, top_up, wallet_balance_is(AMOUNT)),
     MoneyFlow(
         "top_up_again", with_filled_wallet, top_up, wallet_balance_is(WALLET_BALANCE + AMOUNT)
+    ),
+    MoneyFlow(
+        # The debt is the whole price of the order, and is taken from the wallet once.
+        "top_up_in_debt",
+        customer_in_debt,
+        top_up,
+        wallet_balance_is(WALLET_BALANCE + AMOUNT - MEAL),
     ),
     MoneyFlow("request_top_up", with_nothing, request_top_up, is_payment_requested),
     MoneyFlow("report_top_up", top_up_requested, report_success, wallet_balance_is(AMOUNT)),

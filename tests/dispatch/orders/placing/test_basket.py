@@ -1,5 +1,7 @@
 """Basket rules: what an order may contain and what it costs."""
 
+from contextlib import nullcontext
+
 import msgspec
 import pytest
 from msgspec.structs import replace
@@ -160,15 +162,30 @@ def test_the_minimum_is_enough() -> None:
 def test_an_order_fits_the_ledger() -> None:
     """An order above the largest amount of the ledger is refused."""
     gold = {
-        f"g{i}": CatalogueItem(item_id=f"g{i}", vendor_id="ven_1", name="Gold", price=100_000_000)
+        f"g{i}": CatalogueItem(item_id=f"g{i}", vendor_id="ven_1", name="Gold", price=10**11)
         for i in range(11)
     }
     with pytest.raises(Refused) as refused:
         price_goods_order(
-            goods_order(*((item, 1000) for item in gold)), OPEN_VENDOR, gold, FOOD, DOUALA
+            goods_order(*((item, 11) for item in gold)), OPEN_VENDOR, gold, FOOD, DOUALA
         )
 
     assert refused.value.code == "malformed"
+
+
+@pytest.mark.parametrize(("quantities", "is_refused"), [((100, 100), False), ((100, 100, 1), True)])
+def test_an_order_has_a_bounded_number_of_pieces(
+    quantities: tuple[int, ...], is_refused: bool
+) -> None:
+    """Counted or not; nobody holds back a whole shop."""
+    rice = {
+        f"r{i}": CatalogueItem(item_id=f"r{i}", vendor_id="ven_1", name="Rice", price=100)
+        for i in range(len(quantities))
+    }
+    body = goods_order(*zip(rice, quantities, strict=True))
+    expected = pytest.raises(Refused, match="at most 200 pieces") if is_refused else nullcontext()
+    with expected:
+        price_goods_order(body, OPEN_VENDOR, rice, FOOD, DOUALA)
 
 
 def test_an_order_fits_one_transaction() -> None:

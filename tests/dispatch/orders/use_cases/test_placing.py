@@ -23,7 +23,7 @@ async def test_a_repeated_placement_takes_the_money_once(order_scenario: OrderSc
 
 async def test_a_wallet_too_small_leaves_no_order_behind(order_scenario: OrderScenario):
     """Nothing is listed, sent or reserved."""
-    assert await refusal_of(order_scenario.place_order(quantity=500)) is Refusal.INSUFFICIENT_FUNDS
+    assert await refusal_of(order_scenario.place_order(quantity=50)) is Refusal.INSUFFICIENT_FUNDS
     orders, _ = await order_scenario.orders.list_for("user", "usr_1", None, PageRequest(10))
 
     assert orders == []
