@@ -35,6 +35,11 @@ def sample_of(struct: type[msgspec.Struct]) -> dict[str, Any]:
     return cast("dict[str, Any]", _sample(inspect.type_info(struct)))
 
 
+def leaf_types(struct: type[msgspec.Struct]) -> list[tuple[Path, inspect.Type]]:
+    """The fields of a struct's sample that hold no further fields, with their types."""
+    return [(path, _chosen(kind)) for path, kind in _leaves(inspect.type_info(struct))]
+
+
 def integer_paths(struct: type[msgspec.Struct]) -> list[Path]:
     """Where a struct's integers lie in its sample."""
     return [path for path, kind in _leaves(inspect.type_info(struct)) if _takes_integer(kind)]

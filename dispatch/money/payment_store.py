@@ -28,12 +28,13 @@ class PaymentStore(IdempotentStore):
         except WriteConflict as conflict:
             raise AssertionError("the id of a new payment is unique") from conflict
 
-    async def fail(self, payment: ProviderPayment) -> bool:
-        """Mark a pending payment as failed; False where it is not pending any more.
+    async def fail(self, payment: ProviderPayment, reason: str | None) -> bool:
+        """Mark a pending payment as failed, and why; False where it is not pending any more.
 
         DynamoDB: one conditional Update.
         """
-        write = fail_payment(payment.provider, payment.payment_id, self._clock.now_ms())
+        now_ms = self._clock.now_ms()
+        write = fail_payment(payment.provider, payment.payment_id, now_ms, reason)
         try:
             await self._table.transact([write])
         except TransactionCancelled:

@@ -193,7 +193,7 @@ class PaymentService:
         """Mark a payment as failed, unless it has succeeded since; inform an order's customer."""
         payment = await self._get_payment(provider, report)
         state = PaymentState.FAILED
-        if not await self._payments.fail(payment):
+        if not await self._payments.fail(payment, report.reason):
             state = (await self._get_payment(provider, report)).state
         if state is PaymentState.FAILED and payment.order_id is not None:
             await self._order_service.payment_failed(OrderId(payment.order_id), report.reason)

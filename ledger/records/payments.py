@@ -57,16 +57,17 @@ def start_payment(payment: ProviderPayment, now_ms: int) -> Put:
     return Put(item=item, condition=IF_ABSENT)
 
 
-def fail_payment(provider: str, payment_id: str, now_ms: int) -> Update:
-    """Record that the provider reports a failure. DynamoDB: PAYMENT PENDING → FAILED."""
+def fail_payment(provider: str, payment_id: str, now_ms: int, reason: str | None = None) -> Update:
+    """Record that the provider reports a failure, and why. DynamoDB: PAYMENT PENDING → FAILED."""
     return Update(
         key=payment_key(provider, payment_id),
-        expression="SET paymentState = :failed, updatedAt = :now",
+        expression="SET paymentState = :failed, updatedAt = :now, failureReason = :reason",
         condition="paymentState = :pending",
         values={
             ":failed": PaymentState.FAILED,
             ":pending": PaymentState.PENDING,
             ":now": now_ms,
+            ":reason": reason,
         },
     )
 

@@ -12,6 +12,7 @@ from dispatch.settings import Settings
 from dispatch.storage.redis_client import RedisClients, Scripts
 from dispatch.wire.phones import PhoneNumbers
 from handlers.app.application import HTTP_MODULES
+from handlers.app.background_tasks import BackgroundTasks
 from handlers.app.composition import compose
 from handlers.app.http_contexts import add_http_contexts
 from handlers.app.infrastructure import Infrastructure
@@ -52,11 +53,13 @@ class ApiClient:
         self,
         client: TestClient[Any, Any],
         services: Services,
+        background: BackgroundTasks,
         tokens: Tokens,
         infrastructure: Infrastructure,
     ) -> None:
         self.client = client
         self.services = services
+        self.background = background
         self.tokens = tokens
         assert isinstance(infrastructure.clock, ManualClock)
         self.clock = infrastructure.clock
@@ -155,7 +158,7 @@ async def run_api(
     infrastructure = Infrastructure(
         settings, clock, table, redis, Scripts(redis.commands), "node-a"
     )
-    services, _ = compose(infrastructure)
+    services, background = compose(infrastructure)
     app, tokens = web.Application(middlewares=[http_gate]), Tokens(settings)
     add_http_contexts(app, services)
     app[HTTP_EDGE] = HttpEdge(
@@ -169,4 +172,4 @@ async def run_api(
     for module in HTTP_MODULES:
         register_routes(app, module.ROUTES)
     async with TestClient(TestServer(app)) as client:
-        yield ApiClient(client, services, tokens, infrastructure)
+        yield ApiClient(client, services, background, tokens, infrastructure)

@@ -32,9 +32,9 @@ async def test_another_payment_under_the_same_key_is_a_conflict(money: MoneyScen
 async def test_a_pending_payment_fails_once(money: MoneyScenario):
     """The second failure, and one after the success, change nothing."""
     await money.payment_store.start(PAYMENT, {}, None)
-    assert await money.payment_store.fail(PAYMENT)
-    assert not await money.payment_store.fail(PAYMENT)
+    assert await money.payment_store.fail(PAYMENT, "no money")
+    assert not await money.payment_store.fail(PAYMENT, None)
     await money.ledger.post(TopUp("usr_1", 5_000, "momo", "pay_1"))
-    assert not await money.payment_store.fail(PAYMENT)
+    assert not await money.payment_store.fail(PAYMENT, None)
     state = (await money.ledger.match_payment("momo", "pay_1", 5_000)).state
     assert state is PaymentState.SUCCESS

@@ -102,7 +102,7 @@ async def test_one_payment_pays_one_thing(books: Books, food_pricing: Pricing) -
 async def test_a_success_after_a_failure_counts(books: Books, food_pricing: Pricing) -> None:
     """A payment reported as failed and then as successful is booked."""
     fact = await place_order(books, food_pricing)
-    await books.table.transact([fail_payment("mtn", "m1", books.clock.now_ms())])
+    await books.table.transact([fail_payment("mtn", "m1", books.clock.now_ms(), "no money")])
     await books.ledger.post(fact)
     item = await books.table.get(payment_key("mtn", "m1"))
     assert item is not None
