@@ -39,18 +39,22 @@ class Person:
     socket: SocketClient
     fix_count: int = 0
 
-    def fix_packet(self, lat: float, lng: float, at_ms: int) -> bytes:
-        """The packet of a rider's next fix. Units: degrees, Unix milliseconds."""
+    def fix_packet(self, lat: float, lng: float, at_ms: int, speed_mps: int = 8) -> bytes:
+        """The packet of a rider's next fix. Units: degrees, Unix milliseconds, metres a second."""
         self.fix_count += 1
         return (
             '42/rider,["location_update",'
-            f'{{"lat":{lat:.6f},"lng":{lng:.6f},"heading":0,"speed":8,"accuracy":6,'
+            f'{{"lat":{lat:.6f},"lng":{lng:.6f},"heading":0,"speed":{speed_mps},"accuracy":6,'
             f'"ts":{at_ms},"seq":{self.fix_count}}}]'
         ).encode()
 
     def report_position(self, at_ms: int | None = None) -> None:
-        """Send a fix from where the rider stands. Units: Unix milliseconds; None is now."""
-        self.socket.send(self.fix_packet(self.lat, self.lng, at_ms or int(time.time() * 1000)))
+        """Send a fix from where the rider stands. Units: Unix milliseconds; None is now.
+
+        With a speed, the same place again and again is taken for a receiver that hangs.
+        """
+        at_ms = at_ms or int(time.time() * 1000)
+        self.socket.send(self.fix_packet(self.lat, self.lng, at_ms, speed_mps=0))
 
 
 @dataclass(slots=True)
