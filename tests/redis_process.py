@@ -64,6 +64,12 @@ class RedisProcess:
         assert self._process is not None, "it was started"
         os.kill(self._process.pid, signal.SIGCONT)
 
+    async def restart(self) -> None:
+        """Start the process again after it was killed or paused."""
+        self.kill()
+        await self.client.connection_pool.disconnect()
+        await self.start()
+
     async def follow(self, primary: "RedisProcess") -> None:
         """Become a replica of `primary`."""
         await self.client.execute_command("REPLICAOF", HOST, primary.port)

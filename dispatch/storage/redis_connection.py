@@ -24,8 +24,8 @@ CONNECT_PAUSE_S = 0.05
 # From the look-up of the address to the answer to the greeting. A server that is paused or cut off
 # holds up a reconnect for as long, so that events flow 3 s after its address leads elsewhere.
 CONNECT_TIMEOUT_S = 1.0
-# A server's connections are dropped at most this often, since each of them is made again while its
-# address still leads to a server that refuses.
+# What a server says drops its connections at most this often, since they are made again while
+# its address still leads to a server that refuses.
 DROP_EVERY_S = 0.25
 # The name of the one server where there is no cluster.
 ONLY_SERVER = ""
@@ -68,7 +68,8 @@ class OpenConnections:
         self.locate = locate
         # In the order in which they were opened.
         self._open: dict[_RedisConnection, None] = {}
-        self._dropped_s: dict[str, float] = {}
+        # When a server's connections were last dropped for what it said.
+        self._refused_s: dict[str, float] = {}
 
     def add(self, connection: "_RedisConnection") -> None:
         """A connection is open."""
@@ -83,16 +84,15 @@ class OpenConnections:
         fault = fault_of(error)
         # On a cluster a key may have moved; a single server that says so is none.
         if fault is PeerFault.WRONG_PEER or (fault is PeerFault.MOVED and not self.is_cluster):
-            self.drop(server, fault)
+            now_s = asyncio.get_running_loop().time()
+            if now_s >= self._refused_s.get(server, float("-inf")) + DROP_EVERY_S:
+                self._refused_s[server] = now_s
+                self.drop(server, fault)
 
     def drop(self, server: str, cause: str) -> None:
         """Abort every connection to a server; what waits for a reply there fails at once."""
-        now_s = asyncio.get_running_loop().time()
-        if now_s < self._dropped_s.get(server, float("-inf")) + DROP_EVERY_S:
-            return
         dropped = [each for each in self._open if server in (ONLY_SERVER, each.server)]
         if dropped:
-            self._dropped_s[server] = now_s
             metrics.REDIS_CONNECTIONS_DROPPED.labels(cause).inc(len(dropped))
             log.warning("redis_connections_dropped", cause=cause, connections=len(dropped))
         for each in dropped:
@@ -105,6 +105,7 @@ class _RedisConnection:
     def __init__(self, *, connections: OpenConnections, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self._connections = connections
+        self._is_dropped = False
         # Set by the library's class.
         self.host: str
         self.port: int
@@ -120,13 +121,16 @@ class _RedisConnection:
             return
 
         async def attempt() -> None:
-            # From the start: one that waits for the answer to its greeting may be dropped too.
-            self._connections.add(self)
             if self._connections.locate is not None:
                 self.host, self.port = await self._connections.locate()
+            self._is_dropped = False
+            # Before it is open: a server may turn out to be the wrong one meanwhile.
+            self._connections.add(self)
             await super(_RedisConnection, self).connect_check_health(  # type: ignore[misc]
                 check_health=check_health, retry_socket_connect=False
             )
+            if self._is_dropped:
+                raise ConnectionError("the connection was dropped while it was made")
 
         limit_s: float | None = self.socket_connect_timeout  # type: ignore[attr-defined]
         try:
@@ -164,10 +168,14 @@ class _RedisConnection:
         await super()._send_packed_command(command)  # type: ignore[misc]
 
     def abort(self) -> None:
-        """Close without sending what is buffered; readers find the end of the stream."""
-        self._connections.remove(self)
+        """Close without sending what is buffered; readers find the end of the stream.
+
+        One that is being made is closed as soon as it is open.
+        """
+        self._is_dropped = True
         writer: asyncio.StreamWriter | None = self._writer  # type: ignore[attr-defined]
         if writer is not None:
+            self._connections.remove(self)
             writer.transport.abort()
             self._parser.on_disconnect()  # type: ignore[attr-defined]
             self._reader = self._writer = None

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest
 import pytest_asyncio
+from redis.asyncio.connection import Connection
 from redis.exceptions import ResponseError
 
 from dispatch import metrics
@@ -12,6 +13,7 @@ from dispatch.errors import StoreUnavailable
 from dispatch.storage.cluster import servers_of
 from dispatch.storage.pipeline import Pipeline
 from dispatch.storage.redis_client import RedisClients, Scripts, open_redis, translate_redis_errors
+from dispatch.storage.redis_connection import CONNECTION_CLASSES, OpenConnections
 from tests.metric_values import metric_value
 from tests.redis_process import RedisPair, start_pair
 from tests.tcp_switch import TcpSwitch, start_switch
@@ -119,6 +121,52 @@ async def test_waiting_commands_fail_at_once(
         results = await asyncio.gather(*waiting, return_exceptions=True)
 
     assert [type(each) for each in results] == [StoreUnavailable] * 2
+
+
+async def test_a_connection_that_is_being_made_is_dropped_too(
+    pair: RedisPair, switch: TcpSwitch, clients: RedisClients, until: Until
+):
+    """A connection that waits for the answer to its greeting starts anew, and can be dropped later.
+
+    One that was overlooked stayed with the old primary, silent for as long as that lived.
+    """
+    connections = servers_of(clients.listener).connections
+    connection = servers_of(clients.listener).make_connection("")
+    old = pair.primary.port
+    switch.lose_packets(old)
+    connecting = asyncio.ensure_future(connection.connect())
+    await until.true(lambda: switch.lost_count > 0)
+    switch.target = pair.replica.port
+    connections.drop("", "silent")
+    await connecting
+    assert connection.is_connected
+    assert switch.count(pair.replica.port) == 1
+
+    connections.drop("", "silent")
+    await until.true(lambda: switch.count(pair.replica.port) == 0)
+    assert not connection.is_connected
+
+
+async def test_finding_another_primary_does_not_lose_the_connection_being_made(
+    pair: RedisPair, until: Until
+):
+    """The connection whose connect finds the new address stays in the register."""
+    switches: list[str] = []
+
+    async def locate() -> tuple[str, int]:
+        connections.drop("", "switched")
+        switches.append("found")
+        return "127.0.0.1", pair.primary.port
+
+    connections = OpenConnections(locate=locate)
+    connection = CONNECTION_CLASSES[Connection](
+        host="127.0.0.1", port=1, protocol=2, connections=connections
+    )
+    await connection.connect()
+    assert (connection.is_connected, switches) == (True, ["found"])
+
+    connections.drop("", "silent")
+    assert not connection.is_connected
 
 
 async def test_a_server_that_keeps_refusing_is_not_hammered(pair: RedisPair):
