@@ -7,6 +7,7 @@ import { OpsConnection } from "./ops-connection";
 import { isSameSelection, type Selection } from "./selection";
 import type { MapView } from "./map/map-view";
 import type { OrderChange } from "./order-changes";
+import { AlertList } from "./panel/alert-list";
 import { Charts } from "./panel/charts";
 import { Counters } from "./panel/counters";
 import { Details } from "./panel/details";
@@ -22,13 +23,14 @@ import { Toasts } from "./panel/toasts";
 import { RateHistory } from "./rates";
 import { findSession, clearSession, storeSession } from "./session";
 import { WatchedArea } from "./watched-area";
-import type { AreaSnapshot, Bbox } from "./wire";
+import type { Alert, AreaSnapshot, Bbox } from "./wire";
 
 /** The area watched until the map reports its own: all of Douala. */
 const INITIAL_BBOX = { south: 3.95, west: 9.6, north: 4.15, east: 9.85 };
 const NO_WEBGL_MESSAGE =
   "No map: this browser has no WebGL 2 (or it is switched off). Lists and counters work.";
 const PANEL_GAP_PX = 24;
+const TOAST_AGE_MAX_MS = 60_000;
 
 class ConsoleApp {
   private readonly state = new LiveState();
@@ -38,6 +40,7 @@ class ConsoleApp {
   private readonly counters = new Counters();
   private readonly charts = new Charts();
   private readonly toasts = new Toasts((target) => this.select(target, true));
+  private readonly alerts = new AlertList((target) => this.select(target, true));
   private readonly eventLog = new EventLog((id) => this.select({ kind: "order", id }, true));
   private readonly orders = new OrderList((id) => this.select({ kind: "order", id }, true));
   private readonly riders = new RiderList((id) => this.select({ kind: "rider", id }, true));
@@ -65,13 +68,16 @@ class ConsoleApp {
         this.rates.add(area.totals, area.ts);
         this.onUpdate(area, this.state.applyDelta(area, performance.now()));
       },
-      onAlert: (alert) => this.toasts.show(alert),
+      onAlert: (alert) => this.onAlert(alert),
       onRefused: (code) => {
         clearSession();
         this.signIn.prompt(code);
       },
     });
-    new Tabs(() => this.showLists());
+    new Tabs(() => {
+      this.showLists();
+      this.alerts.showCount();
+    });
     byId("home").addEventListener("click", () => this.showWholeCity());
     document.addEventListener("keydown", (event) => {
       if (event.key === "Escape" && this.selection) this.select(null, false);
@@ -121,6 +127,12 @@ class ConsoleApp {
     this.eventLog.add(changes);
     this.mapView?.onOrderChanges(changes);
     this.showLists();
+  }
+
+  private onAlert(alert: Alert): void {
+    if (!this.alerts.add(alert)) return;
+    // After signing in the server sends its last alerts: older ones are in the list alone.
+    if (Date.now() - (alert.ts ?? 0) < TOAST_AGE_MAX_MS) this.toasts.show(alert);
   }
 
   private showLists(): void {

@@ -1,6 +1,6 @@
-/** Alerts as toasts, which disappear unless hovered or focused. */
+/** Alerts as toasts, which disappear unless hovered or focused; the list of alerts keeps them. */
 
-import type { Selection } from "../selection";
+import { selectionOf, type Selection } from "../selection";
 import type { Alert } from "../wire";
 import { byId, createElement } from "./dom";
 
@@ -37,9 +37,4 @@ function removeLater(toast: HTMLElement): void {
     if (toast.matches(":hover, :focus-within")) return removeLater(toast);
     toast.remove();
   }, VISIBLE_MS);
-}
-
-function selectionOf(alert: Alert): Selection | null {
-  if (alert.orderId) return { kind: "order", id: alert.orderId };
-  return alert.riderId ? { kind: "rider", id: alert.riderId } : null;
 }
