@@ -2,15 +2,16 @@
 
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import aiohttp
 import pytest
 import pytest_asyncio
 from redis.asyncio import Redis
 
-from bench.common.client import ConnectionClosed, SocketClient, connect
+from bench.common.client import CommandRefused, ConnectionClosed, SocketClient, connect
 from bench.common.harness import NAMESPACES
-from city.client.tokens import TOKEN_LIFETIME_S, TokenSigner
+from city.client.tokens import TOKEN_LIFETIME_S, TokenSigner, UserType
 from dispatch.keys import connections, identity, node_reports
 from handlers.sessions.rate_limits import JOIN_RATE
 from handlers.sessions.session_registry import SOCKETS_PER_IDENTITY_MAX
@@ -25,6 +26,7 @@ NODE_EXPIRY_S = 7.0
 PER_MIN = 60
 TOKEN_LEFT_S = 3
 PHONE_BODY = {"userType": "RIDER", "phone": "+237600000001"}
+OPERATOR: tuple[UserType, str] = ("ADMIN", "adm_1")
 PASSWORD_BODY = {**PHONE_BODY, "password": "correct horse"}
 
 
@@ -69,6 +71,33 @@ async def test_revoking_tokens_closes_sockets_at_both(two_servers: Fleet):
     )
     assert await wait_for(lambda: are_closed(revoked), CLOSED_S) < CLOSED_S
     assert not any(client.is_closed for client in others)
+
+
+@pytest.mark.slow
+async def test_a_suspension_closes_sockets_at_both(two_servers: Fleet):
+    """A suspended rider's sockets close, and a new token of its own issuer opens none."""
+    signer = two_servers.token_signer
+    suspended = await connect_to_both(two_servers, signer.sign("RIDER", "rdr_bad"))
+    others = await connect_to_both(two_servers, signer.sign("RIDER", "rdr_good"))
+    site = two_servers.nodes[0].site
+    path = "/admin/riders/rdr_bad/standing"
+    await site.request("POST", path, OPERATOR, {"standing": "SUSPENDED", "reason": "fraud"})
+    assert await wait_for(lambda: are_closed(suspended), CLOSED_S) < CLOSED_S
+    assert not any(client.is_closed for client in others)
+
+    issued_ms = int(time.time() * 1000) + 2_000
+    later = TokenSigner(signer.secret, lambda: issued_ms)
+    with pytest.raises(CommandRefused, match="not_approved"):
+        await connect_to_both(two_servers, later.sign("RIDER", "rdr_bad"))
+    await site.request("POST", path, OPERATOR, {"standing": "APPROVED", "reason": "a mistake"})
+
+    async def connects() -> bool:
+        with suppress(CommandRefused):
+            await connect_to_both(two_servers, later.sign("RIDER", "rdr_bad"))
+            return True
+        return False
+
+    await Until().eventually(connects, pause_s=0.2)
 
 
 @pytest.mark.slow

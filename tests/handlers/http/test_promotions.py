@@ -199,6 +199,19 @@ async def test_a_repeated_order_uses_a_promotion_once(api: ApiClient):
     assert await spent_and_uses(api) == (500, 1)
 
 
+async def test_accounts_with_invented_phones_farm_no_promotion(api: ApiClient):
+    """Each new customer might use it once; without its phone it orders nothing."""
+    await api.open_shop()
+    await create_promotion(api)
+    for number in range(5):
+        login = {"userType": "USER", "phone": f"+23767000010{number}", "password": "correct horse"}
+        made = await api.request(None, "POST /auth/register", login)
+        customer: Actor = ("USER", made.data["userId"])
+        order = await api.request(customer, "POST /orders", discounted_order(paymentMethod="CASH"))
+        assert (order.status, order.error["code"]) == (403, "phone_unverified")
+    assert await spent_and_uses(api) == (0, 0)
+
+
 @pytest.mark.parametrize("method", ["WALLET", "CASH"])
 async def test_a_cancelled_order_returns_its_discount(api: ApiClient, method: str):
     """The budget has it again, and the customer may use the promotion again."""
