@@ -35,6 +35,9 @@ ACCURACY_UNKNOWN_M = 50.0
 # Source: measured 2026-11-21 on 57,155 steps of 805 traces (GOAL, CC BY 4.0): with it none exceeds
 # the bound of its speed, without it one in 30,000.
 SLACK_M = 100.0
+# A phone's clock that runs fast explains so much time between two fixes: one that jumps ahead must
+# not explain any distance. Source: chosen; a trace may be replayed faster than it was made.
+FAST_CLOCK_MAX_MS = 60_000
 # A fix within this distance of the last trail point adds no point to the trail.
 # Source: the same traces, a standing agent's fixes spread by 3 m; docs/contract.md, the finest
 # `minDisplacementM` is 8.
@@ -139,7 +142,7 @@ def in_time(check: FixCheck) -> Drop | None:
     """Date the fix by the server's clock; a future time or none becomes the time of arrival."""
     fix_ts, clock = check.fix.ts, check.history.clock
     if fix_ts is None:
-        check.sort_ms = check.now_ms - clock.offset_ms
+        check.sort_ms = clock.ms_at(check.now_ms)
         return None
     check.sort_ms = sort_ms = int(fix_ts)
     ts = sort_ms + clock.offset_ms
@@ -148,6 +151,8 @@ def in_time(check: FixCheck) -> Drop | None:
     else:
         check.was_clock_ahead = True
         clock.follow(sort_ms, check.now_ms)
+        if clock.is_unusable:
+            check.sort_ms = check.now_ms
     return None
 
 
@@ -295,8 +300,10 @@ def _frozen(check: FixCheck, last: AcceptedFix) -> Drop | None:
 
 def _can_reach(check: FixCheck, previous: AcceptedFix) -> bool:
     before, fix = previous.position, check.fix
-    # Where a sequence number overruled the phone's clock, arrival times count.
-    elapsed_ms = max(check.ts - before.ts, check.now_ms - before.received_at, 0)
+    # By the phone's clock where it advances faster than the server's, within bounds, and by arrival
+    # where a sequence number overruled it.
+    fast_ms = min(check.sort_ms - previous.sort_ms, FAST_CLOCK_MAX_MS)
+    elapsed_ms = max(check.ts - before.ts, check.now_ms - before.received_at, fast_ms, 0)
     tolerance_m = SLACK_M + _accuracy_m(fix.accuracy) + _accuracy_m(before.accuracy)
     reach_m = tolerance_m + check.history.speed_max_mps * elapsed_ms / 1000
     return distance_m(before, fix) <= reach_m

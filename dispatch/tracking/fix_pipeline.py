@@ -286,7 +286,8 @@ class FixPipeline:
                 self._add_to_trail(rider, late)
                 if rider.pending_trail and rider.last_fix is not None:
                     self._writer.enqueue_fix(rider)
-                return None if self._late_fixes.catch_up(rider, late) else drop
+                is_newest = self._late_fixes.catch_up(rider, late)
+                return None if is_newest or _has_later_seq(fix, rider) else drop
             drop = late
         else:
             note_doubt(rider, fix, drop, now_ms)
@@ -299,8 +300,9 @@ class FixPipeline:
         for rider, late in self._late_fixes.take_newest():
             if self._rider_registry.get(rider.rider_id) is not rider:
                 continue
-            rider.last_fix = late
-            rider.freshness = self._rider_registry.limits.of_age(now_ms - late.position.ts)
+            age_ms = now_ms - late.position.ts
+            is_first, rider.last_fix = rider.last_fix is None, late
+            rider.freshness = "stale" if is_first else self._rider_registry.limits.of_age(age_ms)
             rider.flushed_position = None
             self._relayed_count += self._watchers.relay_position(rider, late.position)
             self._writer.enqueue(rider)
@@ -311,6 +313,11 @@ class FixPipeline:
             self._late_count += 1
         else:
             self._not_moved_count += 1
+
+
+def _has_later_seq(fix: Fix, rider: RiderState) -> bool:
+    last_seq = rider.position.seq if rider.position else None
+    return fix.seq is not None and last_seq is not None and fix.seq > last_seq
 
 
 def _follow_clock(rider: RiderState, ordered: Sequence[Fix], now_ms: int) -> None:

@@ -50,11 +50,12 @@ class LateFixes:
         """The newest old positions of riders for whom nothing newer has come since.
 
         They are received when they were made: their age counts from then, so that they are never
-        live.
+        live. Where nothing is known of a phone, its clock may be slow: its first fix is received
+        when it came, so that its rider may be offered orders.
         """
         newest, self._newest = self._newest, {}
         return [
-            (rider, msgspec.structs.replace(late, position=_received_when_made(late)))
+            (rider, msgspec.structs.replace(late, position=_dated(late.position, rider)))
             for rider, late in newest.values()
             if _is_after(late, rider)
         ]
@@ -69,8 +70,10 @@ def note_doubt(history: FixHistory, fix: Fix, drop: Drop, now_ms: int) -> None:
         history.doubtful_fix = to_doubtful_fix(history, fix, now_ms)
 
 
-def _received_when_made(late: AcceptedFix) -> Position:
-    return msgspec.structs.replace(late.position, received_at=late.position.ts)
+def _dated(position: Position, rider: RiderState) -> Position:
+    # A millisecond earlier: the clock takes an accepted fix for one that fits it.
+    received_at = position.received_at - 1 if rider.last_fix is None else position.ts
+    return msgspec.structs.replace(position, received_at=received_at)
 
 
 def _is_after(late: AcceptedFix, rider: RiderState) -> bool:

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from dispatch.tracking.checks import check_fix, is_reachable
+from dispatch.tracking.fixes.device_clock import DeviceClock
 from dispatch.tracking.fixes.model import AcceptedFix, Drop
 from dispatch.tracking.fixes.rules import FixRules
 from dispatch.tracking.fixes.sources import FixSource, takes_over
@@ -82,7 +83,7 @@ class PositionSources:
             if len(rider.sources) >= SOURCES_MAX:
                 silent = min(rider.sources.values(), key=lambda each: each.fix_at_ms)
                 self.close(rider, silent.sid)
-            source = rider.sources[sid] = FixSource(sid, now_ms, rider.new_stream())
+            source = rider.sources[sid] = FixSource(sid, now_ms, rider.new_stream(DeviceClock()))
         return source
 
     def tap(self, rider: RiderState, sid: str, now_ms: int) -> None:

@@ -80,6 +80,7 @@ class RiderRegistry:
             rider = self._riders[rider_id] = RiderState(rider_id)
         rider.socket_count += 1
         rider.forget_seq()
+        rider.clock.trust_again()
         return rider
 
     def observe(self, rider_id: str, now_ms: int) -> None:

@@ -30,7 +30,7 @@ A fix needs one look-up for all of it. Only these modules of `dispatch.tracking`
 import msgspec
 
 from dispatch.model import Position, Presence
-from dispatch.tracking.fixes.device_clock import DeviceClock
+from dispatch.tracking.fixes.device_clock import DeviceClock, SettledClock
 from dispatch.tracking.fixes.model import AcceptedFix, FixStream
 from dispatch.tracking.fixes.sources import FixSource
 from dispatch.tracking.fixes.vehicle_speeds import SPEED_UNKNOWN_MPS
@@ -190,9 +190,9 @@ class RiderState:
         self.dropped[reason] = self.dropped.get(reason, 0) + 1
         self.dropped_accuracy = accuracy
 
-    def new_stream(self) -> FixStream:
-        """A history for fixes of the same phone that are checked apart from the marker's."""
-        return FixStream(self.speed_max_mps, DeviceClock(self.clock.offset_ms))
+    def new_stream(self, clock: DeviceClock | None = None) -> FixStream:
+        """A history for fixes that are checked apart from the marker's; old ones by default."""
+        return FixStream(self.speed_max_mps, clock or SettledClock(self.clock.offset_ms))
 
     def swap_stream(self, active: FixSource, other: FixSource) -> None:
         """Keep the history of the active source with it, and go on with that of another one."""

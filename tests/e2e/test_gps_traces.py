@@ -40,12 +40,16 @@ FALSE_FLAGS_MAX, JUMPS_FLAGGED_MIN = 0.005, 0.99
 
 
 class Fix(NamedTuple):
-    """One fix of a trace, moved to Douala. Units: degrees, Unix milliseconds, metres."""
+    """One fix of a trace, moved to Douala. Units: degrees, Unix milliseconds, metres.
+
+    The heading numbers it: customers get the time of arrival, and a standing agent's places repeat.
+    """
 
     lat: float
     lng: float
     ts: int
     accuracy: float
+    heading: float = 0.0
 
     def moved(self, metres: float, bearing: float) -> "Fix":
         """The same fix, moved by a distance in a direction. Units: metres, radians."""
@@ -56,18 +60,22 @@ class Fix(NamedTuple):
 
 
 def place_trace(steps: Sequence[TracePoint], rng: random.Random, now_ms: int) -> list[Fix]:
-    """A trace moved to begin near the shop and to end now, at its own pace."""
-    first, last = steps[0], steps[-1]
+    """A trace moved to begin near the shop and now, at its own pace.
+
+    It is sent faster, by a phone whose clock runs fast: older fixes would be for the trail only.
+    """
+    first = steps[0]
     begin = Fix(LAT, LNG, 0, 0.0).moved(rng.uniform(0, START_M), rng.uniform(0, math.tau))
     east = METRES_PER_DEGREE * math.cos(math.radians(LAT))
     return [
         Fix(
             lat=begin.lat + (step.y_m - first.y_m) / METRES_PER_DEGREE,
             lng=begin.lng + (step.x_m - first.x_m) / east,
-            ts=now_ms - round((last.at_s - step.at_s) * 1000),
+            ts=now_ms + round((step.at_s - first.at_s) * 1000),
             accuracy=round(rng.uniform(4, 15), 1),
+            heading=number / 2,
         )
-        for step in steps
+        for number, step in enumerate(steps)
     ]
 
 
@@ -126,18 +134,13 @@ class TracedRider:
         """Whether the customer has received the last accepted fix."""
         return (
             bool(self.seen_positions)
-            and position_key(self.seen_positions[-1]) == self.accepted_fixes[-1][:3]
+            and self.seen_positions[-1]["heading"] == self.accepted_fixes[-1].heading
         )
 
     def seen_fix_numbers(self) -> list[int]:
         """The index of each received position among the accepted fixes."""
-        number_of_fix = {fix[:3]: number for number, fix in enumerate(self.accepted_fixes)}
-        return [number_of_fix[position_key(position)] for position in self.seen_positions]
-
-
-def position_key(position: dict[str, Any]) -> tuple[float, float, int]:
-    """A position's place and time, as a customer received it."""
-    return position["location"]["lat"], position["location"]["lng"], position["ts"]
+        number_of_fix = {fix.heading: number for number, fix in enumerate(self.accepted_fixes)}
+        return [number_of_fix[position["heading"]] for position in self.seen_positions]
 
 
 class TraceWithJumps(NamedTuple):

@@ -12,10 +12,16 @@ LIVE_GAP_MIN_MS = 900
 # times may lie for jitter of the network and drift of the clock. Source: chosen; a fix that was
 # delayed by a second is followed by one that seems a second early.
 PACE_MAX, PACE_SLACK_MS = 1.25, 1_500
+# A clock that advances by less than this share of the server's is none: it stands still, or counts
+# seconds. Source: chosen; no quartz is off by more than a thousandth.
+PACE_MIN = 0.25
 # A time so far ahead of the clock may be a single wrong one: the offset from before is kept, and a
 # fix that is not older than this by it shows that it holds. Source: chosen; phones set their clocks
 # by network to within seconds.
 JUMP_MIN_MS = 10_000
+
+# The offset of an unusable clock: with it every time lies in the future.
+_UNUSABLE_MS = 2**80
 
 
 class DeviceClock:
@@ -42,11 +48,26 @@ class DeviceClock:
     def follow(self, ts: int, now_ms: int) -> None:
         """Lower the offset where a fix comes from the future. Units: Unix milliseconds."""
         offset_ms = now_ms - ts
-        if offset_ms < self.offset_ms:
-            if offset_ms < self.offset_ms - JUMP_MIN_MS:
-                self._offset_before_ms = self.offset_ms
-                self.step_count += 1
-            self.offset_ms = offset_ms
+        if self.is_unusable or offset_ms >= self.offset_ms:
+            return
+        if offset_ms < self.offset_ms - JUMP_MIN_MS:
+            self._offset_before_ms = self.offset_ms
+            self.step_count += 1
+        self.offset_ms = offset_ms
+
+    def ms_at(self, now_ms: int) -> int:
+        """What the phone's clock shows now; an unusable one the server's time. Units: Unix ms."""
+        return now_ms if self.is_unusable else now_ms - self.offset_ms
+
+    @property
+    def is_unusable(self) -> bool:
+        """Whether the phone's times say nothing; fixes are of the time of their arrival."""
+        return self.offset_ms == _UNUSABLE_MS
+
+    def trust_again(self) -> None:
+        """Use the times of a phone that has connected again, where they said nothing before."""
+        if self.is_unusable:
+            self.offset_ms = 0
 
     def take_steps(self) -> int:
         """How often the clock was set since the last call."""
@@ -78,6 +99,17 @@ class DeviceClock:
         if ts is not None and odd_ts is not None:
             if ts - odd_ts > gap_ms * PACE_MAX + PACE_SLACK_MS:
                 return False
-            self.offset_ms = now_ms - ts
+            is_clock = not 0 <= ts - odd_ts < gap_ms * PACE_MIN
+            self.offset_ms = now_ms - ts if is_clock else _UNUSABLE_MS
             self.step_count += 1
         return True
+
+
+class SettledClock(DeviceClock):
+    """The clock by which old fixes of a phone are dated; they never set it."""
+
+    __slots__ = ()
+
+    def is_live(self, ts: int | None, now_ms: int, accepted_at_ms: int) -> bool:
+        """No old fix was made now."""
+        return False

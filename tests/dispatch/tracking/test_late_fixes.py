@@ -60,6 +60,9 @@ async def test_where_nothing_newer_is_known_an_old_place_is_shown_as_old(
     node, watcher = Node(), RecordingWatcher()
     node.put_on_duty("rdr_1", "ord_1")
     await node.watchers.join("ord_1", watcher)
+    node.report("rdr_1", fix(-20, ts=node.clock.now_ms()))
+    node.pass_time(3_600_000)
+    watcher.packets.clear()
     made_ms = node.clock.now_ms() - age_ms
     kept = [fix(i * STEP_M, ts=made_ms - (4 - i) * EVERY_MS) for i in range(5)]
     if_single = [] if is_batch else kept
@@ -74,7 +77,24 @@ async def test_where_nothing_newer_is_known_an_old_place_is_shown_as_old(
     assert watcher.path == [("ord_1", 80, state)]
     [update] = watcher.updates
     assert (update["ts"], update["receivedAt"]) == (made_ms, made_ms)
-    assert len(node.redis.trails["ord_1"]) == 5
+    assert len(node.redis.trails["ord_1"]) == 6
+
+
+async def test_the_first_fix_of_a_slow_phone_brings_offers_although_it_is_not_live():
+    """Its clock is not known yet: it is shown as stale, and found by where it may be."""
+    node, watcher = Node(), RecordingWatcher()
+    node.put_on_duty("rdr_1", "ord_1")
+    await node.watchers.join("ord_1", watcher)
+    now_ms = node.clock.now_ms()
+    assert node.report("rdr_1", fix(0, ts=now_ms - 9 * MINUTE_MS)) is None
+    node.pass_time(1_000)
+    await node.writer.flush()
+    [update] = node.redis.find_rider("rdr_1")
+    assert watcher.path == [("ord_1", 0, "stale")]
+    assert now_ms - update.position.received_at <= 1
+    node.clock.advance(EVERY_MS)
+    node.report("rdr_1", fix(20, ts=node.clock.now_ms() - 9 * MINUTE_MS))
+    assert watcher.path[-1] == ("ord_1", 20, "live")
 
 
 async def test_an_old_place_is_not_shown_after_a_newer_one():

@@ -2,7 +2,12 @@
 
 import pytest
 
-from dispatch.tracking.fixes.device_clock import JUMP_MIN_MS, LIVE_GAP_MIN_MS, DeviceClock
+from dispatch.tracking.fixes.device_clock import (
+    JUMP_MIN_MS,
+    LIVE_GAP_MIN_MS,
+    DeviceClock,
+    SettledClock,
+)
 
 NOW_MS = 1_763_000_000_000
 HOUR_MS = 3_600_000
@@ -23,9 +28,8 @@ def test_only_the_future_changes_the_offset_at_once(ahead_ms: int, offset_ms: in
     [
         # As a live stream: both clocks advance alike, or the phone's stands still or goes back.
         (4_000, 4_000, True),
-        (4_000, 0, True),
         (4_000, -HOUR_MS, True),
-        (4_000, 4, True),
+        (4_000, 1_000, True),
         (LIVE_GAP_MIN_MS, 1_000, True),
         # As a buffer: its fixes arrive closer together than they were made.
         (LIVE_GAP_MIN_MS - 1, 899, False),
@@ -45,6 +49,19 @@ def test_the_second_odd_fix_shows_whether_the_phone_is_live(
     assert clock.offset_ms == is_live * (then_ms - ts - advance_ms)
     assert clock.take_steps() == is_live
     assert clock.take_steps() == 0
+
+
+@pytest.mark.parametrize("advance_ms", [0, 4, 999])
+def test_a_clock_that_stands_still_or_counts_seconds_is_no_clock(advance_ms: int):
+    """Its times say nothing until the phone connects again."""
+    clock = DeviceClock()
+    assert not clock.is_live(NOW_MS - HOUR_MS, NOW_MS, NOW_MS - 4_000)
+    assert clock.is_live(NOW_MS - HOUR_MS + advance_ms, NOW_MS + 4_000, NOW_MS - 4_000)
+    assert clock.is_unusable
+    clock.follow(NOW_MS + HOUR_MS, NOW_MS + 8_000)
+    assert clock.ms_at(NOW_MS + 8_000) == NOW_MS + 8_000
+    clock.trust_again()
+    assert (clock.is_unusable, clock.offset_ms, clock.ms_at(NOW_MS)) == (False, 0, NOW_MS)
 
 
 def test_an_accepted_fix_between_two_odd_ones_shows_that_the_clock_is_right():
@@ -69,3 +86,11 @@ def test_a_single_time_from_the_future_is_forgotten(late_ms: int, *, is_live: bo
     clock.follow(NOW_MS + HOUR_MS, NOW_MS)
     assert clock.is_live(NOW_MS + 4_000 - late_ms, NOW_MS + 4_000, NOW_MS) is is_live
     assert (clock.offset_ms == 0) is is_live
+
+
+def test_old_fixes_never_set_a_clock():
+    """However they arrive."""
+    clock = SettledClock(-5)
+    for second in range(9):
+        assert not clock.is_live(NOW_MS - HOUR_MS, NOW_MS + second * 1_000, 0)
+    assert clock.offset_ms == -5
