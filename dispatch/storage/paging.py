@@ -4,6 +4,8 @@ from typing import NamedTuple
 
 from dispatch.errors import Refusal, Refused
 
+# Python refuses to parse very long numbers; no list has a thousand partitions.
+_PARTITION_CHARS_MAX = 3
 _WRONG_CURSOR = "this cursor is not from this list"
 
 
@@ -33,7 +35,8 @@ def parse_shard_cursor(cursor: str | None, partition_count: int) -> ShardCursor:
         return ShardCursor(0, None)
     partition, dot, inner = cursor.partition(".")
     # `int` and `isdigit` accept digits of every script, and superscripts.
-    if not dot or not (partition.isascii() and partition.isdigit()):
+    is_number = partition.isascii() and partition.isdigit()
+    if not dot or not is_number or len(partition) > _PARTITION_CHARS_MAX:
         raise wrong_cursor()
     if int(partition) >= partition_count:
         raise wrong_cursor()

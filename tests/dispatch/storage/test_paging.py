@@ -26,7 +26,22 @@ def test_after_the_last_partition_there_is_no_cursor():
     assert next_shard_cursor(PARTITIONS, None, PARTITIONS) is None
 
 
-@pytest.mark.parametrize("cursor", ["", "1", "x.", "².", "٣.", "1_0.", "-1.", "4.", "9" * 30 + "."])
+@pytest.mark.parametrize(
+    "cursor",
+    [
+        "",
+        "1",
+        "x.",
+        "².",
+        "٣.",
+        "1_0.",
+        "-1.",
+        "4.",
+        "9" * 30 + ".",
+        "9" * 5000 + ".",
+        "0" * 9 + ".",
+    ],
+)
 def test_foreign_cursor_is_refused(cursor: str):
     """Text that is no cursor of the list is refused as malformed.
 
