@@ -7,8 +7,9 @@ from dispatch.catalogue.promotions import Promotions
 from dispatch.catalogue.service_rates import ServiceRates
 from dispatch.catalogue.store import Catalogue
 from dispatch.clock import Clock
-from dispatch.ids import OrderId
-from dispatch.model import Order
+from dispatch.errors import StoreUnavailable
+from dispatch.ids import OrderId, RiderId
+from dispatch.model import Order, Position
 from dispatch.orders.extra_writes import ExtraWritesBuilder, no_extra_writes
 from dispatch.orders.learned_stats import LearnedStats
 from dispatch.orders.standing_checks import StandingChecks
@@ -77,6 +78,13 @@ class OrderUseCases:
             now_ms=self._clock.now_ms(),
             input=request_input,
         )
+
+    async def _last_position(self, rider_id: RiderId) -> Position | None:
+        """A rider's last position; None also where Redis cannot answer: no command waits for it."""
+        try:
+            return await self._stores.positions.last_position(rider_id)
+        except StoreUnavailable:
+            return None
 
     async def _commit_command(
         self,

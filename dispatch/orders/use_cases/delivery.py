@@ -1,10 +1,8 @@
 """Use cases of an assigned order: arrivals, pickup, delivery, and giving it back."""
 
-import structlog
-
-from dispatch.errors import Refusal, Refused, StoreUnavailable
+from dispatch.errors import Refusal, Refused
 from dispatch.ids import OrderId, RiderId
-from dispatch.model import OfferOutcome, Order, Position
+from dispatch.model import OfferOutcome, Order
 from dispatch.orders.transitions.concerns import ConcernFacts
 from dispatch.orders.transitions.context import ArrivalFacts, Transition
 from dispatch.orders.transitions.handover import Handover
@@ -13,8 +11,6 @@ from dispatch.orders.use_cases.base import OrderUseCases
 from dispatch.wire import commands
 from dispatch.wire.events import Stop
 from dispatch.wire.snapshots import Snapshot
-
-log = structlog.get_logger(__name__)
 
 
 class DeliveryUseCases(OrderUseCases):
@@ -64,14 +60,6 @@ class DeliveryUseCases(OrderUseCases):
             extra_writes_for,
         )
         return committed.answer
-
-    async def _last_position(self, rider_id: RiderId) -> Position | None:
-        """The rider's last position; None also where Redis cannot answer: it is evidence only."""
-        try:
-            return await self._stores.positions.last_position(rider_id)
-        except StoreUnavailable as error:
-            log.warning("handover_without_position", rider_id=rider_id, cause=error.cause)
-            return None
 
     async def note_concerns(self, order_id: OrderId, facts: ConcernFacts) -> Order:
         """Note what worries the engine about goods under way, and alert operators of what is new.

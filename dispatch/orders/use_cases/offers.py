@@ -5,7 +5,6 @@ import asyncio
 from msgspec.structs import replace
 
 from dispatch import metrics
-from dispatch.errors import StoreUnavailable
 from dispatch.ids import OrderId, RiderId
 from dispatch.model import Order, Position
 from dispatch.orders.extra_writes import decision_writes
@@ -113,13 +112,6 @@ class OfferUseCases(OrderUseCases):
         """The learned speed there and now, as later estimates of arrival use it."""
         hour = hour_of(self._clock.now_ms())
         return self._stores.speeds.speed_mps((cell_of(position.lat, position.lng), hour, vehicle))
-
-    async def _last_position(self, rider_id: RiderId) -> Position | None:
-        """The rider's last position; without Redis the assignment has no estimate of arrival."""
-        try:
-            return await self._stores.positions.last_position(rider_id)
-        except StoreUnavailable:
-            return None
 
     async def decline_delivery(self, caller: Caller, command: commands.DeclineDelivery) -> Snapshot:
         """Decline an offer; after the last one of a wave the search goes on at once.

@@ -2,6 +2,7 @@
 
 import pytest
 
+from dispatch.errors import StoreUnavailable
 from dispatch.model import DispatchState, OfferOutcome
 from dispatch.riders.store import workload_key
 from dispatch.wire import commands
@@ -73,3 +74,34 @@ async def test_an_operator_takes_an_order_from_its_rider(order_scenario: OrderSc
     assert dispatch is not None
     assert (dispatch.state, dispatch.wanted) == (DispatchState.SEARCHING, "rdr_2")
     assert (await order_scenario.event_names("rider:rdr_1"))[-1] == "delivery_request_closed"
+
+
+async def test_a_delivery_keeps_where_its_rider_was(order_scenario: OrderScenario):
+    """The rider is at the vendor's, 1.9 km away: the order keeps it, and operators are alerted."""
+    order_id = await order_scenario.place_order()
+    await order_scenario.accept_order(order_id)
+    await order_scenario.deliver(order_id)
+    await order_scenario.relay_outbox()
+    order = await order_scenario.order(order_id)
+
+    assert order.dispatch is not None
+    assert order.dispatch.evidence["complete_delivery"].distance_m == pytest.approx(1_890, abs=20)
+    assert [alert.kind for alert in await order_scenario.alerts.recent()] == ["completed_far"]
+
+
+async def test_a_delivery_does_not_need_redis(
+    order_scenario: OrderScenario, monkeypatch: pytest.MonkeyPatch
+):
+    """Without the rider's position the delivery is completed, and has no evidence."""
+
+    async def fail(_rider_id: str) -> None:
+        raise StoreUnavailable("redis", "down")
+
+    order_id = await order_scenario.place_order()
+    await order_scenario.accept_order(order_id)
+    monkeypatch.setattr(order_scenario.positions, "last_position", fail)
+    await order_scenario.deliver(order_id)
+    order = await order_scenario.order(order_id)
+
+    assert order.dispatch is not None
+    assert (order.status, order.dispatch.evidence) == ("DELIVERED", {})
