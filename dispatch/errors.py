@@ -31,6 +31,7 @@ class Refusal(StrEnum):
     PROMO_REFUSED = "promo_refused"
     UNPAID_LIMIT = "unpaid_limit"
     DEBT_OPEN = "debt_open"
+    COUNTRY_NOT_SERVED = "country_not_served"
     CASH_LIMIT = "cash_limit"
     INSUFFICIENT_FUNDS = "insufficient_funds"
     UNAVAILABLE = "unavailable"

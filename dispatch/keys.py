@@ -316,6 +316,14 @@ def revoked_channel() -> str:
     return "tokens:{revoked}:channel"
 
 
+def codes_sent(day: int) -> str:
+    """How many sign-in codes were sent on a UTC day, counted from 1970.
+
+    Redis: string (integer). TTL: two days. Writer and reader: accounts.code_budget.
+    """
+    return f"codes:{{{day}}}:sent"
+
+
 def quota(name: str, subject: str) -> str:
     """When the rate limit bucket `name` of one identity, address or login is full again.
 

@@ -138,6 +138,12 @@ SHARED_LIMITS_UNAVAILABLE = Counter(
     ["rate"],
 )
 
+CODES = Counter(
+    "reeyo_sign_in_codes_total",
+    "Requests for a sign-in code, by outcome: sent, joined (a live code was sent before), "
+    "over_budget, failed.",
+    ["outcome"],
+)
 FORWARDED_IGNORED = Counter(
     "reeyo_forwarded_addresses_ignored_total",
     "Requests with a proxy's X-Forwarded-For or Forwarded header from a peer that is not in "

@@ -1,4 +1,4 @@
-"""Accounts by login: role and phone, password hash, failed sign-ins and one-time codes."""
+"""Accounts by login: role and phone, password hash, when the phone was verified."""
 
 from typing import Any, NamedTuple
 
@@ -15,7 +15,6 @@ from dispatch.storage.dynamodb_errors import RetryableTable
 from dispatch.storage.item_patch import set_fields
 from dispatch.wire.http.base import OwnerType
 from ledger.dynamodb.table import (
-    Delete,
     Key,
     Put,
     Table,
@@ -23,12 +22,6 @@ from ledger.dynamodb.table import (
     Update,
     Write,
 )
-
-# Source: docs/http.md, a lockout after five failures; five tries at a code, within five minutes.
-FAILURES_MAX = 5
-LOCKOUT_MS = 15 * 60_000
-CODE_TRIES_MAX = 5
-CODE_TTL_MS = 5 * 60_000
 
 _PREFIX = {"USER": "usr", "VENDOR": "ven", "RIDER": "rdr"}
 
@@ -74,7 +67,7 @@ class NewCredentials(NamedTuple):
 
 
 class Accounts:
-    """Accounts, failed sign-ins and codes, each by login.
+    """Accounts by login.
 
     Errors: every method raises StoreUnavailable where DynamoDB cannot answer.
     """
@@ -173,95 +166,6 @@ class Accounts:
         await self._table.transact([update, verified])
         return changed
 
-    async def count_try(self, login: Login) -> int:
-        """Count a sign-in attempt before it is checked; 0, or how long the login is still locked.
-
-        A login without an account is counted too, so that a lock does not reveal accounts.
-
-        Units: milliseconds.
-        DynamoDB: one conditional update, and a second one where the last lock has expired.
-        """
-        now_ms = self._clock.now_ms()
-        start_ms = now_ms - LOCKOUT_MS
-        count = Update(
-            key=login.key("TRIES"),
-            expression="SET failures = if_not_exists(failures, :zero) + :one, "
-            "since = if_not_exists(since, :now), #ttl = :ttl",
-            condition="attribute_not_exists(PK) OR (since > :start AND failures < :max)",
-            names={"#ttl": "ttl"},
-            values={
-                ":zero": 0, ":one": 1, ":now": now_ms, ":start": start_ms, ":max": FAILURES_MAX,
-                ":ttl": _ttl(now_ms + LOCKOUT_MS),
-            },
-        )  # fmt: skip
-        try:
-            await self._table.transact([count])
-        except TransactionCancelled as cancelled:
-            before = cancelled.reasons[0].item or {}
-            since_ms = int(before.get("since", 0))
-            if since_ms > start_ms:
-                return since_ms - start_ms
-            return await self._restart_tries(login, now_ms)
-        return 0
-
-    async def _restart_tries(self, login: Login, now_ms: int) -> int:
-        """Count the first attempt after the window; of several at once each counts."""
-        fields = {"failures": 1, "since": now_ms, "ttl": _ttl(now_ms + LOCKOUT_MS)}
-        update = set_fields(login.key("TRIES"), fields, condition="since <= :start")
-        values = {**update.values, ":start": now_ms - LOCKOUT_MS}
-        restart = msgspec.structs.replace(update, values=values)
-        try:
-            await self._table.transact([restart])
-        except TransactionCancelled:
-            return await self.count_try(login)
-        return 0
-
-    async def clear_tries(self, login: Login) -> None:
-        """Forget failed attempts, after a successful sign-in.
-
-        DynamoDB: one DeleteItem; idempotent.
-        """
-        await self._table.transact([Delete(key=login.key("TRIES"))])
-
-    async def save_code(self, login: Login, code_hash: str) -> None:
-        """Store the hash of a code that is sent, in place of an older one.
-
-        DynamoDB: one PutItem.
-        """
-        key, now_ms = login.key("CODE"), self._clock.now_ms()
-        item = {
-            "PK": key.pk,
-            "SK": key.sk,
-            "codeHash": code_hash,
-            "tries": 0,
-            "until": now_ms + CODE_TTL_MS,
-            "ttl": _ttl(now_ms + CODE_TTL_MS),
-        }
-        await self._table.transact([Put(item=item)])
-
-    async def consume_code(self, login: Login, code_hash: str) -> bool:
-        """Whether the code is the one that was sent; a code is valid once.
-
-        DynamoDB: two conditional writes. The first counts the attempt, so that a thousand
-        concurrent guesses are five; the second deletes the code where it matches.
-        """
-        values = {":one": 1, ":max": CODE_TRIES_MAX, ":now": self._clock.now_ms()}
-        key = login.key("CODE")
-        count = Update(
-            key=key,
-            expression="SET tries = tries + :one",
-            condition="tries < :max AND #until > :now",
-            names={"#until": "until"},
-            values=values,
-        )
-        consume = Delete(key=key, condition="codeHash = :hash", values={":hash": code_hash})
-        try:
-            await self._table.transact([count])
-            await self._table.transact([consume])
-        except TransactionCancelled:
-            return False
-        return True
-
 
 def _profile_writes(login: Login, user_id: str, fields: dict[str, Any]) -> list[Write]:
     """The write of a new account's profile; customers have none."""
@@ -271,8 +175,3 @@ def _profile_writes(login: Login, user_id: str, fields: dict[str, Any]) -> list[
     if login.user_type == "VENDOR":
         return [set_fields(vendor_key(user_id), {"vendorId": user_id, **given})]
     return []
-
-
-def _ttl(until_ms: int) -> int:
-    """DynamoDB's expiry of an item that is needed until `until_ms`. Units: Unix seconds."""
-    return until_ms // 1000 + 3600

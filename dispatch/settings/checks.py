@@ -26,7 +26,7 @@ _KEY_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 # Numbers that may be 0; every other one is above 0.
-_ZERO_ALLOWED = frozenset({"port", "metrics_port", "drain_spread_s"})
+_ZERO_ALLOWED = frozenset({"codes_per_day", "port", "metrics_port", "drain_spread_s"})
 # Highest values. Source: a TCP port has 16 bits; the others are chosen.
 _HIGHEST = {"port": 65_535, "metrics_port": 65_535, "rider_orders_max": 10}
 _URLS = ("dynamodb_endpoint", "code_url", "payout_url", "router_url")
@@ -142,6 +142,8 @@ def _check_gateways(settings: Settings) -> None:
 def _check_phones(settings: Settings) -> None:
     if settings.phone_region not in phonenumbers.SUPPORTED_REGIONS:
         raise SettingsError("PHONE_REGION must be a country in two capitals, such as CM")
+    if not settings.countries_with_codes <= phonenumbers.SUPPORTED_REGIONS:
+        raise SettingsError("CODE_COUNTRIES must be countries in two capitals, such as CM,GA")
 
 
 def _check_http(settings: Settings) -> None:

@@ -15,7 +15,7 @@ from dispatch.settings.model import Settings, SettingsError
 DEV_DRAIN_SPREAD_S = 0.5
 
 # Settings whose value is a comma-separated list.
-_LISTS = frozenset({"allowed_origins", "jwt_keys", "trusted_proxies"})
+_LISTS = frozenset({"allowed_origins", "code_countries", "jwt_keys", "trusted_proxies"})
 
 
 # Names of these and of our settings differ, but not by much.

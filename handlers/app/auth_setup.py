@@ -2,6 +2,9 @@
 
 from typing import NamedTuple
 
+from dispatch.accounts.attempts import Attempts
+from dispatch.accounts.code_budget import CodeBudget
+from dispatch.accounts.codes import Codes
 from dispatch.accounts.duty import Duty
 from dispatch.accounts.people import People
 from dispatch.accounts.revocations import Revocations
@@ -9,16 +12,16 @@ from dispatch.accounts.sign_ins import SignIns
 from dispatch.accounts.standing import StandingRules
 from dispatch.accounts.standing_decisions import StandingDecisions
 from dispatch.accounts.store import Accounts
-from dispatch.clock import Clock
-from dispatch.settings import Settings
-from dispatch.storage.redis_client import RedisClients
+from dispatch.events.alerts import Alerts
+from dispatch.storage.pipeline import Pipeline
+from handlers.app.infrastructure import Infrastructure
 from handlers.gateways.code_sender import CodeSender
 from handlers.sessions.passwords import Passwords
-from ledger.dynamodb.table import Table
+from handlers.sessions.sign_in_codes import SignInCodes
 
 
 class AuthServices(NamedTuple):
-    """Accounts, their sign-ins, revoked tokens, password hashes and one-time codes."""
+    """Accounts, their sign-ins and attempts, revoked tokens, password hashes and codes."""
 
     people: People
     duty: Duty
@@ -27,13 +30,16 @@ class AuthServices(NamedTuple):
     sign_ins: SignIns
     revocations: Revocations
     passwords: Passwords
-    code_sender: CodeSender
+    attempts: Attempts
+    sign_in_codes: SignInCodes
 
 
-def build_auth_services(
-    table: Table, redis: RedisClients, settings: Settings, clock: Clock
-) -> AuthServices:
+def build_auth_services(infrastructure: Infrastructure) -> AuthServices:
     """The services as the settings configure them."""
+    settings, clock = infrastructure.settings, infrastructure.clock
+    table, redis = infrastructure.table, infrastructure.redis
+    scripts = infrastructure.scripts
+    pipeline, alerts = Pipeline(redis.commands, scripts), Alerts(redis, scripts)
     rules = StandingRules(settings.require_approval)
     people = People(table, rules)
     revocations = Revocations(table, redis, clock)
@@ -45,5 +51,11 @@ def build_auth_services(
         sign_ins=SignIns(table, clock, rules),
         revocations=revocations,
         passwords=Passwords(),
-        code_sender=CodeSender(settings, clock),
+        attempts=Attempts(table, clock),
+        sign_in_codes=SignInCodes(
+            codes=Codes(table, clock),
+            budget=CodeBudget(pipeline, alerts, clock, settings.codes_per_day),
+            sender=CodeSender(settings, clock),
+            countries=settings.countries_with_codes,
+        ),
     )

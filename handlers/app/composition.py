@@ -49,7 +49,7 @@ def _build_services(
 ) -> Services:
     settings, clock, table = infrastructure.settings, infrastructure.clock, infrastructure.table
     money = build_money_services(table, orders.ledger, orders.order_service, settings, clock)
-    auth = build_auth_services(table, infrastructure.redis, settings, clock)
+    auth = build_auth_services(infrastructure)
     stores, registry, order_store = orders.stores, tracking.rider_registry, OrderStore(table)
     freshness_limits = registry.limits
     return Services(
@@ -89,7 +89,8 @@ def _build_services(
         accounts=auth.accounts,
         sign_ins=auth.sign_ins,
         passwords=auth.passwords,
-        code_sender=auth.code_sender,
+        attempts=auth.attempts,
+        sign_in_codes=auth.sign_in_codes,
         alert_feed=AlertFeed(orders.lookups.alerts, events.pubsub),
         statements=money.statements,
         history=money.history,

@@ -35,7 +35,8 @@ def add_http_contexts(app: web.Application, services: Services) -> None:
         sign_ins=services.sign_ins,
         revocations=services.revocations,
         passwords=services.passwords,
-        code_sender=services.code_sender,
+        attempts=services.attempts,
+        sign_in_codes=services.sign_in_codes,
         registration=services.settings.accounts,
     )
     app[TOKENS] = TokensContext(revocations=services.revocations)

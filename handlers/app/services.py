@@ -5,6 +5,7 @@ Only `handlers.app` uses this: each audience and each HTTP subject gets a contex
 
 from dataclasses import dataclass
 
+from dispatch.accounts.attempts import Attempts
 from dispatch.accounts.duty import Duty
 from dispatch.accounts.people import People
 from dispatch.accounts.revocations import Revocations
@@ -42,8 +43,8 @@ from dispatch.tracking.stores.positions import Positions
 from dispatch.tracking.stores.rider_index import RiderIndex
 from dispatch.tracking.stores.trails import Trails
 from dispatch.tracking.watchers import Watchers
-from handlers.gateways.code_sender import CodeSender
 from handlers.sessions.passwords import Passwords
+from handlers.sessions.sign_in_codes import SignInCodes
 from handlers.sockets.alert_feed import AlertFeed
 from handlers.sockets.map_viewport import ViewportFeed
 from ledger.reporting.history import History
@@ -85,7 +86,8 @@ class Services:
     accounts: Accounts
     sign_ins: SignIns
     passwords: Passwords
-    code_sender: CodeSender
+    attempts: Attempts
+    sign_in_codes: SignInCodes
     alert_feed: AlertFeed
     statements: Statements
     history: History

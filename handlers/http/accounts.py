@@ -1,16 +1,15 @@
 """Account endpoints: register, sign in by password or code, refresh tokens, sign out."""
 
-import secrets
 from dataclasses import dataclass
 from typing import NotRequired, TypedDict
 
 import structlog
 from aiohttp import web
 
+from dispatch.accounts.attempts import Attempt, Attempts, Method
 from dispatch.accounts.revocations import RevocationRequest, Revocations, identity_subject
 from dispatch.accounts.sign_ins import RefreshTokenReused, SignIn, SignIns
 from dispatch.accounts.store import (
-    CODE_TTL_MS,
     Account,
     Accounts,
     Login,
@@ -27,23 +26,28 @@ from dispatch.wire.http.accounts import (
     Registration,
 )
 from dispatch.wire.http.base import OwnerType
-from handlers.gateways.code_sender import CodeSender
 from handlers.http.framework.envelope import (
     HTTP_EDGE,
     PUBLIC,
     Created,
     Route,
     address_subject,
+    client_network,
     enforce_rate_limit,
     read_body,
 )
 from handlers.sessions.auth import AUDIENCE_OF, RefreshClaims, TokenRefused
 from handlers.sessions.passwords import Passwords
 from handlers.sessions.rate_limits import (
-    CODE_ADDRESS_RATE,
+    CODE_PHONE_RATE,
     CODE_RATE,
-    SIGN_IN_ADDRESS_RATE,
     SIGN_IN_RATE,
+)
+from handlers.sessions.sign_in_codes import (
+    SignInCodes,
+    challenge_of,
+    network_source,
+    source_of_challenge,
 )
 
 # A revocation covers all tokens issued within its second; tokens dated one second later are valid.
@@ -62,7 +66,8 @@ class AccountsContext:
     sign_ins: SignIns
     revocations: Revocations
     passwords: Passwords
-    code_sender: CodeSender
+    attempts: Attempts
+    sign_in_codes: SignInCodes
     registration: RegistrationSetting
 
 
@@ -81,9 +86,13 @@ class TokensView(TypedDict):
 
 
 class SentCodeView(TypedDict):
-    """A code was sent; under --dev without a gateway it is returned. Units: milliseconds."""
+    """A code was sent; under --dev without a gateway it is returned. Units: milliseconds.
+
+    `challengeId` in the verification says that the caller is the one who asked.
+    """
 
     expiresInMs: int
+    challengeId: str
     devCode: NotRequired[str]
 
 
@@ -101,7 +110,7 @@ async def post_register(request: web.Request) -> Created[TokensView]:
     if not _may_register(context, body.user_type):
         raise _registration_closed(body.user_type)
     login = Login(body.user_type, body.phone.e164)
-    await _count_attempt(request, login)
+    attempt = await _begin_attempt(request, login, "by_password")
     found = await context.accounts.find(login)
     if found is None:
         password_hash = await context.passwords.hash(body.password)
@@ -111,7 +120,7 @@ async def post_register(request: web.Request) -> Created[TokensView]:
         found = found or await context.accounts.find(login)
     if found is None or not await context.passwords.matches(found.password_hash, body.password):
         raise Refused(Refusal.CONFLICT, "this phone has an account")
-    await context.accounts.clear_tries(login)
+    await context.attempts.succeed(attempt, is_owner=found.phone_verified_at is not None)
     return Created(await _begin_sign_in(request, login, found))
 
 
@@ -123,12 +132,12 @@ async def post_login(request: web.Request) -> TokensView:
     """
     context, body = request.app[ACCOUNTS], await read_body(request, Credentials)
     login = Login(body.user_type, body.phone.e164)
-    await _count_attempt(request, login)
+    attempt = await _begin_attempt(request, login, "by_password")
     found = await context.accounts.find(login)
     password_hash = found.password_hash if found else None
     if not await context.passwords.matches(password_hash, body.password) or found is None:
         raise Refused(Refusal.WRONG_CREDENTIALS, "no such account, or another password")
-    await context.accounts.clear_tries(login)
+    await context.attempts.succeed(attempt, is_owner=found.phone_verified_at is not None)
     return await _begin_sign_in(request, login, found)
 
 
@@ -162,20 +171,28 @@ async def post_logout(request: web.Request) -> EmptyView:
 async def post_code_request(request: web.Request) -> SentCodeView:
     """Send a six-digit code to a phone, with or without an account.
 
-    Errors: Refused SERVICE_DISABLED if no codes are sent; RATE_LIMITED; UNAVAILABLE.
+    Errors: Refused SERVICE_DISABLED if no codes are sent; COUNTRY_NOT_SERVED; RATE_LIMITED;
+    UNAVAILABLE.
     """
     context, edge = request.app[ACCOUNTS], request.app[HTTP_EDGE]
     body = await read_body(request, CodeRequest)
-    login = Login(body.user_type, body.phone.e164)
-    context.code_sender.require_enabled()
+    login, network = Login(body.user_type, body.phone.e164), client_network(request)
+    context.sign_in_codes.require_allowed(login)
     await enforce_rate_limit(
-        request, CODE_ADDRESS_RATE, address_subject(request), _TOO_MANY_FROM_ADDRESS
+        request, edge.limits.code_address_rate, address_subject(request), _TOO_MANY_FROM_ADDRESS
     )
-    await enforce_rate_limit(request, CODE_RATE, login.label, _TOO_MANY)
-    code = f"{secrets.randbelow(1_000_000):06d}"
-    await context.accounts.save_code(login, edge.tokens.keyed_hash(f"{login.label}:{code}"))
-    sent = await context.code_sender.send(login.phone, code, edge.clock.now_ms() + CODE_TTL_MS)
-    return {"expiresInMs": CODE_TTL_MS, **sent}
+    # By phone over all roles: the owner of the phone reads the codes of each.
+    await enforce_rate_limit(request, CODE_RATE, f"{login.phone}:{network}", _TOO_MANY)
+    source = network_source(edge.tokens, login, network)
+    may_send = await context.attempts.is_known(login, source) or await edge.limits.take(
+        CODE_PHONE_RATE, login.phone, edge.clock.monotonic_s()
+    )
+    answer = await context.sign_in_codes.send(edge.tokens, login, may_send=may_send)
+    return {
+        "expiresInMs": answer.until_ms - edge.clock.now_ms(),
+        "challengeId": challenge_of(edge.tokens, login, source),
+        **answer.sent,
+    }
 
 
 async def post_code_verify(request: web.Request) -> TokensView | Created[TokensView]:
@@ -188,10 +205,11 @@ async def post_code_verify(request: web.Request) -> TokensView | Created[TokensV
     context, edge = request.app[ACCOUNTS], request.app[HTTP_EDGE]
     body = await read_body(request, CodeVerification)
     login = Login(body.user_type, body.phone.e164)
-    await _enforce_sign_in_rate(request, login, "by_code")
-    code_hash = edge.tokens.keyed_hash(f"{login.label}:{body.code}")
-    if not await context.accounts.consume_code(login, code_hash):
+    attempt = await _begin_attempt(request, login, "by_code", body.challenge_id)
+    code = await context.sign_in_codes.find(edge.tokens, login, body.code)
+    if code is None or not await context.sign_in_codes.codes.consume(login, code):
         raise Refused(Refusal.WRONG_CREDENTIALS, "a wrong code, or an expired one")
+    await context.attempts.succeed(attempt, is_owner=True)
     password_hash = await context.passwords.hash(body.password) if body.password else None
     credentials = NewCredentials(
         password_hash=password_hash, name=body.name, is_phone_verified=True
@@ -213,7 +231,6 @@ async def _sign_in_verified(
     before = await context.accounts.find(login)
     assert before is not None, "an account that could not be created exists"
     after = await context.accounts.verify_phone(login, before, credentials)
-    await context.accounts.clear_tries(login)
     if after.sessions_valid_from == before.sessions_valid_from:
         return await _begin_sign_in(request, login, after)
     # The password changed: earlier sign-ins have ended, and their access tokens are revoked.
@@ -237,21 +254,27 @@ def _registration_closed(user_type: OwnerType) -> Refused:
     return Refused(Refusal.REGISTRATION_CLOSED, f"{user_type} accounts are not made here")
 
 
-async def _count_attempt(request: web.Request, login: Login) -> None:
-    """Count an attempt by password. Errors: Refused RATE_LIMITED."""
-    await _enforce_sign_in_rate(request, login, "by_password")
-    wait_ms = await request.app[ACCOUNTS].accounts.count_try(login)
-    if wait_ms:
-        details: dict[str, object] = {"retryAfterMs": wait_ms}
-        raise Refused(Refusal.RATE_LIMITED, "locked after five failures", details)
+async def _begin_attempt(
+    request: web.Request, login: Login, method: Method, challenge: str | None = None
+) -> Attempt:
+    """Count an attempt by the caller's network, or by the one that asked for the code.
 
-
-async def _enforce_sign_in_rate(request: web.Request, login: Login, method: str) -> None:
-    """Limit sign-ins by address, and by login and method. Errors: Refused RATE_LIMITED."""
+    Errors: Refused RATE_LIMITED.
+    """
+    edge, network = request.app[HTTP_EDGE], client_network(request)
     await enforce_rate_limit(
-        request, SIGN_IN_ADDRESS_RATE, address_subject(request), _TOO_MANY_FROM_ADDRESS
+        request, edge.limits.sign_in_address_rate, address_subject(request), _TOO_MANY_FROM_ADDRESS
     )
-    await enforce_rate_limit(request, SIGN_IN_RATE, f"{login.label}:{method}", _TOO_MANY)
+    source = source_of_challenge(edge.tokens, login, challenge)
+    # By phone over all roles, as codes are.
+    subject = f"{login.phone}:{source or network}:{method}"
+    await enforce_rate_limit(request, SIGN_IN_RATE, subject, _TOO_MANY)
+    source = source or network_source(edge.tokens, login, network)
+    attempt = await request.app[ACCOUNTS].attempts.begin(login, method, source)
+    if attempt.wait_ms:
+        details: dict[str, object] = {"retryAfterMs": attempt.wait_ms}
+        raise Refused(Refusal.RATE_LIMITED, _TOO_MANY, details)
+    return attempt
 
 
 async def _begin_sign_in(

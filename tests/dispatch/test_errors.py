@@ -8,7 +8,8 @@ CODES = [
     "not_approved", "phone_unverified", "not_found", "wrong_state", "offer_taken",
     "offer_expired", "conflict", "service_disabled", "vendor_closed", "out_of_area",
     "unknown_item", "item_unavailable", "too_heavy", "below_minimum", "promo_refused",
-    "unpaid_limit", "debt_open", "cash_limit", "insufficient_funds", "unavailable", "internal",
+    "unpaid_limit", "debt_open", "country_not_served", "cash_limit", "insufficient_funds",
+    "unavailable", "internal",
 ]  # fmt: skip
 
 

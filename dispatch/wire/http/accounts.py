@@ -44,10 +44,14 @@ class CodeRequest(Request, frozen=True, kw_only=True):
 
 
 class CodeVerification(Request, frozen=True, kw_only=True):
-    """The code that was received; `password` replaces the account's password."""
+    """The code that was received; `password` replaces the account's password.
+
+    `challengeId` of the answer to the code's request says that this is the caller who asked.
+    """
 
     user_type: OwnerType
     phone: MobilePhone
     code: Annotated[str, Meta(pattern=r"^[0-9]{6}$(?!\n)", max_length=6)]
+    challenge_id: Annotated[str, Meta(max_length=100)] | None = None
     password: Password | None = None
     name: DisplayName | None = None

@@ -38,6 +38,7 @@ STATUS_OF: Mapping[Refusal, int] = {
         Refusal.VENDOR_CLOSED, Refusal.OUT_OF_AREA, Refusal.UNKNOWN_ITEM,
         Refusal.ITEM_UNAVAILABLE, Refusal.TOO_HEAVY, Refusal.BELOW_MINIMUM,
         Refusal.PROMO_REFUSED, Refusal.UNPAID_LIMIT, Refusal.DEBT_OPEN, Refusal.CASH_LIMIT,
+        Refusal.COUNTRY_NOT_SERVED,
     ), 422),
     Refusal.INSUFFICIENT_FUNDS: 402,
     Refusal.INTERNAL: 500,
@@ -252,8 +253,12 @@ def failure_response(
 
 def refusal_response(refused: Refused) -> web.Response:
     """The response for a refusal of the domain or of the envelope."""
-    code = refused.code
-    return failure_response(STATUS_OF[code], code.value, refused.message, refused.details)
+    code, details = refused.code, refused.details
+    response = failure_response(STATUS_OF[code], code.value, refused.message, details)
+    wait_ms = (details or {}).get("retryAfterMs")
+    if isinstance(wait_ms, int):
+        response.headers["Retry-After"] = str(max(1, math.ceil(wait_ms / 1000)))
+    return response
 
 
 def token_refusal_response(refused: TokenRefused) -> web.Response:
@@ -336,7 +341,7 @@ def _add_rate_limit_headers(request: web.Request, response: web.StreamResponse) 
     if bucket is not None:
         response.headers["X-RateLimit-Limit"] = str(int(bucket.burst))
         response.headers["X-RateLimit-Remaining"] = str(bucket.remaining)
-    if response.status == 429:
+    if response.status == 429 and "Retry-After" not in response.headers:
         wait_s = bucket.wait_s() if bucket is not None else 1
         response.headers["Retry-After"] = str(max(1, math.ceil(wait_s)))
     elif response.status == 503 and "Retry-After" not in response.headers:

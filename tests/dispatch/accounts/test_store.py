@@ -3,10 +3,6 @@
 import asyncio
 
 from dispatch.accounts.store import (
-    CODE_TRIES_MAX,
-    CODE_TTL_MS,
-    FAILURES_MAX,
-    LOCKOUT_MS,
     Account,
     Accounts,
     Login,
@@ -78,58 +74,3 @@ async def test_later_verification_keeps_the_password(accounts: Accounts, clock: 
     assert changed.sessions_valid_from == clock.now_ms()
     assert changed.phone_verified_at == created.phone_verified_at
     assert await accounts.find(LOGIN) == changed
-
-
-async def test_attempts_are_bounded(accounts: Accounts, clock: ManualClock):
-    """Of many concurrent attempts five are allowed; the others get the time left of the lock."""
-    waits_ms = await asyncio.gather(*(accounts.count_try(LOGIN) for _ in range(20)))
-    assert sorted(waits_ms) == [0] * FAILURES_MAX + [LOCKOUT_MS] * (20 - FAILURES_MAX)
-    clock.advance(60_000)
-    assert await accounts.count_try(LOGIN) == LOCKOUT_MS - 60_000
-
-
-async def test_lock_expires(accounts: Accounts, clock: ManualClock):
-    """After the lockout five more attempts are allowed, concurrent ones included."""
-    for _ in range(FAILURES_MAX):
-        await accounts.count_try(LOGIN)
-    clock.advance(LOCKOUT_MS)
-    waits_ms = await asyncio.gather(*(accounts.count_try(LOGIN) for _ in range(10)))
-    assert waits_ms.count(0) == FAILURES_MAX
-
-
-async def test_success_clears_the_attempts(accounts: Accounts):
-    """After a successful sign-in failed attempts no longer count."""
-    for _ in range(FAILURES_MAX):
-        await accounts.count_try(LOGIN)
-    await accounts.clear_tries(LOGIN)
-    assert await accounts.count_try(LOGIN) == 0
-
-
-async def test_code_is_valid_once(accounts: Accounts):
-    """The right code is accepted once, a wrong one never."""
-    await accounts.save_code(LOGIN, "right")
-    assert not await accounts.consume_code(LOGIN, "wrong")
-    assert await accounts.consume_code(LOGIN, "right")
-    assert not await accounts.consume_code(LOGIN, "right")
-
-
-async def test_newer_code_replaces_the_older(accounts: Accounts):
-    """Only the last code that was sent is accepted."""
-    await accounts.save_code(LOGIN, "first")
-    await accounts.save_code(LOGIN, "second")
-    assert not await accounts.consume_code(LOGIN, "first")
-    assert await accounts.consume_code(LOGIN, "second")
-
-
-async def test_guesses_at_a_code_are_bounded(accounts: Accounts):
-    """After five wrong guesses, concurrent ones included, the right code is refused."""
-    await accounts.save_code(LOGIN, "right")
-    await asyncio.gather(*(accounts.consume_code(LOGIN, "wrong") for _ in range(CODE_TRIES_MAX)))
-    assert not await accounts.consume_code(LOGIN, "right")
-
-
-async def test_code_expires(accounts: Accounts, clock: ManualClock):
-    """A code is refused after five minutes."""
-    await accounts.save_code(LOGIN, "right")
-    clock.advance(CODE_TTL_MS)
-    assert not await accounts.consume_code(LOGIN, "right")

@@ -11,7 +11,7 @@ pytestmark = pytest.mark.engines
 async def test_passwords_and_accounts_work_together(infrastructure: OpenInfrastructure):
     """A hash of the built service matches its password and no other."""
     built = infrastructure()
-    auth = build_auth_services(built.table, built.redis, built.settings, built.clock)
+    auth = build_auth_services(built)
     hashed = await auth.passwords.hash("correct horse")
     assert await auth.passwords.matches(hashed, "correct horse")
     assert not await auth.passwords.matches(hashed, "wrong horse")
