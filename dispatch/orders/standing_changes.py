@@ -85,7 +85,7 @@ class StandingChanges:
             order = await self._lookups.orders.get(order_id)
         if order is None or order.rider_id != rider_id or order.status in TERMINAL_STATUSES:
             return
-        message = f"suspended with the goods of {order_id}: hand them over, or let it finish"
+        message = f"suspended with the goods of {order_id}: hand them over, or put it under review"
         await self._raise("suspended_with_goods", message, order_id, rider_id)
 
     async def _report_vendor_orders(self, vendor_id: str) -> None:

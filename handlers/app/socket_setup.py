@@ -4,6 +4,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from dispatch.errors import StoreUnavailable
+from dispatch.keys import Identity
 from handlers.app.background_tasks import BackgroundTasks, Loops
 from handlers.app.services import Services
 from handlers.sessions.auth import Tokens
@@ -98,16 +99,14 @@ async def open_socket_edge(
         # Before the first request; where the table is away the cache's loop reads it later.
         await revocations.refresh()
 
-    def end_revoked() -> None:
-        for session in sessions:
-            principal = session.principal
-            is_barred = revocations.barred.standing_of(principal.identity) is not None
-            if principal.user_type == "RIDER" and is_barred:
-                # Its state would stay until it is lost; no search finds it any more.
-                services.rider_registry.set_available(principal.id, available=False)
-        sessions.end_revoked(revocations.must_end)
+    def set_off_duty(owner: Identity) -> None:
+        audience, _, rider_id = owner.partition(":")
+        if audience == "rider":
+            # The node's own state would stay until the rider is lost; no search finds it any more.
+            services.rider_registry.set_available(rider_id, available=False)
 
-    revocations.on_revoked = end_revoked
+    revocations.barred.on_inactive = set_off_duty
+    revocations.on_revoked = lambda: sessions.end_revoked(revocations.must_end)
     background.tracking.tracking_rules.on_arrival(background.arrival_recorder.enqueue)
     background.tracking.tracking_rules.on_policy(push_tracking_policy(sessions))
     background.tracking.fix_pipeline.sources.on_source(push_position_source(sessions))

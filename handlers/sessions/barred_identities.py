@@ -1,5 +1,6 @@
 """Barred identities: people who are suspended or closed, in this process's memory."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from dispatch.accounts.people import People, StandingNotice
@@ -16,6 +17,10 @@ class _Record(NamedTuple):
     is_barred: bool
 
 
+def _ignore(_owner: Identity) -> object:
+    return None
+
+
 class BarredIdentities:
     """Who may not connect, whatever token it has.
 
@@ -27,6 +32,8 @@ class BarredIdentities:
         self._people = people
         self._known: dict[Identity, _Record] = {}
         self._is_loaded = False
+        # Called for each person who may not take part, barred or not, whenever it is read.
+        self.on_inactive: Callable[[Identity], object] = _ignore
 
     def __len__(self) -> int:
         """How many identities are barred."""
@@ -49,6 +56,9 @@ class BarredIdentities:
         newest: dict[Identity, StandingNotice] = {}
         for notice in sorted(notices, key=lambda each: each.standing_version):
             newest[identity(notice.user_type.lower(), notice.person_id)] = notice
+        for owner, notice in newest.items():
+            if not self._people.rules.is_active(notice.standing):
+                self.on_inactive(owner)
         changes = [self._apply(owner, notice) for owner, notice in newest.items()]
         return any(changes)
 

@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
+from dispatch.accounts.standing import Standing
+from dispatch.accounts.standing_decisions import StandingDecision
 from dispatch.events.inbox import InboxMessage
+from dispatch.orders.unit_of_work import Caller
 from handlers.app.composition import compose
 from handlers.app.socket_setup import open_socket_edge
 from handlers.sessions.auth import Tokens
@@ -53,3 +56,24 @@ async def test_the_loops_belong_to_the_sockets(infrastructure: OpenInfrastructur
         services, background, RateLimits(built.settings), Tokens(built.settings)
     )
     assert set(edge.loops) == {"rate_limits", "event_delivery", "session_expiry", "load_shedder"}
+
+
+@pytest.mark.parametrize("standing", [Standing.UNDER_REVIEW, Standing.SUSPENDED])
+async def test_a_rider_who_may_not_take_part_is_off_duty_here(
+    infrastructure: OpenInfrastructure, standing: Standing
+):
+    """As soon as this node reads the decision; another rider stays on duty."""
+    built = infrastructure()
+    services, background = compose(built)
+    await open_socket_edge(services, background, RateLimits(built.settings), Tokens(built.settings))
+    registry = services.rider_registry
+    for rider_id in ("rdr_1", "rdr_2"):
+        registry.connect(rider_id)
+        registry.set_available(rider_id, available=True)
+    operator = Caller(audience="ops", id="adm_1")
+    decision = StandingDecision("RIDER", "rdr_1", standing, "papers")
+    await services.standing_changes.change(operator, decision)
+    await background.revocation_cache.refresh()
+
+    states = [registry.get(rider_id) for rider_id in ("rdr_1", "rdr_2")]
+    assert [state and state.available for state in states] == [False, True]

@@ -52,6 +52,27 @@ async def test_changes_are_read_once(table: DynamoTable, people: People):
     assert len(barred) == 0
 
 
+@pytest.mark.parametrize(
+    ("standing", "calls"),
+    [
+        (Standing.SUSPENDED, [AWA]),
+        (Standing.UNDER_REVIEW, [AWA]),
+        (Standing.REJECTED, [AWA]),
+        (Standing.APPROVED, []),
+    ],
+)
+async def test_inactive_people_are_reported(
+    table: DynamoTable, people: People, standing: Standing, calls: list[str]
+):
+    """Whoever may not take part, also where it stays connected."""
+    barred = BarredIdentities(people)
+    reported: list[str] = []
+    barred.on_inactive = reported.append
+    await decide(table, people, standing, 100)
+    await barred.refresh(since_ms=0)
+    assert sorted(set(reported)) == calls
+
+
 @pytest.mark.parametrize("steps", [2, 4])
 async def test_an_older_change_bars_nobody(table: DynamoTable, people: People, steps: int):
     """A node that starts reads every notice of an hour, whose times may not be in sequence."""
