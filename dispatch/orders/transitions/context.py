@@ -41,13 +41,15 @@ class Actor(msgspec.Struct, frozen=True):
 class TransitionRequest(msgspec.Struct, Generic[InputT], frozen=True, kw_only=True):
     """A request to change one order at one moment. Units: Unix milliseconds.
 
-    `name` is the transition's name; for commands of clients it is the name on the wire.
+    `name` is the transition's name; for commands of clients it is the name on the wire. `position`
+    is the last one of a rider who sends a command at a stop.
     """
 
     name: str
     actor: Actor
     now_ms: int
     input: InputT
+    position: Position | None = None
 
 
 class Transition(msgspec.Struct, frozen=True, kw_only=True):

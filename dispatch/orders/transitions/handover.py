@@ -10,8 +10,6 @@ from dispatch.model import (
     DispatchState,
     Order,
     OrderStatus,
-    Position,
-    PositionEvidence,
 )
 from dispatch.orders.transitions.cash_difference import (
     CashReport,
@@ -26,9 +24,9 @@ from dispatch.orders.transitions.context import (
     event_fields,
     to_user_and_vendor,
 )
+from dispatch.orders.transitions.evidence import evidence_of
 from dispatch.wire import commands, events
 from dispatch.wire.events import Alert
-from matching.geo import distance_m
 
 
 class HandoverPolicy(NamedTuple):
@@ -42,11 +40,10 @@ class HandoverPolicy(NamedTuple):
 
 
 class Handover(NamedTuple):
-    """A rider's command that ends a delivery, and its last position, None without any."""
+    """A rider's command that ends a delivery, and the company's policy."""
 
     command: commands.CompleteDelivery
     policy: HandoverPolicy = HandoverPolicy()
-    position: Position | None = None
 
 
 def complete_delivery(order: Order, request: TransitionRequest[Handover]) -> Transition:
@@ -56,17 +53,9 @@ def complete_delivery(order: Order, request: TransitionRequest[Handover]) -> Tra
 
     Errors: Refused MALFORMED for cash that cannot have been collected.
     """
-    command, policy, position = request.input
+    command, policy = request.input
     payment = payment_after(order, CashReport(command.cash_collected, policy.shortage))
-    evidence = _evidence_of(order, position, request.now_ms)
-    dispatch = dispatch_of(order)
-    done = replace(
-        dispatch,
-        state=DispatchState.DONE,
-        due_at_ms=None,
-        concerns={},
-        evidence={**dispatch.evidence, **({request.name: evidence} if evidence else {})},
-    )
+    done = replace(dispatch_of(order), state=DispatchState.DONE, due_at_ms=None, concerns={})
     delivered = replace(
         order,
         status=OrderStatus.DELIVERED,
@@ -77,7 +66,7 @@ def complete_delivery(order: Order, request: TransitionRequest[Handover]) -> Tra
     event = events.OrderDelivered(**event_fields(order), rider_id=request.actor.id)
     alerts = (
         cash_alert(order, payment, request.now_ms),
-        _far_alert(order, evidence, policy, request.now_ms),
+        _far_alert(order, request),
     )
     return Transition(
         order=delivered,
@@ -87,22 +76,10 @@ def complete_delivery(order: Order, request: TransitionRequest[Handover]) -> Tra
     )
 
 
-def _evidence_of(order: Order, position: Position | None, now_ms: int) -> PositionEvidence | None:
-    """How far from the dropoff the rider's last position is, and how old it is."""
-    if position is None:
-        return None
-    return PositionEvidence(
-        distance_m=round(distance_m(position, order.dropoff)),
-        age_ms=max(0, now_ms - position.received_at),
-        accuracy=position.accuracy,
-    )
-
-
-def _far_alert(
-    order: Order, evidence: PositionEvidence | None, policy: HandoverPolicy, now_ms: int
-) -> Alert | None:
+def _far_alert(order: Order, request: TransitionRequest[Handover]) -> Alert | None:
     """`completed_far`, where even the nearest point of the position's accuracy is too far away."""
-    if evidence is None or evidence.distance_m - (evidence.accuracy or 0) <= policy.far_m:
+    evidence, far_m = evidence_of(order, request), request.input.policy.far_m
+    if evidence is None or evidence.distance_m - (evidence.accuracy or 0) <= far_m:
         return None
     return Alert(
         kind="completed_far",
@@ -112,7 +89,7 @@ def _far_alert(
         ),
         order_id=order.order_id,
         rider_id=order.rider_id,
-        ts=now_ms,
+        ts=request.now_ms,
     )
 
 

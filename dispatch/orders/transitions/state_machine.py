@@ -15,6 +15,7 @@ from dispatch.orders.transitions.context import (
     Transition,
     TransitionRequest,
 )
+from dispatch.orders.transitions.evidence import with_evidence
 
 
 class TransitionRule(NamedTuple):
@@ -47,7 +48,8 @@ def decide_transition(order: Order, request: TransitionRequest[InputT]) -> Trans
     transition = rule.apply(order, request)
     if transition.order is order:
         return transition
-    return replace(transition, order=_next_version(order, transition.order, request.now_ms))
+    after = with_evidence(transition.order, request)
+    return replace(transition, order=_next_version(order, after, request.now_ms))
 
 
 # What can be done with goods that are with a rider, by the request that comes too late.

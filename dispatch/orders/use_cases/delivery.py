@@ -1,12 +1,17 @@
 """Use cases of an assigned order: arrivals, pickup, delivery, and giving it back."""
 
+from typing import Any
+
+from msgspec.structs import replace
+
 from dispatch.errors import Refusal, Refused
 from dispatch.ids import OrderId, RiderId
 from dispatch.model import OfferOutcome, Order
+from dispatch.orders.extra_writes import no_extra_writes
 from dispatch.orders.transitions.concerns import ConcernFacts
-from dispatch.orders.transitions.context import ArrivalFacts, Transition
+from dispatch.orders.transitions.context import ArrivalFacts, Transition, TransitionRequest
 from dispatch.orders.transitions.handover import Handover
-from dispatch.orders.unit_of_work import Caller, ExtraWrites
+from dispatch.orders.unit_of_work import Caller, ExtraWrites, ExtraWritesFactory
 from dispatch.orders.use_cases.base import OrderUseCases
 from dispatch.wire import commands
 from dispatch.wire.events import Stop
@@ -21,7 +26,7 @@ class DeliveryUseCases(OrderUseCases):
 
     async def arrived_pickup(self, caller: Caller, command: commands.ArrivedPickup) -> Snapshot:
         """Record that the rider says it is at the pickup."""
-        return await self._commit_command("arrived_pickup", caller, command)
+        return await self._commit_at_stop("arrived_pickup", caller, command)
 
     async def record_arrival(self, order_id: OrderId, rider_id: RiderId, stop: Stop) -> None:
         """Record that the rider's positions showed it at a stop; the arrival is sent once.
@@ -34,11 +39,11 @@ class DeliveryUseCases(OrderUseCases):
 
     async def pick_up(self, caller: Caller, command: commands.PickUp) -> Snapshot:
         """Record that the rider has the goods."""
-        return await self._commit_command("pick_up", caller, command)
+        return await self._commit_at_stop("pick_up", caller, command)
 
     async def arrived_dropoff(self, caller: Caller, command: commands.ArrivedDropoff) -> Snapshot:
         """Record that the rider says it is at the dropoff."""
-        return await self._commit_command("arrived_dropoff", caller, command)
+        return await self._commit_at_stop("arrived_dropoff", caller, command)
 
     async def complete_delivery(
         self, caller: Caller, command: commands.CompleteDelivery
@@ -51,13 +56,27 @@ class DeliveryUseCases(OrderUseCases):
         async def extra_writes_for(order: Order, transition: Transition) -> ExtraWrites:
             return self._extra_writes.for_delivery(order, transition, RiderId(caller.id))
 
+        handover = Handover(command, self._stores.handover_policy)
+        request = self._request("complete_delivery", caller, handover)
+        return await self._commit_with_position(caller, command, request, extra_writes_for)
+
+    async def _commit_at_stop(
+        self, name: str, caller: Caller, command: commands.OrderCommand
+    ) -> Snapshot:
+        request = self._request(name, caller, command)
+        return await self._commit_with_position(caller, command, request, no_extra_writes)
+
+    async def _commit_with_position(
+        self,
+        caller: Caller,
+        command: commands.OrderCommand,
+        request: TransitionRequest[Any],
+        extra_writes_for: ExtraWritesFactory,
+    ) -> Snapshot:
+        """Commit a command of a rider at a stop, with its last position as evidence."""
         position = await self._last_position(RiderId(caller.id))
-        handover = Handover(command, self._stores.handover_policy, position)
         committed = await self._unit_of_work.commit(
-            caller,
-            OrderId(command.order_id),
-            self._request("complete_delivery", caller, handover),
-            extra_writes_for,
+            caller, OrderId(command.order_id), replace(request, position=position), extra_writes_for
         )
         return committed.answer
 

@@ -86,9 +86,10 @@ def test_a_handover_far_from_the_door_is_raised(
 ):
     """The distance is kept beside the command; the delivery counts all the same."""
     command = commands.CompleteDelivery(order_id="ord_1")
-    handover = Handover(command, HandoverPolicy(far_m=500), position_at(metres, accuracy))
+    handover, position = Handover(command, HandoverPolicy(far_m=500)), position_at(metres, accuracy)
     step = decide_transition(
-        order_at("IN_TRANSIT", "PICKED_UP"), request("complete_delivery", "rider", input=handover)
+        order_at("IN_TRANSIT", "PICKED_UP"),
+        request("complete_delivery", "rider", input=handover, position=position),
     )
 
     assert step.order.status is OrderStatus.DELIVERED
