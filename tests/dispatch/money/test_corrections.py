@@ -2,6 +2,7 @@
 
 import pytest
 
+from dispatch.accounts.standing import Standing
 from dispatch.errors import Refusal, Refused
 from dispatch.money.corrections import TIP_WITHIN_MS
 from dispatch.storage.paging import PageRequest
@@ -165,3 +166,40 @@ async def test_a_wallet_is_frozen_and_activated_again(money: MoneyScenario):
         body = WalletStatusChange(status=status, reason="review")  # type: ignore[arg-type]
         await money.corrections.set_wallet_status(operator(), "USER#usr_1", body)
         assert (await money.statements.wallet_details("USER", "usr_1"))["status"] == status
+
+
+@pytest.mark.parametrize(
+    ("account", "code"),
+    [
+        ("USER#usr_1", Refusal.FORBIDDEN),
+        ("VENDOR#ven_1", Refusal.VENDOR_CLOSED),
+        ("RIDER#rdr_1", Refusal.FORBIDDEN),
+    ],
+)
+async def test_a_frozen_owner_neither_orders_nor_sells_nor_rides(
+    money: MoneyScenario, account: str, code: Refusal
+):
+    """Also where its wallet is not touched: a cash order. Active again, all go on."""
+
+    async def order_for_cash() -> None:
+        order_id = await money.orders.place_order(method="CASH")
+        await money.orders.accept_order(order_id)
+        await money.orders.make_offers(order_id, "rdr_1")
+
+    frozen = WalletStatusChange(status="FROZEN", reason="a stolen phone")
+    await money.corrections.set_wallet_status(operator(), account, frozen)
+    with pytest.raises(Refused) as refused:
+        await order_for_cash()
+    assert refused.value.code is code
+    active = WalletStatusChange(status="ACTIVE", reason="found")
+    await money.corrections.set_wallet_status(operator(), account, active)
+    await order_for_cash()
+
+
+async def test_a_suspended_customer_tips_nobody(money: MoneyScenario):
+    """Money that leaves a wallet needs the owner's good standing, tips too."""
+    order_id = await money.settled_order()
+    await money.orders.set_standing("USER", "usr_1", Standing.SUSPENDED)
+    with pytest.raises(Refused) as refused:
+        await money.corrections.tip(customer(), order_id, 500)
+    assert refused.value.code is Refusal.NOT_APPROVED

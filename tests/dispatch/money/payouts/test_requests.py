@@ -2,6 +2,7 @@
 
 import pytest
 
+from dispatch.accounts.standing import Standing
 from dispatch.errors import Refusal, Refused
 from dispatch.money.payouts.requests import MINIMUM_XAF
 from dispatch.wire.http.wallets import PayoutRequest
@@ -99,3 +100,20 @@ async def test_a_repeated_cancellation_gets_the_first_answer(money: MoneyScenari
     payout = await money.requested_payout()
     first = await money.payouts.requests.cancel(vendor("off"), payout.payout_id)
     assert await money.payouts.requests.cancel(vendor("off"), payout.payout_id) == first
+
+
+@pytest.mark.parametrize("standing", [Standing.SUSPENDED, Standing.UNDER_REVIEW])
+async def test_an_owner_in_bad_standing_draws_no_money(money: MoneyScenario, standing: Standing):
+    """No request is written, and one that was made before is not approved; the hold stays."""
+    payout = await money.requested_payout()
+    await money.orders.set_standing("VENDOR", "ven_1", standing)
+    body = PayoutRequest(amount=AMOUNT_XAF, destination="+237 670")
+    for attempt in (
+        money.payouts.requests.create(vendor(), body),
+        money.payout_store.approve(payout, "adm_1", None),
+    ):
+        with pytest.raises(Refused) as refused:
+            await attempt
+        assert refused.value.code is Refusal.NOT_APPROVED
+    await money.orders.set_standing("VENDOR", "ven_1", Standing.APPROVED)
+    await money.payout_store.approve(payout, "adm_1", None)
