@@ -12,7 +12,7 @@ from dispatch.supervise import Supervisor
 from handlers.http.framework.envelope import failure_response
 from handlers.http.framework.metrics_endpoint import MetricsEndpoint
 from handlers.transport.accept_queue import AcceptQueue
-from handlers.transport.http_connection import open_http_server
+from handlers.transport.http_connection import Faults, open_http_server
 from handlers.transport.idle_reaper import IdleReaper
 from handlers.transport.listener import BACKLOG
 
@@ -29,7 +29,9 @@ async def serve_metrics(listener: socket.socket | None, clock: Clock) -> AsyncGe
     if listener is None:
         yield
         return
-    http_server = await open_http_server(MetricsEndpoint(clock).application(), failure_response)
+    # Not delayed: it is for the operator's network alone.
+    faults = Faults(failure_response, _never_delayed)
+    http_server = await open_http_server(MetricsEndpoint(clock).application(), faults)
     accept_queue = AcceptQueue(None, http_server)
     supervisor = Supervisor(clock.monotonic_s)
     supervisor.spawn(
@@ -47,3 +49,7 @@ async def serve_metrics(listener: socket.socket | None, clock: Clock) -> AsyncGe
         accept_queue.close()
         await http_server.close()
         await supervisor.stop(STOP_S)
+
+
+def _never_delayed(_address: str) -> float:
+    return 0.0

@@ -31,7 +31,7 @@ from handlers.app.metrics_server import serve_metrics
 from handlers.app.readiness import wait_until_ready
 from handlers.app.services import Services
 from handlers.app.socket_setup import open_socket_edge
-from handlers.http.framework.envelope import failure_response
+from handlers.http.framework.envelope import HTTP_EDGE
 from handlers.http.framework.health import Probe, store_probes
 from handlers.sessions.auth import Tokens
 from handlers.sessions.rate_limits import RateLimits, SharedBuckets
@@ -94,7 +94,7 @@ async def run(
         edge.server.serve_in(app)
     if settings.has_engine:
         await _start_engine(services, background, supervisor)
-    http_server = await open_http_server(app, failure_response)
+    http_server = await open_http_server(app, app[HTTP_EDGE].faults)
     accept_queue = AcceptQueue(None if edge is None else edge.server.eio, http_server)
     reaper = IdleReaper(http_server, accept_queue, clock, settings.http_keepalive_s)
     supervisor.spawn("idle_reaper", reaper.run)

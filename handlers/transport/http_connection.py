@@ -53,8 +53,6 @@ HTTP_OPTIONS: Mapping[str, Any] = MappingProxyType(
     }
 )
 
-# The answer to a fault, by status, code and message.
-FaultResponse = Callable[[int, str, str], web.Response]
 RequestHandlerFunction = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 log = structlog.get_logger(__name__)
@@ -72,22 +70,43 @@ class Wait(NamedTuple):
     unsent_bytes: int = 0
 
 
+class Faults(NamedTuple):
+    """How faults are answered: the response for a status, code and message, and its delay.
+
+    Units: `delay_s` in seconds, for a client's address.
+    """
+
+    respond: Callable[[int, str, str], web.Response]
+    delay_s: Callable[[str], float]
+
+    async def pace(self, request: web.BaseRequest) -> None:
+        """Wait before the answer to a fault."""
+        if delay_s := self.delay_s(request.remote or ""):
+            await asyncio.sleep(delay_s)
+
+
 class HttpConnection(web.RequestHandler):
     """One HTTP connection. Every fault is answered in the envelope, none with a traceback."""
 
     __slots__ = (
         "_answered_requests",
-        "_fault_response",
+        "_faults",
+        "_has_fault",
+        "_is_refusing",
         "_partial_head_bytes",
         "_received_bytes",
         "_received_lines",
     )  # fmt: skip
 
-    def __init__(self, server: web.Server, fault_response: FaultResponse) -> None:
+    def __init__(self, server: web.Server, faults: Faults) -> None:
         super().__init__(server, loop=asyncio.get_running_loop(), **HTTP_OPTIONS)
-        self._fault_response = fault_response
+        self._faults = faults
         self._answered_requests = 0
         self._partial_head_bytes = 0
+        # Input is no longer parsed, and the connection ends after its answer.
+        self._is_refusing = False
+        # The answer under way is to input that is not HTTP.
+        self._has_fault = False
         # Since the last answer.
         self._received_bytes = 0
         self._received_lines = 0
@@ -108,6 +127,8 @@ class HttpConnection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Parse input; too long a head and too many short lines are refused before that."""
+        if self._is_refusing:
+            return
         self._received_bytes += len(data)
         self._received_lines += data.count(b"\r\n")
         if (
@@ -131,8 +152,17 @@ class HttpConnection(web.RequestHandler):
         if transport is None:
             return
         metrics.HTTP_REQUESTS.labels("none", "any", str(fault.status)).inc()
-        if not self.is_busy:
-            transport.write(_encode_fault(fault))
+        transport.pause_reading()
+        answer = b"" if self.is_busy else _encode_fault(fault)
+        peer = transport.get_extra_info("peername")
+        delay_s = self._faults.delay_s(peer[0] if peer else "")
+        asyncio.get_running_loop().call_later(delay_s, self._end, answer)
+        self._is_refusing = True
+
+    def _end(self, answer: bytes) -> None:
+        """Send the last answer and close."""
+        if self.transport is not None:
+            self.transport.write(answer)
         self.force_close()
 
     def handle_error(
@@ -150,13 +180,14 @@ class HttpConnection(web.RequestHandler):
             # cycle that keeps the connection until the next garbage collection.
             # Source: measured, 70 of 1,000 bad requests were still in memory.
             exc.__traceback__ = None
-            response = self._fault_response(400, "malformed", "the request is not valid HTTP")
+            self._has_fault = True
+            response = self._faults.respond(400, "malformed", "the request is not valid HTTP")
         else:
             log.error("request_failed", status=status, exc_info=exc)
             if request.writer.output_size:
                 # A part of an answer was sent; the library closes the connection.
                 raise ConnectionResetError
-            response = self._fault_response(500, "internal", "something went wrong on our side")
+            response = self._faults.respond(500, "internal", "something went wrong on our side")
         response.force_close()
         return response
 
@@ -164,8 +195,10 @@ class HttpConnection(web.RequestHandler):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Send a response; an error page of aiohttp's own is sent in the envelope."""
+        if self._has_fault:
+            await self._faults.pace(request)
         if isinstance(resp, web.HTTPException) and resp.status >= 400:
-            resp = self._fault_response(resp.status, "malformed", resp.reason.lower())
+            resp = self._faults.respond(resp.status, "malformed", resp.reason.lower())
         # The library would name itself and its version.
         resp.headers["Server"] = "reeyo"
         try:
@@ -194,16 +227,16 @@ def _encode_fault(fault: RequestFault) -> bytes:
 class HttpServer:
     """A server of an application, without a listener; called, it makes a new connection."""
 
-    def __init__(self, runner: web.AppRunner, fault_response: FaultResponse) -> None:
+    def __init__(self, runner: web.AppRunner, faults: Faults) -> None:
         assert runner.server is not None, "the runner is set up"
         self._runner = runner
         self._server = runner.server
-        self._fault_response = fault_response
-        self._server.request_handler = _checked(self._server.request_handler, fault_response)
+        self._faults = faults
+        self._server.request_handler = _checked(self._server.request_handler, faults)
 
     def __call__(self) -> HttpConnection:
         """Make the protocol of a new connection."""
-        return HttpConnection(self._server, self._fault_response)
+        return HttpConnection(self._server, self._faults)
 
     @property
     def connections(self) -> list[HttpConnection]:
@@ -215,14 +248,14 @@ class HttpServer:
         await self._runner.cleanup()
 
 
-async def open_http_server(app: web.Application, fault_response: FaultResponse) -> HttpServer:
+async def open_http_server(app: web.Application, faults: Faults) -> HttpServer:
     """Start an application."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_S)
     await runner.setup()
-    return HttpServer(runner, fault_response)
+    return HttpServer(runner, faults)
 
 
-def _checked(handler: RequestHandlerFunction, fault_response: FaultResponse) -> Any:
+def _checked(handler: RequestHandlerFunction, faults: Faults) -> Any:
     """A handler that refuses what `find_fault` finds, before the application routes it."""
 
     async def handle(request: web.BaseRequest) -> web.StreamResponse:
@@ -230,11 +263,12 @@ def _checked(handler: RequestHandlerFunction, fault_response: FaultResponse) -> 
         if fault is None:
             return await handler(request)
         metrics.HTTP_REQUESTS.labels("none", "any", str(fault.status)).inc()
-        response = fault_response(*fault)
+        response = faults.respond(*fault)
         if fault.status == 415:
             # Source: RFC 9110 section 15.5.16.
             response.headers["Accept-Encoding"] = "identity"
         response.force_close()
+        await faults.pace(request)
         await send_before_body(request, response)
         return response
 

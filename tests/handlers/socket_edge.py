@@ -248,7 +248,7 @@ async def run_edge(
     )
     envelope.register_routes(app, routes or [])
     server.serve_in(app)
-    http_server = await open_http_server(app, envelope.failure_response)
+    http_server = await open_http_server(app, app[envelope.HTTP_EDGE].faults)
     accept_queue = AcceptQueue(server.eio, http_server)
     listener = await asyncio.get_running_loop().create_server(accept_queue, "127.0.0.1", 0)
     url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"

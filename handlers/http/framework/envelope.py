@@ -1,14 +1,12 @@
 """HTTP envelope: authenticates, authorizes, limits and answers the requests of every endpoint."""
 
 import asyncio
-import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 import msgspec
 from aiohttp import web
 
-from dispatch import metrics
 from dispatch.clock import Clock
 from dispatch.errors import Refusal, Refused
 from dispatch.wire.decoding import decode_json, unknown_fields
@@ -16,7 +14,9 @@ from dispatch.wire.phones import PhoneNumbers
 from handlers.sessions.auth import Principal, TokenRefused, Tokens, UserType
 from handlers.sessions.client_address import TrustedProxies, network_of
 from handlers.sessions.origins import AllowedOrigins
+from handlers.sessions.pacing import Pacing
 from handlers.sessions.rate_limits import Rate, RateLimits, TokenBucket
+from handlers.transport.http_connection import Faults
 from handlers.validation_messages import explain, unknown_field_warnings
 
 # Source: RFC 9110 section 15; 422 for a request that is understood and cannot be carried out.
@@ -44,15 +44,8 @@ STATUS_OF: Mapping[Refusal, int] = {
     Refusal.INTERNAL: 500,
 }  # fmt: skip
 _CODE_OF = {400: "malformed", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
-# Source: `docs/promises.md`, subscribers are back two seconds after a store is.
-RETRY_AFTER_S = 2
 # Source: `docs/promises.md`, a slow sender is disconnected within ten seconds.
 BODY_S_MAX = 10
-# Browsers cache a preflight response this long. Source: chosen; ten minutes is the most that all of
-# them accept.
-PREFLIGHT_MAX_AGE_S = 600
-_ALLOWED_HEADERS = "Authorization, Content-Type, Idempotency-Key"
-_EXPOSED_HEADERS = "Retry-After, X-RateLimit-Limit, X-RateLimit-Remaining"
 
 Roles = tuple[UserType, ...]
 PUBLIC: Roles = ()
@@ -100,6 +93,16 @@ class HttpEdge(NamedTuple):
     body_timeout_s: float = BODY_S_MAX
     # Under --dev answers name the fields of a body that were ignored.
     warns: bool = False
+
+    @property
+    def pacing(self) -> Pacing:
+        """How long answers to anonymous requests wait."""
+        return Pacing(self.limits, self.proxies, self.clock)
+
+    @property
+    def faults(self) -> Faults:
+        """How the HTTP server answers what is not a request."""
+        return Faults(failure_response, self.pacing.delay_s)
 
 
 HTTP_EDGE = web.AppKey("http_edge", HttpEdge)
@@ -287,74 +290,3 @@ def _json(status: int, body: object) -> web.Response:
         content_type="application/json",
         headers={"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"},
     )
-
-
-# Preflights, and what every response gets.
-
-
-def options_response(request: web.Request) -> web.Response | None:
-    """The response to an OPTIONS request, a CORS preflight or not; None for other requests.
-
-    Source: Fetch standard; RFC 9110 section 9.3.7.
-    """
-    if request.method != "OPTIONS":
-        return None
-    if "Access-Control-Request-Method" not in request.headers:
-        return _allowed_methods_response(request)
-    response = web.Response(status=204)
-    if _is_origin_allowed(request):
-        response.headers["Access-Control-Allow-Methods"] = "GET, HEAD, POST, PUT, DELETE"
-        response.headers["Access-Control-Allow-Headers"] = _ALLOWED_HEADERS
-        response.headers["Access-Control-Max-Age"] = str(PREFLIGHT_MAX_AGE_S)
-    return response
-
-
-def _allowed_methods_response(request: web.Request) -> web.Response | None:
-    """204 with the methods of a path; None where it is not known, which is then refused."""
-    error = request.match_info.http_exception
-    if not isinstance(error, web.HTTPMethodNotAllowed):
-        return None
-    allowed = {*error.allowed_methods, "OPTIONS"}
-    return web.Response(status=204, headers={"Allow": ", ".join(sorted(allowed))})
-
-
-def finish_response(request: web.Request, response: web.StreamResponse, since_s: float) -> None:
-    """Add rate limit and CORS headers, and count the response.
-
-    Units: `since_s` seconds of the monotonic clock, when the request arrived.
-    """
-    edge = request.app[HTTP_EDGE]
-    if not response.prepared:
-        _add_rate_limit_headers(request, response)
-        if "Origin" in request.headers:
-            _add_cors_headers(request, response)
-    resource = request.match_info.route.resource
-    route = resource.canonical if resource is not None else "none"
-    # Clients may invent methods; as label values they would make series without bound.
-    method = request.method if resource is not None else "any"
-    metrics.HTTP_REQUESTS.labels(route, method, str(response.status)).inc()
-    metrics.HTTP_SECONDS.labels(route, method).observe(edge.clock.monotonic_s() - since_s)
-
-
-def _add_rate_limit_headers(request: web.Request, response: web.StreamResponse) -> None:
-    bucket = request.get(BUCKET)
-    if bucket is not None:
-        response.headers["X-RateLimit-Limit"] = str(int(bucket.burst))
-        response.headers["X-RateLimit-Remaining"] = str(bucket.remaining)
-    if response.status == 429 and "Retry-After" not in response.headers:
-        wait_s = bucket.wait_s() if bucket is not None else 1
-        response.headers["Retry-After"] = str(max(1, math.ceil(wait_s)))
-    elif response.status == 503 and "Retry-After" not in response.headers:
-        response.headers["Retry-After"] = str(RETRY_AFTER_S)
-
-
-def _add_cors_headers(request: web.Request, response: web.StreamResponse) -> None:
-    response.headers["Vary"] = "Origin"
-    if _is_origin_allowed(request):
-        response.headers["Access-Control-Allow-Origin"] = request.headers["Origin"]
-        response.headers["Access-Control-Expose-Headers"] = _EXPOSED_HEADERS
-
-
-def _is_origin_allowed(request: web.Request) -> bool:
-    origin = request.headers.get("Origin", "")
-    return request.app[HTTP_EDGE].origins.is_allowed(origin, request.host)

@@ -8,7 +8,7 @@ from aiohttp.typedefs import Handler
 
 from dispatch.errors import Refusal, Refused
 from handlers.http.framework import envelope
-from handlers.http.framework.pacing import pace
+from handlers.http.framework.response_headers import finish_response, options_response
 from handlers.refusals import NOT_FOUND_S_MIN, pad_not_found, refusal_of
 from handlers.sessions.auth import TokenRefused
 from handlers.transport.socketio_server import SOCKET_PATH
@@ -30,7 +30,7 @@ async def http_gate(request: web.Request, handler: Handler) -> web.StreamRespons
         response = await _pass_through(request, handler)
     else:
         response = await _answer(request, handler)
-    await pace(request, response)
+    await _pace(request, response)
     # The library would name itself and its version.
     response.headers["Server"] = "reeyo"
     if is_long(request):
@@ -38,6 +38,20 @@ async def http_gate(request: web.Request, handler: Handler) -> web.StreamRespons
     response = await _send_head(request, response)
     await send_before_body(request, response)
     return response
+
+
+async def _pace(request: web.Request, response: web.StreamResponse) -> None:
+    """Wait before an anonymous answer, if the client's address got too many of them.
+
+    Handshakes and polls of sockets are anonymous only when they are refused; others have a rate of
+    their own.
+    """
+    is_socket = request.path.startswith(SOCKET_PATH)
+    if envelope.PRINCIPAL in request or (is_socket and response.status < 400):
+        return
+    pacing = request.app[envelope.HTTP_EDGE].pacing
+    if delay_s := pacing.delay_s(request.remote or "", request.headers):
+        await asyncio.sleep(delay_s)
 
 
 async def _pass_through(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -52,7 +66,7 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     received_at_s = clock.monotonic_s()
     try:
         async with asyncio.timeout(REQUEST_S_MAX):
-            response = envelope.options_response(request) or await handler(request)
+            response = options_response(request) or await handler(request)
     except TokenRefused as refused:
         response = envelope.token_refusal_response(refused)
     except web.HTTPException as error:
@@ -68,7 +82,7 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         if refused.code is Refusal.INTERNAL:
             log.exception("request_failed", path=request.path[:200])
         response = envelope.refusal_response(refused)
-    envelope.finish_response(request, response, received_at_s)
+    finish_response(request, response, received_at_s)
     return response
 
 

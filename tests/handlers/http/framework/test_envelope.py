@@ -11,7 +11,6 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 from aiohttp.test_utils import TestServer
-from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from dispatch.clock import ManualClock
@@ -404,14 +403,6 @@ async def test_errors_of_aiohttp_are_answered_in_the_envelope(
     assert (answered, body["success"], body["error"]["code"]) == (status, False, code)
 
 
-async def test_a_wrong_method_is_answered_with_the_allowed_ones(edge: RunningEdge):
-    """Source: RFC 9110 section 15.5.6; the same to OPTIONS, section 9.3.7."""
-    _, _, headers = await request(edge, "/api/v1/me", "POST")
-    assert headers["Allow"] == "GET, HEAD, OPTIONS"
-    status, _, headers = await request(edge, "/api/v1/orders", "OPTIONS")
-    assert (status, headers["Allow"]) == (204, "OPTIONS, POST")
-
-
 @pytest.mark.parametrize("path", ["/api/v1/me", "/api/v1/orders/ord_1", "/own"])
 async def test_head_is_answered_like_get_without_a_body(edge: RunningEdge, path: str):
     """Status and headers are the same. Source: RFC 9110 section 9.3.2."""
@@ -460,61 +451,7 @@ async def test_too_many_requests_are_429_with_retry_after():
         assert [status for status, _, _ in free] == [409] * 5
 
 
-# Origins.
-
-
-async def test_allowed_origins_get_cors_headers():
-    """Others get a response that their browser withholds."""
-    ours, theirs = "https://ops.example", "https://evil.example"
-    async with run_edge(routes=TEST_ROUTES, allowed_origins=(ours,)) as edge:
-        _, _, allowed = await request(edge, "/api/v1/orders/1", headers={"Origin": ours})
-        assert allowed["Access-Control-Allow-Origin"] == ours
-        assert "X-RateLimit-Remaining" in allowed["Access-Control-Expose-Headers"]
-        _, _, refused = await request(edge, "/api/v1/orders/1", headers={"Origin": theirs})
-        assert "Access-Control-Allow-Origin" not in refused
-        assert allowed["Vary"] == refused["Vary"] == "Origin"
-
-
-@pytest.mark.parametrize(
-    ("origin", "dev", "allowed"),
-    [
-        ("https://ops.example", False, True),
-        ("http://localhost:5173", True, True),
-        ("http://localhost:5173", False, False),
-        ("http://localhost.evil.example", True, False),
-        ("https://evil.example", True, False),
-        ("null", True, False),
-        ("http://[", True, False),
-    ],
-)
-async def test_preflights_are_answered(origin: str, dev: bool, allowed: bool):
-    """Methods and headers are named to allowed origins only."""
-    options = {"allowed_origins": ("https://ops.example",), "dev": dev}
-    headers = {"Origin": origin, "Access-Control-Request-Method": "POST"}
-    async with run_edge(routes=TEST_ROUTES, **options) as edge:
-        url = f"{edge.url}/api/v1/orders"
-        async with edge.http.options(url, headers=headers) as answer:
-            assert answer.status == 204
-            assert ("Access-Control-Allow-Methods" in answer.headers) is allowed
-            assert ("Access-Control-Allow-Origin" in answer.headers) is allowed
-
-
-# Metrics and secrets.
-
-
-async def test_requests_are_counted_by_route_and_not_by_path(edge: RunningEdge):
-    """Ids in paths and invented methods would make series without bound."""
-
-    def count(route: str, method: str, status: str) -> float:
-        labels = {"route": route, "method": method, "status": status}
-        return REGISTRY.get_sample_value("reeyo_http_requests_total", labels) or 0
-
-    kinds = [("/api/v1/orders/{orderId}", "GET", "200"), ("none", "any", "404")]
-    before = [count(*kind) for kind in kinds]
-    for number, method in enumerate(("GET", "MOVE", "LOCK")):
-        await request(edge, f"/api/v1/orders/ord_{number}")
-        await request(edge, f"/nowhere/{number}", method)
-    assert [count(*kind) - old for kind, old in zip(kinds, before, strict=True)] == [3, 3]
+# Secrets.
 
 
 async def test_failures_hold_no_secrets(edge: RunningEdge):

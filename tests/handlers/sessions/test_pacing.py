@@ -8,7 +8,7 @@ import pytest_asyncio
 from aiohttp import web
 
 from handlers.http.framework.envelope import EVERYONE, PUBLIC, Route
-from handlers.http.framework.pacing import ANONYMOUS_RATE, DELAY_S
+from handlers.sessions.pacing import ANONYMOUS_RATE, DELAY_S
 from tests.handlers.socket_edge import POLL_PATH, RunningEdge, run_edge
 
 BURST = int(ANONYMOUS_RATE.burst)
@@ -65,6 +65,34 @@ async def test_many_anonymous_answers_are_delayed(edge: RunningEdge, path: str, 
     assert await duration_s(ask_again) >= DELAY_S
     edge.clock.advance(1_000)
     assert await duration_s(ask_again) < DELAY_S
+
+
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"not HTTP\r\n\r\n", b"400"),
+        (b"GET /\r\n\r\n", b"400"),
+        (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Encoding: gzip\r\n\r\n", b"415"),
+        (b"GET /free HTTP/1.1\r\nHost: x\r\n\r\n" * 1_000, b"400"),
+        (b"GET / HTTP/1.1\r\n" + (b"A: " + b"a" * 1_000 + b"\r\n") * 40, b"431"),
+    ],
+    ids=["not HTTP", "HTTP/0.9", "encoded", "pipelined", "endless"],
+)
+async def test_answers_to_malformed_input_are_delayed(
+    edge: RunningEdge, sent: bytes, status: bytes
+):
+    """Also where no request could be parsed."""
+    for _ in range(BURST):
+        await ask(edge, "/free")
+
+    async def send() -> None:
+        reader, writer = await edge.open_tcp(sent)
+        assert (await reader.readline()).split()[1] == status
+        writer.transport.abort()
+
+    assert await duration_s(send) >= DELAY_S
+    edge.clock.advance(1_000)
+    assert await duration_s(send) < DELAY_S
 
 
 async def test_clients_with_a_token_and_sockets_are_not_delayed(edge: RunningEdge):
