@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -40,6 +40,9 @@ class Flood:
     began_s: float
     sent: int = 0
     cuts: int = 0
+    # Inputs that got no HTTP answer, and answers that say that the server failed.
+    unanswered: int = 0
+    failed: int = 0
     first_cut_s: float | None = None
 
     @property
@@ -57,12 +60,13 @@ class Flood:
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
-async def _connect(flood: Flood) -> Streams:
+async def connect(flood: Flood) -> Streams:
+    """Open a connection from the attacker's address. Errors: OSError."""
     return await asyncio.open_connection(flood.host, flood.port, local_addr=LOCAL_ADDRESS)
 
 
 async def _connect_and_join(flood: Flood) -> Streams:
-    reader, writer = await _connect(flood)
+    reader, writer = await connect(flood)
     writer.write(_UPGRADE)
     writer.write(masked_frame(TEXT, f'40/rider,{{"token":"{flood.token}"}}'.encode()))
     return reader, writer
@@ -130,7 +134,7 @@ async def _flood_slow_headers(flood: Flood) -> None:
 async def _send_slow_header(flood: Flood) -> None:
     while not flood.is_over:
         with suppress(OSError):
-            reader, writer = await _connect(flood)
+            reader, writer = await connect(flood)
             writer.write(b"GET /healthz HTTP/1.1\r\nX-Slow: ")
             ended = asyncio.ensure_future(_read_all(reader))
             while not flood.is_over and not ended.done() and not writer.is_closing():
@@ -143,7 +147,8 @@ async def _send_slow_header(flood: Flood) -> None:
             writer.transport.abort()
 
 
-KINDS: dict[str, Callable[[Flood], Awaitable[None]]] = {
+Kinds = Mapping[str, Callable[[Flood], Awaitable[None]]]
+KINDS: Kinds = {
     "events": _flood_events,
     "connects": _flood_connects,
     "slow_headers": _flood_slow_headers,
@@ -153,21 +158,26 @@ KINDS: dict[str, Callable[[Flood], Awaitable[None]]] = {
 
 
 async def _discard_input(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Accept a WebSocket, then read and discard everything."""
-    writer.write(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
-    await _read_all(reader)
+    """Accept a WebSocket or answer an HTTP request, and read and discard everything."""
+    with suppress(OSError):
+        while data := await reader.read(65_536):
+            if b"websocket HTTP" in data:
+                writer.write(b"HTTP/1.1 101 Switching Protocols\r\n\r\n")
+            elif b" HTTP/1" in data:
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
     writer.close()
 
 
-async def run_flood(kind: str, target: str, token: str, seconds: float) -> Flood:
-    """Run one kind of flood against a server, or against a local sink if `target` is "sink"."""
+async def run_flood(kinds: Kinds, kind: str, target: str, seconds: float) -> Flood:
+    """Run one of `kinds` against a server, or against a local sink if `target` is "sink"."""
     sink = await asyncio.start_server(_discard_input, "127.0.0.1", 0)
     host, port = sink.sockets[0].getsockname()[:2]
     if target != "sink":
         host, _, port = target.removeprefix("http://").partition(":")
     now_s = time.perf_counter()
+    token = os.environ.get("TOKEN", "")
     flood = Flood(host, int(port), token, now_s + seconds, now_s)
-    await KINDS[kind](flood)
+    await kinds[kind](flood)
     sink.close()
     return flood
 
@@ -177,18 +187,31 @@ def _print_json(result: object) -> None:
     sys.stdout.flush()
 
 
-def main() -> None:
+def serve_floods(kinds: Kinds) -> None:
     """Run one flood for each line on stdin and print its result as JSON.
 
     Shapes: a line is `kind target seconds`, where `target` is http://host:port or "sink".
     """
-    argparse.ArgumentParser(description=__doc__).parse_args()
     # Starting this program keeps a core busy for a second, so the caller waits for this line.
     _print_json("ready")
     for line in sys.stdin:
         kind, target, seconds = line.split()
-        flood = uvloop.run(run_flood(kind, target, os.environ.get("TOKEN", ""), float(seconds)))
-        _print_json({"sent": flood.sent, "cuts": flood.cuts, "first_cut_s": flood.first_cut_s})
+        flood = uvloop.run(run_flood(kinds, kind, target, float(seconds)))
+        _print_json(
+            {
+                "sent": flood.sent,
+                "cuts": flood.cuts,
+                "first_cut_s": flood.first_cut_s,
+                "unanswered": flood.unanswered,
+                "failed": flood.failed,
+            }
+        )
+
+
+def main() -> None:
+    """Run floods as they are asked for."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
+    serve_floods(KINDS)
 
 
 if __name__ == "__main__":

@@ -89,9 +89,12 @@ class AttackerProcess:
 
 
 @asynccontextmanager
-async def _start_attacker(site: RunningServer) -> AsyncIterator[AttackerProcess]:
+async def start_attacker(
+    site: RunningServer, module: str = "tests.e2e.attacker"
+) -> AsyncIterator[AttackerProcess]:
+    """The attacker's process, ready; killed at the end of the block."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.e2e.attacker", cwd=ROOT,
+        sys.executable, "-m", module, cwd=ROOT,
         stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
         env={**os.environ, "TOKEN": site.signer.sign("RIDER", "rdr_attacker")},
     )  # fmt: skip
@@ -156,7 +159,7 @@ async def measure(size: Size, folder: Path) -> dict[str, Any]:
             await node.site.connect(("RIDER", f"rdr_{n}"), lambda _n, _b, _s: None)
             for n in range(OTHER_CLIENTS)
         ]
-        async with _start_attacker(node.site) as attacker:
+        async with start_attacker(node.site) as attacker:
             figures = {
                 kind: await _compare(attacker, node.site.url, other_clients, kind, size)
                 for kind in size.kinds
