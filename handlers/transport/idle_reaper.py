@@ -66,7 +66,9 @@ class IdleReaper:
 
     def _waiting_connections(self) -> Iterator[tuple[asyncio.Transport, Wait]]:
         for pending in self._accept_queue.pending:
-            yield pending.transport, Wait("head")
+            # One that has sent something waits for its turn, and not for its client.
+            if not pending.received:
+                yield pending.transport, Wait("head")
         for connection in self._server.connections:
             if connection.transport is not None and (wait := connection.wait) is not None:
                 yield connection.transport, wait

@@ -1,6 +1,7 @@
 """HTTP envelope: authenticates, authorizes, limits and answers the requests of every endpoint."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Generic, NamedTuple, TypeVar, cast
 

@@ -19,6 +19,23 @@ MUCH_BYTES = 16 * 1024 * 1024
 QUICK = b"GET /quick HTTP/1.1\r\nHost: x\r\n\r\n"
 
 
+class FakeTransport(asyncio.Transport):
+    """A connection without a client."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._is_aborted = False
+
+    def pause_reading(self) -> None:
+        """Nothing comes in any case."""
+
+    def abort(self) -> None:
+        self._is_aborted = True
+
+    def is_closing(self) -> bool:
+        return self._is_aborted
+
+
 async def get_quickly(_request: web.Request) -> object:
     return None
 
@@ -147,6 +164,22 @@ async def test_a_live_connection_is_never_cut(edge: RunningEdge, reaper: IdleRea
         reaper.sweep()
     writer.close()
     assert [each[:13] for each in answers] == [b"HTTP/1.1 200 "] * 36
+
+
+async def test_a_request_that_waits_in_the_accept_queue_is_not_cut(
+    edge: RunningEdge, reaper: IdleReaper
+):
+    """A server that is late does not blame its clients; one that has sent nothing is cut."""
+    sender, silent = (edge.accept_queue() for _ in range(2))
+    for connection in (sender, silent):
+        connection.connection_made(FakeTransport())
+    sender.data_received(QUICK)
+    assert reaper.sweep() == 0
+    edge.clock.advance(60_000)
+    assert reaper.sweep() == 1
+    assert [each.transport.is_closing() for each in (sender, silent)] == [False, True]
+    for connection in (sender, silent):
+        connection.connection_lost(None)
 
 
 async def test_a_connection_ends_after_the_keep_alive_time(edge: RunningEdge, reaper: IdleReaper):
