@@ -8,8 +8,8 @@ from dispatch import metrics
 
 # Each has a handful of values, all of them in the source; `route` is a template.
 LABELS = {
-    "at", "code", "invariant", "kind", "loop", "method", "name", "namespace", "outcome", "rate",
-    "reason", "route", "service", "source", "status", "store", "to",
+    "at", "cause", "code", "invariant", "kind", "loop", "method", "name", "namespace", "outcome",
+    "rate", "reason", "route", "service", "source", "status", "store", "to",
 }  # fmt: skip
 SERIES = [each for each in vars(metrics).values() if isinstance(each, Counter | Gauge | Histogram)]
 

@@ -55,6 +55,7 @@ EVENTS_BY_AUDIENCE: Mapping[str, tuple[type[Event], ...]] = {
         events.OrderCancelled,
         events.OrderSettled,
         events.TrackingPolicy,
+        events.PositionSource,
         *_EVENTS_FOR_ALL,
     ),
     "ops": (events.AreaDelta, events.Alert, *_EVENTS_FOR_ALL),
