@@ -1,6 +1,7 @@
 """Tick: the engine's pass over the orders that are due; searches riders and monitors pickups."""
 
 import asyncio
+from typing import NamedTuple
 
 import structlog
 
@@ -30,8 +31,23 @@ IDLE_S = 1.0
 RETRY_S = 0.5
 # An order whose processing failed is due again after this long.
 ORDER_RETRY_MS = 500
+# How long a new leader makes no offers, and reads the open ones again after. A former one may have
+# a transaction under way, learns of a lease lost with its Redis at the next renewal (1 s), and what
+# it wrote last may not be in the index yet.
+SETTLE_MS = 1_000
 
 log = structlog.get_logger(__name__)
+
+
+class EnginePauses(NamedTuple):
+    """How long the engine waits after a store was away, and before its first offers."""
+
+    # Units: seconds, milliseconds.
+    retry_s: float = RETRY_S
+    settle_ms: int = SETTLE_MS
+
+
+_PAUSES = EnginePauses()
 
 
 class DispatchEngine:
@@ -43,14 +59,15 @@ class DispatchEngine:
         orders: OrderStore,
         lookups: EngineLookups,
         clock: Clock,
-        retry_s: float = RETRY_S,
+        pauses: EnginePauses = _PAUSES,
     ) -> None:
         self._orders = orders
         self._lookups = lookups
         self._clock = clock
-        self._retry_s = retry_s
+        self._pauses = pauses
         self._open_orders = OpenOrders(orders, lookups.board)
-        offer_maker = OfferMaker(order_service, lookups, OfferHolds(clock))
+        self._holds = OfferHolds(clock)
+        offer_maker = OfferMaker(order_service, lookups, self._holds)
         self._search = RiderSearch(order_service, lookups, offer_maker, clock)
         self.batch_loop = BatchLoop(order_service, lookups, offer_maker, self._open_orders, clock)
         self._pickup_monitor = PickupMonitor(order_service, lookups, clock)
@@ -68,21 +85,26 @@ class DispatchEngine:
             group.create_task(self.batch_loop.run())
 
     async def _run_ticks(self) -> None:
-        """Rebuild the timers, then tick."""
+        """Rebuild the timers, and again when all offers can be read; then tick."""
+        self._holds.begin(self._pauses.settle_ms)
+        settled_ms = self._clock.now_ms() + self._pauses.settle_ms
         is_rebuilt = False
         while True:
             try:
                 if not is_rebuilt:
                     await self.rebuild_timers()
                     is_rebuilt = True
+                if self._holds.incomplete_ms and self._clock.now_ms() >= settled_ms:
+                    await self.rebuild_timers()
+                    self._holds.complete()
                 wait_s = await self.tick()
             except StoreUnavailable as error:
                 log.warning("tick_deferred", cause=str(error))
-                wait_s = self._retry_s
+                wait_s = self._pauses.retry_s
             except LeadershipLost as lost:
                 # LeaderLease cancels this task in a moment.
                 log.warning("leadership_lost", cause=str(lost))
-                wait_s = self._retry_s
+                wait_s = self._pauses.retry_s
             await self._wake_up.wait(wait_s)
 
     async def rebuild_timers(self) -> int:

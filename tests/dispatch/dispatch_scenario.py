@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from dispatch.clock import ManualClock
 from dispatch.events.alerts import Alerts
 from dispatch.ids import OrderId, RiderId
-from dispatch.leadership.tick import RETRY_S, DispatchEngine
+from dispatch.leadership.tick import RETRY_S, DispatchEngine, EnginePauses
 from dispatch.model import Dispatch, Position, Presence, RiderPresence
 from dispatch.orders.decision_store import DecisionStore
 from dispatch.orders.offers.approach_store import ApproachStore
@@ -146,11 +146,15 @@ class DispatchScenario:
         )
         self.engine = self.new_engine()
 
-    def new_engine(self, retry_s: float = RETRY_S) -> DispatchEngine:
+    def new_engine(self, retry_s: float = RETRY_S, settle_ms: int = 0) -> DispatchEngine:
         """An engine of a process that has just started."""
         scenario = self.order_scenario
         return DispatchEngine(
-            scenario.order_service, scenario.orders, self.lookups, self.clock, retry_s
+            scenario.order_service,
+            scenario.orders,
+            self.lookups,
+            self.clock,
+            EnginePauses(retry_s, settle_ms),
         )
 
     async def place_accepted_order(self, **order: Any) -> OrderId:

@@ -117,7 +117,7 @@ class BatchLoop:
             _count_backlog(orders, riders, self._clock.now_ms(), self._lookups.fresh_ms)
         )
         await self._return_to_offers(orders, before - self._mode_switch.batched_services)
-        if self._mode_switch.batched_services:
+        if self._mode_switch.batched_services and not self._offer_maker.holds.incomplete_ms:
             await self._decide(orders, riders, policies)
 
     async def _read_orders_and_riders(self) -> tuple[Collection[Order], Sequence[IndexedRider]]:

@@ -12,6 +12,8 @@ from dispatch.orders.transitions.waves import BUSY
 # How long a busy rider is held: until then the geo index has learned it from the rider's node.
 # Source: settings, `drain_flush_ms` is 40; a second leaves room for a busy node.
 INDEX_LAG_MS = 1_000
+# Pause before the next look whether the offers of a former engine have been read.
+RECHECK_MS = 50
 
 
 class _Hold(NamedTuple):
@@ -25,6 +27,23 @@ class OfferHolds:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._holds: dict[RiderId, _Hold] = {}
+        # Until when open offers may be missing here; None where none is. Units: Unix milliseconds.
+        self._settles_at_ms: int | None = None
+
+    def begin(self, settle_ms: int) -> None:
+        """Open offers of a former engine may be missing for so long. Units: milliseconds."""
+        self._settles_at_ms = self._clock.now_ms() + settle_ms
+
+    def complete(self) -> None:
+        """All open offers have been read."""
+        self._settles_at_ms = None
+
+    @property
+    def incomplete_ms(self) -> int:
+        """In how long offers may be made again; zero where now. Units: milliseconds."""
+        if self._settles_at_ms is None:
+            return 0
+        return max(RECHECK_MS, self._settles_at_ms - self._clock.now_ms())
 
     def add_open_offers(self, order: Order) -> None:
         """Hold the riders of an order's open offers."""

@@ -155,6 +155,9 @@ class RiderSearch:
 
     async def _offer_next(self, check: _Check) -> None:
         """Ask the riders who may be asked now; else schedule the next check."""
+        if wait_ms := self._holds.incomplete_ms:
+            await self._lookups.put_timer(check.order.order_id, check.now_ms + wait_ms)
+            return
         wave = await self._ask_wave(check)
         if not wave.candidates and check.dispatch.offers:
             due_ms = waves.next_check_at_ms(check.dispatch, check.now_ms, check.policy)

@@ -482,3 +482,41 @@ async def test_an_engine_without_its_lease_writes_nothing(dispatch_scenario: Dis
 
     assert await dispatch_scenario.order_scenario.orders.get(order_id) == before
     assert await dispatch_scenario.order_scenario.event_names("rider:paul") == []
+
+
+async def test_a_new_leader_asks_no_rider_whom_the_former_one_has_just_asked(
+    dispatch_scenario: DispatchScenario, until: Until, monkeypatch: pytest.MonkeyPatch
+):
+    """A rider is held for an offer that the former leader commits after the new one began.
+
+    Its transaction was under way, or the index did not show it yet: the new leader took the rider
+    for free and asked it for a second order at once.
+    """
+    former = dispatch_scenario.engine
+    engine = dispatch_scenario.engine = dispatch_scenario.new_engine(settle_ms=1_000)
+    first = await dispatch_scenario.place_accepted_order()
+    await former.process_order(first)
+    dispatch_scenario.positions.put_rider("a", 0.1)
+    second = await dispatch_scenario.place_accepted_order()
+    timers = dispatch_scenario.order_scenario.timers
+    arm, reads = timers.arm, []
+
+    async def count_reads(due, **how):
+        reads.append(set(due) == {first, second})
+        await arm(due, **how)
+
+    async def is_searched():
+        dispatch = await dispatch_scenario.dispatch_of(second)
+        return bool(dispatch.offers) or dispatch.state is not DispatchState.SEARCHING
+
+    monkeypatch.setattr(timers, "arm", count_reads)
+    async with until.running(engine.run):
+        await until.true(lambda: sum(reads) == 1)
+        await former.process_order(first)
+        dispatch_scenario.clock.advance(1_000)
+        engine.wake()
+        await until.eventually(is_searched)
+        offers = [list((await dispatch_scenario.dispatch_of(o)).offers) for o in (first, second)]
+
+    assert offers == [["a"], []]
+    assert sum(reads) == 2

@@ -5,7 +5,7 @@ import pytest
 from dispatch.clock import ManualClock
 from dispatch.ids import OrderId, RiderId
 from dispatch.model import DispatchState
-from dispatch.orders.offers.offer_holds import INDEX_LAG_MS, OfferHolds
+from dispatch.orders.offers.offer_holds import INDEX_LAG_MS, RECHECK_MS, OfferHolds
 from dispatch.orders.transitions.waves import BUSY
 from tests.factories import an_offer, an_order
 
@@ -63,3 +63,16 @@ def test_a_busy_rider_is_held_until_the_index_knows(holds: OfferHolds, clock: Ma
 
     assert holds.current(clock.now_ms() + INDEX_LAG_MS) == {ANNA: BUSY}
     assert holds.current(clock.now_ms() + INDEX_LAG_MS + 1) == {}
+
+
+def test_holds_are_incomplete_until_the_offers_of_a_former_engine_are_read(
+    holds: OfferHolds, clock: ManualClock
+):
+    """They become complete when they are said to be, however late that is."""
+    assert holds.incomplete_ms == 0
+    holds.begin(1_000)
+    assert holds.incomplete_ms == 1_000
+    clock.advance(2_000)
+    assert holds.incomplete_ms == RECHECK_MS
+    holds.complete()
+    assert holds.incomplete_ms == 0
