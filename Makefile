@@ -33,7 +33,8 @@ FAILURES = "chaos --orders 2000 --kills 200" "wins --orders 1000 --riders 20 --s
 	"resume --clients 500 --drops 50 --say-every 0.1" "rolling_restart --sockets 3000" \
 	"redis_away --seconds 6" "redis_away --seconds 6 --flush" \
 	"redis_away --seconds 17" "redis_away --seconds 17 --flush" \
-	"redis_away --seconds 60" "redis_away --seconds 60 --flush"
+	"redis_away --seconds 60" "redis_away --seconds 60 --flush" \
+	"failover --mode proxy" "failover --mode sentinel" "failover --mode cluster"
 
 .PHONY: help setup run demo test check soak audit chaos lock clean
 
