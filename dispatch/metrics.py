@@ -144,6 +144,11 @@ CODES = Counter(
     "over_budget, failed.",
     ["outcome"],
 )
+WEBHOOK_EVENTS_IGNORED = Counter(
+    "reeyo_webhook_events_ignored_total",
+    "Verified events of providers whose type means nothing here, by kind: payment or payout.",
+    ["kind"],
+)
 FORWARDED_IGNORED = Counter(
     "reeyo_forwarded_addresses_ignored_total",
     "Requests with a proxy's X-Forwarded-For or Forwarded header from a peer that is not in "

@@ -38,6 +38,8 @@ class PaymentSources(msgspec.Struct, frozen=True, kw_only=True):
 
     sandbox: bool
     webhooks: bool
+    # Those whose events can be verified although not every provider's can.
+    providers: frozenset[str] = frozenset()
 
 
 class PaymentService:
@@ -79,7 +81,10 @@ class PaymentService:
 
     def accepts_provider(self, provider: str) -> bool:
         """Whether a provider could confirm a payment here."""
-        return self._sources.sandbox if provider == SANDBOX else self._sources.webhooks
+        sources = self._sources
+        if provider == SANDBOX:
+            return sources.sandbox
+        return sources.webhooks or provider in sources.providers
 
     def check_provider(self, provider: str) -> None:
         """Refuse a provider that could never confirm a payment.
@@ -91,7 +96,7 @@ class PaymentService:
         if provider == SANDBOX:
             message = "no payment provider collects here; the sandbox needs a server in --dev"
         else:
-            message = f"provider {provider} needs WEBHOOK_SECRET to be set"
+            message = f"provider {provider} has no secret in PAYMENT_WEBHOOK_SECRETS"
         raise Refused(Refusal.SERVICE_DISABLED, message)
 
     async def _start_payment(self, caller: Caller, body: TopUp) -> Answer:

@@ -3,6 +3,7 @@
 import base64
 import ipaddress
 import re
+from collections.abc import Iterator
 from math import inf
 from urllib.parse import urlsplit
 
@@ -10,7 +11,7 @@ import msgspec
 import phonenumbers
 
 from dispatch.service_area import OFF
-from dispatch.settings.model import Settings, SettingsError
+from dispatch.settings.model import Secret, Settings, SettingsError
 from dispatch.settings.redis_url import parse_redis_url
 
 # Source: RFC 7518 section 3.2, a key for HS256 has at least the size of the hash.
@@ -43,6 +44,7 @@ def check(settings: Settings) -> None:
     _check_origins(settings)
     _check_proxies(settings)
     _check_gateways(settings)
+    _check_secrets(settings)
     _check_service_area(settings)
     _check_stores(settings)
     _check_phones(settings)
@@ -130,11 +132,10 @@ def _check_redis_url(settings: Settings) -> None:
 
 
 def _check_gateways(settings: Settings) -> None:
-    if settings.webhook_secret and not _is_webhook_secret(settings.webhook_secret):
-        raise SettingsError("WEBHOOK_SECRET must be whsec_ and at least 24 bytes in base64")
     for name in ("code_url", "payout_url"):
-        if getattr(settings, name) and not settings.webhook_secret:
-            raise SettingsError(f"{name.upper()} needs WEBHOOK_SECRET, which signs what it is sent")
+        if getattr(settings, name) and not getattr(settings, f"{name}_secret"):
+            variable = name.upper()
+            raise SettingsError(f"{variable} needs {variable}_SECRET, which signs what it is sent")
     if _PROVIDER.fullmatch(settings.payout_provider) is None:
         raise SettingsError("PAYOUT_PROVIDER must be 1 to 32 of a-z, 0-9 and _")
 
@@ -196,10 +197,48 @@ def _check_service_area(settings: Settings) -> None:
         raise SettingsError("SERVICE_AREA names no circle; SERVICE_AREA=off serves every place")
 
 
-def _is_webhook_secret(secret: str) -> bool:
-    """Source: Standard Webhooks, a secret of 24 to 64 random bytes in base64 behind `whsec_`."""
+def _check_secrets(settings: Settings) -> None:
+    """Each secret is strong, and has one use: who may verify with it must not sign with it."""
+    uses: dict[bytes, str] = {}
+    for use, secret in _webhook_secrets(settings):
+        variable = use.partition(" ")[0]
+        raw = _webhook_key(secret)
+        if raw is None:
+            raise SettingsError(f"{variable} must be whsec_ and at least 24 bytes in base64")
+        if uses.setdefault(raw, use) != use:
+            raise SettingsError(
+                f"{variable} and {uses[raw].partition(' ')[0]} hold the same secret: each provider "
+                "and direction needs its own"
+            )
+    for secret in (settings.jwt_secret, *settings.keys_by_id.values()):
+        for raw in (secret.encode(), _webhook_key(secret)):
+            if raw is not None and raw in uses:
+                variable = uses[raw].partition(" ")[0]
+                raise SettingsError(f"{variable} also signs tokens: it needs a secret of its own")
+
+
+def _webhook_secrets(settings: Settings) -> Iterator[tuple[str, Secret]]:
+    """Each secret of the gateways and providers, with its variable and its provider."""
+    for name in ("payment_webhook_secrets", "payout_webhook_secrets"):
+        for pair in getattr(settings, name):
+            provider, colon, secret = pair.partition(":")
+            if not colon or _PROVIDER.fullmatch(provider) is None:
+                raise SettingsError(f"{name.upper()} must be provider:whsec_…,provider:whsec_…")
+            yield f"{name.upper()} {provider}", secret
+    for name in ("code_url_secret", "payout_url_secret"):
+        for secret in getattr(settings, name):
+            yield name.upper(), secret
+    if settings.webhook_secret:
+        yield "WEBHOOK_SECRET", settings.webhook_secret
+
+
+def _webhook_key(secret: str) -> bytes | None:
+    """The key in a secret; None for one that is too short or no base64.
+
+    Source: Standard Webhooks, a secret of 24 to 64 random bytes in base64 behind `whsec_`.
+    """
     try:
         raw = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
     except ValueError:
-        return False
-    return len(raw) >= WEBHOOK_SECRET_BYTES_MIN
+        return None
+    return raw if len(raw) >= WEBHOOK_SECRET_BYTES_MIN else None

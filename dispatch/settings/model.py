@@ -60,9 +60,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     # Whose standing an operator must approve: vendors and riders who register here (`accounts`);
     # those known only from a token of the company's own issuer too (`all`); nobody's (`off`).
     require_approval: Approval = "accounts"
-    # Verifies `POST /webhooks/payments/{provider}` and signs requests to CODE_URL; a Standard
-    # Webhooks secret (`whsec_` + base64).
+    # Secrets of Standard Webhooks (`whsec_` + base64), one for each provider and direction: whoever
+    # verifies with one could forge with it. A rotation lists two: both sign, both verify.
+    # Verify payment events, each as `provider:secret`; WEBHOOK_SECRET is that of the providers that
+    # have none here, and nothing else.
+    payment_webhook_secrets: tuple[Secret, ...] = ()
     webhook_secret: Secret = ""
+    # Verify payout events, each as `provider:secret`.
+    payout_webhook_secrets: tuple[Secret, ...] = ()
+    # Sign our requests to CODE_URL and to PAYOUT_URL.
+    code_url_secret: tuple[Secret, ...] = ()
+    payout_url_secret: tuple[Secret, ...] = ()
     # Country of the phone numbers that are written without a country code (ISO 3166-1).
     # Source: chosen; the currency and the simulated city are those of Cameroon.
     phone_region: str = "CM"
@@ -82,8 +90,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     # The provider of MOBILE_MONEY payments; the sandbox confirms by itself, only under --dev.
     payment_provider: str = "sandbox"
     # The company's gateway for payouts and its name in paths and records; without it an operator
-    # pays by hand, or the sandbox does under --dev. WEBHOOK_SECRET signs requests to it and its
-    # reports to `POST /webhooks/payouts/{provider}`.
+    # pays by hand, or the sandbox does under --dev. PAYOUT_URL_SECRET signs requests to it,
+    # PAYOUT_WEBHOOK_SECRETS its reports to `POST /webhooks/payouts/{provider}`.
     payout_url: str | None = None
     payout_provider: str = "gateway"
     # Who owes what a customer did not pay in cash, until an operator decides otherwise.
@@ -162,6 +170,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         return parse_service_area(self.service_area)
 
     @property
+    def payment_secrets(self) -> dict[str, tuple[Secret, ...]]:
+        """The secrets that verify payment events, by provider."""
+        return _by_provider(self.payment_webhook_secrets)
+
+    @property
+    def payout_secrets(self) -> dict[str, tuple[Secret, ...]]:
+        """The secrets that verify payout events, by provider."""
+        return _by_provider(self.payout_webhook_secrets)
+
+    @property
     def countries_with_codes(self) -> frozenset[str]:
         """The countries whose numbers get codes. Shapes: ISO 3166-1."""
         return frozenset(self.code_countries or (self.phone_region,))
@@ -185,3 +203,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     def embeds_dynamodb(self) -> bool:
         """Whether an embedded DynamoDB engine is started."""
         return self.embedded == "on" and self.dynamodb_endpoint is None
+
+
+def _by_provider(pairs: tuple[Secret, ...]) -> dict[str, tuple[Secret, ...]]:
+    """The secrets of `provider:secret` pairs, by provider, in the order of the setting."""
+    found: dict[str, tuple[Secret, ...]] = {}
+    for pair in pairs:
+        provider, _, secret = pair.partition(":")
+        found[provider] = (*found.get(provider, ()), secret)
+    return found

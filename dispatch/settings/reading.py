@@ -15,7 +15,18 @@ from dispatch.settings.model import Settings, SettingsError
 DEV_DRAIN_SPREAD_S = 0.5
 
 # Settings whose value is a comma-separated list.
-_LISTS = frozenset({"allowed_origins", "code_countries", "jwt_keys", "trusted_proxies"})
+_LISTS = frozenset(
+    {
+        "allowed_origins",
+        "code_countries",
+        "jwt_keys",
+        "trusted_proxies",
+        "code_url_secret",
+        "payment_webhook_secrets",
+        "payout_url_secret",
+        "payout_webhook_secrets",
+    }
+)
 
 
 # Names of these and of our settings differ, but not by much.

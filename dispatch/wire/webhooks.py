@@ -12,6 +12,11 @@ PAYMENT_FAILED = "payment.failed"
 PAYOUT_PAID = "payout.paid"
 PAYOUT_FAILED = "payout.failed"
 PAYOUT_RETURNED = "payout.returned"
+# The types that mean something here; events of others are ignored, whatever their shape.
+PAYMENT_EVENTS = frozenset({PAYMENT_SUCCEEDED, PAYMENT_FAILED})
+PAYOUT_EVENTS = frozenset({PAYOUT_PAID, PAYOUT_FAILED, PAYOUT_RETURNED})
+# Characters of a type that an answer repeats. Source: chosen; far longer than any in use.
+TYPE_CHARS_MAX = 100
 
 
 class PaymentReport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -26,9 +31,8 @@ class PaymentReport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 class PaymentEvent(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """An event about a payment. Source: Standard Webhooks, payload structure."""
 
-    type: Annotated[str, Meta(min_length=1, max_length=100)]
+    type: Annotated[str, Meta(min_length=1, max_length=TYPE_CHARS_MAX)]
     data: PaymentReport
-    timestamp: str | None = None
 
 
 class PayoutReport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -38,13 +42,12 @@ class PayoutReport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     reference: Annotated[str, Meta(min_length=1, max_length=100)]
     amount: Amount
     currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}$(?!\n)", max_length=3)]
-    fee: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
-    reason: Annotated[str, Meta(max_length=200)] = ""
+    fee: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
+    reason: Annotated[str, Meta(max_length=200)] | None = None
 
 
 class PayoutEvent(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """An event about a payout. Source: Standard Webhooks, payload structure."""
 
-    type: Annotated[str, Meta(min_length=1, max_length=100)]
+    type: Annotated[str, Meta(min_length=1, max_length=TYPE_CHARS_MAX)]
     data: PayoutReport
-    timestamp: str | None = None

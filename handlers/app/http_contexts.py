@@ -19,7 +19,7 @@ from handlers.http.promotions import PROMOTIONS, PromotionsContext
 from handlers.http.service_rates import SERVICE_RATES, ServiceRatesContext
 from handlers.http.tokens import TOKENS, TokensContext
 from handlers.http.wallets import WALLETS, WalletsContext
-from handlers.http.webhooks import WEBHOOKS, WebhooksContext
+from handlers.http.webhooks import WEBHOOKS, WebhooksContext, WebhookSecrets
 
 
 def add_http_contexts(app: web.Application, services: Services) -> None:
@@ -102,5 +102,5 @@ def _add_money_contexts(app: web.Application, services: Services) -> None:
     app[WEBHOOKS] = WebhooksContext(
         payment_service=services.payment_service,
         payout_reports=services.payouts.reports,
-        webhook_secret=services.settings.webhook_secret,
+        secrets=WebhookSecrets(services.settings),
     )

@@ -51,7 +51,11 @@ def build_money_services(
     table: Table, ledger: Ledger, order_service: OrderService, settings: Settings, clock: Clock
 ) -> MoneyServices:
     """The services as the settings configure them."""
-    sources = PaymentSources(sandbox=settings.dev, webhooks=bool(settings.webhook_secret))
+    sources = PaymentSources(
+        sandbox=settings.dev,
+        webhooks=bool(settings.webhook_secret),
+        providers=frozenset(settings.payment_secrets),
+    )
     rules = StandingRules(settings.require_approval)
     statements, payout_store = Statements(table), PayoutStore(table, clock, rules)
     provider = payout_provider(settings, clock)
@@ -76,7 +80,7 @@ def build_money_services(
 def payout_provider(settings: Settings, clock: Clock) -> NamedProvider:
     """The provider of new payouts: the operator's gateway, the sandbox, or payment by hand."""
     if settings.payout_url is not None:
-        gateway = PayoutGateway(settings.payout_url, settings.webhook_secret, clock)
+        gateway = PayoutGateway(settings.payout_url, settings.payout_url_secret, clock)
         return NamedProvider(settings.payout_provider, gateway)
     if settings.dev:
         return NamedProvider(SANDBOX, SandboxProvider())

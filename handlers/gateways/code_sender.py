@@ -29,7 +29,7 @@ class CodeSender:
 
     def __init__(self, settings: Settings, clock: Clock) -> None:
         self._url = settings.code_url
-        self._secret = settings.webhook_secret
+        self._secrets = settings.code_url_secret
         self._returns_code = settings.dev and settings.code_url is None
         self._clock = clock
 
@@ -53,7 +53,7 @@ class CodeSender:
         if self._url is None:
             return self.shown(code)
         body = msgspec.json.encode({"phone": phone, "code": code, "expiresAt": expires_at_ms})
-        headers = signed_headers(self._secret, body, self._clock.now_ms())
+        headers = signed_headers(self._secrets, body, self._clock.now_ms())
         try:
             async with (
                 open_http_session(SEND_S_MAX) as http,

@@ -1,6 +1,6 @@
 """Payout gateway: pays payouts through the operator's service at `PAYOUT_URL`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Annotated, Literal
 
@@ -54,9 +54,9 @@ class PayoutGateway:
     Errors: none; whatever is not a clear answer is UNKNOWN, because the money may have gone out.
     """
 
-    def __init__(self, url: str, secret: str, clock: Clock) -> None:
+    def __init__(self, url: str, secrets: Sequence[str], clock: Clock) -> None:
         self._url = url.rstrip("/")
-        self._secret = secret
+        self._secrets = secrets
         self._clock = clock
 
     async def submit(self, payout: Payout, reference: str) -> ProviderReport:
@@ -75,7 +75,7 @@ class PayoutGateway:
         return await self._request("GET", reference, b"")
 
     async def _request(self, method: str, reference: str, body: bytes) -> ProviderReport:
-        headers = signed_headers(self._secret, body, self._clock.now_ms())
+        headers = signed_headers(self._secrets, body, self._clock.now_ms())
         url = f"{self._url}/{reference}"
         try:
             async with (

@@ -4,16 +4,27 @@ Source: Standard Webhooks; HMAC-SHA-256 over `id.timestamp.body`, at most 300 s 
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
+import msgspec
 from aiohttp import web
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
+from dispatch import metrics
 from dispatch.errors import Refusal, Refused
 from dispatch.events.idempotency_records import RequestKey, request_key
 from dispatch.money.payments import PaymentService
 from dispatch.money.payouts.reports import PayoutReports
-from dispatch.wire.webhooks import PaymentEvent, PayoutEvent
+from dispatch.settings import Settings
+from dispatch.wire.webhooks import (
+    PAYMENT_EVENTS,
+    PAYOUT_EVENTS,
+    TYPE_CHARS_MAX,
+    PaymentEvent,
+    PayoutEvent,
+)
 from handlers.http.framework.envelope import (
     PUBLIC,
     JsonObject,
@@ -30,57 +41,99 @@ _EVENT_ID = re.compile(r"[\x21-\x7e]{1,128}")
 _PROVIDER = re.compile(r"[a-z0-9_]{1,32}")
 
 
+class WebhookSecrets:
+    """The secrets that verify events, by kind of event and provider; those that sign are others."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._payments = settings.payment_secrets
+        self._payouts = settings.payout_secrets
+        self._payments_default = (settings.webhook_secret,) if settings.webhook_secret else ()
+
+    def payments(self, provider: str) -> tuple[str, ...]:
+        """The live secrets of a payment provider; none: its events are refused."""
+        return self._payments.get(provider, self._payments_default)
+
+    def payouts(self, provider: str) -> tuple[str, ...]:
+        """The live secrets of a payout provider; none: its events are refused."""
+        return self._payouts.get(provider, ())
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebhooksContext:
     """What the webhook endpoints use; without a secret no event is accepted."""
 
     payment_service: PaymentService
     payout_reports: PayoutReports
-    webhook_secret: str
+    secrets: WebhookSecrets
 
 
 WEBHOOKS = web.AppKey("webhooks", WebhooksContext)
 
 
 async def post_payment_event(request: web.Request) -> JsonObject | web.Response:
-    """Handle one event of a payment provider.
+    """Handle one event of a payment provider; one of another type is answered and ignored.
 
     Errors: Refused NOT_FOUND for a payment that was not requested; 401 for a bad signature.
     """
-    key = await _verified_request_key(request, "provider")
-    if key is None:
+    context, provider = request.app[WEBHOOKS], _provider_of(request)
+    if not await _is_verified(request, context.secrets.payments(provider)):
         return _signature_refusal()
+    if (ignored := await _ignored(request, PAYMENT_EVENTS, "payment")) is not None:
+        return ignored
     event = await read_body(request, PaymentEvent)
-    provider = request.match_info["provider"]
-    return await request.app[WEBHOOKS].payment_service.handle_webhook_event(provider, event, key)
+    key = await _request_key(request, f"provider:{provider}")
+    return await context.payment_service.handle_webhook_event(provider, event, key)
 
 
 async def post_payout_event(request: web.Request) -> JsonObject | web.Response:
-    """Handle one event of a payout provider.
+    """Handle one event of a payout provider; one of another type is answered and ignored.
 
     Errors: Refused NOT_FOUND for a payout that was not submitted to it; 401 for a bad signature.
     """
-    key = await _verified_request_key(request, "payouts")
-    if key is None:
+    context, provider = request.app[WEBHOOKS], _provider_of(request)
+    if not await _is_verified(request, context.secrets.payouts(provider)):
         return _signature_refusal()
+    if (ignored := await _ignored(request, PAYOUT_EVENTS, "payout")) is not None:
+        return ignored
     event = await read_body(request, PayoutEvent)
-    provider = request.match_info["provider"]
-    return await request.app[WEBHOOKS].payout_reports.handle_webhook_event(provider, event, key)
+    key = await _request_key(request, f"payouts:{provider}")
+    return await context.payout_reports.handle_webhook_event(provider, event, key)
 
 
-async def _verified_request_key(request: web.Request, source: str) -> RequestKey | None:
-    """The request key of a signed event; None for a bad signature."""
+def _provider_of(request: web.Request) -> str:
     provider = request.match_info["provider"]
     if _PROVIDER.fullmatch(provider) is None:
         raise Refused(Refusal.NOT_FOUND, "there is no such provider")
-    raw = await read_raw_body(request)
-    secret = request.app[WEBHOOKS].webhook_secret
-    if not is_signed(secret, raw, dict(request.headers)):
+    return provider
+
+
+async def _is_verified(request: web.Request, secrets: Sequence[str]) -> bool:
+    raw, headers = await read_raw_body(request), dict(request.headers)
+    return any(is_signed(secret, raw, headers) for secret in secrets)
+
+
+async def _ignored(request: web.Request, types: frozenset[str], kind: str) -> JsonObject | None:
+    """The answer to a verified event of a type that means nothing here, whatever its shape.
+
+    Providers send tests and news of other things, and try again for ever where they are refused.
+    """
+    try:
+        event: object = msgspec.json.decode(await read_raw_body(request) or b"{}")
+    except (msgspec.DecodeError, RecursionError):
         return None
+    type_ = cast("dict[str, object]", event).get("type") if isinstance(event, dict) else None
+    if isinstance(type_, str) and type_ in types:
+        return None
+    metrics.WEBHOOK_EVENTS_IGNORED.labels(kind).inc()
+    return {"ignored": type_[:TYPE_CHARS_MAX] if isinstance(type_, str) else None}
+
+
+async def _request_key(request: web.Request, source: str) -> RequestKey:
+    """The request key of a verified event. Errors: Refused MALFORMED."""
     event_id = request.headers[ID_HEADER]
     if _EVENT_ID.fullmatch(event_id) is None:
         raise Refused(Refusal.MALFORMED, f"{ID_HEADER}: 1 to 128 characters of plain text")
-    return request_key(f"{source}:{provider}", event_id, raw)
+    return request_key(source, event_id, await read_raw_body(request))
 
 
 def _signature_refusal() -> web.Response:

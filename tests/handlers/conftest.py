@@ -7,13 +7,18 @@ import pytest
 from dispatch import settings
 from dispatch.storage.redis_client import RedisClients
 from ledger.dynamodb.client import DynamoTable
-from tests.handlers.http_api import SECRET, ApiClient, run_api
+from tests.handlers.http_api import MOMO_SECRET, PAYOUT_SECRET, SECRET, ApiClient, run_api
 
 
 @pytest.fixture
 async def api(table: DynamoTable, redis: RedisClients) -> AsyncIterator[ApiClient]:
     """Endpoints under --dev: the sandbox pays, webhooks are signed with SECRET."""
-    dev = settings.read({"WEBHOOK_SECRET": SECRET, "RATE_LIMITS": "off"}, dev=True)
+    environ = {
+        "WEBHOOK_SECRET": SECRET,
+        "PAYOUT_WEBHOOK_SECRETS": f"sandbox:{PAYOUT_SECRET},momo:{MOMO_SECRET}",
+        "RATE_LIMITS": "off",
+    }
+    dev = settings.read(environ, dev=True)
     async with run_api(table, redis, dev) as client:
         yield client
 

@@ -27,6 +27,9 @@ from ledger.dynamodb.client import DynamoTable
 from ledger.posting.ledger import Ledger
 
 SECRET = "whsec_" + "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0"
+PAYOUT_SECRET = "whsec_" + "cGF5b3V0cGF5b3V0cGF5b3V0cGF5b3V0"
+# Of another payout provider.
+MOMO_SECRET = "whsec_" + "bW9tb21vbW9tb21vbW9tb21vbW9tb21v"
 
 # A caller, as in its token: (user type, id).
 Actor = tuple[UserType, str]

@@ -56,8 +56,8 @@ class PayoutReports:
     async def _apply_event(self, payout: Payout, event: PayoutEvent) -> None:
         report = event.data
         if event.type == PAYOUT_PAID:
-            await self._outcomes.paid(payout, report.fee)
+            await self._outcomes.paid(payout, report.fee or 0)
         elif event.type == PAYOUT_RETURNED:
-            await self._outcomes.returned(payout, report.reason)
+            await self._outcomes.returned(payout, report.reason or "")
         elif event.type == PAYOUT_FAILED and payout.payout_state is not PayoutState.FAILED:
-            await self._outcomes.failed(payout, report.reason)
+            await self._outcomes.failed(payout, report.reason or "")

@@ -1,6 +1,7 @@
 """Checks of settings: invalid ones are refused in one line that names the variable."""
 
 import base64
+import itertools
 
 import msgspec
 import pytest
@@ -33,8 +34,13 @@ WEBHOOK_SECRET = "whsec_" + base64.b64encode(b"w" * WEBHOOK_SECRET_BYTES_MIN).de
         ({"TRUSTED_PROXIES": "10.0.0.0/33"}, "TRUSTED_PROXIES: "),
         ({"WEBHOOK_SECRET": "whsec_c2hvcnQ="}, "WEBHOOK_SECRET must be"),
         ({"WEBHOOK_SECRET": "whsec_%%%"}, "WEBHOOK_SECRET must be"),
-        ({"CODE_URL": "https://sms"}, "CODE_URL needs WEBHOOK_SECRET"),
-        ({"PAYOUT_URL": "https://pay"}, "PAYOUT_URL needs WEBHOOK_SECRET"),
+        ({"CODE_URL": "https://sms", "WEBHOOK_SECRET": WEBHOOK_SECRET}, "needs CODE_URL_SECRET"),
+        ({"PAYOUT_URL": "https://p", "WEBHOOK_SECRET": WEBHOOK_SECRET}, "needs PAYOUT_URL_SECRET"),
+        ({"CODE_URL_SECRET": "whsec_c2hvcnQ="}, "CODE_URL_SECRET must be"),
+        ({"PAYOUT_URL_SECRET": f"{WEBHOOK_SECRET},x"}, "PAYOUT_URL_SECRET must be"),
+        ({"PAYMENT_WEBHOOK_SECRETS": WEBHOOK_SECRET}, "PAYMENT_WEBHOOK_SECRETS must be"),
+        ({"PAYMENT_WEBHOOK_SECRETS": "momo:whsec_"}, "PAYMENT_WEBHOOK_SECRETS must be"),
+        ({"PAYOUT_WEBHOOK_SECRETS": f"Bank:{WEBHOOK_SECRET}"}, "PAYOUT_WEBHOOK_SECRETS must be"),
         ({"PAYOUT_PROVIDER": "Big Bank"}, "PAYOUT_PROVIDER must be"),
         ({"PHONE_REGION": "cm"}, "PHONE_REGION must be"),
         ({"PHONE_REGION": "237"}, "PHONE_REGION must be"),
@@ -76,11 +82,59 @@ def test_invalid_setting_is_named(environ: dict[str, str], message: str):
     assert "\n" not in str(refused.value)
 
 
-def test_gateways_with_a_webhook_secret_are_accepted():
-    """CODE_URL and PAYOUT_URL are accepted with a secret that signs requests to them."""
-    urls = {"CODE_URL": "https://sms", "PAYOUT_URL": "https://pay"}
-    settings = read({"JWT_SECRET": SECRET, "WEBHOOK_SECRET": WEBHOOK_SECRET, **urls})
-    assert (settings.code_url, settings.payout_url) == ("https://sms", "https://pay")
+def whsec(letter: str) -> str:
+    return "whsec_" + base64.b64encode(letter.encode() * 24).decode()
+
+
+USES = {
+    "WEBHOOK_SECRET": "{}",
+    "PAYMENT_WEBHOOK_SECRETS": "momo:{}",
+    "PAYOUT_WEBHOOK_SECRETS": "bank:{}",
+    "CODE_URL_SECRET": "{}",
+    "PAYOUT_URL_SECRET": "{}",
+}
+
+
+def test_each_use_has_a_secret_of_its_own():
+    """Five uses with five secrets are accepted, and with two each during a rotation."""
+    environ = {
+        name: f"{form.format(whsec(letter))},{form.format(whsec(letter.upper()))}"
+        for letter, (name, form) in zip("abcde", USES.items(), strict=True)
+        if name != "WEBHOOK_SECRET"
+    }
+    settings = read({"JWT_SECRET": SECRET, "WEBHOOK_SECRET": whsec("a"), **environ})
+    assert settings.payment_secrets == {"momo": (whsec("b"), whsec("B"))}
+    assert settings.payout_secrets == {"bank": (whsec("c"), whsec("C"))}
+    assert settings.code_url_secret == (whsec("d"), whsec("D"))
+    assert settings.payout_url_secret == (whsec("e"), whsec("E"))
+
+
+@pytest.mark.parametrize(("first", "second"), itertools.combinations(USES, 2))
+def test_a_secret_with_two_uses_is_refused(first: str, second: str):
+    """Whoever verifies with it could sign with it; with and without the prefix it is the same."""
+    environ = {first: USES[first].format(whsec("a")), second: USES[second].format(whsec("a")[6:])}
+    with pytest.raises(SettingsError, match="hold the same secret") as refused:
+        read({"JWT_SECRET": SECRET, **environ})
+    assert first in str(refused.value)
+    assert second in str(refused.value)
+    assert whsec("a")[6:] not in str(refused.value)
+
+
+def test_two_providers_share_no_secret():
+    """Nor do two of one setting."""
+    shared = f"momo:{whsec('a')},orange:{whsec('a')}"
+    with pytest.raises(SettingsError, match="hold the same secret"):
+        read({"JWT_SECRET": SECRET, "PAYMENT_WEBHOOK_SECRETS": shared})
+
+
+@pytest.mark.parametrize("name", USES)
+@pytest.mark.parametrize(("jwt", "form"), [("JWT_SECRET", "{}"), ("JWT_KEYS", "new:{}")])
+@pytest.mark.parametrize("secret", [whsec("t" * 2), "t" * 48])
+def test_a_token_secret_has_no_other_use(name: str, jwt: str, form: str, secret: str):
+    """Neither as it is written nor as the bytes that it encodes."""
+    environ = {name: USES[name].format(whsec("t" * 2)), jwt: form.format(secret)}
+    with pytest.raises(SettingsError, match=f"{name} also signs tokens"):
+        read({"JWT_SECRET": SECRET, **environ})
 
 
 def test_every_number_has_a_lowest_value():

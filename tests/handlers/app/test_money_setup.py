@@ -9,7 +9,7 @@ from handlers.app.money_setup import payout_provider
 GATEWAY = {
     "PAYOUT_URL": "https://bank.example/payouts",
     "PAYOUT_PROVIDER": "bank",
-    "WEBHOOK_SECRET": "whsec_" + "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0",
+    "PAYOUT_URL_SECRET": "whsec_" + "c2VjcmV0c2VjcmV0c2VjcmV0c2VjcmV0",
 }
 
 

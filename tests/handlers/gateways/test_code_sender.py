@@ -39,7 +39,7 @@ async def fake_gateway() -> AsyncIterator[FakeGateway]:
 
 
 def code_sender(url: str | None, *, dev: bool = False) -> CodeSender:
-    settings = Settings(jwt_secret="s" * 32, code_url=url, webhook_secret=SECRET, dev=dev)
+    settings = Settings(jwt_secret="s" * 32, code_url=url, code_url_secret=(SECRET,), dev=dev)
     return CodeSender(settings, SystemClock())
 
 
@@ -79,7 +79,7 @@ async def test_under_dev_without_a_gateway_the_code_is_returned():
     assert refused.value.code is Refusal.SERVICE_DISABLED
 
 
-def test_code_url_needs_a_webhook_secret():
+def test_code_url_needs_a_secret():
     """A gateway could not tell unsigned requests from anyone else's."""
-    with pytest.raises(SettingsError, match="WEBHOOK_SECRET"):
+    with pytest.raises(SettingsError, match="CODE_URL needs CODE_URL_SECRET"):
         read({"CODE_URL": "http://gateway/codes"}, dev=True)

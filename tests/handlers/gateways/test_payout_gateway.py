@@ -72,7 +72,7 @@ async def fake_gateway() -> AsyncIterator[FakeGateway]:
 
 
 def payout_gateway(url: str) -> PayoutGateway:
-    return PayoutGateway(url, SECRET, SystemClock())
+    return PayoutGateway(url, [SECRET], SystemClock())
 
 
 async def test_a_payout_is_submitted_under_its_reference(fake_gateway: FakeGateway):
@@ -172,11 +172,11 @@ async def test_an_answer_in_two_parts_is_read_whole(fake_gateway: FakeGateway):
 @pytest.mark.parametrize(
     ("environ", "message"),
     [
-        ({"PAYOUT_URL": "http://gateway"}, "PAYOUT_URL needs WEBHOOK_SECRET"),
+        ({"PAYOUT_URL": "http://gateway"}, "PAYOUT_URL needs PAYOUT_URL_SECRET"),
         ({"PAYOUT_PROVIDER": "Mo Mo"}, "PAYOUT_PROVIDER"),
     ],
 )
 def test_payout_settings_are_checked(environ: dict[str, str], message: str):
-    """A gateway needs WEBHOOK_SECRET, and a provider's name has a fixed form."""
+    """A gateway needs PAYOUT_URL_SECRET, and a provider's name has a fixed form."""
     with pytest.raises(SettingsError, match=message):
         read({"JWT_SECRET": "s" * 32, **environ})

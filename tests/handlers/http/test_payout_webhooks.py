@@ -6,10 +6,21 @@ from typing import Any
 import orjson
 import pytest
 
+from dispatch import metrics
 from dispatch.money.payouts.providers import SANDBOX_WAITS_DIGITS
-from tests.handlers.http_api import ADMIN, CHEZ_ADA, ApiClient, ApiResponse
+from dispatch.wire.webhooks import PAYOUT_EVENTS
+from tests.handlers.http_api import (
+    ADMIN,
+    CHEZ_ADA,
+    MOMO_SECRET,
+    PAYOUT_SECRET,
+    SECRET,
+    ApiClient,
+    ApiResponse,
+)
 from tests.handlers.payout_flow import balances_xaf, request_payout, status_of
-from tests.handlers.signed_webhooks import OTHER_SECRET, sign_headers
+from tests.handlers.signed_webhooks import BROKEN_DATA, OTHER_EVENTS, OTHER_SECRET, sign_headers
+from tests.metric_values import metric_value
 
 pytestmark = pytest.mark.engines
 
@@ -36,7 +47,7 @@ def event_body(payout: dict[str, Any], kind: str = "payout.paid", **data: Any) -
 async def post_event(
     api: ApiClient, raw: bytes, event_id: str = "evt_1", provider: str = "sandbox", **signing: Any
 ) -> ApiResponse:
-    headers = sign_headers(raw, event_id, **signing)
+    headers = sign_headers(raw, event_id, **{"secret": PAYOUT_SECRET, **signing})
     return await api.request_raw("POST", f"/webhooks/payouts/{provider}", headers, data=raw)
 
 
@@ -142,7 +153,7 @@ async def test_an_event_that_does_not_fit_moves_nothing(
 async def test_an_event_of_another_provider_is_not_found(api: ApiClient):
     """Only the provider that got the payout may report on it."""
     payout = await submitted_payout(api)
-    answer = await post_event(api, event_body(payout), provider="momo")
+    answer = await post_event(api, event_body(payout), provider="momo", secret=MOMO_SECRET)
 
     assert (answer.status, answer.error["code"]) == (404, "not_found")
 
@@ -156,14 +167,20 @@ async def test_a_payout_that_was_not_submitted_is_not_found(api: ApiClient):
 
 
 async def test_an_event_with_a_bad_signature_is_refused(api: ApiClient):
-    """Signed with another secret, too old, over other bytes, or unsigned."""
+    """Signed with another use's secret, too old, over other bytes, or unsigned."""
     payout = await submitted_payout(api)
     raw = event_body(payout)
     answers = [
         await post_event(api, raw, secret=OTHER_SECRET),
+        await post_event(api, raw, secret=SECRET),
+        await post_event(api, raw, secret=MOMO_SECRET),
+        await post_event(api, raw, provider="unheard_of"),
         await post_event(api, raw, age_s=301),
         await api.request_raw(
-            "POST", "/webhooks/payouts/sandbox", sign_headers(raw), data=raw + b" "
+            "POST",
+            "/webhooks/payouts/sandbox",
+            sign_headers(raw, secret=PAYOUT_SECRET),
+            data=raw + b" ",
         ),
         await api.request_raw("POST", "/webhooks/payouts/sandbox", {}, data=raw),
     ]
@@ -177,11 +194,41 @@ async def test_an_unknown_event_type_is_ignored(api: ApiClient):
     payout = await submitted_payout(api)
     answer = await post_event(api, event_body(payout, "payout.queued"))
 
-    assert (answer.status, answer.data["status"]) == (200, "SUBMITTED")
+    assert (answer.status, answer.data) == (200, {"ignored": "payout.queued"})
+    assert await status_of(api, payout["payoutId"]) == "SUBMITTED"
+
+
+@pytest.mark.parametrize(("raw", "ignored"), OTHER_EVENTS)
+async def test_events_of_other_shapes_are_ignored(api: ApiClient, raw: bytes, ignored: str | None):
+    """Whatever a provider tests its endpoint with; each is counted."""
+    before = metric_value(metrics.WEBHOOK_EVENTS_IGNORED.labels("payout"))
+    answer = await post_event(api, raw)
+    assert (answer.status, answer.data) == (200, {"ignored": ignored})
+    assert metric_value(metrics.WEBHOOK_EVENTS_IGNORED.labels("payout")) == before + 1
+
+
+@pytest.mark.parametrize("changes", BROKEN_DATA)
+@pytest.mark.parametrize("kind", sorted(PAYOUT_EVENTS))
+async def test_a_broken_event_of_our_types_is_malformed(
+    api: ApiClient, kind: str, changes: dict[str, object]
+):
+    """Its provider must hear that it was not taken."""
+    event = orjson.loads(event_body({"payoutId": "pout_1", "providerReference": "ref"}, kind))
+    answer = await post_event(api, orjson.dumps({**event, **changes}))
+    assert (answer.status, answer.error["code"]) == (400, "malformed")
+
+
+async def test_null_and_unknown_fields_of_a_report_are_accepted(api: ApiClient):
+    """Also a numeric timestamp, and an amount with a zero fraction."""
+    payout = await submitted_payout(api)
+    data = {"fee": None, "reason": None, "amount": 60_000.0, "network": "MTN"}
+    event = {**orjson.loads(event_body(payout, **data)), "timestamp": 1763000002, "livemode": True}
+    answer = await post_event(api, orjson.dumps(event))
+    assert (answer.status, answer.data["status"]) == (200, "PAID")
 
 
 async def test_event_ids_of_payments_and_payouts_are_separate(api: ApiClient):
-    """An id that was used for a payment event can be used for a payout event."""
+    """An event that reached the payments' endpoint is ignored there and counts here."""
     payout = await submitted_payout(api)
     raw = event_body(payout)
     elsewhere = await api.request_raw(
@@ -189,6 +236,6 @@ async def test_event_ids_of_payments_and_payouts_are_separate(api: ApiClient):
     )
     answer = await post_event(api, raw)
 
-    assert elsewhere.status == 400
+    assert (elsewhere.status, elsewhere.data) == (200, {"ignored": "payout.paid"})
     assert answer.data["status"] == "PAID"
     assert (await api.request(CHEZ_ADA, "GET /wallet/balance")).data["availableBalance"] == 40_000

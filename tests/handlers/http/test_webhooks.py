@@ -7,16 +7,22 @@ import msgspec
 import orjson
 import pytest
 
+from dispatch import metrics, settings
 from dispatch.orders.unit_of_work import Caller
+from dispatch.storage.redis_client import RedisClients
 from dispatch.wire.http.orders import GoodsOrder
+from dispatch.wire.webhooks import PAYMENT_EVENTS
+from ledger.dynamodb.client import DynamoTable
 from tests.handlers.http_api import (
     ADA,
     ADMIN,
     ApiClient,
     ApiResponse,
     goods_order,
+    run_api,
 )
-from tests.handlers.signed_webhooks import OTHER_SECRET, sign_headers
+from tests.handlers.signed_webhooks import BROKEN_DATA, OTHER_EVENTS, OTHER_SECRET, sign_headers
+from tests.metric_values import metric_value
 
 pytestmark = pytest.mark.engines
 
@@ -135,7 +141,6 @@ async def test_without_a_secret_no_event_is_accepted(production_api: ApiClient):
 @pytest.mark.parametrize(
     ("raw", "status", "code"),
     [
-        (b"{}", 400, "malformed"),
         (b"not json", 400, "malformed"),
         (event_body("pay_none"), 404, "not_found"),
         (event_body("pay#none"), 400, "malformed"),
@@ -181,6 +186,72 @@ async def test_success_wins_over_failure(api: ApiClient):
 
     assert states == ["FAILED", "SUCCESS", "SUCCESS"]
     assert await api.available_xaf(ADA) == 5000
+
+
+@pytest.mark.parametrize(("raw", "ignored"), OTHER_EVENTS)
+async def test_events_of_other_shapes_are_ignored(api: ApiClient, raw: bytes, ignored: str | None):
+    """Whatever a provider tests its endpoint with; each is counted."""
+    before = metric_value(metrics.WEBHOOK_EVENTS_IGNORED.labels("payment"))
+    answer = await post_event(api, raw, sign_headers(raw))
+    assert (answer.status, answer.data) == (200, {"ignored": ignored})
+    assert metric_value(metrics.WEBHOOK_EVENTS_IGNORED.labels("payment")) == before + 1
+
+
+@pytest.mark.parametrize("changes", BROKEN_DATA)
+@pytest.mark.parametrize("kind", sorted(PAYMENT_EVENTS))
+async def test_a_broken_event_of_our_types_is_malformed(
+    api: ApiClient, kind: str, changes: dict[str, object]
+):
+    """Its provider must hear that it was not taken."""
+    raw = orjson.dumps({**orjson.loads(event_body("pay_1", kind)), **changes})
+    answer = await post_event(api, raw, sign_headers(raw))
+    assert (answer.status, answer.error["code"]) == (400, "malformed")
+
+
+@pytest.mark.parametrize("timestamp", [None, 1763000002, 1763000002.5, "soon", {}])
+async def test_the_timestamp_of_an_event_is_not_read(api: ApiClient, timestamp: object):
+    """The signature's own time counts; unknown fields are ignored."""
+    event = orjson.loads(event_body(await request_top_up(api)))
+    raw = orjson.dumps({**event, "timestamp": timestamp, "livemode": True})
+    answer = await post_event(api, raw, sign_headers(raw))
+    assert (answer.status, answer.data["status"]) == (200, "SUCCESS")
+
+
+@pytest.mark.parametrize(
+    ("provider", "secret", "status"),
+    [
+        ("momo", "own", 404),
+        ("momo", "old", 404),
+        ("momo", "default", 401),
+        ("orange", "default", 404),
+        ("orange", "own", 401),
+        ("orange", "payout", 401),
+        ("orange", "code", 401),
+        ("orange", "payout_url", 401),
+    ],
+)
+async def test_each_provider_has_its_own_secret(
+    table: DynamoTable, redis: RedisClients, provider: str, secret: str, status: int
+):
+    """A provider with a secret of its own is not verified by the default one, nor by what signs."""
+    secrets = {
+        name: f"whsec_{letter * 32}"
+        for letter, name in zip(
+            "abcdef", ("own", "old", "default", "payout", "code", "payout_url"), strict=True
+        )
+    }
+    environ = {
+        "JWT_SECRET": "s" * 32,
+        "PAYMENT_WEBHOOK_SECRETS": f"momo:{secrets['own']},momo:{secrets['old']}",
+        "WEBHOOK_SECRET": secrets["default"],
+        "PAYOUT_WEBHOOK_SECRETS": f"orange:{secrets['payout']}",
+        "CODE_URL_SECRET": secrets["code"],
+        "PAYOUT_URL_SECRET": secrets["payout_url"],
+    }
+    raw = event_body("pay_none")
+    async with run_api(table, redis, settings.read(environ)) as api:
+        headers = sign_headers(raw, secret=secrets[secret])
+        assert (await post_event(api, raw, headers, provider=provider)).status == status
 
 
 async def test_an_unknown_event_type_is_ignored(api: ApiClient):
