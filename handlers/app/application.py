@@ -70,6 +70,7 @@ def build_application(
         TrustedProxies(settings),
         PhoneNumbers(settings.phone_region),
         warns=settings.dev,
+        standing_of=services.barred.standing_of,
     )
     probes = health.store_probes(
         infrastructure.redis, infrastructure.scripts, services.pubsub, infrastructure.table

@@ -79,6 +79,7 @@ def _build_services(
         decisions=orders.lookups.decisions,
         revocations=auth.revocations,
         people=auth.people,
+        barred=BarredIdentities(auth.people),
         duty=auth.duty,
         standing_changes=StandingChanges(
             auth.standing_decisions,
@@ -146,7 +147,7 @@ def _build_background_tasks(
         learned_stats=orders.stores.learned_stats,
         reconciler=reconciler,
         revocation_cache=RevocationCache(
-            services.revocations, events.pubsub, clock, BarredIdentities(services.people)
+            services.revocations, events.pubsub, clock, services.barred
         ),
         trail_archiver=TrailArchiver(
             services.orders, services.positions, events.timers, services.trails

@@ -43,6 +43,7 @@ from dispatch.tracking.stores.positions import Positions
 from dispatch.tracking.stores.rider_index import RiderIndex
 from dispatch.tracking.stores.trails import Trails
 from dispatch.tracking.watchers import Watchers
+from handlers.sessions.barred_identities import BarredIdentities
 from handlers.sessions.passwords import Passwords
 from handlers.sessions.sign_in_codes import SignInCodes
 from handlers.sockets.alert_feed import AlertFeed
@@ -81,6 +82,7 @@ class Services:
     decisions: DecisionStore
     revocations: Revocations
     people: People
+    barred: BarredIdentities
     duty: Duty
     standing_changes: StandingChanges
     accounts: Accounts

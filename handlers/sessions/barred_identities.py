@@ -7,6 +7,13 @@ from dispatch.accounts.people import People, StandingNotice
 from dispatch.accounts.standing import Standing
 from dispatch.keys import Identity, identity
 
+# Standing and reason of an identity that may not take part, None for the others.
+StandingLookup = Callable[[Identity], tuple[Standing, str] | None]
+
+
+def not_barred(_owner: Identity) -> None:
+    """The lookup of a server that knows of no one barred."""
+
 
 class _Record(NamedTuple):
     """The newest standing that this node has read of an identity."""

@@ -1,27 +1,18 @@
 """Admission of sockets: verifies a CONNECT's token and its identity's join rate."""
 
-from collections.abc import Callable
 from typing import Any, cast
 
 import msgspec
 
-from dispatch.accounts.standing import Standing
 from dispatch.errors import Refusal
-from dispatch.keys import Identity
 from dispatch.wire import decoding
 from handlers.sessions.auth import TokenRefused, Tokens
+from handlers.sessions.barred_identities import StandingLookup, not_barred
 from handlers.sessions.rate_limits import JOIN_RATE, Rate
 from handlers.sessions.session_registry import ResumePoint, Session
 from handlers.transport.engineio_session import EngineIoSession
 from handlers.transport.send_buffer import SocketSender
 from handlers.transport.socketio_server import ConnectRefused, JoinRateExceeded, SocketIoServer
-
-# Standing and reason of an identity that may not connect, None for the others.
-StandingLookup = Callable[[Identity], tuple[Standing, str] | None]
-
-
-def _not_barred(_owner: Identity) -> None:
-    return None
 
 
 class Admission:
@@ -32,7 +23,7 @@ class Admission:
         server: SocketIoServer,
         tokens: Tokens,
         join_rate: Rate = JOIN_RATE,
-        standing_of: StandingLookup = _not_barred,
+        standing_of: StandingLookup = not_barred,
     ) -> None:
         self._server = server
         self._tokens = tokens

@@ -171,6 +171,7 @@ async def run_api(
         AllowedOrigins(settings),
         TrustedProxies(settings),
         PhoneNumbers(settings.phone_region),
+        standing_of=services.barred.standing_of,
     )
     for module in HTTP_MODULES:
         register_routes(app, module.ROUTES)

@@ -8,11 +8,13 @@ from typing import Any, Generic, NamedTuple, TypeVar, cast
 import msgspec
 from aiohttp import web
 
+from dispatch.accounts.standing import not_approved
 from dispatch.clock import Clock
 from dispatch.errors import Refusal, Refused
 from dispatch.wire.decoding import decode_json, unknown_fields
 from dispatch.wire.phones import PhoneNumbers
 from handlers.sessions.auth import Principal, TokenRefused, Tokens, UserType
+from handlers.sessions.barred_identities import StandingLookup, not_barred
 from handlers.sessions.client_address import TrustedProxies, network_of
 from handlers.sessions.origins import AllowedOrigins
 from handlers.sessions.pacing import Pacing
@@ -94,6 +96,8 @@ class HttpEdge(NamedTuple):
     body_timeout_s: float = BODY_S_MAX
     # Under --dev answers name the fields of a body that were ignored.
     warns: bool = False
+    # Who is suspended or closed may do nothing, whatever token its issuer gives it.
+    standing_of: StandingLookup = not_barred
 
     @property
     def pacing(self) -> Pacing:
@@ -137,6 +141,9 @@ def _endpoint(route: Route) -> Callable[[web.Request], Awaitable[web.StreamRespo
         if principal is not None:
             if principal.user_type not in route.roles:
                 raise Refused(Refusal.FORBIDDEN, f"not available to {principal.user_type}")
+            barred = edge.standing_of(principal.identity)
+            if barred is not None:
+                raise not_approved(*barred)
             request[PRINCIPAL] = principal
         result = await route.handler(request)
         return success_response(result, request.get(WARNINGS, ()))

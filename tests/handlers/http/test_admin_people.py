@@ -118,3 +118,20 @@ async def test_a_rider_shows_what_it_carries(api: ApiClient):
     """Operators decide what happens with it."""
     shown = (await api.request(ADMIN, f"GET /admin/riders/{AWA[1]}")).data
     assert (shown["available"], shown["orders"]) == (False, [])
+
+
+async def test_a_suspended_person_may_not_even_read(api: ApiClient):
+    """A new token of the own issuer opens nothing to one that is barred, until it is admitted."""
+    rider_id = await register(api, "RIDER")
+    token = ("RIDER", rider_id)
+    answers: list[tuple[int, object]] = []
+    for standing in ("APPROVED", "SUSPENDED", "APPROVED"):
+        assert (await decide(api, "riders", rider_id, standing)).status == 200
+        # Tokens of before are revoked.
+        api.clock.advance(1_000)
+        await api.background.revocation_cache.refresh()
+        for route in ("GET /rider/profile", "GET /orders"):
+            answer = await api.request(token, route)
+            answers.append((answer.status, answer.error["details"] if answer.error else None))
+    barred = (403, {"standing": "SUSPENDED", "reason": "papers"})
+    assert answers == [*[(200, None)] * 2, *[barred] * 2, *[(200, None)] * 2]
