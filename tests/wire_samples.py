@@ -67,14 +67,21 @@ def replaced(payload: Any, path: Path, value: object) -> Any:
     return copy
 
 
+def _bare(kind: inspect.Type) -> inspect.Type:
+    """The type without what is said of it for the API documents."""
+    return _bare(kind.type) if isinstance(kind, inspect.Metadata) else kind
+
+
 def _chosen(kind: inspect.Type) -> inspect.Type:
     """The type that a sample has for a field; the first of a union that is not null."""
+    kind = _bare(kind)
     if isinstance(kind, inspect.UnionType):
         return next(each for each in kind.types if not isinstance(each, inspect.NoneType))
     return kind
 
 
 def _nodes(kind: inspect.Type, path: Path = ()) -> Iterator[tuple[Path, inspect.Type]]:
+    kind = _bare(kind)
     yield path, kind
     chosen = _chosen(kind)
     if isinstance(chosen, inspect.StructType):

@@ -4,7 +4,6 @@ Plain functions that await nothing: when `process_fix` returns, the watchers on 
 position. `check_fix` decides, `_apply` does what follows from an accepted fix.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from math import inf
 from typing import NamedTuple
@@ -35,6 +34,13 @@ class ShownPosition(NamedTuple):
 
     position: Position
     freshness: Freshness
+
+
+class BatchResult(NamedTuple):
+    """How many fixes of a batch were accepted, and which were dropped: place in it and reason."""
+
+    accepted_count: int
+    drops: tuple[tuple[int, Drop], ...] = ()
 
 
 class _BatchFix(NamedTuple):
@@ -102,48 +108,46 @@ class FixPipeline:
 
     def process_batch(
         self, rider_id: str, fixes: Sequence[Fix], now_ms: int, sid: str = ""
-    ) -> dict[str, int]:
-        """Take the fixes that an app kept while it was offline; how many were accepted and dropped.
+    ) -> BatchResult:
+        """Take the fixes that an app kept while it was offline.
 
         All accepted ones go into the trails of the rider's orders; the newest moves the marker if
         it is fresh and newer than what the map shows.
 
-        Shapes: {"accepted": n, <drop reason>: n, ...}. Units: Unix milliseconds.
+        Units: Unix milliseconds.
         """
         self._received_count += len(fixes)
         rider = self._rider_registry.get(rider_id)
         if rider is None:
             _DROPPED[Drop.ABSENT].inc(len(fixes))
-            return {"accepted": 0, Drop.ABSENT.value: len(fixes)}
+            return _all_dropped(fixes, Drop.ABSENT)
         rider.seen_at_ms = now_ms
-        counts = Counter(accepted=0)
-        ordered = sorted(fixes, key=_sort_key)
+        ordered = sorted(enumerate(fixes), key=_sort_key)
         if not rider.is_loaded:
-            for fix in ordered:
+            for _, fix in ordered:
                 self._hold_early(rider, sid, fix, now_ms)
-            return {"accepted": len(ordered)}
+            return BatchResult(len(ordered))
         if ordered and sid != rider.sole_sid:
-            newest = self.sources.check(rider, sid, ordered[-1], now_ms)
+            newest = self.sources.check(rider, sid, ordered[-1][1], now_ms)
             if isinstance(newest, Drop):
                 _DROPPED[newest].inc(len(ordered))
-                return {"accepted": 0, newest.value: len(ordered)}
+                return _all_dropped(fixes, newest)
             if newest is not None:
                 self._apply(rider, newest)
-        _follow_clock(rider, ordered, now_ms)
-        stream, accepted = rider.new_stream(), list[_BatchFix]()
-        for fix in ordered:
+        _follow_clock(rider, [fix for _, fix in ordered], now_ms)
+        stream, accepted, drops = rider.new_stream(), list[_BatchFix](), list[tuple[int, Drop]]()
+        for index, fix in ordered:
             result = check_fix(stream, fix, now_ms, self._late_fixes.rules)
             if isinstance(result, Drop):
                 note_doubt(stream, fix, result, now_ms)
                 _DROPPED[result].inc()
                 rider.count_dropped(result.value, fix.accuracy)
-                counts[result.value] += 1
+                drops.append((index, result))
             else:
                 stream.advance(result)
                 accepted.append(_BatchFix(fix, result))
-        counts["accepted"] = len(accepted)
         self._apply_batch(rider, accepted, now_ms)
-        return dict(counts)
+        return BatchResult(len(accepted), tuple(drops))
 
     def await_load(self, rider_id: str) -> None:
         """Keep the fixes of a rider who is new here until `finish_load`: its orders are not known.
@@ -327,8 +331,13 @@ def _follow_clock(rider: RiderState, ordered: Sequence[Fix], now_ms: int) -> Non
         rider.clock.follow(int(times[-1]), now_ms)
 
 
-def _sort_key(fix: Fix) -> tuple[float, int]:
+def _all_dropped(fixes: Sequence[Fix], drop: Drop) -> BatchResult:
+    return BatchResult(0, tuple((index, drop) for index in range(len(fixes))))
+
+
+def _sort_key(indexed: tuple[int, Fix]) -> tuple[float, int]:
     """The time of a fix for sorting; one without a time counts as the latest."""
+    fix = indexed[1]
     ts = fix.ts
     # NaN is not above 0 either; it could not be sorted.
     return (ts if ts is not None and ts > 0 else inf, fix.seq or 0)

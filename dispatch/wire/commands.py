@@ -1,6 +1,6 @@
 """Commands that clients send over a socket: one struct each, named as on the wire."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import Meta
@@ -86,6 +86,11 @@ class SetOnline(Command, frozen=True):
 # /rider
 
 
+_FIX_TIME = "Unix milliseconds; a text in the form of RFC 3339 with a zone is understood too"
+# Where the API documents hold the schema of a fix.
+_FIX_SCHEMA = {"$ref": "#/components/schemas/Fix"}
+
+
 class Fix(msgspec.Struct, frozen=True, rename="camel", gc=False):
     """One GPS fix as a device reports it; unknown fields, such as `orderId`, are ignored.
 
@@ -97,14 +102,15 @@ class Fix(msgspec.Struct, frozen=True, rename="camel", gc=False):
     heading: float | None = None
     speed: float | None = None
     accuracy: float | None = None
-    ts: int | float | None = None
+    ts: Annotated[int | float | None, Meta(description=_FIX_TIME)] = None
     seq: int | None = None
 
 
 class LocationBatch(Command, frozen=True):
-    """Fixes that a device stored while it was offline."""
+    """Fixes that a device stored while it was offline; each is taken or dropped by itself."""
 
-    fixes: Annotated[list[Fix], Meta(max_length=100)]
+    # Decoded one by one (`dispatch.wire.fix_decoding`): a bad record must not refuse the others.
+    fixes: Annotated[list[Any], Meta(max_length=100, extra_json_schema={"items": _FIX_SCHEMA})]
 
 
 class SetAvailability(Command, frozen=True):

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Any, Generic, NamedTuple, TypeAlias, TypeVar, cast
 
 import msgspec
@@ -15,7 +16,8 @@ from prometheus_client import Counter, Histogram
 from dispatch import metrics
 from dispatch.errors import Refusal, Refused
 from dispatch.wire import decoding, frames
-from dispatch.wire.commands import Audience
+from dispatch.wire.commands import Audience, Fix
+from dispatch.wire.fix_decoding import BadFix, decode_fix
 from handlers.sessions.session_registry import ResumePoint, Session
 from handlers.validation_messages import explain
 
@@ -47,6 +49,9 @@ class CommandRoute(Generic[ContextT]):
     struct: type[msgspec.Struct]
     handler: Handler[ContextT, Any]
     limit: Limit
+    # Decodes parsed JSON more tolerantly than by the struct alone.
+    # Errors: msgspec.ValidationError, BadFix.
+    convert: Callable[[object], msgspec.Struct] | None = None
 
 
 def route(
@@ -54,6 +59,11 @@ def route(
 ) -> CommandRoute[ContextT]:
     """A command decoded as `struct` and run by `handler`."""
     return CommandRoute(struct, handler, limit)
+
+
+def fix_route(handler: Handler[ContextT, Fix]) -> CommandRoute[ContextT]:
+    """A command that is one GPS fix; it takes from the socket's bucket for fixes."""
+    return CommandRoute(Fix, handler, Limit.FIX, decode_fix)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +92,7 @@ class CompiledRoute:
     """One command of one namespace, with its decoder and metrics looked up."""
 
     __slots__ = (
+        "_convert",
         "accepted_counter",
         "context",
         "decode_json",
@@ -98,6 +109,7 @@ class CompiledRoute:
         self.name = name
         self.context = context
         self.struct = command.struct
+        self._convert = command.convert or partial(decoding.convert, kind=command.struct)
         self.handler: Handler[Any, Any] = command.handler
         self.is_fix = command.limit is Limit.FIX
         self.is_sync = not inspect.iscoroutinefunction(command.handler)
@@ -125,9 +137,11 @@ class CompiledRoute:
             raise Refused(Refusal.MALFORMED, "the payload must be an object")
         fields = cast("dict[str, object]", payload)
         try:
-            command = decoding.convert(fields, self.struct)
+            command = self._convert(fields)
         except msgspec.ValidationError as error:
             raise Refused(Refusal.MALFORMED, explain(error)) from None
+        except BadFix as error:
+            raise Refused(Refusal.MALFORMED, str(error)) from None
         return DecodedCommand(command, fields)
 
 

@@ -26,7 +26,7 @@ from handlers.sessions.origins import AllowedOrigins
 from handlers.sessions.rate_limits import RateLimits
 from handlers.sessions.session_registry import ResumePoint, Session, SessionRegistry
 from handlers.sockets.admission import Admission
-from handlers.sockets.command_routes import AudienceRoutes, Limit, route
+from handlers.sockets.command_routes import AudienceRoutes, fix_route, route
 from handlers.sockets.command_runner import CommandRunner
 from handlers.sockets.gate import Gate
 from handlers.transport.accept_queue import AcceptQueue
@@ -277,7 +277,7 @@ def _audiences(context: FakeContext) -> list[AudienceRoutes[FakeContext]]:
         context.left.append(session)
 
     rider = {
-        "location_update": route(commands.Fix, record_fix, Limit.FIX),
+        "location_update": fix_route(record_fix),
         "accept_delivery": route(commands.AcceptDelivery, record_order_command),
         "arrived_pickup": route(commands.ArrivedPickup, record_order_command),
         "set_availability": route(commands.SetAvailability, return_unencodable),

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 
 from dispatch.model import Position
+from dispatch.tracking.fix_pipeline import BatchResult
 from dispatch.tracking.fixes.model import Drop
 from dispatch.tracking.stores.geo_cells import cell_of
 from tests.dispatch.tracking.node import DOUALA, LOST_MS, Node, RecordingWatcher, fix, north_m
@@ -140,9 +141,9 @@ async def test_a_batch_completes_the_trail_and_moves_the_marker_once():
     now_ms = node.clock.now_ms() + 40_000
     node.clock.advance(40_000)
     kept = [fix(i * 40, ts=now_ms - 40_000 + i * 4_000) for i in range(1, 11)]
-    counts = node.fix_pipeline.process_batch("rdr_1", [*reversed(kept), kept[3]], now_ms)
+    result = node.fix_pipeline.process_batch("rdr_1", [*reversed(kept), kept[3]], now_ms)
     await node.writer.flush()
-    assert counts == {"accepted": 10, "stale": 1}
+    assert result == BatchResult(10, ((10, Drop.STALE),))
     assert [each[1] for each in watcher.path] == [0, 400]
     trail = [position.ts for position in node.redis.trails["ord_1"]]
     assert sorted(trail) == [now_ms - 40_000 + i * 4_000 for i in range(11)]
@@ -155,7 +156,7 @@ async def test_an_old_batch_leaves_the_marker_alone():
     await node.watchers.join("ord_1", watcher)
     now_ms = node.clock.now_ms()
     old = [fix(i * 10, ts=now_ms - 60_000 + i * 4_000) for i in range(5)]
-    assert node.fix_pipeline.process_batch("rdr_1", old, now_ms) == {"accepted": 5}
+    assert node.fix_pipeline.process_batch("rdr_1", old, now_ms) == BatchResult(5)
     node.report("rdr_1", fix(100, ts=now_ms))
     node.fix_pipeline.process_batch("rdr_1", [fix(90, ts=now_ms - 2_000)], now_ms)
     await node.writer.flush()
@@ -188,15 +189,14 @@ async def test_bad_fixes_of_a_batch_are_dropped_one_by_one():
         fix(70_000, ts=now_ms - 2_000),
         fix(9, ts=now_ms - 1_000),
     ]
-    assert node.fix_pipeline.process_batch("rdr_1", batch, now_ms) == {
-        "accepted": 2,
-        "malformed": 1,
-        "off_globe": 1,
-        "inaccurate": 1,
-        "teleport": 1,
-    }
-    assert node.fix_pipeline.process_batch("rdr_1", [], now_ms) == {"accepted": 0}
-    assert node.fix_pipeline.process_batch("nobody", batch, now_ms) == {"accepted": 0, "absent": 6}
+    result = node.fix_pipeline.process_batch("rdr_1", batch, now_ms)
+    assert (result.accepted_count, dict(result.drops)) == (
+        2,
+        {1: Drop.MALFORMED, 2: Drop.OFF_GLOBE, 3: Drop.INACCURATE, 4: Drop.TELEPORT},
+    )
+    assert node.fix_pipeline.process_batch("rdr_1", [], now_ms) == BatchResult(0)
+    absent = node.fix_pipeline.process_batch("nobody", batch, now_ms)
+    assert (absent.accepted_count, [drop for _, drop in absent.drops]) == (0, [Drop.ABSENT] * 6)
 
 
 async def test_a_standing_rider_gets_fresh_markers_but_no_trail():

@@ -121,7 +121,7 @@ async def test_a_rider_who_only_sends_batches_is_as_fresh_as_the_newest_fix(slow
             for i in range(5)
         ]
         batch.append(batch[2])
-        assert node.fix_pipeline.process_batch("rdr_1", batch, now_ms)["accepted"] == 5
+        assert node.fix_pipeline.process_batch("rdr_1", batch, now_ms).accepted_count == 5
         shown = node.fix_pipeline.last_position("rdr_1")
         states.append(shown.freshness if shown else "unknown")
     await node.writer.flush()

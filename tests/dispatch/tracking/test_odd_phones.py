@@ -239,10 +239,11 @@ async def test_a_batch_leaves_out_places_that_were_not_measured():
     now_ms = node.clock.now_ms()
     good = [fix(i * STEP_M, ts=now_ms - 60_000 + i * EVERY_MS) for i in range(15)]
     bad = [Fix(0, 0, ts=now_ms - 58_000 + i * EVERY_MS) for i in range(15)]
-    counts = node.fix_pipeline.process_batch("rdr_1", [*good, *bad], now_ms)
+    result = node.fix_pipeline.process_batch("rdr_1", [*good, *bad], now_ms)
     await node.writer.flush()
 
-    assert counts == {"accepted": 15, "sentinel": 15}
+    assert result.accepted_count == 15
+    assert sorted(result.drops) == [(index, Drop.SENTINEL) for index in range(15, 30)]
     assert len(node.redis.trails["ord_1"]) == 15
 
 

@@ -5,6 +5,7 @@ from typing import Any
 import orjson
 import pytest
 
+from dispatch.tracking.fix_pipeline import BatchResult
 from dispatch.tracking.fixes.model import Drop
 from tests.dispatch.tracking.node import Node, RecordingWatcher, fix
 
@@ -184,13 +185,12 @@ async def test_a_batch_of_a_paused_phone_moves_nothing():
     now_ms = node.clock.now_ms()
     batch = [fix(SHOP_M, ts=now_ms - i * EVERY_MS) for i in range(3)]
 
-    assert node.fix_pipeline.process_batch("rdr_1", batch, now_ms, "b") == {
-        "accepted": 0,
-        "paused": 3,
-    }
+    assert node.fix_pipeline.process_batch("rdr_1", batch, now_ms, "b") == BatchResult(
+        0, tuple((index, Drop.PAUSED) for index in range(3))
+    )
     node.tap("b")
     later = [fix(SHOP_M, ts=now_ms + 1 + i) for i in range(3)]
-    assert node.fix_pipeline.process_batch("rdr_1", later, now_ms + 9, "b")["accepted"] == 3
+    assert node.fix_pipeline.process_batch("rdr_1", later, now_ms + 9, "b").accepted_count == 3
 
 
 async def test_many_sockets_of_one_rider_are_bounded():

@@ -10,7 +10,7 @@ from dispatch.clock import ManualClock
 from dispatch.wire import commands
 from handlers.sessions.rate_limits import TokenBucket
 from handlers.sessions.session_registry import Session
-from handlers.sockets.command_routes import AudienceRoutes, Limit, RouteTable, route
+from handlers.sockets.command_routes import AudienceRoutes, RouteTable, fix_route, route
 from handlers.sockets.command_runner import CommandRunner
 from handlers.sockets.fast_path import FastPath
 from handlers.transport.load_shedding import LAG_THRESHOLD_S, RECOVERY_S, LoadShedder
@@ -52,10 +52,10 @@ class SocketHarness:
             self.handled.append(fix.seq)
 
         def on_batch(_context: None, _session: Session, batch: commands.LocationBatch) -> None:
-            self.handled.append([fix.seq for fix in batch.fixes])
+            self.handled.append([fix["seq"] for fix in batch.fixes])
 
         routes = {
-            "location_update": route(commands.Fix, on_fix, Limit.FIX),
+            "location_update": fix_route(on_fix),
             "location_batch": route(commands.LocationBatch, on_batch),
         }
         table = RouteTable([AudienceRoutes("rider", None, routes)])

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import msgspec
 import pytest
 
 from dispatch.errors import Refusal, Refused
@@ -151,10 +152,20 @@ async def test_a_batch_answers_with_counts(node: ComposedNode):
     await rider.on_connect(node.contexts.rider, session)
     now_ms = node.services.clock.now_ms()
     good = [a_fix(ts=now_ms - 2_000), a_fix(ts=now_ms - 1_000, lat=4.0501)]
-    batch = commands.LocationBatch(fixes=[*good, a_fix(lat=91.0)])
-    counts = rider.on_location_batch(node.contexts.rider, session, batch)
-    assert counts["accepted"] == 2
-    assert sum(counts.values()) == 3
+    records = [*map(msgspec.to_builtins, good), {"lat": 91.0, "lng": 9.7}]
+    batch = commands.LocationBatch(fixes=records)
+    answer = rider.on_location_batch(node.contexts.rider, session, batch)
+    assert (answer["accepted"], answer["dropped"]) == (2, {"off_globe": 1})
+
+
+@pytest.mark.parametrize("ts", [1.0e9, 1_796_058_000, 1_796_058_000.5])
+async def test_a_time_in_seconds_is_refused_with_a_hint(node: ComposedNode, ts: float):
+    """As milliseconds it would be a day of January 1970, and every fix would be too old."""
+    session = a_session("rider", "rdr_seconds")
+    await rider.on_connect(node.contexts.rider, session)
+    fix = commands.Fix(lat=4.05, lng=9.7, ts=ts)
+    with pytest.raises(Refused, match="looks like seconds"):
+        rider.on_location_update(node.contexts.rider, session, fix)
 
 
 async def test_the_last_known_position_is_restored_at_connect(node: ComposedNode):
