@@ -1,6 +1,8 @@
 """Explains an invalid payload in one sentence, without repeating the payload."""
 
 import re
+from collections.abc import Sized
+from typing import Any, cast
 
 import msgspec
 
@@ -10,6 +12,7 @@ from dispatch.wire.decoding import unknown_fields
 _CHARS_MAX = 160
 
 _PATH = re.compile(r" - at `\$\.?(?P<path>[^`]*)`$")
+_STEP = re.compile(r"(\w+)|\[(\d+)\]")
 _MISSING = re.compile(r"^Object missing required field `(?P<name>[^`]*)`$")
 _UNKNOWN = re.compile(r"^Object contains unknown field `(?P<name>[^`]*)`$")
 _BOUND = re.compile(r"^Expected `(?P<kind>\w+)` (?P<sign>[<>]=?) (?P<bound>\S+)$")
@@ -42,6 +45,37 @@ def explain(error: msgspec.DecodeError | msgspec.ValidationError) -> str:
     at = _PATH.search(text)
     path = at["path"] if at else ""
     return _sentence(text[: at.start()] if at else text, path)[:_CHARS_MAX]
+
+
+def limit_details(
+    error: msgspec.DecodeError | msgspec.ValidationError, payload: object
+) -> dict[str, object] | None:
+    """The limit that a payload exceeds, with the field and its size; None for other faults.
+
+    Shapes: `{field, limit, got}`, sizes in characters or entries.
+    """
+    text = str(error)
+    at = _PATH.search(text)
+    match = _LENGTH.match(text[: at.start()]) if at else None
+    if at is None or match is None or match["sign"] != "<=":
+        return None
+    details: dict[str, object] = {"field": at["path"], "limit": int(match["bound"])}
+    value = _value_at(payload, at["path"])
+    if isinstance(value, str | list | dict):
+        details["got"] = len(cast("Sized", value))
+    return details
+
+
+def _value_at(payload: Any, path: str) -> object:
+    """The value at msgspec's path `items[0].name`; None for one that is not found."""
+    for name, place in _STEP.findall(path):
+        if name and isinstance(payload, dict):
+            payload = cast("dict[str, object]", payload).get(name)
+        elif place and isinstance(payload, list):
+            payload = cast("list[object]", payload)[int(place)]
+        else:
+            return None
+    return payload
 
 
 def unknown_field_warnings(payload: object, decoded: msgspec.Struct) -> list[str]:

@@ -139,8 +139,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     router_kind: Literal["osrm", "valhalla"] = "osrm"
     # Above it our own estimate is used; a router in the same network answers in some 10 ms.
     router_timeout_ms: int = 800
-    # Source: chosen; no message of docs/contract.md comes near 16 KiB.
-    frame_bytes_max: int = 16 * 1024
+    # The largest message that a client may send; a longer one closes its socket.
+    # Source: chosen; a batch of 100 stored fixes has 16 to 50 KiB, depending on the phone's
+    # library; `handlers/app/limits.py` computes the largest message of every command.
+    frame_bytes_max: int = 64 * 1024
     http_body_bytes_max: int = 64 * 1024
     # An HTTP connection may wait this long for its next request. Source: longer than the 60 s for
     # which the usual balancers keep an idle connection, so that none sends a request into the end.

@@ -13,6 +13,10 @@ ProofKind = Literal["PIN", "PHOTO", "SIGNATURE", "BARCODE"]
 FaultParty = Literal["CUSTOMER", "VENDOR", "RIDER", "PLATFORM"]
 # Source: ECMAScript, Number.MAX_SAFE_INTEGER, the latest time that every client can represent.
 UNIX_MS_MAX = 2**53 - 1
+# Fixes of one `location_batch`, and lines of one order. Source: chosen; some eight minutes of fixes
+# at the usual interval of five seconds, and far more kinds of goods than a rider can carry.
+FIXES_PER_BATCH_MAX = 100
+ORDER_LINES_MAX = 100
 # Units: whole XAF.
 Amount = Annotated[int, Meta(ge=0, le=1_000_000_000_000)]
 
@@ -110,7 +114,9 @@ class LocationBatch(Command, frozen=True):
     """Fixes that a device stored while it was offline; each is taken or dropped by itself."""
 
     # Decoded one by one (`dispatch.wire.fix_decoding`): a bad record must not refuse the others.
-    fixes: Annotated[list[Any], Meta(max_length=100, extra_json_schema={"items": _FIX_SCHEMA})]
+    fixes: Annotated[
+        list[Any], Meta(max_length=FIXES_PER_BATCH_MAX, extra_json_schema={"items": _FIX_SCHEMA})
+    ]
 
 
 class SetAvailability(Command, frozen=True):

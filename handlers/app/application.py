@@ -8,6 +8,7 @@ from aiohttp import web
 from dispatch.wire.phones import PhoneNumbers
 from handlers.app.http_contexts import add_http_contexts
 from handlers.app.infrastructure import Infrastructure
+from handlers.app.limits import check_limits
 from handlers.app.services import Services
 from handlers.http import (
     accounts,
@@ -80,8 +81,10 @@ def build_application(
         envelope.register_routes(app, MetricsEndpoint(clock).routes())
     if not settings.has_sockets:
         return app
-    for subject in HTTP_MODULES:
-        envelope.register_routes(app, subject.ROUTES)
+    routes = [route for subject in HTTP_MODULES for route in subject.ROUTES]
+    # The bodies of providers have no largest size of their own.
+    check_limits(settings, [route for route in routes if route not in webhook_routes.ROUTES])
+    envelope.register_routes(app, routes)
 
     def issue_dev_token() -> str:
         return tokens.issue("ADMIN", "adm_console", DEV_TOKEN_TTL_S, clock.now_ms())

@@ -19,7 +19,7 @@ from dispatch.wire import decoding, frames
 from dispatch.wire.commands import Audience, Fix
 from dispatch.wire.fix_decoding import BadFix, decode_fix
 from handlers.sessions.session_registry import ResumePoint, Session
-from handlers.validation_messages import explain
+from handlers.validation_messages import explain, limit_details
 
 # What a command's acknowledgement carries under `data`.
 AckData: TypeAlias = msgspec.Struct | Mapping[str, object] | None
@@ -139,7 +139,8 @@ class CompiledRoute:
         try:
             command = self._convert(fields)
         except msgspec.ValidationError as error:
-            raise Refused(Refusal.MALFORMED, explain(error)) from None
+            details = limit_details(error, fields)
+            raise Refused(Refusal.MALFORMED, explain(error), details) from None
         except BadFix as error:
             raise Refused(Refusal.MALFORMED, str(error)) from None
         return DecodedCommand(command, fields)

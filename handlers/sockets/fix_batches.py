@@ -16,6 +16,8 @@ from handlers.validation_messages import explain
 # Drops that an acknowledgement names one by one; the counts have all of them.
 # Source: chosen; the first ones show the developer the mistake, and the answer stays below 4 KiB.
 ERRORS_MAX = 20
+# Units: bytes of the acknowledgement's data; the test of this module holds it.
+ANSWER_BYTES_MAX = 4096
 
 # What the app's developer reads about a drop.
 DROP_MESSAGES: Mapping[Drop, str] = {

@@ -92,6 +92,12 @@ def record_fix(context: FakeContext, _session: Session, fix: commands.Fix) -> No
         raise ZeroDivisionError("an internal detail")
 
 
+def count_fixes(
+    _context: FakeContext, _session: Session, command: commands.LocationBatch
+) -> dict[str, int]:
+    return {"fixes": len(command.fixes)}
+
+
 async def record_order_command(
     context: FakeContext, session: Session, command: commands.OrderCommand
 ) -> dict[str, str]:
@@ -278,6 +284,7 @@ def _audiences(context: FakeContext) -> list[AudienceRoutes[FakeContext]]:
 
     rider = {
         "location_update": fix_route(record_fix),
+        "location_batch": route(commands.LocationBatch, count_fixes),
         "accept_delivery": route(commands.AcceptDelivery, record_order_command),
         "arrived_pickup": route(commands.ArrivedPickup, record_order_command),
         "set_availability": route(commands.SetAvailability, return_unencodable),

@@ -7,7 +7,7 @@ import pytest
 from msgspec import Meta
 
 from dispatch.wire import commands
-from handlers.validation_messages import explain
+from handlers.validation_messages import explain, limit_details
 
 
 class Inner(msgspec.Struct, rename="camel", forbid_unknown_fields=True):
@@ -58,6 +58,25 @@ def test_a_sentence_names_the_field_and_the_rule(payload: str, sentence: str):
     with pytest.raises(msgspec.DecodeError) as error:
         msgspec.json.decode(payload, type=Outer)
     assert explain(error.value) == sentence
+
+
+@pytest.mark.parametrize(
+    ("payload", "details"),
+    [
+        ('{"name":"abcd"}', {"field": "name", "limit": 3, "got": 4}),
+        ('{"items":[{"latDeg":1},{"latDeg":1}]}', {"field": "items", "limit": 1, "got": 2}),
+        ('{"edges":[1,2,3]}', {"field": "edges", "limit": 2, "got": 3}),
+        ('{"name":""}', None),
+        ('{"count":6}', None),
+        ('{"name":7}', None),
+        ("[]", None),
+    ],
+)
+def test_a_size_over_its_limit_is_told_both(payload: str, details: dict[str, object] | None):
+    """Other faults have no limit to tell."""
+    with pytest.raises(msgspec.DecodeError) as error:
+        msgspec.json.decode(payload, type=Outer)
+    assert limit_details(error.value, msgspec.json.decode(payload)) == details
 
 
 def test_a_sentence_does_not_grow_with_the_payload():

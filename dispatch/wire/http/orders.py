@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from dispatch.wire.commands import FaultParty, Id, Reason
+from dispatch.wire.commands import ORDER_LINES_MAX, FaultParty, Id, Reason
 from dispatch.wire.http.base import (
     Address,
     DisplayName,
@@ -30,7 +30,7 @@ class GoodsOrder(Request, frozen=True, kw_only=True):
 
     order_type: Literal["FOOD", "MART"]
     vendor_id: Id
-    items: Annotated[list[BasketItem], Meta(min_length=1, max_length=100)]
+    items: Annotated[list[BasketItem], Meta(min_length=1, max_length=ORDER_LINES_MAX)]
     delivery_address: Address
     payment_method: PaymentMethodName
     notes: Note | None = None

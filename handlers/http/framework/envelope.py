@@ -20,7 +20,7 @@ from handlers.sessions.origins import AllowedOrigins
 from handlers.sessions.pacing import Pacing
 from handlers.sessions.rate_limits import Rate, RateLimits, TokenBucket
 from handlers.transport.http_connection import Faults
-from handlers.validation_messages import explain, unknown_field_warnings
+from handlers.validation_messages import explain, limit_details, unknown_field_warnings
 
 # Source: RFC 9110 section 15; 422 for a request that is understood and cannot be carried out.
 STATUS_OF: Mapping[Refusal, int] = {
@@ -203,11 +203,19 @@ async def read_body(request: web.Request, body_type: type[BodyT]) -> BodyT:
     try:
         body = decode_json(raw, body_type, request.app[HTTP_EDGE].phones.decode)
     except msgspec.DecodeError as error:
-        raise Refused(Refusal.MALFORMED, explain(error)) from None
+        details = limit_details(error, _parsed(raw))
+        raise Refused(Refusal.MALFORMED, explain(error), details) from None
     except RecursionError:
         raise Refused(Refusal.MALFORMED, "the payload is nested too deeply") from None
     _check_unknown_fields(request, raw, body)
     return body
+
+
+def _parsed(raw: bytes) -> object:
+    try:
+        return msgspec.json.decode(raw)
+    except msgspec.DecodeError:
+        return None
 
 
 def _check_unknown_fields(request: web.Request, raw: bytes, body: object) -> None:
@@ -280,10 +288,16 @@ def token_refusal_response(refused: TokenRefused) -> web.Response:
     return response
 
 
-def framework_refusal_response(error: web.HTTPException) -> web.Response:
-    """The response for what aiohttp refuses: unknown paths, wrong methods, long bodies."""
+def framework_refusal_response(
+    error: web.HTTPException, body_bytes_max: int | None = None
+) -> web.Response:
+    """The response for what aiohttp refuses: unknown paths, wrong methods, long bodies.
+
+    A body that is too long is told the limit.
+    """
     code = _CODE_OF.get(error.status, "malformed")
-    response = failure_response(error.status, code, error.reason.lower())
+    details = {"limit": body_bytes_max} if error.status == 413 else None
+    response = failure_response(error.status, code, error.reason.lower(), details)
     if "Allow" in error.headers:
         # OPTIONS is answered for every path.
         allowed = {*error.headers["Allow"].split(","), "OPTIONS"}

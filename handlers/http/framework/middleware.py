@@ -72,7 +72,7 @@ async def _answer(request: web.Request, handler: Handler) -> web.StreamResponse:
     except web.HTTPException as error:
         if error.status < 400:
             raise
-        response = envelope.framework_refusal_response(error)
+        response = envelope.framework_refusal_response(error, request.client_max_size)
     except TimeoutError:
         log.warning("request_timed_out", path=request.path[:200])
         response = envelope.refusal_response(Refused(Refusal.UNAVAILABLE, "this took too long"))

@@ -8,7 +8,12 @@ import pytest
 from dispatch.tracking.fix_pipeline import BatchResult
 from dispatch.tracking.fixes.model import Drop
 from dispatch.wire.commands import Fix
-from handlers.sockets.fix_batches import DROP_MESSAGES, ERRORS_MAX, process_records
+from handlers.sockets.fix_batches import (
+    ANSWER_BYTES_MAX,
+    DROP_MESSAGES,
+    ERRORS_MAX,
+    process_records,
+)
 
 GOOD = {"lat": 4.05, "lng": 9.7, "ts": 1_796_058_000_000, "seq": 1}
 BAD: list[tuple[object, str]] = [
@@ -74,7 +79,7 @@ def test_the_answer_is_bounded():
 
     assert (answer["accepted"], answer["dropped"]) == (0, {"malformed": 100})
     assert [each["index"] for each in answer["errors"]] == list(range(ERRORS_MAX))
-    assert len(msgspec.json.encode(answer)) < 4096
+    assert len(msgspec.json.encode(answer)) < ANSWER_BYTES_MAX
 
 
 def test_an_empty_batch_and_a_good_one_drop_nothing():

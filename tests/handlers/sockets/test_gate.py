@@ -58,6 +58,33 @@ async def test_whole_numbers_are_numbers(edge: RunningEdge):
     assert [(f.lat, f.lng, f.seq) for f in edge.context.received] == [(4, 9, 7)] * 2
 
 
+def phone_fix(seq: int) -> dict[str, object]:
+    """A fix as a phone's library stores it, with the digits of 32-bit floats."""
+    return {
+        "lat": 4.051100254058838,
+        "lng": 9.708499908447266,
+        "accuracy": 12.300000190734863,
+        "speed": 8.300000190734863,
+        "heading": 271.3999938964844,
+        "ts": 1_796_058_000_000 + seq,
+        "seq": seq,
+        "altitude": 13.100000381469727,
+    }
+
+
+async def test_a_batch_of_a_phone_fits_and_a_larger_one_is_told_the_limit(edge: RunningEdge):
+    """A hundred fixes have 16 KiB and more; of 150 the client learns how many it may send."""
+    async with edge.connect_rider() as raw:
+        taken = await raw.send_command("location_batch", {"fixes": [*map(phone_fix, range(100))]})
+        refused = await raw.send_command(
+            "location_batch", {"fixes": [*map(phone_fix, range(150))]}, 2
+        )
+        assert (await raw.send_command("arrived_pickup", "ord_1", 3))["ok"] is True
+    assert taken == {"ok": True, "data": {"fixes": 100}}
+    assert refused["error"]["code"] == "malformed"
+    assert refused["error"]["details"] == {"field": "fixes", "limit": 100, "got": 150}
+
+
 NEWER = {"orderId": "ord_1", "order_id": "ord_2", "app": {"version": 9}}
 
 

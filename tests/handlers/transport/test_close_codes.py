@@ -26,7 +26,7 @@ SENT: dict[str, tuple[str | bytes, int, str]] = {
     "no packet": ("x", 1002, "packet"),
     "no JSON": ("42/rider,[", 1002, "packet"),
     "a namespace of others": ('42/user,["x"]', 1002, "namespace"),
-    "a long frame": ("4" * 20_000, 1009, "long"),
+    "a long frame": ("4" * 70_000, 1009, "long"),
     "an Engine.IO close": ("1", 1000, ""),
 }
 
@@ -72,7 +72,7 @@ async def test_the_ends_of_a_session_are_named(edge: RunningEdge):
 
 
 @pytest.mark.parametrize(
-    ("body", "word"), [("bAQIDBA==", "binary"), ("x", "packet"), ("4" * 20_000, "long")]
+    ("body", "word"), [("bAQIDBA==", "binary"), ("x", "packet"), ("4" * 70_000, "long")]
 )
 async def test_a_polling_client_is_told_as_well(edge: RunningEdge, body: str, word: str):
     """400 with the same words."""

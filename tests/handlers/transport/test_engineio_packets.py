@@ -18,9 +18,9 @@ async def edge() -> AsyncIterator[RunningEdge]:
         yield running
 
 
-@pytest.mark.parametrize("body", [b"4" * 20_000, b"\xff\xfe", b"40/rider,{}\x1ebAQ=="])
+@pytest.mark.parametrize("body", [b"4" * 70_000, b"\xff\xfe", b"40/rider,{}\x1ebAQ=="])
 async def test_a_bad_body_ends_the_session(edge: RunningEdge, body: bytes):
-    """A body over 16 KiB, one that is not UTF-8, and one with a binary packet get 400."""
+    """A body over 64 KiB, one that is not UTF-8, and one with a binary packet get 400."""
     url, _ = await edge.open_polling_session()
     async with edge.http.post(url, data=body) as response:
         assert response.status == 400

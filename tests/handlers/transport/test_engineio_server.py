@@ -29,7 +29,7 @@ async def edge() -> AsyncIterator[RunningEdge]:
 async def test_the_handshake_names_ping_interval_and_max_payload(edge: RunningEdge):
     """The client learns both intervals and the frame bound; a WebSocket has no upgrade left."""
     async with edge.connect() as raw:
-        limits = {"pingInterval": 10_000, "pingTimeout": 10_000, "maxPayload": 16 * 1024}
+        limits = {"pingInterval": 10_000, "pingTimeout": 10_000, "maxPayload": 64 * 1024}
         assert raw.handshake == {"sid": raw.handshake["sid"], "upgrades": [], **limits}
 
 

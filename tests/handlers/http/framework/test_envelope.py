@@ -291,6 +291,16 @@ async def test_a_long_body_is_413(edge: RunningEdge, extra: dict[str, Any]):
         edge, "/api/v1/orders", "POST", data=data, headers=auth_headers(edge), **extra
     )
     assert (status, body["error"]["code"]) == (413, "too_large")
+    assert body["error"]["details"] == {"limit": 64 * 1024}
+
+
+async def test_a_text_over_its_limit_is_told_the_limit(edge: RunningEdge):
+    """The answer names the field, its limit and what it had."""
+    body = {"amount": 5, "provider": "a" * 33}
+    _, answer, _ = await request(
+        edge, "/api/v1/orders", "POST", json=body, headers=auth_headers(edge)
+    )
+    assert answer["error"]["details"] == {"field": "provider", "limit": 32, "got": 33}
 
 
 async def test_waiting_for_a_body_is_bounded():
