@@ -10,6 +10,7 @@ from city.actors.city import City
 from city.actors.driving import PositionSource
 from city.client.socket_client import CommandRefused, ConnectionLost, SocketClient
 from city.model.gps import NOMINAL_S, GpsReceiver
+from city.model.phone import random_phone
 from city.model.streets import Point
 
 # Source: docs/contract.md, `location_batch` carries at most 100 fixes.
@@ -32,6 +33,7 @@ class FixReporter:
         self._true_position = position
         self._rng = rng
         self._gps = GpsReceiver(city.rng(f"phone/{rider_id}"))
+        self._phone = random_phone(city.rng(f"phone kind/{rider_id}"), city.behaviour)
         self.interval_s = NOMINAL_S
         self.min_move_m = 0.0
         self._last_report: tuple[float, Point] | None = None
@@ -79,7 +81,8 @@ class FixReporter:
         """Make the fix of this moment, and remember where it was made."""
         position = self._true_position()
         self._last_report = (self._city.clock.monotonic_s(), position.point)
-        return dict(self._gps.observe(position, self._city.clock.now_ms()))
+        fix = self._gps.observe(position, self._city.clock.now_ms())
+        return dict(self._phone.report(fix))
 
     async def _send(self, fix: dict[str, Any]) -> bool:
         if not self._socket.is_open:

@@ -15,7 +15,7 @@ from city.actors.fix_reporter import FixReporter
 from city.client.http_client import Api, ApiRefused
 from city.client.socket_client import CommandRefused, SocketClient
 from city.model import menu
-from city.model.motion import VEHICLES, Vehicle
+from city.model.motion import VEHICLES, TruePosition, Vehicle
 from city.model.streets import Point
 
 # Source: guess; nearly all deliveries in Douala are made by motorbike.
@@ -94,9 +94,21 @@ class Rider:
             group.create_task(self.socket.run())
             group.create_task(self.reporter.run())
             group.create_task(self._announce_availability())
+            if self.rng.random() < self.city.behaviour.second_phone_share:
+                group.create_task(self._leave_second_phone())
             await self._resume_delivery()
             while True:
                 await self._answer_offer(await self._next_offer())
+
+    async def _leave_second_phone(self) -> None:
+        """Report from where the rider began, with a phone that the rider does not use."""
+        socket = self.city.socket_client("RIDER", self.rider_id, _ignore_event)
+        still = TruePosition(self.start, 0.0, 0.0)
+        rng = self.city.rng(f"second phone/{self.rider_id}")
+        reporter = FixReporter(self.city, self.rider_id, socket, lambda: still, rng)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(socket.run())
+            group.create_task(reporter.run())
 
     def on_event(self, name: str, payload: dict[str, Any]) -> None:
         """Handle an event of the server."""
@@ -270,8 +282,12 @@ class Rider:
     async def _send_command(self, command: str, **fields: object) -> None:
         self._check_not_withdrawn()
         job = self._current_job()
+        payload = {"orderId": job.order_id, **fields}
         try:
-            await self.socket.call_until_answered(command, {"orderId": job.order_id, **fields})
+            await self.socket.call_until_answered(command, payload)
+            if self.rng.random() < self.city.behaviour.double_tap_chance:
+                await self.socket.send_event(command, payload)
+                self.city.counters.count("double_taps")
         except CommandRefused:
             if job.order_id in self._withdrawn_orders:
                 raise OrderWithdrawn from None
@@ -291,3 +307,7 @@ class Rider:
             yield
         except CommandRefused as refusal:
             self.city.counters.count_error("rider", refusal.command, refusal.code)
+
+
+def _ignore_event(_name: str, _payload: dict[str, Any]) -> None:
+    """Events of a phone that its rider does not use."""

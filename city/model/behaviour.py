@@ -24,3 +24,11 @@ class Behaviour:
     outage_median_s: float = 6.0
     # An app that got no answer sends its fix twice.
     duplicate_chance: float = 0.005
+    # A tap that is sent twice.
+    double_tap_chance: float = 0.02
+    # Phones that are coarse, set their clock, or repeat their last fix while they stand, and riders
+    # who have left a second phone where they began.
+    coarse_share: float = 0.05
+    clock_share: float = 0.03
+    repeats_share: float = 0.02
+    second_phone_share: float = 0.01

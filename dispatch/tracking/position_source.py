@@ -2,6 +2,9 @@
 
 from collections.abc import Callable
 
+import msgspec
+
+from dispatch.model import Position
 from dispatch.tracking.checks import check_fix, is_reachable
 from dispatch.tracking.fixes.device_clock import DeviceClock
 from dispatch.tracking.fixes.model import AcceptedFix, Drop
@@ -121,9 +124,10 @@ class PositionSources:
             if not result.is_coarse:
                 source.follow(result.position)
             if takes_over(active, source, now_ms):
+                shown = rider.position
                 rider.swap_stream(active, source)
                 self._switch(rider, source)
-                return result
+                return _not_before(result, shown)
         self._tell(rider, source, is_active=False)
         rider.sole_sid = None
         return Drop.PAUSED
@@ -159,6 +163,14 @@ def _seems_reconnected(rider: RiderState, source: FixSource, fix: Fix, *, is_fir
     if not is_first or active is None or active.fix_at_ms >= source.connected_at_ms:
         return False
     return is_reachable(rider, fix, source.fix_at_ms)
+
+
+def _not_before(accepted: AcceptedFix, shown: Position | None) -> AcceptedFix:
+    """A fix of a phone whose clock is slow, made at the earliest when the shown one was."""
+    if shown is None or shown.ts <= accepted.position.ts:
+        return accepted
+    later = msgspec.structs.replace(accepted.position, ts=shown.ts)
+    return msgspec.structs.replace(accepted, position=later)
 
 
 def _ignore_source(_rider_id: str, _sid: str, _packet: bytes) -> None:

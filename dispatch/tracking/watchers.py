@@ -22,6 +22,7 @@ from dispatch.wire.frames import (
     POSITION_PREFIX,
     downgrade_freshness,
     encode_position,
+    made_at_ms,
     received_at_ms,
 )
 
@@ -89,13 +90,14 @@ def _encode_position(rider: RiderState, position: Position, order_id: str) -> by
 
 
 class _OrderAudience:
-    """The watchers of one order, and the time of receipt of the newest fix sent to them."""
+    """The watchers of one order, and when the newest fix sent to them was received and made."""
 
-    __slots__ = ("last_received_ms", "watchers")
+    __slots__ = ("last_made_ms", "last_received_ms", "watchers")
 
     def __init__(self) -> None:
         self.watchers: tuple[Watcher, ...] = ()
         self.last_received_ms = 0
+        self.last_made_ms = 0
 
 
 class Watchers:
@@ -130,21 +132,24 @@ class Watchers:
         for order_id in rider.orders:
             if order_id in self._audiences:
                 packet = _encode_position(rider, position, order_id)
-                sent += self.send_position(order_id, packet, position.received_at)
+                sent += self.send_position(order_id, packet, position.received_at, position.ts)
         return sent
 
-    def send_position(self, order_id: str, packet: bytes, received_ms: int) -> int:
+    def send_position(self, order_id: str, packet: bytes, received_ms: int, made_ms: int) -> int:
         """Send a position to all watchers of the order here; how many they are.
 
-        A fix that was received before the last one sent is skipped: after a rider has moved to
-        another node, the node that it left still declares it stale.
+        A fix that was received or made before the last one sent is skipped: after a rider has moved
+        to another node, the node that it left still declares it stale, and the other one may know
+        its clock less well.
 
         Units: Unix milliseconds.
         """
         audience = self._audiences.get(order_id)
         if audience is None or received_ms < audience.last_received_ms:
             return 0
-        audience.last_received_ms = received_ms
+        if made_ms < audience.last_made_ms:
+            return 0
+        audience.last_received_ms, audience.last_made_ms = received_ms, made_ms
         for watcher in audience.watchers:
             watcher.send_position(packet)
         return len(audience.watchers)
@@ -196,7 +201,7 @@ class Watchers:
                 aged = downgrade_freshness(packet, freshness)
                 if aged != packet:
                     self._remote_packets[order_id] = (at_ms, aged)
-                    self.send_position(order_id, aged, received_at_ms(aged))
+                    self.send_position(order_id, aged, received_at_ms(aged), made_at_ms(aged))
 
     def mark_local(self, order_id: str) -> None:
         """Note that a rider of this node reports for the order: its channel is not needed."""
@@ -265,5 +270,5 @@ class Watchers:
             return
         if not packet.startswith(POSITION_PREFIX):
             self.send_update(order_id, packet)
-        elif self.send_position(order_id, packet, received_at_ms(packet)):
+        elif self.send_position(order_id, packet, received_at_ms(packet), made_at_ms(packet)):
             self._new_remote_packets[order_id] = packet

@@ -32,6 +32,7 @@ _FRESHER: dict[Freshness, tuple[Freshness, ...]] = {
     "lost": ("live", "stale"),
 }
 _RECEIVED_AT_FIELD = b'"receivedAt":'
+_TS_FIELD = b'"ts":'
 
 # Events that carry the complete current value, so that a newer one replaces an older one that has
 # not been sent. Their first field is the order's id.
@@ -135,8 +136,17 @@ def coalescing_key(packet: bytes) -> bytes | None:
 
 def received_at_ms(position_packet: bytes) -> int:
     """Return when the server received the fix of a position packet. Units: Unix milliseconds."""
-    start = position_packet.rindex(_RECEIVED_AT_FIELD) + len(_RECEIVED_AT_FIELD)
-    return int(position_packet[start : position_packet.index(b",", start)])
+    return _read_number(position_packet, _RECEIVED_AT_FIELD)
+
+
+def made_at_ms(position_packet: bytes) -> int:
+    """Return when the fix of a position packet was made. Units: Unix milliseconds."""
+    return _read_number(position_packet, _TS_FIELD)
+
+
+def _read_number(packet: bytes, field: bytes) -> int:
+    start = packet.rindex(field) + len(field)
+    return int(packet[start : packet.index(b",", start)])
 
 
 def downgrade_freshness(position_packet: bytes, freshness: Freshness) -> bytes:

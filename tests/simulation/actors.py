@@ -4,6 +4,7 @@ import asyncio
 import math
 from typing import Any
 
+from tests.simulation.phones import Phone
 from tests.simulation.simulated_client import Refused, SimulatedClient
 from tests.virtual_time import clock
 
@@ -11,6 +12,8 @@ from tests.virtual_time import clock
 LAT, LNG, AREA_HALF_WIDTH_M = 4.0511, 9.7085, 900.0
 M_PER_DEGREE = 111_320.0
 SPEED_M_S, FIX_EVERY_S = 9.0, 3.0
+# Longer than the silence for which an order is withdrawn.
+LOST_S = 90
 TOP_UP_XAF = 40_000
 # How long an offer stays valid after the end that the rider is shown. Source: dispatch/model.py.
 GRACE_S = 3.0
@@ -125,6 +128,8 @@ class Rider:
         self.location = random_location(client.rng)
         self._destination = random_location(client.rng)
         self._behaviour = behaviour
+        # The first rider cannot be placed at work, in every run.
+        self._phone = Phone(client.rng, "indoors" if self.rider_id == "r0" else None)
         self._offers: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._closed_offers: set[str] = set()
         self._lost_orders: set[str] = set()
@@ -158,7 +163,9 @@ class Rider:
         while True:
             self._move()
             fix = {**self.location.point(), "accuracy": 8.0, "ts": clock().now_ms()}
-            self.client.emit("location_update", fix)
+            is_at_work = self._current_order is not None
+            for name, payload in self._phone.packets(fix, is_at_work=is_at_work):
+                self.client.emit(name, payload)
             await asyncio.sleep(FIX_EVERY_S)
 
     def _move(self) -> None:
@@ -282,21 +289,36 @@ class Rider:
             if not self._behaviour.is_cooperative and rng.random() < 0.06:
                 await self.client.send_command("release_delivery", {**order, "reason": "flat tyre"})
                 return
+            if self._phone.loses_position_at_work:
+                await self._look_for_the_shop()
             if await self._has_order(order_id):
-                await self.client.send_command("arrived_pickup", order)
+                await self._tap("arrived_pickup", order)
         if state in ("ASSIGNED", "AT_PICKUP"):
             while order_id not in self._ready_orders and order_id not in self._lost_orders:
                 self._changed.clear()
                 await self._changed.wait()
             if not await self._has_order(order_id):
                 return
-            await self.client.send_command("pick_up", order)
+            await self._tap("pick_up", order)
         if state != "AT_DROPOFF":
             await self._pause(5)
-            await self.client.send_command("arrived_dropoff", order)
+            await self._tap("arrived_dropoff", order)
         await self._pause(1)
         done = order if cash is None else {**order, "cashCollected": cash}
-        await self.client.send_command("complete_delivery", done)
+        await self._tap("complete_delivery", done)
+
+    async def _tap(self, command: str, payload: dict[str, Any]) -> None:
+        """Send a command, and sometimes once more without an id, as a double tap does."""
+        await self.client.send_command(command, payload)
+        if self.client.rng.random() < 0.2:
+            self.client.emit(command, payload)
+
+    async def _look_for_the_shop(self) -> None:
+        """Take longer than a rider may be silent, without a usable position."""
+        for _ in range(LOST_S):
+            if self._behaviour.is_cooperative:
+                return
+            await asyncio.sleep(1)
 
     async def _pause(self, usual_s: float) -> None:
         await asyncio.sleep(self._behaviour.draw_wait_s(self.client.rng, usual_s))
@@ -313,6 +335,21 @@ def _spawn(tasks: set[asyncio.Task[None]], coroutine: Any) -> None:
     task = asyncio.get_running_loop().create_task(coroutine)
     tasks.add(task)
     task.add_done_callback(tasks.discard)
+
+
+class Tablet:
+    """Tablet: a second phone of a rider, which lies at one place and reports from there."""
+
+    def __init__(self, client: SimulatedClient) -> None:
+        self.client = client
+        self._location = random_location(client.rng)
+
+    async def run(self) -> None:
+        """Report until cancelled."""
+        while True:
+            fix = {**self._location.point(), "accuracy": 12.0, "ts": clock().now_ms()}
+            self.client.emit("location_update", fix)
+            await asyncio.sleep(FIX_EVERY_S)
 
 
 class Customer:

@@ -4,7 +4,7 @@ Independent of the product, of which it imports nothing: it knows only what clie
 received, and the stores' raw items.
 """
 
-from tests.simulation import events_audit, money_audit, orders_audit
+from tests.simulation import events_audit, money_audit, orders_audit, presence_audit
 from tests.simulation.evidence import Evidence, Violation
 
 
@@ -12,6 +12,7 @@ def find_violations(evidence: Evidence) -> list[Violation]:
     """All violations of a run, in a fixed order."""
     violations = [
         *orders_audit.audit(evidence),
+        *presence_audit.audit(evidence),
         *events_audit.audit(evidence),
         *money_audit.audit(evidence),
     ]

@@ -11,7 +11,9 @@ from msgspec.structs import replace
 
 from dispatch.events.inbox import Inboxes
 from dispatch.events.outbox import Outbox
+from dispatch.model import RiderPresence
 from dispatch.orders.unit_of_work import Committed, OrderUnitOfWork, PreparedCommit
+from dispatch.tracking.stores.positions import Positions
 
 # How long the early answer precedes its write.
 EARLY_ANSWER_S = 0.4
@@ -87,9 +89,20 @@ def _repeats_run_again() -> list[Patch]:
     ]
 
 
+def _only_positions_count() -> list[Patch]:
+    """A rider whose fixes cannot be used counts as silent."""
+    presence = Positions.presence
+
+    async def position_only(positions: Positions, rider_id: str) -> RiderPresence:
+        return replace(await presence(positions, rider_id), last=None)
+
+    return [(Positions, "presence", position_only)]
+
+
 PLANTED_BUGS: dict[str, Callable[[], list[Patch]]] = {
     "ack-before-write": _ack_before_write,
     "outbox-drops-entries": _outbox_drops_entries,
     "resume-skips": _resume_skips_first,
     "repeats-run-again": _repeats_run_again,
+    "only-positions-count": _only_positions_count,
 }

@@ -69,7 +69,9 @@ class SimulatedClient:
         faults: FaultSchedule,
     ) -> None:
         self.namespace = f"/{_NAMESPACE[user_type]}"
-        self.actor = f"{_NAMESPACE[user_type]}:{user_id}"
+        # A second phone of the same user is another actor.
+        user_id, _, device = user_id.partition("/")
+        self.actor = f"{device or _NAMESPACE[user_type]}:{user_id}"
         self.rng = random.Random(f"{faults.seed}/{self.actor}")
         self.on_event: Callable[[str, dict[str, Any]], None] = _ignore_event
         self.on_open: Callable[[], None] = _do_nothing
@@ -203,6 +205,7 @@ class SimulatedClient:
             packet = packets.parse_packet(await _read_frame(socket))
             if isinstance(packet, packets.Heartbeat):
                 await socket.send_str(packets.PONG)
+                self._record_sent()
             elif isinstance(packet, packets.Disconnected):
                 return
             elif isinstance(packet, packets.AckPacket):
@@ -263,6 +266,12 @@ class SimulatedClient:
         except (aiohttp.ClientError, OSError):
             # The reader of the socket gets the error as well.
             return
+        self._record_sent()
+
+    def _record_sent(self) -> None:
+        """Record that a rider's app has sent something."""
+        if self.namespace == "/rider":
+            self._event_log.record(self.actor, "packet_sent")
 
     def _on_disconnect(self) -> None:
         if self._joined.is_set():

@@ -16,7 +16,7 @@ from ledger.dynamodb.client import DynamoTable
 from ledger.dynamodb.fake import FakeDynamo, FaultInjector, Latencies
 from ledger.dynamodb.schema import ensure_table
 from tests.simulation import determinism, planted_bugs
-from tests.simulation.actors import Behaviour, Customer, Rider, Vendor
+from tests.simulation.actors import Behaviour, Customer, Rider, Tablet, Vendor
 from tests.simulation.event_log import EventLog
 from tests.simulation.evidence import Evidence
 from tests.simulation.fake_redis import FakeRedis
@@ -170,6 +170,8 @@ class SimulationRun:
         await asyncio.gather(*(vendor.open_shop() for vendor in vendors))
         for rider in riders:
             self._start_task(rider.run())
+        # One rider has left a second phone somewhere.
+        self._start_task(Tablet(self._start_client("RIDER", "r1/tablet")).run())
         customers = [
             Customer(self._start_client("USER", f"u{n}"), self._behaviour, vendors)
             for n in range(counts[2])

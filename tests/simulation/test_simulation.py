@@ -91,6 +91,18 @@ def test_a_planted_bug_is_found(plant, faults, rule):
     assert rule in line["figures"]["findings"]
 
 
+@pytest.mark.slow
+def test_an_order_that_is_taken_from_a_present_rider_is_found():
+    """A minute must pass while the rider's fixes cannot be used, which takes more orders."""
+    options = ("--orders", "24", "--faults", "none")
+    code, line, _ = run_command("--seed", "1", *options, "--plant", "only-positions-count")
+    _, without, _ = run_command("--seed", "1", *options)
+
+    assert code == 1
+    assert set(line["figures"]["findings"]) == {"withdrawn_while_present"}
+    assert without["figures"]["findings"] == {}
+
+
 @pytest.mark.parametrize("path", AUDIT_MODULES)
 def test_the_auditor_imports_no_product_code(path):
     """The audit modules import no product code."""

@@ -2,6 +2,7 @@
 
 import asyncio
 
+import orjson
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -231,3 +232,16 @@ async def run_script(script: list[str], joins_at: int) -> None:
 def shown_lat(node: Node) -> float | None:
     shown = node.fix_pipeline.last_position("rdr_1")
     return shown.position.lat if shown else None
+
+
+async def test_a_position_that_was_made_earlier_is_not_shown():
+    """A node that the rider has just come to may not know its phone's clock."""
+    here, there, watcher = await two_nodes()
+    here.report("rdr_1", fix(0, ts=here.clock.now_ms()))
+    await here.writer.flush()
+    [newest] = watcher.updates
+    older = {**newest, "ts": newest["ts"] - 1, "receivedAt": newest["receivedAt"] + 1}
+    packet = b'42/user,["rider_location_update",' + orjson.dumps(older) + b"]"
+    there.channels.publish("c", "ord_1", packet)
+
+    assert watcher.updates == [newest]

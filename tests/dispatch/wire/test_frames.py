@@ -124,6 +124,13 @@ def test_the_reception_time_is_read_from_a_position():
     assert frames.received_at_ms(frames.encode_position(odd)) == 1_250
 
 
+def test_the_time_of_a_fix_is_read_from_a_position():
+    """Also where a field before it holds the field's name as text."""
+    odd = replace(POSITION, order_id='"ts":7,')
+    assert frames.made_at_ms(frames.encode_position(POSITION)) == POSITION.ts
+    assert frames.made_at_ms(frames.encode_position(odd)) == POSITION.ts
+
+
 @pytest.mark.parametrize(
     ("before", "limit", "after"),
     [
