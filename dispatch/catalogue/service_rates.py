@@ -79,6 +79,8 @@ class ServiceRates:
     async def put_service(self, service: Service, patch: ServiceSettings, admin_id: str) -> Rates:
         """Change the rates that the patch names; all rates of the service, with the next version.
 
+        A patch that changes nothing writes nothing.
+
         Errors: Refused MALFORMED where an order would become free of charge; StoreUnavailable
             where other operators kept changing the same item.
         DynamoDB: GetItem, then one transaction of the item (if its version is unchanged) and the
@@ -88,6 +90,8 @@ class ServiceRates:
             item = await self._table.get(SERVICES_KEY)
             before = _read_rates(item)
             after = _apply_patch(before[service], patch)
+            if after == msgspec.structs.replace(before[service], version=after.version):
+                return before[service]
             version = item["version"] if item else 0
             now_ms = self._clock.now_ms()
             changed = _to_item({**before, service: after}, version + 1)

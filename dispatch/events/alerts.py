@@ -1,5 +1,7 @@
 """Alerts to operators: published once per interval, and the last ones stored."""
 
+from collections.abc import Awaitable, Callable
+
 import msgspec
 
 from dispatch import keys, metrics
@@ -9,6 +11,9 @@ from dispatch.wire.events import Alert
 # What an operator who signs in later is shown. Source: chosen.
 ALERTS_MAX = 50
 ALERTS_TTL_MS = 24 * 3600_000
+
+# Raises an alert for operators, unless the same was raised within this many milliseconds.
+AlertRaiser = Callable[[Alert, int], Awaitable[bool]]
 
 _decoder = msgspec.json.Decoder(Alert)
 
@@ -26,11 +31,11 @@ class Alerts:
     async def raise_alert(self, alert: Alert, every_ms: int, subject: str | None = None) -> bool:
         """Publish and store an alert, unless the same was raised in the last `every_ms`.
 
-        The same is one of the same kind about the same subject, which is the alert's order or rider
-        unless it is given. Returns whether it was raised.
+        The same is one of the same kind about the same subject, which is the alert's order, payout
+        or rider unless it is given. Returns whether it was raised.
         Redis: one script, one round trip; atomic. A repeated call raises it once.
         """
-        subject = subject or alert.order_id or alert.rider_id or "-"
+        subject = subject or alert.order_id or alert.payout_id or alert.rider_id or "-"
         script_keys = (keys.alert_raised(alert.kind, subject), keys.alerts())
         text = msgspec.json.encode(alert)
         arguments = (text, every_ms, ALERTS_MAX, ALERTS_TTL_MS, keys.alerts_channel(), alert.ts)

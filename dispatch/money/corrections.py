@@ -4,8 +4,11 @@ from dispatch import ids
 from dispatch.clock import Clock
 from dispatch.errors import Refusal, Refused
 from dispatch.model import OrderStatus
+from dispatch.money.approvals.acts import RefundAct, RemittanceAct
+from dispatch.money.approvals.model import Approval
+from dispatch.money.approvals.proposals import Proposals
 from dispatch.money.correction_store import CorrectionStore, proposal_view
-from dispatch.money.idempotent_store import Answer
+from dispatch.money.idempotent_store import Answer, KeptRequest
 from dispatch.orders.store import OrderStore
 from dispatch.orders.unit_of_work import Caller
 from dispatch.storage.paging import PageRequest
@@ -41,9 +44,16 @@ class CorrectionService:
     for another body.
     """
 
-    def __init__(self, corrections: CorrectionStore, orders: OrderStore, clock: Clock) -> None:
+    def __init__(
+        self,
+        corrections: CorrectionStore,
+        orders: OrderStore,
+        proposals: Proposals,
+        clock: Clock,
+    ) -> None:
         self._corrections = corrections
         self._orders = orders
+        self._proposals = proposals
         self._clock = clock
 
     async def tip(self, caller: Caller, order_id: str, amount: int) -> Answer:
@@ -66,48 +76,90 @@ class CorrectionService:
             "amount": amount,
             **_transaction_ref(fact, accounts.user(caller.id)),
         }
-        return await self._corrections.post_tip(fact, caller.request_key, answer)
+        kept = KeptRequest(answer=answer, request_key=caller.request_key)
+        return await self._corrections.post_tip(fact, kept)
 
     async def refund(self, caller: Caller, order_id: str, body: RefundBody) -> Answer:
-        """Refund a part of a settled order to its customer.
+        """Refund a part of a settled order to its customer, or propose it above the limit.
+
+        The limit holds for all refunds of the order together.
 
         Errors: Refused NOT_FOUND; WRONG_STATE before the settlement; INSUFFICIENT_FUNDS above what
         was paid; MALFORMED for a vendor's fault where there is no vendor.
         """
+        first = await self._corrections.find_answer(caller.request_key)
+        if first is not None:
+            return first
         order = await self._orders.get(order_id)
         if order is None:
             raise Refused(Refusal.NOT_FOUND, f"there is no order {order_id}")
         borne_by = BorneBy(body.borne_by)
         if borne_by is BorneBy.VENDOR and order.vendor_id is None:
             raise Refused(Refusal.MALFORMED, "borneBy: a parcel has no vendor")
-        fact = PartialRefund(order_id, ids.new_id("ref"), body.amount, body.reason, borne_by)
+        act = RefundAct(
+            order_id=order_id,
+            refund_id=ids.new_id("ref"),
+            user_id=order.user_id,
+            amount=body.amount,
+            borne_by=borne_by,
+            reason=body.reason,
+        )
+        if self._proposals.needs_two(await self._corrections.refunded_with(_refund_fact(act))):
+            return await self._proposals.propose(caller, act)
+        return await self.carry_out_refund(act, caller)
+
+    async def carry_out_refund(
+        self, act: RefundAct, caller: Caller, approval: Approval | None = None
+    ) -> Answer:
+        """Post a refund. Errors: as `refund`; WRONG_STATE where the approval is decided."""
+        fact = _refund_fact(act)
         answer = {
-            "refundId": fact.refund_id,
-            "orderId": order_id,
-            "amount": body.amount,
-            "borneBy": borne_by.value,
-            **_transaction_ref(fact, accounts.user(order.user_id)),
+            "refundId": act.refund_id,
+            "orderId": act.order_id,
+            "amount": act.amount,
+            "borneBy": act.borne_by.value,
+            **_transaction_ref(fact, accounts.user(act.user_id)),
         }
-        return await self._corrections.post(fact, caller.request_key, answer)
+        return await self._corrections.post(
+            fact, self._proposals.keep(caller, act, approval)(answer)
+        )
 
     async def record_remittance(
         self, caller: Caller, rider_id: str, body: RemittanceBody
     ) -> Answer:
-        """Book cash that a rider has handed in.
+        """Book cash that a rider has handed in, or propose it above the limit.
 
         Errors: Refused INSUFFICIENT_FUNDS where the rider owes less; CONFLICT for a reference that
         was used for another amount.
         """
-        remittance_id = body.reference or ids.new_id("rem")
-        fact = Remittance(rider_id, remittance_id, body.amount, body.desk)
+        first = await self._corrections.find_answer(caller.request_key)
+        if first is not None:
+            return first
+        act = RemittanceAct(
+            rider_id=rider_id,
+            remittance_id=body.reference or ids.new_id("rem"),
+            amount=body.amount,
+            desk=body.desk,
+        )
+        if self._proposals.needs_two(body.amount):
+            return await self._proposals.propose(caller, act)
+        return await self.carry_out_remittance(act, caller)
+
+    async def carry_out_remittance(
+        self, act: RemittanceAct, caller: Caller, approval: Approval | None = None
+    ) -> Answer:
+        """Post a remittance. Errors: as `record_remittance`; WRONG_STATE as a refund."""
+        fact = Remittance(act.rider_id, act.remittance_id, act.amount, act.desk)
         answer = {
-            "remittanceId": remittance_id,
-            "riderId": rider_id,
-            "amount": body.amount,
-            "desk": body.desk,
-            **_transaction_ref(fact, accounts.rider_cash(rider_id)),
+            "remittanceId": act.remittance_id,
+            "riderId": act.rider_id,
+            "amount": act.amount,
+            "desk": act.desk,
+            **_transaction_ref(fact, accounts.rider_cash(act.rider_id)),
         }
-        return await self._corrections.post(fact, caller.request_key, answer)
+        return await self._corrections.post(
+            fact, self._proposals.keep(caller, act, approval)(answer)
+        )
 
     async def propose(self, caller: Caller, body: AdjustmentBody) -> Answer:
         """Propose an adjustment, which another person must approve.
@@ -184,9 +236,10 @@ class CorrectionService:
 
         Errors: Refused WRONG_STATE for closing a wallet that is not empty.
         """
-        return await self._corrections.set_wallet_status(
-            account, body.status, caller.id, body.reason
-        )
+        first = await self._corrections.find_answer(caller.request_key)
+        if first is not None:
+            return first
+        return await self._corrections.set_wallet_status(caller, account, body.status, body.reason)
 
     async def _get_for_decision(self, caller: Caller, adjustment_id: str) -> AdjustmentProposal:
         proposal = await self._corrections.get_proposal(adjustment_id)
@@ -207,6 +260,10 @@ def _charged_account(rider_id: str, body: ShortageBody) -> str:
     if body.customer_id is None:
         raise Refused(Refusal.MALFORMED, "customerId: whose debt is it?")
     return accounts.receivable("USER", body.customer_id)
+
+
+def _refund_fact(act: RefundAct) -> PartialRefund:
+    return PartialRefund(act.order_id, act.refund_id, act.amount, act.reason, act.borne_by)
 
 
 def _transaction_ref(fact: Fact, account: str) -> Answer:

@@ -3,7 +3,11 @@
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from dispatch.clock import Clock
+from dispatch.errors import Refusal, Refused
+from dispatch.events.audit_records import OperatorAct, audit_record
 from dispatch.events.idempotency_records import RequestKey, write_record
 from dispatch.events.kept_answers import KeptAnswers
 from dispatch.storage.dynamodb_errors import RetryableTable
@@ -23,6 +27,27 @@ class WriteConflict(Exception):
         super().__init__(f"the condition of write {position} failed")
         self.position = position
         self.item = item
+
+
+class KeptRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept of a request in the transaction of its effect.
+
+    The answer, under the request's key if it has one; where an operator sent it, its act; where
+    another operator proposed the act, the decision about the approval.
+    """
+
+    answer: Answer
+    request_key: RequestKey | None = None
+    act: OperatorAct | None = None
+    decision: Write | None = None
+
+
+def not_pending(item: Item | None) -> Refused:
+    """The refusal of a decision about an approval that is decided or expired by now."""
+    state = item.get("approvalState", "gone") if item else "gone"
+    return Refused(
+        Refusal.WRONG_STATE, f"the approval is {'expired' if state == 'PENDING' else state}"
+    )
 
 
 class IdempotentStore:
@@ -52,26 +77,32 @@ class IdempotentStore:
         """
         return await self._answers.save(request_key, answer)
 
-    async def _transact(
-        self, writes: Sequence[Write], request_key: RequestKey | None, answer: Answer
-    ) -> Answer:
+    async def _transact(self, writes: Sequence[Write], kept: KeptRequest) -> Answer:
         """Write a transaction with its answer; a repeated request gets the first answer.
 
-        Errors: WriteConflict; Refused CONFLICT where the key was used for another body.
+        Errors: WriteConflict; Refused CONFLICT where the key was used for another body,
+        WRONG_STATE where the approval is decided already.
         DynamoDB: one transaction, and one GetItem where it is cancelled.
         """
         try:
-            await self._table.transact([*writes, *self._records(request_key, answer)])
+            await self._table.transact([*writes, *self._records(kept)])
         except TransactionCancelled as cancelled:
-            first = await self.find_answer(request_key)
+            first = await self.find_answer(kept.request_key)
             if first is not None:
                 return first
             position = cancelled.failed_positions()[0]
-            raise WriteConflict(position, cancelled.reasons[position].item) from cancelled
-        return answer
+            item = cancelled.reasons[position].item
+            if position >= len(writes):
+                raise not_pending(item) from cancelled
+            raise WriteConflict(position, item) from cancelled
+        return kept.answer
 
-    def _records(self, request_key: RequestKey | None, answer: Answer) -> list[Write]:
-        """The idempotency record of a request, none without a key."""
-        if request_key is None:
-            return []
-        return [write_record(request_key, answer, self._clock.now_ms())]
+    def _records(self, kept: KeptRequest) -> list[Write]:
+        """The writes of what is kept; the decision is the first, and alone can fail."""
+        now_ms = self._clock.now_ms()
+        records: list[Write] = [] if kept.decision is None else [kept.decision]
+        if kept.request_key is not None:
+            records.append(write_record(kept.request_key, kept.answer, now_ms))
+        if kept.act is not None:
+            records.append(audit_record(kept.act, now_ms))
+        return records

@@ -5,14 +5,15 @@ A metric for each invariant counts its breaks.
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 import structlog
 
 from dispatch import metrics
 from dispatch.clock import Clock
 from dispatch.errors import StoreUnavailable
-from dispatch.money.payouts.store import PayoutStore
+from dispatch.events.alerts import AlertRaiser
+from dispatch.money.payouts.gate_store import PayoutGateStore
 from dispatch.storage.dynamodb_errors import translate_dynamodb_errors
 from dispatch.wire.events import Alert
 from ledger.reporting.audit import CONSISTENT_AFTER_MS, Audit
@@ -28,17 +29,14 @@ STOPPED_BY = "ledger_monitor"
 # The alert for operators is repeated after this long.
 ALERT_EVERY_MS = 5 * 60_000
 
-# Raises an alert for operators, unless the same was raised within this many milliseconds.
-AlertRaiser = Callable[[Alert, int], Awaitable[bool]]
-
 log = structlog.get_logger(__name__)
 
 
 class LedgerMonitor:
     """Audits what was posted since the last audit; never changes the ledger."""
 
-    def __init__(self, payouts: PayoutStore, new_audit: Callable[[], Audit], clock: Clock) -> None:
-        self._payouts = payouts
+    def __init__(self, gate: PayoutGateStore, new_audit: Callable[[], Audit], clock: Clock) -> None:
+        self._gate = gate
         self._new_audit = new_audit
         self._clock = clock
         self._verified_ms = clock.now_ms() - OVERLAP_MS
@@ -78,10 +76,7 @@ class LedgerMonitor:
     async def _stop_payouts(self, found: list[LedgerBreak]) -> None:
         for each in found[:LOGGED_BREAKS_MAX]:
             log.error("ledger_broken", rule=each.invariant, where=each.subject, what=each.detail)
-        now_ms = self._clock.now_ms()
-        await self._payouts.set_gate(
-            stopped=True, reason=str(found[0])[:200], by=STOPPED_BY, now_ms=now_ms
-        )
+        await self._gate.stop_by_server(str(found[0])[:200], STOPPED_BY)
 
 
 def _build_alert(found: list[LedgerBreak], now_ms: int) -> Alert:

@@ -1,7 +1,7 @@
 """Payment store: payments that a provider was asked for, in DynamoDB."""
 
 from dispatch.events.idempotency_records import RequestKey
-from dispatch.money.idempotent_store import Answer, IdempotentStore, WriteConflict
+from dispatch.money.idempotent_store import Answer, IdempotentStore, KeptRequest, WriteConflict
 from ledger.dynamodb.table import TransactionCancelled
 from ledger.records.payments import ProviderPayment, fail_payment, start_payment
 
@@ -24,7 +24,9 @@ class PaymentStore(IdempotentStore):
         """
         started = start_payment(payment, self._clock.now_ms())
         try:
-            return await self._transact([started], request_key, answer)
+            return await self._transact(
+                [started], KeptRequest(answer=answer, request_key=request_key)
+            )
         except WriteConflict as conflict:
             raise AssertionError("the id of a new payment is unique") from conflict
 

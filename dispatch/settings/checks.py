@@ -45,6 +45,7 @@ def check(settings: Settings) -> None:
     _check_proxies(settings)
     _check_gateways(settings)
     _check_secrets(settings)
+    _check_approvals(settings)
     _check_service_area(settings)
     _check_stores(settings)
     _check_phones(settings)
@@ -129,6 +130,13 @@ def _check_redis_url(settings: Settings) -> None:
         parse_redis_url(settings.redis_url)
     except ValueError as error:
         raise SettingsError(f"REDIS_URL: {error}") from None
+
+
+def _check_approvals(settings: Settings) -> None:
+    if settings.two_person_above_xaf < 0:
+        raise SettingsError(
+            "TWO_PERSON_ABOVE_XAF must not be negative; 0 asks for two people for every amount"
+        )
 
 
 def _check_gateways(settings: Settings) -> None:

@@ -100,6 +100,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     # A delivery that is completed farther from its dropoff than this raises an alert.
     # Source: chosen; more than a wrong pin and a large building are apart from the door.
     completed_far_m: int = 500
+    # Refunds, remittances and payouts above it need another operator's approval. Source: chosen;
+    # the least that a vendor may draw, so that daily corrections stay one person's.
+    two_person_above_xaf: int = 50_000
     dev: bool = False
 
     # Period of the position writer: a fix waits at most this long before it is sent to Redis.

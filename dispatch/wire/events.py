@@ -297,6 +297,7 @@ class Alert(Event, frozen=True, kw_only=True):
     message: str
     order_id: str | None = None
     rider_id: str | None = None
+    payout_id: str | None = None
     ts: int = 0
 
 

@@ -15,6 +15,7 @@ from handlers.http import (
     admin,
     admin_money,
     admin_people,
+    approvals,
     audit,
     catalogue,
     orders,
@@ -45,7 +46,7 @@ DEV_TOKEN_TTL_S = 24 * 3600
 # The endpoints, one module for each subject.
 HTTP_MODULES = (
     accounts, service_rates, catalogue, profiles, orders, wallets, admin, admin_money,
-    admin_people, promotions, audit, token_routes, webhook_routes,
+    admin_people, promotions, approvals, audit, token_routes, webhook_routes,
 )  # fmt: skip
 
 

@@ -48,7 +48,7 @@ def _build_services(
     infrastructure: Infrastructure, events: EventParts, orders: OrderParts, tracking: TrackingParts
 ) -> Services:
     settings, clock, table = infrastructure.settings, infrastructure.clock, infrastructure.table
-    money = build_money_services(table, orders.ledger, orders.order_service, settings, clock)
+    money = build_money_services(infrastructure, orders)
     auth = build_auth_services(infrastructure)
     stores, registry, order_store = orders.stores, tracking.rider_registry, OrderStore(table)
     freshness_limits = registry.limits
@@ -96,6 +96,7 @@ def _build_services(
         statements=money.statements,
         history=money.history,
         payout_store=money.payout_store,
+        approval_service=money.approval_service,
         ledger_monitor=money.ledger_monitor,
         rider_registry=registry,
         cash_headroom=CashHeadroom(stores.riders, registry),

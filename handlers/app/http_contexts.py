@@ -9,6 +9,7 @@ from handlers.http.accounts import ACCOUNTS, AccountsContext
 from handlers.http.admin import ADMIN, AdminContext
 from handlers.http.admin_money import ADMIN_MONEY, AdminMoneyContext
 from handlers.http.admin_people import ADMIN_PEOPLE, AdminPeopleContext
+from handlers.http.approvals import APPROVALS, ApprovalsContext
 from handlers.http.audit import AUDIT, AuditContext
 from handlers.http.catalogue import CATALOGUE, CatalogueContext
 from handlers.http.earnings import EarningsReport
@@ -98,6 +99,9 @@ def _add_money_contexts(app: web.Application, services: Services) -> None:
         cash_headroom=services.cash_headroom,
         statements=services.statements,
         history=services.history,
+    )
+    app[APPROVALS] = ApprovalsContext(
+        approval_service=services.approval_service, cash_headroom=services.cash_headroom
     )
     app[WEBHOOKS] = WebhooksContext(
         payment_service=services.payment_service,

@@ -18,6 +18,7 @@ from dispatch.clock import Clock
 from dispatch.events.audit_log import AuditLog
 from dispatch.events.kept_answers import KeptAnswers
 from dispatch.leadership.order_timeouts import OrderTimeouts
+from dispatch.money.approvals.service import ApprovalService
 from dispatch.money.corrections import CorrectionService
 from dispatch.money.ledger_monitor import LedgerMonitor
 from dispatch.money.payments import PaymentService
@@ -94,6 +95,7 @@ class Services:
     statements: Statements
     history: History
     payout_store: PayoutStore
+    approval_service: ApprovalService
     ledger_monitor: LedgerMonitor
     rider_registry: RiderRegistry
     cash_headroom: CashHeadroom

@@ -7,6 +7,7 @@ from aiohttp import web
 
 from dispatch.errors import Refusal, Refused
 from dispatch.money.corrections import CorrectionService
+from dispatch.money.idempotent_store import Answer
 from dispatch.money.payouts.decisions import PayoutDecisions
 from dispatch.money.payouts.store import STATUSES, PayoutStore, payout_view
 from dispatch.storage.dynamodb_errors import translate_dynamodb_errors
@@ -22,8 +23,7 @@ from dispatch.wire.http.admin_money import (
 )
 from dispatch.wire.http.base import ReasonBody
 from handlers.http.framework.envelope import (
-    HTTP_EDGE,
-    PRINCIPAL,
+    ACCEPTED,
     Created,
     JsonObject,
     Route,
@@ -74,6 +74,16 @@ class _WalletOwner(NamedTuple):
         return wallet_account(self.owner_type, self.owner_id)
 
 
+def _done(answer: Answer) -> JsonObject | Created[JsonObject]:
+    """The answer of an act that was carried out, or that waits for another operator."""
+    return Created(answer, ACCEPTED) if "approvalId" in answer else answer
+
+
+def _created(answer: Answer) -> Created[JsonObject]:
+    """As `_done`, for an act that creates something."""
+    return Created(answer, ACCEPTED if "approvalId" in answer else 201)
+
+
 # Payouts.
 
 
@@ -88,10 +98,10 @@ async def get_payouts(request: web.Request) -> ListPage[JsonObject]:
     return listing(map(payout_view, payouts), cursor)
 
 
-async def post_payout_approval(request: web.Request) -> JsonObject:
-    """Approve a payout that another person requested."""
+async def post_payout_approval(request: web.Request) -> JsonObject | Created[JsonObject]:
+    """Approve a payout that another person requested; above the limit another one must agree."""
     decisions, payout_id = request.app[ADMIN_MONEY].payout_decisions, id_of(request, "payoutId")
-    return await decisions.approve(http_caller(request), payout_id)
+    return _done(await decisions.approve(http_caller(request), payout_id))
 
 
 async def post_payout_rejection(request: web.Request) -> JsonObject:
@@ -101,53 +111,56 @@ async def post_payout_rejection(request: web.Request) -> JsonObject:
     return await decisions.reject(http_caller(request, body), payout_id, body.reason or "rejected")
 
 
-async def post_payout_outcome(request: web.Request) -> JsonObject:
-    """Record the outcome of a payout that was carried out by hand, or that came back."""
+async def post_payout_outcome(request: web.Request) -> JsonObject | Created[JsonObject]:
+    """Record the outcome of a payout that was carried out by hand, or that came back.
+
+    Of a payout that a provider carries out, or above the limit, another operator must agree.
+    """
     body = await read_body(request, PayoutOutcome)
     decisions, payout_id = request.app[ADMIN_MONEY].payout_decisions, id_of(request, "payoutId")
-    return await decisions.record_manual_outcome(http_caller(request, body), payout_id, body)
+    caller = http_caller(request, body)
+    return _done(await decisions.record_manual_outcome(caller, payout_id, body))
 
 
 async def get_payout_gate(request: web.Request) -> JsonObject:
-    """Whether payouts are stopped, since when, by whom and why."""
-    return await request.app[ADMIN_MONEY].payout_store.get_gate()
+    """Whether payouts are stopped, since when, by whom and why, and the last changes."""
+    return await request.app[ADMIN_MONEY].payout_decisions.get_gate()
 
 
-async def put_payout_gate(request: web.Request) -> JsonObject:
-    """Stop payouts, or let them continue."""
+async def put_payout_gate(request: web.Request) -> JsonObject | Created[JsonObject]:
+    """Stop payouts, or let them continue, to which another operator must agree."""
     body = await read_body(request, PayoutGate)
-    store = request.app[ADMIN_MONEY].payout_store
-    by, now_ms = request[PRINCIPAL].id, request.app[HTTP_EDGE].clock.now_ms()
-    await store.set_gate(stopped=body.stopped, reason=body.reason, by=by, now_ms=now_ms)
-    return await store.get_gate()
+    decisions = request.app[ADMIN_MONEY].payout_decisions
+    return _done(await decisions.set_gate(http_caller(request, body), body))
 
 
 # Refunds, cash and adjustments.
 
 
 async def post_refund(request: web.Request) -> Created[JsonObject]:
-    """Refund a part of a settled order."""
+    """Refund a part of a settled order; above the limit another operator must agree."""
     body = await read_body(request, RefundBody)
     corrections, order_id = request.app[ADMIN_MONEY].correction_service, order_id_of(request)
-    return Created(await corrections.refund(http_caller(request, body), order_id, body))
+    return _created(await corrections.refund(http_caller(request, body), order_id, body))
 
 
 async def post_remittance(request: web.Request) -> Created[JsonObject]:
-    """Record cash that a rider handed in."""
+    """Record cash that a rider handed in; above the limit another operator must agree."""
     body = await read_body(request, RemittanceBody)
     context, rider_id = request.app[ADMIN_MONEY], rider_id_of(request)
     recorded = await context.correction_service.record_remittance(
         http_caller(request, body), rider_id, body
     )
     context.cash_headroom.refresh_soon(rider_id)
-    return Created(recorded)
+    return _created(recorded)
 
 
 async def post_shortage(request: web.Request) -> Created[JsonObject]:
     """Propose an adjustment for cash that a rider cannot hand in; another person must approve."""
     body = await read_body(request, ShortageBody)
     corrections, rider_id = request.app[ADMIN_MONEY].correction_service, rider_id_of(request)
-    return Created(await corrections.propose_shortage(http_caller(request, body), rider_id, body))
+    caller = http_caller(request, body)
+    return Created(await corrections.propose_shortage(caller, rider_id, body), ACCEPTED)
 
 
 async def get_riders_with_cash(request: web.Request) -> ListPage[JsonObject]:

@@ -11,6 +11,7 @@ from ledger.core.facts import (
     Netting,
     PartialRefund,
     PayoutPaid,
+    PayoutPaidLate,
     PayoutReturned,
     Refund,
     Rejection,
@@ -20,7 +21,12 @@ from ledger.core.facts import (
     TopUp,
 )
 from ledger.core.money import checked_amount
-from ledger.core.order_entries import NONE_AVAILABLE, AvailableBalances, plan_order_entry
+from ledger.core.order_entries import (
+    NONE_AVAILABLE,
+    AvailableBalances,
+    limit_to_available,
+    plan_order_entry,
+)
 from ledger.core.order_funds import OrderFunds, PaymentMethod
 
 
@@ -30,8 +36,8 @@ def plan_entry(
     """The journal entry of a fact.
 
     `funds` are the order's funds, which settlements, refunds and tips depend on; `shard` is the
-    shard of the platform's accounts to use; `available` is what a refund may take from the wallets
-    of vendor and rider.
+    shard of the platform's accounts to use; `available` is what a refund, or a payout paid late,
+    may take from wallets.
 
     Units: whole XAF.
 
@@ -52,6 +58,8 @@ def plan_entry(
             return _adjustment(fact)
         case PayoutPaid() | PayoutReturned():
             return _payout(fact, shard)
+        case PayoutPaidLate():
+            return _late_payout(fact, shard, available)
 
 
 def _top_up(fact: TopUp, shard: int) -> JournalEntry:
@@ -134,3 +142,17 @@ def _payout(fact: PayoutPaid | PayoutReturned, shard: int) -> JournalEntry:
         Leg(fees, -fact.fee, categories.PAYOUT),
     ]
     return build_entry(fact, "PAID", legs, provider=fact.provider)
+
+
+def _late_payout(fact: PayoutPaidLate, shard: int, available: AvailableBalances) -> JournalEntry:
+    amount = checked_amount(fact.amount)
+    wallet = Leg(
+        accounts.owner(fact.owner_type, fact.owner_id), -amount, categories.PAYOUT_PAID_LATE
+    )
+    fees = accounts.platform(PlatformAccount.PROVIDER_FEES, shard)
+    legs = [
+        *limit_to_available(wallet, available),
+        Leg(accounts.clearing(fact.provider, shard), amount + fact.fee, categories.PAYOUT),
+        Leg(fees, -fact.fee, categories.PAYOUT),
+    ]
+    return build_entry(fact, "PAID", legs, provider=fact.provider, isLate=True)

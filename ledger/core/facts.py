@@ -136,6 +136,21 @@ class PayoutPaid(msgspec.Struct, frozen=True):
     fee: int = 0
 
 
+class PayoutPaidLate(msgspec.Struct, frozen=True):
+    """A provider has paid a payout that was booked as failed. Units: whole XAF.
+
+    Its hold is released by then: the owner's wallet pays as far as it can, and the rest is the
+    owner's debt.
+    """
+
+    payout_id: str
+    owner_type: OwnerType
+    owner_id: str
+    amount: int
+    provider: str
+    fee: int = 0
+
+
 class PayoutReturned(msgspec.Struct, frozen=True):
     """A paid payout came back. Units: whole XAF."""
 
@@ -158,6 +173,7 @@ Fact = (
     | Netting
     | Adjustment
     | PayoutPaid
+    | PayoutPaidLate
     | PayoutReturned
 )
 # Facts that depend on the current state of the order's funds.
@@ -184,7 +200,8 @@ def entry_key(fact: Fact) -> Key:
             return Key(adjustment_pk(fact.adjustment_id), "JE#ADJUST")
         case Netting():
             return Key(payout_pk(fact.payout_id), "JE#NET")
-        case PayoutPaid():
+        case PayoutPaid() | PayoutPaidLate():
+            # One key: a payout is paid once, whenever that is reported.
             return paid_entry_key(fact.payout_id)
         case PayoutReturned():
             return Key(payout_pk(fact.payout_id), "JE#RETURNED")

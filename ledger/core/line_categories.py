@@ -17,5 +17,7 @@ NETTING = "NETTING"
 ADJUSTMENT = "ADJUSTMENT"
 PAYOUT = "PAYOUT"
 PAYOUT_RETURNED = "PAYOUT_RETURNED"
+# Not PAYOUT: it is taken from what may be spent, since nothing is held for it any more.
+PAYOUT_PAID_LATE = "PAYOUT_PAID_LATE"
 # Movements that count as earnings.
 EARNING_CATEGORIES = frozenset({ORDER_EARNINGS, TIP, CANCELLATION_FEE})

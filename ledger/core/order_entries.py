@@ -159,7 +159,7 @@ def _part_refund(
         )
     legs = [Leg(accounts.user(funds.user_id), amount, categories.REFUND)]
     for leg in _bearer_legs(fact, funds, shard):
-        legs += _limit_to_available(leg, available)
+        legs += limit_to_available(leg, available)
     details = {"reason": fact.reason, "borneBy": fact.borne_by.value}
     return build_entry(fact, "REFUND", legs, funds.order_id, **details)
 
@@ -206,8 +206,11 @@ def _discount_share(funds: OrderFunds, refunded: int) -> int:
     return refunded * funds.pricing.discount // funds.pricing.total
 
 
-def _limit_to_available(leg: Leg, available: AvailableBalances) -> list[Leg]:
-    """Turn what a wallet cannot bear into a debt of its owner, so that a refund never fails."""
+def limit_to_available(leg: Leg, available: AvailableBalances) -> list[Leg]:
+    """Turn what a wallet cannot bear into a debt of its owner, so that the fact never fails.
+
+    Units: whole XAF.
+    """
     kind = kind_of(leg.account)
     if kind not in accounts.OWNERS or leg.amount >= 0:
         return [leg]
@@ -215,7 +218,7 @@ def _limit_to_available(leg: Leg, available: AvailableBalances) -> list[Leg]:
     debtor = accounts.receivable(*leg.account.split("#"))
     return [
         Leg(leg.account, -taken, leg.category),
-        Leg(debtor, leg.amount + taken, categories.REFUND),
+        Leg(debtor, leg.amount + taken, leg.category),
     ]
 
 

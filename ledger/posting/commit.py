@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ledger.core.entries import JournalEntry, Leg, hash_fact
-from ledger.core.facts import Fact, PartialRefund, Rejection, entry_key
+from ledger.core.facts import Fact, PartialRefund, PayoutPaidLate, Rejection, entry_key
 from ledger.core.order_funds import OrderFunds
 from ledger.dynamodb.table import Item, Table, TableUnavailable, TransactionCancelled, Write
 from ledger.posting.balance_cache import BalanceCache
@@ -101,8 +101,8 @@ class Committer:
 
     def _check_balance(self, fact: Fact, leg: Leg, item: Item | None) -> None:
         self._balances.store(read_balance(leg.account, item))
-        # A partial refund takes less where less is available: it is planned again.
-        if not isinstance(fact, PartialRefund):
+        # These take less where less is available: they are planned again.
+        if not isinstance(fact, PartialRefund | PayoutPaidLate):
             _raise_if_rejected(explain_rejected_balance(leg, item))
 
     async def _resolve_unknown(self, fact: Fact, draft: TransactionDraft) -> PostedEntry:

@@ -13,6 +13,7 @@ from ledger.core.facts import (
     Fact,
     OrderFact,
     PartialRefund,
+    PayoutPaidLate,
     Rejection,
     Settle,
     entry_key,
@@ -264,16 +265,16 @@ class Ledger:
         funds = await self.get_funds(fact.order_id) if isinstance(fact, OrderFact) else None
         available: AvailableBalances = {}
         if isinstance(fact, PartialRefund) and funds is not None:
-            available = await self._read_available(funds)
+            available = await self._read_available(_bearers(funds))
+        elif isinstance(fact, PayoutPaidLate):
+            available = await self._read_available([accounts.owner(fact.owner_type, fact.owner_id)])
         entry = plan_entry(fact, funds, shard, available)
         return entry if isinstance(entry, Rejection) else Plan(fact, funds, entry)
 
-    async def _read_available(self, funds: OrderFunds) -> AvailableBalances:
-        """What vendor and rider of an order could pay back now. DynamoDB: BatchGetItem."""
-        parties = [accounts.vendor(funds.vendor_id)] if funds.vendor_id else []
-        parties += [accounts.rider(funds.rider_id)] if funds.rider_id else []
-        items = await self._table.get_many([balance_key(account) for account in parties])
-        found = [read_balance(a, item) for a, item in zip(parties, items, strict=True)]
+    async def _read_available(self, wallets: Sequence[str]) -> AvailableBalances:
+        """What these wallets could pay now. DynamoDB: BatchGetItem."""
+        items = await self._table.get_many([balance_key(account) for account in wallets])
+        found = [read_balance(a, item) for a, item in zip(wallets, items, strict=True)]
         return {each.account: each.available for each in found if each.status == ACTIVE}
 
     async def _find_posted_or_refuse(self, fact: Fact, rejection: Rejection) -> PostedEntry:
@@ -281,3 +282,10 @@ class Ledger:
         if posted is None:
             raise LedgerRefused(rejection.code, rejection.message)
         return posted
+
+
+def _bearers(funds: OrderFunds) -> list[str]:
+    """The wallets of an order's vendor and rider, who bear its refunds."""
+    vendors = [accounts.vendor(funds.vendor_id)] if funds.vendor_id else []
+    riders = [accounts.rider(funds.rider_id)] if funds.rider_id else []
+    return vendors + riders

@@ -17,6 +17,9 @@ from ledger.dynamodb.table import (
 )
 
 ADJUSTMENT_QUEUE = "ADJUSTMENT_QUEUE"
+# How long a proposal waits for another person. Source: chosen; the next working day, and no
+# proposal is forgotten and then approved.
+PROPOSAL_TTL_MS = 24 * 3_600_000
 
 
 class AdjustmentState(StrEnum):
@@ -38,6 +41,11 @@ class AdjustmentProposal(msgspec.Struct, frozen=True, kw_only=True, rename="came
     updated_at: int
     adjustment_state: AdjustmentState = AdjustmentState.PENDING
     checker: str | None = None
+
+    @property
+    def expires_at(self) -> int:
+        """Until when it can be approved. Units: Unix milliseconds."""
+        return self.created_at + PROPOSAL_TTL_MS
 
     def to_fact(self, checker: str) -> Adjustment:
         """The fact to post once `checker` has approved it."""
@@ -78,9 +86,9 @@ def create_proposal(proposal: AdjustmentProposal) -> Put:
 def decide_proposal(
     proposal: AdjustmentProposal, to: AdjustmentState, checker: str, now_ms: int
 ) -> Update:
-    """Approve or reject an adjustment, by another person than its maker.
+    """Approve or reject an adjustment, by another person than its maker, before it expires.
 
-    DynamoDB: PENDING → POSTED | REJECTED.
+    DynamoDB: PENDING → POSTED | REJECTED. Units: Unix milliseconds.
     """
     queue_keys = _queue_keys(proposal.adjustment_id, to, now_ms)
     return Update(
@@ -88,11 +96,12 @@ def decide_proposal(
         expression=(
             "SET adjustmentState = :to, checker = :by, updatedAt = :now, GSI2PK = :pk, GSI2SK = :sk"
         ),
-        condition="adjustmentState = :pending AND maker <> :by",
+        condition="adjustmentState = :pending AND maker <> :by AND createdAt > :oldest",
         values={
             ":to": to,
             ":pending": AdjustmentState.PENDING,
             ":by": checker,
+            ":oldest": now_ms - PROPOSAL_TTL_MS,
             ":now": now_ms,
             ":pk": queue_keys["GSI2PK"],
             ":sk": queue_keys["GSI2SK"],

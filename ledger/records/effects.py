@@ -11,6 +11,7 @@ from ledger.core.facts import (
     Netting,
     PartialRefund,
     PayoutPaid,
+    PayoutPaidLate,
     PayoutReturned,
     Refund,
     Rejection,
@@ -32,7 +33,7 @@ from ledger.core.order_funds import (
 from ledger.dynamodb.table import Item, Write
 from ledger.records.cash_holds import HOLD_POSTED, end_hold
 from ledger.records.payments import PaymentState, ProviderPayment, complete_payment
-from ledger.records.payouts import PayoutState, mark_paid, mark_returned
+from ledger.records.payouts import PayoutState, mark_paid, mark_paid_late, mark_returned
 
 
 class Effect(NamedTuple):
@@ -66,12 +67,21 @@ def build_effects(fact: Fact, funds: OrderFunds | None, now_ms: int) -> list[Eff
             is_shared = fact.borne_by is BorneBy.PARTIES
             refunded = refund_funds(funds, fact.amount, is_shared=is_shared, now_ms=now_ms)
             return [Effect(refunded, _replan)]
-        case PayoutPaid():
-            return [Effect(mark_paid(fact, now_ms), _reject_payout_state(PayoutState.SUBMITTED))]
-        case PayoutReturned():
-            return [Effect(mark_returned(fact, now_ms), _reject_payout_state(PayoutState.PAID))]
+        case PayoutPaid() | PayoutPaidLate() | PayoutReturned():
+            return [_payout_effect(fact, now_ms)]
         case Tip() | Remittance() | Netting() | Adjustment():
             return []
+
+
+def _payout_effect(fact: PayoutPaid | PayoutPaidLate | PayoutReturned, now_ms: int) -> Effect:
+    match fact:
+        case PayoutPaid():
+            write, before = mark_paid(fact, now_ms), PayoutState.SUBMITTED
+        case PayoutPaidLate():
+            write, before = mark_paid_late(fact, now_ms), PayoutState.FAILED
+        case PayoutReturned():
+            write, before = mark_returned(fact, now_ms), PayoutState.PAID
+    return Effect(write, _reject_payout_state(before))
 
 
 def _settlement_effects(funds: OrderFunds | None, now_ms: int) -> list[Effect]:

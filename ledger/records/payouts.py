@@ -1,7 +1,7 @@
 """Payouts from a wallet to an outside account: states and their conditional writes.
 
 REQUESTED (the money is held) → APPROVED (by another person) → SUBMITTED → PAID | FAILED;
-REQUESTED → REJECTED | CANCELLED; PAID → RETURNED.
+REQUESTED → REJECTED | CANCELLED; PAID → RETURNED; FAILED → PAID where the provider paid after all.
 """
 
 from enum import StrEnum
@@ -11,7 +11,7 @@ import msgspec
 
 from ledger.core import accounts
 from ledger.core.accounts import AccountKind, balance_key, checked_id, list_shard_of
-from ledger.core.facts import OwnerType, PayoutPaid, PayoutReturned, payout_pk
+from ledger.core.facts import OwnerType, PayoutPaid, PayoutPaidLate, PayoutReturned, payout_pk
 from ledger.core.money import checked_amount
 from ledger.core.order_funds import IF_ABSENT, GuardedWrites
 from ledger.dynamodb.table import (
@@ -72,6 +72,10 @@ class Payout(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     submitted_at: int | None = None
     fee: int = 0
     reason: str | None = None
+    # Who rejected or cancelled it, or reported by hand that it failed; None where its provider did.
+    ended_by: str | None = None
+    # Reported as paid after it was booked as failed.
+    is_paid_late: bool = False
 
     @property
     def account(self) -> str:
@@ -148,15 +152,25 @@ def request_payout(payout: Payout, now_ms: int) -> GuardedWrites:
     return GuardedWrites((*writes.writes, no_cash), (*writes.codes, "cash_owed"))
 
 
-def approve_payout(payout_id: str, by: str, now_ms: int) -> GuardedWrites:
+def approve_payout(payout: Payout, by: str, now_ms: int) -> GuardedWrites:
     """Approve a payout, by another person than the requester.
 
-    DynamoDB: REQUESTED → APPROVED, while payouts are not stopped.
+    Not while its owner owes: the debt may come from an earlier payout that was paid after all.
+
+    DynamoDB: REQUESTED → APPROVED, while payouts are not stopped; Check RECEIVABLE.
     """
-    step = _transition(payout_id, PayoutState.REQUESTED, PayoutState.APPROVED, now_ms)
+    step = _transition(payout.payout_id, PayoutState.REQUESTED, PayoutState.APPROVED, now_ms)
     step.set("approvedBy = :by", by=by)
     step.require("requestedBy <> :by")
-    return GuardedWrites((step.build(), check_not_stopped()), ("wrong_state", "payouts_stopped"))
+    no_debt = Check(
+        key=balance_key(accounts.receivable(payout.owner_type, payout.owner_id)),
+        condition="attribute_not_exists(PK) OR posted >= :zero",
+        values={":zero": 0},
+    )
+    return GuardedWrites(
+        (step.build(), check_not_stopped(), no_debt),
+        ("wrong_state", "payouts_stopped", "debt_owed"),
+    )
 
 
 def submit_payout(payout_id: str, now_ms: int) -> GuardedWrites:
@@ -170,7 +184,9 @@ def submit_payout(payout_id: str, now_ms: int) -> GuardedWrites:
     return GuardedWrites((step.build(), check_not_stopped()), ("wrong_state", "payouts_stopped"))
 
 
-def end_unpaid_payout(payout: Payout, to: PayoutState, reason: str, now_ms: int) -> GuardedWrites:
+def end_unpaid_payout(
+    payout: Payout, to: PayoutState, reason: str, now_ms: int, by: str | None = None
+) -> GuardedWrites:
     """End a payout that will not be paid, and release its hold. Units: whole XAF.
 
     DynamoDB: REQUESTED → REJECTED | CANCELLED, SUBMITTED → FAILED; Update BALANCE.
@@ -178,6 +194,7 @@ def end_unpaid_payout(payout: Payout, to: PayoutState, reason: str, now_ms: int)
     before = PayoutState.SUBMITTED if to is PayoutState.FAILED else PayoutState.REQUESTED
     step = _transition(payout.payout_id, before, to, now_ms)
     step.set("reason = :reason", reason=reason)
+    step.set("endedBy = :by", by=by)
     release = Update(
         key=balance_key(payout.account),
         expression=(
@@ -197,6 +214,18 @@ def mark_paid(fact: PayoutPaid, now_ms: int) -> Update:
     """
     step = _transition(fact.payout_id, PayoutState.SUBMITTED, PayoutState.PAID, now_ms)
     step.set("fee = :fee", fee=fact.fee)
+    _require_request(step, fact)
+    return step.build()
+
+
+def mark_paid_late(fact: PayoutPaidLate, now_ms: int) -> Update:
+    """Record that the provider has paid what was booked as failed. Units: whole XAF.
+
+    DynamoDB: FAILED → PAID, if owner and amount are those of the request.
+    """
+    step = _transition(fact.payout_id, PayoutState.FAILED, PayoutState.PAID, now_ms)
+    step.set("fee = :fee", fee=fact.fee)
+    step.set("isPaidLate = :late", late=True)
     _require_request(step, fact)
     return step.build()
 
@@ -221,7 +250,9 @@ def check_not_stopped() -> Check:
     )
 
 
-def _require_request(step: UpdateBuilder, fact: PayoutPaid | PayoutReturned) -> None:
+def _require_request(
+    step: UpdateBuilder, fact: PayoutPaid | PayoutPaidLate | PayoutReturned
+) -> None:
     """Require that owner and amount of the fact are those of the request."""
     step.require("ownerId = :owner", owner=fact.owner_id)
     step.require("ownerType = :type", type=fact.owner_type)

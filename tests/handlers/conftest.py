@@ -17,6 +17,8 @@ async def api(table: DynamoTable, redis: RedisClients) -> AsyncIterator[ApiClien
         "WEBHOOK_SECRET": SECRET,
         "PAYOUT_WEBHOOK_SECRETS": f"sandbox:{PAYOUT_SECRET},momo:{MOMO_SECRET}",
         "RATE_LIMITS": "off",
+        # Above the amounts of tests that are not about two people.
+        "TWO_PERSON_ABOVE_XAF": "100000",
     }
     dev = settings.read(environ, dev=True)
     async with run_api(table, redis, dev) as client:

@@ -118,6 +118,12 @@ class ApiClient:
         """What an actor may spend."""
         return (await self.request(actor, "GET /wallet/balance")).data["availableBalance"]
 
+    async def agree(self, proposed: ApiResponse) -> ApiResponse:
+        """The second operator approves what the first one proposed."""
+        assert proposed.status == 202, proposed
+        approval_id = proposed.data["approvalId"]
+        return await self.request(SECOND_ADMIN, f"POST /admin/approvals/{approval_id}/approve")
+
     async def trial_balance_total(self) -> int:
         """The sum over all accounts, which is to be zero."""
         return (await self.request(ADMIN, "GET /admin/ledger/trial-balance")).data["total"]

@@ -235,6 +235,9 @@ ENDPOINT_RULES: dict[str, EndpointRule] = {
             ),
         }.items()
     },
+    "GET /admin/approvals": EndpointRule("ADMIN"),
+    "POST /admin/approvals/{approvalId}/approve": EndpointRule("ADMIN"),
+    "POST /admin/approvals/{approvalId}/reject": EndpointRule("ADMIN", {"reason": "x"}),
     "GET /admin/ledger/trial-balance": EndpointRule("ADMIN"),
     "POST /admin/tokens/revoke": EndpointRule("ADMIN", {"jti": "a"}),
     "POST /webhooks/payments/{provider}": EndpointRule(PUBLIC, {}),

@@ -5,6 +5,7 @@ import msgspec
 from dispatch import ids, metrics
 from dispatch.clock import Clock
 from dispatch.errors import Refusal, Refused
+from dispatch.money.approvals.proposals import keep_answer
 from dispatch.money.idempotent_store import Answer
 from dispatch.money.ledger_errors import translate_ledger_errors
 from dispatch.money.payouts.store import PayoutStore
@@ -75,7 +76,7 @@ class PayoutRequests:
         )
         with translate_ledger_errors():
             await self._net_debts(payout)
-        return await self._payouts.request(payout, caller.request_key)
+        return await self._payouts.request(payout, keep_answer(caller))
 
     async def cancel(self, caller: Caller, payout_id: str) -> Answer:
         """Cancel a request that is not decided yet.
@@ -90,7 +91,7 @@ class PayoutRequests:
             return first
         state = PayoutState.CANCELLED
         reason = "cancelled by its owner"
-        answer = await self._payouts.end(payout, state, reason, caller.request_key)
+        answer = await self._payouts.end(payout, state, reason, caller.id, keep_answer(caller))
         metrics.PAYOUTS.labels(state.value.lower()).inc()
         return answer
 

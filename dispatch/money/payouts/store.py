@@ -1,4 +1,4 @@
-"""Payout store: payouts, their steps and lists, and the gate that stops them, in DynamoDB."""
+"""Payout store: payouts, their steps and lists, in DynamoDB."""
 
 from typing import Any
 
@@ -7,16 +7,15 @@ from msgspec.structs import replace
 from dispatch.accounts.standing import StandingRules
 from dispatch.clock import Clock
 from dispatch.errors import Refusal, Refused
-from dispatch.events.idempotency_records import RequestKey
+from dispatch.money.approvals.proposals import Keep
 from dispatch.money.idempotent_store import Answer, IdempotentStore, WriteConflict
 from dispatch.storage.paging import PageRequest
 from dispatch.storage.sharded_list import ListShard, query_shards
 from ledger.core.accounts import LIST_SHARDS
 from ledger.core.money import CURRENCY
 from ledger.core.order_funds import GuardedWrites
-from ledger.dynamodb.table import Item, Query, Table, TransactionCancelled, Update
+from ledger.dynamodb.table import Item, Query, Table, TransactionCancelled
 from ledger.records.payouts import (
-    PAYOUT_STOP_KEY,
     Payout,
     PayoutState,
     approve_payout,
@@ -59,7 +58,7 @@ class PayoutStore(IdempotentStore):
             raise Refused(Refusal.NOT_FOUND, f"there is no payout {payout_id}")
         return read_payout(item)
 
-    async def request(self, payout: Payout, request_key: RequestKey | None) -> Answer:
+    async def request(self, payout: Payout, keep: Keep) -> Answer:
         """Write a requested payout down and hold its amount.
 
         Errors: Refused NOT_APPROVED; INSUFFICIENT_FUNDS; FORBIDDEN for a wallet that is not
@@ -68,26 +67,27 @@ class PayoutStore(IdempotentStore):
         Check STANDING.
         """
         writes = self._of_active_owner(request_payout(payout, payout.created_at), payout)
-        return await self._write_step(writes, payout, request_key)
+        return await self._write_step(writes, payout, keep)
 
     def _of_active_owner(self, step: GuardedWrites, payout: Payout) -> GuardedWrites:
         """The step with the condition that the owner is in good standing."""
         check = self._rules.check_active(payout.owner_type, payout.owner_id)
         return GuardedWrites((check, *step.writes), ("standing", *step.codes))
 
-    async def approve(self, payout: Payout, by: str, request_key: RequestKey | None) -> Answer:
+    async def approve(self, payout: Payout, by: str, keep: Keep) -> Answer:
         """Approve a requested payout.
 
-        Errors: Refused WRONG_STATE; CONFLICT while payouts are stopped; NOT_APPROVED for an owner
-        who was suspended since.
-        DynamoDB: one transaction, REQUESTED -> APPROVED, with Checks of the gate and of STANDING.
+        Errors: Refused WRONG_STATE; CONFLICT while payouts are stopped or the owner owes;
+        NOT_APPROVED for an owner who was suspended since.
+        DynamoDB: one transaction, REQUESTED -> APPROVED, with Checks of the gate, of RECEIVABLE
+        and of STANDING.
         """
         now_ms = self._clock.now_ms()
         approved = replace(
             payout, payout_state=PayoutState.APPROVED, approved_by=by, updated_at=now_ms
         )
-        writes = self._of_active_owner(approve_payout(payout.payout_id, by, now_ms), payout)
-        return await self._write_step(writes, approved, request_key)
+        writes = self._of_active_owner(approve_payout(payout, by, now_ms), payout)
+        return await self._write_step(writes, approved, keep)
 
     async def submit(self, payout_id: str) -> Payout:
         """Give an approved payout its provider reference, before the provider is asked.
@@ -99,7 +99,7 @@ class PayoutStore(IdempotentStore):
         return await self.get(payout_id)
 
     async def end(
-        self, payout: Payout, to: PayoutState, reason: str, request_key: RequestKey | None
+        self, payout: Payout, to: PayoutState, reason: str, by: str, keep: Keep
     ) -> Answer:
         """End an unpaid payout as a caller asks, and release its amount.
 
@@ -108,9 +108,9 @@ class PayoutStore(IdempotentStore):
         Update BALANCE.
         """
         now_ms = self._clock.now_ms()
-        ended = replace(payout, payout_state=to, reason=reason, updated_at=now_ms)
-        writes = end_unpaid_payout(payout, to, reason, now_ms)
-        return await self._write_step(writes, ended, request_key)
+        ended = replace(payout, payout_state=to, reason=reason, ended_by=by, updated_at=now_ms)
+        writes = end_unpaid_payout(payout, to, reason, now_ms, by)
+        return await self._write_step(writes, ended, keep)
 
     async def fail(self, payout: Payout, reason: str) -> None:
         """End a submitted payout that its provider has refused, and release its amount.
@@ -164,27 +164,10 @@ class PayoutStore(IdempotentStore):
         items, cursor = await query_shards(self._table, places, page)
         return [_cash_view(item) for item in items], cursor
 
-    async def get_gate(self) -> Answer:
-        """Whether payouts are stopped, since when, why and by whom. DynamoDB: GetItem."""
-        item = await self._table.get(PAYOUT_STOP_KEY) or {}
-        return {name: item.get(name) for name in ("stopped", "reason", "by", "at")}
-
-    async def set_gate(self, *, stopped: bool, reason: str, by: str, now_ms: int) -> None:
-        """Stop payouts, or let them go on. DynamoDB: one Update."""
-        change = Update(
-            key=PAYOUT_STOP_KEY,
-            expression="SET stopped = :stopped, reason = :reason, #by = :by, #at = :at",
-            names={"#by": "by", "#at": "at"},
-            values={":stopped": stopped, ":reason": reason, ":by": by, ":at": now_ms},
-        )
-        await self._table.transact([change])
-
-    async def _write_step(
-        self, step: GuardedWrites, payout: Payout, request_key: RequestKey | None
-    ) -> Answer:
+    async def _write_step(self, step: GuardedWrites, payout: Payout, keep: Keep) -> Answer:
         """Write a step that a caller asked for, with the payout as it is then as the answer."""
         try:
-            return await self._transact(step.writes, request_key, payout_view(payout))
+            return await self._transact(step.writes, keep(payout_view(payout)))
         except WriteConflict as conflict:
             code = step.codes[conflict.position]
             if code == "standing":
@@ -209,6 +192,10 @@ def _refusal_of(code: str, item: Item | None) -> Refused:
         return Refused(Refusal.INSUFFICIENT_FUNDS, f"this wallet has {left} XAF to draw from")
     if code == "cash_owed":
         return Refused(Refusal.CONFLICT, "more cash was collected meanwhile; try again")
+    if code == "debt_owed":
+        owed = -item["posted"] if item else 0
+        message = f"the owner owes {owed} XAF; reject it, and the next request pays that first"
+        return Refused(Refusal.CONFLICT, message)
     if code == "payouts_stopped":
         return Refused(Refusal.CONFLICT, "payouts are stopped until the books are looked into")
     state = item.get("payoutState", "changed") if item else "gone"
@@ -239,6 +226,7 @@ def payout_view(payout: Payout) -> Answer:
         "provider": payout.provider,
         "requestedBy": payout.requested_by,
         "approvedBy": payout.approved_by,
+        "endedBy": payout.ended_by,
         "providerReference": payout.provider_ref,
         "fee": payout.fee,
         "reason": payout.reason,

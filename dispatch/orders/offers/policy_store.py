@@ -76,6 +76,8 @@ class OfferPolicyStore:
     ) -> VersionedPolicy:
         """Change the fields that the patch names; the policy after it, one version later.
 
+        A patch that changes nothing writes nothing.
+
         Errors: Refused MALFORMED where the fields do not fit together; StoreUnavailable, also where
             others kept changing the same policy.
         DynamoDB: GetItem, then one transaction of the item (if its version is unchanged) and the
@@ -84,6 +86,8 @@ class OfferPolicyStore:
         for _ in range(WRITE_ATTEMPTS_MAX):
             before = _from_item(await self._table.get(self._key(service)))
             after = VersionedPolicy(_apply_patch(before.policy, patch), before.version + 1)
+            if after.policy == before.policy:
+                return before
             act = OperatorAct(
                 action="put_offers",
                 actor=admin_id,

@@ -47,6 +47,8 @@ STATUS_OF: Mapping[Refusal, int] = {
     Refusal.INTERNAL: 500,
 }  # fmt: skip
 _CODE_OF = {400: "malformed", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
+# Source: RFC 9110 section 15.3.3; another person must agree first.
+ACCEPTED = 202
 # Source: `docs/promises.md`, a slow sender is disconnected within ten seconds.
 BODY_S_MAX = 10
 
@@ -79,9 +81,10 @@ class Route(NamedTuple):
 
 
 class Created(NamedTuple, Generic[DataT]):
-    """The result of a handler that created something; answered with status 201."""
+    """The result of a handler that created something, or whose effect waits (status `ACCEPTED`)."""
 
     data: DataT
+    status: int = 201
 
 
 class HttpEdge(NamedTuple):
@@ -253,7 +256,7 @@ def success_response(result: object, warnings: Sequence[str] = ()) -> web.Stream
         return result
     status, data = 200, result
     if isinstance(result, Created):
-        status, data = 201, cast("Created[object]", result).data
+        data, status = cast("Created[object]", result)
     answer: dict[str, object] = {"success": True, "data": data}
     if warnings:
         answer["warnings"] = warnings

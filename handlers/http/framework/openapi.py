@@ -90,6 +90,7 @@ def _operation(route: Route, body: list[Document]) -> Document:
     if route.method == "POST":
         operation["parameters"].append(_IDEMPOTENCY_KEY)
         operation["responses"]["201"] = _response("Created", "Success")
+        operation["responses"]["202"] = _response("Waits for another operator", "Success")
     if route.roles != PUBLIC:
         operation["security"] = [{"bearer": []}]
         operation["x-roles"] = list(route.roles)

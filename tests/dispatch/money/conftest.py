@@ -4,16 +4,24 @@ from typing import Any
 
 import pytest
 
+from dispatch.events.audit_log import AuditFilter, AuditLog
 from dispatch.events.idempotency_records import RequestKey, request_key
 from dispatch.ids import OrderId
+from dispatch.money.approvals.proposals import Proposals, keep_answer
+from dispatch.money.approvals.service import ApprovalService, Executors
+from dispatch.money.approvals.store import ApprovalStore
 from dispatch.money.correction_store import CorrectionStore
 from dispatch.money.corrections import CorrectionService
 from dispatch.money.payment_store import PaymentStore
 from dispatch.money.payments import PaymentService, PaymentSources
-from dispatch.money.payouts.providers import NamedProvider, ProviderReport, ProviderStatus
-from dispatch.money.payouts.services import build_payout_services
+from dispatch.money.payouts.decisions import DecisionStores
+from dispatch.money.payouts.gate_store import PayoutGateStore
+from dispatch.money.payouts.providers import MANUAL, NamedProvider, ProviderReport, ProviderStatus
+from dispatch.money.payouts.services import PayoutBooks, build_payout_services
 from dispatch.money.payouts.store import PayoutStore
 from dispatch.orders.unit_of_work import Caller
+from dispatch.storage.paging import PageRequest
+from dispatch.wire.events import Alert
 from dispatch.wire.http.wallets import PayoutRequest
 from dispatch.wire.webhooks import PayoutEvent, PayoutReport
 from ledger.core.facts import Adjustment, AdjustmentLeg
@@ -21,6 +29,8 @@ from ledger.records.payouts import Payout
 from tests.dispatch.order_scenario import OrderScenario
 
 PROVIDER = "bank"
+# More than any payout here, so that one operator decides where a test is about something else.
+TWO_PERSON_ABOVE_XAF = 100_000
 EARNED_XAF = 200_000
 AMOUNT_XAF = 60_000
 
@@ -75,18 +85,46 @@ class MoneyScenario:
         self.clock, self.table, self.ledger = orders.clock, orders.table, orders.ledger
         self.statements = orders.statements
         self.provider = ScriptedProvider()
-        self.payout_store = PayoutStore(self.table, self.clock)
-        self.payouts = build_payout_services(
-            self.payout_store,
-            self.statements,
-            self.ledger,
-            NamedProvider(PROVIDER, self.provider),
-            self.clock,
-        )
+        self.provider_name = PROVIDER
+        self.alerts: list[Alert] = []
         self.payment_store = PaymentStore(self.table, self.clock)
         self.payments = self.payment_service(sandbox=True, webhooks=True)
+        self.payout_store = PayoutStore(self.table, self.clock)
+        self.payout_gate = PayoutGateStore(self.table, self.clock)
         self.correction_store = CorrectionStore(self.table, self.ledger, self.clock)
-        self.corrections = CorrectionService(self.correction_store, orders.orders, self.clock)
+        self.approval_store = ApprovalStore(self.table, self.clock)
+        self.limit_xaf(TWO_PERSON_ABOVE_XAF)
+
+    def limit_xaf(self, above_xaf: int) -> None:
+        """Build the services anew with another limit of one operator."""
+        self.proposals = Proposals(self.approval_store, above_xaf, self.clock)
+        self.decision_stores = DecisionStores(
+            self.payout_store, self.payout_gate, self.correction_store, self.proposals
+        )
+        self.payouts = build_payout_services(
+            self.decision_stores,
+            PayoutBooks(self.statements, self.ledger, self.raise_alert),
+            NamedProvider(self.provider_name, self.provider),
+            self.clock,
+        )
+        self.corrections = CorrectionService(
+            self.correction_store, self.orders.orders, self.proposals, self.clock
+        )
+        self.approvals = ApprovalService(
+            self.approval_store, Executors(self.corrections, self.payouts.decisions), self.clock
+        )
+
+    async def raise_alert(self, alert: Alert, _every_ms: int) -> bool:
+        """Keep an alert."""
+        self.alerts.append(alert)
+        return True
+
+    async def audited(self) -> list[tuple[str, str, str]]:
+        """Actor, action and resource of every audit record about money, oldest first."""
+        records, _ = await AuditLog(self.table).list_records(AuditFilter(), PageRequest(100))
+        found = [(each.actor, each.action, each.resource) for each in reversed(records)]
+        # The price lists were changed when the scenario was set up.
+        return [each for each in found if each[1] != "put_service"]
 
     def payment_service(self, *, sandbox: bool, webhooks: bool) -> PaymentService:
         """Payments of a server with or without the sandbox and webhooks."""
@@ -117,9 +155,15 @@ class MoneyScenario:
     async def submitted_payout(self) -> Payout:
         """A payout that the provider was asked for and has not answered."""
         payout = await self.requested_payout()
-        await self.payout_store.approve(payout, "adm_1", None)
+        await self.payout_store.approve(payout, "adm_1", keep_answer(operator()))
         await self.payouts.submitter.process_payout(payout.payout_id)
         return await self.payout_store.get(payout.payout_id)
+
+    async def submitted_by_hand(self) -> Payout:
+        """A payout that an operator is to pay by hand."""
+        self.provider_name = MANUAL
+        self.limit_xaf(TWO_PERSON_ABOVE_XAF)
+        return await self.submitted_payout()
 
     async def paid_payout(self) -> Payout:
         """A payout that the provider has paid."""

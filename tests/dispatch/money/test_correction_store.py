@@ -3,14 +3,17 @@
 import pytest
 
 from dispatch.errors import Refusal, Refused
+from dispatch.money.idempotent_store import KeptRequest
 from dispatch.storage.paging import PageRequest
 from ledger.core.facts import AdjustmentLeg, Remittance
 from ledger.records.adjustments import AdjustmentProposal, AdjustmentState
-from tests.dispatch.money.conftest import MoneyScenario, key
+from tests.dispatch.money.conftest import MoneyScenario, key, operator
 
 pytestmark = pytest.mark.engines
 
 FIRST_PAGE = PageRequest(limit=10)
+# When the clock of the scenario starts.
+NOW_MS = 1_763_000_000_000
 LEGS = (AdjustmentLeg("VENDOR#ven_1", 700), AdjustmentLeg("CLEARING#BANK.0", -700))
 
 
@@ -20,8 +23,8 @@ def proposal(legs: tuple[AdjustmentLeg, ...] = LEGS) -> AdjustmentProposal:
         corrections=legs,
         reason="forgotten",
         maker="adm_1",
-        created_at=1,
-        updated_at=1,
+        created_at=NOW_MS,
+        updated_at=NOW_MS,
     )
 
 
@@ -31,7 +34,9 @@ async def test_a_repeated_posting_gets_the_first_answer(money: MoneyScenario):
     owed = (await money.statements.owner_balance("RIDER", "rdr_1")).cash_in_hand
     for number in (1, 2):
         fact = Remittance("rdr_1", f"rem_{number}", 1_000, "cashdesk")
-        answer = await money.correction_store.post(fact, key("a"), {"n": number})
+        answer = await money.correction_store.post(
+            fact, KeptRequest(answer={"n": number}, request_key=key("a"))
+        )
         assert answer == {"n": 1}
     after = (await money.statements.owner_balance("RIDER", "rdr_1")).cash_in_hand
     assert after == owed - 1_000
@@ -74,8 +79,10 @@ async def test_a_proposal_that_could_not_become_an_entry_is_a_value_error(money:
 async def test_only_an_empty_wallet_can_be_closed(money: MoneyScenario):
     """A wallet with a balance is refused, an unused one is closed."""
     with pytest.raises(Refused) as raised:
-        await money.correction_store.set_wallet_status("USER#usr_1", "CLOSED", "adm_1", "left")
-    answer = await money.correction_store.set_wallet_status("USER#usr_2", "CLOSED", "adm_1", "left")
+        await money.correction_store.set_wallet_status(operator(), "USER#usr_1", "CLOSED", "left")
+    answer = await money.correction_store.set_wallet_status(
+        operator(), "USER#usr_2", "CLOSED", "left"
+    )
     assert raised.value.code is Refusal.WRONG_STATE
     assert answer == {"account": "USER#usr_2", "status": "CLOSED", "reason": "left"}
     assert (await money.statements.wallet_details("USER", "usr_2"))["status"] == "CLOSED"

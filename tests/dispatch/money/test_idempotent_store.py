@@ -5,7 +5,7 @@ import pytest
 from dispatch.clock import ManualClock
 from dispatch.errors import Refusal, Refused
 from dispatch.events.idempotency_records import RequestKey
-from dispatch.money.idempotent_store import Answer, IdempotentStore, WriteConflict
+from dispatch.money.idempotent_store import Answer, IdempotentStore, KeptRequest, WriteConflict
 from ledger.dynamodb.client import DynamoTable
 from ledger.dynamodb.table import Key, Put
 from tests.dispatch.money.conftest import key
@@ -20,7 +20,9 @@ class NoteStore(IdempotentStore):
         """Write the only note."""
         item = {"PK": "NOTE", "SK": "NOTE", "text": text}
         put = Put(item=item, condition="attribute_not_exists(PK)")
-        return await self._transact([put], request_key, {"text": text})
+        return await self._transact(
+            [put], KeptRequest(answer={"text": text}, request_key=request_key)
+        )
 
     async def read(self) -> str | None:
         """The note."""

@@ -7,7 +7,7 @@ import pytest
 from dispatch import metrics
 from dispatch.errors import Refused
 from dispatch.money.ledger_monitor import ALERT_EVERY_MS, LedgerMonitor
-from dispatch.money.payouts.store import PayoutStore
+from dispatch.money.payouts.gate_store import PayoutGateStore
 from dispatch.wire.events import Alert
 from ledger.reporting.audit import Audit
 from ledger.reporting.checks import INVARIANTS
@@ -21,8 +21,8 @@ CORRUPTION = CORRUPTIONS[9]
 def new_monitor(node: ServerNode) -> LedgerMonitor:
     """The monitor of a node."""
     clock = node.clock
-    payouts = PayoutStore(node.table, clock)
-    return LedgerMonitor(payouts, lambda: Audit(node.table, clock.now_ms), clock)
+    gate = PayoutGateStore(node.table, clock)
+    return LedgerMonitor(gate, lambda: Audit(node.table, clock.now_ms), clock)
 
 
 def test_a_break_stops_payouts():
@@ -51,7 +51,7 @@ def test_the_gate_names_the_monitor_and_the_break():
         node = cluster.add_node()
         corrupt(cluster, ids, CORRUPTION)
         await new_monitor(node).verify()
-        return await PayoutStore(node.table, cluster.clock).get_gate()
+        return await PayoutGateStore(node.table, cluster.clock).get()
 
     gate = run_on_ledger(scenario)
     assert (gate["stopped"], gate["by"]) == (True, "ledger_monitor")

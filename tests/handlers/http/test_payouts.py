@@ -163,25 +163,33 @@ async def test_an_operator_records_a_returned_payout(api: ApiClient):
     await api.request(ADMIN, f"{path}/approve")
     await api.services.payouts.submitter.sweep_once()
     outcome = {"status": "RETURNED", "reason": "account closed"}
-    back = await api.request(ADMIN, f"{path}/outcome", outcome)
+    back = await api.agree(await api.request(ADMIN, f"{path}/outcome", outcome))
     again = await api.request(ADMIN, f"{path}/outcome", outcome)
 
     assert early.error["code"] == "wrong_state"
-    assert (back.data["status"], again.data["status"]) == ("RETURNED", "RETURNED")
+    assert (back.data["result"]["status"], again.data["status"]) == ("RETURNED", "RETURNED")
     assert await balances_xaf(api) == (100_000, 0)
 
 
 async def test_while_payouts_are_stopped_none_is_approved(api: ApiClient):
-    """They continue when an operator opens the gate."""
+    """They continue when two operators have opened the gate, and each change stays on record."""
     payout = await request_payout(api)
     gate = {"stopped": True, "reason": "an audit is running"}
     shut = await api.request(ADMIN, "PUT /admin/ledger/payout-gate", gate)
     refused = await api.request(ADMIN, f"POST /admin/payouts/{payout['payoutId']}/approve")
-    await api.request(ADMIN, "PUT /admin/ledger/payout-gate", {**gate, "stopped": False})
+    opening = {"stopped": False, "reason": "the audit found nothing"}
+    opened = await api.agree(await api.request(ADMIN, "PUT /admin/ledger/payout-gate", opening))
+    seen = (await api.request(ADMIN, "GET /admin/ledger/payout-gate")).data
     approved = await api.request(ADMIN, f"POST /admin/payouts/{payout['payoutId']}/approve")
 
     assert (shut.data["stopped"], shut.data["by"]) == (True, "adm_1")
     assert refused.error["code"] == "conflict"
+    assert (opened.data["proposedBy"], opened.data["decidedBy"]) == ("adm_1", "adm_2")
+    assert (seen["stopped"], seen["by"]) == (False, "adm_2")
+    assert [(each["stopped"], each["reason"]) for each in seen["changes"]] == [
+        (False, "the audit found nothing"),
+        (True, "an audit is running"),
+    ]
     assert approved.status == 200
 
 

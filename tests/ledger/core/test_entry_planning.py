@@ -9,6 +9,7 @@ from ledger.core.facts import (
     Capture,
     Netting,
     PayoutPaid,
+    PayoutPaidLate,
     PayoutReturned,
     Rejection,
     Remittance,
@@ -57,6 +58,25 @@ def test_a_paid_payout_debits_the_wallet_and_the_fee_is_the_platforms() -> None:
         "CLEARING#MOMO.0": 10_150,
         "PLATFORM#PSPFEE.0": -150,
     }
+
+
+@pytest.mark.parametrize(
+    ("available", "wallet", "debt"),
+    [(12_000, -10_000, 0), (10_000, -10_000, 0), (4_000, -4_000, -6_000), (0, 0, -10_000)],
+)
+def test_a_payout_paid_late_is_taken_from_what_is_left(
+    available: int, wallet: int, debt: int
+) -> None:
+    """The wallet pays as far as it can, the rest is the owner's debt; the provider gets all."""
+    fact = PayoutPaidLate("p1", "VENDOR", "v", 10_000, "momo", fee=150)
+    entry = plan_entry(fact, None, 0, {"VENDOR#v": available})
+    expected = {
+        "VENDOR#v": wallet,
+        "RECEIVABLE#VENDOR.v": debt,
+        "CLEARING#MOMO.0": 10_150,
+        "PLATFORM#PSPFEE.0": -150,
+    }
+    assert legs_of(entry) == {account: amount for account, amount in expected.items() if amount}
 
 
 def test_a_returned_payout_credits_the_wallet() -> None:

@@ -9,6 +9,7 @@ from ledger.core.facts import (
     Netting,
     PartialRefund,
     PayoutPaid,
+    PayoutPaidLate,
     PayoutReturned,
     Refund,
     Remittance,
@@ -50,5 +51,7 @@ def test_every_entry_sorts_under_its_prefix() -> None:
 
 
 def test_the_key_of_a_paid_payout_is_that_of_its_fact() -> None:
-    """The audit looks for the entry where posting puts it."""
-    assert paid_entry_key("p1") == entry_key(PayoutPaid("p1", "RIDER", "r", 1, "momo"))
+    """The audit looks for the entry where posting puts it, whenever it was paid."""
+    fields = ("p1", "RIDER", "r", 1, "momo")
+    assert paid_entry_key("p1") == entry_key(PayoutPaid(*fields))
+    assert paid_entry_key("p1") == entry_key(PayoutPaidLate(*fields))

@@ -2,7 +2,16 @@
 
 import pytest
 
-from ledger.core.facts import Capture, PartialRefund, PayoutPaid, Refund, Settle, Tip, TopUp
+from ledger.core.facts import (
+    Capture,
+    PartialRefund,
+    PayoutPaid,
+    PayoutPaidLate,
+    Refund,
+    Settle,
+    Tip,
+    TopUp,
+)
 from ledger.core.order_funds import FundsState, PaymentMethod, funds_key
 from ledger.dynamodb.table import Key, key_of
 from ledger.records.cash_holds import hold_key
@@ -28,6 +37,7 @@ WALLET = Capture("o1", "u", "v", "WALLET", FOOD_PRICING)
         (Refund("o1", "closed"), funds_of(), [FUNDS]),
         (PartialRefund("o1", "r1", 5, "cold"), funds_of(), [FUNDS]),
         (PayoutPaid("p1", "RIDER", "r", 5, "momo"), None, [payout_key("p1")]),
+        (PayoutPaidLate("p1", "RIDER", "r", 5, "momo"), None, [payout_key("p1")]),
         (Tip("o1", "t1", "u", 5), funds_of(), []),
     ],
 )
@@ -75,7 +85,11 @@ def test_a_used_payment_is_a_conflict() -> None:
 
 def test_a_payout_in_another_state_is_refused() -> None:
     """The rejection names the state that was found and the one that is needed."""
-    (effect,) = build_effects(PayoutPaid("p1", "RIDER", "r", 5, "momo"), None, 1)
-    rejection = effect.explain({"payoutState": "FAILED"})
-    assert rejection is not None
-    assert rejection.message == "the payout is FAILED, not SUBMITTED"
+    fields = ("p1", "RIDER", "r", 5, "momo")
+    (paid,) = build_effects(PayoutPaid(*fields), None, 1)
+    (late,) = build_effects(PayoutPaidLate(*fields), None, 1)
+    rejections = [paid.explain({"payoutState": "FAILED"}), late.explain({"payoutState": "PAID"})]
+    assert [each.message for each in rejections if each] == [
+        "the payout is FAILED, not SUBMITTED",
+        "the payout is PAID, not FAILED",
+    ]

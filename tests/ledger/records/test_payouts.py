@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from ledger.core.accounts import balance_key
-from ledger.core.facts import PayoutPaid, PayoutReturned
+from ledger.core.facts import PayoutPaid, PayoutPaidLate, PayoutReturned
 from ledger.dynamodb.client import DynamoTable
 from ledger.dynamodb.table import Item, Put, TransactionCancelled, Write
 from ledger.records.payouts import (
@@ -14,6 +14,7 @@ from ledger.records.payouts import (
     approve_payout,
     end_unpaid_payout,
     mark_paid,
+    mark_paid_late,
     mark_returned,
     payout_key,
     provider_reference,
@@ -68,7 +69,7 @@ async def test_a_payout_is_paid_step_by_step(table: DynamoTable) -> None:
     await wallet_with(table, 1_000)
     steps = [
         request_payout(PAYOUT, 1).writes,
-        approve_payout("p1", "adm_1", 2).writes,
+        approve_payout(PAYOUT, "adm_1", 2).writes,
         submit_payout("p1", 3).writes,
         (mark_paid(PAID, 4),),
         (mark_returned(PayoutReturned("p1", "RIDER", "r", 600, "momo", "unknown"), 5),),
@@ -109,9 +110,44 @@ async def test_the_requester_cannot_approve(table: DynamoTable) -> None:
     """Another person than the requester approves, once."""
     await wallet_with(table, 1_000)
     await table.transact(request_payout(PAYOUT, 1).writes)
-    assert not await attempt(table, *approve_payout("p1", "r", 2).writes)
-    assert await attempt(table, *approve_payout("p1", "adm_1", 2).writes)
-    assert not await attempt(table, *approve_payout("p1", "adm_2", 3).writes)
+    assert not await attempt(table, *approve_payout(PAYOUT, "r", 2).writes)
+    assert await attempt(table, *approve_payout(PAYOUT, "adm_1", 2).writes)
+    assert not await attempt(table, *approve_payout(PAYOUT, "adm_2", 3).writes)
+
+
+@pytest.mark.engines
+async def test_a_payout_of_an_owner_in_debt_is_not_approved(table: DynamoTable) -> None:
+    """A debt refuses the approval with its code; a repaid one does not."""
+    await wallet_with(table, 1_000)
+    await table.transact(request_payout(PAYOUT, 1).writes)
+    approval = approve_payout(PAYOUT, "adm_1", 2)
+    debt = Balance(account="RECEIVABLE#RIDER.r", posted=-1, v=1)
+    await table.transact([Put(item=balance_item(debt))])
+    with pytest.raises(TransactionCancelled) as raised:
+        await table.transact(approval.writes)
+    assert [approval.codes[i] for i in raised.value.failed_positions()] == ["debt_owed"]
+    repaid = msgspec.structs.replace(debt, posted=0)
+    await table.transact([Put(item=balance_item(repaid))])
+    assert await attempt(table, *approval.writes)
+
+
+@pytest.mark.engines
+async def test_only_a_failed_payout_is_paid_late(table: DynamoTable) -> None:
+    """It is PAID afterwards, with a mark; one that was never failed is refused."""
+    await wallet_with(table, 1_000)
+    late = PayoutPaidLate("p1", "RIDER", "r", 600, "momo", fee=5)
+    await table.transact(request_payout(PAYOUT, 1).writes)
+    await table.transact(approve_payout(PAYOUT, "adm_1", 2).writes)
+    await table.transact(submit_payout("p1", 3).writes)
+    assert not await attempt(table, mark_paid_late(late, 4))
+    await table.transact(end_unpaid_payout(PAYOUT, PayoutState.FAILED, "gone", 4).writes)
+    wrong = msgspec.structs.replace(late, amount=601)
+    assert not await attempt(table, mark_paid_late(wrong, 5))
+    assert await attempt(table, mark_paid_late(late, 5))
+    stored = await table.get(payout_key("p1"))
+    assert stored is not None
+    payout = read_payout(stored)
+    assert (payout.payout_state, payout.is_paid_late, payout.fee) == (PayoutState.PAID, True, 5)
 
 
 @pytest.mark.engines
@@ -121,7 +157,7 @@ async def test_stopped_payouts_are_neither_approved_nor_submitted(table: DynamoT
     await table.transact(request_payout(PAYOUT, 1).writes)
     stop = {"PK": PAYOUT_STOP_KEY.pk, "SK": PAYOUT_STOP_KEY.sk, "stopped": True}
     await table.transact([Put(item=stop)])
-    approval = approve_payout("p1", "adm_1", 2)
+    approval = approve_payout(PAYOUT, "adm_1", 2)
     with pytest.raises(TransactionCancelled) as raised:
         await table.transact(approval.writes)
     assert [approval.codes[i] for i in raised.value.failed_positions()] == ["payouts_stopped"]
@@ -156,7 +192,7 @@ async def test_only_what_was_requested_is_paid(table: DynamoTable, wrong: Payout
     """Another amount, owner or type than the request's is refused."""
     await wallet_with(table, 1_000)
     await table.transact(request_payout(PAYOUT, 1).writes)
-    await table.transact(approve_payout("p1", "adm_1", 2).writes)
+    await table.transact(approve_payout(PAYOUT, "adm_1", 2).writes)
     await table.transact(submit_payout("p1", 3).writes)
     assert not await attempt(table, mark_paid(wrong, 4))
     assert await attempt(table, mark_paid(PAID, 4))

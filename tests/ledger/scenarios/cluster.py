@@ -15,12 +15,17 @@ from dispatch.events.outbox import Outbox, RelayTargets
 from dispatch.ids import OfferId, OrderId, RiderId
 from dispatch.leadership.order_timeouts import OrderTimeouts
 from dispatch.model import Offer
+from dispatch.money.approvals.proposals import Proposals
+from dispatch.money.approvals.service import ApprovalService, Executors
+from dispatch.money.approvals.store import ApprovalStore
 from dispatch.money.correction_store import CorrectionStore
 from dispatch.money.corrections import CorrectionService
 from dispatch.money.payment_store import PaymentStore
 from dispatch.money.payments import PaymentService, PaymentSources
+from dispatch.money.payouts.decisions import DecisionStores
+from dispatch.money.payouts.gate_store import PayoutGateStore
 from dispatch.money.payouts.providers import SANDBOX, NamedProvider, PayoutProvider, SandboxProvider
-from dispatch.money.payouts.services import build_payout_services
+from dispatch.money.payouts.services import PayoutBooks, build_payout_services
 from dispatch.money.payouts.store import PayoutStore
 from dispatch.money.settlement_worker import SettlementWorker
 from dispatch.orders.learned_stats import LearnedStats
@@ -35,6 +40,7 @@ from dispatch.riders.store import Riders
 from dispatch.service_area import ServiceArea
 from dispatch.storage.leases import Fence
 from dispatch.wire import commands
+from dispatch.wire.events import Alert
 from dispatch.wire.http.admin_money import (
     AdjustmentBody,
     AdjustmentLegBody,
@@ -63,6 +69,8 @@ CUSTOMER, VENDOR, RIDER = "usr_1", "ven_1", "rdr_1"
 PROVIDER = "momo"
 PROMO = "MEAL1000"
 STOCK = 1_000_000
+# Above every amount of a flow that is one operator's.
+TWO_PERSON_ABOVE_XAF = 1_000_000
 PRICE = 10_000
 DOUALA = Address(lat=4.05, lng=9.70)
 # Longer than any test lets an order wait for a rider's answer.
@@ -92,6 +100,7 @@ class ServerNode:
         cash_shortage: CashShortage = "customer",
     ) -> None:
         self.clock = clock
+        self.alerts: list[Alert] = []
         self.table = DynamoTable(fake, TABLE)
         self.ledger = Ledger(self.table, clock.now_ms)
         self.statements = Statements(self.table)
@@ -120,15 +129,25 @@ class ServerNode:
         self.order_service = OrderService(stores, clock)
         self.settlement_worker = SettlementWorker(self.order_service, self.ledger, clock)
         self.order_timeouts = OrderTimeouts(self.order_service, OrderStore(self.table), clock)
+        approvals = ApprovalStore(self.table, clock)
+        postings = CorrectionStore(self.table, self.ledger, clock)
+        self.proposals = Proposals(approvals, TWO_PERSON_ABOVE_XAF, clock)
         self.payouts = build_payout_services(
-            PayoutStore(self.table, clock),
-            self.statements,
-            self.ledger,
+            DecisionStores(
+                PayoutStore(self.table, clock),
+                PayoutGateStore(self.table, clock),
+                postings,
+                self.proposals,
+            ),
+            PayoutBooks(self.statements, self.ledger, self.raise_alert),
             NamedProvider(SANDBOX, provider or SandboxProvider()),
             clock,
         )
         self.correction_service = CorrectionService(
-            CorrectionStore(self.table, self.ledger, clock), OrderStore(self.table), clock
+            postings, OrderStore(self.table), self.proposals, clock
+        )
+        self.approval_service = ApprovalService(
+            approvals, Executors(self.correction_service, self.payouts.decisions), clock
         )
         self.payment_service = PaymentService(
             PaymentStore(self.table, clock),
@@ -137,6 +156,11 @@ class ServerNode:
             PaymentSources(sandbox=True, webhooks=True),
             self.statements,
         )
+
+    async def raise_alert(self, alert: Alert, _every_ms: int) -> bool:
+        """Keep an alert."""
+        self.alerts.append(alert)
+        return True
 
     # Requests of each party; `name` is the idempotency key with which it repeats them.
 

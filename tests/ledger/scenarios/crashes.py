@@ -15,10 +15,11 @@ from dispatch.errors import StoreUnavailable
 from ledger.dynamodb.fake import Fault, FaultInjector, Latencies
 from ledger.dynamodb.table import TableUnavailable
 from tests import virtual_time
+from tests.ledger.scenarios.approval_flows import ALL_FLOWS
 from tests.ledger.scenarios.auditor import find_breaks, unsettled_orders
 from tests.ledger.scenarios.cluster import ServerCluster, ServerNode, silence_logs
 from tests.ledger.scenarios.killable_process import KillableProcess
-from tests.ledger.scenarios.money_flows import FLOWS, MoneyFlow, Subject
+from tests.ledger.scenarios.money_flows import MoneyFlow, Subject
 from tests.ledger.scenarios.seeded_randomness import seed_randomness
 
 # Source: docs/promises.md, recovered within 60 s even after a kill.
@@ -136,7 +137,7 @@ def main(seeds: int, seed: int, only: str | None) -> None:
     """Kill the process at every await of every flow; the ledger must be consistent in a minute."""
     silence_logs()
     began_s = time.perf_counter()
-    flows = [flow for flow in FLOWS if only in (None, flow.name)]
+    flows = [flow for flow in ALL_FLOWS if only in (None, flow.name)]
     results = [
         one
         for flow in flows

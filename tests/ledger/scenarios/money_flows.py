@@ -1,6 +1,7 @@
 """Every flow that moves money: its preparation, the step itself, and how its end is seen.
 
-A new flow is added to FLOWS; crashes, conflicts and audits then cover it like all others.
+A new flow is added to FLOWS; crashes, conflicts and audits then cover it like all others. Those of
+two people are in `approval_flows`.
 """
 
 from collections.abc import Awaitable, Callable

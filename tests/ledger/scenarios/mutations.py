@@ -16,8 +16,9 @@ from bench.common.result_line import print_result
 from ledger.dynamodb.client import DynamoTable
 from ledger.dynamodb.table import Write
 from tests import virtual_time
+from tests.ledger.scenarios.approval_flows import ALL_FLOWS
 from tests.ledger.scenarios.cluster import ServerCluster, silence_logs
-from tests.ledger.scenarios.money_flows import FLOWS, MoneyFlow
+from tests.ledger.scenarios.money_flows import MoneyFlow
 from tests.ledger.scenarios.seeded_randomness import seed_randomness
 from tests.ledger.scenarios.stale_decisions import STALE_CASES, StaleCase, is_stopped
 from tests.ledger.scenarios.weakened_conditions import Mutant, mutants_of, weaken
@@ -65,7 +66,7 @@ def all_mutants() -> list[Mutant]:
         return write
 
     with change_writes(note):
-        for flow in FLOWS:
+        for flow in ALL_FLOWS:
             _run_flow(flow)
     return sorted(found)
 

@@ -13,13 +13,13 @@ from ledger.dynamodb.attribute_values import from_item, to_item
 from ledger.dynamodb.table import Item, Key, TableUnavailable, Write, key_of
 from ledger.posting.errors import LedgerRefused
 from tests import virtual_time
+from tests.ledger.scenarios.approval_flows import ALL_FLOWS
 from tests.ledger.scenarios.cluster import TABLE, ServerCluster, ServerNode
-from tests.ledger.scenarios.money_flows import FLOWS
 from tests.ledger.scenarios.seeded_randomness import seed_randomness
 
 # From the item and the order's id to the changed item.
 Change = Callable[[Item, str], Item | None]
-FLOWS_BY_NAME = {flow.name: flow for flow in FLOWS}
+FLOWS_BY_NAME = {flow.name: flow for flow in ALL_FLOWS}
 EMPTY_WALLET: Item = {
     "posted": 0,
     "held": 0,
@@ -224,7 +224,27 @@ STALE_CASES = [
         "approve_adjustment", "ADJUSTMENT", "REQUEST", with_attributes(adjustmentState="REJECTED")
     ),
     StaleCase("approve_adjustment", "ADJUSTMENT", "REQUEST", with_attributes(maker="adm_2")),
+    StaleCase("approve_adjustment", "ADJUSTMENT", "REQUEST", with_attributes(createdAt=0)),
+    # Approvals.
+    StaleCase("propose_outcome", "APPROVAL", "APPROVAL", with_attributes(planted=True)),
+    StaleCase("approve_refund", "APPROVAL", "APPROVAL", with_attributes(approvalState="REJECTED")),
+    StaleCase("approve_refund", "APPROVAL", "APPROVAL", with_attributes(proposedBy="adm_4")),
+    StaleCase("approve_refund", "APPROVAL", "APPROVAL", with_attributes(expiresAt=0)),
+    StaleCase("approve_failure", "APPROVAL", "APPROVAL", with_attributes(expiresAt=0)),
+    StaleCase("approve_opening", "APPROVAL", "APPROVAL", with_attributes(expiresAt=0)),
+    StaleCase("reject_refund", "APPROVAL", "APPROVAL", with_attributes(approvalState="APPROVED")),
+    StaleCase("approve_opening", "CONFIG", "PAYOUTS", with_attributes(stopped=False)),
+    StaleCase("approve_opening", "CONFIG", "PAYOUTS", with_attributes(at=1)),
+    StaleCase("approve_opening", "PAYOUT_GATE", "", with_attributes(planted=True)),
+    StaleCase("report_paid_late", "PAYOUT", "JE#PAID", with_attributes(factHash="x")),
+    StaleCase("report_paid_late", "PAYOUT", "REQUEST", with_attributes(payoutState="RETURNED")),
+    StaleCase("report_paid_late", "PAYOUT", "REQUEST", with_attributes(amount=1)),
+    StaleCase("report_paid_late", "PAYOUT", "REQUEST", with_attributes(ownerId="ven_9")),
+    StaleCase("report_paid_late", "PAYOUT", "REQUEST", with_attributes(ownerType="RIDER")),
+    StaleCase("report_paid_late", "WALLET#VENDOR", "BALANCE", with_attributes(available=0)),
+    StaleCase("report_paid_late", "WALLET#VENDOR", "BALANCE", with_attributes(status="FROZEN")),
     # Payouts.
+    StaleCase("approve_payout", "WALLET#RECEIVABLE", "BALANCE", with_wallet(posted=-5)),
     StaleCase("approve_payout", "CONFIG", "PAYOUTS", with_attributes(stopped=True)),
     StaleCase("request_payout", "PAYOUT", "REQUEST", with_attributes(payoutState="PAID")),
     StaleCase("request_payout", "WALLET#VENDOR", "BALANCE", with_attributes(available=0)),

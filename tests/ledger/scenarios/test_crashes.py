@@ -3,15 +3,16 @@
 import pytest
 
 from dispatch.money.settlement_worker import SettlementWorker
+from tests.ledger.scenarios.approval_flows import ALL_FLOWS
 from tests.ledger.scenarios.crashes import (
     CrashRun,
     is_consistent,
     run_with_all_crashes,
     run_with_crash,
 )
-from tests.ledger.scenarios.money_flows import FLOWS, MoneyFlow
+from tests.ledger.scenarios.money_flows import MoneyFlow
 
-FLOWS_BY_NAME = {flow.name: flow for flow in FLOWS}
+FLOWS_BY_NAME = {flow.name: flow for flow in ALL_FLOWS}
 
 
 def inconsistent_runs(flow: MoneyFlow, seed: int) -> list[CrashRun]:
@@ -19,7 +20,7 @@ def inconsistent_runs(flow: MoneyFlow, seed: int) -> list[CrashRun]:
 
 
 @pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.slow)])
-@pytest.mark.parametrize("flow", FLOWS, ids=[flow.name for flow in FLOWS])
+@pytest.mark.parametrize("flow", ALL_FLOWS, ids=[flow.name for flow in ALL_FLOWS])
 def test_a_process_may_die_anywhere(flow: MoneyFlow, seed: int) -> None:
     """With and without other faults, a crash at any await is recovered within a minute."""
     assert inconsistent_runs(flow, seed) == []

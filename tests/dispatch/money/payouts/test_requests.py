@@ -4,10 +4,18 @@ import pytest
 
 from dispatch.accounts.standing import Standing
 from dispatch.errors import Refusal, Refused
+from dispatch.money.approvals.proposals import keep_answer
 from dispatch.money.payouts.requests import MINIMUM_XAF
 from dispatch.wire.http.wallets import PayoutRequest
 from ledger.core.facts import Remittance
-from tests.dispatch.money.conftest import AMOUNT_XAF, EARNED_XAF, MoneyScenario, rider, vendor
+from tests.dispatch.money.conftest import (
+    AMOUNT_XAF,
+    EARNED_XAF,
+    MoneyScenario,
+    operator,
+    rider,
+    vendor,
+)
 
 pytestmark = pytest.mark.engines
 
@@ -51,7 +59,7 @@ async def test_too_little_or_too_much_is_refused(money: MoneyScenario, amount: i
 async def test_a_frozen_wallet_is_refused(money: MoneyScenario):
     """Nothing is held in a wallet that is not active."""
     await money.earn("VENDOR#ven_1")
-    await money.correction_store.set_wallet_status("VENDOR#ven_1", "FROZEN", "adm_1", "review")
+    await money.correction_store.set_wallet_status(operator(), "VENDOR#ven_1", "FROZEN", "review")
     with pytest.raises(Refused) as raised:
         await money.payouts.requests.create(vendor(), body())
     assert raised.value.code is Refusal.FORBIDDEN
@@ -110,10 +118,10 @@ async def test_an_owner_in_bad_standing_draws_no_money(money: MoneyScenario, sta
     body = PayoutRequest(amount=AMOUNT_XAF, destination="+237 670")
     for attempt in (
         money.payouts.requests.create(vendor(), body),
-        money.payout_store.approve(payout, "adm_1", None),
+        money.payout_store.approve(payout, "adm_1", keep_answer(operator())),
     ):
         with pytest.raises(Refused) as refused:
             await attempt
         assert refused.value.code is Refusal.NOT_APPROVED
     await money.orders.set_standing("VENDOR", "ven_1", Standing.APPROVED)
-    await money.payout_store.approve(payout, "adm_1", None)
+    await money.payout_store.approve(payout, "adm_1", keep_answer(operator()))

@@ -3,11 +3,12 @@
 import pytest
 
 from dispatch.errors import Refusal, Refused
+from dispatch.money.approvals.proposals import keep_answer
 from dispatch.money.payouts.store import STATUSES, payout_view
 from dispatch.storage.paging import PageRequest
 from ledger.core.accounts import LIST_SHARDS
 from ledger.records.payouts import PayoutState
-from tests.dispatch.money.conftest import AMOUNT_XAF, MoneyScenario
+from tests.dispatch.money.conftest import AMOUNT_XAF, MoneyScenario, operator
 
 pytestmark = pytest.mark.engines
 
@@ -41,25 +42,13 @@ async def test_a_payout_is_in_the_lists_of_its_owner_and_state(money: MoneyScena
 async def test_submitting_gives_the_provider_reference(money: MoneyScenario):
     """The reference is stored with the step; a second submission finds another state."""
     payout = await money.requested_payout()
-    await money.payout_store.approve(payout, "adm_1", None)
+    await money.payout_store.approve(payout, "adm_1", keep_answer(operator()))
     submitted = await money.payout_store.submit(payout.payout_id)
     with pytest.raises(Refused) as raised:
         await money.payout_store.submit(payout.payout_id)
     assert submitted.payout_state is PayoutState.SUBMITTED
     assert submitted.provider_ref is not None
     assert raised.value.code is Refusal.WRONG_STATE
-
-
-async def test_the_gate_has_who_stopped_payouts_and_why(money: MoneyScenario):
-    """Before it was ever closed its fields are None."""
-    assert await money.payout_store.get_gate() == dict.fromkeys(("stopped", "reason", "by", "at"))
-    await money.payout_store.set_gate(stopped=True, reason="break", by="adm_1", now_ms=7)
-    assert await money.payout_store.get_gate() == {
-        "stopped": True,
-        "reason": "break",
-        "by": "adm_1",
-        "at": 7,
-    }
 
 
 async def test_riders_with_cash_are_listed_with_what_they_owe(money: MoneyScenario):

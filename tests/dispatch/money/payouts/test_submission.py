@@ -2,6 +2,7 @@
 
 import pytest
 
+from dispatch.money.approvals.proposals import keep_answer
 from dispatch.money.payouts.outcomes import PayoutOutcomes
 from dispatch.money.payouts.providers import NamedProvider, ProviderReport, ProviderStatus
 from dispatch.money.payouts.submission import RESUBMIT_AFTER_MS, PayoutSubmitter
@@ -12,6 +13,7 @@ from tests.dispatch.money.conftest import (
     PROVIDER,
     MoneyScenario,
     ScriptedProvider,
+    operator,
 )
 
 pytestmark = pytest.mark.engines
@@ -19,7 +21,7 @@ pytestmark = pytest.mark.engines
 
 async def approved_payout(money: MoneyScenario) -> Payout:
     payout = await money.requested_payout()
-    await money.payout_store.approve(payout, "adm_1", None)
+    await money.payout_store.approve(payout, "adm_1", keep_answer(operator()))
     return payout
 
 
@@ -72,7 +74,7 @@ async def test_a_payout_of_another_provider_is_left_alone(money: MoneyScenario):
     payout = await money.submitted_payout()
     other = ScriptedProvider()
     other.status = ProviderReport(ProviderStatus.PAID)
-    outcomes = PayoutOutcomes(money.payout_store, money.ledger)
+    outcomes = PayoutOutcomes(money.payout_store, money.ledger, money.raise_alert, money.clock)
     submitter = PayoutSubmitter(
         money.payout_store, outcomes, NamedProvider("other", other), money.clock
     )
@@ -93,9 +95,7 @@ async def test_a_sweep_finds_what_the_queue_has_missed(money: MoneyScenario):
 async def test_nothing_is_submitted_while_payouts_are_stopped(money: MoneyScenario):
     """An approved payout waits while the gate is closed."""
     payout = await approved_payout(money)
-    await money.payout_store.set_gate(
-        stopped=True, reason="break", by="adm_1", now_ms=money.clock.now_ms()
-    )
+    await money.payout_gate.stop_by_server("break", "ledger_monitor")
     await money.payouts.submitter.process_payout(payout.payout_id)
     assert money.provider.submitted == []
     assert await money.state_of(payout) == "APPROVED"

@@ -1,0 +1,1 @@
+"""Approvals: operators' acts that another person must agree to, frozen until it does."""
