@@ -44,9 +44,9 @@ FAST_CLOCK_MAX_MS = 60_000
 MOVED_MIN_M = 5.0
 # A receiver that repeats a place to its last digit, while its rider has driven so far by the speed
 # that it reports, is stuck. A rider who walks may be where it was.
-# Source: chosen, with the finest rounding of phones, 11 m; the same traces, standing agents repeat
-# 39 % of their places.
-FROZEN_MIN_M, FROZEN_SPEED_MIN_MPS = 20.0, 1.0
+# Source: chosen, three blocks of a city: a phone that stands may report the speed at which it came
+# for half a minute; the same traces, standing agents repeat 39 % of their places.
+FROZEN_MIN_M, FROZEN_SPEED_MIN_MPS = 300.0, 1.0
 # Source: chosen; above any road vehicle, so that a phone that reports more means "unknown".
 SPEED_REPORTED_MAX_MPS = 150.0
 # A full turn. Units: degrees.
@@ -292,6 +292,9 @@ def _frozen(check: FixCheck, last: AcceptedFix) -> Drop | None:
     """Note since when the place is the same to its last digit; a driving rider has left it."""
     since_ms = last.still_since_ms or last.position.received_at
     check.still_since_ms = since_ms
+    if check.fix.ts is not None and int(check.fix.ts) == last.sort_ms:
+        # A standing phone repeats its last fix with the time and the speed that this one had.
+        return None
     speed, still_s = check.fix.speed, (check.now_ms - since_ms) / 1000
     if speed is None or not FROZEN_SPEED_MIN_MPS <= speed <= SPEED_REPORTED_MAX_MPS:
         return None

@@ -262,8 +262,9 @@ def test_exchanged_axes_are_named():
 @pytest.mark.parametrize(
     ("speed", "every_ms", "results"),
     [
-        (8.0, 1_000, [None, None, None, Drop.FROZEN, Drop.FROZEN]),
-        (8.0, 4_000, [None, Drop.FROZEN, Drop.FROZEN, Drop.FROZEN, Drop.FROZEN]),
+        (8.0, 4_000, [None] * 5),
+        (8.0, 15_000, [None, None, None, Drop.FROZEN, Drop.FROZEN]),
+        (25.0, 4_000, [None, None, None, Drop.FROZEN, Drop.FROZEN]),
         (0.4, 4_000, [None] * 5),
         (None, 4_000, [None] * 5),
         (9_000.0, 4_000, [None] * 5),
@@ -279,6 +280,18 @@ def test_a_frozen_receiver_is_named(speed: float | None, every_ms: int, results:
 
     assert found == list(results)
     assert node.report("rdr_1", fix(30, speed=speed, ts=node.clock.now_ms())) is None
+
+
+def test_a_repeated_fix_is_not_frozen():
+    """A phone that stands repeats its last fix, with the time and the speed of its arrival."""
+    node = on_duty()
+    arrived = fix(speed=8.0, ts=node.clock.now_ms())
+    found = []
+    for _ in range(20):
+        found.append(node.report("rdr_1", arrived))
+        node.clock.advance(10_000)
+
+    assert found == [None] * 20
 
 
 def test_clock_steps_are_counted():
