@@ -15,6 +15,7 @@ from dispatch.model.order import (
     PaymentState,
     Recipient,
     RiderAssignment,
+    StepRecord,
     assignment_of,
 )
 from dispatch.model.position import Position, Presence, RiderPresence, Trail
@@ -50,6 +51,7 @@ __all__ = [
     "Record",
     "RiderAssignment",
     "RiderPresence",
+    "StepRecord",
     "Trail",
     "assignment_of",
 ]

@@ -115,6 +115,21 @@ class OrderPayment(Record, frozen=True):
         return msgspec.structs.replace(self, state=after)
 
 
+class StepRecord(Record, frozen=True):
+    """The latest request of one name: who sent it, with what content, and what it led to.
+
+    Shapes: `content` is a hash of the request without its id. Units: Unix milliseconds.
+    """
+
+    by: str
+    content: str
+    at_ms: int
+    version: int
+    status: OrderStatus
+    dispatch_state: DispatchState | None = None
+    rider_id: RiderId | None = None
+
+
 class Order(Record, frozen=True):
     """One order with everything its transitions depend on. Units: Unix ms, whole XAF, minutes."""
 
@@ -148,6 +163,8 @@ class Order(Record, frozen=True):
     promo_code: str | None = None
     # When each status was reached.
     times: dict[str, int] = {}
+    # The latest request of each name by a client, so that its repetition gets the first answer.
+    steps: dict[str, StepRecord] = {}
 
     @property
     def rider_id(self) -> RiderId | None:

@@ -183,6 +183,8 @@ class OrderUnitOfWork:
                     return Committed(answer=first)
                 asked = request if isinstance(request, TransitionRequest) else await request(order)
                 transition = decide_transition(order, replace(asked, now_ms=self._clock.now_ms()))
+                if transition.first_answer is not None:
+                    return Committed(answer=transition.first_answer)
                 if transition.order is order:
                     return Committed(
                         answer=order_summary(order), order=order, transition=transition

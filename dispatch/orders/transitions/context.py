@@ -19,6 +19,7 @@ from dispatch.model import (
 )
 from dispatch.wire import commands, events
 from dispatch.wire.events import Alert, Event
+from dispatch.wire.snapshots import Snapshot
 
 # What a transition needs besides the order: a client's command, or facts that the engine found.
 InputT = TypeVar("InputT")
@@ -57,13 +58,15 @@ class Transition(msgspec.Struct, frozen=True, kw_only=True):
 
     The versions of the events are that of the order after the transition. `claimed_rider_id` is
     the rider who is assigned by it, `released_rider_id` the rider who no longer carries the order.
-    `alerts` are for the operators.
+    `alerts` are for the operators. `first_answer` is the answer to a repetition, which changes
+    nothing.
     """
 
     order: Order
     events: tuple[AddressedEvent, ...] = ()
     claimed_rider_id: RiderId | None = None
     released_rider_id: RiderId | None = None
+    first_answer: Snapshot | None = None
     alerts: tuple[Alert, ...] = ()
 
 

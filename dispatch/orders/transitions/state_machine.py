@@ -16,6 +16,7 @@ from dispatch.orders.transitions.context import (
     TransitionRequest,
 )
 from dispatch.orders.transitions.evidence import with_evidence
+from dispatch.orders.transitions.repeats import repeated_answer, with_step
 
 
 class TransitionRule(NamedTuple):
@@ -33,9 +34,21 @@ class TransitionRule(NamedTuple):
 def decide_transition(order: Order, request: TransitionRequest[InputT]) -> Transition:
     """Decide one request; the order after it has the next version, or is the same object.
 
+    A repetition of a step that fits no more changes nothing, and has its first answer.
+
     Errors: Refused with NOT_FOUND where the order is not the actor's, WRONG_STATE where the request
     does not fit the order's state, OFFER_TAKEN and OFFER_EXPIRED for offers.
     """
+    try:
+        return _decide(order, request)
+    except Refused:
+        first_answer = repeated_answer(order, request)
+        if first_answer is None:
+            raise
+        return Transition(order=order, first_answer=first_answer)
+
+
+def _decide(order: Order, request: TransitionRequest[InputT]) -> Transition:
     rule = TRANSITIONS[request.name]
     if request.actor.audience not in rule.audiences or not _is_party(
         order, request.actor, request.name
@@ -49,7 +62,8 @@ def decide_transition(order: Order, request: TransitionRequest[InputT]) -> Trans
     if transition.order is order:
         return transition
     after = with_evidence(transition.order, request)
-    return replace(transition, order=_next_version(order, after, request.now_ms))
+    after = _next_version(order, after, request.now_ms)
+    return replace(transition, order=with_step(after, request))
 
 
 # What can be done with goods that are with a rider, by the request that comes too late.

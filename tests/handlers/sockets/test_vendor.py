@@ -32,3 +32,14 @@ async def test_an_accepted_order_is_answered_with_its_summary(node: ComposedNode
     stored = await node.services.orders.get(order.order_id)
     assert stored is not None
     assert stored.dispatch is not None
+
+
+async def test_a_double_tap_is_answered_as_the_first(node: ComposedNode):
+    """Without an id too; the store keeps what the repetition is compared with."""
+    order = await node.insert_order("placed")
+    session = a_session("vendor", owner_of("vendor", order))
+    command = commands.AcceptOrder(order_id=order.order_id, prep_minutes=5)
+    first = await vendor.on_accept_order(node.contexts.vendor, session, command)
+    again = await vendor.on_accept_order(node.contexts.vendor, session, command)
+    stored = await node.services.orders.get(order.order_id)
+    assert (again, stored.version if stored else 0) == (first, first["version"])

@@ -36,6 +36,11 @@ ACTORS = {
 INPUTS = {
     "accept_order": commands.AcceptOrder(order_id="ord_1", prep_minutes=10),
     "reject_order": commands.RejectOrder(order_id="ord_1", reason="closed"),
+    "order_preparing": commands.OrderPreparing(order_id="ord_1"),
+    "order_ready": commands.OrderReady(order_id="ord_1"),
+    "arrived_pickup": commands.ArrivedPickup(order_id="ord_1"),
+    "pick_up": commands.PickUp(order_id="ord_1"),
+    "arrived_dropoff": commands.ArrivedDropoff(order_id="ord_1"),
     "accept_delivery": Acceptance(
         commands.AcceptDelivery(order_id="ord_1", offer_id="ofr_1"),
         AssignmentFacts(name="Paul", vehicle="MOTORBIKE"),
