@@ -20,6 +20,8 @@ _LENGTH = re.compile(r"^Expected `(?P<kind>\w+)` of length (?P<sign>[<>]=) (?P<b
 _PATTERN = re.compile(r"^Expected `str` matching regex ")
 # What a struct of ours says of its own fields.
 _NEEDS = re.compile(r"^\w+ needs `\w+`$")
+# What `dispatch.wire.texts` says of a text.
+_TEXT = re.compile(r"^`(?P<name>\w+)` (?P<what>must .*)$")
 _TYPE = re.compile(r"^Expected `(?P<kind>[^`]*)`(?:, got .*)?$")
 
 _KINDS = {
@@ -95,6 +97,8 @@ def _sentence(fault: str, path: str) -> str:
         return f"{subject} must have {_length_limit(match)}"
     if _NEEDS.match(fault):
         return f"{subject}: {fault}"
+    if match := _TEXT.match(fault):
+        return f"`{_join_path(path, match['name'])}` {match['what']}"
     if fault.startswith("must be "):
         # The sentence of a type of our own, such as Phone.
         return f"{subject} {fault}"

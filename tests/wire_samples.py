@@ -40,6 +40,12 @@ def leaf_types(struct: type[msgspec.Struct]) -> list[tuple[Path, inspect.Type]]:
     return [(path, _chosen(kind)) for path, kind in _leaves(inspect.type_info(struct))]
 
 
+def text_paths(struct: type[msgspec.Struct]) -> list[tuple[Path, inspect.StrType, object]]:
+    """Where a struct's texts without a pattern lie, their bounds, and the use that they name."""
+    found = ((path, *_text_and_use(kind)) for path, kind in _leaves(inspect.type_info(struct)))
+    return [(path, text, use) for path, text, use in found if text is not None and not text.pattern]
+
+
 def integer_paths(struct: type[msgspec.Struct]) -> list[Path]:
     """Where a struct's integers lie in its sample."""
     return [path for path, kind in _leaves(inspect.type_info(struct)) if _takes_integer(kind)]
@@ -76,12 +82,11 @@ def _chosen(kind: inspect.Type) -> inspect.Type:
     """The type that a sample has for a field; the first of a union that is not null."""
     kind = _bare(kind)
     if isinstance(kind, inspect.UnionType):
-        return next(each for each in kind.types if not isinstance(each, inspect.NoneType))
+        return _chosen(next(e for e in kind.types if not isinstance(e, inspect.NoneType)))
     return kind
 
 
 def _nodes(kind: inspect.Type, path: Path = ()) -> Iterator[tuple[Path, inspect.Type]]:
-    kind = _bare(kind)
     yield path, kind
     chosen = _chosen(kind)
     if isinstance(chosen, inspect.StructType):
@@ -97,11 +102,21 @@ def _leaves(kind: inspect.Type) -> Iterator[tuple[Path, inspect.Type]]:
             yield path, node
 
 
+def _text_and_use(kind: inspect.Type, use: object = None) -> tuple[inspect.StrType | None, object]:
+    if isinstance(kind, inspect.Metadata):
+        return _text_and_use(kind.type, (kind.extra or {}).get("text", use))
+    if isinstance(kind, inspect.UnionType):
+        found = [_text_and_use(each, use) for each in kind.types]
+        return next((each for each in found if each[0] is not None), (None, use))
+    return (kind, use) if isinstance(kind, inspect.StrType) else (None, use)
+
+
 def _is_struct(kind: inspect.Type) -> bool:
     return isinstance(_chosen(kind), inspect.StructType)
 
 
 def _takes_integer(kind: inspect.Type) -> bool:
+    kind = _bare(kind)
     kinds = kind.types if isinstance(kind, inspect.UnionType) else (kind,)
     has_float = any(isinstance(each, inspect.FloatType) for each in kinds)
     return not has_float and any(isinstance(each, inspect.IntType) for each in kinds)

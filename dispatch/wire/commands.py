@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from dispatch.ids import ID_PATTERN
+from dispatch.wire.texts import CleanTexts, clean_fields, lines
 
 Id = Annotated[str, Meta(pattern=ID_PATTERN, max_length=64)]
 Reason = Annotated[str, Meta(max_length=200)]
@@ -21,7 +22,7 @@ ORDER_LINES_MAX = 100
 Amount = Annotated[int, Meta(ge=0, le=1_000_000_000_000)]
 
 
-class Command(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class Command(CleanTexts, frozen=True, kw_only=True):
     """A command; with a `commandId` a repeat has no further effect. Unknown fields are ignored."""
 
     command_id: Id | None = None
@@ -55,7 +56,7 @@ class RateOrder(OrderCommand, frozen=True):
     """Rate a delivered order. Units: stars, 1 to 5."""
 
     rating: Annotated[int, Meta(ge=1, le=5)]
-    comment: Annotated[str, Meta(max_length=500)] | None = None
+    comment: Annotated[str, lines(max_length=500)] | None = None
 
 
 # /vendor
@@ -155,7 +156,7 @@ class ArrivedDropoff(OrderCommand, frozen=True):
 _EVIDENCE_OF = {"PIN": "pin", "PHOTO": "upload_id", "SIGNATURE": "upload_id", "BARCODE": "code"}
 
 
-class Proof(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class Proof(CleanTexts, frozen=True, kw_only=True):
     """Evidence of a handover: the customer's PIN, an uploaded picture, or the parcel's code.
 
     A `PIN` has `pin`, a `PHOTO` or `SIGNATURE` has `uploadId`, a `BARCODE` has `code`.
@@ -168,6 +169,7 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
     def __post_init__(self) -> None:
         """Check that the evidence of the kind is there. Errors: ValueError."""
+        clean_fields(self)
         name = _EVIDENCE_OF[self.kind]
         if getattr(self, name) is None:
             raise ValueError(f"{self.kind} needs `{'uploadId' if name == 'upload_id' else name}`")
@@ -180,7 +182,7 @@ class CompleteDelivery(OrderCommand, frozen=True):
     """
 
     cash_collected: Amount | None = None
-    proof: Proof | Annotated[str, Meta(max_length=500)] | None = None
+    proof: Proof | Annotated[str, lines(max_length=500)] | None = None
 
 
 class ReleaseDelivery(OrderCommand, frozen=True):

@@ -6,6 +6,7 @@ import msgspec
 from msgspec import Meta
 
 from dispatch.wire.commands import Amount, Id
+from dispatch.wire.texts import printable
 
 PAYMENT_SUCCEEDED = "payment.succeeded"
 PAYMENT_FAILED = "payment.failed"
@@ -27,6 +28,11 @@ class PaymentReport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}$(?!\n)", max_length=3)]
     reason: Annotated[str, Meta(max_length=500)] | None = None
 
+    def __post_init__(self) -> None:
+        """Make the reason printable."""
+        if self.reason is not None:
+            msgspec.structs.force_setattr(self, "reason", printable(self.reason))
+
 
 class PaymentEvent(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """An event about a payment. Source: Standard Webhooks, payload structure."""
@@ -44,6 +50,11 @@ class PayoutReport(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     currency: Annotated[str, Meta(pattern=r"^[A-Z]{3}$(?!\n)", max_length=3)]
     fee: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
     reason: Annotated[str, Meta(max_length=200)] | None = None
+
+    def __post_init__(self) -> None:
+        """Make the reason printable."""
+        if self.reason is not None:
+            msgspec.structs.force_setattr(self, "reason", printable(self.reason))
 
 
 class PayoutEvent(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

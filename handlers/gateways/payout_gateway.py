@@ -11,6 +11,7 @@ from msgspec import Meta
 
 from dispatch.clock import Clock
 from dispatch.money.payouts.providers import ProviderReport, ProviderStatus
+from dispatch.wire.texts import printable
 from handlers.gateways.http_session import open_http_session
 from handlers.gateways.request_signing import signed_headers
 from handlers.gateways.response_body import read_response_body
@@ -94,7 +95,7 @@ class PayoutGateway:
             answer = msgspec.json.decode(raw, type=_Response)
         except msgspec.DecodeError as error:
             return _report_unknown(reference, str(error))
-        return ProviderReport(_STATUSES[answer.status], answer.fee, answer.reason)
+        return ProviderReport(_STATUSES[answer.status], answer.fee, printable(answer.reason))
 
 
 def _report_unknown(reference: str, cause: str) -> ProviderReport:

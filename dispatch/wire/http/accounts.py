@@ -6,11 +6,12 @@ from msgspec import Meta
 
 from dispatch.wire.http.base import DisplayName, OwnerType, Request
 from dispatch.wire.phones import MobilePhone
+from dispatch.wire.texts import opaque
 
 # Source: NIST SP 800-63B section 5.1.1.2, at least eight characters and no composition rules; the
 # upper bound limits the cost of a hash.
-Password = Annotated[str, Meta(min_length=8, max_length=128)]
-RefreshToken = Annotated[str, Meta(min_length=1, max_length=4096)]
+Password = Annotated[str, opaque(min_length=8, max_length=128)]
+RefreshToken = Annotated[str, opaque(min_length=1, max_length=4096)]
 
 
 class Registration(Request, frozen=True, kw_only=True):
@@ -27,7 +28,7 @@ class Credentials(Request, frozen=True, kw_only=True):
 
     user_type: OwnerType
     phone: MobilePhone
-    password: Annotated[str, Meta(max_length=128)]
+    password: Annotated[str, opaque(max_length=128)]
 
 
 class RefreshRequest(Request, frozen=True, kw_only=True):
@@ -52,6 +53,6 @@ class CodeVerification(Request, frozen=True, kw_only=True):
     user_type: OwnerType
     phone: MobilePhone
     code: Annotated[str, Meta(pattern=r"^[0-9]{6}$(?!\n)", max_length=6)]
-    challenge_id: Annotated[str, Meta(max_length=100)] | None = None
+    challenge_id: Annotated[str, opaque(max_length=100)] | None = None
     password: Password | None = None
     name: DisplayName | None = None

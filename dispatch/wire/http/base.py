@@ -2,10 +2,10 @@
 
 from typing import Annotated, Literal
 
-import msgspec
 from msgspec import Meta
 
 from dispatch.wire.commands import Reason
+from dispatch.wire.texts import CleanTexts, lines
 
 OwnerType = Literal["USER", "VENDOR", "RIDER"]
 PaymentMethodName = Literal["WALLET", "MOBILE_MONEY", "CASH"]
@@ -15,7 +15,7 @@ PaymentMethodName = Literal["WALLET", "MOBILE_MONEY", "CASH"]
 ShortText = Annotated[str, Meta(max_length=200)]
 RequiredText = Annotated[str, Meta(min_length=1, max_length=200)]
 DisplayName = Annotated[str, Meta(min_length=1, max_length=100)]
-Note = Annotated[str, Meta(max_length=500)]
+Note = Annotated[str, lines(max_length=500)]
 # A payment provider's or a cash desk's name: part of ledger account names and Redis keys.
 ProviderName = Annotated[str, Meta(pattern=r"^[a-z0-9_]{1,32}$(?!\n)", max_length=32)]
 # Lower-case letters count as capitals.
@@ -30,7 +30,7 @@ LargeAmount = Annotated[int, Meta(ge=1, le=1_000_000_000)]
 UnixMs = Annotated[int, Meta(ge=0, le=9_999_999_999_999)]
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+class Request(CleanTexts, frozen=True, kw_only=True):
     """A request body of clients; a field that an older server does not know is ignored."""
 
 

@@ -109,7 +109,7 @@ def test_each_use_has_a_secret_of_its_own():
     assert settings.payout_url_secret == (whsec("e"), whsec("E"))
 
 
-@pytest.mark.parametrize(("first", "second"), itertools.combinations(USES, 2))
+@pytest.mark.parametrize(("first", "second"), list(itertools.combinations(USES, 2)))
 def test_a_secret_with_two_uses_is_refused(first: str, second: str):
     """Whoever verifies with it could sign with it; with and without the prefix it is the same."""
     environ = {first: USES[first].format(whsec("a")), second: USES[second].format(whsec("a")[6:])}
