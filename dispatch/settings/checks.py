@@ -3,7 +3,7 @@
 import base64
 import ipaddress
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from math import inf
 from urllib.parse import urlsplit
 
@@ -109,6 +109,42 @@ def _check_stores(settings: Settings) -> None:
             f"ROLE={settings.role} shares its stores with other processes: "
             "set REDIS_URL and DYNAMODB_ENDPOINT (or AWS credentials)"
         )
+
+
+def check_dev(settings: Settings, credentials: Sequence[str]) -> None:
+    """Check that --dev does not open the company's own data to a network.
+
+    It hands out operators' tokens, takes sandbox payments and shows sign-in codes: with the secret
+    or the stores of a company it may only be reached from this machine. `credentials` are the
+    variables with such secrets.
+
+    Errors: SettingsError names the first variable that makes the server a company's.
+    """
+    if _is_loopback(settings.host):
+        return
+    stores = {"REDIS_URL": settings.redis_url, "DYNAMODB_ENDPOINT": settings.dynamodb_endpoint}
+    external = [
+        name
+        for name, url in stores.items()
+        if url is not None and not _is_loopback(urlsplit(url).hostname)
+    ]
+    if not settings.embeds_dynamodb and settings.dynamodb_endpoint is None:
+        external.append("EMBEDDED=off")
+    external += credentials
+    if external:
+        raise SettingsError(
+            f"--dev hands out operators' tokens: with {external[0]} it may not listen at "
+            f"HOST={settings.host}; start without --dev, or at 127.0.0.1"
+        )
+
+
+def _is_loopback(host: str | None) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return False
 
 
 def check_stores(settings: Settings) -> None:

@@ -8,7 +8,7 @@ from typing import Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from dispatch.settings.checks import JWT_SECRET_BYTES_MIN, check
+from dispatch.settings.checks import JWT_SECRET_BYTES_MIN, check, check_dev
 from dispatch.settings.model import Settings, SettingsError
 
 # The default of `drain_spread_s` under --dev, so that Ctrl-C ends the server at once.
@@ -29,6 +29,8 @@ _LISTS = frozenset(
 )
 
 
+# Variables with which --dev is not for a network.
+_CREDENTIALS = ("JWT_SECRET", "JWT_KEYS", "AWS_ACCESS_KEY_ID")
 # Names of these and of our settings differ, but not by much.
 _FOREIGN_NAMES = frozenset({"HOSTNAME", "LOGNAME"})
 # Variables this much like a setting's name are taken for a typing error. Source: chosen; one letter
@@ -62,6 +64,8 @@ def read(environ: Mapping[str, str], *, dev: bool = False) -> Settings:
         raise SettingsError(_name_variable(str(error))) from error
     check(settings)
     _check_credentials(environ, settings)
+    if dev:
+        check_dev(settings, [name for name in _CREDENTIALS if environ.get(name)])
     return settings
 
 

@@ -1,11 +1,16 @@
 """Console files: the built operators' console under /console/, and its token under --dev."""
 
-import ipaddress
 import re
 from collections.abc import Callable
 from pathlib import Path
 
 from aiohttp import web
+
+from handlers.http.framework.local_requests import (
+    is_from_this_machine,
+    is_loopback,
+    is_own_page,
+)
 
 MOUNT = "/console/"
 NOT_BUILT = "The console is not built: run `npm ci && npm run build` beside package.json.\n"
@@ -57,7 +62,8 @@ _NAME_CHARS_MAX = 200
 def add_console(app: web.Application, *, dist: Path, dev_token: Callable[[], str] | None) -> None:
     """Serve the built console from `dist` under /console/, and redirect / to it.
 
-    `dev_token` issues an operator's token to any caller, for --dev; with None there is none (404).
+    `dev_token` issues an operator's token to the page, for --dev and on the same machine; with None
+    there is none (404).
     """
     files = _ConsoleFiles(dist.resolve(), dev_token)
     app.router.add_get("/", _redirect_to_console)
@@ -81,9 +87,10 @@ class _ConsoleFiles:
         self._dev_token = dev_token
 
     async def get_session(self, request: web.Request) -> web.Response:
-        """An operator's token for the page; only under --dev."""
+        """An operator's token for the page; only under --dev, and only on this machine."""
         headers = {**HEADERS, "Cache-Control": CACHE_NEVER}
-        if self._dev_token is None or not _is_safe_from_dns_rebinding(request.url.host):
+        may_have_it = is_from_this_machine(request) and is_own_page(request)
+        if self._dev_token is None or not may_have_it:
             return web.Response(status=404, text="no such file\n", headers=headers)
         return web.json_response({"token": self._dev_token()}, headers=headers)
 
@@ -99,10 +106,15 @@ class _ConsoleFiles:
             "Cache-Control": caching,
             "Content-Type": CONTENT_TYPES[path.suffix],
         }
-        if name == "index.html" and self._dev_token is not None:
+        if name == "index.html" and self._gives_tokens(request):
             html = path.read_text(encoding="utf-8").replace(_PASTE_MODE, _FETCH_MODE)
             return web.Response(body=html.encode(), headers=headers)
         return web.FileResponse(path, headers=headers)
+
+    def _gives_tokens(self, request: web.Request) -> bool:
+        """Whether the page that is served to this caller can fetch a token."""
+        is_here = is_from_this_machine(request) and is_loopback(request.url.host)
+        return self._dev_token is not None and is_here
 
     def _find_file(self, name: str) -> Path | None:
         if len(name) > _NAME_CHARS_MAX or not _NAME.fullmatch(name):
@@ -115,20 +127,3 @@ class _ConsoleFiles:
         if not (self._dist / "index.html").is_file():
             return web.Response(status=503, text=NOT_BUILT, headers=headers)
         return web.Response(status=404, text=f"no such file: {name[:80]!r}\n", headers=headers)
-
-
-def _is_safe_from_dns_rebinding(host: str | None) -> bool:
-    """Tell whether the host is an address or `localhost`, which DNS rebinding cannot forge.
-
-    If the DNS name of evil.example is changed to point at 127.0.0.1, the browser regards its page
-    and this server as the same origin. An address or `localhost` cannot be made to point elsewhere.
-    """
-    if host is None:
-        return False
-    if host == "localhost":
-        return True
-    try:
-        ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
-        return False
-    return True

@@ -1,7 +1,6 @@
 """Metrics endpoint /metrics: at an address of its own, and under --dev beside the others."""
 
 import asyncio
-import ipaddress
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -11,11 +10,10 @@ from dispatch import metrics
 from dispatch.clock import Clock
 from dispatch.errors import Refusal, Refused
 from handlers.http.framework.envelope import PUBLIC, Route, failure_response
+from handlers.http.framework.local_requests import is_from_this_machine
 
 # Source: chosen; scrapers come every few seconds, and several of them cost one rendering.
 MAX_AGE_S = 1.0
-# Headers by which proxies say that they forward. Source: RFC 7239 and RFC 9110 section 7.6.3.
-_FORWARDED = ("Forwarded", "X-Forwarded-For", "Via")
 
 
 class MetricsEndpoint:
@@ -38,7 +36,7 @@ class MetricsEndpoint:
 
     async def _get_locally(self, request: web.Request) -> web.Response:
         """All metrics in Prometheus' text format, for programs of this machine."""
-        if not _is_local(request):
+        if not is_from_this_machine(request):
             raise Refused(Refusal.NOT_FOUND, "metrics are served at METRICS_HOST and METRICS_PORT")
         return await self._get(request)
 
@@ -56,13 +54,3 @@ async def _render() -> bytes:
     # Source: measured 2026-11-30, 68 ms for the series of a busy server; in a thread the event loop
     # goes on in between.
     return await asyncio.to_thread(generate_latest)
-
-
-def _is_local(request: web.Request) -> bool:
-    """Whether a program of this machine asks, and no proxy that runs here forwards for another."""
-    if any(name in request.headers for name in _FORWARDED):
-        return False
-    try:
-        return ipaddress.ip_address(request.remote or "").is_loopback
-    except ValueError:
-        return False

@@ -157,3 +157,42 @@ def test_a_server_needs_a_redis():
         check_stores(without)
     for environ in ({"REDIS_URL": "redis://r"}, {"EMBEDDED": "on"}):
         check_stores(read({"JWT_SECRET": SECRET, **environ}))
+
+
+COMPANY = {
+    "JWT_SECRET": SECRET,
+    "JWT_KEYS": f"new:{SECRET}",
+    "REDIS_URL": "redis://redis.example:6379",
+    "DYNAMODB_ENDPOINT": "http://dynamodb.example:8000",
+    "AWS_ACCESS_KEY_ID": "AKIA",
+}
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.7", "server.example"])
+@pytest.mark.parametrize("name", COMPANY)
+def test_dev_with_a_companys_data_is_not_for_a_network(name: str, host: str):
+    """Its secret or stores and an address that others reach: one line says what to change."""
+    environ = {name: COMPANY[name], "HOST": host}
+    with pytest.raises(SettingsError, match=f"--dev.*{name}.*HOST={host}") as refused:
+        read(environ, dev=True)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.8.0.1"])
+@pytest.mark.parametrize("name", COMPANY)
+def test_dev_with_a_companys_data_may_run_on_a_laptop(name: str, host: str):
+    """At a loopback address only programs of the machine reach it."""
+    assert read({name: COMPANY[name], "HOST": host}, dev=True).host == host
+
+
+@pytest.mark.parametrize(
+    "stores",
+    [
+        {},
+        {"REDIS_URL": "redis://127.0.0.1:6379", "DYNAMODB_ENDPOINT": "http://localhost:8000"},
+        {"REDIS_URL": "redis://[::1]:6379"},
+    ],
+)
+def test_a_demo_in_a_container_may_listen_everywhere(stores: dict[str, str]):
+    """Without a company's secret, and with engines of its own."""
+    assert read({"HOST": "0.0.0.0", **stores}, dev=True).dev

@@ -183,20 +183,46 @@ async def test_under_dev_the_page_fetches_a_token(dist: Path):
                 assert answer.headers["Cache-Control"] == "no-store"
 
 
+LOCAL = "localhost:8080"
+
+
 @pytest.mark.parametrize(
-    ("host", "status"),
+    ("headers", "status"),
     [
-        ("localhost:8080", 200),
-        ("127.0.0.1:8080", 200),
-        ("[::1]:8080", 200),
-        ("evil.example:8080", 404),
-        ("127.0.0.1.evil.example", 404),
-        ("localhost.evil.example", 404),
+        ({"Host": LOCAL}, 200),
+        ({"Host": "127.0.0.1:8080"}, 200),
+        ({"Host": "[::1]:8080"}, 200),
+        ({"Host": LOCAL, "Sec-Fetch-Site": "same-origin"}, 200),
+        ({"Host": LOCAL, "Sec-Fetch-Site": "none"}, 200),
+        ({"Host": LOCAL, "Origin": f"http://{LOCAL}"}, 200),
+        # A page whose DNS name was changed to point here, or an address of a network.
+        ({"Host": "evil.example:8080"}, 404),
+        ({"Host": "127.0.0.1.evil.example"}, 404),
+        ({"Host": "localhost.evil.example"}, 404),
+        ({"Host": "192.168.1.5:8080"}, 404),
+        ({"Host": "0.0.0.0:8080"}, 404),
+        ({"Host": "[::ffff:10.0.0.1]:8080"}, 404),
+        # Pages of other origins, also of this machine.
+        ({"Host": LOCAL, "Origin": "http://localhost:5173"}, 404),
+        ({"Host": LOCAL, "Origin": "http://127.0.0.1:8080"}, 404),
+        ({"Host": LOCAL, "Origin": f"https://{LOCAL}"}, 404),
+        ({"Host": LOCAL, "Origin": "null"}, 404),
+        ({"Host": LOCAL, "Origin": ""}, 404),
+        ({"Host": LOCAL, "Sec-Fetch-Site": "same-site"}, 404),
+        ({"Host": LOCAL, "Sec-Fetch-Site": "cross-site"}, 404),
+        # Behind a proxy on this machine, whoever it forwards.
+        ({"Host": LOCAL, "X-Forwarded-For": "127.0.0.1"}, 404),
+        ({"Host": LOCAL, "Forwarded": "for=127.0.0.1"}, 404),
+        ({"Host": LOCAL, "Via": "1.1 proxy"}, 404),
+        ({"Host": LOCAL, "X-Real-IP": "127.0.0.1"}, 404),
     ],
 )
-async def test_a_rebound_host_name_gets_no_token(dist: Path, host: str, status: int):
-    """A page whose DNS name was changed to point here has no address as its host."""
-    async with serve_console(dist, lambda: "token") as client:
-        headers = {"Host": host}
-        async with client.get("/console/session.json", headers=headers) as answer:
-            assert answer.status == status
+async def test_only_the_own_page_on_this_machine_gets_a_token(
+    dist: Path, headers: dict[str, str], status: int
+):
+    """A rebound name, another origin and a proxy get none."""
+    async with (
+        serve_console(dist, lambda: "token") as client,
+        client.get("/console/session.json", headers=headers) as answer,
+    ):
+        assert answer.status == status
