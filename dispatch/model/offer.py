@@ -99,3 +99,6 @@ class OfferPolicy(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     # Source: chosen; a rider counts as lost after 45 s, and most rides in a city take half an hour.
     goods_silent_ms: int = 45_000
     late_ms: int = 60 * 60_000
+    # Whether a rider may take goods that their vendor has not reported ready.
+    # Source: chosen; a rider at the counter sees them, and vendors forget to report.
+    pickup_implies_ready: bool = True

@@ -150,6 +150,8 @@ class Order(Record, frozen=True):
     recipient: Recipient | None = None
     dispatch: Dispatch | None = None
     prep_minutes: int | None = None
+    # Who reported the goods ready: the vendor, or the rider by taking them.
+    ready_by: Literal["vendor", "pickup"] | None = None
     reason: str | None = None
     # The party at fault for its cancellation.
     fault: str | None = None

@@ -21,7 +21,8 @@ _PUBLIC_PRICE_FIELDS = (
     "distanceM",
 )
 _OPTIONAL_FIELDS = (
-    "vendorId", "items", "prepMinutes", "reason", "rating", "notes", "recipient", "promoCode",
+    "vendorId", "items", "prepMinutes", "readyBy", "reason",
+    "rating", "notes", "recipient", "promoCode",
 )  # fmt: skip
 # What a vendor sees of a proof is its kind; a comment is between the customer and the company.
 _FIELDS_BY_AUDIENCE = {

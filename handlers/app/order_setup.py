@@ -49,12 +49,13 @@ def build_order_parts(
 ) -> OrderParts:
     """The parts, on one ledger."""
     ledger = _build_ledger(infrastructure)
-    stores = _build_order_stores(infrastructure, positions, ledger, events.outbox)
+    policies = OfferPolicyStore(infrastructure.table, infrastructure.clock, ZONE)
+    stores = _build_order_stores(infrastructure, positions, ledger, events.outbox, policies)
     return OrderParts(
         ledger=ledger,
         stores=stores,
         order_service=OrderService(stores, infrastructure.clock),
-        lookups=_build_engine_lookups(infrastructure, stores, events),
+        lookups=_build_engine_lookups(infrastructure, stores, events, policies),
     )
 
 
@@ -65,7 +66,11 @@ def _build_ledger(infrastructure: Infrastructure) -> Ledger:
 
 
 def _build_order_stores(
-    infrastructure: Infrastructure, positions: Positions, ledger: Ledger, outbox: Outbox
+    infrastructure: Infrastructure,
+    positions: Positions,
+    ledger: Ledger,
+    outbox: Outbox,
+    policies: OfferPolicyStore,
 ) -> OrderStores:
     """What the steps of an order read and write."""
     table, clock = infrastructure.table, infrastructure.clock
@@ -93,6 +98,7 @@ def _build_order_stores(
         fence=Fence(clock),
         payment_provider=infrastructure.settings.payment_provider,
         service_area=infrastructure.settings.area,
+        offer_policies=policies,
         handover_policy=HandoverPolicy(
             infrastructure.settings.cash_shortage, infrastructure.settings.completed_far_m
         ),
@@ -102,7 +108,10 @@ def _build_order_stores(
 
 
 def _build_engine_lookups(
-    infrastructure: Infrastructure, stores: OrderStores, events: EventParts
+    infrastructure: Infrastructure,
+    stores: OrderStores,
+    events: EventParts,
+    policies: OfferPolicyStore,
 ) -> EngineLookups:
     """What the dispatch engine reads while it looks for riders."""
     return EngineLookups(
@@ -113,7 +122,7 @@ def _build_engine_lookups(
         pauses=OfferPauses(infrastructure.redis, infrastructure.scripts),
         approaches=ApproachStore(infrastructure.redis),
         alerts=Alerts(infrastructure.redis, infrastructure.scripts),
-        policies=OfferPolicyStore(infrastructure.table, infrastructure.clock, ZONE),
+        policies=policies,
         decisions=DecisionStore(infrastructure.table),
         board=events.board,
         learned_stats=stores.learned_stats,

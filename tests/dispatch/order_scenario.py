@@ -19,6 +19,7 @@ from dispatch.ids import OfferId, OrderId, RiderId
 from dispatch.model import Order, Position
 from dispatch.money.settlement_worker import SettlementWorker
 from dispatch.orders.learned_stats import LearnedStats
+from dispatch.orders.offers.policy_store import OfferPolicyStore
 from dispatch.orders.service import OrderService
 from dispatch.orders.store import OrderStore
 from dispatch.orders.transitions.context import OfferFacts
@@ -88,6 +89,7 @@ class OrderScenario:
         self.speeds, self.positions = LearnedSpeeds(), FixedPositions()
         self.learned_stats = LearnedStats(redis, scripts, self.clock)
         self.unit_of_work = OrderUnitOfWork(table, self.ledger, self.outbox, self.clock)
+        self.offer_policies = OfferPolicyStore(table, self.clock, "douala")
         self.order_service = OrderService(
             OrderStores(
                 catalogue=self.catalogue,
@@ -102,6 +104,7 @@ class OrderScenario:
                 fence=self.fence,
                 payment_provider="sandbox",
                 service_area=ServiceArea(),
+                offer_policies=self.offer_policies,
             ),
             self.clock,
         )

@@ -10,6 +10,7 @@ from dispatch.events.outbox import Outbox, RelayTargets
 from dispatch.ids import OfferId, OrderId, RiderId
 from dispatch.model import Offer, Position
 from dispatch.orders.learned_stats import LearnedStats
+from dispatch.orders.offers.policy_store import OfferPolicyStore
 from dispatch.orders.service import OrderService
 from dispatch.orders.transitions.context import OfferFacts
 from dispatch.orders.unit_of_work import Caller, OrderUnitOfWork
@@ -56,6 +57,7 @@ def live_engine(api: ApiClient) -> OrderService:
         fence=fence,
         payment_provider="sandbox",
         service_area=ServiceArea(),
+        offer_policies=OfferPolicyStore(api.table, api.clock, "douala"),
     )
     return OrderService(stores, api.clock)
 

@@ -294,6 +294,9 @@ class Rider:
             if await self._has_order(order_id):
                 await self._tap("arrived_pickup", order)
         if state in ("ASSIGNED", "AT_PICKUP"):
+            if rng.random() < 0.1:
+                # The goods stand on the counter, and the vendor forgot to report them.
+                self._ready_orders.add(order_id)
             while order_id not in self._ready_orders and order_id not in self._lost_orders:
                 self._changed.clear()
                 await self._changed.wait()

@@ -110,6 +110,13 @@ class NoCandidateFacts(msgspec.Struct, frozen=True, kw_only=True):
     decision: Decision | None = None
 
 
+class Pickup(NamedTuple):
+    """A rider's command that it has the goods, and whether that means that they were ready."""
+
+    command: commands.PickUp
+    implies_ready: bool = False
+
+
 class ArrivalFacts(NamedTuple):
     """That the positions of a rider showed it at a stop of the order."""
 

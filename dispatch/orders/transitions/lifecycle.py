@@ -13,6 +13,7 @@ from dispatch.model import (
 from dispatch.orders.transitions.context import (
     AddressedEvent,
     ArrivalFacts,
+    Pickup,
     Transition,
     TransitionRequest,
     dispatch_of,
@@ -116,7 +117,8 @@ def order_ready(order: Order, request: TransitionRequest[commands.OrderReady]) -
     addressed = [AddressedEvent(user_identity(order), event)]
     if order.rider_id is not None:
         addressed.append(pickup_ready_event(order, order.rider_id))
-    return Transition(order=replace(order, status=OrderStatus.READY), events=tuple(addressed))
+    ready = replace(order, status=OrderStatus.READY, ready_by="vendor")
+    return Transition(order=ready, events=tuple(addressed))
 
 
 def arrived_pickup(order: Order, request: TransitionRequest[commands.ArrivedPickup]) -> Transition:
@@ -127,15 +129,23 @@ def arrived_pickup(order: Order, request: TransitionRequest[commands.ArrivedPick
     )
 
 
-def pick_up(order: Order, request: TransitionRequest[commands.PickUp]) -> Transition:
-    """The rider takes the goods, which a vendor must have reported ready.
+def pick_up(order: Order, request: TransitionRequest[Pickup]) -> Transition:
+    """The rider takes the goods; by policy it may take them before the vendor reports them ready.
+
+    Then there is no `order_ready`: the customer gets `order_picked_up`, which says more, and no
+    preparation time is learned from an order that nobody reported.
 
     Errors: Refused WRONG_STATE.
     """
+    ready_by = order.ready_by
     if order.vendor_id is not None and order.status is not OrderStatus.READY:
-        raise Refused(Refusal.WRONG_STATE, f"the order is {order.status.value}, not READY")
+        if not request.input.implies_ready:
+            raise Refused(Refusal.WRONG_STATE, f"the order is {order.status.value}, not READY")
+        ready_by = "pickup"
     picked_up = replace(
-        _with_dispatch_state(order, DispatchState.PICKED_UP), status=OrderStatus.IN_TRANSIT
+        _with_dispatch_state(order, DispatchState.PICKED_UP),
+        status=OrderStatus.IN_TRANSIT,
+        ready_by=ready_by,
     )
     event = events.OrderPickedUp(**event_fields(order), rider_id=request.actor.id)
     return Transition(order=picked_up, events=to_user_and_vendor(order, event))

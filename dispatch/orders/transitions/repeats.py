@@ -11,7 +11,7 @@ import msgspec
 from msgspec.structs import replace
 
 from dispatch.model import Dispatch, Order, OrderStatus, StepRecord
-from dispatch.orders.transitions.context import Acceptance, TransitionRequest
+from dispatch.orders.transitions.context import Acceptance, Pickup, TransitionRequest
 from dispatch.orders.transitions.handover import Handover
 from dispatch.orders.units import MINUTE_MS
 from dispatch.wire import commands
@@ -69,7 +69,7 @@ def repeated_answer(order: Order, request: TransitionRequest[Any]) -> Snapshot |
 def _command_of(request: TransitionRequest[Any]) -> commands.OrderCommand | None:
     """The client's command in a request; None for requests of the engine."""
     given = request.input
-    if isinstance(given, Acceptance | Handover):
+    if isinstance(given, Acceptance | Handover | Pickup):
         return given.command
     return given if isinstance(given, commands.OrderCommand) else None
 

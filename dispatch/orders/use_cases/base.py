@@ -1,5 +1,7 @@
 """Base of the order use cases: their stores, and how a request is built and committed."""
 
+from typing import Protocol
+
 import msgspec
 
 from dispatch.accounts.standing import StandingRules
@@ -9,7 +11,7 @@ from dispatch.catalogue.store import Catalogue
 from dispatch.clock import Clock
 from dispatch.errors import StoreUnavailable
 from dispatch.ids import OrderId, RiderId
-from dispatch.model import Order, Position
+from dispatch.model import OfferPolicy, Order, Position
 from dispatch.orders.extra_writes import ExtraWritesBuilder, no_extra_writes
 from dispatch.orders.learned_stats import LearnedStats
 from dispatch.orders.standing_checks import StandingChecks
@@ -29,8 +31,17 @@ from dispatch.storage.leases import Fence
 from dispatch.tracking.stores.positions import Positions
 from dispatch.wire import commands
 from dispatch.wire.snapshots import Snapshot
+from ledger.core.pricing import Service
 from ledger.posting.ledger import Ledger
 from matching.speeds import LearnedSpeeds
+
+
+class OfferPolicies(Protocol):
+    """Reads a service's offer policy; implemented by `offers.policy_store`."""
+
+    async def get(self, service: Service) -> OfferPolicy:
+        """The policy of a service. Errors: StoreUnavailable."""
+        ...
 
 
 class OrderStores(msgspec.Struct, frozen=True, kw_only=True):
@@ -48,6 +59,7 @@ class OrderStores(msgspec.Struct, frozen=True, kw_only=True):
     fence: Fence
     payment_provider: str
     service_area: ServiceArea
+    offer_policies: OfferPolicies
     handover_policy: HandoverPolicy = HandoverPolicy()
     # Source: docs/contract.md, a rider carries one order at a time unless configured otherwise.
     rider_orders_max: int = 1

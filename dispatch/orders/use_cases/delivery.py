@@ -9,7 +9,7 @@ from dispatch.ids import OrderId, RiderId
 from dispatch.model import OfferOutcome, Order
 from dispatch.orders.extra_writes import no_extra_writes
 from dispatch.orders.transitions.concerns import ConcernFacts
-from dispatch.orders.transitions.context import ArrivalFacts, Transition, TransitionRequest
+from dispatch.orders.transitions.context import ArrivalFacts, Pickup, Transition, TransitionRequest
 from dispatch.orders.transitions.handover import Handover
 from dispatch.orders.unit_of_work import Caller, ExtraWrites, ExtraWritesFactory
 from dispatch.orders.use_cases.base import OrderUseCases
@@ -39,7 +39,17 @@ class DeliveryUseCases(OrderUseCases):
 
     async def pick_up(self, caller: Caller, command: commands.PickUp) -> Snapshot:
         """Record that the rider has the goods."""
-        return await self._commit_at_stop("pick_up", caller, command)
+        position = await self._last_position(RiderId(caller.id))
+
+        async def request_for(order: Order) -> TransitionRequest[Pickup]:
+            policy = await self._stores.offer_policies.get(order.order_type)
+            pickup = Pickup(command, policy.pickup_implies_ready)
+            return replace(self._request("pick_up", caller, pickup), position=position)
+
+        committed = await self._unit_of_work.commit(
+            caller, OrderId(command.order_id), request_for, no_extra_writes
+        )
+        return committed.answer
 
     async def arrived_dropoff(self, caller: Caller, command: commands.ArrivedDropoff) -> Snapshot:
         """Record that the rider says it is at the dropoff."""

@@ -48,3 +48,4 @@ class OfferSettings(OperatorRequest, frozen=True, kw_only=True):
     near_m: Annotated[int, Meta(ge=10, le=2_000)] | None = None
     goods_silent_ms: Annotated[int, Meta(ge=10_000, le=3_600_000)] | None = None
     late_ms: Annotated[int, Meta(ge=60_000, le=86_400_000)] | None = None
+    pickup_implies_ready: bool | None = None

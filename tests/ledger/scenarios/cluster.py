@@ -29,6 +29,7 @@ from dispatch.money.payouts.services import PayoutBooks, build_payout_services
 from dispatch.money.payouts.store import PayoutStore
 from dispatch.money.settlement_worker import SettlementWorker
 from dispatch.orders.learned_stats import LearnedStats
+from dispatch.orders.offers.policy_store import OfferPolicyStore
 from dispatch.orders.service import OrderService
 from dispatch.orders.store import OrderStore
 from dispatch.orders.transitions.cash_difference import CashShortage
@@ -124,6 +125,7 @@ class ServerNode:
             fence=fence,
             payment_provider=PROVIDER,
             service_area=ServiceArea(),
+            offer_policies=OfferPolicyStore(self.table, clock, "douala"),
             handover_policy=HandoverPolicy(cash_shortage),
         )
         self.order_service = OrderService(stores, clock)

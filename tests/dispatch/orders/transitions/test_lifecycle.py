@@ -12,7 +12,7 @@ from dispatch.model import (
     PaymentMethod,
     PaymentState,
 )
-from dispatch.orders.transitions.context import ArrivalFacts
+from dispatch.orders.transitions.context import ArrivalFacts, Pickup
 from dispatch.orders.transitions.lifecycle import fault_of
 from dispatch.orders.transitions.state_machine import decide_transition
 from dispatch.wire import commands, events
@@ -114,6 +114,30 @@ def test_goods_are_not_picked_up_before_the_vendor_reports_them_ready():
         Refusal.WRONG_STATE
     )
     assert outcome_of(parcel, request("pick_up", "rider")) == "version 2"
+
+
+@pytest.mark.parametrize("status", ["ACCEPTED", "PREPARING"])
+@pytest.mark.parametrize("state", ["ASSIGNED", "AT_PICKUP"])
+def test_a_pickup_may_imply_that_the_goods_are_ready(status: str, state: str):
+    """By policy; recorded as such, and the events are those of the pickup alone."""
+    pickup = Pickup(commands.PickUp(order_id="ord_1"), implies_ready=True)
+    asked = request("pick_up", "rider", input=pickup)
+    transition = decide_transition(order_at(status, state), asked)
+
+    assert (transition.order.status, transition.order.ready_by) == ("IN_TRANSIT", "pickup")
+    assert "READY" not in transition.order.times
+    assert {name for _, name in addressed_events(transition)} == {"order_picked_up"}
+
+
+def test_who_reported_the_goods_ready_is_kept():
+    """The vendor's report stays, whatever the policy; a parcel has nobody to report."""
+    ready = decide_transition(order_at("PREPARING", "ASSIGNED"), request("order_ready", "vendor"))
+    pickup = Pickup(commands.PickUp(order_id="ord_1"), implies_ready=True)
+    asked = request("pick_up", "rider", input=pickup)
+    parcel = a_parcel_order(status=OrderStatus.ACCEPTED, state=DispatchState.ASSIGNED)
+
+    assert decide_transition(ready.order, asked).order.ready_by == "vendor"
+    assert decide_transition(parcel, asked).order.ready_by is None
 
 
 @pytest.mark.parametrize("status", ["PREPARING", "READY"])

@@ -7,7 +7,7 @@ import pytest
 
 from dispatch.errors import Refusal
 from dispatch.model import Order
-from dispatch.orders.transitions.context import Actor
+from dispatch.orders.transitions.context import Actor, Pickup
 from dispatch.orders.transitions.handover import Handover
 from dispatch.orders.transitions.repeats import UNDONE_LATER_MS
 from dispatch.orders.transitions.state_machine import TRANSITIONS, decide_transition
@@ -87,8 +87,8 @@ def other_content(name: str) -> Any:
 
 def with_command_id(given: Any) -> Any:
     """The same input with a command id."""
-    if isinstance(given, Handover):
-        return Handover(msgspec.structs.replace(given.command, command_id="cmd_2"))
+    if isinstance(given, Handover | Pickup):
+        return given._replace(command=msgspec.structs.replace(given.command, command_id="cmd_2"))
     return msgspec.structs.replace(given, command_id="cmd_2")
 
 

@@ -13,6 +13,7 @@ from dispatch.orders.transitions.context import (
     AssignmentFacts,
     NoCandidateFacts,
     OfferFacts,
+    Pickup,
     Transition,
     TransitionRequest,
 )
@@ -39,7 +40,7 @@ INPUTS = {
     "order_preparing": commands.OrderPreparing(order_id="ord_1"),
     "order_ready": commands.OrderReady(order_id="ord_1"),
     "arrived_pickup": commands.ArrivedPickup(order_id="ord_1"),
-    "pick_up": commands.PickUp(order_id="ord_1"),
+    "pick_up": Pickup(commands.PickUp(order_id="ord_1")),
     "arrived_dropoff": commands.ArrivedDropoff(order_id="ord_1"),
     "accept_delivery": Acceptance(
         commands.AcceptDelivery(order_id="ord_1", offer_id="ofr_1"),

@@ -6,6 +6,7 @@ from dispatch.errors import StoreUnavailable
 from dispatch.model import DispatchState, OfferOutcome
 from dispatch.riders.store import workload_key
 from dispatch.wire import commands
+from dispatch.wire.http.offer_policy import OfferSettings
 from tests.dispatch.order_scenario import OrderScenario
 from tests.dispatch.orders.refusals import refusal_of
 
@@ -105,3 +106,30 @@ async def test_a_delivery_does_not_need_redis(
 
     assert order.dispatch is not None
     assert (order.status, order.dispatch.evidence) == ("DELIVERED", {})
+
+
+@pytest.mark.parametrize("implies_ready", [True, False])
+async def test_a_rider_takes_goods_that_nobody_reported_ready(
+    order_scenario: OrderScenario, implies_ready: bool
+):
+    """By the policy of the service, which is on unless an operator turned it off.
+
+    No preparation time is learned from it.
+    """
+    if_off = OfferSettings(pickup_implies_ready=implies_ready)
+    await order_scenario.offer_policies.put_offers("FOOD", if_off, "adm_1")
+    order_id = await order_scenario.place_order()
+    await order_scenario.accept_order(order_id)
+    await order_scenario.assign(order_id)
+    order_scenario.clock.advance(20 * 60_000)
+    pick_up = order_scenario.order_service.pick_up(
+        order_scenario.caller("rider", "rdr_1"), commands.PickUp(order_id=order_id)
+    )
+    outcome = await refusal_of(pick_up)
+    await order_scenario.learned_stats.flush()
+    order = await order_scenario.order(order_id)
+
+    assert (outcome, order.ready_by) == (
+        ("ok", "pickup") if implies_ready else ("wrong_state", None)
+    )
+    assert (await order_scenario.learned_stats.prep_times(["ven_1"]))["ven_1"] == {}
