@@ -15,7 +15,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from dispatch import metrics
 from handlers.transport.request_checks import RequestFault, find_fault
-from handlers.transport.unread_body import send_before_body
+from handlers.transport.unread_body import send_before_body, stop_reading
 
 # Bounds of the head of one request; docs/decisions/0024 has the reasons.
 REQUEST_LINE_BYTES_MAX = 8_190
@@ -47,6 +47,8 @@ HTTP_OPTIONS: Mapping[str, Any] = MappingProxyType(
         "keepalive_timeout": _LIBRARY_KEEPALIVE_S,
         # The HTTP gate reads a short rest of a body; aiohttp would read for ten seconds.
         "lingering_time": 0,
+        # Of a body that is not read yet twice as much is kept in memory, and then reading stops.
+        "read_bufsize": 64 * 1024,
         "tcp_keepalive": True,
         "access_log": None,
         "debug": False,
@@ -268,6 +270,7 @@ def _checked(handler: RequestHandlerFunction, faults: Faults) -> Any:
             # Source: RFC 9110 section 15.5.16.
             response.headers["Accept-Encoding"] = "identity"
         response.force_close()
+        stop_reading(request)
         await faults.pace(request)
         await send_before_body(request, response)
         return response

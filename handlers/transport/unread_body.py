@@ -22,6 +22,12 @@ def is_long(request: web.BaseRequest) -> bool:
     return not request.content.is_eof() and (length is None or length > READ_BYTES_MAX)
 
 
+def stop_reading(request: web.BaseRequest) -> None:
+    """Read no more of a long body that the endpoint has not read."""
+    if is_long(request) and request.transport is not None:
+        request.transport.pause_reading()
+
+
 async def send_before_body(request: web.BaseRequest, response: web.StreamResponse) -> None:
     """Send a response to a request whose body was not read; does nothing if none is left.
 
@@ -35,8 +41,8 @@ async def send_before_body(request: web.BaseRequest, response: web.StreamRespons
         await response.write_eof()
         if not is_long(request):
             await _discard(request.content)
-        elif request.transport is not None:
-            request.transport.pause_reading()
+        else:
+            stop_reading(request)
             await asyncio.sleep(LINGER_S)
     except (ConnectionError, TimeoutError, web.RequestPayloadError):
         # The client has gone or does not send its body: the library closes the connection.

@@ -225,10 +225,12 @@ def main() -> None:
     parser.add_argument(
         "--seconds", type=float, default=14, help="of floods for each group of inputs; 14 is full"
     )
+    parser.add_argument("--groups", default=",".join(INPUTS), help="of inputs; all is full")
     parser.add_argument("--seed", type=int, default=1, help="unused; part of the printed result")
     options = parser.parse_args()
+    size = Size(options.seconds / ROUNDS, groups=tuple(options.groups.split(",")))
     with tempfile.TemporaryDirectory(prefix="reeyo-anonymous-") as folder:
-        figures = uvloop.run(measure(Size(options.seconds / ROUNDS), Path(folder)))
+        figures = uvloop.run(measure(size, Path(folder)))
     print_result("anonymous", vars(options), {**figures, "promise": _verdict(figures)})
     if not is_good(figures):
         raise SystemExit(1)

@@ -12,7 +12,7 @@ from handlers.http.framework.response_headers import finish_response, options_re
 from handlers.refusals import NOT_FOUND_S_MIN, pad_not_found, refusal_of
 from handlers.sessions.auth import TokenRefused
 from handlers.transport.socketio_server import SOCKET_PATH
-from handlers.transport.unread_body import is_long, send_before_body
+from handlers.transport.unread_body import is_long, send_before_body, stop_reading
 
 # Source: a body has ten seconds to arrive, and every store a deadline of its own.
 REQUEST_S_MAX = 15.0
@@ -30,11 +30,12 @@ async def http_gate(request: web.Request, handler: Handler) -> web.StreamRespons
         response = await _pass_through(request, handler)
     else:
         response = await _answer(request, handler)
+    if is_long(request):
+        stop_reading(request)
+        response.force_close()
     await _pace(request, response)
     # The library would name itself and its version.
     response.headers["Server"] = "reeyo"
-    if is_long(request):
-        response.force_close()
     response = await _send_head(request, response)
     await send_before_body(request, response)
     return response
