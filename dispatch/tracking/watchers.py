@@ -176,6 +176,13 @@ class Watchers:
         self._remove_watcher(order_id, watcher)
         await self._sync_subscription(order_id)
 
+    def drop(self, order_id: str, watcher: Watcher) -> None:
+        """Remove a watcher from an order that is over; the subscription ends with the next sync."""
+        self._remove_watcher(order_id, watcher)
+        if order_id in self._subscriptions:
+            self._changed_orders[order_id] = None
+            self._has_changes.set()
+
     async def leave_all(self, watcher: Watcher) -> None:
         """Remove a watcher from all its orders."""
         orders = sorted(self._orders_by_watcher.get(watcher, ()))

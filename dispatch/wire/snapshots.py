@@ -7,8 +7,12 @@ import msgspec
 
 from dispatch.model import Decision, Dispatch, Order, Trail
 from dispatch.wire.events import LatLng, OrderMarker
+from dispatch.wire.rights import shows_address
 
 Snapshot = dict[str, Any]
+
+# Digits of a place that is not shown any more. Source: a hundredth of a degree is about 1.1 km.
+HIDDEN_PLACE_DIGITS = 2
 
 # What the customer pays; how the money is split is not shown to customers.
 _PUBLIC_PRICE_FIELDS = (
@@ -61,7 +65,18 @@ def order_snapshot(order: Order, audience: str) -> Snapshot:
         snapshot["proof"] = {"kind": order.proof.kind}
     if audience == "ops":
         snapshot["dispatch"] |= _engine_view(order.dispatch)
+    if not shows_address(order, audience):
+        _hide_address(snapshot)
     return snapshot
+
+
+def _hide_address(snapshot: Snapshot) -> None:
+    """Leave of where and to whom the goods went no more than the part of the town."""
+    for name in ("recipient", "notes"):
+        snapshot.pop(name, None)
+    dropoff = snapshot["locations"]["dropoff"]
+    place = {name: round(dropoff[name], HIDDEN_PLACE_DIGITS) for name in ("lat", "lng")}
+    snapshot["locations"] = {**snapshot["locations"], "dropoff": place}
 
 
 def _engine_view(dispatch: Dispatch | None) -> Snapshot:

@@ -1,6 +1,7 @@
 """Builds the socket edge: Socket.IO server, gate, event delivery and load shedding."""
 
 from contextlib import suppress
+from functools import partial
 from typing import NamedTuple
 
 from dispatch.errors import StoreUnavailable
@@ -23,7 +24,7 @@ from handlers.sockets.event_delivery import EventDelivery
 from handlers.sockets.gate import Gate
 from handlers.sockets.ops import OpsContext
 from handlers.sockets.rider import RiderContext
-from handlers.sockets.user import UserContext
+from handlers.sockets.user import UserContext, stop_watching
 from handlers.sockets.vendor import VendorContext
 from handlers.transport.graceful_shutdown import GracefulShutdown
 from handlers.transport.load_shedding import LoadShedder
@@ -85,11 +86,13 @@ async def open_socket_edge(
     settings, clock = services.settings, services.clock
     sessions, load_shedder = SessionRegistry(clock), LoadShedder(clock)
     event_delivery = _build_event_delivery(services, background, sessions)
+    contexts = build_socket_contexts(services)
+    event_delivery.on_order_end(partial(stop_watching, contexts.user))
     server = SocketIoServer(settings, clock, limits)
     gate = Gate(
         Admission(server, tokens, standing_of=background.revocation_cache.barred.standing_of),
         sessions,
-        build_audiences(build_socket_contexts(services), event_delivery),
+        build_audiences(contexts, event_delivery),
         CommandRunner(clock, warns=settings.dev),
         load_shedder,
     )

@@ -19,9 +19,11 @@ from dispatch.tracking.stores.positions import Positions
 from dispatch.tracking.stores.trails import Trails
 from dispatch.wire import commands
 from dispatch.wire.http.orders import CancelOrderBody, GoodsOrder, PackageOrder, Rating, Tip
+from dispatch.wire.rights import shows_trail
 from dispatch.wire.snapshots import Snapshot, order_snapshot, trail_view
 from handlers.http.framework.envelope import (
     EVERYONE,
+    HTTP_EDGE,
     PRINCIPAL,
     Created,
     JsonObject,
@@ -101,9 +103,14 @@ async def _own_order(request: web.Request) -> Order:
 async def get_trail(request: web.Request) -> Snapshot:
     """The trail of an order's rider: so far while it is carried, simplified afterwards.
 
+    Customer and vendor see it for two hours after the order's end.
+
     Errors: Refused NOT_FOUND.
     """
     context, order = request.app[ORDERS], await _own_order(request)
+    now_ms = request.app[HTTP_EDGE].clock.now_ms()
+    if not shows_trail(order, request[PRINCIPAL].audience, now_ms):
+        raise Refused(Refusal.NOT_FOUND, "the trail of this order is not shown any more")
     rider_id = order.rider_id
     if rider_id is None:
         return trail_view(order, None, is_final=order.is_terminal)

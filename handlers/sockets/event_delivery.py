@@ -29,6 +29,8 @@ from dispatch.wire.events import Resync
 from handlers.sessions.session_registry import ResumePoint, Session, SessionRegistry
 
 _OFFER_EVENT = "delivery_request"
+# With these an order is over for its customer.
+_END_EVENTS = frozenset({"order_delivered", "order_cancelled", "order_rejected"})
 # Source: docs/promises.md, the first event comes within 2 s of Redis' return.
 CATCH_UP_EVERY_S = 0.25
 # Inboxes read in parallel after a gap; ten thousand take less than a second.
@@ -41,6 +43,10 @@ _UNKNOWN_EPOCH = "?"
 
 class _OfferId(msgspec.Struct, rename="camel"):
     offer_id: str
+
+
+class _OrderId(msgspec.Struct, rename="camel"):
+    order_id: str
 
 
 class EventDelivery:
@@ -64,6 +70,7 @@ class EventDelivery:
         self._pending: dict[str, list[InboxEntry]] = {}
         self._workload_callback: Callable[[str, WorkloadChange], None] = _ignore_workload
         self._offer_callback: Callable[[str], None] = _ignore_offer
+        self._end_callback: Callable[[Session, str], None] = _ignore_end
         pubsub.on_gap(self.mark_all_lagging)
         # Counts the sockets of all nodes; None where only this node counts.
         self.connection_counts: ConnectionCounts | None = None
@@ -78,6 +85,10 @@ class EventDelivery:
     def on_workload(self, callback: Callable[[str, WorkloadChange], None]) -> None:
         """Call back with the rider's id when its workload changes or one of its orders goes on."""
         self._workload_callback = callback
+
+    def on_order_end(self, callback: Callable[[Session, str], None]) -> None:
+        """Call back with a customer's session and the id of an order whose end it is sent."""
+        self._end_callback = callback
 
     def on_offer(self, callback: Callable[[str], None]) -> None:
         """Call back with the rider's id, once for each offer it gets."""
@@ -194,6 +205,9 @@ class EventDelivery:
 
     def _send(self, session: Session, entry: InboxEntry) -> None:
         _set_cursor(session, entry.epoch, entry.seq)
+        if entry.name in _END_EVENTS and session.namespace == "/user":
+            order_id = msgspec.json.decode(entry.body, type=_OrderId).order_id
+            self._end_callback(session, order_id)
         body = stamp_body(entry)
         if entry.name == _OFFER_EVENT:
             offer_id = msgspec.json.decode(entry.body, type=_OfferId).offer_id
@@ -293,6 +307,10 @@ def stamp_body(entry: InboxEntry) -> bytes:
 
 def _ignore_workload(_rider_id: str, _change: WorkloadChange) -> None:
     """The callback until `on_workload` sets one."""
+
+
+def _ignore_end(_session: Session, _order_id: str) -> None:
+    """The callback until `on_order_end` sets one."""
 
 
 def _ignore_offer(_rider_id: str) -> None:

@@ -6,7 +6,7 @@ from typing import NotRequired, TypedDict
 
 from dispatch.clock import Clock
 from dispatch.errors import Refusal, Refused
-from dispatch.model import TERMINAL_STATUSES, Order, OrderStatus, Position
+from dispatch.model import Order, Position
 from dispatch.orders.service import OrderService
 from dispatch.orders.store import OrderStore
 from dispatch.riders.store import Rider, Riders
@@ -16,6 +16,7 @@ from dispatch.tracking.stores.positions import Positions
 from dispatch.tracking.watchers import Watchers
 from dispatch.wire import commands
 from dispatch.wire.events import Freshness
+from dispatch.wire.rights import is_over, shows_position
 from dispatch.wire.snapshots import Snapshot, order_snapshot
 from handlers.sessions.session_registry import Session
 from handlers.sockets.caller import caller_of
@@ -23,8 +24,6 @@ from handlers.sockets.command_routes import route
 
 # Source: chosen; a customer follows a handful of orders, not those of a city.
 WATCHED_ORDERS_MAX = 20
-# No rider carries these any more.
-_FINISHED = TERMINAL_STATUSES | {OrderStatus.DELIVERED}
 # The key of a session's watched orders in `Session.state`.
 _WATCHED_ORDER_IDS = "watched_order_ids"
 
@@ -74,6 +73,8 @@ async def on_subscribe_order(
 ) -> Snapshot:
     """Show the order now, with its rider's last position, and its rider as it moves.
 
+    An order that is over is shown as it ended: with its rider's name, and without a position.
+
     The watcher joins before the rider's position is read, so that no position is missed between
     the two; other changes of the order come through the inbox.
 
@@ -81,6 +82,9 @@ async def on_subscribe_order(
     """
     order_id = command.order_id
     order = await _own_order(context, session, order_id)
+    if is_over(order):
+        stop_watching(context, session, order_id)
+        return await _shown(context, order, await _rider_profile(context, order))
     watched = _watched_order_ids(session)
     if len(watched | {order_id}) > WATCHED_ORDERS_MAX:
         await _unwatch_finished(context, session)
@@ -95,10 +99,21 @@ async def on_subscribe_order(
         profile = await _rider_profile(context, order)
     else:
         _, profile = await asyncio.gather(joining, _rider_profile(context, order))
+    return await _shown(context, order, profile)
+
+
+async def _shown(context: UserContext, order: Order, profile: Rider | None) -> Snapshot:
     snapshot = order_snapshot(order, "user")
     if order.rider_id is not None:
-        snapshot["rider"] = await _rider_view(context, order.rider_id, profile)
+        last = await _last_position(context, order.rider_id) if shows_position(order) else None
+        snapshot["rider"] = _rider_view(context, order.rider_id, profile, last)
     return snapshot
+
+
+def stop_watching(context: UserContext, session: Session, order_id: str) -> None:
+    """Stop showing an order's rider, since the order is over."""
+    _watched_order_ids(session).discard(order_id)
+    context.watchers.drop(order_id, session.sender)
 
 
 async def _unwatch_finished(context: UserContext, session: Session) -> None:
@@ -106,7 +121,7 @@ async def _unwatch_finished(context: UserContext, session: Session) -> None:
     watched = tuple(_watched_order_ids(session))
     orders = await asyncio.gather(*map(context.orders.get, watched))
     for order_id, order in zip(watched, orders, strict=True):
-        if order is None or order.status in _FINISHED:
+        if order is None or is_over(order):
             _watched_order_ids(session).discard(order_id)
             await context.watchers.leave(order_id, session.sender)
 
@@ -126,14 +141,15 @@ async def _rider_profile(context: UserContext, order: Order) -> Rider | None:
     return None if order.rider_id is None else await context.riders.profile(order.rider_id)
 
 
-async def _rider_view(context: UserContext, rider_id: str, profile: Rider | None) -> RiderView:
+def _rider_view(
+    context: UserContext, rider_id: str, profile: Rider | None, last: Position | None
+) -> RiderView:
     view: RiderView = {
         "riderId": rider_id,
         "name": profile.name if profile else None,
         "vehicle": profile.vehicle if profile else None,
         "state": "lost",
     }
-    last = await _last_position(context, rider_id)
     if last is not None:
         view["location"] = {"lat": last.lat, "lng": last.lng}
         view["ts"] = last.ts

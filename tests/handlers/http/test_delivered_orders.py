@@ -6,8 +6,14 @@ import pytest
 
 from dispatch.riders.store import workload_key
 from dispatch.tracking.polyline import build_trail, encode_polyline
+from dispatch.wire.rights import TRAIL_SHOWN_MS
 from ledger.dynamodb.client import DynamoTable
-from tests.handlers.delivery_flow import deliver_order, put_trail
+from tests.handlers.delivery_flow import (
+    accept_delivery,
+    complete_delivery,
+    deliver_order,
+    put_trail,
+)
 from tests.handlers.http_api import ADA, ADMIN, AWA, CHEZ_ADA, Actor, ApiClient, goods_order
 
 pytestmark = pytest.mark.engines
@@ -137,3 +143,43 @@ async def test_an_order_without_a_rider_has_an_empty_trail(api: ApiClient):
     answer = (await api.request(ADA, f"GET /orders/{order_id}/trail")).data
     assert (answer["riderId"], answer["polyline"], answer["distanceM"]) == (None, "", 0)
     assert answer["isFinal"] is False
+
+
+async def test_the_trail_is_shown_for_two_hours_after_the_end(api: ApiClient):
+    """To customer and vendor; the rider and operators keep it."""
+    order_id = (await deliver_order(api))["orderId"]
+    await put_trail(api, order_id, 4.05, 4.06)
+    statuses: list[list[int]] = []
+    for wait_ms in (TRAIL_SHOWN_MS, 1):
+        api.clock.advance(wait_ms)
+        answers = [
+            await api.request(who, f"GET /orders/{order_id}/trail")
+            for who in (ADA, CHEZ_ADA, AWA, ADMIN)
+        ]
+        statuses.append([each.status for each in answers])
+    assert statuses == [[200] * 4, [404, 404, 200, 200]]
+
+
+async def test_address_and_notes_end_with_the_delivery(api: ApiClient):
+    """Vendor and rider saw them before; customer and operators still do; lists say the same."""
+    await api.open_shop()
+    await api.fund(ADA, 10_000)
+    body = {**goods_order(), "notes": "ring twice"}
+    order_id = (await api.request(ADA, "POST /orders", body)).data["orderId"]
+    await accept_delivery(api, order_id)
+
+    async def seen() -> list[tuple[bool, bool]]:
+        found: list[tuple[bool, bool]] = []
+        for who in (ADA, CHEZ_ADA, AWA, ADMIN):
+            one = (await api.request(who, f"GET /orders/{order_id}")).data
+            [listed] = (await api.request(who, "GET /orders")).data["items"]
+            assert listed["locations"] == one["locations"]
+            found.append(("address" in one["locations"]["dropoff"], "notes" in one))
+        return found
+
+    before = await seen()
+    await complete_delivery(api, order_id)
+    after = await seen()
+    whole, hidden = (True, True), (False, False)
+    assert before == [whole] * 4
+    assert after == [whole, hidden, hidden, whole]

@@ -291,3 +291,29 @@ async def test_only_connected_sockets_are_counted(harness: DeliveryHarness, unti
 
     await until.eventually(is_gone)
     assert two.ended is None
+
+
+@pytest.mark.parametrize("is_resumed", [False, True])
+@pytest.mark.parametrize(
+    ("name", "is_end"),
+    [
+        ("order_delivered", True),
+        ("order_cancelled", True),
+        ("order_rejected", True),
+        ("order_picked_up", False),
+    ],
+)
+async def test_the_end_of_an_order_is_reported_with_its_session(
+    harness: DeliveryHarness, until: Until, name: str, is_end: bool, is_resumed: bool
+):
+    """Once for each socket that is sent it, live or after a resume, at any node."""
+    ended: list[tuple[str, str]] = []
+    harness.delivery.on_order_end(lambda session, order_id: ended.append((session.sid, order_id)))
+    message = InboxMessage(OWNER, "end", name, '{"orderId":"ord_1"}')
+    await harness.append(1)
+    first = await harness.inboxes.head(OWNER)
+    session = None if is_resumed else await harness.connect()
+    await harness.inboxes.append([message], 1)
+    session = session or await harness.connect(ResumePoint(epoch=first.epoch, seq=first.seq))
+    await until.true(lambda: name in [each for each, _ in session.events])
+    assert ended == ([(session.sid, "ord_1")] if is_end else [])

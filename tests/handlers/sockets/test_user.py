@@ -15,7 +15,8 @@ from dispatch.tracking.stores.rider_facts import RiderFacts
 from dispatch.wire import commands
 from handlers.sockets import user
 from handlers.sockets.user import UserContext
-from tests.handlers.sockets.composed_node import ComposedNode, a_session, owner_of
+from tests.handlers.permission_matrix import STAGES
+from tests.handlers.sockets.composed_node import ComposedNode, a_session, owner_of, packets_of
 
 pytestmark = pytest.mark.engines
 
@@ -144,3 +145,54 @@ async def test_unsubscribing_and_disconnecting_stop_the_watching(node: ComposedN
     assert [watchers.is_watched(each.order_id) for each in (one, two)] == [False, True]
     await user.on_disconnect(context, session)
     assert not watchers.is_watched(two.order_id)
+
+
+async def put_position(node: ComposedNode, order: Order) -> None:
+    """Store a fresh position of the order's rider."""
+    now_ms = node.services.clock.now_ms()
+    position = Position(lat=4.05, lng=9.7, ts=now_ms, received_at=now_ms)
+    update = PositionUpdate(
+        rider_id=order.rider_id or "",
+        position=position,
+        facts=RiderFacts(available=True, active=1),
+        cell=cell_of(4.05, 9.7),
+    )
+    await node.services.positions.put([update])
+
+
+CARRIED = ("assigned", "at pickup", "carried", "at the door")
+OVER = ("delivered", "settled", "rejected", "cancelled")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+async def test_the_live_position_is_shown_while_the_order_is_carried(
+    node: ComposedNode, stage: str
+):
+    """Not before the acceptance and not after the end; an ended order is not watched."""
+    order = await node.insert_order(stage)
+    await put_position(node, order)
+    shown = await subscribe(node.contexts.user, order)
+    assert ("location" in shown.get("rider", {})) is (stage in CARRIED)
+    assert node.services.watchers.is_watched(order.order_id) is (stage not in OVER)
+
+
+@pytest.mark.parametrize("stage", CARRIED)
+async def test_a_subscription_ends_with_the_order(node: ComposedNode, stage: str):
+    """No packet of the rider reaches the socket afterwards, and the order can be read again."""
+    order, context = await node.insert_order(stage), node.contexts.user
+    session = a_session("user", order.user_id)
+    command = commands.SubscribeOrder(order_id=order.order_id)
+    await user.on_subscribe_order(context, session, command)
+    watchers = node.services.watchers
+    assert watchers.send_position(order.order_id, b"a", 1, 1) == 1
+    user.stop_watching(context, session, order.order_id)
+    assert watchers.send_position(order.order_id, b"b", 2, 2) == 0
+    assert packets_of(session) == [b"a"]
+
+
+async def test_stopping_what_was_not_watched_does_nothing(node: ComposedNode):
+    """The end of an order comes to sockets that do not watch it, too."""
+    order = await node.insert_order("placed")
+    session = a_session("user", order.user_id)
+    user.stop_watching(node.contexts.user, session, order.order_id)
+    assert not node.services.watchers.is_watched(order.order_id)
