@@ -9,8 +9,9 @@ from dispatch.tracking.checks import check_fix, is_reachable
 from dispatch.tracking.fixes.device_clock import DeviceClock
 from dispatch.tracking.fixes.model import AcceptedFix, Drop
 from dispatch.tracking.fixes.rules import FixRules
-from dispatch.tracking.fixes.sources import FixSource, takes_over
+from dispatch.tracking.fixes.sources import SILENT_MS, FixSource, takes_over, wins_over
 from dispatch.tracking.rider_state import RiderState
+from dispatch.tracking.stores.source_claims import SourceClaim
 from dispatch.wire.commands import Fix
 from dispatch.wire.events import PositionSource
 from dispatch.wire.frames import encode_event
@@ -34,6 +35,8 @@ class PositionSources:
 
     def __init__(self, rules: FixRules) -> None:
         self._rules = rules
+        # Riders whose phones other nodes must hear of.
+        self._claiming: dict[str, RiderState] = {}
         self._callback: Callable[[str, str, bytes], None] = _ignore_source
 
     def on_source(self, callback: Callable[[str, str, bytes], None]) -> None:
@@ -87,7 +90,53 @@ class PositionSources:
                 silent = min(rider.sources.values(), key=lambda each: each.fix_at_ms)
                 self.close(rider, silent.sid)
             source = rider.sources[sid] = FixSource(sid, now_ms, rider.new_stream(DeviceClock()))
+            self._claiming[rider.rider_id] = rider
         return source
+
+    def note_claim(self, rider: RiderState, claim: SourceClaim, now_ms: int) -> None:
+        """Take over what another node says of a phone of the rider. Units: Unix milliseconds."""
+        source = self.open(rider, f"{claim.node} {claim.sid}", now_ms)
+        source.heard_at_ms, source.connected_at_ms = now_ms, claim.connected_at_ms
+        source.fix_at_ms = claim.fix_at_ms
+        source.tapped_at_ms, source.moved_at_ms = claim.tapped_at_ms, claim.moved_at_ms
+        rider.sole_sid, active = None, rider.source
+        if not claim.is_active:
+            rider.source = None if active is source else active
+        elif active is None or active.heard_at_ms:
+            rider.source = source
+        else:
+            _note_last_fix(rider, active)
+            if wins_over(active, source, now_ms):
+                rider.keep_stream(active)
+                self._switch(rider, source)
+
+    def take_claims(self, node: str, now_ms: int) -> list[tuple[str, SourceClaim]]:
+        """What other nodes must hear now, by rider; called every second.
+
+        A rider's phone is claimed once after its connect, and as long as other nodes claim another.
+
+        Units: Unix milliseconds.
+        """
+        claims: list[tuple[str, SourceClaim]] = []
+        for rider in tuple(self._claiming.values()):
+            self._forget_silent_nodes(rider, now_ms)
+            here = [each for each in rider.sources.values() if not each.heard_at_ms]
+            claimed = max(
+                here, key=lambda each: (each is rider.source, each.fix_at_ms), default=None
+            )
+            if claimed is not None and claimed is rider.source:
+                _note_last_fix(rider, claimed)
+            if claimed is not None and claimed.fix_at_ms:
+                claims.append((rider.rider_id, _claim(node, claimed, rider)))
+            is_contested = len(here) < len(rider.sources)
+            if not is_contested and (claimed is None or claimed.fix_at_ms):
+                del self._claiming[rider.rider_id]
+        return claims
+
+    def _forget_silent_nodes(self, rider: RiderState, now_ms: int) -> None:
+        for source in tuple(rider.sources.values()):
+            if source.heard_at_ms and now_ms - source.heard_at_ms > SILENT_MS:
+                self.close(rider, source.sid)
 
     def tap(self, rider: RiderState, sid: str, now_ms: int) -> None:
         """Note that the rider uses the app of this socket. Units: Unix milliseconds."""
@@ -143,14 +192,27 @@ class PositionSources:
         self._tell(rider, source, is_active=True)
 
     def _tell(self, rider: RiderState, source: FixSource, *, is_active: bool) -> None:
-        if source.is_told_active is not is_active:
+        is_here = not source.heard_at_ms
+        if is_here and source.is_told_active is not is_active:
             source.is_told_active = is_active
             self._callback(rider.rider_id, source.sid, _PACKETS[is_active])
 
 
+def _claim(node: str, source: FixSource, rider: RiderState) -> SourceClaim:
+    return SourceClaim(
+        node=node,
+        sid=source.sid,
+        is_active=source is rider.source,
+        connected_at_ms=source.connected_at_ms,
+        fix_at_ms=source.fix_at_ms,
+        tapped_at_ms=source.tapped_at_ms,
+        moved_at_ms=source.moved_at_ms,
+    )
+
+
 def _note_last_fix(rider: RiderState, active: FixSource) -> None:
     """Bring the active source up to date: alone, its fixes were not noted one by one."""
-    if rider.last_fix is not None:
+    if rider.last_fix is not None and not active.heard_at_ms:
         active.fix_at_ms = max(active.fix_at_ms, rider.last_fix.position.received_at)
 
 

@@ -175,6 +175,11 @@ class RiderRegistry:
         for order_id in rider.orders:
             self._local_orders.mark_local(order_id)
 
+    def mark_elsewhere(self, rider: RiderState) -> None:
+        """Note that another node has the rider's positions: its watchers here need that one's."""
+        if rider.is_marked_local:
+            self._unmark_local(rider)
+
     def sweep(self, now_ms: int) -> list[RiderState]:
         """The riders that became stale or lost since the last sweep; lost ones leave the index.
 

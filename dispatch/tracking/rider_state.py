@@ -196,10 +196,15 @@ class RiderState:
 
     def swap_stream(self, active: FixSource, other: FixSource) -> None:
         """Keep the history of the active source with it, and go on with that of another one."""
-        kept, taken = active.stream, other.stream
-        kept.last_fix, kept.doubtful_fix, kept.clock = self.last_fix, None, self.clock
+        taken = other.stream
+        self.keep_stream(active)
         self.last_fix, self.doubtful_fix, self.clock = taken.last_fix, None, taken.clock
         self.late = None
+
+    def keep_stream(self, source: FixSource) -> None:
+        """Keep the history with the source that it is of."""
+        kept = source.stream
+        kept.last_fix, kept.doubtful_fix, kept.clock = self.last_fix, None, self.clock
 
     def refresh_facts(self) -> None:
         """Rebuild the facts that matching reads, after one of them has changed."""

@@ -140,6 +140,9 @@ async def _sweep_fix_pipeline(services: Services, background: BackgroundTasks) -
             background.connection_counts.evict_excess(
                 await background.node_reports.report(background.node, report)
             )
+            # A claim that is lost is made again while its rider has another phone elsewhere.
+            claims = services.fix_pipeline.sources.take_claims(background.node, now_ms)
+            await background.tracking.source_claims.publish(claims, now_ms)
 
 
 async def _sweep_index(services: Services) -> None:

@@ -16,6 +16,7 @@ from handlers.sockets.audiences import (
     SocketContexts,
     apply_workload_changes,
     build_audiences,
+    note_source_claims,
     push_position_source,
     push_tracking_policy,
 )
@@ -112,7 +113,11 @@ async def open_socket_edge(
     revocations.on_revoked = lambda: sessions.end_revoked(revocations.must_end)
     background.tracking.tracking_rules.on_arrival(background.arrival_recorder.enqueue)
     background.tracking.tracking_rules.on_policy(push_tracking_policy(sessions))
-    background.tracking.fix_pipeline.sources.on_source(push_position_source(sessions))
+    sources = background.tracking.fix_pipeline.sources
+    sources.on_source(push_position_source(sessions))
+    event_delivery.on_source_claim(
+        note_source_claims(services.rider_registry, sources, background.node, clock)
+    )
     loops: Loops = {
         "rate_limits": limits.run,
         "event_delivery": event_delivery.run,

@@ -12,6 +12,7 @@ from dispatch.tracking.redis_writer import RedisWriter
 from dispatch.tracking.rider_registry import RiderRegistry
 from dispatch.tracking.stores.positions import Positions
 from dispatch.tracking.stores.rider_index import RiderIndex
+from dispatch.tracking.stores.source_claims import SourceClaims
 from dispatch.tracking.tracking_policy import TrackingRules
 from dispatch.tracking.watchers import Watchers
 from handlers.app.infrastructure import Infrastructure
@@ -28,6 +29,7 @@ class TrackingParts(NamedTuple):
     fix_pipeline: FixPipeline
     tracking_rules: TrackingRules
     routing_engine: RoutingEngine | None
+    source_claims: SourceClaims
 
 
 def build_positions(infrastructure: Infrastructure) -> Positions:
@@ -62,4 +64,5 @@ def build_tracking(
         fix_pipeline=FixPipeline(registry, watchers, writer, rules),
         tracking_rules=rules,
         routing_engine=engine,
+        source_claims=SourceClaims(Pipeline(infrastructure.redis.commands, infrastructure.scripts)),
     )

@@ -8,7 +8,9 @@ from dispatch.clock import Clock
 from dispatch.keys import identity
 from dispatch.orders.outbox_entry import WorkloadChange
 from dispatch.tracking.cash_headroom import CashHeadroom
+from dispatch.tracking.position_source import PositionSources
 from dispatch.tracking.rider_registry import RiderRegistry
+from dispatch.tracking.stores.source_claims import SourceClaim
 from handlers.sessions.session_registry import ResumePoint, Session, SessionRegistry
 from handlers.sockets import ops, rider, user, vendor
 from handlers.sockets.command_routes import AudienceRoutes, CommandRoute
@@ -61,6 +63,21 @@ def push_tracking_policy(sessions: SessionRegistry) -> Callable[[str, bytes], No
             session.sender.send_event(packet)
 
     return push
+
+
+def note_source_claims(
+    rider_registry: RiderRegistry, sources: PositionSources, node: str, clock: Clock
+) -> Callable[[str, SourceClaim], None]:
+    """A callback that takes over what other nodes say of a rider's phones."""
+
+    def note(rider_id: str, claim: SourceClaim) -> None:
+        rider = rider_registry.get(rider_id)
+        if rider is not None and claim.node != node:
+            sources.note_claim(rider, claim, clock.now_ms())
+            if rider.source is not None and rider.source.heard_at_ms:
+                rider_registry.mark_elsewhere(rider)
+
+    return note
 
 
 def push_position_source(sessions: SessionRegistry) -> Callable[[str, str, bytes], None]:

@@ -24,6 +24,7 @@ from dispatch.keys import Identity
 from dispatch.orders.offers.display_receipts import DisplayReceipts
 from dispatch.orders.outbox_entry import WORKLOAD_CHANGE, WorkloadChange
 from dispatch.storage.pubsub import Callback, PubSub
+from dispatch.tracking.stores.source_claims import SOURCE_CLAIM, SourceClaim, parse_claim
 from dispatch.wire import frames
 from dispatch.wire.events import Resync
 from handlers.sessions.session_registry import ResumePoint, Session, SessionRegistry
@@ -71,6 +72,7 @@ class EventDelivery:
         self._workload_callback: Callable[[str, WorkloadChange], None] = _ignore_workload
         self._offer_callback: Callable[[str], None] = _ignore_offer
         self._end_callback: Callable[[Session, str], None] = _ignore_end
+        self._source_callback: Callable[[str, SourceClaim], None] = _ignore_claim
         pubsub.on_gap(self.mark_all_lagging)
         # Counts the sockets of all nodes; None where only this node counts.
         self.connection_counts: ConnectionCounts | None = None
@@ -93,6 +95,10 @@ class EventDelivery:
     def on_offer(self, callback: Callable[[str], None]) -> None:
         """Call back with the rider's id, once for each offer it gets."""
         self._offer_callback = callback
+
+    def on_source_claim(self, callback: Callable[[str, SourceClaim], None]) -> None:
+        """Call back with the rider's id and what a node says of one of its phones."""
+        self._source_callback = callback
 
     async def attach(self, session: Session, resume: ResumePoint | None) -> None:
         """Start delivering to a new session, beginning with what it missed since `resume`.
@@ -178,6 +184,9 @@ class EventDelivery:
         if entry.name == SOCKET_LIMIT_EXCEEDED:
             excess = msgspec.json.decode(entry.body, type=SocketLimitExceeded)
             self._end_excess_socket(owner, excess.sid)
+            return
+        if entry.name == SOURCE_CLAIM:
+            self._source_callback(_id_of(owner), parse_claim(entry.body))
             return
         if entry.seq == 0:
             self._report_workload(owner, entry)
@@ -311,6 +320,10 @@ def _ignore_workload(_rider_id: str, _change: WorkloadChange) -> None:
 
 def _ignore_end(_session: Session, _order_id: str) -> None:
     """The callback until `on_order_end` sets one."""
+
+
+def _ignore_claim(_rider_id: str, _claim: SourceClaim) -> None:
+    """Default before `on_source_claim`."""
 
 
 def _ignore_offer(_rider_id: str) -> None:

@@ -26,14 +26,16 @@ class FixSource:
     """
 
     __slots__ = (
-        "_anchor", "connected_at_ms", "fix_at_ms", "is_told_active", "moved_at_ms", "replaced",
-        "sid", "stream", "tapped_at_ms",
+        "_anchor", "connected_at_ms", "fix_at_ms", "heard_at_ms", "is_told_active", "moved_at_ms",
+        "replaced", "sid", "stream", "tapped_at_ms",
     )  # fmt: skip
 
     def __init__(self, sid: str, now_ms: int, stream: FixStream) -> None:
         self.sid = sid
         self.connected_at_ms = now_ms
         self.fix_at_ms = 0
+        # When its node was last heard of, where that is another one; 0 for a socket of this node.
+        self.heard_at_ms = 0
         self.tapped_at_ms = 0
         self.moved_at_ms = 0
         # The fixes of a paused source, checked apart from those that are shown.
@@ -66,6 +68,25 @@ class FixSource:
     def was_mistaken_for(self, other: "FixSource") -> bool:
         """Whether this source took the place of another phone, which sends fixes again."""
         return self.replaced is other and self.sign_at_ms <= other.sign_at_ms
+
+
+def wins_over(active: FixSource, other: FixSource, now_ms: int) -> bool:
+    """Whether another node's active source stays, where both nodes have one.
+
+    Both nodes come to the same answer. Units: Unix milliseconds.
+    """
+    # A phone that has sent nothing since the other one connected seems to have reconnected there.
+    if active.fix_at_ms < other.connected_at_ms:
+        return True
+    if other.fix_at_ms < active.connected_at_ms:
+        return False
+    return _rank(other, now_ms) > _rank(active, now_ms)
+
+
+def _rank(source: FixSource, now_ms: int) -> tuple[bool, int, int, str]:
+    """By what the sources of two nodes are compared: one that reports, seen last, there first."""
+    has_stopped = now_ms - source.fix_at_ms > SILENT_MS
+    return (not has_stopped, source.sign_at_ms, -source.connected_at_ms, source.sid)
 
 
 def takes_over(active: FixSource, other: FixSource, now_ms: int) -> bool:

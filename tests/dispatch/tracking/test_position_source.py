@@ -50,6 +50,26 @@ class TwoPhones(Node):
         self.rider_registry.disconnect("rdr_1")
 
 
+class TwoNodes:
+    """Two nodes with the same rider, which exchange their claims each second."""
+
+    def __init__(self) -> None:
+        self.nodes = {"a": TwoPhones(), "b": TwoPhones()}
+
+    def pass_second(self) -> None:
+        claims = {}
+        for name, node in self.nodes.items():
+            node.clock.advance(1_000)
+            claims[name] = node.fix_pipeline.sources.take_claims(name, node.clock.now_ms())
+        for name, node in self.nodes.items():
+            rider = node.rider_registry.get("rdr_1")
+            assert rider is not None
+            for other in set(self.nodes) - {name}:
+                for rider_id, claim in claims[other]:
+                    assert rider_id == "rdr_1"
+                    node.fix_pipeline.sources.note_claim(rider, claim, node.clock.now_ms())
+
+
 async def two_phones() -> TwoPhones:
     node = TwoPhones()
     await node.watchers.join("ord_1", node.watcher)
@@ -203,3 +223,57 @@ async def test_many_sockets_of_one_rider_are_bounded():
 
     assert rider is not None
     assert len(rider.sources) == 8
+
+
+def ride_at_a(nodes: TwoNodes, seconds: int, b_north_m: float | None) -> dict[str, list[object]]:
+    """Ride with a phone at node a, while another one lies still at node b."""
+    results: dict[str, list[object]] = {"a": [], "b": []}
+    for second in range(seconds):
+        nodes.pass_second()
+        for _ in range(second % 4 == 0):
+            results["a"].append(nodes.nodes["a"].send("ride", second * 8.0))
+        for _ in range(second % 4 == 2 and b_north_m is not None):
+            results["b"].append(nodes.nodes["b"].send("shop", b_north_m or 0.0))
+    return results
+
+
+@pytest.mark.parametrize("b_north_m", [0.0, SHOP_M])
+def test_two_phones_at_two_nodes_are_one_source(b_north_m: float):
+    """After a few seconds one of them is paused at its node, and the ride is shown alone."""
+    nodes = TwoNodes()
+    nodes.nodes["a"].open("ride")
+    nodes.nodes["b"].open("shop")
+    results = ride_at_a(nodes, 120, b_north_m)
+
+    assert set(results["a"][-15:]) == {None}
+    assert set(results["b"][-15:]) == {Drop.PAUSED}
+    assert nodes.nodes["b"].told[-1] == ("shop", False)
+
+
+def test_the_other_node_takes_over_when_the_active_one_stops():
+    """Its phone has stopped, or its node: no claim comes any more."""
+    nodes = TwoNodes()
+    nodes.nodes["a"].open("ride")
+    nodes.nodes["b"].open("shop")
+    ride_at_a(nodes, 60, SHOP_M)
+    results = []
+    for _ in range(8):
+        nodes.nodes["b"].clock.advance(EVERY_MS)
+        results.append(nodes.nodes["b"].send("shop", SHOP_M))
+
+    assert results[-4:] == [None] * 4
+    assert nodes.nodes["b"].told[-1] == ("shop", True)
+
+
+def test_a_rider_with_one_phone_is_claimed_once():
+    """Nodes without another phone of a rider cost each other nothing."""
+    nodes = TwoNodes()
+    node = nodes.nodes["a"]
+    node.open("ride")
+    counts = []
+    for second in range(30):
+        node.clock.advance(1_000)
+        node.send("ride", second * 8.0)
+        counts.append(len(node.fix_pipeline.sources.take_claims("a", node.clock.now_ms())))
+
+    assert counts == [1] + [0] * 29

@@ -11,15 +11,18 @@ from dispatch.ids import OrderId
 from dispatch.keys import identity
 from dispatch.model import DispatchState, RiderAssignment
 from dispatch.orders.outbox_entry import WorkloadChange
+from dispatch.tracking.stores.source_claims import SourceClaim
 from handlers.sessions.session_registry import Session
 from handlers.sockets.audiences import (
     COMMANDS,
     apply_workload_changes,
     build_audiences,
+    note_source_claims,
     push_position_source,
     push_tracking_policy,
 )
 from handlers.sockets.event_delivery import EventDelivery
+from tests.dispatch.tracking.node import Node, fix
 from tests.factories import AKWA, BALI
 from tests.handlers.sockets.composed_node import ComposedNode, a_session, packets_of
 from tests.waiting import Until
@@ -103,6 +106,30 @@ def test_only_one_phone_of_a_rider_learns_that_its_fixes_are_not_used():
     push = push_position_source(cast("Any", SessionsOfNode(phone, tablet)))
     push("rdr_1", "sid_tablet", b"paused")
     assert [packets_of(each) for each in (phone, tablet)] == [[], [b"paused"]]
+
+
+def a_claim(node: str) -> SourceClaim:
+    return SourceClaim(node, "sid", is_active=True, connected_at_ms=1, fix_at_ms=2)
+
+
+@pytest.mark.parametrize(
+    ("rider_id", "node", "is_noted"),
+    [("rdr_1", "other", True), ("rdr_1", "here", False), ("rdr_2", "other", False)],
+)
+def test_other_nodes_claims_are_noted_for_riders_of_this_node(
+    rider_id: str, node: str, *, is_noted: bool
+):
+    """Its watchers then get the positions of the other node."""
+    tracked = Node()
+    tracked.put_on_duty("rdr_1", "ord_1")
+    tracked.report("rdr_1", fix())
+    rider = tracked.rider_registry.connect("rdr_1")
+    tracked.fix_pipeline.sources.close(rider, "")
+    sources = tracked.fix_pipeline.sources
+    note = note_source_claims(tracked.rider_registry, sources, "here", tracked.clock)
+    note(rider_id, a_claim(node))
+
+    assert (rider.source is not None, rider.is_marked_local) == (is_noted, not is_noted)
 
 
 @pytest.mark.engines

@@ -5,7 +5,7 @@ import pytest
 from dispatch.model import Position
 from dispatch.tracking.fixes.device_clock import DeviceClock
 from dispatch.tracking.fixes.model import FixStream
-from dispatch.tracking.fixes.sources import FixSource, takes_over
+from dispatch.tracking.fixes.sources import FixSource, takes_over, wins_over
 from matching.geo import DEGREE_M
 
 NOW_MS = 1_763_000_000_000
@@ -65,3 +65,24 @@ def test_a_source_that_took_another_ones_place_gives_it_back(tapped_s: int, *, e
     later.tapped_at_ms = NOW_MS - tapped_s * 1_000
     assert later.was_mistaken_for(former) is expected
     assert not former.was_mistaken_for(later)
+
+
+@pytest.mark.parametrize("tapped_s", [None, 1, 30])
+@pytest.mark.parametrize("moved_s", [None, 5, 60])
+@pytest.mark.parametrize("fix_s", [1, 20])
+def test_two_nodes_agree_on_the_active_source(
+    fix_s: int, moved_s: int | None, tapped_s: int | None
+):
+    """Whatever the signs are, exactly one of two active sources wins."""
+    one, other = a_source(2), a_source(fix_s, tapped_s, moved_s)
+    one.sid, other.sid = "a", "b"
+
+    assert wins_over(one, other, NOW_MS) is not wins_over(other, one, NOW_MS)
+
+
+def test_a_phone_that_reconnected_to_another_node_wins():
+    """The former source has sent nothing since."""
+    former, later = a_source(5, tapped_s=9), a_source(0)
+    later.connected_at_ms = NOW_MS - 1_000
+    assert wins_over(former, later, NOW_MS)
+    assert not wins_over(later, former, NOW_MS)
