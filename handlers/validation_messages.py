@@ -63,8 +63,8 @@ def limit_details(
         return None
     details: dict[str, object] = {"field": at["path"], "limit": int(match["bound"])}
     value = _value_at(payload, at["path"])
-    if isinstance(value, str | list | dict):
-        details["got"] = len(cast("Sized", value))
+    if isinstance(value, Sized):
+        details["got"] = len(value)
     return details
 
 
