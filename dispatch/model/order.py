@@ -163,8 +163,9 @@ class Order(Record, frozen=True):
     counts_as_unpaid: bool = False
     # The promotion whose discount is in the prices.
     promo_code: str | None = None
-    # When each status was reached.
+    # When each status was reached, and by which audience; `engine` is the server itself.
     times: dict[str, int] = {}
+    times_by: dict[str, str] = {}
     # The latest request of each name by a client, so that its repetition gets the first answer.
     steps: dict[str, StepRecord] = {}
 

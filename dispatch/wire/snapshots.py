@@ -5,12 +5,14 @@ from typing import Any
 
 import msgspec
 
-from dispatch.model import Decision, Dispatch, Order, Trail
+from dispatch.model import Decision, Dispatch, Order, OrderStatus, Trail
 from dispatch.wire.events import LatLng, OrderMarker
 from dispatch.wire.rights import shows_address
 
 Snapshot = dict[str, Any]
 
+# User types by audience.
+_WHO = {"user": "USER", "vendor": "VENDOR", "rider": "RIDER", "ops": "ADMIN"}
 # Digits of a place that is not shown any more. Source: a hundredth of a degree is about 1.1 km.
 HIDDEN_PLACE_DIGITS = 2
 
@@ -52,6 +54,7 @@ def order_snapshot(order: Order, audience: str) -> Snapshot:
         "createdAt": order.created_at,
         "updatedAt": order.updated_at,
         "userId": order.user_id,
+        "timeline": timeline_view(order),
     }
     for name in _OPTIONAL_FIELDS:
         if name in record:
@@ -68,6 +71,21 @@ def order_snapshot(order: Order, audience: str) -> Snapshot:
     if not shows_address(order, audience):
         _hide_address(snapshot)
     return snapshot
+
+
+def timeline_view(order: Order) -> list[Snapshot]:
+    """When the order reached each status, and by whom: `{status, at, by}`, oldest first.
+
+    `by` is a user type, or SYSTEM for the server itself. Units: Unix milliseconds.
+    """
+    steps = list(OrderStatus)
+    reached = sorted(
+        order.times.items(), key=lambda each: (each[1], steps.index(OrderStatus(each[0])))
+    )
+    return [
+        {"status": status, "at": at_ms, "by": _WHO.get(order.times_by.get(status, ""), "SYSTEM")}
+        for status, at_ms in reached
+    ]
 
 
 def _hide_address(snapshot: Snapshot) -> None:

@@ -57,6 +57,7 @@ def blank_order(
         updated_at=now_ms,
         version=0,
         times={OrderStatus.PENDING.value: now_ms},
+        times_by={OrderStatus.PENDING.value: "user"},
         counts_as_unpaid=payment.state is not PaymentState.CAPTURED,
     )
 

@@ -62,7 +62,7 @@ def _decide(order: Order, request: TransitionRequest[InputT]) -> Transition:
     if transition.order is order:
         return transition
     after = with_evidence(transition.order, request)
-    after = _next_version(order, after, request.now_ms)
+    after = _next_version(order, after, request)
     return replace(transition, order=with_step(after, request))
 
 
@@ -101,12 +101,17 @@ def _is_rider_party(dispatch: Dispatch | None, rider_id: RiderId, name: str) -> 
     return is_answer and (rider_id in dispatch.offers or rider_id in dispatch.asked)
 
 
-def _next_version(before: Order, after: Order, now_ms: int) -> Order:
+def _next_version(before: Order, after: Order, request: TransitionRequest[Any]) -> Order:
     assert after.version == before.version, "only this module counts versions"
-    times = after.times
+    now_ms = request.now_ms
     if after.status != before.status:
-        times = {**times, after.status.value: now_ms}
-    return replace(after, version=before.version + 1, updated_at=now_ms, times=times)
+        reached = after.status.value
+        after = replace(
+            after,
+            times={**after.times, reached: now_ms},
+            times_by={**after.times_by, reached: request.actor.audience},
+        )
+    return replace(after, version=before.version + 1, updated_at=now_ms)
 
 
 _USER, _VENDOR, _RIDER = frozenset({"user"}), frozenset({"vendor"}), frozenset({"rider"})

@@ -88,3 +88,28 @@ def test_operators_see_why_riders_did_not_take_it():
         {"riderId": "rdr_2", "offerId": "ofr_2", "outcome": "expired", "atMs": 7},
     ]
     assert "asked" not in snapshots.order_snapshot(order, "user")["dispatch"]
+
+
+@pytest.mark.parametrize("audience", ["user", "vendor", "rider", "ops"])
+def test_every_audience_sees_when_each_status_was_reached(audience: str):
+    """Oldest first, with who did it; a step of the server, and one of nobody known, is SYSTEM."""
+    order = replace(
+        an_order(OrderStatus.CANCELLED),
+        times={"CANCELLED": 5, "PENDING": 1, "ACCEPTED": 2, "READY": 3, "IN_TRANSIT": 4},
+        times_by={
+            "PENDING": "user",
+            "ACCEPTED": "vendor",
+            "IN_TRANSIT": "rider",
+            "CANCELLED": "ops",
+            "READY": "engine",
+        },
+    )
+    assert snapshots.order_snapshot(order, audience)["timeline"] == [
+        {"status": "PENDING", "at": 1, "by": "USER"},
+        {"status": "ACCEPTED", "at": 2, "by": "VENDOR"},
+        {"status": "READY", "at": 3, "by": "SYSTEM"},
+        {"status": "IN_TRANSIT", "at": 4, "by": "RIDER"},
+        {"status": "CANCELLED", "at": 5, "by": "ADMIN"},
+    ]
+    unknown = replace(order, times={"PENDING": 1}, times_by={})
+    assert snapshots.timeline_view(unknown) == [{"status": "PENDING", "at": 1, "by": "SYSTEM"}]

@@ -183,3 +183,29 @@ async def test_address_and_notes_end_with_the_delivery(api: ApiClient):
     whole, hidden = (True, True), (False, False)
     assert before == [whole] * 4
     assert after == [whole, hidden, hidden, whole]
+
+
+async def test_the_timeline_tells_the_order_step_by_step(api: ApiClient):
+    """Each status with its time and who did it, as the order was really carried."""
+    order_id = (await deliver_order(api))["orderId"]
+    timeline = (await api.request(ADA, f"GET /orders/{order_id}")).data["timeline"]
+    assert [(each["status"], each["by"]) for each in timeline] == [
+        ("PENDING", "USER"),
+        ("ACCEPTED", "VENDOR"),
+        ("READY", "VENDOR"),
+        ("IN_TRANSIT", "RIDER"),
+        ("DELIVERED", "RIDER"),
+        ("FUNDS_DISTRIBUTED", "SYSTEM"),
+    ]
+    assert {each["at"] for each in timeline} == {api.clock.now_ms()}
+
+
+async def test_the_timeline_says_that_an_operator_cancelled(api: ApiClient):
+    """With the user type, not the operator's id."""
+    await api.open_shop()
+    await api.fund(ADA, 10_000)
+    order_id = (await api.request(ADA, "POST /orders", goods_order())).data["orderId"]
+    api.clock.advance(1_000)
+    await api.request(ADMIN, f"POST /orders/{order_id}/cancel", {"reason": "fire"})
+    timeline = (await api.request(ADA, f"GET /orders/{order_id}")).data["timeline"]
+    assert timeline[-1] == {"status": "CANCELLED", "at": api.clock.now_ms(), "by": "ADMIN"}
