@@ -70,7 +70,13 @@ class Vendor:
         self._order_tasks: dict[str, asyncio.Task[None]] = {}
         self._poll_tasks: set[asyncio.Task[None]] = set()
         client.on_event = self._on_event
+        client.on_open = self._on_open
         client.on_resync = lambda: _spawn(self._poll_tasks, self._poll_orders())
+
+    def _on_open(self) -> None:
+        """Fetch the orders where the app has no event to resume from, as after a long outage."""
+        if self.is_open and not self.client.has_resume_point:
+            _spawn(self._poll_tasks, self._poll_orders())
 
     async def open_shop(self) -> None:
         """Create the profile and the items, and go online."""

@@ -94,6 +94,11 @@ class SimulatedClient:
         self._resume: dict[str, Any] | None = None
         self._send_tasks: set[asyncio.Task[None]] = set()
 
+    @property
+    def has_resume_point(self) -> bool:
+        """Whether it can ask for the events that it missed; else it must fetch what there is."""
+        return self._resume is not None
+
     # Connection
 
     async def run(self) -> None:
