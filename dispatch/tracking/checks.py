@@ -159,11 +159,14 @@ def in_time(check: FixCheck) -> Drop | None:
 def newer(check: FixCheck) -> Drop | None:
     """The fix comes after the last accepted one and is new, or its phone's clock is wrong."""
     last = check.history.last_fix
-    is_fresh = check.now_ms - check.ts <= check.rules.fresh_ms
-    if is_fresh and (last is None or _is_newer(check, last)):
-        if last is not None and check.ts < last.position.ts:
-            check.ts = last.position.ts
-        return None
+    if check.now_ms - check.ts <= check.rules.fresh_ms:
+        if last is None:
+            return None
+        if _is_newer(check, last):
+            # A sequence number overruled the phone's clock. A call of `max` would cost every fix.
+            if check.ts < last.position.ts:  # noqa: PLR1730
+                check.ts = last.position.ts
+            return None
     accepted_at_ms = 0
     if last is not None:
         accepted_at_ms = last.position.received_at

@@ -90,21 +90,29 @@ class FixPipeline:
             _DROPPED[Drop.ABSENT].inc()
             return Drop.ABSENT
         rider.seen_at_ms = now_ms
-        result: AcceptedFix | Drop | None = None
-        if sid != rider.sole_sid:
-            if not rider.is_loaded:
-                self._hold_early(rider, sid, fix, now_ms)
-                return None
-            if fix.ts is None and self.sources.is_settling(rider, sid, now_ms):
-                self._settling[rider_id] = (sid, fix)
-                return None
-            result = self.sources.check(rider, sid, fix, now_ms)
-        if result is None:
+        if sid == rider.sole_sid:
             result = check_fix(rider, fix, now_ms, self._fix_rules)
+        else:
+            result = self._check_source(rider, sid, fix, now_ms)
+            if result is None:
+                return None
         if isinstance(result, Drop):
             return self._drop(rider, fix, result, now_ms)
         self._apply(rider, result)
         return None
+
+    def _check_source(
+        self, rider: RiderState, sid: str, fix: Fix, now_ms: int
+    ) -> AcceptedFix | Drop | None:
+        """Check a fix whose socket is new, or one of several; None where it waits."""
+        if not rider.is_loaded:
+            self._hold_early(rider, sid, fix, now_ms)
+            return None
+        if fix.ts is None and self.sources.is_settling(rider, sid, now_ms):
+            self._settling[rider.rider_id] = (sid, fix)
+            return None
+        result = self.sources.check(rider, sid, fix, now_ms)
+        return check_fix(rider, fix, now_ms, self._fix_rules) if result is None else result
 
     def process_batch(
         self, rider_id: str, fixes: Sequence[Fix], now_ms: int, sid: str = ""
