@@ -82,7 +82,7 @@ await runSteps([
     const app = await rider("long", FAST_RECONNECT).connected();
     const disconnected = once(app.socket, "disconnect");
     const reconnected = disconnected.then(() => once(app.socket, "connect"));
-    app.socket.emit("location_update", { lat: 4, lng: 9, note: "x".repeat(20_000) });
+    app.socket.emit("location_update", { lat: 4, lng: 9, note: "x".repeat(80_000) });
     await disconnected;
     await reconnected;
     await expectAnswer(app);
