@@ -225,6 +225,9 @@ STALE_CASES = [
     ),
     StaleCase("approve_adjustment", "ADJUSTMENT", "REQUEST", with_attributes(maker="adm_2")),
     StaleCase("approve_adjustment", "ADJUSTMENT", "REQUEST", with_attributes(createdAt=0)),
+    # Debts.
+    StaleCase("settle_less_cash", "WALLET#RECEIVABLE", "BALANCE", with_wallet()),
+    StaleCase("top_up_in_debt", "WALLET#RECEIVABLE", "BALANCE", with_attributes(posted=0)),
     # Approvals.
     StaleCase("propose_outcome", "APPROVAL", "APPROVAL", with_attributes(planted=True)),
     StaleCase("approve_refund", "APPROVAL", "APPROVAL", with_attributes(approvalState="REJECTED")),
