@@ -209,12 +209,12 @@ async def connect(url: str, namespace: str, token: str, on_event: OnEvent) -> So
 
 
 def masked_frame(opcode: int, payload: bytes) -> bytes:
-    """One masked WebSocket frame. Shapes: below 65,536 bytes of payload."""
+    """One masked WebSocket frame. Source: RFC 6455 section 5.2."""
     size = len(payload)
     if size < 126:
         return bytes((0x80 | opcode, 0x80 | size)) + _ZERO_MASK + payload
-    assert size < 65_536, "no message of the contract is so long"
-    return bytes((0x80 | opcode, 0x80 | 126)) + size.to_bytes(2, "big") + _ZERO_MASK + payload
+    code, width = (126, 2) if size < 65_536 else (127, 8)
+    return bytes((0x80 | opcode, 0x80 | code)) + size.to_bytes(width, "big") + _ZERO_MASK + payload
 
 
 def _next_frame(received: bytes, at: int) -> tuple[int, int, int] | None:

@@ -18,7 +18,7 @@ from bench.common.client import PING, TEXT, masked_frame
 TICK_S = 0.01
 EVENTS_PER_S, PINGS_PER_S, CONNECTS_PER_S, BIG_PER_S = 5_000, 5_000, 200, 200
 SLOW_CONNECTIONS = 300
-BIG_BYTES = 60_000
+BIG_BYTES = 100_000
 # A source address of its own, so that no other client shares the attacker's limits.
 LOCAL_ADDRESS = ("127.0.0.9", 0)
 _UPGRADE = (
