@@ -44,7 +44,9 @@ from tests.handlers.http_api import (
     ADMIN,
     AWA,
     CHEZ_ADA,
+    PAYOUT_SECRET,
     SECOND_ADMIN,
+    SECRET,
     Actor,
     ApiClient,
     goods_order,
@@ -109,12 +111,14 @@ def request(actor: Actor | None, line: str) -> Send:
     return send
 
 
-def webhook(path: str) -> Send:
+def webhook(path: str, secret: str = SECRET) -> Send:
     """Send a signed event of a provider."""
 
     async def send(api: ApiClient, body: Body, _given: Overrides) -> None:
         raw = orjson.dumps(body)
-        answer = await api.request_raw("POST", f"/webhooks/{path}", sign_headers(raw), data=raw)
+        answer = await api.request_raw(
+            "POST", f"/webhooks/{path}", sign_headers(raw, secret=secret), data=raw
+        )
         assert answer.status == 200, answer.error
 
     return send
@@ -420,5 +424,7 @@ SCENARIOS: dict[type[msgspec.Struct], FieldScenario] = {
         request(ADMIN, "POST /admin/tokens/revoke"),
     ),
     webhooks.PaymentEvent: FieldScenario(awaited_payment, webhook("payments/momo")),
-    webhooks.PayoutEvent: FieldScenario(submitted_payout, webhook("payouts/sandbox")),
+    webhooks.PayoutEvent: FieldScenario(
+        submitted_payout, webhook("payouts/sandbox", PAYOUT_SECRET)
+    ),
 }

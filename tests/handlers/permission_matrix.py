@@ -91,7 +91,7 @@ COMMAND_RULES: dict[tuple[str, str], CommandRule] = {
         ORDER, ok_stages="assigned", codes_by_stages=NOT_FOUND_UNASSIGNED
     ),
     ("rider", "pick_up"): CommandRule(
-        ORDER, ok_stages="at pickup", codes_by_stages=NOT_FOUND_UNASSIGNED
+        ORDER, ok_stages="assigned, at pickup", codes_by_stages=NOT_FOUND_UNASSIGNED
     ),
     ("rider", "arrived_dropoff"): CommandRule(
         ORDER, ok_stages="carried", codes_by_stages=NOT_FOUND_UNASSIGNED

@@ -17,7 +17,6 @@ _SETS = {"commandId": "the command sets what it says, so a repeat changes nothin
 _READS = {"commandId": "the command lasts as long as its socket, so there is nothing to repeat"}
 _EVENT = {
     "type": "kept as the state of the payment or payout",
-    "timestamp": "the signed header counts",
     "data.amount": "compared with what was requested",
     "data.currency": "compared with the one currency",
 }
@@ -33,7 +32,7 @@ NOT_KEPT: dict[str, dict[str, str]] = {
     "UnwatchArea": _READS,
     "SetOnline": _SETS,
     "SetAvailability": _SETS,
-    "LocationBatch": _SETS,
+    "LocationBatch": {**_SETS, "fixes": "decoded one by one, as in `Fix`"},
     "Registration": {"password": _HASHED},
     "Credentials": {"password": _HASHED},
     "RefreshRequest": {"refreshToken": _HASHED},
@@ -42,7 +41,6 @@ NOT_KEPT: dict[str, dict[str, str]] = {
         "code": _HASHED,
         "password": _HASHED,
     },
-    "PayoutOutcome": {"reason": "of a payout that failed or came back; this one was paid"},
     "ShortageBody": {"charge": "kept as the account that is charged"},
     "PaymentEvent": _EVENT,
     "PayoutEvent": {**_EVENT, "data.fee": "of a payout that was paid; this one failed"},

@@ -42,8 +42,13 @@ class DeliveryUseCases(OrderUseCases):
         position = await self._last_position(RiderId(caller.id))
 
         async def request_for(order: Order) -> TransitionRequest[Pickup]:
-            policy = await self._stores.offer_policies.get(order.order_type)
-            pickup = Pickup(command, policy.pickup_implies_ready)
+            # Another's order must cost no read more than one that does not exist.
+            is_carried_by_caller = order.rider_id == caller.id
+            implies_ready = (
+                is_carried_by_caller
+                and (await self._stores.offer_policies.get(order.order_type)).pickup_implies_ready
+            )
+            pickup = Pickup(command, implies_ready)
             return replace(self._request("pick_up", caller, pickup), position=position)
 
         committed = await self._unit_of_work.commit(
