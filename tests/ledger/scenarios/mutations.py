@@ -57,8 +57,16 @@ def change_writes(change: Callable[[Write], Write]) -> Iterator[None]:
         yield
 
 
+# The flows' people are in good standing and below the caps of unpaid orders. Those who are not are
+# in `tests/dispatch/orders`: `test_standing_checks.py` and `test_unpaid_orders.py`.
+SHOWN_BY_ORDERS = ("STANDING", "UNPAID")
+# A record of a payout's list has an id of its own; its condition guards against the same id drawn
+# twice, which no flow does.
+NEW_RECORD = ("Put", "PAYOU/*", "attribute_not_exists ( PK )")
+
+
 def all_mutants() -> list[Mutant]:
-    """Every condition of every write of every flow."""
+    """Every condition of every write of every flow, but for standing and unpaid caps."""
     found: dict[Mutant, None] = {}
 
     def note(write: Write) -> Write:
@@ -68,7 +76,12 @@ def all_mutants() -> list[Mutant]:
     with change_writes(note):
         for flow in ALL_FLOWS:
             _run_flow(flow)
-    return sorted(found)
+    return sorted(
+        each
+        for each in found
+        if not each.item.endswith(SHOWN_BY_ORDERS)
+        and (each.verb, each.item, each.removed) != NEW_RECORD
+    )
 
 
 def _run_flow(flow: MoneyFlow) -> None:
