@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 import phonenumbers
 
+from dispatch.loopback import is_loopback
 from dispatch.service_area import OFF
 from dispatch.settings.model import Secret, Settings, SettingsError
 from dispatch.settings.redis_url import parse_redis_url
@@ -120,13 +121,13 @@ def check_dev(settings: Settings, credentials: Sequence[str]) -> None:
 
     Errors: SettingsError names the first variable that makes the server a company's.
     """
-    if _is_loopback(settings.host):
+    if is_loopback(settings.host):
         return
     stores = {"REDIS_URL": settings.redis_url, "DYNAMODB_ENDPOINT": settings.dynamodb_endpoint}
     external = [
         name
         for name, url in stores.items()
-        if url is not None and not _is_loopback(urlsplit(url).hostname)
+        if url is not None and not is_loopback(urlsplit(url).hostname)
     ]
     if not settings.embeds_dynamodb and settings.dynamodb_endpoint is None:
         external.append("EMBEDDED=off")
@@ -136,15 +137,6 @@ def check_dev(settings: Settings, credentials: Sequence[str]) -> None:
             f"--dev hands out operators' tokens: with {external[0]} it may not listen at "
             f"HOST={settings.host}; start without --dev, or at 127.0.0.1"
         )
-
-
-def _is_loopback(host: str | None) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host or "").is_loopback
-    except ValueError:
-        return False
 
 
 def check_stores(settings: Settings) -> None:

@@ -3,6 +3,7 @@
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from dispatch.loopback import is_loopback
 from dispatch.settings.model import Settings
 
 # Settings with an address to which orders, phones or money are sent.
@@ -38,6 +39,4 @@ def _is_plain(url: str | None) -> bool:
     if url is None:
         return False
     parts = urlsplit(url)
-    host = parts.hostname or ""
-    is_loopback = host in {"localhost", "::1"} or host.startswith("127.")
-    return parts.scheme in _PLAIN_SCHEMES and not is_loopback
+    return parts.scheme in _PLAIN_SCHEMES and not is_loopback(parts.hostname)

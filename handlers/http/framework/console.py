@@ -6,11 +6,8 @@ from pathlib import Path
 
 from aiohttp import web
 
-from handlers.http.framework.local_requests import (
-    is_from_this_machine,
-    is_loopback,
-    is_own_page,
-)
+from dispatch.loopback import is_loopback
+from handlers.http.framework.local_requests import is_from_this_machine, is_own_page
 
 MOUNT = "/console/"
 NOT_BUILT = "The console is not built: run `npm ci && npm run build` beside package.json.\n"

@@ -1,8 +1,8 @@
 """Local requests: whether a program of this machine asks, and a page of this server."""
 
-import ipaddress
-
 from aiohttp import web
+
+from dispatch.loopback import is_loopback
 
 # Headers by which proxies say that they forward. Source: RFC 7239, RFC 9110 section 7.6.3; the
 # others are what common proxies add.
@@ -34,15 +34,3 @@ def is_own_page(request: web.Request) -> bool:
         return False
     origin = request.headers.get("Origin")
     return origin is None or origin == f"http://{request.host}"
-
-
-def is_loopback(host: str | None) -> bool:
-    """Whether a host is `localhost` or a loopback address, also one that IPv6 maps."""
-    if host == "localhost":
-        return True
-    try:
-        address = ipaddress.ip_address((host or "").strip("[]"))
-    except ValueError:
-        return False
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return (mapped or address).is_loopback

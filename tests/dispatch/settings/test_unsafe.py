@@ -16,6 +16,7 @@ SECRET = "s" * JWT_SECRET_BYTES_MIN
         ({"REDIS_URL": "rediss://cache.internal"}, []),
         ({"REDIS_URL": "redis://127.0.0.1:6379"}, []),
         ({"REDIS_URL": "redis://[::1]:6379"}, []),
+        ({"REDIS_URL": "redis://127.evil.example"}, ["REDIS_URL"]),
         ({"REDIS_URL": "redis://localhost", "ROUTER_URL": "http://osrm:5000"}, ["ROUTER_URL"]),
         (
             {"REDIS_URL": "rediss://r", "DYNAMODB_ENDPOINT": "http://dynamodb:8000"},
