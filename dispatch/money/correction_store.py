@@ -108,10 +108,9 @@ class CorrectionStore(IdempotentStore):
         Errors: Refused NOT_FOUND.
         DynamoDB: GetItem.
         """
-        item = await self._table.get(adjustment_key(adjustment_id))
-        if item is None:
-            raise Refused(Refusal.NOT_FOUND, f"there is no adjustment {adjustment_id}")
-        return read_proposal(item)
+        return read_proposal(
+            await self._get_known(adjustment_key(adjustment_id), f"adjustment {adjustment_id}")
+        )
 
     async def list_proposals(
         self, state: AdjustmentState, page: PageRequest

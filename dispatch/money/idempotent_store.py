@@ -11,7 +11,7 @@ from dispatch.events.audit_records import OperatorAct, audit_record
 from dispatch.events.idempotency_records import RequestKey, write_record
 from dispatch.events.kept_answers import KeptAnswers
 from dispatch.storage.dynamodb_errors import RetryableTable
-from ledger.dynamodb.table import Item, Table, TransactionCancelled, Write
+from ledger.dynamodb.table import Item, Key, Table, TransactionCancelled, Write
 
 # The JSON object that a request is answered with.
 Answer = dict[str, Any]
@@ -76,6 +76,17 @@ class IdempotentStore:
         DynamoDB: one conditional Put, and one GetItem where it fails.
         """
         return await self._answers.save(request_key, answer)
+
+    async def _get_known(self, key: Key, what: str) -> Item:
+        """An item that must exist, consistently read; `what` names it in the refusal.
+
+        Errors: Refused NOT_FOUND.
+        DynamoDB: GetItem.
+        """
+        item = await self._table.get(key)
+        if item is None:
+            raise Refused(Refusal.NOT_FOUND, f"there is no {what}")
+        return item
 
     async def _transact(self, writes: Sequence[Write], kept: KeptRequest) -> Answer:
         """Write a transaction with its answer; a repeated request gets the first answer.

@@ -50,50 +50,40 @@ class RemittanceAct(MoneyAct, frozen=True, kw_only=True, tag="record_remittance"
         return resource_of("rider", self.rider_id)
 
 
-class PayoutApprovalAct(MoneyAct, frozen=True, kw_only=True, tag="approve_payout"):
+class PayoutAct(MoneyAct, frozen=True, kw_only=True):
+    """Base of the acts on a payout."""
+
+    payout_id: str
+    amount: int
+
+    @property
+    def resource(self) -> str:
+        """The payout."""
+        return resource_of("payout", self.payout_id)
+
+
+class PayoutApprovalAct(PayoutAct, frozen=True, kw_only=True, tag="approve_payout"):
     """Let a requested payout be sent; what it pays to whom was fixed by its request."""
 
-    payout_id: str
     owner_type: OwnerType
     owner_id: str
-    amount: int
     destination: str | dict[str, str]
 
-    @property
-    def resource(self) -> str:
-        """The payout."""
-        return resource_of("payout", self.payout_id)
 
-
-class PayoutRejectionAct(MoneyAct, frozen=True, kw_only=True, tag="reject_payout"):
+class PayoutRejectionAct(PayoutAct, frozen=True, kw_only=True, tag="reject_payout"):
     """Refuse a requested payout and release its amount."""
 
-    payout_id: str
-    amount: int
 
-    @property
-    def resource(self) -> str:
-        """The payout."""
-        return resource_of("payout", self.payout_id)
-
-
-class PayoutOutcomeAct(MoneyAct, frozen=True, kw_only=True, tag="record_payout_outcome"):
+class PayoutOutcomeAct(PayoutAct, frozen=True, kw_only=True, tag="record_payout_outcome"):
     """Book by hand what came of a payout."""
 
-    payout_id: str
     provider: str
-    amount: int
     status: str
     fee: int = 0
 
-    @property
-    def resource(self) -> str:
-        """The payout."""
-        return resource_of("payout", self.payout_id)
 
-
-class GateClosingAct(MoneyAct, frozen=True, kw_only=True, tag="stop_payouts"):
-    """Stop payouts."""
+class GateAct(MoneyAct, frozen=True, kw_only=True):
+    """Base of the acts on the payout gate."""
 
     @property
     def resource(self) -> str:
@@ -101,17 +91,16 @@ class GateClosingAct(MoneyAct, frozen=True, kw_only=True, tag="stop_payouts"):
         return resource_of("payout_gate")
 
 
-class GateOpeningAct(MoneyAct, frozen=True, kw_only=True, tag="reopen_payouts"):
+class GateClosingAct(GateAct, frozen=True, kw_only=True, tag="stop_payouts"):
+    """Stop payouts."""
+
+
+class GateOpeningAct(GateAct, frozen=True, kw_only=True, tag="reopen_payouts"):
     """Let payouts continue that were stopped at a moment, for a reason that was looked into."""
 
     stopped_at: int
     stopped_by: str
     stopped_for: str
-
-    @property
-    def resource(self) -> str:
-        """The payout gate, of which there is one."""
-        return resource_of("payout_gate")
 
 
 def audited(act: MoneyAct, actor: str) -> OperatorAct:

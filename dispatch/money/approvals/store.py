@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import msgspec
 
-from dispatch.errors import Refusal, Refused
 from dispatch.events.audit_records import OperatorAct
 from dispatch.money.approvals.acts import audited
 from dispatch.money.approvals.model import (
@@ -57,10 +56,9 @@ class ApprovalStore(IdempotentStore):
         Errors: Refused NOT_FOUND.
         DynamoDB: GetItem.
         """
-        item = await self._table.get(approval_key(approval_id))
-        if item is None:
-            raise Refused(Refusal.NOT_FOUND, f"there is no approval {approval_id}")
-        return read_approval(item)
+        return read_approval(
+            await self._get_known(approval_key(approval_id), f"approval {approval_id}")
+        )
 
     async def reject(self, caller: Caller, approval: Approval, reason: str) -> Answer:
         """Close a pending approval without its effect, with an audit record.

@@ -53,10 +53,7 @@ class PayoutStore(IdempotentStore):
         Errors: Refused NOT_FOUND.
         DynamoDB: GetItem.
         """
-        item = await self._table.get(payout_key(payout_id))
-        if item is None:
-            raise Refused(Refusal.NOT_FOUND, f"there is no payout {payout_id}")
-        return read_payout(item)
+        return read_payout(await self._get_known(payout_key(payout_id), f"payout {payout_id}"))
 
     async def request(self, payout: Payout, keep: Keep) -> Answer:
         """Write a requested payout down and hold its amount.
