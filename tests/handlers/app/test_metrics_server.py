@@ -1,5 +1,7 @@
 """The metrics server: its own port, its end, and a port that is taken."""
 
+import asyncio
+
 import aiohttp
 import pytest
 
@@ -33,9 +35,12 @@ async def test_metrics_have_a_port_of_their_own():
 
 
 async def test_port_0_is_off():
-    """Nothing is served."""
-    async with serve_metrics(listen_for_metrics(settings(metrics_port=0)), ManualClock()):
-        pass
+    """No socket listens, and the server runs without one."""
+    listener = listen_for_metrics(settings(metrics_port=0))
+    assert listener is None
+    tasks = asyncio.all_tasks()
+    async with serve_metrics(listener, ManualClock()):
+        assert asyncio.all_tasks() == tasks
 
 
 def test_a_taken_port_is_one_line():

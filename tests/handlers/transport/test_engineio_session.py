@@ -115,5 +115,5 @@ async def test_a_pong_is_activity():
         noted = asyncio.Event()
         session.on_activity = noted.set
         reading = asyncio.create_task(raw.next_packet())
-        await asyncio.wait_for(noted.wait(), DEADLINE_S)
+        assert await asyncio.wait_for(noted.wait(), DEADLINE_S)
         reading.cancel()

@@ -60,9 +60,9 @@ def change_writes(change: Callable[[Write], Write]) -> Iterator[None]:
 # The flows' people are in good standing and below the caps of unpaid orders. Those who are not are
 # in `tests/dispatch/orders`: `test_standing_checks.py` and `test_unpaid_orders.py`.
 SHOWN_BY_ORDERS = ("STANDING", "UNPAID")
-# A record of a payout's list has an id of its own; its condition guards against the same id drawn
+# A change of the payout gate has an id of its own; its condition guards against the same id drawn
 # twice, which no flow does.
-NEW_RECORD = ("Put", "PAYOU/*", "attribute_not_exists ( PK )")
+NEW_GATE_CHANGE = ("Put", "PAYOU/*", "attribute_not_exists ( PK )")
 
 
 def all_mutants() -> list[Mutant]:
@@ -80,7 +80,7 @@ def all_mutants() -> list[Mutant]:
         each
         for each in found
         if not each.item.endswith(SHOWN_BY_ORDERS)
-        and (each.verb, each.item, each.removed) != NEW_RECORD
+        and (each.verb, each.item, each.removed) != NEW_GATE_CHANGE
     )
 
 
