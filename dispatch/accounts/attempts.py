@@ -1,7 +1,7 @@
 """Sign-in attempts: counted before they are checked, by login and by the caller's network.
 
-Whoever guesses uses up the tries of its own network and those that all strangers share. A network
-from which the account has signed in before is no stranger, so that guesses from elsewhere never
+Guesses use up the tries of their own network and those that all unknown networks share. A network
+from which the account has signed in before is known, so that guesses from elsewhere never
 refuse its right password or code. Source: docs/decisions/0025-logins.md.
 """
 
@@ -20,10 +20,10 @@ Method = Literal["by_password", "by_code"]
 # Source: docs/contract.md, five sign-ins in fifteen minutes.
 FAILURES_MAX = 5
 LOCKOUT_MS = 15 * 60_000
-# What all strangers together may fail at one login: so many at once, and one more after each
+# What all unknown networks together may fail at one login: so many at once, and one more after each
 # interval, 96 a day. Source: NIST SP 800-63B section 5.2.2 allows a hundred in a row.
-STRANGERS_BURST = 50
-STRANGER_EVERY_MS = 15 * 60_000
+UNKNOWN_NETWORKS_BURST = 50
+UNKNOWN_NETWORKS_EVERY_MS = 15 * 60_000
 # How long a network stays known after its last sign-in. Source: chosen; three months of a customer
 # who orders rarely.
 KNOWN_MS = 90 * 86_400_000
@@ -38,7 +38,7 @@ class Attempt(NamedTuple):
     login: Login
     method: Method
     source: str
-    is_stranger: bool
+    is_network_unknown: bool
     wait_ms: int
 
 
@@ -66,21 +66,22 @@ class Attempts:
         """Count an attempt; only one that need not wait may be checked.
 
         Units: milliseconds.
-        DynamoDB: one GetItem and one conditional update, a second one for a stranger, and one
+        DynamoDB: one GetItem and one conditional update, a second one for an unknown
+        network, and one
         more for each counter that starts again.
         """
-        is_stranger = not await self.is_known(login, source)
+        is_network_unknown = not await self.is_known(login, source)
         wait_ms = await self._count_own(login, method, source)
-        if is_stranger and not wait_ms:
-            wait_ms = await self._count_stranger(login, method)
-        return Attempt(login, method, source, is_stranger, wait_ms)
+        if is_network_unknown and not wait_ms:
+            wait_ms = await self._count_unknown_network(login, method)
+        return Attempt(login, method, source, is_network_unknown, wait_ms)
 
     async def succeed(self, attempt: Attempt, *, is_owner: bool) -> None:
         """Forget the failures of the network, and remember it where the caller is the owner.
 
         The owner is who has proved the phone by a code: now, or when the password was set.
 
-        DynamoDB: one transaction. A repeat returns a stranger's attempt once more.
+        DynamoDB: one transaction. A repeat returns an unknown network's attempt once more.
         """
         login, now_ms = attempt.login, self._clock.now_ms()
         writes: list[Write] = [Delete(key=login.key(_own(attempt.method, attempt.source)))]
@@ -88,10 +89,10 @@ class Attempts:
             key, until_ms = login.key(f"KNOWN#{attempt.source}"), now_ms + KNOWN_MS
             item = {"PK": key.pk, "SK": key.sk, "until": until_ms, "ttl": until_ms // 1000 + 3600}
             writes.append(Put(item=item))
-        if attempt.is_stranger:
-            values = {":now": now_ms, ":interval": STRANGER_EVERY_MS}
+        if attempt.is_network_unknown:
+            values = {":now": now_ms, ":interval": UNKNOWN_NETWORKS_EVERY_MS}
             expression = "SET fullAt = if_not_exists(fullAt, :now) - :interval"
-            key = login.key(_strangers(attempt.method))
+            key = login.key(_unknown_networks(attempt.method))
             writes.append(Update(key=key, expression=expression, values=values))
         await self._table.transact(writes)
 
@@ -132,14 +133,14 @@ class Attempts:
             return await self._count_own(login, method, source)
         return 0
 
-    async def _count_stranger(self, login: Login, method: Method) -> int:
-        """Count an attempt in the bucket of all strangers; 0, or the time until it has room.
+    async def _count_unknown_network(self, login: Login, method: Method) -> int:
+        """Count an attempt in the bucket of all unknown networks; 0, or the time until it has room.
 
         Shapes: `fullAt` is when the bucket is full again, as in a virtual scheduling algorithm.
         Source: ITU-T I.371 annex A, the generic cell rate algorithm.
         """
-        now_ms, key = self._clock.now_ms(), login.key(_strangers(method))
-        room_ms = (STRANGERS_BURST - 1) * STRANGER_EVERY_MS
+        now_ms, key = self._clock.now_ms(), login.key(_unknown_networks(method))
+        room_ms = (UNKNOWN_NETWORKS_BURST - 1) * UNKNOWN_NETWORKS_EVERY_MS
         ttl = _ttl(now_ms + room_ms)
         count = Update(
             key=key,
@@ -147,7 +148,7 @@ class Attempts:
             condition="fullAt > :now AND fullAt <= :limit",
             names={"#ttl": "ttl"},
             values={
-                ":interval": STRANGER_EVERY_MS, ":now": now_ms, ":limit": now_ms + room_ms,
+                ":interval": UNKNOWN_NETWORKS_EVERY_MS, ":now": now_ms, ":limit": now_ms + room_ms,
                 ":ttl": ttl,
             },
         )  # fmt: skip
@@ -157,19 +158,22 @@ class Attempts:
             full_at_ms = int((cancelled.reasons[0].item or {}).get("fullAt", 0))
             if full_at_ms > now_ms + room_ms:
                 return full_at_ms - now_ms - room_ms
-            return await self._start_strangers(login, method)
+            return await self._start_unknown_networks(login, method)
         return 0
 
-    async def _start_strangers(self, login: Login, method: Method) -> int:
+    async def _start_unknown_networks(self, login: Login, method: Method) -> int:
         """Count the first attempt in a full bucket; of several at once each counts."""
-        now_ms, key = self._clock.now_ms(), login.key(_strangers(method))
-        fields = {"fullAt": now_ms + STRANGER_EVERY_MS, "ttl": _ttl(now_ms + STRANGER_EVERY_MS)}
+        now_ms, key = self._clock.now_ms(), login.key(_unknown_networks(method))
+        fields = {
+            "fullAt": now_ms + UNKNOWN_NETWORKS_EVERY_MS,
+            "ttl": _ttl(now_ms + UNKNOWN_NETWORKS_EVERY_MS),
+        }
         update = set_fields(key, fields, condition="attribute_not_exists(PK) OR fullAt <= :now")
         values = {**update.values, ":now": now_ms}
         try:
             await self._table.transact([msgspec.structs.replace(update, values=values)])
         except TransactionCancelled:
-            return await self._count_stranger(login, method)
+            return await self._count_unknown_network(login, method)
         return 0
 
 
@@ -177,8 +181,8 @@ def _own(method: Method, source: str) -> str:
     return f"TRIES#{method}#{source}"
 
 
-def _strangers(method: Method) -> str:
-    return f"STRANGERS#{method}"
+def _unknown_networks(method: Method) -> str:
+    return f"UNKNOWN_NETWORKS#{method}"
 
 
 def _ttl(until_ms: int) -> int:

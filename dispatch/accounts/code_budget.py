@@ -11,7 +11,7 @@ from dispatch.wire.events import Alert
 DAY_MS = 86_400_000
 # The share of the budget at which operators are warned. Source: chosen; the rest is time to act.
 WARN_AT = 0.8
-# A counter is kept past its day, for whoever looks at it the day after.
+# A counter is kept past its day, for operators who look at it the day after.
 _TTL_MS = 2 * DAY_MS
 
 

@@ -64,8 +64,9 @@ SIGN_IN_RATE = Rate("sign_in", 5 / _QUARTER_S, 5)
 # the operator money: while codes cannot be counted, none is sent. Source: chosen; a text message
 # that did not arrive is asked for once or twice.
 CODE_RATE = Rate("code", 1 / _QUARTER_S, 3, has_local_fallback=False)
-# Codes to one phone that all strangers together ask for. In half the life of a code (REUSE_MS) one
-# token comes back: where there is none, a code that was sent to the phone is still live.
+# Codes to one phone that all unknown networks together ask for. In half the life of a code
+# (REUSE_MS) one token comes back: where there is none, a code that was sent to the phone is still
+# live.
 CODE_PHONE_RATE = Rate("code_phone", 1000 / REUSE_MS, 5, has_local_fallback=False)
 
 

@@ -47,7 +47,7 @@ class SignInCodes:
             raise Refused(Refusal.COUNTRY_NOT_SERVED, message, {"country": country})
 
     async def send(self, tokens: Tokens, login: Login, *, may_send: bool) -> CodeAnswer:
-        """Send the login's code; where strangers have asked too often, rely on the last one sent.
+        """Send the login's code; after too many requests of unknown networks rely on the last.
 
         Errors: Refused RATE_LIMITED, UNAVAILABLE; StoreUnavailable.
         """

@@ -12,7 +12,7 @@ from tests.e2e.attacker import Flood, connect, serve_floods
 CONNECTIONS = 40
 # Longer than any delay of an answer, shorter than a phase.
 ANSWER_S_MAX = 5.0
-# A gigabyte of zeros, compressed twice over the limit of a body, as one stranger may send it.
+# A gigabyte of zeros, compressed twice over the limit of a body, without authentication.
 _BOMB = gzip.compress(bytes(64 * 1024 * 1024))
 
 
@@ -33,7 +33,7 @@ _CHUNKED = _get("/api/v1/auth/login", "POST", "Transfer-Encoding: chunked\r\n")
 
 # What is sent in turns, by group.
 INPUTS: dict[str, tuple[bytes, ...]] = {
-    # Not /metrics, which strangers cannot reach outside of --dev.
+    # Not /metrics, which the network cannot reach outside of --dev.
     "documents": tuple(map(_get, ("/docs", "/openapi.json", "/asyncapi.json"))),
     "pages": tuple(map(_get, ("/", "/console", "/console/", "/console/session.json", "/nowhere"))),
     "probes": (_get("/healthz"), _get("/readyz"), _get("/readyz", "HEAD"), _get("/", "OPTIONS")),

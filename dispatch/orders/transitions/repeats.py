@@ -1,7 +1,7 @@
 """Repetitions of a client's command without an id, such as a double tap: pure.
 
 A step that was taken does not fit the order any more. Where the same actor asks for it again with
-the same content, it gets the answer of the first time; anybody else gets the truth.
+the same content, it gets the answer of the first time; another actor gets the refusal.
 """
 
 import hashlib

@@ -8,8 +8,8 @@ from dispatch.accounts.attempts import (
     FAILURES_MAX,
     KNOWN_MS,
     LOCKOUT_MS,
-    STRANGER_EVERY_MS,
-    STRANGERS_BURST,
+    UNKNOWN_NETWORKS_BURST,
+    UNKNOWN_NETWORKS_EVERY_MS,
     Attempts,
 )
 from dispatch.accounts.store import Login
@@ -75,24 +75,24 @@ ATTACKS = {
 async def test_the_owner_signs_in_during_an_attack(
     attempts: Attempts, clock: ManualClock, sources: list[str]
 ):
-    """From a known network always; from a new one while strangers have guesses left."""
+    """From a known network always; from a new one while unknown networks have guesses left."""
     assert await sign_in(attempts, HOME) == 0
     for _ in range(5):
         await guess_all(attempts, sources[:20])
         assert await sign_in(attempts, HOME) == 0
         clock.advance(60_000)
-    is_spent = len(sources) * FAILURES_MAX >= STRANGERS_BURST
+    is_spent = len(sources) * FAILURES_MAX >= UNKNOWN_NETWORKS_BURST
     assert (await wait_ms(attempts, OFFICE) > 0) == is_spent
 
 
 async def test_a_new_network_waits_a_quarter_of_an_hour_at_most(
     attempts: Attempts, clock: ManualClock
 ):
-    """After strangers have used up their guesses, one comes back at each interval."""
+    """After unknown networks have used up their guesses, one comes back at each interval."""
     sources = [f"attacker-{number}" for number in range(20)]
-    assert await guess_all(attempts, sources) == STRANGERS_BURST
-    assert await wait_ms(attempts, OFFICE) == STRANGER_EVERY_MS
-    clock.advance(STRANGER_EVERY_MS - 1)
+    assert await guess_all(attempts, sources) == UNKNOWN_NETWORKS_BURST
+    assert await wait_ms(attempts, OFFICE) == UNKNOWN_NETWORKS_EVERY_MS
+    clock.advance(UNKNOWN_NETWORKS_EVERY_MS - 1)
     assert await wait_ms(attempts, "office-2") == 1
     clock.advance(1)
     assert await sign_in(attempts, "office-3") == 0
@@ -101,25 +101,25 @@ async def test_a_new_network_waits_a_quarter_of_an_hour_at_most(
 async def test_guesses_of_strangers_are_bounded(attempts: Attempts, clock: ManualClock):
     """However many addresses they have: 50 at once and 96 a day."""
     checked, tries_per_round = 0, 12
-    for at in range(0, DAY_MS, STRANGER_EVERY_MS):
+    for at in range(0, DAY_MS, UNKNOWN_NETWORKS_EVERY_MS):
         sources = [f"attacker-{at}-{number}" for number in range(tries_per_round)]
         checked += await guess_all(attempts, sources)
-        clock.advance(STRANGER_EVERY_MS)
-    assert checked <= STRANGERS_BURST + DAY_MS // STRANGER_EVERY_MS
+        clock.advance(UNKNOWN_NETWORKS_EVERY_MS)
+    assert checked <= UNKNOWN_NETWORKS_BURST + DAY_MS // UNKNOWN_NETWORKS_EVERY_MS
 
 
 async def test_strangers_at_once_are_counted(attempts: Attempts):
     """Of a hundred concurrent attempts from a hundred networks fifty are checked."""
     waits = await asyncio.gather(*(wait_ms(attempts, f"attacker-{n}") for n in range(100)))
-    assert waits.count(0) == STRANGERS_BURST
+    assert waits.count(0) == UNKNOWN_NETWORKS_BURST
 
 
 async def test_right_attempts_of_strangers_are_not_counted(attempts: Attempts):
-    """A hundred sign-ins from new networks leave the guesses of strangers as they were."""
+    """A hundred sign-ins from new networks leave the guesses of unknown networks as they were."""
     for number in range(100):
         assert await sign_in(attempts, f"network-{number}", is_owner=False) == 0
     sources = [f"attacker-{number}" for number in range(20)]
-    assert await guess_all(attempts, sources) == STRANGERS_BURST
+    assert await guess_all(attempts, sources) == UNKNOWN_NETWORKS_BURST
 
 
 async def test_success_forgets_the_failures_of_its_network(attempts: Attempts):
@@ -131,7 +131,7 @@ async def test_success_forgets_the_failures_of_its_network(attempts: Attempts):
 
 
 async def test_only_the_owner_makes_a_network_known(attempts: Attempts, clock: ManualClock):
-    """Whoever registers another's phone stays a stranger; a known network is forgotten later."""
+    """Registering another's phone makes no network known; a known one is forgotten later."""
     await sign_in(attempts, ATTACKER, is_owner=False)
     await sign_in(attempts, HOME)
     assert not await attempts.is_known(LOGIN, ATTACKER)

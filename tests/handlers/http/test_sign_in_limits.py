@@ -107,7 +107,7 @@ async def test_one_network_cannot_lock_a_new_one(api: ApiClient, address_of: Cal
 
 
 async def test_many_networks_leave_a_live_code(api: ApiClient):
-    """Where strangers' requests are used up, the owner's is answered: a code was sent before."""
+    """Where unknown networks have no request left, the owner is answered: a code was sent."""
     await open_account(api)
     for minute in range(60):
         for number in range(5):
