@@ -98,7 +98,7 @@ async def test_a_new_network_waits_a_quarter_of_an_hour_at_most(
     assert await sign_in(attempts, "office-3") == 0
 
 
-async def test_guesses_of_strangers_are_bounded(attempts: Attempts, clock: ManualClock):
+async def test_guesses_of_unknown_networks_are_bounded(attempts: Attempts, clock: ManualClock):
     """However many addresses they have: 50 at once and 96 a day."""
     checked, tries_per_round = 0, 12
     for at in range(0, DAY_MS, UNKNOWN_NETWORKS_EVERY_MS):

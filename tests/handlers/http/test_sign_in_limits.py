@@ -13,6 +13,7 @@ from dispatch import settings
 from dispatch.accounts.attempts import FAILURES_MAX, LOCKOUT_MS
 from dispatch.accounts.codes import CODE_TTL_MS
 from dispatch.storage.redis_client import RedisClients
+from handlers.sessions.pacing import ANONYMOUS_RATE
 from ledger.dynamodb.client import DynamoTable
 from tests.handlers.http_api import ApiClient, ApiResponse, run_api
 
@@ -20,6 +21,8 @@ pytestmark = pytest.mark.engines
 
 PHONE, PASSWORD = "+237690123456", "correct horse"
 HOME, OFFICE = "41.202.207.1", "154.72.160.9"
+# A round of an attack sends eight requests. Units: milliseconds.
+ROUND_MS = round(8 * 1000 / ANONYMOUS_RATE.per_s)
 ATTACKS: dict[str, Callable[[int], str]] = {
     "one address": lambda _n: "102.244.1.1",
     "one /64": lambda n: f"2c0f:eca0:1:2::{n:x}",
@@ -71,9 +74,13 @@ async def open_account(api: ApiClient, address: str = HOME) -> str:
 
 
 async def attack(api: ApiClient, address_of: Callable[[int], str], rounds: int) -> None:
-    """Wrong passwords, registrations, wrong codes and requests for codes, in every role."""
+    """Wrong passwords, registrations, wrong codes and requests for codes, in every role.
+
+    Fifty a second, so that no answer is paced: that would take real time.
+    """
     for number in range(rounds):
         address = address_of(number)
+        api.clock.advance(ROUND_MS)
         for kind in ("USER", "RIDER"):
             await post(api, address, "login", password="guess horse", userType=kind)
             await post(api, address, "register", password="guess horse", userType=kind)
