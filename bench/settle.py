@@ -29,7 +29,7 @@ from ledger.posting.ledger import Ledger
 from tests import virtual_time
 
 TABLE = "bench"
-# Platform account shards of all processes together. Source: handlers.app.order_setup.
+# Platform account shards of all processes together. Source: handlers.app.setup.orders.
 SHARDS = 64
 VENDORS, RIDERS = 100, 100
 # Settlements before those that count.

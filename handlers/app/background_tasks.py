@@ -26,7 +26,7 @@ from dispatch.storage.pubsub import PubSub
 from dispatch.supervise import Supervisor
 from dispatch.tracking.stores.learned_speeds import SharedSpeeds
 from handlers.app.services import Services
-from handlers.app.tracking_setup import TrackingParts
+from handlers.app.setup.tracking import TrackingParts
 from handlers.sessions.revocation_cache import RevocationCache
 
 PIPELINE_SWEEP_EVERY_S = 1.0

@@ -19,14 +19,14 @@ from dispatch.storage.leases import Leases
 from dispatch.tracking.cash_headroom import CashHeadroom
 from dispatch.tracking.stores.learned_speeds import SharedSpeeds
 from dispatch.tracking.stores.trails import Trails
-from handlers.app.auth_setup import build_auth_services
 from handlers.app.background_tasks import BackgroundTasks
-from handlers.app.event_setup import ZONE, EventParts, build_event_parts
 from handlers.app.infrastructure import Infrastructure
-from handlers.app.money_setup import build_money_services
-from handlers.app.order_setup import OrderParts, build_order_parts
 from handlers.app.services import Services
-from handlers.app.tracking_setup import TrackingParts, build_positions, build_tracking
+from handlers.app.setup.auth import build_auth_services
+from handlers.app.setup.events import ZONE, EventParts, build_event_parts
+from handlers.app.setup.money import build_money_services
+from handlers.app.setup.orders import OrderParts, build_order_parts
+from handlers.app.setup.tracking import TrackingParts, build_positions, build_tracking
 from handlers.sessions.barred_identities import BarredIdentities
 from handlers.sessions.revocation_cache import RevocationCache
 from handlers.sessions.session_registry import SOCKETS_PER_IDENTITY_MAX

@@ -23,14 +23,14 @@ from handlers.app.background_tasks import (
     spawn_all,
 )
 from handlers.app.composition import compose
-from handlers.app.event_setup import ZONE
 from handlers.app.gc_tuning import tune_gc
 from handlers.app.infrastructure import Infrastructure, open_infrastructure
 from handlers.app.logs import configure_logs
 from handlers.app.metrics_server import serve_metrics
 from handlers.app.readiness import wait_until_ready
 from handlers.app.services import Services
-from handlers.app.socket_setup import open_socket_edge
+from handlers.app.setup.events import ZONE
+from handlers.app.setup.sockets import open_socket_edge
 from handlers.http.framework.envelope import HTTP_EDGE
 from handlers.http.framework.health import Probe, store_probes
 from handlers.sessions.auth import Tokens

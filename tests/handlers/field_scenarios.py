@@ -27,7 +27,7 @@ from dispatch.wire.http import (
     wallets,
 )
 from dispatch.wire.http.base import ReasonBody
-from handlers.app.socket_setup import build_socket_contexts
+from handlers.app.setup.sockets import build_socket_contexts
 from handlers.sockets import rider as rider_sockets
 from handlers.sockets.audiences import COMMANDS
 from ledger.core.accounts import rider, vendor

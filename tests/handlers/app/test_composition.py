@@ -6,7 +6,7 @@ import pytest
 
 from handlers.app.background_tasks import common_loops, edge_loops, engine_loops
 from handlers.app.composition import compose
-from handlers.app.socket_setup import build_socket_contexts
+from handlers.app.setup.sockets import build_socket_contexts
 from tests.handlers.app.conftest import OpenInfrastructure
 
 pytestmark = pytest.mark.engines

@@ -16,7 +16,7 @@ from dispatch import settings
 from dispatch.storage.redis_client import RedisClients
 from dispatch.wire import commands
 from handlers.app.application import HTTP_MODULES
-from handlers.app.socket_setup import build_socket_contexts
+from handlers.app.setup.sockets import build_socket_contexts
 from handlers.sockets.audiences import COMMANDS
 from ledger.dynamodb.client import DynamoTable
 from tests.handlers.delivery_flow import VENDOR, deliver_cash_order, deliver_order

@@ -14,7 +14,7 @@ from dispatch.riders.store import claim_order
 from dispatch.storage.redis_client import RedisClients
 from handlers.app.background_tasks import BackgroundTasks
 from handlers.app.services import Services
-from handlers.app.socket_setup import build_socket_contexts
+from handlers.app.setup.sockets import build_socket_contexts
 from handlers.sessions.rate_limits import TokenBucket
 from handlers.sessions.session_registry import Session
 from handlers.sockets.audiences import SocketContexts

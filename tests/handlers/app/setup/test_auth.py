@@ -2,7 +2,7 @@
 
 import pytest
 
-from handlers.app.auth_setup import build_auth_services
+from handlers.app.setup.auth import build_auth_services
 from tests.handlers.app.conftest import OpenInfrastructure
 
 pytestmark = pytest.mark.engines

@@ -29,7 +29,7 @@ from dispatch.money.settlement_worker import SettlementWorker
 from dispatch.orders.store import OrderStore
 from dispatch.settings import Settings
 from handlers.app.infrastructure import Infrastructure
-from handlers.app.order_setup import OrderParts
+from handlers.app.setup.orders import OrderParts
 from handlers.gateways.payout_gateway import PayoutGateway
 from ledger.reporting.audit import Audit
 from ledger.reporting.history import History

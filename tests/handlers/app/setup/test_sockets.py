@@ -11,7 +11,7 @@ from dispatch.accounts.standing_decisions import StandingDecision
 from dispatch.events.inbox import InboxMessage
 from dispatch.orders.unit_of_work import Caller
 from handlers.app.composition import compose
-from handlers.app.socket_setup import open_socket_edge
+from handlers.app.setup.sockets import open_socket_edge
 from handlers.sessions.auth import Tokens
 from handlers.sessions.rate_limits import RateLimits
 from tests.handlers.app.conftest import OpenInfrastructure

@@ -4,7 +4,7 @@ import pytest
 
 from dispatch import settings
 from dispatch.clock import ManualClock
-from handlers.app.money_setup import payout_provider
+from handlers.app.setup.money import payout_provider
 
 GATEWAY = {
     "PAYOUT_URL": "https://bank.example/payouts",

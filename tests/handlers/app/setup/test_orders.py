@@ -2,9 +2,9 @@
 
 import pytest
 
-from handlers.app.event_setup import build_event_parts
-from handlers.app.order_setup import build_order_parts
-from handlers.app.tracking_setup import build_positions
+from handlers.app.setup.events import build_event_parts
+from handlers.app.setup.orders import build_order_parts
+from handlers.app.setup.tracking import build_positions
 from tests.handlers.app.conftest import OpenInfrastructure
 
 pytestmark = pytest.mark.engines

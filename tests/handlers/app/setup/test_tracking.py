@@ -4,7 +4,7 @@ import pytest
 
 from dispatch.storage.pubsub import PubSub
 from dispatch.wire.commands import Fix
-from handlers.app.tracking_setup import build_positions, build_tracking
+from handlers.app.setup.tracking import build_positions, build_tracking
 from matching.speeds import LearnedSpeeds
 from tests.handlers.app.conftest import OpenInfrastructure
 

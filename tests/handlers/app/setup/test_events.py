@@ -3,7 +3,7 @@
 import pytest
 
 from dispatch.events.inbox import InboxMessage
-from handlers.app.event_setup import build_event_parts
+from handlers.app.setup.events import build_event_parts
 from tests.handlers.app.conftest import OpenInfrastructure
 
 pytestmark = pytest.mark.engines

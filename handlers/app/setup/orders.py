@@ -23,9 +23,9 @@ from dispatch.orders.use_cases.base import OrderStores
 from dispatch.riders.store import Riders
 from dispatch.storage.leases import Fence
 from dispatch.tracking.stores.positions import Positions
-from handlers.app.event_setup import ZONE, EventParts
 from handlers.app.infrastructure import Infrastructure
-from handlers.app.tracking_setup import build_rider_index
+from handlers.app.setup.events import ZONE, EventParts
+from handlers.app.setup.tracking import build_rider_index
 from ledger.posting.ledger import Ledger
 from matching.speeds import LearnedSpeeds
 
